@@ -25,7 +25,7 @@ from anyio.to_thread import run_sync
 
 from examples.cluster.computing import Computing
 from examples.cluster.history import History
-from micropie import App, EventStream, HTTPError, Response, UploadFile, WebSocket, event, post
+from micropie import App, EventStream, HTTPError, Response, UploadFile, WebSocket, event, get, post
 from micropie.channels import MessagesLost, RedisChannels
 from micropie.middleware import RateLimit, RedisRates, SecurityDefaults
 from micropie.sessions import RedisSessionBackend
@@ -48,6 +48,7 @@ class Cluster(App):
     def index(self) -> Any:
         return self.render("page.html")
 
+    @get
     def who(self) -> dict[str, Any]:
         """Say which process answers, and what time it is there."""
         return {"machine": MACHINE, "process": os.getpid(), "time": time.time()}

@@ -41,7 +41,6 @@ def notes_of(registered: Registrations, handlers: Sequence[Handler]) -> Iterator
             yield from source.unsafe_html()
         yield from source.shared_state(resources)
         yield from source.unread_errors()
-        yield from source.lost_results()
         yield from source.bare_events()
         yield from source.unreceived_forms()
     helpers = [one for cls in classes for name, one in vars(cls).items() if _is_helper(name)]
@@ -124,6 +123,7 @@ def _notes_of_handler(
         wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
         yield from source.bare_numbers(wild)
         yield from source.lost_self(handler)
+        yield from source.lost_results()
         yield from source.held_resources(opened, any(mark.takes_socket for mark in handler.marks))
     is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
     if is_by_name and handler.name in called and handler.name != "index":

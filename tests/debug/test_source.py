@@ -304,8 +304,12 @@ class Hook(HttpMiddleware):
         HTTPError(401)
         self.user = request.session["user"]
 def plain(request): yield
+def closed(request):
+    if request.path == "/closed":
+        return 503, "closed"
+    yield
 class Root(App):
-    middlewares = [Hook(), plain, RateLimit(5, per=60)]
+    middlewares = [Hook(), plain, closed, RateLimit(5, per=60)]
 """
 SHARED = """
 def remembers(request):

@@ -10,6 +10,8 @@ import pytest
 
 from micropie import App
 from micropie.cli.check import mistakes
+from micropie.debug import source_notes
+from micropie.extensions import Inspector
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 DOCS = EXAMPLES.parent / "docs"
@@ -40,4 +42,5 @@ def test_the_lists_of_examples_are_complete() -> None:
 def test_micropie_check_finds_nothing_in_an_example(name: str) -> None:
     app = import_module(f"examples.{name}.app").app
     if isinstance(app, App):
-        assert list(mistakes(app)) == []
+        noted = [note for one in Inspector(app).applications() for note in source_notes(one)]
+        assert [*mistakes(app), *noted] == []
