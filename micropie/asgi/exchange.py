@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from functools import partial
 from math import inf
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import unquote_to_bytes
 
 import anyio
 
@@ -17,7 +16,7 @@ from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
 from micropie._core.execution import slots_of
 from micropie._core.execution.steps import Flow, Step
 from micropie._core.http import Address, AnswerState, ReceivedBody
-from micropie._core.http.addresses import PAGE_SCHEMES, escaped_path, raw_path_below
+from micropie._core.http.addresses import PAGE_SCHEMES, escaped_path, raw_path_below, unescaped
 from micropie._core.http.headers import HeaderNames
 from micropie._core.http.protocols import Piece, Receive, Scope, Send, ServerMessage
 from micropie.asgi.coroutines import resume
@@ -113,7 +112,7 @@ class ASGIExchange(StreamedExchange):
         if raw is not None:
             # It counts only if it is the same path: middleware may have changed ``path`` alone.
             raw = bytes(raw).partition(b"?")[0]
-            decoded = unquote_to_bytes(raw).decode("utf-8", "replace")  # as servers decode it
+            decoded = unescaped(raw).decode("utf-8", "replace")  # as servers decode it
             if decoded == path and not is_below:
                 return raw
             if decoded in (path, root + below):

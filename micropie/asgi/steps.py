@@ -244,7 +244,7 @@ BACKGROUND: Final = "micropie.background"
 
 # Bytes of a body that may be in a file whose closing takes long: the kernel frees 1 GiB of pages in
 # 50 ms.
-LARGE = 16 * 1024 * 1024
+LARGE = 4 * 1024 * 1024
 
 
 async def close_request(exchange: Exchange) -> None:

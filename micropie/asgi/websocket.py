@@ -11,7 +11,8 @@ from typing import Any, Final
 import anyio
 
 from micropie._core.errors import ConnectionClosed, HeadersLike, ResponseError, pairs_of
-from micropie._core.execution import CLEAN_UP_WITHIN, current
+from micropie._core.execution import CLEAN_UP_WITHIN, current, in_thread
+from micropie._core.execution.placement import IO_THREADS
 from micropie._core.flow import ask_guards, cleanup, converse, found_socket
 from micropie._core.http import MultiDict, State, checked_headers, websockets
 from micropie._core.http.headers import Headers
@@ -180,6 +181,8 @@ class WebSocket(SocketSpellings):
         """
         content = await self._connection.receive("receive_json", "text")
         try:
+            if len(content) > websockets.LARGE:
+                return await in_thread(IO_THREADS, loads, content)
             return loads(content)
         except ValueError as error:
             fault = str(error)

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterable
 from functools import partial
 from threading import Lock
 from typing import TypeVar
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote_from_bytes
 
 import anyio
 
@@ -20,7 +20,7 @@ from micropie._core.errors import ClientDisconnect, HTTPError
 from micropie._core.execution import steps
 from micropie._core.execution.steps import Flow, RunningGenerator, Step, start_tasks
 from micropie._core.http import Address, AnswerState, Exchange, ReceivedBody
-from micropie._core.http.addresses import escaped_path, raw_path_below
+from micropie._core.http.addresses import escaped_path, raw_path_below, unescaped
 from micropie._core.http.headers import HeaderNames
 from micropie._core.http.protocols import Environ, Piece, Scope, ServerMessage
 from micropie._core.on_demand import computed, pattern
@@ -137,7 +137,7 @@ class WSGIExchange(Exchange):
         if raw is not None and not raw.startswith(b"/"):
             return raw
         # Only if it is the same path: middleware or a mount may have changed PATH_INFO.
-        if raw is not None and unquote_to_bytes(raw) == mount + path:
+        if raw is not None and unescaped(raw) == mount + path:
             return raw_path_below(mount, raw)
         return escaped_path(path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import example, given
@@ -14,6 +15,7 @@ from micropie._core.http.headers import conditional
 from micropie._core.http.headers.conditional import (
     accepted_codings,
     http_date,
+    is_known,
     parse_http_date,
     select,
 )
@@ -96,6 +98,15 @@ def test_R39_preconditions(headers: dict[str, str], expected: object) -> None:
     assert ask(headers) == expected
     if expected in (412, KNOWN):
         assert ask(headers, "HEAD") == expected
+
+
+@pytest.mark.parametrize("before", [4086, 4087])
+def test_R39_tags_of_a_long_list_count_up_to_a_length(before: int) -> None:
+    tags = f'"{"x" * before}", "ours"'
+    is_read = before == 4086
+    assert is_known({"if-none-match": tags}, '"ours"', 0.0) is is_read
+    with nullcontext() if is_read else pytest.raises(HTTPError):
+        select({"if-match": tags}, "GET", '"ours"', 0.0, 1)
 
 
 def test_R39_a_weak_tag_of_an_author_is_known_but_never_matched() -> None:
@@ -241,6 +252,9 @@ def test_R28_R37_64_kib_of_anything_take_no_time(bomb: str) -> None:
         ("bro, gzipped", False, False),
         (";q=0,,", False, False),
         ("br;level=9, gzip;q=high", False, False),
+        (f"gzip,{'a' * 993},br", False, True),
+        (f"gzip,{'a' * 989},br,", True, True),
+        (f"gzip,{'a' * 991};q=0,br", False, True),
     ],
 )
 def test_what_a_client_takes_compressed(header: str, brotli: bool, gzip: bool) -> None:

@@ -65,6 +65,12 @@ def test_reading_is_the_same_in_every_world(make_client: MakeClient, header: str
     assert (answer.status_code, answer.json()) == (200, COOKIES[header])
 
 
+def test_R49_cookies_after_the_first_thousand_are_not_read() -> None:
+    pairs = [f"{number}={number}" for number in range(1001)]
+    assert [*parse_cookies("; ".join(pairs[:1000]))] == [str(number) for number in range(1000)]
+    assert parse_cookies("; ".join(pairs)) == parse_cookies("; ".join(pairs[:1000]))
+
+
 def test_R49_a_name_with_an_odd_blank_is_not_that_of_a_cookie_with_a_prefix() -> None:
     """Browsers take ``\xa0__Host-id`` from any host of the domain, and send it before the real
     one.

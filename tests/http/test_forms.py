@@ -19,7 +19,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie._core.errors import BadRequest, HTTPError
-from micropie._core.http.forms.data import Limits, parse_query, unescaped
+from micropie._core.http.addresses import unescaped
+from micropie._core.http.forms.data import Limits, parse_query
 from micropie._core.http.forms.multipart import MultipartParser
 from micropie._core.http.forms.uploads import UploadFile, safe_filename
 from micropie._core.http.headers.media_types import content_type, is_json
@@ -626,11 +627,18 @@ def test_R32_a_full_disk_closes_everything(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_R31_says_when_it_may_write_to_the_disk() -> None:
     parser = MultipartParser("B", SMALL)
-    assert parser.may_block(11)
-    assert not parser.may_block(10)
+    assert parser.may_block(11, b"")
+    assert not parser.may_block(10, b"")
     parser.feed(file_field("f", "a", b"x" * 8)[:-2] + b"12345")
-    assert parser.may_block(6)
+    assert parser.may_block(6, b"")
     parser.close()
+
+
+def test_R31_many_parts_have_a_thread() -> None:
+    parser, fields = MultipartParser("B"), multipart_body(*[text_field("f", b"")] * 200)
+    assert parser.may_block(len(fields), fields)
+    assert not parser.may_block(len(fields), fields[: len(fields) // 2])
+    assert not parser.may_block(100_000, b"x" * 100_000)
 
 
 def test_files_stay_in_memory_up_to_a_total_only() -> None:

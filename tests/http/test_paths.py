@@ -11,15 +11,36 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from micropie import App, HttpMiddleware, post
+from micropie import App, HTTPError, HttpMiddleware, post
 from micropie._core.execution.steps.steps import ANSWER
 from micropie._core.flow.http import respond
+from micropie._core.http.addresses import decoded_segments
 from micropie._core.http.request import Request
 from micropie._core.routing.site import Handover, MountRoute
 from micropie.asgi.exchange import ASGIExchange
 from micropie.wsgi.exchange import WSGIExchange
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as wsgi_get
+
+ESCAPED = st.lists(st.sampled_from(["a", "%41", "%2F", "%2f", "%C3%A9", "%C3", "%", "%4", "=", ""]))
+
+
+@given(ESCAPED)
+def test_segments_are_decoded_apart(pieces: list[str]) -> None:
+    path = "/".join(pieces)
+    try:
+        expected = [unquote_to_bytes(segment).decode() for segment in path.split("/")]
+    except UnicodeDecodeError:
+        with pytest.raises(HTTPError, match="UTF-8"):
+            decoded_segments(path.encode())
+    else:
+        assert decoded_segments(path.encode()) == expected
+
+
+@pytest.mark.parametrize("path", [b"a/%00", b"%00", b"a\0b/c"])
+def test_no_segment_has_a_nul(path: bytes) -> None:
+    with pytest.raises(HTTPError, match="NUL"):
+        decoded_segments(path)
 
 
 class Inner(App):

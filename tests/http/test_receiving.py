@@ -930,7 +930,7 @@ def test_a_body_that_no_parameter_takes_is_never_parsed(
 
 @pytest.mark.parametrize("kind", ["json", "form"])
 @pytest.mark.parametrize("path", ["/taken", "/taken_async", "/asked", "/asked_async"])
-@pytest.mark.parametrize("size", [900, 200_000])
+@pytest.mark.parametrize("size", [900, 20_000, 200_000])
 def test_data_is_parsed_once_and_off_the_loop_if_it_is_large(
     make_client: MakeClient, world: str, parsed: list[bool], path: str, kind: str, size: int
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from binascii import a2b_qp
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 from urllib.parse import quote, unquote_to_bytes, urlsplit
@@ -214,15 +215,38 @@ def escaped_path(path: bytes) -> bytes:
     return path.replace(b"%", b"%25").replace(b"?", b"%3F").replace(b"#", b"%23")
 
 
-def decoded_segment(segment: bytes) -> str:
-    """Decode one segment. Raises 400 if it is not UTF-8 or has a NUL."""
+def decoded_segments(path: bytes) -> list[str]:
+    """Return the segments of an escaped path, each decoded.
+
+    Raises 400 if it is not UTF-8 or has a NUL.
+    """
     try:
-        text = unquote_to_bytes(segment).decode() if b"%" in segment else segment.decode()
+        # All at once, apart from each other by what none may have: a path may have thousands.
+        segments = unescaped(path.replace(b"/", b"\0")).decode().split("\0")
     except UnicodeDecodeError:
         raise BadRequest("The path must be UTF-8.") from None
-    if "\0" in text:
+    if len(segments) > path.count(b"/") + 1:
         raise BadRequest("The path must not have a NUL.")
-    return text
+    return segments
+
+
+def unescaped(data: bytes) -> bytes:
+    """Return what ``unquote_to_bytes`` returns, in a fifth of the time: it is written in Python.
+
+    Quoted-printable text has "=" for "%". It drops "=" at the end of a line, and leaves one that
+    begins no escape: the result is too long then.
+    """
+    if b"%" not in data:
+        return data
+    quoted = data.replace(b"=", b"=3D") if b"=" in data else data
+    if b"%\n" not in data and b"%\r" not in data:
+        made = a2b_qp(quoted.replace(b"%", b"="))
+        if len(made) == len(data) - 2 * data.count(b"%"):
+            return made
+    return a2b_qp(_NO_ESCAPE.sub(b"=25", quoted).replace(b"%", b"="))
+
+
+_NO_ESCAPE = pattern(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def raw_path_below(mount: bytes, raw_path: bytes) -> bytes:

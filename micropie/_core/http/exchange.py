@@ -63,7 +63,7 @@ from micropie._core.http.addresses import (
     DOTS_AND_EMPTY,
     PATH_SAFE,
     SEGMENT_SAFE,
-    decoded_segment,
+    decoded_segments,
     escaped_path,
     leads_up,
 )
@@ -374,7 +374,7 @@ class Exchange:
         raw = self._server_path()
         if not raw.startswith(b"/"):
             raise BadRequest("The request's target must be a path that begins with '/'.")
-        segments = [decoded_segment(segment) for segment in raw[1:].split(b"/")]
+        segments = decoded_segments(raw[1:])
         if not segments[-1]:
             del segments[-1]
         path = "/" + "/".join(segments)

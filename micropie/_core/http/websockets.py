@@ -67,6 +67,9 @@ FAILED: Final = 1011
 # may carry them. 1010 is for clients.
 _SENDABLE: Final = frozenset(range(1000, 1015)) - {1004, 1005, 1006, 1010}
 
+# characters or bytes of a message from which JSON is parsed in a thread, as that of a body
+LARGE: Final = 64 * 1024
+
 # RFC 6455, section 5.5: a control frame has 125 bytes, two of them are the code.
 _LONGEST_REASON: Final = 123
 

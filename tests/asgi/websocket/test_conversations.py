@@ -13,7 +13,9 @@ import pytest
 
 import micropie
 from micropie import App, ConnectionClosed, HTTPError, Redirect, WebSocket, websocket
+from micropie._core.execution import is_on_loop
 from micropie._core.routing.config import config_of
+from micropie.asgi import websocket as asgi_websocket
 from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused, WebSocketSession
 from tests.asgi.calls import http_scope, run
 from tests.asgi.websocket.conftest import OpenClient
@@ -82,6 +84,30 @@ def test_text_bytes_and_json(open_client: OpenClient) -> None:
         ws.send_text("0")
         assert ws.receive_text() == "0"
         assert closing(ws) == (1000, "")
+
+
+@pytest.mark.parametrize("size", [65536, 65537])
+def test_R31_json_that_is_large_is_parsed_in_a_thread(
+    open_client: OpenClient, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    parsed_on_loop, loads = list[bool](), asgi_websocket.loads  # type: ignore[attr-defined]
+
+    def noted(content: Any) -> Any:
+        parsed_on_loop.append(is_on_loop())
+        return loads(content)
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_json(len(await ws.receive_json()))
+        await ws.receive_json()
+
+    monkeypatch.setattr(asgi_websocket, "loads", noted)
+    with open_client(app_of(handler)).websocket("/") as ws:
+        ws.send_text(f'"{"x" * (size - 2)}"')
+        assert ws.receive_json() == size - 2
+        ws.send_text(f'"{"x" * (size - 1)}')
+        assert closing(ws)[0] == 1007
+    assert parsed_on_loop == [size == 65536] * 2
 
 
 def test_async_for_gives_text_and_bytes_until_the_client_leaves(open_client: OpenClient) -> None:

@@ -27,9 +27,12 @@ NULL: Final = _Null()
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
 
-# Bytes of JSON or of a form from which parsing and binding have a thread of their own. 64 KiB take
-# 0.2 to 4 ms, a thread 0.1 ms.
+# Bytes of a body that a handler in a thread receives ahead.
 LARGE = 64 * 1024
+
+# Bytes of JSON or of a form from which parsing and binding have a thread of their own. 16 KiB take
+# 0.1 to 1 ms, a list of unions or decimals more, and a thread takes 0.1 ms.
+_LARGE_TO_BIND = 16 * 1024
 
 
 class Parsing(Protocol):
@@ -128,7 +131,7 @@ class ReceivedBody:
         """Have the body parsed when it is first asked for."""
         data = self.data.data if isinstance(self.data, BodyReader) else self.data or b""
         self.parse = how
-        if len(data) > LARGE:
+        if len(data) > _LARGE_TO_BIND:
             self.is_large = how is not None
 
     def parsed(self, exchange: Parsing) -> Json:

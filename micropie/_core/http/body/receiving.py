@@ -135,7 +135,7 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
     size = 0
     while piece := (yield from incoming.next_piece()):
         size += len(piece)
-        if not parser.may_block(size):  # nothing waits then
+        if not waiting and not parser.may_block(size, piece):
             parser.feed(piece)
             size = 0
             continue

@@ -46,6 +46,7 @@ PartEvent: TypeAlias = PartHead | bytes | None
 _MOST_PREAMBLE: Final = 4096  # bytes
 _MOST_HEADERS: Final = 8  # of a part; browsers send 2, RFC 7578 knows 3
 _MOST_HEADER: Final = 4096  # bytes: room for a file name of 255 characters, all escaped
+_MOST_LINES: Final = 512  # that the event loop parses; a part has four or more
 _MALFORMED: Final = (
     "The multipart form is malformed: a boundary is wrong, or the headers of a part are wrong, too "
     "many or too long."
@@ -320,14 +321,15 @@ class MultipartParser:
             self.fields.setdefault(name, []).append(value)
             self.parts.append((name, value))
 
-    def may_block(self, size: int) -> bool:
-        """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread
-        (tests/project/risks, R31).
+    def may_block(self, size: int, piece: bytes) -> bool:
+        """Return whether feeding ``size`` bytes, of which ``piece`` is the end, may write to the
+        disk (tests/project/risks, R31) or takes long, because it may have many parts: if so, use a
+        thread.
         """
         upload = self._upload
         if upload is not None:
             size += upload.size
-        return size > self._memory_for_file
+        return size > self._memory_for_file or piece.count(b"\r") > _MOST_LINES
 
     def finish(self, may_be_empty: bool = False) -> Self:
         """Return the whole form.

@@ -19,6 +19,7 @@ from micropie._core.http.headers.media_types import weights_of
 from micropie._core.on_demand import pattern
 
 _ENTITY_TAG = pattern(r'(W/)?("[^"]*+")')
+_LONGEST_TAGS = 4096  # characters of a list of tags that are read; 64 KiB would take milliseconds
 
 # One range; ``_range_of`` ignores several.
 _RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
@@ -99,7 +100,8 @@ def select(
     """
     matches = headers.get("if-match")
     if matches is not None:
-        is_current = matches.strip(" \t") == "*" or ("", etag) in _ENTITY_TAG.findall(matches)
+        tags = _ENTITY_TAG.findall(matches, 0, _LONGEST_TAGS)
+        is_current = matches.strip(" \t") == "*" or ("", etag) in tags
     else:
         since = headers.get("if-unmodified-since")
         date = None if since is None else parse_http_date(since)
@@ -130,7 +132,7 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
         if known == opaque:  # as browsers send it
             return True
         return known.strip(" \t") == "*" or any(
-            tag == opaque for _, tag in _ENTITY_TAG.findall(known)
+            tag == opaque for _, tag in _ENTITY_TAG.findall(known, 0, _LONGEST_TAGS)
         )
     date = parse_http_date(headers.get("if-modified-since", ""))
     return date is not None and modified <= date

@@ -21,6 +21,8 @@ _ATTRIBUTE = pattern(r"[\x20-\x3A\x3C-\x7E]*")
 # drop longer ones.
 MAX_COOKIE = 4096
 
+_MOST_COOKIES = 1000  # browsers keep 180 of a domain; more would hold the event loop up
+
 # The blanks around a name (RFC 6265, section 5.2). ``strip()`` would also remove a no-break space:
 # browsers take "\xa0__Host-id" from any host of the domain, and here it would be the ``__Host-id``
 # that no other host can set.
@@ -70,14 +72,15 @@ class SentCookies(dict[str, str]):
 def parse_cookies(header: str) -> dict[str, str]:
     """Parse a Cookie header, given as latin-1: name -> value.
 
-    The first value of a name wins; a piece without a name is ignored. Scripts store text in UTF-8
+    The first value of a name wins; a piece without a name is ignored, and so are those after
+    ``_MOST_COOKIES``. Scripts store text in UTF-8
     (``document.cookie``); a name or a value in another charset stays latin-1.
 
     Never raises: browsers also send what other sites' scripts stored, and a broken cookie must not
     lock a user out.
     """
     cookies: dict[str, str] = {}
-    for piece in header.split(";"):
+    for piece in header.split(";", _MOST_COOKIES)[:_MOST_COOKIES]:
         name, equals, value = piece.strip(_BLANKS).partition("=")
         if name[-1:] <= " ":
             name = name.rstrip(_BLANKS)

@@ -174,10 +174,17 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     return offered[weights.index(best)] if best > 0 else None
 
 
+_LONGEST_ACCEPT = 1000  # browsers send 200; 64 KiB would hold the event loop for milliseconds
+
+
 def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
     """Return the weight of each element of an Accept header; ``unclear`` is that of one with other
     parameters alone.
+
+    Elements that end after ``_LONGEST_ACCEPT`` characters don't count.
     """
+    if len(header) > _LONGEST_ACCEPT:
+        header = header[:_LONGEST_ACCEPT].rpartition(",")[0]
     weights: dict[str, float] = {}
     for item in header.lower().split(","):
         name, *parameters = (part.strip(" \t") for part in item.split(";"))
