@@ -83,11 +83,6 @@ if TYPE_CHECKING:
 
     import typing_extensions
 
-    # An application, and not its class: that returns something else.
-    Mountable: TypeAlias = (
-        "App | Callable[[Any, Any], Iterable[bytes]] | Callable[[Any, Any, Any], Awaitable[object]]"
-    )
-
     Outermost_co = typing_extensions.TypeVar(
         "Outermost_co", bound="App[Any]", default="App[Any]", covariant=True
     )
@@ -98,6 +93,10 @@ else:
     Outermost_co, Base = Any, AppBase
 
 Self = TypeVar("Self", bound="App")
+# An application, and not its class: that returns something else.
+Mountable: TypeAlias = (
+    "App | Callable[[Any, Any], Iterable[bytes]] | Callable[[Any, Any, Any], Awaitable[object]]"
+)
 Arguments = ParamSpec("Arguments")
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 import pytest
 
@@ -114,6 +114,7 @@ def test_the_class_of_root_is_for_type_checkers_alone(make_client: MakeClient) -
     assert (App[Auth], Pages[int]) == (App, Pages)
     assert Pages.__mro__ == (Pages, *App.__mro__[:-1], Generic, object)
     assert get_type_hints(Pages) == get_type_hints(App)
+    assert App in get_args(get_type_hints(App.mount)["target"])
     root = Root()
     vars(root)["pages"] = Pages[int]()
     assert make_client(root).get("/pages").text == root.home()
