@@ -61,7 +61,6 @@ from micropie._core.files.recent import (
 )
 from micropie._core.http import (
     NOSNIFF,
-    AnswerState,
     EncodedAnswer,
     FileOptions,
     FileReference,
@@ -217,7 +216,12 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     # section 4.2.2).
     cache_control = _NO_CACHE
     if options.max_age is not None or reference.fingerprint:
-        is_private = "authorization" in asked or _is_personal(exchange.answer)
+        made = exchange.answer
+        is_private = (
+            "authorization" in asked
+            or bool(made.depends_on)
+            or (made.session is not None and made.session.accessed)
+        )
         cache_control = _lasting(reference, own, resolved.version, is_private)
     # No validators for an error page.
     modified = resolved.modified if response.status == 200 else None
@@ -355,11 +359,6 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
 # -- the head --------------------------------------------------------------------------------------
 
 
-def _is_personal(answer: AnswerState) -> bool:
-    session = answer.session
-    return bool(answer.depends_on) or (session is not None and session.accessed)
-
-
 def _lasting(
     reference: FileReference, own: Fingerprint | None, version: Facts, is_private: bool
 ) -> KnownHeader:
@@ -372,7 +371,7 @@ def _lasting(
     """
     if reference.fingerprint is None:
         lifetime = f"max-age={reference.options.max_age}"
-    elif own == (reference.fingerprint, version):
+    elif reference.fingerprint and own == (reference.fingerprint, version):
         lifetime = f"max-age={_YEAR}, immutable"
     else:
         return _NO_CACHE
