@@ -35,14 +35,14 @@ class AccessLog(FlowMiddleware):
 
     ``logger``: a logger, or its name. ``format``: ``"text"`` for ``name=value`` pairs (logfmt),
     ``"json"`` for one JSON object. The values are also attributes of the log record, for formats;
-    controls are escaped there. ``query``: whether the path is logged with its query, which may hold
-    secrets.
+    control characters are escaped there. ``query``: whether the path is logged with its query,
+    which may contain secrets.
 
     The values: ``time`` when the request began, ISO 8601 in UTC; ``client``, its address;
-    ``method``; ``path``; ``status``, 499 if the client left before the answer; ``bytes`` of the
+    ``method``; ``path``; ``status``, 499 if the client left before the response; ``bytes`` of the
     body, absent for a stream without a Content-Length; ``duration_ms`` from this middleware until
-    the server finished the answer (wsgi: closed it); ``request_id``; ``route``, the handler's name;
-    ``broken_off`` if the answer was not sent to its end.
+    the server has finished the response (under WSGI: closed it); ``request_id``; ``route``, the
+    handler's name; ``broken_off`` if the response was not sent to its end.
     """
 
     def __init__(

@@ -81,12 +81,12 @@ class _AuthMiddleware(FlowMiddleware):
 
 class BasicAuth(_AuthMiddleware):
     """Admit users that ``check(user, password)`` accepts, or that a dict of names and passwords
-    holds; else 401.
+    contains. Others get 401.
 
-    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or
+    ``check`` is ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
     ``async def``. Its result becomes ``request.state.user``; True stands for the user's name, None
-    and False refuse the user. Browsers show ``realm``. Use it with https only: each request carries
-    the readable password.
+    and False reject the user. Browsers show ``realm``. Use it with https only, because each request
+    carries the readable password.
     """
 
     security_scheme: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "basic"})
@@ -148,11 +148,11 @@ def _digest(password: str) -> bytes:
 
 
 class BearerAuth(_AuthMiddleware):
-    """Admit requests whose token ``check(token)`` accepts (``Authorization: Bearer ...``); others
+    """Admit requests whose token ``check(token)`` accepts (``Authorization: Bearer ...``). Others
     get 401.
 
-    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or
-    ``async def``. Its result becomes ``request.state.user``; None and False refuse the request. A
+    ``check`` is ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
+    ``async def``. Its result becomes ``request.state.user``; None and False reject the request. A
     malformed header gets 400 (RFC 6750, section 3.1). Tokens in the query or in a form are ignored,
     because they end up in logs. Compare known tokens with ``secrets.compare_digest``. ``realm``: as
     in ``BasicAuth``.
@@ -162,7 +162,7 @@ class BearerAuth(_AuthMiddleware):
     without a scheme is relative to that of the document's server. ``scopes``: what tokens may
     allow, each with a sentence for the document.
 
-    ``scheme``: another word in the place of Bearer, as in ``Authorization: Token ...``.
+    ``scheme``: another word in place of Bearer, as in ``Authorization: Token ...``.
     """
 
     security_scheme: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer"})

@@ -40,22 +40,21 @@ _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)|\*\+[a-z0-9!#$&^
 
 
 class Compress(FlowMiddleware):
-    """Compress answers for clients that accept it.
+    """Compress responses for clients that accept it.
 
     ``codings``: ``"zstd"``, ``"br"`` (brotli) and ``"gzip"``, the best first. A client gets the one
     that it prefers, or the first one if it has no preference. By default all that are installed:
     zstd comes with Python 3.14 or the package ``backports.zstd``, brotli with the package
     ``brotli``. ``minimum``: the smallest body in bytes that is compressed; streams of unknown
     length always are. ``level``: 1 (fast) to 9 (small). ``types``: media types; ``"text/*"`` means
-    all of a kind, ``"*+json"`` all with a suffix. Never compressed: ``text/event-stream``, answers
-    with a Content-Encoding or ``Cache-Control: no-transform``, and a part of a file (206). Answers
-    that could be compressed, and parts of them, get ``Vary: Accept-Encoding``; their ETag becomes
-    weak.
+    all of a kind, ``"*+json"`` all with a suffix. Never compressed: ``text/event-stream``,
+    responses with a Content-Encoding or ``Cache-Control: no-transform``, and a part of a file (206).
+    Responses that could be compressed, and parts of them, get ``Vary: Accept-Encoding``; their ETag
+    becomes weak.
 
-    A stream is compressed chunk by chunk, each chunk in full; an async stream on the event loop. A
-    page that shows both a secret and text that its visitor sent can reveal the secret by its length
-    (BREACH). Exclude such pages: put the others in an inner application with this middleware, or
-    send ``no-transform``.
+    A stream is compressed chunk by chunk, an async stream on the event loop. A page that shows both
+    a secret and text from its visitor can reveal the secret by its length (BREACH). Exclude such
+    pages: put the others in an inner application with this middleware, or send ``no-transform``.
     """
 
     def __init__(

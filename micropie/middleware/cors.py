@@ -46,18 +46,18 @@ _STRANGERS: Final = [
 
 
 class CORSMiddleware(FlowMiddleware):
-    """Let scripts of ``origins`` read the answers:
+    """Let scripts of ``origins`` read the responses:
     ``CORSMiddleware(origins=["https://app.example.com"])``.
 
     ``origins``: exact origins, or ``["*"]`` for all. ``origin_regex``: an expression that must
     match the whole origin, in lower case. ``methods`` and ``headers`` (``["*"]`` for all): what
-    these scripts may send. ``expose``: the response headers that they may read beside the usual
-    ones. ``credentials``: whether cookies are sent and the answers shown, for named origins only.
-    ``max_age``: how many seconds a browser may cache a permission.
+    these scripts may send. ``expose``: the response headers that they may read besides the usual
+    ones. ``credentials``: whether cookies are sent and the responses shown, for listed origins
+    only. ``max_age``: how many seconds a browser may cache a permission.
 
-    Preflight requests are answered here with 204, for every path. A refused preflight also gets
-    204, but without the headers with the permissions: browsers check only these, and a 400 would
-    look like a fault. Raises ``SetupError`` for arguments that contradict each other.
+    Preflight requests get 204 here, for every path. A rejected preflight also gets 204, but without
+    the headers with the permissions: browsers check only these, and a 400 would look like a fault.
+    Raises ``SetupError`` for arguments that contradict each other.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ _TOKENS: Final = frozenset({"bearer", "dpop", "token"})
 
 
 class CSRFMiddleware(FlowMiddleware):
-    """Refuse, with 403, requests that another site made a browser send:
+    """Reject, with 403, requests that another site made a browser send:
     ``app.middlewares.append(CSRFMiddleware())``.
 
     ``trusted_origins``: other sites that may send forms here, such as
@@ -36,11 +36,11 @@ class CSRFMiddleware(FlowMiddleware):
     paths below the application's mount that authenticate their sender by other means, such as a
     webhook with a signature; the paths below them are exempt as well.
 
-    A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token of
-    ``csrf_token``, as ``X-CSRF-Token`` or as a form's field of that name. It passes
-    without a token if it has no cookie and no log-in that a browser adds by itself: it acts for no
-    user. It also passes with a token in ``Authorization`` (``Bearer``, ``DPoP``, ``Token``), which
-    no browser adds. Raises ``SetupError`` for a malformed origin or path.
+    A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token of ``csrf_token``, as
+    ``X-CSRF-Token`` or as a form's field of that name. It passes without a token if it acts for no
+    user, because it has no cookie and no log-in that a browser adds automatically. It also passes
+    with a token in ``Authorization`` (``Bearer``, ``DPoP``, ``Token``), which no browser adds.
+    Raises ``SetupError`` for a malformed origin or path.
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:

@@ -20,14 +20,12 @@ from micropie.middleware.base import FlowMiddleware
 
 
 class ConcurrencyLimit(FlowMiddleware):
-    """Answer ``limit`` requests at once, in each worker process.
+    """Handle at most ``limit`` requests at once in each worker process. Others get 503 with
+    ``Retry-After`` immediately.
 
-    Others get 503 with ``Retry-After`` immediately.
-
-    A server that takes more work than it can do answers everything late, and much of it to clients
-    that have given up. ``retry_after``: seconds that refused clients are told to wait, 1 by
-    default. A request counts until the head of its answer is ready: streams, which last for as long
-    as their clients want, don't. Nor do WebSockets.
+    A server that accepts more work than it can do responds late to everything, often to clients
+    that have given up. ``retry_after``: the seconds in ``Retry-After``, 1 by default. A request
+    counts until the head of its response is ready. Open streams and WebSockets don't count.
     """
 
     statuses = (503,)
@@ -75,22 +73,22 @@ _LAST_SECOND = 10**10  # in the year 2286: what is more is no number of seconds
 
 
 class LoadShedding(FlowMiddleware):
-    """Refuse requests that have waited long, as long as more come than are answered: 503 with
-    ``Retry-After``.
+    """Reject requests that have waited too long, with 503 and ``Retry-After``, while they arrive
+    faster than the server can handle them.
 
-    Else a server with too much work answers everything late, and most of it to clients that have
-    given up. There is no number to choose: after a second of waits that are too long and don't get
-    shorter by themselves, a request that has waited for a quarter of a second, and for ten others,
-    is refused (as in CoDel, RFC 8289).
+    Otherwise an overloaded server responds late to everybody, and most clients have given up by
+    then. There is no number to choose: when waits have been too long for a second and don't get
+    shorter, a request that has waited for a quarter of a second and for ten others
+    is rejected (as in CoDel, RFC 8289).
 
-    The proxy says when each request came, in the header ``X-Request-Start``: ``t=`` and the time
-    since 1970 in seconds, milliseconds or microseconds. So the wait in the system's queues and in
-    the server's counts, of which no server tells. A request without the header is let in.
+    The proxy sends the time at which a request arrived in the header ``X-Request-Start``: ``t=``
+    and the time since 1970 in seconds, milliseconds or microseconds. So the wait in the queues of
+    the system and of the server counts, which no server reports. Requests without the header pass.
 
     If the server's clock is ahead of the proxy's, all requests seem to have waited. While all are
-    refused, a queue gets shorter or longer, and a difference of clocks stays the same: after two
-    seconds of it the log says so, and the least wait counts as none. Make it the first of
-    ``middlewares``, so that a refusal costs little.
+    rejected, a queue would get shorter or longer, but a difference of clocks stays the same: after
+    two seconds of it the log reports it, and the least wait counts as none. Make this the first of
+    ``middlewares``, so that a rejection costs little.
     """
 
     guards = True
@@ -148,7 +146,7 @@ class Timeout(FlowMiddleware):
     The innermost limit counts.
 
     An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped, and
-    its result is discarded: set time-outs for the databases and services that it calls. Under wsgi
+    its result is discarded: set time-outs for the databases and services that it calls. Under WSGI
     the handler runs in another thread than the server's, and the process starts its event loop. The
     time begins at the call and includes the wait for a free thread. Handlers with
     ``@run_in("loop")`` and generators are not limited.

@@ -56,8 +56,8 @@ class ProxyHeaders(FlowMiddleware):
     own value is passed on. ``forwarded``: read Forwarded (RFC 7239) instead of X-Forwarded-For,
     -Proto and -Host.
 
-    A scheme that is neither http nor https (ws and wss are those of WebSockets), or a malformed
-    host, which a trusted proxy states, is a 400.
+    A trusted proxy's malformed host, or a scheme that is neither http nor https (nor ws and wss,
+    those of WebSockets), is a 400.
 
     Raises ``SetupError`` for a malformed address, and if every address is trusted without ``hops``.
     """

@@ -59,18 +59,18 @@ _LONGEST_KEY = 128
 
 
 class RateLimit(FlowMiddleware):
-    """Allow ``limit`` requests in ``per`` seconds for each client, or for each ``key``; then
-    answer 429.
+    """Allow ``limit`` requests in ``per`` seconds for each client, or for each ``key``. Others get
+    429 with ``Retry-After``.
 
     All of ``limit`` may come together; after that one request is allowed each ``per / limit``
-    seconds. Every answer has ``RateLimit-Limit``, ``RateLimit-Remaining`` and ``RateLimit-Reset``
-    (seconds until the whole limit is available); a 429 also has ``Retry-After``. With several
-    limits, the headers show the one with the least remaining.
+    seconds. Every response has ``RateLimit-Limit``, ``RateLimit-Remaining`` and
+    ``RateLimit-Reset`` (seconds until the whole limit is available). With several limits, the
+    headers show the one with the least remaining.
 
     ``key``: a function of the request that returns the key to count, as text or a number; it runs
     inline and must not block. None for the client's address. An IPv6 client counts as its /64
-    network, as it can use all addresses there, and as its IPv4 address if the IPv6 address embeds
-    one (IPv4-mapped, 6to4, Teredo, NAT64). Behind a proxy the address is the proxy's, unless
+    network, because it can use all addresses there, or as its IPv4 address if the IPv6 address
+    embeds one (IPv4-mapped, 6to4, Teredo, NAT64). Behind a proxy the address is the proxy's, unless
     ``ProxyHeaders`` comes before this middleware. ``exempt``: a function of the request; a request
     for which it returns True is not counted.
 
@@ -79,11 +79,11 @@ class RateLimit(FlowMiddleware):
 
     ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
     machines together). Two limits with the same numbers in ``middlewares`` count together on one
-    store. ``when_unreachable``: what happens while the store is out of reach: ``"allow"`` lets all
-    requests through, ``"refuse"`` answers 503, for limits that protect something. The log says when
-    an outage begins and ends. Meanwhile one request at a time tries the store again.
+    store. ``when_unreachable``: what happens while the store is unavailable: ``"allow"`` lets all
+    requests through, ``"refuse"`` sends 503, for limits that protect something. The log reports
+    when an outage begins and ends. Meanwhile one request at a time tries the store again.
 
-    Handshakes of WebSockets and requests to mounted applications count, too, unless ``guards`` is
+    Handshakes of WebSockets and requests to mounted applications count too, unless ``guards`` is
     set to False.
     """
 
@@ -265,8 +265,8 @@ def quota_of(allowed: bool, ahead: int, limit: int, interval: int) -> Quota:
 class RateStore:
     """The base of stores. Derive your own from it; ``hit`` may be ``def`` or ``async def``.
 
-    ``blocking``: whether a ``def`` may wait for I/O; it then runs in a worker thread under asgi.
-    ``hit`` raises ``OSError`` (``ConnectionError``, ``TimeoutError``) if the store is out of reach.
+    ``blocking``: whether a ``def`` may wait for I/O; it then runs in a worker thread under ASGI.
+    ``hit`` raises ``OSError`` (``ConnectionError``, ``TimeoutError``) if the store is unavailable.
     ``App.health`` calls a method ``ping()``, if there is one, which raises an exception in that
     case.
     """
@@ -282,9 +282,9 @@ class RateStore:
 
 
 class MemoryRates(RateStore):
-    """Keep rates in this process's memory: each worker process counts separately.
+    """Count in this process's memory: each worker process counts separately.
 
-    It holds at most ``capacity`` clients, about 200 bytes each, and drops the least recent first.
+    It stores at most ``capacity`` clients, about 200 bytes each, and drops the least recent first.
     ``clock`` returns seconds that never go back.
     """
 

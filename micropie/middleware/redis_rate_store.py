@@ -30,8 +30,8 @@ return {1, ends - now}
 
 
 class RedisRates(RateStore):
-    """Keep rates in the Redis server at ``url`` (``redis://localhost:6379/0``), under keys that
-    begin with ``prefix``.
+    """Count in the Redis server at ``url`` (``redis://localhost:6379/0``), under keys that begin
+    with ``prefix``.
 
     For any number of workers and machines. Redis deletes a client's number when it has expired.
     A URL may name Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``.

@@ -17,14 +17,14 @@ _HEADER = re.compile(r"[A-Za-z0-9-]+")
 
 
 class RequestId(FlowMiddleware):
-    """Give each request and each WebSocket an id: ``request.id``, also sent as ``header`` of a
-    request's answer.
+    """Give each request and each WebSocket an id: ``request.id``, also sent as the response's
+    ``header``.
 
-    The log lines of failures show it, and so do the page of an unhandled error and the reason with
-    which a WebSocket is closed after one. ``trust``: take the id from the request's ``header`` if
-    that has 1 to 128 letters, digits, dots, underscores and hyphens. Use it only behind a proxy
+    The log lines of failures contain it, and so do the page of an unhandled error and the reason
+    with which a WebSocket is closed after one. ``trust``: take the id from the request's ``header``
+    if that has 1 to 128 letters, digits, dots, underscores and hyphens. Use it only behind a proxy
     that sets the header, because any client may send one. Otherwise the id is 128 random bits in
-    hexadecimal. Put it first, so that all other middleware sees the id; a second one, in an inner
+    hexadecimal. Put this first, so that all other middleware sees the id; a second one, in an inner
     application, changes nothing.
     """
 

@@ -23,9 +23,9 @@ class SecurityDefaults:
     of the application's ``middlewares``. Unless the application sets them otherwise, the session's
     cookie has the name ``__Host-session_id``, and pages of other sites may not open WebSockets of
     mounted ASGI applications (``websocket_origins_for_mounts``). ``proxies``: the addresses of
-    proxies, for ``ProxyHeaders``, the first then. ``csp``, ``hsts``: see ``SecurityHeaders``.
-    ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``. Raises ``SetupError`` if there is no
-    host, and for a wrong value.
+    proxies, for ``ProxyHeaders``, which then comes first. ``csp``, ``hsts``: see
+    ``SecurityHeaders``. ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``. Raises
+    ``SetupError`` if there is no host, and for a wrong value.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ _NONCE: Final = "{nonce}"
 
 
 class SecurityHeaders(FlowMiddleware):
-    """Send security headers with every answer:
+    """Send security headers with every response:
     ``app.middlewares.append(SecurityHeaders(csp="default-src 'self'"))``.
 
     ``hsts``: Strict-Transport-Security, the seconds for which browsers must use https (RFC 6797),

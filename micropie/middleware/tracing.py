@@ -30,9 +30,9 @@ class Tracing(FlowMiddleware):
     The span's parent comes from the request's headers (``traceparent``), by OpenTelemetry's global
     propagators. The span is current in handlers, hooks, threads and streams, and its context in
     processes of the pool. Names and attributes are those of the semantic conventions for HTTP
-    servers. Exceptions that are answered with 500 or abort an answer, are recorded.
-    ``tracer_provider``: None for the global one. ``query``: whether the span has the query, which
-    may hold secrets. Raises ``SetupError`` without OpenTelemetry's API.
+    servers. Exceptions that become a 500 or abort a response are recorded. ``tracer_provider``:
+    None for the global one. ``query``: whether the span has the query, which may contain secrets.
+    Raises ``SetupError`` without OpenTelemetry's API.
     """
 
     guards = True  # to see the handshakes of WebSockets

@@ -17,7 +17,7 @@ _HOSTS = (
 
 
 class TrustedHosts(FlowMiddleware):
-    """Refuse other hosts with 400: ``app.middlewares.append(TrustedHosts("example.com",
+    """Reject other hosts with 400: ``app.middlewares.append(TrustedHosts("example.com",
     "*.example.com"))``.
 
     Each argument is a host without a port: a name, an address (IPv6 with or without brackets), or
