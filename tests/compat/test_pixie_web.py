@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from micropie import App, SetupError
 from micropie.compat import pixie_web
-from micropie.compat.pixie_web import Response, RouteType, Template, proc_env, route, static_file
+from micropie.compat.pixie_web import (
+    Literal,
+    Response,
+    RouteType,
+    Template,
+    Unsafe,
+    header,
+    proc_env,
+    route,
+    static_file,
+)
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
-from tests.support.commands import serving_command
+from tests.support.commands import Running, serving_command
 from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE
 
 PROGRAM = """
 from micropie.compat.pixie_web import route, run, Response, RouteType, proc_env
@@ -56,6 +70,103 @@ def test_the_documents_program(tmp_path: Path) -> None:
         server.end()
 
 
+BOARD = """
+import os
+import shelve
+import signal
+
+from micropie.compat.pixie_web import (
+    Literal, Response, RouteType, Template, cached_file, header, proc_env, route, run, server,
+    simple_response, static_file
+)
+
+page = Template(filename="page.html", path="pages")
+
+
+@route("/", RouteType.sync)
+def index(env):
+    with shelve.open("notes") as notes:
+        return simple_response(page.render(notes=notes.get("all", []), notice=env.params.get("a")))
+
+
+@route("/", RouteType.sync, "POST")
+def add(env):
+    with shelve.open("notes") as notes:
+        notes["all"] = [*notes.get("all", []), env.form.get("text")]
+        return simple_response("added", 201, headers={"X-Length": len(notes["all"])})
+
+
+@route("/pool", action=("GET", "POST"))
+def pool(env):
+    return Response(f"{proc_env.proc_type.value} {os.getpid()}", cookies={"seen": 1})
+
+
+@route("/thread", RouteType.sync_thread)
+def thread(env):
+    return Response("thread", code=203)
+
+
+@route("/stream", RouteType.stream)
+def stream(env):
+    yield header()
+    yield b"one "
+    yield b"two"
+
+
+@route("/file/<name>", RouteType.sync)
+def file(env, name):
+    return cached_file(name, "pages")
+
+
+@route("/end", RouteType.sync)
+def end(env):
+    yield header(202, "text/plain", {"X-Note": 1})
+    yield b"closed"
+    server.close_server()
+
+
+if __name__ == "__main__":
+    run(port=PORT, workers=WORKERS)
+"""
+PAGE = """<ul>
+    % for note in notes:
+    <li>{{note}}{{! "<br>" }}</li>
+    % end
+</ul>
+% if notice:
+{{ notice }}
+% else:
+nothing
+% end"""
+
+
+@pytest.mark.parametrize("workers", ["None", "1", "True"])
+def test_a_program_of_its_latest_version(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "page.html").write_text(PAGE)
+    program = BOARD.replace("PORT", str(free_port())).replace("WORKERS", workers)
+    (tmp_path / "program.py").write_text(program)
+    with serving_command(tmp_path, "program.py") as server:
+        assert server.get("/") == "<ul>\n</ul>\nnothing"
+        added = asked(server, "/", b"text=%3Cb%3E")
+        assert (added.status, added.headers["X-Length"]) == (201, "1")
+        assert server.get("/?a=%3C") == "<ul>\n    <li>&lt;b&gt;<br></li>\n</ul>\n&lt;"
+        pooled = asked(server, "/pool", b"")
+        assert pooled.headers["Set-Cookie"].startswith("seen=1;")
+        assert (pooled.read().split()[1] == str(server.process.pid).encode()) is (workers == "None")
+        assert asked(server, "/thread").status == 203
+        assert server.get("/stream") == "one two"
+        assert server.get("/file/page.html") == PAGE
+        ended = asked(server, "/end")
+        assert (ended.status, ended.headers["X-Note"], ended.read()) == (202, "1", b"closed")
+        assert ended.headers["Content-Type"].startswith("text/plain")
+        server.process.wait(PATIENCE)
+
+
+def asked(server: Running, path: str, data: bytes | None = None) -> Any:
+    return urllib.request.urlopen(f"{server.url}{path}", data, timeout=PATIENCE)
+
+
 @pytest.fixture
 def client(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     app = App()
@@ -89,7 +200,7 @@ def test_forms_and_methods(client: TestClient) -> None:
 
 def test_a_type_that_does_not_fit_fails_at_once() -> None:
     with pytest.raises(
-        SetupError, match=r"index: write RouteType.sync or RouteType.pool above def"
+        SetupError, match=r"index: write RouteType.sync, sync_thread or pool above def"
     ):
 
         @route("/", RouteType.asnc)
@@ -118,6 +229,58 @@ def test_files_and_templates(make_client: MakeClient, tmp_path: Path) -> None:
     client = make_client(app)
     assert client.get("/file/page.html").text == "<h2>{title}</h2>"
     assert client.get("/file/..%2fpage.html").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [
+        ("{{a}} {{!a}} {{b}} {{c}} {{!c}}", "&lt; < < &lt; &lt;"),
+        ("{a} {b} {c}", "&lt; < &lt;"),
+        (".a {{ color: red }} {a}", ".a { color: red } &lt;"),
+        ("% if 0:\nno\n% elif a:\nyes\n% else:\nno\n% end\n% x = 1\n{{x}}", "yes\n1"),
+        ("% try:\n% 1 / 0\n% except ZeroDivisionError:\nsafe\n% end", "safe"),
+        ("<p>plain", "<p>plain"),
+    ],
+)
+def test_a_text_is_a_template(text: str, page: str) -> None:
+    values = {"a": "<", "b": Literal("<"), "c": Unsafe("<")}
+    assert Template(text).render(**values) == page
+    assert (Literal("<").esc, str(Literal(1)), Unsafe("<").data) == ("&lt;", "1", "<")
+
+
+def test_a_response_is_changed(client: TestClient) -> None:
+    @route("/odd", RouteType.asnc)
+    async def odd(env: pixie_web.Env) -> Response:
+        response = Response("Hello", headers=[("X-A", "b")])
+        response.code = response.code + 100
+        response.headers["X-Something-Happened"] = "Yes"
+        return response
+
+    answer = client.get("/odd")
+    assert (answer.status_code, answer.headers["X-Something-Happened"]) == (300, "Yes")
+
+
+def given(*chunks: object) -> Generator[object]:
+    yield from chunks
+
+
+def test_a_header_in_a_process_is_sent_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pooled:
+        class _exchange:  # noqa: N801
+            is_pooled = True
+
+    monkeypatch.setattr(pixie_web, "_current", Pooled)
+    assert [*pixie_web._without_header(given(header(), b"a"))] == [b"a"]
+    assert [*pixie_web._without_header(given(b"a", b"b"))] == [b"a", b"b"]
+    assert [*pixie_web._without_header(given())] == []
+    for one in (header(404), header(headers={"X-A": "b"})):
+        with pytest.raises(SetupError, match=r"needs RouteType\.sync or sync_thread"):
+            pixie_web._without_header(given(one))
+
+
+def test_the_server_is_an_application(client: TestClient) -> None:
+    assert pixie_web.server.application is not pixie_web.app  # the fixture's
+    assert pixie_web.server.run is pixie_web.run
 
 
 def test_outside_of_a_request_it_is_the_main_process() -> None:

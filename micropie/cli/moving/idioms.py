@@ -9,13 +9,10 @@ import re
 from codecs import lookup
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
-from micropie.cli.moving.names import dotted_name
-
-SERVERS: Mapping[str, str] = import_module("micropie.compat").SERVERS
+from micropie.cli.moving.names import COMPAT, dotted_name
 
 Idiom: TypeAlias = tuple[int, str, str]
 """A line, what stands there, and what to write."""
@@ -53,8 +50,8 @@ def _server(call: ast.Call) -> Iterator[Idiom]:
     for keyword in call.keywords if name in ("run", "Bottle.run") else ():
         if keyword.arg == "server" and isinstance(keyword.value, ast.Constant):
             server = str(keyword.value.value)
-            if server in SERVERS:
-                yield call.lineno, f"run(server={server!r})", SERVERS[server]
+            if server in COMPAT.SERVERS:
+                yield call.lineno, f"run(server={server!r})", COMPAT.SERVERS[server]
 
 
 def _recoding(call: ast.Call, names: Mapping[str, str]) -> Iterator[Idiom]:

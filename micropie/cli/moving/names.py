@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from importlib import import_module
+
+# Only an application that moves here needs it: nothing else of the command line knows it.
+COMPAT = import_module("micropie.compat")
 
 
 def imported_names(tree: ast.Module) -> dict[str, str]:

@@ -11,19 +11,16 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
 from micropie.cli.moving.idioms import idioms_of, template_imports
-from micropie.cli.moving.names import dotted_name, imported_names, imports, lines_of
+from micropie.cli.moving.names import COMPAT, dotted_name, imported_names, imports, lines_of
 from micropie.cli.moving.of_micropie import differences
 from micropie.cli.target import CommandError
 
-# Only an application that moves here needs it: nothing else of the command line knows it.
-_COMPAT = import_module("micropie.compat")
-ADVICE: Mapping[str, str] = _COMPAT.ADVICE
+ADVICE: Mapping[str, str] = COMPAT.ADVICE
 
 
 class Finding(NamedTuple):
@@ -164,7 +161,7 @@ def _in_module(
         dotted = dotted_name(node, names)
         line = getattr(node, "lineno", 1)
         for name in [dotted] if dotted else imports(node):
-            advice: str | None = _COMPAT.advice_for(framework, name) or CONFIG_KEYS.get(
+            advice: str | None = COMPAT.advice_for(framework, name) or CONFIG_KEYS.get(
                 name.removeprefix("cherrypy.")  # an attribute of cherrypy.server
             )
             is_submodule = isinstance(node, ast.Import) and name.startswith(f"{framework}.")

@@ -1,0 +1,113 @@
+"""``Template``: text with ``{{values}}`` and with lines of Python that begin with ``%``.
+
+    % for message in messages:
+    <li>{{message}}</li>
+    % end
+
+A text that has neither is one of the first versions: its values are ``{names}``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from micropie import escape
+
+_LINE = re.compile(r"^[ \t]*%", re.MULTILINE)
+_VALUE = re.compile(r"\{\{(!?)\s*(.+?)\s*\}\}")
+_CONTINUES = re.compile(r"(elif|else|except|finally)\b")
+
+
+class Literal:
+    """Text that a template does not escape. ``esc`` is the escaped text."""
+
+    def __init__(self, data: object) -> None:
+        self.data = str(data)
+
+    @property
+    def esc(self) -> str:
+        """The escaped text."""
+        return escape(self.data)
+
+    def __str__(self) -> str:
+        return self.data
+
+
+class Unsafe(Literal):
+    """Text that is escaped wherever it is used."""
+
+    def __str__(self) -> str:
+        return self.esc
+
+
+def _text_of(value: object) -> str:
+    return str(value) if isinstance(value, Literal) else escape(value)
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str, name: str) -> Callable[..., str]:
+    """Return the function that renders a template."""
+    if not _LINE.search(text) and not (_VALUE.search(text) and not re.search(r"(?<!\{)\{\w", text)):
+        return lambda values: text.format_map({key: _text_of(one) for key, one in values.items()})
+    lines, depth = ["_lines = []"], 0
+    for line in text.split("\n"):
+        statement = line.strip()
+        if not statement.startswith("%"):
+            pieces = _VALUE.split(line)
+            parts = [repr(piece) for piece in pieces[::3]]
+            for place, (mark, value) in enumerate(zip(pieces[1::3], pieces[2::3], strict=True)):
+                parts[place] += f", {'str' if mark else '_escape'}({value})"
+            lines.append(f"{'  ' * depth}_lines.append(''.join(({', '.join(parts)},)))")
+            continue
+        statement = statement.lstrip("%").strip()
+        if statement == "end":
+            depth -= 1
+            continue
+        lines.append(f"{'  ' * (depth - bool(_CONTINUES.match(statement)))}{statement}")
+        depth += statement.endswith(":") and not _CONTINUES.match(statement)
+    code = compile("\n".join(lines), f"<template {name}>", "exec")
+
+    def render(values: dict[str, object]) -> str:
+        names = {**values, "_escape": _text_of}
+        exec(code, names)  # noqa: S102 - a template is a part of the program
+        return "\n".join(names["_lines"])  # type: ignore[arg-type]
+
+    return render
+
+
+class Template:
+    """A template: ``Template(filename="page.html", path="pages").render(title="Pies")``.
+
+    Values are escaped, but ``{{!value}}`` and a ``Literal``. ``template_str``: the text, or the
+    name of a file. The file is read once; with ``cached=False`` at each rendering.
+    """
+
+    def __init__(
+        self,
+        template_str: str | None = None,
+        path: str = ".",
+        cached: bool = True,
+        *,
+        name: str = "template",
+        filename: str | None = None,
+    ) -> None:
+        is_text = template_str is not None and any(one in template_str for one in "\n{<%")
+        self._text = template_str if is_text else None
+        self._path = Path(path, filename or template_str or "")
+        self._name = name if is_text else str(self._path)
+        self._cached = cached
+
+    def render(self, **values: object) -> str:
+        """Return the text with these values."""
+        text = self._text
+        if text is None:
+            text = _read(self._path) if self._cached else _read.__wrapped__(self._path)
+        return _compiled(text, self._name)(values)
