@@ -48,9 +48,9 @@ class Compress(FlowMiddleware):
     ``brotli``. ``minimum``: the smallest body in bytes that is compressed; streams of unknown
     length always are. ``level``: 1 (fast) to 9 (small). ``types``: media types; ``"text/*"`` means
     all of a kind, ``"*+json"`` all with a suffix. Never compressed: ``text/event-stream``,
-    responses with a Content-Encoding or ``Cache-Control: no-transform``, and a part of a file (206).
-    Responses that could be compressed, and parts of them, get ``Vary: Accept-Encoding``; their ETag
-    becomes weak.
+    responses with a Content-Encoding or ``Cache-Control: no-transform``, and a part of a file
+    (206). Responses that could be compressed, and parts of them, get ``Vary: Accept-Encoding``;
+    their ETag becomes weak.
 
     A stream is compressed chunk by chunk, an async stream on the event loop. A page that shows both
     a secret and text from its visitor can reveal the secret by its length (BREACH). Exclude such
