@@ -21,7 +21,7 @@ from encodings.aliases import aliases
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
@@ -30,7 +30,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, HTTPError, Redirect, Response, ResponseError
+from micropie import (
+    App,
+    BindingErrors,
+    Cookie,
+    Form,
+    Header,
+    HTTPError,
+    Query,
+    Redirect,
+    Response,
+    ResponseError,
+    post,
+)
 from micropie._core.binding.structures.makers import maker_for
 from micropie._core.binding.values.converters import converter_for
 from micropie._core.errors import BadRequest
@@ -620,6 +632,77 @@ def test_R28_a_refusal_costs_no_more_than_the_request(name: str, kind: Any) -> N
 
     assert not grows_too_fast(entry, "", "a", "", 16_000)
     assert statuses == {400}
+
+
+class Sets(App):
+    @post
+    def json(self, ids: set[int]) -> str:
+        return "made"
+
+    @post
+    def either(self, ids: int | set[int]) -> str:
+        return "made"
+
+    @post
+    def nested(self, ids: list[set[int]]) -> str:
+        return "made"
+
+    @post
+    def named(self, ids: dict[int, int]) -> str:
+        return "made"
+
+    @post
+    def form(self, ids: Annotated[frozenset[int], Form()]) -> str:
+        return "made"
+
+    @post
+    def again(self, errors: BindingErrors, group: Group | None = None) -> str:
+        return "made"
+
+    def query(self, ids: set[int]) -> str:
+        return "made"
+
+    def whole(self, search: Annotated[Group, Query()]) -> str:
+        return "made"
+
+    def header(self, x_ids: Annotated[set[int], Header()]) -> str:
+        return "made"
+
+    def cookie(self, ids: Annotated[set[int], Cookie()]) -> str:
+        return "made"
+
+
+FORM_TYPE = {"CONTENT_TYPE": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["json", "either", "nested", "named", "form", "again", "query", "whole", "header", "cookie"],
+)
+def test_R28_numbers_of_one_hash_cost_little_wherever_they_come_from(path: str) -> None:
+    site = Sets(
+        errors="json", max_form_fields=10**6, max_data_size=2**30, max_form_field_size=2**30
+    )
+
+    def entry(text: str) -> client_texts.Ask:
+        ids = _colliding(len(text))
+        texts = "&".join(f"ids={one}" for one in ids)
+        bodies: dict[str, Any] = {
+            "nested": [ids],
+            "named": dict.fromkeys(map(str, ids), 1),
+        }
+        if path in ("query", "whole"):
+            return lambda: get(site, f"/{path}", QUERY_STRING=texts)
+        if path == "header":
+            return lambda: get(site, "/header", HTTP_X_IDS=", ".join(map(str, ids)))
+        if path == "cookie":
+            return lambda: get(site, "/cookie", HTTP_COOKIE=f"ids={ids}")
+        if path == "form":
+            return lambda: get(site, "/form", "POST", texts.encode(), **FORM_TYPE)
+        body = json.dumps({"ids": bodies.get(path, ids)}).encode()
+        return lambda: get(site, f"/{path}", "POST", body, CONTENT_TYPE="application/json")
+
+    assert not grows_too_fast(entry, "", "a", "", 16_000)
 
 
 def test_growth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

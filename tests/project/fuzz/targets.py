@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.project.fuzz import exchanges, features, holes, moved, parsers
+from tests.project.fuzz import exchanges, features, holes, moved, parsers, values
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
@@ -49,5 +49,10 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         holes.joined_addresses,
         holes.session_sizes,
         holes.tokens,
+        values.links,
+        values.charsets,
+        values.defaults,
+        values.text_areas,
+        values.counted_addresses,
     )
 }
