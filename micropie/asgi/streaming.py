@@ -34,7 +34,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 import anyio
 
@@ -44,7 +44,7 @@ from micropie._core.execution import TASKS, Action, AsyncAction, LoopLocal
 from micropie._core.execution.steps import Completed
 from micropie._core.http import HTML, JSON, NO_OTHER_HEADERS, NOSNIFF, Answer, Exchange
 from micropie._core.http.headers import KnownHeader, NameTable
-from micropie._core.http.protocols import ChunkedBody, Receive, Send, ServerMessage
+from micropie._core.http.protocols import Receive, Send, ServerMessage
 from micropie._core.routing import Config
 from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 from micropie.asgi.coroutines import Steps, resume
@@ -177,13 +177,12 @@ class StreamedExchange(Exchange):
 
 
 async def send_streamed(
-    head: ServerMessage, body: ChunkedBody, exchange: StreamedExchange, send: Send
+    head: ServerMessage, stream: LoopStream | ThreadStream, exchange: StreamedExchange, send: Send
 ) -> None:
     """Send head and chunks, and close the stream.
 
     That a client left is noted in the debug log, and not raised.
     """
-    stream = cast("LoopStream | ThreadStream", body)
     if isinstance(stream, ThreadStream):  # of an application that has moved in
         stream = streams.MadeAhead(stream, exchange.config.threads)
     file = stream.file

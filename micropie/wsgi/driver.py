@@ -134,9 +134,7 @@ def _head(
     usual = _USUAL_HEADS.get(content_type) if pairs is NO_OTHER_HEADERS else None
     if usual is not None:
         return [*usual] if length is None else [*usual, ("Content-Length", str(length))]
-    headers = []
-    for name, value in pairs:
-        headers.append((_CAPITALS[name], value))
+    headers = [(_CAPITALS[name], value) for name, value in pairs]
     if content_type is not None:
         headers.append(("Content-Type", content_type))
     if length is not None:

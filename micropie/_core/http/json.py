@@ -99,7 +99,8 @@ class Codec:
     def loads(self, data: bytes | bytearray | memoryview | str) -> Json:
         """Return the value of ``data``, a JSON text. Raises ``ValueError``."""
         try:
-            data = data.encode() if isinstance(data, str) else bytes(data)
+            if type(data) is not bytes:
+                data = data.encode() if isinstance(data, str) else bytes(data)
             # orjson makes a float of a number beyond 64 bits. Of 19 digits in a row, at least 4 are
             # at every 4th byte: searching these alone is a quarter of the work.
             has_digits = data[3::4].translate(_DIGITS).find(b"0000") >= 0

@@ -324,6 +324,7 @@ def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
 # The types of most results. They are a body, and neither HTML by itself nor a stream.
 BODIES = frozenset({str, bytes, dict, list, type(None)})
 
+_STATUSES = range(200, 600)  # that can be sent
 WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 
 _WITH_STATUS = (Response, *ERRORS)
@@ -381,7 +382,7 @@ def encode(
     what is not JSON and states none.
     """
     status, given = response.status, response.pairs
-    if status.__class__ is not int or not 200 <= status <= 599:
+    if status.__class__ is not int or status not in _STATUSES:
         status = _checked_status(status)
     # else nothing may describe it (RFC 9110, section 8.6)
     has_content = status not in WITHOUT_CONTENT

@@ -37,9 +37,9 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     (media_type, parameters, length), body = exchange.framing, exchange.body
     if length is not None and length > exchange.config.settings.max_body_size:
         exchange.incoming  # noqa: B018 - raises 413
-    accept: Literal["form", "json"] | None = None
-    most = LARGE
+    accept: Literal["form", "json"] | None
     if reads_body:
+        accept, most = None, LARGE
         if reads_body is not AHEAD or not exchange.has_short_body:
             return
     elif media_type == MULTIPART:
