@@ -1,5 +1,8 @@
 """Spans for OpenTelemetry. This is the only module that knows its API, an optional dependency.
 
+``opentelemetry-instrument uvicorn shop:app`` makes spans without a line in the program: the entry
+point ``opentelemetry_instrumentor`` of this package names ``MicropieInstrumentor``.
+
 The span's context is a context variable that this hook sets, and so handlers have it wherever they
 run: on the event loop, in threads, in later chunks of a stream. A process of the pool gets it as
 the headers that another service would get.
@@ -7,12 +10,13 @@ the headers that another service would get.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import partial, wraps
 from typing import Any
+from weakref import WeakSet
 
-from micropie import HTTPError, Request, SetupError, WebSocketRequest
+from micropie import App, HTTPError, Request, SetupError, WebSocketRequest
 from micropie.middleware.base import STANDARD_METHODS, FlowMiddleware
 
 try:
@@ -20,6 +24,12 @@ try:
     from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, TracerProvider
 except ImportError:  # pragma: no cover - the tests set it to None
     trace = None  # type: ignore[assignment]
+try:
+    from opentelemetry.instrumentation import instrumentor
+except ImportError:  # pragma: no cover - the command brings it
+    _Base: Any = object
+else:
+    _Base = vars(instrumentor)["BaseInstrumentor"]
 
 
 class Tracing(FlowMiddleware):
@@ -126,3 +136,38 @@ def _end(request: Request, span: Span, previous: context.Context) -> None:
     # Under WSGI each request runs in a copy of the context, which ends with it.
     if request.environ is None:
         context.attach(previous)
+
+
+# -- opentelemetry-instrument ----------------------------------------------------------------------
+
+_patched: Any = App
+
+
+class MicropieInstrumentor(_Base):  # type: ignore[misc]
+    """Puts ``Tracing`` before the middleware of each application that a server calls, unless it has
+    one already.
+
+    ``instrument(tracer_provider=None)`` does it from the next call of an application on.
+    ``uninstrument()`` leaves the applications that are traced as they are, and those to come alone.
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return the package that is instrumented."""
+        return ("micropie-dual >= 1.0.0rc1",)
+
+    def _instrument(self, **options: Any) -> None:
+        called: WeakSet[App] = WeakSet()
+        serve = self._serve = _patched.__call__
+
+        @wraps(serve)
+        def traced(app: App, scope: Any, receive: Any, send: Any = None) -> Any:
+            if app not in called:
+                called.add(app)
+                if not any(isinstance(hook, Tracing) for hook in app.middlewares):
+                    app.middlewares.insert(0, Tracing(options.get("tracer_provider")))
+            return serve(app, scope, receive, send)
+
+        _patched.__call__ = traced
+
+    def _uninstrument(self, **options: Any) -> None:
+        _patched.__call__ = self._serve
