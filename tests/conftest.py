@@ -141,8 +141,8 @@ def redis_clients_are_noted() -> Iterator[None]:
     """Note the clients of Redis that a test makes, which ``pytest_runtest_teardown`` closes."""
     make = RedisClient.__init__
 
-    def note(client: RedisClient, *arguments: Any) -> None:
-        make(client, *arguments)
+    def note(client: RedisClient, *arguments: Any, **options: Any) -> None:
+        make(client, *arguments, **options)
         REDIS_CLIENTS.append(client)
 
     with pytest.MonkeyPatch.context() as patch:
