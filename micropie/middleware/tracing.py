@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import partial, wraps
+from importlib import import_module
 from typing import Any
 from weakref import WeakSet
 
@@ -25,11 +26,9 @@ try:
 except ImportError:  # pragma: no cover - the tests set it to None
     trace = None  # type: ignore[assignment]
 try:
-    from opentelemetry.instrumentation import instrumentor
+    _Base: Any = import_module("opentelemetry.instrumentation.instrumentor").BaseInstrumentor
 except ImportError:  # pragma: no cover - the command brings it
-    _Base: Any = object
-else:
-    _Base = vars(instrumentor)["BaseInstrumentor"]
+    _Base = object
 
 
 class Tracing(FlowMiddleware):
