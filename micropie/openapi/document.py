@@ -32,7 +32,13 @@ from micropie import (
 )
 from micropie.extensions import Application, Inspector, RouteEntry, TypeInfo, dumps, loads
 from micropie.openapi.docs import Docs
-from micropie.openapi.schemas import PROBLEM, Schema, Schemas, with_short_names
+from micropie.openapi.schemas import (
+    PROBLEM,
+    Schema,
+    Schemas,
+    with_short_names,
+    without_infinities,
+)
 
 # that a path item may have
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
@@ -127,7 +133,8 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
         document["components"] = {
             name: dict(sorted(found.items())) for name, found in components.items() if found
         }
-    return with_short_names(document)
+    finite: dict[str, Any] = without_infinities(with_short_names(document))
+    return finite
 
 
 class _Builder:

@@ -427,10 +427,18 @@ def _for_generators(found: Any) -> Any:
     items: Schema = (
         {"items": {}} if found.get("type") == "array" and "prefixItems" not in found else {}
     )
-    return {
-        **items,
-        **{name: _for_generators(one) for name, one in found.items() if _is_writable(name, one)},
-    }
+    return {**items, **{name: _for_generators(one) for name, one in found.items()}}
+
+
+def without_infinities(found: Any) -> Any:
+    """Return a document without the numbers that JSON does not have, in bounds, examples and
+    elsewhere; a default is left out as a whole.
+    """
+    if isinstance(found, tuple | list):
+        return [without_infinities(one) for one in found if _is_writable("", one)]
+    if not isinstance(found, dict):
+        return found
+    return {name: without_infinities(one) for name, one in found.items() if _is_writable(name, one)}
 
 
 def _is_writable(name: str, value: object) -> bool:

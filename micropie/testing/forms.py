@@ -19,9 +19,10 @@ class PostForm:
     inputs for files.
     """
 
-    def __init__(self, action: str, enctype: str) -> None:
-        self.action = action
-        self.is_multipart = enctype.strip().lower() == "multipart/form-data"
+    action = ""
+    is_multipart = False
+
+    def __init__(self) -> None:
         self.fields: dict[str, list[str]] = {}
         self.file_inputs: list[str] = []
 
@@ -34,7 +35,11 @@ class PostForm:
         A form without ``enctype="multipart/form-data"`` sends the names of files alone. With it an
         input without a choice sends a file without a name.
         """
-        fields = {name: values for name, values in self.fields.items() if values} | dict(data)
+        as_files = self.file_inputs if self.is_multipart else ()
+        fields: dict[str, Any] = {
+            name: values for name, values in self.fields.items() if values and name not in as_files
+        }
+        fields |= data
         if not self.is_multipart:
             names = {
                 name: [_filename(one) for key, one in files if key == name] for name, _ in files
@@ -69,13 +74,15 @@ class PostForms(HTMLParser):
 
     A field sends no value by itself if the visitor enters it: a text area, a file, a box that is
     not ticked. It sends several values if several inputs have its name. A control that is disabled
-    is no field, nor are those in a disabled ``fieldset``, except in its first ``legend``.
+    is no field, nor are those in a disabled ``fieldset``, except in its first ``legend``. A control
+    may stand outside of its form, and name it by ``form``.
     """
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self._forms: list[PostForm] = []
-        self._form = PostForm("", "")  # of a page's controls without a form
+        self._by_id: dict[str, PostForm] = {}  # also of forms that are yet to come
+        self._form = PostForm()  # of a page's controls without a form
         # Of each fieldset around: whether it is disabled, and whether its first legend has come.
         self._fieldsets: list[list[bool]] = []
         self._legends: list[list[bool]] = []  # the fieldsets whose first legend is open
@@ -85,7 +92,10 @@ class PostForms(HTMLParser):
         """Note a form or a field."""
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._form = PostForm(given.get("action", ""), given.get("enctype", ""))
+            self._form = self._named(given["id"]) if given.get("id") else PostForm()
+            self._form.action = given.get("action", "")
+            enctype = given.get("enctype", "").strip().lower()
+            self._form.is_multipart = enctype == "multipart/form-data"
             if given.get("method", "").lower() == "post":
                 self._forms.append(self._form)
         elif tag == "fieldset":
@@ -97,8 +107,10 @@ class PostForms(HTMLParser):
             self._add(tag, given)
 
     def handle_endtag(self, tag: str) -> None:
-        """Note the end of a fieldset or of a legend."""
-        if tag == "fieldset" and self._fieldsets:
+        """Note the end of a form, of a fieldset or of a legend."""
+        if tag == "form":
+            self._form = PostForm()
+        elif tag == "fieldset" and self._fieldsets:
             self._fieldsets.pop()
         elif tag == "legend" and self._legends:
             self._legends.pop()
@@ -109,12 +121,16 @@ class PostForms(HTMLParser):
             for fieldset in self._fieldsets
         )
 
+    def _named(self, name: str) -> PostForm:
+        return self._by_id.setdefault(name, PostForm())
+
     def _add(self, tag: str, given: Mapping[str, str]) -> None:
+        form = self._named(given["form"]) if "form" in given else self._form
         name, kind = given["name"], given.get("type", "").lower() if tag == "input" else tag
-        values = self._form.fields.setdefault(name, [])
+        values = form.fields.setdefault(name, [])
         if kind == "file":
-            self._form.file_inputs.append(name)
-            values += [] if self._form.is_multipart else [""]
+            form.file_inputs.append(name)
+            values.append("")
         if tag == "input" and (kind not in _WITHOUT_VALUE or "checked" in given):
             values.append(given.get("value", "on" if "checked" in given else ""))
 

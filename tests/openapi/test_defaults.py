@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
+from msgspec import Meta
 
-from micropie import App, post
+from micropie import App, get, post
 
 
 class Size(Enum):
@@ -69,3 +70,33 @@ def test_every_default_that_json_has_is_in_the_document() -> None:
     assert fields["Range"]["properties"]["most"]["default"] == 2.5
     assert "default" not in fields["Limits"]["properties"]["limit"]
     assert fields["Limits"]["properties"]["day"]["default"] == "2026-01-31"
+
+
+class Bounded(pydantic.BaseModel):
+    size: float = pydantic.Field(1.0, lt=math.inf, examples=[math.nan, 2.0])
+
+
+class Bounds(App):
+    @get
+    def sizes(
+        self,
+        most: Annotated[float, pydantic.Field(lt=math.inf, gt=0)] = 1.0,
+        some: Annotated[
+            float, Meta(examples=[math.nan, 1.5], extra_json_schema={"x": math.inf})
+        ] = 2.0,
+    ) -> Annotated[float, Meta(examples=[-math.inf])]:
+        return most + some
+
+    @post
+    def bounded(self, body: Bounded) -> None: ...
+
+
+def test_bounds_and_examples_that_json_has_not_are_left_out() -> None:
+    document = Bounds().openapi()
+    json.dumps(document, allow_nan=False)
+    schemas = [one["schema"] for one in document["paths"]["/sizes"]["get"]["parameters"]]
+    assert schemas == [
+        {"type": "number", "exclusiveMinimum": 0, "default": 1.0},
+        {"type": "number", "default": 2.0},
+    ]
+    assert document["components"]["schemas"]["Bounded"]["properties"]["size"]["examples"] == [2.0]

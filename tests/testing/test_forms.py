@@ -89,8 +89,18 @@ DISABLED = """<form method=post action=/got><input name=role value=admin disable
 </fieldset></fieldset><fieldset><input name=fifth value=5></fieldset><input name=sixth value=6>
 </form></fieldset></legend>"""
 
+ELSEWHERE = """<input form=mine name=before value=1><input name=nobody value=2>
+<input type=file form=mine name=photo>
+<form id=mine method=post action=/got enctype="multipart/form-data"><input name=n>
+<input form=other name=foreign value=3></form><input name=behind value=4>
+<textarea form=mine name=note></textarea>
+<form method=post action=/got id=other><input name=m></form>"""
+
 
 class Pages(App):
+    async def elsewhere(self) -> str:
+        return ELSEWHERE
+
     async def multipart(self) -> str:
         return MULTIPART
 
@@ -136,3 +146,13 @@ def test_disabled_controls_are_not_sent() -> None:
         for name in ("role", "second", "third", "fourth"):
             with pytest.raises(ClientError, match=f"has {name}"):
                 client.post_form("/disabled", {name: "x"})
+
+
+def test_a_control_belongs_to_the_form_that_it_names_or_stands_in() -> None:
+    with TestClient(Pages()) as client:
+        sent = client.post_form("/elsewhere", {"n": "v", "note": "x"}).json()
+        assert sent == {"before": "1", "photo": "", "n": "v", "note": "x"}
+        assert client.post_form("/elsewhere", {"m": "v"}).json() == {"foreign": "3", "m": "v"}
+        for name in ("nobody", "behind"):
+            with pytest.raises(ClientError, match=f"has {name}"):
+                client.post_form("/elsewhere", {name: "x"})
