@@ -1,8 +1,8 @@
 """How long inputs at their limits keep the event loop from other requests, in milliseconds.
 
 Each input is as large as the default settings and the usual limits of servers allow: 64 KiB for a
-request's head, 64 KiB for a body that is parsed on the event loop, and the largest body for one
-that is parsed in a thread. Each figure is the least of some rounds:
+request's head and for a body that a handler asks for, 8 KiB for a body that is bound on the event
+loop, and more for one that has a thread. Each figure is the least of some rounds:
 
 - *loop*: the longest time of the event loop's own thread between two waits of a request, as time of
   the processor.
@@ -20,6 +20,7 @@ import tempfile
 import time
 import types
 from collections.abc import Coroutine, Generator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,8 @@ from micropie import App, UploadFile, get
 from micropie.middleware import BasicAuth, ProxyHeaders
 
 KIB, ROUNDS = 1024, 15
-SIZE = 64 * KIB  # of a head, and of a body that is parsed on the event loop
+SIZE = 64 * KIB  # of a head, and of a body that a handler asks for on the event loop
+BOUND = 8 * KIB  # of a body for parameters that is bound there
 FIELDS = 1000  # the most that a form or a query may have
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=X"
@@ -77,6 +79,12 @@ class Site(App):
     async def lines(self, lines: list[Line]) -> str:
         return str(len(lines))
 
+    async def mixed(self, values: list[int | str]) -> str:
+        return str(len(values))
+
+    async def prices(self, values: list[Decimal]) -> str:
+        return str(len(values))
+
     async def taken(self, a: str) -> str:
         return str(len(a))
 
@@ -116,7 +124,7 @@ def document(size: int) -> str:
 def inputs() -> dict[str, Input]:
     """Return the inputs by what they are."""
     line = '{"name":"a","count":1},'
-    rows = "[" + filled(line, SIZE - 2)[:-1] + "]"
+    rows = "[" + filled(line, BOUND - 2)[:-1] + "]"
     fields = "&".join(f"name{number}={'v' * 55}" for number in range(FIELDS))
     escaped = "&".join(f"name{number}={'%41' * 18}" for number in range(FIELDS))
     return {
@@ -153,6 +161,12 @@ def inputs() -> dict[str, Input]:
             "/document", body='"' + filled("\\u00e9", SIZE - 2) + '"', media_type=JSON
         ),
         "JSON for a list of dataclasses": Input("/lines", body=rows, media_type=JSON),
+        "JSON for a list of unions": Input(
+            "/mixed", body=f'{{"values":[{filled("1,", BOUND - 16)}1]}}', media_type=JSON
+        ),
+        "JSON for a list of decimals": Input(
+            "/prices", body=f'{{"values":[{filled("1.5,", BOUND - 16)}1]}}', media_type=JSON
+        ),
         "JSON that is malformed": Input("/document", body=filled("["), media_type=JSON),
         "multipart, 1,000 short fields": Input(
             "/upload", body=parts(FIELDS, 1), media_type=MULTIPART

@@ -48,10 +48,12 @@ from micropie._core.binding.values.constraints import (
 from micropie._core.errors import Sentence, SetupError, takes
 from micropie._core.http.json import BUILTINS, encoder_of
 from micropie._core.http.protocols import Encoder
-from micropie._core.on_demand import pattern
+from micropie._core.on_demand import module, pattern
 
 if TYPE_CHECKING:
     from decimal import Decimal
+
+decimal: Any = module("decimal")  # few sites have one
 
 T = TypeVar("T")
 
@@ -208,11 +210,9 @@ def _to_bool(text: str) -> bool:
 
 
 def _to_decimal(text: str) -> Decimal:
-    from decimal import Decimal, InvalidOperation
-
     try:
-        number = Decimal(text) if _is_number(text) else Decimal("NaN")
-    except InvalidOperation:  # an exponent beyond the decimal module's limits
+        number: Decimal = decimal.Decimal(text if _is_number(text) else "NaN")
+    except decimal.InvalidOperation:  # an exponent beyond the decimal module's limits
         raise ValueError(text) from None
     if not is_moderate(number):
         raise ValueError(text)
@@ -220,9 +220,8 @@ def _to_decimal(text: str) -> Decimal:
 
 
 def _decimal_from_json(value: object) -> Decimal:
-    from decimal import Decimal
-
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+    # not a union, which would be made with each call
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, decimal.Decimal)):
         raise ValueError(value)
     return _to_decimal(str(value))
 
@@ -535,10 +534,12 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     # int before str in any union: every text is a str.
     inner.sort(key=lambda converter: converter.from_text is str)
     is_optional = types.NoneType in members
+    of_text = [converter.from_text for converter in inner]
+    of_json = [converter.from_json for converter in inner]
     union = Converter(
         " or ".join(converter.expected for converter in inner),
-        lambda text: _first_that_fits((converter.from_text for converter in inner), text),
-        lambda value: _first_that_fits((converter.from_json for converter in inner), value),
+        lambda text: _first_that_fits(of_text, text),
+        lambda value: _first_that_fits(of_json, value),
         invalid=INVALID,
         takes_text=any(converter.takes_text for converter in inner),
     )
