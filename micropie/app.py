@@ -249,22 +249,21 @@ class App(Base[Outermost_co]):
         docs: bool | str | Docs = False,
         **settings: object,
     ) -> None:
-        values = settings
         if security is not None and security is not False:
             if security is True or not hasattr(security, "settings"):
                 raise SetupError(
                     'security takes SecurityDefaults("example.com"), or '
                     f"False for none, not {security!r}"
                 )
-            values = {**security.settings, **settings}
+            settings = {**security.settings, **settings}
             self.middlewares[:0] = security.middlewares
-        Settings().overridden(values)
+        Settings().overridden(settings)
         if session_backend is not None:
             self.session_backend = session_backend
         if channels is not None:
             self.channels = channels
-        self._micropie.settings = values
-        if values.get("debug"):
+        self._micropie.settings = settings
+        if settings.get("debug"):
             import_module("micropie.debug").add_key_page(self)
         self._micropie.security = security
         self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
@@ -809,13 +808,12 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
         raise SetupError(
             f"{owner.__name__}.{name} is a list: write {name} = [{kind.__name__}(...)]"
         )
-    if name == "session_backend" and not isinstance(value, property | None):
-        methods = (getattr(value, one, None) for one in ("load", "save"))
-        if value is kind or not all(map(callable, methods)):
-            raise SetupError(
-                "session_backend, the only argument without a keyword, takes a SessionBackend "
-                f"object, not {value!r}; an App needs no name"
-            )
+    is_backend = hasattr(value, "load") and hasattr(value, "save") and value is not kind
+    if name == "session_backend" and not (is_backend or isinstance(value, property | None)):
+        raise SetupError(
+            "session_backend, the only argument without a keyword, takes a SessionBackend "
+            f"object, not {value!r}; an App needs no name"
+        )
 
 
 def _is_routed(value: object) -> bool:

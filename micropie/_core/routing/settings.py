@@ -110,7 +110,6 @@ _WHOLE_SECONDS = _Rule(_AT_LEAST_1.is_right, "a whole number of seconds, 1 or mo
 _SECONDS = _Rule(is_duration, "seconds above 0")
 _TIMEOUT = _or_none(_Rule(lambda value: value == inf or is_duration(value), "seconds above 0"))
 _BOOL = _Rule(lambda value: isinstance(value, bool), "True or False")
-_MAYBE_BOOL = _Rule(lambda value: value is None or isinstance(value, bool), "True, False or None")
 _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True, False or "force"')
 _SUPPLIER = _or_none(_Rule(lambda value: takes(value, 0), "a function without parameters"))
 _FUNCTION = _or_none(_Rule(lambda value: takes(value, 1), "a function of one argument"))
@@ -276,7 +275,7 @@ class Settings(MessageSettings):
     )
     """Whether other sites' requests carry the session's cookie: "Lax" (default) if they open a
     page, "Strict" never, "None" always, which needs ``session_cookie_secure=True``."""
-    session_cookie_secure: bool | None = _setting(None, _MAYBE_BOOL)
+    session_cookie_secure: bool | None = _setting(None, _or_none(_BOOL))
     """Whether the session's cookie is sent over https only; None, the default, if it is set over
     https."""
     session_cookie_partitioned: bool = _setting(False, _BOOL)
