@@ -5,7 +5,8 @@
 
 The first case of a function runs in every world, each other case in one, and so do all cases where
 nothing depends on the world (tests/support/selection.py). Hypothesis makes 30 examples. With
-``--all-worlds`` every case runs in every world, and Hypothesis makes 100.
+``--all-worlds`` every case runs in every world, Hypothesis makes 100, and tests with
+``@pytest.mark.in_test_all`` run: soaks, screenshots, and what a shorter test shows as well.
 
 ``make_client`` takes the options of ``TestClient``, ``validate=False`` for requests that no server
 passes on (``wsgiref.validate`` refuses them before the application sees them), and
@@ -75,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile(
         "all worlds" if config.getoption("--all-worlds") else "each run"
     )
+    config.addinivalue_line("markers", "in_test_all: skip it without --all-worlds")
     # it closes a socket that a test has left in its collector, which may run in another test
     if IS_FREE_THREADED:
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
@@ -148,6 +150,11 @@ def redis_clients_are_noted() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RedisClient, "__init__", note)
         yield
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("in_test_all") and not item.config.getoption("--all-worlds"):
+        pytest.skip("it runs in make test-all")
 
 
 @pytest.hookimpl(wrapper=True)

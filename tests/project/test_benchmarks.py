@@ -153,6 +153,7 @@ def test_the_row_of_an_overload_counts_each_answer_once() -> None:
     )
 
 
+@pytest.mark.in_test_all
 @pytest.mark.parametrize("server", soak.SOAKED)
 def test_a_short_soak_finds_nothing(server: str) -> None:
     chosen = Namespace(
@@ -209,6 +210,7 @@ def test_the_verdicts_of_the_soak_name_what_is_missed() -> None:
     assert soak.overload_table({"a": good}).endswith("| 100.0 | 0.0 to 0.0 | 9 to 9 |")
 
 
+@pytest.mark.in_test_all
 def test_start_up_is_measured_with_a_right_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert startup.main(["--rounds", "1"]) == 0
     rows = [

@@ -40,7 +40,15 @@ def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedP
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("step", ["step6", "step7", "api/step2", "api/step7"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param("step6", marks=pytest.mark.in_test_all),
+        "step7",
+        pytest.param("api/step2", marks=pytest.mark.in_test_all),
+        "api/step7",
+    ],
+)
 def test_a_step_passes_its_tests(tmp_path: Path, step: str) -> None:
     folder = tmp_path / "step"
     shutil.copytree(STEPS / step, folder)
@@ -132,6 +140,7 @@ def served(folder: Path) -> Iterator[str]:
             process.terminate()
 
 
+@pytest.mark.in_test_all
 def test_the_first_hour_of_a_stranger_can_be_run() -> None:
     """Make a new project, as ``scripts/release`` does with all pages of Start and the tutorials."""
     done = run(STEPS.parent.parent, "-m", "tests.project.first_hour", "new")

@@ -307,6 +307,7 @@ def page_text(browser: webdriver.Chrome) -> str:
     return browser.find_element("tag name", "body").text
 
 
+@pytest.mark.in_test_all
 def test_screenshots_can_be_taken(
     chromium: webdriver.Chrome, tour_on: ServerOf, broken: Server, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.project.test_readme import MODULES
+from tests.support.commands import micropie
 from tests.support.environment import unmeasured
 from tests.support.left_out import LEFT_OUT
 
@@ -38,16 +39,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [file for file in files if not (LEFT_OUT and lacks.search(file.read_text()))]
 
 
-@pytest.fixture
-def in_test_all(request: pytest.FixtureRequest) -> None:
-    """mypy checks the same file in each run. The other checkers run in ``make test-all``."""
-    if not request.config.getoption("--all-worlds"):
-        pytest.skip("it runs in make test-all")
-
-
+# mypy checks the same file in each run
+@pytest.mark.in_test_all
 @pytest.mark.timeout(240)  # 8 seconds of a processor, most of them for what both parts import
 def test_pyright_finds_the_wrong_lines_and_nothing_in_the_examples_of_the_pages(
-    in_test_all: None, tmp_path: Path, examples: list[Path]
+    tmp_path: Path, examples: list[Path]
 ) -> None:
     lines = FILE.read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
@@ -75,11 +71,10 @@ OTHER_CHECKERS = {
 }
 
 
+@pytest.mark.in_test_all
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", OTHER_CHECKERS)
-def test_another_checker_finds_only_wrong_lines(
-    in_test_all: None, tmp_path: Path, name: str
-) -> None:
+def test_another_checker_finds_only_wrong_lines(tmp_path: Path, name: str) -> None:
     text = re.sub(r"  # type: ignore\[[a-z, -]+\]", "", FILE.read_text())
     (tmp_path / FILE.name).write_text(text)
     (tmp_path / "pyrefly.toml").write_text('preset = "strict"')
@@ -120,14 +115,17 @@ def typed_examples(folder: Path) -> list[Path]:
 
 
 @pytest.mark.timeout(240)  # 10 seconds of a processor
-def test_mypy_finds_nothing_in_the_examples_of_the_pages(
+def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_a_new_project(
     tmp_path: Path, examples: list[Path]
 ) -> None:
     assert len(examples) >= 15
+    assert micropie(tmp_path, "new", "pies").returncode == 0
+    project = sorted((tmp_path / "pies").glob("*.py"))
+    assert [file.name for file in project] == ["app.py", "test_app.py"]
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]
     environment = unmeasured(MYPYPATH=str(ROOT))
     done = subprocess.run(
-        [*command, *map(str, examples)],
+        [*command, *map(str, [*examples, *project])],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
