@@ -11,7 +11,7 @@ application, ``stand_in.py`` for ``install``, ``missing.py`` for what is missing
 instead.
 """
 
-from micropie.compat.missing import ADVICE, SERVERS, advice_for
+from micropie.compat.missing import ADVICE, SERVERS, UNKNOWN, advice_for
 from micropie.compat.stand_in import install
 
-__all__ = ["ADVICE", "SERVERS", "advice_for", "install"]
+__all__ = ["ADVICE", "SERVERS", "UNKNOWN", "advice_for", "install"]

@@ -26,15 +26,19 @@ _PORTEND = "use the package portend"
 _AUTH = "use tools.auth_basic or tools.auth_digest"
 _UNTIMED = "leave it out: CherryPy has timed no response since version 12"
 
+# How the advice for a name that nobody thought of begins.
+UNKNOWN = "the stand-in has no"
+
 # Names that ``bottle.run(server=...)`` has there and not here.
 SERVERS: Mapping[str, str] = {
     **dict.fromkeys(
         (
-            *("aiohttp", "bjoern", "cgi", "cherrypy", "diesel", "fapws3", "flup", "gae"),
+            *("aiohttp", "bjoern", "cgi", "diesel", "fapws3", "flup", "gae"),
             *("geventSocketIO", "meinheld", "paste", "rocket", "tornado", "twisted", "uvloop"),
         ),
         _RUN,
     ),
+    "cherrypy": 'write server="cheroot"',
     "eventlet": _GEVENT.format("eventlet"),
     "gevent": _GEVENT.format("gevent"),
 }
@@ -198,7 +202,9 @@ def advice_for(framework: str, name: str) -> str | None:
             try:
                 found = import_module(f"{found.__name__}.{part}")
             except ModuleNotFoundError:
-                return f"the stand-in has no {part}: leave it out, or write it anew"
+                return f"{UNKNOWN} {part}: leave it out, or write it anew"
+        except ModuleNotFoundError:  # a plugin that is not installed here
+            return None
         except ImportError as error:
             return str(error)
     return None

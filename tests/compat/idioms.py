@@ -76,7 +76,9 @@ WORKS: dict[str, list[str]] = {
         "bottle.SimpleTemplate.defaults, bottle.BaseTemplate.settings",
         "bottle.template('{{x}}', x=1)",
         "bottle.view('page')(dict)",
-        "bottle.DEBUG, bottle.__version__",
+        "bottle.DEBUG, bottle.__version__, bottle.__author__, bottle.__license__",
+        "bottle.own = {'a': 1}\nassert bottle.own['a'] == bottle.own.get('a') == 1",
+        "try:\n    from bottle.ext import nobody_has_it\nexcept ImportError:\n    pass",
     ],
     "cherrypy": [
         # handlers, trees, dispatchers
@@ -151,6 +153,8 @@ WORKS: dict[str, list[str]] = {
         "cherrypy.log.access_log.setLevel(cherrypy.log.access_log.level)",
         "cherrypy.engine._do_execv",
         "cherrypy.thread_data.database = 1",
+        "cherrypy.site = {'a': 1}\nassert cherrypy.site['a'] == cherrypy.site.get('a') == 1",
+        "cherrypy.lib.sessions.OwnSession = cherrypy.lib.sessions.RamSession\ncherrypy.lib.sessions.OwnSession",
         "try:\n    pass\nexcept cherrypy.TimeoutError:\n    pass",
         "cherrypy.__version__",
     ],
@@ -166,6 +170,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "bottle.PasteServer": "choose a server by run",
         "bottle.cheetah_template": "use jinja2_template",
         "bottle.run(host='::', server='paste')": "choose a server by run",
+        "bottle.run(server='cherrypy')": 'write server="cheroot"',
         "from bottle import run\nrun(server='gevent')": 'run(server="gevent") has no stand-in',
         "app = bottle.Bottle()\napp.run(port=1, server='tornado')": "choose a server by run",
         "bottle.request.forms.get('name').encode('latin1').decode('utf8')": "text is UTF-8 already",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,20 @@ TEMPLATES = {
     "page.mako": "<%! import os; import bottle %>\n",
     "page.html": "<p>we import bottle caps from bottle-makers</p>\n% import bottles\n",
 }
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_copy_of_the_original_is_left_out(framework: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(f"import {framework}\n")
+    source = Path(str(ORIGINALS[framework].__file__))
+    if framework == "bottle":
+        (tmp_path / "vendored").mkdir()
+        (tmp_path / "vendored" / "bottle.py").write_bytes(source.read_bytes())
+        (tmp_path / "bottle.py").write_text("from bottle import no_such_name\n")
+    else:
+        shutil.copytree(source.parent, tmp_path / "cherrypy", ignore=lambda *_: ["test"])
+        (tmp_path / "own.py").write_text("from cherrypy import no_such_name\n")
+    assert [one.name for one in findings(framework, tmp_path)] == [f"{framework}.no_such_name"]
 
 
 def test_templates_are_read_too(tmp_path: Path) -> None:

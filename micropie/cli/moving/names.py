@@ -25,6 +25,13 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
     return names
 
 
+def assigned_names(tree: ast.Module) -> set[str]:
+    """Return the full names that a module assigns to: ``cherrypy.user`` for ``cp.user = 1``."""
+    names = imported_names(tree)
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    return {dotted_name(node, names) for node in nodes if isinstance(node.ctx, ast.Store)} - {""}
+
+
 def imports(node: ast.AST) -> list[str]:
     """Return the modules and names that a statement imports, of a stand-in its original's."""
     return [_original(name) for name in _written(node)]

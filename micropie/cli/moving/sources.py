@@ -9,14 +9,21 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
 from micropie.cli.moving.idioms import idioms_of, template_imports
-from micropie.cli.moving.names import COMPAT, dotted_name, imported_names, imports, lines_of
+from micropie.cli.moving.names import (
+    COMPAT,
+    assigned_names,
+    dotted_name,
+    imported_names,
+    imports,
+    lines_of,
+)
 from micropie.cli.moving.of_micropie import differences
 from micropie.cli.target import CommandError
 
@@ -67,9 +74,12 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
             found = {*differences(tree, imported_names(tree))}
             yield from (Finding(file, *one) for one in sorted(found))
         return
+    for file in [file for file in trees if _is_original(framework, file)]:
+        del trees[file]  # a copy that the program carries
+    own = {name for tree in trees.values() for name in assigned_names(tree)}
     is_installed = any(_installs(tree, framework) for tree in trees.values())
     for file, tree in trees.items():
-        yield from sorted(_in_module(framework, file, tree, is_installed))
+        yield from sorted(_in_module(framework, file, tree, is_installed, own))
     if not is_installed:
         yield from _forgotten(framework, trees)
         for file, line in template_imports(framework, path):
@@ -81,7 +91,14 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
             line = next(iter(lines_of(tree, framework)), 1)
             advice = _INSTALL.format(framework)
             yield Finding(file, line, f"imports the original {framework}", advice)
-        yield from sorted(_in_module(framework, file, tree, is_installed=True))
+        yield from sorted(_in_module(framework, file, tree, is_installed=True, own=own))
+
+
+def _is_original(framework: str, file: Path) -> bool:
+    """Return whether a file is one of the framework itself."""
+    if framework == "bottle":
+        return file.name == "bottle.py" and b"class Bottle(" in file.read_bytes()
+    return any(one.name == "cherrypy" and (one / "_cptree.py").exists() for one in file.parents)
 
 
 def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
@@ -153,8 +170,9 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
 
 
 def _in_module(
-    framework: str, file: Path, tree: ast.Module, is_installed: bool
+    framework: str, file: Path, tree: ast.Module, is_installed: bool, own: Set[str]
 ) -> Iterator[Finding]:
+    """Yield the findings in a module. ``own``: names that the program gives the framework."""
     names = imported_names(tree)
     seen: set[tuple[int, str]] = set()
     for node in ast.walk(tree):
@@ -167,6 +185,8 @@ def _in_module(
             is_submodule = isinstance(node, ast.Import) and name.startswith(f"{framework}.")
             if advice is None and is_submodule and not is_installed:
                 advice = _INSTALL.format(framework)
+            if advice is not None and advice.startswith(COMPAT.UNKNOWN):
+                advice = None if any(f"{name}.".startswith(f"{one}.") for one in own) else advice
             if advice is not None and (line, advice) not in seen:
                 seen.add((line, advice))
                 yield Finding(file, line, name, advice)
@@ -178,7 +198,7 @@ def _in_module(
             yield from _in_key(file, node.lineno, node.value)
         if framework == "cherrypy" and isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
             yield Finding(file, node.lineno, f".{node.attr}", ATTRIBUTES[node.attr])
-    for line, name, advice in idioms_of(framework, tree, names):
+    for line, name, advice in {*idioms_of(framework, tree, names)}:
         yield Finding(file, line, name, advice)
 
 

@@ -212,6 +212,7 @@ __all__ = [
 ]
 
 __version__ = "0.13.4"
+__author__, __license__ = "Marcel Hellkamp", "MIT"  # the original's, which programs show
 
 app = apps = default_app
 local = threading.local()
