@@ -4,7 +4,7 @@
 ``install("bottle")`` makes it what every ``import bottle`` of the process gets, also in plugins.
 Nothing here is imported by ``import micropie``.
 
-Open ``bottle`` or ``cherrypy`` to change what a migrated application gets, ``pixie_web.py`` for
+Open ``bottle`` or ``cherrypy`` to change what a migrated application gets, ``pixie_web`` for
 pixie_web. Open ``core.py`` for the names of the core that they may use
 (``tests/compat/CARRYING.md`` lists them), ``carrier.py`` for how old and native handlers share an
 application, ``stand_in.py`` for ``install``, ``missing.py`` for what is missing and what to write
