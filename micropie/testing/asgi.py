@@ -115,6 +115,7 @@ class AppTask(Runner):
     """Runs an ASGI application as a task in a loop."""
 
     _changed: anyio.Event
+    _task: int
     _cancel_scope: anyio.CancelScope | None = None
 
     def __init__(self, loop: AppLoop, app: ASGIApp, scope: Message) -> None:
@@ -128,6 +129,11 @@ class AppTask(Runner):
 
     def wake(self) -> None:
         self._loop.post(lambda: self._changed.set())  # noqa: PLW0108 - only the loop knows which event it is by then
+
+    def is_current(self) -> bool:
+        with suppress(RuntimeError):  # a thread
+            return anyio.get_current_task().id == self._task
+        return False
 
     def cancel(self) -> None:
         def cancel() -> None:
@@ -147,6 +153,7 @@ class AppTask(Runner):
             await self._until(call.sending(message), "send()")
 
         self._changed = anyio.Event()
+        self._task = anyio.get_current_task().id
         try:
             with anyio.CancelScope() as self._cancel_scope:
                 await self._app({**self._scope, **call.reports()}, receive, send)

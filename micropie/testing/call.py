@@ -50,7 +50,7 @@ class ClientSettings(NamedTuple):
     lifespan: bool
     denial_response: bool
     raw_uri: bool
-    failed: list[ClientCall]  # whose application has reported an error
+    late: list[BaseException]  # of functions after a response
 
 
 def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
@@ -84,6 +84,10 @@ class Runner(ABC):
     @abstractmethod
     def wake(self) -> None:
         """Have the application look again at what it waits for."""
+
+    @abstractmethod
+    def is_current(self) -> bool:
+        """Return whether this code runs in the application's own task or thread."""
 
     def cancel(self) -> None:  # noqa: B027 - not every protocol has a way to do that
         """Stop the application."""
@@ -168,9 +172,15 @@ class ClientCall:
             self.error = error
 
     def report(self, error: BaseException) -> None:
-        """Note an error that does not leave the application, perhaps after the call has ended."""
-        self.fail(error)
-        self.settings.failed.append(self)
+        """Note an error that does not leave the application.
+
+        One of another task or thread than the application's is raised when the client is closed:
+        only chance would tell whether the call has ended by then.
+        """
+        if self._runner.is_current():
+            self.fail(error)
+        else:
+            self.settings.late.append(error)
 
     def reports(self) -> dict[str, Callable[[BaseException], None]]:
         """Return what the application's scope or environ has for such errors."""

@@ -92,8 +92,8 @@ class TestClient(httpx.Client):
     protocol: "asgi" or "wsgi". backend, backend_options: anyio's backend for an ASGI application,
     "asyncio" or "trio". raise_app_exceptions: raise an exception that leaves the application in the
     test, the same object, and one that micropie answers with a 500 or only logs: that of a handler,
-    a hook, a stream, a WebSocket; that of a function after the response when the client is closed,
-    at the latest. If False, the test gets what a client gets: an answer of status 500, or
+    a hook, a stream, a WebSocket; that of a function after the response when the client is closed.
+    If False, the test gets what a client gets: an answer of status 500, or
     ``httpx.RemoteProtocolError`` while the body is read, if the head was sent before.
     base_url, headers, cookies: those of every request, as httpx has them. follow_redirects: False
     by default. root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a
@@ -138,7 +138,7 @@ class TestClient(httpx.Client):
             lifespan,
             denial_response,
             raw_uri,
-            failed=[],
+            late=[],
         )
         self.app_transport: AppTransport
         if protocol == "asgi":

@@ -246,8 +246,8 @@ class AppTransport(httpx.BaseTransport, ABC):
                 stack.callback(call.close)
 
     def _raise_late(self) -> None:
-        """Raise the first error that the application has reported after its call had ended."""
-        failed = [*self.settings.failed]
-        self.settings.failed.clear()
-        for call in failed:
-            call.raise_app_error()
+        """Raise the first error of functions after a response."""
+        errors = [*self.settings.late]
+        self.settings.late.clear()
+        for error in errors:
+            raise error

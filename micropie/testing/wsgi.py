@@ -117,7 +117,12 @@ class AppThread(Runner):
 
     def start(self, call: ClientCall) -> None:
         self._call = call
-        threading.Thread(target=self._run, name=f"test client's {call.label}", daemon=True).start()
+        name = f"test client's {call.label}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def is_current(self) -> bool:
+        return threading.current_thread() is self._thread
 
     def wake(self) -> None:
         with self._changed:

@@ -146,19 +146,27 @@ def test_a_failure_of_a_hook_is_raised(make_client: MakeClient, stage: str) -> N
 
 
 @pytest.mark.parametrize("path", ["/later", "/later_async"])
-@pytest.mark.parametrize("lifespan", [True, False])
-def test_a_failure_after_the_response_is_raised_at_the_latest_when_the_client_is_closed(
-    world: str, connect: MakeClient, path: str, lifespan: bool
+def test_a_failure_after_the_response_is_raised_when_the_client_is_closed(
+    make_client: MakeClient, path: str
 ) -> None:
-    client = connect(failing(), world, reports=True, lifespan=lifespan)
-
-    def ask() -> None:
-        client.get(path)
-        client.close()
-
+    client = make_client(failing(), reports=True)
+    assert client.get(path).text == "answered"
     with pytest.raises(Mine, match="later"):
-        ask()
+        client.close()
     client.app_transport.close()  # not again
+
+
+def test_a_thread_of_the_application_s_own_reports_late(make_client: MakeClient) -> None:
+    class Threads(App):
+        async def index(self) -> str:
+            exchange = self.request._exchange
+            await anyio.to_thread.run_sync(exchange.log_failure, "failed", Mine("thread"))
+            return "answered"
+
+    client = make_client(Threads(), reports=True)
+    assert client.get("/").text == "answered"
+    with pytest.raises(Mine, match="thread"):
+        client.close()
 
 
 def test_a_test_that_fails_already_gets_a_note_of_a_late_failure(world: str) -> None:
