@@ -396,8 +396,8 @@ def test_R49_no_cookie_header_breaks_the_parser() -> None:
         text = "".join(rng.choices('ab=;, "\\$\t\x00\x7f\xe9', k=rng.randrange(40)))
         cookies = parse_cookies(text)
         assert "" not in cookies
-    texts = ["; ".join(f"{number}=" for number in range(count)) for count in (1_000, 2_000)]
-    assert len(parse_cookies(texts[1])) == 2_000
+    texts = ["; ".join(f"{number}=" for number in range(count)) for count in (500, 1_000)]
+    assert len(parse_cookies(texts[1])) == 1_000
     once, twice = (steps_of(parse_cookies, text) for text in texts)
     assert twice <= 2 * once + 10
 

@@ -228,6 +228,8 @@ class LoopTasks:
         try:
             with scope:
                 await function(*arguments)
+        except anyio.get_cancelled_exc_class():
+            pass  # asyncio's task would keep it, and by its traceback all that the task had
         finally:
             self._ended(mark)
 
