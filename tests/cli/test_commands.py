@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from importlib import import_module
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -728,12 +729,15 @@ def test_a_submodule_is_no_one_line(
         ["old.py:4", "cherrypy.lib.static.gone", "the stand-in has no gone"],
     ]
     assert 'install("cherrypy")' in output.splitlines()[0]
-    monkeypatch.setattr(bottle_templates, "engine", lambda: import_module("no_engine"))
-    (tmp_path / "old.py").write_text("import bottle\nbottle.SimpleTemplate, bottle.request.pies\n")
-    assert (
-        "old.py:2: bottle.SimpleTemplate: No module named 'no_engine'"
-        in command("check", "--from", "bottle", "old.py")[1]
-    )
+    bottle_templates.engine.cache_clear()
+    monkeypatch.setattr(PathFinder, "find_spec", lambda name, *path: None)
+    source = "from bottle import view\nimport bottle\nbottle.SimpleTemplate, bottle.request.pies\n"
+    (tmp_path / "old.py").write_text(source)
+    _, output, _ = command("check", "--from", "bottle", "old.py")
+    assert [line.partition("need")[0] for line in output.splitlines()[:-1]] == [
+        "old.py:1: bottle.view: templates in Bottle's own language ",
+        "old.py:3: bottle.SimpleTemplate: templates in Bottle's own language ",
+    ]
 
 
 def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ CONFIG_KEYS: Mapping[str, str] = {
 # Attributes of objects, whose classes a look at the source does not tell.
 ATTRIBUTES: Mapping[str, str] = {"wsgiapp": ADVICE["cherrypy.Application.wsgiapp"]}
 
+# What a function needs, which may be missing.
+_NEEDED_BY = dict.fromkeys(("bottle.template", "bottle.view"), "bottle.SimpleTemplate")
+
 CONFIG_FILES = frozenset({".conf", ".cfg", ".ini"})
 
 
@@ -179,7 +182,8 @@ def _in_module(
         dotted = dotted_name(node, names)
         line = getattr(node, "lineno", 1)
         for name in [dotted] if dotted else imports(node):
-            advice: str | None = COMPAT.advice_for(framework, name) or CONFIG_KEYS.get(
+            needed = _NEEDED_BY.get(name, name)
+            advice: str | None = COMPAT.advice_for(framework, needed) or CONFIG_KEYS.get(
                 name.removeprefix("cherrypy.")  # an attribute of cherrypy.server
             )
             is_submodule = isinstance(node, ast.Import) and name.startswith(f"{framework}.")
