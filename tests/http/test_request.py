@@ -711,7 +711,7 @@ def test_every_attribute_of_an_exchange_is_set_from_the_start() -> None:
         "body",
         "method",
         "path",
-        "scope",
+        "outside",
         "root_path",
         "query_string",
         "config",

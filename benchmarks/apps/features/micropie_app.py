@@ -285,7 +285,7 @@ def _applications(
         "file": files,
         "not-modified": files,
         "mount": mounting,
-        "compress": make(Compress()),
+        "compress": make(Compress(codings=["gzip"])),
         "cors": make(CORSMiddleware(origins=[FOREIGN_ORIGIN])),
         "csrf": make(CSRFMiddleware()),
         "access-log": make(AccessLog(logger=LOGGER)),

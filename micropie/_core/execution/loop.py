@@ -17,7 +17,7 @@ from contextlib import (
     suppress,
 )
 from contextvars import Context, ContextVar, copy_context
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -162,13 +162,11 @@ _NO_SCOPE = nullcontext()
 class LoopTasks:
     """Tasks of this event loop that belong to no task group. They must not raise.
 
-    ``new_future()`` returns a ``LoopFuture`` for a task of this loop, ``new_scope()`` a cancel
-    scope: anyio looks for its class at each call, which takes longer than to make one.
+    ``new_future()`` returns a ``LoopFuture`` for a task of this loop.
     """
 
     def __init__(self) -> None:
         self._loop = running_loop()
-        self.new_scope = type(anyio.CancelScope())
         self.new_future: Callable[[], LoopFuture] = getattr(
             self._loop, "create_future", _EventFuture
         )
@@ -177,6 +175,13 @@ class LoopTasks:
         self._tasks: dict[object, list[Any]] = {}
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether nobody waits for tasks that are started now
+
+    @cached_property
+    def new_scope(self) -> type[anyio.CancelScope]:
+        """The class of this loop's cancel scopes. ``anyio.CancelScope`` looks for it at each call,
+        which takes longer than to make one.
+        """
+        return type(anyio.CancelScope())
 
     def start_soon(
         self,
