@@ -57,7 +57,7 @@ def _notes(app: App) -> Iterator[str]:
     inspector = Inspector(app)
     applications = inspector.applications()
     for application in applications:
-        yield from source_notes(application)
+        yield from source_notes(application, applications)
         yield from _compared_paths(application, inspector.routes())
     for name, near in unread():
         if not near:

@@ -85,7 +85,7 @@ def review_application(
         *collect_safely(without_effect(registered)),
         *collect_safely(defined_twice(registered)),
         *collect_safely(source_errors(registered, handlers)),
-        *collect_safely(notes_of(registered, handlers)),
+        *collect_safely(notes_of(registered, handlers, providers)),
     ):
         logger.warning("%s", sentence)
 
@@ -110,10 +110,10 @@ def add_hint(exchange: Exchange, failure: BaseException) -> None:
 # -- for ``micropie check`` ------------------------------------------------------------------------
 
 
-def source_notes(application: Application) -> list[str]:
-    """Return what an author should check in the source of an application."""
-    registered = application.app._micropie
-    return collect_safely(notes_of(registered, application.handlers))
+def source_notes(application: Application, tree: Sequence[Application]) -> list[str]:
+    """Return what an author should check in the source of an application of a tree."""
+    providers = {k: v for one in tree for k, v in one.app._micropie.providers.items()}
+    return collect_safely(notes_of(application.app._micropie, application.handlers, providers))
 
 
 def application_errors(application: Application) -> list[str]:

@@ -10,7 +10,7 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from micropie._core.errors import HTTPError, Redirect
@@ -29,12 +29,19 @@ from micropie._core.routing.discovery import (
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def notes_of(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
-    """Yield a sentence for each place of an application's source that its author should look at."""
+def notes_of(
+    registered: Registrations,
+    handlers: Sequence[Handler],
+    providers: Mapping[object, Callable[..., object]],
+) -> Iterator[str]:
+    """Yield a sentence for each place of an application's source that its author should look at.
+
+    ``providers``: those of the applications around it, too.
+    """
     app = registered.app
     classes = _own_classes(registered)
     sources = _sources_of(_functions_of(registered, handlers))
-    resources = {getattr(key, "__name__", "") for key in registered.providers}
+    resources = {getattr(key, "__name__", ""): _opens(one) for key, one in providers.items()}
     for source in sources:
         yield from source.lost_waits(app)
         if registered.settings.get("text", "html") == "html":
@@ -43,17 +50,15 @@ def notes_of(registered: Registrations, handlers: Sequence[Handler]) -> Iterator
         yield from source.unread_errors()
         yield from source.bare_events()
         yield from source.unreceived_forms()
-    helpers = [one for cls in classes for name, one in vars(cls).items() if _is_helper(name)]
+    named = [item for cls in classes for item in vars(cls).items()]
+    helpers = [one for name, one in named if name[0] == "_" != name[1:2]]
     for helper in _sources_of(filter(inspect.isfunction, helpers)):
         yield from helper.shared_state(None)
     for provider in _sources_of(registered.providers.values()):
         yield from provider.closed_too_early()
     called = {name for source in sources for name in source.called_methods()}
-    opened = {
-        getattr(key, "__name__", "") for key, one in registered.providers.items() if _opens(one)
-    }
     for handler in handlers:
-        yield from _notes_of_handler(handler, called, opened)
+        yield from _notes_of_handler(handler, called, resources)
 
 
 def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
@@ -90,10 +95,6 @@ def _sources_of(functions: Iterable[object]) -> list[FunctionSource]:
     return [source for one in different if (source := FunctionSource.of(one)) is not None]
 
 
-def _is_helper(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__")
-
-
 def _hooks_of(app: AppBase, handlers: Sequence[Handler]) -> list[Callable[..., object]]:
     """Return the author's functions and methods that run before handlers."""
     guarded = [mark for one in handlers for mark in marks_above_handler(one.function, False)]
@@ -116,7 +117,7 @@ def _opens(provider: Callable[..., object]) -> bool:
 
 
 def _notes_of_handler(
-    handler: Handler, called: Collection[str], opened: Collection[str]
+    handler: Handler, called: Collection[str], resources: Mapping[str, bool]
 ) -> Iterator[str]:
     """Yield sentences about a handler's parameters, and one that others call, see ``called``."""
     for source in _sources_of([handler.function]):
@@ -124,7 +125,7 @@ def _notes_of_handler(
         yield from source.bare_numbers(wild)
         yield from source.lost_self(handler)
         yield from source.lost_results()
-        yield from source.held_resources(opened, any(mark.takes_socket for mark in handler.marks))
+        yield from source.held_resources(resources, handler.marks[0].takes_socket)
     is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
     if is_by_name and handler.name in called and handler.name != "index":
         yield (
@@ -314,14 +315,14 @@ class FunctionSource:
             name = self._function.__qualname__
             yield f"{name} has {first} for self: write def {handler.name}(self, {first})"
 
-    def held_resources(self, opened: Collection[str], takes_socket: bool) -> Iterator[str]:
+    def held_resources(self, resources: Mapping[str, bool], takes_socket: bool) -> Iterator[str]:
         """Yield sentences if a resource is held open for a client that stays, and if a message is
-        sent before it is committed. ``opened``: the names of such resources.
+        sent before it is committed. ``resources``: whether they are closed, by their names.
         """
-        stated = self._function.__annotations__
         for name in self._arguments:
-            kind = getattr(stated.get(name), "__name__", stated.get(name))
-            source = ast.unparse(self._tree) if kind in opened else ""
+            stated = self._function.__annotations__.get(name)
+            kind = getattr(stated, "__name__", stated)
+            source = ast.unparse(self._tree) if resources.get(kind) else ""
             if ".channels.publish(" in source and f"{name}.commit(" not in source:
                 yield (
                     f"{self._place}: {self._function.__qualname__} publishes before {name} is "
@@ -337,10 +338,10 @@ class FunctionSource:
         """Yield a sentence for a parameter that is a number by its default alone. ``wild``: the
         names of wildcards, which have types of their own.
         """
-        calls = {ast.unparse(one) for one in ast.walk(self._tree) if isinstance(one, ast.Call)}
+        calls = {ast.unparse(node) for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
         for name, one in inspect.signature(self._function).parameters.items():
             kind = type(one.default)
-            is_read = any(f"{one}({name}" in call for call in calls for one in ("int", "float"))
+            is_read = any(f"{to}({name}" in call for call in calls for to in ("int", "float"))
             if (
                 kind in (bool, int, float)
                 and one.annotation is one.empty

@@ -55,10 +55,11 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
         (tmp_path / "shop.py").write_text(f"{HEAD}{text}\n")
         importlib.invalidate_caches()
         shop = importlib.import_module("shop")
+        tree = Inspector(shop.Root()).applications()
         return [
             note
-            for one in Inspector(shop.Root()).applications()
-            for note in (*application_errors(one), *source_notes(one))
+            for one in tree
+            for note in (*application_errors(one), *source_notes(one, tree))
             if "is defined twice" not in note
         ]
 
@@ -270,6 +271,22 @@ def test_a_resource_that_is_held_open_is_noted(notes: Notes, body: str, words: s
     assert found == [words.format(*lines)]
 
 
+def test_a_resource_of_the_outer_application_is_one(notes: Notes) -> None:
+    body = """
+class Inner(App):
+    async def a(self, db: Db, name):
+        self.name = db.name
+        return EventStream(self.channels.subscribe("a"))
+class Root(App):
+    inner = Inner()
+    def __init__(self):
+        super().__init__()
+        self.provides(Db)(opened)
+"""
+    (found,) = notes(body)
+    assert "Inner.a holds db until the client leaves" in found
+
+
 @pytest.mark.parametrize("body", HOLDS_NOTHING)
 def test_a_resource_that_is_not_held_open_is_not_noted(notes: Notes, body: str) -> None:
     assert notes(f"class Root(App):\n{indent(PROVIDES + body, '    ')}") == []
@@ -346,7 +363,8 @@ def test_hooks_are_read_as_well(notes: Notes) -> None:
 
 def test_what_all_clients_share_is_noted_wherever_it_is_set(notes: Notes) -> None:
     notes(SHARED)
-    noted = source_notes(Inspector(sys.modules["shop"].app).applications()[0])
+    tree = Inspector(sys.modules["shop"].app).applications()
+    noted = source_notes(tree[0], tree)
     assert [one.partition(" gets")[0] for one in noted if "gets what" in one] == [
         f"shop.py:{LINES + line}: {target}"
         for line, target in (
@@ -398,7 +416,8 @@ def test_it_is_logged_in_development_alone(
 def test_what_has_no_source_is_not_read() -> None:
     names: dict[str, Any] = {"App": App}
     exec("class Root(App):\n    def a(self, name): self.name = name", names)
-    assert [source_notes(one) for one in Inspector(names["Root"]()).applications()] == [[]]
+    tree = Inspector(names["Root"]()).applications()
+    assert [source_notes(one, tree) for one in tree] == [[]]
     assert FunctionSource.of(len) is None
     assert FunctionSource.of(lambda: "") is None
 
