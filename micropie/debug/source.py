@@ -50,8 +50,10 @@ def notes_of(
         yield from source.unread_errors()
         yield from source.bare_events()
         yield from source.unreceived_forms()
-    named = [item for cls in classes for item in vars(cls).items()]
-    helpers = [one for name, one in named if name[0] == "_" != name[1:2]]
+    # those with one underscore
+    helpers = [
+        one for cls in classes for name, one in vars(cls).items() if name[0] == "_" != name[1:2]
+    ]
     for helper in _sources_of(filter(inspect.isfunction, helpers)):
         yield from helper.shared_state(None)
     for provider in _sources_of(registered.providers.values()):
