@@ -466,7 +466,7 @@ def _parts(node: ast.AST) -> Iterator[Any]:
         yield node
 
 
-_TAG = re.compile("<[a-zA-Z/!]")
+_TAG = re.compile(r"<([a-zA-Z][\w-]*([\s/>]|$)|[/!])")  # and no "<ann@example.com>"
 _SENT = ("request.", "self.request.")
 
 

@@ -250,6 +250,7 @@ RIGHT = [
     'def a(self, name):\n    name = escape(name)\n    return f"<b>{name}</b>"',
     'def a(self, name):\n    return f"hello {name}", f"<{name}>", "a" + name',
     "def a(self):\n    yield 1\n    return",
+    'def a(self, name):\n    print(f"Shop <shop@example.com> to {name}", "<b> %s", name)',
     'def a(self):\n    return template(source=HEAD + f"<b>{HEAD}</b>")',
     "class Inner(App): ...\ninner = Inner()\n_api = App",
     'def a(self, name):\n    return template(source="<b>{{ name }}</b>", name=name)',
