@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
 from typing import Any, get_args, get_origin, is_typeddict
 
-from micropie._core.binding.annotations import without_aliases
+from micropie._core.binding.annotations import Hint, without_aliases
 from micropie._core.binding.structures.fields import (
     fields_of,
     is_structure,
@@ -164,9 +164,9 @@ def count_values(document: object, most: int) -> int:
     return count
 
 
-def check_numbers(made: object, defaults: Sequence[object]) -> None:
+def check_numbers(made: object, hint: Hint) -> None:
     """Raise ``ValueError`` for a float or Decimal anywhere in a structure that no parameter of its
-    type may have, but for those that are the author's ``defaults``.
+    type may have, unless it is the default of a field.
     """
     from decimal import Decimal
 
@@ -177,7 +177,11 @@ def check_numbers(made: object, defaults: Sequence[object]) -> None:
         is_wrong = (isinstance(value, float) and not math.isfinite(value)) or (
             isinstance(value, Decimal) and not is_moderate(value)
         )
-        if is_wrong and not any(value is default for default in defaults):
+        if is_wrong and not any(
+            value is field.default
+            for structure in filter(is_structure, kinds_in(hint))
+            for field in fields_of(structure)
+        ):
             raise ValueError(
                 f"Expected a number with digits from 1e-{MAX_EXPONENT} to 1e{MAX_EXPONENT}"
             )

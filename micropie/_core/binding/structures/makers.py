@@ -19,7 +19,6 @@ from micropie._core.binding.annotations import Hint, bare, elements_of, united, 
 from micropie._core.binding.structures.fields import (
     fields_of,
     is_pydantic,
-    is_structure,
     kinds_in,
     members_of,
     msgspec,
@@ -79,8 +78,6 @@ class Maker:
         self._has_hashes = any(map(has_chosen_hashes, kinds))
         # pydantic takes the text "nan" for a float.
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
-        structures = filter(is_structure, kinds)
-        self._defaults = [one.default for kind in structures for one in fields_of(kind)]
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
@@ -153,7 +150,7 @@ class ByPydantic(Maker):
             if made is None:
                 raise
         if self._has_numbers or not is_json:
-            check_numbers(made, self._defaults)
+            check_numbers(made, self.hint)
         return made
 
     def _read_again(self, document: object) -> object:
@@ -236,7 +233,7 @@ class ByMsgspec(Maker):
         except RecursionError:
             raise ValueError("Expected fewer levels") from None
         if self._has_numbers or not is_json:
-            check_numbers(made, self._defaults)
+            check_numbers(made, self.hint)
         return made
 
     def _decoded(self, kind: type, given: object) -> object:
