@@ -31,10 +31,14 @@ KEPT = ROOT / "build" / "mypy-of-examples"
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The typed examples of the pages, each in a file. One that imports a library that this Python
-    lacks is left out.
+    """The typed examples of the pages, each in a file, and the modules of a new project. A file
+    that imports a library that this Python lacks is left out.
     """
-    files = typed_examples(tmp_path_factory.mktemp("examples"))
+    folder = tmp_path_factory.mktemp("examples")
+    files = typed_examples(folder)
+    assert len(files) >= 15
+    assert micropie(folder, "new", "pies").returncode == 0
+    files += [folder / "pies" / name for name in ("app.py", "test_app.py")]
     lacks = re.compile(rf"^(import|from) ({'|'.join(LEFT_OUT)})\b", re.MULTILINE)
     return [file for file in files if not (LEFT_OUT and lacks.search(file.read_text()))]
 
@@ -118,14 +122,10 @@ def typed_examples(folder: Path) -> list[Path]:
 def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_a_new_project(
     tmp_path: Path, examples: list[Path]
 ) -> None:
-    assert len(examples) >= 15
-    assert micropie(tmp_path, "new", "pies").returncode == 0
-    project = sorted((tmp_path / "pies").glob("*.py"))
-    assert [file.name for file in project] == ["app.py", "test_app.py"]
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]
     environment = unmeasured(MYPYPATH=str(ROOT))
     done = subprocess.run(
-        [*command, *map(str, [*examples, *project])],
+        [*command, *map(str, examples)],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -140,7 +140,7 @@ def errors_of_pyright(folder: Path, included: list[Path]) -> list[dict[str, Any]
         "include": [*map(str, included)],
         "typeCheckingMode": "strict",
         "enableTypeIgnoreComments": False,  # they are for mypy
-        "extraPaths": [str(ROOT)],
+        "extraPaths": [str(ROOT), *{str(file.parent) for file in included}],
     }
     config = folder / "pyrightconfig.json"
     config.write_text(json.dumps(settings))
