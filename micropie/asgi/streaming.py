@@ -330,7 +330,7 @@ class StreamSender:
         """Send the chunks, and return ``END``."""
         stream, left, send = self._stream, CHUNKS_PER_CHECK, self._exchange.send
         encode, events = stream.encode, stream.events
-        is_text = encode is as_bytes  # without a call for each chunk
+        text = str if encode is as_bytes else None  # encoded without a call for each chunk
         if stream.heartbeat is not None:
             self._beats = HeartBeats(send, stream.heartbeat)
             self._due.append(self._beats.run)
@@ -345,7 +345,7 @@ class StreamSender:
         async for item in stream if stream.items is None else stream.items:
             if events is not None and events.shutdown.is_over:
                 break
-            chunk = item.encode() if is_text and item.__class__ is str else encode(item)
+            chunk = item.encode() if item.__class__ is text else encode(item)
             if chunk:  # some servers take an empty one for the end
                 try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -174,10 +174,6 @@ class Expected(App):
         return "got"
 
 
-def sees_all(request: Request) -> Iterator[None]:
-    yield
-
-
 @pytest.mark.parametrize(
     "accept", ["*/*", "text/html,*/*;q=0.8", "application/json", "application/problem+json"]
 )
@@ -191,7 +187,13 @@ def test_a_default_answer_is_the_same_if_nothing_else_can_change_it(
         ("OPTIONS", "/only_get"),
         ("GET", "/a/..%2Fb"),
     ]
-    seen = []
+    seen, noted = [], []
+
+    def sees_all(request: Request) -> Iterator[None]:
+        answer = request._exchange.answer
+        request._exchange.on_close(lambda: noted.append(answer.status))
+        yield
+
     for middlewares in ((), (sees_all,)):
         app = Expected()
         app.middlewares.extend(middlewares)
@@ -203,6 +205,7 @@ def test_a_default_answer_is_the_same_if_nothing_else_can_change_it(
         parts = [(one.status_code, sorted(one.headers.items()), one.content) for one in answers]
         seen.append((parts, [record.getMessage() for record in caplog.records]))
     assert seen[0] == seen[1]
+    assert noted == [status for status, _, _ in seen[0][0]]
 
 
 def test_R76_a_line_end_in_the_path_does_not_begin_a_log_line(
