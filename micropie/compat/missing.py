@@ -78,7 +78,7 @@ ADVICE: Mapping[str, str] = {
         ],
         _WRAP,
     ),
-    "cherrypy.test": "test with micropie.testing.TestClient",
+    "cherrypy.test.webtest": "test with cherrypy.test.helper.CPWebCase",
     "cherrypy._cpchecker": "micropie check --from cherrypy looks for mistakes",
     "cherrypy._cpdispatch.test_callable_spec": (
         "leave it out: arguments that do not fit are answered by 404 or 400"

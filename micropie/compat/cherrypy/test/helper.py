@@ -1,0 +1,194 @@
+"""``CPWebCase``, the test case of CherryPy's manual: its requests go to ``cherrypy.tree`` in this
+process, without a server.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, NoReturn
+from unittest import TestCase
+from urllib.parse import unquote_to_bytes
+
+from micropie.compat.cherrypy.config import config
+from micropie.compat.cherrypy.tree import tree
+
+Headers = list[tuple[str, str]]
+
+
+class CPWebCase(TestCase):
+    """A test of the applications that its static method ``setup_server`` mounts.
+
+    ``getPage`` sets ``status``, such as "200 OK", ``headers``, ``body`` and ``cookies``, which are
+    the headers that send the cookies back. ``script_name`` is put before each URL.
+    """
+
+    script_name = ""
+    scheme = "http"
+    HOST, PORT = "127.0.0.1", 54583
+    interactive = False
+    setup_server: ClassVar[Callable[[], object] | None] = None
+    status = ""
+    url = ""
+    body = b""
+    headers: Headers
+    cookies: Headers
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Mount the applications."""
+        config.update({"environment": "test_suite", "engine.autoreload.on": False})
+        if cls.setup_server is not None:
+            cls.setup_server()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Stop the engine, which the first request has started."""
+        tree.native.wsgi_shutdown()
+
+    def prefix(self) -> str:
+        """Return ``script_name`` without a slash at its end."""
+        return self.script_name.rstrip("/")
+
+    def base(self) -> str:
+        """Return the URL of the application, without a slash at its end."""
+        return f"{self.scheme}://{self.HOST}:{self.PORT}{self.prefix()}"
+
+    def getPage(
+        self,
+        url: str,
+        headers: Iterable[tuple[str, str]] | None = None,
+        method: str = "GET",
+        body: str | bytes | None = None,
+        protocol: str | None = None,
+        raise_subcls: object = (),
+    ) -> tuple[str, Headers, bytes]:
+        """Send a request; return its status, headers and body."""
+        self.url = f"{self.prefix()}/{url.lstrip('/')}"
+        path, _, query = self.url.partition("?")
+        content = body.encode() if isinstance(body, str) else body or b""
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+            "QUERY_STRING": query,
+            "SERVER_NAME": self.HOST,
+            "SERVER_PORT": str(self.PORT),
+            "SERVER_PROTOCOL": protocol or "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_HOST": f"{self.HOST}:{self.PORT}",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": self.scheme,
+            "wsgi.input": io.BytesIO(content),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
+        if content:
+            environ["CONTENT_LENGTH"] = str(len(content))
+            environ["CONTENT_TYPE"] = "application/x-www-form-urlencoded"
+        for name, value in headers or ():
+            key = name.upper().replace("-", "_")
+            if key in ("CONTENT_TYPE", "CONTENT_LENGTH", "HOST"):
+                environ[key if key != "HOST" else "HTTP_HOST"] = value
+            else:
+                between = "; " if key == "COOKIE" else ", "
+                before = environ.get(f"HTTP_{key}")
+                environ[f"HTTP_{key}"] = value if before is None else f"{before}{between}{value}"
+
+        def start_response(status: str, headers: Headers, error: object = None) -> None:
+            self.status, self.headers = status, headers
+
+        chunks = tree(environ, start_response)
+        try:
+            self.body = b"".join(chunks)
+        finally:
+            getattr(chunks, "close", lambda: None)()
+        sent = [value for name, value in self.headers if name.lower() == "set-cookie"]
+        self.cookies = [("Cookie", value.partition(";")[0]) for value in sent]
+        return self.status, self.headers, self.body
+
+    # -- what a response has to be -----------------------------------------------------------------
+
+    def _values(self, key: str) -> list[str]:
+        return [value for name, value in self.headers if name.lower() == key.lower()]
+
+    def _refuse(self, msg: str | None, sentence: str) -> NoReturn:
+        self.fail(msg or f"{sentence}; {self.url} was {self.status}: {self.body[:500]!r}")
+
+    def assertStatus(self, status: str | int | Sequence[str | int], msg: str | None = None) -> None:
+        """Fail unless the status is this one, "200 OK" or 200, or one of several."""
+        allowed = [status] if isinstance(status, str | int) else status
+        if self.status not in allowed and int(self.status[:3]) not in allowed:
+            self._refuse(msg, f"the status is not {status!r}")
+
+    def assertHeader(self, key: str, value: object = None, msg: str | None = None) -> str:
+        """Fail unless there is this header, with the value if one is given; return its value."""
+        for found in self._values(key):
+            if value is None or str(value) == found:
+                return found
+        self._refuse(msg, f"there is no header {key}: {value or ''}")
+
+    def assertHeaderIn(self, key: str, values: Iterable[object], msg: str | None = None) -> str:
+        """Fail unless the header has one of these values; return it."""
+        allowed = [str(value) for value in values]
+        found = next((one for one in self._values(key) if one in allowed), None)
+        return self._refuse(msg, f"{key} is none of {allowed}") if found is None else found
+
+    def assertHeaderItemValue(self, key: str, value: object, msg: str | None = None) -> str:
+        """Fail unless the header, a list, has this item; return the header."""
+        for found in self._values(key):
+            if str(value) in [item.strip() for item in found.split(",")]:
+                return found
+        self._refuse(msg, f"{value!r} is not in {key}")
+
+    def assertNoHeader(self, key: str, msg: str | None = None) -> None:
+        """Fail if there is this header."""
+        if self._values(key):
+            self._refuse(msg, f"there is a header {key}")
+
+    def assertBody(self, value: str | bytes, msg: str | None = None) -> None:
+        """Fail unless the body is this text."""
+        if self.body != _in_bytes(value):
+            self._refuse(msg, f"the body is not {value!r}")
+
+    def assertInBody(self, value: str | bytes, msg: str | None = None) -> None:
+        """Fail unless the body has this text in it."""
+        if _in_bytes(value) not in self.body:
+            self._refuse(msg, f"{value!r} is not in the body")
+
+    def assertNotInBody(self, value: str | bytes, msg: str | None = None) -> None:
+        """Fail if the body has this text in it."""
+        if _in_bytes(value) in self.body:
+            self._refuse(msg, f"{value!r} is in the body")
+
+    def assertMatchesBody(
+        self, pattern: str | bytes, msg: str | None = None, flags: int = 0
+    ) -> re.Match[bytes]:
+        """Fail unless a regular expression is found in the body; return what it has found."""
+        found = re.search(_in_bytes(pattern), self.body, flags)
+        return (
+            self._refuse(msg, f"{pattern!r} is not found in the body") if found is None else found
+        )
+
+    def assertErrorPage(self, status: str | int, message: str = "", pattern: str = "") -> None:
+        """Fail unless the response is this error, with the message and what the pattern finds."""
+        self.assertStatus(status)
+        self.assertInBody(message)
+        self.assertMatchesBody(pattern)
+
+    def assertEqualDates(self, dt1: datetime, dt2: datetime, seconds: float = 1) -> None:
+        """Fail unless two times are almost the same."""
+        if abs(dt1 - dt2).total_seconds() > seconds:
+            self.fail(f"{dt1} and {dt2} are not the same")
+
+    def skip(self, msg: str = "skipped") -> NoReturn:
+        """Skip the test."""
+        self.skipTest(msg)
+
+
+def _in_bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
