@@ -182,28 +182,29 @@ def _in_module(
         dotted = dotted_name(node, names)
         line = getattr(node, "lineno", 1)
         for name in [dotted] if dotted else imports(node):
-            needed = _NEEDED_BY.get(name, name)
-            advice: str | None = COMPAT.advice_for(framework, needed) or CONFIG_KEYS.get(
-                name.removeprefix("cherrypy.")  # an attribute of cherrypy.server
-            )
+            advice = _advice_for(framework, name, own)
             is_submodule = isinstance(node, ast.Import) and name.startswith(f"{framework}.")
             if advice is None and is_submodule and not is_installed:
                 advice = _INSTALL.format(framework)
-            if advice is not None and advice.startswith(COMPAT.UNKNOWN):
-                advice = None if any(f"{name}.".startswith(f"{one}.") for one in own) else advice
             if advice is not None and (line, advice) not in seen:
                 seen.add((line, advice))
                 yield Finding(file, line, name, advice)
-        if (
-            framework == "cherrypy"
-            and isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-        ):
-            yield from _in_key(file, node.lineno, node.value)
-        if framework == "cherrypy" and isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
-            yield Finding(file, node.lineno, f".{node.attr}", ATTRIBUTES[node.attr])
+        match node:
+            case ast.Constant(str() as key) if framework == "cherrypy":
+                yield from _in_key(file, line, key)
+            case ast.Attribute(_, name) if framework == "cherrypy" and name in ATTRIBUTES:
+                yield Finding(file, line, f".{name}", ATTRIBUTES[name])
     for line, name, advice in {*idioms_of(framework, tree, names)}:
         yield Finding(file, line, name, advice)
+
+
+def _advice_for(framework: str, name: str, own: Set[str]) -> str | None:
+    """Return what to write for a dotted name. ``own``: see ``_in_module``."""
+    advice = COMPAT.advice_for(framework, _NEEDED_BY.get(name, name))
+    if advice is None:  # an attribute of cherrypy.server
+        return CONFIG_KEYS.get(name.removeprefix("cherrypy."))
+    is_own = any(f"{name}.".startswith(f"{one}.") for one in own)
+    return None if is_own and advice.startswith(COMPAT.UNKNOWN) else str(advice)
 
 
 def _in_key(file: Path, line: int, key: str) -> Iterator[Finding]:
