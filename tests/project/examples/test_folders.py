@@ -42,5 +42,6 @@ def test_the_lists_of_examples_are_complete() -> None:
 def test_micropie_check_finds_nothing_in_an_example(name: str) -> None:
     app = import_module(f"examples.{name}.app").app
     if isinstance(app, App):
-        noted = [note for one in Inspector(app).applications() for note in source_notes(one)]
+        tree = Inspector(app).applications()
+        noted = [note for one in tree for note in source_notes(one, tree)]
         assert [*mistakes(app), *noted] == []
