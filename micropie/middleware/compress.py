@@ -252,7 +252,9 @@ def _weaken_etag(headers: MutableHeaders) -> None:
 def _makers_of(codings: Sequence[str] | None) -> Mapping[str, MakeCompressor]:
     """Return the stated codings, or all that are installed. Raises ``SetupError``."""
     fine = codings is None or (
-        isinstance(codings, list | tuple) and {*codings} <= {*CODINGS} and len(codings) > 0
+        isinstance(codings, list | tuple)
+        and len(codings) > 0
+        and all(one in CODINGS for one in codings)
     )
     check("Compress(codings=...)", fine, codings, 'a list of "zstd", "br" and "gzip"')
     makers: dict[str, MakeCompressor] = {}

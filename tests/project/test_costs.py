@@ -46,73 +46,74 @@ from tests.wsgi.calls import Answer, environ_for
 # By kind of request: the calls of Python and of C together that it may take under ASGI and under
 # WSGI.
 CALLS: dict[str, tuple[int, int]] = {
-    "plain": (23, 52),
-    "plain def": (58, 23),
-    "json": (26, 55),
-    "path": (28, 57),
-    "query": (40, 69),
-    "explicit": (43, 72),
-    "form": (81, 113),  # an escaped value takes one call more, and a tenth of the time
+    "plain": (24, 53),
+    "plain def": (59, 24),
+    "json": (27, 56),
+    "path": (29, 58),
+    "query": (41, 70),
+    "explicit": (44, 73),
+    "form": (86, 118),  # an escaped value takes one call more, and a tenth of the time
     "json body": (59, 91),
     "dataclass": (63, 91),
-    "upload": (268, 221),  # under ASGI the calls of the package that finds the parts count, too
-    "session write": (135, 154),
-    "session read": (76, 100),
+    "upload": (268, 223),  # under ASGI the calls of the package that finds the parts count, too
+    "session write": (137, 153),
+    "session read": (78, 100),
     # an answer for which a cookie was read is private, and varies by it
-    "cookies": (80, 103),
-    "template": (210, 61),
-    "static": (97, 106),
-    "304": (94, 106),
-    "404": (62, 69),
-    "405": (97, 103),
-    "400": (56, 87),
-    "redirect": (46, 75),
-    "hooks": (73, 203),
-    "error handler": (132, 181),
+    "cookies": (80, 100),
+    "template": (211, 62),
+    "static": (98, 103),
+    "304": (95, 104),
+    "404": (60, 66),
+    "405": (95, 99),
+    "400": (55, 85),
+    "redirect": (42, 70),
+    "hooks": (74, 202),
+    "error handler": (133, 171),
     # the look-up of a class by its event loop takes four calls on the loop of WSGI
-    "10 chunks": (95, 174),
-    "10 chunks def": (349, 88),
-    "3 chunks awaited": (182, 115),
-    "3 events": (252, 208),
-    "mounted Flask": (221, 447),
-    "WebSocket echo": (255, 0),  # with the task that reads, which is two turns of the event loop
+    "10 chunks": (94, 165),
+    "10 chunks def": (348, 89),
+    "3 chunks awaited": (181, 116),
+    "3 events": (251, 207),
+    "mounted Flask": (222, 449),
+    "WebSocket echo": (256, 0),  # with the task that reads, which is two turns of the event loop
 }
 
 # The same for instructions, rounded up to tens.
 INSTRUCTIONS: dict[str, tuple[int, int]] = {
-    "plain": (430, 650),
-    "plain def": (870, 340),
-    "json": (460, 680),
-    "path": (550, 770),
-    "query": (730, 950),
-    "explicit": (1040, 1260),
-    "form": (1390, 1520),
-    "json body": (1160, 1290),
-    "dataclass": (1180, 1290),
-    "upload": (4410, 3100),
-    "session write": (2480, 2280),
-    "session read": (1460, 1570),
-    "cookies": (1440, 1550),
-    "template": (1790, 740),
-    "static": (1630, 1560),
-    "304": (1570, 1520),
-    "404": (1180, 1000),
-    "405": (1910, 1730),
-    "400": (950, 1130),
-    "redirect": (880, 1100),
-    "hooks": (1480, 2660),
-    "error handler": (2240, 2580),
-    "10 chunks": (2130, 2820),
-    "10 chunks def": (4640, 1260),
-    "3 chunks awaited": (2800, 1840),
-    "3 events": (4160, 2930),
+    "plain": (440, 660),
+    "plain def": (880, 350),
+    "json": (470, 690),
+    "path": (560, 780),
+    "query": (730, 960),
+    "explicit": (1050, 1270),
+    "form": (1410, 1540),
+    "json body": (1140, 1270),
+    "dataclass": (1170, 1270),
+    "upload": (4290, 2980),
+    "session write": (2280, 2340),
+    "session read": (1430, 1540),
+    "cookies": (1410, 1520),
+    "template": (1800, 750),
+    "static": (1620, 1550),
+    "304": (1570, 1510),
+    "404": (1150, 980),
+    "405": (1870, 1680),
+    "400": (930, 1120),
+    "redirect": (700, 920),
+    "hooks": (1460, 2650),
+    "error handler": (2240, 2490),
+    "10 chunks": (2100, 2900),
+    "10 chunks def": (4990, 1260),
+    "3 chunks awaited": (2790, 1870),
+    "3 events": (3600, 2960),
     "mounted Flask": (3120, 5240),
-    "WebSocket echo": (3420, 0),
+    "WebSocket echo": (3430, 0),
 }
 
-# These wait several times, and on a busy machine a timer may end meanwhile.
-WAITING = {"10 chunks def", "3 chunks awaited", "3 events", "mounted Flask"}
-MARGIN = 1.1
+# These wait several times, and on a busy machine a timer may end meanwhile: seldom where calls are
+# counted, and often where instructions are, which takes fifty times as long.
+WAITING = {"10 chunks def", "3 chunks awaited", "3 events", "mounted Flask", "WebSocket echo"}
+MARGINS = {"calls": 1.1, "instructions": 1.6}
 
 # What the numbers hold for. Other interpreters and libraries make other calls of their own.
 INTERPRETER = ("cpython", (3, 11))
@@ -502,9 +503,9 @@ def test_no_request_takes_more_calls_or_instructions_than_it_did(protocol: str) 
     assert found.keys() == CALLS.keys() == INSTRUCTIONS.keys()
     more = []
     for name, counts in found.items():
-        for what, ceilings, count in zip(("calls", "instructions"), TABLES, counts, strict=True):
+        for what, ceilings, count in zip(MARGINS, TABLES, counts, strict=True):
             most = ceilings[name][PROTOCOLS.index(protocol)]
-            if count > most * (MARGIN if name in WAITING else 1):
+            if count > most * (MARGINS[what] if name in WAITING else 1):
                 more.append(f"{name}: {count} {what}, not {most}")
     assert more == []
 

@@ -68,7 +68,7 @@ ACCEPTED: dict[str, dict[str, str]] = {
         "max_age": "int",
     },
     "CSRFMiddleware": {"trusted_origins": "list dict", "exempt": "list dict"},
-    "Compress": {"minimum": "int", "level": "int", "types": "list dict"},
+    "Compress": {"minimum": "int", "level": "int", "types": "list dict", "codings": "none"},
     "ConcurrencyLimit": {"limit": "int", "retry_after": "int"},
     "ProxyHeaders": {"trusted": "", "hops": "int none", "host": "true", "forwarded": "true"},
     "RateLimit": {
