@@ -70,7 +70,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "hooks": (74, 202),
     "error handler": (133, 171),
     # the look-up of a class by its event loop takes four calls on the loop of WSGI
-    "10 chunks": (94, 165),
+    "10 chunks": (94, 175),
     "10 chunks def": (348, 89),
     "3 chunks awaited": (181, 116),
     "3 events": (251, 207),

@@ -308,8 +308,8 @@ def test_lost_text_is_found(text: str) -> None:
     assert not LOST.search("# A title\n\nThis is it:\n\n    code\n\n- one\n- two\n\nEnd.\n")
 
 
-# request is an object, which has a section of its own. A table has the names of MicroPie.
-NAMED_ELSEWHERE = {"__version__", "request", "SESSION_TIMEOUT", "MultipartFileError"}
+# request is an object, which has a section of its own.
+NAMED_ELSEWHERE = {"__version__", "request"}
 NAMED = re.compile(
     r"^::: (\S+)(?: -)?\n(?!    options: \{ show_root_heading: false)|^```python\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
