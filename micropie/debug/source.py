@@ -49,7 +49,6 @@ def notes_of(
         yield from source.shared_state(resources)
         yield from source.unread_errors()
         yield from source.bare_events()
-        yield from source.unreceived_forms()
     # those with one underscore
     helpers = [
         one for cls in classes for name, one in vars(cls).items() if name[0] == "_" != name[1:2]
@@ -126,7 +125,6 @@ def _notes_of_handler(
         wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
         yield from source.bare_numbers(wild)
         yield from source.lost_self(handler)
-        yield from source.lost_results()
         yield from source.held_resources(resources, handler.marks[0].takes_socket)
     is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
     if is_by_name and handler.name in called and handler.name != "index":
@@ -309,10 +307,7 @@ class FunctionSource:
         is_method = inspect.ismethod(handler.function) and isinstance(
             handler.function.__self__, AppBase
         )
-        is_owner = any(
-            isinstance(one, ast.Attribute) and ast.unparse(one.value) == first
-            for one in ast.walk(self._tree)
-        )
+        is_owner = f"{first}." in ast.unparse(self._tree)
         if is_method and not is_owner and first not in ("self", "cls", "_"):
             name = self._function.__qualname__
             yield f"{name} has {first} for self: write def {handler.name}(self, {first})"
@@ -355,15 +350,6 @@ class FunctionSource:
                     f"its default is a number: write {name}: {kind.__name__} = {one.default!r}"
                 )
 
-    def lost_results(self) -> Iterator[str]:
-        """Yield a sentence for each value that a generator returns: its stream never sends it."""
-        for node in ast.walk(self._tree) if inspect.isgeneratorfunction(self._function) else ():
-            if isinstance(node, ast.Return) and ast.unparse(node) not in ("return", "return None"):
-                yield (
-                    f"{self._at(node)}: {self._function.__qualname__} yields, so what it returns "
-                    "is not sent: yield it, or raise HTTPError(400)"
-                )
-
     def bare_events(self) -> Iterator[str]:
         """Yield a sentence if the function is a stream of events that does not say so."""
         function = self._function
@@ -379,16 +365,6 @@ class FunctionSource:
                     "takes for events: write return EventStream(...) with a generator of its own"
                 )
                 return
-
-    def unreceived_forms(self) -> Iterator[str]:
-        """Yield a sentence if the function reads a form below ``@reads_body``."""
-        is_left = "__micropie_reads_body__" in own_attributes(self._function)
-        source = ast.unparse(self._tree) if is_left else ""
-        if "request.form" in source or "request.files" in source:
-            yield (
-                f"{self._place}: the form is empty, as @reads_body leaves the body to the handler: "
-                "write self.request.parts()"
-            )
 
     def closed_too_early(self) -> Iterator[str]:
         """Yield a sentence for each value that is returned out of the ``with`` that closes it."""

@@ -113,10 +113,6 @@ IN_CLASS = {
         "shop.py:{2}: Root.a yields events, which no browser takes for events: write return "
         "EventStream(...) with a generator of its own"
     ),
-    "@reads_body\n@post\ndef a(self):\n    self.b = 1\n    return self.request.form, self.request.files": (
-        "shop.py:{2}: the form is empty, as @reads_body leaves the body to the handler: "
-        "write self.request.parts()"
-    ),
     'def a(name):\n    return name + "b"': "Root.a has name for self: write def a(self, name)",
     "async def startup(self): ...": (
         "Root.startup is a page: write what is to run then in a method lifespan"
@@ -150,10 +146,6 @@ IN_CLASS = {
     'def a(self, name):\n    return template(source=HEAD + "<b>%s</b>" % name)': (
         "shop.py:{3}: a value in the source of a template runs as code: write "
         'template(source="... {{{{ name }}}}", name=name)'
-    ),
-    "def a(self):\n    yield 1\n    return 5": (
-        "shop.py:{4}: Root.a yields, so what it returns is not sent: yield it, or raise "
-        "HTTPError(400)"
     ),
     "class _Api(App): ...\napi = _Api": (
         "Root.api is a class, so it answers nothing: write _Api()"
