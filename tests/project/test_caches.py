@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -497,7 +498,7 @@ def folders(tmp_path: Path) -> App:
         for name in ("a.txt", "sub/a.txt", "sub/b.txt"):
             (root / name).write_text(f"{folder} {name}")
         (root / "a.txt.gz").write_bytes(gzip.compress(b"the same " * 9))
-        (root / "sub/a.txt.br").write_bytes(f"{folder} br".encode())
+        (root / "sub/a.txt.br").write_bytes(brotli.compress(f"{folder} br".encode()))
         (root / "link.txt").symlink_to(tmp_path / "outside.txt")
     for mount in MOUNTS:
         app.static(

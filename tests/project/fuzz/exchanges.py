@@ -451,6 +451,7 @@ def forwarded(data: bytes) -> None:
                 trusted=[trusted], hops=hops or None, host=True, forwarded=is_rfc
             )
             request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
+            request._exchange.config = _config()
             try:
                 middleware.before(request)
             except BadRequest:
