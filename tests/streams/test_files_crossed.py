@@ -39,10 +39,11 @@ def counting(files: set[str]) -> Callable[[FrameType, str, object], None]:
     return count
 
 
-@pytest.mark.usefixtures("no_collector")  # what it ends may cross others
 def test_three_events_cross_few_files_under_asgi(monkeypatch: pytest.MonkeyPatch) -> None:
     # the stream is over before its companion begins
     monkeypatch.setattr("micropie.asgi.streaming.WATCH_AFTER", 60)
+    # another test may have imported it, and then it is looked at
+    monkeypatch.delitem(sys.modules, "gevent.monkey", raising=False)
     app, files = Root(), set[str]()
 
     async def main() -> None:
