@@ -131,7 +131,7 @@ class Compress(FlowMiddleware):
     def coding_for(self, request: Request) -> str | None:
         """Return the coding that a client likes best; None if it takes none."""
         accepted = request.headers.get("accept-encoding", "")
-        return next(iter(accepted_codings(accepted, [*self._makers])), None)
+        return next(iter(accepted_codings(accepted, self._makers)), None)
 
     def compressor(self, coding: str) -> Compressor:
         """Return a new compressor of a coding."""
@@ -199,15 +199,14 @@ class _Compressed:
         self._compressor: Compressor | None = None
 
     def feed(self, chunk: bytes) -> bytes:
-        if not chunk or not self.decide(self._response) or self._compressor is None:
-            return chunk
-        return self._compressor.add(chunk) + self._compressor.flush()
+        compressor = self.decide(self._response) if chunk else None
+        return chunk if compressor is None else compressor.add(chunk) + compressor.flush()
 
     def finish(self) -> bytes:
         return b"" if self._compressor is None else self._compressor.finish()
 
-    def decide(self, response: Response) -> bool:
-        """Decide whether to compress, once, and return the decision."""
+    def decide(self, response: Response) -> Compressor | None:
+        """Decide whether to compress, once, and return the compressor, or None."""
         if self._may_compress is None:
             request = cast(Request, self._request())
             if request._exchange.answer.response is not None:  # what the generator has set
@@ -218,7 +217,7 @@ class _Compressed:
             self._coding = self._settings.coding_for(request) if self._may_compress else None
             if self._coding is not None:
                 self._compressor = self._settings.compressor(self._coding)
-        return self._compressor is not None
+        return self._compressor
 
     def describe(self, response: Response) -> None:
         """Set the headers of the answer, after its first chunk was made."""

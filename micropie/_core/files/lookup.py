@@ -133,7 +133,7 @@ def codings_for(accept_encoding: str) -> tuple[str, ...]:
     first.
     """
     suffixes = {coding: suffix for suffix, coding in _CODINGS.items()}
-    return tuple(suffixes[one] for one in accepted_codings(accept_encoding, [*suffixes]))
+    return tuple(suffixes[one] for one in accepted_codings(accept_encoding, suffixes))
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ functions of headers. Each takes time in proportion to its input, and ignores a 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from math import inf
@@ -180,7 +180,7 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
 _OTHER_NAMES: Final = {"gzip": ("x-gzip",)}
 
 
-def accepted_codings(header: str, codings: Sequence[str]) -> list[str]:
+def accepted_codings(header: str, codings: Iterable[str]) -> list[str]:
     """Return those of ``codings`` that an Accept-Encoding header takes as gladly as none, the best
     first; of those that it likes as much in the given order.
 
