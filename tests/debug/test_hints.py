@@ -24,7 +24,7 @@ from micropie import (
 from tests.conftest import MakeClient
 
 
-class Habits(App):
+class Idioms(App):
     def status(self) -> Any:
         raise HTTPError(status_code=404)  # type: ignore[call-arg]
 
@@ -89,11 +89,11 @@ def test_a_failure_says_what_to_write(
     path: str,
     words: str,
 ) -> None:
-    assert make_client(Habits(debug=True)).request(method, path).status_code == 500
+    assert make_client(Idioms(debug=True)).request(method, path).status_code == 500
     assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
 
 
-class MoreHabits(App):
+class MoreIdioms(App):
     def moved(self) -> Any:
         raise Redirect("/", code=302)  # type: ignore[call-arg]
 
@@ -136,7 +136,7 @@ class MoreHabits(App):
 def test_more_failures_say_what_to_write(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
 ) -> None:
-    assert make_client(MoreHabits(debug=True)).get(path).status_code == 500
+    assert make_client(MoreIdioms(debug=True)).get(path).status_code == 500
     assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
 
 
@@ -313,6 +313,20 @@ def test_a_provider_that_says_so_may_give_nothing(
     assert caplog.text == ""
 
 
+def club_whose_check_returns(answer: object, debug: bool = False) -> App:
+    """Return an application with a page for members."""
+
+    def members(request: Request) -> Any:
+        return answer
+
+    class Club(App):
+        @requires(members)
+        def index(self) -> str:
+            return "inside"
+
+    return Club(debug=debug)
+
+
 @dataclasses.dataclass
 class User:
     name: str
@@ -330,15 +344,7 @@ class User:
 def test_a_check_that_returns_what_it_found_shows_nobody_that(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, answer: object, status: int
 ) -> None:
-    def members(request: Request) -> Any:
-        return answer
-
-    class Club(App):
-        @requires(members)
-        def index(self) -> str:
-            return "inside"
-
-    response = make_client(Club()).get("/")
+    response = make_client(club_whose_check_returns(answer)).get("/")
     assert response.status_code == status
     assert "eve" not in response.text
     assert ("members returned User, which is no answer" in caplog.text) is (status == 500)
@@ -356,15 +362,7 @@ def test_a_check_that_returns_a_plain_value_is_told_in_development(
     kind: str,
     debug: bool,
 ) -> None:
-    def members(request: Request) -> Any:
-        return answer
-
-    class Club(App):
-        @requires(members)
-        def index(self) -> str:
-            return "inside"
-
-    assert make_client(Club(debug=debug)).get("/").status_code == 200
+    assert make_client(club_whose_check_returns(answer, debug)).get("/").status_code == 200
     advice = f"returned {kind}, which is sent as the answer: write return bool(...) to let the"
     assert (advice in caplog.text) == (debug and kind != "")
     assert ("which is sent as the answer" in caplog.text) == (debug and kind != "")

@@ -99,5 +99,5 @@ def test_a_server_that_stood_still_begins_another_queue() -> None:
     queue = StandingQueue()
     assert not any(queue.makes_late(0.15, 100 + n / 50) for n in range(50))
     assert queue.makes_late(0.3, 101.0)
-    # nobody's wait has ended for so long
+    # no wait has ended for so long
     assert not any(queue.makes_late(1.0 - n / 50, 102.0 + n / 50) for n in range(40))
