@@ -12,7 +12,7 @@
 #   make clean    remove what these targets made
 #
 # What is needed less often is a script with --help: scripts/benchmarks, check-links, clients, deploy-pages, faults, fuzz,
-# mutants, other-pythons, pyodide, schemathesis, screenshots.
+# mutants, other-pythons, pyodide, schemathesis, screenshots, swagger-ui.
 #
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
 # A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of:
@@ -35,7 +35,7 @@ BENCH := .venv-bench$(NAMED:%=-%)
 RELEASE := .venv-release$(NAMED:%=-%)
 BIN := $(VENV)/bin
 FREE_THREADED := $(filter python%t,$(NAMED))
-EVERYTHING := --editable $(if $(FREE_THREADED),. --prefer-binary --requirement build/free-threaded.txt,'.[all]' --group dev)
+EVERYTHING := ./swagger-ui --editable $(if $(FREE_THREADED),. --prefer-binary --requirement build/free-threaded.txt,'.[all]' --group dev)
 LINT = $(BIN)/ruff check && $(BIN)/ruff format --check$(if $(FREE_THREADED),, && $(BIN)/lint-imports)
 # Tests that are skipped there leave lines behind that nothing runs.
 COVERAGE := $(if $(FREE_THREADED),,--cov --cov-report=)
@@ -111,18 +111,18 @@ $(VENV)/bin/python: | python
 	@echo "== $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed-run: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-run: pyproject.toml swagger-ui/pyproject.toml | $(VENV)/bin/python
 	@echo "== installing micropie with what it runs best with"
-	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard,docs]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) ./swagger-ui --editable '.[standard]'
 	@touch $@
 
-$(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-docs: pyproject.toml swagger-ui/pyproject.toml | $(VENV)/bin/python
 	@echo "== installing what builds the site of the documentation"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
-	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard,docs,itsdangerous]' --group docs
+	$(BIN)/python -m pip install $(PIP_FLAGS) ./swagger-ui --editable '.[standard,itsdangerous]' --group docs
 	@touch $@ $(VENV)/.installed-run
 
-$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-test: pyproject.toml swagger-ui/pyproject.toml | $(VENV)/bin/python
 	@echo "== installing micropie with everything that its tests need"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
 	$(if $(FREE_THREADED),@mkdir -p build && $(BIN)/python scripts/free-threaded-requirements > build/free-threaded.txt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any
 
 
@@ -20,6 +21,9 @@ class Docs:
     ``terms_of_service`` is a URL. ``tags``: a sentence for each tag, in the order in which tools
     show them. ``responses``: answers of each handler, by their status, as those of
     ``@describe(responses=...)``: ``{422: Errors}``.
+
+    ``assets``: a directory with ``swagger-ui.css`` and ``swagger-ui-bundle.js``, such as the npm
+    package swagger-ui-dist, in place of the files of micropie-swagger-ui.
     """
 
     path: str = "/docs"
@@ -33,3 +37,4 @@ class Docs:
     terms_of_service: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     responses: Mapping[int, object] = field(default_factory=dict)
+    assets: str | PathLike[str] | None = None

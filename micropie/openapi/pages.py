@@ -1,5 +1,5 @@
 """The routes of ``App(docs=True)``: the document, and Swagger UI's page for it, from the files of
-swagger-ui-py.
+micropie-swagger-ui, or of ``Docs(assets=...)``.
 
 The page has no script and no style of its own in it, so it runs below a Content-Security-Policy of
 ``default-src 'self'``; Swagger UI draws its icons from ``data:`` addresses, so add
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -20,33 +21,29 @@ from micropie.extensions import Inspector
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import build_document
 
-_ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"})
+_NEEDED = ("swagger-ui.css", "swagger-ui-bundle.js")
+_ICON = "favicon-32x32.png"
 
+# The bundle is deferred, so it has run when the page is complete.
 _START = """\
 "use strict";
-const root = document.getElementById("docs");
-SwaggerUIBundle({url: root.dataset.document, domNode: root, deepLinking: true});
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", follow);
+follow();
+addEventListener("DOMContentLoaded", () => {
+  const root = document.getElementById("docs");
+  SwaggerUIBundle({url: root.dataset.document, domNode: root, deepLinking: true});
+});
 """
-
-# Swagger UI has light colours only: they are turned round, and the code, which is dark, once more.
-_DARK = """\
-html { background: #1c1c1c; color-scheme: dark }
-.swagger-ui { filter: invert(.89) hue-rotate(180deg) }
-.swagger-ui :is(.highlight-code, .microlight, img) { filter: invert(1) hue-rotate(180deg) }
-"""
-_WRITTEN = {
-    "start.js": (_START, "text/javascript; charset=utf-8"),
-    "dark.css": (_DARK, "text/css; charset=utf-8"),
-}
 
 _PAGE = """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><link rel="icon" href="{base}/favicon-32x32.png">
 <link rel="stylesheet" href="{base}/swagger-ui.css">
-<link rel="stylesheet" href="{base}/dark.css" media="(prefers-color-scheme: dark)"></head>
-<body><main id="docs" data-document="{document}"></main>
-<script src="{base}/swagger-ui-bundle.js"></script><script src="{base}/start.js"></script></body></html>
+<script src="{base}/start.js"></script><script src="{base}/swagger-ui-bundle.js" defer></script></head>
+<body><main id="docs" data-document="{document}"></main></body></html>
 """  # noqa: E501
 
 
@@ -62,13 +59,14 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "title version description terms_of_service": (_is_text, "a text"),
     "servers": (lambda value: _is_list(value) and all(map(_is_text, value)), "a list of URLs"),
     "requires": (_is_list, "a list of checks"),
+    "assets": (lambda value: isinstance(value, str | PathLike), "a directory"),
     "contact license tags": (
         lambda value: isinstance(value, Mapping) and all(map(_is_text, value.values())),
         "a dict of texts",
     ),
     "responses": (lambda value: isinstance(value, Mapping), "a dict by status, {422: Errors}"),
 }
-_OPTIONAL = ("title", "description", "terms_of_service", "contact", "license")
+_OPTIONAL = ("title", "description", "terms_of_service", "contact", "license", "assets")
 
 
 def _checked(stated: Literal[True] | str | Docs) -> Docs:
@@ -93,20 +91,38 @@ def _checked(stated: Literal[True] | str | Docs) -> Docs:
     return docs
 
 
+def _assets(docs: Docs) -> Path:
+    """Return the directory with Swagger UI's files.
+
+    Raises ``SetupError`` if there is none, or if it lacks one of them.
+    """
+    if docs.assets is not None:
+        directory = Path(docs.assets)
+        if missing := [name for name in _NEEDED if not (directory / name).is_file()]:
+            raise SetupError(
+                f"Docs(assets={str(docs.assets)!r}): there is no {' and no '.join(missing)} in it. "
+                "Give the directory of the npm package swagger-ui-dist"
+            )
+        return directory
+    found = find_spec("micropie_swagger_ui")
+    if found is None or not found.submodule_search_locations:
+        raise SetupError(
+            "App(docs=...) needs the files of Swagger UI: install micropie-swagger-ui, which is "
+            "the folder swagger-ui of micropie's repository, or give a directory that has them: "
+            'App(docs=Docs(assets="node_modules/swagger-ui-dist"))'
+        )
+    return Path(found.submodule_search_locations[0])
+
+
 def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
     """Add the document and its page to an application; see ``App(docs=...)``. Return what was
     ``stated``, whole.
 
-    Raises ``SetupError`` for a wrong path, and if swagger-ui-py is missing.
+    Raises ``SetupError`` for a wrong path, and without the files of Swagger UI.
     """
     docs = _checked(stated)
     path = f"/{docs.path.strip('/')}"
-    found = find_spec("swagger_ui")  # its modules are for other frameworks: none is imported
-    if found is None or not found.submodule_search_locations:
-        raise SetupError(
-            'App(docs=...) needs the files of swagger-ui-py: pip install "micropie-dual[docs]"'
-        )
-    directory = Path(found.submodule_search_locations[0]) / "static"
+    directory = _assets(docs)
 
     built: tuple[Sequence[object], dict[str, Any]] | None = None
 
@@ -130,10 +146,9 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
         return Response(page, content_type="text/html; charset=utf-8")
 
     def docs_asset(name: str) -> Response:
-        if name in _WRITTEN:
-            text, content_type = _WRITTEN[name]
-            return Response(text, content_type=content_type)
-        if name not in _ASSETS:
+        if name == "start.js":
+            return Response(_START, content_type="text/javascript; charset=utf-8")
+        if name not in {*_NEEDED, _ICON}:
             raise HTTPError(404)
         return static_file(name, directory, max_age=3600)
 

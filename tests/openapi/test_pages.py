@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -39,15 +40,14 @@ def test_the_page_has_its_assets_from_this_site(
         for name in (
             "favicon-32x32.png",
             "swagger-ui.css",
-            "dark.css",
-            "swagger-ui-bundle.js",
             "start.js",
+            "swagger-ui-bundle.js",
         )
     ]
     assert "<title>Kitchen</title>" in page.text
     assert 'data-document="/openapi.json"' in page.text
     kinds = [client.get(link).headers["content-type"].partition(";")[0] for link in links]
-    assert kinds == ["image/png", "text/css", "text/css", "text/javascript", "text/javascript"]
+    assert kinds == ["image/png", "text/css", "text/javascript", "text/javascript"]
     assert client.get(f"{path}/index.html").status_code == 404
 
 
@@ -155,6 +155,21 @@ def test_a_wrong_path_is_an_error(wrong: Any) -> None:
 
 def test_without_swagger_ui_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie.openapi.pages.find_spec", lambda name: None)
-    with pytest.raises(SetupError, match=r"micropie-dual\[docs\]"):
+    with pytest.raises(SetupError, match=r"install micropie-swagger-ui, .*Docs\(assets="):
         App(docs=True)
-    assert importlib.util.find_spec("swagger_ui") is not None
+    assert importlib.util.find_spec("micropie_swagger_ui") is not None
+
+
+def test_a_directory_of_another_swagger_ui(make_client: MakeClient, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"Docs\(assets=\.\.\.\) takes a directory, not 1"):
+        App(docs=Docs(assets=cast("Any", 1)))
+    with pytest.raises(SetupError, match=r"no swagger-ui\.css and no swagger-ui-bundle\.js in it"):
+        App(docs=Docs(assets=tmp_path))
+    (tmp_path / "swagger-ui.css").write_text("main {}")
+    (tmp_path / "other.js").write_text("")
+    with pytest.raises(SetupError, match=r"there is no swagger-ui-bundle\.js in it"):
+        App(docs=Docs(assets=str(tmp_path)))
+    (tmp_path / "swagger-ui-bundle.js").write_text("")
+    client = make_client(App(docs=Docs(assets=str(tmp_path))))
+    assert client.get("/docs/swagger-ui.css").text == "main {}"
+    assert client.get("/docs/other.js").status_code == 404

@@ -258,8 +258,9 @@ def test_the_page_of_the_openapi_document_has_the_screens_scheme_and_width(
         wait(chromium, "return document.querySelectorAll('.opblock').length > 12")
         facts = """
             const root = document.documentElement, of = (name) => getComputedStyle(document.querySelector(name));
-            const dark = of("html").backgroundColor === "rgb(28, 28, 28)" && of(".swagger-ui").filter.includes("invert");
-            return [root.scrollWidth <= innerWidth, dark];
+            const shade = (name) => Number(of(name).backgroundColor.match(/\\d+/)[0]);
+            const text = Number(of(".swagger-ui .info .title").color.match(/\\d+/)[0]);
+            return [root.scrollWidth <= innerWidth, shade(".swagger-ui") < 128 && text > 200];
         """
         assert chromium.execute_script(facts) == [True, look.startswith("dark")]
 
