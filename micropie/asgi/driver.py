@@ -175,9 +175,9 @@ async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMe
     """Send a message of a mounted application. Its answer depends on these headers as well."""
     if message["type"] == "http.response.start":
         named = message.get("headers", ())
-        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in named]
-        make_private(pairs, depends_on, has_own_cookie=False)
-        message = {**message, "headers": encode_headers(None, None, pairs)}
+        pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in named]
+        headers, _ = make_private(pairs, depends_on, has_own_cookie=False)
+        message = {**message, "headers": encode_headers(None, None, headers)}
     await send(message)
 
 

@@ -17,7 +17,7 @@ from micropie._core.execution import slots_of
 from micropie._core.execution.steps import Flow, Step
 from micropie._core.http import Address, AnswerState, ReceivedBody
 from micropie._core.http.addresses import PAGE_SCHEMES, escaped_path, raw_path_below, unescaped
-from micropie._core.http.headers import HeaderNames
+from micropie._core.http.headers import HeaderNames, Headers
 from micropie._core.http.protocols import Piece, Receive, Scope, Send, ServerMessage
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import (
@@ -123,16 +123,13 @@ class ASGIExchange(StreamedExchange):
         return self.scope["headers"]  # type: ignore[no-any-return]
 
     def header(self, name: str) -> str | None:
-        wanted, values = name.encode(), []
+        wanted, found = name.encode(), None
         for key, value in self.scope["headers"]:
             if key == wanted:
-                values.append(value)
-        # HTTP/2 may bring several cookies (RFC 9113, section 8.2.3).
-        return (
-            (b"; " if name == "cookie" else b", ").join(values).decode("latin-1")
-            if values
-            else None
-        )
+                if found is not None:  # HTTP/2 may bring several cookies
+                    return Headers(self.scope["headers"]).get(name)
+                found = value
+        return None if found is None else found.decode("latin-1")
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
         found, count, by_field = {}, 0, names.by_field

@@ -100,6 +100,9 @@ _STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
 
 
 _NAMES: NameTable[str, bytes] = NameTable(lambda name: name.encode("latin-1"))
+_TYPES: NameTable[str, tuple[bytes, bytes]] = NameTable(
+    lambda stated: (b"content-type", stated.encode("latin-1"))
+)
 # The head of most answers, but for the length.
 _USUAL_HEADS: dict[str | None, list[tuple[bytes, bytes]]] = {
     usual: [NOSNIFF.encoded, (b"content-type", usual.encode())] for usual in (HTML, JSON)
@@ -113,14 +116,14 @@ def encode_headers(
     usual = _USUAL_HEADS.get(content_type) if pairs is NO_OTHER_HEADERS else None
     if usual is not None:
         return [*usual] if length is None else [*usual, (b"content-length", b"%d" % length)]
-    headers = []
-    for pair in pairs:
-        if pair.__class__ is KnownHeader:
-            headers.append(pair.encoded)
-        else:
-            headers.append((_NAMES[pair[0]], pair[1].encode("latin-1")))
+    headers = [
+        pair.encoded
+        if pair.__class__ is KnownHeader
+        else (_NAMES[pair[0]], pair[1].encode("latin-1"))
+        for pair in pairs
+    ]
     if content_type is not None:
-        headers.append((b"content-type", content_type.encode("latin-1")))
+        headers.append(_TYPES[content_type])
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
     return headers

@@ -55,11 +55,9 @@ def _start_private(
     *exc_info: Any,
 ) -> Any:
     """Begin the answer of a mounted application. It depends on these headers as well."""
-    pairs = [*headers]
-    make_private(pairs, depends_on, has_own_cookie=False)
-    return start_response(
-        status, [(_CAPITALS[name.lower()], value) for name, value in pairs], *exc_info
-    )
+    pairs = [(name.lower(), value) for name, value in headers]
+    private, _ = make_private(pairs, depends_on, has_own_cookie=False)
+    return start_response(status, _head(None, None, private), *exc_info)
 
 
 def serve_http(

@@ -19,12 +19,7 @@ def count(n: int | None) -> int:
 
 def test_a_new_session_has_no_id_and_no_changes() -> None:
     session = Session()
-    assert (session.id, session.changed, session.accessed, session.regenerated) == (
-        None,
-        False,
-        False,
-        False,
-    )
+    assert (session.id, session.changed, session.regenerated) == (None, False, False)
 
 
 def test_changes_are_per_key() -> None:

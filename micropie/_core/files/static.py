@@ -216,12 +216,7 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     # section 4.2.2).
     cache_control = _NO_CACHE
     if options.max_age is not None or reference.fingerprint:
-        made = exchange.answer
-        is_private = (
-            "authorization" in asked
-            or bool(made.depends_on)
-            or (made.session is not None and made.session.accessed)
-        )
+        is_private = "authorization" in asked or bool(exchange.answer.depends_on)
         cache_control = _lasting(reference, own, resolved.version, is_private)
     # No validators for an error page.
     modified = resolved.modified if response.status == 200 else None

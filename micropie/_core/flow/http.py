@@ -95,7 +95,7 @@ _FAILURES = range(500, 600)
 _SUCCESSES = range(200, 300)
 _GROUP_OR_DISCONNECT = (ExceptionGroup, ClientDisconnect)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
-_NEVER_AWAITED = BODIES | {FileReference, tuple, AsyncGeneratorType}
+_NEVER_AWAITED = frozenset({Response, FileReference, tuple, AsyncGeneratorType})
 
 _Stream: TypeAlias = LoopStream | ThreadStream
 
@@ -223,7 +223,6 @@ def _before_handler(
     if result is not None:
         return result
     if isinstance(other, Handover):
-        exchange.answer.depend_on_session()
         yield from close_resources(exchange, None)
         return other
     if config.sessions.opens_ahead:
@@ -306,37 +305,29 @@ def _call_limited(
 
 def _answer(request: Request, result: object) -> Flow[Answer]:
     """Return the answer to a result. Its body joins what was set on ``self.response``."""
+    if type(result) in BODIES:  # neither awaited nor opened
+        return _finish(request, _response_of(request._exchange, result), None, None)
+    return _answer_of_any(request, result)
+
+
+def _answer_of_any(request: Request, result: object) -> Flow[Answer]:
+    """Return the answer to a result that may be awaitable, a file or a stream."""
     exchange, made, stream = request._exchange, request._exchange.answer, None
-    if (
-        type(result) is EncodedAnswer
-        and exchange.hooks is None
-        and made.session is None
-        and made.response is None
-    ):
-        return result
-    if (
-        type(result) not in _NEVER_AWAITED
-        and not isinstance(result, Response)
-        and isawaitable(result)
-    ):
-        # Of a decorated ``async def``.
-        result = yield AWAIT, itself, (result,)
-    advisor = exchange.config.advisor
-    if advisor is not None:
-        advisor.review_result(exchange, result)
-    response = made.set_result(result)
-    if advisor is not None:
-        advisor.review_response(exchange, response)
-    is_null = response.body is None and NoneType in exchange.config.bodies
-    if is_null and response.status in _SUCCESSES and not isinstance(result, Response):
-        response.content_type = response.content_type or JSON  # where nothing else is stated
+    if type(result) not in _NEVER_AWAITED:
+        is_alone = exchange.hooks is None and made.session is None and made.response is None
+        if type(result) is EncodedAnswer and is_alone:
+            return result
+        if not isinstance(result, Response) and isawaitable(result):
+            # Of a decorated ``async def``.
+            result = yield AWAIT, itself, (result,)
+    response = _response_of(exchange, result)
     if response.body.__class__ is FileReference:
         try:
             file, part = yield from files.open_file(request, response)
         except Exception as failure:
             made.replace(None)  # what it states is not the error's
-            if advisor is not None and type(failure) is HTTPError:
-                advisor.review_missing_file(response.body)
+            if exchange.config.advisor is not None and type(failure) is HTTPError:
+                exchange.config.advisor.review_missing_file(response.body)
             raise
         if part is None and _is_sent_alone(exchange, response):
             return file
@@ -346,6 +337,24 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
         if exchange.hooks is not None:  # which may wait
             made.begin(stream)
     return (yield from _finish(request, response, stream, None))
+
+
+def _response_of(exchange: Exchange, result: object) -> Response:
+    """Return the response with a handler's result. Raises an error that was returned."""
+    config = exchange.config
+    if config.advisor is not None:
+        config.advisor.review_result(exchange, result)
+    response = exchange.answer.set_result(result)
+    if config.advisor is not None:
+        config.advisor.review_response(exchange, response)
+    if (
+        response.body is None
+        and NoneType in config.bodies
+        and response.status in _SUCCESSES
+        and not isinstance(result, Response)
+    ):
+        response.content_type = response.content_type or JSON  # where nothing else is stated
+    return response
 
 
 def _is_sent_alone(exchange: Exchange, response: Response) -> bool:
@@ -395,13 +404,12 @@ def _finish(
             else:
                 yield from stream.fetch_first(response)
         answer, session, is_changed = _encoded(request, response, stream)
-        if session is not None and is_changed:
-            answer = yield from _save_session(request, session, answer)
-        if session is not None and (
-            stream is not None or (exchange.ends is not None and exchange.ends.tasks)
-        ):
-            session.seal()
-            made.keep_session(session)
+        if session is not None:
+            if is_changed:
+                answer = yield from _save_session(request, session, answer)
+            if stream is not None or (exchange.ends is not None and exchange.ends.tasks):
+                session.seal()
+                made.keep_session(session)
     except BaseException as error:
         failure = execution.contained(error)
     else:
@@ -459,25 +467,31 @@ def _encoded(
         # A later chunk may read the session, when the headers that say so have left.
         if may_read and exchange.config.sessions.find_id(exchange):
             exchange.opened_session()
-    session, saves, depends_on = made.session, False, made.depends_on
+    session, saves = made.session, False
     if session is not None:
         saves = session.changed and (
             response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error
         )
-        if session.accessed and "cookie" not in depends_on:
-            depends_on = (*depends_on, "cookie")
-    # no cache may give the answer to another client (RFC 9111, section 4.1)
-    is_personal = saves or made.csrf_salt is not None
-    if (depends_on or is_personal) and make_private(response.pairs, depends_on, is_personal):
+    answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
+    has_own_cookie = saves or made.csrf_salt is not None
+    if made.depends_on or has_own_cookie:
+        answer = _private(exchange, answer, has_own_cookie)
+    if exchange.ends is not None:
+        made.end(answer)
+    return answer, session, saves
+
+
+def _private(exchange: Exchange, answer: Answer, has_own_cookie: bool) -> Answer:
+    """Return an answer that no cache may give to another client."""
+    status, content_type, length, pairs, body, stream = answer
+    headers, was_public = make_private(pairs, exchange.answer.depends_on, has_own_cookie)
+    if was_public:
         sentence = (
             "%s: an answer with a client's own cookie or token can't "
             "be public: it is sent as private"
         )
         logger.warning(sentence, exchange.label)
-    answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
-    if exchange.ends is not None:
-        made.end(answer)
-    return answer, session, saves
+    return status, content_type, length, headers, body, stream
 
 
 def _save_session(request: Request, session: Session, answer: Answer) -> Flow[Answer]:

@@ -95,13 +95,6 @@ class AnswerState:
             self.has_more = True
             self.depends_on = (*self.depends_on, header)
 
-    def depend_on_session(self) -> None:
-        """Note that the answer of a mounted application depends on the session, if a hook has asked
-        for that.
-        """
-        if self.session is not None and self.session.accessed:
-            self.depend_on("cookie")
-
     def begin(self, stream: ChunkedBody | None) -> None:
         """Send the body in these chunks, or in one piece."""
         self.stream = stream

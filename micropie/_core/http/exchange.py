@@ -481,17 +481,17 @@ class Exchange:
 
         A session that can't be sent any longer refuses changes.
         """
-        session = self.answer.session
+        answer = self.answer
+        answer.depend_on("cookie")
+        session = answer.session
         if session is None:
-            sessions = self.config.sessions
-            session = sessions.open(self)
-            self.answer.keep_session(session)
-            has_begun = self.answer.is_over or self.answer.stream is not None
-            if has_begun and self.is_head_sent:
-                session.seal()
-            elif self.answer.is_accepted:  # a WebSocket, which has sent its cookie
-                session.keep_cookie(sessions.in_cookie)
-        session.accessed = True
+            session = self.config.sessions.open(self)
+            answer.keep_session(session)
+            if answer.is_over or answer.stream is not None:
+                if self.is_head_sent:
+                    session.seal()
+            elif answer.is_accepted:  # a WebSocket, which has sent its cookie
+                session.keep_cookie(self.config.sessions.in_cookie)
         return session
 
     def open_session(self) -> Flow[None]:

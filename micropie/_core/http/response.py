@@ -83,7 +83,7 @@ _HOP_BY_HOP = frozenset(
 )
 
 # Headers that ``checked_headers`` does not just pass on.
-_SPECIAL = _HOP_BY_HOP | {"content-type", "content-length", NOSNIFF[0]}
+_SPECIAL = _HOP_BY_HOP | {"content-type", "content-length", "location", NOSNIFF[0]}
 
 # The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not
 # escaped again.
@@ -381,9 +381,10 @@ def encode(
     head of GET's answer (RFC 9110, section 9.3.2) and no body. ``text_type`` is the content type of
     what is not JSON and states none.
     """
-    status, given = response.status, response.pairs
+    status, given, is_given = response.status, response.pairs, False
     if status.__class__ is not int or status not in _STATUSES:
         status = _checked_status(status)
+        is_given = status.__class__ is GivenStatus
     # else nothing may describe it (RFC 9110, section 8.6)
     has_content = status not in WITHOUT_CONTENT
     # a mounted application states its own headers
@@ -391,7 +392,6 @@ def encode(
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
     content_type = length = None
     if given:
-        is_given = status.__class__ is GivenStatus
         headers, content_type, length = checked_headers(given, is_given, pairs)
         # Otherwise this object itself stays, by which drivers know the usual head.
         pairs = pairs if len(headers) == 1 and headers[0] is NOSNIFF else headers
@@ -501,11 +501,12 @@ def checked_headers(
                 continue
             name, value = pair
             key = _KEYS[name]
-            # as most values are: nothing else to check
-            text = value.strip(" \t") if value.__class__ is str and key != "location" else ""
-            if not text or not (text.isascii() and text.isprintable()):
-                text = check_value(key, value, is_given)
-            if key not in _SPECIAL:
+            text = value.strip(" \t") if value.__class__ is str else ""
+            if key not in _SPECIAL and text and text.isascii() and text.isprintable():
+                headers.append((key, text))  # as most are: nothing else to check
+                continue
+            text = check_value(key, value, is_given)
+            if key not in _SPECIAL or key == "location":
                 headers.append((key, text))
             elif key == NOSNIFF[0]:
                 headers = [*(one for one in headers if one is not NOSNIFF), (key, text)]

@@ -230,39 +230,43 @@ def add_vary(pairs: HeaderPairs, name: str) -> None:
     pairs.append(("Vary", name))
 
 
-def make_private(pairs: HeaderPairs, depends_on: Sequence[str], has_own_cookie: bool) -> bool:
-    """Keep caches from giving a client's own answer to others (RFC 9111, section 4.1).
+def make_private(
+    pairs: Iterable[tuple[str, str]], depends_on: Sequence[str], has_own_cookie: bool
+) -> tuple[HeaderPairs, bool]:
+    """Return the headers of a client's own answer, names in lower case, that keep caches from
+    giving it to others (RFC 9111, section 4.1).
 
     ``depends_on``: the headers by which the client was known, "cookie" and "authorization". The
     answer varies by them, and is private unless the author has said otherwise. ``has_own_cookie``:
     a client's own cookie or token is in the answer, so ``private`` takes the place of ``public``
-    and ``s-maxage``. Return whether these were there.
+    and ``s-maxage``. Return whether these were there as well.
     """
-    kept, is_stated, is_private, was_public, varies = ["private"], False, False, False, ""
-    for name, value in pairs:
-        key = name.lower()
-        if key == "vary":
+    headers = [*pairs]
+    varies, stated = "", None
+    for name, value in headers:
+        if name == "vary":
             varies += f",{value.lower()}"
-        elif key == "cache-control":
-            is_stated = True
-            for part in value.split(","):
-                directive = part.partition("=")[0].strip().lower()
-                is_private = is_private or directive in ("private", "no-store")
-                if directive in ("public", "s-maxage"):
-                    was_public = True
-                else:
-                    kept.append(part.strip())
-    stated = varies.replace(" ", "").split(",") if varies else ()
-    for header in depends_on:
-        if header not in stated and "*" not in stated:
-            pairs.append(_VARY[header])
-    has_to_be = has_own_cookie and not is_private
-    if is_stated and not has_to_be:
-        return False
-    if is_stated:
-        pairs[:] = [pair for pair in pairs if pair[0].lower() != "cache-control"]
-    pairs.append(("Cache-Control", ", ".join(filter(None, kept))) if is_stated else PRIVATE)
-    return was_public
+        elif name == "cache-control":
+            stated = value if stated is None else f"{stated},{value}"
+    named = varies.replace(" ", "").split(",") if varies else ()
+    if "*" not in named:
+        headers += [_VARY[header] for header in depends_on if header not in named]
+    if stated is None:
+        headers.append(PRIVATE)
+        return headers, False
+    kept, is_private, was_public = ["private"], False, False
+    for part in stated.split(","):
+        directive = part.partition("=")[0].strip().lower()
+        is_private = is_private or directive in ("private", "no-store")
+        if directive in ("public", "s-maxage"):
+            was_public = True
+        else:
+            kept.append(part.strip())
+    if is_private or not has_own_cookie:
+        return headers, False
+    headers = [pair for pair in headers if pair[0] != "cache-control"]
+    headers.append(("cache-control", ", ".join(filter(None, kept))))
+    return headers, was_public
 
 
 class HeaderNames:
