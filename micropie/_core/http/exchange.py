@@ -154,6 +154,9 @@ class RouteInfo:
     """The author's function, below its decorators; None for a mounted application."""
     is_pooled = False
     """Whether the handler runs in a process of the pool."""
+    most_on_loop = 8 * 1024
+    """Bytes of JSON or of a form that are parsed and bound on the event loop, in 0.1 to 0.9 ms.
+    More have a thread, which takes 0.1 ms."""
     path_names: Sequence[str] = ()
     """The names of the values in a request's ``path_params``."""
 

@@ -394,6 +394,8 @@ def _exact_decoder() -> JSONDecoder:
 
     def read(text: str) -> float | Decimal:
         value = float(text)
+        if len(text) < 16 and "-" not in text[1:]:  # a float has 15 digits
+            return value
         try:
             number = Decimal(text)
         except InvalidOperation:  # an exponent beyond the decimal module's limits

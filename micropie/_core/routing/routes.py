@@ -151,6 +151,8 @@ class Route(RouteInfo):
         self.show(pattern, self.function)
         self.call: Any = self.plan.call
         self.bind = self.plan.bind
+        if any(one.is_exact for one in self.plan.bound.values()):
+            self.most_on_loop = 2 * 1024
         self.plan.parses_always = any(one.plan.body_parameter is not None for one in self.providers)
         self.most_segments = self.plan.most_segments
         wildcards = mark.path.wildcards if mark.path is not None else ()

@@ -111,6 +111,11 @@ class BoundParameter(NamedTuple):
         return any(place.name in ("form", "json", "file") for place in self.places)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether its type has a Decimal inside, which takes longer to make than other values."""
+        return any(place.values is _EXACT for place in self.places)
+
+    @property
     def label(self) -> str:
         """Its name in sentences."""
         return f"{self.first_place.capitalize() if self.is_stated else 'Parameter'} {self.key!r}"
@@ -308,9 +313,9 @@ DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _converted)
 _EXACT = attrgetter("_exchange.body.exact_document")
 
 # In order, behind the path.
-BY_NAME: Sequence[Place] = (QUERY, FORM, DOCUMENT, FILES)
+BY_NAME: Sequence[Place] = (QUERY, DOCUMENT, FORM, FILES)
 # Of a parameter of any type.
-_AS_IT_IS: Sequence[Place] = (QUERY, FORM, DOCUMENT._replace(read=None), FILES)
+_AS_IT_IS: Sequence[Place] = (QUERY, DOCUMENT._replace(read=None), FORM, FILES)
 # Of a provider's parameter. The body's fields are the handler's: one that gets the name one day
 # would decide what is provided.
 IN_URL: Sequence[Place] = (QUERY,)

@@ -156,6 +156,7 @@ MAX_HASHED = 1000
 # int() would take "1_0", " 1 " and other scripts' digits
 _WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_SHORT_NUMBER = pattern(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?")  # which is_moderate
 # UUID() would take braces, signs, hyphens anywhere and other scripts' digits.
 _UUID = pattern("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 # fromisoformat() would take any character for the T, and digits without end for a fraction.
@@ -210,8 +211,12 @@ def _to_bool(text: str) -> bool:
 
 
 def _to_decimal(text: str) -> Decimal:
+    number: Decimal
+    if _SHORT_NUMBER.fullmatch(text):
+        number = decimal.Decimal(text)
+        return number
     try:
-        number: Decimal = decimal.Decimal(text if _is_number(text) else "NaN")
+        number = decimal.Decimal(text if _is_number(text) else "NaN")
     except decimal.InvalidOperation:  # an exponent beyond the decimal module's limits
         raise ValueError(text) from None
     if not is_moderate(number):

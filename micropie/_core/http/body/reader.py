@@ -28,14 +28,14 @@ class BodyReader:
     413 at once if more is announced than allowed.
     """
 
-    __slots__ = ("_announced", "_ended", "_limit", "data", "size", "state")
+    __slots__ = ("_announced", "_limit", "data", "has_ended", "size", "state")
 
     def __init__(self, limit: int, announced: int | None) -> None:
         self._limit = limit
         self._announced = announced or 0
         self.size = 0
         self.state = UNREAD
-        self._ended = False
+        self.has_ended = False
         self.data = b""
         self._count(0)
 
@@ -53,7 +53,7 @@ class BodyReader:
             raise RuntimeError(
                 "the body was handed out as a stream or a form before; it can be streamed only once"
             )
-        self._ended = False
+        self.has_ended = False
         if self.state is UNREAD:
             self.state = STREAMED
 
@@ -62,14 +62,14 @@ class BodyReader:
 
         A body that was received whole is one piece.
         """
-        if self.state is KEPT and not self._ended:
-            self._ended = True
+        if self.state is KEPT and not self.has_ended:
+            self.has_ended = True
             return self.data
         piece, more = b"", True
-        while more and not piece and not self._ended:
+        while more and not piece and not self.has_ended:
             piece, more = yield RECEIVE_STEP
             self._count(len(piece))
-        self._ended = self._ended or not more
+        self.has_ended = self.has_ended or not more
         return piece
 
     def whole(self) -> Flow[bytes]:

@@ -30,10 +30,6 @@ _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 # Bytes of a body that a handler in a thread receives ahead.
 LARGE = 64 * 1024
 
-# Bytes of JSON or of a form from which parsing and binding have a thread of their own. 8 KiB take
-# 0.1 to 0.9 ms, a list of decimals 4, and a thread takes 0.1 ms.
-_LARGE_TO_BIND = 8 * 1024
-
 
 class Parsing(Protocol):
     """The part of an exchange on which parsing depends."""
@@ -127,11 +123,11 @@ class ReceivedBody:
         piece, self.put_back = self.put_back or (b"", True), None
         return piece
 
-    def parse_later(self, how: Literal["form", "json"] | None) -> None:
-        """Have the body parsed when it is first asked for."""
+    def parse_later(self, how: Literal["form", "json"] | None, most_on_loop: int) -> None:
+        """Have the body parsed when it is first asked for, in a thread above so many bytes."""
         data = self.data.data if isinstance(self.data, BodyReader) else self.data or b""
         self.parse = how
-        if len(data) > _LARGE_TO_BIND:
+        if len(data) > most_on_loop:
             self.is_large = how is not None
 
     def parsed(self, exchange: Parsing) -> Json:

@@ -12,7 +12,7 @@ from micropie._core.errors import BadRequest
 from micropie._core.execution.steps import IO, RECEIVE_STEP, Flow
 from micropie._core.http import forms
 from micropie._core.http.body.received import LARGE, unreadable
-from micropie._core.http.exchange import FORM, Exchange
+from micropie._core.http.exchange import FORM, Exchange, RouteInfo
 from micropie._core.http.forms import BATCH, MOST_PIECES, MULTIPART
 from micropie._core.http.headers import is_json
 
@@ -63,7 +63,7 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         incoming = exchange.incoming
         incoming.restrict(most)
         yield from incoming.whole()
-    body.parse_later(accept)
+    body.parse_later(accept, (exchange.route or RouteInfo).most_on_loop)
 
 
 def find_field(exchange: Exchange, name: str) -> Flow[str]:
@@ -133,7 +133,7 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
     incoming.start_stream()
     waiting: list[bytes] = []  # to be written to the disk
     size = 0
-    while piece := (yield from incoming.next_piece()):
+    while not incoming.has_ended and (piece := (yield from incoming.next_piece())):
         size += len(piece)
         if not waiting and not parser.may_block(size, piece):
             parser.feed(piece)
