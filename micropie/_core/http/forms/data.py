@@ -42,13 +42,13 @@ class Budget:
         self._count = 0
         self._memory = 0
 
-    def begin(self) -> None:
-        """Count one more field."""
+    def begin(self) -> int:
+        """Count one more field. Return the bytes that a name or value may have."""
         self._count += 1
-        if self._count > self._limits.max_fields:
-            raise too_many(
-                self._limits.max_fields, "A form or query may have {most} fields at most."
-            )
+        limits = self._limits
+        if self._count > limits.max_fields:
+            raise too_many(limits.max_fields, "A form or query may have {most} fields at most.")
+        return min(limits.max_form_field_size, limits.max_data_size - self._memory)
 
     def measure(self, size: int) -> None:
         """Raise 413 if a name or value of ``size`` bytes is too long, by itself or with the fields

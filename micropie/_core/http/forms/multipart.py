@@ -10,7 +10,8 @@ from __future__ import annotations
 import codecs
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
 from threading import RLock
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
@@ -46,6 +47,7 @@ PartEvent: TypeAlias = PartHead | bytes | None
 _MOST_PREAMBLE: Final = 4096  # bytes
 _MOST_HEADERS: Final = 8  # of a part; browsers send 2, RFC 7578 knows 3
 _MOST_HEADER: Final = 4096  # bytes: room for a file name of 255 characters, all escaped
+_DASH: Final = ord("-")
 _MOST_LINES: Final = 512  # that the event loop parses; a part has four or more
 _MALFORMED: Final = (
     "The multipart form is malformed: a boundary is wrong, or the headers of a part are wrong, too "
@@ -61,6 +63,19 @@ class PartParser:
     part. ``any_charset``: a field may state another charset than UTF-8; otherwise that is a 415.
     """
 
+    # what came before the first boundary; None from there on
+    _opening: bytes | None = b""
+    _files = 0
+    _failure: tuple[int, str] | None = None
+
+    # Of the part that is arriving.
+    _head: PartHead
+    _is_part: bool  # or else a file input that was left empty, so far
+    _start: bytes  # of its bytes, if they may be the boundary
+    _size: int
+    _name_size: int
+    _room: float  # for its value
+
     def __init__(
         self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False
     ) -> None:
@@ -74,20 +89,12 @@ class PartParser:
             header_charset=_HEADER_LINES,
             strict=True,
         )
-        # What came before the first boundary; None from there on.
-        self._opening: bytes | None = b""
         self._boundary = b"--" + boundary.encode()
         self._limits = limits
         self._any_charset = any_charset
         self._budget = Budget(limits)
-        self._files = 0
-        self._head = PartHead("", None, {})  # of the part that is arriving
-        self._is_part = False  # or else a file input that was left empty, so far
-        self._start = b""  # of its bytes, if they may be the boundary
-        self._size = 0
         self.unselected: list[str] = []
         """The names of file inputs that were left empty."""
-        self._failure: tuple[int, str] | None = None
 
     def events(self, chunk: bytes) -> Iterator[PartEvent]:
         """Yield the events of the next chunk, which is not empty.
@@ -96,18 +103,22 @@ class PartParser:
         later call.
         """
         try:
-            ready = self._ready(chunk)
-            for event in self._parser.parse(ready) if ready else ():
-                if event is None:
-                    if self._end():
-                        yield None
-                elif isinstance(event, MultipartSegment):
-                    if self._begin(event):
-                        yield self._head
-                else:
-                    if self._count(event):
+            for event in self._found_in(chunk):
+                if event.__class__ is bytes:
+                    self._count(event)
+                    if not self._is_part:
+                        self._is_part = True
                         yield self._head
                     yield event
+                elif event is not None:
+                    self._begin(event)
+                    if self._is_part:
+                        yield self._head
+                elif self._is_part:
+                    self._budget.spend(0 if self._room is inf else self._name_size + self._size)
+                    yield None
+                else:
+                    self.unselected.append(self._head.name)
         except MultipartError:
             # The package also refuses bytes after the last boundary, if they come in a later chunk.
             if not self._is_complete():
@@ -129,8 +140,8 @@ class PartParser:
         if not self._is_complete() and not (may_be_empty and self._opening == b""):
             raise BadRequest("The multipart form is cut off before its last boundary.")
 
-    def _ready(self, chunk: bytes) -> bytes:
-        """Return the bytes that the package is to parse next.
+    def _found_in(self, chunk: bytes) -> Iterable[MultipartSegment | bytes | None]:
+        """Return what the package finds in the next chunk.
 
         The package takes a text before the first boundary, as RFC 2046 does, but only in one chunk
         with the boundary. Raises 400 if that text is long, and what was raised before.
@@ -138,13 +149,13 @@ class PartParser:
         if self._failure is not None:
             raise HTTPError(*self._failure)
         if self._opening is None:
-            return b"" if self._parser.closed else chunk
+            return () if self._parser.closed else self._parser.parse(chunk)
         chunk = self._opening + chunk
         at = chunk.find(self._boundary, 0, _MOST_PREAMBLE)
         if at < 0 and len(chunk) >= _MOST_PREAMBLE:
             raise BadRequest("The multipart form does not begin with its boundary.")
         self._opening = chunk if at < 0 else None
-        return b"" if at < 0 else chunk[max(at - 2, 0) :]
+        return () if at < 0 else self._parser.parse(chunk[max(at - 2, 0) :])
 
     def _is_complete(self) -> bool:
         """Close the package's parser, and return whether it has found the last boundary."""
@@ -157,8 +168,8 @@ class PartParser:
             self._parser.error = None  # as above
         return True
 
-    def _begin(self, segment: MultipartSegment) -> bool:
-        """Check the head of a part, and count it. Return whether it is a part yet.
+    def _begin(self, segment: MultipartSegment) -> None:
+        """Check the head of a part, and count it.
 
         Raises 400, 413 past a limit, and 415 for the charset of a field, whose bytes are to be
         text.
@@ -168,49 +179,39 @@ class PartParser:
         self._head = head = _short_head(lines[0][1]) if len(lines) == 1 else _head_of(lines)
         name, filename, headers = head
         if filename is not None:
+            self._room = inf
             self._files += 1
             if self._files > self._limits.max_files:
                 raise too_many(self._limits.max_files, "A form may have {most} files at most.")
         else:
             if segment.charset and not self._any_charset:
                 require_utf8(segment.charset)
-            self._budget.begin()
-            self._budget.measure(len(name.encode()))
-            if "content-length" in headers:  # past which the package refuses a field, with 400
-                self._budget.measure(int(headers["content-length"]))
+            self._room = self._budget.begin()
+            self._name_size = len(name.encode())
+            # past its length the package refuses a field, with 400
+            largest = max(self._name_size, int(headers.get("content-length", 0)))
+            if largest > self._room:
+                self._budget.measure(largest)
         self._start, self._size = b"", 0
         self._is_part = filename != ""
-        return self._is_part
 
-    def _count(self, data: bytes) -> bool:
-        """Count the next bytes of a part. Return whether they show that it is one.
+    def _count(self, data: bytes) -> None:
+        """Count the next bytes of a part.
 
         Raises 413 for a field that is too long, by itself or with those before, and 400 for a part
         that begins with the boundary: to RFC 2046, section 5.1.1, it is an empty one, and the
         package reads it as a text that has the next part in it.
         """
-        is_field = self._head[1] is None
         begun = self._size
-        self._size = begun + len(data)
-        if begun == len(self._start) and (begun or data[:1] == b"-"):
+        self._size = size = begun + len(data)
+        if begun == len(self._start) and (begun or data[0] == _DASH):
             self._start += data[: len(self._boundary) - begun]
             if self._start == self._boundary:
-                if is_field:
-                    self._budget.measure(len(self._boundary))
-                raise BadRequest(_MALFORMED)
-        if is_field:
-            self._budget.measure(self._size)
-        was_part, self._is_part = self._is_part, True
-        return not was_part
-
-    def _end(self) -> bool:
-        """Count a whole part. Return whether it is one."""
-        name, raw_filename, _ = self._head
-        if not self._is_part:
-            self.unselected.append(name)
-        elif raw_filename is None:
-            self._budget.spend(len(name.encode()) + self._size)
-        return self._is_part
+                size = len(self._boundary)
+        if size > self._room:
+            self._budget.measure(size)
+        if self._start == self._boundary:
+            raise BadRequest(_MALFORMED)
 
 
 def _head_of(lines: Sequence[tuple[str, str]]) -> PartHead:
@@ -248,6 +249,11 @@ class MultipartParser:
     is cancelled. ``read_field`` makes text of a field in any charset; without it all are UTF-8.
     """
 
+    _head: PartHead
+    _upload: UploadFile | None = None  # that is being received
+    _memory_used = 0  # by the files so far
+    _is_closed = False
+
     def __init__(
         self,
         boundary: str,
@@ -262,14 +268,10 @@ class MultipartParser:
         self.parts: list[tuple[str, str | UploadFile]] = []
         self.unselected = self._parser.unselected
         """The names of file inputs that were left empty."""
-        self._head = PartHead("", None, {})
         self._value = bytearray()  # of the field that is being received
-        self._upload: UploadFile | None = None  # that is being received
-        self._memory_used = 0  # by the files so far
         # How much of the next file may stay in memory: 100 files of 1 MiB each would be too much.
         self._memory_for_file = min(limits.spool_size, limits.max_file_memory)
         self._lock = RLock()
-        self._is_closed = False
 
     def feed(self, *chunks: bytes) -> None:
         """Parse the next chunks.
@@ -283,18 +285,19 @@ class MultipartParser:
                     raise ValueError("the form was closed while it was being received")
                 for chunk in filter(None, chunks):
                     for event in self._parser.events(chunk):
-                        if event is None:
+                        if isinstance(event, bytes):
+                            if self._upload is None:
+                                self._value += event
+                            else:
+                                self._upload.write(event)
+                        elif event is None:
                             self._keep_part()
-                        elif isinstance(event, PartHead):
+                        else:
                             self._head = event
                             _, raw_filename, headers = event
                             if raw_filename is not None:
                                 limit = self._memory_for_file
                                 self._upload = UploadFile(raw_filename, headers, limit)
-                        elif self._upload is None:
-                            self._value += event
-                        else:
-                            self._upload.write(event)
             except OSError as error:
                 self.close()
                 raise _not_stored(error) from None
