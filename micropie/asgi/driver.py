@@ -94,14 +94,15 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
 
     Raises what the flow does not answer: cancellation, a stream that broke in the middle.
     """
-    exchange = ASGIExchange(scope, receive, None, send)
+    exchange = ASGIExchange(scope, receive, send)
     request = Request(exchange)
     token = current.set(request)
     flow: Any = respond(site, request)
-    failure: BaseException | None = None
+    result: object = None
     try:
         kind, function, arguments = flow.send(None)
         while kind is not ANSWER:
+            resume = flow.send
             try:
                 if kind is AWAIT:
                     result = await function(*arguments)
@@ -113,13 +114,10 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 else:  # most requests have no such steps, and need no coroutine around them
                     break
             except Exception as error:
-                failure = error
+                resume, result = flow.throw, error
             except BaseException as error:
-                failure = await failure_of_step(exchange, error)
-            kind, function, arguments = (
-                flow.send(result) if failure is None else flow.throw(failure)
-            )
-            failure = None
+                resume, result = flow.throw, await failure_of_step(exchange, error)
+            kind, function, arguments = resume(result)
         answer: Any = (
             arguments
             if kind is ANSWER
@@ -155,7 +153,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         raise
     finally:
         # an exception's traceback refers to this frame: without this it would be a cycle
-        failure = None
+        result = None
         try:
             if exchange.ends is not None:
                 await close_request(exchange)

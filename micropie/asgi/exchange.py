@@ -41,6 +41,10 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 # -- the request -----------------------------------------------------------------------------------
 
 
+async def _nowhere(message: ServerMessage) -> None:
+    """The ``send`` of an exchange that sends nothing."""
+
+
 class ASGIExchange(StreamedExchange):
     """See ``Request``. The scope is the server's own, not a copy."""
 
@@ -49,15 +53,12 @@ class ASGIExchange(StreamedExchange):
     # seconds of ``body_total_timeout``; None before the first wait
     _time_left: float | None = None
 
-    def __init__(
-        self, scope: Scope, receive: Receive, method: str | None = None, send: Send | None = None
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send = _nowhere) -> None:
         self.scope = self.outside = scope
         self.answer, self.body = AnswerState(), ReceivedBody()
         self._receive = receive
-        if send is not None:
-            self.send = send
-        self.method = method or scope["method"]
+        self.send = send
+        self.method = scope.get("method", "GET")  # as a WebSocket's handshake (RFC 6455)
         self.path = path = scope["path"] or "/"
         if not scope["query_string"]:  # most requests: nothing has to be parsed for a parameter
             self.query = {}

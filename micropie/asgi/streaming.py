@@ -42,8 +42,8 @@ from micropie._core import streams
 from micropie._core.errors import ClientDisconnect, logger
 from micropie._core.execution import TASKS, Action, AsyncAction, LoopLocal
 from micropie._core.execution.steps import Completed
-from micropie._core.http import HTML, JSON, NO_OTHER_HEADERS, NOSNIFF, Answer, Exchange
-from micropie._core.http.headers import KnownHeader, NameTable
+from micropie._core.http import Answer, Exchange
+from micropie._core.http.headers import KnownHead, NameTable
 from micropie._core.http.protocols import Receive, Send, ServerMessage
 from micropie._core.routing import Config
 from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
@@ -103,25 +103,18 @@ _NAMES: NameTable[str, bytes] = NameTable(lambda name: name.encode("latin-1"))
 _TYPES: NameTable[str, tuple[bytes, bytes]] = NameTable(
     lambda stated: (b"content-type", stated.encode("latin-1"))
 )
-# The head of most answers, but for the length.
-_USUAL_HEADS: dict[str | None, list[tuple[bytes, bytes]]] = {
-    usual: [NOSNIFF.encoded, (b"content-type", usual.encode())] for usual in (HTML, JSON)
-}
 
 
 def encode_headers(
     content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
 ) -> list[tuple[bytes, bytes]]:
     """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
-    usual = _USUAL_HEADS.get(content_type) if pairs is NO_OTHER_HEADERS else None
-    if usual is not None:
-        return [*usual] if length is None else [*usual, (b"content-length", b"%d" % length)]
-    headers = [
-        pair.encoded
-        if pair.__class__ is KnownHeader
-        else (_NAMES[pair[0]], pair[1].encode("latin-1"))
-        for pair in pairs
-    ]
+    if pairs.__class__ is not KnownHead:
+        headers = [(_NAMES[name], value.encode("latin-1")) for name, value in pairs]
+    elif content_type is None or length is None:
+        headers = [*pairs.encoded]
+    else:  # as of most
+        return [*pairs.encoded, _TYPES[content_type], (b"content-length", b"%d" % length)]
     if content_type is not None:
         headers.append(_TYPES[content_type])
     if length is not None:

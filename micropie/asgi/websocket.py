@@ -29,8 +29,7 @@ from micropie.asgi.websocket_connection import Connection
 
 async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one WebSocket. Raises only what the flow does not handle, such as a cancellation."""
-    # The handshake is a GET (RFC 6455, section 4.1); the scope names no method.
-    exchange = ASGIWebSocketExchange(scope, receive_nothing, "GET")
+    exchange = ASGIWebSocketExchange(scope, receive_nothing, send)
     request = WebSocketRequest(exchange)
     found = found_socket(site, request)
     connection = Connection(exchange, receive, send)

@@ -12,16 +12,8 @@ from micropie._core import execution
 from micropie._core.execution import Action, current
 from micropie._core.execution.steps import ANSWER, AnyStep
 from micropie._core.flow import Startable, end_resources, log_lifecycle_failure, respond
-from micropie._core.http import (
-    HTML,
-    JSON,
-    NO_OTHER_HEADERS,
-    NOSNIFF,
-    Request,
-    start_failed,
-    status_line,
-)
-from micropie._core.http.headers import NameTable, make_private
+from micropie._core.http import Request, start_failed, status_line
+from micropie._core.http.headers import CAPITALS, KnownHead, make_private
 from micropie._core.http.protocols import Environ, HeaderPairs, StartResponse
 from micropie._core.routing import Handover, Site
 from micropie._core.streams import END, LoopStream, ThreadStream
@@ -30,18 +22,6 @@ from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.state import WSGIState
 from micropie.wsgi.steps import perform
 from micropie.wsgi.streaming import StreamReader, close_stream
-
-_ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
-
-
-# in the usual capitals: some clients compare them as they are
-_CAPITALS: NameTable[str, str] = NameTable(
-    lambda name: _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-"))), most=256
-)
-# The head of most answers, but for the length.
-_USUAL_HEADS: dict[str | None, HeaderPairs] = {
-    usual: [(_CAPITALS[NOSNIFF[0]], NOSNIFF[1]), ("Content-Type", usual)] for usual in (HTML, JSON)
-}
 
 # compared by ``is``: the 200 of a mounted application may have a reason of its own
 _OK: Final = 200
@@ -129,10 +109,16 @@ def _head(
     content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]
 ) -> HeaderPairs:
     """Return headers as WSGI wants them: a new list, with names in the usual capitals."""
-    usual = _USUAL_HEADS.get(content_type) if pairs is NO_OTHER_HEADERS else None
-    if usual is not None:
-        return [*usual] if length is None else [*usual, ("Content-Length", str(length))]
-    headers = [(_CAPITALS[name], value) for name, value in pairs]
+    if pairs.__class__ is not KnownHead:
+        headers = [(CAPITALS[name], value) for name, value in pairs]
+    elif content_type is None or length is None:
+        headers = [*pairs.capitalized]
+    else:  # as of most
+        return [
+            *pairs.capitalized,
+            ("Content-Type", content_type),
+            ("Content-Length", str(length)),
+        ]
     if content_type is not None:
         headers.append(("Content-Type", content_type))
     if length is not None:

@@ -28,7 +28,7 @@ from micropie import App
 from micropie._core.files.fingerprints import KNOWN
 from micropie._core.files.recent import CONTENTS, RECENT
 from micropie._core.http.addresses import HostTable
-from micropie._core.http.headers.fields import NameTable
+from micropie._core.http.headers.fields import KnownHead, NameTable
 from micropie._core.mounts.prefixes import PrefixTable
 from micropie.channels import Channels
 from micropie.compat import bottle, cherrypy
@@ -55,6 +55,7 @@ NO_KEY = "one value for the process"
 
 CACHES = {
     "asgi/streaming.py:_NAMES": "test_a_table_of_names_has_a_value_for_each_name",
+    "asgi/streaming.py:_TYPES": "test_a_table_of_names_has_a_value_for_each_name",
     "_core/binding/values/constraints.py:_samples": NO_KEY,
     "_core/binding/values/converters.py:simple_types": NO_KEY,
     "_core/binding/structures/fields.py:fields_of": AUTHORS,
@@ -93,6 +94,8 @@ CACHES = {
     "_core/http/headers/conditional.py:http_date": FUNCTION,
     "_core/http/headers/cookies.py:_attributes_of": FUNCTION,
     "_core/http/escaping.py:is_html_type": AUTHORS,
+    "_core/http/headers/fields.py:CAPITALS": "test_a_table_of_names_has_a_value_for_each_name",
+    "_core/http/headers/fields.py:known_private": FUNCTION,
     "_core/http/headers/fields.py:cached": "what ``cached_if_short`` makes: its users are here",
     "_core/http/json.py:_conversion_of": AUTHORS,
     "_core/http/json.py:_conversions": NO_KEY,
@@ -125,7 +128,6 @@ CACHES = {
     "_core/templates/environment.py:compiled": AUTHORS,
     "_core/templates/environment.py:known_layout": AUTHORS,
     "_core/templates/environment.py:known_names": AUTHORS,
-    "wsgi/driver.py:_CAPITALS": "test_a_table_of_names_has_a_value_for_each_name",
 }
 
 # Dicts that keep what requests name.
@@ -268,6 +270,21 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
         *[st.sampled_from([True, False, 1, 0])] * 2,
         st.sampled_from([None, "Lax", "lax", "None", "strict", "x"]),
         st.sampled_from([True, False, 1, 0]),
+    ),
+    "_core/http/headers/fields.py:known_private": st.tuples(
+        st.sampled_from(
+            [
+                KnownHead(pairs)
+                for pairs in (
+                    [],
+                    [("vary", "Cookie")],
+                    [("vary", "cookie")],
+                    [("cache-control", "public, max-age=1")],
+                )
+            ]
+        ),
+        st.sampled_from([(), ("cookie",), ("authorization",), ("cookie", "authorization")]),
+        st.booleans(),
     ),
     "_core/http/headers/media_types.py:codec_of": st.tuples(
         texts("utf-8", "UTF8", "latin-1", "cp1252", "rot13")

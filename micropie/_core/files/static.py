@@ -73,6 +73,7 @@ from micropie._core.http.addresses import DOTS_AND_EMPTY
 from micropie._core.http.headers import (
     CONDITIONS,
     HeaderNames,
+    KnownHead,
     KnownHeader,
     Selection,
     add_missing,
@@ -221,10 +222,10 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     # No validators for an error page.
     modified = resolved.modified if response.status == 200 else None
     if status == 304:
-        head = _head(resolved, modified, cache_control)
-        return EncodedAnswer((status, None, None, head, b"", None)), None
+        known = _head(resolved, modified, cache_control)
+        return EncodedAnswer((status, None, None, known, b"", None)), None
     name = None if options.saved_as is None else options.saved_as or path.rpartition("/")[2]
-    head = _head(resolved, modified, cache_control, True, name)
+    head: tuple[tuple[str, str], ...] = _head(resolved, modified, cache_control, True, name)
     if status == 206:
         head = *head, ("content-range", f"bytes {start}-{stop - 1}/{resolved.size}")
     kind = content_type_of(path)
@@ -389,7 +390,7 @@ def _head(
     cache_control: KnownHeader,
     has_body: bool = False,
     name: str | None = None,
-) -> tuple[tuple[str, str], ...]:
+) -> KnownHead:
     """Return the headers of a version of a file: without validators if ``modified`` is None, and
     those that describe a body if there is one, which a browser saves under ``name``.
     """
@@ -408,7 +409,7 @@ def _head(
         headers.append(KnownHeader("accept-ranges", "bytes"))
     if resolved.varies:
         headers.append(KnownHeader("vary", "Accept-Encoding"))
-    return tuple(headers)
+    return KnownHead(headers)
 
 
 def describe(response: Response, file: EncodedAnswer, part: FileRange | None) -> None:

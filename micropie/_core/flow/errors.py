@@ -140,11 +140,11 @@ def _author_response(
     try:
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
-        # Allow, WWW-Authenticate, Retry-After: part of what the status means.
-        status, headers = (
-            (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
-        )
-        answer.set_result(Response(None, status, headers))
+        if isinstance(failure, HTTPError):
+            # Allow, WWW-Authenticate, Retry-After: part of what the status means.
+            answer.set_result(Response(None, failure.status, failure.headers))
+        else:
+            (answer.response or answer.begin_response()).status = 500
         given: list[object] = [request, failure][handler.given]
         result = yield from call(handler.kind, _call_once, handler.function, given)
         if result is None and exchange.config.advisor is not None:

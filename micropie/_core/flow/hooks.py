@@ -293,7 +293,9 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
             yield from exchange.open_session()
         kind, before = hook.kind, hook.before
         answer = before(request) if kind == INLINE else (yield kind, before, (request,))
-        if answer is not None and hook.class_name:
+        if answer is None:
+            continue
+        if hook.class_name:
             answer = yield from _changed(Response(""), answer, hook.class_name)
         elif type(answer) is GeneratorType:
             answer = yield from answer

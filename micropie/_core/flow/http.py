@@ -72,7 +72,7 @@ from micropie._core.http import (
     with_html,
 )
 from micropie._core.http.csrf import deleting_cookie
-from micropie._core.http.headers import make_private
+from micropie._core.http.headers import KnownHead, known_private, make_private
 from micropie._core.on_demand import module
 from micropie._core.routing import (
     NO_VALUES,
@@ -218,10 +218,12 @@ def _before_handler(
     if config.middlewares:
         exchange.run_with(hooks)
     result = yield from run_before(hooks.before, request)
-    if result is not None and exchange.resources:
-        result = yield from close_unless_streamed(exchange, result, exchange.resources.values)
     if result is not None:
-        return result
+        return (
+            (yield from close_unless_streamed(exchange, result, exchange.resources.values))
+            if exchange.resources
+            else result
+        )
     if isinstance(other, Handover):
         yield from close_resources(exchange, None)
         return other
@@ -387,9 +389,10 @@ def _finish(
         exchange.ends.before_head.clear()
     try:
         if exchange.hooks is not None:
-            body = None if response is None else response.body
+            body = response and response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)
-            stream = yield from _replaced(request, response, body)
+            if response.body is not body:
+                stream = yield from _replaced(request, response)
         elif failure is not None:
             response = yield from respond_to(request, failure)
             stream = None if made.stream is None else cast("_Stream", made.stream)
@@ -424,16 +427,11 @@ def _finish(
         del failure
 
 
-def _replaced(request: Request, response: Response, body: object) -> Flow[_Stream | None]:
-    """Return the body if it is a stream.
-
-    If hooks have put it in the place of ``body``, that is closed.
-    """
+def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
+    """Return the body if it is a stream. That in whose place hooks have put it is closed."""
     exchange = request._exchange
     made = exchange.answer.stream
     replaced = None if made is None else cast("_Stream", made)
-    if response.body is body:
-        return replaced
     if type(response.body) is FileReference:
         files.describe(response, *(yield from files.open_file(request, response)))
     stream = stream_of(with_html(response).body)
@@ -484,7 +482,8 @@ def _encoded(
 def _private(exchange: Exchange, answer: Answer, has_own_cookie: bool) -> Answer:
     """Return an answer that no cache may give to another client."""
     status, content_type, length, pairs, body, stream = answer
-    headers, was_public = make_private(pairs, exchange.answer.depends_on, has_own_cookie)
+    make = known_private if pairs.__class__ is KnownHead else make_private
+    headers, was_public = make(pairs, exchange.answer.depends_on, has_own_cookie)
     if was_public:
         sentence = (
             "%s: an answer with a client's own cookie or token can't "

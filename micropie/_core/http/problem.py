@@ -10,7 +10,7 @@ from functools import lru_cache
 from micropie._core.errors import PHRASES, HTTPError, Redirect, in_words_of
 from micropie._core.http.binding_errors import BindingError
 from micropie._core.http.escaping import escape
-from micropie._core.http.headers import KnownHeader, cached_if_short, choose_type
+from micropie._core.http.headers import KnownHead, KnownHeader, cached_if_short, choose_type
 from micropie._core.http.protocols import HeaderPairs
 from micropie._core.http.request import Request
 from micropie._core.http.response import (
@@ -26,7 +26,7 @@ from micropie._core.http.response import (
 PROBLEM = "application/problem+json"
 
 _VARY = KnownHeader("vary", "Accept")
-_ALSO_VARY = (*NO_OTHER_HEADERS, _VARY)
+_ALSO_VARY = KnownHead((*NO_OTHER_HEADERS, _VARY))
 
 # The attributes of a ``ParameterError`` that the document has of each value that does not fit;
 # ``openapi/schemas.py`` has its schema.
@@ -65,8 +65,8 @@ def encoded_error(request: Request, error: HTTPError | Redirect) -> Answer:
     """Return what ``error_answer`` or ``redirect_response`` does, checked and encoded: for a
     response that nothing else changes.
     """
-    status, is_head = error.status, request._exchange.method == "HEAD"
-    text_type = request._exchange.config.text_type
+    exchange, status = request._exchange, error.status
+    is_head, text_type = exchange.method == "HEAD", exchange.config.text_type
     if isinstance(error, Redirect):
         return encoded_redirect(error, request, is_head, text_type)
     text, headers, content_type = _described(request, error)
@@ -82,14 +82,14 @@ def _described(
     """Return the body, the headers and the content type of the response to an error."""
     if not isinstance(error.message, str):  # a dict or a list is the author's own document
         return error.message, error.headers, None
-    kind = kind or request._exchange.config.settings.errors
-    headers = error.headers
+    settings, headers = request._exchange.config.settings, error.headers
+    kind = kind or settings.errors
     if kind == "auto":
         kind = _wanted_form(request)
         headers = [*headers, _VARY]  # the sentence as well was chosen by it
     phrase = PHRASES.get(error.status, "Error")
     title, message = phrase, error.message
-    if request._exchange.config.settings.translations is not None:
+    if settings.translations is not None:
         is_default = error.message == f"{error.status} {phrase}"
         title = translated(request, phrase)
         message = f"{error.status} {title}" if is_default else translated(request, message)

@@ -42,6 +42,7 @@ from micropie._core.http.escaping import html_body, is_html_type
 from micropie._core.http.headers import (
     CookieAttributes,
     CookieScope,
+    KnownHead,
     KnownHeader,
     MutableHeaders,
     NameTable,
@@ -61,7 +62,7 @@ _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 # Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never
 # run as a page.
 NOSNIFF: Final = KnownHeader("x-content-type-options", "nosniff")
-NO_OTHER_HEADERS: Final = (NOSNIFF,)
+NO_OTHER_HEADERS: Final = KnownHead((NOSNIFF,))
 
 # A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section
 # 5.5).
@@ -392,9 +393,7 @@ def encode(
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
     content_type = length = None
     if given:
-        headers, content_type, length = checked_headers(given, is_given, pairs)
-        # Otherwise this object itself stays, by which drivers know the usual head.
-        pairs = pairs if len(headers) == 1 and headers[0] is NOSNIFF else headers
+        pairs, content_type, length = checked_headers(given, is_given, pairs)
     if content_type is None and response.content_type:
         stated = response.content_type
         content_type = stated if stated in _USUAL_TYPES else check_value("content-type", stated)

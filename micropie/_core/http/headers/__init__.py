@@ -21,15 +21,18 @@ from micropie._core.http.headers.cookies import (
     without_prefix,
 )
 from micropie._core.http.headers.fields import (
+    CAPITALS,
     MAX_HEADERS,
     HeaderNames,
     Headers,
+    KnownHead,
     KnownHeader,
     MutableHeaders,
     NameTable,
     add_missing,
     add_vary,
     cached_if_short,
+    known_private,
     make_private,
 )
 from micropie._core.http.headers.media_types import (
@@ -55,12 +58,13 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "CONDITIONS", "MAX_COOKIE", "MAX_HEADERS", "PREFIXES", "CookieAttributes", "CookieScope",
-    "CookieSigner", "HeaderNames", "Headers", "KnownHeader", "MutableHeaders", "NameTable",
-    "Secret", "Selection", "SentCookies", "Signer", "accepted_codings", "add_missing", "add_vary",
-    "cached_if_short", "choose_type", "codec_of", "content_type", "disposition", "entity_tag",
-    "format_cookie", "http_date", "is_cookie_name", "is_json", "is_known", "make_private",
-    "parse_cookies", "select", "without_prefix",
+    "CAPITALS", "CONDITIONS", "MAX_COOKIE", "MAX_HEADERS", "PREFIXES", "CookieAttributes",
+    "CookieScope", "CookieSigner", "HeaderNames", "Headers", "KnownHead", "KnownHeader",
+    "MutableHeaders", "NameTable", "Secret", "Selection", "SentCookies", "Signer",
+    "accepted_codings", "add_missing", "add_vary", "cached_if_short", "choose_type", "codec_of",
+    "content_type", "disposition", "entity_tag", "format_cookie", "http_date", "is_cookie_name",
+    "is_json", "is_known", "known_private", "make_private", "parse_cookies", "select",
+    "without_prefix",
 ]
 # fmt: on
 

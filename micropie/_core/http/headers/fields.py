@@ -188,19 +188,36 @@ def _key_of(name: str) -> bytes:
 
 
 class KnownHeader(tuple[str, str]):
-    """A header that the framework itself sends: its name is in lower case, and it is checked and
-    encoded once.
-    """
-
-    encoded: tuple[bytes, bytes]
+    """A header of the framework's own, which needs no check. Its name is in lower case."""
 
     def __new__(cls, name: str, value: str) -> Self:
-        header = super().__new__(cls, (name, value))
-        header.encoded = name.encode("latin-1"), value.encode("latin-1")
-        return header
+        return super().__new__(cls, (name, value))
 
     def __getnewargs__(self) -> tuple[str, str]:
         return self[0], self[1]
+
+
+_ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
+
+# Names in the usual capitals: some clients compare them as they are.
+CAPITALS: NameTable[str, str] = NameTable(
+    lambda name: _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-"))), most=256
+)
+
+
+class KnownHead(tuple[tuple[str, str], ...]):
+    """Headers that the framework itself sends together: made once for each protocol."""
+
+    encoded: Sequence[tuple[bytes, bytes]]
+    """For ASGI."""
+    capitalized: HeaderPairs
+    """For WSGI."""
+
+    def __new__(cls, pairs: Iterable[tuple[str, str]]) -> Self:
+        head = super().__new__(cls, pairs)
+        head.encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head]
+        head.capitalized = [(CAPITALS[name], value) for name, value in head]
+        return head
 
 
 _VARY = {
@@ -267,6 +284,15 @@ def make_private(
     headers = [pair for pair in headers if pair[0] != "cache-control"]
     headers.append(("cache-control", ", ".join(filter(None, kept))))
     return headers, was_public
+
+
+@lru_cache(maxsize=256)  # few heads are constants; those of files are kept as often
+def known_private(
+    head: KnownHead, depends_on: Sequence[str], has_own_cookie: bool
+) -> tuple[KnownHead, bool]:
+    """Return what ``make_private`` does, for a head that is a constant."""
+    headers, was_public = make_private(head, depends_on, has_own_cookie)
+    return KnownHead(headers), was_public
 
 
 class HeaderNames:
