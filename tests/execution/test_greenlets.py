@@ -14,12 +14,20 @@ from micropie._core.execution import background
 from tests.conftest import MakeClient
 from tests.support.waiting import until
 
+PATCHED = SimpleNamespace(is_module_patched=lambda name: name == "threading")
+UNPATCHED = SimpleNamespace(is_module_patched=lambda name: False)
 
-@pytest.fixture
-def gevent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after ``gevent.monkey.patch_all()``, in a process without a loop."""
-    patched = SimpleNamespace(is_module_patched=lambda name: name == "threading")
-    monkeypatch.setitem(sys.modules, "gevent.monkey", patched)
+
+@pytest.fixture(params=["patch_all", "uWSGI's loop"])
+def gevent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after ``gevent.monkey.patch_all()``, or under ``uwsgi --gevent``, which patches nothing, in
+    a process without a loop.
+    """
+    if request.param == "patch_all":
+        monkeypatch.setitem(sys.modules, "gevent.monkey", PATCHED)
+    else:
+        monkeypatch.setitem(sys.modules, "gevent.monkey", UNPATCHED)
+        monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(loop=b"gevent"))
     monkeypatch.setattr(background._loops, "_running", {})
 
 
@@ -69,6 +77,18 @@ def test_async_code_is_refused_by_a_sentence(
 ) -> None:
     assert connect(Root(), "wsgi").get(f"/{path}").status_code == 500
     assert "start gunicorn with -k gthread" in caplog.text
+
+
+def test_uwsgi_with_threads_runs_async_code(
+    connect: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gevent.monkey", UNPATCHED)
+    monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(loop=None))
+    client = connect(Root(), "wsgi")
+    assert [client.get("/achunks").text, client.get("/events").text] == [
+        "chunk",
+        ": \n\ndata: event\n\n",
+    ]
 
 
 @pytest.mark.usefixtures("gevent")

@@ -176,10 +176,12 @@ def refuse_greenlets() -> None:
     """Raise ``SetupError`` where gevent has put its greenlets in the place of threads.
 
     All of them would share one thread with the event loop, and each would take itself for a task of
-    it. Locks that were made before gevent came block all of them.
+    it. Locks that were made before gevent came block all of them. uWSGI's gevent loop doesn't
+    replace threads, but crashes when another thread reads a body.
     """
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("threading"):
+    is_patched = monkey is not None and monkey.is_module_patched("threading")
+    if is_patched or getattr(sys.modules.get("uwsgi"), "loop", None):
         raise SetupError(
             "async code, events and time limits need threads, which gevent has replaced: start "
             "gunicorn with -k gthread instead of -k gevent, and uWSGI with --threads instead of "

@@ -183,7 +183,7 @@ class EventStream(Response):
             raise ValueError(
                 f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}"
             )
-        if "gevent.monkey" in sys.modules:
+        if "gevent.monkey" in sys.modules or "uwsgi" in sys.modules:
             refuse_greenlets()  # now, because the head is sent before the loop is asked for
         encode = encode_item if map is None else partial(encode_mapped, map)
         rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal())
