@@ -193,6 +193,17 @@ def test_a_plugin_may_have_the_route_made_anew() -> None:
     assert app.routes[0].call() == "x"
 
 
+def test_keys_that_an_application_s_configuration_begins_with(bottle: Any) -> None:
+    app = bottle.Bottle()
+    assert {**app.config} == {
+        "catchall": True,
+        "json.enable": True,
+        "json.ascii": False,
+        "json.indent": True,
+        "json.dump_func": None,
+    }
+
+
 def test_json_inside_of_other_plugins(bottle: Any) -> None:
     app = bottle.Bottle(autojson=False) if bottle is ours else bottle.Bottle()
     app.uninstall("json")

@@ -16,6 +16,13 @@ from micropie.compat.bottle.templates import view
 Encoder: TypeAlias = Callable[[Any], str]
 """What makes JSON of a value."""
 
+_SETTINGS = {
+    "json.enable": True,
+    "json.ascii": False,
+    "json.indent": True,
+    "json.dump_func": None,
+}
+
 
 class PluginError(BottleException):
     """For plugins that can't be installed."""
@@ -30,8 +37,12 @@ class JSONPlugin:
     def __init__(self, json_dumps: Encoder | None = dumps) -> None:
         self.json_dumps = json_dumps
 
-    def setup(self, app: object) -> None:
-        """Do nothing: for plugins that derive from this one, and call it."""
+    def setup(self, app: Any) -> None:
+        """Give the application's configuration the plugin's keys, which change nothing in Bottle
+        either.
+        """
+        for key, value in _SETTINGS.items():
+            app.config.setdefault(key, value)
 
     def apply(self, callback: Callable[..., object], route: object) -> Callable[..., object]:
         """Return a function around ``callback``.
