@@ -135,6 +135,29 @@ def test_handlers(make_client: MakeClient, tmp_path: Path) -> None:
     }
 
 
+def test_classes_of_other_modules(tmp_path: Path) -> None:
+    files = {
+        "base": "import micropie as m\nclass Site(m.App): pass\nclass Hook(m.HttpMiddleware): pass\n",
+        "pages": "from base import Site as Base\nclass Pages(Base[int]):\n def default(self): ...\n",
+        "relative": "from .pages import Pages\nclass Shop(Pages):\n def run(self): ...\n",
+        "program": "import pages\ndef page(): ...\napp = pages.Pages()\napp.page = page\n",
+        "other": "from none import Site2\nclass Unknown(Site2, Other[int]):\n def run(self): ...\n",
+        "hooks": (
+            "import base\nclass Timer(base.Hook):\n"
+            " def before_request(self, request): request.began = 1\n"
+            " def after_request(self, request, *_): print(request.began)\n"
+        ),
+    }
+    for name, source in files.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    assert [(one.file.stem, one.line, one.name) for one in findings("micropie", tmp_path)] == [
+        ("hooks", 4, "request.began"),
+        ("pages", 3, "default"),
+        ("program", 4, "app.page"),
+        ("relative", 3, "run"),
+    ]
+
+
 @pytest.mark.parametrize("text", ["class", "def f(:"])
 def test_a_file_that_can_not_be_read(tmp_path: Path, text: str) -> None:
     assert [*reported(tmp_path, text)] == ["1 syntax"]

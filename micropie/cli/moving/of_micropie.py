@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
+from pathlib import Path
 from typing import TypeAlias
 
 from micropie.cli.moving.idioms import Idiom
-from micropie.cli.moving.names import dotted_name
+from micropie.cli.moving.names import dotted_name, imported_names
 
 _RESERVED = frozenset(
     {
@@ -33,17 +34,26 @@ _HOOKS = frozenset({"micropie.HttpMiddleware"})
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def differences(tree: ast.Module, names: Mapping[str, str]) -> Iterator[Idiom]:
-    """Yield the places of a module. ``names``: see ``imported_names``."""
+def differences(trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, Idiom]]:
+    """Yield the places in the modules of a program, each once and by its line."""
+    applications = _derived(trees.values(), _APPLICATIONS)
+    hooks = _derived(trees.values(), _HOOKS)
+    for file, tree in trees.items():
+        found = {*_in_module(tree, applications, hooks)}
+        yield from ((file, idiom) for idiom in sorted(found))
+
+
+def _in_module(tree: ast.Module, applications: Set[str], hooks: Set[str]) -> Iterator[Idiom]:
     yield from _imports(tree)
     for node in ast.walk(tree):
         yield from _in_node(node)
-    for cls in _classes(tree, names, _APPLICATIONS):
-        for method in _methods(cls):
-            if not method.name.startswith("_"):
-                yield from _in_handler(method)
-    yield from _assigned_handlers(tree, names)
-    yield from _in_hooks([*_classes(tree, names, _HOOKS)])
+        if isinstance(node, ast.ClassDef) and node.name in applications:
+            for method in _methods(node):
+                if not method.name.startswith("_"):
+                    yield from _in_handler(method)
+    yield from _assigned_handlers(tree, applications)
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    yield from _in_hooks([cls for cls in classes if cls.name in hooks])
 
 
 def _imports(tree: ast.Module) -> Iterator[Idiom]:
@@ -100,15 +110,16 @@ def _in_handler(method: _Function) -> Iterator[Idiom]:
                 break
 
 
-def _assigned_handlers(tree: ast.Module, names: Mapping[str, str]) -> Iterator[Idiom]:
+def _assigned_handlers(tree: ast.Module, classes: Set[str]) -> Iterator[Idiom]:
     """Yield ``app.page = page`` for a function and an application of the module."""
-    classes = {cls.name for cls in _classes(tree, names, _APPLICATIONS)}
+    names = imported_names(tree)
     functions = {node.name for node in tree.body if isinstance(node, _Function)}
     applications: set[str] = set()
     for statement in tree.body:
         match statement:
             case ast.Assign([ast.Name(name)], ast.Call(maker)):
-                if dotted_name(maker, names) in _APPLICATIONS or ast.unparse(maker) in classes:
+                made = _name_of(maker, names)
+                if made in _APPLICATIONS or made.rpartition(".")[2] in classes:
                     applications.add(name)
             case ast.Assign([ast.Attribute(ast.Name(name), route)], ast.Name(function)):
                 if name in applications and function in functions:
@@ -155,18 +166,33 @@ def _attributes(
     }
 
 
-def _classes(
-    tree: ast.Module, names: Mapping[str, str], bases: frozenset[str]
-) -> Iterator[ast.ClassDef]:
-    """Yield the classes of a module that are derived from ``bases``, or from one another."""
+def _derived(trees: Iterable[ast.Module], bases: frozenset[str]) -> frozenset[str]:
+    """Return the names of a program's classes that are derived from ``bases``, or from one another,
+    in whichever module.
+    """
+    classes = [
+        (node.name, [_name_of(base, names) for base in node.bases])
+        for tree in trees
+        for names in [imported_names(tree)]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    ]
     derived: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            for base in node.bases:
-                if dotted_name(base, names) in bases or ast.unparse(base) in derived:
-                    derived.add(node.name)
-                    yield node
-                    break
+    is_more = True
+    while is_more:
+        found = {
+            name
+            for name, given in classes
+            if any(base in bases or base.rpartition(".")[2] in derived for base in given)
+        }
+        is_more, derived = found > derived, found
+    return frozenset(derived)
+
+
+def _name_of(node: ast.expr, names: Mapping[str, str]) -> str:
+    """Return the full name of a class, as far as a module tells it."""
+    kind = node.value if isinstance(node, ast.Subscript) else node
+    return dotted_name(kind, names) or ast.unparse(kind)
 
 
 def _methods(cls: ast.ClassDef) -> Iterator[_Function]:

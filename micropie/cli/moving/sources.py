@@ -73,9 +73,7 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
     trees: dict[Path, ast.Module] = {}
     yield from _read(path, trees)
     if framework == "micropie":
-        for file, tree in trees.items():
-            found = {*differences(tree, imported_names(tree))}
-            yield from (Finding(file, *one) for one in sorted(found))
+        yield from (Finding(file, *idiom) for file, idiom in differences(trees))
         return
     for file in [file for file in trees if _is_original(framework, file)]:
         del trees[file]  # a copy that the program carries
