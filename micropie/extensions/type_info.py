@@ -9,6 +9,7 @@ from micropie._core.binding import (
     Converter,
     answer_parts,
     converter_for,
+    is_adapted,
     is_structure,
     stated_source,
     without_aliases,
@@ -31,9 +32,15 @@ class TypeInfo:
 
     @property
     def structure(self) -> type | None:
-        """The annotation if a whole body can become it, else None: a dataclass, a ``TypedDict``, a
-        ``msgspec.Struct`` or a pydantic model, also one such as ``Page[User]``."""
+        """The annotation if a whole body can become it, else None: a dataclass, an attrs class, a
+        ``TypedDict``, a ``msgspec.Struct`` or a pydantic model, also one such as ``Page[User]``."""
         return self.annotation if is_structure(self.annotation) else None
+
+    @property
+    def is_pydantics(self) -> bool:
+        """Whether pydantic makes and describes its values, and it is no structure: ``HttpUrl``,
+        ``Annotated[str, AfterValidator(...)]``."""
+        return is_adapted(self.annotation)
 
     @property
     def answer(self) -> tuple[tuple[int, ...] | None, tuple[object, ...]]:

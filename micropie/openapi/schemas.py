@@ -112,11 +112,7 @@ class Schemas:
 
     def of(self, annotation: object) -> Schema:
         """Return the schema of an annotation, ``{}`` for any value."""
-        if isinstance(annotation, type) and (own := self._own(annotation)) is not None:
-            return own
-        if annotation in _SCALARS:
-            return dict(_SCALARS[annotation])
-        if isinstance(annotation, type) and (known := _schema_of(annotation)) is not None:
+        if (known := self._simple(annotation)) is not None:
             return known
         if isinstance(annotation, NewType):
             return self.of(annotation.__supertype__)
@@ -134,6 +130,28 @@ class Schemas:
             return {"type": "object", **({"additionalProperties": members} if members else {})}
         structure = TypeInfo(annotation).structure
         return {} if structure is None else self._structure(structure)
+
+    def _simple(self, annotation: object) -> Schema | None:
+        """Return the schema of a type that is read as a whole; None for one made of others."""
+        kind = annotation if isinstance(annotation, type) else None
+        if kind is not None and (own := self._own(kind)) is not None:
+            return own
+        if TypeInfo(annotation).is_pydantics:
+            return self._adapted(annotation)
+        if annotation in _SCALARS:
+            return dict(_SCALARS[annotation])
+        return None if kind is None else _schema_of(kind)
+
+    def _adapted(self, annotation: object) -> Schema:
+        """Return the schema of what pydantic makes, such as an ``HttpUrl``."""
+        adapter = sys.modules["pydantic"].TypeAdapter(annotation)
+        reference = "#/components/schemas/{model}"
+        try:
+            schema: Schema = adapter.json_schema(mode=self._mode, ref_template=reference)
+        except sys.modules["pydantic"].PydanticUserError:  # of a class with its own validator alone
+            return {}
+        self.components |= {**schema.pop("$defs", {}), **self.components}
+        return schema
 
     def _own(self, kind: type) -> Schema | None:
         """Return the schema of an enumeration, of a Decimal that is sent, or of one of the

@@ -115,7 +115,9 @@ def test_what_restricts_nothing_needs_not_be_enforced(make_client: MakeClient) -
     app = App()
 
     @app.get("/")
-    def page(n: Annotated[int, pydantic.Field(strict=False)]) -> str:
+    def page(
+        n: Annotated[int, pydantic.Field(strict=False), pydantic.PlainSerializer(str)],
+    ) -> str:
         return str(n)
 
     assert make_client(app).get("/?n=1").text == "1"
@@ -127,11 +129,8 @@ def test_what_restricts_nothing_needs_not_be_enforced(make_client: MakeClient) -
         at.Timezone("UTC"),
         msgspec.Meta(tz=True),
         msgspec.Meta(tz=False),
-        pydantic.Field(max_digits=3),
-        pydantic.Field(decimal_places=0),
-        pydantic.Field(strict=True),
         pydantic.Field(alias="m"),
-        pydantic.AfterValidator(abs),
+        pydantic.Field(alias="m", strict=True),
     ],
 )
 def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:

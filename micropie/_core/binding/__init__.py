@@ -3,7 +3,7 @@
 Open ``values/converters.py`` to add the type of a parameter, and ``signatures/parameters.py`` to
 change where a parameter's value comes from; ``docs/binding.md`` has a row for each. Open
 ``signatures/results.py`` to change which fields of a result are sent, and ``annotations.py`` for
-how an annotation is read.
+how an annotation is read, and ``fields.py`` for the fields of a structure.
 
 ``signatures`` compiles a signature once into a ``Plan`` of parameters, each of which knows where
 its value is. ``values`` converts text or JSON to a parameter's type, and ``structures`` makes one
@@ -12,6 +12,7 @@ pydantic.
 """
 
 from micropie._core.binding.annotations import without_aliases
+from micropie._core.binding.fields import is_structure
 from micropie._core.binding.signatures.parameters import BoundParameter
 from micropie._core.binding.signatures.plan import Plan, asked_behind, is_key, python_call_of
 from micropie._core.binding.signatures.results import (
@@ -29,15 +30,14 @@ from micropie._core.binding.signatures.sources import (
     Query,
     stated_source,
 )
-from micropie._core.binding.structures.fields import is_structure
-from micropie._core.binding.values.constraints import Message
+from micropie._core.binding.values.constraints import Message, is_adapted
 from micropie._core.binding.values.converters import Converter, OwnTypes, converter_for
 
 # fmt: off
 __all__ = [
     "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "OwnTypes",
     "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "asked_behind", "converter_for",
-    "is_key", "is_structure", "python_call_of", "result_filter", "sends_null", "stated_source",
-    "without_aliases",
+    "is_adapted", "is_key", "is_structure", "python_call_of", "result_filter", "sends_null",
+    "stated_source", "without_aliases",
 ]
 # fmt: on

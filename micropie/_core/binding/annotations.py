@@ -5,6 +5,7 @@ for.
 from __future__ import annotations
 
 import builtins
+import enum
 import operator
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import (
     Literal,
     NewType,
     TypeAlias,
+    TypeGuard,
     Union,
     get_args,
     get_origin,
@@ -113,3 +115,18 @@ def elements_of(kind: Hint) -> Iterator[Hint] | None:
     first, *others = get_args(kind) or (Any,)
     is_fixed = get_origin(kind) is tuple and others != [Ellipsis]
     return chain([first, *others], repeat(Any)) if is_fixed else repeat(first)
+
+
+def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
+    return isinstance(kind, enum.EnumType)
+
+
+def is_of_pydantic(item: object, name: str) -> bool:
+    """Return whether this is a class of pydantic's with this name, or metadata of that class."""
+    kind = item if isinstance(item, type) else type(item)
+    return kind.__name__ == name and kind.__module__.partition(".")[0] == "pydantic"
+
+
+def is_json_text(item: object) -> bool:
+    """Return whether this is pydantic's mark of a value that comes as a text of JSON."""
+    return is_of_pydantic(item, "Json")

@@ -8,8 +8,9 @@ exponents of floats alone: 1e-7 is written 1e-07 without orjson.
 Written: str, int, float, bool, None, dict, list, tuple, sets and other mappings and sequences,
 datetime, date and time (``isoformat()``; a naive one stays naive), timedelta (ISO 8601,
 ``P1DT7200S``), UUID, paths, IP addresses and Decimal (strings: a float would lose digits), bytes
-(base64), Enum (its value), dataclasses, msgspec structs and pydantic models by the aliases of their
-fields; before all these, the types that an application has encoders for. A subclass counts as its
+(base64), Enum (its value), dataclasses, attrs classes, msgspec structs, pydantic models by the
+aliases of their fields, and pydantic's types by its own rules; before all these, the types that an
+application has encoders for. A subclass counts as its
 base, a mapping by its ``items()``. A dict's keys may be anything that becomes a string, number,
 bool or None by these rules. Compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more
 than 254 levels raise ``CodecError``, which names the key.
@@ -325,12 +326,30 @@ def _conversion_of(kind: type) -> Encoder | None:
     for kinds, convert in _conversions():
         if issubclass(kind, kinds):
             return convert
-    if is_dataclass(kind):
-        names = [field.name for field in fields(kind)]
+    if is_dataclass(kind) or hasattr(kind, "__attrs_attrs__"):
+        owned: Any = fields(kind) if is_dataclass(kind) else kind.__attrs_attrs__
+        names = [field.name for field in owned]
         return lambda value: {name: getattr(value, name) for name in names}
     if hasattr(kind, "__struct_fields__") or hasattr(kind, "model_dump"):
         return None
-    return next((convert for kinds, convert in _COLLECTIONS if issubclass(kind, kinds)), None)
+    if hasattr(kind, "__attrs_attrs__"):
+        return lambda value: {
+            field.name: getattr(value, field.name) for field in kind.__attrs_attrs__
+        }
+    known = next((convert for kinds, convert in _COLLECTIONS if issubclass(kind, kinds)), None)
+    is_pydantics = "pydantic" in sys.modules and hasattr(kind, "__get_pydantic_core_schema__")
+    return _by_pydantic(kind) if known is None and is_pydantics else known
+
+
+def _by_pydantic(kind: type) -> Encoder:
+    """Return the function for the values of a type such as ``HttpUrl``."""
+    adapter = sys.modules["pydantic"].TypeAdapter(kind)
+
+    def dump(value: object) -> object:
+        dumped: object = adapter.dump_python(value, mode="json", fallback=_refuse)
+        return _refuse(value) if type(dumped) is kind else dumped
+
+    return dump
 
 
 _COLLECTIONS: _Conversions = (

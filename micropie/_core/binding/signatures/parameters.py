@@ -18,6 +18,12 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NewType, get_args, get_origin
 
 from micropie._core.binding.annotations import COLLECTIONS, Hint, without_none
+from micropie._core.binding.fields import (
+    kinds_in,
+    members_of,
+    structure_name,
+    structures_of,
+)
 from micropie._core.binding.signatures.sources import (
     Body,
     Cookie,
@@ -26,12 +32,6 @@ from micropie._core.binding.signatures.sources import (
     Query,
     Source,
     stated_source,
-)
-from micropie._core.binding.structures.fields import (
-    kinds_in,
-    members_of,
-    structure_name,
-    structures_of,
 )
 from micropie._core.binding.values.converters import (
     ANYTHING,

@@ -29,7 +29,7 @@ from micropie._core.binding.annotations import (
     united,
     without_none,
 )
-from micropie._core.binding.structures.fields import (
+from micropie._core.binding.fields import (
     hints_of_class,
     is_pydantic,
     is_structure,
@@ -139,12 +139,12 @@ def result_filter(
     members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - of so many
     if members and not _ANYTHING.intersection(others):
         # only applications with structures need them
-        from micropie._core.binding.structures.makers import ByMsgspec, ByPydantic
+        from micropie._core.binding.structures.makers import library_for
 
         hint: Hint = Union[filtered]  # noqa: UP007
         _check_readable(members)
         body, _ = without_none(hint)
-        maker = ByPydantic(hint) if all(map(is_pydantic, members)) else ByMsgspec(hint)
+        maker = library_for(hint)(hint)
         classes = {get_origin(one) or one: one for one in members}
         is_list = bool(get_origin(body) in (list, Sequence) and members_of(*get_args(body)))
         is_nest = not (is_list or members_of(body))

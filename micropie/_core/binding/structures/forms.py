@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Annotated, NewType, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, bare, elements_of
-from micropie._core.binding.structures.fields import Field, fields_of, kinds_in, members_of
+from micropie._core.binding.fields import Field, fields_of, kinds_in, members_of
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
     ANYTHING,

@@ -12,18 +12,18 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_origin
 
-from micropie._core.binding.annotations import Hint, bare, elements_of
-from micropie._core.binding.structures.fields import fields_of, is_structure, kinds_in, members_of
+from micropie._core.binding.annotations import Hint, bare, elements_of, is_enum
+from micropie._core.binding.fields import fields_of, is_structure, kinds_in, members_of
 from micropie._core.binding.structures.forms import described_as
-from micropie._core.binding.structures.limits import count_values
+from micropie._core.binding.values.adapters import without_markup, words_of
 from micropie._core.binding.values.constraints import INVALID, REQUIRED_FIELD
 from micropie._core.binding.values.converters import (
     ANYTHING,
     NO_OWN_TYPES,
     OwnTypes,
     converter_for,
-    is_enum,
 )
+from micropie._core.binding.values.limits import count_values
 from micropie._core.http import ParameterError
 from micropie._core.on_demand import pattern
 
@@ -89,7 +89,7 @@ def _problem(
     if not is_custom and (written or not is_known):
         words = written or unknown
     if is_custom or written:
-        text = _MARKUP.sub("", _worded(path, words.removesuffix(".")))
+        text = without_markup(_worded(path, words.removesuffix(".")))
     field = _steps(path).removeprefix(".")  # "lines[0].price"
     return ParameterError(
         "", "", value, converter.expected if is_known else text, path, text, field, words
@@ -99,11 +99,6 @@ def _problem(
 # -- msgspec ---------------------------------------------------------------------------------------
 
 _STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
-
-# msgspec and pydantic name keys and tags that a client has made up, and an author may send the
-# sentence as HTML. The whole of "<<" goes, or "<<p" would become "<p".
-_MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
-
 
 _WORDLESS = "Invalid value"  # of a check that raises ``ValueError()``
 
@@ -164,7 +159,7 @@ def _described(
         name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place)
     )
     path = (*path, *inner)
-    return _problem(own, None if inner else hint, path, value, _at(_MARKUP.sub("", text), path))
+    return _problem(own, None if inner else hint, path, value, _at(without_markup(text), path))
 
 
 def _inside(hint: Hint, value: object) -> Iterator[tuple[Hint, object, str | int, bool]]:
@@ -198,15 +193,15 @@ def _of_pydantic(
         yield ParameterError("", "", None, text, sentence=text, words=INVALID)
         return
     for one in reason.errors(include_url=False, include_context=False):
-        path, text, written = one["loc"], one["msg"], ""
-        value, unknown = one["input"], _MARKUP.sub("", text)
+        path, text, value = one["loc"], one["msg"], one["input"]
+        is_written, unknown = words_of(one)
         if one["type"] == "missing":
             value, unknown = None, REQUIRED_FIELD
-        elif one["type"] in ("value_error", "assertion_error"):  # by a validator of the author's
-            written = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            if not written:
-                text, unknown = _WORDLESS, INVALID
-        text = _MARKUP.sub("", _worded(path, text))
+        written = unknown if is_written else ""
+        if not unknown:
+            text, unknown = _WORDLESS, INVALID
+        unknown = without_markup(unknown)
+        text = without_markup(_worded(path, text))
         yield _problem(own, _hint_at(structure, path), path, value, text, written, unknown)
 
 

@@ -1,5 +1,5 @@
-"""Make structures: a whole body, query or form as one dataclass, TypedDict, msgspec.Struct or
-pydantic model.
+"""Make structures: a whole body, query or form as one dataclass, attrs class, TypedDict,
+msgspec.Struct or pydantic model.
 
 There is a maker for each of the two libraries, with the same methods: ``make`` makes the object of
 a document, and ``dump`` makes of a handler's result what its annotation names. ``limits.py`` keeps
@@ -8,7 +8,6 @@ out values that either library would take from a client and that no parameter ma
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from functools import cached_property
 from typing import get_origin
 
 from micropie._core.binding.annotations import Hint, bare, elements_of, united, without_none
-from micropie._core.binding.structures.fields import (
+from micropie._core.binding.fields import (
     fields_of,
     is_pydantic,
     kinds_in,
@@ -26,17 +25,20 @@ from micropie._core.binding.structures.fields import (
     structures_of,
 )
 from micropie._core.binding.structures.forms import document_of
-from micropie._core.binding.structures.limits import (
+from micropie._core.binding.values.adapters import validated
+from micropie._core.binding.values.constraints import is_adapted
+from micropie._core.binding.values.converters import (
+    NO_OWN_TYPES,
+    Converter,
+    OwnTypes,
+    converter_for,
+    simple_types,
+)
+from micropie._core.binding.values.limits import (
     check_fields,
     check_numbers,
     check_sizes,
     has_chosen_hashes,
-)
-from micropie._core.binding.values.converters import (
-    NO_OWN_TYPES,
-    OwnTypes,
-    converter_for,
-    simple_types,
 )
 from micropie._core.errors import SetupError
 from micropie._core.http.forms import nested
@@ -136,40 +138,13 @@ class ByPydantic(Maker):
         self._adapters = {hint: self._adapter}  # of the members of a union, too
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """See ``Maker``; there is no ``part``. A form's texts are never taken strictly.
-
-        A strict model takes "2026-01-31" for a date in JSON alone, so a refused document is read as
-        JSON again.
-        """
+        """See ``Maker``; there is no ``part``."""
         if self._has_hashes:
             check_sizes(document, self._is_list)
-        try:
-            made = self._adapter.validate_python(document, strict=is_json and None)
-        except ValueError:
-            made = self._read_again(document) if is_json else None
-            if made is None:
-                raise
+        made = validated(self._adapter, document, is_json)
         if self._has_numbers or not is_json:
             check_numbers(made, self.hint)
         return made
-
-    def _read_again(self, document: object) -> object:
-        """Return the structure of a document's text; None if that can't be read, as half a
-        surrogate.
-        """
-        write: type = str  # of a Decimal, as pydantic reads JSON's numbers as floats
-        while True:
-            try:
-                return self._adapter.validate_json(json.dumps(document, default=write))
-            except RecursionError:
-                return None
-            except ValueError as error:
-                kinds = [one["type"] for one in error.errors()]  # type: ignore[attr-defined]
-                if kinds == ["json_invalid"]:
-                    return None
-                if write is float or "float_type" not in kinds:
-                    raise
-                write = float
 
     def _dumped(self, result: object, kind: Hint) -> object:
         """A derived class is written by the annotation, too, at any depth."""
@@ -183,7 +158,9 @@ class ByPydantic(Maker):
 
 
 class ByMsgspec(Maker):
-    """Makes dataclasses, TypedDicts and Structs, which may have pydantic models inside."""
+    """Makes dataclasses, attrs classes, TypedDicts and Structs, whose results may have pydantic
+    models inside.
+    """
 
     def prepare(self) -> None:
         """See ``Maker``.
@@ -198,6 +175,8 @@ class ByMsgspec(Maker):
         self._converters = {**simple_types()}
         for kind in kinds_in(self.hint):
             if not isinstance(kind, type) or kind not in self.own.decoders:
+                if isinstance(kind, type) and is_adapted(kind):
+                    self._converters[kind] = self._converter_of_pydantics(kind)
                 continue
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
@@ -207,6 +186,16 @@ class ByMsgspec(Maker):
                     "the standard library"
                 )
             self._converters[kind] = converter_for(kind, self.own)
+
+    def _converter_of_pydantics(self, kind: type) -> Converter:
+        """Return the converter of a field of a Struct or attrs class, such as an ``HttpUrl``."""
+        owners = [*map(vars, kind.__mro__[:-1])]
+        if not any("__init__" in one or "__new__" in one for one in owners):
+            raise SetupError(
+                f"it is a {structure_name(self.hint)} with {kind.__name__}, whose values are of "
+                "another class, which msgspec refuses: take a dataclass or a pydantic model"
+            )
+        return converter_for(kind)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. 5.0 is no int for msgspec; in JSON, and in JSON Schema, 5 and 5.0 are the
@@ -282,6 +271,23 @@ def _model_of(kind: type, given: object) -> object:
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
 
 
+def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
+    """Return the class that makes an annotation's structures.
+
+    pydantic makes its own, and dataclasses and TypedDicts whose fields have its types.
+    """
+    if all(map(is_pydantic, structures_of(hint))):
+        return ByPydantic
+    kinds: list[object] = []
+    if "pydantic" in sys.modules:
+        with suppress(ImportError, TypeError):  # a result that msgspec can't make is sent as it is
+            kinds = kinds_in(hint)
+    is_msgspecs = any(
+        hasattr(one, "__struct_fields__") or hasattr(one, "__attrs_attrs__") for one in kinds
+    )
+    return ByPydantic if any(map(is_adapted, kinds)) and not is_msgspecs else ByMsgspec
+
+
 def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
     """Return the maker of a structure, or of lists and dicts of such.
 
@@ -289,13 +295,13 @@ def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
     """
     about = f"it is a {structure_name(hint)}"
     try:
-        kind = ByPydantic if all(map(is_pydantic, structures_of(hint))) else ByMsgspec
-        maker = kind(hint, own)
+        maker = library_for(hint)(hint, own)
         maker.prepare()
     except ImportError:
         raise SetupError(
             f'{about}: install msgspec, pip install "micropie-dual[standard]"'
         ) from None
-    except (TypeError, NameError, AttributeError, SyntaxError) as error:
-        raise SetupError(f"{about}, which can't be made: {error}") from None
+    except (TypeError, NameError, AttributeError, SyntaxError, LookupError, RuntimeError) as error:
+        sentence = str(error).partition("\n")[0]
+        raise SetupError(f"{about}, which can't be made: {sentence}") from None
     return maker

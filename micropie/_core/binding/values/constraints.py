@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import operator
 import re
+import sys
 from collections.abc import Callable, Container, Iterable, Iterator
 from functools import cache
-from typing import Any, NamedTuple, TypeVar, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args, get_origin
 
+from micropie._core.binding.annotations import Hint, is_enum
+from micropie._core.binding.fields import structures_of
 from micropie._core.errors import Sentence, SetupError, check_each
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 # The most characters of a text that an author's own expression is tried on: it may take exponential
 # time.
 MOST_MATCHED = 1000
 
+
+# The limits below keep a client from choosing values that take quadratic time, here or in the
+# handler.
+MAX_DIGITS = 4300  # of a number, as in JSON and in CPython's int()
+MAX_EXPONENT = 308  # of a Decimal, as of a float: int(Decimal("1e300000")) takes seconds
+# Of a set, or of a dict whose keys are not text. Anybody can choose a million ints with one hash,
+# and each that is added is compared with all before it; the hash of text is secret.
+MAX_HASHED = 1000
 
 _Given = TypeVar("_Given")
 
@@ -173,7 +187,7 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
     """
     for item in metadata:
         library = type(item).__module__.partition(".")[0]
-        if library not in _LIBRARIES:
+        if library not in _LIBRARIES or type(item).__name__ in _DESCRIPTIONS:
             continue
         alias = getattr(item, "validation_alias", None)  # of pydantic's Field
         if alias is not None:
@@ -195,6 +209,40 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
             )
         else:  # pydantic's AfterValidator returns a value
             raise SetupError(f"{type(item).__name__} can't be enforced here")
+
+
+def is_adapted(annotation: Hint) -> bool:
+    """Return whether only pydantic can make the values of an annotation: of its own types, and of
+    metadata that only pydantic enforces. Structures have makers.
+    """
+    metadata = getattr(annotation, "__metadata__", ())
+    kind = get_args(annotation)[0] if metadata else annotation
+    is_pydantics = hasattr(get_origin(kind) or kind, PYDANTIC_HOOK) and not is_enum(kind)
+    return (
+        "pydantic" in sys.modules
+        and (is_pydantics or any(map(_is_pydantics_alone, metadata)))
+        and not structures_of(annotation)
+    )
+
+
+PYDANTIC_HOOK = "__get_pydantic_core_schema__"  # what pydantic asks a class or metadata for
+
+
+def _is_pydantics_alone(item: object) -> bool:
+    has_alias = getattr(item, "validation_alias", None) is not None  # of pydantic's Field
+    if type(item).__name__ in _DESCRIPTIONS or has_alias:
+        return False
+    if hasattr(item, PYDANTIC_HOOK):
+        return True
+    several = getattr(item, "metadata", None)
+    if several is not None:
+        return any(map(_is_pydantics_alone, several))
+    if type(item).__module__.partition(".")[0] != "pydantic":
+        return False
+    try:
+        return not [*constraints_of([item])]
+    except SetupError:
+        return True
 
 
 def limits_length(metadata: Iterable[object]) -> bool:
@@ -272,3 +320,15 @@ def checked(
         return value
 
     return convert_and_check
+
+
+def is_moderate(number: Decimal) -> bool:
+    """Return whether a number is finite and its digits lie between 10**308 and 10**-308."""
+    # The exponent of the last digit, or a letter for NaN and infinity; ``adjusted`` is that of the
+    # first digit.
+    exponent = number.as_tuple().exponent
+    return (
+        isinstance(exponent, int)
+        and exponent >= -MAX_EXPONENT
+        and number.adjusted() <= MAX_EXPONENT
+    )

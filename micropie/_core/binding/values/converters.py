@@ -28,21 +28,24 @@ from typing import (
     NamedTuple,
     NewType,
     TypeAlias,
-    TypeGuard,
     TypeVar,
     get_args,
     get_origin,
 )
 
-from micropie._core.binding.annotations import COLLECTIONS, united
+from micropie._core.binding.annotations import COLLECTIONS, Hint, bare, is_enum, united
 from micropie._core.binding.values.constraints import (
     INVALID,
+    MAX_DIGITS,
+    MAX_HASHED,
     REQUIRED_FIELD,
     BrokenConstraint,
     Message,
     check_type,
     checked,
     constraints_of,
+    is_adapted,
+    is_moderate,
     with_short_line_ends,
 )
 from micropie._core.errors import Sentence, SetupError, takes
@@ -145,14 +148,6 @@ class OwnTypes(NamedTuple):
 
 NO_OWN_TYPES = OwnTypes({}, {})
 
-# The limits below keep a client from choosing values that take quadratic time, here or in the
-# handler.
-MAX_DIGITS = 4300  # of a number, as in JSON and in CPython's int()
-MAX_EXPONENT = 308  # of a Decimal, as of a float: int(Decimal("1e300000")) takes seconds
-# Of a set, or of a dict whose keys are not text. Anybody can choose a million ints with one hash,
-# and each that is added is compared with all before it; the hash of text is secret.
-MAX_HASHED = 1000
-
 # int() would take "1_0", " 1 " and other scripts' digits
 _WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -242,22 +237,6 @@ def _to_timedelta(text: str) -> timedelta:
         return -duration if found[1] else duration
     except OverflowError:
         raise ValueError(text) from None
-
-
-def is_moderate(number: Decimal) -> bool:
-    """Return whether a number is finite and its digits lie between 10**308 and 10**-308."""
-    # The exponent of the last digit, or a letter for NaN and infinity; ``adjusted`` is that of the
-    # first digit.
-    exponent = number.as_tuple().exponent
-    return (
-        isinstance(exponent, int)
-        and exponent >= -MAX_EXPONENT
-        and number.adjusted() <= MAX_EXPONENT
-    )
-
-
-def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
-    return isinstance(kind, enum.EnumType)
 
 
 def as_it_is(value: T) -> T:
@@ -396,6 +375,8 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     knows the name of the parameter, and puts it before the error's sentence.
     """
     kind, metadata = _parts_of(annotation)
+    if is_adapted(annotation) and not (isinstance(kind, type) and kind in own.decoders):
+        return _adapted(annotation, metadata)
     if kind is not annotation:
         return with_metadata(converter_for(kind, own), kind, metadata)
     if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
@@ -405,12 +386,12 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     simple = simple_types()
     if annotation in simple:
         return simple[annotation]
-    if is_enum(annotation):
-        return _one_of(dict(zip(map(str, own.choices(annotation)), annotation, strict=True)))
     arguments = get_args(annotation)
     origin = get_origin(annotation) or annotation
-    if origin is Literal:
-        return _one_of({str(value): value for value in arguments})
+    if is_enum(annotation) or origin is Literal:
+        values = own.choices(annotation) if is_enum(annotation) else arguments
+        chosen: Any = annotation if is_enum(annotation) else arguments
+        return _one_of(dict(zip(map(str, values), chosen, strict=True)))
     if len(united(annotation)) > 1:
         return _union(arguments, own)
     if origin in COLLECTIONS:
@@ -426,7 +407,7 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         f"it is annotated with {annotation!r}, which no text converts to: have a function open it "
         "for each request, by @app.provides(...) above it; write App(decoders={...: ...}) with a "
         f"function that makes one of a text; or use {known}, an Enum, Literal, Optional, "
-        "list[...], a dataclass, a TypedDict, a msgspec.Struct or a pydantic model"
+        "list[...], a dataclass, a TypedDict, an attrs class, a msgspec.Struct or a pydantic model"
     )
 
 
@@ -451,6 +432,27 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
         invalid=INVALID,
         takes_text=_takes_one_text(inner),
     )
+
+
+def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
+    """Return the converter for an annotation whose values pydantic makes, and its constraints that
+    pydantic does not know.
+    """
+    from micropie._core.binding.values.adapters import Adapter  # few sites have one
+
+    adapter = Adapter(annotation)
+    converter = Converter(
+        f"a valid {adapter.name}",
+        adapter.from_text,
+        adapter.from_json,
+        takes_text=adapter.takes_text,
+    )
+    if adapter.is_collection:
+        converter = converter._replace(from_text=str, many=adapter.from_text, empty=[])
+    _, is_optional = bare(annotation)
+    others = [one for one in metadata if type(one).__module__.startswith(("msgspec", "micropie"))]
+    converter = with_metadata(converter, None, others)
+    return _optional(converter) if is_optional else converter
 
 
 def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]) -> Converter:

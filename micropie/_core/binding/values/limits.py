@@ -13,19 +13,29 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
 from typing import Any, get_args, get_origin, is_typeddict
 
-from micropie._core.binding.annotations import Hint, without_aliases
-from micropie._core.binding.structures.fields import (
+from micropie._core.binding.annotations import (
+    Hint,
+    is_enum,
+    is_json_text,
+    is_of_pydantic,
+    without_aliases,
+)
+from micropie._core.binding.fields import (
     fields_of,
     is_structure,
     kinds_in,
     structures_of,
 )
-from micropie._core.binding.values.constraints import restricts
-from micropie._core.binding.values.converters import MAX_EXPONENT, MAX_HASHED, is_enum, is_moderate
+from micropie._core.binding.values.constraints import (
+    MAX_EXPONENT,
+    MAX_HASHED,
+    is_moderate,
+    restricts,
+)
 from micropie._core.errors import SetupError
 from micropie._core.http.forms import UploadFile
 
-_FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "model_fields")
+_FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", "model_fields")
 
 
 # -- of a structure, once --------------------------------------------------------------------------
@@ -49,7 +59,13 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
         raise SetupError(
             f'{about} with a Fraction, which takes minutes to make of "1e99999999": use a Decimal'
         )
-    texts = [kind for kind in kinds if any(map(_is_json, getattr(kind, "__metadata__", ())))]
+    marks = [*kinds, *chain.from_iterable(getattr(one, "__metadata__", ()) for one in kinds)]
+    if any(is_of_pydantic(one, "ImportString") for one in marks):
+        raise SetupError(
+            f"{about} with an ImportString, which imports whatever a client names: write "
+            "Literal[...] with the names that may be chosen"
+        )
+    texts = [kind for kind in kinds if any(map(is_json_text, getattr(kind, "__metadata__", ())))]
     if any(map(has_chosen_hashes, chain.from_iterable(map(kinds_in, texts)))):
         raise SetupError(
             f"{about} with pydantic's Json of a set, or of a dict whose keys are not text, and "
@@ -62,23 +78,34 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
                 f"{about} with a set of {one.__name__}, which can't be hashed: make it "
                 "frozen=True, or write a list"
             )
-    for kind in () if is_pydantic else kinds:
-        owner = get_origin(kind) or kind
-        if isinstance(owner, type) and dataclasses.is_dataclass(owner):
-            for field in dataclasses.fields(owner):
-                if not field.init:  # msgspec would set it all the same
-                    raise SetupError(
-                        f"{about}, and a body must not set {owner.__name__}.{field.name}, which "
-                        "has init=False: have a class with the fields that a body may set, or make "
-                        "it a property"
-                    )
+    if not is_pydantic:
+        _check_init(kinds, about)
     _check_constraints(filter(is_structure, kinds), is_pydantic, about)
 
 
-def _is_json(metadata: object) -> bool:
-    """Return whether this is pydantic's mark of a value that comes as a text of JSON."""
-    kind = type(metadata)
-    return kind.__name__ == "Json" and kind.__module__.partition(".")[0] == "pydantic"
+def _check_init(kinds: Sequence[object], about: str) -> None:
+    """Raise ``SetupError`` for a field that msgspec would set otherwise than the class itself."""
+    for kind in kinds:
+        owner = get_origin(kind) or kind
+        for field in _init_fields(owner):
+            name = f"{getattr(owner, '__name__', '')}.{field.name}"
+            if not field.init:  # msgspec would set it all the same
+                raise SetupError(
+                    f"{about}, and a body must not set {name}, which has init=False: have a class "
+                    "with the fields that a body may set, or make it a property"
+                )
+            if getattr(field, "converter", None) is not None:
+                raise SetupError(
+                    f"{about}, which msgspec makes, and msgspec does not call the converter of "
+                    f"{name}: leave the converter out, or convert it in __attrs_post_init__"
+                )
+
+
+def _init_fields(owner: Any) -> Sequence[Any]:
+    """Return the fields of a dataclass or of an attrs class; none of another one."""
+    if isinstance(owner, type) and dataclasses.is_dataclass(owner):
+        return dataclasses.fields(owner)
+    return getattr(owner, "__attrs_attrs__", ())
 
 
 def _can_be_hashed(structure: type) -> bool:
@@ -191,4 +218,4 @@ def check_numbers(made: object, hint: Hint) -> None:
             waiting.extend(value)
         elif is_structure(kind):
             names = next(getattr(kind, name) for name in _FIELD_NAMES if hasattr(kind, name))
-            waiting.extend(getattr(value, name) for name in names)
+            waiting.extend(getattr(value, getattr(one, "name", one)) for one in names)

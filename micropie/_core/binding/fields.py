@@ -1,5 +1,5 @@
-"""The fields of structures: of dataclasses, TypedDicts, msgspec.Structs and pydantic models, read
-alike.
+"""The fields of structures: of dataclasses, attrs classes, TypedDicts, msgspec.Structs and pydantic
+models, read alike.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from micropie._core.binding.annotations import (
     COLLECTIONS,
     Hint,
     bare,
+    is_json_text,
     united,
     with_types,
     without_aliases,
@@ -52,8 +53,8 @@ class Field(NamedTuple):
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
-    """Return whether this is a structure, which a whole body can become: a dataclass, TypedDict,
-    msgspec.Struct or pydantic model.
+    """Return whether this is a structure, which a whole body can become: a dataclass, attrs class,
+    TypedDict, msgspec.Struct or pydantic model.
 
     ``Page[User]`` of a generic class is one, too, with the fields that ``fields_of`` returns.
     """
@@ -62,6 +63,7 @@ def is_structure(annotation: object) -> TypeGuard[type]:
         dataclasses.is_dataclass(kind)
         or is_typeddict(kind)
         or hasattr(kind, "__struct_fields__")
+        or hasattr(kind, "__attrs_attrs__")
         or is_pydantic(kind)
     )
 
@@ -95,8 +97,12 @@ def structures_of(annotation: Hint) -> tuple[type, ...]:
     return tuple(dict.fromkeys(chain.from_iterable(found)))
 
 
-def _unannotated(annotation: Hint) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+def _unannotated(annotation: Any) -> Any:
+    """Return the X of ``Annotated[X, ...]``, unless X comes as a text of JSON."""
+    metadata = getattr(annotation, "__metadata__", ())
+    return (
+        annotation.__origin__ if metadata and not any(map(is_json_text, metadata)) else annotation
+    )
 
 
 def structure_name(structure: object) -> str:

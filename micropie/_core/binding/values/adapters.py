@@ -1,0 +1,120 @@
+"""Values that pydantic makes: of its own types, such as ``HttpUrl``, and of annotations that only
+pydantic can enforce, such as ``Annotated[str, AfterValidator(...)]``.
+
+``values/constraints.py`` says which annotations these are. This module is imported with the first
+of them, so pydantic has been imported.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from micropie._core.binding.annotations import Hint, elements_of, is_json_text
+from micropie._core.binding.fields import kinds_in
+from micropie._core.binding.values.constraints import INVALID, BrokenConstraint
+from micropie._core.binding.values.limits import (
+    check_fields,
+    check_numbers,
+    check_sizes,
+    has_chosen_hashes,
+)
+from micropie._core.errors import SetupError
+from micropie._core.on_demand import pattern
+
+# msgspec and pydantic name keys and tags that a client has made up, and an author may send the
+# sentence as HTML. The whole of "<<" goes, or "<<p" would become "<p".
+_MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
+
+
+def without_markup(text: str) -> str:
+    """Return a library's sentence without what could be markup of a client's."""
+    return _MARKUP.sub("", text)
+
+
+def validated(adapter: Any, document: object, is_json: bool) -> object:
+    """Return what a ``TypeAdapter`` makes of a document. A form's texts are never taken strictly.
+
+    A strict type takes "2026-01-31" for a date in JSON alone, so a refused document is read as JSON
+    again. Raises ``ValueError``.
+    """
+    try:
+        return adapter.validate_python(document, strict=is_json and None)
+    except ValueError:
+        made = _read_again(adapter, document) if is_json else None
+        if made is None:
+            raise
+        return made
+
+
+def _read_again(adapter: Any, document: object) -> object:
+    """Return the value of a document's text; None if that can't be read, as half a surrogate."""
+    write: type = str  # of a Decimal, as pydantic reads JSON's numbers as floats
+    while True:
+        try:
+            return adapter.validate_json(json.dumps(document, default=write))
+        except RecursionError:
+            return None
+        except ValueError as error:
+            kinds = [one["type"] for one in error.errors()]  # type: ignore[attr-defined]
+            if kinds == ["json_invalid"]:
+                return None
+            if write is float or "float_type" not in kinds:
+                raise
+            write = float
+
+
+class Adapter:
+    """Makes the values of one annotation. Raises ``SetupError`` for an annotation of no use."""
+
+    def __init__(self, annotation: Hint) -> None:
+        kind, *metadata = (
+            get_args(annotation) if hasattr(annotation, "__metadata__") else (annotation,)
+        )
+        self.name = getattr(kind, "__name__", str(kind))
+        self._annotation = annotation
+        pydantic = sys.modules["pydantic"]
+        kinds = kinds_in(annotation)
+        check_fields(kinds, True, self.name)
+        try:
+            self._adapter = pydantic.TypeAdapter(annotation)
+        except (ImportError, NameError, TypeError, pydantic.PydanticUserError) as error:
+            sentence = str(error).partition("\n")[0]
+            raise SetupError(f"pydantic can't make a {self.name}: {sentence}") from None
+        self._has_hashes = any(map(has_chosen_hashes, kinds))
+        is_text = any(map(is_json_text, metadata))
+        self.is_collection = not is_text and elements_of(kind) is not None
+        self.takes_text = is_text or (get_origin(kind) or kind) not in (dict, Mapping)
+
+    def from_text(self, value: object) -> object:
+        """Return the value of a text, or of several for a collection."""
+        return self._make(value, False)
+
+    def from_json(self, value: object) -> object:
+        """Return the value of a JSON value."""
+        return self._make(value, True)
+
+    def _make(self, value: object, is_json: bool) -> object:
+        try:
+            if self._has_hashes:
+                check_sizes(value, False)
+            made = validated(self._adapter, value, is_json)
+            check_numbers(made, self._annotation)
+        except ValueError as error:
+            if value == "" or not hasattr(error, "errors"):
+                raise ValueError(value) from None
+            first = error.errors(include_url=False, include_context=False)[0]
+            _, words = words_of(first)
+            raise BrokenConstraint("invalid", without_markup(words) or INVALID) from None
+        return made
+
+
+def words_of(problem: Mapping[str, Any]) -> tuple[bool, str]:
+    """Return whether an author's validator has written pydantic's sentence, and the sentence."""
+    is_written = problem["type"] in ("value_error", "assertion_error")
+    words = problem["msg"]
+    if is_written:
+        words = words.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return is_written, words

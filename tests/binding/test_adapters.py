@@ -1,0 +1,393 @@
+"""pydantic's own types and attrs classes: as parameters, in bodies and results, in the document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Annotated, Any
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import AfterValidator, AwareDatetime, HttpUrl, Json, SecretStr, StringConstraints
+from pydantic_core import core_schema
+
+from micropie import App, Message, Query, SetupError, post
+from micropie.extensions import TypeInfo
+from tests.conftest import MakeClient
+
+
+class Odd:
+    """A class of an author's that pydantic knows."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @classmethod
+    def parse(cls, text: str) -> Odd:
+        if text != "odd":
+            raise ValueError("<b>Only</b> odd.")
+        return cls(text)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:
+        text = core_schema.str_schema()
+        written = core_schema.plain_serializer_function_ser_schema(lambda odd: odd.text)
+        return core_schema.no_info_after_validator_function(cls.parse, text, serialization=written)
+
+
+class Silent:
+    """One that pydantic can neither describe nor write."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:
+        return core_schema.no_info_plain_validator_function(lambda text: cls())
+
+
+def no_words(value: int) -> int:
+    raise ValueError
+
+
+@attrs.define
+class Line:
+    pieces: int = attrs.field(validator=attrs.validators.gt(0))
+    _note: str = attrs.field(default="", kw_only=True)
+
+
+@attrs.frozen
+class Order:
+    name: str
+    lines: list[Line] = attrs.field(factory=list)
+    site: HttpUrl | None = None
+    price: Decimal = Decimal(1)
+
+    def __attrs_post_init__(self) -> None:
+        if self.name == "nobody":
+            raise ValueError("Somebody has to order.")
+
+
+@attrs.define
+class OrderOut:
+    name: str
+
+
+@dataclass
+class Visit:
+    site: HttpUrl
+    at: AwareDatetime | None = None
+    tags: Annotated[set[int], AfterValidator(lambda tags: tags)] = field(default_factory=set)
+
+
+@dataclass
+class Link:
+    site: HttpUrl
+
+
+@dataclass
+class SecretVisit(Visit):
+    secret: str = "secret"
+
+
+class Root(App):
+    def url(self, url: HttpUrl) -> HttpUrl:
+        return url
+
+    def urls(self, urls: list[HttpUrl]) -> object:
+        return urls
+
+    def maybe(
+        self,
+        url: HttpUrl | None = None,
+        n: Annotated[int | None, AfterValidator(lambda n: n and abs(n))] = None,
+    ) -> object:
+        return [url, n]
+
+    def uuid(self, id: pydantic.UUID4) -> object:
+        return id
+
+    def aware(self, at: AwareDatetime) -> object:
+        return at
+
+    def numbers(self, numbers: Json[list[float]]) -> object:
+        return numbers
+
+    def visit(self, visit: Json[Link]) -> object:
+        return visit.site
+
+    def secret(self, *, token: Annotated[SecretStr, Query("key")]) -> object:
+        return [token, token.get_secret_value()]
+
+    def lower(
+        self,
+        s: Annotated[str, StringConstraints(to_lower=True), msgspec.Meta(max_length=3)],
+    ) -> object:
+        return [s]
+
+    def price(self, price: Annotated[Decimal, pydantic.Field(max_digits=3)]) -> object:
+        return price
+
+    def set(self, ids: Annotated[set[int], AfterValidator(lambda ids: ids)]) -> object:
+        return len(ids)
+
+    def odd(self, odd: Annotated[Odd, Message("How odd?")]) -> Odd:
+        return odd
+
+    def plain_odd(self, odd: Odd) -> object:
+        return {"odd": odd}
+
+    def wordless(self, n: Annotated[int, AfterValidator(no_words)]) -> object:
+        return n
+
+    def silent(self, silent: Silent) -> object:
+        return silent
+
+    @post
+    def fields(self, url: HttpUrl, by: Annotated[dict[str, int], AfterValidator(dict)]) -> object:
+        return [url, by]
+
+    @post
+    def order(self, order: Order) -> Order:
+        return order
+
+    @post
+    def orders(self, orders: list[Order]) -> list[OrderOut]:
+        return orders  # type: ignore[return-value]
+
+    @post
+    def visits(self, visits: list[Visit]) -> list[Visit]:
+        return visits
+
+    def derived(self) -> Visit:
+        return SecretVisit(HttpUrl("https://x.org"))
+
+
+def app() -> Root:
+    return Root(errors="json")
+
+
+UUID = "8b1b9d9a-7a4e-4b8e-9b0e-1c2d3e4f5a6b"
+TAKEN = [
+    ("/url/https:%2F%2Fx.org", "https://x.org/"),
+    ("/urls?urls=https://a.b&urls=http://c.d", ["https://a.b/", "http://c.d/"]),
+    ("/maybe?url=&n=", [None, None]),
+    ("/maybe", [None, None]),
+    ("/maybe?url=http://a.b&n=-3", ["http://a.b/", 3]),
+    (f"/uuid?id={UUID}", UUID),
+    ("/aware?at=2026-01-31T10:00Z", "2026-01-31T10:00:00+00:00"),
+    ("/numbers?numbers=[1,2.5]", [1, 2.5]),
+    ('/visit?visit={"site":"http://a.b"}', "http://a.b/"),
+    ("/secret?key=abc", ["**********", "abc"]),
+    ("/lower?s=ABC", ["abc"]),
+    ("/price?price=1.25", "1.25"),
+    ("/set?ids=1&ids=2&ids=1", 2),
+    ("/odd?odd=odd", "odd"),
+    ("/plain_odd?odd=odd", {"odd": "odd"}),
+    ("/derived", {"site": "https://x.org/", "at": None, "tags": []}),
+]
+
+
+@pytest.mark.parametrize(("path", "sent"), TAKEN)
+def test_pydantics_types_are_parameters(make_client: MakeClient, path: str, sent: object) -> None:
+    answer = make_client(app()).get(path)
+    assert (answer.status_code, answer.json()) == (200, sent)
+
+
+REFUSED = [
+    ("/url?url=x", "Input should be a valid URL, relative URL without a base"),
+    ("/url?url=", "Please fill in this field."),
+    ("/url", "Please fill in this field."),
+    (f"/uuid?id={UUID.replace('-4', '-1')}", "UUID version 4 expected"),
+    ("/aware?at=2026-01-31T10:00", "Input should have timezone info"),
+    ("/numbers?numbers=[NaN]", "Please enter a valid list."),
+    ("/numbers?numbers=" + "[" * 1000, "Invalid JSON: recursion limit exceeded"),
+    ('/visit?visit={"site":"x"}', "Input should be a valid URL, relative URL without a base"),
+    ("/lower?s=ABCD", "Please use at most 3 characters."),
+    ("/price?price=12.345", "Decimal input should have no more than 3 digits in total"),
+    ("/price?price=NaN", "Input should be a finite number"),
+    ("/odd?odd=even", "How odd?"),
+    ("/plain_odd?odd=even", "b>Only/b> odd."),
+    ("/wordless?n=1", "Please enter another value."),
+]
+
+
+@pytest.mark.parametrize(("path", "words"), REFUSED)
+def test_what_pydantic_refuses_is_a_400(make_client: MakeClient, path: str, words: str) -> None:
+    answer = make_client(app()).get(path)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["detail"].startswith(words)
+
+
+def test_the_sentence_for_programmers_names_the_type(make_client: MakeClient) -> None:
+    answer = make_client(app()).get("/url?url=x").json()
+    assert answer["detail"] == "Parameter 'url' must be a valid HttpUrl."
+
+
+BODIES = [
+    ("/fields", {"url": "http://a.b", "by": {"n": 1}}, 200, ["http://a.b/", {"n": 1}]),
+    ("/fields", {"url": 3, "by": {}}, 400, "URL input should be a string or URL"),
+    ("/set", {"ids": [*range(1000)]}, 200, 1000),
+    ("/set", {"ids": [*range(1001)]}, 400, "Please enter a valid set."),
+    ("/visits", [{"site": "http://a.b"}], 200, [{"site": "http://a.b/", "at": None, "tags": []}]),
+    ("/visits", [{"site": "a"}], 400, "Input should be a valid URL, relative URL without a base"),
+    ("/visits", [{"site": "http://a.b", "tags": [*range(1001)]}], 400, "Please enter another"),
+    (
+        "/order",
+        {"name": "pie", "lines": [{"pieces": 2}], "site": "http://a.b", "price": 2.5},
+        200,
+        {
+            "name": "pie",
+            "lines": [{"pieces": 2, "_note": ""}],
+            "site": "http://a.b/",
+            "price": "2.5",
+        },
+    ),
+    ("/order", {"name": "pie", "lines": [{"pieces": 0}]}, 400, "'pieces' must be > 0: 0"),
+    ("/order", {"name": "nobody"}, 400, "Somebody has to order."),
+    ("/order", {"name": "pie", "site": "x"}, 400, "Input should be a valid URL"),
+    ("/order", {"lines": []}, 400, "Please fill in this field."),
+    ("/order", {"name": "pie", "price": "1e999"}, 400, "Please enter a decimal number."),
+    ("/orders", [{"name": "pie"}], 200, [{"name": "pie"}]),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status", "sent"), BODIES)
+def test_they_are_bodies_and_results(
+    make_client: MakeClient, path: str, body: object, status: int, sent: Any
+) -> None:
+    answer = make_client(app()).post(path, json=body)
+    if status == 200:
+        assert (answer.status_code, answer.json()) == (200, sent)
+    else:
+        assert answer.status_code == status
+        assert answer.json()["errors"][0]["detail"].startswith(sent)
+
+
+def test_they_are_forms(make_client: MakeClient) -> None:
+    client = make_client(app())
+    sent = {"name": "pie", "lines[0].pieces": "2", "site": ""}
+    assert client.post("/order", data=sent).json()["lines"] == [{"pieces": 2, "_note": ""}]
+
+
+def test_a_value_that_pydantic_can_not_write_is_a_500(make_client: MakeClient) -> None:
+    client = make_client(app(), raise_app_exceptions=False)
+    assert client.get("/silent?silent=x").status_code == 500
+
+
+def test_the_schemas_are_pydantics_and_msgspecs() -> None:
+    document = app().openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    found = {
+        parameter["name"]: parameter["schema"]
+        for path in document["paths"].values()
+        for operation in path.values()
+        for parameter in operation.get("parameters", ())
+    }
+    url = {"format": "uri", "maxLength": 2083, "minLength": 1, "type": "string"}
+    assert found["urls"] == {"type": "array", "items": url}
+    assert found["key"] == {"format": "password", "type": "string", "writeOnly": True}
+    assert found["at"] == {"format": "date-time", "type": "string"}
+    assert found["visit"]["contentSchema"] == {"$ref": "#/components/schemas/Link"}
+    assert found["silent"] == {"type": "string"}  # as any segment
+    schemas = document["components"]["schemas"]
+    assert schemas["Order"]["properties"]["site"]["anyOf"][0] == url
+    assert schemas["Order"]["required"] == ["name"]
+    assert schemas["Visit"]["properties"]["site"] == url
+
+
+def test_what_pydantic_makes_is_told_apart() -> None:
+    class Model(pydantic.BaseModel):
+        n: int
+
+    known: list[tuple[Any, bool]] = [
+        (HttpUrl, True),
+        (Annotated[Model, "metadata"], False),
+        (Json[Model], True),
+        (Annotated[int, pydantic.Field(gt=1)], False),
+        (Annotated[int, pydantic.Field(strict=True)], True),
+    ]
+    assert [TypeInfo(one).is_pydantics for one, _ in known] == [expected for _, expected in known]
+
+
+def test_an_own_decoder_comes_first(make_client: MakeClient) -> None:
+    own = App(decoders={Odd: Odd}, encoders={Odd: lambda odd: odd.text.upper()})
+
+    @own.get("/")
+    def page(odd: Odd) -> object:
+        return odd
+
+    assert make_client(own).get("/?odd=x").json() == "X"
+
+
+@attrs.define
+class Converted:
+    n: int = attrs.field(converter=int)
+
+
+@attrs.define
+class Uninitialised:
+    n: int = attrs.field(init=False, default=1)
+
+
+class Struct(msgspec.Struct):
+    at: AwareDatetime
+
+
+@dataclass
+class Imports:
+    name: pydantic.ImportString[Any]
+
+
+@dataclass
+class WithOdd:
+    silent: Odd
+    text: "Unknown"  # type: ignore[name-defined]  # noqa: F821, UP037
+
+
+@attrs.define
+class Unread:
+    n = attrs.field(type=int)
+
+
+USELESS: list[tuple[Any, str]] = [
+    (pydantic.ImportString, "imports whatever a client names"),
+    (Imports, "imports whatever a client names"),
+    (Json[set[int]], r"write Json\[list"),
+    (Converted, "does not call the converter of Converted.n"),
+    (Uninitialised, "must not set Uninitialised.n"),
+    (Struct, "whose values are of another class"),
+    (Unread, "which can't be made"),
+    (pydantic.EmailStr, "email-validator"),
+]
+
+
+def no_handler(kind: Any) -> Callable[..., str]:
+    def page(n: Any) -> str:
+        return "never"
+
+    page.__annotations__["n"] = kind
+    return page
+
+
+@pytest.mark.parametrize(("kind", "reason"), USELESS)
+def test_annotations_of_no_use_fail_at_set_up(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, reason: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "email_validator", None)
+    own = App()
+    own.post("/")(no_handler(kind))
+    with pytest.raises(SetupError, match=reason):
+        own._micropie.compiled()
+
+
+def test_a_site_without_pydantic_is_told_what_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pydantic")
+    own = App()
+    own.get("/")(no_handler(Odd))
+    with pytest.raises(SetupError, match="which no text converts to"):
+        own._micropie.compiled()
+    assert json.dumps(str(Odd("x").text)) == '"x"'
