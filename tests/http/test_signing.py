@@ -8,13 +8,19 @@ from typing import Any
 import pytest
 
 from micropie import App, SetupError
-from micropie._core.http.headers.signing import CookieSigner, Signer
+from micropie._core.http.headers.signing import AppSigner, Signer
 from tests.conftest import MakeClient
 
 KEY, OLD_KEY = "k" * 32, "o" * 32
 
 
 class Root(App):
+    def sign(self, expires: Any = 60, purpose: Any = "pies") -> str:
+        return self.request.sign({"filling": "äpple"}, purpose, expires=expires)
+
+    def unsign(self, text: str, purpose: str = "pies") -> Any:
+        return self.request.unsign(text, purpose)
+
     def set(self) -> str:
         self.request.set_signed_cookie("pie", {"filling": "äpple", "n": 5}, max_age=60)
         return "set"
@@ -46,7 +52,7 @@ def test_R46_what_was_changed_is_not_taken(make_client: MakeClient, change: Any)
 
 
 def test_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    signer = CookieSigner(KEY)
+    signer = AppSigner(KEY)
     text = signer.dump("pie", "apple")
     assert signer.load("pie", text, None, 60) == "apple"
     now = time.time()
@@ -56,9 +62,9 @@ def test_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keys_can_be_changed() -> None:
-    text = CookieSigner(OLD_KEY).dump("pie", "apple")
-    assert CookieSigner([KEY, OLD_KEY]).load("pie", text, None, None) == "apple"
-    assert CookieSigner([KEY]).load("pie", text, None, None) is None
+    text = AppSigner(OLD_KEY).dump("pie", "apple")
+    assert AppSigner([KEY, OLD_KEY]).load("pie", text, None, None) == "apple"
+    assert AppSigner([KEY]).load("pie", text, None, None) is None
 
 
 def test_another_spelling_of_the_signature_is_none() -> None:
@@ -100,6 +106,34 @@ def test_an_inner_application_has_the_outer_ones_key_or_its_own(make_client: Mak
             self.inner = inner
 
     shared, own = make_client(Outer(Root())), make_client(Outer(Root(secret_key=OLD_KEY)))
-    cookie = {"Cookie": f"pie={CookieSigner(KEY).dump('pie', 'apple')}"}
+    cookie = {"Cookie": f"pie={AppSigner(KEY).dump('pie', 'apple')}"}
     assert shared.get("/inner/read", headers=cookie).json()["pie"] == "apple"
     assert own.get("/inner/read", headers=cookie).json()["pie"] == "none"
+
+
+def test_a_signed_text_has_its_purpose_and_expires(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(Root(secret_key=KEY))
+    text = client.get("/sign").text
+    assert client.get("/unsign", params={"text": text}).json() == {"filling": "äpple"}
+    cookie = AppSigner(KEY).dump("pies", "apple")
+    flipped = text[:-1] + ("A" if text[-1] != "A" else "Q")
+    for wrong in (
+        {"text": text, "purpose": "other"},
+        {"text": cookie},
+        {"text": flipped},
+        {"text": "é"},
+    ):
+        answer = client.get("/unsign", params=wrong)
+        assert (answer.status_code, answer.text) == (403, "This link is not valid.")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 62)
+    answer = client.get("/unsign", params={"text": text})
+    assert (answer.status_code, answer.text) == (410, "This link has expired.")
+
+
+@pytest.mark.parametrize("wrong", [0, "an hour"])
+def test_a_wrong_time_says_what_to_write(wrong: Any) -> None:
+    with pytest.raises(SetupError, match=r"request.sign\(expires=...\) takes seconds above 0"):
+        AppSigner(KEY).sign(1, "pies", wrong)

@@ -185,7 +185,7 @@ absolute_url_for accepts after_response app body broken_off carry_into_process c
 content_length content_type
 content_type_parameters cookies environ files form headers host id is_json json last_event_id length method not_modified
 on_close on_failure parts path path_params query query_string raw_path read resource response root_path route scheme scope session
-set_signed_cookie signed_cookie state static_url status stream url url_for
+set_signed_cookie sign signed_cookie state static_url status stream unsign url url_for
 """,
     micropie.WebSocket: """
 accept accepted close close_code close_reason closed cookies headers path_params query receive_bytes receive_json

@@ -93,7 +93,7 @@ from micropie._core.http.session import Session, UnopenedSession
 from micropie._core.on_demand import computed
 
 if TYPE_CHECKING:
-    from micropie._core.http.headers import CookieSigner
+    from micropie._core.http.headers import AppSigner
 
 Value = TypeVar("Value")
 
@@ -221,7 +221,7 @@ class MessageConfig:
     blocking: Kind
     threads: Threads
     limits: Limits
-    signer: CookieSigner | None
+    signer: AppSigner | None
     sessions: Sessions
     text_type: str
     bodies: Mapping[type, object]
@@ -324,11 +324,12 @@ class Exchange:
         return parse_query(raw, self.config.limits) if raw else {}
 
     @property
-    def signer(self) -> CookieSigner:
-        """The signer of cookies. Raises ``SetupError`` without a key."""
+    def signer(self) -> AppSigner:
+        """The signer of cookies and links. Raises ``SetupError`` without a key."""
         if self.config.signer is None:
             raise SetupError(
-                "signed cookies need a key: write App(secret_key=os.environ['SECRET_KEY'])"
+                "signed cookies and links need a key: "
+                "write App(secret_key=os.environ['SECRET_KEY'])"
             )
         return self.config.signer
 

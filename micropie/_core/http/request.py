@@ -119,6 +119,24 @@ class Request(RequestSpellings):
         attributes.setdefault("httponly", True)
         self.response.set_cookie(name, self._exchange.signer.dump(name, value), **attributes)
 
+    def sign(self, value: object, purpose: str, *, expires: float) -> str:
+        """Return ``value``, which JSON can hold, as text for a link that only this application can
+        make: ``self.absolute_url_for("reset", key=request.sign(name, "reset", expires=3600))``.
+
+        ``expires``: the seconds for which ``unsign`` returns the value, for the same ``purpose``
+        only. The client can read the value, and use the text more than once. Raises ``SetupError``
+        without ``App(secret_key=...)``, ``TypeError`` for a value that JSON can't hold.
+        """
+        return self._exchange.signer.sign(value, purpose, expires)
+
+    def unsign(self, text: str, purpose: str) -> Any:
+        """Return the value that ``sign`` made ``text`` of for this ``purpose``.
+
+        Raises ``HTTPError``: 403 if the text is forged, damaged or for another purpose, 410 if it
+        has expired. Raises ``SetupError`` as ``sign`` does.
+        """
+        return self._exchange.signer.unsign(text, purpose)
+
     @property
     def last_event_id(self) -> str | None:
         """The id of the last event that an ``EventStream``'s client received before it reconnected,

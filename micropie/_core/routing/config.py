@@ -40,7 +40,7 @@ from micropie._core.templates import Directory, Templates
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from micropie._core.http.headers import CookieSigner
+    from micropie._core.http.headers import AppSigner
 
 
 _NO_SETTINGS: Mapping[str, object] = {}
@@ -277,7 +277,7 @@ class Config(MessageConfig):
     """The processes for its handlers that run in one."""
     pool_threads: Threads
     """The threads that wait for the pool."""
-    signer: CookieSigner | None
+    signer: AppSigner | None
     """Signs cookies; None without a ``secret_key``."""
     own_types: OwnTypes
     text_type: str
@@ -478,7 +478,7 @@ def _signing(settings: Settings) -> Mapping[str, object]:
     if settings.secret_key is None:  # itsdangerous may be missing
         return {"signer": None}
     return {
-        "signer": import_module("micropie._core.http.headers.signing").CookieSigner(
+        "signer": import_module("micropie._core.http.headers.signing").AppSigner(
             settings.secret_key
         )
     }

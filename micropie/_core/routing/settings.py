@@ -114,7 +114,7 @@ _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True,
 _SUPPLIER = _or_none(_Rule(lambda value: takes(value, 0), "a function without parameters"))
 _FUNCTION = _or_none(_Rule(lambda value: takes(value, 1), "a function of one argument"))
 _EXECUTOR = _or_none(_Rule(_is_executor, "an Executor"))
-_KEY = _Rule(lambda value: True, "a key")  # ``CookieSigner`` checks it
+_KEY = _Rule(lambda value: True, "a key")  # ``AppSigner`` checks it
 _COOKIE = _Rule(is_cookie_name, 'the name of a cookie, such as "__Host-session_id"')
 _METHODS = _list_of(METHODS.__contains__, 'a list of HTTP methods: ["GET", "POST"]', least=1)
 _ORIGINS = _list_of(
@@ -235,9 +235,9 @@ class Settings(MessageSettings):
     if there is one: ``"https://example.com"``. None, the default, for the scheme and the host of
     the current request."""
     secret_key: str | bytes | Sequence[str | bytes] | None = _setting(None, _KEY)
-    """Signs the cookies of ``request.set_signed_cookie``: 32 bytes or more, or a list of which the
-    first one signs and all are accepted; None, the default, for none. Needs
-    ``micropie-dual[itsdangerous]``."""
+    """Signs the cookies of ``request.set_signed_cookie`` and the links of ``request.sign``: 32
+    bytes or more, or a list of which the first one signs and all are accepted; None, the default,
+    for none. Needs ``micropie-dual[itsdangerous]``."""
     translations: Callable[[Any], Catalog] | None = _setting(None, _FUNCTION)
     """Returns the catalogue, of ``gettext`` or Babel, for a request: the framework's sentences are
     looked up there, the words of each ``Message``, and the texts of templates (``{% trans %}``).

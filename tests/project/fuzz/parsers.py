@@ -34,7 +34,7 @@ from micropie._core.http.forms.uploads import safe_filename
 from micropie._core.http.headers.conditional import accepted_codings, parse_http_date, select
 from micropie._core.http.headers.cookies import MAX_COOKIE, format_cookie, parse_cookies
 from micropie._core.http.headers.media_types import choose_type, content_type, disposition
-from micropie._core.http.headers.signing import CookieSigner
+from micropie._core.http.headers.signing import AppSigner
 from micropie._core.http.json import CodecError, exact
 from micropie._core.routing.discovery.patterns import Pattern
 from micropie._core.streams.events import comment
@@ -286,7 +286,7 @@ def cookies(data: bytes) -> None:
             assert SimpleCookie(written)[name].value == value
 
 
-_SIGNER = CookieSigner("k" * 32)
+_SIGNER = AppSigner("k" * 32)
 
 
 def signed_cookie(data: bytes) -> None:

@@ -54,12 +54,12 @@ if TYPE_CHECKING:
         is_known,
         select,
     )
-    from micropie._core.http.headers.signing import CookieSigner, Secret, Signer
+    from micropie._core.http.headers.signing import AppSigner, Secret, Signer
 
 # fmt: off
 __all__ = [
-    "CAPITALS", "CONDITIONS", "MAX_COOKIE", "MAX_HEADERS", "PREFIXES", "CookieAttributes",
-    "CookieScope", "CookieSigner", "HeaderNames", "Headers", "KnownHead", "KnownHeader",
+    "CAPITALS", "CONDITIONS", "MAX_COOKIE", "MAX_HEADERS", "PREFIXES", "AppSigner",
+    "CookieAttributes", "CookieScope", "HeaderNames", "Headers", "KnownHead", "KnownHeader",
     "MutableHeaders", "NameTable", "Secret", "Selection", "SentCookies", "Signer",
     "accepted_codings", "add_missing", "add_vary", "cached_if_short", "choose_type", "codec_of",
     "content_type", "disposition", "entity_tag", "format_cookie", "http_date", "is_cookie_name",
@@ -73,6 +73,6 @@ __getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "conditional": "CONDITIONS Selection accepted_codings entity_tag http_date is_known select",
-        "signing": "CookieSigner Secret Signer",
+        "signing": "AppSigner Secret Signer",
     },
 )

@@ -6,11 +6,12 @@ Their reader sees them.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from micropie._core.errors import SetupError
+from micropie._core.errors import HTTPError, SetupError, check, is_duration
 
 try:
     import itsdangerous
@@ -56,17 +57,17 @@ class Signer:
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
 
-    def dump(self, value: object) -> str:
-        """Return ``value`` as signed text."""
-        return str(self._serializer.dumps(value))
+    def dump(self, value: object, salt: str | None = None) -> str:
+        """Return ``value`` as signed text. ``salt`` takes the place of the signer's own."""
+        return str(self._serializer.dumps(value, salt))
 
-    def load(self, text: str) -> Any:
-        """Return the value that was signed.
+    def load(self, text: str, salt: str | None = None) -> Any:
+        """Return the value that was signed with this salt.
 
         Raises ``ValueError`` if the text is forged or broken.
         """
         try:
-            value = self._serializer.loads(text)
+            value = self._serializer.loads(text, salt)
             # base64 has several spellings of the same bytes, and Python's decoder skips unknown
             # characters.
             tail = text.rpartition(".")[2]
@@ -79,8 +80,8 @@ class Signer:
         return value
 
 
-class CookieSigner:
-    """The values of an application's signed cookies: ``App(secret_key=...)``."""
+class AppSigner:
+    """The values that an application signs, in cookies and links: ``App(secret_key=...)``."""
 
     def __init__(self, secret: Secret) -> None:
         self._signer = Signer(secret, "micropie.cookie", "App(secret_key=...)")
@@ -92,7 +93,7 @@ class CookieSigner:
         """
         return self._signer.dump([name, int(time.time()), value])
 
-    def load(self, name: str, text: str, default: Any, max_age: float | None) -> Any:
+    def load(self, name: str, text: str, default: object, max_age: float | None) -> object:
         """Return the value, or ``default`` if it is forged, of another cookie, or older than
         ``max_age`` seconds.
         """
@@ -102,3 +103,20 @@ class CookieSigner:
             return default
         is_late = max_age is not None and time.time() - made > max_age
         return default if is_late or signed_for != name else value
+
+    def sign(self, value: object, purpose: str, expires: float) -> str:
+        """See ``request.sign``."""
+        check("request.sign(expires=...)", is_duration(expires), expires, "seconds above 0")
+        return self._signer.dump(
+            [math.ceil(time.time() + expires), value], f"micropie.link.{purpose}"
+        )
+
+    def unsign(self, text: str, purpose: str) -> object:
+        """See ``request.unsign``."""
+        try:
+            until, value = self._signer.load(text, f"micropie.link.{purpose}")
+        except ValueError:
+            raise HTTPError(403, "This link is not valid.") from None
+        if time.time() >= until:
+            raise HTTPError(410, "This link has expired.")
+        return value
