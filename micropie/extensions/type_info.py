@@ -11,6 +11,7 @@ from micropie._core.binding import (
     converter_for,
     is_adapted,
     is_structure,
+    items_of,
     stated_source,
     without_aliases,
 )
@@ -56,6 +57,14 @@ class TypeInfo:
         kind = get_origin(self.annotation) or self.annotation
         is_known = isinstance(kind, type) and kind not in (Any, Parameter.empty)
         return sent_as(kind) if is_known else ""
+
+    def items(self, is_generator: bool) -> tuple[object, ...]:
+        """Return the types of the items that a result of this type is sent of, one JSON line each:
+        ``(Pie,)`` for ``Iterator[Pie]``; () for another type, and for chunks of text or bytes.
+
+        ``is_generator``: the handler is a generator function, so ``Iterable`` is a stream, too.
+        """
+        return items_of([self.annotation], is_generator)
 
     def converter(self) -> Converter:
         """Return what converts text to it, as for a parameter of a handler.

@@ -1,4 +1,5 @@
-"""The OpenAPI document of a site: https://spec.openapis.org/oas/v3.1.1
+"""The OpenAPI document of a site: https://spec.openapis.org/oas/v3.1.1, and 3.2.0 where a route
+needs it, for the method QUERY or a stream of items.
 
 The answer of a handler is described as far as its author has written it: by names, paths,
 annotations, docstrings and ``@describe``. A handler found by its name answers several paths and
@@ -41,12 +42,13 @@ from micropie.openapi.schemas import (
 )
 
 # that a path item may have
-_METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
+_METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "QUERY"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 _KINDS: dict[str, Schema] = {
     "int": {"type": "integer", "format": "int64"},
     "float": {"type": "number"},
 }
+_LINES = "application/jsonl"
 _JSON, _PROBLEM, _FORM, _MULTIPART, _BYTES = (
     "application/json",
     "application/problem+json",
@@ -108,7 +110,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
         "description": docs.description or _doc_of(type(app)),
     }
     info |= {name: value for name, value in about.items() if value}
-    document: dict[str, Any] = {"openapi": "3.1.0", "info": info}
+    document: dict[str, Any] = {"openapi": builder.version, "info": info}
     servers = docs.servers or ([quote(prefix)] if prefix else ())
     if servers:
         document["servers"] = [{"url": url} for url in servers]
@@ -148,6 +150,7 @@ class _Builder:
         self.inputs = Schemas(own.types, self.components, "validation")
         self.answers = Schemas(own.types, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
+        self.version = "3.1.0"  # 3.2, which fewer tools read, where a route needs it
         self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> its names
         self._ids: set[str] = set()
 
@@ -181,6 +184,8 @@ class _Builder:
                 continue
             sorted_inputs = _sort_inputs(entry, parameters, method)
             path, names = self._path(entry, sorted_inputs)
+            if method == "QUERY":
+                self.version = "3.2.0"
             operations = self.paths.setdefault(path, {})
             operations[method.lower()] = self._operation(
                 documented, method, sorted_inputs, names, len(methods) > 1
@@ -511,6 +516,11 @@ class _Builder:
         # no schema: tools differ in whether it is of an event or of the whole text
         if issubclass(kind, EventStream):
             return str(status), {**answer, "content": {"text/event-stream": {}}}
+        items = TypeInfo(bare).items(_is_generator(documented))
+        if items:
+            self.version = "3.2.0"
+            schema = self.answers.of(typing.Union[items])  # noqa: UP007 - of so many
+            return str(status), {**answer, "content": {_LINES: {"itemSchema": schema}}}
         how = TypeInfo(bare).sent_as
         if how == "html":
             return str(status), {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
@@ -728,7 +738,7 @@ def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "content": {
             kind: found[0]
             if len(found) == 1
-            else {"schema": {"anyOf": [media["schema"] for media in found]}}
+            else {key: {"anyOf": [media[key] for media in found]} for key in found[0]}
             for kind, found in contents.items()
         },
     }

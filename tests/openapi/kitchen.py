@@ -193,7 +193,7 @@ class Kitchen(App):
     def upload(self, picture: UploadFile, note: str = "") -> int:
         return len(picture.read())
 
-    @route("/both", methods=["GET", "POST", "QUERY"])
+    @route("/both", methods=["GET", "POST"])
     def both(self, pictures: list[UploadFile] | None = None, word: str = "x") -> str:
         return word
 

@@ -19,6 +19,7 @@ from micropie._core.binding.signatures.results import (
     ResultFilter,
     answer_parts,
     answers_of,
+    items_of,
     result_filter,
     sends_null,
 )
@@ -31,13 +32,13 @@ from micropie._core.binding.signatures.sources import (
     stated_source,
 )
 from micropie._core.binding.values.constraints import Message, is_adapted
-from micropie._core.binding.values.converters import Converter, OwnTypes, converter_for
+from micropie._core.binding.values.converters import Converter, OwnTypes, as_it_is, converter_for
 
 # fmt: off
 __all__ = [
     "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "OwnTypes",
-    "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "asked_behind", "converter_for",
-    "is_adapted", "is_key", "is_structure", "python_call_of", "result_filter", "sends_null",
-    "stated_source", "without_aliases",
+    "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "as_it_is", "asked_behind",
+    "converter_for", "is_adapted", "is_key", "is_structure", "items_of",
+    "python_call_of", "result_filter", "sends_null", "stated_source", "without_aliases",
 ]
 # fmt: on

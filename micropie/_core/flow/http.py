@@ -52,6 +52,7 @@ from micropie._core.execution.steps import (
 from micropie._core.flow.errors import default_answer, plain_response, respond_to
 from micropie._core.flow.hooks import planned_hooks, run_after, run_before
 from micropie._core.flow.resources import (
+    as_lines,
     close_resources,
     close_unless_streamed,
     filtered,
@@ -278,6 +279,8 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
         result = yield route.step_kind, route.call, arguments
     if route.is_filtered and (result is not None or exchange.answer.has_content):
         result = yield from filtered(route, route.result_filter, result)
+        if route.write_item is not None:
+            result = as_lines(request, route, result)
     return (
         (yield from close_unless_streamed(exchange, result, route.providers))
         if exchange.resources

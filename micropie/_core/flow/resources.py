@@ -25,7 +25,7 @@ from micropie._core.http import (
 from micropie._core.http.escaping import is_html
 from micropie._core.routing import Handover, Route
 from micropie._core.routing.discovery import open_resources
-from micropie._core.streams import is_stream
+from micropie._core.streams import is_stream, stream_of
 
 
 def with_resources(
@@ -74,6 +74,28 @@ def filtered(route: Route, result_filter: ResultFilter | None, result: object) -
     if isinstance(route.step_kind, Call) and not route.is_pooled:
         return (yield CALL, result_filter.make, (result,))
     return result_filter.make(result)
+
+
+def as_lines(request: Request, route: Route, result: object) -> object:
+    """Return a handler's result; a stream of items is one of JSON Lines, by the route's annotation.
+
+    Each item is filtered and encoded when it is sent. One that can't be breaks the response off.
+    """
+    status, body, *headers = (
+        result if isinstance(result, tuple) and states_status(result) else (None, result)
+    )
+    stream = None if isinstance(body, _WHOLE) else stream_of(body)
+    if stream is None or route.write_item is None:
+        return result
+    stream.encode = route.write_item
+    response = request.response
+    response.content_type = response.content_type or JSON_LINES
+    return stream if status is None else (status, stream, *headers)
+
+
+# The type has no registration. jsonlines.org suggests it, and OpenAPI 3.2 has it among the
+# sequential types, beside application/x-ndjson, whose prefix RFC 6648 deprecates.
+JSON_LINES = "application/jsonl"
 
 
 def close_unless_streamed(

@@ -15,6 +15,8 @@ from micropie._core.binding import (
     Plan,
     ResultFilter,
     answers_of,
+    as_it_is,
+    items_of,
     result_filter,
     sends_null,
 )
@@ -51,6 +53,21 @@ def _stated_filters(function: AnyFunction, description: Any) -> dict[int, Result
         for status, model in models.items()
         if model is not None
     }
+
+
+def _writer(
+    function: AnyFunction, config: Config, answers: Sequence[object]
+) -> Callable[[object], bytes] | None:
+    """Return the function that makes a line of JSON of an item of a handler's stream; None where
+    the items are chunks.
+    """
+    is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    items = items_of(answers, is_generator)
+    if not items:
+        return None
+    dumps, own = config.dumps, result_filter(function, items)
+    make = as_it_is if own is None else own.make_item
+    return lambda item: dumps(make(item)) + b"\n"
 
 
 def _bodies(
@@ -98,6 +115,7 @@ class Route(RouteInfo):
 
     ``result_filter`` keeps those fields of a result that the handler's annotation names; None where
     it names none. ``stated_filters`` do so for the statuses of ``@describe(responses=...)``.
+    ``write_item`` makes a line of an item of its stream; None where the items are chunks.
     ``is_filtered``: it has one of these. ``is_special``: the route has providers or a filter, or
     runs in a process.
 
@@ -138,7 +156,9 @@ class Route(RouteInfo):
         answers = () if takes_socket else answers_of(self.plan.function, stated_model)
         self.result_filter = result_filter(self.plan.function, answers, stated_model)
         self.stated_filters = _stated_filters(self.plan.function, description)
-        self.is_filtered = self.result_filter is not None or bool(self.stated_filters)
+        self.write_item = _writer(self.plan.function, self.config, answers)
+        filters = self.result_filter, self.write_item
+        self.is_filtered = filters != (None, None) or bool(self.stated_filters)
         self.is_special = bool(self.providers) or self.is_filtered
         bodies = _bodies(self.config, answers, self.result_filter)
         if bodies != self.config.bodies:

@@ -4,7 +4,17 @@ are sent of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import lru_cache, partial
 from inspect import Parameter
 from itertools import chain, repeat
@@ -165,6 +175,25 @@ def result_filter(
     return None
 
 
+def items_of(answers: Iterable[object], is_generator: bool) -> tuple[object, ...]:
+    """Return the types of the items that a handler streams as JSON Lines; () where it streams none.
+
+    Text and bytes are chunks of any format. ``is_generator``: it is a generator function, which an
+    ``Iterable`` does not say.
+    """
+    found: list[Hint] = []
+    for body in chain.from_iterable(answer_parts(one)[1] for one in answers):
+        kind, _ = bare(body)
+        origin, (item, *_) = get_origin(kind), get_args(kind) or (None,)
+        is_stream = origin in _STREAMS or (is_generator and origin in (Iterable, AsyncIterable))
+        if is_stream and all(map(_is_json, united(without_none(item)[0]))):
+            found += united(item)
+    return tuple(found)
+
+
+_STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
+
+
 def sends_null(answers: Sequence[object]) -> bool:
     """Return whether None is JSON's null among these answers of a handler, as another one of the
     same statuses is JSON; else it is an empty body.
@@ -233,6 +262,11 @@ class ResultFilter(NamedTuple):
         if isinstance(result, list):
             return self.is_list and classes.issuperset(map(type, result))
         return not self.is_list and type(result) in classes
+
+    def make_item(self, item: object) -> object:
+        """Return an item of a stream with the fields of the annotation."""
+        is_exact = self.has_only(self.exact, item) or isinstance(item, self.others)
+        return item if is_exact else self.make(item)
 
     def make(self, result: object) -> object:
         """Return a result with the fields of the annotation.
