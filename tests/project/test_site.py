@@ -258,6 +258,23 @@ def test_an_old_address_leads_to_the_page_that_has_its_text(
     assert browser.current_url == f"{address}/{place.resolve().relative_to(site)}#{section}"
 
 
+@BUILDING
+def test_assistants_get_a_list_of_the_pages_and_their_text(site: Path) -> None:
+    listed = (site / "llms.txt").read_text()
+    assert listed.startswith("# micropie\n\n> A web framework")
+    entries = re.findall(r"^- \[[^\]\n]+\]\(([^)\n]+)\)(?:: \S.*)?$", listed, re.MULTILINE)
+    assert len(entries) == listed.count("\n- ")
+    pages = {str(page.relative_to(site)) for page in site.rglob("*.html")}
+    assert {*entries} == pages - {*site_hooks.MOVED, "404.html"}
+    assert "\n## How-to\n" in listed
+    text = (site / "llms-full.txt").read_text()
+    assert text.count("<!-- ") >= len(entries)
+    assert "--8<--" not in text
+    assert not re.search("^::: ", text, re.MULTILINE)
+    assert "## micropie.Redirect\n\n    Redirect(" in text
+    assert "class Blog(App)" in text  # of a file that a page includes
+
+
 def test_the_pages_are_not_more_than_somebody_reads() -> None:
     pages = (ROOT / "docs").rglob("*.md")
     assert sum(len(page.read_text().split()) for page in pages) <= 71_000
