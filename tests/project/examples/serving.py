@@ -22,6 +22,7 @@ def serving_examples(names: str, directory: Path, **own: str) -> Iterator[Server
     environ = {
         "EXAMPLES": names,
         "BLOG_DATABASE": str(directory / "blog.db"),
+        "CONDUIT_DATABASE": str(directory / "conduit.db"),
         "DOORKEEPER_FOLDER": str(directory / "doorkeeper"),
         "PASTE_DIRECTORY": str(directory / "paste"),
         "SHORTENER_DATABASE": str(directory / "shortener.db"),

@@ -92,8 +92,10 @@ def before(self, request):
     ]
 
 
-# An extension, and a test of it that runs in each world.
+# An extension or an API, and a test of it that runs in each world.
 TESTED = {
+    "conduit": "test_comments_are_written_and_removed",
+    "todo_backend": "test_all_are_removed",
     "extension": "test_each_key_has_its_client_and_its_rate",
     "oidc": "test_a_user_logs_in_and_out",
     "postgres": "test_requests_get_503_until_a_stopped_server_is_back",
