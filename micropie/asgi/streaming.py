@@ -275,15 +275,16 @@ class StreamSender:
     one beats.
     """
 
+    _beats: HeartBeats | None = None
+    _prevent_start: Action | None = None  # while the companion is to start soon
+
     def __init__(self, stream: LoopStream, exchange: StreamedExchange) -> None:
         stream.driver = self
         self._stream = stream
         self._exchange = exchange
-        self._beats: HeartBeats | None = None
         # the companion's tasks that have not begun
         self._due: list[AsyncAction] = [exchange.disconnected]
         self._cancels: list[Action] = []  # of the tasks that have begun
-        self._prevent_start: Action | None = None  # while the companion is to start soon
         stream.enter()
 
     @types.coroutine

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import anyio
 
-from micropie._core.errors import ConnectionClosed, HeadersLike, ResponseError, pairs_of
+from micropie._core.errors import HeadersLike, ResponseError, pairs_of
 from micropie._core.execution import CLEAN_UP_WITHIN, current, in_thread
 from micropie._core.execution.placement import IO_THREADS
 from micropie._core.flow import ask_guards, cleanup, converse, found_socket
@@ -24,7 +24,7 @@ from micropie._core.sessions import Session
 from micropie._core.spellings import SocketSpellings, attribute_of
 from micropie.asgi.exchange import ASGIWebSocketExchange, receive_nothing
 from micropie.asgi.steps import close_request, perform, perform_cleanup
-from micropie.asgi.websocket_connection import Connection
+from micropie.asgi.websocket_connection import ITERATION, Connection
 
 
 async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
@@ -193,12 +193,8 @@ class WebSocket(SocketSpellings):
         """
         return self
 
-    async def __anext__(self) -> str | bytes:
-        try:
-            content: str | bytes = await self._connection.receive("async for", "text")
-        except ConnectionClosed:
-            raise StopAsyncIteration from None
-        return content
+    def __anext__(self) -> Coroutine[object, object, str | bytes]:
+        return self._connection.receive(ITERATION, "text")
 
     # -- messages out ------------------------------------------------------------------------------
 

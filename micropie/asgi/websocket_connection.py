@@ -44,7 +44,7 @@ from typing import Any, NoReturn
 import anyio
 from anyio.lowlevel import checkpoint
 
-from micropie._core.errors import ConnectionClosed, logger
+from micropie._core.errors import logger
 from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, LoopFuture, LoopTasks
 from micropie._core.flow import CloseInfo
 from micropie._core.http import websockets
@@ -57,6 +57,8 @@ from micropie.asgi.streaming import encode_headers, head_message
 # Messages sent until the client is looked at: where a server's ``send`` never waits and never
 # fails, nothing else on the event loop would run, and a disconnect would go unnoticed.
 SENDS_UNTIL_CHECK = 64
+
+ITERATION = "async for"  # the method of an iteration, which a closed socket ends
 
 SENT = object()  # the result of a ``send`` that did not have to wait
 
@@ -242,8 +244,9 @@ class Connection(websockets.Progress):
                 size = len(message.get("text") or message.get("bytes") or "")
                 messages.append((message, size))
                 self._size += size
-                if self._arrival is not None:
-                    _settle(self._arrival)
+                arrival = self._arrival
+                if arrival is not None and not arrival.done():
+                    arrival.set_result(None)
                 while len(messages) >= MAX_MESSAGES or self._size > max_size:
                     self._room = self._tasks.new_future()
                     await self._room
@@ -286,12 +289,12 @@ class Connection(websockets.Progress):
 
     async def _refuse(self, method: str) -> NoReturn:
         """Raise the error of a call that is not possible now."""
-        refusal = self.refusal(method)
-        if isinstance(refusal, ConnectionClosed):
-            if self._is_told:
-                await checkpoint()
-            self._is_told = True
-        raise refusal
+        if self.code is None:
+            raise self.refusal(method)
+        if self._is_told:
+            await checkpoint()
+        self._is_told = True
+        raise StopAsyncIteration if method is ITERATION else self.refusal(method)
 
     async def _examine(self, message: ServerMessage, method: str) -> str | bytes:
         """Return the content of a message that is of another kind, or perhaps too big."""
@@ -305,7 +308,7 @@ class Connection(websockets.Progress):
         max_size = self._settings.websocket_max_size
         if websockets.is_too_big(content, max_size):
             await self.close(websockets.TOO_BIG, f"a message may have {max_size} bytes")
-            raise self.closed()
+            raise StopAsyncIteration if method is ITERATION else self.closed()
         return content
 
     async def reject(self, code: int, reason: str) -> NoReturn:

@@ -51,7 +51,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "json": (27, 55),
     "path": (29, 57),
     "query": (41, 69),
-    "explicit": (44, 72),
+    "explicit": (48, 76),
     "form": (86, 117),  # an escaped value takes one call more, and a tenth of the time
     "json body": (59, 90),
     "dataclass": (63, 90),
@@ -63,8 +63,8 @@ CALLS: dict[str, tuple[int, int]] = {
     "template": (211, 61),
     "static": (93, 102),
     "304": (94, 105),
-    "404": (54, 63),
-    "405": (92, 98),
+    "404": (55, 64),
+    "405": (93, 96),
     "400": (49, 82),
     "redirect": (42, 70),
     "hooks": (70, 199),
@@ -75,7 +75,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "3 chunks awaited": (181, 116),
     "3 events": (250, 207),
     "mounted Flask": (222, 449),
-    "WebSocket echo": (256, 0),  # with the task that reads, which is two turns of the event loop
+    "WebSocket echo": (250, 0),  # with the task that reads, which is two turns of the event loop
 }
 
 # The same for instructions, rounded up to tens.
@@ -85,7 +85,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "json": (470, 690),
     "path": (560, 780),
     "query": (730, 950),
-    "explicit": (1050, 1270),
+    "explicit": (1000, 1230),
     "form": (1420, 1560),
     "json body": (1120, 1260),
     "dataclass": (1170, 1270),
@@ -96,18 +96,18 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "template": (1790, 750),
     "static": (1540, 1490),
     "304": (1520, 1470),
-    "404": (1100, 940),
-    "405": (1830, 1670),
+    "404": (1090, 940),
+    "405": (1700, 1590),
     "400": (870, 1080),
     "redirect": (680, 920),
     "hooks": (1330, 2550),
     "error handler": (2080, 2350),
-    "10 chunks": (2120, 2910),
+    "10 chunks": (2110, 2910),
     "10 chunks def": (4570, 1260),
     "3 chunks awaited": (2790, 1870),
     "3 events": (3590, 2960),
     "mounted Flask": (3120, 5240),
-    "WebSocket echo": (3430, 0),
+    "WebSocket echo": (3330, 0),
 }
 
 # These wait several times, and on a busy machine a timer may end meanwhile: seldom where calls are

@@ -367,8 +367,7 @@ class Exchange:
         routed, and ``/secret/`` is ``/secret`` for them, too.
         """
         path = self.literal_path
-        is_plain = path is not None and path[0] == "/" and "//" not in path
-        if path is not None and is_plain and "/." not in path and "\0" not in path:
+        if path and path[0] == "/" and "//" not in path and "/." not in path and "\0" not in path:
             segments = path.split("/")
             del segments[0]
             if not segments[-1]:  # an end slash, or the root itself

@@ -251,32 +251,30 @@ class Router:
         left: list[tuple[Node, _Branch | Route, int, tuple[object, ...]]] = []
         node, depth = self.root, 0
         values: tuple[object, ...] = ()
-        way: _Branch | Route | None = None  # None where a node is reached
-        while way is not None or depth < count or method not in node.routes:
-            if way is None:
-                config = node.config or config
-                for one in node.ways:
-                    left.append((node, one, depth, values))  # noqa: PERF401 - a comprehension is a call
-                if depth == count:
-                    refused.update(node.routes)
-                elif segments[depth] in node.literals:
-                    node, depth = node.literals[segments[depth]], depth + 1
-                    continue
-            elif type(way) is _Branch:
-                end = max(depth + 1, count - way.tail)
-                text = (
-                    segments[depth] if depth + 1 == end <= count else "/".join(segments[depth:end])
-                )
-                if text and (more := way.match(text)) is not None:
-                    node, way, depth, values = way.node, None, end, values + more
-                    continue
-            elif node.answers(way, method, segments, depth, refused):
-                return way, segments[depth:], NO_VALUES
-            if not left:
+        while depth < count or method not in node.routes:
+            config = node.config or config
+            for one in node.ways:
+                left.append((node, one, depth, values))  # noqa: PERF401 - a comprehension is a call
+            if depth == count:
+                refused.update(node.routes)
+            elif (child := node.literals.get(segments[depth])) is not None:
+                node, depth = child, depth + 1
+                continue
+            while left:
+                node, way, depth, values = left.pop()
+                if type(way) is _Branch:
+                    _, match, tail, following = way
+                    end = depth + 1 if tail is _ONE_SEGMENT else max(depth + 1, count - tail)
+                    text = "/".join(segments[depth:end])
+                    if text and (more := match(text)) is not None:
+                        node, depth, values = following, end, values + more
+                        break
+                elif node.answers(way, method, segments, depth, refused):
+                    return way, segments[depth:], NO_VALUES
+            else:
                 refused.discard(_SURPLUS)
                 error = MethodNotAllowed({*refused, "OPTIONS"}) if refused else HTTPError(404)
                 return Refusal(error, config)
-            node, way, depth, values = left.pop()
         route = node.routes[method]
         named = {} if route.by_position else dict(zip(route.wildcards, values, strict=True))
         return route, () if named else [*values], named

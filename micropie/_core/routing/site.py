@@ -143,6 +143,7 @@ class Site:
         is_plain = (
             takes_socket
             or not self.sockets.has_routes
+            or exchange.method != "GET"  # as a handshake is
             or "websocket" not in (exchange.header("upgrade") or "").lower()
         )
         if is_plain or type(self.find_socket(request)) is not tuple:
