@@ -27,6 +27,7 @@ from benchmarks import (
     report,
     soak,
     startup,
+    techempower,
 )
 from benchmarks.apps import soak_apps
 from benchmarks.overhead import Table, run_table
@@ -227,3 +228,15 @@ def test_subscribers_get_what_is_published(kind: str) -> None:
     assert {name: {what: len(each) for what, each in by.items()} for name, by in spent.items()} == {
         name: dict.fromkeys(publish.MESSAGES, 1) for name in publish.CONTENDERS
     }
+
+
+def test_the_shapes_of_techempower_are_measured_behind_servers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TECHEMPOWER_DATABASE", "")  # restored after it is set
+    options = "--contenders micropie --rounds 1 --batch 8"
+    assert techempower.main(options.split()) == 0
+    told = capsys.readouterr().out
+    assert "### uvicorn, SQLite" in told
+    assert "### gunicorn, SQLite" in told
+    assert told.count("| micropie | ") == 2
