@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from math import inf
-from types import MappingProxyType
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from micropie._core.errors import ResponseError, logger
@@ -22,7 +21,7 @@ SessionData: TypeAlias = dict[str, object]
 
 # By key: the functions to call with the stored value, and this request's value after the last call.
 _Update: TypeAlias = Callable[[Any], object]
-_Updates: TypeAlias = Mapping[str, tuple[list[_Update], object]]
+_Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 
 # Of tokens against forged requests: the key of a client's secret, the field of a form, and the
 # cookie.
@@ -160,21 +159,34 @@ class Session(dict[str, Any]):
     ``session["cart"].append(...)`` is a change that no method of the dict sees.
     """
 
-    # Attributes of the class, as most requests change none of them.
-    _refusal = ""  # why nothing can be changed any longer
-    _is_cleared = False  # whether nothing that is stored stays
-    regenerated = False  # whether it is to get another id when it is saved
-    renewed = False  # whether ``regenerate`` was called, also for a session that is not stored yet
-    _updates: _Updates = MappingProxyType({})
-    has_sent_id = False  # whether a WebSocket was accepted with it, so that the id stays
-    reserved_id: str | None = None  # what ``id`` will be, if the client has its cookie already
-    saver: Callable[[], Awaitable[None]] | None = None  # of an accepted WebSocket
+    __slots__ = (
+        "_is_cleared",
+        "_loaded",
+        "_refusal",
+        "_updates",
+        "has_sent_id",
+        "id",
+        "regenerated",
+        "renewed",
+        "reserved_id",
+        "saver",
+    )
 
     def __init__(self, session_id: str | None = None, data: SessionData | None = None) -> None:
         self._loaded = data = data or {}
         is_flat = _UNCHANGEABLE.issuperset(map(type, data.values()))
         super().__init__(data if is_flat else copied(data))
+        self._refusal = ""  # why nothing can be changed any longer
+        self._is_cleared = False  # whether nothing that is stored stays
         self.id = session_id
+        self.regenerated = False  # whether it is to get another id when it is saved
+        # whether ``regenerate`` was called, also for a session that is not stored yet
+        self.renewed = False
+        self._updates: _Updates = {}
+        self.has_sent_id = False  # whether a WebSocket was accepted with it, so that the id stays
+        # what ``id`` will be, if the client has its cookie already
+        self.reserved_id: str | None = None
+        self.saver: Callable[[], Awaitable[None]] | None = None  # of an accepted WebSocket
 
     @property
     def changed(self) -> bool:
@@ -222,12 +234,9 @@ class Session(dict[str, Any]):
         as_stored = self.get(key, _MISSING) == expected
         self[key] = value = function(self.get(key))
         if as_stored:
-            self._updates = {
-                **self._updates,
-                key: ([*functions, function], copy.deepcopy(value)),
-            }
+            self._updates[key] = [*functions, function], copy.deepcopy(value)
         else:  # the key was set directly before: this value replaces the stored one
-            self._updates = {one: of for one, of in self._updates.items() if one != key}
+            self._updates.pop(key, None)
         return value
 
     def changes(self) -> Changes:
