@@ -74,7 +74,6 @@ from micropie._core.http.headers import (
     CONDITIONS,
     HeaderNames,
     KnownHead,
-    KnownHeader,
     Selection,
     add_missing,
     add_vary,
@@ -357,7 +356,7 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
 
 def _lasting(
     reference: FileReference, own: Fingerprint | None, version: Facts, is_private: bool
-) -> KnownHeader:
+) -> tuple[str, str]:
     """Return how long caches may use a file without asking again.
 
     A URL with the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another
@@ -375,19 +374,19 @@ def _lasting(
 
 
 # Lets clients store the file and makes them ask if it has changed.
-_NO_CACHE = KnownHeader("cache-control", "no-cache")
+_NO_CACHE = "cache-control", "no-cache"
 
 
 @lru_cache(maxsize=256)  # an author's handler may compute the age
-def _cache_control(scope: str, lifetime: str) -> KnownHeader:
-    return KnownHeader("cache-control", f"{scope}, {lifetime}")
+def _cache_control(scope: str, lifetime: str) -> tuple[str, str]:
+    return "cache-control", f"{scope}, {lifetime}"
 
 
 @lru_cache(maxsize=1024)
 def _head(
     resolved: ResolvedFile,
     modified: float | None,
-    cache_control: KnownHeader,
+    cache_control: tuple[str, str],
     has_body: bool = False,
     name: str | None = None,
 ) -> KnownHead:
@@ -398,17 +397,17 @@ def _head(
     if has_body:
         headers.append(NOSNIFF)
         if name is not None:
-            headers.append(KnownHeader("content-disposition", attachment(name)))
+            headers.append(("content-disposition", attachment(name)))
         if resolved.coding:
-            headers.append(KnownHeader("content-encoding", resolved.coding))
+            headers.append(("content-encoding", resolved.coding))
     headers.append(cache_control)
     if modified is not None:
-        headers.append(KnownHeader("etag", resolved.etag))
+        headers.append(("etag", resolved.etag))
         if modified != inf:
-            headers.append(KnownHeader("last-modified", http_date(int(modified))))
-        headers.append(KnownHeader("accept-ranges", "bytes"))
+            headers.append(("last-modified", http_date(int(modified))))
+        headers.append(("accept-ranges", "bytes"))
     if resolved.varies:
-        headers.append(KnownHeader("vary", "Accept-Encoding"))
+        headers.append(("vary", "Accept-Encoding"))
     return KnownHead(headers)
 
 

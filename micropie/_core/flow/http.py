@@ -318,9 +318,10 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
 def _answer_of_any(request: Request, result: object) -> Flow[Answer]:
     """Return the answer to a result that may be awaitable, a file or a stream."""
     exchange, made, stream = request._exchange, request._exchange.answer, None
+    is_alone = not made.has_more
     if type(result) not in _NEVER_AWAITED:
-        is_alone = exchange.hooks is None and made.session is None and made.response is None
-        if type(result) is EncodedAnswer and is_alone:
+        is_joined = exchange.hooks or made.session is not None or made.response is not None
+        if type(result) is EncodedAnswer and not is_joined:
             return result
         if not isinstance(result, Response) and isawaitable(result):
             # Of a decorated ``async def``.
@@ -334,7 +335,15 @@ def _answer_of_any(request: Request, result: object) -> Flow[Answer]:
             if exchange.config.advisor is not None and type(failure) is HTTPError:
                 exchange.config.advisor.review_missing_file(response.body)
             raise
-        if part is None and _is_sent_alone(exchange, response):
+        if (
+            is_alone
+            and part is None
+            and exchange.ends is None
+            and not response.pairs
+            and response.content_type is None
+            and response.status == 200
+            and exchange.method != "HEAD"
+        ):
             return file
         files.describe(response, file, part)
     if type(response.body) not in BODIES:
@@ -360,21 +369,6 @@ def _response_of(exchange: Exchange, result: object) -> Response:
     ):
         response.content_type = response.content_type or JSON  # where nothing else is stated
     return response
-
-
-def _is_sent_alone(exchange: Exchange, response: Response) -> bool:
-    """Return whether nothing joins the head and the body of the file that is the answer."""
-    made = exchange.answer
-    return (
-        exchange.hooks is None
-        and exchange.ends is None
-        and made.session is None
-        and not made.depends_on
-        and not response.pairs
-        and response.content_type is None
-        and response.status == 200
-        and exchange.method != "HEAD"
-    )
 
 
 def _finish(

@@ -60,14 +60,18 @@ class AnswerState:
 
     def set_result(self, result: object) -> Response:
         """Make the response that of a handler's result, with what was set before, and return it."""
-        response = self.response
-        if response is None:
-            self.response = response = Response()
-            self.has_more = True
+        response, self.has_more = self.response, True
         if type(result) in _MERE_BODIES:  # as most results are
+            if response is None:
+                self.response = response = Response()
             response.body = result
-            return response
-        return as_response(result, response)
+        elif response is None and type(result) is Response and type(result.body) in _MERE_BODIES:
+            # a copy, as the author may return it again
+            pairs, content_type = result.pairs, result.content_type
+            self.response = response = Response(result.body, result.status, pairs, content_type)
+        else:
+            self.response = response = as_response(result, response)
+        return response
 
     def begin_response(self) -> Response:
         """Make an empty response, for status, headers and cookies, and return it."""

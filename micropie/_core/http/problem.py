@@ -10,7 +10,7 @@ from functools import lru_cache
 from micropie._core.errors import PHRASES, HTTPError, Redirect, in_words_of
 from micropie._core.http.binding_errors import BindingError
 from micropie._core.http.escaping import escape
-from micropie._core.http.headers import KnownHead, KnownHeader, cached_if_short, choose_type
+from micropie._core.http.headers import KnownHead, cached_if_short, choose_type
 from micropie._core.http.protocols import HeaderPairs
 from micropie._core.http.request import Request
 from micropie._core.http.response import (
@@ -25,7 +25,7 @@ from micropie._core.http.response import (
 
 PROBLEM = "application/problem+json"
 
-_VARY = KnownHeader("vary", "Accept")
+_VARY = "vary", "Accept"
 _ALSO_VARY = KnownHead((*NO_OTHER_HEADERS, _VARY))
 
 # The attributes of a ``ParameterError`` that the document has of each value that does not fit;

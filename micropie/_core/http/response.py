@@ -43,7 +43,6 @@ from micropie._core.http.headers import (
     CookieAttributes,
     CookieScope,
     KnownHead,
-    KnownHeader,
     MutableHeaders,
     NameTable,
     cached_if_short,
@@ -61,7 +60,7 @@ _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 
 # Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never
 # run as a page.
-NOSNIFF: Final = KnownHeader("x-content-type-options", "nosniff")
+NOSNIFF: Final = ("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = KnownHead((NOSNIFF,))
 
 # A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section
@@ -494,11 +493,7 @@ def checked_headers(
     headers: HeaderPairs = [*others]
     content_type, length, stated_length = None, None, None
     try:
-        for pair in pairs:
-            if pair.__class__ is KnownHeader:
-                headers.append(pair)
-                continue
-            name, value = pair
+        for name, value in pairs:
             key = _KEYS[name]
             text = value.strip(" \t") if value.__class__ is str else ""
             if key not in _SPECIAL and text and text.isascii() and text.isprintable():

@@ -26,7 +26,6 @@ from micropie._core.http.headers.fields import (
     HeaderNames,
     Headers,
     KnownHead,
-    KnownHeader,
     MutableHeaders,
     NameTable,
     add_missing,
@@ -59,12 +58,11 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "CAPITALS", "CONDITIONS", "MAX_COOKIE", "MAX_HEADERS", "PREFIXES", "AppSigner",
-    "CookieAttributes", "CookieScope", "HeaderNames", "Headers", "KnownHead", "KnownHeader",
-    "MutableHeaders", "NameTable", "Secret", "Selection", "SentCookies", "Signer",
-    "accepted_codings", "add_missing", "add_vary", "cached_if_short", "choose_type", "codec_of",
-    "content_type", "disposition", "entity_tag", "format_cookie", "http_date", "is_cookie_name",
-    "is_json", "is_known", "known_private", "make_private", "parse_cookies", "select",
-    "without_prefix",
+    "CookieAttributes", "CookieScope", "HeaderNames", "Headers", "KnownHead", "MutableHeaders",
+    "NameTable", "Secret", "Selection", "SentCookies", "Signer", "accepted_codings", "add_missing",
+    "add_vary", "cached_if_short", "choose_type", "codec_of", "content_type", "disposition",
+    "entity_tag", "format_cookie", "http_date", "is_cookie_name", "is_json", "is_known",
+    "known_private", "make_private", "parse_cookies", "select", "without_prefix",
 ]
 # fmt: on
 

@@ -187,16 +187,6 @@ def _key_of(name: str) -> bytes:
     return name.encode("latin-1", "replace").lower()
 
 
-class KnownHeader(tuple[str, str]):
-    """A header of the framework's own, which needs no check. Its name is in lower case."""
-
-    def __new__(cls, name: str, value: str) -> Self:
-        return super().__new__(cls, (name, value))
-
-    def __getnewargs__(self) -> tuple[str, str]:
-        return self[0], self[1]
-
-
 _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 
 # Names in the usual capitals: some clients compare them as they are.
@@ -221,10 +211,10 @@ class KnownHead(tuple[tuple[str, str], ...]):
 
 
 _VARY = {
-    "cookie": KnownHeader("vary", "Cookie"),
-    "authorization": KnownHeader("vary", "Authorization"),
+    "cookie": ("vary", "Cookie"),
+    "authorization": ("vary", "Authorization"),
 }
-PRIVATE: Final = KnownHeader("cache-control", "private")
+PRIVATE: Final = ("cache-control", "private")
 
 
 def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
