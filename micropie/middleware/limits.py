@@ -77,9 +77,9 @@ class LoadShedding(FlowMiddleware):
     faster than the server can handle them.
 
     Otherwise an overloaded server responds late to everybody, and most clients have given up by
-    then. There is no number to choose: when waits have been too long for a second and don't get
-    shorter, a request that has waited for a quarter of a second and for ten others
-    is rejected (as in CoDel, RFC 8289).
+    then. There is no number to choose: when waits have been too long for a second, and chance or a
+    pause of the machine doesn't explain them, a request that has waited for a quarter of a second
+    and for ten others is rejected (as in CoDel, RFC 8289).
 
     The proxy sends the time at which a request arrived in the header ``X-Request-Start``: ``t=``
     and the time since 1970 in seconds, milliseconds or microseconds. So the wait in the queues of

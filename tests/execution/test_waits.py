@@ -57,11 +57,13 @@ def test_where_a_queue_stands_others_are_answered_in_time(load: float, stood: fl
     assert len(answered) * ANSWER > 0.9 * min(1, load) * 27
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("load", [0.5, 0.8])
-def test_requests_that_come_at_random_are_answered_after_a_pause(load: float, seed: int) -> None:
-    found = [*served(load, 1.5, 30, chance=random.Random(seed))]
-    assert not any(is_late for _, is_late in found)
+@pytest.mark.parametrize("rate", [8, 15, 30, 60, 160])
+@pytest.mark.parametrize("stood", [0.0, 1.5])
+def test_requests_that_come_at_random_are_answered_after_a_pause(rate: int, stood: float) -> None:
+    """``rate``: requests a second, at 80 % of what the server can do."""
+    for seed in range(40):
+        found = served(0.8, stood, 30, 0.8 / rate, random.Random(seed))
+        assert not any(is_late for _, is_late in found), seed
 
 
 @pytest.mark.parametrize("answer", [0.01, 0.1, 0.5, 1.0])
@@ -72,19 +74,21 @@ def test_waits_for_a_few_slow_answers_are_no_overload(answer: float) -> None:
 
 
 @pytest.mark.parametrize("answer", [0.1, 0.5, 1.0])
-@pytest.mark.parametrize("load", [1.5, 4.0])
-def test_slow_answers_are_an_overload_too(answer: float, load: float) -> None:
+@pytest.mark.parametrize(("load", "most"), [(1.5, 30), (4.0, 15)])
+def test_slow_answers_are_an_overload_too(answer: float, load: float, most: int) -> None:
+    """A short queue grows by chance too: about ``most`` requests show that it isn't chance."""
     found = [*served(load, 0.0, 400 * answer, answer, random.Random(7))]
     late = [is_late for _, is_late in found]
-    answered = [waited for waited, is_late in found[late.index(True) :] if not is_late]
-    assert max(answered) < 11 * answer
+    answered = sorted(waited for waited, is_late in found[late.index(True) :] if not is_late)
+    assert answered[-1] < most * answer
+    assert answered[int(0.9 * len(answered))] < 11 * answer
     assert len(answered) > 300
 
 
 def test_a_pause_ends_a_queue() -> None:
     queue = StandingQueue()
     assert not any(queue.makes_late(0.15, 100 + n / 50) for n in range(50))
-    assert queue.makes_late(0.3, 101.0)
+    assert queue.makes_late(0.9, 101.0)
     assert queue.makes_late(0.26, 101.2)
     assert not queue.makes_late(0.24, 101.2)
     assert not queue.makes_late(0.05, 101.3)
@@ -98,6 +102,6 @@ def test_a_pause_ends_a_queue() -> None:
 def test_a_server_that_stood_still_begins_another_queue() -> None:
     queue = StandingQueue()
     assert not any(queue.makes_late(0.15, 100 + n / 50) for n in range(50))
-    assert queue.makes_late(0.3, 101.0)
+    assert queue.makes_late(0.9, 101.0)
     # no wait has ended for so long
     assert not any(queue.makes_late(1.0 - n / 50, 102.0 + n / 50) for n in range(40))

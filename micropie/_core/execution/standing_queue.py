@@ -12,11 +12,18 @@ _PAUSE = 0.25
 # who has waited for so long is late, if others have waited in front,
 _LONG_WAIT = 0.25
 _AHEAD = 10
-# unless waits become shorter by themselves, and end within so long at that rate: the machine stood
-# still for a moment, or a burst came. Work comes at random, so the change of the waits in a second
-# is known to one divided by the square root of their number; three times that is no chance.
+# unless waits become shorter and end within so long at that rate: the machine stood still for a
+# moment, or a burst came. Work comes at random, so the time in which it came is known to one
+# divided by the square root of its number. Each wait is compared, so by chance one a minute exceeds
+# three times that. A queue grows by more than half of its first wait, and by more than so many
+# others, for another reason than chance.
 _SOON = 10.0
-_CHANCE = 3.0
+_CHANCE = 6.0
+_GROWN = 30
+# A pause of so many usual intervals is a machine that stood still. What is usual isn't known at
+# first: a queue begins with the longest of so many waits.
+_STILL = 6
+_FIRST_FEW = 5
 
 
 class StandingQueue:
@@ -38,11 +45,13 @@ class StandingQueue:
         if waited < _SHORT_WAIT:
             return False
         pause = now - self._seen_at
-        stood_still = pause > max(_PAUSE, _AHEAD * (now - self._since) / count)
+        stood_still = pause > max(_PAUSE, _STILL * (now - self._since) / count)
         is_shorter = not self._limit and waited < self._first / 2
         if stood_still or is_shorter or pause - waited > _PAUSE:
             self._since, self._first, self._limit = now, waited, 0.0
             count = self._count = 1
+        elif count <= _FIRST_FEW:
+            self._first = max(self._first, waited)
         self._seen_at = now
         if not self._limit:
             self._limit = self._limit_for(waited, now - self._since, count)
@@ -50,9 +59,13 @@ class StandingQueue:
 
     def _limit_for(self, waited: float, elapsed: float, count: int) -> float:
         """Return from which wait on to refuse, 0 for not yet."""
-        limit = max(_LONG_WAIT, _AHEAD * elapsed / count)
+        each = elapsed / count
+        limit = max(_LONG_WAIT, _AHEAD * each)
         if elapsed < _STANDING or waited < limit:
             return 0.0
-        by_chance = min(_CHANCE * elapsed / sqrt(count), self._first / 2)
-        ends_soon = (self._first - waited + by_chance) * _SOON > waited * elapsed
+        shorter_by = self._first - waited
+        by_chance = min(
+            _CHANCE * (elapsed + shorter_by) / sqrt(count), max(self._first / 2, _GROWN * each)
+        )
+        ends_soon = (shorter_by + by_chance) * _SOON > waited * elapsed
         return 0.0 if ends_soon else max(_LONG_WAIT, limit / 2)
