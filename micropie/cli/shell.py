@@ -39,7 +39,7 @@ def execute(arguments: Namespace) -> int:
         text = (
             f"Python {sys.version.split()[0]}, {target.name}: app, request, resource(Type), await"
         )
-        if find_spec("httpx") is not None:
+        if find_spec("httpx2") or find_spec("httpx"):
             client = import_module("micropie.testing").TestClient(
                 app, protocol="wsgi", base_url="http://localhost", raise_app_exceptions=False
             )

@@ -1,4 +1,4 @@
-"""Test clients for ASGI and WSGI applications, on httpx.
+"""Test clients for ASGI and WSGI applications, on httpx2.
 
 They need ``pip install "micropie-dual[test]"``.
 
@@ -20,10 +20,9 @@ except ModuleNotFoundError as error:
     if error.name not in ("httpx", "httpx_sse"):
         raise
     message = (
-        f"The test client needs {error.name}, which is not installed: "
-        'pip install "micropie-dual[test]"'
+        'The test client needs httpx2, which is not installed: pip install "micropie-dual[test]"'
     )
-    raise ModuleNotFoundError(message, name=error.name) from error
+    raise ModuleNotFoundError(message, name="httpx2") from error
 
 from micropie.testing.async_client import AsyncTestClient, AsyncWebSocketSession
 from micropie.testing.errors import (

@@ -19,12 +19,12 @@ from urllib.parse import unquote
 
 import anyio
 import anyio.abc
-import httpx
 from anyio.lowlevel import current_token
 
 from micropie.testing.call import ClientCall, ClientSettings, Message, Runner
 from micropie.testing.errors import AppTimeout, LifespanFailed, ProtocolViolation
 from micropie.testing.http import AppTransport, request_target, server_address
+from micropie.testing.library import httpx
 
 ASGIApp = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
@@ -224,7 +224,7 @@ class LifespanCall(ClientCall):
 
 
 class ASGITransport(AppTransport):
-    """Answer httpx's requests from an ASGI application, in one event loop for the life of the
+    """Answer httpx2's requests from an ASGI application, in one event loop for the life of the
     client.
     """
 

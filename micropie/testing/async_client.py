@@ -1,7 +1,7 @@
 """The test client for async tests: the application runs in the test's own event loop, asyncio or
 trio.
 
-The client is httpx's asynchronous one. A ``TestClient`` answers its requests, called in worker
+The client is httpx2's asynchronous one. A ``TestClient`` answers its requests, called in worker
 threads: so it has the same behaviour, and no twin of its code. What the test and the application
 share, such as a connection that belongs to a loop, is used in one loop.
 """
@@ -26,17 +26,17 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, Type
 
 import anyio
 import anyio.abc
-import httpx
 from anyio import CapacityLimiter, from_thread, to_thread
-from httpx_sse import ServerSentEvent, aconnect_sse
 
 from micropie.testing.asgi import AppLoop, ASGITransport
 from micropie.testing.client import SocketOptions, TestClient
 from micropie.testing.errors import ClientError
+from micropie.testing.library import Events, event_headers, httpx
 from micropie.testing.websocket import WebSocketSession
 
 if TYPE_CHECKING:
-    from micropie.testing.client import CookieTypes, HeaderTypes
+    from micropie.testing.client import CookieTypes
+    from micropie.testing.library import HeaderTypes
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -180,7 +180,7 @@ class AsyncTestClient(httpx.AsyncClient):
             async with client.websocket("/chat") as ws:
                 await ws.send_text("hello")
 
-    It is an ``httpx.AsyncClient``. The application runs in the loop of the test, so there is no
+    It is an ``httpx2.AsyncClient``. The application runs in the loop of the test, so there is no
     ``backend``. It has to be entered; that runs the application's start-up. ``client.client`` is
     the ``TestClient``, which has the same cookies and headers.
     """
@@ -227,18 +227,18 @@ class AsyncTestClient(httpx.AsyncClient):
 
     @asynccontextmanager
     async def sse(
-        self, url: str, method: str = "GET", **options: object
-    ) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
+        self, url: httpx.URL | str, method: str = "GET", **options: Any
+    ) -> AsyncIterator[Events]:
         """Follow a stream of server-sent events: ``async for event in events``.
 
         See ``TestClient.sse``.
         """
-        async with aconnect_sse(self, method, url, **options) as source:
-            source.response.raise_for_status()
-            yield source.aiter_sse()
+        headers = event_headers(options.pop("headers", None))
+        async with self.stream(method, url, headers=headers, **options) as response:
+            yield Events(response)
 
     @asynccontextmanager
-    async def websocket(
+    async def websocket(  # type: ignore[override]  # as TestClient's
         self, url: str, *, subprotocols: Sequence[str] = (), **options: Unpack[SocketOptions]
     ) -> AsyncIterator[AsyncWebSocketSession]:
         """Connect a WebSocket; the options are those of ``TestClient.websocket``."""

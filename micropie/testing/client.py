@@ -1,4 +1,4 @@
-"""The test client: an httpx client whose requests are answered by an application in this
+"""The test client: an httpx2 client whose requests are answered by an application in this
 process.
 """
 
@@ -13,14 +13,13 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 from urllib.parse import quote
 
 import anyio
-import httpx
-from httpx_sse import ServerSentEvent, connect_sse
 
 from micropie.testing.asgi import AppTask, ASGITransport, start_loop
 from micropie.testing.call import ClientSettings
 from micropie.testing.errors import ClientError
 from micropie.testing.forms import PostForms
 from micropie.testing.http import APP, AppTransport
+from micropie.testing.library import Events, event_headers, httpx
 from micropie.testing.requests import session_app
 from micropie.testing.websocket import DENIAL, WebSocketCall, WebSocketSession, handshake_headers
 from micropie.testing.wsgi import WSGITransport
@@ -28,8 +27,8 @@ from micropie.testing.wsgi import WSGITransport
 if TYPE_CHECKING:
     from http.cookiejar import CookieJar
 
-    HeaderPairs = Sequence[tuple[str, str]] | Sequence[tuple[bytes, bytes]]
-    HeaderTypes = httpx.Headers | Mapping[str, str] | Mapping[bytes, bytes] | HeaderPairs
+    from micropie.testing.library import HeaderTypes
+
     CookieTypes = httpx.Cookies | CookieJar | dict[str, str] | list[tuple[str, str]]
     Simple = str | float | bool | None
     File = IO[bytes] | bytes | str
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class SocketOptions(TypedDict, total=False):
-    """The options of a WebSocket, as httpx has them."""
+    """The options of a WebSocket, as httpx2 has them."""
 
     params: str | Mapping[str, Simple | Sequence[Simple]] | list[tuple[str, Simple]]
     headers: HeaderTypes
@@ -46,7 +45,7 @@ class SocketOptions(TypedDict, total=False):
 
 
 class RequestOptions(SocketOptions, total=False):
-    """The options of a request, as httpx has them."""
+    """The options of a request, as httpx2 has them."""
 
     files: Mapping[str, NamedFile] | Sequence[tuple[str, NamedFile]]
     auth: tuple[str, str] | httpx.Auth
@@ -83,7 +82,7 @@ class TestClient(httpx.Client):
             with client.websocket("/chat") as ws:
                 ws.send_text("hello")
 
-    It is an ``httpx.Client``: cookies, uploads, authentication and ``stream`` are httpx's.
+    It is an ``httpx2.Client``: cookies, uploads, authentication and ``stream`` are httpx2's.
     Redirects are not followed by default. Entering the client runs the application's start-up,
     leaving it the shut-down; without ``with`` there is no lifespan, and ``close`` ends what was
     started. A WSGI application has no lifespan; if it has a callable ``wsgi_shutdown``, closing
@@ -94,8 +93,8 @@ class TestClient(httpx.Client):
     test, the same object, and one that micropie answers with a 500 or only logs: that of a handler,
     a hook, a stream, a WebSocket; that of a function after the response when the client is closed.
     If False, the test gets what a client gets: an answer of status 500, or
-    ``httpx.RemoteProtocolError`` while the body is read, if the head was sent before.
-    base_url, headers, cookies: those of every request, as httpx has them. follow_redirects: False
+    ``httpx2.RemoteProtocolError`` while the body is read, if the head was sent before.
+    base_url, headers, cookies: those of every request, as httpx2 has them. follow_redirects: False
     by default. root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a
     host are relative to it. client: the address and port that the requests come from; None for a
     server that doesn't know them. lifespan: False leaves out start-up and shut-down. app_timeout:
@@ -104,7 +103,7 @@ class TestClient(httpx.Client):
     the "websocket.http.response" extension. Raises ``ValueError`` for another ``protocol`` or
     ``backend``.
 
-    httpx normalises URLs. ``extensions={"target": b"/%ff/../x"}`` gives the exact bytes of a
+    httpx2 normalises URLs. ``extensions={"target": b"/%ff/../x"}`` gives the exact bytes of a
     request target, which include the ``root_path``. Headers given as bytes arrive unchanged.
     """
 
@@ -161,7 +160,7 @@ class TestClient(httpx.Client):
             headers=headers,
             cookies=cookies,
             follow_redirects=follow_redirects,
-            timeout=None,  # httpx's time-outs are for sockets
+            timeout=None,  # httpx2's time-outs are for sockets
             trust_env=False,
         )
 
@@ -247,7 +246,7 @@ class TestClient(httpx.Client):
         its ``action``, encoded as its ``enctype`` says. The values that the page shows in inputs
         are sent, too, but for disabled ones. ``options`` are those of ``client.post``; the names in
         ``files`` count as fields. Raises ``ClientError`` if
-        no form has these fields, and ``httpx.HTTPStatusError`` for a page that is an error.
+        no form has these fields, and ``httpx2.HTTPStatusError`` for a page that is an error.
         """
         shown = self.get(page, follow_redirects=True).raise_for_status()
         entered, given = data or {}, options.pop("files", ())
@@ -257,23 +256,20 @@ class TestClient(httpx.Client):
         return self.post(shown.url.join(form.action), **sent, **options)
 
     @contextmanager
-    def sse(
-        self, url: str, method: str = "GET", **options: object
-    ) -> Iterator[Iterator[ServerSentEvent]]:
-        """Follow a stream of server-sent events, by httpx-sse; the client leaves at the end of
-        ``with``::
+    def sse(self, url: httpx.URL | str, method: str = "GET", **options: Any) -> Iterator[Events]:
+        """Follow a stream of server-sent events; the client leaves at the end of ``with``::
 
             with client.sse("/ticks") as events:
                 assert next(events).data == "1"
 
-        ``options`` are those of ``client.stream``. Raises ``httpx.HTTPStatusError`` for an error's
+        ``options`` are those of ``client.stream``. Raises ``httpx2.HTTPStatusError`` for an error's
         answer.
         """
-        with connect_sse(self, method, url, **options) as source:
-            source.response.raise_for_status()
-            yield source.iter_sse()
+        headers = event_headers(options.pop("headers", None))
+        with self.stream(method, url, headers=headers, **options) as response:
+            yield Events(response)
 
-    def websocket(
+    def websocket(  # type: ignore[override]  # httpx2's session needs a connection
         self, url: str, *, subprotocols: Sequence[str] = (), **options: Unpack[SocketOptions]
     ) -> WebSocketSession:
         """Return a WebSocket; ``with`` connects it.

@@ -30,7 +30,7 @@ class PostForm:
         self, data: Mapping[str, Any], files: Sequence[tuple[str, Any]]
     ) -> dict[str, Any]:
         """Return what a browser sends if a visitor enters ``data`` and chooses ``files``, as
-        httpx's options.
+        httpx2's options.
 
         A form without ``enctype="multipart/form-data"`` sends the names of files alone. With it an
         input without a choice sends a file without a name.
@@ -63,7 +63,7 @@ def _filename(file: Any) -> str:
 
 
 def _text(value: object) -> str | bytes:
-    """Return a value as httpx writes it in a form."""
+    """Return a value as httpx2 writes it in a form."""
     if isinstance(value, bool):
         return str(value).lower()
     return value if isinstance(value, bytes) else "" if value is None else str(value)

@@ -1,6 +1,6 @@
-"""An HTTP request to the application and its answer, under both protocols, as a transport of httpx.
+"""An HTTP request to the application and its answer, under both protocols, as httpx2's transport.
 
-httpx normalises URLs (``/../y`` becomes ``/y``, ``//x`` names a host). The extension
+httpx2 normalises URLs (``/../y`` becomes ``/y``, ``//x`` names a host). The extension
 ``extensions={"target": b"/../y?a=%ff"}``, which httpcore also supports, gives the exact bytes of a
 target.
 """
@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Self, cast
 
-import httpx
-
 from micropie.testing.call import ClientCall, ClientSettings, Message, Runner, checked_headers
 from micropie.testing.errors import ProtocolViolation
+from micropie.testing.library import httpx
 
-# httpx's extension that names the application of one request, where it is another one
+# httpx2's extension that names the application of one request, where it is another one
 APP = "micropie.app"
 
 START, BODY = "http.response.start", "http.response.body"
@@ -196,7 +195,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
 
 
 class AppTransport(httpx.BaseTransport, ABC):
-    """Answer httpx's requests from an application, and keep track of open answers."""
+    """Answer httpx2's requests from an application, and keep track of open answers."""
 
     def __init__(self, app: Callable[..., Any], settings: ClientSettings) -> None:
         self.app = app

@@ -8,10 +8,9 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Self, cast
 
-import httpx
-
 from micropie.testing.call import ClientCall, Message, checked_headers
 from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocketRefused
+from micropie.testing.library import httpx
 
 DENIAL = "websocket.http.response"
 

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
-import httpx
-
 from micropie.testing.call import ClientCall, ClientSettings, Message, Runner
 from micropie.testing.errors import ProtocolViolation
 from micropie.testing.http import BODY, START, AppTransport, request_target, server_address
+from micropie.testing.library import httpx
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo, WriteableBuffer
@@ -214,7 +213,7 @@ class AppThread(Runner):
 
 
 class WSGITransport(AppTransport):
-    """Answer httpx's requests from a WSGI application.
+    """Answer httpx2's requests from a WSGI application.
 
     At the end it calls ``wsgi_shutdown``, if there is one.
 

@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 import anyio
-import httpx
+import httpx2 as httpx
 import pytest
 from asgi_lifespan import LifespanManager
 

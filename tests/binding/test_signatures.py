@@ -28,7 +28,7 @@ from typing import (
     TypeVar,
 )
 
-import httpx
+import httpx2 as httpx
 import msgspec
 import pydantic
 import pytest

@@ -843,7 +843,7 @@ def test_what_the_shell_has(
 ) -> None:
     (tmp_path / "app4.py").write_text("from micropie import App\n\napp = App()\n")
     seen: list[set[str]] = []
-    found = {"IPython": ipython, "httpx": httpx}
+    found = {"IPython": ipython, "httpx2": False, "httpx": httpx}
     monkeypatch.setattr("micropie.cli.shell.find_spec", lambda name: found[name] or None)
 
     def start_ipython(argv: list[str], user_ns: dict[str, object], config: Any) -> None:

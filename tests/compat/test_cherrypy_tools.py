@@ -575,7 +575,7 @@ def test_basic_log_ins(cherrypy: Any, serve: Serve) -> None:
 
 
 def test_digest_log_ins(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
-    import httpx
+    import httpx2 as httpx
 
     digest = cherrypy.lib.auth_digest
     users = tmp_path / "users"

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
-import httpx
+import httpx2 as httpx
 import pytest
 
 from micropie import App, HttpMiddleware, Request, run_in

@@ -12,7 +12,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from micropie import (

@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 import anyio
-import httpx
+import httpx2 as httpx
 import pytest
 
 from micropie import App, HttpMiddleware, Request, run_async

@@ -11,7 +11,7 @@ import re
 from statistics import mean
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from micropie import App, InMemorySessionBackend, ResponseError, WebSocket

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import httpx
+import httpx2 as httpx
 import pytest
 
 from micropie import App, SetupError, run_in

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import httpx
+import httpx2 as httpx
 
 from tests.openapi.manual.security import token_of
 from tests.openapi.provoked import NOBODY, Plan

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpcore
-import httpx
+import httpx2 as httpx
 import jsonschema  # type: ignore[import-untyped]
 
 JSON = "application/json"

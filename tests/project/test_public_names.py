@@ -278,6 +278,7 @@ OPTIONAL = {
     "itsdangerous",
     "redis",
     "httpx",
+    "httpx2",
     "a2wsgi",
     "trio",
 }

@@ -19,7 +19,7 @@ from types import MethodType, ModuleType
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from micropie import (

@@ -22,7 +22,7 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import IO, NamedTuple
 
-import httpx
+import httpx2 as httpx
 import pytest
 from waitress.adjustments import Adjustments  # type: ignore[import-untyped]
 

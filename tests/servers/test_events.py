@@ -8,9 +8,8 @@ import sys
 import tempfile
 from collections.abc import Generator
 
-import httpx
+import httpx2 as httpx
 import pytest
-from httpx_sse import EventSource, connect_sse
 
 from tests.servers.harness import ANSWER_WITHIN, KINDS, STOP_WITHIN, Server, start
 from tests.support.waiting import until
@@ -66,17 +65,14 @@ def test_R65_R62_events_heart_beats_clients_that_leave_and_sigterm_with_open_str
 
 def events_come_and_clients_leave(server: Server) -> None:
     with httpx.Client(timeout=ANSWER_WITHIN) as client:
-        with connect_sse(
-            client, "GET", url(server, "ticks"), headers={"Last-Event-ID": "7"}
-        ) as source:
-            assert isinstance(source, EventSource)
+        with client.sse(url(server, "ticks"), headers={"Last-Event-ID": "7"}) as source:
             # The client makes an event without data of a heart-beat that follows an id.
-            events = (one for one in source.iter_sse() if one.data)
+            events = (one for one in source if one.data)
             first, second = next(events), next(events)
         assert (first.event, first.id, first.data) == ("tick", "8", '{"n":8}')
         assert json.loads(second.data) == {"n": 9}
-        with connect_sse(client, "GET", url(server, "sync")) as source:
-            assert next(source.iter_sse()).data == "a\nb"
+        with client.sse(url(server, "sync")) as source:
+            assert next(iter(source)).data == "a\nb"
     silent = lines_of(server, "silent")
     assert [next(silent) for _ in range(5)] == ["head", ": ", "", ": ", ""]
     silent.close()

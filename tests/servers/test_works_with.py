@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 import socketio
-from httpx_sse import connect_sse
 from websockets.sync.client import connect
 
 from tests.servers.harness import ANSWER_WITHIN, KINDS, Server, end_all, start
@@ -83,8 +82,8 @@ def check_stream(client: httpx.Client, mount: str) -> None:
 
 def check_events(client: httpx.Client, mount: str) -> None:
     before = int(client.get(f"{mount}/closed").text)
-    with connect_sse(client, "GET", f"{mount}/events") as source:
-        events = source.iter_sse()
+    with client.sse(f"{mount}/events") as source:
+        events = iter(source)
         assert [next(events).json() for _ in range(3)] == [{"n": 1}, {"n": 2}, {"n": 3}]
     deadline = time.monotonic() + ANSWER_WITHIN
     while int(client.get(f"{mount}/closed").text) == before:

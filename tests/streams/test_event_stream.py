@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 import anyio
-import httpx
+import httpx2 as httpx
 import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import given

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
-import httpx
+import httpx2 as httpx
 import pytest
 from anyio.lowlevel import checkpoint
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import httpx
+import httpx2 as httpx
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Response

@@ -19,7 +19,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import httpx
+import httpx2 as httpx
 import jinja2
 import pytest
 from markupsafe import Markup

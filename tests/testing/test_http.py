@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anyio
-import httpx
+import httpx2 as httpx
 import pytest
 
 from micropie.testing import AppTimeout, ProtocolViolation, TestClient

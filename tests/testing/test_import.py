@@ -1,15 +1,19 @@
-"""The public names of the package, and its error when httpx is missing."""
+"""The public names of the package, and the HTTP client that it stands on."""
 
 from __future__ import annotations
 
 import builtins
 import importlib
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import micropie.testing
+
+ROOT = Path(__file__).parents[2]
 
 PUBLIC = [
     "AppTimeout",
@@ -27,8 +31,8 @@ PUBLIC = [
 ]
 
 
-def import_without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Import the package again while `name` can't be found."""
+def import_without(names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Import the package again while modules can't be found."""
     for module in [each for each in sys.modules if each.startswith("micropie.testing")]:
         monkeypatch.delitem(sys.modules, module)
     # The import also sets the attribute of the parent package.
@@ -36,8 +40,8 @@ def import_without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original = builtins.__import__
 
     def refuse(wanted: str, *args: Any, **kwargs: Any) -> Any:
-        if wanted == name:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if wanted in names:
+            raise ModuleNotFoundError(f"No module named {wanted!r}", name=wanted)
         return original(wanted, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
@@ -53,16 +57,21 @@ def test_pytest_does_not_collect_the_client() -> None:
     assert micropie.testing.TestClient.__test__ is False
 
 
-@pytest.mark.parametrize("name", ["httpx", "httpx_sse"])
+@pytest.mark.parametrize("missing", ["httpx", "httpx_sse"])
 def test_without_what_it_needs_the_error_names_the_extra(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(
-        ModuleNotFoundError, match=rf'needs {name}, .*pip install "micropie-dual\[test\]"'
-    ):
-        import_without(name, monkeypatch)
+    wanted = r'needs httpx2, .*pip install "micropie-dual\[test\]"'
+    with pytest.raises(ModuleNotFoundError, match=wanted):
+        import_without({"httpx2", missing}, monkeypatch)
 
 
-def test_another_missing_module_is_not_blamed_on_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_missing_module_is_not_blamed_on_httpx2(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModuleNotFoundError, match="'anyio'"):
-        import_without("anyio", monkeypatch)
+        import_without({"anyio"}, monkeypatch)
+
+
+def test_without_httpx2_the_clients_stand_on_httpx() -> None:
+    command = [sys.executable, "-m", "tests.testing.predecessor"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

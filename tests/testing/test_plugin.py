@@ -138,9 +138,10 @@ def test_a_fixture_that_app_lacks_is_named(project: Path) -> None:
 
 
 def test_without_the_extra_pytest_runs_as_before(project: Path) -> None:
-    (project / "httpx.py").write_text(
-        "raise ModuleNotFoundError(\"No module named 'httpx'\", name='httpx')"
-    )
+    for name in ("httpx", "httpx2"):
+        (project / f"{name}.py").write_text(
+            f"raise ModuleNotFoundError(\"No module named '{name}'\", name='{name}')"
+        )
     (project / "test_alone.py").write_text(ALONE)
     (project / "test_shop.py").write_text("def test_index(any_client): pass")
     status, output = run_pytest(project)

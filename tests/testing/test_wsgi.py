@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from wsgiref.validate import validator
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from micropie.testing import ClientError, ProtocolViolation, TestClient

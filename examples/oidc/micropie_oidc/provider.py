@@ -1,6 +1,6 @@
 """The provider as this process sees it: its addresses, its keys, and the exchange of a code.
 
-Only this module knows how httpx connects and fails. Its functions block, so they are called in
+Only this module knows how httpx2 connects and fails. Its functions block, so they are called in
 threads. A provider that is out of reach is an ``OSError``; one that refuses a code, or whose answer
 is of no use, is an ``HTTPError``.
 """
@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus, urlsplit
 
-import httpx
+import httpx2 as httpx
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, KeySet
 

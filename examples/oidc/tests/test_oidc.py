@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from examples.oidc.micropie_oidc import OpenIDConnect
@@ -801,7 +801,7 @@ def test_others_are_answered_while_log_ins_wait(connect: Connect, provider: Prov
 def test_a_forked_process_does_not_wait_for_a_thread_of_its_parent(provider: Provider) -> None:
     fork = f"""
 import os, threading, time, warnings
-import httpx
+import httpx2 as httpx
 from examples.oidc.micropie_oidc import OpenIDConnect
 from micropie import App
 from micropie.testing import TestClient

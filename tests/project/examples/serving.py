@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 
 from tests.servers.harness import ANSWER_WITHIN, Server, ServerOf, serving
 

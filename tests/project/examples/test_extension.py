@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from tests.project.examples.serving import browsing, serving_examples

@@ -7,7 +7,7 @@ import queue
 from collections.abc import Iterator
 
 import anyio
-import httpx
+import httpx2 as httpx
 import pytest
 import socketio
 from websockets.sync.client import connect

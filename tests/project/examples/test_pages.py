@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from html import unescape
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from tests.project.examples.serving import Browse, browsing, serving_examples

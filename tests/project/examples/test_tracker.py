@@ -16,7 +16,7 @@ from html import unescape
 from itertools import count
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from examples.tracker.app import Settings, make_app

@@ -14,7 +14,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import httpx
+import httpx2 as httpx
 import redis
 
 from tests.servers.cluster.clients import ROOM, Listener, Load, new_client

@@ -1,0 +1,65 @@
+"""The HTTP client that the test clients stand on: httpx2, or its predecessor httpx, with httpx-sse,
+where httpx2 is not installed.
+
+httpx is accepted until micropie 1.2. Types are httpx2's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+    from httpx2 import EventSource, ServerSentEvent
+
+    HeaderPairs = Sequence[tuple[str, str]] | Sequence[tuple[bytes, bytes]]
+    HeaderTypes = httpx.Headers | Mapping[str, str] | Mapping[bytes, bytes] | HeaderPairs
+else:
+    try:
+        import httpx2 as httpx
+        from httpx2 import EventSource
+    except ModuleNotFoundError:
+        import httpx
+        import httpx_sse
+
+        class EventSource(httpx_sse.EventSource):
+            """The events of a response, with the interface of httpx2."""
+
+            __iter__ = httpx_sse.EventSource.iter_sse
+            __aiter__ = httpx_sse.EventSource.aiter_sse
+
+
+__all__ = ["Events", "event_headers", "httpx"]
+
+
+class Events(EventSource):
+    """The server-sent events of a response, one after the other: ``next(events)``,
+    ``await anext(events)``.
+
+    Raises ``httpx2.HTTPStatusError`` for an error's response.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(response.raise_for_status())
+        self._events = super().__iter__()
+        self._async_events = super().__aiter__()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ServerSentEvent:
+        return next(self._events)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ServerSentEvent:
+        return await anext(self._async_events)
+
+
+def event_headers(more: HeaderTypes | None) -> httpx.Headers:
+    """Return the headers with which browsers ask for events, and ``more``, which replace them."""
+    headers = httpx.Headers({"Accept": "text/event-stream", "Cache-Control": "no-store"})
+    headers.update(more)
+    return headers
