@@ -4,17 +4,24 @@ handler is given.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, Self
 
 import anyio
 
-from micropie._core.errors import HeadersLike, ResponseError, pairs_of
+from micropie._core.errors import ConnectionClosed, HeadersLike, ResponseError, SetupError, pairs_of
 from micropie._core.execution import CLEAN_UP_WITHIN, current, in_thread
 from micropie._core.execution.placement import IO_THREADS
 from micropie._core.flow import ask_guards, cleanup, converse, found_socket
-from micropie._core.http import MultiDict, State, checked_headers, websockets
+from micropie._core.http import (
+    BindingError,
+    MultiDict,
+    State,
+    checked_headers,
+    translated,
+    websockets,
+)
 from micropie._core.http.headers import Headers
 from micropie._core.http.json import dumps, loads
 from micropie._core.http.protocols import HeaderPairs, Receive, Scope, Send
@@ -25,6 +32,18 @@ from micropie._core.spellings import SocketSpellings, attribute_of
 from micropie.asgi.exchange import ASGIWebSocketExchange, receive_nothing
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import ITERATION, Connection
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # with defaults, as Python's own from 3.13 on
+
+    from micropie._core.binding import Messages
+
+    Received = TypeVar("Received", default=Any)
+    Sent = TypeVar("Sent", default=Any)
+else:
+    from typing import TypeVar
+
+    Received, Sent = TypeVar("Received"), TypeVar("Sent")
 
 
 async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,8 +93,11 @@ def _checked(headers: HeadersLike) -> HeaderPairs:
     return pairs
 
 
-class WebSocket(SocketSpellings):
+class WebSocket(SocketSpellings, Generic[Received, Sent]):
     """One client's WebSocket, the first argument of ``async def ws_name(self, ws)``.
+
+    With ``ws: WebSocket[Received, Sent]`` it checks and converts the values of ``receive()``,
+    ``messages()`` and ``send(value)``: text, bytes, or anything that a JSON body may be.
 
     Once it has ended, by the client, the network or ``close``, every call raises
     ``ConnectionClosed``, which a handler need not catch. A call that comes too early, such as
@@ -187,7 +209,45 @@ class WebSocket(SocketSpellings):
             fault = str(error)
         await self._connection.reject(websockets.INVALID_DATA, fault)
 
-    def __aiter__(self) -> WebSocket:
+    async def receive(self) -> Received:
+        """Return the value of the next message, of the type ``Received`` in
+        ``ws: WebSocket[Received, Sent]``.
+
+        One that does not fit closes with 1007, and its sentence is the reason: it is a
+        ``ConnectionClosed`` and a ``ValueError``.
+        """
+        messages = self._annotated()
+        content = await self._connection.receive(*messages.call)
+        try:
+            if len(content) > websockets.LARGE:
+                made: Received = await in_thread(IO_THREADS, messages.read, content)
+            else:
+                made = messages.read(content)
+        except BindingError as error:
+            first = error.errors[0]
+            fault = f"{first.field}: {translated(self.request, str(first))}"
+        except ValueError as error:
+            fault = str(error)
+        else:
+            return made
+        await self._connection.reject(websockets.INVALID_DATA, fault)
+
+    def messages(self) -> AsyncIterator[Received]:
+        """``async for message in ws.messages()`` gives what ``receive`` does, until the WebSocket
+        is closed, also because of a message that does not fit.
+        """
+        return _Values(self)
+
+    def _annotated(self) -> Messages:
+        messages = route_of(self._exchange).plan.messages
+        if messages is None:
+            raise SetupError(
+                "receive(), messages() and send() take the types of the annotation: write "
+                "ws: WebSocket[Received, Sent], or use receive_json() and send_json()"
+            )
+        return messages
+
+    def __aiter__(self) -> Self:
         """``async for message in ws`` gives text and bytes as they come, until the WebSocket is
         closed.
         """
@@ -220,6 +280,15 @@ class WebSocket(SocketSpellings):
         return self._connection.send(
             "send_json", {"type": "websocket.send", "text": dumps(value).decode()}
         )
+
+    async def send(self, value: Sent) -> None:
+        """Send a value of the type ``Sent`` in ``ws: WebSocket[Received, Sent]``, with the fields
+        of that type; otherwise as ``send_text``.
+
+        Raises ``ResponseError`` for a value that does not fit.
+        """
+        message = self._annotated().write(value)
+        await (self.send_text(message) if isinstance(message, str) else self.send_bytes(message))
 
     def close(self, code: int = 1000, reason: str = "") -> Coroutine[object, object, None]:
         """Close with a code (1000 to 1014 or 3000 to 4999) and a reason, cut to the 123 bytes that
@@ -291,3 +360,18 @@ class WebSocket(SocketSpellings):
 
     def __repr__(self) -> str:
         return f"<WebSocket {self.request.path!r}, {self._connection.state}>"
+
+
+class _Values(AsyncIterator[Received]):
+    """The values of a WebSocket's messages. No generator, which an author would have to close."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, socket: WebSocket[Received, Any]) -> None:
+        self._socket = socket
+
+    async def __anext__(self) -> Received:
+        try:
+            return await self._socket.receive()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None

@@ -188,8 +188,8 @@ on_close on_failure parts path path_params query query_string raw_path read reso
 set_signed_cookie sign signed_cookie state static_url status stream unsign url url_for
 """,
     micropie.WebSocket: """
-accept accepted close close_code close_reason closed cookies headers path_params query receive_bytes receive_json
-receive_text request save_session send_bytes send_json send_text session session_id state subprotocols
+accept accepted close close_code close_reason closed cookies headers messages path_params query receive receive_bytes receive_json
+receive_text request save_session send send_bytes send_json send_text session session_id state subprotocols
 """,
 }
 HABITS = {

@@ -6,10 +6,12 @@ change where a parameter's value comes from; ``docs/binding.md`` has a row for e
 how an annotation is read, and ``fields.py`` for the fields of a structure.
 
 ``signatures`` compiles a signature once into a ``Plan`` of parameters, each of which knows where
-its value is. ``values`` converts text or JSON to a parameter's type, and ``structures`` makes one
-object of a whole body, query or form. The fields of a structure are converted by msgspec or
-pydantic.
+its value is, and the messages of a WebSocket. ``values`` converts text or JSON to a parameter's
+type, and ``structures`` makes one object of a whole body, query or form. The fields of a structure
+are converted by msgspec or pydantic.
 """
+
+from typing import TYPE_CHECKING
 
 from micropie._core.binding.annotations import without_aliases
 from micropie._core.binding.fields import is_structure
@@ -33,12 +35,19 @@ from micropie._core.binding.signatures.sources import (
 )
 from micropie._core.binding.values.constraints import Message, is_adapted
 from micropie._core.binding.values.converters import Converter, OwnTypes, as_it_is, converter_for
+from micropie._core.on_demand import names_on_demand
+
+if TYPE_CHECKING:
+    from micropie._core.binding.signatures.messages import Messages
 
 # fmt: off
 __all__ = [
-    "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "OwnTypes",
+    "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "Messages",
+    "OwnTypes",
     "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "as_it_is", "asked_behind",
     "converter_for", "is_adapted", "is_key", "is_structure", "items_of",
     "python_call_of", "result_filter", "sends_null", "stated_source", "without_aliases",
 ]
 # fmt: on
+
+__getattr__, __dir__ = names_on_demand(__name__, {"signatures.messages": "Messages"})

@@ -18,7 +18,7 @@ from dataclasses import replace
 from inspect import Parameter
 from itertools import zip_longest
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, NewType, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NewType, get_args, get_origin
 
 from micropie._core.binding.annotations import bare, hints_of
 from micropie._core.binding.signatures.parameters import (
@@ -35,6 +35,9 @@ from micropie._core.errors import HTTPError, SetupError
 from micropie._core.execution.placement import layers
 from micropie._core.http import BindingError, BindingErrors, ParameterError, Request, translated
 from micropie._core.http.forms import nested
+
+if TYPE_CHECKING:
+    from micropie._core.binding.signatures.messages import Messages
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
@@ -73,9 +76,13 @@ class Plan:
     only a body can bring, as a file, as a form or its field, or as a whole document; None if there
     is none.
 
+    ``messages``: what its socket is annotated to receive and send, None for anything.
+
     ``function`` and ``parameters``, whose annotations are types, are for descriptions of the
     handler.
     """
+
+    messages: Messages | None = None
 
     def __init__(
         self,
@@ -95,7 +102,10 @@ class Plan:
                 raise SetupError(
                     "a WebSocket handler takes the socket first: write async def ws_name(self, ws)"
                 )
-            self._taken.add(signature.pop(0).name)
+            socket = signature.pop(0)
+            self._taken.add(socket.name)
+            if "[" in str(socket.annotation):  # others may name what only type checkers see
+                self.messages = _messages_of(function, socket, own)
         signature = _annotated(function, signature)
         self.provided = [*_provided_parameters(signature, provided)]
         self._taken |= {one.name for one in self.provided}
@@ -479,6 +489,15 @@ def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[s
         elif one.kind < Parameter.KEYWORD_ONLY:
             fills_positions = True
     return names
+
+
+def _messages_of(
+    function: Callable[..., object], socket: Parameter, own: OwnTypes
+) -> Messages | None:
+    from micropie._core.binding.signatures.messages import messages_of  # few sites have them
+
+    (socket,) = _annotated(function, [socket])
+    return messages_of(function, socket.annotation, own)
 
 
 def _annotated(function: Callable[..., object], parameters: Sequence[Parameter]) -> list[Parameter]:

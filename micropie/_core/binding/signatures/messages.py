@@ -1,0 +1,80 @@
+"""The messages of a WebSocket, by the annotation ``WebSocket[Received, Sent]`` of its handler.
+
+Text and bytes are messages as they are, all else is JSON. A received value is made as a whole body
+is, so the same limits hold and the same words describe what is wrong. A sent one is filtered by its
+annotation like a result. This module is imported with the first such handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter
+from typing import Annotated, Any, get_args, get_origin
+
+from micropie._core.binding.annotations import Hint, united
+from micropie._core.binding.signatures.parameters import DOCUMENT, bound_parameter
+from micropie._core.binding.signatures.results import result_filter
+from micropie._core.binding.signatures.sources import Body
+from micropie._core.binding.values.converters import OwnTypes
+from micropie._core.errors import SetupError
+from micropie._core.http.json import dumps, exact, loads
+
+
+class Messages:
+    """What a handler receives and sends.
+
+    ``received`` and ``sent``: the types. ``call``: the method of a socket that receives such
+    messages, and the key of their content.
+    """
+
+    def __init__(
+        self, function: Callable[..., object], received: Hint, sent: Hint, own: OwnTypes
+    ) -> None:
+        self.received, self.sent = received, sent
+        self.call = "receive", "text"
+        if received in (str, bytes):
+            self.call = ("receive_text", "text") if received is str else ("receive_bytes", "bytes")
+        parameter = Parameter(
+            "message", Parameter.KEYWORD_ONLY, annotation=Annotated[received, Body()]
+        )
+        self._parameter = bound_parameter(parameter, False, own)
+        place = self._parameter.places[0]  # a structure may be a form as well
+        self._is_exact = place.values is not DOCUMENT.values  # numbers must lose no digit
+        self._convert: Any = place.read
+        self._filter = result_filter(function, united(sent))
+
+    def read(self, content: str | bytes) -> Any:
+        """Return the value of a message.
+
+        Raises ``ValueError`` for malformed JSON, and ``BindingError`` for a value that does not
+        fit.
+        """
+        if self.received in (str, bytes):
+            return content
+        document = loads(content)
+        if self._is_exact:
+            data = content if isinstance(content, bytes) else content.encode()
+            document = exact(data) or document
+        return self._convert(self._parameter, document, "json")
+
+    def write(self, value: object) -> str | bytes:
+        """Return the message of a value, with the fields of the annotation."""
+        if isinstance(value, str | bytes) and self.sent in (str, bytes):
+            return value
+        made = value if self._filter is None or value is None else self._filter.make_item(value)
+        return dumps(made).decode()
+
+
+def messages_of(
+    function: Callable[..., object], annotation: Hint, own: OwnTypes
+) -> Messages | None:
+    """Return the messages that the annotation of a handler's socket names; None if it names
+    none.
+    """
+    if not hasattr(get_origin(annotation), "receive_json"):  # it is no socket
+        return None
+    received, sent = get_args(annotation)
+    try:
+        return Messages(function, received, sent, own)
+    except SetupError as error:
+        raise SetupError(f"a message of WebSocket[...]: {error}") from None
