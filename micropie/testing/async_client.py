@@ -227,14 +227,15 @@ class AsyncTestClient(httpx.AsyncClient):
 
     @asynccontextmanager
     async def sse(
-        self, url: httpx.URL | str, method: str = "GET", **options: Any
+        self, url: httpx.URL | str, method: str = "GET", **options: object
     ) -> AsyncIterator[Events]:
         """Follow a stream of server-sent events: ``async for event in events``.
 
         See ``TestClient.sse``.
         """
-        headers = event_headers(options.pop("headers", None))
-        async with self.stream(method, url, headers=headers, **options) as response:
+        headers = event_headers(cast("HeaderTypes | None", options.pop("headers", None)))
+        stream = self.stream(method, url, headers=headers, **options)  # type: ignore[arg-type]
+        async with stream as response:
             yield Events(response)
 
     @asynccontextmanager

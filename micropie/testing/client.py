@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 from urllib.parse import quote
 
 import anyio
@@ -256,7 +256,7 @@ class TestClient(httpx.Client):
         return self.post(shown.url.join(form.action), **sent, **options)
 
     @contextmanager
-    def sse(self, url: httpx.URL | str, method: str = "GET", **options: Any) -> Iterator[Events]:
+    def sse(self, url: httpx.URL | str, method: str = "GET", **options: object) -> Iterator[Events]:
         """Follow a stream of server-sent events; the client leaves at the end of ``with``::
 
             with client.sse("/ticks") as events:
@@ -265,8 +265,9 @@ class TestClient(httpx.Client):
         ``options`` are those of ``client.stream``. Raises ``httpx2.HTTPStatusError`` for an error's
         answer.
         """
-        headers = event_headers(options.pop("headers", None))
-        with self.stream(method, url, headers=headers, **options) as response:
+        headers = event_headers(cast("HeaderTypes | None", options.pop("headers", None)))
+        stream = self.stream(method, url, headers=headers, **options)  # type: ignore[arg-type]
+        with stream as response:
             yield Events(response)
 
     def websocket(  # type: ignore[override]  # httpx2's session needs a connection
