@@ -42,7 +42,8 @@ class RedisSessionBackend(SessionBackend):
     with ``prefix``.
 
     For any number of machines. JSON only. Redis deletes a session when it expires. A URL may name
-    Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``.
+    Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``. ``valkey://`` and ``valkeys://``
+    lead to a Valkey server.
     """
 
     def __init__(self, url: str, prefix: str = "session:") -> None:

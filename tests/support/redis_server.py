@@ -32,8 +32,9 @@ def redis_server(
     options: Sequence[str] = (),
     address: str = "127.0.0.1",
     inside: Sequence[str] = (),
+    program: str = "redis-server",
 ) -> Iterator[str]:
-    """Run redis-server in ``directory`` and yield its URL; ``port`` 0 takes a free one.
+    """Run redis-server, or another ``program`` with its options, in ``directory`` and yield its URL; ``port`` 0 takes a free one.
 
     ``options`` are further ones; ``inside`` is a command that runs another one elsewhere, where the
     server has ``address``. Where it is not installed the test is skipped, and fails if ``CI``
@@ -52,7 +53,7 @@ def redis_server(
         "no",
         *options,
     ]
-    with _running(directory, port, arguments, address, inside):
+    with _running(directory, port, arguments, address, inside, program):
         yield f"redis://{address}:{port}/0"
 
 
@@ -92,10 +93,11 @@ def _running(
     arguments: list[str],
     address: str = "127.0.0.1",
     inside: Sequence[str] = (),
+    program: str = "redis-server",
 ) -> Iterator[None]:
-    command = shutil.which("redis-server")
+    command = shutil.which(program)
     if command is None:
-        missing_program("redis-server")
+        missing_program(program)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             [*inside, command, *arguments], stdout=log, stderr=log, start_new_session=True

@@ -75,6 +75,9 @@ _AFTER_NO_ANSWER = 5.0
 # Seconds that a server has for a sign of life over a new connection.
 _PROBE_PATIENCE = 0.5
 
+# Valkey speaks the protocol of Redis.
+_VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
+
 # What comes after the host has an @: the password has a / or # or ?, and only a part of it is read.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
 
@@ -227,7 +230,8 @@ class RedisClient:
 
     Errors name ``owner``. In a URL of Sentinels user and password are those of Redis, and
     ``?sentinel_username=`` and ``sentinel_password=`` those of the Sentinels; both are asked by TLS
-    with ``rediss+sentinel``. Connections lead to the primary that it was a second ago, at most.
+    with ``rediss+sentinel``. ``valkey`` and ``valkeys`` stand for ``redis`` and ``rediss``.
+    Connections lead to the primary that it was a second ago, at most.
 
     ``patience``: seconds until a server that does not answer is out of reach. Each process connects
     when it first needs to. Raises ``SetupError`` for a malformed URL, for a ``prefix`` of the
@@ -238,6 +242,7 @@ class RedisClient:
         if redis is None:
             raise SetupError(f'{owner} needs redis: pip install "micropie-dual[redis]"')
         try:
+            url = _VALKEY.sub(r"redis\1", url)
             self._primary = _primary(url)
         except (ValueError, AttributeError, TypeError, KeyError):
             # without the reason, which may have a part of the password
