@@ -29,12 +29,12 @@ from __future__ import annotations
 
 import types
 from collections import deque
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
@@ -48,6 +48,8 @@ from micropie._core.http.protocols import Receive, Send, ServerMessage
 from micropie._core.routing import Config
 from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 from micropie.asgi.coroutines import Steps, resume
+
+Value = TypeVar("Value")
 
 PATHSEND = "http.response.pathsend"
 
@@ -137,7 +139,7 @@ class StreamedExchange(Exchange):
     _receive: Receive
 
     async def disconnected(self) -> None:
-        """Return when the client has left. Called once.
+        """Return when the client has left.
 
         The handler may read the body while it streams its answer, and the server's ``receive`` must
         never be called twice at a time. So the messages that come before the disconnect are left
@@ -167,6 +169,22 @@ class StreamedExchange(Exchange):
                 return
             if message.get("more_body", False):
                 await taken.acquire()
+
+    async def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Value:
+        with anyio.CancelScope() as scope:
+            end = TASKS.get().start_soon(self._cancel_when_left, scope)
+            try:
+                return await work()
+            finally:
+                end()
+        raise ClientDisconnect("the client left before its response")
+
+    async def _cancel_when_left(self, scope: anyio.CancelScope) -> None:
+        try:
+            await self.disconnected()
+        except Exception as error:  # not raised: nobody waits for this task
+            logger.debug("%s: the server raised %r", self.label, error)
+        scope.cancel()
 
 
 # -- the request's task ----------------------------------------------------------------------------

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from micropie.middleware.compress import Compress
     from micropie.middleware.cors import CORSMiddleware
     from micropie.middleware.csrf import CSRFMiddleware
+    from micropie.middleware.ends_with_client import ends_with_client
     from micropie.middleware.limits import ConcurrencyLimit, LoadShedding, Timeout
     from micropie.middleware.proxy_headers import ProxyHeaders
     from micropie.middleware.rate_limit import MemoryRates, Quota, RateLimit, RateStore
@@ -49,7 +50,7 @@ __all__ = [
     "ProxyHeaders", "Quota", "RateLimit", "RateStore", "RedisRates", "RequestId", "RequestIdFilter",
     "SecurityDefaults", "SecurityHeaders", "ServiceThreads", "Threads", "Timeout", "TookTooLong",
     "Tracing", "TrustedHosts", "WebSocketMiddleware", "call", "call_within", "csrf_token",
-    "kind_of",
+    "ends_with_client", "kind_of",
 ]
 # fmt: on
 
@@ -64,6 +65,7 @@ __getattr__, __dir__ = names_on_demand(
         "compress": "Compress",
         "cors": "CORSMiddleware",
         "csrf": "CSRFMiddleware",
+        "ends_with_client": "ends_with_client",
         "limits": "ConcurrencyLimit LoadShedding Timeout",
         "proxy_headers": "ProxyHeaders",
         "rate_limit": "MemoryRates Quota RateLimit RateStore",

@@ -8,7 +8,7 @@ path, so an escaped slash can be told apart only if the server also gives the ra
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from functools import partial
 from threading import Lock
 from typing import TypeVar
@@ -247,6 +247,9 @@ class WSGIExchange(Exchange):
     def _read_piece(self, reading: Lock) -> Piece:
         with reading:
             return self.receive_piece()
+
+    def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
+        return work()  # no server reports that a client has left
 
     def perform(self, flow: Flow[Value]) -> Value:
         return perform(flow, self)

@@ -41,7 +41,7 @@ FlowMiddleware HttpMiddleware WebSocketMiddleware
 call call_within kind_of Call Threads ServiceThreads TookTooLong
 CORSMiddleware CSRFMiddleware ProxyHeaders SecurityDefaults SecurityHeaders TrustedHosts
 AccessLog BasicAuth BearerAuth Compress ConcurrencyLimit LoadShedding RequestId RequestIdFilter Timeout
-Tracing csrf_token
+Tracing csrf_token ends_with_client
 RateLimit RateStore MemoryRates RedisRates Quota
 """,
     "micropie.config": """
@@ -185,7 +185,7 @@ absolute_url_for accepts after_response app body broken_off carry_into_process c
 content_length content_type
 content_type_parameters cookies environ files form headers host id is_json json last_event_id length method not_modified
 on_close on_failure parts path path_params query query_string raw_path read resource response root_path route scheme scope session
-set_signed_cookie sign signed_cookie state static_url status stream unsign url url_for
+set_signed_cookie sign signed_cookie state static_url status stream unsign url url_for while_connected
 """,
     micropie.WebSocket: """
 accept accepted close close_code close_reason closed cookies headers messages path_params query receive receive_bytes receive_json

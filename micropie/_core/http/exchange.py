@@ -752,6 +752,10 @@ class Exchange:
         """
         raise NotImplementedError
 
+    def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
+        """Await ``work()``, see ``Request``."""
+        raise NotImplementedError
+
     def perform(self, flow: Flow[Value]) -> Value:
         """Perform a flow for a ``def`` handler, and wait for its result."""
         raise NotImplementedError

@@ -146,6 +146,15 @@ class Request(RequestSpellings):
         # The one header that is UTF-8: HTML, section 9.2.3.
         return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
 
+    def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
+        """``await request.while_connected(work)`` is ``await work()``, which is cancelled when the
+        client has left; then it raises ``ClientDisconnect``, for which nothing is sent.
+
+        ``work``: an ``async def`` without arguments. Under WSGI, where no server reports that a
+        client has left, it is not cancelled.
+        """
+        return self._exchange.while_connected(work)
+
     @property
     def content_type(self) -> str:
         """The body's media type in lower case, without parameters; "" if there is none."""

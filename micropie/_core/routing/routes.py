@@ -143,6 +143,11 @@ class Route(RouteInfo):
     ) -> None:
         self.name = name
         takes_socket, marks = mark.takes_socket, _marks_on(function)
+        if takes_socket and "__micropie_ends_with_client__" in marks:
+            raise SetupError(
+                f"{name} answers WebSockets, and a receive that waits ends with the client anyway: "
+                "leave @ends_with_client out"
+            )
         self.mentions_session = takes_socket and mentions(function, "session")
         stated = {name: marks[one] for name, one in _SIZES.items() if one in marks}
         # A config for this route: a request then has one limit to look at.

@@ -1,0 +1,49 @@
+"""``@ends_with_client``: a handler that is cancelled when nobody waits for its response."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from typing import ParamSpec, TypeVar
+
+from micropie import SetupError, request
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def ends_with_client(
+    function: Callable[Arguments, Awaitable[Result]],
+) -> Callable[Arguments, Awaitable[Result]]:
+    """Cancel the ``async def`` handler below when its client has left, for work that costs money
+    by the second::
+
+        @post
+        @ends_with_client
+        async def ask(self, question: str) -> Answer:
+            return await model(question)
+
+    Its resources are closed as after an exception, so a transaction is rolled back, and the access
+    log has the status 499. A handler that has returned is not cancelled. Under WSGI, where no
+    application learns that a client has left, the handler runs to its end. Raises ``SetupError``
+    above a ``def``, a generator or a handler of WebSockets.
+    """
+    name = getattr(function, "__qualname__", repr(function))
+    inner = inspect.unwrap(function)
+    if inspect.isasyncgenfunction(inner) or inspect.isgeneratorfunction(inner):
+        raise SetupError(
+            f"{name} is a stream, which ends with its client anyway: leave @ends_with_client out"
+        )
+    if not inspect.iscoroutinefunction(inner):
+        raise SetupError(
+            "@ends_with_client stands above an async def, without parentheses, as a thread or a "
+            f"process can't be interrupted: {name} is none"
+        )
+
+    @wraps(function)
+    def cancellable(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Awaitable[Result]:
+        return request.while_connected(partial(function, *args, **kwargs))
+
+    vars(cancellable)["__micropie_ends_with_client__"] = True
+    return cancellable

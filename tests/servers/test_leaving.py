@@ -1,0 +1,50 @@
+"""``@ends_with_client`` under real servers."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers.harness import ANSWER_WITHIN, serving
+from tests.support.waiting import PATIENCE, until
+
+BODY = "word=plum&seconds={}"
+HEAD = (
+    "POST /work HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n"
+    "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "uvicorn",
+        "hypercorn-asyncio",
+        "hypercorn-trio",
+        "granian-asgi",
+        "daphne",
+        "gunicorn-asgi",
+        "gunicorn-gthread",
+    ],
+)
+def test_a_handler_ends_with_its_client(name: str, tmp_path: Path) -> None:
+    with serving("tests.servers.leaving:app") as server_of:
+        server = server_of(name)
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{server.port}", timeout=ANSWER_WITHIN
+        ) as client:
+            # one that waits gets its response; under WSGI the handler does not end before
+            seconds = 0 if server.kind.protocol == "wsgi" else PATIENCE
+            assert client.post("/work", data={"word": "pie", "seconds": "0"}).text == "pie"
+            body = BODY.format(seconds)
+            with socket.create_connection(("127.0.0.1", server.port)) as connection:
+                connection.sendall((HEAD.format(len(body)) + body).encode())
+                until(lambda: "plum" in client.get("/").json())
+            if server.kind.protocol == "wsgi":
+                assert client.get("/").json() == ["pie", "plum"]
+            else:
+                until(lambda: client.get("/").json() == ["pie", "plum", "cancelled"])
+        assert server.leftovers() == []
