@@ -129,8 +129,12 @@ def pings_of(app: App) -> dict[str, Check]:
     found: dict[str, Check] = {}
     seen: set[int] = set()
     names: Counter[str] = Counter()
-    for one in Inspector(app).applications():
+    applications = Inspector(app).applications()
+    rates = applications[0].settings.rates
+    for one in applications:
         parts = [("sessions", one.session_backend), ("channels", one.channels)]
+        if any(getattr(hook, "needs_rates", False) for hook in one.middlewares):
+            parts.append(("rates", rates))
         for name, part in [*parts, *((type(hook).__name__, hook) for hook in one.middlewares)]:
             ping = getattr(part, "ping", None)
             if callable(ping) and id(part) not in seen:

@@ -78,10 +78,11 @@ class RateLimit(FlowMiddleware):
     object above several counts them together.
 
     ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
-    machines together). Two limits with the same numbers in ``middlewares`` count together on one
-    store. ``when_unreachable``: what happens while the store is unavailable: ``"allow"`` lets all
-    requests through, ``"refuse"`` sends 503, for limits that protect something. The log reports
-    when an outage begins and ends. Meanwhile one request at a time tries the store again.
+    machines together); by default that of ``App(rates=...)``, or else memory. Two limits with the
+    same numbers in ``middlewares`` count together on one store. ``when_unreachable``: what happens
+    while the store is unavailable: ``"allow"`` lets all requests through, ``"refuse"`` sends 503,
+    for limits that protect something. The log reports when an outage begins and ends. Meanwhile
+    one request at a time tries the store again.
 
     Handshakes of WebSockets and requests to mounted applications count too, unless ``guards`` is
     set to False.
@@ -116,8 +117,9 @@ class RateLimit(FlowMiddleware):
                     f"RateLimit({name}=...) takes a def function of the request, "
                     f"which must not wait, not {function!r}"
                 )
-        store = MemoryRates() if store is None else store
-        if isinstance(store, type) or not callable(getattr(store, "hit", None)):
+        if store is not None and (
+            isinstance(store, type) or not callable(getattr(store, "hit", None))
+        ):
             raise SetupError(
                 f"RateLimit(store=...) takes MemoryRates() or RedisRates(url), not {store!r}"
             )
@@ -134,8 +136,9 @@ class RateLimit(FlowMiddleware):
         self._exempt = exempt
         self.needs_session = key is not None or exempt is not None  # they may look at it
         self.store = store
-        blocking = Call(ServiceThreads(), leave_after=None)
-        self._kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else "inline")
+        self.needs_rates = store is None and when_unreachable == "refuse"  # for ``App.health``
+        self._memory = MemoryRates()
+        self._last = _with_kind(self._memory if store is None else store)
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
         # For ``App.health``. A limit with "allow" needs no store to answer, so it has no ``ping``.
@@ -160,9 +163,16 @@ class RateLimit(FlowMiddleware):
         """
         if self._exempt is not None and self._exempt(request):
             return
+        store = self.store
+        if store is None:
+            config: Any = request._exchange.config
+            store = config.tree[0].settings.rates
+            store = self._memory if store is None else store
+        if self._last[0] is not store:
+            self._last = _with_kind(store)
         counting = call(
-            self._kind,
-            self.store.hit,
+            self._last[1],
+            store.hit,
             self._prefix + _text(self._key(request)),
             self._limit,
             self._per,
@@ -194,6 +204,12 @@ class RateLimit(FlowMiddleware):
                 ("RateLimit-Remaining", str(quota.remaining)),
                 ("RateLimit-Reset", str(math.ceil(quota.full_after))),
             ]
+
+
+def _with_kind(store: RateStore) -> tuple[RateStore, Any]:
+    """Return a store, and how it is called."""
+    blocking = Call(ServiceThreads(), leave_after=None)
+    return store, kind_of(store.hit, blocking if getattr(store, "blocking", True) else "inline")
 
 
 def client_address(request: Request) -> str:

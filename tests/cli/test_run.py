@@ -567,9 +567,11 @@ class Keeps(App):
 class Shares(Keeps):
     def __init__(self) -> None:
         super().__init__(
-            SQLiteSessionBackend(":memory:"), channels=RedisChannels("redis://localhost")
+            SQLiteSessionBackend(":memory:"),
+            channels=RedisChannels("redis://localhost"),
+            rates=RedisRates("redis://localhost"),
         )
-        self.middlewares.append(RateLimit(5, store=RedisRates("redis://localhost")))
+        self.middlewares.append(RateLimit(5))
 
 
 @pytest.mark.parametrize(

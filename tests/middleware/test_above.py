@@ -115,8 +115,8 @@ def root() -> Root:
         one for name in vars(Root) for one in getattr(vars(Root)[name], "__micropie_requires__", ())
     ):
         if isinstance(limit, RateLimit):
-            limit.store._until.clear()  # type: ignore[attr-defined]
-            limit.store._clock = lambda: 1000.0  # type: ignore[attr-defined] # it stands
+            limit._memory._until.clear()
+            limit._memory._clock = lambda: 1000.0  # it stands
     return Root()
 
 

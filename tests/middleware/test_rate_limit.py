@@ -744,3 +744,50 @@ def test_tests_of_one_process_share_a_limit_above_a_handler_and_not_between_clie
     assert make_client(Root()).post("/login").status_code == 200
     assert make_client(Root()).post("/login").status_code == 429  # another object of the class
     assert make_client(Root(), client=("192.0.2.7", 1)).post("/login").status_code == 200
+
+
+def make_shop() -> Any:
+    class Shop(App):
+        @RateLimit(1, per=3600)
+        def login(self) -> str:
+            return "who are you?"
+
+        @RateLimit(1, per=3600, store=MemoryRates())
+        def own(self) -> str:
+            return "its own store"
+
+    return Shop
+
+
+def test_a_limit_counts_where_the_application_says(make_client: MakeClient) -> None:
+    Shop, rates = make_shop(), Recording()  # noqa: N806
+    app = Shop(rates=rates)
+    app.inner = Shop(rates=MemoryRates())
+    client = make_client(app)
+    for path in ("/login", "/inner/login", "/own"):
+        client.get(path)
+    assert rates.keys[0] == rates.keys[1]
+    assert [key.split(":")[1].rpartition(".")[2] for key in rates.keys] == ["login", "login"]
+    # the objects of a class have one limit, and each application its own store
+    other, none = make_client(Shop(rates=MemoryRates())), make_client(Shop())
+    for client in (other, none):
+        assert [client.get("/login").status_code for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize("wrong", [MemoryRates, "redis://localhost"])
+def test_what_is_no_store_of_an_application_says_what_to_write(wrong: Any) -> None:
+    with pytest.raises(SetupError, match=r"App\(rates=...\) takes MemoryRates\(\) or RedisRates"):
+        App(rates=wrong)
+
+
+def test_health_asks_the_store_of_the_application_if_a_limit_needs_it() -> None:
+    class Away(MemoryRates):
+        def ping(self) -> None:
+            raise ConnectionError("no store")
+
+    for when, status in (("refuse", 503), ("allow", 200)):
+        app = App(rates=Away())
+        app.middlewares.append(RateLimit(100, when_unreachable=when))
+        app.health("/ready")
+        with TestClient(app) as client:
+            assert client.get("/ready").status_code == status

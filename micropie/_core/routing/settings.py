@@ -115,6 +115,9 @@ _SUPPLIER = _or_none(_Rule(lambda value: takes(value, 0), "a function without pa
 _FUNCTION = _or_none(_Rule(lambda value: takes(value, 1), "a function of one argument"))
 _EXECUTOR = _or_none(_Rule(_is_executor, "an Executor"))
 _KEY = _Rule(lambda value: True, "a key")  # ``AppSigner`` checks it
+_RATES = _or_none(
+    _Rule(lambda value: takes(getattr(value, "hit", None), 3), "MemoryRates() or RedisRates(url)")
+)
 _COOKIE = _Rule(is_cookie_name, 'the name of a cookie, such as "__Host-session_id"')
 _METHODS = _list_of(METHODS.__contains__, 'a list of HTTP methods: ["GET", "POST"]', least=1)
 _ORIGINS = _list_of(
@@ -238,6 +241,9 @@ class Settings(MessageSettings):
     """Signs the cookies of ``request.set_signed_cookie`` and the links of ``request.sign``: 32
     bytes or more, or a list of which the first one signs and all are accepted; None, the default,
     for none. Needs ``micropie-dual[itsdangerous]``."""
+    rates: object = _setting(None, _RATES)
+    """Where each ``RateLimit`` without a store counts: ``RedisRates(url)``. The outermost
+    application's counts for all. None, the default, for each limit's own memory."""
     translations: Callable[[Any], Catalog] | None = _setting(None, _FUNCTION)
     """Returns the catalogue, of ``gettext`` or Babel, for a request: the framework's sentences are
     looked up there, the words of each ``Message``, and the texts of templates (``{% trans %}``).

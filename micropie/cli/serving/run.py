@@ -82,8 +82,10 @@ def in_memory(
     if type(inside[0].channels) is Channels and uses_channels:
         yield "channels", 'write App(channels=RedisChannels("redis://..."))'
     hooks = [hook for one in inside for hook in one.middlewares]
-    if any(isinstance(hook, RateLimit) and isinstance(hook.store, MemoryRates) for hook in hooks):
-        yield "rate limits", 'write RateLimit(..., store=RedisRates("redis://..."))'
+    stores = [hook.store for hook in hooks if isinstance(hook, RateLimit)]
+    rates = inside[0].settings.rates or MemoryRates()
+    if any(isinstance(rates if store is None else store, MemoryRates) for store in stores):
+        yield "rate limits", 'write App(rates=RedisRates("redis://..."))'
 
 
 def _announcement(server: Server, target: Target, options: Options) -> str:
