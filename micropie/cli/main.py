@@ -190,6 +190,9 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
 
     new = commands.add_parser("new", help="make a small project")
     new.add_argument("name", help="the folder to make")
+    kinds = new.add_mutually_exclusive_group()
+    kinds.add_argument("--api", action="store_true", help="a JSON API with its document")
+    kinds.add_argument("--package", action="store_true", help="a package with settings")
 
     shell = commands.add_parser("shell", help="Python with the application and a client")
     _add_target(shell, before)

@@ -1,5 +1,5 @@
 """``micropie new NAME``: a small project that runs, whose test passes, and in which ``micropie
-check`` finds nothing.
+check`` finds nothing. With ``--api`` it is a JSON API, with ``--package`` a package with settings.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from micropie import __version__
+from micropie.cli import projects
 from micropie.cli.target import CommandError
 
 APP = '''"""The application: ``micropie run --reload``, then http://127.0.0.1:8000/"""
@@ -89,11 +90,11 @@ def test_it_greets() -> None:
 
 README = """# NAME
 
-    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[standard,test]"
+    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[EXTRAS]"
     micropie run --reload        # http://127.0.0.1:8000/
     pytest
 
-`app.py` is the application, `templates/` has its pages, `static/` its other files. `micropie routes` lists what is
+PARTS `micropie routes` lists what is
 public, `micropie check` finds mistakes before a deployment.
 
 `.env` has the settings of this machine, and git ignores it: `DEBUG=1` shows error pages. Leave it out on a server.
@@ -114,21 +115,63 @@ requires = ["hatchling"]
 build-backend = "hatchling.build"
 
 [tool.hatch.build.targets.wheel]
-only-include = ["app.py", "templates", "static"]
+only-include = [FILES]
 
 [tool.pytest.ini_options]
 pythonpath = ["."]
 """
 
-FILES = {
+IN_EACH = {
+    "README.md": README,
+    "AGENTS.md": projects.AGENTS,
+    "pyproject.toml": PYPROJECT,
+    ".gitignore": "__pycache__/\n.venv/\n.env\n",
+}
+SITE = {
     "app.py": APP.replace("if __name__", 'app.static("/static", "static")\n\nif __name__'),
     "templates/index.html": PAGE,
     "static/site.css": CSS,
     "test_app.py": TEST,
-    "README.md": README,
-    "pyproject.toml": PYPROJECT,
-    ".gitignore": "__pycache__/\n.venv/\n.env\n",
+    ".env": "DEBUG=1\n",
+    **IN_EACH,
 }
+API = {"app.py": projects.API, "test_app.py": projects.API_TEST, ".env": "DEBUG=1\n", **IN_EACH}
+PACKAGE = {
+    **projects.PACKAGE,
+    "MODULE/static/site.css": CSS,
+    ".env": "DEBUG=1\nMICROPIE_APP=MODULE.app:make_app\n",
+    **IN_EACH,
+}
+
+
+def _words(arguments: Namespace, name: str) -> dict[str, str]:
+    """Return what stands for the words in capitals, in the order of replacement."""
+    module = name.replace("-", "_")
+    extras, parts = "standard,test", "`app.py` is the application"
+    files = '"app.py", "templates", "static"'
+    if arguments.api:
+        extras, files = "standard,docs,test", '"app.py"'
+        parts += ", with its document at `/openapi.json`."
+    elif arguments.package:
+        files = f'"{module}"'
+        parts = f"`{module}/app.py` is the application. Each part of it is a file in `{module}`."
+    else:
+        parts += ", `templates/` has its pages, `static/` its other files."
+    return {
+        "VERSION": __version__,
+        "EXTRAS": extras,
+        "PARTS": parts,
+        "FILES": files,
+        "MODULE": module,
+        "NAME": name,
+    }
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    for word, stands_for in words.items():
+        text = text.replace(word, stands_for)
+    return text
+
 
 NEXT = """{folder} is made. Now:
 
@@ -155,11 +198,12 @@ def execute(arguments: Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise CommandError(f"{folder} is there already, and not empty")
-        for name, text in FILES.items():
-            file = folder / name
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(text.replace("NAME", folder.name).replace("VERSION", __version__))
-        (folder / ".env").write_text("DEBUG=1\n")
+        words = _words(arguments, folder.name)
+        files = API if arguments.api else PACKAGE if arguments.package else SITE
+        for name, text in files.items():
+            file = folder / _filled(name, words)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(_filled(text, words))
     except OSError as error:
         raise CommandError(f"{folder} can't be made: {error.strerror}: {error.filename}") from None
     print(NEXT.format(folder=folder))

@@ -5,6 +5,7 @@ named.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -740,8 +741,9 @@ def test_a_submodule_is_no_one_line(
     ]
 
 
-def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) -> None:
-    status, output, _ = command("new", "pies")
+@pytest.mark.parametrize("kind", ["", "--api", "--package"])
+def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, kind: str) -> None:
+    status, output, _ = command("new", "pies", *kind.split())
     assert (status, "micropie run --reload" in output) == (0, True)
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *WITHOUT_PLUGINS],
@@ -758,6 +760,10 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) ->
         "note: debug is on by .env: leave this file out on a server\n0 findings\n",
     )
     assert run_micropie(tmp_path / "pies", "check", environ={"DEBUG": "0"}).stdout == "0 findings\n"
+    files = [file for file in (tmp_path / "pies").rglob("*.*") if file.suffix != ".pyc"]
+    left = re.compile(r"\b(NAME|MODULE|EXTRAS|PARTS|FILES|VERSION)\b")
+    assert [file for file in files if file.is_file() and left.search(file.read_text())] == []
+    assert "micropie.__path__" in (tmp_path / "pies" / "AGENTS.md").read_text()
     installed = (tmp_path / "pies" / "README.md").read_text()
     assert f"micropie_dual-{__version__}-py3-none-any.whl" in installed
     assert command("new", "pies")[2] == "micropie: pies is there already, and not empty\n"

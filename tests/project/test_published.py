@@ -10,6 +10,7 @@ from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
 from trove_classifiers import classifiers
 
+from micropie.debug import missing_names
 from scripts.published_metadata import readme_of
 
 ROOT = Path(__file__).parents[2]
@@ -48,3 +49,11 @@ def test_what_is_absolute_stays() -> None:
     assert readme_of(text, "https://r").endswith(
         "![c](https://r/raw/HEAD/d.png) [e\nf](https://r/blob/HEAD/docs/g.md#h)"
     )
+
+
+def test_the_skill_of_assistants_has_the_idioms_of_other_frameworks() -> None:
+    skill = (ROOT / "micropie" / ".agents" / "skills" / "micropie" / "SKILL.md").read_text()
+    assert skill.startswith("---\nname: micropie\ndescription: ")
+    names = set(missing_names._ADVICE)
+    assert [name for name in names if name not in skill] == []
+    assert len(skill) < 8000

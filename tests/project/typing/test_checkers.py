@@ -135,6 +135,22 @@ def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_a_new_project(
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", ["--api", "--package"])
+def test_mypy_finds_nothing_in_a_new_project_of_each_kind(tmp_path: Path, kind: str) -> None:
+    assert micropie(tmp_path, "new", "pies", kind).returncode == 0
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]
+    done = subprocess.run(
+        [*command, "."],
+        cwd=tmp_path / "pies",
+        env=unmeasured(MYPYPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def errors_of_pyright(folder: Path, included: list[Path]) -> list[dict[str, Any]]:
     settings = {
         "include": [*map(str, included)],

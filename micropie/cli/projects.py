@@ -1,0 +1,234 @@
+"""The files of ``micropie new --api`` and of ``micropie new --package``."""
+
+from __future__ import annotations
+
+API = '''"""The API: ``micropie run --reload``, then http://127.0.0.1:8000/docs"""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from threading import Lock
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from micropie import App, HTTPError, describe, get, post
+from micropie.middleware import SecurityDefaults
+
+# The names under which the API is reached; others are answered by 400.
+HOSTS = os.environ.get("HOSTS", "127.0.0.1,localhost,testserver").split(",")
+
+
+class NewPie(Struct):
+    name: Annotated[str, Meta(min_length=1, max_length=80)]
+    price: Annotated[int, Meta(ge=1)] = 4
+
+
+class Pie(NewPie):
+    number: int = 0
+
+
+class Pies(App):
+    """Pies in memory: put a database in its place."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            docs=True,
+            errors="json",
+            expose="explicit",
+            debug=os.environ.get("DEBUG") == "1",
+            security=SecurityDefaults(*HOSTS),
+        )
+        self._pies: dict[int, Pie] = {}
+        self._numbers = count(1)
+        self._lock = Lock()  # handlers run in threads
+
+    @get("/pies")
+    def pies(self) -> list[Pie]:
+        """List the pies."""
+        with self._lock:
+            return list(self._pies.values())
+
+    @post("/pies")
+    @describe(status=201)
+    def bake(self, pie: NewPie) -> tuple[int, Pie]:
+        """Add a pie."""
+        with self._lock:
+            number = next(self._numbers)
+            made = self._pies[number] = Pie(pie.name, pie.price, number)
+        return 201, made
+
+    @get("/pies/<number:int>")
+    @describe(responses={404: "There is no such pie."})
+    def pie(self, number: int) -> Pie:
+        """Show a pie."""
+        with self._lock:
+            if number not in self._pies:
+                raise HTTPError(404, "There is no such pie.")
+            return self._pies[number]
+
+
+app = Pies()
+'''
+
+API_TEST = '''"""Run with ``pytest``."""
+
+from micropie.testing import TestClient
+
+from app import Pies
+
+
+def test_a_pie_is_baked() -> None:
+    with TestClient(Pies(), base_url="https://testserver") as client:
+        assert client.post("/pies", json={"name": "plum"}).status_code == 201
+        assert client.get("/pies/1").json() == {"name": "plum", "price": 4, "number": 1}
+        assert client.get("/pies/2").status_code == 404
+
+
+def test_invalid_values_are_explained() -> None:
+    with TestClient(Pies(), base_url="https://testserver") as client:
+        answer = client.post("/pies", json={"name": "", "price": 0})
+        assert answer.status_code == 400
+        assert len(answer.json()["errors"]) == 2
+'''
+
+APPLICATION = '''"""The application: ``micropie run --reload``, then http://127.0.0.1:8000/"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from micropie import App, config
+from micropie.middleware import SecurityDefaults
+
+from MODULE.greetings import Greetings
+from MODULE.settings import Settings
+
+
+class Root(App):
+    """An attribute that is an App answers below its name."""
+
+    greetings = Greetings()
+
+    def index(self) -> str:
+        return self.render("index.html")
+
+    async def status(self) -> dict[str, str]:
+        return {"status": "ok"}
+
+
+def make_app(environment: Mapping[str, str] | None = None) -> App:
+    """Return the application with the settings of an environment, by default of this process."""
+    settings = config.read(Settings, environment=environment)
+    app = Root(
+        templates="package:MODULE",
+        methods=["GET", "HEAD", "POST"],  # of a method without a decorator
+        debug=settings.debug,
+        security=SecurityDefaults(*settings.hosts),
+    )
+    app.static("/static", Path(__file__).parent / "static")
+    return app
+'''
+
+GREETINGS = '''"""The pages below /greetings."""
+
+from __future__ import annotations
+
+from micropie import App, Redirect, flash, post
+
+
+class Greetings(App):
+    def index(self) -> str:
+        return self.render("greetings.html", names=self.request.session.get("names", []))
+
+    @post
+    def greet(self, name: str) -> Redirect:
+        session = self.request.session
+        session["names"] = [*session.get("names", []), name[:80]][-20:]  # a session is small
+        flash(f"Hello, {name[:80]}!")
+        return Redirect(self.url_for("index"))
+'''
+
+SETTINGS = '''"""The settings, from environment variables and the file .env."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "testserver")  # others are answered by 400
+    debug: bool = False
+'''
+
+LAYOUT = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{% block title %}NAME{% endblock %}</title>
+<link rel="stylesheet" href="{{ url_for('static', path='site.css') }}">
+<main>
+{% for message in get_flashed_messages() %}<p class="message">{{ message }}</p>{% endfor %}
+{% block main %}{% endblock %}
+</main>
+</html>
+"""
+
+INDEX = """{% extends "layout.html" %}
+{% block main %}
+<h1>NAME</h1>
+<p><a href="{{ url_for('greetings.index') }}">Greetings</a></p>
+{% endblock %}
+"""
+
+LIST = """{% extends "layout.html" %}
+{% block title %}Greetings{% endblock %}
+{% block main %}
+<h1>Greetings</h1>
+<form method="post" action="{{ url_for('greetings.greet') }}">
+  {{ csrf_input }}
+  <label>Your name <input name="name" required></label>
+  <button>Greet</button>
+</form>
+<ul>{% for name in names %}<li>{{ name }}</li>{% endfor %}</ul>
+{% endblock %}
+"""
+
+PACKAGE_TEST = '''"""Run with ``pytest``."""
+
+from micropie.testing import TestClient
+
+from MODULE.app import make_app
+
+
+def test_it_greets() -> None:
+    with TestClient(make_app({}), base_url="https://testserver") as client:
+        answer = client.post_form("/greetings", {"name": "<Ann>"}, follow_redirects=True)
+        assert "Hello, &lt;Ann&gt;!" in answer.text
+        assert client.get("/status").json() == {"status": "ok"}
+        assert "Greetings" in client.get("/").text
+'''
+
+PACKAGE = {
+    "MODULE/__init__.py": '"""NAME."""\n',
+    "MODULE/app.py": APPLICATION,
+    "MODULE/greetings.py": GREETINGS,
+    "MODULE/settings.py": SETTINGS,
+    "MODULE/templates/layout.html": LAYOUT,
+    "MODULE/templates/index.html": INDEX,
+    "MODULE/templates/greetings.html": LIST,
+    "tests/test_app.py": PACKAGE_TEST,
+}
+
+AGENTS = """# For coding assistants
+
+NAME is an application on micropie. Its names and rules, for those who know other frameworks, are in the file that
+this command prints:
+
+    python -c "import micropie; print(micropie.__path__[0] + '/.agents/skills/micropie/SKILL.md')"
+
+After a change run `pytest`, `micropie check` and `mypy --strict .`; all three must pass.
+"""  # noqa: E501
