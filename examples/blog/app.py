@@ -28,7 +28,7 @@ create table if not exists comments (id integer primary key, post integer not nu
 HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>{{ title }}</title>
-<p><a href="{{ url_for("index") }}">Blog</a></p>
+<nav><a href="{{ url_for("index") }}">Blog</a></nav>
 <main>
 <h1>{{ title }}</h1>
 {% for message in get_flashed_messages() %}<p role="status">{{ message }}</p>{% endfor %}

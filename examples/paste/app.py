@@ -21,6 +21,7 @@ PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>Paste</title>
 <main>
+<h1>Paste</h1>
 <form method="post" action="{{ url_for("from_page") }}">{{ csrf_input }}
 <p><textarea name="text" aria-label="Text" rows="20" cols="80" required></textarea>
 <p><button>Paste</button></form>

@@ -25,6 +25,7 @@ class Streaming(App):
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>Streaming</title>
 <main>
+<h1>Streaming</h1>
 <p><video src="{self.url_for("video")}" controls muted width="320" height="180"></video>
 <p><a href="{self.url_for("report")}">A report, row by row</a>
 </main>

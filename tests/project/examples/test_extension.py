@@ -8,12 +8,14 @@ import ast
 import re
 import subprocess
 import sys
+import zipfile
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 from tests.project.examples.serving import browsing, serving_examples
 from tests.support.environment import ALONE, unmeasured
@@ -131,6 +133,32 @@ def test_the_extensions_pass_their_tests(pytestconfig: pytest.Config) -> None:
     for test in tested.values():
         for world in worlds:
             assert f"{test}[{world}] PASSED" in done.stdout
+
+
+def test_the_admin_page_is_a_package_to_install(tmp_path: Path) -> None:
+    [built] = WheelBuilder(str(EXAMPLES / "admin")).build(directory=str(tmp_path))
+    with zipfile.ZipFile(built) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    folder = EXAMPLES / "admin" / "micropie_admin"
+    kept = {f"micropie_admin/{path.name}" for path in folder.iterdir() if path.is_file()}
+    assert names == kept >= {"micropie_admin/admin.html", "micropie_admin/py.typed"}
+    source = (
+        "from micropie import App; from micropie_admin import Admin\n"
+        "from micropie.testing import TestClient; app = App(); app.mount('/admin', Admin(lambda r: True))\n"
+        "with TestClient(app) as client: print(client.get('/admin/').status_code)"
+    )
+    environment = unmeasured(PYTHONPATH=f"{tmp_path / 'unpacked'}:{ROOT}")
+    with zipfile.ZipFile(built) as wheel:
+        wheel.extractall(tmp_path / "unpacked")  # as pip does: templates are files
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "200\n", done.stderr
 
 
 @pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
