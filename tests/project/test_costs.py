@@ -48,7 +48,7 @@ from tests.wsgi.calls import Answer, environ_for
 CALLS: dict[str, tuple[int, int]] = {
     "plain": (24, 52),
     "plain def": (59, 23),
-    "json": (27, 55),
+    "json": (27, 54),
     "path": (29, 57),
     "query": (41, 69),
     "explicit": (48, 76),
@@ -70,7 +70,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "hooks": (70, 199),
     "error handler": (128, 166),
     # the look-up of a class by its event loop takes four calls on the loop of WSGI
-    "10 chunks": (97, 177),
+    "10 chunks": (97, 176),
     "10 chunks def": (348, 89),
     "3 chunks awaited": (181, 116),
     "3 events": (250, 207),
@@ -85,7 +85,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "json": (470, 690),
     "path": (560, 780),
     "query": (730, 950),
-    "explicit": (1000, 1230),
+    "explicit": (980, 1200),
     "form": (1420, 1560),
     "json body": (1120, 1260),
     "dataclass": (1170, 1270),
@@ -97,7 +97,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "static": (1520, 1470),
     "304": (1500, 1450),
     "404": (1090, 940),
-    "405": (1720, 1610),
+    "405": (1700, 1590),
     "400": (870, 1080),
     "redirect": (680, 920),
     "hooks": (1310, 2530),
@@ -106,7 +106,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "10 chunks def": (4570, 1260),
     "3 chunks awaited": (2790, 1870),
     "3 events": (3580, 2960),
-    "mounted Flask": (3120, 5230),
+    "mounted Flask": (3110, 5230),
     "WebSocket echo": (3330, 0),
 }
 

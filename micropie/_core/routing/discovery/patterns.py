@@ -38,7 +38,9 @@ _SEGMENT = pattern(f"/((?:{_WILDCARD}|[^/])+)?")
 def _int(text: str) -> tuple[int] | None:
     # 64 bits hold every key of every database, and SQLite fails for more. Python's int() would take
     # "+1", "1_0" and other scripts' digits. An expression would take 1,000 instructions more.
-    digits = text[1:] if text[0] == "-" else text
+    if len(text) < _DIGITS and text.isdecimal() and text.isascii():  # as most
+        return (int(text),)
+    digits = text.removeprefix("-")
     if not (digits.isdecimal() and digits.isascii() and len(digits) <= _DIGITS):
         return None
     number = int(text)
