@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from inspect import isawaitable
-from types import AsyncGeneratorType, NoneType
+from types import AsyncGeneratorType, GeneratorType, NoneType
 from typing import Any, TypeAlias, cast
 
 from micropie._core import execution, files, streams
@@ -96,7 +96,8 @@ _FAILURES = range(500, 600)
 _SUCCESSES = range(200, 300)
 _GROUP_OR_DISCONNECT = (ExceptionGroup, ClientDisconnect)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
-_NEVER_AWAITED = frozenset({Response, FileReference, tuple, AsyncGeneratorType})
+_GENERATORS = frozenset({GeneratorType, AsyncGeneratorType})
+_NEVER_AWAITED = frozenset({Response, FileReference, tuple})
 
 _Stream: TypeAlias = LoopStream | ThreadStream
 
@@ -310,14 +311,17 @@ def _call_limited(
 
 def _answer(request: Request, result: object) -> Flow[Answer]:
     """Return the answer to a result. Its body joins what was set on ``self.response``."""
+    exchange = request._exchange
     if type(result) in BODIES:  # neither awaited nor opened
-        return _finish(request, _response_of(request._exchange, result), None, None)
+        return _finish(request, _response_of(exchange, result), None, None)
+    if type(result) in _GENERATORS:
+        return _finish(request, _response_of(exchange, result), stream_of(result), None)
     return _answer_of_any(request, result)
 
 
 def _answer_of_any(request: Request, result: object) -> Flow[Answer]:
-    """Return the answer to a result that may be awaitable, a file or a stream."""
-    exchange, made, stream = request._exchange, request._exchange.answer, None
+    """Return the answer to a result that may be awaitable or a file."""
+    exchange, made = request._exchange, request._exchange.answer
     is_alone = not made.has_more
     if type(result) not in _NEVER_AWAITED:
         is_joined = exchange.hooks or made.session is not None or made.response is not None
@@ -346,11 +350,7 @@ def _answer_of_any(request: Request, result: object) -> Flow[Answer]:
         ):
             return file
         files.describe(response, file, part)
-    if type(response.body) not in BODIES:
-        stream = stream_of(response.body)
-        if exchange.hooks is not None:  # which may wait
-            made.begin(stream)
-    return (yield from _finish(request, response, stream, None))
+    return (yield from _finish(request, response, stream_of(response.body), None))
 
 
 def _response_of(exchange: Exchange, result: object) -> Response:
@@ -385,7 +385,8 @@ def _finish(
     if exchange.ends is not None:
         exchange.ends.before_head.clear()
     try:
-        if exchange.hooks is not None:
+        if exchange.hooks is not None:  # which may wait
+            made.begin(stream)
             body = response and response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)
             if response.body is not body:
@@ -452,8 +453,9 @@ def _encoded(
         if made.response is not None:  # what a generator has set: hooks' headers go first
             response = made.set_result(response)
             made.replace(None)
-        for change in () if exchange.ends is None else exchange.ends.before_head:
-            change(response)
+        if exchange.ends is not None:
+            for change in exchange.ends.before_head:
+                change(response)
         may_read = (
             stream.file is None
             and exchange.header("cookie")
