@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, elements_of, is_json_text
 from micropie._core.binding.fields import kinds_in
@@ -24,6 +24,9 @@ from micropie._core.binding.values.limits import (
 from micropie._core.errors import SetupError
 from micropie._core.on_demand import pattern
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 # msgspec and pydantic name keys and tags that a client has made up, and an author may send the
 # sentence as HTML. The whole of "<<" goes, or "<<p" would become "<p".
 _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
@@ -34,7 +37,7 @@ def without_markup(text: str) -> str:
     return _MARKUP.sub("", text)
 
 
-def validated(adapter: Any, document: object, is_json: bool) -> object:
+def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> object:
     """Return what a ``TypeAdapter`` makes of a document. A form's texts are never taken strictly.
 
     A strict type takes "2026-01-31" for a date in JSON alone, so a refused document is read as JSON
@@ -49,7 +52,7 @@ def validated(adapter: Any, document: object, is_json: bool) -> object:
         return made
 
 
-def _read_again(adapter: Any, document: object) -> object:
+def _read_again(adapter: TypeAdapter[object], document: object) -> object:
     """Return the value of a document's text; None if that can't be read, as half a surrogate."""
     write: type = str  # of a Decimal, as pydantic reads JSON's numbers as floats
     while True:
