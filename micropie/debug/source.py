@@ -138,11 +138,14 @@ def defined_twice(registered: Registrations) -> Iterator[str]:
     """Yield a sentence for each method that another one of its name replaces in the same class."""
     for cls in _own_classes(registered):
         seen: dict[str, int] = {}
-        for one in [part for node in _tree_of(cls).body[:1] for part in getattr(node, "body", ())]:
+        body = [part for node in _tree_of(cls).body[:1] for part in getattr(node, "body", ())]
+        # once for a class: Python reads and parses its whole file for it
+        first = inspect.getsourcelines(cls)[1] - 1 if body else 0
+        for one in body:
             decorators = map(ast.unparse, getattr(one, "decorator_list", ()))
             if not isinstance(one, _Function) or any(map(_OF_TWO.search, decorators)):
                 continue
-            line = inspect.getsourcelines(cls)[1] - 1 + one.lineno
+            line = first + one.lineno
             before = seen.setdefault(one.name, line)
             if before != line:
                 yield (
