@@ -564,7 +564,7 @@ def test_items_are_mapped_and_filtered(make_client: MakeClient, kind: str) -> No
 def test_a_map_of_a_subscription_misses_no_message(make_client: MakeClient) -> None:
     class Room(App):
         async def index(self) -> Any:
-            return EventStream(self.channels.subscribe("room"), map=even)
+            return EventStream(self.channels.subscribe("room"), map=even, heartbeat=0.05)
 
     app = Room()
     with make_client(app).stream("GET", "/") as answer:
@@ -1063,7 +1063,7 @@ def test_a_stream_that_was_begun_before_a_change_ends_too() -> None:
     assert [next(chunks), next(chunks)] == [COMMENT, b"data: a\n\n"]
     app.late = App()
     assert begin(app, "GET", "/nowhere").read()
-    app.wsgi_shutdown()
+    threading.Timer(0.05, app.wsgi_shutdown).start()
     assert list(chunks) == []
     answer.close()
 

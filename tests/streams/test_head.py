@@ -173,7 +173,7 @@ class Subscribing(App):
         self.subscription = subscription
 
     def index(self) -> EventStream:
-        return EventStream(self.subscription)
+        return EventStream(self.subscription, heartbeat=0.05)  # finds that the client has left
 
 
 def test_it_waits_for_a_subscription_to_be_entered(make_client: MakeClient) -> None:
