@@ -486,43 +486,46 @@ def test_R76_no_page_behind_an_nginx_that_adds_no_headers(
         assert ("Traceback" in client.get("/oops").text) == is_shown
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Forwarded",
-        "Via",
-        "X-Forwarded-For",
-        "X-Forwarded-Proto",
-        "X-Forwarded",
-        "X-Original-Forwarded-For",
-        "X-Real-IP",
-        "Client-IP",
-        "X-Client-IP",
-        "True-Client-IP",
-        "Fastly-Client-IP",
-        "Fastly-SSL",
-        "Fly-Client-IP",
-        "CF-Connecting-IP",
-        "CF-Ray",
-        "CF-Visitor",
-        "CDN-Loop",
-        "X-Cluster-Client-IP",
-        "X-Azure-ClientIP",
-        "X-Azure-SocketIP",
-        "X-Appengine-User-IP",
-        "CloudFront-Viewer-Address",
-        "X-Envoy-External-Address",
-        "X-Envoy-Original-Path",
-        "X-Remote-Addr",
-        "X-ProxyUser-IP",
-        "Proxy-Connection",
-    ],
-)
-def test_R76_no_page_behind_a_proxy(make_client: MakeClient, name: str) -> None:
-    assert (
-        "Traceback"
-        not in make_client(make_app(), **DEVELOPER).get("/oops", headers={name: "1"}).text
-    )
+HEADERS_OF_PROXIES = [
+    "Forwarded",
+    "Via",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded",
+    "X-Original-Forwarded-For",
+    "X-Real-IP",
+    "Client-IP",
+    "X-Client-IP",
+    "True-Client-IP",
+    "Fastly-Client-IP",
+    "Fastly-SSL",
+    "Fly-Client-IP",
+    "CF-Connecting-IP",
+    "CF-Ray",
+    "CF-Visitor",
+    "CDN-Loop",
+    "X-Cluster-Client-IP",
+    "X-Azure-ClientIP",
+    "X-Azure-SocketIP",
+    "X-Appengine-User-IP",
+    "CloudFront-Viewer-Address",
+    "X-Envoy-External-Address",
+    "X-Envoy-Original-Path",
+    "X-Remote-Addr",
+    "X-ProxyUser-IP",
+    "Proxy-Connection",
+]
+
+
+def test_R76_no_page_behind_a_proxy(make_client: MakeClient) -> None:
+    client = make_client(make_app(), **DEVELOPER)
+    shown = [
+        name
+        for name in HEADERS_OF_PROXIES
+        if "Traceback" in client.get("/oops", headers={name: "1"}).text
+    ]
+    assert shown == []
+    assert "Traceback" in client.get("/oops").text
 
 
 def test_R76_what_browsers_and_developers_send_hides_no_page(make_client: MakeClient) -> None:

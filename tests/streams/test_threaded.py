@@ -99,9 +99,11 @@ def test_R67_slow_clients_hold_no_threads(backend: str) -> None:
 def test_R67_slow_sources_take_turns(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie._core.streams.threaded.TURN", 0.005)
     log: list[str] = []
+    may_begin = threading.Event()  # when both wait for the one thread, or have it
 
     class Root(App):
         def slow(self, name: str) -> Iterator[str]:
+            assert may_begin.wait(PATIENCE)
             for _ in range(5):
                 time.sleep(0.01)
                 log.append(name)
@@ -112,6 +114,8 @@ def test_R67_slow_sources_take_turns(backend: str, monkeypatch: pytest.MonkeyPat
         async with anyio.create_task_group() as clients:
             clients.start_soon(get, app, "/slow/a")
             clients.start_soon(get, app, "/slow/b")
+            await anyio.wait_all_tasks_blocked()
+            may_begin.set()
 
     run(backend, main)
     assert sorted(log) == ["a"] * 5 + ["b"] * 5

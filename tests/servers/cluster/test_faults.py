@@ -8,6 +8,7 @@ from tests.servers.cluster.conftest import RunMachines
 from tests.servers.cluster.faults import FAULTS
 
 
+@pytest.mark.in_test_all  # 13 seconds of a processor
 @pytest.mark.timeout(240)
 def test_faults_lose_nothing_but_what_was_under_way_where_they_happened(
     run_machines: RunMachines,
