@@ -138,19 +138,16 @@ def defined_twice(registered: Registrations) -> Iterator[str]:
     """Yield a sentence for each method that another one of its name replaces in the same class."""
     for cls in _own_classes(registered):
         seen: dict[str, int] = {}
-        body = [part for node in _tree_of(cls).body[:1] for part in getattr(node, "body", ())]
-        # once for a class: Python reads and parses its whole file for it
-        first = inspect.getsourcelines(cls)[1] - 1 if body else 0
-        for one in body:
+        for one in [part for node in _tree_of(cls).body[:1] for part in getattr(node, "body", ())]:
             decorators = map(ast.unparse, getattr(one, "decorator_list", ()))
             if not isinstance(one, _Function) or any(map(_OF_TWO.search, decorators)):
                 continue
-            line = first + one.lineno
-            before = seen.setdefault(one.name, line)
-            if before != line:
+            before = seen.setdefault(one.name, one.lineno)
+            if before != one.lineno:
                 yield (
-                    f"{cls.__name__}.{one.name} is defined twice, in lines {before} and {line}, "
-                    "and the last one replaces the first: give one of them another name"
+                    f"{cls.__name__}.{one.name} is defined twice, in lines {before} and "
+                    f"{one.lineno}, and the last one replaces the first: give one of them another "
+                    "name"
                 )
 
 
@@ -178,7 +175,6 @@ class FunctionSource:
     def __init__(self, function: Any, tree: _Function) -> None:
         self._function, self._tree = function, tree
         self._place = place_of(function)
-        self._line = function.__code__.co_firstlineno - 1
         self._arguments = [one.arg for one in ast.walk(tree.args) if isinstance(one, ast.arg)]
 
     @classmethod
@@ -422,7 +418,7 @@ class FunctionSource:
 
     def _at(self, node: Any) -> str:
         """Return the file and the line of a statement."""
-        return f"{self._place.rpartition(':')[0]}:{self._line + node.lineno}"
+        return f"{self._place.rpartition(':')[0]}:{node.lineno}"
 
 
 def _parts(node: ast.AST) -> Iterator[Any]:
@@ -485,6 +481,7 @@ def _is_session(node: ast.AST, names: set[str]) -> bool:
 def _tree_of(thing: type | Callable[..., object]) -> ast.Module:
     """Return the source of a function or a class, an empty one if there is none."""
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(thing)))
+        lines, first = inspect.getsourcelines(thing)  # for a class it parses the whole file
+        return ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)
     except Exception:  # a file may have changed since it was imported
         return ast.Module([], [])
