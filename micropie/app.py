@@ -688,7 +688,16 @@ class App(Base[Outermost_co]):
         request does.
         """
         self._micropie.find_roots()
-        build = import_module("micropie.openapi.document").build_titled
+        build = import_module("micropie.openapi.built").build_openapi
+        document: dict[str, Any] = build(self, self._micropie.docs, title, version)
+        return document
+
+    def asyncapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
+        """Return this application's WebSockets and event streams as an AsyncAPI 3 document; see
+        ``openapi``. The messages are those of ``ws: WebSocket[Received, Sent]``.
+        """
+        self._micropie.find_roots()
+        build = import_module("micropie.openapi.built").build_asyncapi
         document: dict[str, Any] = build(self, self._micropie.docs, title, version)
         return document
 

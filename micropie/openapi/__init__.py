@@ -2,7 +2,8 @@
 
 Open ``document.py`` to change what the document contains of a handler, ``schemas.py`` for the
 schema of a type, ``pages.py`` for the routes of ``App(docs=True)``, and ``docs.py`` for ``Docs``.
-``App.openapi`` and ``App(docs=...)`` import these on first use.
+``asyncapi.py`` has the document of WebSockets and event streams, and ``built.py`` both.
+``App.openapi``, ``App.asyncapi`` and ``App(docs=...)`` import these on first use.
 """
 
 from micropie.openapi.docs import Docs

@@ -13,7 +13,6 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from inspect import Parameter
 from itertools import count
@@ -64,7 +63,7 @@ _MALFORMED = "The request is malformed"
 _Value: TypeAlias = tuple[Parameter, Any]
 
 
-class _Sorted(NamedTuple):
+class Sorted(NamedTuple):
     """The parameters of a handler by where a request has them."""
 
     path: list[_Value]
@@ -82,35 +81,18 @@ class _DocumentedRoute:
         self.description: describe = entry.route.description or describe()
 
 
-def build_titled(
-    app: App, docs: Docs | None, title: str | None, version: str | None
-) -> dict[str, Any]:
-    """Return the document of ``App.openapi``. ``docs``: those of ``App(docs=...)``, if any."""
-    docs = docs or Docs()
-    docs = replace(docs, title=title or docs.title, version=version or docs.version)
-    return build_document(app, docs)
-
-
 def build_document(app: App, docs: Docs) -> dict[str, Any]:
     """Return the OpenAPI document of an application and of those inside it: paths and names are
     those below its own.
     """
     inspector = Inspector(app, inside=True)
     own = inspector.applications()[0]
-    builder = _Builder(own, docs)
+    builder = Builder(own, docs)
     prefix = own.path.removeprefix(own.host)
     for entry in inspector.routes():
         if not entry.hidden:
             builder.add(entry)
-    info: dict[str, object] = {"title": docs.title or type(app).__name__, "version": docs.version}
-    about = {
-        "termsOfService": docs.terms_of_service,
-        "contact": docs.contact and dict(docs.contact),
-        "license": docs.license and dict(docs.license),
-        "description": docs.description or _doc_of(type(app)),
-    }
-    info |= {name: value for name, value in about.items() if value}
-    document: dict[str, Any] = {"openapi": builder.version, "info": info}
+    document: dict[str, Any] = {"openapi": builder.version, "info": info_of(app, docs)}
     servers = docs.servers or ([quote(prefix)] if prefix else ())
     if servers:
         document["servers"] = [{"url": url} for url in servers]
@@ -139,7 +121,21 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
     return finite
 
 
-class _Builder:
+def info_of(app: App, docs: Docs) -> dict[str, object]:
+    """Return what a document says of its application."""
+    info: dict[str, object] = {"title": docs.title or type(app).__name__, "version": docs.version}
+    about = {
+        "termsOfService": docs.terms_of_service,
+        "contact": docs.contact and dict(docs.contact),
+        "license": docs.license and dict(docs.license),
+        "description": docs.description or doc_of(type(app)),
+    }
+    return info | {name: value for name, value in about.items() if value}
+
+
+class Builder:
+    """Describes the routes of one document."""
+
     def __init__(self, own: Application, docs: Docs) -> None:
         self.own = own
         self.common = describe(responses=docs.responses)
@@ -182,8 +178,8 @@ class _Builder:
         for method in methods:
             if method not in _METHODS:
                 continue
-            sorted_inputs = _sort_inputs(entry, parameters, method)
-            path, names = self._path(entry, sorted_inputs)
+            sorted_inputs = sort_inputs(entry, parameters, method)
+            path, names = self.path_of(entry, sorted_inputs)
             if method == "QUERY":
                 self.version = "3.2.0"
             operations = self.paths.setdefault(path, {})
@@ -191,7 +187,7 @@ class _Builder:
                 documented, method, sorted_inputs, names, len(methods) > 1
             )
 
-    def _path(self, entry: RouteEntry, sorted_inputs: _Sorted) -> tuple[str, dict[str, str]]:
+    def path_of(self, entry: RouteEntry, sorted_inputs: Sorted) -> tuple[str, dict[str, str]]:
         """Return the path, and the names of its parameters here.
 
         OpenAPI takes ``/{a}`` and ``/{b}`` for the same path, so the first route decides about the
@@ -214,7 +210,7 @@ class _Builder:
         self,
         documented: _DocumentedRoute,
         method: str,
-        sorted_inputs: _Sorted,
+        sorted_inputs: Sorted,
         names: Mapping[str, str],
         is_one_of_several: bool,
     ) -> dict[str, object]:
@@ -223,7 +219,7 @@ class _Builder:
             documented.description,
             documented.application,
         )
-        summary, _, rest = _doc_of(documented.signature.function).partition("\n")
+        summary, _, rest = doc_of(documented.signature.function).partition("\n")
         name = route.name.removeprefix(self.own.scope)
         identifier = description.operation_id or name + (
             f"_{method.lower()}" if is_one_of_several else ""
@@ -233,7 +229,7 @@ class _Builder:
         self._ids.add(identifier)
         parameters = [
             *self._path_parameters(documented.entry, sorted_inputs, names),
-            *map(self._query_parameter, sorted_inputs.query),
+            *map(self.query_parameter, sorted_inputs.query),
         ]
         parameters = [one for one in parameters if not _is_ignored(one)]
         security = self._security(application)
@@ -281,12 +277,12 @@ class _Builder:
         application = type(inner.app)
         if inner.app is self.own.app:
             return []
-        about = _doc_of(application)
+        about = doc_of(application)
         self.tags[application.__name__] = {"description": about} if about else {}
         return [application.__name__]
 
     def _path_parameters(
-        self, entry: RouteEntry, sorted_inputs: _Sorted, names: Mapping[str, str]
+        self, entry: RouteEntry, sorted_inputs: Sorted, names: Mapping[str, str]
     ) -> Iterator[dict[str, object]]:
         known = {one.name: one for one, _ in sorted_inputs.path}
         for own, name in names.items():
@@ -308,7 +304,7 @@ class _Builder:
                 "schema": schema or {"type": "string"},
             }
 
-    def _query_parameter(self, value: _Value) -> dict[str, object]:
+    def query_parameter(self, value: _Value) -> dict[str, object]:
         parameter, where = value
         info = TypeInfo(parameter.annotation)
         # a query without a default is asked for, though other places are looked at before
@@ -347,7 +343,7 @@ class _Builder:
             return schema
         return {**schema, "default": value}
 
-    def _body(self, application: Application, sorted_inputs: _Sorted) -> dict[str, Any] | None:
+    def _body(self, application: Application, sorted_inputs: Sorted) -> dict[str, Any] | None:
         """Return the body.
 
         Of an application whose errors are JSON only JSON is listed, though it takes forms as well.
@@ -773,11 +769,11 @@ def _read_by_the_handler(entry: RouteEntry) -> dict[str, Any]:
     return {"required": False, "content": {_BYTES: {"schema": schema}}}
 
 
-def _sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) -> _Sorted:
+def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) -> Sorted:
     route = entry.route
     has_body = method not in _WITHOUT_BODY
     document = next((one for one in parameters if one[1].is_document), None)
-    sorted_inputs = _Sorted([], [], [], document if has_body else None)
+    sorted_inputs = Sorted([], [], [], document if has_body else None)
     in_query = not has_body or route.reads_body or document is not None
     for one in parameters:
         parameter, where = one
@@ -829,7 +825,7 @@ def _is_structure(annotation: object) -> bool:
     return TypeInfo(annotation).structure is not None
 
 
-def _doc_of(owner: Callable[..., object]) -> str:
+def doc_of(owner: Callable[..., object]) -> str:
     """Return a docstring of an author's own, "" for that of a class of the framework."""
     text = inspect.unwrap(owner).__doc__
     return (

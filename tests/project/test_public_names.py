@@ -176,7 +176,7 @@ def test_the_methods_for_extensions_explain_every_argument() -> None:
 # ``micropie._core.spellings``.
 ATTRIBUTES = {
     micropie.App: """
-absolute_url_for channels command delete error get health lifespan metrics middlewares mount openapi patch post provides put
+absolute_url_for asyncapi channels command delete error get health lifespan metrics middlewares mount openapi patch post provides put
 render render_async render_stream request response root route run session_backend state static static_url url_for
 websocket ws_middlewares wsgi_shutdown
 """,

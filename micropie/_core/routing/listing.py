@@ -181,6 +181,13 @@ class RouteEntry(NamedTuple):
         in_thread = isinstance(self.route.step_kind, Call)
         return "process" if self.route.is_pooled else "thread" if in_thread else "loop"
 
+    @property
+    def messages(self) -> tuple[object, object] | None:
+        """The types that the handler of a WebSocket receives and sends, of its annotation
+        ``WebSocket[Received, Sent]``; None without it."""
+        found = self.route.plan.messages
+        return None if found is None else (found.received, found.sent)
+
     def mentions(self, name: str) -> bool:
         """Return whether the author's code uses an attribute or a variable of this name."""
         return mentions(self.route.function, name)

@@ -1,0 +1,162 @@
+"""The AsyncAPI document of a site: its WebSockets and event streams, as
+https://www.asyncapi.com/docs/reference/specification/v3.0.0 has them.
+
+Each is a channel. In AsyncAPI's words the application receives what a client sends, and sends what
+the client gets. The types are those of ``ws: WebSocket[Received, Sent]``; without them a message
+may be anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from inspect import Parameter
+from typing import Any, get_args, get_origin
+
+from micropie import App, EventStream
+from micropie.extensions import Inspector, RouteEntry
+from micropie.openapi.docs import Docs
+from micropie.openapi.document import Builder, Sorted, doc_of, info_of, sort_inputs
+from micropie.openapi.schemas import Schema, with_short_names, without_infinities
+
+_TEXT: Schema = {"type": "string"}
+_AS_THEY_ARE: Mapping[object, dict[str, Any]] = {
+    str: {"contentType": "text/plain", "payload": _TEXT},
+    bytes: {"contentType": "application/octet-stream", "payload": {**_TEXT, "format": "binary"}},
+}
+_WEBSOCKET_BINDING, _HTTP_BINDING = "0.1.0", "0.3.0"  # their versions
+
+
+def build_channels(app: App, docs: Docs) -> dict[str, Any]:
+    """Return the AsyncAPI document of an application and of those inside it."""
+    inspector = Inspector(app, inside=True)
+    builder = _ChannelBuilder(inspector.applications()[0], docs)
+    for entry in inspector.routes(websockets=True):
+        if builder.may_show(entry):
+            builder.add_socket(entry)
+    for entry in inspector.routes():
+        if builder.may_show(entry) and any(map(_is_event_stream, entry.results)):
+            builder.add_events(entry)
+    document: dict[str, Any] = {
+        "asyncapi": "3.0.0",
+        "info": info_of(app, docs),
+        "defaultContentType": "application/json",
+        "channels": builder.channels,
+        "operations": builder.operations,
+        "components": {"schemas": dict(sorted(builder.components.items()))},
+    }
+    finite: dict[str, Any] = without_infinities(with_short_names(document))
+    converted: dict[str, Any] = _as_draft_7(finite)
+    return converted
+
+
+class _ChannelBuilder(Builder):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.channels: dict[str, dict[str, Any]] = {}
+        self.operations: dict[str, dict[str, Any]] = {}
+        del self.components["Problem"]
+
+    @staticmethod
+    def may_show(entry: RouteEntry) -> bool:
+        """Return whether clients are to know of a route."""
+        description = entry.route.description
+        return (
+            not entry.hidden
+            and not entry.is_default
+            and getattr(description, "include_in_schema", True)
+        )
+
+    def add_socket(self, entry: RouteEntry) -> None:
+        """Add the channel of a WebSocket, what it receives and what it sends."""
+        name, inputs = self._channel(entry)
+        received, sent = entry.messages or (object, object)
+        self.channels[name]["bindings"] = {
+            "ws": {"method": "GET", **self._in_url(inputs), "bindingVersion": _WEBSOCKET_BINDING}
+        }
+        self._operation_of(name, "receive", self._message(received, is_received=True))
+        self._operation_of(name, "send", self._message(sent, is_received=False))
+
+    def add_events(self, entry: RouteEntry) -> None:
+        """Add the channel of a handler that returns an ``EventStream``."""
+        name, inputs = self._channel(entry)
+        (method, *_) = entry.route.methods or ("GET",)
+        message = {"contentType": "text/event-stream", "payload": _TEXT}
+        binding = {"method": method, **self._in_url(inputs), "bindingVersion": _HTTP_BINDING}
+        binding.pop("headers", None)  # the binding of a message has these alone
+        self._operation_of(name, "send", message, bindings={"http": binding})
+
+    def _channel(self, entry: RouteEntry) -> tuple[str, Sorted]:
+        self.inputs.own = self.answers.own = entry.application.types
+        values = [
+            (one, entry.signature.values[one.name])
+            for one in entry.signature.parameters
+            if one.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        ]
+        inputs = sort_inputs(entry, values, "GET")
+        address, names = self.path_of(entry, inputs)
+        summary, _, rest = doc_of(entry.signature.function).partition("\n")
+        about = {"summary": summary, "description": rest.strip()}
+        name = entry.route.name.removeprefix(self.own.scope)
+        self.channels[name] = {
+            "address": address,
+            **{key: text for key, text in about.items() if text},
+            "messages": {},
+            **({"parameters": {one: {} for one in names.values()}} if names else {}),
+        }
+        return name, inputs
+
+    def _in_url(self, inputs: Sorted) -> dict[str, Schema]:
+        """Return the schemas of the query and of the headers that a binding has."""
+        found = [self.query_parameter(one) for one in inputs.query]
+        return dict(self._by_place(found))
+
+    @staticmethod
+    def _by_place(found: list[dict[str, Any]]) -> Iterator[tuple[str, Schema]]:
+        for place, key in (("query", "query"), ("header", "headers")):
+            own = {one["name"]: one for one in found if one["in"] == place}
+            if own:
+                properties = {name: one["schema"] for name, one in own.items()}
+                required = [name for name, one in own.items() if one["required"]]
+                schema: Schema = {"type": "object", "properties": properties}
+                yield key, {**schema, "required": required} if required else schema
+
+    def _message(self, annotation: Any, *, is_received: bool) -> dict[str, Any]:
+        if annotation in _AS_THEY_ARE:
+            return dict(_AS_THEY_ARE[annotation])
+        schemas = self.inputs if is_received else self.answers
+        payload = {} if annotation is object else schemas.of(annotation)
+        return {"payload": payload} if payload else {}
+
+    def _operation_of(
+        self, name: str, action: str, message: dict[str, Any], **others: object
+    ) -> None:
+        channel = f"#/channels/{name}"
+        self.channels[name]["messages"][action] = message
+        self.operations[f"{name}.{action}"] = {
+            "action": action,
+            "channel": {"$ref": channel},
+            "messages": [{"$ref": f"{channel}/messages/{action}"}],
+            **others,
+        }
+
+
+def _is_event_stream(annotation: object) -> bool:
+    kind = get_origin(annotation) or annotation
+    return any(map(_is_event_stream, get_args(annotation))) or (
+        isinstance(kind, type) and issubclass(kind, EventStream)
+    )
+
+
+def _as_draft_7(value: Any) -> Any:
+    """Return a document whose schemas are those of JSON Schema draft 7, as AsyncAPI has them."""
+    if isinstance(value, list):
+        return [*map(_as_draft_7, value)]
+    if not isinstance(value, dict):
+        return value
+    found = {name: _as_draft_7(one) for name, one in value.items()}
+    tag = found.get("discriminator")
+    if isinstance(tag, dict) and isinstance(tag.get("propertyName"), str):
+        found["discriminator"] = tag["propertyName"]
+    if isinstance(found.get("prefixItems"), list):
+        found["items"] = found.pop("prefixItems")
+    return found

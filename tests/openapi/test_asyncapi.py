@@ -1,0 +1,130 @@
+"""The AsyncAPI document, by AsyncAPI's own JSON Schema: ``asyncapi-3.0.0.json.gz`` is that of the
+npm package @asyncapi/specs 6.11.1 (Apache 2.0) without its texts and the bindings of other
+protocols. ``scripts/check_asyncapi.py`` asks the official parser.
+"""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+
+from micropie import App, WebSocket
+from micropie.extensions import Inspector
+from micropie.openapi import Docs
+from tests.openapi.channels import Heard, Left, Root, Said
+
+SCHEMA = Path(__file__).parent / "asyncapi-3.0.0.json.gz"
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft7Validator:
+    return Draft7Validator(json.loads(gzip.decompress(SCHEMA.read_bytes())))
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return Root().asyncapi("Talk", "2.1")
+
+
+def test_it_is_valid(validator: Draft7Validator, document: dict[str, Any]) -> None:
+    validator.validate(document)
+    assert document["info"] == {"title": "Talk", "version": "2.1", "description": "Talk."}
+    assert json.loads(json.dumps(document)) == document
+    wrong = copy.deepcopy(document)
+    wrong["operations"]["ws_file.send"]["action"] = "say"
+    assert not validator.is_valid(wrong)
+
+
+def test_an_empty_application_has_no_channels(validator: Draft7Validator) -> None:
+    document = App(docs=Docs(title="Nothing")).asyncapi()
+    validator.validate(document)
+    assert (document["info"]["title"], document["channels"]) == ("Nothing", {})
+
+
+def test_websockets_and_event_streams_are_channels(document: dict[str, Any]) -> None:
+    found = {name: one["address"] for name, one in document["channels"].items()}
+    assert found == {
+        "ws_room": "/room/{room}",
+        "ws_file": "/files/{number}",
+        "ws_plain": "/plain",
+        "inner.ws_model": "/inner/model",
+        "ticks": "/ticks/{kind}",
+        "moves": "/moves",
+    }
+
+
+def test_messages_have_the_types_of_the_annotation(document: dict[str, Any]) -> None:
+    schemas, channels = document["components"]["schemas"], document["channels"]
+    room = channels["ws_room"]["messages"]
+    assert room["receive"]["payload"] == {
+        "anyOf": [{"$ref": f"#/components/schemas/{one}"} for one in ("Said", "Left")],
+        "discriminator": "type",  # as AsyncAPI has it
+    }
+    assert room["send"]["payload"]["items"] == {"$ref": "#/components/schemas/Heard"}
+    pair = schemas["Heard"]["properties"]["pair"]
+    assert (pair["items"], pair["minItems"]) == ([{"type": "integer"}, {"type": "string"}], 2)
+    assert "prefixItems" not in pair
+    text = {"type": "string"}
+    assert channels["ws_file"]["messages"] == {
+        "receive": {"contentType": "text/plain", "payload": text},
+        "send": {
+            "contentType": "application/octet-stream",
+            "payload": {**text, "format": "binary"},
+        },
+    }
+    assert channels["ws_plain"]["messages"] == {"receive": {}, "send": {}}
+    events = {"contentType": "text/event-stream", "payload": text}
+    assert channels["ticks"]["messages"] == channels["moves"]["messages"] == {"send": events}
+
+
+def test_the_handshake_has_a_query_and_headers(document: dict[str, Any]) -> None:
+    channel = document["channels"]["ws_room"]
+    assert (channel["summary"], channel["description"]) == ("Enter a room.", "All hear all.")
+    assert channel["parameters"] == {"room": {}}
+    binding = channel["bindings"]["ws"]
+    assert binding["query"]["properties"] == {"since": {"type": "integer", "default": 0}}
+    assert "required" not in binding["query"]
+    assert binding["headers"]["required"] == ["X-Token"]
+    ticks = document["operations"]["ticks.send"]["bindings"]["http"]
+    assert ticks == {
+        "method": "GET",
+        "query": {
+            "type": "object",
+            "properties": {"n": {"type": "integer"}},
+            "required": ["n"],
+        },
+        "bindingVersion": "0.3.0",
+    }
+
+
+def test_an_operation_refers_to_its_channel_and_its_message(document: dict[str, Any]) -> None:
+    assert document["operations"]["ws_room.receive"] == {
+        "action": "receive",
+        "channel": {"$ref": "#/channels/ws_room"},
+        "messages": [{"$ref": "#/channels/ws_room/messages/receive"}],
+    }
+    assert "ticks.receive" not in document["operations"]
+
+
+def test_a_list_of_routes_has_the_types_of_messages() -> None:
+    found = {
+        entry.route.name: entry.messages for entry in Inspector(Root()).routes(websockets=True)
+    }
+    assert found["ws_room"] == (Said | Left, list[Heard])
+    assert found["ws_plain"] is None
+
+
+def test_an_inner_application_has_its_own_document() -> None:
+    class Deep(App):
+        async def ws_talk(self, ws: WebSocket[str, str]) -> None: ...
+
+    class Outer(App):
+        deep = Deep()
+
+    assert [*Outer().deep.asyncapi()["channels"].values()][0]["address"] == "/talk"  # noqa: RUF015
