@@ -1,11 +1,12 @@
 """An extension of somebody else's needs no more than the public names: ``extension``, ``admin``,
-``oidc``, ``postgres``.
+``oidc``, ``outbox``, ``postgres``.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 FILES = sorted(
     file
-    for name in ("extension", "admin", "oidc", "postgres")
+    for name in ("extension", "admin", "oidc", "outbox", "postgres")
     for file in (EXAMPLES / name).rglob("*.py")
 )
 FACES = (
@@ -101,6 +102,7 @@ TESTED = {
     "extension": "test_each_key_has_its_client_and_its_rate",
     "oidc": "test_a_user_logs_in_and_out",
     "postgres": "test_requests_get_503_until_a_stopped_server_is_back",
+    "outbox": "test_the_application_of_this_folder",
     "admin": "test_one_subscriber_is_closed",
 }
 
@@ -192,6 +194,33 @@ def test_sessions_and_rates_outlive_a_server_in_postgresql(kind: str, tmp_path: 
             assert (answer.text, int(answer.headers["RateLimit-Remaining"]) < 20) == ("2", True)
             # some come back meanwhile
             assert any(ann.get("").status_code == 429 for _ in range(60))
+
+
+@pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
+def test_a_job_outlives_a_server(kind: str, tmp_path: Path) -> None:
+    own = {"OUTBOX_DATABASE": str(tmp_path / "outbox.db")}
+    with serving_examples("outbox", tmp_path, **own) as server_of:
+        server = server_of(kind)
+        with browsing(server) as browse:
+            client = browse("outbox")
+            client.post("order", data={"pie": "apple", "email": "ann@example.com"})
+            until(lambda: "To: ann@example.com" in server.output())
+            assert client.get("").json() == ["apple"]
+    # of a server that was killed after the commit
+    with sqlite3.connect(own["OUTBOX_DATABASE"]) as database:
+        database.execute(
+            "INSERT INTO micropie_outbox VALUES ('x', 'send_mail', ?, 0, 0, '')",
+            ['{"email": "bob@example.com", "pie": "plum"}'],
+        )
+    database.close()
+    command = [sys.executable, "-m", "micropie", "-a", "examples.outbox.app:app", "drain-outbox"]
+    drained = [
+        subprocess.run(
+            command, cwd=ROOT, env=unmeasured() | own, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert drained == ["To: bob@example.com. Your plum pie is in the oven.\n1 done\n", "0 done\n"]
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "hypercorn-trio", "gunicorn-gthread"])

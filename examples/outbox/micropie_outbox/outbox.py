@@ -1,0 +1,189 @@
+"""``Outbox``: put a job into a table in the same transaction as what it belongs to, and run it
+later.
+
+A job is taken by setting the time at which it is due to the end of a lease, and committing that. It
+is deleted when it has been done. So a job is run at least once, by one worker at a time, and again
+when its worker has died.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
+
+from micropie import App, SetupError, run_async
+
+from . import statements
+
+Job = TypeVar("Job", bound=Callable[..., object])
+
+logger = logging.getLogger("micropie_outbox")
+
+
+class GiveUp(Exception):
+    """Raised by a job that no other try can help."""
+
+
+class _Taken(NamedTuple):
+    """A row of the table that this worker has a lease of."""
+
+    id: str
+    job: str
+    arguments: str
+    tries: int
+
+
+class Outbox:
+    """Jobs in the table ``micropie_outbox`` of a database.
+
+    ``connect``: makes a context manager of a connection that commits at the end, such as
+    ``sessionmaker(engine).begin``, or a function below ``@contextmanager`` for a connection of
+    sqlite3 or psycopg.
+
+    A job that fails is tried again after ``first_delay`` seconds, then after twice as many, up to
+    ``longest_delay``, ``tries`` times in all: by default for two days and a half. After that it
+    stays in the table, is not due any more, and the log has an error. ``lease``: seconds after
+    which a job counts as abandoned, more than any job takes. ``clock`` returns the seconds since
+    1970. Raises ``SetupError`` for wrong values.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractContextManager[Any]],
+        *,
+        first_delay: float = 60,
+        longest_delay: float = 3600,
+        tries: int = 64,
+        lease: float = 600,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not callable(connect):
+            raise SetupError(
+                "Outbox takes a function that makes a connection, such as "
+                f"sessionmaker(engine).begin, not {connect!r}"
+            )
+        if not 0 < first_delay <= longest_delay or tries < 1 or lease <= 0:
+            raise SetupError("Outbox takes seconds above 0, and one try or more")
+        self._connect = connect
+        self._first_delay, self._longest_delay = first_delay, longest_delay
+        self._tries, self._lease, self._clock = tries, lease, clock
+        self._jobs: dict[str, Callable[..., object]] = {}
+
+    def job(self, function: Job) -> Job:
+        """Make a job of the function below, ``def`` or ``async def``, by its name.
+
+        Its arguments are what JSON can hold.
+        """
+        name = function.__name__
+        if name in self._jobs:
+            raise SetupError(f"two jobs have the name {name}: rename one of them")
+        self._jobs[name] = function
+        return function
+
+    def create_table(self) -> None:
+        """Create the table unless it exists."""
+        with self._connect() as connection:
+            for statement in (statements.CREATE_TABLE, statements.CREATE_INDEX):
+                statements.run(connection, statement)
+
+    def put(
+        self, connection: Any, job: Callable[..., object], *args: object, **arguments: object
+    ) -> str:
+        """Put a job into the table, in the transaction of ``connection``, and return its id.
+
+        ``await session.run_sync(outbox.put, send_mail, ...)`` does so in an ``AsyncSession``.
+        Raises ``LookupError`` for what is no job, and ``TypeError`` for arguments that don't match
+        it, or that JSON can't hold.
+        """
+        if self._jobs.get(job.__name__) is not job:
+            raise LookupError(f"{job.__name__} is no job: write @outbox.job above it")
+        given = inspect.signature(job).bind(*args, **arguments).arguments
+        key = str(uuid4())
+        statements.run(
+            connection,
+            statements.PUT,
+            id=key,
+            job=job.__name__,
+            arguments=json.dumps(given),
+            due=self._clock(),
+        )
+        return key
+
+    def drain(self) -> int:
+        """Run all jobs that are due, and return the number of those that were done.
+
+        ``request.after_response(outbox.drain)`` does so at once, and the command what that did not
+        live to do.
+        """
+        done = 0
+        while (taken := self._take()) is not None:
+            done += self._run(taken)
+        return done
+
+    def add_to(self, app: App) -> None:
+        """Give an application the command ``drain-outbox``, and create the table when it starts."""
+
+        def drain_outbox(forever: bool = False, pause: float = 5.0) -> str:
+            """Run the jobs that are due; forever: wait for others, looking every pause seconds."""
+            done = self.drain()
+            while forever:
+                time.sleep(pause)
+                self.drain()
+            return f"{done} done"
+
+        app.startup_handlers.append(self.create_table)
+        app.command(drain_outbox)
+
+    def _take(self) -> _Taken | None:
+        now = self._clock()
+        with self._connect() as connection:
+            cursor = statements.run(connection, statements.TAKE, now=now, until=now + self._lease)
+            row = cursor.fetchone()
+        return None if row is None else _Taken(*row)
+
+    def _run(self, taken: _Taken) -> bool:
+        """Run a job, and return whether it was done.
+
+        An exit or an interrupt passes through: the job's lease ends.
+        """
+        try:
+            if taken.job not in self._jobs:  # of another version of the program
+                raise LookupError(f"there is no job {taken.job}")
+            function, arguments = self._jobs[taken.job], json.loads(taken.arguments)
+            if inspect.iscoroutinefunction(function):
+                run_async(lambda: function(**arguments))
+            else:
+                function(**arguments)
+        except Exception as error:
+            self._postpone(taken, error)
+            return False
+        with self._connect() as connection:
+            statements.run(connection, statements.DELETE, id=taken.id, tries=taken.tries)
+        return True
+
+    def _postpone(self, taken: _Taken, error: Exception) -> None:
+        due: float | None = None
+        if isinstance(error, GiveUp) or taken.tries >= self._tries:
+            logger.error("%s %s is given up", taken.job, taken.id, exc_info=error)
+        else:
+            # ``min`` first: two to the power of many tries is no float
+            delay = self._first_delay * 2 ** min(taken.tries - 1, 60)
+            delay = min(delay, self._longest_delay) * random.uniform(0.8, 1)  # noqa: S311
+            due = self._clock() + delay
+            logger.warning("%s %s failed, again in %d s: %r", taken.job, taken.id, delay, error)
+        with self._connect() as connection:
+            statements.run(
+                connection,
+                statements.POSTPONE,
+                id=taken.id,
+                tries=taken.tries,
+                due=due,
+                error=repr(error),
+            )

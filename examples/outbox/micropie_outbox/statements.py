@@ -1,0 +1,44 @@
+"""The table, and its statements for the connections of SQLAlchemy, sqlite3 and psycopg.
+
+Only this module knows how they differ.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+CREATE_TABLE = (
+    "CREATE TABLE IF NOT EXISTS micropie_outbox (id TEXT PRIMARY KEY, job TEXT NOT NULL, "
+    "arguments TEXT NOT NULL, due DOUBLE PRECISION, tries INTEGER NOT NULL, error TEXT NOT NULL)"
+)
+CREATE_INDEX = "CREATE INDEX IF NOT EXISTS micropie_outbox_due ON micropie_outbox (due)"
+PUT = (
+    "INSERT INTO micropie_outbox (id, job, arguments, due, tries, error) "
+    "VALUES (:id, :job, :arguments, :due, 0, '')"
+)
+# A row that another worker has just taken is not due any more.
+TAKE = (
+    "UPDATE micropie_outbox SET due = :until, tries = tries + 1 WHERE due <= :now AND id = "
+    "(SELECT id FROM micropie_outbox WHERE due <= :now ORDER BY due LIMIT 1 {skip}) "
+    "RETURNING id, job, arguments, tries"
+)
+# ``tries``: a worker that was slower than its lease must not touch the next one's row.
+DELETE = "DELETE FROM micropie_outbox WHERE id = :id AND tries = :tries"
+POSTPONE = "UPDATE micropie_outbox SET due = :due, error = :error WHERE id = :id AND tries = :tries"
+
+
+def run(connection: Any, statement: str, **values: object) -> Any:
+    """Execute a statement, with its values by name, and return its result or cursor."""
+    if isinstance(connection, sqlite3.Connection):
+        return connection.execute(statement.format(skip=""), values)
+    if not hasattr(connection, "get_bind") and not hasattr(connection, "dialect"):  # psycopg
+        names = {name: f"%({name})s" for name in values}
+        for name, placeholder in names.items():
+            statement = statement.replace(f":{name}", placeholder)
+        return connection.execute(statement.format(skip="FOR UPDATE SKIP LOCKED"), values)
+    from sqlalchemy import text  # noqa: PLC0415 - the other two kinds need none of it
+
+    bind = connection.get_bind() if hasattr(connection, "get_bind") else connection
+    skip = "FOR UPDATE SKIP LOCKED" if bind.dialect.name == "postgresql" else ""
+    return connection.execute(text(statement.format(skip=skip)), values)
