@@ -286,7 +286,7 @@ class App(Base[Outermost_co]):
                 _check_attribute(cls, name, value)
             if callable(value) and not (name == "channels" and isinstance(value, type)):
                 raise SetupError(
-                    f"{cls.__name__}.{name} can't be a handler, App uses that name: "
+                    f"{cls.__name__}.{name} can't be a handler, because App uses that name: "
                     f'give the method another one and write @route("/{name}") above it'
                 )
 
@@ -337,7 +337,7 @@ class App(Base[Outermost_co]):
         of a socket that listens already. ``server``: the name of one, such as ``"hypercorn"``; None
         for the best installed. ``loop``: that of an ASGI server. ``workers``: the number of
         processes. ``wsgi``: serve by WSGI. ``root_path``: the prefix below which a proxy serves the
-        application. ``ssl_certfile``, ``ssl_keyfile``: PEM files, for https. ``reload``: start anew
+        application. ``ssl_certfile``, ``ssl_keyfile``: PEM files, for https. ``reload``: restart
         when a file has changed.
 
         Does nothing where a server has imported the module. Exits with a sentence for what can't be
@@ -523,7 +523,7 @@ class App(Base[Outermost_co]):
         """Answer a path with 200 while this process can serve requests, else with 503: for
         readiness probes.
 
-        The process can serve requests when its start-up is done, the server is not ending, and all
+        The process can serve requests when its startup is done, the server is not ending, and all
         checks succeed. A check is the method ``ping`` of a session backend, of channels or of
         middleware, or one of ``checks``, the author's functions by name, ``def`` or ``async def``.
         A check fails if it raises an exception or returns False. ``timeout``: seconds for all
@@ -572,7 +572,7 @@ class App(Base[Outermost_co]):
         ``isolated=True`` it answers as if it stood alone. With ``strip=True`` an ASGI or WSGI
         application sees paths without the prefix: for those that ignore ``root_path``. ``bridge``
         makes an application of the other protocol of it, such as ``a2wsgi.WSGIMiddleware``: it is
-        used under servers of the other protocol, in the place of micropie's own. The longest
+        used under servers of the other protocol, instead of micropie's own. The longest
         prefix comes first, before every route; what is mounted at "/" answers where no route does.
         Raises ``SetupError`` for what can't be mounted.
         """
@@ -587,26 +587,26 @@ class App(Base[Outermost_co]):
             if "host" in target._micropie.settings:
                 name = type(target).__name__
                 raise SetupError(
-                    f"{name} has a host of its own: write app.name = {name}(...), without mount"
+                    f"{name} has its own host: write app.name = {name}(...), without mount"
                 )
             if strip:
                 raise SetupError(
-                    "strip=True is for what is ASGI or WSGI: an App finds "
-                    "its addresses below any prefix"
+                    "strip=True is for an ASGI or WSGI application: an App works below any prefix"
                 )
             if bridge is not None:
                 raise SetupError(
-                    "bridge= is for what is ASGI or WSGI: an App is both, write mount without it"
+                    "bridge= is for an ASGI or WSGI application: an App is both, so leave it out"
                 )
             if not text:
                 raise SetupError(
-                    "an App is not mounted at the root: give it to the server, or mount it at /shop"
+                    "an App can't be mounted at the root: give it to the server, or mount it at "
+                    "/shop"
                 )
         else:
             found = kind_of_target(target, kind)
             if isolated:
                 raise SetupError(
-                    "isolated=True is for an App; what is ASGI or WSGI shares nothing anyway"
+                    "isolated=True is for an App; an ASGI or WSGI application shares nothing anyway"
                 )
         if target is self:
             raise SetupError(f"{type(self).__name__} is mounted at {text} inside of itself")
@@ -626,7 +626,7 @@ class App(Base[Outermost_co]):
 
         def register(function: Function) -> Function:
             if not callable(function) or isinstance(function, type | App):
-                raise SetupError(f"@app.error stands above a function, not {function!r}")
+                raise SetupError(f"@app.error decorates a function, not {function!r}")
             self._micropie.error_handlers[checked] = function
             self._micropie.changed()
             return function
@@ -669,11 +669,11 @@ class App(Base[Outermost_co]):
             check_provider(function)
             if key in self._micropie.providers:
                 raise SetupError(
-                    f"{type_name(key)} has a provider already: one type has one in each application"
+                    f"{type_name(key)} already has a provider: a type has one in each application"
                 )
             if not callable(function):
                 raise SetupError(
-                    f"provides stands above a function or takes a callable, not {function!r}"
+                    f"provides decorates a function or takes a callable, not {function!r}"
                 )
             self._micropie.providers[key] = function
             self._micropie.changed()

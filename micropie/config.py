@@ -40,7 +40,7 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
 
     A field has a type that a handler's parameter may have in a query. ``environment`` is by default
     ``os.environ``, with the variables of ``.env`` that it has not. Raises ``SetupError``, which
-    names each variable that is missing or does not fit, without its value: it may be a secret.
+    names each variable that is missing or invalid, without its value: it may be a secret.
     """
     is_known = is_dataclass(kind) or hasattr(kind, "__struct_fields__")
     if not (isinstance(kind, type) and is_known):

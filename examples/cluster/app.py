@@ -199,5 +199,5 @@ def out_of_reach() -> Response:
     too.
     """
     return Response(
-        "The chat is out of reach at the moment. Please try again.", 503, [("Retry-After", "1")]
+        "The chat is unavailable. Please try again in a moment.", 503, [("Retry-After", "1")]
     )

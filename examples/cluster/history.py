@@ -10,7 +10,7 @@ from redis.retry import Retry
 
 KEPT = 10_000  # messages of a room, about
 REMEMBERED = 24 * 3600  # seconds in which a message that is sent again is known
-TIMEOUT = 5.0  # seconds after which Redis is out of reach
+TIMEOUT = 5.0  # seconds after which Redis is unavailable
 
 # KEYS: the room's stream, and the key of this message. ARGV: the message's key and text, KEPT,
 # REMEMBERED.
@@ -25,7 +25,7 @@ return id
 
 
 class History:
-    """Its methods block, and raise ``ConnectionError`` if Redis is out of reach."""
+    """Its methods block, and raise ``ConnectionError`` if Redis is unavailable."""
 
     def __init__(self, url: str) -> None:
         # No retries: ``store`` is repeated by who has sent the message.
@@ -43,12 +43,12 @@ class History:
         try:
             return str(self._redis.eval(_STORE, 2, *keys, key, text, KEPT, REMEMBERED))
         except redis.RedisError as error:
-            raise ConnectionError(f"the history is out of reach: {error}") from error
+            raise ConnectionError(f"the history is unavailable: {error}") from error
 
     def read(self, room: str, after: str) -> list[dict[str, str]]:
         """Return the messages after the one with the id ``after``; "0" for all that are kept."""
         try:
             found = self._redis.xrange(f"room:{{{room}}}", f"({after}", "+")
         except redis.RedisError as error:
-            raise ConnectionError(f"the history is out of reach: {error}") from error
+            raise ConnectionError(f"the history is unavailable: {error}") from error
         return [{"id": number, **fields} for number, fields in found]

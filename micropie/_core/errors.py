@@ -14,7 +14,7 @@
 The framework's own refusals (a malformed query, a missing parameter) are ``HTTPError`` as well, so
 one ``@app.error(400)`` sees both.
 
-A sentence of theirs may be worded by a catalogue, in another language: one with values in it is a
+Their sentence may be worded by a catalogue, in another language: one with values in it is a
 ``Sentence``.
 
 The functions at the end are here because every layer checks arguments, and this is the lowest one.
@@ -170,7 +170,7 @@ class MethodNotAllowed(HTTPError):
 
     def __init__(self, allowed: Iterable[str]) -> None:
         allow = ", ".join(sorted(allowed))
-        super().__init__(405, Sentence("This resource answers {methods} only.", methods=allow))
+        super().__init__(405, Sentence("This resource supports {methods} only.", methods=allow))
         self.headers = [("Allow", allow)]
 
 

@@ -127,7 +127,7 @@ class Tree(Registrations):
 
     def publish(self, site: Site, state: DriverState) -> None:
         """Let further requests find ``site`` in ``state``, unless there was a change since it was
-        compiled: by a start-up handler, or by another thread.
+        compiled: by a startup handler, or by another thread.
         """
         with _compiling.lock:
             if site in self.sites.values():
@@ -174,9 +174,9 @@ class Tree(Registrations):
         if len(places) > 1:
             known = [f"{one.prefix} of {type(one.tree[0].app).__name__}" for one in places]
             raise LookupError(
-                f"{type(self.app).__name__} is in several places, {' and '.join(known)}, and "
-                "no request tells which: "
-                f'ask the outermost application, as in url_for("{places[0].scope}NAME")'
+                f"{type(self.app).__name__} is mounted in several places, {' and '.join(known)}, "
+                "and there is no request to choose one: use the outermost application, as "
+                f'in url_for("{places[0].scope}NAME")'
             )
         return places[0]
 
@@ -304,7 +304,7 @@ class Tree(Registrations):
             # A middleware without its brackets has ``guards``.
             is_other = isinstance(function, type | AppBase) or hasattr(function, "guards")
             if not callable(function) or is_other:
-                raise SetupError(f"a route stands above a function, not {function!r}")
+                raise SetupError(f"a route decorates a function, not {function!r}")
             self.functions.append((function, mark))
             self.changed()
             return function
@@ -312,7 +312,7 @@ class Tree(Registrations):
         return register
 
     def override(self, key: object, fake: object) -> Callable[[], None]:
-        """Put ``fake`` in the place of what provides ``key``, in the whole tree.
+        """Put ``fake`` instead of what provides ``key``, in the whole tree.
 
         Return the function that undoes it.
         """
@@ -328,7 +328,7 @@ class Tree(Registrations):
                 )
         if isroutine(key) and not self._is_asked_for(key):
             name = type_name(key)
-            logger.warning("override(%s, ...): no handler and no check asks for %s", name, name)
+            logger.warning("override(%s, ...): no handler and no check uses %s", name, name)
         before = self.overrides.get(key)
         self._put_override(key, in_place_of(key, fake))
         return partial(self._put_override, key, before)

@@ -51,7 +51,7 @@ async def serve(
     try:
         site = state.site or await _start(app, state)
     except Exception as error:
-        log_lifecycle_failure("start-up failed; the next request tries it again", error, scope)
+        log_lifecycle_failure("startup failed; the next request retries it", error, scope)
         await _refuse(scope, receive, send)
         return
     if kind == "websocket":
@@ -132,7 +132,9 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             finally:
                 token = current.set(request)
             return
-        if exchange.answer.is_broken_off:  # the client has left, so nobody gets the answer
+        if (
+            exchange.answer.is_broken_off
+        ):  # the client has disconnected, so the response is discarded
             await perform_cleanup(exchange, exchange.cleanup_steps())
             return
         status, content_type, length, pairs, body, stream = answer
@@ -146,7 +148,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             await send({"type": "http.response.body", "body": body})
         except OSError:  # the client has gone (ASGI 2.4)
             exchange.answer.break_off()
-            logger.debug("%s: the client left before its answer", exchange.label)
+            logger.debug("%s: the client disconnected before the response", exchange.label)
     except BaseException as error:
         flow.close()
         await _clean_up(exchange, error)

@@ -248,7 +248,7 @@ class ASGIExchange(StreamedExchange):
         return perform_cleanup(self, steps)
 
 
-_left = partial(ClientDisconnect, "the client left before its request was complete")
+_left = partial(ClientDisconnect, "the client disconnected before its request was complete")
 _too_slow = partial(HTTPError, 408, "The body stopped arriving.")
 
 

@@ -56,7 +56,7 @@ async def serve_lifespan(
                 await _stop_cancelled(lifecycle, context)
             raise
     except Exception as error:
-        log_lifecycle_failure("start-up failed", error, scope)
+        log_lifecycle_failure("startup failed", error, scope)
         await _send_failed("startup", error, send)
         raise
     watch_loop(site.config.settings.loop_patience)

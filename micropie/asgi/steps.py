@@ -252,7 +252,7 @@ async def close_request(exchange: Exchange) -> None:
     file.
 
     Functions of ``after_response`` run in a task for which the lifespan waits, so that neither the
-    server nor the connection's next request waits for them, and shut-down handlers do. Under a
+    server nor the connection's next request waits for them, and shutdown handlers do. Under a
     server without lifespan, the request waits for them.
     """
     # of a stream; the server is done with the request, and does not cancel this

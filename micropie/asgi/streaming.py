@@ -8,15 +8,15 @@ whatever must not wait for a chunk:
 - It watches the client. A client that leaves is noticed in two ways, because servers differ:
   ``send`` raises ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` gives
   ``http.disconnect``.
-- It sends the heart-beats of silent events.
+- It sends the heartbeats of silent events.
 
 The companion and the request's task never send at the same time, and the companion cancels nothing
 but the stream, and that only when its chunks are not wanted any more. Its tasks are two: a task
 that waits in ``receive`` could send a heart-beat only if it cancelled ``receive``, and a piece of
 the body might be lost.
 
-Once the head is sent, an error can only abort: it is logged and raised into the server, which then
-cuts the connection; a broken stream never ends as a complete one does.
+Once the response has started, an error can only abort: it is logged and raised into the server,
+which then cuts the connection; a broken stream never ends as a complete one does.
 
 A whole file is sent by the server itself if it can (the extension ``http.response.pathsend``),
 without a byte of it passing through Python. The server opens the file anew, so it sends what is at
@@ -204,7 +204,7 @@ async def send_streamed(
         try:
             await send(head)
         except OSError as error:
-            raise ClientDisconnect("the client left") from error
+            raise ClientDisconnect("the client disconnected") from error
         if (
             stream.first is not END
             and exchange.method != "HEAD"
@@ -239,7 +239,7 @@ async def _send_or_leave(send: Send, message: ServerMessage) -> None:
     try:
         await send(message)
     except OSError as error:
-        raise ClientDisconnect("the client left") from error
+        raise ClientDisconnect("the client disconnected") from error
 
 
 class HeartBeats:
@@ -269,7 +269,7 @@ class HeartBeats:
         self._last = inf
 
     async def run(self) -> None:
-        """Send heart-beats until this is cancelled. Raises what the server raises."""
+        """Send heartbeats until this is cancelled. Raises what the server raises."""
         while True:
             silence_left = self._last + self._pause - monotonic()
             if silence_left > 0:
@@ -354,7 +354,7 @@ class StreamSender:
         try:
             await send({"type": "http.response.body", "body": stream.first, "more_body": True})
         except OSError as error:
-            raise ClientDisconnect("the client left") from error
+            raise ClientDisconnect("the client disconnected") from error
         if stream.outcome is not None:
             await self._check()
         async for item in stream if stream.items is None else stream.items:
@@ -365,7 +365,7 @@ class StreamSender:
                 try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 except OSError as error:
-                    raise ClientDisconnect("the client left") from error
+                    raise ClientDisconnect("the client disconnected") from error
             left -= 1
             if not left or stream.outcome is not None:
                 await self._check()
@@ -387,7 +387,7 @@ class StreamSender:
         self._start()
         await anyio.lowlevel.checkpoint()
         if self._stream.outcome is not None:
-            raise ClientDisconnect("the client left")
+            raise ClientDisconnect("the client disconnected")
 
     # -- beside it ---------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ def _checked(headers: HeadersLike) -> HeaderPairs:
     for name, _ in pairs:
         if name.startswith("sec-websocket-"):
             raise ResponseError(
-                f"header {name!r} is the server's to send; write accept(subprotocol=...)"
+                f"header {name!r} is set by the server; write accept(subprotocol=...)"
             )
     return pairs
 

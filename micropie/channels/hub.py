@@ -154,7 +154,7 @@ class Channels:
 def checked_name(name: str) -> str:
     """Return ``name``, a channel's. Raises ``ValueError`` for anything but text, and for ""."""
     if not isinstance(name, str) or not name:
-        raise ValueError(f"a channel's name is text, not {name!r}")
+        raise ValueError(f"a channel's name must be text, not {name!r}")
     return name
 
 

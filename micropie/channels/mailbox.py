@@ -28,7 +28,7 @@ class ChannelsUnreachable(Outage.Unavailable):
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__("Messages are out of reach at the moment. Please try again.", reason)
+        super().__init__("The message broker is unavailable. Please try again in a moment.", reason)
 
 
 def refuse_on_loop() -> None:
@@ -148,7 +148,7 @@ class Mailbox:
                 self._waiting.pop()()
 
     def skip(self) -> None:
-        """Count a message that can't be read, in the place of adding it."""
+        """Count a message that can't be read, instead of adding it."""
         with self._lock:
             self.dropped += 1
 

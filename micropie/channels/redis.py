@@ -25,7 +25,7 @@ from micropie.channels.hub import PUBLISHED, Channels, Subscription, checked_nam
 from micropie.channels.mailbox import Future, Mailbox, logger
 from micropie.extensions import Outage, RedisClient, dumps, is_on_loop, loads
 
-# Seconds after which a server that does not answer is out of reach.
+# Seconds after which a server that does not answer is unavailable.
 TIMEOUT = 5.0
 # Seconds of silence after which the server is asked whether it is still there. Where the address
 # leads to another server by then, that one ends the connection.
@@ -54,7 +54,7 @@ class RedisChannels(Channels):
 
     Channels' names in Redis begin with ``prefix``. ``publish`` returns when Redis has the message.
     It raises ``ChannelsUnreachable``, a ``ConnectionError`` that answers 503 if nobody catches it,
-    if Redis is out of reach, and does not retry: the message might be sent twice. So does a
+    if Redis is unavailable, and does not retry: the message might be sent twice. So does a
     subscription when it begins. Later, a lost connection is opened again, and the subscription's
     ``gaps`` counts it.
     """
@@ -73,7 +73,7 @@ class RedisChannels(Channels):
     def publish(self, channel: str, message: object) -> Awaitable[None]:
         """See ``Channels``.
 
-        Raises ``ChannelsUnreachable``, on a loop by ``await``, if Redis is out of reach.
+        Raises ``ChannelsUnreachable``, on a loop by ``await``, if Redis is unavailable.
         """
         future = self.send(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
         if is_on_loop():
@@ -100,7 +100,7 @@ class RedisChannels(Channels):
         self._client.close()
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if Redis is out of reach; for ``App.health``."""
+        """Raise ``ConnectionError`` if Redis is unavailable; for ``App.health``."""
         self._client.ping()
 
     def join(self, mailbox: Mailbox, subscription: Subscription) -> Future | None:
@@ -183,7 +183,7 @@ class _Publisher(threading.Thread):
         """
         future = Future(f"a message to {name!r} was not published")
         if self._outage.lasts():
-            future.settle("Redis is out of reach")
+            future.settle("Redis is unavailable")
         elif self._waiting.qsize() < most_waiting:
             self._waiting.put((name, message, future))
         else:

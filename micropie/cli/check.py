@@ -61,7 +61,7 @@ def _notes(app: App) -> Iterator[str]:
         yield from _compared_paths(application, inspector.routes())
     for name, near in unread():
         if not near:
-            yield f"{name} is set, and no setting reads it"
+            yield f"{name} is set, but no setting reads it"
     if applications[0].settings.debug and _is_debug_of_this_machine():
         yield "debug is on by .env: leave this file out on a server"
 
@@ -104,7 +104,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
             also = " as well" if "POST" in entry.methods else ""
             risk = ", so a link on any page can do it" if also else ""
             yield (
-                f"{entry.place}: {entry.route.name} answers GET{also} and "
+                f"{entry.place}: {entry.route.name} handles GET{also} and "
                 f"{change}{risk}: write @post above it"
             )
     inner = inspector.applications()
@@ -116,16 +116,16 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     yield from _missing_extras(inner[0], sockets)
     for name, near in unread():
         if near:
-            yield f"{name} is set, and no setting reads it: write {near}"
+            yield f"{name} is set, but no setting reads it: write {near}"
     if place := _several_workers():
         for kind, advice in in_memory(inner, [*entries, *sockets]):
-            yield f"{place}, and each has {kind} of its own, in memory: to share them, {advice}"
+            yield f"{place}, and each keeps its own {kind} in memory: to share them, {advice}"
 
 
 def _unregistered(app: App, module: str) -> Iterator[str]:
     """Yield the functions of a module that have a route as methods have it, and no application."""
     for function in Inspector.lost_functions(app, module):
-        advice = "has a route, and no application: write @app.get or @app.route above a function"
+        advice = "has a route, but no application: write @app.get or @app.route above a function"
         yield f"{Inspector.place_of(function)}: {function.__name__} {advice}"
 
 
@@ -160,8 +160,9 @@ def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
                 known = first.setdefault(value, name)
                 if known not in ("", name):
                     yield (
-                        f"{type(inner).__name__}.{name} is the application of {known}, and answers "
-                        f"below /{known} alone: write {name} = {type(value).__name__}()"
+                        f"{type(inner).__name__}.{name} is the application of {known}, and "
+                        f"handles only paths below /{known}: write {name} = "
+                        f"{type(value).__name__}()"
                     )
 
 
@@ -169,7 +170,7 @@ def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:
     name, settings = type(app).__name__, outermost.settings
     if settings.debug and not _is_debug_of_this_machine():
         yield (
-            f"{name}: debug is on: it has to be off in production, so take it from the environment"
+            f"{name}: debug is on: it must be off in production, so read it from the environment"
         )
     if "*" in settings.websocket_origins:
         yield (
@@ -177,7 +178,7 @@ def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:
             "WebSockets with its visitor's cookies"
         )
     for missing in SecurityDefaults.missing(app):
-        yield f"{name} keeps sessions and {missing}"
+        yield f"{name} has sessions and {missing}"
 
 
 _WORKERS = re.compile(

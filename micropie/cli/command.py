@@ -94,13 +94,12 @@ def parser_of(entry: RouteEntry) -> ArgumentParser:
     """
     route, signature, function = entry.route, entry.signature, entry.route.function
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise CommandError(f"{route.name} has a yield, and nobody takes its values: print them")
+        raise CommandError(f"{route.name} has a yield, but nothing uses its values: print them")
     document = route.body_parameter
     if document is not None:
         raise CommandError(
-            f"{route.name}: {document.name!r} takes {document.converter.expected}, which no "
-            "command line has: take "
-            "each value by a parameter"
+            f"{route.name}: {document.name!r} takes {document.converter.expected}, which a "
+            "command line can't pass: take each value as a parameter"
         )
     parser = ArgumentParser(
         f"micropie -a APP {route.name}",

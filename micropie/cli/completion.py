@@ -52,7 +52,7 @@ def execute(arguments: Namespace) -> int:
 
 
 def words_for(line: str) -> list[str]:
-    """Return the words that may be in the place of the last one of a command line."""
+    """Return the words that may be instead of the last one of a command line."""
     try:
         words = shlex.split(line)[1:]
     except ValueError:  # a quote that is open

@@ -83,7 +83,7 @@ def _number(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no number (given here, or by an environment variable)"
+            f"{text!r} is not a number (given here, or by an environment variable)"
         ) from None
 
 
@@ -100,7 +100,7 @@ def split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-a", "--app", help="the application, for a command of its own: -a shop:app init-db"
+        "-a", "--app", help="the application, for its own commands: -a shop:app init-db"
     )
     _add_factory(parser)
 
@@ -162,15 +162,15 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
 
     option("--host", DEFAULT_HOST, help=f"the address ({DEFAULT_HOST})")
     option("--port", type=_number, help="8000, or PORT of the environment; 0: a free one")
-    option("--uds", metavar="PATH", help="listen on a UNIX socket, in place of a port")
+    option("--uds", metavar="PATH", help="listen on a UNIX socket instead of a port")
     option("--fd", type=_number, help="listen on an open socket, as systemd passes it on (3)")
     option("--server", help="uvicorn, hypercorn, ... (the best installed)")
     option("--loop", choices=["asyncio", "trio", "uvloop"])
     option("--workers", type=_number, help="processes (1, or WEB_CONCURRENCY)")
-    option("--reload", action="store_true", help="start anew when a file has changed")
-    stand_in = "have every import of this framework give its stand-in (micropie.compat)"
+    option("--reload", action="store_true", help="restart when a file has changed")
+    stand_in = "use the compatibility module for every import of this framework"
     option("--stand-in", choices=["bottle", "cherrypy"], help=stand_in)
-    option("--wsgi", action="store_true", help="serve by WSGI, without WebSockets")
+    option("--wsgi", action="store_true", help="serve with WSGI, without WebSockets")
     option("--root-path", "", help="the prefix behind a proxy")
     option("--ssl-certfile")
     option("--ssl-keyfile")
@@ -179,17 +179,17 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
     _add_target(routes, before)
     routes.add_argument("--json", action="store_true", help="for programs")
 
-    check = commands.add_parser("check", help="find mistakes; the exit code is for CI")
+    check = commands.add_parser("check", help="report mistakes; exits non-zero if it finds any")
     _add_target(check, before)
     check.add_argument(
         "--from",
         dest="origin",
         choices=["cherrypy", "bottle", "micropie"],
-        help="read a source tree that moves here",
+        help="list what to change in a source tree that migrates",
     )
 
-    new = commands.add_parser("new", help="make a small project")
-    new.add_argument("name", help="the folder to make")
+    new = commands.add_parser("new", help="create a small project")
+    new.add_argument("name", help="the folder to create")
     kinds = new.add_mutually_exclusive_group()
     kinds.add_argument("--api", action="store_true", help="a JSON API with its document")
     kinds.add_argument("--package", action="store_true", help="a package with settings")
@@ -220,5 +220,5 @@ def _add_factory(parser: argparse.ArgumentParser, is_stated: bool = False) -> No
         "--factory",
         action="store_true",
         default=is_stated or _flag("FACTORY"),
-        help="APP is called to make the application, as a function without parameters is anyway",
+        help="call APP to create the application; a function without parameters is always called",
     )

@@ -20,7 +20,7 @@ import os
 from micropie import App, Redirect, flash, post
 from micropie.middleware import SecurityDefaults
 
-# The names under which the site is reached; others are answered by 400.
+# The names under which the site is reached; others get a 400.
 HOSTS = os.environ.get("HOSTS", "127.0.0.1,localhost,testserver").split(",")
 
 
@@ -173,12 +173,12 @@ def _filled(text: str, words: dict[str, str]) -> str:
     return text
 
 
-NEXT = """{folder} is made. Now:
+NEXT = """Created {folder}. Next steps:
 
     cd {folder}
     micropie run --reload
 
-Its test, and what finds mistakes:
+To run its test and the checker:
 
     pip install "micropie-dual[test]"
     pytest
@@ -197,7 +197,7 @@ def execute(arguments: Namespace) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise CommandError(f"{folder} is there already, and not empty")
+            raise CommandError(f"{folder} already exists and is not empty")
         words = _words(arguments, folder.name)
         files = API if arguments.api else PACKAGE if arguments.package else SITE
         for name, text in files.items():
@@ -205,6 +205,8 @@ def execute(arguments: Namespace) -> int:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(_filled(text, words))
     except OSError as error:
-        raise CommandError(f"{folder} can't be made: {error.strerror}: {error.filename}") from None
+        raise CommandError(
+            f"{folder} can't be created: {error.strerror}: {error.filename}"
+        ) from None
     print(NEXT.format(folder=folder))
     return 0

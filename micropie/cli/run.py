@@ -44,7 +44,7 @@ def _take_from_platform(arguments: Namespace) -> None:
         text = os.environ.get(variable)
         if text and getattr(arguments, option) is None:
             if not text.isdecimal():
-                raise ServingError(f"{variable} is a number, not {text!r}: it sets --{option}")
+                raise ServingError(f"{variable} must be a number, not {text!r}: it sets --{option}")
             setattr(arguments, option, int(text))
             lines.append(f"--{option} {text} from {variable}")
     if lines and CHILD_PORT not in os.environ:

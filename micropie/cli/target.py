@@ -63,7 +63,7 @@ def find_target(name: str, factory: bool = False) -> Target:
     if not isinstance(native, App):
         called = f"what {name} makes" if app is not found else name
         raise CommandError(
-            f"{called} is no App but {type(app).__name__}: {app!r:.60}{_advice(attribute, app)}"
+            f"{called} is not an App but {type(app).__name__}: {app!r:.60}{_advice(attribute, app)}"
         )
     return Target(native, name, made_as=made_as)
 
@@ -99,7 +99,7 @@ def _made(factory: object, name: str) -> object:
         needs = (
             f"needs {needed[0]!r}, so give it a default"
             if needed
-            else "is no function that returns an application"
+            else "is not a function that returns an application"
         )
         raise CommandError(f"{name} {needs}: a factory is called without arguments")
     with _explained(f"{name} can't make its application"):
@@ -143,7 +143,7 @@ def _explained(failed: str) -> Iterator[None]:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
-        # its sentence says all: show the author's lines, and none of ours
+        # its sentence says all: show the author's lines, not the framework's
         if isinstance(error, SetupError):
             authors = takewhile(
                 lambda frame: _FRAMEWORK not in Path(frame.filename).parents, frames[own:]
@@ -179,7 +179,7 @@ def _only_app(module: ModuleType) -> str:
         return factory
     if names:
         raise CommandError(
-            f"{module.__name__} has several applications: name one, {module.__name__}:{names[0]}"
+            f"{module.__name__} has several applications: choose one, {module.__name__}:{names[0]}"
         )
     raise CommandError(f"{module.__name__} has no application: {_how_to_make_one(module)}")
 

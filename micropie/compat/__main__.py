@@ -1,5 +1,5 @@
-"""``python -m micropie.compat bottle -m shop``: run a program as ``python`` does, with a stand-in
-for its framework.
+"""``python -m micropie.compat bottle -m shop``: run a program as ``python`` does, with the
+compatibility module for its framework.
 """
 
 from __future__ import annotations

@@ -74,12 +74,11 @@ class CarryingTree(Tree):
     def inside(self, ancestors: tuple[Any, ...]) -> Any:
         if ancestors:
             raise SetupError(
-                "an application that moves in is mounted as it stands: "
-                "app.mount(prefix, old), without .native"
+                "mount a migrated application itself: app.mount(prefix, old), without .native"
             )
         if not all(mount.prefix for mount in self.mounts):
             raise SetupError(
-                'the old application answers at "/": mount the other one below it, at /shop'
+                'the old application handles "/": mount the other one below it, at /shop'
             )
         return super().inside(ancestors)
 
@@ -164,9 +163,9 @@ def refuse_marks(handler: Callable[..., object]) -> None:
     layer = marked_layer(handler)
     if layer is not None:
         raise SetupError(
-            f"middleware or @requires above {getattr(layer, '__qualname__', layer)} guards "
-            "handlers of micropie alone: append it to native.middlewares of the application, or "
-            "write the handler anew"
+            f"middleware or @requires above {getattr(layer, '__qualname__', layer)} protects only "
+            "micropie's handlers: append it to native.middlewares of the application, or rewrite "
+            "the handler"
         )
 
 

@@ -20,14 +20,14 @@ _WRAP = (
 _ASYNC = "use async def handlers: threads are what def handlers have"
 _SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"
 _RUN = 'choose a server by run(server="..."), or micropie run --server'
-_GEVENT = 'use async def handlers, or gunicorn -k gthread; run(server="{}") has no stand-in'
+_GEVENT = 'use async def handlers, or gunicorn -k gthread; run(server="{}") has no counterpart'
 _JINJA = "use jinja2_template and jinja2_view"
 _PORTEND = "use the package portend"
 _AUTH = "use tools.auth_basic or tools.auth_digest"
 _UNTIMED = "leave it out: CherryPy has timed no response since version 12"
 
 # How the advice for a name that nobody thought of begins.
-UNKNOWN = "the stand-in has no"
+UNKNOWN = "the compatibility module has no"
 
 # Names that ``bottle.run(server=...)`` has there and not here.
 SERVERS: Mapping[str, str] = {
@@ -60,7 +60,7 @@ ADVICE: Mapping[str, str] = {
     "cherrypy.process.plugins.PerpetualTimer": "write BackgroundTask(interval, function)",
     "cherrypy.process.win32": "run the server as a service by a service manager",
     "cherrypy.daemon": "run the program itself: python shop.py, or micropie run shop:app",
-    "cherrypy.scaffold": "micropie new makes a first application",
+    "cherrypy.scaffold": "micropie new creates a first application",
     "cherrypy.wsgiserver": _SERVER,
     "cherrypy._cpwsgi_server": _SERVER,
     "cherrypy._cpnative_server": _SERVER,
@@ -79,10 +79,8 @@ ADVICE: Mapping[str, str] = {
         _WRAP,
     ),
     "cherrypy.test.webtest": "test with cherrypy.test.helper.CPWebCase",
-    "cherrypy._cpchecker": "micropie check --from cherrypy looks for mistakes",
-    "cherrypy._cpdispatch.test_callable_spec": (
-        "leave it out: arguments that do not fit are answered by 404 or 400"
-    ),
+    "cherrypy._cpchecker": "micropie check --from cherrypy reports errors",
+    "cherrypy._cpdispatch.test_callable_spec": ("leave it out: invalid arguments get a 404 or 400"),
     "cherrypy._cpdispatch.validate_translator": (
         "write a dispatcher of your own: a function of the path"
     ),
@@ -202,7 +200,7 @@ def advice_for(framework: str, name: str) -> str | None:
             try:
                 found = import_module(f"{found.__name__}.{part}")
             except ModuleNotFoundError:
-                return f"{UNKNOWN} {part}: leave it out, or write it anew"
+                return f"{UNKNOWN} {part}: leave it out, or rewrite it"
         except ModuleNotFoundError:  # a plugin that is not installed here
             return None
         except ImportError as error:

@@ -53,9 +53,9 @@ class _StandIn:
         except ModuleNotFoundError as error:
             if error.name is None or not error.name.startswith(f"{__package__}."):
                 raise
-            advice = listed_advice(f"{self.framework}{below}") or "leave it out, or write it anew"
+            advice = listed_advice(f"{self.framework}{below}") or "leave it out, or rewrite it"
             raise ModuleNotFoundError(
-                f"{spec.name} has no stand-in: {advice}", name=spec.name
+                f"{spec.name} has no counterpart: {advice}", name=spec.name
             ) from None
         self._identity = (module.__spec__, module.__loader__)
         return module
@@ -78,7 +78,9 @@ def install(framework: str, name: str | None = None) -> None:
     imported already: that can't be replaced.
     """
     if framework not in FRAMEWORKS:
-        raise ValueError(f"there are stand-ins for {', '.join(FRAMEWORKS)}, not for {framework!r}")
+        raise ValueError(
+            f"there are compatibility modules for {', '.join(FRAMEWORKS)}, not for {framework!r}"
+        )
     name = name or framework
     if is_installed(name):
         return

@@ -36,19 +36,19 @@ def foreign_attributes(
     for setting in ("debug", *(one for one in SETTINGS if "_" in one)):
         value = own.get(setting, inspect.getattr_static(cls, setting, None))
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
-            yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
+            yield f"{name}.{setting} is not a setting: write {name}({setting}=...)"
     for setting in _ONE_WORD:  # in an object they may be its author's own
         value = inspect.getattr_static(cls, setting, None)
         is_plain = type(value) in (str, list, tuple, dict) and setting not in registered.settings
         if is_plain and SETTINGS[setting].rule.is_right(value):
-            yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
+            yield f"{name}.{setting} is not a setting: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
         value = inspect.getattr_static(cls, attribute, None)
         if value is None and attribute.startswith("on_"):
             value = own.get(attribute)
         is_path = isinstance(value, str) and value.startswith("/")
         if is_path or isinstance(value, dict | list | tuple):
-            yield f"{name}.{attribute} means nothing here: write {advice}"
+            yield f"{name}.{attribute} has no effect here: write {advice}"
     yield from _refused_preflights(registered)
     provided: dict[str, str] = {}
     for key, provider in providers.items():
@@ -70,8 +70,9 @@ def unexposed_websockets(registered: Registrations, expose: str) -> Iterator[str
         is_socket = name.startswith(SOCKET_PREFIX) and inspect.iscoroutinefunction(value)
         if is_socket and not (marks_of(value) or is_hidden(value)):
             yield (
-                f'{cls.__name__}.{name} has no URL, as App(expose="explicit") wants a decorator: '
-                "write @websocket above it, or @hidden if it is to have none"
+                f'{cls.__name__}.{name} has no URL, because App(expose="explicit") needs a '
+                "decorator: "
+                "write @websocket above it, or @hidden if it should have none"
             )
 
 
@@ -107,15 +108,15 @@ def without_effect(registered: Registrations) -> Iterator[str]:
         if isinstance(own, type) and issubclass(own, AppBase):
             if not any(isinstance(one, own) for one in inside):
                 kind = own.__name__
-                yield f"{name}.{attribute} is a class, so it answers nothing: write {kind}()"
+                yield f"{name}.{attribute} is a class, so it has no routes: write {kind}()"
             continue
         if isinstance(own, AppBase) or any(own is one for one in mounted):
             continue
         index = inspect.getattr_static(type(own), "index", None)
         is_ours = type(own).__module__.partition(".")[0] == package
         if is_ours and inspect.isfunction(index) and index.__code__.co_argcount == 1:
-            advice = f"nothing answers /{attribute}: write class {type(own).__name__}(App)"
-            yield f"{name}.{attribute} is a {type(own).__name__} and no App, so {advice}"
+            advice = f"nothing handles /{attribute}: write class {type(own).__name__}(App)"
+            yield f"{name}.{attribute} is a {type(own).__name__} but not an App, so {advice}"
 
 
 def collect_safely(sentences: Iterator[str]) -> list[str]:
@@ -126,7 +127,7 @@ def collect_safely(sentences: Iterator[str]) -> list[str]:
     try:
         found.extend(sentences)
     except Exception:
-        logger.debug("what may be a mistake could not be looked for", exc_info=True)
+        logger.debug("the search for likely errors failed", exc_info=True)
     return found
 
 
@@ -141,18 +142,18 @@ def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]
         own = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]} - wild
         for parameter in _PARTS.keys() & own - inner.__annotations__.keys():
             yield (
-                f"{name} takes {parameter} from the query, as it has no annotation: write "
+                f"{name} takes {parameter} from the query, because it has no annotation: write "
                 f"{_PARTS[parameter]}"
             )
         for parameter in provided.keys() & own - inner.__annotations__.keys():
             yield (
-                f"{name} takes {parameter} from the query, as it has no annotation: write "
+                f"{name} takes {parameter} from the query, because it has no annotation: write "
                 f"{parameter}: {provided[parameter]} for the resource"
             )
         both = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
         if code.co_flags & both == both and inner.__name__ != handler.name:
             yield (
-                f"{name} is below a decorator that hides its parameters, so none is converted: "
+                f"{name} is below a decorator that hides its parameters, so they aren't converted: "
                 f"write @functools.wraps(function) above {inner.__name__}"
             )
 
@@ -163,7 +164,7 @@ def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
     if {handler.name for handler in handlers} <= _VERBS:
         for handler in named:
             yield (
-                f"{name}.{handler.name} answers /{handler.name}, for its name is its URL: "
+                f"{name}.{handler.name} answers /{handler.name}, because its name is its URL: "
                 f'write @{handler.name}("/") above a method of another name'
             )
     for handler in named:
@@ -180,7 +181,7 @@ _VERBS = {"get", "post", "put", "patch", "delete"}
 _HOOKS = by_name(
     {
         "a class with this method, in middlewares": "before_request after_request",
-        "what is to run then in a method lifespan": "on_startup on_shutdown startup shutdown",
+        "the code to run then in a method lifespan": "on_startup on_shutdown startup shutdown",
     }
 )
 _ELSEWHERE = by_name(
@@ -194,7 +195,7 @@ _ELSEWHERE = by_name(
         "middlewares = [...], of objects": "MIDDLEWARE middleware",
         "self.state.name = ... in __init__, or in the lifespan": "state",
         "public methods, whose names are URLs, or @get above them": "urlpatterns",
-        "what is to run then in a method lifespan": "on_startup on_shutdown",
+        "the code to run then in a method lifespan": "on_startup on_shutdown",
         'security=SecurityDefaults("example.com")': "ALLOWED_HOSTS",
     }
 )

@@ -55,7 +55,7 @@ def _of_name(failure: BaseException) -> str:
     is_ours = file.name in _OF_CLIENTS and file.is_relative_to(_PACKAGE)
     if not is_ours or frame.f_code.co_name != "__getitem__":
         return ""
-    return f"The client has sent no {failure}: write .get({failure}), or take it as a parameter."
+    return f"The client sent no {failure}: write .get({failure}), or take it as a parameter."
 
 
 def _of_text(route: RouteInfo | None, text: str) -> str:
@@ -67,7 +67,7 @@ def _of_text(route: RouteInfo | None, text: str) -> str:
     stated = getattr(function, "__annotations__", ())
     for name in code.co_varnames[1 : code.co_argcount]:
         if name not in stated:
-            return f"Without an annotation {name} comes as text: write {name}: int, for example."
+            return f"Without an annotation, {name} is text: write {name}: int, for example."
     return ""
 
 
@@ -102,7 +102,7 @@ def _of_process(exchange: Exchange, text: str) -> str:
     for name in vars(getattr(exchange.config, "app", None)) if is_pooled else ():
         if f"no attribute {name!r}" in text:
             return (
-                "In a process, self has nothing that __init__ sets: keep "
+                "In a process, self has no attributes that __init__ sets: keep "
                 f"{name} in the class or the module."
             )
     return ""
@@ -117,7 +117,7 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
     is_none = takes_errors and getattr(failure, "obj", 0) is None
     if not is_none or (line and not any(one in line for one in used)):
         return ""
-    return "What does not fit is None: ask for the errors first, if errors: ..."
+    return "An invalid value is None: check the errors first, if errors: ..."
 
 
 def _of_attribute(failure: BaseException) -> str:
@@ -152,10 +152,10 @@ _OF_REQUESTS = {
 # the hint.
 _HINTS = {
     "TypeError": {
-        "object method can't be": "A method is called first: await request.body().",
+        "object method can't be": "Call the method first: await request.body().",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
-            "request.json(), uploads, and form and files, which take no (), are there without "
-            "waiting: leave await out. It waits for an async def alone, of your own as well."
+            "request.json(), uploads, and form and files, which take no (), don't need await: "
+            "leave it out. Only async functions are awaited, your own included."
         ),
         "keyword argument 'status_code'": (
             'The argument is called status: HTTPError(404, "No pie."), Response(body, status=404).'
@@ -174,18 +174,18 @@ _HINTS = {
             'Write request.set_signed_cookie("name", value), with App(secret_key=...).'
         ),
         "(render|template)(_async|_stream)?[(][)] takes .* positional": (
-            'The request is not given: render("page.html", {"name": "value"}).'
+            'Leave the request out: render("page.html", {"name": "value"}).'
         ),
         "'Response' object does not support item": "Write response.headers[...].",
         "'builtin_function_or_method' object is not iterable": (
-            "A method is called first, in a template as well: d.items()."
+            "Call the method first, in a template as well: d.items()."
         ),
         "Mapping.get.. got an unexpected keyword argument 'type'": (
             "A parameter converts a value: def pies(self, page: int = 1)."
         ),
         "Redirect.* keyword argument 'permanent'": 'Write Redirect("/pies", status=308).',
         "'(Headers|MultiDict)' object does not support item": (
-            "It is what the client has sent: write response.headers[...] for the answer, and "
+            "It is what the client sent: write response.headers[...] for the response, and "
             "request.state.name = value for what other code reads."
         ),
         "'WebSocket' object is not iterable": "Write async for message in ws.",
@@ -193,9 +193,7 @@ _HINTS = {
             "A generator takes a plain for. For chunks() in an async def write async for chunk in "
             "request.stream()."
         ),
-        "'method' object is not subscriptable": (
-            'A method is called first: request.json()["name"].'
-        ),
+        "'method' object is not subscriptable": ('Call the method first: request.json()["name"].'),
     },
     "AttributeError": {
         "'(method|function)' object has no attribute '(decode|get|items|read|split|strip)'": (
@@ -205,10 +203,10 @@ _HINTS = {
             "The request has it: self.request.session, self.request.query and others."
         ),
         "'HTTPError' object has no attribute": (
-            "An error handler has the request by its name: def missing(request, error)."
+            "An error handler takes the request as a parameter: def missing(request, error)."
         ),
         "'str' object has no attribute '(filename|save_to|content_type)'": (
-            'A file comes by a form with enctype="multipart/form-data": write pie: UploadFile.'
+            'A file needs a form with enctype="multipart/form-data": write pie: UploadFile.'
         ),
         "'UploadFile' object has no attribute '(save|move|write_to)": (
             'Write upload.save_to("uploads"), a directory.'
@@ -239,7 +237,7 @@ _HINTS = {
     "RuntimeError": {  # of asyncio
         "no (running|current) event loop": (
             "asyncio does not run here. A def handler runs in a thread: write async def, or "
-            "run_async(function). On trio write anyio in the place of asyncio."
+            "run_async(function). On trio, use anyio instead of asyncio."
         ),
         "cannot be called from a running event loop": "Write await in front of the call.",
     },
@@ -247,14 +245,15 @@ _HINTS = {
         "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",
         "unknown tag 'url'": "Write {{ url_for('name', 5) }}.",
         "expected token 'end of print statement', got ':'": (
-            "What a filter takes is in brackets: {{ name|filter('x') }}, {{ day.strftime('%Y') }}."
+            "The arguments of a filter are in brackets: {{ name|filter('x') }}, "
+            "{{ day.strftime('%Y') }}."
         ),
         "unknown tag '(static|load)'": "Write {{ static_url('site.css') }}, and no load.",
     },
     "UndefinedError": {
         **_OF_REQUESTS,
         "^'errors' is undefined$": (
-            "A form's page takes errors: write the parameter errors: "
+            "The page of a form needs errors: write the parameter errors: "
             "BindingErrors, and template(..., errors=errors)."
         ),
     },

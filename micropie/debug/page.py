@@ -149,7 +149,7 @@ def not_found_page(
 
 
 def warn_of_attribute(request: Request) -> None:
-    """Log why an attribute of the application is no page, or a function beside it, if a path
+    """Log why an attribute of the application is not a page, or a function beside it, if a path
     without a route names it.
     """
     inspector = Inspector(request.app, inside=True)
@@ -174,7 +174,7 @@ def warn_of_attribute(request: Request) -> None:
     elif inspect.isfunction(value):
         advice = "@get above it, and no @hidden"
     owner = type(own.app).__name__
-    logger.warning("%s.%s is no page, as it is a %s: write %s", owner, name, kind, advice)
+    logger.warning("%s.%s is not a page but a %s: write %s", owner, name, kind, advice)
 
 
 def _warn_of_functions(app: Any) -> None:
@@ -184,7 +184,7 @@ def _warn_of_functions(app: Any) -> None:
         if any(one is app for one in values):
             for function in Inspector.lost_functions(app, name):
                 logger.warning(
-                    "%s: %s has a route, and no application: write @app.get above it",
+                    "%s: %s has a route, but no application: write @app.get above it",
                     Inspector.place_of(function),
                     function.__name__,
                 )

@@ -55,7 +55,8 @@ def review_result(exchange: Exchange, result: object) -> None:
     says_none = _says_none(route.function)
     if result is None and stated in (None, 200):
         words = (
-            "returned nothing, so the answer is empty: write return, or -> None if that is meant"
+            "returned nothing, so the response is empty: write return, or -> None if that is "
+            "intended"
         )
         advice = "" if says_none else words
     elif type(result) is tuple:
@@ -69,7 +70,7 @@ def review_result(exchange: Exchange, result: object) -> None:
         if not advice and stated not in (None, 200) and not isinstance(result, _WITH_STATUS):
             advice = (
                 f"returned {type(result).__name__} without a status, so it is sent with 200, and "
-                f"@describe(status={stated}) states another one: write return {stated}, ..."
+                f"@describe(status={stated}) declares another one: write return {stated}, ..."
             )
     if advice:
         logger.warning("%s: %s %s", place_of(route.function), route.name, advice)
@@ -87,14 +88,14 @@ def _advice_for_value(result: object) -> str:
     """
     if type(result) is int and result in (*_ERRORS, *_OFTEN_EMPTY):
         write = f"raise HTTPError({result})" if result in _ERRORS else f"return {result}, None"
-        return f"returned {result}, the JSON of a number, with status 200: write {write}"
+        return f"returned {result}, sent as a JSON number with status 200: write {write}"
     if type(result) is bytes and not _is_text(result):
         return (
-            "returned bytes that are no text, and are sent as text/html: write "
+            "returned bytes that aren't text but are sent as text/html: write "
             'Response(..., content_type="image/png")'
         )
     if type(result) is str and _is_a_document(result):
-        return "returned a text in JSON, which is sent as text: return the dict or the list itself"
+        return "returned JSON as text, which is sent as text: return the dict or the list itself"
     if isinstance(result, PurePath | IOBase):
         return (
             f"returned {type(result).__name__}, which is sent as text: write "
@@ -107,7 +108,7 @@ def review_response(exchange: Exchange, response: Response) -> None:
     """Log a redirect status without a Location."""
     if response.status in _SENDING_ON and "Location" not in response.headers:
         logger.warning(
-            '%s answers %d without a Location: write Redirect("/pies", status=%d)',
+            '%s sends %d without a Location: write Redirect("/pies", status=%d)',
             exchange.label,
             response.status,
             response.status,
@@ -137,12 +138,12 @@ def _advice_for(result: tuple[object, ...]) -> str:
     first, *others = result or ("",)
     if isinstance(first, str | bytes) and any(isinstance(one, dict | list) for one in others):
         return (
-            "returned a body and headers, which is the JSON of a list: write the status first, "
+            "returned a body and headers, which are sent as a JSON list: write the status first, "
             "return 200, body, headers"
         )
     if type(first) is int and first in _STATUSES and len(others) == 1:
         return (
-            f"returned ({first}, {others[0]}), the JSON of a list, with status 200: write "
+            f"returned ({first}, {others[0]}), sent as a JSON list with status 200: write "
             f"Response({others[0]}, status={first}) if {first} is the status"
         )
     return ""
@@ -223,9 +224,9 @@ def review_provided(provider: Provider) -> None:
         "%s, which provides %s, %s",
         provider.name,
         type_name(provider.key),
-        "yielded nothing: write yield db, or -> Iterator[None] if that is meant"
+        "yielded nothing: write yield db, or -> Iterator[None] if that is intended"
         if yields
-        else "returned nothing: write return, or -> None if that is meant",
+        else "returned nothing: write return, or -> None if that is intended",
     )
 
 
@@ -237,7 +238,7 @@ def review_check(mark: Checking, answer: object) -> None:
     """Log that an access check has returned a value, which is sent as the response."""
     if type(answer) in _VALUES:
         logger.warning(
-            "the check %s returned %s, which is sent as the answer: write return bool(...) to "
+            "the check %s returned %s, which is sent as the response: write return bool(...) to "
             "let the request in, or return 200, ... for a page",
             mark.name,
             type(answer).__name__,
@@ -248,7 +249,7 @@ def review_redirect(exchange: Exchange, redirect: Redirect) -> None:
     """Log that a redirect's location is a bare name, which is relative to the current page."""
     if redirect.location.isidentifier():
         logger.warning(
-            "%s redirects to %r, which is beside it: write '/%s', or url_for(...)",
+            "%s redirects to %r, which is relative to it: write '/%s', or url_for(...)",
             exchange.label,
             *[redirect.location] * 2,
         )
@@ -258,7 +259,7 @@ def review_error_handler(function: Callable[..., object]) -> None:
     """Log that an error handler has returned None without an annotation that says so."""
     if not _says_none(function):
         logger.warning(
-            "%s: the error handler returned nothing, so the answer is empty: write return",
+            "%s: the error handler returned nothing, so the response is empty: write return",
             place_of(function),
         )
 
@@ -271,7 +272,7 @@ def review_missing_file(reference: FileReference) -> None:
 def review_websocket_result(exchange: Exchange, result: object) -> None:
     """Log that the handler of a WebSocket has returned a value."""
     logger.warning(
-        "%s: the handler returned %s, which nobody gets: await ws.send_json(...)",
+        "%s: the handler returned %s, which is discarded: await ws.send_json(...)",
         exchange.label,
         type(result).__name__,
     )

@@ -129,8 +129,8 @@ def _notes_of_handler(
     is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
     if is_by_name and handler.name in called and handler.name != "index":
         yield (
-            f"{place_of(handler.function)}: {handler.name} is a page, and another one calls it or "
-            f"passes it on: name it _{handler.name} if no client may ask for it"
+            f"{place_of(handler.function)}: {handler.name} is a page, but another one calls it or "
+            f"passes it on: rename it to _{handler.name} if clients must not reach it"
         )
 
 
@@ -165,7 +165,7 @@ def _lost_guards(classes: Sequence[type]) -> Iterator[str]:
             elif name in guarded and inspect.isfunction(value) and not is_hidden(value):
                 yield (
                     f"{cls.__name__}.{name} overrides {guarded[name].__name__}.{name} without its "
-                    "guard: write @requires above it as well, unless everybody may enter"
+                    "access check: write @requires above it as well, unless everybody may call it"
                 )
 
 
@@ -192,7 +192,8 @@ class FunctionSource:
             if isinstance(kind, type) and issubclass(kind, HTTPError | Redirect | Response):
                 verb = "raise" if issubclass(kind, HTTPError) else "return"
                 yield (
-                    f"{self._at(call)}: {made}(...) is made and not sent: write {verb} {made}(...)"
+                    f"{self._at(call)}: {made}(...) is created but not sent: write {verb} "
+                    f"{made}(...)"
                 )
 
     def lost_waits(self, app: object) -> Iterator[str]:
@@ -241,8 +242,8 @@ class FunctionSource:
                 is_app = isinstance(self._function.__globals__.get(owner), AppBase)
                 if isinstance(target, ast.Attribute) and (is_app or owner == "self"):
                     yield (
-                        f"{self._at(node)}: {owner}.{target.attr} gets what one client sent, and "
-                        f"all clients have the one {owner}: write request.state.{target.attr}"
+                        f"{self._at(node)}: {owner}.{target.attr} gets what one client sent, but "
+                        f"all clients share this {owner}: write request.state.{target.attr}"
                     )
                     return
                 names |= {target.id} if isinstance(target, ast.Name) else set()
@@ -293,8 +294,8 @@ class FunctionSource:
                 and name in self._arguments
             ):
                 yield (
-                    f"{self._place}: {self._function.__qualname__} does not look at {name}, so "
-                    f"what is wrong is taken for right: write if {name}: and the form again"
+                    f"{self._place}: {self._function.__qualname__} does not check {name}, so it "
+                    f"treats invalid values as valid: write if {name}: and the form again"
                 )
 
     def lost_self(self, handler: Handler) -> Iterator[str]:
@@ -345,8 +346,9 @@ class FunctionSource:
                 and not is_read
             ):
                 yield (
-                    f"{self._place}: {self._function.__qualname__} takes {name} as text, as only "
-                    f"its default is a number: write {name}: {kind.__name__} = {one.default!r}"
+                    f"{self._place}: {self._function.__qualname__} takes {name} as text, because "
+                    f"only its default is a number: write {name}: {kind.__name__} = "
+                    f"{one.default!r}"
                 )
 
     def bare_events(self) -> Iterator[str]:
@@ -360,8 +362,9 @@ class FunctionSource:
             made = self._function.__globals__.get(name)
             if getattr(made, "__module__", "") == "micropie._core.streams.events":
                 yield (
-                    f"{self._place}: {self._function.__qualname__} yields events, which no browser "
-                    "takes for events: write return EventStream(...) with a generator of its own"
+                    f"{self._place}: {self._function.__qualname__} yields events, but browsers "
+                    "don't read them as events: write return EventStream(...) with its own "
+                    "generator"
                 )
                 return
 

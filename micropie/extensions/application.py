@@ -156,7 +156,7 @@ def add_route(
 
         add_route(app, "/version", version, hooks=[])
 
-    A hook may answer in the place of the function. ``name`` is for ``url_for`` and lists of routes,
+    A hook may answer instead of the function. ``name`` is for ``url_for`` and lists of routes,
     by default the function's. Raises ``SetupError`` for a wrong path.
     """
     mark = make_mark(path, methods, name)._replace(hooks=hooks)

@@ -31,7 +31,7 @@ class Outside:
             for name, function, entry in outside.commands():
                 print(name, outside.call(entry()))
 
-    Raises ``SetupError`` as the first request does, and at the beginning what a start-up handler
+    Raises ``SetupError`` as the first request does, and at the beginning what a startup handler
     raises.
     """
 
@@ -76,7 +76,7 @@ class Outside:
         values of its parameters and of those of its providers by name, and ``segments`` those of
         the first ones by position, as texts.
 
-        Raises what the function raises, ``BindingError`` for values that don't fit, and what its
+        Raises what the function raises, ``BindingError`` for invalid values, and what its
         providers raise.
         """
         request = _request(entry, query)

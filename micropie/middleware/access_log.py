@@ -39,10 +39,10 @@ class AccessLog(FlowMiddleware):
     which may contain secrets.
 
     The values: ``time`` when the request began, ISO 8601 in UTC; ``client``, its address;
-    ``method``; ``path``; ``status``, 499 if the client left before the response; ``bytes`` of the
-    body, absent for a stream without a Content-Length; ``duration_ms`` from this middleware until
-    the server has finished the response (under WSGI: closed it); ``request_id``; ``route``, the
-    handler's name; ``broken_off`` if the response was not sent to its end.
+    ``method``; ``path``; ``status``, 499 if the client disconnected before the response;
+    ``bytes`` of the body, absent for a stream without a Content-Length; ``duration_ms`` from this
+    middleware until the server has finished the response (under WSGI: closed it); ``request_id``;
+    ``route``, the handler's name; ``broken_off`` if the response was not sent to its end.
     """
 
     def __init__(

@@ -60,9 +60,8 @@ class _AuthMiddleware(FlowMiddleware):
         is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters
         if is_method or not takes(check, count):
             raise SetupError(
-                f"{owner}(check) takes {expected}, and no method, not {check!r}; to use a "
-                "resource inside of it, write "
-                "with request.resource(Database) as database"
+                f"{owner}(check) takes {expected}, not a method and not {check!r}; to use a "
+                "resource inside it, write with request.resource(Database) as database"
             )
         fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
         check_argument(f"{owner}(realm=...)", fine, realm, 'ASCII text without " and \\')

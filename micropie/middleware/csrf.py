@@ -72,7 +72,8 @@ class CSRFMiddleware(FlowMiddleware):
                 # The message names this site's origin, which is wrong behind a misconfigured proxy
                 # that ends TLS.
                 raise HTTPError(
-                    403, Sentence("This request was made by another site than {site}.", site=own)
+                    403,
+                    Sentence("This request came from a different site, not from {site}.", site=own),
                 )
             return None
         # Without a cookie and without a log-in that browsers send by themselves, a request acts for

@@ -88,7 +88,7 @@ class HealthCheck(FlowMiddleware):
             logger.error("health: %s fails: %s", name, problem)
         else:
             self._failing.discard(name)
-            logger.warning("health: %s is well again", name)
+            logger.warning("health: %s has recovered", name)
 
 
 def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[str]:
@@ -110,11 +110,11 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
     if isinstance(kind, Call):
         called = call
         if len(running) >= MOST_HANGING:
-            return f"{MOST_HANGING} calls have not returned yet; give what it asks a time-out"
+            return f"{MOST_HANGING} calls have not returned yet; give the call a timeout"
     try:
         result = yield from call_within(seconds, kind, called)
     except TookTooLong:
-        return f"no answer within {seconds:.3g} seconds"
+        return f"no response within {seconds:.3g} seconds"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "it returned False" if result is False else ""

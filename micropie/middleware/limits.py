@@ -69,7 +69,7 @@ _PERIOD = 1.0
 _SAME = 0.05
 
 _START = pattern(r"(?:t=)?([0-9]{10,16}(?:\.[0-9]{1,9})?)")
-_LAST_SECOND = 10**10  # in the year 2286: what is more is no number of seconds
+_LAST_SECOND = 10**10  # in the year 2286: a larger number is not in seconds
 
 
 class LoadShedding(FlowMiddleware):
@@ -118,7 +118,7 @@ class LoadShedding(FlowMiddleware):
             self._refusing = (began, min(least, waited), least_before)
             raise too_many_waiting()
         self._refusing = (now, waited, least)
-        if not abs(least - least_before) <= _SAME:  # of infinities it is no number
+        if not abs(least - least_before) <= _SAME:  # of infinities it is not a number
             raise too_many_waiting()
         self._clocks_differ_by += least
         logger.warning(

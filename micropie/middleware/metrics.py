@@ -68,26 +68,26 @@ class Instruments:
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
         self.requests = counter(
             "http_requests",
-            "Requests that are over, also without an answer (499).",
+            "Finished requests, also those without a response (499).",
             ["method", "route", "status"],
         )
         self.seconds = Histogram(
             "http_request_duration_seconds",
-            "Time until the head was ready.",
+            "Time until the response started.",
             ["method", "route"],
             registry=registry,
             buckets=buckets,
         )
         self.in_flight = gauge(
-            "http_requests_in_flight", "Requests being answered, streams included."
+            "http_requests_in_flight", "Requests being handled, streams included."
         )
         self.sockets = counter(
             "websocket_connections",
-            "WebSockets that are over; accepted or refused.",
+            "Finished WebSockets; accepted or refused.",
             ["route", "accepted"],
         )
         self.open_sockets = gauge(
-            "websocket_connections_open", "WebSockets, those in their handshake included."
+            "websocket_connections_open", "Open WebSockets, including those in their handshake."
         )
         self.loop_lag = gauge(
             "micropie_loop_lag_seconds",
@@ -174,7 +174,7 @@ class MetricsEndpoint(FlowMiddleware):
         self._app = app
         self._all = instruments
         self._registry = registry
-        # of their own: handlers that occupy all of theirs are what the numbers have to show
+        # of their own: handlers that occupy all threads are what the numbers have to show
         self._reading = Call(Threads(2), leave_after=None)
         self._authorization = None if token is None else f"Bearer {token}".encode()
 

@@ -84,7 +84,7 @@ class ProxyHeaders(FlowMiddleware):
         check("ProxyHeaders(hops=...)", fine, hops, f"the number of proxies, 1 to {_MAX_ENTRIES}")
         if hops is None and any(network.prefixlen == 0 for network in self._networks):
             raise SetupError(
-                "trusting every address means believing every client: give the "
+                "trusting every address means trusting every client: give the "
                 "number of proxies, such as hops=1"
             )
         check_each("ProxyHeaders", *FLAG, host=host, forwarded=forwarded)

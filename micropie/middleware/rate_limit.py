@@ -159,7 +159,7 @@ class RateLimit(FlowMiddleware):
     def before(self, request: Request) -> Flow[None]:
         """Count the request.
 
-        Raises 429, and 503 if the store is out of reach and ``when_unreachable`` is "refuse".
+        Raises 429, and 503 if the store is unavailable and ``when_unreachable`` is "refuse".
         """
         if self._exempt is not None and self._exempt(request):
             return
@@ -177,7 +177,7 @@ class RateLimit(FlowMiddleware):
             self._limit,
             self._per,
         )
-        quota: Quota | None = None  # if the store is out of reach
+        quota: Quota | None = None  # if the store is unavailable
         with suppress(OSError):
             quota = yield from self._outage.watch(counting)
         if quota is not None:

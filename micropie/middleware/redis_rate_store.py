@@ -8,7 +8,7 @@ from micropie import SetupError
 from micropie.extensions import RedisClient
 from micropie.middleware.rate_limit import MICROSECONDS, Quota, RateStore, interval_of, quota_of
 
-# Seconds after which a server that does not answer is out of reach. Short, because every request
+# Seconds after which a server that does not answer is unavailable. Short, because every request
 # waits for it.
 _TIMEOUT = 1.0
 
@@ -53,7 +53,7 @@ class RedisRates(RateStore):
     def hit(self, key: str, limit: int, per: float) -> Quota:
         """Count a request of ``key``, unless it is refused.
 
-        Raises ``ConnectionError`` if Redis is out of reach.
+        Raises ``ConnectionError`` if Redis is unavailable.
         """
         interval = interval_of(limit, per)
         now = "" if self._clock is None else int(self._clock() * MICROSECONDS)
@@ -62,7 +62,7 @@ class RedisRates(RateStore):
         return quota_of(bool(allowed), ahead, limit, interval)
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if Redis is out of reach, full or a replica; for
+        """Raise ``ConnectionError`` if Redis is unavailable, full or a replica; for
         ``App.health``.
         """
         with self._redis.reached() as client:

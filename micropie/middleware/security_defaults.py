@@ -67,7 +67,7 @@ def warn_of_missing_security(config: Config) -> None:
     """
     for missing in missing_security(config):
         logger.warning(
-            "%s keeps sessions and %s (docs/security.md)", type(config.app).__name__, missing
+            "%s has sessions and %s (docs/security.md)", type(config.app).__name__, missing
         )
 
 
@@ -77,7 +77,7 @@ def missing_security(config: Config) -> Iterator[str]:
     """
     hooks = [hook for inner in config.tree for hook in inner.middlewares]
     if not any(isinstance(hook, TrustedHosts) for hook in hooks):
-        yield "has no TrustedHosts: it answers for any Host, also in the links that it makes of it"
+        yield "has no TrustedHosts: it accepts any Host, which also ends up in its links"
     if not any(isinstance(hook, CSRFMiddleware) for hook in hooks):
         yield "has no CSRFMiddleware: pages of other sites can send its forms"
     headers = [hook for hook in hooks if isinstance(hook, SecurityHeaders)]

@@ -30,7 +30,7 @@ class TrustedHosts(FlowMiddleware):
     def __init__(self, *hosts: str) -> None:
         if not hosts:
             raise SetupError(
-                "TrustedHosts needs the hosts to answer for: "
+                "TrustedHosts needs the hosts to serve: "
                 'TrustedHosts("example.com", "*.example.com")'
             )
         for host in hosts:
@@ -40,4 +40,4 @@ class TrustedHosts(FlowMiddleware):
     def before(self, request: Request) -> None:
         """Raise 400 for a host that is not trusted."""
         if self._hosts.find(request.host) is None:
-            raise BadRequest("This server does not answer for that host.")
+            raise BadRequest("This server does not serve that host.")

@@ -252,7 +252,7 @@ class Builder:
         }
         errors = {str(status): _phrase(status) for status, cause in causes.items() if cause}
         if parameters or kinds not in ([], [_BYTES]):
-            errors["400"] = "A parameter is missing or does not fit"
+            errors["400"] = "A parameter is missing or invalid"
         known = {str(one["name"]).lower() for one in parameters if one["in"] == "header"}
         parameters += [
             {"name": name, "in": "header", "schema": {"type": "string"}}
@@ -443,7 +443,7 @@ class Builder:
         other = (
             self._error(application, None, "Any other error")
             if is_known
-            else {"description": "Any other answer"}
+            else {"description": "Any other response"}
         )
         return {**dict(sorted(responses.items())), "default": other}
 

@@ -10,7 +10,7 @@ from micropie._core.execution.steps import RedisClient
 from micropie._core.http import Changes, SessionData
 from micropie._core.sessions import SessionBackend, serializer
 
-# Seconds after which a server that does not answer is out of reach.
+# Seconds after which a server that does not answer is unavailable.
 _TIMEOUT = 5.0
 
 # Compare and swap. KEYS: the old and the new id, and a claim's key. ARGV: the loaded text, the new
@@ -86,7 +86,7 @@ class RedisSessionBackend(SessionBackend):
         return {}
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if Redis is out of reach, full or a replica; for
+        """Raise ``ConnectionError`` if Redis is unavailable, full or a replica; for
         ``App.health``.
         """
         with self._redis.reached() as client:

@@ -125,7 +125,7 @@ class SQLiteSessionBackend(SessionBackend):
                 lent[1].close()
                 lent = None
             raise ConnectionError(
-                f"the sessions in {self._path} are out of reach: {error}"
+                f"the sessions in {self._path} are unavailable: {error}"
             ) from error
         finally:
             if lent is not None:

@@ -39,9 +39,9 @@ class AppLoop:
     """The event loop in which the application runs. The client has started it in a thread, or it
     is the test's own.
 
-    anyio's blocking portal does not fit: each of its calls, even the one that stops it, waits until
-    the loop answers. An application that blocks its loop (a lock, a ``time.sleep``) would then hang
-    the test instead of failing it.
+    anyio's blocking portal doesn't work here: each of its calls, even the one that stops it,
+    waits until the loop answers. An application that blocks its loop (a lock, a ``time.sleep``)
+    would then hang the test instead of failing it.
     """
 
     def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -182,11 +182,11 @@ class AppTask(Runner):
 
 
 class LifespanCall(ClientCall):
-    """Start-up and shut-down of the application, around everything else.
+    """Startup and shutdown of the application, around everything else.
 
     An application that raises before it receives ``lifespan.startup`` has no lifespan. One that
     raises after that has failed. Servers ignore that silently, which in a test would hide a broken
-    start-up.
+    startup.
     """
 
     disconnect = SHUTDOWN
@@ -198,7 +198,7 @@ class LifespanCall(ClientCall):
         self.ask("shutdown")
         self.leave()
         if self.app_error is not None:
-            raise LifespanFailed("the application raised after its shut-down") from self.app_error
+            raise LifespanFailed("the application raised after its shutdown") from self.app_error
 
     def ask(self, phase: str) -> bool:
         """Return True if the phase is complete, False if the application has no lifespan.
@@ -213,14 +213,18 @@ class LifespanCall(ClientCall):
                     f"the application raised in its {phase}: {self.error!r}"
                 ) from self.error
             if phase == "shutdown":
-                raise LifespanFailed("the application ended without an answer to lifespan.shutdown")
+                raise LifespanFailed(
+                    "the application ended without a response to lifespan.shutdown"
+                )
             return False
         if event["type"] == f"lifespan.{phase}.complete":
             return True
         self.leave()
         if event["type"] == f"lifespan.{phase}.failed":
             raise LifespanFailed(event.get("message", "")) from self.app_error
-        raise ProtocolViolation(f"the application answered lifespan.{phase} with {event['type']!r}")
+        raise ProtocolViolation(
+            f"the application responded to lifespan.{phase} with {event['type']!r}"
+        )
 
 
 class ASGITransport(AppTransport):

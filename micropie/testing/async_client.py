@@ -181,7 +181,7 @@ class AsyncTestClient(httpx.AsyncClient):
                 await ws.send_text("hello")
 
     It is an ``httpx2.AsyncClient``. The application runs in the loop of the test, so there is no
-    ``backend``. It has to be entered; that runs the application's start-up. ``client.client`` is
+    ``backend``. It has to be entered; that runs the application's startup. ``client.client`` is
     the ``TestClient``, which has the same cookies and headers.
     """
 

@@ -83,8 +83,8 @@ class TestClient(httpx.Client):
                 ws.send_text("hello")
 
     It is an ``httpx2.Client``: cookies, uploads, authentication and ``stream`` are httpx2's.
-    Redirects are not followed by default. Entering the client runs the application's start-up,
-    leaving it the shut-down; without ``with`` there is no lifespan, and ``close`` ends what was
+    Redirects are not followed by default. Entering the client runs the application's startup,
+    leaving it the shutdown; without ``with`` there is no lifespan, and ``close`` ends what was
     started. A WSGI application has no lifespan; if it has a callable ``wsgi_shutdown``, closing
     calls that, as the exit of a worker process would.
 
@@ -93,11 +93,11 @@ class TestClient(httpx.Client):
     test, the same object, and one that micropie answers with a 500 or only logs: that of a handler,
     a hook, a stream, a WebSocket; that of a function after the response when the client is closed.
     If False, the test gets what a client gets: an answer of status 500, or
-    ``httpx2.RemoteProtocolError`` while the body is read, if the head was sent before.
+    ``httpx2.RemoteProtocolError`` while the body is read, if the response had started.
     base_url, headers, cookies: those of every request, as httpx2 has them. follow_redirects: False
     by default. root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a
     host are relative to it. client: the address and port that the requests come from; None for a
-    server that doesn't know them. lifespan: False leaves out start-up and shut-down. app_timeout:
+    server that doesn't know them. lifespan: False leaves out startup and shutdown. app_timeout:
     how many seconds the client waits for the application. Then it raises ``AppTimeout``. raw_uri:
     whether the WSGI environ has gunicorn's RAW_URI. denial_response: whether WebSocket scopes offer
     the "websocket.http.response" extension. Raises ``ValueError`` for another ``protocol`` or

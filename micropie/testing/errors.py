@@ -5,7 +5,7 @@ Every other exception that a test sees comes from the application.
 ClientError                 the base of the exceptions for tests
     AppTimeout              the application let the client wait for longer than ``app_timeout``
     ProtocolViolation       the application broke ASGI or WSGI (raised in the application, at its own line)
-    LifespanFailed          start-up or shut-down failed; ``__cause__`` is what the application raised
+    LifespanFailed          startup or shutdown failed; ``__cause__`` is what the application raised
     WebSocketRefused        the handshake was answered with a status instead of an accept
     WebSocketClosed         the application closed the WebSocket
 ClientDisconnected          raised only in the application, if it writes to or reads from a client that has left
@@ -29,7 +29,7 @@ class ProtocolViolation(ClientError, RuntimeError):
 
 
 class LifespanFailed(ClientError):
-    """The application's start-up or shut-down failed."""
+    """The application's startup or shutdown failed."""
 
 
 class WebSocketRefused(ClientError):

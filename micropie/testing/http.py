@@ -91,7 +91,9 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
         kind = message["type"]
         if kind != self._expects:
             expected = (
-                f"{self._expects!r} has to come next" if self._expects else "its answer is complete"
+                f"{self._expects!r} has to come next"
+                if self._expects
+                else "its response is complete"
             )
             raise ProtocolViolation(f"{self.label}: the application sent {kind!r}, but {expected}")
         if kind == START:
@@ -137,7 +139,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
             try:
                 message = self.next("answer")
                 if message is None:
-                    raise self._broken("the application ended before its answer was complete")
+                    raise self._broken("the application ended before its response was complete")
             except BaseException as error:
                 self.leave(error)
                 raise
@@ -166,10 +168,10 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
             return head
         if self.last_message is not None:
             raise self._broken(
-                "no answer to a request whose body was shorter than its Content-Length"
+                "no response to a request whose body was shorter than its Content-Length"
             )
         if self.settings.raise_app_exceptions:
-            raise ProtocolViolation(f"{self.label}: the application ended without answering")
+            raise ProtocolViolation(f"{self.label}: the application ended without a response")
         self.outbox.put({"type": BODY, "body": b"Internal Server Error", "more_body": False})
         return SERVER_ERROR
 
@@ -183,7 +185,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
         value = values.pop()
         if values or not value.isdigit():
             raise self._broken(
-                f"the answer's Content-Length makes no sense: {b', '.join([value, *values])!r}"
+                f"the response's Content-Length is invalid: {b', '.join([value, *values])!r}"
             )
         return int(value)
 
@@ -218,7 +220,7 @@ class AppTransport(httpx.BaseTransport, ABC):
             stack.push(self)
             if self.settings.lifespan:
                 self.startup()
-            stack.pop_all()  # the start-up has not failed
+            stack.pop_all()  # the startup has not failed
         return self
 
     def __exit__(

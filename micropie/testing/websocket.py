@@ -198,7 +198,7 @@ class WebSocketSession:
         if event is None:
             if self._call.settings.raise_app_exceptions:
                 raise ProtocolViolation(
-                    f"{self._call.label}: the application ended without an answer to the handshake"
+                    f"{self._call.label}: the application ended without a response to the handshake"
                 )
             raise WebSocketRefused(500)
         if event["type"] == "websocket.accept":

@@ -1,4 +1,4 @@
-"""Start-up and shut-down under WSGI, which has no lifespan."""
+"""Startup and shutdown under WSGI, which has no lifespan."""
 
 from __future__ import annotations
 

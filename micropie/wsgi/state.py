@@ -40,7 +40,7 @@ class WSGIState:
     def start(self, app: Startable) -> Site:
         """Start the application if it has not started.
 
-        Raises ``SetupError`` and what a start-up handler raises.
+        Raises ``SetupError`` and what a startup handler raises.
         """
         with self._lock:
             site = app.compiled(INLINE)  # the server's thread may block, so handlers need no step
@@ -72,7 +72,7 @@ class WSGIState:
             self._config.shutdown.end()
 
     def stop(self) -> None:
-        """Shut down, once. Raises the first exception of a shut-down handler."""
+        """Shut down, once. Raises the first exception of a shutdown handler."""
         atexit.unregister(self._stop_at_exit)
         with self._lock:
             stop, self._stop = self._stop, None

@@ -229,7 +229,7 @@ def test_what_is_no_list_has_no_length(kind: Any) -> None:
     app = App()
     app.post("/")(page)
     with pytest.raises(
-        SetupError, match=r"parameter 'n': what is not a list can't be .* of length 1 or more"
+        SetupError, match=r"parameter 'n': only a list can be .* of length 1 or more"
     ):
         app._micropie.compiled()
 

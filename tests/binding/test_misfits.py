@@ -333,7 +333,7 @@ def test_json_is_told_alike(make_client: MakeClient, kind: type) -> None:
         "lines[1].price": "Please fill in this field.",
     }
     assert problem["detail"].startswith(
-        "Parameter 'order' does not fit: title: A longer title, please. Parameter"
+        "Parameter 'order' is invalid: title: A longer title, please. Parameter"
     )
     by_field = {one["field"]: one for one in problem["errors"]}
     assert by_field["size"]["expected"] == "one of s, l"
@@ -929,7 +929,7 @@ def test_a_check_without_words_gets_some(make_client: MakeClient, kind: Any) -> 
     app = App(errors="json")
     app.post("/page")(page)
     answer = make_client(app).post("/page", json={"number": -1}).json()
-    assert answer["detail"] == "Parameter 'item' does not fit: Invalid value."
+    assert answer["detail"] == "Parameter 'item' is invalid: Invalid value."
     assert [one["detail"] for one in answer["errors"]] == ["Please enter another value."]
 
 
@@ -943,7 +943,7 @@ def test_a_check_without_words_inside_a_structure_is_told_with_its_place(
 
     client = make_client(Site(errors="json"))
     answer = client.post("/page", json={"inner": {"number": -1}}).json()
-    assert answer["detail"] == "Parameter 'item' does not fit: Invalid value - at `$.inner`."
+    assert answer["detail"] == "Parameter 'item' is invalid: Invalid value - at `$.inner`."
 
 
 def test_the_log_says_that_a_result_fails_a_check_without_words(
@@ -954,4 +954,4 @@ def test_the_log_says_that_a_result_fails_a_check_without_words(
             return {"number": -1}  # type: ignore[return-value]
 
     assert make_client(Site()).get("/page").status_code == 500
-    assert "does not fit its annotation: Invalid value" in caplog.text
+    assert "does not match its annotation: Invalid value" in caplog.text

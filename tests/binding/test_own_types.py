@@ -203,14 +203,14 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int, Any]] = [
         "/order",
         {"json": {"price": 3}},
         400,
-        "Parameter 'order' does not fit: Expected a Money - at `$.price`.",
+        "Parameter 'order' is invalid: Expected a Money - at `$.price`.",
     ),
     (
         "POST",
         "/order",
         {"json": {"price": "1 EUR", "source": "x"}},
         400,
-        "Parameter 'order' does not fit: Expected an IPv4 address - at `$.source`.",
+        "Parameter 'order' is invalid: Expected an IPv4 address - at `$.source`.",
     ),
     (
         "POST",
@@ -476,14 +476,14 @@ def handler_of(kind: Any) -> Any:
         (
             Team,
             {Team: team_of_price, Price: price_of_teams},
-            "decoders={Team: ...} takes a function of one value, such as a str, that is not made "
+            "decoders={Team: ...} takes a function of one value, such as a str, not "
             "of a Team itself",
         ),
         (Team, {Team: odd}, "parameter 'value': it is annotated with <class 'complex'>"),
         (
             Body,
             {Price: str},
-            "'value': it is a Body with a Price, which msgspec makes by itself there",
+            "'value': it is a Body with a Price, which msgspec creates itself there",
         ),
         (Team, {}, "App(decoders={...: ...})"),
     ],
@@ -562,5 +562,5 @@ def test_a_structure_with_an_optional_type_of_nobody_takes_only_null(
     answer = client.post("/x", json={"team": "x"})
     assert (answer.status_code, answer.json()["detail"]) == (
         400,
-        "Parameter 'value' does not fit: Expected `Team` - at `$.team`.",
+        "Parameter 'value' is invalid: Expected `Team` - at `$.team`.",
     )

@@ -487,7 +487,7 @@ def test_the_log_of_development_has_the_sentence_for_the_programmer(
     logged = [
         line
         for line in caplog.messages
-        if line.startswith("POST '/upload': Parameter 'avatar' is missing; its name")
+        if line.startswith("POST '/upload': Parameter 'avatar' is missing; only its name")
     ]
     assert len(logged) == debug
 
@@ -500,7 +500,7 @@ def test_the_log_of_development_has_the_sentence_for_the_programmer(
         ({"params": {"avatar": "x"}}, "expected a file."),
         (
             {"data": {"avatar": "a.png"}},  # as a browser sends it from a form of the other type
-            'its name came without the file, as the form needs enctype="multipart/form-data".',
+            'only its name arrived, because the form needs enctype="multipart/form-data".',
         ),
     ],
 )
@@ -801,8 +801,8 @@ def test_a_strict_model_takes_of_json_what_pydantic_takes_of_it(make_client: Mak
     assert handled == [Strict(day=date(2026, 1, 31), many=(1,)), Strict(day=date(2026, 1, 31))]
     wrong = client.post("/page", json={"day": "2026-01-31", "many": ["1"], "name": 5})
     assert wrong.json()["detail"] == (
-        "Parameter 'item' does not fit: many.0: Input should be a valid integer. "
-        "Parameter 'item' does not fit: name: Input should be a valid string."
+        "Parameter 'item' is invalid: many.0: Input should be a valid integer. "
+        "Parameter 'item' is invalid: name: Input should be a valid string."
     )
 
 
@@ -1407,7 +1407,7 @@ def test_R28_the_numbers_in_a_structure_are_bounded(make_client: MakeClient, kin
     client = make_client(app_of(handler))
     for price in ("1e300000", "-1e309", "1e-309", "NaN", "Infinity", "9" * 310):
         response = client.post("/page", json={"account": {"price": price}})
-        assert (response.status_code, "Parameter 'order' does not fit: " in response.text) == (
+        assert (response.status_code, "Parameter 'order' is invalid: " in response.text) == (
             400,
             True,
         ), price
@@ -1426,8 +1426,7 @@ def test_R28_the_sets_in_a_structure_are_bounded(make_client: MakeClient, kind: 
     place = "" if kind is OrderModel else " - at `$.account.ids`"
     assert (response.status_code, said(response)) == (
         400,
-        "Parameter 'order' does not fit: "
-        f"Expected at most 1000 values in an array or object{place}.",
+        f"Parameter 'order' is invalid: Expected at most 1000 values in an array or object{place}.",
     )
     small = [number for number in colliding if number < 2**63]
     assert client.post("/page", json={"account": {"ids": small}}).text == "made"
@@ -1665,7 +1664,7 @@ class Framed(pydantic.BaseModel, arbitrary_types_allowed=True):
 @pytest.mark.parametrize("kind", [Picture, Pictures, Framed])
 def test_a_file_in_a_structure_fails_at_set_up(kind: Any) -> None:
     with pytest.raises(
-        SetupError, match=r"'item': .*with an UploadFile.*write photo: UploadFile beside it"
+        SetupError, match=r"'item': .*with an UploadFile.*parameter, photo: UploadFile"
     ):
         structure_app(kind)._micropie.compiled()
 
@@ -1755,7 +1754,7 @@ def test_a_value_that_an_enum_lacks_is_not_repeated(
             return "baked"
 
     answer = make_client(Root()).post("/bake", json=cake)
-    assert (answer.status_code, said(answer)) == (400, f"Parameter 'cake' does not fit: {problem}.")
+    assert (answer.status_code, said(answer)) == (400, f"Parameter 'cake' is invalid: {problem}.")
 
 
 @pytest.mark.parametrize("kind", [list[AStruct], list[AModel]])
@@ -1785,7 +1784,7 @@ def test_R28_many_errors_in_one_body_are_only_counted(
 
     response = make_client(app_of(handler)).post("/page", json={"name": "x", "tags": [1] * count})
     assert response.status_code == 400
-    assert said(response).startswith(f"Parameter 'item' does not fit: {problem}")
+    assert said(response).startswith(f"Parameter 'item' is invalid: {problem}")
     assert response.json()["errors"][0]["expected"] == (
         "text" if count == 100 else "101 values are wrong"
     )

@@ -139,7 +139,7 @@ def test_a_structure_takes_all_of_it(make_client: MakeClient) -> None:
     assert client.get("/pies?kind=apple&most=3").json() == ["apple", 3]
     assert client.get("/pies?kind=apple").json() == ["apple", 10]
     answer = client.get("/pies?most=x")
-    assert (answer.status_code, answer.text.startswith("The query does not fit: ")) == (400, True)
+    assert (answer.status_code, answer.text.startswith("The query is invalid: ")) == (400, True)
     assert client.post("/form?kind=a", data={"kind": "b"}).json() == ["b", 10]
     assert client.post("/form?kind=a").status_code == 400
     assert client.post("/body", json={"a": 1}).json() == {"a": 1}
@@ -224,15 +224,15 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
     [
         (odd, "parameter 'token': it is annotated with <class 'complex'>"),
         (odd_names, "parameter 'names': it is annotated with <class 'complex'>"),
-        (early, "the parameter 'name' comes after 'token', which states its source"),
-        (between, "the parameter 'name' comes after 'token', which states its source"),
-        (early_request, "the parameter 'name' comes after 'request', which states its source"),
-        (early_whole, "the parameter 'name' comes after 'wanted', which states its source"),
+        (early, "the parameter 'name' comes after 'token', which declares its source"),
+        (between, "the parameter 'name' comes after 'token', which declares its source"),
+        (early_request, "the parameter 'name' comes after 'request', which declares its source"),
+        (early_whole, "the parameter 'name' comes after 'wanted', which declares its source"),
         (
             read,
             "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler",
         ),
-        (two, r"states two sources, Header\(None\) and Query\(None\)"),
+        (two, r"declares two sources, Header\(None\) and Query\(None\)"),
         (
             whole,
             r"'wanted': a structure takes a whole query, form or body: write Query\(\), Form\(\) or Body\(\)",
@@ -280,7 +280,7 @@ def test_what_no_text_converts_to_has_no_source_of_texts(kind: Any, source: Sour
     app.get("/")(handler)
     with pytest.raises(
         SetupError,
-        match=f"parameter 'a': the {source.place} has texts, and none converts to .* write a class",
+        match=f"parameter 'a': text from the {source.place} doesn't convert to .* write a class",
     ):
         app._micropie.compiled()
 

@@ -89,19 +89,19 @@ ANSWERS: list[tuple[str, dict[str, Any], int, Any]] = [
         "/pet",
         {"json": {"type": "cow"}},
         400,
-        "Parameter 'pet' does not fit: Invalid value - at `$.type`.",
+        "Parameter 'pet' is invalid: Invalid value - at `$.type`.",
     ),
     (
         "/pet",
         {"json": {"type": "dog", "loud": True, "friend": {"type": "cow"}}},
         400,
-        "Parameter 'pet' does not fit: Invalid value - at `$.friend.type`.",
+        "Parameter 'pet' is invalid: Invalid value - at `$.friend.type`.",
     ),
     (
         "/pet",
         {"json": {}},
         400,
-        "Parameter 'pet' does not fit: Object missing required field `type`.",
+        "Parameter 'pet' is invalid: Object missing required field `type`.",
     ),
     ("/pet", {}, 400, "Parameter 'pet' is missing; expected a JSON object or a form."),
     ("/stated?times=2", {"json": {"type": "cat"}}, 200, [{"type": "cat", "lives": 9}] * 2),
@@ -112,7 +112,7 @@ ANSWERS: list[tuple[str, dict[str, Any], int, Any]] = [
         "/pets",
         {"json": [{"type": "cow"}]},
         400,
-        "Parameter 'pets' does not fit: Invalid value - at `$[0].type`.",
+        "Parameter 'pets' is invalid: Invalid value - at `$[0].type`.",
     ),
     ("/ride", {"json": {"kind": "bike", "gears": 3}}, 200, ["Bike", {"kind": "bike", "gears": 3}]),
     ("/ride", {"data": {"kind": "car", "doors": "3"}}, 200, ["Car", {"kind": "car", "doors": 3}]),
@@ -134,7 +134,7 @@ def test_a_body_is_one_of_several(
 def test_a_discriminator_leaves_one_error(make_client: MakeClient) -> None:
     answer = make_client(Zoo(errors="json")).post("/ride", json={"kind": "bus", "doors": 3})
     assert answer.status_code == 400
-    assert answer.json()["detail"].count("does not fit") == 1
+    assert answer.json()["detail"].count("is invalid") == 1
     assert "'car', 'bike'" in answer.json()["detail"]
 
 

@@ -128,10 +128,10 @@ def test_a_server_that_is_not_there_is_an_error_at_once(nowhere: str) -> None:
     channels = RedisChannels(nowhere)
     for _ in range(2):
         with pytest.raises(
-            ConnectionError, match=r"'channel:room' was not published: .* out of reach"
+            ConnectionError, match=r"'channel:room' was not published: .* is unavailable"
         ):
             channels.publish("room", 1)
-        with pytest.raises(ConnectionError, match=r"no subscription to a, b: .* out of reach"):
+        with pytest.raises(ConnectionError, match=r"no subscription to a, b: .* is unavailable"):
             channels.subscribe("b", "a").__enter__()
     assert channels._mailboxes == {}
     channels.close()
@@ -161,7 +161,7 @@ def test_a_server_that_hangs_is_waited_for_by_one_message(
     with redis_server(tmp_path) as url:
         channels = RedisChannels(url)
         with hanging(url) as go_on:
-            with pytest.raises(ChannelsUnreachable, match="out of reach"):
+            with pytest.raises(ChannelsUnreachable, match="is unavailable"):
                 channels.publish("room", 1)
             monkeypatch.setattr(channels, "_client", RedisClient("RedisChannels", url, PATIENCE))
             assert channels._publisher is not None
@@ -171,7 +171,7 @@ def test_a_server_that_hangs_is_waited_for_by_one_message(
             for _ in range(3):
                 with pytest.raises(
                     ChannelsUnreachable,
-                    match=r"'channel:room' was not published: Redis is out of reach",
+                    match=r"'channel:room' was not published: Redis is unavailable",
                 ):
                     channels.publish("room", 3)
             go_on()
@@ -184,9 +184,9 @@ def test_a_server_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.Monke
     monkeypatch.setattr(redischannels, "TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         channels = RedisChannels(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
-        with pytest.raises(ConnectionError, match="out of reach"):
+        with pytest.raises(ConnectionError, match="is unavailable"):
             channels.publish("room", 1)
-        with pytest.raises(ConnectionError, match="out of reach"):
+        with pytest.raises(ConnectionError, match="is unavailable"):
             channels.subscribe("room").__enter__()
         channels.close()
 
@@ -230,7 +230,7 @@ def test_R57_an_outage_is_503_to_clients_and_two_lines_in_the_log(
     for path in ("/say", "/say_too", "/listen") * 2:
         answer = client.get(path)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-        assert answer.text == "Messages are out of reach at the moment. Please try again."
+        assert answer.text == "The message broker is unavailable. Please try again in a moment."
     assert client.get("/careful").text == "later"
     with redis_server(tmp_path, port):
         assert [client.get(path).text for path in ("/say", "/listen", "/careful")] == [
@@ -247,8 +247,8 @@ def test_R57_an_outage_is_503_to_clients_and_two_lines_in_the_log(
     ]
     assert sorted(lines) == [
         "RedisChannels can't subscribe",
-        "RedisChannels: Redis answers again",
-        "RedisChannels: Redis is out of reach, messages are not published",
+        "RedisChannels: Redis is available again",
+        "RedisChannels: Redis is unavailable, messages are not published",
     ]
 
 

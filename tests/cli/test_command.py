@@ -216,7 +216,7 @@ def test_without_a_command_the_help_lists_them(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as ended:
         main([])
     assert ended.value.code == 0
-    assert "make a small project" in capsys.readouterr().out
+    assert "create a small project" in capsys.readouterr().out
 
 
 FAILURES = [
@@ -238,12 +238,12 @@ FAILURES = [
         2,
         "micropie: Shop.wrong: parameter 'complex': it is annotated with <class 'complex'>, which no text",
     ),
-    ("generates", 2, "micropie: generates has a yield, and nobody takes its values: print them\n"),
-    ("streams", 2, "micropie: streams has a yield, and nobody takes its values: print them\n"),
+    ("generates", 2, "micropie: generates has a yield, but nothing uses its values: print them\n"),
+    ("streams", 2, "micropie: streams has a yield, but nothing uses its values: print them\n"),
     (
         "uploads",
         2,
-        "micropie: uploads: 'file' takes a file, which no command line has: take each value by a parameter\n",
+        "micropie: uploads: 'file' takes a file, which a command line can't pass: take each value as a parameter\n",
     ),
     ("ini-db", 2, "micropie: Shop has no command 'ini-db'; do you mean init-db?\n"),
     ("xyzzy", 2, "micropie: Shop has no command 'xyzzy'; there are: init-db, bake, "),

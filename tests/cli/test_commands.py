@@ -289,14 +289,14 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
     status, output, _ = command("check", "bad:app")
     assert status == 1
     for finding in [
-        "bad.py:19: login answers GET as well and changes the session, so a link on any page can do it: write @post above it",
+        "bad.py:19: login handles GET as well and changes the session, so a link on any page can do it: write @post above it",
         "bad.py:22: logout answers GET and calls session.clear(): write @post above it",
         "bad.py:28: page is never reached: /old is mounted above it",
         "bad.py:16: Root.blog is hidden by the attribute self.blog",
-        "bad.py:44: lost has a route, and no application: write @app.get or @app.route above a function",
-        "Root: debug is on: it has to be off in production, so take it from the environment",
+        "bad.py:44: lost has a route, but no application: write @app.get or @app.route above a function",
+        "Root: debug is on: it must be off in production, so read it from the environment",
         "Root: websocket_origins has '*': any page can open WebSockets with its visitor's cookies",
-        "Root keeps sessions and has no TrustedHosts: it answers for any Host, also in the links that it makes of it",
+        "Root has sessions and has no TrustedHosts: it accepts any Host, which also ends up in its links",
     ]:
         assert finding in output.splitlines()
     assert "fine" not in output
@@ -369,13 +369,13 @@ def test_check_notes_what_clients_share(command: Run, tmp_path: Path) -> None:
     found = command("check", "shared:app")[1]
     notes = [line for line in found.splitlines() if "all clients" in line]
     assert notes == [
-        f"note: shared.py:{line}: self.{attribute} gets what one client sent, and all clients have "
-        f"the one self: write request.state.{attribute}"
+        f"note: shared.py:{line}: self.{attribute} gets what one client sent, but all clients share "
+        f"this self: write request.state.{attribute}"
         for line, attribute in ((28, "name"), (31, "kept"), (36, "user"), (7, "user"))
     ]
     assert [line for line in found.splitlines() if "name it" in line] == [
-        "note: shared.py:39: send is a page, and another one calls it or passes it on: name it _send if no client "
-        "may ask for it"
+        "note: shared.py:39: send is a page, but another one calls it or passes it on: rename it to _send if clients "
+        "must not reach it"
     ]
 
 
@@ -434,7 +434,7 @@ class Root(App):
 app = Root()
 """
     (tmp_path / "class1.py").write_text(source)
-    found = "Root.shop is a class, so it answers nothing: write Shop()\n1 finding\n"
+    found = "Root.shop is a class, so it has no routes: write Shop()\n1 finding\n"
     assert command("check", "class1") == (1, found, "")
 
 
@@ -491,7 +491,7 @@ class Root(App):
 app = Root()
 """
 SESSIONS = (
-    "starts {} workers, and each has sessions of its own, in memory: to share them, write "
+    "starts {} workers, and each keeps its own sessions in memory: to share them, write "
     'App(session_backend=SQLiteSessionBackend("sessions.db"))\n1 finding\n'
 )
 
@@ -539,9 +539,9 @@ def test_check_finds_variables_that_no_setting_reads(
         monkeypatch.setenv(name, "a")
     assert command("check", "memory") == (
         1,
-        "note: PIES_HOST is set, and no setting reads it\n"
-        "note: PIES_IMAGE is set, and no setting reads it\n"
-        "PIES_DATABSE is set, and no setting reads it: write PIES_DATABASE\n1 finding\n",
+        "note: PIES_HOST is set, but no setting reads it\n"
+        "note: PIES_IMAGE is set, but no setting reads it\n"
+        "PIES_DATABSE is set, but no setting reads it: write PIES_DATABASE\n1 finding\n",
         "",
     )
 
@@ -562,7 +562,7 @@ app.shop.outer = app.shop.above = app
 """
     (tmp_path / "names2.py").write_text(source)
     found = (
-        "Root.store is the application of shop, and answers below /shop alone: "
+        "Root.store is the application of shop, and handles only paths below /shop: "
         "write store = Shop()\n1 finding\n"
     )
     assert command("check", "names2") == (1, found, "")
@@ -725,9 +725,9 @@ def test_a_submodule_is_no_one_line(
     _, output, _ = command("check", "--from", "cherrypy", "old.py")
     assert [line.split(": ")[:3] for line in output.splitlines()[:-1]] == [
         ["old.py:1", "cherrypy.lib.static", output.splitlines()[0].split(": ")[2]],
-        ["old.py:2", "cherrypy.none", "the stand-in has no none"],
-        ["old.py:3", "cherrypy.lib.nothing", "the stand-in has no nothing"],
-        ["old.py:4", "cherrypy.lib.static.gone", "the stand-in has no gone"],
+        ["old.py:2", "cherrypy.none", "the compatibility module has no none"],
+        ["old.py:3", "cherrypy.lib.nothing", "the compatibility module has no nothing"],
+        ["old.py:4", "cherrypy.lib.static.gone", "the compatibility module has no gone"],
     ]
     assert 'install("cherrypy")' in output.splitlines()[0]
     bottle_templates.engine.cache_clear()
@@ -766,7 +766,7 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, ki
     assert "micropie.__path__" in (tmp_path / "pies" / "AGENTS.md").read_text()
     installed = (tmp_path / "pies" / "README.md").read_text()
     assert f"micropie_dual-{__version__}-py3-none-any.whl" in installed
-    assert command("new", "pies")[2] == "micropie: pies is there already, and not empty\n"
+    assert command("new", "pies")[2] == "micropie: pies already exists and is not empty\n"
     assert "can't be the name of a project" in command("new", "a b")[2]
     for name in ("micropie", "MicroPie-Dual"):
         assert "is the framework's own name" in command("new", name)[2]
@@ -818,7 +818,7 @@ def test_a_new_project_where_none_can_be_made(command: Run, tmp_path: Path) -> N
     for name in ("kept", "kept/inside", "link"):
         status, _, said = command("new", name)
         assert (status, said.count("\n")) == (2, 1)
-        assert said.startswith(f"micropie: {name} can't be made: ")
+        assert said.startswith(f"micropie: {name} can't be created: ")
     assert (tmp_path / "kept").read_text() == "kept"
 
 
@@ -986,7 +986,7 @@ NAMES = [
     (
         "app5",
         "from micropie import App\na = App()\nb = App()",
-        "app5 has several applications: name one, app5:a",
+        "app5 has several applications: choose one, app5:a",
     ),
     (
         "app5",
@@ -1032,20 +1032,20 @@ NAMES = [
     (
         "app5:make",
         "def make(config): pass",
-        "app5:make is no App but function: <function make at ",
+        "app5:make is not an App but function: <function make at ",
     ),
-    ("app5:make", "def make(): return 5", "what app5:make makes is no App but int: 5\n"),
+    ("app5:make", "def make(): return 5", "what app5:make makes is not an App but int: 5\n"),
     (
         "app5:make",
         "async def make(): pass",
-        "app5:make is no function that returns an application: a factory",
+        "app5:make is not a function that returns an application: a factory",
     ),
     (
         "app5:make",
         "def make(): raise OSError('no pies')",
         'app5:make can\'t make its application:\n  File "{folder}/app5.py", line 1, in make\n',
     ),
-    ("app5:x", "x = 'text'", "app5:x is no App but str: 'text'"),
+    ("app5:x", "x = 'text'", "app5:x is not an App but str: 'text'"),
     ("app5", "def x(:", 'app5 can\'t be imported:\n  File "{folder}/app5.py", line 1\n    def x(:'),
     (
         "app5",
@@ -1084,7 +1084,7 @@ def test_a_factory_that_is_named_as_one(
     sentence = "micropie: app13:needs needs 'config', so give it a default: a factory is called without arguments\n"
     assert command("check", "app13:needs")[2] == sentence
     (tmp_path / "app14.py").write_text("x = 5\n")
-    assert "app14:x is no function that returns an application" in command("check", "app14:x")[2]
+    assert "app14:x is not a function that returns an application" in command("check", "app14:x")[2]
 
 
 def test_a_file_with_the_frameworks_own_name(command: Run, tmp_path: Path) -> None:
@@ -1157,7 +1157,7 @@ def test_a_variable_that_is_no_number(
     with pytest.raises(SystemExit, match="2"):
         command("run")
     assert (
-        "argument --port: 'http' is no number (given here, or by an environment variable)"
+        "argument --port: 'http' is not a number (given here, or by an environment variable)"
         in capsys.readouterr().err
     )
 

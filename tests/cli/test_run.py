@@ -187,9 +187,15 @@ def test_variables_of_hosting_platforms(
     monkeypatch.setenv("PORT", "http")
     monkeypatch.setenv("WEB_CONCURRENCY", "0")
     for options, sentence in (
-        ([], "PORT is a number, not 'http': it sets --port"),
-        (["--port", "99999", "--workers", "1"], "a port is a number from 0 to 65535, not 99999"),
-        (["--uds", "no/a.sock"], "--workers 0 from WEB_CONCURRENCY\nmicropie: there is 1 worker"),
+        ([], "PORT must be a number, not 'http': it sets --port"),
+        (
+            ["--port", "99999", "--workers", "1"],
+            "a port must be a number from 0 to 65535, not 99999",
+        ),
+        (
+            ["--uds", "no/a.sock"],
+            "--workers 0 from WEB_CONCURRENCY\nmicropie: workers must be 1 or",
+        ),
         (["--uds", "no/a.sock", "--reload"], "can't listen on no/a.sock"),
         (["--fd", "999", "--workers", "1"], "can't listen on the descriptor 999"),
     ):
@@ -234,7 +240,7 @@ def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
         assert server.get().endswith(" two, which is longer")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 0
-    assert "app.py has changed: starting anew" in server.output
+    assert "app.py has changed: restarting" in server.output
     before, after = re.findall(
         r"To see debug pages, open (http://localhost:\d+/_debug/\S+)", server.output
     )
@@ -293,7 +299,7 @@ def test_reload_gives_the_advice_of_development(project: Path) -> None:
         "class Root(App):", "class Root(App):\n    guards = ['a']"
     )
     (project / "app.py").write_text(text)
-    advice = "Root.guards means nothing here"
+    advice = "Root.guards has no effect here"
     for options, count in (["--reload"], 1), ([], 0):
         command = ["-m", "micropie", "run", "--port", "0", *options]
         with serving_command(project, *command) as server:
@@ -393,12 +399,15 @@ WRONG = [
     (["--server", "uvicorn", "--loop", "trio"], "uvicorn can't do that: it does not run on trio"),
     (["--server", "daphne", "--workers", "2"], "daphne can't do that: it has one process only"),
     (["--server", "uvicorn", "--wsgi"], "uvicorn can't do that: it does not serve WSGI"),
-    (["--wsgi", "--loop", "trio"], "no installed server can do that: ask for less"),
+    (["--wsgi", "--loop", "trio"], "no installed server supports these options: use fewer options"),
     (["--uds", "a.sock", "--fd", "3"], "uds and fd are two places to listen: choose one"),
-    (["--server", "granian", "--fd", "3"], "granian can't do that: it takes no socket that is op"),
-    (["--server", "wsgiref", "--uds", "a"], "wsgiref can't do that: it listens on no UNIX socket"),
-    (["--port", "99999"], "a port is a number from 0 to 65535, not 99999"),
-    (["--workers", "0"], "there is 1 worker or more, not 0"),
+    (["--server", "granian", "--fd", "3"], "granian can't do that: it can't take a socket that is"),
+    (
+        ["--server", "wsgiref", "--uds", "a"],
+        "wsgiref can't do that: it can't listen on a UNIX socket",
+    ),
+    (["--port", "99999"], "a port must be a number from 0 to 65535, not 99999"),
+    (["--workers", "0"], "workers must be 1 or more, not 0"),
     (["--workers", "2", "--reload"], "reload is for development: use one worker"),
     (["--ssl-certfile", "a.pem"], "https needs both files"),
     (["--ssl-certfile", "a.pem", "--ssl-keyfile", "b.pem"], "there is no file 'a.pem'"),
@@ -465,12 +474,12 @@ def run_main(folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 
 
 def test_what_a_script_asks_for_is_checked_too(tmp_path: Path) -> None:
-    with pytest.raises(ServingError, match="loop is asyncio, trio or uvloop, not 'curio'"):
+    with pytest.raises(ServingError, match="loop must be asyncio, trio or uvloop, not 'curio'"):
         Options(loop="curio")  # type: ignore[arg-type]
     for name in ("cert.pem", "key.pem"):
         (tmp_path / name).touch()
     certfile, keyfile = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    with pytest.raises(ServingError, match="waitress can't do that: it does not speak https"):
+    with pytest.raises(ServingError, match="waitress can't do that: it does not support https"):
         choose(Options(server="waitress", ssl_certfile=certfile, ssl_keyfile=keyfile))
 
 
@@ -508,7 +517,8 @@ def test_a_server_that_is_not_installed(
     assert "uvicorn is not installed: pip install uvicorn" in capsys.readouterr().err
     assert run_main(project, monkeypatch, ["run", "--loop", "trio"]) == 2
     assert (
-        'no installed server can do that: pip install "hypercorn[trio]"' in capsys.readouterr().err
+        'no installed server supports these options: pip install "hypercorn[trio]"'
+        in capsys.readouterr().err
     )
     assert run_main(project, monkeypatch, ["run", "--loop", "uvloop"]) == 2
     assert "uvloop is not installed: pip install uvloop" in capsys.readouterr().err
@@ -609,8 +619,8 @@ def test_several_workers_are_told_what_each_keeps_in_memory(
     lines = [
         line
         for line in capsys.readouterr().err.splitlines()
-        if line.startswith("micropie: each worker has ")
+        if line.startswith("micropie: each worker keeps its own ")
     ]
     assert [
-        line.partition(" has ")[2].partition(" of its own, in memory")[0] for line in lines
+        line.partition(" keeps its own ")[2].partition(" in memory")[0] for line in lines
     ] == kinds

@@ -171,7 +171,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "bottle.cheetah_template": "use jinja2_template",
         "bottle.run(host='::', server='paste')": "choose a server by run",
         "bottle.run(server='cherrypy')": 'write server="cheroot"',
-        "from bottle import run\nrun(server='gevent')": 'run(server="gevent") has no stand-in',
+        "from bottle import run\nrun(server='gevent')": 'run(server="gevent") has no counterpart',
         "app = bottle.Bottle()\napp.run(port=1, server='tornado')": "choose a server by run",
         "bottle.request.forms.get('name').encode('latin1').decode('utf8')": "text is UTF-8 already",
         "def clean(text): return text.encode('ISO-8859-1').decode()": "text is UTF-8 already",
@@ -182,7 +182,7 @@ NEEDS: dict[str, dict[str, str]] = {
             "micropie.dual(SessionMiddleware(...))"
         ),
         "root = bottle.Bottle()\napplication = Fixed(Logged(wsgi=root), 1)": "micropie.dual(Fixed(...))",
-        "bottle.DictProperty, bottle.no_such_name": "the stand-in has no no_such_name",
+        "bottle.DictProperty, bottle.no_such_name": "the compatibility module has no no_such_name",
     },
     "cherrypy": {
         "import cherrypy._cpreqbody": 'install("cherrypy")',
@@ -213,6 +213,6 @@ NEEDS: dict[str, dict[str, str]] = {
         "cherrypy.server.ssl_certificate_chain = 'a'": "append the chain",
         "cherrypy.server.socket_file": "serve by uvicorn --uds",
         "cherrypy.tree.mount(object()).wsgiapp": "micropie.dual(Middleware(cherrypy.tree))",
-        "cherrypy.engine.no_such_name, cherrypy.dispatch.no_such_name": "the stand-in has no no_such_name",
+        "cherrypy.engine.no_such_name, cherrypy.dispatch.no_such_name": "the compatibility module has no no_such_name",
     },
 }

@@ -698,7 +698,7 @@ def test_guards_of_micropie_are_around_the_whole_or_refused(
     client = make_client(app, raise_app_exceptions=False)
     assert [client.get(path).status_code for path in ("/above", "/outermost")] == [500, 500]
     assert (
-        caplog.text.count("guards handlers of micropie alone: append it to native.middlewares") == 2
+        caplog.text.count("protects only micropie's handlers: append it to native.middlewares") == 2
     )
     app.get("/page")(lambda: "page")
     guard(app)

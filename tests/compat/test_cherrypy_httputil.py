@@ -176,7 +176,7 @@ def test_headers_as_a_dict() -> None:
     assert type(copy) is ours.HeaderMap
     assert copy == {"A": 1, "B": 2, "C": 3}
     assert list(copy.values()) == [1, 2, 3]
-    with pytest.raises(TypeError, match="a header's name is text, not 5"):
+    with pytest.raises(TypeError, match="a header's name must be text, not 5"):
         headers[5] = "x"
 
 

@@ -51,6 +51,6 @@ def test_the_command_line_takes_nothing_else(
     (tmp_path / "no_shop.py").write_text("app = 1")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CommandError, match="no_shop:app is no App but int: 1"):
+    with pytest.raises(CommandError, match="no_shop:app is not an App but int: 1"):
         find_target("no_shop:app")
     monkeypatch.delitem(sys.modules, "no_shop")

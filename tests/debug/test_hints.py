@@ -72,13 +72,13 @@ class Idioms(App):
         ("GET", "/detail", "The sentence is the second argument"),
         ("GET", "/media", "The argument is called content_type"),
         ("GET", "/args", 'Write request.query["name"].'),
-        ("POST", "/indexed", "A method is called first"),
+        ("POST", "/indexed", "Call the method first"),
         ("GET", "/page", "Page.of takes a list, not generator: write Page.of([*items])"),
-        ("GET", "/cookie", "max_age is seconds or a timedelta, not '1h'"),
+        ("GET", "/cookie", "max_age must be seconds or a timedelta, not '1h'"),
         ("GET", "/other", "AttributeError: 'list' object has no attribute 'nothing'"),
-        ("GET", "/asked", "The client has sent no 'pie': write .get('pie')"),
+        ("GET", "/asked", "The client sent no 'pie': write .get('pie')"),
         ("GET", "/missing", "KeyError: 'pie'"),
-        ("GET", "/header", "header 'x-count' is text, not int: 5; write str(...)"),
+        ("GET", "/header", "header 'x-count' must be text, not int: 5; write str(...)"),
         ("GET", "/later", "write after_response(function, argument), without calling it"),
     ],
 )
@@ -128,8 +128,8 @@ class MoreIdioms(App):
         ("/body", "It is a method: call it first"),
         ("/code", "response.status = 201"),
         ("/kept", "self.request.session"),
-        ("/header", "write response.headers[...] for the answer"),
-        ("/query", "It is what the client has sent"),
+        ("/header", "write response.headers[...] for the response"),
+        ("/query", "It is what the client sent"),
         ("/cookie", 'response.set_cookie("name", "value")'),
     ],
 )
@@ -158,7 +158,10 @@ class Uploads(App):
     ("path", "words"),
     [
         ("/saved", 'Write upload.save_to("uploads"), a directory.'),
-        ("/awaited", "uploads, and form and files, which take no (), are there without waiting"),
+        (
+            "/awaited",
+            "uploads, and form and files, which take no (), don't need await: leave it out",
+        ),
         ("/named", "save_to takes a directory that exists, not no-such-directory/pie.png"),
     ],
 )
@@ -240,7 +243,7 @@ class Answers(App):
     ("path", "words"),
     [
         ("/text", "write the status first, return 200, body, headers"),
-        ("/first", "returned (201, 1), the JSON of a list, with status 200: write Response(1, "),
+        ("/first", "returned (201, 1), sent as a JSON list with status 200: write Response(1, "),
     ],
 )
 def test_a_pair_in_another_order_is_told_in_development(
@@ -278,7 +281,7 @@ def test_a_provider_that_yields_twice_is_told(
         yield Db()
 
     assert make_client(app).get("/").status_code == 500
-    assert "opened yields twice: write one yield in it" in caplog.text
+    assert "opened yields twice: keep one yield" in caplog.text
 
 
 @pytest.mark.parametrize("debug", [True, False])
@@ -347,7 +350,7 @@ def test_a_check_that_returns_what_it_found_shows_nobody_that(
     response = make_client(club_whose_check_returns(answer)).get("/")
     assert response.status_code == status
     assert "eve" not in response.text
-    assert ("members returned User, which is no answer" in caplog.text) is (status == 500)
+    assert ("members returned User, which is not a response" in caplog.text) is (status == 500)
 
 
 @pytest.mark.parametrize("debug", [True, False])
@@ -363,9 +366,9 @@ def test_a_check_that_returns_a_plain_value_is_told_in_development(
     debug: bool,
 ) -> None:
     assert make_client(club_whose_check_returns(answer, debug)).get("/").status_code == 200
-    advice = f"returned {kind}, which is sent as the answer: write return bool(...) to let the"
+    advice = f"returned {kind}, which is sent as the response: write return bool(...) to let the"
     assert (advice in caplog.text) == (debug and kind != "")
-    assert ("which is sent as the answer" in caplog.text) == (debug and kind != "")
+    assert ("which is sent as the response" in caplog.text) == (debug and kind != "")
 
 
 @pytest.mark.parametrize("debug", [True, False])

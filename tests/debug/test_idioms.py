@@ -131,20 +131,20 @@ MODULES = [
         "FastAPI: an upload by GET",
         "class Root(App):\n    @get\n    def pie(self, file: UploadFile): ...",
         "GET /pie",
-        "'file' takes a file, and GET brings no body: write @post above it",
+        "'file' takes a file, but a GET has no body: write @post above it",
     ),
     (
         "Django: middleware as text",
         "class Root(App):\n    middlewares = ['shop.Timing']",
         "GET /",
-        "'shop.Timing' is no middleware: append an object with before_request",
+        "'shop.Timing' is not middleware: append an object with before_request",
     ),
     (
         "Django: middleware that takes get_response",
         "def timing(get_response):\n    return get_response\n"
         "class Root(App):\n    middlewares = [timing]",
         "GET /",
-        "or a generator function, def or async def, with one yield in it",
+        "or a generator function, def or async def, with one yield",
     ),
     (
         "Flask: after_request(response)",
@@ -157,7 +157,7 @@ MODULES = [
         "Litestar: path of a controller",
         "class Root(App):\n    path = '/pies'",
         "GET /",
-        'Root.path means nothing here: write app.mount("/path", Users())',
+        'Root.path has no effect here: write app.mount("/path", Users())',
     ),
     (
         "Litestar: dependencies of a controller",
@@ -181,7 +181,7 @@ MODULES = [
         "Django: a view of a class",
         "class Root(App):\n    def get(self):\n        return 'x'",
         "GET /",
-        'Root.get answers /get, for its name is its URL: write @get("/") above a method',
+        'Root.get answers /get, because its name is its URL: write @get("/") above a method',
     ),
     (
         "Bottle: request.forms",
@@ -205,7 +205,7 @@ MODULES = [
         "Starlette: await request.form()",
         "class Root(App):\n    async def index(self):\n        return await self.request.form()",
         "GET /",
-        "which take no (), are there without waiting: leave await out",
+        "which take no (), don't need await: leave it out",
     ),
     (
         "Starlette: Response(content=)",
@@ -243,7 +243,7 @@ MODULES = [
         "class Root(App):\n    def index(self):\n"
         "        return self.render(self.request, 'a.html', {})",
         "GET /",
-        "The request is not given: render(",
+        "Leave the request out: render(",
     ),
     (
         "Django: {% csrf_token %}",
@@ -299,7 +299,7 @@ MODULES = [
         "FastAPI: Query() as a default",
         "class Root(App):\n    def index(self, n: int = Query()): ...",
         "GET /",
-        "Query() is no default: write n: Annotated[..., Query()]",
+        "Query() is not a default: write n: Annotated[..., Query()]",
     ),
     (
         "FastAPI: Header(None) as a default",
@@ -323,13 +323,13 @@ MODULES = [
         "Express: req and res",
         "class Root(App):\n    def index(self, req, res): ...",
         "GET /",
-        "write req: Request, or req: str for such a value",
+        "write req: Request, or req: str if the query has it",
     ),
     (
         "Django: response",
         "class Root(App):\n    def index(self, response): ...",
         "GET /",
-        "write self.response in the handler, or response: str for such a value",
+        "write self.response in the handler, or response: str if the query has it",
     ),
     (
         "any: a number's default as text",
@@ -347,7 +347,7 @@ MODULES = [
         "Flask: decorators of a view",
         "class Root(App):\n    decorators = [len]",
         "GET /",
-        "Root.decorators means nothing here: write @requires(check) above the class",
+        "Root.decorators has no effect here: write @requires(check) above the class",
     ),
     (
         "Django REST framework: authentication_classes",
@@ -359,19 +359,19 @@ MODULES = [
         "Litestar: middleware of a controller",
         "class Root(App):\n    middleware = [len]",
         "GET /",
-        "Root.middleware means nothing here: write middlewares = [...]",
+        "Root.middleware has no effect here: write middlewares = [...]",
     ),
     (
         "FastAPI: prefix of a router",
         "class Root(App):\n    prefix = '/pies'",
         "GET /",
-        'Root.prefix means nothing here: write app.mount("/path", Users())',
+        'Root.prefix has no effect here: write app.mount("/path", Users())',
     ),
     (
         "Starlette: state in the class",
         "class Root(App):\n    state = {'db': 5}",
         "GET /",
-        "Root.state means nothing here: write self.state.name = ...",
+        "Root.state has no effect here: write self.state.name = ...",
     ),
     (
         "Flask: a method before_request",
@@ -383,14 +383,14 @@ MODULES = [
         "Litestar: a method on_startup",
         "class Root(App):\n    async def on_startup(self): ...",
         "GET /",
-        "Root.on_startup is a page: write what is to run then in a method lifespan",
+        "Root.on_startup is a page: write the code to run then in a method lifespan",
     ),
     (
         "Flask: a cache above a page",
         "class Root(App):\n    @functools.cache\n    def mine(self):\n"
         "        return self.request.query.get('name')",
         "GET /mine",
-        "Root.mine: the cache above it gives each client the answer of the first one",
+        "Root.mine: the cache above it gives every client the response of the first one",
     ),
     (
         "any: a cache above async def",
@@ -408,33 +408,33 @@ MODULES = [
         "any: a property",
         "class Root(App):\n    @property\n    def about(self):\n        raise LookupError",
         "GET /about",
-        "Root.about is no page, as it is a property: write a method, def about(self)",
+        "Root.about is not a page but a property: write a method, def about(self)",
     ),
     (
         "any: a property of an inner application",
         "class Shop(App):\n    @functools.cached_property\n    def about(self): ...\n"
         "class Root(App):\n    shop = Shop()",
         "GET /shop/about/5",
-        "Shop.about is no page, as it is a cached_property",
+        "Shop.about is not a page but a cached_property",
     ),
     (
         "any: a class in a class",
         "class Root(App):\n    class Shop(App): ...",
         "GET /Shop",
-        "Root.Shop is no page, as it is a class: write Shop = Shop(), an object",
+        "Root.Shop is not a page but a class: write Shop = Shop(), an object",
     ),
     (
         "any: applications in a dict",
         "class Root(App):\n    shops = {'first': App()}",
         "GET /shops/first",
-        "Root.shops is no page, as it is a dict",
+        "Root.shops is not a page but a dict",
     ),
     (
         "any: no decorator where one is wanted",
         "class Root(App):\n    def about(self): ...\n"
         "    def __init__(self, **settings):\n        super().__init__(expose='explicit', **settings)",
         "GET /about",
-        "Root.about is no page, as it is a function: write @get above it",
+        "Root.about is not a page but a function: write @get above it",
     ),
     ("Django: a regular expression", r"get(r'^pies/(?P<n>\d+)$')", "", "is a regular expression"),
     ("Flask: a query in a route", "get('/pies?n=<n>')", "", "has a query: leave it out"),
@@ -450,7 +450,7 @@ MODULES = [
         "Django: process_request",
         "class Auth(HttpMiddleware):\n    def process_request(self, request): ...",
         "",
-        "Auth.process_request is no hook: write before_request(self, request)",
+        "Auth.process_request is not a hook: write before_request(self, request)",
     ),
     (
         "any: a decorator without functools.wraps",
@@ -466,25 +466,25 @@ MODULES = [
         "    def __init__(self, **settings):\n        super().__init__(**settings)\n"
         "        self.provides(Db)(Db)",
         "GET /",
-        "Root.index takes db from the query, as it has no annotation: write db: Db",
+        "Root.index takes db from the query, because it has no annotation: write db: Db",
     ),
     (
         "any: a number without an annotation",
         "class Root(App):\n    def index(self, name: str = '', page=1):\n        return page + 1",
         "GET /?page=2",
-        "Without an annotation page comes as text: write page: int",
+        "Without an annotation, page is text: write page: int",
     ),
     (
         "any: a method that is awaited",
         "class Root(App):\n    async def index(self):\n        return await self.request.body",
         "ASYNC /",
-        "A method is called first: await request.body().",
+        "Call the method first: await request.body().",
     ),
     (
         "Flask: json.dumps",
         "import json\nclass Root(App):\n    def index(self):\n        return json.dumps({'a': 1})",
         "GET /",
-        "returned a text in JSON, which is sent as text: return the dict or the list itself",
+        "returned JSON as text, which is sent as text: return the dict or the list itself",
     ),
     (
         "Flask: events written out",
@@ -560,14 +560,14 @@ MODULES = [
         "Starlette: on_startup",
         "class Root(App):\n    on_startup = [print]",
         "GET /",
-        "Root.on_startup means nothing here: write what is to run then in a method lifespan",
+        "Root.on_startup has no effect here: write the code to run then in a method lifespan",
     ),
     (
         "Starlette: app.on_startup = ...",
         "class Root(App):\n    def __init__(self, **settings):\n        super().__init__(**settings)\n"
         "        self.on_startup = [print]",
         "GET /",
-        "Root.on_startup means nothing here: write what is to run then in a method lifespan",
+        "Root.on_startup has no effect here: write the code to run then in a method lifespan",
     ),
     (
         "Sanic: @app.on_startup",
@@ -644,7 +644,7 @@ MODULES = [
         "class Root(App):\n    def __init__(self, **settings):\n        super().__init__(**settings)\n"
         "        self.error(404)(lambda error: None)",
         "GET /x",
-        "the error handler returned nothing, so the answer is empty: write return",
+        "the error handler returned nothing, so the response is empty: write return",
     ),
     (
         "Flask: the whole path of a file",
@@ -665,14 +665,14 @@ MODULES = [
         "class Root(App):\n    def index(self):\n"
         "        return template(source='{% for k, v in d.items %}{% endfor %}', d={})",
         "GET /",
-        "A method is called first, in a template as well: d.items().",
+        "Call the method first, in a template as well: d.items().",
     ),
     (
         "Django: a filter with a colon",
         "class Root(App):\n    def index(self):\n"
         """        return template(source='{{ d|date:"Y" }}', d={})""",
         "GET /",
-        "What a filter takes is in brackets",
+        "of a filter are in brackets",
     ),
     (
         "any: a name that a template misspells",
@@ -699,25 +699,25 @@ MODULES = [
         "    def before_request(self, request):\n        return Redirect('/log-in')\n"
         "class Root(App):\n    middlewares = [Asks()]\n    def index(self): ...",
         "GET /",
-        "another answer is raised: raise Redirect(...)",
+        "to send another response, raise it: raise Redirect(...)",
     ),
     (
         "FastAPI: return 204",
         "class Root(App):\n    def index(self):\n        return 204",
         "GET /",
-        "returned 204, the JSON of a number, with status 200: write return 204, None",
+        "returned 204, sent as a JSON number with status 200: write return 204, None",
     ),
     (
         "Django: a redirect by name",
         "class Root(App):\n    def index(self):\n        return Redirect('login')",
         "GET /",
-        "redirects to 'login', which is beside it: write '/login', or url_for(...)",
+        "redirects to 'login', which is relative to it: write '/login', or url_for(...)",
     ),
     (
         "any: the errors of a form without annotation",
         "class Root(App):\n    def index(self, errors): ...",
         "GET /",
-        "Root.index takes errors from the query, as it has no annotation: write errors: BindingErrors",
+        "Root.index takes errors from the query, because it has no annotation: write errors: BindingErrors",
     ),
     (
         "aiohttp: session as a parameter",
@@ -813,19 +813,19 @@ MODULES = [
         "CherryPy: response.body = ...",
         "class Root(App):\n    def index(self):\n        self.response.body = 'x'",
         "GET /",
-        "index returned nothing, so the answer is empty: write return",
+        "index returned nothing, so the response is empty: write return",
     ),
     (
         "any: a header that no client has sent",
         "class Root(App):\n    def index(self):\n        return self.request.headers['X-Pie']",
         "GET /",
-        "The client has sent no 'X-Pie': write .get('X-Pie')",
+        "The client sent no 'X-Pie': write .get('X-Pie')",
     ),
     (
         "any: a WebSocket that returns",
         "class Root(App):\n    async def ws_chat(self, ws):\n        await ws.accept()\n        return {'a': 1}",
         "WS /chat",
-        "the handler returned dict, which nobody gets: await ws.send_json(...)",
+        "the handler returned dict, which is discarded: await ws.send_json(...)",
     ),
     (
         "any: an argument of an event in a stream",
@@ -843,7 +843,7 @@ MODULES = [
         "FastAPI: errors that nobody asks for",
         "Post = dataclasses.make_dataclass('Post', [('title', str)])\nclass Root(App):\n    @post\n    def index(self, errors: BindingErrors, post: Post):\n        return post.title",
         "POST /",
-        "What does not fit is None: ask for the errors first",
+        "An invalid value is None: check the errors first",
     ),
     (
         "any: None without errors",
@@ -867,7 +867,7 @@ MODULES = [
         "pytest: a provider that yields nothing",
         "class Db: ...\nclass Root(App):\n    def index(self, db: Db): ...\n    def __init__(self, **settings):\n        super().__init__(**settings)\n        self.provides(Db)(self._db)\n    def _db(self):\n        yield",
         "GET /",
-        "yielded nothing: write yield db, or -> Iterator[None] if that is meant",
+        "yielded nothing: write yield db, or -> Iterator[None] if that is intended",
     ),
     (
         "Starlette: a resource without with",
@@ -879,7 +879,7 @@ MODULES = [
         "Python: html with %s",
         "class Root(App):\n    def index(self):\n        return html('<p>%s</p>', 'plum')",
         "GET /",
-        "html() has no place for its values: write {} in the place of %s",
+        "html() has no place for its values: write {} instead of %s",
     ),
     (
         "Python: html with a name",
@@ -903,7 +903,7 @@ MODULES = [
         "Flask: an image as bytes",
         "class Root(App):\n    def index(self):\n        return b'\\x89PNG'",
         "GET /",
-        "returned bytes that are no text, and are sent as text/html",
+        "returned bytes that aren't text but are sent as text/html",
     ),
     (
         "Flask: a redirect by its status",
@@ -945,7 +945,7 @@ MODULES = [
         "any: expires in seconds",
         "class Root(App):\n    def index(self):\n        self.response.set_cookie('a', 'b', expires=3600)",
         "GET /",
-        "expires is a datetime, not 3600: write max_age for seconds",
+        "expires must be a datetime, not 3600: write max_age for seconds",
     ),
     (
         "any: an async function in a template",
@@ -957,49 +957,49 @@ MODULES = [
         "sse-starlette: events as dicts",
         "class Root(App):\n    def index(self):\n        return EventStream([{'event': 'tick', 'data': '1'}])",
         "GET /",
-        "an event source yields a dict of an event's fields, all of which is sent as data",
+        "an event source yields a dict of an event's fields, which is sent as data",
     ),
     (
         "Django: a setting in the class",
         "class Root(App):\n    templates = 'views'",
         "GET /",
-        "Root.templates is no setting: write Root(templates=...)",
+        "Root.templates is not a setting: write Root(templates=...)",
     ),
     (
         "Bottle: methods in the class",
         "class Root(App):\n    methods = ['GET']",
         "GET /",
-        "Root.methods is no setting: write Root(methods=...)",
+        "Root.methods is not a setting: write Root(methods=...)",
     ),
     (
         "CherryPy: a tree of plain objects",
         "class Shop:\n    def index(self): ...\nclass Root(App):\n    shop = Shop()",
         "GET /",
-        "Root.shop is a Shop and no App, so nothing answers /shop: write class Shop(App)",
+        "Root.shop is a Shop but not an App, so nothing handles /shop: write class Shop(App)",
     ),
     (
         "Django: a middleware class without hooks",
         "class Timing:\n    def __init__(self, get_response): ...\nclass Root(App):\n    middlewares = [Timing]",
         "GET /",
-        "is no middleware: append an object with before_request",
+        "is not middleware: append an object with before_request",
     ),
     (
         "Bottle: an error handler that takes the request",
         "class Root(App):\n    def index(self): ...\n    def __init__(self, **settings):\n        super().__init__(**settings)\n        self.error(404)(lambda failed: failed.path)",
         "GET /x",
-        "An error handler has the request by its name: def missing(request, error).",
+        "An error handler takes the request as a parameter: def missing(request, error).",
     ),
     (
         "CherryPy: an upload whose form is none",
         "class Root(App):\n    def index(self, pie=''):\n        return pie.filename",
         "GET /?pie=a.png",
-        'A file comes by a form with enctype="multipart/form-data": write pie: UploadFile.',
+        'A file needs a form with enctype="multipart/form-data": write pie: UploadFile.',
     ),
     (
         "CherryPy: an object that is no page",
         "class Clock: ...\nclass Root(App):\n    clock = Clock()",
         "GET /clock",
-        "Root.clock is no page, as it is a Clock: write class Clock(App)",
+        "Root.clock is not a page but a Clock: write class Clock(App)",
     ),
     (
         "FastAPI: CORS behind the log-in",
@@ -1011,7 +1011,7 @@ MODULES = [
         "FastAPI: an override of what nobody asks for",
         "from micropie.testing import TestClient\ndef db(): ...\ndef old(): ...\nclass Root(App):\n    def index(self, db: Annotated[str, db]): ...\nTestClient(Root()).override(old, 5)",
         "GET /",
-        "override(old, ...): no handler and no check asks for old",
+        "override(old, ...): no handler and no check uses old",
     ),
 ]
 

@@ -21,10 +21,10 @@ def with_attribute(name: str, value: object) -> App:
 @pytest.mark.parametrize(
     ("app", "words"),
     [
-        (with_attribute("debug", True), "App.debug is no setting: write App(debug=...)"),
+        (with_attribute("debug", True), "App.debug is not a setting: write App(debug=...)"),
         (type("Key", (App,), {"secret_key": "k"})(), "write Key(secret_key=...)"),
         (with_attribute("max_body_size", 5), "write App(max_body_size=...)"),
-        (type("Old", (App,), {"_cp_config": {}})(), "_cp_config means nothing here"),
+        (type("Old", (App,), {"_cp_config": {}})(), "_cp_config has no effect here"),
         (App(debug=True), ""),
         (with_attribute("debug", len), ""),
     ],
@@ -35,7 +35,7 @@ def test_attributes_that_are_no_settings_are_told_at_the_start(
     monkeypatch.setenv(CHILD_PORT, "8000")  # as ``micropie run --reload`` does
     app._micropie.compiled()
     assert words in caplog.text
-    assert ("no setting" in caplog.text or "means nothing" in caplog.text) is (words != "")
+    assert ("not a setting" in caplog.text or "has no effect" in caplog.text) is (words != "")
 
 
 @pytest.mark.parametrize(

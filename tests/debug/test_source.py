@@ -77,17 +77,17 @@ _kind = {"request": 1}
 """
 IN_CLASS = {
     "def guarded(self): ...": (
-        "Root.guarded overrides Base.guarded without its guard: write @requires above it as well, "
-        "unless everybody may enter"
+        "Root.guarded overrides Base.guarded without its access check: write @requires above it as well, unless everybody may call "
+        "it"
     ),
     'def a(self):\n    if self:\n        Redirect("/b")\n    return "c"': (
-        "shop.py:{4}: Redirect(...) is made and not sent: write return Redirect(...)"
+        "shop.py:{4}: Redirect(...) is created but not sent: write return Redirect(...)"
     ),
     'def a(self):\n    HTTPError(404)\n    return "c"': (
-        "shop.py:{3}: HTTPError(...) is made and not sent: write raise HTTPError(...)"
+        "shop.py:{3}: HTTPError(...) is created but not sent: write raise HTTPError(...)"
     ),
     'def a(self):\n    Response("b")\n    return "c"': (
-        "shop.py:{3}: Response(...) is made and not sent: write return Response(...)"
+        "shop.py:{3}: Response(...) is created but not sent: write return Response(...)"
     ),
     "async def _b(self): ...\nasync def a(self):\n    self._b()": (
         "shop.py:{4}: self._b(...) never runs: write await in front of it"
@@ -102,20 +102,20 @@ IN_CLASS = {
         "shop.py:{3}: ws.send_text(...) never runs: write await in front of it"
     ),
     "def a(self, name):\n    self.name = name": (
-        "shop.py:{3}: self.name gets what one client sent, and all clients have the one self: "
+        "shop.py:{3}: self.name gets what one client sent, but all clients share this self: "
         "write request.state.name"
     ),
     "@post\ndef a(self, name: str, wrong: BindingErrors): ...": (
-        "shop.py:{2}: Root.a does not look at wrong, so what is wrong is taken for right: write "
+        "shop.py:{2}: Root.a does not check wrong, so it treats invalid values as valid: write "
         "if wrong: and the form again"
     ),
     'async def a(self):\n    yield "b"\n    yield event("c")\n    yield event("d")': (
-        "shop.py:{2}: Root.a yields events, which no browser takes for events: write return "
-        "EventStream(...) with a generator of its own"
+        "shop.py:{2}: Root.a yields events, but browsers don't read them as events: write return EventStream(...) with its own "
+        "generator"
     ),
     'def a(name):\n    return name + "b"': "Root.a has name for self: write def a(self, name)",
     "async def startup(self): ...": (
-        "Root.startup is a page: write what is to run then in a method lifespan"
+        "Root.startup is a page: write the code to run then in a method lifespan"
     ),
     'def a(self, name):\n    return template(source=f"<b>{name}</b>")': (
         "shop.py:{3}: a value in the source of a template runs as code: write "
@@ -147,27 +147,25 @@ IN_CLASS = {
         "shop.py:{3}: a value in the source of a template runs as code: write "
         'template(source="... {{{{ name }}}}", name=name)'
     ),
-    "class _Api(App): ...\napi = _Api": (
-        "Root.api is a class, so it answers nothing: write _Api()"
-    ),
+    "class _Api(App): ...\napi = _Api": ("Root.api is a class, so it has no routes: write _Api()"),
     "@post\ndef a(self):\n    self.request.after_response(self.b, 3)\ndef b(self, number: int): ...": (
-        "shop.py:{5}: b is a page, and another one calls it or passes it on: name it _b if no "
-        "client may ask for it"
+        "shop.py:{5}: b is a page, but another one calls it or passes it on: rename it to _b if clients must not "
+        "reach it"
     ),
     HELPERS: (
-        "shop.py:{4}: self.pie gets what one client sent, and all clients have the one self: write "
+        "shop.py:{4}: self.pie gets what one client sent, but all clients share this self: write "
         "request.state.pie"
     ),
     "def a(self, name, page=1): ...": (
-        "shop.py:{2}: Root.a takes page as text, as only its default is a number: write page: int "
+        "shop.py:{2}: Root.a takes page as text, because only its default is a number: write page: int "
         "= 1"
     ),
     "def a(self, is_open=False): ...": (
-        "shop.py:{2}: Root.a takes is_open as text, as only its default is a number: write "
+        "shop.py:{2}: Root.a takes is_open as text, because only its default is a number: write "
         "is_open: bool = False"
     ),
     "def a(self):\n    return self.b()\ndef b(self): ...": (
-        "shop.py:{4}: b is a page, and another one calls it or passes it on: name it _b if no client may ask for it"
+        "shop.py:{4}: b is a page, but another one calls it or passes it on: rename it to _b if clients must not reach it"
     ),
 }
 PROVIDES = """
@@ -348,8 +346,8 @@ def test_hooks_are_read_as_well(notes: Notes) -> None:
         HOOK.replace("class Hook", "from micropie.middleware import RateLimit\nclass Hook")
     )
     assert found == [
-        f"shop.py:{LINES + 5}: HTTPError(...) is made and not sent: write raise HTTPError(...)",
-        f"shop.py:{LINES + 6}: self.user gets what one client sent, and all clients have the one "
+        f"shop.py:{LINES + 5}: HTTPError(...) is created but not sent: write raise HTTPError(...)",
+        f"shop.py:{LINES + 6}: self.user gets what one client sent, but all clients share this "
         "self: write request.state.user",
     ]
 

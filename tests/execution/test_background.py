@@ -272,7 +272,7 @@ def test_R66_the_session_is_readable_and_refuses_changes(
 ) -> None:
     app = Root() if in_memory else Root(SQLiteSessionBackend(tmp_path / "sessions.db"))
     client = make_client(app)
-    refusals = ["the session was saved before the head was sent", "the head has been sent"]
+    refusals = ["the session was saved before the response started", "the response has started"]
     assert client.get("/log_in").text == "in"
     assert app.diary.wait(3) == ["Ann", *refusals]
     assert client.get("/visit").text == "seen"
@@ -298,8 +298,8 @@ def test_what_takes_too_long_is_given_up(world: str, caplog: pytest.LogCaptureFi
         assert [
             record.getMessage() for record in caplog.records if record.levelno == logging.ERROR
         ] == [
-            "GET '/blocks': Root._block, after the response, was given up: background_timeout is 1 s",
-            "GET '/blocks': Root._note, after the response, did not begin: background_timeout is 1 s",
+            "GET '/blocks': Root._block, after the response, was abandoned: background_timeout is 1 s",
+            "GET '/blocks': Root._note, after the response, did not start: background_timeout is 1 s",
         ]
     finally:
         app.go_on.set()
@@ -318,7 +318,7 @@ def test_those_for_which_no_thread_was_free_did_not_begin(
         app.go_on.set()
     messages = [record.getMessage() for record in caplog.records]
     assert (
-        "GET '/blocks': Root._block, after the response, did not begin: background_timeout is 0.05 s"
+        "GET '/blocks': Root._block, after the response, did not start: background_timeout is 0.05 s"
         in messages
     )
 
@@ -329,7 +329,7 @@ def test_only_so_many_wait_for_a_thread(
     monkeypatch.setattr(after_response, "_THREADS", Threads(1, 1))
     app = Root(background_timeout=PATIENCE)
     refused = [
-        f"GET '/blocks': Root.{name}, after the response, did not begin: already 1 wait for a thread"
+        f"GET '/blocks': Root.{name}, after the response, did not start: 1 already wait for a thread"
         for name in ("_block", "_note")
     ]
     try:

@@ -1,4 +1,4 @@
-"""A service that is out of reach or hangs: one call at a time tries it, and it takes only so many
+"""A service that is unavailable or hangs: one call at a time tries it, and it takes only so many
 threads.
 """
 
@@ -22,8 +22,8 @@ from micropie._core.execution.steps.steps import CALL, Flow, call, no_function
 from tests.asgi.calls import every_loop, run
 from tests.support.waiting import PATIENCE
 
-OUT = "the bakery is out of reach, no cake: ConnectionError: closed"
-BACK = "the bakery answers again"
+OUT = "the bakery is unavailable, no cake: ConnectionError: closed"
+BACK = "the bakery is available again"
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def answer(flow: Flow[Any]) -> None:
 
 
 def refused(watcher: Outage) -> None:
-    with pytest.raises(ConnectionError, match=r"the bakery is out of reach$"):
+    with pytest.raises(ConnectionError, match=r"the bakery is unavailable$"):
         begun(watcher)
 
 

@@ -188,7 +188,7 @@ class PartialWaiting(App):
         (WaitingChunks, "write def instead of async def"),
         (WaitingRoute, "write def instead of async def"),
         (PartialWaiting, "write def instead of async def"),
-        (ReadsBody, "@reads_body leaves the body to the handler, and a process has none"),
+        (ReadsBody, "that reads the body, but a process has no body"),
         (Chunks, "write async def to have them made on the event loop"),
     ],
 )

@@ -107,7 +107,7 @@ def test_silent_name_servers_are_an_outage_as_a_silent_redis_is(world: str, tmp_
         "by Sentinels": 503,
     }
     assert is_looked_up
-    assert f"no name server has answered for '{NAME}'" in ran.stderr
+    assert f"no DNS server has responded for '{NAME}'" in ran.stderr
 
 
 def test_a_name_is_looked_up_for_a_new_connection_alone(
@@ -124,7 +124,7 @@ def test_a_name_is_looked_up_for_a_new_connection_alone(
 
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
     client = RedisClient("a test", redis_url.replace("127.0.0.1", "localhost"), 0.05)
-    with pytest.raises(ConnectionError, match="no name server has answered for 'localhost'"):
+    with pytest.raises(ConnectionError, match="no DNS server has responded for 'localhost'"):
         client.ping()
     answers.set()
     client.ping()
@@ -139,7 +139,7 @@ def test_a_name_is_looked_up_for_a_new_connection_alone(
 
 def test_a_name_that_is_nobody_s_is_an_outage() -> None:
     client = RedisClient("a test", "redis://nobody.invalid:6379/0", 5)
-    with pytest.raises(ConnectionError, match="the Redis of a test is out of reach"):
+    with pytest.raises(ConnectionError, match="the Redis of a test is unavailable"):
         client.ping()
 
 

@@ -345,9 +345,9 @@ def test_sentinels_with_silent_names_are_asked_once_for_all_who_wait(
 
     with ThreadPoolExecutor(4) as threads:
         said = {*threads.map(failure, range(4))}
-    reasons = [f"{name}:26379: no name server has answered for {name!r}" for name in names]
-    expected = f"no Sentinel leads to the primary 'mymaster': {'; '.join(reasons)}"
-    assert said == {f"the Redis of a test is out of reach: {expected}"}
+    reasons = [f"{name}:26379: no DNS server has responded for {name!r}" for name in names]
+    expected = f"no Sentinel knows the primary 'mymaster': {'; '.join(reasons)}"
+    assert said == {f"the Redis of a test is unavailable: {expected}"}
     assert asked == names
     ends.set()
 
@@ -375,14 +375,14 @@ def test_a_primary_with_a_silent_name_is_out_of_reach_with_the_reason(
 
     def looked_up(host: str, patience: float | None) -> None:
         if host == "127.0.0.1":  # as the Sentinel says where the primary is
-            raise redis.TimeoutError(f"no name server has answered for {host!r}")
+            raise redis.TimeoutError(f"no DNS server has responded for {host!r}")
         look_up(host, patience)
 
     monkeypatch.setattr(redis_client, "_look_up", looked_up)
     client = RedisClient("a test", watched.url.replace("127.0.0.1", "localhost"), PATIENCE)
     with pytest.raises(
         ConnectionError,
-        match="out of reach: no name server has answered for ",
+        match="is unavailable: no DNS server has responded for ",
     ):
         client.ping()
 
@@ -424,7 +424,7 @@ def test_what_sentinels_say_is_in_the_error(tmp_path: Path) -> None:
         url = f"redis+sentinel://127.0.0.1:{sentinel}"
         with pytest.raises(
             ConnectionError,
-            match=f"no Sentinel leads to the primary 'other name': 127.0.0.1:{sentinel} does not",
+            match=f"no Sentinel knows the primary 'other name': 127.0.0.1:{sentinel} does not",
         ):
             RedisClient("a test", f"{url}/other%20name", 5).ping()
         client = RedisClient("a test", f"{url}/mymaster", 5)
@@ -434,7 +434,7 @@ def test_what_sentinels_say_is_in_the_error(tmp_path: Path) -> None:
                 client.close()
                 with pytest.raises(ConnectionError) as caught:
                     client.ping()
-                return "says that it is down" in str(caught.value)
+                return "reports that it is down" in str(caught.value)
 
             until(is_down)
 

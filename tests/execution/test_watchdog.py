@@ -24,7 +24,7 @@ from tests.asgi.calls import every_loop, run
 from tests.conftest import LOOP_PATIENCE, LOOPS, MakeClient
 from tests.support.waiting import PATIENCE, until
 
-STANDS = "the event loop has stood still for "
+STANDS = "the event loop was blocked for "
 
 
 class Root(App):

@@ -211,7 +211,7 @@ def test_a_name_that_serves_no_files_is_an_error(assets: Path) -> None:
 
 def test_links_of_a_template_need_an_application() -> None:
     for name in ("url_for", "absolute_url_for", "static_url"):
-        with pytest.raises(LookupError, match="links are those of an App"):
+        with pytest.raises(LookupError, match="links need an App"):
             template(source="{{ " + name + "('x') }}")
 
 

@@ -235,7 +235,7 @@ def test_two_directories_need_two_names(make_client: MakeClient, site: Path) -> 
     assert client.get(app.url_for("pages", path="page.html")).text == "<p>page"
     assert client.get(app.url_for("static", path="a.txt")).content == SMALL
     app.static("/three", site)
-    with pytest.raises(SetupError, match="two routes state the name 'static'"):
+    with pytest.raises(SetupError, match="two routes have the name 'static'"):
         app._micropie.compiled()
 
 
@@ -254,7 +254,7 @@ def test_a_root_that_is_missing_is_in_the_log(
     app.get("/")(lambda: static_file("a.txt", tmp_path / "nowhere"))
     assert make_client(app).get("/").status_code == 404
     assert [record.getMessage() for record in caplog.records] == [
-        f"files are to be served from {str(tmp_path / 'nowhere')!r}, which is not a directory"
+        f"can't serve files from {str(tmp_path / 'nowhere')!r}: it is not a directory"
     ]
 
 

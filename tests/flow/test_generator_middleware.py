@@ -465,7 +465,7 @@ def test_an_answer_of_a_def_may_be_awaitable(
 
 @pytest.mark.parametrize("wrong", [print, lambda request: None, object(), 5, "x"])
 def test_no_middleware_is_refused_at_set_up(wrong: Any) -> None:
-    with pytest.raises(SetupError, match="is no middleware: append an object with before_request"):
+    with pytest.raises(SetupError, match="is not middleware: append an object with before_request"):
         wrapped(wrong)._micropie.compiled()
 
 
@@ -508,7 +508,7 @@ def test_a_generator_that_ends_before_its_yield_lets_nobody_in(
     assert client.get(f"{path}?key=1").status_code == (200 if path == "/" else 404)
     assert client.get(path).status_code == 500
     assert (
-        "in middlewares has ended without a yield: write yield where the handler is to run"
+        "in middlewares ended without a yield: write yield where the handler should run"
         in caplog.text
     )
 
@@ -534,7 +534,7 @@ def test_no_middleware_that_was_appended_late_is_a_500_that_says_so(
     app.middlewares.append(no_generator)  # type: ignore[arg-type]
     assert client.get("/").status_code == 500
     assert "no_generator" in caplog.text
-    assert "is no middleware: append an object with" in caplog.text
+    assert "is not middleware: append an object with" in caplog.text
 
 
 def test_flow_middleware(make_client: MakeClient) -> None:

@@ -254,7 +254,7 @@ def test_a_mistake_of_set_up_is_a_sentence_in_the_log(
     assert make_client(app, lifespan=False).get("/x/y").status_code == 500
     (record,) = caplog.records
     assert record.exc_info is None
-    assert record.getMessage().startswith("start-up failed; the next request tries it again: ")
+    assert record.getMessage().startswith("startup failed; the next request retries it: ")
     assert record.getMessage().endswith("has no parameter 'b'")
 
 
@@ -350,7 +350,7 @@ def test_a_failed_shut_down_is_in_the_log_once(
     app.shutdown_handlers.append(lambda: 1 / 0)
     with pytest.raises(LifespanFailed, match="division by zero"), connected(app, backend):
         pass
-    assert caplog.messages == ["shut-down failed"]
+    assert caplog.messages == ["shutdown failed"]
 
 
 def test_a_start_and_a_stop_that_take_long_say_what_runs(
@@ -362,16 +362,16 @@ def test_a_start_and_a_stop_that_take_long_say_what_runs(
         until(lambda: any(message.startswith(text) for message in caplog.messages))
 
     def opens() -> None:
-        waits_for_a_line(f"start-up: {opens.__qualname__} has been running for 0 seconds")
+        waits_for_a_line(f"startup: {opens.__qualname__} has been running for 0 seconds")
 
     def closes() -> None:
-        waits_for_a_line(f"shut-down: {closes.__qualname__} has been running for 0 seconds")
+        waits_for_a_line(f"shutdown: {closes.__qualname__} has been running for 0 seconds")
 
     @asynccontextmanager
     async def lifespan(_: App) -> AsyncIterator[None]:
-        waits_for_a_line("start-up: lifespan has been running for 0 seconds")
+        waits_for_a_line("startup: lifespan has been running for 0 seconds")
         yield
-        waits_for_a_line("shut-down: lifespan has been running for 0 seconds")
+        waits_for_a_line("shutdown: lifespan has been running for 0 seconds")
 
     app = App(lifespan=lifespan)
     app.startup_handlers, app.shutdown_handlers = [opens], [closes]

@@ -438,7 +438,7 @@ def test_the_key_is_a_type_with_its_types_or_without_or_a_function(make_client: 
         ),
         (
             "/body",
-            "SetupError: reads_form takes a body, which is received after the checks, for a handler alone",
+            "SetupError: reads_form takes a body, but the body is received after the checks, for the handler",
         ),
         (
             "/elsewhere",
@@ -678,7 +678,7 @@ def test_what_can_not_be_closed_is_logged(
 
     with make_client(app).stream("GET", "/endless") as answer:
         next(answer.iter_raw())
-    until(lambda: "what it has used could not be closed" in caplog.text)
+    until(lambda: "that it used could not be closed" in caplog.text)
     assert "disk full" in caplog.text
 
 
@@ -753,7 +753,7 @@ class Mistakes:
         def before_websocket(self, request: Request, db: Database) -> None: ...  # type: ignore[override]
 
 
-ONLY = "only handlers, checks and commands ask for resources by parameters; write"
+ONLY = "only handlers, checks and commands get resources as parameters; write"
 WITH = rf"{ONLY} with request\.resource\(Database\) as db: inside of it"
 
 
@@ -786,7 +786,7 @@ WITH = rf"{ONLY} with request\.resource\(Database\) as db: inside of it"
         (lambda app: app.error(404)(page), f"^page: {WITH}"),
         (
             lambda app: BearerAuth(cast("Any", of_token)),
-            r"check\(token\), and no method, .*write with request\.resource",
+            r"check\(token\), not a method .*write with request\.resource",
         ),
     ],
 )
@@ -811,7 +811,7 @@ def test_a_hook_that_is_appended_later_is_checked(
     assert client.get("/plain").status_code == 200
     app.middlewares.append(asks)
     assert client.get("/plain").status_code == 500
-    assert "asks: only handlers, checks and commands ask" in caplog.text
+    assert "asks: only handlers, checks and commands get" in caplog.text
 
 
 def test_a_function_after_the_response_that_takes_more_is_a_mistake_of_its_caller(
@@ -825,7 +825,7 @@ def test_a_function_after_the_response_that_takes_more_is_a_mistake_of_its_calle
 
     assert make_client(app, raise_app_exceptions=False).get("/later").status_code == 500
     assert (
-        "after_response(of_token, ...) gives 1 arguments to a function that takes others"
+        "after_response(of_token, ...) gives 1 arguments, which the function doesn't accept"
         in caplog.text
     )
     assert "with request.resource(Database) as database" in caplog.text

@@ -533,7 +533,7 @@ def test_a_provider_that_does_not_yield_is_said(
         yield Thing()
 
     assert make_client(app, raise_app_exceptions=False).get("/thread").status_code == 500
-    assert "thing, which provides Thing, has ended without a yield" in caplog.text
+    assert "thing, which provides Thing, ended without a yield" in caplog.text
 
 
 def test_an_async_provider_that_does_not_yield_is_said(
@@ -548,7 +548,7 @@ def test_an_async_provider_that_does_not_yield_is_said(
         yield Thing()
 
     assert make_client(app, raise_app_exceptions=False).get("/thread").status_code == 500
-    assert "thing, which provides Thing, has ended without a yield" in caplog.text
+    assert "thing, which provides Thing, ended without a yield" in caplog.text
 
 
 @pytest.mark.parametrize("decorate", [lambda provider: provider, run_in("loop")])
@@ -559,7 +559,7 @@ def test_what_a_stream_has_used_and_can_not_be_closed_is_logged(
     app.provides(Thing)(decorate(raising("closing")))
     client = make_client(app)
     assert client.get("/chunks").text == "thing thing thing "
-    assert "GET '/chunks': what it has used could not be closed" in caplog.text
+    assert "GET '/chunks': a resource that it used could not be closed" in caplog.text
     caplog.clear()
     app.provides(Part)(lambda: Part())
 
@@ -571,7 +571,7 @@ def test_what_a_stream_has_used_and_can_not_be_closed_is_logged(
 
     with client.override(Thing, stubborn), client.stream("GET", "/endless") as answer:
         next(answer.iter_raw())
-    assert "GET '/endless': what it has used could not be closed" in caplog.text
+    assert "GET '/endless': a resource that it used could not be closed" in caplog.text
     assert "disk full" in caplog.text
 
 
@@ -664,7 +664,7 @@ def test_what_can_not_be_closed_does_not_keep_the_rest_open(
     with suppress(Stop, BaseExceptionGroup):
         client.get("/stops")
     assert log == ["inner closed", "fails", "outer closed"]
-    assert "GET '/stops': what it has used could not be closed" in caplog.text
+    assert "GET '/stops': a resource that it used could not be closed" in caplog.text
     log.clear()
     with client.stream("GET", "/endless") as answer:
         next(answer.iter_raw())
@@ -1422,15 +1422,15 @@ def needs(kind: Any) -> Callable[..., Any]:
 MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     "two": (
         lambda: mistake((Thing, Thing), (Thing, Thing)),
-        "Thing has a provider already: one type has one in each",
+        "Thing already has a provider: a type has one in each",
     ),
     "itself": (
         lambda: mistake((Thing, needs(Thing))),
-        "Thing needs Thing: providers can't need each other",
+        "Thing needs Thing: providers can't depend on each other",
     ),
     "a circle": (
         lambda: mistake((Thing, needs(Part)), (Part, needs(Manager)), (Manager, needs(Part))),
-        "Part needs Manager needs Part: providers can't need each other",
+        "Part needs Manager needs Part: providers can't depend on each other",
     ),
     "an unknown parameter": (
         lambda: mistake((Thing, needs(Part))),
@@ -1438,7 +1438,7 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     ),
     "no annotation": (
         lambda: mistake((Thing, lambda part: Thing())),
-        "which provides Thing: parameter 'part': it has no annotation, which would tell what fills it",
+        "which provides Thing: parameter 'part': it has no annotation, so its source is unknown",
     ),
     "no type": (
         lambda: mistake(("thing", Thing)),
@@ -1454,7 +1454,7 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     ),
     "two of a generic class": (
         lambda: mistake((Shelf[int], Shelf), (Shelf[int], Shelf)),
-        r"Shelf\[int\] has a provider already: one type has one in each",
+        r"Shelf\[int\] already has a provider: a type has one in each",
     ),
     "a generic type of everybody's": (
         lambda: mistake((dict[str, int], dict)),
@@ -1472,7 +1472,7 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     "the errors": (lambda: mistake((BindingErrors, Thing)), "BindingErrors can't be provided"),
     "no function": (
         lambda: mistake((Thing, Thing())),
-        "provides stands above a function or takes a callable, not <",
+        "provides decorates a function or takes a callable, not <",
     ),
 }
 
@@ -1526,9 +1526,7 @@ def from_a_body(upload: UploadFile) -> Thing:
 def test_a_handler_in_a_process_can_not_have_it() -> None:
     app = mistake((Thing, Thing))
     app.get("/pooled")(in_a_process)
-    with pytest.raises(
-        SetupError, match="runs in a process, and what provides Thing is opened in the server's"
-    ):
+    with pytest.raises(SetupError, match="runs in a process, but Thing is opened in the server's"):
         app._micropie.compiled()
 
 
@@ -1551,7 +1549,8 @@ def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
     root = Root()
     root.provides(Thing)(from_a_body)
     with pytest.raises(
-        SetupError, match="'upload' takes a file, but @reads_body leaves the body to the handler"
+        SetupError,
+        match="'upload' takes a file, but @reads_body leaves the body to the handler",
     ):
         root._micropie.compiled()
 
@@ -1559,7 +1558,7 @@ def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
 def test_a_type_without_a_provider_says_how_to_provide_it() -> None:
     with pytest.raises(
         SetupError,
-        match=r"parameter 'thing': it is annotated with .* by @app.provides\(\.\.\.\) above it",
+        match=r"parameter 'thing': it is annotated with .*provide it with @app.provides\(\.\.\.\)",
     ):
         shop()._micropie.compiled()
 
@@ -1760,7 +1759,8 @@ def test_a_check_that_nothing_can_fill_is_a_setup_error() -> None:
     app = requires(needs_body)(App())
     app.provides(Thing)(reads_file)
     with pytest.raises(
-        SetupError, match="the check needs_body: reads_file takes a body, which is received after"
+        SetupError,
+        match="the check needs_body: reads_file takes a body, but the body is received after",
     ):
         app._micropie.compiled()
 
@@ -1774,6 +1774,6 @@ def test_an_opened_context_manager_provides_nothing(manager: Any) -> None:
     def opened() -> Any:
         yield "db"
 
-    with pytest.raises(SetupError, match=r"leave the \(\) behind it out"):
+    with pytest.raises(SetupError, match=r"leave out the \(\) after it"):
         App().provides(ContextVar)(manager(opened)())
     assert [*opened()] == ["db"]

@@ -188,7 +188,10 @@ def expected_in(kind: str, order: tuple[str, ...]) -> list[Any]:
 
 
 def without_sentences(taken: list[Any]) -> list[Any]:
-    return ["error" if str(it).startswith("error: the body was handed out") else it for it in taken]
+    return [
+        "error" if str(it).startswith("error: the body was already handed out") else it
+        for it in taken
+    ]
 
 
 @pytest.mark.parametrize("kind", BODIES)

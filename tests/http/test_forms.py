@@ -620,7 +620,7 @@ def test_R32_a_full_disk_closes_everything(monkeypatch: pytest.MonkeyPatch) -> N
     parser.feed(file_field("f", "a", b"x" * 40) + file_field("g", "b", b"y" * 40)[:-60])
     monkeypatch.setattr(UploadFile, "write", full)
     first = parser.files["f"][0]
-    with pytest.raises(HTTPError, match="no room"):
+    with pytest.raises(HTTPError, match="no space"):
         parser.feed(file_field("g", "b", b"y" * 40)[-60:])
     assert first.file.closed
 

@@ -332,7 +332,7 @@ PLACES: list[tuple[Any, str]] = [
     ([Row({"team": Team()})], "$[0][1].team: "),
     ({"deep": {"ratio": math.nan}, "none": None}, "$.deep.ratio: NaN and Infinity "),
     ({"when": {(1, 2): 3}}, "$.when[(1, 2)]: A dict key of type tuple "),
-    ([Team()], "write App(encoders={Team: ...}) with a function that makes one of it"),
+    ([Team()], "write App(encoders={Team: ...}) with a function that converts it to one"),
 ]
 
 

@@ -81,8 +81,8 @@ class Wrong(App):
     ("path", "words"),
     [
         ("/date", "modified=...) takes a datetime, not 1.5: write datetime.fromtimestamp(seconds"),
-        ("/tag", "an etag is text, not 7: write etag=str(...)"),
-        ("/change", "an etag is text, not 7: write etag=str(...)"),
+        ("/tag", "an etag must be text, not 7: write etag=str(...)"),
+        ("/change", "an etag must be text, not 7: write etag=str(...)"),
     ],
 )
 def test_another_type_is_told(

@@ -313,7 +313,7 @@ def test_an_empty_body_is_a_form_without_parts(make_client: MakeClient, path: st
 @arriving
 def test_no_media_type_is_no_multipart_form(make_client: MakeClient, path: str) -> None:
     answer = make_client(doing("name")).post(path)
-    sentence = "This resource wants a multipart form: Content-Type: multipart/form-data."
+    sentence = "This resource requires a multipart form: Content-Type: multipart/form-data."
     assert (answer.status_code, answer.text) == (415, sentence)
 
 
@@ -661,7 +661,7 @@ def taken(order: tuple[str, ...], is_received: bool) -> list[Any]:
         if way == "form":
             found.append("1" if is_received else None)
         elif gone and not (is_received and way == "parts"):
-            found.append("the body was handed out ")
+            found.append("the body was already han")
         else:
             found.append(["1", "2"] if way == "parts" else len(TWO_PARTS))
             kept = kept or way == "body"
@@ -708,7 +708,7 @@ def test_a_part_that_is_gone_is_no_empty_part(
     make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert post(make_client(Late()), path, TWO_PARTS).status_code == 500
-    assert "the part 'a' is gone: read it before you ask for the next one" in caplog.text
+    assert "the part 'a' has been discarded: read it before the next part" in caplog.text
 
 
 def test_a_part_that_was_read_stays_at_its_end(make_client: MakeClient) -> None:
@@ -852,7 +852,10 @@ def takes_body(self: Any, order: Order) -> None: ...
 @pytest.mark.parametrize(
     ("handler", "sentence"),
     [
-        (takes_file, "index: 'f' takes a file, but @reads_body leaves the body to the handler"),
+        (
+            takes_file,
+            "index: 'f' takes a file, but @reads_body leaves the body to the handler",
+        ),
         (takes_files, "'f' takes a file"),
         (may_take_a_file, "'f' takes a file"),
         (takes_body, "'order' takes a JSON object or a form"),
@@ -974,4 +977,4 @@ def test_client_disconnect_is_what_a_handler_sees() -> None:
         "asyncio",
         lambda: get(Root(), "/", "POST", piece(MIXED[:-50], more=True), DISCONNECT, headers=PAIRS),
     )
-    assert seen == ["the client left before its request was complete"]
+    assert seen == ["the client disconnected before its request was complete"]

@@ -342,7 +342,7 @@ class German:
             "Not Found": "Nicht gefunden",
             "Please enter a whole number.": "Bitte geben Sie eine ganze Zahl ein.",
             "Adults only.": "Nur für Erwachsene.",
-            "This resource answers {methods} only.": "Hier geht nur {methods}.",
+            "This resource supports {methods} only.": "Hier geht nur {methods}.",
             "There is no page {number}.": "{nummer} gibt es nicht.",
             "Hello": "Hallo",
         }

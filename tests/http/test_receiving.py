@@ -468,7 +468,7 @@ def test_R32_a_file_that_cannot_be_finished_is_closed(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(UploadFile, "write", remembered)
     monkeypatch.setattr(UploadFile, "seek", full)  # which writes what is still buffered
-    with pytest.raises(HTTPError, match="no room"):
+    with pytest.raises(HTTPError, match="no space"):
         MultipartParser("B", Limits(spool_size=5)).feed(form(file_of(10)))
     assert made[0].file.closed
 
@@ -987,13 +987,13 @@ def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
             "POST",
             {"content": b"{}"},
             415,
-            "This resource wants a JSON body: Content-Type: application/json.",
+            "This resource requires a JSON body: Content-Type: application/json.",
         ),
         (
             "GET",
             {"headers": JSON_TYPE},
             415,
-            "This resource wants a JSON body: Content-Type: application/json.",
+            "This resource requires a JSON body: Content-Type: application/json.",
         ),
     ):
         answer = client.request(method, "/", **options)

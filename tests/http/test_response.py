@@ -217,13 +217,13 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "headers as text": (
         lambda: (200, "x", "zzz"),
-        r"headers are a dict or \(name, value\) pairs, not 'zzz'",
+        r"headers must be a dict or \(name, value\) pairs, not 'zzz'",
     ),
     "a number for headers": (
         lambda: (200, "x", 5),
-        r"headers are a dict or \(name, value\) pairs, not 5",
+        r"headers must be a dict or \(name, value\) pairs, not 5",
     ),
-    "headers as names": (lambda: (200, "x", ["X-One"]), "headers are a dict or"),
+    "headers as names": (lambda: (200, "x", ["X-One"]), "headers must be a dict or"),
     "a value that JSON has not": (lambda: {"a": object()}, "object"),
     "a status as text": (
         lambda: HTTPError("404"),  # type: ignore[arg-type]
@@ -231,7 +231,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a cookie that is a number": (
         lambda: Response().set_cookie("x", 3),  # type: ignore[arg-type]
-        r"cookie 'x' is text, not 3: write str\(...\)",
+        r"cookie 'x' must be text, not 3: write str\(...\)",
     ),
 }
 
@@ -287,11 +287,11 @@ def test_debug_says_which_handler_returns_nothing_or_a_status_alone(
     warned = [record.getMessage() for record in caplog.records if record.name == "micropie"]
     line = Root.forgets.__code__.co_firstlineno
     assert warned == [
-        f"tests/http/test_response.py:{line}: forgets returned nothing, so the answer is empty: write return, "
-        "or -> None if that is meant",
-        f"tests/http/test_response.py:{line + 3}: missing returned 404, the JSON of a number, with status 200: "
+        f"tests/http/test_response.py:{line}: forgets returned nothing, so the response is empty: write return, "
+        "or -> None if that is intended",
+        f"tests/http/test_response.py:{line + 3}: missing returned 404, sent as a JSON number with status 200: "
         "write raise HTTPError(404)",
-        f"tests/http/test_response.py:{line + 18}: changed returned (200, 7), the JSON of a list, with status 200: "
+        f"tests/http/test_response.py:{line + 18}: changed returned (200, 7), sent as a JSON list with status 200: "
         "write Response(7, status=200) if 200 is the status",
     ]
 
@@ -341,7 +341,7 @@ def test_debug_says_which_handler_sends_another_status_than_it_states(
     told = [message.partition(": ")[2] for message in caplog.messages if "returned" in message]
     assert told == [
         f"{name} returned {kind} without a status, so it is sent with 200, and "
-        f"@describe(status={status}) states another one: write return {status}, ..."
+        f"@describe(status={status}) declares another one: write return {status}, ..."
         for name, kind, status in (
             ("forgets", "dict", 202),
             ("made", "Point", 201),
@@ -547,7 +547,7 @@ def test_R1_a_redirect_to_a_text_with_a_control_character_is_a_400(
         caplog.clear()
         answer = client.get("/", params={"bad": ord(bad)})
         assert answer.status_code == 400
-        assert answer.text == "The address to go to has a control character."
+        assert answer.text == "This redirect has a control character."
         assert "location" not in answer.headers
         assert [one.levelname for one in caplog.records] == ["WARNING"]
 
@@ -885,7 +885,7 @@ def test_R16_the_author_s_page_answers_a_redirect_that_is_refused(
     answer = make_client(app).get(path, params={"to": "https://evil.com"})
     assert (answer.status_code, answer.text) == (
         400,
-        "own page: The address to go to leaves this site.",
+        "own page: This redirect would leave this site.",
     )
 
 
@@ -939,9 +939,9 @@ def test_R16_a_redirect_from_https_to_plain_http_needs_saying_so(
     answer = client.get("/", params={"to": to})
     assert (answer.status_code, answer.text) == (
         400,
-        "The address to go to leads from https to plain http.",
+        "This redirect would go from https to plain http.",
     )
-    assert "if that is meant, write Redirect(location, allow_http=True)" in caplog.text
+    assert "if that is intended, write Redirect(location, allow_http=True)" in caplog.text
     if "\t" not in to:  # a control is refused in any case
         allowed = client.get("/", params={"to": to, "allow": "yes"})
         assert (allowed.status_code, allowed.headers["location"]) == (303, to)

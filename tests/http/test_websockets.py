@@ -74,9 +74,9 @@ def test_an_action_happens_if_the_table_has_it_and_is_refused_otherwise(
 SENTENCES = {
     (CONNECTING, "send_text"): (
         RuntimeError,
-        "send_text() on a WebSocket that is not accepted: await ws.accept() before",
+        "send_text() on a WebSocket that is not accepted: await ws.accept() first",
     ),
-    (OPEN, "accept"): (RuntimeError, "accept() on a WebSocket that is accepted already"),
+    (OPEN, "accept"): (RuntimeError, "accept() on a WebSocket that is already accepted"),
     (CLOSED, "accept"): (RuntimeError, "accept() on a WebSocket that was closed with 1000 bye"),
     (REFUSED, "accept"): (RuntimeError, "accept() on a WebSocket that was refused bye"),
     (GONE, "accept"): (

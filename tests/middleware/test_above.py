@@ -346,8 +346,8 @@ def test_a_middleware_that_no_websocket_passes_is_refused() -> None:
         @Compress()
         async def ws_chat(self, ws: WebSocket) -> None: ...
 
-    assert refusal(Sockets()).endswith("Sockets.ws_chat, which answers WebSockets")
-    assert refusal(Sockets()).startswith("@Compress does nothing above")
+    assert refusal(Sockets()).endswith("Sockets.ws_chat, which handles WebSockets")
+    assert refusal(Sockets()).startswith("@Compress has no effect above")
 
 
 @pytest.mark.parametrize("above", ["handler", "class"])
@@ -366,7 +366,7 @@ def test_a_middleware_with_other_parameters_is_refused(above: str) -> None:
     else:
         app = Wrong()(Pages)()
     assert (
-        "Wrong.before takes other arguments than it gets: write def before(self, request)"
+        "Wrong.before can't take the arguments that it gets: write def before(self, request)"
         in refusal(app)
     )
 
@@ -378,10 +378,10 @@ def test_without_brackets_a_class_is_no_decorator() -> None:
         RateLimit(page)  # type: ignore[arg-type]
     for middleware in (BasicAuth, BearerAuth):
         with pytest.raises(
-            SetupError, match=r"Auth\(check\) takes a function check\(.*, and no method"
+            SetupError, match=r"Auth\(check\) takes a function check\(.*, not a method"
         ):
             middleware(page)  # type: ignore[arg-type]
-    with pytest.raises(SetupError, match=r"a route stands above a function, not .*BearerAuth"):
+    with pytest.raises(SetupError, match=r"a route decorates a function, not .*BearerAuth"):
         App().get("/page")(BearerAuth(lambda token: None))
 
 
@@ -390,7 +390,7 @@ def test_without_brackets_a_class_is_no_decorator() -> None:
 )
 def test_what_takes_no_marks_is_refused(target: Any) -> None:
     for above in (RateLimit(1), Compress(), requires(lambda request: True)):
-        with pytest.raises(SetupError, match="takes no marks: decorators stand above a function"):
+        with pytest.raises(SetupError, match="can't be decorated: decorators go above a function"):
             above(target)
 
 

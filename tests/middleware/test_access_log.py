@@ -294,7 +294,7 @@ def test_a_file_that_the_server_reads_and_that_breaks(lines: Lines, tmp_path: Pa
 
 def test_a_stream_that_breaks(make_client: MakeClient, lines: Lines) -> None:
     client = make_client(logged(), raise_app_exceptions=False)
-    with pytest.raises(Exception, match="ended before its answer"):
+    with pytest.raises(Exception, match="ended before its response"):
         client.get("/breaks")
     assert lines() == [
         "client=127.0.0.1 method=GET path=/breaks status=200 route=breaks broken_off=true"

@@ -510,13 +510,13 @@ def test_a_scheme_is_a_word(scheme: Any) -> None:
 
 
 def test_a_class_of_guards_is_no_check() -> None:
-    with pytest.raises(SetupError, match="is no check"):
+    with pytest.raises(SetupError, match="is not a check"):
         requires(BearerAuth)  # type: ignore[arg-type]
 
 
 def test_a_guard_stands_above_without_requires() -> None:
     with pytest.raises(
         SetupError,
-        match=r"write @BearerAuth\(\.\.\.\) in place of @requires\(BearerAuth\(\.\.\.\)\)",
+        match=r"write @BearerAuth\(\.\.\.\) instead of @requires\(BearerAuth\(\.\.\.\)\)",
     ):
         requires(BearerAuth(tokens))

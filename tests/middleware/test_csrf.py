@@ -120,7 +120,7 @@ def test_the_answer_names_the_own_origin(client: TestClient) -> None:
     answer = client.post("/pay", headers={"Origin": "https://evil.example"})
     assert (answer.status_code, answer.text) == (
         403,
-        "This request was made by another site than http://testserver.",
+        "This request came from a different site, not from http://testserver.",
     )
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 

@@ -475,7 +475,7 @@ def test_a_hook_with_other_parameters_is_refused_at_set_up(
         app._micropie.compiled()
     assert (
         str(refused.value)
-        == f"Mine.{name} takes other arguments than it gets: write def {name}{parameters}"
+        == f"Mine.{name} can't take the arguments that it gets: write def {name}{parameters}"
     )
 
 

@@ -319,7 +319,7 @@ def test_of_several_hosts_the_nearest_proxy_s_counts(ask: Connect) -> None:
             'for=1.2.3.4;proto="";host=, for=10.0.0.2;proto=https;host=b',
             (["1.2.3.4", 0], "https", "b"),
         ),
-        # A quote that the client left open hides nothing.
+        # A quote that the client disconnected open hides nothing.
         ('for="9.9.9.9, for=1.2.3.4;proto=https', (["1.2.3.4", 0], "https", "testserver")),
         ('for=9.9.9.9;x=", for=1.2.3.4', (["1.2.3.4", 0], "http", "testserver")),
     ],

@@ -548,8 +548,8 @@ def outages(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     ]
 
 
-OUT = "RateLimit: the rate store is out of reach, requests are not counted"[:50]
-BACK = "RateLimit: the rate store answers again"
+OUT = "RateLimit: the rate store is unavailable, requests are not counted"[:50]
+BACK = "RateLimit: the rate store is available again"
 
 
 def test_without_redis_requests_are_allowed(

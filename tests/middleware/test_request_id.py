@@ -101,15 +101,15 @@ def test_log_lines_of_broken_streams_and_late_handlers_have_it(
     app.middlewares.append(Timeout(0.01))
     client = make_client(app, raise_app_exceptions=False)
     with (
-        pytest.raises(Exception, match="ended before its answer"),
+        pytest.raises(Exception, match="ended before its response"),
         client.stream("GET", "/breaks", headers={"X-Request-ID": "one"}) as answer,
     ):
         answer.read()
     client.get("/sleeps", headers={"X-Request-ID": "two"})
     messages = [record.getMessage() for record in caplog.records if record.name == "micropie"]
     assert messages == [
-        "GET '/breaks' [one] failed after its head was sent: aborted",
-        "GET '/sleeps' [two]: sleeps took longer than 0.01 seconds and was given up",
+        "GET '/breaks' [one] failed after the response had started: aborted",
+        "GET '/sleeps' [two]: sleeps took longer than 0.01 seconds and was abandoned",
     ]
 
 

@@ -112,7 +112,7 @@ def test_a_site_has_a_host() -> None:
 def test_two_backends_can_t_share_a_cookie_of_the_host() -> None:
     app: Any = Site(security=SecurityDefaults("testserver"))
     app.inner = Site(InMemorySessionBackend())
-    with pytest.raises(SetupError, match="Site has a session backend of its own"):
+    with pytest.raises(SetupError, match="Site has its own session backend"):
         app._micropie.compiled()
     app.inner = Site(InMemorySessionBackend(), session_cookie="__Host-inner")
     app._micropie.compiled()
@@ -137,9 +137,9 @@ def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
     client.get("/")
     client.get("/")
     assert warned() == [
-        f"Site keeps sessions and {what} (docs/security.md)"
+        f"Site has sessions and {what} (docs/security.md)"
         for what in (
-            "has no TrustedHosts: it answers for any Host, also in the links that it makes of it",
+            "has no TrustedHosts: it accepts any Host, which also ends up in its links",
             "has no CSRFMiddleware: pages of other sites can send its forms",
             "has no SecurityHeaders: other sites can frame its pages, and browsers may come by plain http",
             'lets other hosts of its domain set their cookie: leave out session_cookie, or write "__Host-" before it',
@@ -173,7 +173,7 @@ def test_what_is_switched_off_is_named_too(
     app = Site(InMemorySessionBackend(), **settings)
     app.middlewares += [TrustedHosts("testserver"), CSRFMiddleware(), *middlewares]
     make_client(app).get("/")
-    assert [message.startswith(f"Site keeps sessions and {what}") for message in warned()] == [True]
+    assert [message.startswith(f"Site has sessions and {what}") for message in warned()] == [True]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.waiting import until, until_async
 
-LATE = "The answer took too long. Please try again later."
+LATE = "The response took too long. Please try again later."
 
 
 class Root(App):
@@ -100,7 +100,7 @@ def test_an_async_handler_is_cancelled_and_cleans_up(
     assert app.cleaned == ["finally"]
     messages = [record.getMessage() for record in caplog.records if record.name == "micropie"]
     assert messages == [
-        "GET '/sleeps': sleeps took longer than 0.1 seconds and was given up"
+        "GET '/sleeps': sleeps took longer than 0.1 seconds and was abandoned"
     ] * len(answers)
 
 

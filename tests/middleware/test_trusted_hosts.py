@@ -91,7 +91,7 @@ def test_known_hosts(make_client: MakeClient, host: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/nowhere"])
 def test_R14_other_hosts(make_client: MakeClient, host: str, path: str) -> None:
     answer = make_client(answering(*HOSTS)).get(path, headers={"Host": host})
-    assert (answer.status_code, answer.text) == (400, "This server does not answer for that host.")
+    assert (answer.status_code, answer.text) == (400, "This server does not serve that host.")
 
 
 @pytest.mark.parametrize("host", MALFORMED)

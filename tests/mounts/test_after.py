@@ -74,7 +74,7 @@ def test_R74_a_failure_after_an_asgi_answer_is_logged(
 
     client = make_client(below(app))
     assert client.get("/m").content == b"a" * chunks
-    wait_until(lambda: "/m: the mounted application failed after its answer" in caplog.text)
+    wait_until(lambda: "/m: the mounted application failed after its response" in caplog.text)
     assert "ValueError: in the background" in caplog.text
 
 
@@ -144,7 +144,7 @@ def test_R74_a_close_that_fails_is_logged_and_the_answer_is_whole(
 ) -> None:
     answer = make_client(below(closing(kind, chunks, failing)), validate=False).get("/m")
     assert (answer.status_code, answer.content) == (200, b"".join(chunks))
-    wait_until(lambda: "/m: close() of the mounted application's answer failed" in caplog.text)
+    wait_until(lambda: "/m: close() of the mounted application's response failed" in caplog.text)
     assert "ValueError: while closing" in caplog.text
 
 

@@ -210,7 +210,7 @@ def wsgi(environ: Any, start_response: Any) -> Any: ...
         ("/a", wsgi, {"kind": "app"}, "applications of this framework"),
         ("/a", wsgi, {"kind": "WSGI"}, 'must be "wsgi"'),
         ("/a", wsgi, {"isolated": True}, "isolated=True is for an App"),
-        ("/a", Shop(), {"strip": True}, "strip=True is for what is ASGI or WSGI"),
+        ("/a", Shop(), {"strip": True}, "strip=True is for an ASGI or WSGI"),
         ("/taken", wsgi, {}, "two applications are mounted at /taken"),
         ("/taken/", wsgi, {}, "two applications are mounted at /taken"),
     ],

@@ -354,7 +354,7 @@ def client_that_leaves(bridge: Bridge) -> None:
     async def ask() -> bool:
         async def send(message: Any) -> None:
             if message.get("body"):
-                raise OSError("the client left")
+                raise OSError("the client disconnected")
 
         with suppress(Exception, BaseExceptionGroup):
             await bridge.site(app)(http_scope("GET", "/m"), Call(piece(b"")).receive, send)

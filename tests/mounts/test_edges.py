@@ -189,7 +189,7 @@ def test_a_long_line_in_many_pieces_takes_linear_time() -> None:
 
 def test_an_error_of_the_body_reaches_who_reads_it_each_time() -> None:
     def pull() -> bytes:
-        raise ClientDisconnect("the client left")
+        raise ClientDisconnect("the client disconnected")
 
     body = BufferedReader(RawBody(pull))
     for read in (
@@ -199,7 +199,7 @@ def test_an_error_of_the_body_reaches_who_reads_it_each_time() -> None:
         body.readlines,
         partial(next, body),
     ):
-        with pytest.raises(ClientDisconnect, match="the client left"):
+        with pytest.raises(ClientDisconnect, match="the client disconnected"):
             read()
 
 

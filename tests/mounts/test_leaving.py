@@ -213,7 +213,7 @@ def test_R74_a_body_that_breaks_off_is_told(backend: str, caplog: pytest.LogCapt
     root.mount("/a", reads_on)
     for path in ("/w", "/a"):
         run(backend, get, root, path, "POST", piece(b"abc", more=True), DISCONNECT)
-    assert told == ["the client left before its request was complete"]
+    assert told == ["the client disconnected before its request was complete"]
     assert not caplog.records  # it is nobody's mistake
 
 

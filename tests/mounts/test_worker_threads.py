@@ -165,7 +165,7 @@ def test_R74_a_client_that_leaves_in_mid_body_is_an_error_where_that_is_read(bac
     for length in ("100", "100000"):
         run(backend, ask, length)
     assert [str(error) for error in raised] == [
-        "the client left before its request was complete"
+        "the client disconnected before its request was complete"
     ] * 4
 
 
@@ -213,7 +213,7 @@ def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(
     run(backend, site(app), scope, Call().receive, send)
     answers[0].may_close.set()
     assert answers[0].closed.wait(PATIENCE)  # the client does not wait for it
-    assert answers[0].raised == ["the client left"]
+    assert answers[0].raised == ["the client disconnected"]
 
 
 @every_loop
@@ -241,7 +241,7 @@ def test_R74_a_body_that_is_waited_for_ends_when_the_request_is_given_up(backend
         assert call.sent == []
 
     run(backend, ask)
-    assert raised == ["the client left"]
+    assert raised == ["the client disconnected"]
 
 
 @every_loop
@@ -253,7 +253,7 @@ def test_a_write_after_the_end_is_refused(backend: str) -> None:
         return [b"hello"]
 
     assert run(backend, get, site(app), "/m").body == b"hello"
-    with pytest.raises(Exception, match="after its answer was closed"):
+    with pytest.raises(Exception, match="after its response was closed"):
         kept[0](b"more")
 
 

@@ -200,8 +200,8 @@ def described(document: dict[str, Any], path: str) -> dict[str, Any]:
     responses = dict(document["paths"][path]["get"]["responses"])
     responses.pop("400")
     other = responses.pop("default")
-    assert other["description"] in ("Any other answer", "Any other error")
-    return {} if other["description"] == "Any other answer" else responses
+    assert other["description"] in ("Any other response", "Any other error")
+    return {} if other["description"] == "Any other response" else responses
 
 
 def check(client: Any, document: dict[str, Any], path: str, many: int) -> dict[str, set[str]]:

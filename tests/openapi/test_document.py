@@ -439,7 +439,7 @@ def test_answers(document: dict[str, Any]) -> None:
     assert either["200"]["content"] == text
     for path in ("/anything", "/unannotated", "/pair"):
         assert operation(document, path)["responses"] == {
-            "default": {"description": "Any other answer"}
+            "default": {"description": "Any other response"}
         }
     assert set(operation(document, "/odd")["responses"]) == {"299", "default"}
     assert content(document, "/nested")[JSON]["schema"]["items"]["prefixItems"] == [
@@ -631,7 +631,7 @@ def test_errors_that_can_be_told() -> None:
     found = operation(Root().openapi(), "/pies/{number}")["responses"]
     assert {status: answer["description"] for status, answer in found.items()} == {
         "200": "OK",
-        "400": "A parameter is missing or does not fit",
+        "400": "A parameter is missing or invalid",
         "403": "Forbidden",
         "404": "Not Found",
         "default": "Any other error",
@@ -1282,7 +1282,7 @@ def test_an_error_handlers_annotation_describes_its_answers(make_client: MakeCli
     responses = operation(app.openapi(), "/pies/{number}", "post")["responses"]
     own = {"application/json": {"schema": {"$ref": "#/components/schemas/Errors"}}}
     assert responses["422"] == {
-        "description": "A parameter is missing or does not fit",
+        "description": "A parameter is missing or invalid",
         "content": own,
     }
     assert responses["404"]["content"] == own
@@ -1334,7 +1334,7 @@ def test_an_error_handler_that_tells_nothing(annotation: Any) -> None:
     bad.__annotations__["return"] = annotation
     app.error(BindingError)(bad)
     responses = operation(app.openapi(), "/pies/{number}", "post")["responses"]
-    assert responses["400"] == {"description": "A parameter is missing or does not fit"}
+    assert responses["400"] == {"description": "A parameter is missing or invalid"}
 
 
 def test_answers_of_every_handler_are_stated_once() -> None:
@@ -1386,7 +1386,7 @@ def test_nothing_with_any_status_is_a_success() -> None:
     responses = operation(Pies().openapi(), "/pie", "delete")["responses"]
     assert responses == {
         "204": {"description": "No Content"},
-        "default": {"description": "Any other answer"},
+        "default": {"description": "Any other response"},
     }
 
 

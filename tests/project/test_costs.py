@@ -7,8 +7,8 @@ request that becomes slower is seen here by the change that makes it slower, and
 some weeks later.
 
 The rule: a change that needs more raises the number in its own diff, and says why. A change that
-needs less lowers it. ``python -m tests.project.test_costs`` prints the tables as they are now, to be put in
-the place of ``CALLS`` and ``INSTRUCTIONS``. ``python -m benchmarks.opcodes`` shows where the
+needs less lowers it. ``python -m tests.project.test_costs`` prints the tables as they are now, to be put instead
+of ``CALLS`` and ``INSTRUCTIONS``. ``python -m benchmarks.opcodes`` shows where the
 instructions go.
 
 They are counted in a process of their own, where no other test has left a thread, a cache or a

@@ -91,10 +91,10 @@ def health_with_argument() -> App:
     ("make", "words"),
     [
         (Asks, "write request: Request, or request: str"),
-        (Injects, "it has Depends of fastapi, which means nothing here"),
-        (Static, "leave @staticmethod out, or self"),
+        (Injects, "it has Depends of fastapi, which micropie doesn't know"),
+        (Static, "leave out @staticmethod, or self"),
         (SocketByName, "write ws as the first parameter of async def ws_name, or below @websocket"),
-        (TooLarge, "TooLarge.order: a library refuses the types of its parameters: Integer bounds"),
+        (TooLarge, "TooLarge.order: a library rejects the types of its parameters: Integer bounds"),
         (one_hook, "write middlewares = [RateLimit(...)]"),
         (health_with_argument, "functions without arguments by their names"),
         (lambda: App(title="Shop"), "write docs=Docs(title=...)"),  # type: ignore[call-arg]

@@ -80,7 +80,7 @@ def test_two_methods_for_one_path_are_a_conflict_with_their_lines() -> None:
     with pytest.raises(SetupError) as caught:
         names["Twice"]()._micropie.compiled()
     assert str(caught.value) == (
-        "GET /pie is answered by both <Route pie, <string>:2> and <Route cake, <string>:4>: give one of them another path"
+        "GET /pie is handled by both <Route pie, <string>:2> and <Route cake, <string>:4>: give one of them another path"
     )
 
 
@@ -127,11 +127,11 @@ def test_methods_may_be_written_in_lower_case_and_in_any_collection(
     ("arguments", "sentence"),
     [
         (("users",), "write '/users'"),
-        (("/<x",), "can't be read"),
+        (("/<x",), "has an invalid wildcard"),
         (("/x", "GET"), r'methods=\["GET"\]'),
         (("/x", []), "leave it out"),
-        (("/x", ["GRAB"]), "'GRAB' is no HTTP method"),
-        (("/x", ["GET", ""]), "no HTTP method"),
+        (("/x", ["GRAB"]), "'GRAB' is not an HTTP method"),
+        (("/x", ["GET", ""]), "not an HTTP method"),
         ((5,), r'@route\("/path"\)'),
         ((["/a", "/b"],), r'@route\("/path"\)'),
         ((lambda: None,), r'@route\("/path"\)'),

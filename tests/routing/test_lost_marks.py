@@ -1,4 +1,4 @@
-"""A decorator of a route or a guard that makes no handler is a mistake, and never a 404 without a
+"""A decorator of a route or an access check that makes no handler is a mistake, and never a 404 without a
 word.
 """
 
@@ -42,14 +42,14 @@ BODIES = {
     "@hidden\n@requires(members)\ndef page(self): ...": "leave @hidden or @command out",
     "@get\ndef _page(self): ...": "give it a name without _ at the beginning",
     "@requires(members)\ndef _page(self): ...": "give it a name without _ at the beginning",
-    '@property\n@get("/x")\ndef page(self): ...': "a property is no function",
-    "@property\n@RateLimit(5, per=60)\ndef page(self): ...": "a property is no function",
-    "@functools.cached_property\n@get\ndef page(self): ...": "a cached_property is no function",
-    '@get("/x")\n@functools.cached_property\ndef page(self): ...': "a cached_property is no function",
-    "@requires(members)\n@functools.cached_property\ndef page(self): ...": "a cached_property is no function",
-    "page = get(Called())": "a Called is no function",
-    "@Called\n@get\ndef page(self): ...": "a Called is no function",
-    "@get\nclass page: ...": "a type is no function",
+    '@property\n@get("/x")\ndef page(self): ...': "a property is not a function",
+    "@property\n@RateLimit(5, per=60)\ndef page(self): ...": "a property is not a function",
+    "@functools.cached_property\n@get\ndef page(self): ...": "a cached_property is not a function",
+    '@get("/x")\n@functools.cached_property\ndef page(self): ...': "a cached_property is not a function",
+    "@requires(members)\n@functools.cached_property\ndef page(self): ...": "a cached_property is not a function",
+    "page = get(Called())": "a Called is not a function",
+    "@Called\n@get\ndef page(self): ...": "a Called is not a function",
+    "@get\nclass page: ...": "a type is not a function",
     '@without_wraps\n@get("/x")\ndef page(self): ...': "above all its other decorators",
     'page = functools.partialmethod(get("/x")(lambda self: ""))': "above all its other decorators",
 }
@@ -70,7 +70,7 @@ def mistake(app: App) -> str:
 @pytest.mark.parametrize("text", BODIES)
 def test_in_the_body_of_a_class(text: str) -> None:
     name = "_page" if "_page" in text else "page"
-    expected = f"Root.{name}: the decorator of a route or a guard has no effect; "
+    expected = f"Root.{name}: the decorator of a route or an access check has no effect; "
     sentence = mistake(body(text)())
     assert sentence.startswith(expected)
     assert sentence.endswith(BODIES[text])
@@ -95,7 +95,7 @@ def test_in_an_attribute_of_the_object(value: Any) -> None:
     app: Any = App()
     app.page = value
     assert mistake(app).startswith(
-        "self.page of App: the decorator of a route or a guard has no effect; "
+        "self.page of App: the decorator of a route or an access check has no effect; "
     )
 
 
@@ -143,7 +143,7 @@ def test_a_function_that_takes_self_is_no_method() -> None:
     @app.get("/x")
     def page(self: Any) -> None: ...
 
-    assert mistake(app).endswith("page is no method: leave the parameter self out")
+    assert mistake(app).endswith("page is not a method: leave out the parameter self")
 
 
 def test_a_route_of_an_application_above_a_method() -> None:
@@ -153,9 +153,7 @@ def test_a_route_of_an_application_above_a_method() -> None:
         @app.post("/x")
         def page(self) -> None: ...
 
-    assert mistake(app).endswith(
-        "Root.page is a method: write micropie.get above it, and not app.get"
-    )
+    assert mistake(app).endswith("Root.page is a method: write micropie.get above it, not app.get")
 
 
 def test_an_object_with_routes_that_is_no_application() -> None:
@@ -165,18 +163,21 @@ def test_an_object_with_routes_that_is_no_application() -> None:
 
     app: Any = App()
     app.blog = app._blog = Blog()
-    assert mistake(app) == "blog is no App, and its routes answer nothing: write class Blog(App)"
+    assert (
+        mistake(app)
+        == "blog is not an App, so its routes are never registered: write class Blog(App)"
+    )
 
 
 @pytest.mark.parametrize("decorate", [get("/x"), route(), hidden, command])
 @pytest.mark.parametrize("target", [property(len), len, Called().__call__])
 def test_what_takes_no_marks(decorate: Any, target: Any) -> None:
-    with pytest.raises(SetupError, match="takes no marks: decorators stand above a function"):
+    with pytest.raises(SetupError, match="can't be decorated: decorators go above a function"):
         decorate(target)
 
 
 def test_a_class_is_no_handler() -> None:
-    with pytest.raises(SetupError, match="a route stands above a function, not <class"):
+    with pytest.raises(SetupError, match="a route decorates a function, not <class"):
         App().get("/x")(Called)
 
 

@@ -404,7 +404,7 @@ NO_CHECKS = [
 @pytest.mark.parametrize("check", NO_CHECKS)
 def test_what_is_no_check(check: Any) -> None:
     with pytest.raises(
-        SetupError, match=r"is no check: write @requires\(members\), .* def members\(request\)"
+        SetupError, match=r"is not a check: write @requires\(members\), .* def members\(request\)"
     ):
         requires(check)
 
@@ -449,7 +449,7 @@ def test_a_check_with_more_parameters_below_a_decorator(make_client: MakeClient)
 
 def test_without_brackets_above_a_method() -> None:
     for kind in (lambda function: function, twice):
-        with pytest.raises(SetupError, match=r"page is no check: write @requires\(members\)"):
+        with pytest.raises(SetupError, match=r"page is not a check: write @requires\(members\)"):
 
             class Root(App):
                 @requires
@@ -457,7 +457,7 @@ def test_without_brackets_above_a_method() -> None:
                 def page(self) -> str:
                     return "in"
 
-    with pytest.raises(SetupError, match="ws_page is no check"):
+    with pytest.raises(SetupError, match="ws_page is not a check"):
 
         class Sockets(App):
             @requires  # type: ignore[arg-type]
@@ -475,9 +475,7 @@ def test_without_brackets_above_a_function(kind: Any) -> None:
     def page(name: str) -> str:
         return "in"
 
-    with pytest.raises(
-        SetupError, match=r"takes .*page for a check: write @requires\(members\) above it"
-    ):
+    with pytest.raises(SetupError, match=r"would use .*page as one: write @requires\(members\)"):
         app._micropie.compiled()
 
 
@@ -517,7 +515,7 @@ def test_a_check_that_returns_nothing_lets_nobody_in(
         app = requires(check)(app)
     found = make_client(app).get(f"{path}?key=sesame")
     assert (found.status_code, found.text) == (500, "500 Internal Server Error")
-    assert f"the check {check.__name__} returned None, which lets nobody in" in caplog.text
+    assert f"the check {check.__name__} returned None, so nobody gets in" in caplog.text
     assert "write return bool(...), True to let the request in" in caplog.text
 
 

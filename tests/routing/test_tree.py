@@ -288,7 +288,7 @@ def test_two_patterns_of_the_same_paths_are_a_conflict(first: str, second: str) 
     app = App()
     for pattern in (first, second):
         app.get(pattern, name=pattern + "!" * len(pattern))(lambda **values: "")
-    with pytest.raises(SetupError, match="answered by both"):
+    with pytest.raises(SetupError, match="handled by both"):
         app._micropie.compiled()
 
 
@@ -312,13 +312,13 @@ def test_a_name_and_an_explicit_path_for_the_same_methods_are_a_conflict() -> No
 
     app = Root()
     app.route("/page")(lambda: "explicit")
-    with pytest.raises(SetupError, match="/page is answered by both"):
+    with pytest.raises(SetupError, match="/page is handled by both"):
         app._micropie.compiled()
 
     index = Root()
     index.index = route()(lambda: "index")
     index.route("/")(lambda: "explicit")
-    with pytest.raises(SetupError, match="/ is answered by both"):
+    with pytest.raises(SetupError, match="/ is handled by both"):
         index._micropie.compiled()
 
 

@@ -27,7 +27,7 @@ from tests.wsgi import calls as wsgi
 
 ID = "x" * 43
 COOKIE = f"session_id={ID}"
-OUT_OF_REACH = "Sessions are out of reach at the moment. Please try again."
+OUT_OF_REACH = "The session store is unavailable. Please try again in a moment."
 
 
 class Root(App):

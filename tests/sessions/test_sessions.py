@@ -273,7 +273,7 @@ def test_a_backend_that_is_out_of_reach_is_a_503_and_one_log_line(
     answer = make_client(Root(backend())).get("/", headers=headers)
     assert (answer.status_code, answer.text) == (
         503,
-        "Sessions are out of reach at the moment. Please try again.",
+        "The session store is unavailable. Please try again in a moment.",
     )
     assert "set-cookie" not in answer.headers
     assert len(caplog.records) == 1

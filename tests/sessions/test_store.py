@@ -976,12 +976,12 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
         answer = client.get("/keep/a", headers={"Cookie": f"session_id={ID}"})
         assert (answer.status_code, answer.text) == (
             503,
-            "Sessions are out of reach at the moment. Please try again.",
+            "The session store is unavailable. Please try again in a moment.",
         )
         assert answer.headers["retry-after"] == "5"
         assert "set-cookie" not in answer.headers
     assert [record.getMessage() for record in caplog.records] == [
-        f"the session backend {backend.__name__} is out of reach, {when} fails: "
+        f"the session backend {backend.__name__} is unavailable, {when} fails: "
         + ("TimeoutError: " if when == "load" else "ConnectionRefusedError: ")
     ]
 
@@ -1006,7 +1006,7 @@ def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
             assert answer.status_code == (503 if method else 200)
     name = f"the session backend {backend.__name__}"
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING", "ERROR"]
-    assert caplog.records[1].getMessage() == f"{name} answers again"
+    assert caplog.records[1].getMessage() == f"{name} is available again"
 
 
 def test_a_hook_that_writes_into_what_is_out_of_reach_changes_nothing(

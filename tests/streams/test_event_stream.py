@@ -109,7 +109,7 @@ def test_a_retry_is_a_number_of_milliseconds(retry: Any) -> None:
 
 @pytest.mark.parametrize("options", [{"event": 5}, {"id": 1.5}, {"id": True}, {"id": b"1"}])
 def test_a_name_and_an_id_are_text(options: Any) -> None:
-    with pytest.raises(TypeError, match="is text, not"):
+    with pytest.raises(TypeError, match="must be text, not"):
         event("x", **options)
 
 
@@ -345,7 +345,7 @@ def test_R60_a_source_that_fails_is_aborted(
     bad: Any,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Also one that fails at once: the head has been sent."""
+    """Also one that fails at once: the response has started."""
     app = Root(*before, bad)
     client = make_client(app, raise_app_exceptions=False)
     with pytest.raises(httpx.RemoteProtocolError):
@@ -864,7 +864,7 @@ def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(
     # A task that is being cancelled raises what its stream raises, as with any stream.
     assert not run_in_virtual_time(backend, check)
     (record,) = caplog.records
-    assert record.getMessage() == "GET '/' failed after its head was sent: aborted"
+    assert record.getMessage() == "GET '/' failed after the response had started: aborted"
 
 
 async def _wrapped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

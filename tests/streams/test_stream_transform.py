@@ -217,7 +217,7 @@ def test_R60_what_fails_in_mid_stream_is_broken_off(make_client: MakeClient, pat
     with client.stream("GET", f"/{path}?fails=1") as answer:
         chunks = answer.iter_raw()
         received = next(chunks) + next(chunks)
-        with pytest.raises(Exception, match="ended before its answer"):
+        with pytest.raises(Exception, match="ended before its response"):
             next(chunks)
     assert received == b"AB"
     assert len(app.closed) == 1

@@ -744,8 +744,8 @@ def test_a_missing_template_is_a_500_and_the_log_says_where_it_was_looked_for(
     reason = f"there is no template {missing!r} in {directory}"
     if name in ("", "../secret"):
         reason = (
-            f"{name!r} can't name a template: a name is a path below {directory} without '..', "
-            "which the author writes, and never what a client has sent"
+            f"{name!r} is not a template name: write a path below {directory} without '..', and never use text from a "
+            "client"
         )
     assert str(error) == reason
     assert len(caplog.records) == 1
@@ -1104,7 +1104,7 @@ def test_template_outside_of_requests(
         template("none")
     missing: Any = None
     for name in ("../page.html", "", missing):
-        with pytest.raises(LookupError, match="never what a client has sent"):
+        with pytest.raises(LookupError, match="never use text from a client"):
             template(name)
     with pytest.raises(LookupError, match="there is no current request"):
         template(source="{{ request.path }}")

@@ -166,7 +166,7 @@ def test_a_group_with_an_own_exception_is_raised_as_it_is(world: str) -> None:
         ),
         (
             [{"type": "http.response.start", "status": 200}, *[{"type": "http.response.body"}] * 2],
-            "its answer is complete",
+            "its response is complete",
         ),
     ],
 )

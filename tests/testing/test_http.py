@@ -289,7 +289,7 @@ def test_a_broken_stream_never_looks_like_a_complete_one(world: str) -> None:
     with (
         connect(app, world, raise_app_exceptions=False) as client,
         client.stream("GET", "/") as response,
-        pytest.raises(httpx.RemoteProtocolError, match="before its answer was complete"),
+        pytest.raises(httpx.RemoteProtocolError, match="before its response was complete"),
     ):
         response.read()
 

@@ -136,8 +136,8 @@ def test_an_exception_in_the_start_up_is_not_taken_for_a_missing_lifespan(world:
         (App(STARTED, {"type": "lifespan.shutdown.failed", "message": "still busy"}), "still busy"),
         (App(STARTED, {"type": "lifespan.shutdown.failed"}), "^$"),
         (App(STARTED, error=KeyError("x")), "raised in its shutdown: KeyError"),
-        (App(STARTED, STOPPED, error=KeyError("x")), "raised after its shut-down"),
-        (App(STARTED), "without an answer to lifespan.shutdown"),
+        (App(STARTED, STOPPED, error=KeyError("x")), "raised after its shutdown"),
+        (App(STARTED), "without a response to lifespan.shutdown"),
     ],
 )
 def test_a_failed_shut_down_is_raised(world: str, app: App, sentence: str) -> None:

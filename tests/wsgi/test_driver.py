@@ -251,4 +251,4 @@ def test_what_came_before_a_failure_is_sent(waits: bool, caplog: pytest.LogCaptu
     assert [next(chunks) for _ in range(3)] == [b"a", b"b", b"c"]
     with pytest.raises(ValueError, match="too late"):
         next(chunks)
-    assert "failed after its head was sent" in caplog.text
+    assert "failed after the response had started" in caplog.text

@@ -403,4 +403,4 @@ def test_a_stop_that_fails_when_the_worker_ends_is_in_the_log_once(tmp_path: Pat
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True
     )
     assert done.stderr.count("ZeroDivisionError") == 1, done.stderr
-    assert "shut-down failed" in done.stderr
+    assert "shutdown failed" in done.stderr

@@ -55,7 +55,7 @@ class OpenIDConnect:
     sends the browser after a log-out, registered there as well; None stays at the provider.
     ``scope``: has ``openid``. ``keep``: the claims that ``user_of`` returns beside ``sub``.
     ``algorithms``: those that may sign a token; ``HS256``, with the client's secret, only if it is
-    stated. ``patience``: seconds until a provider that does not answer is out of reach.
+    stated. ``patience``: seconds until a provider that does not answer is unavailable.
     ``refresh_every``: seconds after which its addresses and keys are fetched again; a key that it
     has withdrawn is not accepted for longer. ``keys_every``: seconds between two fetches of the
     keys at least, for tokens with unknown ones.
@@ -246,12 +246,12 @@ class OpenIDConnect:
         return found
 
     def _reached(self, question: Callable[..., Result], *arguments: object) -> Flow[Result]:
-        """Ask the provider by a function that may block. Raises 503 if it is out of reach."""
+        """Ask the provider by a function that may block. Raises 503 if it is unavailable."""
         try:
             answer: Result = yield from self._outage.watch(self._limited(question, *arguments))
         except OSError as error:
             raise Outage.Unavailable(
-                "The log-in is out of reach at the moment. Please try again.", str(error)
+                "The log-in is unavailable. Please try again in a moment.", str(error)
             ) from None
         return answer
 

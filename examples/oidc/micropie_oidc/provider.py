@@ -1,7 +1,7 @@
 """The provider as this process sees it: its addresses, its keys, and the exchange of a code.
 
 Only this module knows how httpx2 connects and fails. Its functions block, so they are called in
-threads. A provider that is out of reach is an ``OSError``; one that refuses a code, or whose answer
+threads. A provider that is unavailable is an ``OSError``; one that refuses a code, or whose answer
 is of no use, is an ``HTTPError``.
 """
 
@@ -195,7 +195,7 @@ class Provider:
                     if monotonic() > deadline:
                         raise TimeoutError(f"{address} takes longer than {self._patience:g} s")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ConnectionError(f"{address} is out of reach: {error!r}") from error
+            raise ConnectionError(f"{address} is unavailable: {error!r}") from error
         if response.status_code >= 500 or response.status_code == 429:
             raise ConnectionError(f"{address} answers {response.status_code}")
         try:

@@ -35,7 +35,7 @@ from tests.support.waiting import PATIENCE, until
 ROOT = Path(__file__).parents[3]
 AGAIN = "Please log in again."
 UNUSABLE = "The log-in failed: the answer of the provider can't be used."
-OUT_OF_REACH = "The log-in is out of reach at the moment. Please try again."
+OUT_OF_REACH = "The log-in is unavailable. Please try again in a moment."
 
 Connect = Callable[[App], TestClient]
 

@@ -77,7 +77,7 @@ def _within(seconds: float, gen: PQGen[Result]) -> PQGen[Result]:
             ready = yield waits_for
             waits_for = gen.send(ready)
             if monotonic() > deadline:
-                raise TimeoutError(f"no answer within {seconds:g} seconds")
+                raise TimeoutError(f"no response within {seconds:g} seconds")
     except StopIteration as end:
         result: Result = end.value
         return result
@@ -87,7 +87,7 @@ class Database:
     """At most ``connections`` connections to the server at ``url``, for one table.
 
     Each process opens its own when it first needs them. Errors name ``owner``. ``patience``: the
-    seconds until a server that does not answer is out of reach, except that a new connection may
+    seconds until a server that does not answer is unavailable, except that a new connection may
     take 2. Raises ``SetupError`` for wrong values.
     """
 
@@ -154,7 +154,7 @@ class Database:
         except (psycopg.Error, OSError) as error:
             _close_all(idle)
             raise ConnectionError(
-                f"the PostgreSQL of {self._owner} is out of reach: {error}"
+                f"the PostgreSQL of {self._owner} is unavailable: {error}"
             ) from error
         finally:
             if connection is not None:

@@ -50,7 +50,7 @@ class PostgresRates(RateStore):
     table ``micropie_rates``, which is created when it is first needed.
 
     For any number of workers and machines. ``patience``: seconds until a server that does not
-    answer is out of reach; short, because every request waits for it. ``connections``: of each
+    answer is unavailable; short, because every request waits for it. ``connections``: of each
     process, at most.
     """
 
@@ -62,7 +62,7 @@ class PostgresRates(RateStore):
     def hit(self, key: str, limit: int, per: float) -> Quota:
         """Count a request of ``key``, unless it is refused.
 
-        Raises ``ConnectionError`` if PostgreSQL is out of reach.
+        Raises ``ConnectionError`` if PostgreSQL is unavailable.
         """
         step = int(per * _MICROSECONDS) // limit
         most = limit * step
@@ -82,7 +82,7 @@ class PostgresRates(RateStore):
         )
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if PostgreSQL is out of reach, or takes no changes; for
+        """Raise ``ConnectionError`` if PostgreSQL is unavailable, or takes no changes; for
         ``App.health``.
         """
         with self._database.reached() as connection:

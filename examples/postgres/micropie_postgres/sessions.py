@@ -41,7 +41,7 @@ class PostgresSessionBackend(SessionBackend):
     ``micropie_sessions``, which is created when it is first needed.
 
     For any number of machines. JSON only. ``patience``: seconds until a server that does not answer
-    is out of reach. ``connections``: of each process, at most.
+    is unavailable. ``connections``: of each process, at most.
     """
 
     def __init__(self, url: str, *, patience: float = 5, connections: int = 10) -> None:
@@ -83,7 +83,7 @@ class PostgresSessionBackend(SessionBackend):
             return data
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if PostgreSQL is out of reach, or takes no changes; for
+        """Raise ``ConnectionError`` if PostgreSQL is unavailable, or takes no changes; for
         ``App.health``.
         """
         with self._database.reached() as connection:

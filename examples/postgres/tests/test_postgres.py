@@ -28,7 +28,7 @@ from tests.support.waiting import PATIENCE, until
 ROOT = Path(__file__).parents[3]
 DAY = 24 * 3600
 NO_COOKIE = {"Cookie": ""}
-OUT_OF_REACH = "Sessions are out of reach at the moment. Please try again."
+OUT_OF_REACH = "The session store is unavailable. Please try again in a moment."
 
 ODD = [
     "",

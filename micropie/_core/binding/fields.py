@@ -155,7 +155,7 @@ def msgspec() -> ModuleType:
 
 @lru_cache(maxsize=256)
 def hints_of_class(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations of a structure's attributes, with types in the place of a generic
+    """Return the annotations of a structure's attributes, with types instead of a generic
     class's variables.
     """
     owner = get_origin(structure) or structure

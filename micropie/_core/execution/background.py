@@ -173,7 +173,7 @@ async def _live(
 
 
 def refuse_greenlets() -> None:
-    """Raise ``SetupError`` where gevent has put its greenlets in the place of threads.
+    """Raise ``SetupError`` where gevent has put its greenlets instead of threads.
 
     All of them would share one thread with the event loop, and each would take itself for a task of
     it. Locks that were made before gevent came block all of them. uWSGI's gevent loop doesn't
@@ -335,5 +335,5 @@ def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequen
     else:
         return released(outcome)
     if backend is None:
-        raise LookupError("there is no current request: run_async can't tell its event loop")
+        raise LookupError("there is no current request: run_async can't find its event loop")
     return await_in_background(backend, function, arguments)

@@ -61,8 +61,8 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
         )
     if placement == PROCESS and reads_body:
         raise SetupError(
-            f"{name}: @reads_body leaves the body to the handler, and a process has none: leave "
-            "it out"
+            f"{name}: @reads_body is for a handler that reads the body, but a process has no "
+            "body: leave it out"
         )
     if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
@@ -199,8 +199,8 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
     file = getattr(main, "__file__", None)
     if file is None:
         raise SetupError(
-            f"{label} can't run in a process: no other process can import what was "
-            "typed in here; put it into a module"
+            f"{label} can't run in a process: other processes can't import code that was typed in "
+            "interactively; put it into a module"
         )
     return name._replace(module=Path(file).stem)
 
@@ -210,7 +210,7 @@ def handler_named(name: HandlerName) -> AnyFunction:
     """Return the handler, in a process that may not have imported its module.
 
     A method gets a new, bare object for ``self``. The application's own, with the connections that
-    ``__init__`` and start-up handlers opened, lives in the other process.
+    ``__init__`` and startup handlers opened, lives in the other process.
     """
     target = attrgetter(name.qualname)(import_module(name.module))
     handler: AnyFunction = (

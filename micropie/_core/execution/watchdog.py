@@ -79,8 +79,8 @@ class _Watchdog:
         code, place = _described(frame)
         if now >= self._named.get(code, now):
             self._named[code] = now + _MINUTE
-            advice = "write def in place of async def, or await"
-            words = f"the event loop has stood still for %.1f seconds: %s; {advice}"
+            advice = "use def instead of async def, or await the call"
+            words = f"the event loop was blocked for %.1f seconds: %s; {advice}"
             logger.warning(words, seconds, place)
 
 

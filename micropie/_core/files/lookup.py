@@ -177,7 +177,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         raise HTTPError(404) from None
     except OSError as error:
         if not os.path.isdir(root):
-            logger.warning("files are to be served from %r, which is not a directory", root)
+            logger.warning("can't serve files from %r: it is not a directory", root)
         raise _not_found(error) from None
     return found
 

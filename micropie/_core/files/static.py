@@ -119,7 +119,7 @@ def static_file(
     ``max_age`` is a whole number of seconds, 0 or more.
     """
     if max_age is not None and not is_count(max_age, least=0):
-        raise ValueError(f"max_age is a whole number of seconds, not {max_age!r}")
+        raise ValueError(f"max_age must be a whole number of seconds, not {max_age!r}")
     saved_as = "" if download is True else download or None
     options = FileOptions(os.fspath(root), max_age, cached, follow_symlinks, saved_as)
     return Response(FileReference(os.fspath(path), options), 200, headers, content_type)
@@ -173,7 +173,7 @@ def directory_route(
         found = FileReference(path, file_options, fingerprint)
         return Response(found, 200, usual.pairs, usual.content_type) if states_more else found
 
-    # so a file is sent while a session backend is out of reach
+    # so a file is sent while a session backend is unavailable
     vars(serve)["__micropie_needs_session__"] = False
     vars(serve)[FINGERPRINT] = lambda path: fingerprint_for_url(
         (root, path, file_options.follow_symlinks)
@@ -282,7 +282,7 @@ def _find_and_open(
             if is_noted and opened[3] is None and opened[1].status != 304:
                 RECENT.put(key, resolved, time.monotonic())
             return opened
-    raise ResponseError(f"{path!r} is changed all the time: it can't be sent")
+    raise ResponseError(f"{path!r} keeps changing while it is read: it can't be sent")
 
 
 def _opened(

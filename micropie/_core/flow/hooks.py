@@ -136,15 +136,15 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
         answer = yield from call(kind, check, request)
         if answer is None:
             raise ResponseError(
-                f"the check {mark.name} returned None, which lets nobody in: write return "
+                f"the check {mark.name} returned None, so nobody gets in: write return "
                 "bool(...), True to let the request in and False to refuse it"
             )
         if answer is False:
             raise HTTPError(403)
         if answer is not True and _is_no_answer(answer):
             raise ResponseError(
-                f"the check {mark.name} returned {type(answer).__name__}, which is no answer: "
-                "write return True to let the request in"
+                f"the check {mark.name} returned {type(answer).__name__}, which is not a "
+                "response: write return True to let the request in"
             )
         if request._exchange.config.advisor is not None:
             request._exchange.config.advisor.review_check(mark, answer)
@@ -185,8 +185,8 @@ def _changed(response: Response, changes: object, class_name: str) -> Flow[Respo
         return None
     if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
         raise ResponseError(
-            f"{class_name} returned {changes!r}: a hook returns None or a "
-            "dict with status, body, headers; another answer is raised: raise Redirect(...)"
+            f"{class_name} returned {changes!r}: a hook returns None or a dict with status, body, "
+            "headers; to send another response, raise it: raise Redirect(...)"
         )
     status = status_of(changes, response.status, class_name)
     if "body" in changes:
@@ -208,9 +208,8 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         if answer is None and running.has_ended:  # its author may have meant to refuse the request
             name = getattr(function, "__name__", repr(function))
             raise ResponseError(
-                f"{name} in middlewares has ended without a yield: write yield where "
-                "the handler is to run, or "
-                "yield an answer, such as (403, 'No.'), to refuse the request"
+                f"{name} in middlewares ended without a yield: write yield where the handler "
+                "should run, or yield a response, such as (403, 'No.'), to refuse the request"
             )
         return answer
 

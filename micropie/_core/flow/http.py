@@ -210,7 +210,7 @@ def _before_handler(
 
     Return a hook's answer, or None if the handler has to run.
 
-    ``other`` is in the place of a handler: a mounted application, which is returned after the hooks
+    ``other`` is instead of a handler: a mounted application, which is returned after the hooks
     that guard it, or an exception, which is raised after all hooks.
     """
     exchange = request._exchange
@@ -301,9 +301,9 @@ def _call_limited(
     except TookTooLong:
         label = request._exchange.label
         logger.error(
-            "%s: %s took longer than %g seconds and was given up", label, route.name, seconds
+            "%s: %s took longer than %g seconds and was abandoned", label, route.name, seconds
         )
-    raise HTTPError(503, "The answer took too long. Please try again later.")
+    raise HTTPError(503, "The response took too long. Please try again later.")
 
 
 # -- stage 5 ---------------------------------------------------------------------------------------
@@ -485,8 +485,8 @@ def _private(exchange: Exchange, answer: Answer, has_own_cookie: bool) -> Answer
     headers, was_public = make(pairs, exchange.answer.depends_on, has_own_cookie)
     if was_public:
         sentence = (
-            "%s: an answer with a client's own cookie or token can't "
-            "be public: it is sent as private"
+            "%s: a response with a cookie or token of one client can't be public: it is sent as "
+            "private"
         )
         logger.warning(sentence, exchange.label)
     return status, content_type, length, headers, body, stream
@@ -539,7 +539,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
                 made.break_off()
             is_server_s = is_server_s and config_of(exchange).error_handler_for(failure)[0] is None
         if made.is_without_session and not made.is_broken_off:
-            # the author's error page sees an empty one while the backend is out of reach
+            # the author's error page sees an empty one while the backend is unavailable
             with suppress(HTTPError):
                 yield from exchange.open_session()
         if made.stream is not None:

@@ -1,8 +1,8 @@
-"""Start-up and shut-down of an application, written once for both protocols.
+"""Startup and shutdown of an application, written once for both protocols.
 
-Start-up: an application's ``lifespan`` context manager is entered and its start-up handlers run,
+Startup: an application's ``lifespan`` context manager is entered and its startup handlers run,
 then those of the applications inside it. If one fails, what had started is undone and the exception
-is raised. Shut-down is the reverse: inner applications first; in each the shut-down handlers, then
+is raised. Shutdown is the reverse: inner applications first; in each the shutdown handlers, then
 its ``lifespan`` is left. An exception is logged, does not keep the others from running, and is
 raised at the end.
 """
@@ -85,20 +85,20 @@ class Lifecycle:
             for app, manager in self._lifespans:
                 if manager is not None:
                     state = yield from _named_if_long(
-                        "start-up", "lifespan", call(AWAIT, manager.__aenter__)
+                        "startup", "lifespan", call(AWAIT, manager.__aenter__)
                     )
                     leave = call(AWAIT, manager.__aexit__, None, None, None)
-                    self._undo.append([_named_if_long("shut-down", "lifespan", leave)])
+                    self._undo.append([_named_if_long("shutdown", "lifespan", leave)])
                     if isinstance(state, dict):
                         for name, value in state.items():
                             app.state[name] = value
-                # All shut-down handlers are called if one start-up handler has run, or if there is
+                # All shutdown handlers are called if one startup handler has run, or if there is
                 # none.
                 for handler in app.startup_handlers[:1]:
-                    yield from _call("start-up", handler)
-                self._undo.append(_call("shut-down", handler) for handler in app.shutdown_handlers)
+                    yield from _call("startup", handler)
+                self._undo.append(_call("shutdown", handler) for handler in app.shutdown_handlers)
                 for handler in app.startup_handlers[1:]:
-                    yield from _call("start-up", handler)
+                    yield from _call("startup", handler)
         except Exception:
             yield from self._undo_all()
             raise
@@ -116,7 +116,7 @@ class Lifecycle:
                 try:
                     yield from flow
                 except Exception as error:
-                    logger.exception("shut-down failed")
+                    logger.exception("shutdown failed")
                     failures.append(error)
         self._undo = []
         return failures
@@ -146,7 +146,7 @@ class Startable(Protocol):
 
 
 class LifespanContext(Exchange):
-    """What drivers perform the steps of start-up and shut-down for, in the place of a request: it
+    """What drivers perform the steps of startup and shutdown for, instead of a request: it
     has a configuration and nothing else.
     """
 
@@ -165,8 +165,8 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
     If that takes long, log its name. A thread does so, because ``flow`` may block its own.
     """
     words = "%s: %s has been running for %g seconds"
-    if stage == "start-up":
-        words += "; no request is answered before it is done: give endless work to a task"
+    if stage == "startup":
+        words += "; no request is handled until it ends: run endless work in a task"
     timer = Timer(_LONG, logger.warning, (words, stage, name, _LONG))
     timer.daemon = True
     try:

@@ -70,7 +70,7 @@ class HttpMiddleware(_Decorator):
         for name in _ELSEWHERE:
             if name in vars(cls):
                 raise SetupError(
-                    f"{cls.__name__}.{name} is no hook: write before_request(self, request), or "
+                    f"{cls.__name__}.{name} is not a hook: write before_request(self, request), or "
                     "after_request"
                 )
 

@@ -53,7 +53,7 @@ def call_in_pool(
         for header in read:
             exchange.answer.depend_on(header)
     logger.error("%s: %s %s", exchange.label, _full_name(name), sentence)
-    raise HTTPError(503, "The answer took too long. Please try again later.")
+    raise HTTPError(503, "The response took too long. Please try again later.")
 
 
 def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[object]) -> bytes:

@@ -80,7 +80,7 @@ class AnswerState:
         return response
 
     def replace(self, response: Response | None) -> Response | None:
-        """Put another response, or none, in the place of the one that is returned."""
+        """Put another response, or none, instead of the one that is returned."""
         self.has_more = True
         replaced, self.response = self.response, response
         return replaced

@@ -48,7 +48,7 @@ class ParameterError:
 
 
 class BindingError(BadRequest):
-    """Answer 400 to a request whose values do not fit.
+    """Respond with 400 to a request with invalid values.
 
     ``errors`` has every parameter that does not.
 
@@ -64,8 +64,8 @@ class BindingErrors:
     """The values that did not fit, for a handler that shows its form again: a parameter annotated
     with this class.
 
-    The handler is called although values do not fit: their parameters have their defaults, or None.
-    The object is empty, and false, if all fit. ``for error in errors`` gives each
+    The handler is called although values are invalid: their parameters have their defaults, or
+    None. The object is empty, and false, if all fit. ``for error in errors`` gives each
     ``ParameterError``; ``errors["age"]`` is the first one of a form's field or of a parameter, or
     None; ``errors["lines[0].price"]`` that of a field inside others. ``given`` is what the query
     and the form had, those values that fit as well, to fill the form with: text by name, a list if

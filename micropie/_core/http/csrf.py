@@ -33,8 +33,9 @@ def csrf_token(request: Request) -> str:
     Every page has another one, and all of a client's are accepted.
 
     The first call for a client makes its secret (256 bits) and stores it in the session or in a
-    cookie. Raises ``ResponseError`` if the first call for a page comes when its head has been sent:
-    a new secret could not be stored, and the head has not kept the page out of shared caches.
+    cookie. Raises ``ResponseError`` if the first call for a page comes after the response has
+    started: a new secret could not be stored, and the head has not kept the page out of shared
+    caches.
     """
     import secrets  # with what it imports it takes longer than the rest of a small application
 
@@ -42,7 +43,7 @@ def csrf_token(request: Request) -> str:
     answer = exchange.answer
     if answer.csrf_salt is None and exchange.is_head_sent:
         raise ResponseError(
-            "a streamed page asks for the CSRF token after its first chunk: "
+            "a streamed page uses the CSRF token after its first chunk: "
             "call csrf_token(request), from micropie.middleware, in the handler"
         )
     secret = _find_secret(request)

@@ -68,7 +68,7 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
     [html("<li>{}</li>", one) for one in
     names])``. A template string is such a pattern with its values, ``html(t"<p>Hello,
     {name}!</p>")``. Raises ``TypeError`` for text without values, in which they may be unescaped
-    already, and where a place has no value, or ``%s`` is in the place of ``{}``.
+    already, and where a place has no value, or ``%s`` is instead of ``{}``.
     """
     if is_html(pattern):
         return Escaped("".join(_pieces(pattern)))
@@ -79,7 +79,7 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
         )
     text = str(pattern)
     if "%s" in text and "{" not in text:
-        raise TypeError("html() has no place for its values: write {} in the place of %s")
+        raise TypeError("html() has no place for its values: write {} instead of %s")
     return Escaped(_FORMATTER.vformat(text, values, named))
 
 

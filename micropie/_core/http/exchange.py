@@ -308,7 +308,7 @@ class Exchange:
         return self.peer.client or self.server_client()
 
     def state_peer(self, **stated: Unpack[Stated]) -> None:
-        """Take what middleware states of the peer in the place of what the server knows of it."""
+        """Take what middleware states of the peer instead of what the server knows of it."""
         self.peer = self.peer._replace(**stated)
 
     def check_peer(self) -> None:
@@ -475,7 +475,7 @@ class Exchange:
         answer = self.answer
         if (answer.is_over or answer.stream is not None) and self.is_head_sent:
             raise ResponseError(
-                "the head has been sent: set status, headers and cookies before the first chunk"
+                "the response has started: set status, headers and cookies before the first chunk"
             )
         return answer.response or answer.begin_response()
 
@@ -639,7 +639,7 @@ class Exchange:
         """Log an exception that the client does not see, in development with a hint if the error
         is a frequent one, and pass it to ``App(on_error=...)``.
 
-        A service that is out of reach has said all by its sentence: its traceback is logged at the
+        A service that is unavailable has said all by its sentence: its traceback is logged at the
         level DEBUG only.
         """
         if self.config.advisor is not None:
@@ -666,13 +666,15 @@ class Exchange:
         """
         self.answer.break_off()
         if isinstance(failure, ClientDisconnect):
-            logger.debug("%s: the client left in mid-stream", self.label)
+            logger.debug("%s: the client disconnected during the stream", self.label)
         else:
-            self.log_failure(f"{self.label} failed after its head was sent: aborted", failure)
+            self.log_failure(
+                f"{self.label} failed after the response had started: aborted", failure
+            )
 
     def log_cleanup_failure(self, failure: Exception) -> None:
         """Log that something which the request has used could not be closed."""
-        self.log_failure(f"{self.label}: what it has used could not be closed", failure)
+        self.log_failure(f"{self.label}: a resource that it used could not be closed", failure)
 
     # -- what only a driver knows ------------------------------------------------------------------
 

@@ -21,8 +21,8 @@ def flash(message: object, category: str = "message") -> None:
 
     Of a longer text the first 500 characters are kept: it may be a client's. ``category`` is for
     the style sheet: "message", "error", "success". Of more than 100 messages that no page has shown
-    the oldest go. Raises ``LookupError`` outside of a request, and ``ValueError`` for a category in
-    the place of the text.
+    the oldest go. Raises ``LookupError`` outside of a request, and ``ValueError`` for a
+    category instead of the text.
     """
     is_word = isinstance(message, str) and message in ("success", "error", "info", "warning")
     is_text = isinstance(category, str) and " " in category and category[:1].isupper()

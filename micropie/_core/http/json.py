@@ -287,7 +287,7 @@ def _refuse(value: object) -> NoReturn:
     raise CodecError(
         f"A value of type {name} can't be written as JSON; return a str, number, dict, list "
         "or dataclass instead, or "
-        f"write App(encoders={{{name}: ...}}) with a function that makes one of it"
+        f"write App(encoders={{{name}: ...}}) with a function that converts it to one"
     )
 
 

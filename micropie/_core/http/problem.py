@@ -28,7 +28,7 @@ PROBLEM = "application/problem+json"
 _VARY = "vary", "Accept"
 _ALSO_VARY = KnownHead((*NO_OTHER_HEADERS, _VARY))
 
-# The attributes of a ``ParameterError`` that the document has of each value that does not fit;
+# The attributes of a ``ParameterError`` that the document has of each invalid value;
 # ``openapi/schemas.py`` has its schema.
 _OF_ERROR = ("parameter", "source", "expected", "path", "field")
 
@@ -55,7 +55,7 @@ def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response
 
     ``App(errors="json")`` makes it a problem document always, ``"text"`` a sentence. Otherwise a
     client that asks for JSON, or sent it, gets the document, a browser a page, and any other client
-    the sentence. ``kind`` stands in the place of that setting.
+    the sentence. ``kind`` stands instead of that setting.
     """
     body, headers, content_type = _described(request, error, kind)
     return Response(body, error.status, headers, content_type)

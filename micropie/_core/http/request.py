@@ -376,7 +376,9 @@ class Request(RequestSpellings):
                         "json.loads(await request.body())"
                     )
                 raise BadRequest("The JSON body is empty.")
-            raise HTTPError(415, "This resource wants a JSON body: Content-Type: application/json.")
+            raise HTTPError(
+                415, "This resource requires a JSON body: Content-Type: application/json."
+            )
         return None if document is NULL else document
 
     @property
@@ -433,7 +435,7 @@ class Request(RequestSpellings):
         media_type, parameters, _ = exchange.framing
         if media_type != MULTIPART:
             raise HTTPError(
-                415, "This resource wants a multipart form: Content-Type: multipart/form-data."
+                415, "This resource requires a multipart form: Content-Type: multipart/form-data."
             )
         source: PartSource = ReceivedParts(exchange.body.parts)
         if exchange.body.form is None:
@@ -448,8 +450,8 @@ class Request(RequestSpellings):
     def response(self) -> Response:
         """Status, headers and cookies to send with whatever the handler returns.
 
-        Raises ``ResponseError`` once a stream has given its first chunk, because the head has been
-        sent then.
+        Raises ``ResponseError`` once a stream has given its first chunk, because the response has
+        started then.
         """
         return self._exchange.response()
 
@@ -474,7 +476,7 @@ class Request(RequestSpellings):
         An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order,
         whatever the answer is. They can read the request, its session and its uploads, but not
         change them. A failure is logged, and a function still running ``background_timeout``
-        seconds after the answer is cancelled. Raises ``TypeError`` for what is no function, and
+        seconds after the answer is cancelled. Raises ``TypeError`` for anything but a function, and
         ``SetupError`` for one that takes other arguments.
         """
         if not callable(function):
@@ -485,9 +487,9 @@ class Request(RequestSpellings):
         if not takes(function, len(arguments)):
             name = getattr(function, "__qualname__", repr(function))
             raise SetupError(
-                f"after_response({name}, ...) gives {len(arguments)} arguments to a function "
-                "that takes others; open "
-                "a resource inside of it: with request.resource(Database) as database"
+                f"after_response({name}, ...) gives {len(arguments)} arguments, which the "
+                "function doesn't accept; open a resource inside it: with "
+                "request.resource(Database) as database"
             )
         exchange = self._exchange
         exchange.at_end().add_task(Task(function, arguments))
@@ -520,7 +522,7 @@ class Request(RequestSpellings):
 
     def on_failure(self, report: Callable[[BaseException], object]) -> None:
         """Call ``report(failure)`` for each failure of this request: an exception that is answered
-        with 500, or that ends the answer after its head was sent.
+        with 500, or that ends the response after it has started.
 
             request.on_failure(client.capture_exception)
 
@@ -542,7 +544,7 @@ class Request(RequestSpellings):
         self._exchange.carry_into_pool(enter)
 
     status: Final[int | None] = attribute_of("_exchange.answer.status")
-    """The status of the answer, once that is settled; None if the client left before."""
+    """The status of the answer, once that is settled; None if the client disconnected before."""
 
     length: Final[int | None] = attribute_of("_exchange.answer.length")
     """The length of the answer's body in bytes; None for a stream that states none."""
@@ -550,8 +552,8 @@ class Request(RequestSpellings):
     broken_off: Final[bool] = attribute_of("_exchange.answer.is_broken_off")
     """Whether the answer did not reach its end as far as the server tells.
 
-    The client left, a stream failed, or the server timed out. Settled when ``on_close`` functions
-    run.
+    The client disconnected, a stream failed, or the server timed out. Settled when
+        ``on_close`` functions run.
     """
 
     def __repr__(self) -> str:

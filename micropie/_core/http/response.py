@@ -179,7 +179,7 @@ class GivenStatus(int):
         status = super().__new__(cls, number)
         if not 200 <= status <= 999:
             raise ResponseError(
-                f"an answer's status is a whole number from 200 to 999, not {int(status)}"
+                f"a response's status must be a whole number from 200 to 999, not {int(status)}"
             )
         if not _VALUE.fullmatch(reason):
             raise ResponseError(
@@ -310,7 +310,7 @@ def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
     if states_status(result):
         headers = result[2] if len(result) == 3 and result[2] is not None else ()
         if isinstance(headers, str) or not isinstance(headers, Iterable):
-            raise ResponseError(f"headers are a dict or (name, value) pairs, not {headers!r}")
+            raise ResponseError(f"headers must be a dict or (name, value) pairs, not {headers!r}")
         _pour(response, int(result[0]), pairs_of(headers), None)
         return result[1]
     if _is_status(result[1]) and not isinstance(result[0], Number):
@@ -420,7 +420,9 @@ def _checked_status(status: object) -> int:
         return status
     # 1xx belongs to the server; 101 would turn the connection into another protocol.
     if isinstance(status, bool) or not (isinstance(status, int) and 200 <= status <= 599):
-        raise ResponseError(f"an answer's status is a whole number from 200 to 599, not {status!r}")
+        raise ResponseError(
+            f"a response's status must be a whole number from 200 to 599, not {status!r}"
+        )
     return int(status)
 
 
@@ -509,20 +511,22 @@ def checked_headers(
             elif key == "content-length":
                 if stated_length not in (None, text):  # a client may read either one (section 8.6)
                     raise ResponseError(
-                        f"an answer has one Content-Length, not {stated_length!r} and {text!r}"
+                        f"a response has one Content-Length, not {stated_length!r} and {text!r}"
                     )
                 stated_length = text
                 length = int(text) if text.isascii() and text.isdigit() else None
             else:
                 warn_once(name)
     except (TypeError, ValueError):
-        raise ResponseError(f"headers are a dict or (name, value) pairs, not {pairs!r}") from None
+        raise ResponseError(
+            f"headers must be a dict or (name, value) pairs, not {pairs!r}"
+        ) from None
     return headers, content_type, length
 
 
 @lru_cache(maxsize=64)  # each answer of an application may have it
 def warn_once(name: str) -> None:
-    logger.warning("header %r is the server's to send: left out", name)
+    logger.warning("header %r is set by the server: ignored", name)
 
 
 def _key_of(name: object) -> str:
@@ -542,7 +546,7 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
     """
     if not isinstance(value, str):
         raise ResponseError(
-            f"header {name!r} is text, not {type(value).__name__}: {value!r}; write str(...)"
+            f"header {name!r} must be text, not {type(value).__name__}: {value!r}; write str(...)"
         )
     # which are none of it (RFC 9110, section 5.5): servers refuse the whole answer
     value = value.strip(" \t")
@@ -601,16 +605,16 @@ def _allowed(redirect: Redirect, site: Origin) -> str:
         if redirect.allow_external:
             pass
         elif _leads_away(location, seen, site):
-            problem, option = "leaves this site", "allow_external"
+            problem, option = "would leave this site", "allow_external"
         elif site.scheme == "https" and not redirect.allow_http and seen.startswith("http:"):
-            problem, option = "leads from https to plain http", "allow_http"
+            problem, option = "would go from https to plain http", "allow_http"
         if not problem and _CONTROL.search(location):
-            logger.warning("a redirect to %.500r has a control character and is refused", location)
-            raise HTTPError(400, "The address to go to has a control character.")
+            logger.warning("refused a redirect to %.500r, which has a control character", location)
+            raise HTTPError(400, "This redirect has a control character.")
     if problem:
-        advice = f"if that is meant, write Redirect(location, {option}=True)"
-        logger.warning("a redirect to %.500r %s and is refused; %s", location, problem, advice)
-        raise HTTPError(400, f"The address to go to {problem}.")
+        advice = f"if that is intended, write Redirect(location, {option}=True)"
+        logger.warning("refused a redirect to %.500r, which %s; %s", location, problem, advice)
+        raise HTTPError(400, f"This redirect {problem}.")
     return location
 
 

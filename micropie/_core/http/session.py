@@ -44,8 +44,8 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
         return
     for key in _other_keys(data) if is_debug else ():
         logger.warning(
-            "the session has the key %r, and the next request finds a text in its place, as JSON "
-            "has no other keys: write str(...)",
+            "the session has the key %r, which is text in the next request, because JSON keys "
+            "are text: write str(...)",
             key,
         )
     size = len(_encode(data))
@@ -296,17 +296,17 @@ class Session(dict[str, Any]):
         """
         if self.saver is None:
             raise RuntimeError(
-                "session.save() is for a WebSocket that is accepted: a "
-                "session is saved with the answer"
+                "session.save() is for a WebSocket that is accepted: a session is saved with the "
+                "response"
             )
         return self.saver()
 
     def seal(self) -> None:
-        """Refuse changes from now on: the session is saved before the head is sent, later changes
-        would be lost.
+        """Refuse changes from now on: the session is saved before the response starts, later
+        changes would be lost.
         """
         self._refusal = (
-            "the session was saved before the head was sent: change it before the "
+            "the session was saved before the response started: change it before the "
             "first yield, not after the response"
         )
 

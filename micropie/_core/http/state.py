@@ -29,7 +29,8 @@ class State:
             return getattr(self._outer, name)
         raise AttributeError(
             f"state has no {name!r}: set it first, app.state.{name} = ... for all requests, or "
-            f"request.state.{name} = ... for one; an outer application sees no inner one's"
+            f"request.state.{name} = ... for one; an outer application doesn't see the state of "
+            "inner ones"
         )
 
     def __getitem__(self, name: str) -> Any:

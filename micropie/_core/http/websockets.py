@@ -138,9 +138,9 @@ class Progress:
         """
         socket = f"{method}() on a WebSocket that"
         if self.state is CONNECTING:
-            return RuntimeError(f"{socket} is not accepted: await ws.accept() before")
+            return RuntimeError(f"{socket} is not accepted: await ws.accept() first")
         if self.state is OPEN:
-            return RuntimeError(f"{socket} is accepted already")
+            return RuntimeError(f"{socket} is already accepted")
         if self.state is GONE:
             end = f"left by its client: {self.code}"
         else:

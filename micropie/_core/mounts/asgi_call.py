@@ -64,7 +64,7 @@ async def asgi_under_wsgi(
     return await call_asgi(mount, mounted_path, exchange, seconds)
 
 
-_NO_END = "the mounted application ended before its answer did"
+_NO_END = "the mounted application returned before its response was complete"
 
 
 class _Call:
@@ -108,7 +108,7 @@ class _Call:
                 raise
             if self._is_complete:
                 logger.error(
-                    "%s: the mounted application failed after its answer",
+                    "%s: the mounted application failed after its response",
                     self._mount,
                     exc_info=error,
                 )
@@ -149,7 +149,7 @@ class _Call:
             self._given.ring()
             return
         if kind != "http.response.body" or self._start is None or self._is_complete:
-            raise RuntimeError(f"the mounted application sent {kind!r}, which can't come now")
+            raise RuntimeError(f"the mounted application sent {kind!r}, which is not allowed now")
         more = message.get("more_body", False)
         self._is_complete = not more
         await self._until_taken()
@@ -162,7 +162,7 @@ class _Call:
         while self._chunk is not None and not self._is_stopped:
             await self._taken.wait()
         if self._chunk is not None:
-            raise OSError("the client left")
+            raise OSError("the client disconnected")
 
     # -- in the request's task ---------------------------------------------------------------------
 
@@ -187,10 +187,12 @@ class _Call:
             if not self._failures:
                 has_left = self._disconnect()
                 self._failures.append(
-                    ClientDisconnect("the client left") if has_left else ResponseError(_NO_END)
+                    ClientDisconnect("the client disconnected")
+                    if has_left
+                    else ResponseError(_NO_END)
                 )
             raise self._failures.pop()
-        raise HTTPError(504, "The answer took too long. Please try again later.")
+        raise HTTPError(504, "The response took too long. Please try again later.")
 
     def response(self, body: object) -> Response:
         """Return the response with ``body`` (``PendingAnswer``)."""

@@ -2,7 +2,7 @@
 
 https://asgi.readthedocs.io/en/latest/specs/lifespan.html: an application that raises before it has
 answered does not support the lifespan, and is served without it. One that sends
-``lifespan.startup.failed`` stops the whole start-up.
+``lifespan.startup.failed`` stops the whole startup.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class MountedLife:
             await event.wait()
         if not event.is_set():
             self._failure = (
-                f"its lifespan did not say within {self._seconds:g} seconds "
+                f"its lifespan did not report within {self._seconds:g} seconds "
                 f"that it has {what} (mount_timeout)"
             )
         return event.is_set()
@@ -104,7 +104,7 @@ class MountedLife:
     async def _send(self, message: ServerMessage) -> None:
         kind = message["type"]
         if kind not in _ANSWERS:
-            raise RuntimeError(f"{kind!r} is not a message of a lifespan")
+            raise RuntimeError(f"{kind!r} is not a lifespan message")
         event = self._started if kind.startswith("lifespan.startup.") else self._stopped
         if kind.endswith(".failed"):
             self._failure = message.get("message") or f"{kind} without a message"

@@ -192,5 +192,6 @@ def kind_of_target(target: object, kind: str | None) -> str:
     if len(possible) == 1:
         return possible[0]
     raise SetupError(
-        f'{target!r} may be WSGI or ASGI by its parameters: write kind="wsgi" or kind="asgi"'
+        f'{target!r} could be WSGI or ASGI, judging by its parameters: write kind="wsgi" or '
+        'kind="asgi"'
     )

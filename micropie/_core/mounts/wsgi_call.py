@@ -133,7 +133,7 @@ class WSGICall(Iterable[bytes]):
                     "the mounted application's body is longer than its Content-Length: cut"
                 )
         except Exception:
-            logger.exception("%s: the mounted application failed after its answer", self._label)
+            logger.exception("%s: the mounted application failed after its response", self._label)
         finally:
             self.close()
 
@@ -151,7 +151,7 @@ class WSGICall(Iterable[bytes]):
                 closer()
             except Exception:
                 logger.exception(
-                    "%s: close() of the mounted application's answer failed", self._label
+                    "%s: close() of the mounted application's response failed", self._label
                 )
 
     def _start_response(
@@ -181,7 +181,7 @@ def _status_of(line: str) -> GivenStatus | None:
 
 
 def _too_late(data: bytes) -> None:
-    raise ResponseError("the WSGI application wrote after its answer was closed")
+    raise ResponseError("the WSGI application wrote after its response was closed")
 
 
 def move(

@@ -126,7 +126,7 @@ class _Call:
             except ClientDisconnect as error:
                 raise ClientLeft(str(error)) from None
             return piece
-        raise ClientLeft("the client left")
+        raise ClientLeft("the client disconnected")
 
     async def _call(self, environ: Environ) -> None:
         held = [self._slots]
@@ -184,7 +184,7 @@ class _Call:
 
     def _check(self) -> None:
         if self._is_stopped:
-            raise ClientLeft("the client left")
+            raise ClientLeft("the client disconnected")
 
 
 class ClientLeft(ClientDisconnect, OSError):

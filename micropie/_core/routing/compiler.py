@@ -174,7 +174,7 @@ class _Compiler(NamedTuple):
         if mark.name is not None and self.stated_names.setdefault(route_name, path) != path:
             paths = f"{self.stated_names[route_name]} and {path}"
             raise SetupError(
-                f"two routes state the name {mark.name!r}: {paths}; give "
+                f"two routes have the name {mark.name!r}: {paths}; give "
                 "one of them another name=..."
             )
         config.names.add(

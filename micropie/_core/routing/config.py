@@ -181,7 +181,7 @@ class Registrations:
         self.providers: dict[object, Callable[..., object]] = {}
         """By the type that they provide."""
         self.overrides: dict[object, Callable[..., object]] = {}
-        """A test's, in the place of providers in the whole tree."""
+        """A test's, instead of providers in the whole tree."""
         self.functions: list[tuple[Callable[..., object], RouteMark]] = []
         """Plain functions with an explicit route."""
         self.mounts: list[Mount] = []
@@ -537,9 +537,9 @@ def _sessions(
         and (settings.session_cookie or "").startswith("__Host-")
     ):
         raise SetupError(
-            f"{type(registered.app).__name__} has a session backend of its own, whose cookie "
-            "would replace that of "
-            'the application around it: give it another name, such as session_cookie="__Host-inner"'
+            f"{type(registered.app).__name__} has its own session backend, whose cookie would "
+            "replace that of the outer application: give the cookie another "
+            'name, such as session_cookie="__Host-inner"'
         )
     assert backend is not None  # noqa: S101
     return SessionStore(backend, settings, prefix)

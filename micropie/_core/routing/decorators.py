@@ -47,7 +47,7 @@ def make_mark(
 ) -> RouteMark:
     """Return a checked ``RouteMark``. Raises ``SetupError`` for a wrong path, an unknown method."""
     if path is not None and not isinstance(path, str):
-        raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
+        raise SetupError(f'a route starts with its path: write @{decorator}("/path"), not {path!r}')
     check_each(f"@{decorator}", *TEXT, name=name)
     pattern = None if path is None else Pattern(path)
     return RouteMark(
@@ -269,8 +269,8 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
     resources, which the handler shares. Checks run after the middleware, so that
     ``request.session`` and ``request.state`` are there, and before the body is received. Above a
     class they hold for every path below the application, also for those without a handler, for
-    WebSockets and for what is mounted there. Raises ``SetupError`` for what is no function of one
-    argument.
+    WebSockets and for what is mounted there. Raises ``SetupError`` for anything but a function of
+    one argument.
     """
     if not checks:
         raise SetupError(

@@ -77,8 +77,8 @@ class Application(NamedTuple):
                 elif name in routed and is_method(value) and not is_hidden(value):
                     lost[name] = (
                         f"{cls.__name__}.{name} overrides {routed[name].__name__}.{name} without "
-                        "its route: write the decorator above it as well, or @hidden if it is to "
-                        "have none"
+                        "its route: write the decorator above it as well, or @hidden if it "
+                        "should have none"
                     )
         return lost
 

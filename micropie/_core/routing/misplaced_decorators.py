@@ -28,7 +28,7 @@ from micropie._core.routing.discovery import (
     wrapped_by,
 )
 
-_NO_EFFECT = "the decorator of a route or a guard has no effect"
+_NO_EFFECT = "the decorator of a route or an access check has no effect"
 _IsMisplaced: TypeAlias = Callable[[object], bool]
 
 
@@ -41,9 +41,9 @@ def reject_misplaced_decorators(registered: Registrations, handlers: Sequence[Ha
     for function in filter(inspect.isfunction, (function for function, _ in registered.functions)):
         if function.__code__.co_varnames[:1] == ("self",):
             advice = (
-                "is a method: write micropie.get above it, and not app.get"
+                "is a method: write micropie.get above it, not app.get"
                 if "." in function.__qualname__.rpartition("<locals>.")[2]
-                else "is no method: leave the parameter self out"
+                else "is not a method: leave out the parameter self"
             )
             raise SetupError(f"{function.__qualname__} {advice}")
         above = getattr(sys.modules.get(function.__module__), function.__name__, function)
@@ -103,7 +103,8 @@ def _reject_misplaced_attributes(
         )
         if has_routes and not issubclass(kind, framework):
             raise SetupError(
-                f"{name} is no App, and its routes answer nothing: write class {kind.__name__}(App)"
+                f"{name} is not an App, so its routes are never registered: write class "
+                f"{kind.__name__}(App)"
             )
 
 
@@ -151,5 +152,5 @@ def _advice(name: str, value: object) -> str:
     if is_hidden(value):
         return "leave @hidden or @command out"
     if not is_method(value):
-        return f"a {type(value).__name__} is no function"
+        return f"a {type(value).__name__} is not a function"
     return "write @get, @post or @route above all its other decorators"

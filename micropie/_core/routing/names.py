@@ -72,7 +72,7 @@ class RouteNames:
         for segment in segments:
             text = url_text(segment)
             if segment is None or text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
-                raise ValueError(f"url_for({name!r}): {text!r} is no segment of a path")
+                raise ValueError(f"url_for({name!r}): {text!r} is not a path segment")
             path += "/" + quote(text, safe="")
         # the root of an application
         if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):
@@ -88,8 +88,8 @@ class RouteNames:
         found = self.fingerprints.get(self._found(name, scopes)[1])
         if found is None:
             raise LookupError(
-                f"static_url(..., name={name!r}) names no "
-                f"app.static(prefix, directory, name={name!r})"
+                f"static_url(..., name={name!r}) matches no app.static(prefix, "
+                f"directory, name={name!r})"
             )
         return found(path)
 

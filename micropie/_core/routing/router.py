@@ -17,7 +17,7 @@ tries, at each node:
 It goes back and tries the next way where one fails. 2 and 3 are sorted by ``Segment.rank``, so in
 effect the first segment in which two routes differ decides between them. A route that fits the path
 but not the method lets the search go on, and its methods are named by the 405 at the end if nothing
-else answers. ``default`` and ``index`` do not answer what another handler of theirs has refused in
+else answers. ``default`` and ``index`` do not handle what another of their handlers has refused in
 this way, or because it takes fewer arguments.
 
 A look-up takes time in proportion to the path's length, whatever the path is: a ``path`` wildcard
@@ -113,7 +113,7 @@ class Node:
         if taken:
             clash, other = f"{', '.join(taken)} {route.pattern}".lstrip(), self.routes[taken[0]]
             raise SetupError(
-                f"{clash} is answered by both {other} and {route}: give one of them another path"
+                f"{clash} is handled by both {other} and {route}: give one of them another path"
             )
         self.routes |= dict.fromkeys(methods, route)
 

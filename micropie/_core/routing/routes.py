@@ -91,10 +91,10 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
     for method in upper:
         if method not in METHODS:
             raise SetupError(
-                f"{method!r} is no HTTP method; there are: {', '.join(sorted(METHODS))}"
+                f"{method!r} is not an HTTP method; there are: {', '.join(sorted(METHODS))}"
             )
     if not upper:
-        raise SetupError("methods is empty; leave it out to answer those of App(methods=...)")
+        raise SetupError("methods is empty; leave it out to accept those of App(methods=...)")
     return upper
 
 
@@ -208,8 +208,8 @@ class Route(RouteInfo):
             if self.providers:
                 needed = type_name(self.providers[-1].key)
                 raise SetupError(
-                    f"{name} runs in a process, and what provides {needed} is opened in the "
-                    "server's: open it in the handler, or have it run in a thread"
+                    f"{name} runs in a process, but {needed} is opened in the server's process: "
+                    "open it in the handler, or run the handler in a thread"
                 )
             # else ``call`` is the function itself
             takes_keywords = self.plan.call is not self.plan.function
@@ -236,7 +236,7 @@ class Route(RouteInfo):
             )
         if parameter.default is inspect.Parameter.empty and {*self.answers} == {"GET", "HEAD"}:
             raise SetupError(
-                f"{takes}, and GET brings no body: write @post above it, or, for a query, "
+                f"{takes}, but a GET has no body: write @post above it, or, for a query, "
                 "Annotated[..., Query()]"
             )
 
@@ -282,14 +282,14 @@ def _plan(
         hint = (
             ""
             if is_hidden
-            else "; if it is to be no handler, begin its name with _ or write @hidden above it"
+            else "; if it isn't a handler, begin its name with _ or write @hidden above it"
         )
         raise SetupError(f"{where}: {error}{hint}") from None
     except ValueError as error:
         reason = (
             f" has no parameter self: write def {name}(self)"
             if str(error) == _NO_SELF
-            else f": a library refuses the types of its parameters: {error}"
+            else f": a library rejects the types of its parameters: {error}"
         )
         raise SetupError(f"{where}{reason}") from None
     return plan, providers, parameter
@@ -308,8 +308,8 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
         hasattr(one, "cache_clear") for one in layers(function)
     ):
         raise SetupError(
-            "the cache above it gives each client the answer of the first one: write the cache "
-            "above a function that the handler calls"
+            "the cache above it gives every client the response of the first one: write the "
+            "cache above a function that the handler calls"
         )
 
 

@@ -156,7 +156,7 @@ class Site:
         return is_upgrade and type(self.find_socket(request)) is tuple
 
     def find_own(self, request: Request) -> SearchResult | None:
-        """Return what ``find`` does, None in the place of this application's own refusal: for what
+        """Return what ``find`` does, None instead of this application's own refusal: for what
         looks elsewhere then.
         """
         found = self.find(request)
@@ -164,7 +164,7 @@ class Site:
         return None if is_own_refusal else found
 
     def close(self) -> None:
-        """End the processes of the pools, after the shut-down of the application."""
+        """End the processes of the pools, after the shutdown of the application."""
         for config in self.config.tree:
             config.pool.close()
 

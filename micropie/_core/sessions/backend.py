@@ -48,7 +48,7 @@ class SessionBackend:
     there is a new id.
 
     A method ``ping()``, ``def`` or ``async def``, is called by ``App.health``: it raises an
-    exception if the data is out of reach.
+    exception if the data is unavailable.
 
     A backend in this process's memory may also have ``load_shared(session_id)``, which is ``load``
     without a copy. The data that it returns is never changed, neither by the caller nor by the

@@ -234,7 +234,7 @@ class SessionStore:
 
 
 def _out_of_reach() -> HTTPError:
-    message = "Sessions are out of reach at the moment. Please try again."
+    message = "The session store is unavailable. Please try again in a moment."
     return HTTPError(503, message, [("Retry-After", f"{Outage.retry_after:.0f}")])
 
 

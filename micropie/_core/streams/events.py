@@ -68,7 +68,9 @@ def event(
         lines.append(f"id: {_checked('id', str(id) if type(id) is int else id)}")
     if retry is not None:
         if type(retry) is not int or retry < 0:
-            raise ValueError(f"retry is a whole number of milliseconds, 0 or more, not {retry!r}")
+            raise ValueError(
+                f"retry must be a whole number of milliseconds, 0 or more, not {retry!r}"
+            )
         lines.append(f"retry: {retry}")
     if data is not None:
         if isinstance(data, bytes | bytearray | memoryview):
@@ -100,8 +102,9 @@ def _encode_text(text: str) -> bytes:
 @cache  # once is enough
 def warn_of_format() -> None:
     logger.warning(
-        'an event source yields "data: ...\\n\\n": yield the data alone, or event(data), for each '
-        "line of it is sent as data"
+        'an event source yields "data: ...\\n\\n": yield the data alone, or event(data), because '
+        "each of its lines is sent as "
+        "data"
     )
 
 
@@ -130,7 +133,7 @@ _FIELDS = {"event", "data", "id", "retry", "comment"}
 @cache  # once is enough
 def warn_of_dict() -> None:
     logger.warning(
-        "an event source yields a dict of an event's fields, all of which is sent as data: "
+        "an event source yields a dict of an event's fields, which is sent as data as a whole: "
         'write event(..., event="tick")'
     )
 
@@ -147,7 +150,7 @@ _UNBUFFERED = (
 
 def _checked(field: str, value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"an event's {field} is text, not {type(value).__name__}")
+        raise TypeError(f"an event's {field} must be text, not {type(value).__name__}")
     if _FORBIDDEN.search(value):
         raise ValueError(f"an event's {field} has a line end or NUL in it: {value!r}")
     return value
@@ -181,10 +184,10 @@ class EventStream(Response):
             raise TypeError(f"map takes a plain function (def), not {map!r}")
         if heartbeat is not None and heartbeat != HEARTBEAT and not is_duration(heartbeat):
             raise ValueError(
-                f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}"
+                f"heartbeat must be a number of seconds above 0, or None, not {heartbeat!r}"
             )
         if "gevent.monkey" in sys.modules or "uwsgi" in sys.modules:
-            refuse_greenlets()  # now, because the head is sent before the loop is asked for
+            refuse_greenlets()  # now, because the response starts before the loop is needed
         encode = encode_item if map is None else partial(encode_mapped, map)
         rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal())
         # The head waits for a subscription to be entered, so that its reader misses no message.

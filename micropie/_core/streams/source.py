@@ -12,7 +12,7 @@ the items are made:
 
 The life of a stream is here, once, for both drivers:
 
-1. ``fetch_first``, a flow: the first chunk is fetched before the head is sent, so a generator may
+1. ``fetch_first``, a flow: the first chunk is fetched before the response starts, so a generator may
    set headers, and one that fails at once still gets a proper error page. The head of events does
    not wait, because a browser's ``EventSource`` and most proxies wait for it: it leaves with a
    comment.
@@ -47,7 +47,7 @@ generator ends. Three obvious ways to drive a stream therefore fail:
 - A new task, or a pool of them, for each chunk: the scope is entered in one task and left in
   another.
 - ``with move_on_after(...)`` around each ``__anext__``: the generator's scope is entered inside of
-  ours and is still open when ours is left. The stack is corrupted.
+  ours and is still open when the outer one is left. The stack is corrupted.
 - Cancel the task and call ``aclose()`` in another, or leave that to the garbage collector: again
   the wrong task.
 
@@ -55,8 +55,8 @@ The invariants
 --------------
 1. One task calls ``enter``, then every ``__anext__``, then ``leave``. It enters and leaves no scope
    around any of them that does not enclose them all.
-2. There is one scope of ours. It is entered before the first chunk and left after the items are
-   closed, so every scope of theirs nests in it. A time limit or a shield is not another scope, but
+2. The framework has one scope. It is entered before the first chunk and left after the items are
+   closed, so every scope of the items nests in it. A time limit or a shield is not another scope, but
    a change of this one.
 3. The items are closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever ended them: their end, an
    error in them, an error of the sender, a client that left, a server that cancels.
@@ -117,7 +117,7 @@ from micropie._core.http.escaping import html, is_html
 from micropie._core.streams.files import FILE_CHUNK, FileRange
 
 PENDING: Final = object()  # no chunk has been fetched yet
-END: Final = object()  # in the place of a chunk: there is no further one
+END: Final = object()  # instead of a chunk: there is no further one
 
 MEDIA_TYPE: Final = "text/event-stream"
 
@@ -346,8 +346,8 @@ class Stream:
 
 
 # Why the rest of a stream is not wanted.
-LEFT: Final = "the client has left"
-SHUT_DOWN: Final = "the server is told to end"
+LEFT: Final = "the client has disconnected"
+SHUT_DOWN: Final = "the server is shutting down"
 
 
 class LoopStream(Stream):
@@ -364,7 +364,7 @@ class LoopStream(Stream):
     outcome: str | None = None
     is_advancing = False
     has_ended = False
-    _forget_shut_down: Action | None = None  # once it hears the shut-down
+    _forget_shut_down: Action | None = None  # once it hears the shutdown
     _scope: anyio.CancelScope | None = None  # from ``enter`` to ``leave``
 
     @property
@@ -472,7 +472,7 @@ class LoopStream(Stream):
         if failure is None:
             scope.__exit__(None, None, None)
         elif scope.__exit__(type(failure), failure, failure.__traceback__):
-            failure = ClientDisconnect("the client left")
+            failure = ClientDisconnect("the client disconnected")
         # of the items' own, unless this task is being cancelled
         if isinstance(failure, _ChunkTimeout):
             try:
@@ -494,7 +494,7 @@ class LoopStream(Stream):
                 with suppress(StopAsyncIteration):
                     await self.items.athrow(failure)
                 failure = _ChunkTimeout(
-                    "a chunk could not be sent in the time that the stream gave itself"
+                    "a chunk could not be sent within the time limit of its stream"
                 )
             await self.close_items()
         except BaseExceptionGroup as group:

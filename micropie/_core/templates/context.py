@@ -46,8 +46,8 @@ def template(
     sees any template. Give that to ``context``. ``block="rows"`` renders the block of that name
     alone, see ``App.render``.
 
-    Raises ``LookupError`` if there is no such template or block, and ``SetupError`` for a source in
-    the place of a name.
+    Raises ``LookupError`` if there is no such template or block, and ``SetupError`` for a source
+    instead of a name.
     """
     is_source = isinstance(name, str) and any(mark in name for mark in ("{{", "{%", "\n"))
     if is_source or (name and source is not None):
@@ -67,7 +67,7 @@ def template(
 def _without_app(directory: Path) -> Templates:
     def link(*_: object, **__: object) -> str:
         raise LookupError(
-            "links are those of an App, and no request is being answered: use app.render(...) here"
+            "links need an App, and there is no current request: use app.render(...) here"
         )
 
     return Templates(

@@ -147,7 +147,7 @@ def _refuse_coroutine(value: object) -> object:
 
 
 class _Told(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
-    """What a template shows in the place of a name that nobody gave it, which is nothing: it is
+    """What a template shows instead of a name that nobody gave it, which is nothing: it is
     logged, unless the template asks for it by ``if``.
     """
 
@@ -172,9 +172,8 @@ class _Loader(jinja2.FileSystemLoader):
         if not isinstance(template, str) or not template or ".." in template.split("/"):
             raise jinja2.TemplateNotFound(
                 template,
-                f"{template!r} can't name a template: a name is a path below {places} "
-                "without '..', "
-                "which the author writes, and never what a client has sent",
+                f"{template!r} is not a template name: write a path below {places} without '..', "
+                "and never use text from a client",
             )
         try:
             return super().get_source(environment, template)

@@ -1,5 +1,5 @@
 """The application under a name by which a server's own processes import it: a factory's, or one
-with a stand-in.
+with a compatibility module.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICR
 
 
 def install_stand_in(framework: str) -> None:
-    """Have every import of a framework give its stand-in. Only an application that moves here needs
+    """Have every import of a framework give its compatibility module. Only an application that moves here needs
     ``micropie.compat``, so nothing else of the command line imports it.
     """
     import_module("micropie.compat").install(framework)

@@ -44,13 +44,13 @@ class Options:
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
-            raise ServingError(f"a port is a number from 0 to 65535, not {self.port}")
+            raise ServingError(f"a port must be a number from 0 to 65535, not {self.port}")
         if self.uds is not None and self.fd is not None:
             raise ServingError("uds and fd are two places to listen: choose one")
         if self.workers < 1:
-            raise ServingError(f"there is 1 worker or more, not {self.workers}")
+            raise ServingError(f"workers must be 1 or more, not {self.workers}")
         if self.loop not in (None, "asyncio", "trio", "uvloop"):
-            raise ServingError(f"loop is asyncio, trio or uvloop, not {self.loop!r}")
+            raise ServingError(f"loop must be asyncio, trio or uvloop, not {self.loop!r}")
         if bool(self.ssl_certfile) != bool(self.ssl_keyfile):
             raise ServingError("https needs both files: ssl_certfile and ssl_keyfile")
         for file in (self.ssl_certfile, self.ssl_keyfile):

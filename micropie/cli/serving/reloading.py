@@ -22,7 +22,7 @@ CHILD_PORT = "MICROPIE_CHILD_PORT"
 # Seconds between two looks at the files; a look at a thousand takes 5 ms.
 LOOK_EVERY = 0.3
 
-# Seconds for the child's shut-down.
+# Seconds for the child's shutdown.
 END_WITHIN = 5.0
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
@@ -42,7 +42,7 @@ def run_and_reload(options: Options) -> None:
                 time.sleep(LOOK_EVERY)
             changed = sorted({path for path, _ in found.items() ^ known.items()})
             print(
-                f"{os.path.relpath(changed[0], folder)} has changed: starting anew",
+                f"{os.path.relpath(changed[0], folder)} has changed: restarting",
                 file=sys.stderr,
                 flush=True,
             )

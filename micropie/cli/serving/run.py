@@ -49,7 +49,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     sockets = inspector.routes(websockets=True)
     for kind, advice in in_memory(inside, [*entries, *sockets]) if options.workers > 1 else ():
         print(
-            f"micropie: each worker has {kind} of its own, in memory; to share them, {advice}",
+            f"micropie: each worker keeps its own {kind} in memory; to share them, {advice}",
             file=sys.stderr,
         )
     announcement = _announcement(server, target, options)

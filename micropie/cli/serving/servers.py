@@ -56,11 +56,11 @@ class Server:
         if options.workers > 1 and WORKERS not in self.features:
             return "it has one process only"
         if options.ssl_certfile and SSL not in self.features:
-            return "it does not speak https"
+            return "it does not support https"
         if options.uds is not None and UDS not in self.features:
-            return "it listens on no UNIX socket"
+            return "it can't listen on a UNIX socket"
         if options.fd is not None and FD not in self.features:
-            return "it takes no socket that is open already"
+            return "it can't take a socket that is already open"
         return ""
 
 
@@ -86,8 +86,10 @@ def choose(options: Options) -> Server:
     able = [server for server in SERVERS if not server.lacks(options)]
     found = next((server for server in able if server.is_installed), None)
     if found is None:
-        wanted = " or ".join(dict.fromkeys(server.install for server in able)) or "ask for less"
-        raise ServingError(f"no installed server can do that: {wanted}")
+        wanted = (
+            " or ".join(dict.fromkeys(server.install for server in able)) or "use fewer options"
+        )
+        raise ServingError(f"no installed server supports these options: {wanted}")
     return found
 
 

@@ -73,7 +73,7 @@ class MultiDict(MutableMapping[str, Any]):
         self.dict.setdefault(key, []).append(value)
 
     def replace(self, key: str, value: object) -> None:
-        """Put one value in the place of all."""
+        """Put one value instead of all."""
         self.dict[key] = [value]
 
     def getall(self, key: str) -> list[Any]:
@@ -177,7 +177,7 @@ class HeaderDict(MultiDict):
         self.dict.setdefault(header_name(key), []).append(header_value(value))
 
     def replace(self, key: str, value: object) -> None:
-        """Put one value in the place of all."""
+        """Put one value instead of all."""
         self.dict[header_name(key)] = [header_value(value)]
 
     def getall(self, key: str) -> list[Any]:

@@ -44,7 +44,7 @@ def run(
     """Serve ``app``, by default the default application, until it is interrupted.
 
     ``server``: a name of ``server_names``, a class derived from ``ServerAdapter``, or an object of
-    one. ``options`` are the server's. ``reloader``: start anew when a module's file has changed,
+    one. ``options`` are the server's. ``reloader``: restart when a module's file has changed,
     looked at every ``interval`` seconds. Raises ``ValueError`` for a server or an application that
     is none.
     """

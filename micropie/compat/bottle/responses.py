@@ -170,7 +170,7 @@ class BaseResponse:
         return self._headers.get(header_name(name), [default])[-1]
 
     def set_header(self, name: str, value: object) -> None:
-        """Set a header in the place of others of its name."""
+        """Set a header instead of others of its name."""
         self[name] = value
 
     def add_header(self, name: str, value: object) -> None:
@@ -321,8 +321,9 @@ def _current() -> Any:
         return exchange._response or exchange.response
     if is_native():
         raise RuntimeError(
-            "bottle.response is of Bottle's handlers. In a native one, and in what it calls, write "
-            "micropie.request.response, with .headers[...], .status and .set_cookie(...)"
+            "bottle.response is only for Bottle's handlers. In a native handler, and in "
+            "functions that it calls, write micropie.request.response, with .headers[...], "
+            ".status and .set_cookie(...)"
         )
     try:
         return outside.response

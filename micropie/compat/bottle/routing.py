@@ -304,7 +304,7 @@ class Router:
         self.filters[name] = func
 
     def add(self, rule: str, method: str, target: object, name: str | None = None) -> None:
-        """Add a rule, or put ``target`` in the place of the same rule's.
+        """Add a rule, or put ``target`` instead of the same rule's.
 
         Raises ``RouteSyntaxError``.
         """

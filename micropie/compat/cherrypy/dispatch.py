@@ -73,7 +73,7 @@ class LateParamPageHandler(PageHandler):
 def refusal_of(
     function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
 ) -> HTTPError | None:
-    """Return the error of a call whose arguments do not fit, None if they fit.
+    """Return the error of a call with invalid arguments, None if they are valid.
 
     What is missing, and what comes from the path or the query, is not found (404); what is wrong in
     a form is the client's mistake (400).

@@ -94,7 +94,7 @@ def _value(node: ast.expr) -> Any:
                 value = _value(keyword.value)
                 values.update({keyword.arg: value} if keyword.arg else value)
             return _value(node.func)(*[_value(each) for each in node.args], **values)
-    raise TypeError(f"{ast.unparse(node)} is nothing that configuration may have")
+    raise TypeError(f"{ast.unparse(node)} is not allowed in configuration")
 
 
 def _named(name: str) -> object:
@@ -103,4 +103,4 @@ def _named(name: str) -> object:
     try:
         return modules(name)
     except ImportError:
-        raise TypeError(f"{name} is no module and no built-in; text needs quotes") from None
+        raise TypeError(f"{name} is neither a module nor a built-in; text needs quotes") from None

@@ -184,7 +184,7 @@ def _of_kind(logger: logging.Logger, kind: str) -> Iterator[logging.Handler]:
 
 
 def _replace(logger: logging.Logger, kind: str, handler: logging.Handler | None) -> None:
-    """Put one built-in handler of a kind in the place of another."""
+    """Put one built-in handler of a kind instead of another."""
     for old in list(_of_kind(logger, kind)):
         logger.removeHandler(old)
         if kind == "file":

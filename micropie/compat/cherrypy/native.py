@@ -48,7 +48,7 @@ class Applications(Protocol):
         """Return what answers a path: an ``Application``, another application, or None."""
 
     def check(self, config: Config) -> None:
-        """Raise ``SetupError`` for configuration that does not fit that of native handlers."""
+        """Raise ``SetupError`` for configuration that contradicts that of native handlers."""
 
 
 class CherryPySite(CarryingSite):

@@ -1,7 +1,7 @@
 """``cherrypy.engine``, ``cherrypy.server`` and ``quickstart``: a program that serves its
 applications itself.
 
-A server that is started from outside calls the start-up handlers of the tree instead. Then the
+A server that is started from outside calls the startup handlers of the tree instead. Then the
 engine starts and stops with the application, once in each process, and ``cherrypy.server`` stays
 out of it.
 """

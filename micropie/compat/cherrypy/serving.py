@@ -116,10 +116,10 @@ def _target(name: str) -> Any:
         return getattr(exchange, name)
     if native is not None and name in ("request", "response"):
         raise RuntimeError(
-            f"cherrypy.{name} is of CherryPy's handlers. In a native one, in middleware before a "
-            "handler, and in what they call, write micropie.request, with .method, .headers and "
-            ".query, and micropie.request.response, with .headers[...], .status and "
-            ".set_cookie(...)"
+            f"cherrypy.{name} is only for CherryPy's handlers. In a native handler, in middleware "
+            "before a handler, and in functions that they call, write micropie.request, with "
+            ".method, .headers and .query, and micropie.request.response, with .headers[...], "
+            ".status and .set_cookie(...)"
         )
     return getattr(current_exchange(), name)
 
@@ -127,7 +127,7 @@ def _target(name: str) -> Any:
 class Proxy:
     """``request``, ``response`` or ``session`` of the current exchange.
 
-    Only the session is there in native handlers. ``serving`` has defaults in the place of the
+    Only the session is there in native handlers. ``serving`` has defaults instead of the
     others there, for functions of this package that both halves may call.
     """
 

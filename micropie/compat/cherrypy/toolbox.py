@@ -157,7 +157,7 @@ class HandlerWrapperTool(Tool):
 
 
 class ErrorTool(Tool):
-    """A tool in the place of the response to an unexpected exception:
+    """A tool instead of the response to an unexpected exception:
     ``request.error_response``.
     """
 

@@ -44,7 +44,7 @@ class _Servable(Carried):
         raise NotImplementedError
 
     def check(self, config: Config) -> None:
-        """Raise ``SetupError`` for old configuration that does not fit the settings of native
+        """Raise ``SetupError`` for old configuration that contradicts the settings of native
         handlers.
         """
         raise NotImplementedError
@@ -246,9 +246,9 @@ class Tree(_Servable):
             if isinstance(app, Application):
                 if not app.native._micropie.is_blank:
                     raise SetupError(
-                        f"cherrypy.tree answers for the application at {prefix or '/'}: write "
-                        "cherrypy.tree.native, whose paths are those of the site, in the place of "
-                        "the application's own .native, or serve that application"
+                        f"cherrypy.tree serves the application at {prefix or '/'}: write "
+                        "cherrypy.tree.native, whose paths are those of the site, instead of the "
+                        "application's own .native, or serve that application"
                     )
                 app.check(config)
 

@@ -50,7 +50,7 @@ def url(
     slash.
 
     Otherwise it is relative to the page. ``qs``: the query, text or a dict. ``script_name``,
-    ``base``: in the place of the application's and the server's. ``relative``: True for an address
+    ``base``: instead of the application's and the server's. ``relative``: True for an address
     relative to the page, "server" for one without scheme and host.
     """
     request = serving.request

@@ -281,7 +281,7 @@ def test_headers_as_pairs(open_client: OpenClient) -> None:
         (HTTPError(401, "Log in.", [("WWW-Authenticate", "Basic")]), 401, 1008, "Log in."),
         (HTTPError(503), 503, 1011, "503 Service Unavailable"),
         (Redirect("/there"), 303, 1008, ""),
-        (Redirect("https://evil.test/"), 400, 1008, "The address to go to leaves this site."),
+        (Redirect("https://evil.test/"), 400, 1008, "This redirect would leave this site."),
         (HTTPError(400, "x", [("X", "a\nb")]), 500, 1011, "500 Internal Server Error"),
         (RuntimeError("secret"), 500, 1011, "500 Internal Server Error"),
         (ConnectionClosed(), 403, 1000, "This WebSocket was not accepted."),
@@ -311,7 +311,7 @@ def test_R53_what_is_raised_before_accept_is_the_answer(
     else:
         assert (refused.status, refused.code) == (403, code)
         assert refused.reason in (said, "")
-    assert len(errors(caplog)) == (1 if status == 500 or "leaves" in said else 0)
+    assert len(errors(caplog)) == (1 if status == 500 or "leave" in said else 0)
     assert "secret" not in refused.reason
 
 
@@ -348,7 +348,7 @@ def test_what_is_too_early_or_too_late_is_said(
         with pytest.raises(RuntimeError, match=r"not accepted: ws\.accept"):
             await ws.save_session()
         await ws.accept()
-        with pytest.raises(RuntimeError, match="accepted already"):
+        with pytest.raises(RuntimeError, match="already accepted"):
             await ws.accept()
         with pytest.raises(TypeError, match="takes text, not bytes"):
             await ws.send_text(b"x")  # type: ignore[arg-type]
@@ -445,7 +445,7 @@ def test_an_application_that_cannot_start_refuses(
     app.startup_handlers.append(lambda: 1 / 0)
     refused = refusal(open_client(app, lifespan=False))
     assert (refused.status, refused.code) == (403, 1011)
-    assert errors(caplog) == ["start-up failed; the next request tries it again"]
+    assert errors(caplog) == ["startup failed; the next request retries it"]
 
 
 def test_R54_a_client_that_leaves_is_one_exception(

@@ -280,7 +280,7 @@ def test_after_websocket_runs_whatever_happens(
 def test_what_is_no_middleware_fails_at_setup(middleware: Any) -> None:
     app = App()
     app.ws_middlewares.append(middleware)
-    with pytest.raises(SetupError, match=r"middlewares holds objects|is no WebSocket middleware"):
+    with pytest.raises(SetupError, match=r"middlewares holds objects|is not WebSocket middleware"):
         app._micropie.compiled()
 
 
@@ -534,7 +534,7 @@ def test_a_session_backend_that_is_out_of_reach_is_a_503(open_client: OpenClient
             ws.receive()
     assert (closed.value.code, closed.value.reason) == (
         1011,
-        "Sessions are out of reach at the moment. Please try again.",
+        "The session store is unavailable. Please try again in a moment.",
     )
     with pytest.raises(WebSocketRefused) as refused, client.websocket("/whoami"):
         pass

@@ -348,7 +348,7 @@ MISTAKES: dict[str, dict[str, Any]] = {
     "takes the socket first: write async def ws_name": {"ws_x": no_socket},
     "takes the socket first": {"ws_x": only_names},
     "'file' is filled from a body, and a WebSocket has none": {"ws_x": wants_a_file},
-    "write @websocket above it, and not @route": {"x": get("/a")(websocket("/b")(both))},
+    "write @websocket above it, not @route": {"x": get("/a")(websocket("/b")(both))},
     "has no parameter 'room'": {"x": websocket("/<room>")(lacks_room)},
 }
 
@@ -373,7 +373,7 @@ def test_mistakes_of_decorators() -> None:
         websocket(5)  # type: ignore[call-overload]
     with pytest.raises(SetupError, match="must begin with '/'"):
         websocket("rooms")
-    with pytest.raises(SetupError, match="stands above a function"):
+    with pytest.raises(SetupError, match="decorates a function"):
         App().websocket("/x")(5)  # type: ignore[type-var]
     app = App()
     for path in ("/a", "/b"):
@@ -388,12 +388,12 @@ def test_two_websockets_of_one_path_or_name() -> None:
     app = App()
     app.websocket("/a")(handler)
     app.websocket("/a")(handler)
-    with pytest.raises(SetupError, match="answered by both"):
+    with pytest.raises(SetupError, match="handled by both"):
         app._micropie.compiled()
     app = App()
     app.websocket("/a", name="n")(handler)
     app.websocket("/b", name="n")(handler)
-    with pytest.raises(SetupError, match="two routes state the name 'n': /a and /b; give"):
+    with pytest.raises(SetupError, match="two routes have the name 'n': /a and /b; give"):
         app._micropie.compiled()
 
 

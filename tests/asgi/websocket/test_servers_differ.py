@@ -930,7 +930,7 @@ async def wait_for_a_lock(ws: WebSocket) -> None:
 
 
 async def send_to_nobody(ws: WebSocket) -> None:
-    """Begun before the client left, and given up by ``websocket_send_timeout``."""
+    """Begun before the client disconnected, and given up by ``websocket_send_timeout``."""
     with pytest.raises(ConnectionClosed):
         await ws.send_text("never")
 

@@ -214,9 +214,7 @@ def test_the_log_says_why_self_has_no_attribute_of_init(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Pooled(processes=1, debug=True))
-    advice = (
-        "In a process, self has nothing that __init__ sets: keep lock in the class or the module."
-    )
+    advice = "In a process, self has no attributes that __init__ sets: keep lock in the class or the module."
     for kind, is_advised in (("self", True), ("none", False)):
         caplog.clear()
         assert client.get(f"/raises/{kind}").status_code == 500
@@ -272,7 +270,7 @@ def test_R69_a_process_that_ends_costs_its_request_and_no_other(
 ) -> None:
     assert client.get("/process").status_code == 200
     assert client.get(path).status_code == 500
-    assert f"its process ended in the middle of it, {how}" in caplog.text
+    assert f"its process ended before it was done, {how}" in caplog.text
     assert client.get("/process").status_code == 200
 
 
@@ -296,7 +294,7 @@ def test_R69_one_that_takes_too_long_is_ended(
     answer = client.get("/sleeps/60")
     assert (answer.status_code, answer.text) == (
         503,
-        "The answer took too long. Please try again later.",
+        "The response took too long. Please try again later.",
     )
     assert "took longer than 0.5 seconds in its process and was ended" in errors(caplog)[0]
     with pytest.raises(ProcessLookupError):
@@ -579,7 +577,7 @@ def test_a_process_that_ends_at_once_is_tried_once(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("micropie._core.execution.pool.processes._MAIN", "{path!r} {descriptors}")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
-        with pytest.raises(PoolError, match="ended in the middle of it, with status 1"):
+        with pytest.raises(PoolError, match="ended before it was done, with status 1"):
             pool.call(PATIENCE, bytes, b"x" * size)
     assert not pool._workers
 
@@ -683,7 +681,7 @@ def test_what_is_typed_in_is_refused() -> None:
         cwd=ROOT,
         timeout=PATIENCE,
     )
-    assert "no other process can import what was typed in here" in done.stderr
+    assert "other processes can't import code that was typed in interactively" in done.stderr
 
 
 # -- the start of a process ------------------------------------------------------------------------
@@ -833,7 +831,7 @@ class Unfinished(App):
 @pytest.mark.parametrize(
     ("app", "says"),
     [
-        (Reads(), "@reads_body leaves the body to the handler"),
+        (Reads(), "@reads_body is for a handler that reads the body"),
         (Waits(), "write def instead of async def"),
         (Unfinished(), "write def instead of async def"),
         (

@@ -153,7 +153,7 @@ class Talker(Follower):
         self.acknowledged: set[str] = set()
         self.refused = 0
         self.overdue = 0
-        """How often there was no answer to a message within ten seconds."""
+        """How often there was no response to a message within ten seconds."""
         self._waiting = ""  # the key of the message that is not acknowledged yet
         self._heard = asyncio.Event()
 

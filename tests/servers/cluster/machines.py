@@ -475,7 +475,7 @@ class Balancer(Part):
     def drain(self, machine: str) -> None:
         """Send a machine no new requests, and wait until it has answered those that it has.
 
-        Streams and WebSockets stay: they end when the server is told to end. It is not looked at
+        Streams and WebSockets stay: they end when the server is shutting down. It is not looked at
         any longer: to be found down would cut off what it still answers.
         """
         for backend in self._backends(machine):

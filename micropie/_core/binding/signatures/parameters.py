@@ -59,7 +59,7 @@ class Place(NamedTuple):
     ``name``: the place's name in errors; "" for the request itself, which no client sends.
     ``values(request)`` returns a dict of the place's values by name; if ``is_whole``, it returns
     the one value, or None. ``read(parameter, value, name)`` converts a value to the argument, and
-    raises ``BindingError`` for one that does not fit. ``read`` is None if the value is the argument
+    raises ``BindingError`` for an invalid one. ``read`` is None if the value is the argument
     as it is.
     """
 
@@ -232,7 +232,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
                     one,
                     parameter=parameter.name,
                     source=place,
-                    sentence=f"{about} does not fit: {one.sentence}.",
+                    sentence=f"{about} is invalid: {one.sentence}.",
                 )
                 for one in problems_of(error, maker, document, is_json)
             ]
@@ -291,9 +291,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
     elif parameter.is_in_path and not isinstance(exchange.body.document, dict | None):
         advice = ": the JSON body is not an object."
     elif FILES in parameter.places and parameter.key in (exchange.body.form or ()):
-        advice = (
-            '; its name came without the file, as the form needs enctype="multipart/form-data".'
-        )
+        advice = '; only its name arrived, because the form needs enctype="multipart/form-data".'
     elif isinstance(exchange.body.document, dict) and parameter.converter.expected == _AN_OBJECT:
         advice = f"; expected {_AN_OBJECT}; for the whole body write Annotated[dict, Body()]."
     elif parameter.is_in_body and (problem := exchange.unread_body()) is not None:
@@ -347,7 +345,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     kind, many, optional = unwrapped(annotation)
     if is_provider and annotation is REQUIRED:
         if default is REQUIRED:
-            raise SetupError("it has no annotation, which would tell what fills it")
+            raise SetupError("it has no annotation, so its source is unknown")
         return BoundParameter(name, name, default=default)
     if structures_of(annotation):
         return _exact(_of_structure(name, annotation, default, stated, own), annotation, own)
@@ -452,8 +450,8 @@ def _with_metadata(converter: Converter, annotation: object, kind: object, many:
     found = with_metadata(converter, kind, metadata)
     if not many and found.expected != converter.expected:
         raise SetupError(
-            f"what is not a list can't be {found.expected}: annotate its "
-            "fields, check it in the handler, or take a list"
+            f"only a list can be {found.expected}: annotate the fields "
+            "instead, check it in the handler, or take a list"
         )
     return found
 
@@ -465,7 +463,7 @@ def _of_source(
     converter, key = converter_for(annotation, own), stated.name_for(name)
     if not isinstance(stated, Body) and not converter.takes_text:
         raise SetupError(
-            f"the {stated.place} has texts, and none converts to {annotation!r}: write a class "
+            f"text from the {stated.place} doesn't convert to {annotation!r}: write a class "
             "with a field for each value"
         )
     if isinstance(stated, Header | Cookie):

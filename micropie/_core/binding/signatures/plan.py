@@ -213,7 +213,7 @@ class Plan:
         explicit route. The form or JSON that was received is parsed if a parameter may be in it:
         400 for a malformed one. Raises ``BindingError`` with all parameters that are missing or do
         not convert. If the handler has a parameter for the errors, nothing is raised: a parameter
-        that does not fit has its default, or None. ``is_fallback``: no other handler takes the
+        with an invalid value has its default, or None. ``is_fallback``: no other handler takes the
         path, so a segment that does not convert means 404, not 400.
         """
         exchange, body = request._exchange, request._exchange.body
@@ -317,8 +317,8 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
             stated = stated or one
         elif one.is_in_path and stated is not None:
             raise SetupError(
-                f"the parameter {one.name!r} comes after {stated.name!r}, which states its source: "
-                "write those with a source last, or after *"
+                f"the parameter {one.name!r} comes after {stated.name!r}, which declares its "
+                "source: put parameters with a source last, or after *"
             )
 
 
@@ -409,10 +409,10 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         if origin in _OTHER_FRAMEWORKS and stated not in own.decoders:
             name = getattr(stated, "__name__", type(stated).__name__)
             raise SetupError(
-                f"it has {name} of {origin}, which means nothing here: ask for a "
-                "resource by its type, db: Db, below @app.provides(Db); say where a value is by "
-                "Query, Form, Header, Cookie or Body of micropie; Request and UploadFile are "
-                "micropie's as well, and request.after_response(function) is for a background task"
+                f"it has {name} of {origin}, which micropie doesn't know: annotate a resource "
+                "with its type, db: Db, and provide it with @app.provides(Db); import Query, "
+                "Form, Header, Cookie, Body, Request and UploadFile from micropie; start a "
+                "background task with request.after_response(function)"
             )
         name = getattr(stated, "__name__", "")
         if origin == "micropie" and name in _NO_VALUES and stated not in own.decoders:
@@ -423,18 +423,18 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         raise SetupError(f"it is annotated with a function: write Annotated[..., {function}]")
     if isinstance(default, Source):
         source = type(default).__name__
-        raise SetupError(f"{source}() is no default: write {name}: Annotated[..., {source}()]")
+        raise SetupError(f"{source}() is not a default: write {name}: Annotated[..., {source}()]")
     plain, _ = bare(parameter.annotation)
     if isinstance(default, str) and plain in (int, float, bool):
         raise SetupError(f"its default is text: write {name}: {plain.__name__} = {default or None}")
     if parameter.annotation is not REQUIRED or default is not REQUIRED:
         return
     if name == "self":
-        raise SetupError("it would be a value of the query: leave @staticmethod out, or self")
+        raise SetupError("it would be read from the query: leave out @staticmethod, or self")
     if name in _NOT_ANNOTATED:
         raise SetupError(
-            "it has no annotation, so it would be a value of the query: write "
-            f"{_NOT_ANNOTATED[name]}, or {name}: str for such a value"
+            "it has no annotation, so it would be read from the query: write "
+            f"{_NOT_ANNOTATED[name]}, or {name}: str if the query has it"
         )
 
 
@@ -482,8 +482,8 @@ def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[s
                 fills_positions and one.kind is not Parameter.KEYWORD_ONLY
             ):
                 raise SetupError(
-                    f"no request fills its parameter {one.name!r}, whose name begins with _: "
-                    "write it last, with a default, or choose another name"
+                    f"no request fills its parameter {one.name!r}, whose name begins with _: put "
+                    "it last, with a default, or choose another name"
                 )
             names.add(one.name)
         elif one.kind < Parameter.KEYWORD_ONLY:

@@ -169,7 +169,7 @@ def result_filter(
         )
     if stated is not None:
         raise SetupError(
-            f"response_model={stated!r} names no fields: write a dataclass, TypedDict, "
+            f"response_model={stated!r} has no fields: write a dataclass, TypedDict, "
             "Struct or pydantic model, or a list or dict of one"
         )
     return None
@@ -285,7 +285,7 @@ class ResultFilter(NamedTuple):
 
             given = type(result).__name__
             raise ResponseError(
-                f"{self.name} returned a {given}, which does not fit its "
+                f"{self.name} returned a {given}, which does not match its "
                 f"annotation: {described(error)}"
             ) from None
         return made
@@ -293,7 +293,7 @@ class ResultFilter(NamedTuple):
 
 # -- what is inside of a result --------------------------------------------------------------------
 
-# A structure is sent by its own class. So an object of a derived class, or a dict in the place of
+# A structure is sent by its own class. So an object of a derived class, or a dict instead of
 # an object, would send fields that the annotation does not have.
 
 
@@ -329,7 +329,7 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
                 return zip(value.values(), repeat(arguments[-1]), strict=False)
             return zip(value, elements_of(kind) or repeat(arguments[0]), strict=False)
     raise TypeError(
-        f"it has a {type(value).__name__} where the annotation names {' | '.join(structures)}"
+        f"it has a {type(value).__name__} where the annotation declares {' | '.join(structures)}"
     )
 
 

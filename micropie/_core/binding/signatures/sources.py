@@ -140,6 +140,6 @@ def stated_source(annotation: object) -> tuple[Source | None, Any]:
     others = tuple(item for item in found if not isinstance(item, Source))
     if len(stated) > 1:
         raise SetupError(
-            f"an annotation states two sources, {stated[0]!r} and {stated[1]!r}: leave one out"
+            f"an annotation declares two sources, {stated[0]!r} and {stated[1]!r}: leave one out"
         )
     return (stated[0] if stated else None), (Annotated[(kind, *others)] if others else kind)

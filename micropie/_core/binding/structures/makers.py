@@ -88,7 +88,7 @@ class Maker:
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """Return the structure of a JSON document, or of a form's document. Raises ``ValueError``
-        for a document that does not fit.
+        for an invalid document.
 
         ``part``: an annotation inside the structure's, if the document is for that part alone.
         """
@@ -180,10 +180,9 @@ class ByMsgspec(Maker):
                 continue
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
-                    f"it is a {structure_name(self.hint)} with a "
-                    f"{kind.__name__}, which msgspec makes by itself there: App(decoders=...) "
-                    "makes plain classes in a structure, and no dataclass, Struct, Enum or type of "
-                    "the standard library"
+                    f"it is a {structure_name(self.hint)} with a {kind.__name__}, which msgspec "
+                    "creates itself there: App(decoders=...) creates plain classes in a "
+                    "structure, but no dataclass, Struct, Enum or type of the standard library"
                 )
             self._converters[kind] = converter_for(kind, self.own)
 
@@ -256,7 +255,7 @@ def _owner(kind: Hint) -> object:
 
 
 def _with_whole_numbers(document: object) -> object:
-    """Return a document with 5 in the place of each 5.0."""
+    """Return a document with 5 instead of each 5.0."""
     if isinstance(document, float):
         return int(document) if document.is_integer() else document
     if isinstance(document, dict):

@@ -112,7 +112,7 @@ INVALID = "Please enter another value."
 
 
 class Message:
-    """The author's words for a value that does not fit, in ``Annotated``:
+    """The author's words for an invalid value, in ``Annotated``:
     ``Message("Please choose another name.")``.
 
     ``text`` is for every fault that has no words of its own. Those are given by the fault:

@@ -134,7 +134,7 @@ class OwnTypes(NamedTuple):
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
                 f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str, "
-                f"that is not made of a {kind.__name__} itself"
+                f"not of a {kind.__name__} itself"
             )
         return str if taken is Parameter.empty else taken
 
@@ -404,10 +404,11 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         kind.__name__ for kind, one in simple.items() if isinstance(kind, type) and one.schema
     )
     raise SetupError(
-        f"it is annotated with {annotation!r}, which no text converts to: have a function open it "
-        "for each request, by @app.provides(...) above it; write App(decoders={...: ...}) with a "
-        f"function that makes one of a text; or use {known}, an Enum, Literal, Optional, "
-        "list[...], a dataclass, a TypedDict, an attrs class, a msgspec.Struct or a pydantic model"
+        f"it is annotated with {annotation!r}, which no text converts to: provide it with "
+        "@app.provides(...) above a function that opens it for each request; write "
+        "App(decoders={...: ...}) with a function that creates one from text; or use "
+        f"{known}, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
+        "an attrs class, a msgspec.Struct or a pydantic model"
     )
 
 
@@ -621,7 +622,7 @@ def _hashed(kind: Collect) -> Collect:
 def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> Converter:
     first, *others = arguments or (Any,)
     if others not in ([], [Ellipsis]):
-        raise SetupError("a tuple of fixed length comes from no form; write tuple[X, ...]")
+        raise SetupError("a form can't send a tuple of fixed length; write tuple[X, ...]")
     item = converter_for(first, own)
     from_text = _from_one_text(item)
     is_hashed = kind in (set, frozenset)

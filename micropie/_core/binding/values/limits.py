@@ -52,12 +52,13 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     about = f"it is a {name}"
     if UploadFile in kinds:
         raise SetupError(
-            f"{about} with an UploadFile, and only parameters are files: write "
-            "photo: UploadFile beside it"
+            f"{about} with an UploadFile, but only a parameter can be a file: add a parameter, "
+            "photo: UploadFile"
         )
     if Fraction in kinds:
         raise SetupError(
-            f'{about} with a Fraction, which takes minutes to make of "1e99999999": use a Decimal'
+            f'{about} with a Fraction, which takes minutes to parse from "1e99999999": use a '
+            "Decimal"
         )
     marks = [*kinds, *chain.from_iterable(getattr(one, "__metadata__", ()) for one in kinds)]
     if any(is_of_pydantic(one, "ImportString") for one in marks):
@@ -126,7 +127,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         else (
             "msgspec",
             ("annotated_types", "pydantic"),
-            "msgspec.Meta(...) in its place, or take a pydantic model",
+            "msgspec.Meta(...) instead, or take a pydantic model",
         )
     )
     found = [

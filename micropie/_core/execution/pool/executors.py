@@ -66,7 +66,7 @@ class ExecutorPool:
         token.attach(is_over.set)
         try:
             if not is_over.wait(seconds):
-                raise TookTooLong(f"took longer than {seconds:g} seconds and is left to itself")
+                raise TookTooLong(f"took longer than {seconds:g} seconds and was abandoned")
             token.check()
             try:
                 data = future.result(0)
@@ -114,7 +114,7 @@ def _result_of(call: bytes, seconds: float) -> object:
         if size > STREAM_BYTES or monotonic() > deadline:
             getattr(stream, "close", int)()
             raise PoolError(
-                f"a stream comes whole from an executor, within {STREAM_BYTES >> 20} MiB and "
+                f"an executor returns a stream as a whole, within {STREAM_BYTES >> 20} MiB and "
                 f"{seconds:g} seconds: "
                 "this one is longer"
             )

@@ -320,7 +320,7 @@ class _Worker:
             from signal import Signals
 
             how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
-            raise PoolError(f"its process ended in the middle of it, {how}") from None
+            raise PoolError(f"its process ended before it was done, {how}") from None
         message: PoolMessage = pickle.loads(data)  # noqa: S301 - from our own process
         return message
 

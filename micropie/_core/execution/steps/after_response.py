@@ -125,7 +125,7 @@ def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
 
 
 def wait_for_tasks(seconds: float) -> None:
-    """Wait until all have ended, at most so many seconds: the shut-down closes what they use."""
+    """Wait until all have ended, at most so many seconds: the shutdown closes what they use."""
     wait([*_running], timeout=seconds)
 
 
@@ -147,7 +147,7 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
                 await _run(exchange, ends.tasks[0], begin)
                 del ends.tasks[0]
         for task in ends.tasks:
-            end = "was given up" if task is begun else "did not begin"
+            end = "was abandoned" if task is begun else "did not start"
             logger.error("%s %s: background_timeout is %g s", _label(exchange, task), end, seconds)
         ends.tasks.clear()
     finally:
@@ -164,7 +164,7 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
             result = await in_thread(_THREADS, begin, task, abandon_after=0.0, rank=Rank.HOLDING)
         else:
             logger.error(
-                "%s did not begin: already %d wait for a thread",
+                "%s did not start: %d already wait for a thread",
                 _label(exchange, task),
                 _THREADS.queue,
             )

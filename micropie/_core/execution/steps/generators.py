@@ -186,7 +186,7 @@ class Resources(list[RunningGenerator]):
                         yield from generator.resume(None, thrown)
                     if not generator.has_ended:
                         yield from generator.close()
-                        raise ResponseError(f"{owner.name} yields twice: write one yield in it")
+                        raise ResponseError(f"{owner.name} yields twice: keep one yield")
                 except Exception as error:
                     raised = error
                 # now: one that a cancellation has kept from beginning its end is closed later

@@ -11,7 +11,7 @@ from traceback import format_exception
 from micropie._core.errors import HTTPError, logger
 from micropie._core.execution.steps.steps import INLINE, Flow, Result, call, result_of
 
-# Seconds until the log says again that a service is still out of reach.
+# Seconds until the log says again that a service is still unavailable.
 _REPORT_EVERY = 60.0
 # Seconds until the log says it again of a service that has answered meanwhile: the connections of
 # some fail now and then.
@@ -23,7 +23,7 @@ class ConnectionLost(ConnectionError):
 
 
 class Outage:
-    """Remembers that a service is out of reach.
+    """Remembers that a service is unavailable.
 
     Then one call at a time tries it, all others fail at once.
 
@@ -47,7 +47,7 @@ class Outage:
     """
 
     class Unavailable(ConnectionError, HTTPError):
-        """The service that an answer needs is out of reach."""
+        """The service that an answer needs is unavailable."""
 
         def __init__(self, message: str, reason: str, retry_after: int = 5) -> None:
             HTTPError.__init__(self, 503, message, [("Retry-After", str(retry_after))])
@@ -76,11 +76,11 @@ class Outage:
     def watch(self, question: Flow[Result]) -> Flow[Result]:
         """Ask the service by the flow ``question``, and return its answer.
 
-        Raises ``OSError`` if the service is out of reach.
+        Raises ``OSError`` if the service is unavailable.
         """
         is_trial = self.is_on
         if self.lasts() or (is_trial and not self._trial.acquire(blocking=False)):
-            raise ConnectionError(f"{self._subject} is out of reach")
+            raise ConnectionError(f"{self._subject} is unavailable")
         began = monotonic()
         try:
             answer = yield from question
@@ -119,7 +119,7 @@ class Outage:
         reason = f"{type(error).__name__}: {error}"
         if logger.isEnabledFor(logging.DEBUG):
             reason = "\n".join([reason, *format_exception(error)])
-        logger.error("%s is out of reach%s: %s", self._subject, self._consequence, reason)
+        logger.error("%s is unavailable%s: %s", self._subject, self._consequence, reason)
 
     def end(self) -> None:
         """Note that the service answers."""
@@ -128,4 +128,4 @@ class Outage:
             if not self._is_reported:
                 return
             self._is_reported, self._next_report = False, monotonic() + _REPORT_AGAIN
-        logger.warning("%s answers again", self._subject)
+        logger.warning("%s is available again", self._subject)

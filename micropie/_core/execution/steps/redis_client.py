@@ -101,7 +101,7 @@ def _look_up(host: str, patience: float | None) -> None:
 
     threading.Thread(target=ask, name=f"micropie looks up {host}", daemon=True).start()
     if not is_done.wait(patience):
-        raise redis.TimeoutError(f"no name server has answered for {host!r}")
+        raise redis.TimeoutError(f"no DNS server has responded for {host!r}")
 
 
 class _Primary(NamedTuple):
@@ -151,7 +151,7 @@ class _Silence(str):
 
 
 class _Sentinels:
-    """The Sentinels of a primary, in the place of redis-py's own class.
+    """The Sentinels of a primary, instead of redis-py's own class.
 
     That one has the passwords in its errors in some versions of redis-py, and loses a Sentinel
     where threads ask at the same time. A question has a connection of its own: they are rare, and a
@@ -212,7 +212,7 @@ class _Sentinels:
             if state is None:
                 reasons.append(f"{host}:{port} does not know it")
             elif state["is_sdown"] or state["is_odown"] or not state["is_master"]:
-                reasons.append(f"{host}:{port} says that it is down")
+                reasons.append(f"{host}:{port} reports that it is down")
             else:
                 # the next question goes to this one first
                 self._addresses = [address, *(one for one in self._addresses if one != address)]
@@ -221,7 +221,7 @@ class _Sentinels:
                 except redis.TimeoutError as error:
                     return str(error)
                 return state["ip"], state["port"]
-        return kind(f"no Sentinel leads to the primary {service_name!r}: {'; '.join(reasons)}")
+        return kind(f"no Sentinel knows the primary {service_name!r}: {'; '.join(reasons)}")
 
 
 class RedisClient:
@@ -233,7 +233,7 @@ class RedisClient:
     with ``rediss+sentinel``. ``valkey`` and ``valkeys`` stand for ``redis`` and ``rediss``.
     Connections lead to the primary that it was a second ago, at most.
 
-    ``patience``: seconds until a server that does not answer is out of reach. Each process connects
+    ``patience``: seconds until a server that does not answer is unavailable. Each process connects
     when it first needs to. Raises ``SetupError`` for a malformed URL, for a ``prefix`` of the
     owner's keys that is no text, and where redis-py is missing.
     """
@@ -274,7 +274,7 @@ class RedisClient:
             self._client().connection_pool.disconnect(inuse_connections=False)
             is_lost = isinstance(error, redis.TimeoutError) and self.answers()
             kind = ConnectionLost if is_lost else ConnectionError
-            raise kind(f"the Redis of {self._owner} is out of reach: {error}") from error
+            raise kind(f"the Redis of {self._owner} is unavailable: {error}") from error
 
     def answers(self) -> bool:
         """Return whether the server gives a sign of life over a new connection, which it has half a

@@ -14,7 +14,7 @@ RECEIVE        ``(piece, more)``: bytes of the body, and whether more    ``recei
                may follow
 CHUNK, CLOSE   the next chunk of the stream that is the argument, which  one task gets all chunks of a stream, and
                may have to wait; nothing, and the stream is closed       closes it
-ANSWER         nothing; the answer to the request, in the place of the   ends the flow, and sends the answer
+ANSWER         nothing; the answer to the request, instead of the   ends the flow, and sends the answer
                arguments. This is the last step of a request's flow
 =============  ========================================================  ===========================================
 
@@ -178,7 +178,7 @@ def result_of(flow: Flow[Result]) -> Result:
     except StopIteration as end:
         result: Result = end.value
         return result
-    raise RuntimeError(f"this flow may not wait, and wants {step!r}")
+    raise RuntimeError(f"this flow may not wait, but yielded {step!r}")
 
 
 def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:

@@ -181,7 +181,7 @@ class _Part:
             return b""
         if self._source is None:
             raise RuntimeError(
-                f"the part {self.name!r} is gone: read it before you ask for the next one"
+                f"the part {self.name!r} has been discarded: read it before the next part"
             )
         if self._rest:
             chunk, self._rest = bytes(self._rest), memoryview(b"")

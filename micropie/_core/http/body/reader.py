@@ -51,7 +51,8 @@ class BodyReader:
         """
         if self.state is STREAMED:
             raise RuntimeError(
-                "the body was handed out as a stream or a form before; it can be streamed only once"
+                "the body was already handed out as a stream or a form; it can be streamed only "
+                "once"
             )
         self.has_ended = False
         if self.state is UNREAD:
@@ -79,7 +80,7 @@ class BodyReader:
         """
         if self.state is STREAMED:
             raise RuntimeError(
-                "the body was handed out as a stream or a form before; "
+                "the body was already handed out as a stream or a form; "
                 "it can't be read whole as well"
             )
         self._count(0)  # the limit may be lower by now

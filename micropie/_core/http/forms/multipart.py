@@ -373,7 +373,7 @@ def _not_stored(error: OSError) -> Exception:
         return OSError(code, os.strerror(code))
     # Without a traceback. The folder is None if there is none, which the error says then.
     logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)
-    return HTTPError(507, "There is no room for this upload at the moment.")
+    return HTTPError(507, "There is no space for this upload at the moment.")
 
 
 def boundary_of(parameters: dict[str, str]) -> str:

@@ -48,7 +48,7 @@ def entity_tag(text: str) -> str:
     try:
         return f'"{quote(text, safe=_TAG_SAFE)}"'
     except TypeError:
-        raise TypeError(f"an etag is text, not {text!r}: write etag=str(...)") from None
+        raise TypeError(f"an etag must be text, not {text!r}: write etag=str(...)") from None
 
 
 _TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # and not "%", which begins an escape

@@ -138,7 +138,9 @@ def format_cookie(
     the errors.
     """
     if not isinstance(value, str):
-        raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
+        raise ValueError(
+            f"the value of cookie {name!r} must be text, not {value!r}: write str(...)"
+        )
     if not _VALUE.fullmatch(value):
         raise ValueError(
             f"the value of cookie {name!r} has a character that cookies "
@@ -149,11 +151,13 @@ def format_cookie(
         if isinstance(max_age, timedelta):
             max_age = int(max_age.total_seconds())
         elif type(max_age) is not int and type(max_age) is not float:
-            raise ValueError(f"max_age is seconds or a timedelta, not {max_age!r}")
+            raise ValueError(f"max_age must be seconds or a timedelta, not {max_age!r}")
         cookie += f"; Max-Age={int(max_age)}"
     if expires is not None:
         if not isinstance(expires, datetime):
-            raise ValueError(f"expires is a datetime, not {expires!r}: write max_age for seconds")
+            raise ValueError(
+                f"expires must be a datetime, not {expires!r}: write max_age for seconds"
+            )
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
         from email.utils import format_datetime

@@ -161,7 +161,7 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     for name in offered:
         if name not in SHORT_NAMES and "/" not in name:
             raise ValueError(
-                f"{name!r} is no media type: write text/calendar, or "
+                f"{name!r} is not a media type: write text/calendar, or "
                 f"one of {', '.join(SHORT_NAMES)}"
             )
     types = [SHORT_NAMES.get(name, name).lower() for name in offered]

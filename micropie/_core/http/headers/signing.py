@@ -76,7 +76,7 @@ class Signer:
         except itsdangerous.BadData as error:
             raise ValueError(str(error)) from None
         if not is_ours:
-            raise ValueError("the signature is spelt otherwise than it was made")
+            raise ValueError("the signature is not written as it was made")
         return value
 
 

@@ -1,4 +1,4 @@
-"""``@requires`` and middleware above handlers and applications, which run as hooks of theirs,
+"""``@requires`` and middleware above handlers and applications, which run as their hooks,
 inside ``middlewares``.
 
 A handler or an application has one list of marks: hooks that ask who may enter, and middleware, the
@@ -55,22 +55,22 @@ class Checking:
 
 
 def refuse_unless_check(check: Check) -> None:
-    """Raise ``SetupError`` for what is no check, such as a handler below ``@requires`` without
-    brackets.
+    """Raise ``SetupError`` for an object that is not a check, such as a handler below
+    ``@requires`` without brackets.
     """
     if not isinstance(check, type) and any(
         hasattr(check, name) for name in (*_HOOKS, *_FLOW_HOOKS)
     ):
         name = type(check).__name__
         raise SetupError(
-            f"{name} is middleware, and no check: write @{name}(...) in "
-            f"place of @requires({name}(...))"
+            f"{name} is middleware, not a check: write @{name}(...) instead "
+            f"of @requires({name}(...))"
         )
     is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
     if isinstance(check, type) or is_generator or is_method or not _takes_request(check):
         raise SetupError(
-            f"{_name_of(check)} is no check: write @requires(members), with a function of the "
+            f"{_name_of(check)} is not a check: write @requires(members), with a function of the "
             "request without yield, def members(request)"
         )
 
@@ -129,8 +129,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
         if hasattr(layer, HOLDS):
             name = _name_of(getattr(layer, HOLDS))
             raise SetupError(
-                f"@requires takes {name} for a check: write "
-                "@requires(members) above it, with your check"
+                f"@requires has no check, and would use {name} as one: write @requires(members), "
+                "with your check"
             )
     # An object that is called has those above its class and above the method, too.
     marks = [
@@ -149,8 +149,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
     for mark in marks if takes_socket else ():
         if not mark.guards:
             raise SetupError(
-                f"@{type(mark).__name__} does nothing above "
-                f"{_name_of(function)}, which answers WebSockets"
+                f"@{type(mark).__name__} has no effect above {_name_of(function)}, which handles "
+                f"WebSockets"
             )
     # Each once, and not by ``==``, which is an author's.
     return [
@@ -182,8 +182,8 @@ _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 def check_middlewares(
     providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()
 ) -> None:
-    """Raise ``SetupError`` for what is no middleware, and for one that asks for a resource by an
-    annotation, which checks alone may do.
+    """Raise ``SetupError`` for an object that is not middleware, and for middleware that requests a
+    resource by an annotation, which only checks may do.
     """
     for middleware in [*middlewares, *of_sockets]:
         if isinstance(middleware, type) and any(
@@ -195,7 +195,7 @@ def check_middlewares(
     for middleware in of_sockets:
         if not _has_hooks(middleware, _SOCKET_HOOKS, providers):
             raise SetupError(
-                f"{middleware!r} is no WebSocket middleware: append an object with "
+                f"{middleware!r} is not WebSocket middleware: append an object with "
                 "before_websocket or after_websocket"
             )
     for middleware in middlewares:
@@ -211,7 +211,7 @@ def check_middlewares(
                 name = type(middleware).__name__
                 raise SetupError(f"{name} is a setting: write App(security={name}(...))")
             raise SetupError(
-                f"{middleware!r} is no middleware: append an object with before_request or "
+                f"{middleware!r} is not middleware: append an object with before_request or "
                 "after_request, or a generator function, def or async def, with one yield in it"
             )
 
@@ -254,7 +254,7 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Provider
         providers.refuse_to_ask(method, count)
         if not takes(method, count):
             raise SetupError(
-                f"{owner}.{name} takes other arguments than it gets: write "
+                f"{owner}.{name} can't take the arguments that it gets: write "
                 f"def {name}(self, {hooks[name]})"
             )
         if hooks is _FLOW_HOOKS and (

@@ -48,8 +48,8 @@ def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
             setattr(target, attribute, mark)
             return target
     raise SetupError(
-        f"{target!r} takes no marks: decorators stand above a function, and middleware and "
-        "@requires above an application or its class as well"
+        f"{target!r} can't be decorated: decorators go above a function, middleware and @requires "
+        "also above an application or its class"
     )
 
 
@@ -104,7 +104,7 @@ def find_handlers(
         takes_socket = name.startswith(SOCKET_PREFIX) or any(mark.takes_socket for mark in marks)
         if takes_socket and not all(mark.takes_socket for mark in marks):
             raise SetupError(
-                f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post"
+                f"{name} handles WebSockets: write @websocket above it, not @route, @get, @post"
             )
         if attributes.setdefault((name, takes_socket), attribute) != attribute:
             raise SetupError(f"{name}_ and {name} have the same public name: rename one of them")
@@ -181,7 +181,7 @@ def _is_written_in(cls: type, value: object) -> bool:
     """Return whether a function, or one that it wraps, is from the module of the class.
 
     A decorator of another module may return a function of its own, without ``functools.wraps``.
-    ``os.path.exists`` that is assigned in a class's body is no method.
+    ``os.path.exists`` that is assigned in a class's body is not a method.
     """
     return any(
         getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value)

@@ -141,7 +141,7 @@ class Segment:
 # How other frameworks write patterns.
 _MISTAKEN = {
     r"\(\?|\\[dw]|[^\0]\$$": "is a regular expression: write <name:int>, or <name:re:[a-z]+>",
-    "[<>]": "has a wildcard that can't be read: write <name> or <name:int>",
+    "[<>]": "has an invalid wildcard: write <name> or <name:int>",
     "[{}]": "has a brace: write <name> for {name}",
     r"/:([A-Za-z_]\w*)": r"has a colon: write <\1> for :\1",
     r"://[^/]*(/.*)?": r"has a host: write its path alone, '\1'",
@@ -204,7 +204,7 @@ class Pattern:
                 or not DOTS_AND_EMPTY.isdisjoint(text.split("/") if segment.is_path else [text])
             ):
                 given = ", ".join(
-                    f"{text!r} does not fit <{w.name}>"
+                    f"{text!r} does not match <{w.name}>"
                     for w, text in zip(segment.wildcards, texts, strict=True)
                 )
                 raise ValueError(f"{given} of the route {self.text!r}")
@@ -242,7 +242,7 @@ class Pattern:
                 f"write <name:{kind or 'int'}>"
             )
         if name in self.names:
-            raise SetupError(f"the route {self.text!r} names <{name}> twice")
+            raise SetupError(f"the route {self.text!r} uses <{name}> twice")
         if kind == "re":
             if not rule:
                 raise SetupError(
@@ -262,6 +262,6 @@ class Pattern:
             return Wildcard(name, _RE_RANK, f"re:{rule}", match_expression)
         if kind not in _KINDS or rule is not None:
             known = f"<{kind}:{name}>" if name in _KINDS else "int, float, path or re:expression"
-            raise SetupError(f"the route {self.text!r} has no kind {kind!r}: write {known}")
+            raise SetupError(f"the route {self.text!r} has an unknown kind {kind!r}: write {known}")
         rank, match = _KINDS[kind]
         return Wildcard(name, rank, kind, match)

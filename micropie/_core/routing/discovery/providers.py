@@ -114,7 +114,7 @@ class Providers:
     def _find(self, key: object, path: tuple[object, ...] = ()) -> Provider:
         if key in path:
             circle = " needs ".join(map(type_name, [*path[path.index(key) :], key]))
-            raise SetupError(f"{circle}: providers can't need each other")
+            raise SetupError(f"{circle}: providers can't depend on each other")
         found = self._found.get(key)
         if found is None:
             # A function that an annotation names is the key itself, unless a test puts another in
@@ -145,7 +145,7 @@ class Providers:
             with_ = "async with" if is_async else "with"
             raise SetupError(
                 f"{getattr(function, '__qualname__', repr(function))}: only handlers, checks and "
-                f"commands ask for resources by parameters; write {with_} "
+                f"commands get resources as parameters; write {with_} "
                 f"request.resource({type_name(key)}) as {name}: inside of it"
             )
 
@@ -175,8 +175,8 @@ class Providers:
         for one in needed:
             if one.plan.body_parameter is not None:
                 raise SetupError(
-                    f"{one.name} takes a body, which is received after the checks, "
-                    "for a handler alone"
+                    f"{one.name} takes a body, but the body is received after the checks, for the "
+                    "handler"
                 )
         return needed
 
@@ -228,7 +228,7 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
     value = yield from generator.resume(None)
     if generator.has_ended:
         raise ResponseError(
-            f"{provider.name}, which provides {type_name(provider.key)}, has ended without a yield"
+            f"{provider.name}, which provides {type_name(provider.key)}, ended without a yield"
         )
     return value
 
@@ -245,8 +245,8 @@ def check_provider(function: object) -> None:
     """
     if isinstance(function, ContextDecorator | AsyncContextDecorator):
         raise SetupError(
-            "provides takes a function that opens the resource for each request: leave the () "
-            "behind it out, as in app.provides(Session)(sessionmaker(engine).begin)"
+            "provides takes a function that opens the resource for each request: leave out the "
+            "() after it, as in app.provides(Session)(sessionmaker(engine).begin)"
         )
 
 
@@ -273,7 +273,7 @@ _OF_REQUESTS = (Request, WebSocketRequest, UploadFile, BindingErrors)
 
 
 def in_place_of(key: object, fake: object) -> AnyFunction:
-    """Return the provider that a test puts in the place of another: ``fake``, or one that gives
+    """Return the provider that a test puts instead of another: ``fake``, or one that gives
     ``fake`` as it is.
     """
     if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):

@@ -56,7 +56,7 @@ def protocol_from_http(protocol_str: str) -> tuple[int, int]:
 def valid_status(status: int | str | None) -> tuple[int, str, str]:
     """Return the code, the reason and a sentence for 404, "404" or "404 My Reason"; None is 200.
 
-    Raises ``ValueError`` for what is no number from 100 to 599.
+    Raises ``ValueError`` for anything but a number from 100 to 599.
     """
     # A reason may have a client's text, and what is no status at all may be no key.
     is_kept = (
@@ -249,7 +249,7 @@ class CaseInsensitiveDict(dict[str, Any]):
         """Return a key as it is stored. Raises ``TypeError`` for one that is no text."""
         name = key.decode("latin-1") if isinstance(key, bytes) else key
         if not isinstance(name, str):
-            raise TypeError(f"a header's name is text, not {key!r}")
+            raise TypeError(f"a header's name must be text, not {key!r}")
         return _title(name) if len(name) <= LONGEST_KEPT else name.title()
 
     def __getitem__(self, key: object) -> Any:

@@ -83,7 +83,7 @@ def json_out(
 ) -> None:
     """Answer with the handler's result as JSON.
 
-    ``content_type``: None leaves the header alone. ``handler``: is called in the place of the
+    ``content_type``: None leaves the header alone. ``handler``: is called instead of the
     handler, which is ``request._json_inner_handler``, and returns text or bytes.
     """
     request = serving.request

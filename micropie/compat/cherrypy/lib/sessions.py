@@ -556,8 +556,8 @@ class BackendSession(Session):
         try:
             return dict(self.backend.load(self._id or "") or {})
         except OSError:
-            _logger.exception("the session backend is out of reach")
-        raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.")
+            _logger.exception("the session backend is unavailable")
+        raise HTTPError(503, "The session store is unavailable. Please try again in a moment.")
 
     def _exists(self) -> bool:
         return bool(self._stored())
@@ -630,17 +630,16 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
             raise SetupError(
                 f"tools.sessions.{line} = {options.get(line, True)!r} keeps sessions of old pages "
                 "beside those of native.session_backend, under the same cookie: write "
-                "tools.sessions.backend with the backend of native handlers in its place, or leave "
-                "session_backend out of native.configure. A tools.sessions.name of its own makes "
-                "two sessions"
+                "tools.sessions.backend with the backend of native handlers instead, or leave "
+                "session_backend out of native.configure. Another tools.sessions.name keeps two "
+                "separate sessions"
             )
         return
     if config.sessions.backend is not backend:
         if config.app.session_backend is not None:
             raise SetupError(
-                "tools.sessions.backend and native.session_backend are two objects, so the "
-                "halves would end each "
-                "other's sessions: give both the same one"
+                "tools.sessions.backend and native.session_backend are two objects, so old and "
+                "native handlers would end each other's sessions: give both the same one"
             )
         return
     for option, (default, setting, converted) in _OF_BOTH.items():
@@ -653,9 +652,8 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
             else "leave it out"
         )
         raise SetupError(
-            f"tools.sessions.{option} = {stated!r} holds for old pages alone, and native "
-            "handlers share their session: "
-            f"{advice}"
+            f"tools.sessions.{option} = {stated!r} applies only to old pages, but native handlers "
+            f"share their session: {advice}"
         )
 
 

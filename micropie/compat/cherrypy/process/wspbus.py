@@ -80,7 +80,7 @@ class Bus:
         """Whether a server that was started from outside serves the application, so that the
         process is not ours."""
         self.serves_itself = False
-        """Whether this process has started a server, which calls the application's start-up
+        """Whether this process has started a server, which calls the application's startup
         handlers."""
         self.listeners: dict[str, set[Callable[..., object]]] = {
             channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Write every message that a user of micropie can read into one file, to be read as a whole before
+a release.
+
+The file has the texts of three words or more in the package, in the order of the code: errors, log
+records, hints, pages, sentences for visitors. The help of each command follows.
+tests/project/test_messages.py checks these texts for phrases that have a better word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from micropie.cli.main import parsers
+
+ROOT = Path(__file__).resolve().parent.parent
+WORD = re.compile(r"[A-Za-z']{2,}")
+
+
+class Message(NamedTuple):
+    """A text in the code, with the expressions of an f-string in braces."""
+
+    place: str
+    text: str
+
+
+def main() -> None:
+    """Write the file that the command line gives."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path, default=ROOT / "build" / "messages.txt")
+    write(parser.parse_args().file)
+
+
+def write(file: Path) -> None:
+    """Write all messages into a file, whose directory is created if it is missing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{place}: {text}" for place, text in messages()]
+    file.write_text("\n".join([*lines, *helps()]) + "\n")
+
+
+def messages() -> Iterator[Message]:
+    """Yield each text in the package."""
+    for path in sorted((ROOT / "micropie").rglob("*.py")):
+        for line, text in texts_in(ast.parse(path.read_text())):
+            if " " in text and len(WORD.findall(re.sub(r"{.*?}", "", text))) > 2:
+                yield Message(f"{path.relative_to(ROOT)}:{line}", text)
+
+
+def texts_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield each string of a module with its line, without docstrings and parts of f-strings."""
+    passed = set[ast.AST]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            passed.add(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            passed.update(node.values)
+    for node in ast.walk(tree):
+        if node in passed:
+            continue
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(map(_shown, node.values))
+
+
+def _shown(part: ast.expr) -> str:
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    return f"{{{ast.unparse(part.value)}}}" if isinstance(part, ast.FormattedValue) else ""
+
+
+def helps() -> Iterator[str]:
+    """Yield the help of the command line and of each command."""
+    for parser in parsers(argparse.Namespace(app=None, factory=False)).values():
+        yield parser.format_help()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Messages, docs, docstrings and comments use the words of the field.
+
+``scripts/messages.py`` writes all messages into one file, to be read as a whole before a release.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts import messages
+
+ROOT = Path(__file__).parents[2]
+
+# A phrase, and what to write instead.
+PHRASES = {
+    r"out of reach": "unavailable",
+    r"(?:is|are) well again": "has recovered",
+    r"(?:has )?stood still": "was blocked",
+    r"start-ups?": "startup",
+    r"shut-downs?": "shutdown",
+    r"(?:has|have|with) (?:a|no) stand-in": "compatibility module",
+    r"the heart": "the core",
+    r"(?:start|starts|starting) anew": "restart",
+    r"without a word": "silently",
+    r"habits? of": "idioms",
+    r"(?:the|all|both|three) worlds": "under WSGI, asyncio and trio",
+    r"planted (?:holes?|faults?|bugs?)": "injected faults",
+    r"of (?:theirs|mine)": "their, my",
+    r"means? nothing here": "has no effect here",
+    r"a guard of nothing": "an access check that protects nothing",
+    r"the client left": "the client disconnected",
+    r"head (?:was|is|has been|had been) sent": "the response has started",
+    r"(?:was|is) given up": "was abandoned",
+    r"nobody gets the": "is discarded",
+    r"made by another site": "came from a different site",
+    r"to go to leaves": "this redirect would leave",
+    r"if that is meant": "if that is intended",
+    r"is no (?:App|page|check|function|method|setting|middleware)": "is not a ...",
+    r"(?:do|does) not fit|(?:do|does)n't fit": "is invalid, doesn't match",
+    r"in the place of": "instead of",
+    r"(?:is|are|was|were) made\. Now": "created",
+    r"find mistakes;": "report mistakes;",
+}
+REPLACED = re.compile("|".join(rf"\b(?:{phrase})(?!\w)" for phrase in PHRASES), re.IGNORECASE)
+# There is no page 9, no check, ... is plain.
+PLAIN = re.compile(r"there is no \w+", re.IGNORECASE)
+
+
+def prose_of(path: Path) -> Iterator[str]:
+    """Yield the text of a page, or the strings and comments of a module."""
+    if path.suffix == ".md":
+        yield path.read_text()
+        return
+    comment = ""
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+        if token.type == tokenize.COMMENT:  # a sentence may go on in the next line
+            comment += token.string.lstrip("#")
+        elif token.type not in (tokenize.NL, tokenize.INDENT, tokenize.DEDENT):
+            yield comment
+            yield token.string
+            comment = ""
+
+
+def replaced_in(text: str) -> list[str]:
+    """Return the phrases in a text that have a better word."""
+    return REPLACED.findall(PLAIN.sub("", re.sub(r"\s+", " ", text)))
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [*sorted((ROOT / "micropie").rglob("*.py"))],
+        [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md"))],
+    ],
+    ids=["code", "docs"],
+)
+def test_the_words_are_those_of_the_field(paths: list[Path]) -> None:
+    found = {
+        str(path.relative_to(ROOT)): phrases
+        for path in paths
+        if (phrases := [one for text in prose_of(path) for one in replaced_in(text)])
+    }
+    assert found == {}, f"write instead: {PHRASES}"
+
+
+def test_phrases_are_found() -> None:
+    assert replaced_in("Redis is out\nof reach. There is no page 9, and it is no page.") == [
+        "out of reach",
+        "is no page",
+    ]
+
+
+def test_all_messages_are_in_one_file(tmp_path: Path) -> None:
+    messages.write(tmp_path / "all" / "messages.txt")
+    text = (tmp_path / "all" / "messages.txt").read_text()
+    for message in (
+        ": {text} is not a path segment",  # an f-string
+        "The session store is unavailable. Please try again in a moment.",
+        "list what is public",  # the help of a command
+        "usage: micropie check",
+    ):
+        assert message in text
+    assert "Return the help" not in text  # no docstring
+    assert len(text.splitlines()) > 1500
