@@ -2,7 +2,7 @@
 set-ups that the pages recommend don't have them.
 
 A test of a report fails when a release has fixed the fault: ``upstream/README.md`` lists what to
-remove then.
+remove then. They run before a release, as only a new version of a server changes their result.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ exec(program_of("hypercorn-trio.md"), HYPERCORN)
 PACKETS: dict[str, bytes] = HYPERCORN["PACKETS"]
 
 
+@pytest.mark.in_test_all
 @pytest.mark.parametrize(("parser", "merges"), [("httptools", True), ("h11", False)])
 def test_the_report_about_trailers_is_true(parser: str, merges: bool, tmp_path: Path) -> None:
     printed = reproduced("uvicorn-trailers.md", parser, tmp_path)
@@ -61,12 +62,14 @@ def test_the_report_about_trailers_is_true(parser: str, merges: bool, tmp_path: 
     assert ("x-forwarded-for" in printed) == merges
 
 
+@pytest.mark.in_test_all
 @pytest.mark.parametrize(("worker", "outcome"), [("trio", "ends with 0"), ("asyncio", "goes on")])
 def test_the_report_about_hypercorn_is_true(worker: str, outcome: str, tmp_path: Path) -> None:
     printed = reproduced("hypercorn-trio.md", worker, tmp_path)
     assert printed.splitlines() == [f"{name}: {outcome}" for name in PACKETS]
 
 
+@pytest.mark.in_test_all
 @pytest.mark.parametrize(("server", "stays"), [("daphne", True), ("uvicorn", False)])
 def test_the_report_about_daphne_is_true(server: str, stays: bool, tmp_path: Path) -> None:
     printed = reproduced("daphne-streams.md", server, tmp_path)
@@ -80,6 +83,7 @@ def test_the_report_about_daphne_is_true(server: str, stays: bool, tmp_path: Pat
     ]
 
 
+@pytest.mark.in_test_all
 @pytest.mark.parametrize(("protocol", "logs"), [("websockets-sansio", True), ("wsproto", False)])
 def test_the_report_about_refused_handshakes_is_true(
     protocol: str, logs: bool, tmp_path: Path
