@@ -53,7 +53,9 @@ def serve_http(
     flow = respond(site, request)
     try:
         step: AnyStep = flow.send(None)
-        answer: Any = step[2] if step[0] is ANSWER else perform(flow, exchange, step)
+        kind, _, answer = step
+        if kind is not ANSWER:
+            answer = perform(flow, exchange, step)
         next(flow, None)  # ends it: to close it takes longer
         if answer.__class__ is Handover:
             # the mounted application must not see a request that is not its own

@@ -135,7 +135,11 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                     arguments = yield IO, route.bind, (request, arguments, values)
                 else:
                     arguments = route.bind(request, arguments, values)
-            if route.is_special or exchange.resources or exchange.time_limit is not None:
+            # Hooks alone set a time limit, and open resources before.
+            if route.is_special or (
+                exchange.hooks is not None
+                and (exchange.resources or exchange.time_limit is not None)
+            ):
                 result = yield from call_handler(request, route, arguments)
             elif route.step_kind is INLINE:
                 result = route.call(*arguments)
@@ -150,8 +154,6 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         elif isinstance(result, RaisedAnswer):
             # as if it were raised, without a traceback that refers to it
             failure = result
-        elif type(result) is Handover:
-            answer = result
         else:
             answer = yield from _answer(request, result)
     except BaseException as error:
@@ -309,7 +311,7 @@ def _call_limited(
 # -- stage 5 ---------------------------------------------------------------------------------------
 
 
-def _answer(request: Request, result: object) -> Flow[Answer]:
+def _answer(request: Request, result: object) -> Flow[Answer | Handover]:
     """Return the answer to a result. Its body joins what was set on ``self.response``."""
     exchange = request._exchange
     if type(result) in BODIES:  # neither awaited nor opened
@@ -319,13 +321,15 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
     return _answer_of_any(request, result)
 
 
-def _answer_of_any(request: Request, result: object) -> Flow[Answer]:
-    """Return the answer to a result that may be awaitable or a file."""
+def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
+    """Return the answer to a result that may be awaitable or a file, or the mounted application
+    that it is.
+    """
     exchange, made = request._exchange, request._exchange.answer
     is_alone = not made.has_more
     if type(result) not in _NEVER_AWAITED:
         is_joined = exchange.hooks or made.session is not None or made.response is not None
-        if type(result) is EncodedAnswer and not is_joined:
+        if type(result) is Handover or (type(result) is EncodedAnswer and not is_joined):
             return result
         if not isinstance(result, Response) and isawaitable(result):
             # Of a decorated ``async def``.

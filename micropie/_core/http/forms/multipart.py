@@ -188,10 +188,10 @@ class PartParser:
                 require_utf8(segment.charset)
             self._room = self._budget.begin()
             self._name_size = len(name.encode())
-            # past its length the package refuses a field, with 400
-            largest = max(self._name_size, int(headers.get("content-length", 0)))
-            if largest > self._room:
-                self._budget.measure(largest)
+            if self._name_size > self._room or "content-length" in headers:
+                # past its length the package refuses a field, with 400
+                length = int(headers.get("content-length", 0))
+                self._budget.measure(max(self._name_size, length))
         self._start, self._size = b"", 0
         self._is_part = filename != ""
 
