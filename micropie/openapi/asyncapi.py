@@ -13,20 +13,20 @@ from inspect import Parameter
 from typing import Any, get_args, get_origin
 
 from micropie import App, EventStream
-from micropie.extensions import Inspector, RouteEntry
+from micropie.extensions import Application, Inspector, RouteEntry
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import Builder, Sorted, doc_of, info_of, sort_inputs
 from micropie.openapi.schemas import Schema, with_short_names, without_infinities
 
 _TEXT: Schema = {"type": "string"}
-_AS_THEY_ARE: Mapping[object, dict[str, Any]] = {
+_AS_THEY_ARE: Mapping[object, Schema] = {
     str: {"contentType": "text/plain", "payload": _TEXT},
     bytes: {"contentType": "application/octet-stream", "payload": {**_TEXT, "format": "binary"}},
 }
 _WEBSOCKET_BINDING, _HTTP_BINDING = "0.1.0", "0.3.0"  # their versions
 
 
-def build_channels(app: App, docs: Docs) -> dict[str, Any]:
+def build_channels(app: App, docs: Docs) -> Schema:
     """Return the AsyncAPI document of an application and of those inside it."""
     inspector = Inspector(app, inside=True)
     builder = _ChannelBuilder(inspector.applications()[0], docs)
@@ -36,7 +36,7 @@ def build_channels(app: App, docs: Docs) -> dict[str, Any]:
     for entry in inspector.routes():
         if builder.may_show(entry) and any(map(_is_event_stream, entry.results)):
             builder.add_events(entry)
-    document: dict[str, Any] = {
+    document: Schema = {
         "asyncapi": "3.0.0",
         "info": info_of(app, docs),
         "defaultContentType": "application/json",
@@ -44,16 +44,16 @@ def build_channels(app: App, docs: Docs) -> dict[str, Any]:
         "operations": builder.operations,
         "components": {"schemas": dict(sorted(builder.components.items()))},
     }
-    finite: dict[str, Any] = without_infinities(with_short_names(document))
-    converted: dict[str, Any] = _as_draft_7(finite)
+    finite: Schema = without_infinities(with_short_names(document))
+    converted: Schema = _as_draft_7(finite)
     return converted
 
 
 class _ChannelBuilder(Builder):
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self.channels: dict[str, dict[str, Any]] = {}
-        self.operations: dict[str, dict[str, Any]] = {}
+    def __init__(self, own: Application, docs: Docs) -> None:
+        super().__init__(own, docs)
+        self.channels: dict[str, Schema] = {}
+        self.operations: dict[str, Schema] = {}
         del self.components["Problem"]
 
     @staticmethod
@@ -111,7 +111,7 @@ class _ChannelBuilder(Builder):
         return dict(self._by_place(found))
 
     @staticmethod
-    def _by_place(found: list[dict[str, Any]]) -> Iterator[tuple[str, Schema]]:
+    def _by_place(found: list[Schema]) -> Iterator[tuple[str, Schema]]:
         for place, key in (("query", "query"), ("header", "headers")):
             own = {one["name"]: one for one in found if one["in"] == place}
             if own:
@@ -120,16 +120,14 @@ class _ChannelBuilder(Builder):
                 schema: Schema = {"type": "object", "properties": properties}
                 yield key, {**schema, "required": required} if required else schema
 
-    def _message(self, annotation: Any, *, is_received: bool) -> dict[str, Any]:
+    def _message(self, annotation: object, *, is_received: bool) -> Schema:
         if annotation in _AS_THEY_ARE:
             return dict(_AS_THEY_ARE[annotation])
         schemas = self.inputs if is_received else self.answers
         payload = {} if annotation is object else schemas.of(annotation)
         return {"payload": payload} if payload else {}
 
-    def _operation_of(
-        self, name: str, action: str, message: dict[str, Any], **others: object
-    ) -> None:
+    def _operation_of(self, name: str, action: str, message: Schema, **others: object) -> None:
         channel = f"#/channels/{name}"
         self.channels[name]["messages"][action] = message
         self.operations[f"{name}.{action}"] = {
