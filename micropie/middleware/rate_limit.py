@@ -25,10 +25,11 @@ from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from weakref import WeakKeyDictionary
 
-from micropie import HTTPError, Request, Response, SetupError
-from micropie.extensions import Outage, Sentence
+from micropie import App, HTTPError, Request, Response, SetupError
+from micropie.extensions import Inspector, Outage, Sentence
 from micropie.middleware.base import (
     Call,
     Flow,
@@ -40,6 +41,7 @@ from micropie.middleware.base import (
 )
 
 Target = TypeVar("Target")
+_Kind: TypeAlias = Literal["await", "inline"] | Call
 
 # The request's attribute for its quota; of several limits, the one with the least remaining.
 _QUOTA = "_quota"
@@ -138,7 +140,7 @@ class RateLimit(FlowMiddleware):
         self.store = store
         self.needs_rates = store is None and when_unreachable == "refuse"  # for ``App.health``
         self._memory = MemoryRates()
-        self._last = _with_kind(self._memory if store is None else store)
+        self._of_app: WeakKeyDictionary[App, tuple[RateStore, _Kind]] = WeakKeyDictionary()
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
         # For ``App.health``. A limit with "allow" needs no store to answer, so it has no ``ping``.
@@ -163,15 +165,9 @@ class RateLimit(FlowMiddleware):
         """
         if self._exempt is not None and self._exempt(request):
             return
-        store = self.store
-        if store is None:
-            config: Any = request._exchange.config
-            store = config.tree[0].settings.rates
-            store = self._memory if store is None else store
-        if self._last[0] is not store:
-            self._last = _with_kind(store)
+        store, kind = self._of_app.get(request.app) or self._find_store(request.app)
         counting = call(
-            self._last[1],
+            kind,
             store.hit,
             self._prefix + _text(self._key(request)),
             self._limit,
@@ -194,6 +190,17 @@ class RateLimit(FlowMiddleware):
                 503, "Please try again later.", [("Retry-After", f"{Outage.retry_after:.0f}")]
             )
 
+    def _find_store(self, app: App) -> tuple[RateStore, _Kind]:
+        """Return the store for the requests of an application, and how it is called."""
+        store = self.store
+        if store is None:
+            rates = Inspector(app).applications()[0].settings.rates
+            store = self._memory if rates is None else cast("RateStore", rates)
+        blocking = Call(ServiceThreads(), leave_after=None)
+        kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else "inline")
+        self._of_app[app] = store, kind
+        return store, kind
+
     def after(self, request: Request, response: Response) -> None:
         """Add the quota's headers."""
         quota: Quota | None = vars(request).get(_QUOTA)
@@ -204,12 +211,6 @@ class RateLimit(FlowMiddleware):
                 ("RateLimit-Remaining", str(quota.remaining)),
                 ("RateLimit-Reset", str(math.ceil(quota.full_after))),
             ]
-
-
-def _with_kind(store: RateStore) -> tuple[RateStore, Any]:
-    """Return a store, and how it is called."""
-    blocking = Call(ServiceThreads(), leave_after=None)
-    return store, kind_of(store.hit, blocking if getattr(store, "blocking", True) else "inline")
 
 
 def client_address(request: Request) -> str:
