@@ -27,8 +27,16 @@ from typing import (
 )
 
 from micropie import asgi, wsgi
-from micropie._core import files, mounts
-from micropie._core.errors import FLAG, HeadersLike, SetupError, check_each, refuse_others
+from micropie._core import execution, files, mounts
+from micropie._core.errors import (
+    FLAG,
+    HeadersLike,
+    SetupError,
+    check,
+    check_each,
+    refuse_others,
+    takes,
+)
 from micropie._core.execution import current
 from micropie._core.flow import Hook, WebSocketMiddleware, lifespan_opener
 from micropie._core.http import Request, Response, State, current_request
@@ -644,10 +652,10 @@ class App(Base[Outermost_co]):
 
     # A key may be Annotated or a union, for which no common type is: so a text is told apart.
     @overload
-    def provides(self, key: str) -> None: ...  # type: ignore[overload-overlap]
+    def provides(self, key: str, *, once: bool = ...) -> None: ...  # type: ignore[overload-overlap]
     @overload
-    def provides(self, key: object) -> Callable[[Function], Function]: ...
-    def provides(self, key: object) -> Callable[[Function], Function] | None:
+    def provides(self, key: object, *, once: bool = ...) -> Callable[[Function], Function]: ...
+    def provides(self, key: object, *, once: bool = False) -> Callable[[Function], Function] | None:
         """Open ``key``, a type, by the function below for each request whose handler has a
         parameter of that type::
 
@@ -660,8 +668,11 @@ class App(Base[Outermost_co]):
         callable that returns a context manager, or the value. It is closed when the handler has
         returned, a stream's at the stream's end, and its ``yield`` raises what the handler has
         raised. Hooks, checks, error handlers and functions after the response may ask for it, too.
-        Inner applications have the providers of outer ones, too. Raises ``SetupError`` for a second
-        provider of one type in one application.
+        Inner applications have the providers of outer ones, too.
+
+        ``once``: open it when the application starts, for all requests, and close it at its end, on
+        each event loop that serves the application; the function then has no parameters. Raises
+        ``SetupError`` for a second provider of one type in one application.
         """
         check_key(key)
 
@@ -675,7 +686,18 @@ class App(Base[Outermost_co]):
                 raise SetupError(
                     f"provides decorates a function or takes a callable, not {function!r}"
                 )
-            self._micropie.providers[key] = function
+            provider: Callable[..., object] = function
+            if once:
+                check(
+                    "provides(once=True)",
+                    takes(function, 0),
+                    function,
+                    "a function without parameters",
+                )
+                resource = execution.Once(function, type_name(key))
+                self._micropie.once.append(resource)
+                provider = resource.give
+            self._micropie.providers[key] = provider
             self._micropie.changed()
             return function
 

@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from micropie._core import mounts
+from micropie._core import execution, mounts
 from micropie._core.errors import SetupError, logger
 from micropie._core.execution import current, notify_after_fork
 from micropie._core.execution.steps import HANDLER, Kind
@@ -90,6 +90,8 @@ class Tree(Registrations):
         self.asgi, self.wsgi = asgi, wsgi
         """What each driver stores of this application, see ``DriverState``."""
         self.lifespan: Callable[[], Lifespan] | None = None
+        self.once: list[execution.Once] = []
+        """The resources that are opened with this application."""
         self.docs: object = None
         self.sites: dict[Kind, Site] = {}
         self.shutdowns: dict[Kind, ShutdownSignal] = {}
@@ -278,14 +280,17 @@ class Tree(Registrations):
     def waits_at_start(self) -> bool:
         """Whether the start of this application or of those inside it runs code of the author's."""
         return any(
-            app._micropie.lifespan or app.lifespan or app.startup_handlers for app in self.walk()
+            app._micropie.once or app._micropie.lifespan or app.lifespan or app.startup_handlers
+            for app in self.walk()
         )
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager of this application's lifespan, or None."""
-        if self.lifespan is not None:
-            return self.lifespan()
-        return lifespan_opener(self.app.lifespan)() if self.app.lifespan is not None else None
+        own = self.lifespan
+        if own is None and self.app.lifespan is not None:
+            own = lifespan_opener(self.app.lifespan)
+        manager = None if own is None else own()
+        return execution.Once.all_open(self.once, manager) if self.once else manager
 
     def shut_down_wsgi(self) -> None:
         """Shut down now under WSGI, isolated mounts first."""

@@ -68,17 +68,18 @@ from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie._core.execution.containment import failure_of, is_being_cancelled
+    from micropie._core.execution.once import Once
     from micropie._core.execution.watchdog import loop_lag, watch_loop
 
 # fmt: off
 __all__ = [
     "AHEAD", "CLEAN_UP_WITHIN", "LEAVE_WITHIN", "TASKS", "WAKERS", "Action", "AsyncAction",
-    "LoopFuture", "LoopLocal", "LoopTasks", "Result", "SingleWaiterEvent", "Slots", "StandingQueue",
-    "TaskWaiter", "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background",
-    "await_in_def", "background_loop", "contained", "current", "entered_on_loop", "failure_of",
-    "in_thread", "is_being_cancelled", "is_on_loop", "loop_lag", "notify_after_fork",
-    "refuse_greenlets", "run_async", "run_in_context", "slots_of", "threadsafe_scheduler",
-    "watch_background_loops", "watch_loop", "where", "within",
+    "LoopFuture", "LoopLocal", "LoopTasks", "Once", "Result", "SingleWaiterEvent", "Slots",
+    "StandingQueue", "TaskWaiter", "TookTooLong", "after_fork_in_child",
+    "available_cpus", "await_in_background", "await_in_def", "background_loop", "contained",
+    "current", "entered_on_loop", "failure_of", "in_thread", "is_being_cancelled", "is_on_loop",
+    "loop_lag", "notify_after_fork", "refuse_greenlets", "run_async", "run_in_context", "slots_of",
+    "threadsafe_scheduler", "watch_background_loops", "watch_loop", "where", "within",
 ]
 # fmt: on
 
@@ -87,6 +88,7 @@ __getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "containment": "failure_of is_being_cancelled",
+        "once": "Once",
         "watchdog": "loop_lag watch_loop",
     },
 )
