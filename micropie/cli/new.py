@@ -4,7 +4,9 @@ check`` finds nothing. With ``--api`` it is a JSON API, with ``--package`` a pac
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
+from keyword import iskeyword
 from pathlib import Path
 
 from micropie import __version__
@@ -90,7 +92,7 @@ def test_it_greets() -> None:
 
 README = """# NAME
 
-    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[EXTRAS]"
+    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[standard,EXTRAS]"
     micropie run --reload        # http://127.0.0.1:8000/
     pytest
 
@@ -101,7 +103,7 @@ public, `micropie check` finds mistakes before a deployment.
 
 The public index has no `micropie-dual`, so the project does not name it as a dependency: anybody could register the
 name. `wheels` has its wheel, made by `pip wheel --no-deps --wheel-dir wheels .` in a clone of its repository. Where it
-is installed already, `pip install "micropie-dual[test]"` adds what the test needs.
+is installed already, `pip install "micropie-dual[EXTRAS]"` adds what the test needs.
 """  # noqa: E501
 
 PYPROJECT = """[project]
@@ -145,12 +147,12 @@ PACKAGE = {
 
 
 def _words(arguments: Namespace, name: str) -> dict[str, str]:
-    """Return what stands for the words in capitals, in the order of replacement."""
+    """Return what stands for the words in capitals."""
     module = name.replace("-", "_")
-    extras, parts = "standard,test", "`app.py` is the application"
+    extras, parts = "test", "`app.py` is the application"
     files = '"app.py", "templates", "static"'
     if arguments.api:
-        extras, files = "standard,docs,test", '"app.py"'
+        extras, files = "docs,test", '"app.py"'
         parts += ", with its document at `/openapi.json`."
     elif arguments.package:
         files = f'"{module}"'
@@ -168,9 +170,7 @@ def _words(arguments: Namespace, name: str) -> dict[str, str]:
 
 
 def _filled(text: str, words: dict[str, str]) -> str:
-    for word, stands_for in words.items():
-        text = text.replace(word, stands_for)
-    return text
+    return re.sub("|".join(words), lambda found: words[found[0]], text)
 
 
 NEXT = """Created {folder}. Next steps:
@@ -180,7 +180,7 @@ NEXT = """Created {folder}. Next steps:
 
 To run its test and the checker:
 
-    pip install "micropie-dual[test]"
+    pip install "micropie-dual[{extras}]"
     pytest
     micropie check"""
 
@@ -188,11 +188,12 @@ To run its test and the checker:
 def execute(arguments: Namespace) -> int:
     """Write the files and print the next commands."""
     folder = Path(arguments.name)
-    if not folder.name.replace("-", "_").isidentifier():
+    module = folder.name.replace("-", "_")
+    if not module.isidentifier() or iskeyword(module):
         raise CommandError(
             f"{folder.name!r} can't be the name of a project: use letters, digits, - and _"
         )
-    if folder.name.replace("-", "_").lower() in ("micropie", "micropie_dual"):
+    if module.lower() in ("micropie", "micropie_dual"):
         raise CommandError(f"{folder.name!r} is the framework's own name: choose another one")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -208,5 +209,5 @@ def execute(arguments: Namespace) -> int:
         raise CommandError(
             f"{folder} can't be created: {error.strerror}: {error.filename}"
         ) from None
-    print(NEXT.format(folder=folder))
+    print(NEXT.format(folder=folder, extras=words["EXTRAS"]))
     return 0

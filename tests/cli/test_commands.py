@@ -760,6 +760,9 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, ki
         "note: debug is on by .env: leave this file out on a server\n0 findings\n",
     )
     assert run_micropie(tmp_path / "pies", "check", environ={"DEBUG": "0"}).stdout == "0 findings\n"
+    extras = "docs,test" if kind == "--api" else "test"
+    assert f'pip install "micropie-dual[{extras}]"' in output
+    assert f"any.whl[standard,{extras}]" in (tmp_path / "pies" / "README.md").read_text()
     files = [file for file in (tmp_path / "pies").rglob("*.*") if file.suffix != ".pyc"]
     left = re.compile(r"\b(NAME|MODULE|EXTRAS|PARTS|FILES|VERSION)\b")
     assert [file for file in files if file.is_file() and left.search(file.read_text())] == []
@@ -767,7 +770,11 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, ki
     installed = (tmp_path / "pies" / "README.md").read_text()
     assert f"micropie_dual-{__version__}-py3-none-any.whl" in installed
     assert command("new", "pies")[2] == "micropie: pies already exists and is not empty\n"
-    assert "can't be the name of a project" in command("new", "a b")[2]
+    for name in ("a b", "class"):
+        assert "can't be the name of a project" in command("new", name)[2]
+    assert command("new", "NAMED-VERSION", *kind.split())[0] == 0
+    written = (tmp_path / "NAMED-VERSION" / "README.md").read_text()
+    assert written.startswith("# NAMED-VERSION\n")
     for name in ("micropie", "MicroPie-Dual"):
         assert "is the framework's own name" in command("new", name)[2]
 
