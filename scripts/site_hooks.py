@@ -128,7 +128,6 @@ MOVED = {
     "reference/error-handlers.html": "../errors.html#error-handlers-a-custom-404-page",
     "resource-hooks.html": "resources.html#all-other-code",
     "security-middleware.html": "reference/middleware-security.html#middleware-for-security",
-    "works-with.html": "frameworks.html#python-socketio",
 }
 
 

@@ -1,0 +1,14 @@
+"""An application without a word of OpenTelemetry, for the command ``opentelemetry-instrument``."""
+
+from __future__ import annotations
+
+from micropie import App, get
+
+
+class Shop(App):
+    @get("/pies/<number:int>")
+    def show(self, number: int) -> str:
+        return f"pie {number}"
+
+
+app = Shop()
