@@ -20,8 +20,10 @@ FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICR
 
 
 def install_stand_in(framework: str) -> None:
-    """Have every import of a framework give its compatibility module. Only an application that
-    migrates needs ``micropie.compat``, so nothing else of the command line imports it.
+    """Have every import of a framework give its compatibility module.
+
+    Only a migrated application needs ``micropie.compat``, so nothing else of the command line
+    imports it.
     """
     import_module("micropie.compat").install(framework)
 
