@@ -52,21 +52,22 @@ run: $(VENV)/.installed-run
 	@echo "== the tour: http://127.0.0.1:$(PORT)/ (Ctrl-C ends it)"
 	$(BIN)/python -m uvicorn examples.tour.app:app --host 127.0.0.1 --port $(PORT)
 
-check: $(VENV)/.installed-test types
+# mypy has one processor busy, so it runs beside the tests, and what it finds is printed after them.
+BESIDE_TYPES = mkdir -p build; $(MAKE) --no-print-directory types > build/types.txt 2>&1 & types=$$!; \
+	$(1); tests=$$?; wait $$types; types=$$?; [ $$types = 0 ] || cat build/types.txt; exit $$((tests || types))
+
+check: $(VENV)/.installed-test
 	@echo "== ruff, import-linter"
 	$(LINT)
 	@echo "== pytest, the core"
-	$(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --dist=worksteal --world=asyncio $(CORE)
+	@$(call BESIDE_TYPES,$(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --dist=worksteal --world=asyncio $(CORE))
 
-# mypy has one processor busy, so it runs beside the tests.
 test: $(VENV)/.installed-test
 	@echo "== system packages"
 	scripts/install-system-packages
 	@echo "== ruff, import-linter"
 	$(LINT)
-	@mkdir -p build; $(MAKE) --no-print-directory types > build/types.txt 2>&1 & types=$$!; \
-	$(MAKE) --no-print-directory tests OPTIONS="$(OPTIONS)"; tests=$$?; \
-	wait $$types; types=$$?; [ $$types = 0 ] || cat build/types.txt; exit $$((tests || types))
+	@$(call BESIDE_TYPES,$(MAKE) --no-print-directory tests OPTIONS="$(OPTIONS)")
 
 test-all: OPTIONS = --all-worlds
 test-all: test
