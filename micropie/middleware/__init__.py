@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from micropie.middleware.compress import Compress
     from micropie.middleware.cors import CORSMiddleware
     from micropie.middleware.csrf import CSRFMiddleware
-    from micropie.middleware.ends_with_client import ends_with_client
+    from micropie.middleware.leaving import ends_with_client
     from micropie.middleware.limits import ConcurrencyLimit, LoadShedding, Timeout
     from micropie.middleware.proxy_headers import ProxyHeaders
     from micropie.middleware.rate_limit import MemoryRates, Quota, RateLimit, RateStore
@@ -65,7 +65,7 @@ __getattr__, __dir__ = names_on_demand(
         "compress": "Compress",
         "cors": "CORSMiddleware",
         "csrf": "CSRFMiddleware",
-        "ends_with_client": "ends_with_client",
+        "leaving": "ends_with_client",
         "limits": "ConcurrencyLimit LoadShedding Timeout",
         "proxy_headers": "ProxyHeaders",
         "rate_limit": "MemoryRates Quota RateLimit RateStore",
