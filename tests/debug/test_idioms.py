@@ -106,13 +106,13 @@ MODULES = [
         "from fastapi import Depends\n"
         "class Root(App):\n    def index(self, db: Annotated[str, Depends(len)]): ...",
         "GET /",
-        "it has Depends of fastapi, which means nothing here: ask for a resource by its type",
+        "it has Depends of fastapi, which micropie doesn't know: annotate a resource with its type",
     ),
     (
         "FastAPI: Depends as an annotation",
         "from fastapi import Depends\nclass Root(App):\n    def index(self, db: Depends(len)): ...",
         "GET /",
-        "it has Depends of fastapi, which means nothing here: ask for a resource by its type",
+        "it has Depends of fastapi, which micropie doesn't know: annotate a resource with its type",
     ),
     ("any: a keyword that no framework has", "route('/x', colour=1)", "", "takes no colour"),
     (
@@ -305,7 +305,7 @@ MODULES = [
         "FastAPI: Header(None) as a default",
         "class Root(App):\n    def index(self, n: str | None = Header(None)): ...",
         "GET /",
-        "Header() is no default",
+        "Header() is not a default",
     ),
     (
         "FastAPI: response as a parameter",
@@ -909,13 +909,13 @@ MODULES = [
         "Flask: a redirect by its status",
         "class Root(App):\n    def index(self):\n        return 302, '/login'",
         "GET /",
-        'answers 302 without a Location: write Redirect("/pies", status=302)',
+        'sends 302 without a Location: write Redirect("/pies", status=302)',
     ),
     (
         "Bottle: a redirect by response.status",
         "class Root(App):\n    def index(self):\n        self.response.status = 303\n        return '/login'",
         "GET /",
-        "answers 303 without a Location",
+        "sends 303 without a Location",
     ),
     (
         "PHP: a name with brackets",

@@ -159,7 +159,7 @@ def test_other_methods_are_405_unless_a_route_states_them(
     assert stated == (
         method
         if method in ("TRACE", "QUERY")
-        else "This resource answers OPTIONS, QUERY, TRACE only."
+        else "This resource supports OPTIONS, QUERY, TRACE only."
     )
 
 
@@ -1306,9 +1306,9 @@ def test_a_conflict_keeps_the_application_from_starting(
     if world == "wsgi":
         client = make_client(app)
         assert [client.get("/other").status_code, client.get("/a").status_code] == [500, 500]
-        assert "answered by both" in caplog.text
+        assert "handled by both" in caplog.text
     else:
-        with pytest.raises(Exception, match="answered by both"):
+        with pytest.raises(Exception, match="handled by both"):
             make_client(app)
 
 

@@ -57,7 +57,7 @@ JSON_TYPE = {"Content-Type": "application/json"}
 ALLOWED = "GET, HEAD, OPTIONS, POST"
 ORDER = b'{"ordered":{"item":"pie","pieces":2,"colour":"red"},"price":6}'
 NOT_FOUND = b"<p>404 Not Found: nothing is here. Back to <a href='/'>the tour</a>."
-NOT_ALLOWED = b"This resource answers GET, HEAD, OPTIONS, POST only."
+NOT_ALLOWED = b"This resource supports GET, HEAD, OPTIONS, POST only."
 
 CASES = {
     # Names and binding.

@@ -233,7 +233,11 @@ def test_a_handshake_without_an_answer_is_reported(world: str) -> None:
         return
 
     client = TestClient(app, backend=world)
-    with client, pytest.raises(ProtocolViolation, match="without an answer"), client.websocket("/"):
+    with (
+        client,
+        pytest.raises(ProtocolViolation, match="without a response"),
+        client.websocket("/"),
+    ):
         pass
 
 
