@@ -19,14 +19,15 @@ import sys
 import traceback
 
 from tests.project.deploy.blocks import ROOT, TABLE, blocks
+from tests.project.deploy.engine import BASE_PACKAGES, BUILT, DEBIAN, ENGINE_PACKAGES
 from tests.project.deploy.machine import machine
-from tests.project.deploy.pages import BESIDE, BUILT, NEEDED, decided
+from tests.project.deploy.pages import BESIDE, NEEDED, decided
 
 HEAD = """# The blocks of docs/deploy, run
 
 `scripts/deploy-pages` runs each block of the pages of [docs/deploy](../../../docs/deploy/index.md) as it
 stands there, on a machine that it throws away: a copy of this one in memory, with systemd, no
-network, and Debian's own nginx, HAProxy, Redis and Apache. The third column changes with the block,
+network, and Debian's own nginx, HAProxy, Redis, Apache and podman. The third column changes with the block,
 and a test compares it with the page.
 
 | page | block | digest | result |
@@ -41,11 +42,21 @@ def prepare() -> None:
     pip = [f"{BUILT}/venv/bin/pip", "-qq", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", BUILT / "wheels", ROOT], check=True)
     (wheel,) = (BUILT / "wheels").glob("*.whl")
-    wanted = [f"{wheel}[standard,wsgi,trio,redis,itsdangerous]", *shlex.split(BESIDE), "mangum"]
+    wanted = [
+        f"{wheel}[standard,wsgi,trio,redis,itsdangerous]",
+        *shlex.split(BESIDE),
+        "mangum",
+        "gevent",
+    ]
     subprocess.run([*pip, "download", "--dest", BUILT / "house", *wanted], check=True)
-    if not (BUILT / "base" / "usr" / "bin" / "pip").exists():
-        debian = ["--variant=minbase", "--include=python3,python3-pip", "bookworm"]
-        subprocess.run(["debootstrap", *debian, BUILT / "base"], check=True)
+    other = ["--python-version=3.13", "--only-binary=:all:"]
+    subprocess.run([*pip, "download", *other, "--dest", BUILT / "house", *wanted], check=True)
+    for name, packages in (("base", BASE_PACKAGES), ("engine", ENGINE_PACKAGES)):
+        if not (BUILT / f"{name}-{DEBIAN}").exists():
+            shutil.rmtree(BUILT / name, ignore_errors=True)
+            debian = ["--variant=minbase", f"--include={packages}", DEBIAN]
+            subprocess.run(["debootstrap", *debian, BUILT / name], check=True)
+            (BUILT / f"{name}-{DEBIAN}").touch()
 
 
 def run(pages: list[str]) -> None:

@@ -26,8 +26,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import yaml  # type: ignore[import-untyped]
 
 from tests.project.deploy.blocks import DOCS, ROOT, Block, blocks
+from tests.project.deploy.engine import BUILT, Container, build_page, engine, podman, running
 
-BUILT = ROOT / "build" / "deploy"
 # What the pages tell to install, beside the extras of micropie.
 BESIDE = "granian daphne 'twisted[http2]' waitress"
 BLOG, SHOP = Path("/srv/blog"), Path("/srv/shop")
@@ -432,101 +432,93 @@ def shop(block: Block) -> str:
     return "`micropie check`: " + shell("micropie check app:app", SHOP).splitlines()[-1]
 
 
-def pod(block: Block) -> str:
-    """Validate the objects, and run the container's command with the rights that it has there."""
-    objects = list(yaml.safe_load_all(block.text))
-    for one in objects:
-        kubernetes_validate.validate(one, "1.32", strict=True)
-    spec = objects[0]["spec"]["template"]["spec"]
-    (container,) = spec["containers"]
-    assert spec["securityContext"]["runAsNonRoot"]
-    assert container["securityContext"]["readOnlyRootFilesystem"]
-    variables = {
-        one["name"]: one.get("value", SECRET.replace(" ", "-")) for one in container["env"]
-    }
-    variables["REDIS_URL"] = "redis://localhost:6379/0"
-    properties = {
-        "User": spec["securityContext"]["runAsUser"],
-        "WorkingDirectory": SHOP,
-        "ReadOnlyPaths": "/",
-        "TemporaryFileSystem": container["volumeMounts"][0]["mountPath"],
-        "NoNewPrivileges": "yes",
-        "TimeoutStopSec": spec["terminationGracePeriodSeconds"],
-        "Environment": " ".join(f"{name}={value}" for name, value in variables.items()),
-    }
-    options = [f"--property={name}={value}" for name, value in properties.items()]
-    shell(f"useradd --uid {properties['User']} --no-create-home pod")
-    shell(shlex.join(["systemd-run", "--unit=pod", *options, *container["command"]]), SHOP)
-    port = container["ports"][0]["containerPort"]
-    probes = [
-        container[f"{name}Probe"]["httpGet"]["path"]
-        for name in ("startup", "readiness", "liveness")
-    ]
-    try:
-        for path in probes:
-            ask(f"http://10.0.0.11:{port}{path}")
-    except AssertionError as error:
-        error.add_note(shell("journalctl --unit pod --output cat"))
-        raise
-    ask(f"http://10.0.0.11:{port}/", "-H", "Host: shop.example.com", *FORWARDED)
-    shell("systemctl stop pod")
-    said = shell("journalctl --unit pod --output cat")
-    assert "Deactivated successfully" in said, said
-    return f"valid; its command, read only: {', '.join(probes)} 200, ends with 0"
-
-
-BASE = """
-FROM scratch
-ADD base /
-ADD house /house
-RUN ln -s python3 /usr/bin/python && rm /usr/lib/python3*/EXTERNALLY-MANAGED
-RUN printf '[global]\\nno-index = true\\nfind-links = /house\\n' > /etc/pip.conf
-"""
-BUILDAH = "buildah --storage-driver vfs"
-BUILD = f"{BUILDAH} build --isolation chroot --format docker --pull-never --quiet"
-IMAGE = Path("/srv/image")
-
-
-@functools.cache
-def built() -> str:
-    """Build the image on a stand-in for its base, Debian's Python, and return a container of it."""
-    page = [block.text for block in blocks() if block.page == "containers.md"]
-    write(IMAGE / "base.dockerfile", BASE)
-    base = f"{BUILD} --tag docker.io/library/python:3.13-slim --file base.dockerfile {BUILT}"
-    shell(base, IMAGE)
-    blog = IMAGE / "blog"
-    shutil.copytree(ROOT / "examples" / "tutorial" / "step7", blog)
-    shutil.copytree(BUILT / "wheels", blog / "wheels")
-    for name in (".git/config", ".venv/pyvenv.cfg", ".env", "blog.db"):
-        write(blog / name, "not for the image")
-    write(blog / "Dockerfile", page[0])
-    write(blog / ".dockerignore", page[1])
-    shell(f"{BUILD} --tag blog .", blog)
-    return shell(f"{BUILDAH} from --pull-never blog").strip()
-
-
 def image(block: Block) -> str:
-    """Run the image's command, as its user."""
-    inside = f"{BUILDAH} run --isolation chroot --env BLOG_HOSTS=blog.example.com {built()} -- "
-    said = json.loads(shell(f"{BUILDAH} inspect --type image blog"))["Docker"]["config"]
-    assert said["User"] == "10001"
-    check = inside + shlex.join(said["Healthcheck"]["Test"][1:])
-    with served(inside + shlex.join(said["Cmd"]), {}, Path("/")):
-        ask("http://127.0.0.1:8000/", "-H", "Host: blog.example.com")
-        shell(check)
-        users = shell("ps -eo uid,args | grep '[u]vicorn app:app --host' | grep -v buildah")
-    assert {line.split()[0] for line in users.splitlines()} == {"10001"}, users
-    failed = subprocess.run(shlex.split(check), env=ENVIRONMENT, capture_output=True, check=False)
-    assert failed.returncode, "the health check succeeds without a server"
-    return "built on Debian's Python instead of its base; its command: 200, healthy"
+    """Run the blog's image as it is, with its data in a volume, which a second container reads."""
+    build_page("blog", ROOT / "examples" / "tutorial" / "step7", "")
+    options = ["--env=BLOG_HOSTS=blog.example.com", "--volume=blog:/var/lib/blog", "blog"]
+    check = json.loads(podman("inspect", "--type=image", "blog"))[0]["Healthcheck"]["Test"][1:]
+    for _ in range(2):
+        with running("one", *options) as container:
+            ask(f"http://{container.address}:8000/", "-H", "Host: blog.example.com")
+            podman("healthcheck", "run", "one")
+            podman("exec", "one", "test", "-O", "/var/lib/blog/blog.db")
+            users = set(container.process()["Uid"].split())
+    assert users == {"10001"}
+    failed = subprocess.run(
+        [*engine(), "run", "--rm", "blog", *check], capture_output=True, check=False
+    )
+    assert failed.returncode == 1, "the health check succeeds without a server"
+    return f"built, on Debian's Python 3.13; as 10001: 200, healthy; {container.ended}"
 
 
 def ignored(block: Block) -> str:
-    inside = f"{BUILDAH} run --isolation chroot {built()} -- ls -a /srv/blog"
-    names = shell(inside).split()
+    names = podman("run", "--rm", "blog", "ls", "-a", "/srv/blog").split()
     assert "app.py" in names
     assert not {".git", ".venv", ".env", "blog.db"} & {*names}, names
     return "none of them is in the image"
+
+
+def pod(block: Block) -> str:
+    """Validate the objects, and let podman run the Deployment's pod.
+
+    The probes are those of the kubelet: podman's would need curl in the image. It knows no
+    ``preStop``.
+    """
+    objects = list(yaml.safe_load_all(block.text))
+    for one in objects:
+        kubernetes_validate.validate(one, "1.32", strict=True)
+    template = objects[0]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    build_page(
+        container["image"], SHOP, "[standard,wsgi,trio,redis,itsdangerous]\ngranian\nwaitress"
+    )
+    shell("redis-cli config set protected-mode no; redis-cli config set bind '*'")
+    probes = [
+        container.pop(f"{name}Probe")["httpGet"] for name in ("startup", "readiness", "liveness")
+    ]
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "shop"},
+        "stringData": {"redis-url": "redis://10.88.0.1:6379/0", "secret-key": SECRET},
+    }
+    podman("kube", "play", "--network=podman", "-", given=yaml.safe_dump_all([secret, objects[0]]))
+    infra = podman("pod", "inspect", "--format={{.InfraContainerID}}", "shop-pod")
+    address = f"http://{Container(infra).address}:{container['ports'][0]['containerPort']}"
+    running_one = Container("shop-pod-shop")
+    try:
+        for probe in probes:
+            ask(address + probe["path"])
+        ask(f"{address}/", "-H", "Host: shop.example.com", *FORWARDED)
+        status = running_one.process()
+        assert (status["CapBnd"], status["NoNewPrivs"], status["Seccomp"]) == ("0" * 16, "1", "2")
+        assert {*status["Uid"].split()} == {"10001"}
+        podman("exec", "shop-pod-shop", "sh", "-c", "! touch /srv/blog/new && touch /tmp/new")
+        running_one.end(template["spec"]["terminationGracePeriodSeconds"])
+    except BaseException as error:
+        error.add_note(podman("logs", "shop-pod-shop"))
+        raise
+    podman("pod", "rm", "--force", "--time=0", "shop-pod")
+    paths = ", ".join(probe["path"] for probe in probes)
+    return f"valid; as a pod, read only: {paths} 200; {running_one.ended}; {stopped(container['image'])}"
+
+
+def stopped(image: str) -> str:
+    """Run the commands of the page's table without rights, and stop them."""
+    names = []
+    for first, _, _, seconds in listed("kubernetes.md", "`[a-z]+(?: |-serve)[^|]*"):
+        command = first.split("`")[1]
+        where = "--bind 0.0.0.0:8000"
+        where = "--host 0.0.0.0 --port 8000" if re.match("uvicorn|granian", command) else where
+        where = "--listen 0.0.0.0:8000" if command.startswith("waitress") else where
+        options = ["--read-only", "--tmpfs=/tmp", "--cap-drop=all", f"--env=SECRET_KEY={SECRET}"]
+        options += ["--env=REDIS_URL=redis://10.88.0.1:6379/0"]
+        options += ["--stop-signal=SIGINT"] if "SIGINT" in first else []
+        arguments = shlex.split(command.replace("...", f"{where} app:app"))
+        with running("one", *options, image, *arguments, seconds=int(seconds)) as container:
+            ask(f"http://{container.address}:8000/livez")
+        names.append(f"{' '.join(arguments[: 3 if '-k' in arguments else 1])} {container.ended}")
+    return ", ".join(names)
 
 
 # -- several machines ----------------------------------------------------------------------------
@@ -556,10 +548,10 @@ def balancer(block: Block) -> str:
 
 
 def cloud_run(block: Block) -> str:
-    command = json.loads(block.text.removeprefix("CMD "))
-    with served(shlex.join(command), {"PORT": "8080"}, SHOP) as server:
-        ask("http://127.0.0.1:8080/livez")
-    return f"200 at `PORT`; {server.ended}"
+    build_page("run", SHOP, "[standard,redis,itsdangerous]", block.text.strip())
+    with running("one", "--env=PORT=8080", f"--env=SECRET_KEY={SECRET}", "run", seconds=10) as one:
+        ask(f"http://{one.address}:8080/livez")
+    return f"as the image's last line: 200 at `PORT`; {one.ended}"
 
 
 def mangum(block: Block) -> str:
@@ -620,7 +612,23 @@ def python_anywhere(block: Block) -> str:
     with served(f"{command} --virtualenv {SHOP}/.venv --die-on-term", {}, Path("/")):
         ask("http://127.0.0.1:8000/livez")
         ask("http://127.0.0.1:8000/", "-H", "Host: shop.example.com")
-    return "uWSGI: 200"
+    return f"uWSGI: 200; {greenlets()}"
+
+
+def greenlets() -> str:
+    """uWSGI with gevent, as each-server.md says, whether it replaces threads or not."""
+    shell("pip install gevent", SHOP)
+    command = "uwsgi --plugin python3,gevent_python3 --http-socket 127.0.0.1:8000"
+    command += f" --virtualenv {SHOP}/.venv"
+    command += f" --pythonpath {ROOT} --module tests.servers.greenlets:app --die-on-term --gevent 8"
+    for patched in ("", " --gevent-monkey-patch"):
+        with served(command + patched, {}, Path("/")) as server:
+            ask("http://127.0.0.1:8000/")
+            for path in ("waits", "achunks", "calls", "events"):
+                ask(f"http://127.0.0.1:8000/{path}", status=500)
+            ask("http://127.0.0.1:8000/provided")
+        assert "uWSGI with --threads instead of --gevent" in server.log.read_text()
+    return "with gevent, def 200, async 500"
 
 
 # -- the table -----------------------------------------------------------------------------------
