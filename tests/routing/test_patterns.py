@@ -217,7 +217,7 @@ def test_what_is_no_wildcard_stays() -> None:
     ],
 )
 def test_a_value_that_does_not_fit_is_refused(pattern: str, values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="does not match"):
         Pattern(pattern).fill(values)
 
 
