@@ -203,7 +203,9 @@ def test_a_file_that_is_not_there_is_an_error(assets: Path, path: str) -> None:
 
 
 def test_a_name_that_serves_no_files_is_an_error(assets: Path) -> None:
-    with pytest.raises(LookupError, match=r"name='links'\) matches no app.static\(prefix, directory"):
+    with pytest.raises(
+        LookupError, match=r"name='links'\) matches no app.static\(prefix, directory"
+    ):
         site(assets).static_url("css/site.css", name="links")
     with pytest.raises(LookupError, match="there is no route named 'static'"):
         Root().static_url("css/site.css")
