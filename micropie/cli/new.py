@@ -92,7 +92,7 @@ def test_it_greets() -> None:
 
 README = """# NAME
 
-    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[standard,EXTRAS]"
+    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[standard,test]"
     micropie run --reload        # http://127.0.0.1:8000/
     pytest
 
@@ -103,7 +103,7 @@ public, `micropie check` finds mistakes before a deployment.
 
 The public index has no `micropie-dual`, so the project does not name it as a dependency: anybody could register the
 name. `wheels` has its wheel, made by `pip wheel --no-deps --wheel-dir wheels .` in a clone of its repository. Where it
-is installed already, `pip install "micropie-dual[EXTRAS]"` adds what the test needs.
+is installed already, `pip install "micropie-dual[test]"` adds what the test needs.
 """  # noqa: E501
 
 PYPROJECT = """[project]
@@ -149,11 +149,10 @@ PACKAGE = {
 def _words(arguments: Namespace, name: str) -> dict[str, str]:
     """Return what stands for the words in capitals."""
     module = name.replace("-", "_")
-    extras, parts = "test", "`app.py` is the application"
-    files = '"app.py", "templates", "static"'
+    parts, files = "`app.py` is the application", '"app.py", "templates", "static"'
     if arguments.api:
-        extras, files = "docs,test", '"app.py"'
-        parts += ", with its document at `/openapi.json`."
+        files = '"app.py"'
+        parts += ", with its document at `/docs`, which needs `pip install ../micropie/swagger-ui`."
     elif arguments.package:
         files = f'"{module}"'
         parts = f"`{module}/app.py` is the application. Each part of it is a file in `{module}`."
@@ -161,7 +160,6 @@ def _words(arguments: Namespace, name: str) -> dict[str, str]:
         parts += ", `templates/` has its pages, `static/` its other files."
     return {
         "VERSION": __version__,
-        "EXTRAS": extras,
         "PARTS": parts,
         "FILES": files,
         "MODULE": module,
@@ -180,7 +178,7 @@ NEXT = """Created {folder}. Next steps:
 
 To run its test and the checker:
 
-    pip install "micropie-dual[{extras}]"
+    pip install "micropie-dual[test]"
     pytest
     micropie check"""
 
@@ -209,5 +207,5 @@ def execute(arguments: Namespace) -> int:
         raise CommandError(
             f"{folder} can't be created: {error.strerror}: {error.filename}"
         ) from None
-    print(NEXT.format(folder=folder, extras=words["EXTRAS"]))
+    print(NEXT.format(folder=folder))
     return 0

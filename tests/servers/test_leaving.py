@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from tests.servers.harness import ANSWER_WITHIN, serving

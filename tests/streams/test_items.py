@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-import httpx
+import httpx2 as httpx
 import msgspec
 import pydantic
 import pytest
