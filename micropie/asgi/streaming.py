@@ -177,7 +177,7 @@ class StreamedExchange(Exchange):
                 return await work()
             finally:
                 end()
-        raise ClientDisconnect("the client left before its response")
+        raise ClientDisconnect("the client disconnected before its response")
 
     async def _cancel_when_left(self, scope: anyio.CancelScope) -> None:
         try:

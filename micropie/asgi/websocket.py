@@ -213,7 +213,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """Return the value of the next message, of the type ``Received`` in
         ``ws: WebSocket[Received, Sent]``.
 
-        One that does not fit closes with 1007, and its sentence is the reason: it is a
+        An invalid one closes with 1007, and its sentence is the reason: it is a
         ``ConnectionClosed`` and a ``ValueError``.
         """
         messages = self._annotated()
@@ -234,7 +234,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     def messages(self) -> AsyncIterator[Received]:
         """``async for message in ws.messages()`` gives what ``receive`` does, until the WebSocket
-        is closed, also because of a message that does not fit.
+        is closed, also because of an invalid message.
         """
         return _Values(self)
 
@@ -285,7 +285,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """Send a value of the type ``Sent`` in ``ws: WebSocket[Received, Sent]``, with the fields
         of that type; otherwise as ``send_text``.
 
-        Raises ``ResponseError`` for a value that does not fit.
+        Raises ``ResponseError`` for a value that is not of that type.
         """
         message = self._annotated().write(value)
         await (self.send_text(message) if isinstance(message, str) else self.send_bytes(message))

@@ -12,7 +12,7 @@ _PAUSE = 0.25
 # who has waited for so long is late, if others have waited in front,
 _LONG_WAIT = 0.25
 _AHEAD = 10
-# unless waits become shorter and end within so long at that rate: the machine stood still for a
+# unless waits become shorter and end within so long at that rate: the machine was blocked for a
 # moment, or a burst came. Work comes at random, so the time in which it came is known to one
 # divided by the square root of its number. Each wait is compared, so by chance one a minute exceeds
 # three times that. A queue grows by more than half of its first wait, and by more than so many
@@ -20,7 +20,7 @@ _AHEAD = 10
 _SOON = 10.0
 _CHANCE = 6.0
 _GROWN = 30
-# A pause of so many usual intervals is a machine that stood still. What is usual isn't known at
+# A pause of so many usual intervals is a machine that was blocked. What is usual isn't known at
 # first: a queue begins with the longest of so many waits.
 _STILL = 6
 _FIRST_FEW = 5
