@@ -47,6 +47,7 @@ from tests.asgi.calls import get as call
 from tests.conftest import MakeClient
 from tests.support.decorators import foreign
 from tests.support.errors import said
+from tests.support.waiting import until
 
 T = TypeVar("T")
 
@@ -441,6 +442,37 @@ def raising(provider: str) -> Callable[..., Any]:
     return {one.__name__: one for one in (opening, closing, translating, swallowing, twice)}[
         provider
     ]
+
+
+@pytest.mark.parametrize("path", ["page", "streamed"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_runs_after_a_commit_that_failed(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, fails: bool
+) -> None:
+    stored, mailed = list[str](), list[str]()
+
+    class Shop(App):
+        def page(self, thing: Thing) -> str:
+            self.request.after_response(mailed.append, "ordered")
+            return "ordered"
+
+        def streamed(self, thing: Thing) -> Iterator[str]:
+            self.request.after_response(mailed.append, "ordered")
+            yield "ordered"
+
+    app = Shop()
+
+    @app.provides(Thing)
+    def transaction() -> Iterator[Thing]:
+        yield Thing()
+        if fails:
+            raise OSError("the commit failed")
+        stored.append("ordered")
+
+    answer = make_client(app).get(f"/{path}")
+    assert answer.status_code == (500 if fails and path == "page" else 200)
+    until(lambda: mailed == stored)
+    assert ("1 functions of after_response were discarded" in caplog.text) is fails
 
 
 @pytest.mark.parametrize("kind", ["def", "inline", "async def"])

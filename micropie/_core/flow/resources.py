@@ -118,10 +118,16 @@ def close_resources(
 ) -> Flow[None]:
     """Close the resources of a request but those of the providers ``kept``. Raises the exception of
     a provider, or else ``failure``.
+
+    What a handler wants done after the response is not, if its resources can't be closed: a commit
+    that fails has stored nothing.
     """
     try:
         if exchange.resources:
+            is_done = failure is None
             failure = yield from exchange.resources.close(failure, kept)
+            if is_done and failure is not None:
+                exchange.discard_tasks()
         raise_any(failure)
     finally:
         del failure
@@ -141,6 +147,8 @@ def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[
     raised = (yield from exchange.resources.close(failure)) if exchange.resources else None
     try:
         if raised is not None and raised is not failure:
+            if failure is None:
+                exchange.discard_tasks()
             exchange.log_cleanup_failure(raised)
     finally:
         del failure, raised

@@ -612,6 +612,17 @@ class Exchange:
             except Exception as error:
                 self.log_cleanup_failure(error)
 
+    def discard_tasks(self) -> None:
+        """Discard the functions of ``after_response``, with a line in the log."""
+        if self.ends is not None and self.ends.tasks:
+            logger.warning(
+                "%s: %d functions of after_response were discarded, because a resource failed to "
+                "close",
+                self.label,
+                len(self.ends.tasks),
+            )
+            self.ends.tasks.clear()
+
     def close(self) -> None:
         """End the request: call the functions of ``on_close``; release uploads, if no
         ``after_response`` needs them.
