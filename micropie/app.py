@@ -675,6 +675,7 @@ class App(Base[Outermost_co]):
         ``SetupError`` for a second provider of one type in one application.
         """
         check_key(key)
+        check("provides(once=...)", isinstance(once, bool), once, "True or False")
 
         def register(function: Function) -> Function:
             check_provider(function)

@@ -924,7 +924,7 @@ def test_request_and_response_are_of_old_handlers(serve_ours: Serve) -> None:
     for name in ("request", "response"):
         answer = client.get(f"/{name}")
         assert answer.status_code == 500
-        assert answer.text.startswith(f"cherrypy.{name} is of CherryPy's handlers.")
+        assert answer.text.startswith(f"cherrypy.{name} is only for CherryPy's handlers.")
         assert "write micropie.request, with .method" in answer.text
         assert "micropie.request.response, with .headers" in answer.text
     assert ours.request.app is None, "outside of requests, as before"
@@ -1130,7 +1130,7 @@ def test_a_guard_of_micropie_that_would_be_passed_is_refused(
     serve_ours: Serve, root: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert serve_ours(ours.Application(root)).get("/page").status_code == 500
-    assert "guards handlers of micropie alone" in caplog.text
+    assert "protects only micropie's handlers" in caplog.text
 
 
 _PAGES: dict[str, Callable[..., Any]] = {

@@ -156,7 +156,7 @@ def test_what_is_imported_already_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(RuntimeError, match=r"the original json\.decoder is imported already"):
         install("bottle", "json.decoder")
     with pytest.raises(
-        ValueError, match="stand-ins for bottle, cherrypy, pixie_web, not for 'flask'"
+        ValueError, match="compatibility modules for bottle, cherrypy, pixie_web, not for 'flask'"
     ):
         install("flask")
 

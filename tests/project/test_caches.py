@@ -115,6 +115,7 @@ CACHES = {
     "middleware/metrics.py:_instruments": "the keys are registries",
     "middleware/proxy_headers.py:_ip": FUNCTION,
     "middleware/rate_limit.py:_network": FUNCTION,
+    "middleware/rate_limit.py:_of_app": "the keys are applications",
     "middleware/rate_limit.py:_until": "test_two_clients_of_two_limits_are_counted_apart",
     "middleware/trusted_hosts.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
     "_core/routing/discovery/marks.py:_installed": NO_KEY,

@@ -112,6 +112,7 @@ ACCEPTED: dict[str, dict[str, str]] = {
         "terms_of_service": f"{TEXT} none",
         "tags": "dict",
         "responses": "dict",
+        "assets": "none",
     },
     "describe": {
         "summary": f"{TEXT} none",
@@ -172,7 +173,7 @@ ACCEPTED: dict[str, dict[str, str]] = {
     "app.get": {"path": "none", "name": f"{TEXT} none"},
     "app.websocket": {"path": "none", "name": f"{TEXT} none"},
     "app.error": {"key": ""},
-    "app.provides": {"key": "class"},
+    "app.provides": {"key": "class", "once": "true"},
 }
 # What a call has beside the argument.
 NEEDED: dict[str, dict[str, object]] = {

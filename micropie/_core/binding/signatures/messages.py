@@ -46,8 +46,7 @@ class Messages:
     def read(self, content: str | bytes) -> Any:
         """Return the value of a message.
 
-        Raises ``ValueError`` for malformed JSON, and ``BindingError`` for a value that does not
-        fit.
+        Raises ``ValueError`` for malformed JSON, and ``BindingError`` for an invalid value.
         """
         if self.received in (str, bytes):
             return content

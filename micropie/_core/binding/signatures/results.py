@@ -178,15 +178,16 @@ def result_filter(
 def items_of(answers: Iterable[object], is_generator: bool) -> tuple[object, ...]:
     """Return the types of the items that a handler streams as JSON Lines; () where it streams none.
 
-    Text and bytes are chunks of any format. ``is_generator``: it is a generator function, which an
-    ``Iterable`` does not say.
+    Text and bytes are chunks of any format, and so is what may be anything. ``is_generator``: it is
+    a generator function, which an ``Iterable`` does not say.
     """
     found: list[Hint] = []
     for body in chain.from_iterable(answer_parts(one)[1] for one in answers):
         kind, _ = bare(body)
         origin, (item, *_) = get_origin(kind), get_args(kind) or (None,)
         is_stream = origin in _STREAMS or (is_generator and origin in (Iterable, AsyncIterable))
-        if is_stream and all(map(_is_json, united(without_none(item)[0]))):
+        items = united(without_none(item)[0])
+        if is_stream and Any not in items and object not in items and all(map(_is_json, items)):
             found += united(item)
     return tuple(found)
 
