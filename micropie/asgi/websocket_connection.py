@@ -9,10 +9,10 @@ exception of the server's own, or does nothing at all. Only ``receive`` can be r
 its messages. The queue is bounded: a handler that takes no messages makes its client wait.
 
 **Leaving.** The handler learns of a disconnect from its next call, which raises
-``ConnectionClosed``. It may be in the middle of work for the last message, or wait for something
-that never comes; so it has ``websocket_grace`` seconds to make a call and is cancelled then. Two
-cancel scopes are around it. ``_leave_scope``, the outer one, cancels it. ``_cleanup_scope``, the
-inner one, is turned into a shield with a deadline as soon as that cancellation arrives, so that the
+``ConnectionClosed``. Until then it may work on the last message, or wait for something that never
+comes. So it is cancelled unless it makes a call within ``websocket_grace`` seconds. Two cancel
+scopes are around it. ``_leave_scope``, the outer one, cancels it. ``_cleanup_scope``, the inner
+one, is turned into a shield with a deadline as soon as that cancellation arrives, so that the
 handler's ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever. To see the
 cancellation arrive, the handler's coroutine is stepped by hand (``_run_handler``; see
 ``asgi/coroutines.py``). What arrives may also be the cancellation of a scope in the handler, such

@@ -18,7 +18,8 @@ LONGEST_KEPT = 500
 """The characters of a text that may be a client's which caches keep: 256 texts of 10 MB would be
 2.5 GB."""
 
-# Most results, of which it takes longer to ask whether they can be awaited.
+# The types of most results: looking a type up here is faster than asking whether a result can be
+# awaited.
 _VALUES = frozenset({str, bytes, dict, list, type(None)})
 
 
@@ -32,9 +33,7 @@ def in_ascii(name: str) -> str:
 
 
 def then(result: object, function: Callable[[Any], object]) -> object:
-    """Return ``function(result)``, or what can be awaited for it, if ``result`` is that of an
-    ``async def``.
-    """
+    """Return ``function(result)``, or an awaitable of it if an ``async def`` returned ``result``."""
     if type(result) in _VALUES or not isawaitable(result):
         return function(result)
 
@@ -51,7 +50,7 @@ class Chunks(chain[Any]):
 
     @classmethod
     def of(cls, source: Iterable[object], made: Iterable[object]) -> Chunks:
-        """Return the chunks ``made`` of ``source``. To close them closes ``source``."""
+        """Return the chunks ``made`` from ``source``. Closing them closes ``source``."""
         chunks = cls(made)
         chunks.close = getattr(source, "close", chunks.close)
         return chunks

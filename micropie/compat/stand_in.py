@@ -69,8 +69,8 @@ class _StandIn:
 
 
 def install(framework: str, name: str | None = None) -> None:
-    """Let the stand-in of ``framework`` ("bottle", "cherrypy" or "pixie_web") be what
-    ``import framework`` gives.
+    """Make ``import framework`` import the stand-in of ``framework``: "bottle", "cherrypy" or
+    "pixie_web".
 
     It holds for the whole process and for submodules. ``name``: the name of a copy that a program
     carries, such as "shop.vendored.bottle"; by default the framework's own. A second call does
@@ -163,10 +163,11 @@ def _holds(names: dict[str, object], name: str, framework: str) -> bool:
 
 
 def _origin(value: object) -> str:
-    """Return the name of a module, of that of a function or a class, or of an object's class.
+    """Return the name of a module, or of the module of a function, a class or an object's class.
 
-    Not by ``isinstance``, which asks for ``__class__``: an object that stands for another one, as
-    Django's settings, is made by that. Some classes make an attribute of ``__module__``.
+    ``isinstance`` would read ``__class__``, and that makes a lazy object, such as Django's
+    settings, load what it stands for. Some classes have another kind of attribute as
+    ``__module__``.
     """
     kind = type(value)
     if issubclass(kind, ModuleType):
@@ -176,7 +177,7 @@ def _origin(value: object) -> str:
 
 
 def imports_original(module_name: str, framework: str) -> bool:
-    """Return whether a module knows the original framework alone."""
+    """Return whether a module holds the original framework and not its stand-in."""
     module = sys.modules.get(module_name)
     return (
         module is not None
@@ -186,10 +187,10 @@ def imports_original(module_name: str, framework: str) -> bool:
 
 
 def refuse_original(framework: str, thing: object) -> None:
-    """Raise ``RuntimeError`` if a plugin, tool or handler is of a module that knows the original
-    framework alone.
+    """Raise ``RuntimeError`` if a plugin, tool or handler comes from a module that holds the
+    original framework and not its stand-in.
 
-    It would work on the original's requests, of which there are none.
+    It would use the original's requests, and there are none.
     """
     name = _origin(thing)
     if imports_original(name, framework):

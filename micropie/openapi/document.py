@@ -344,9 +344,10 @@ class Builder:
         return {**schema, "default": value}
 
     def _body(self, application: Application, sorted_inputs: Sorted) -> dict[str, Any] | None:
-        """Return the body.
+        """Return OpenAPI's description of the body.
 
-        Of an application whose errors are JSON only JSON is listed, though it takes forms as well.
+        If the application's errors are JSON, only JSON is listed, though the application takes
+        forms as well.
         """
         kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
         if sorted_inputs.document is not None:
@@ -637,7 +638,7 @@ def _requires(code: Any) -> bool:
 
 
 def _bare(annotation: object) -> object:
-    """Return the X of ``Annotated[X, ...]``, and what a ``NewType`` is one of."""
+    """Return X for ``Annotated[X, ...]``, and for a ``NewType`` the type that it is made from."""
     while isinstance(annotation, typing.NewType):
         annotation = annotation.__supertype__
     if typing.get_origin(annotation) is typing.Annotated:
@@ -760,8 +761,8 @@ def _challenges(application: Application) -> bool:
 
 
 def _read_by_the_handler(entry: RouteEntry) -> dict[str, Any]:
-    """Return the body of a handler with ``@reads_body``: a form with any fields if it reads parts,
-    else bytes of any type.
+    """Return OpenAPI's description of the body that a handler with ``@reads_body`` takes: a form
+    with any fields if the handler reads parts, else bytes of any type.
     """
     if entry.mentions("parts"):
         return {"required": True, "content": {_MULTIPART: {"schema": {"type": "object"}}}}

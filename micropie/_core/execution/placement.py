@@ -207,10 +207,10 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
 
 @lru_cache(maxsize=1024)
 def handler_named(name: HandlerName) -> AnyFunction:
-    """Return the handler, in a process that may not have imported its module.
+    """Return the handler of this name, in a process that may not have imported its module yet.
 
-    A method gets a new, bare object for ``self``. The application's own, with the connections that
-    ``__init__`` and startup handlers opened, lives in the other process.
+    A method's ``self`` is a new object whose ``__init__`` was not called. The application itself,
+    with the connections that ``__init__`` and startup handlers opened, is in the server's process.
     """
     target = attrgetter(name.qualname)(import_module(name.module))
     handler: AnyFunction = (

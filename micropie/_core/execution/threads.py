@@ -46,7 +46,7 @@ from micropie._core.execution.standing_queue import StandingQueue
 
 Result = TypeVar("Result")
 
-# Of each ``Threads``: so many may wait for their clients at once, beside those that are busy.
+# How many threads of each ``Threads`` may wait for their clients at once, beside the busy ones.
 MOST_READERS = 400
 
 # A browser, and what else runs Python as WebAssembly, can start no thread: calls run in line.
@@ -56,11 +56,11 @@ HAS_THREADS = sys.platform != "emscripten"
 _REPORT_EVERY = 60.0
 
 
-# So many may always wait: a queue for few threads, or slow handlers, is no overload.
+# How many may always wait: a queue for few threads, or for slow handlers, is no overload.
 _SHORT_QUEUE = 40
 
-# So many calls that release something may go beyond the limit at a time: thousands that end at once
-# must not start as many threads.
+# How many calls that release something may go beyond the limit at a time: thousands of requests
+# that end at once must not start thousands of threads.
 MOST_RELEASING = 400
 
 # Seconds without a slot that came back: the threads may wait for the one who waits for a slot.
@@ -205,8 +205,8 @@ class Slots:
         turn.came.set()
 
     def _is_late(self, turn: _Turn) -> bool:
-        """Return whether a handler has waited for so long that others are to have its slot: only
-        where enough wait that no slot becomes idle.
+        """Return whether a new request has waited so long that it is refused, and others get its
+        slot. None is refused unless enough others wait to keep every slot busy.
         """
         if not turn.is_queued:
             return False

@@ -111,12 +111,12 @@ def static_file(
     once in the life of a process.
 
     ``download``: True makes browsers save it under its own name, a str under that name.
-    ``content_type``: by default that of the name's extension. ``max_age``: seconds for which a
-    client may use it without asking again; by default ``no-cache``: clients ask each time, and get
-    304 if it has not changed. ``cached``: keep it in memory if it has at most 1 MiB, and look at
-    the disk once a second at most. ``follow_symlinks``: also serve files where links lead out of
-    ``root``. ``headers``: sent along, they override those of the file. Raises ``ValueError`` unless
-    ``max_age`` is a whole number of seconds, 0 or more.
+    ``content_type``: by default the type that belongs to the name's extension. ``max_age``: seconds
+    for which a client may use it without asking again; by default ``no-cache``: clients ask each
+    time, and get 304 if it has not changed. ``cached``: keep it in memory if it has at most 1 MiB,
+    and look at the disk once a second at most. ``follow_symlinks``: also serve files where links
+    lead out of ``root``. ``headers`` are sent too, and override the file's own. Raises
+    ``ValueError`` unless ``max_age`` is a whole number of seconds, 0 or more.
     """
     if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age must be a whole number of seconds, not {max_age!r}")

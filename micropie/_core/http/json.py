@@ -1,9 +1,9 @@
 """JSON, in and out: one contract, and the only place that knows orjson.
 
-A ``Codec`` has ``dumps`` and ``loads``. With orjson, without it and with one that is too old the
-same values are written and read, and values of the same types are refused. The words of an error
-are the parser's own, and so are the limits of a text that is read. The bytes differ in the
-exponents of floats alone: 1e-7 is written 1e-07 without orjson.
+A ``Codec`` has ``dumps`` and ``loads``. Whether orjson is used, missing or too old, the same values
+are written and read, and values of the same types are refused. Error texts are those of the parser,
+and so are the limits of a text that is read. The written bytes differ only in the exponents of
+floats: 1e-7 is written as 1e-07 without orjson.
 
 Written: str, int, float, bool, None, dict, list, tuple, sets and other mappings and sequences,
 datetime, date and time (``isoformat()``; a naive one stays naive), timedelta (ISO 8601,

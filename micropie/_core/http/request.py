@@ -205,8 +205,8 @@ class Request(RequestSpellings):
         return choose_type(self.headers.get("accept"), types)
 
     def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:
-        """Return whether the client has this version, and give the answer its validators; then
-        return nothing::
+        """Return whether the client has this version, and give the answer its validators. If it
+        has, return nothing from the handler::
 
             if self.request.not_modified(etag=str(pie.version)):
                 return None  # a 304 without a body
@@ -419,9 +419,9 @@ class Request(RequestSpellings):
         """A multipart form part by part: ``async for part in request.parts()``, in a ``def``
         handler a plain ``for``.
 
-        With ``@reads_body`` above the handler, the parts come as they arrive, once; otherwise the
-        form was received before. Raises 415 if the body is not a multipart form, and 400, 408 and
-        413 while it is read.
+        With ``@reads_body`` above the handler, you get each part while it arrives, and can read it
+        once. Otherwise the whole form has been received already. Raises 415 if the body is not a
+        multipart form, and 400, 408 and 413 while it is read.
         """
         from micropie._core.http.body.form_parts import (
             ArrivingParts,
@@ -451,7 +451,7 @@ class Request(RequestSpellings):
         """Status, headers and cookies to send with whatever the handler returns.
 
         Raises ``ResponseError`` once a stream has given its first chunk, because the response has
-        started then.
+        started by then.
         """
         return self._exchange.response()
 

@@ -58,8 +58,8 @@ TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 
-# Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never
-# run as a page.
+# With this header browsers trust an answer's Content-Type, so they never run JSON, an upload or an
+# error's text as a page.
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = KnownHead((NOSNIFF,))
 
@@ -431,8 +431,9 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool, st
     with a charset for text.
 
     Text is encoded in the charset that ``content_type`` states, else in UTF-8, as JSON always is
-    (RFC 8259, section 8.1). None is empty, and null if ``content_type`` is JSON's. Raises
-    ``ResponseError`` for a charset that is unknown or has not all of the text's characters.
+    (RFC 8259, section 8.1). None gives an empty body, or ``null`` if ``content_type`` is that of
+    JSON. Raises ``ResponseError`` for a charset that is unknown, or that lacks some of the text's
+    characters.
     """
     if type(body) is bytes:
         return body, False, content_type
@@ -638,8 +639,8 @@ def _leads_away(location: str, seen: str, site: Origin) -> bool:
     if _SCHEME.match(seen) is None and not seen.startswith("//"):
         return False
     try:
-        # Scheme and host are at the beginning; ``urlsplit`` keeps what it was given, however long
-        # that is.
+        # The scheme and the host are at the beginning, so that is enough. ``urlsplit`` caches the
+        # text that it is given, however long it is.
         parts = urlsplit(seen[:_LONGEST_SPLIT])
     except ValueError:
         return True

@@ -30,8 +30,9 @@ Entry = TypeVar("Entry")
 class Mount:
     """One call of ``App.mount``. ``prefix`` is "" for the root.
 
-    ``state`` is the lifespan state of an ASGI application, which its requests get. ``strip``: it
-    sees no prefix. ``bridged`` is the mount of the same application inside somebody else's bridge.
+    ``state`` is the lifespan state of an ASGI application, which its requests get. ``strip``: the
+    application doesn't see the prefix. ``bridged`` is the mount of the same application inside
+    somebody else's bridge.
     """
 
     prefix: str

@@ -241,9 +241,11 @@ class Route(RouteInfo):
             )
 
     def as_fallback(self) -> Route:
-        """Return this route for paths that lead to it only because nothing else takes them.
+        """Return a copy of this route, for paths that come to it only because no other route
+        matches them.
 
-        A segment that does not convert then means that there is no such path: 404 and not 400.
+        For the copy, a segment that can't be converted means that there is no such path: 404, not
+        400.
         """
         route = copy(self)
         route.bind = partial(self.plan.bind, is_fallback=True)

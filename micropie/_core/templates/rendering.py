@@ -1,9 +1,9 @@
-"""Templates by Jinja2, an optional dependency that is imported when the first template is needed.
+"""Templates with Jinja2, an optional dependency that is imported when the first template is needed.
 
 Each ``App`` of a tree has its own environment, because ``url_for`` differs; the first rendering
-opens it. An environment reads and compiles a template once. Only with ``debug`` are the files
-looked at again. The request, the session and the CSRF token are globals that look at the current
-request when they are used, so macros see them, and a page that uses none pays for none.
+opens it. An environment reads and compiles a template once. It looks at the files again only with
+``debug``. The request, the session and the CSRF token are globals that look at the current request
+when they are used, so macros see them, and a page that uses none pays for none.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Templates:
         block: str | None = None,
         source: str | None = None,
     ) -> str:
-        """Render the template ``name``, or the one whose text is ``source``, or of either the block
-        of the name ``block`` alone. Every value is escaped.
+        """Render the template ``name``, or the one whose text is ``source``; with ``block`` only
+        the block of that name. Every value is escaped.
 
         A source may extend and include templates of the directory.
         """

@@ -116,9 +116,10 @@ def merge(base: dict[str, Section], other: Source) -> None:
 
 
 class NamespaceSet(dict[str, Namespace]):
-    """Functions by the namespace of whose keys they are called with a name and a value.
+    """Functions by namespace. Each is called with the name and the value of every key of its
+    namespace.
 
-    One may also be a context manager that returns such a function.
+    In place of a function there may be a context manager that returns one.
     """
 
     def __call__(self, config: Mapping[str, object]) -> None:
@@ -190,7 +191,7 @@ class Config(PlainConfig):
     environments = environments
 
     def update(self, config: Source) -> None:  # type: ignore[override]
-        """Add configuration. Its section ``global`` counts, if there is one."""
+        """Add configuration: only its section ``global``, if it has one, else all of it."""
         self._apply(_load_watched(config))
 
     def _apply(self, values: Section) -> None:

@@ -146,7 +146,7 @@ class header(Response):  # noqa: N801 - pixie_web's name
 
 
 def _without_header(chunks: Generator[object, Any, Any]) -> Iterator[object]:
-    """Return the pieces of a body, after making the header before them that of the response."""
+    """Return the pieces of a body. If a header comes before them, set it on the response first."""
     first = next(chunks, None)
     if not isinstance(first, header):
         return _resumed(first, chunks)
@@ -252,7 +252,7 @@ class Server:
     """A WSGI and an ASGI application."""
 
     def close_server(self) -> None:
-        """End the server, after the responses that are being sent."""
+        """Stop the server when it has sent the responses that it is sending now."""
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,5 +1,5 @@
-"""What a handler's annotation says of its results: the types of its answers, and the fields that
-are sent of them.
+"""What a handler's annotation says about its results: the types of its answers, and which of their
+fields are sent.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
-    """Return the types that a handler returns: of its annotation, or of the one that is ``stated``
+    """Return the types that a handler returns, by its annotation or by the one that is ``stated``
     in its place.
 
     Raises ``SetupError`` for an annotation that can't be read, as it may name imports that only
@@ -136,7 +136,8 @@ def _may_be_status(atom: object) -> bool:
 def result_filter(
     function: Callable[..., object], answers: Sequence[object], stated: object = None
 ) -> ResultFilter | None:
-    """Return the filter that keeps of a handler's result the fields that its annotation names.
+    """Return the filter that keeps only those fields of a handler's result that its annotation
+    names.
 
     The ``answers``, of ``answers_of``, have structures, or collections and dicts of structures.
     None is returned for any other types.
@@ -196,8 +197,8 @@ _STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
 
 
 def sends_null(answers: Sequence[object]) -> bool:
-    """Return whether None is JSON's null among these answers of a handler, as another one of the
-    same statuses is JSON; else it is an empty body.
+    """Return whether None among these answers of a handler is sent as JSON's null, because another
+    answer of the same statuses is JSON. Otherwise None is an empty body.
     """
     by_statuses: dict[object, list[Hint]] = {}
     for statuses, bodies in map(answer_parts, answers):
@@ -220,7 +221,7 @@ def _is_json(answer: object) -> bool:
     return isinstance(kind, type) and kind is not NoneType and sent_as(kind) == "json"
 
 
-# A result may be anything beside these.
+# A handler whose annotation has one of these may return anything, so no fields are left out.
 _ANYTHING = {Any, object, Parameter.empty}
 
 
@@ -299,8 +300,8 @@ class ResultFilter(NamedTuple):
 
 
 def _check_exact(value: object, hint: Hint) -> None:
-    """Raise ``TypeError`` for a value, or one inside it, that may have other fields than its
-    annotation.
+    """Raise ``TypeError`` if a value, or one inside it, may have fields that its annotation does
+    not have.
     """
     for inside, inner in _parts(value, hint):
         _check_exact(inside, inner)

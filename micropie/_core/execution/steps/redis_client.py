@@ -50,7 +50,7 @@ else:
         """The same with TLS."""
 
 
-# What keeps redis-py from telling its own name; it is called otherwise since version 7.
+# The option that keeps redis-py from sending its own name; before version 7 there were two.
 _NAMELESS: dict[str, None] = (
     {"driver_info": None}
     if hasattr(redis, "DriverInfo")
@@ -86,8 +86,8 @@ def _look_up(host: str, patience: float | None) -> None:
     """Wait until a host's name is looked up, in a thread: the system's resolver asks silent name
     servers for as long as its own configuration says.
 
-    A name that does not exist raises when one connects. Raises redis-py's ``TimeoutError`` after so
-    many seconds.
+    A name that does not exist raises nothing here, but when the client connects. Raises redis-py's
+    ``TimeoutError`` after ``patience`` seconds.
     """
     with suppress(ValueError):
         ip_address(host)
@@ -228,10 +228,11 @@ class RedisClient:
     """The client of the server at ``url``, such as ``redis://localhost:6379/0``, or of the primary
     that Sentinels know, ``redis+sentinel://one:26379,two:26379/mymaster/0``.
 
-    Errors name ``owner``. In a URL of Sentinels user and password are those of Redis, and
-    ``?sentinel_username=`` and ``sentinel_password=`` those of the Sentinels; both are asked by TLS
-    with ``rediss+sentinel``. ``valkey`` and ``valkeys`` stand for ``redis`` and ``rediss``.
-    Connections lead to the primary that it was a second ago, at most.
+    Errors name ``owner``. In a URL with Sentinels, the user and the password are those of Redis,
+    and ``?sentinel_username=`` and ``sentinel_password=`` are those of the Sentinels;
+    ``rediss+sentinel`` uses TLS for both. The schemes ``valkey`` and ``valkeys`` mean the same as
+    ``redis`` and ``rediss``. With Sentinels, connections lead to the server that was the primary at
+    most a second ago.
 
     ``patience``: seconds until a server that does not answer is unavailable. Each process connects
     when it first needs to. Raises ``SetupError`` for a malformed URL, for a ``prefix`` of the

@@ -91,9 +91,10 @@ def find_handlers(
 
     Handlers are the public methods that the author wrote in the bodies of classes, and the
     functions below a route's decorator, also where they are attributes of the instance; with
-    ``explicit`` only those below a decorator. Without one, a method of ``framework`` classes, of
-    the standard library or of other people's packages is no handler. No function answers both
-    protocols. Raises ``SetupError`` if two have the same public name, or one has marks of both.
+    ``explicit`` only those below a decorator. Without a decorator, methods of ``framework``
+    classes, of the standard library and of other people's packages are not handlers. No function
+    answers both protocols. Raises ``SetupError`` if two have the same public name, or one has marks
+    of both.
     """
     found: list[Handler] = []
     attributes: dict[tuple[str, bool], str] = {}
@@ -118,9 +119,9 @@ def _candidates(
 ) -> Iterator[tuple[str, AnyFunction]]:
     """Yield the functions that may be handlers, with their names.
 
-    Classes' attributes are read from their dictionaries, so no property's getter runs. A class
-    replaces what the classes behind it have under a name, whether it has a handler there or not: a
-    handler is the function that Python's look-up of its name gives.
+    Classes' attributes are read from their dictionaries, so no property's getter runs. A handler is
+    the function that Python's look-up of its name finds. So a class's attribute hides those of the
+    same name in its bases, even if it is no handler.
     """
     own = vars(instance)
     for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
@@ -235,8 +236,8 @@ def is_function(value: object) -> bool:
 
 
 def is_method(value: object) -> bool:
-    """Return whether an attribute of a class becomes a handler: no class, no property, no callable
-    object.
+    """Return whether an attribute of a class can be a handler; a class, a property or a callable
+    object can't.
     """
     return is_function(value) or isinstance(value, _DESCRIPTORS)
 

@@ -18,8 +18,8 @@ from micropie.compat.cherrypy.types import Parameters
 from micropie.compat.core import codec_of
 from micropie.compat.results import LONGEST_KEPT
 
-# One element of a header's list, and one parameter of an element: a separator in quotes is none.
-# Quotes that are not closed go on to the end, so that no character is looked at twice.
+# One element of a header's list, and one parameter of an element. A separator in quotes doesn't end
+# it. Quotes that are not closed extend to the end, so that no character is looked at twice.
 _ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^",])++')
 _PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^";])++')
 _IMAGE_MAP = re.compile(r"[0-9]{1,18},[0-9]{1,18}")
