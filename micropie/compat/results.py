@@ -33,7 +33,7 @@ def in_ascii(name: str) -> str:
 
 
 def then(result: object, function: Callable[[Any], object]) -> object:
-    """Return ``function(result)``, or an awaitable of it if an ``async def`` returned ``result``."""
+    """Return ``function(result)``, awaitable if ``result`` is what an ``async def`` returned."""
     if type(result) in _VALUES or not isawaitable(result):
         return function(result)
 

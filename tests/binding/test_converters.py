@@ -398,7 +398,9 @@ class Custom:
     ],
 )
 def test_an_annotation_that_nothing_converts_to_fails_at_set_up(annotation: Any) -> None:
-    with pytest.raises(SetupError, match=r"^it is annotated with .* or use str|tuple of fixed length"):
+    with pytest.raises(
+        SetupError, match=r"^it is annotated with .* or use str|tuple of fixed length"
+    ):
         converter_for(annotation)
 
 
