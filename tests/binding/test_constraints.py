@@ -387,3 +387,8 @@ def test_the_number_of_a_wildcard_is_checked_as_text_is(make_client: MakeClient)
         "/many/7": ["[7]", "list"],
         "/any/0": ["0", "int"],
     }
+
+
+def test_a_validator_that_makes_another_value_is_no_constraint() -> None:
+    with pytest.raises(SetupError, match="AfterValidator can't be enforced here"):
+        [*constraints_of([pydantic.AfterValidator(str.upper)])]

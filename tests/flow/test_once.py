@@ -230,3 +230,13 @@ def test_a_function_with_parameters_is_refused() -> None:
     app = App()
     with pytest.raises(SetupError, match=r"provides\(once=True\) takes a function without param"):
         app.provides(Pool, once=True)(lambda engine: Pool(engine))
+
+
+def test_a_plain_value_needs_no_closing(make_client: MakeClient) -> None:
+    class Shop(App):
+        def index(self, connection: Connection) -> str:
+            return type(connection).__name__
+
+    app = Shop()
+    app.provides(Connection, once=True)(Connection)
+    assert make_client(app).get("/").text == "Connection"

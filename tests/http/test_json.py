@@ -624,3 +624,8 @@ def test_R77_any_value_is_written_alike(value: Any) -> None:
 )
 def test_R77_any_text_is_read_alike(text: bytes | str) -> None:
     assert len({outcome(loads, text) for _, loads in CODECS.values()}) == 1
+
+
+def test_an_exponent_beyond_a_decimal_s_is_refused() -> None:
+    with pytest.raises(ValueError, match="too close to zero"):
+        codec.exact(b"[1e-99999999999999999999]")

@@ -1416,3 +1416,12 @@ def test_an_inner_application_is_described_at_any_time() -> None:
     app.provides(Paged)(Paged)
     assert [*app.api.openapi()["paths"]] == ["/pie"]
     assert app.api.openapi() == Outer.api.openapi()
+
+
+def test_a_method_that_openapi_does_not_know_is_left_out() -> None:
+    class Proxy(App):
+        @route("/tunnel", methods=["CONNECT", "GET"])
+        def tunnel(self) -> str:
+            return ""
+
+    assert [*Proxy().openapi()["paths"]["/tunnel"]] == ["get"]

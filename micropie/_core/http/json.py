@@ -332,10 +332,6 @@ def _conversion_of(kind: type) -> Encoder | None:
         return lambda value: {name: getattr(value, name) for name in names}
     if hasattr(kind, "__struct_fields__") or hasattr(kind, "model_dump"):
         return None
-    if hasattr(kind, "__attrs_attrs__"):
-        return lambda value: {
-            field.name: getattr(value, field.name) for field in kind.__attrs_attrs__
-        }
     known = next((convert for kinds, convert in _COLLECTIONS if issubclass(kind, kinds)), None)
     is_pydantics = "pydantic" in sys.modules and hasattr(kind, "__get_pydantic_core_schema__")
     return _by_pydantic(kind) if known is None and is_pydantics else known
