@@ -147,8 +147,7 @@ def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[
     raised = (yield from exchange.resources.close(failure)) if exchange.resources else None
     try:
         if raised is not None and raised is not failure:
-            if failure is None:
-                exchange.discard_tasks()
+            exchange.discard_tasks()
             exchange.log_cleanup_failure(raised)
     finally:
         del failure, raised
