@@ -629,3 +629,8 @@ def test_R77_any_text_is_read_alike(text: bytes | str) -> None:
 def test_an_exponent_beyond_a_decimal_s_is_refused() -> None:
     with pytest.raises(ValueError, match="too close to zero"):
         codec.exact(b"[1e-99999999999999999999]")
+
+
+def test_a_short_number_is_the_float_that_it_is_in_each_document() -> None:
+    long = "0.1234567890123456789"
+    assert codec.exact(f"[1.5, {long}]".encode()) == [1.5, Decimal(long)]
