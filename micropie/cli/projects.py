@@ -228,7 +228,7 @@ AGENTS = """# For coding assistants
 NAME is an application on micropie. Its names and rules, for those who know other frameworks, are in the file that
 this command prints:
 
-    python -c "import micropie; print(micropie.__path__[0] + '/.agents/skills/micropie/SKILL.md')"
+    python -c "import micropie; print(micropie.__path__[0] + '/cli/.agents/skills/micropie/SKILL.md')"
 
 After a change run `pytest`, `micropie check` and `mypy --strict .`; all three must pass.
 """  # noqa: E501

@@ -52,7 +52,7 @@ def test_what_is_absolute_stays() -> None:
 
 
 def test_the_skill_of_assistants_has_the_idioms_of_other_frameworks() -> None:
-    skill = (ROOT / "micropie" / ".agents" / "skills" / "micropie" / "SKILL.md").read_text()
+    skill = (ROOT / "micropie" / "cli" / ".agents" / "skills" / "micropie" / "SKILL.md").read_text()
     assert skill.startswith("---\nname: micropie\ndescription: ")
     names = set(missing_names._ADVICE)
     assert [name for name in names if name not in skill] == []

@@ -43,7 +43,7 @@ PAGES = [
     *sorted((ROOT / "tests" / "project" / "risks").glob("*.md")),
     ROOT / "tests" / "servers" / "cluster" / "FAULTS.md",
     ROOT / "scripts" / "RELEASE.md",
-    *sorted((ROOT / "micropie" / ".agents").rglob("*.md")),
+    *sorted((ROOT / "micropie" / "cli" / ".agents").rglob("*.md")),
     *sorted((ROOT / "benchmarks").glob("**/*.md")),
 ]
 
