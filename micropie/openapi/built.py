@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from micropie import App
-from micropie.openapi.asyncapi import build_channels
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import build_document
 
@@ -25,6 +24,8 @@ def build_asyncapi(
     app: App, docs: Docs | None, title: str | None, version: str | None
 ) -> dict[str, Any]:
     """Return the document of ``App.asyncapi``."""
+    from micropie.openapi.asyncapi import build_channels  # few applications ask for it
+
     return build_channels(app, _titled(docs or Docs(), title, version))
 
 

@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "Messages",
-    "OwnTypes",
-    "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "as_it_is", "asked_behind",
-    "converter_for", "is_adapted", "is_key", "is_structure", "items_of",
+    "OwnTypes", "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "as_it_is",
+    "asked_behind", "converter_for", "is_adapted", "is_key", "is_structure", "items_of",
     "python_call_of", "result_filter", "sends_null", "stated_source", "without_aliases",
 ]
 # fmt: on

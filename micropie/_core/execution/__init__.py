@@ -75,10 +75,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AHEAD", "CLEAN_UP_WITHIN", "LEAVE_WITHIN", "TASKS", "WAKERS", "Action", "AsyncAction",
     "LoopFuture", "LoopLocal", "LoopTasks", "Once", "Result", "SingleWaiterEvent", "Slots",
-    "StandingQueue", "TaskWaiter", "TookTooLong", "after_fork_in_child",
-    "available_cpus", "await_in_background", "await_in_def", "background_loop", "contained",
-    "current", "entered_on_loop", "failure_of", "in_thread", "is_being_cancelled", "is_on_loop",
-    "loop_lag", "notify_after_fork", "refuse_greenlets", "run_async", "run_in_context", "slots_of",
+    "StandingQueue", "TaskWaiter", "TookTooLong", "after_fork_in_child", "available_cpus",
+    "await_in_background", "await_in_def", "background_loop", "contained", "current",
+    "entered_on_loop", "failure_of", "in_thread", "is_being_cancelled", "is_on_loop", "loop_lag",
+    "notify_after_fork", "refuse_greenlets", "run_async", "run_in_context", "slots_of",
     "threadsafe_scheduler", "watch_background_loops", "watch_loop", "where", "within",
 ]
 # fmt: on

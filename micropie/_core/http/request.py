@@ -552,8 +552,8 @@ class Request(RequestSpellings):
     broken_off: Final[bool] = attribute_of("_exchange.answer.is_broken_off")
     """Whether the answer did not reach its end as far as the server tells.
 
-    The client disconnected, a stream failed, or the server timed out. Settled when
-        ``on_close`` functions run.
+    The client disconnected, a stream failed, or the server timed out. Settled when ``on_close``
+    functions run.
     """
 
     def __repr__(self) -> str:

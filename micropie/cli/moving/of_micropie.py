@@ -45,14 +45,16 @@ def differences(trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, Idiom]
 
 def _in_module(tree: ast.Module, applications: Set[str], hooks: Set[str]) -> Iterator[Idiom]:
     yield from _imports(tree)
+    classes: list[ast.ClassDef] = []
     for node in ast.walk(tree):
         yield from _in_node(node)
-        if isinstance(node, ast.ClassDef) and node.name in applications:
-            for method in _methods(node):
-                if not method.name.startswith("_"):
-                    yield from _in_handler(method)
+        if isinstance(node, ast.ClassDef):
+            classes.append(node)
+    for cls in classes:
+        for method in _methods(cls) if cls.name in applications else ():
+            if not method.name.startswith("_"):
+                yield from _in_handler(method)
     yield from _assigned_handlers(tree, applications)
-    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     yield from _in_hooks([cls for cls in classes if cls.name in hooks])
 
 
