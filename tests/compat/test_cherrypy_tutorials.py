@@ -26,6 +26,8 @@ def pages(
 ) -> dict[str, Page]:
     """Run a program on a framework; return status, type, location and text of its pages."""
     tree = cherrypy._cptree.Tree()
+    # tut10 toggles it for the process, and another test may have done so
+    monkeypatch.setitem(cherrypy.config, "request.show_tracebacks", True)
 
     def quickstart(root: object, script_name: str = "", config: Any = None) -> None:
         tree.mount(root, script_name, config)
