@@ -343,7 +343,7 @@ def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
 @pytest.mark.parametrize(
     ("so_many", "pace", "refused"),
     [
-        (60, 0.11, [*range(11, 15), *range(16, 20)]),
+        (60, 0.11, [*range(12, 15), *range(16, 20)]),
         (60, 0.01, []),  # a burst that is over within a second
         (45, 0.11, []),  # a short queue, which keeps the slot busy
     ],
@@ -397,21 +397,21 @@ def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.Mo
     async def main() -> None:
         slots = slots_of(Threads(1, queue=1000))
         await slots.take()
-        tasks = [asyncio.create_task(slots.take(Rank.QUEUED)) for _ in range(52)]
+        tasks = [asyncio.create_task(slots.take(Rank.QUEUED)) for _ in range(53)]
         await anyio.wait_all_tasks_blocked()
-        for task in tasks[:11]:  # a queue stands
+        for task in tasks[:12]:  # a queue stands
             clock.now += 0.11
             slots.give()
             await task
         clock.now += 0.11
         slots.give()
         assert slots.usage() == (1, 39, 1)  # one is refused, one has the slot
-        tasks[11].cancel()
+        tasks[12].cancel()
         with pytest.raises(asyncio.CancelledError):
-            await tasks[11]
-        await tasks[12]
+            await tasks[12]
+        await tasks[13]
         assert slots.usage() == (1, 39, 1)
-        for task in tasks[13:]:
+        for task in tasks[14:]:
             slots.give()
             await task
 

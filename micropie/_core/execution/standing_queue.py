@@ -15,11 +15,12 @@ _AHEAD = 10
 # unless waits become shorter and end within so long at that rate: the machine was blocked for a
 # moment, or a burst came. Work comes at random, so the time in which it came is known to one
 # divided by the square root of its number. Each wait is compared, so by chance one a minute exceeds
-# three times that. A queue grows by more than half of its first wait, and by more than so many
-# others, for another reason than chance.
+# three times that, and after a pause waits are long from the start. A queue grows by more than half
+# of its first wait, and by more than so many others, for another reason than chance. With these
+# numbers only those are refused, at 80 % of the load, who come while chance sends more than 95 %.
 _SOON = 10.0
-_CHANCE = 6.0
-_GROWN = 30
+_CHANCE = 8.0
+_GROWN = 60
 # A pause of so many usual intervals is a machine that was blocked. What is usual isn't known at
 # first: a queue begins with the longest of so many waits.
 _STILL = 6
