@@ -1,5 +1,5 @@
-"""The life of a request and of a WebSocket: synchronous generators that yield what may have to
-wait.
+"""The life of a request and of a WebSocket, as synchronous generators: they yield whatever may have
+to wait.
 
 Open ``http.py`` to change the six stages of a request, ``websocket.py`` for those of a WebSocket.
 Open ``hooks.py`` to change how middleware runs around the handler (docs/reference/hooks.md has the
@@ -7,8 +7,8 @@ order), ``middleware.py`` for its base classes. Open ``errors.py`` to change whi
 exception gets, ``resources.py`` for how a handler's resources are opened and closed, ``pooled.py``
 for handlers in processes, and ``lifecycle.py`` for startup and shutdown.
 
-Whether a route has providers, or a filter of its result, is decided when it is compiled
-(``Route.is_special``), so other routes pay nothing.
+Whether a route needs providers or a filter for its result is decided when the route is compiled
+(``Route.is_special``), so it costs other routes nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The response to an exception: the author's error handler, a plain sentence or the debug page.
+"""Which response an exception gets: that of the author's error handler, a plain sentence or the
+debug page.
 
-A client learns no more than the status, one sentence and the request's id. The traceback goes to
-the log, and to a client on this machine if ``debug`` is on.
+The client sees only the status, one sentence and the request's id. The traceback goes to the log.
+With ``debug``, clients on this machine see it too.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response of the author's error handler for ``failure``, or else the plain one.
 
     For an ``HTTPError`` or a ``Redirect``, keep the headers that were set on ``self.response``,
-    except those that describe the discarded body. The headers of the exception replace them. An
-    exception on the way gets the plain response; nothing is raised.
+    except those that describe the discarded body. The exception's own headers replace them. If the
+    error handler itself fails, return the plain response; this function raises nothing.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
@@ -51,9 +52,9 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
             try:
                 response = redirect_response(failure, request)
             except HTTPError as error:  # it leads to another site, or the Host is malformed
-                failure = error.with_traceback(None)  # which refers to this frame
+                failure = error.with_traceback(None)  # because the traceback refers to this frame
         elif exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
-            # the answer names the methods
+            # The Allow header lists the methods.
             response = Response(None, 204, failure.headers)
         elif isinstance(failure, ClientDisconnect):
             response = error_response(400, "The request's body ended too early.")
@@ -66,17 +67,18 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         else:
             response = response or _default_response(request, failure)
             response = response if answer.response is None else answer.set_result(response)
-    except BaseException as error:  # an HTTPError is from opening the author's page for this error
+    except BaseException as error:  # an HTTPError: the author's file can't be opened
         response = plain_response(request, execution.contained(error))
     return response
 
 
 def default_answer(request: Request, failure: Exception) -> tuple[Answer | None, Exception]:
-    """Return the answer to an ``HTTPError`` or a ``Redirect`` if nothing but the framework decides
-    it: no hook, error handler or translation, no session, and nothing set on ``self.response``.
+    """Return the response to an ``HTTPError`` or a ``Redirect`` if only the framework decides about
+    it: there is no hook, error handler, translation or session, and nothing was set on
+    ``self.response``.
 
-    Otherwise return None and the exception for ``respond_to``: ``failure``, or the 400 for a
-    redirect to another site, which is in the log by then.
+    Otherwise return None and the exception for ``respond_to``. That is ``failure`` itself, or a 400
+    for a redirect to another site, which has been logged by then.
     """
     exchange = request._exchange
     config = exchange.config
@@ -94,9 +96,9 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
         if exchange.method != "OPTIONS" or not isinstance(failure, MethodNotAllowed):
             return encoded_error(request, failure), failure
     except Exception as error:
-        # A header or text that can't be sent is logged by ``respond_to``.
+        # ``respond_to`` logs a header or a text that can't be sent.
         if isinstance(error, HTTPError):
-            failure = error.with_traceback(None)  # which refers to this frame
+            failure = error.with_traceback(None)  # because the traceback refers to this frame
     return None, failure
 
 
@@ -114,8 +116,8 @@ def plain_response(request: Request, failure: Exception) -> Response:
 
 
 def _by_its_number(request: Request, failure: OSError) -> OSError:
-    """Return a 503 for a failure because the process or the machine has no descriptors left, which
-    is over soon; any other as it is.
+    """Return a 503 if the process or the machine has run out of file descriptors, because that is
+    usually over soon; otherwise return ``failure`` unchanged.
     """
     if failure.errno in (errno.EMFILE, errno.ENFILE):
         failure = Outage.Unavailable("Please try again later.", str(failure))
@@ -124,7 +126,7 @@ def _by_its_number(request: Request, failure: OSError) -> OSError:
 
 
 def log_failure(request: Request, failure: Exception) -> None:
-    """Log an exception with its traceback, and the handler's name."""
+    """Log an exception with its traceback and the name of the handler."""
     exchange = request._exchange
     place = f" in {request.route.name}" if request.route is not None else ""
     exchange.log_failure(f"{exchange.label} failed{place}", failure)
@@ -133,15 +135,15 @@ def log_failure(request: Request, failure: Exception) -> None:
 def _author_response(
     request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
 ) -> Flow[Response]:
-    """Return the response of the author's error handler or, if that raises an ``HTTPError`` or a
-    ``Redirect``, the default response to it.
+    """Return the response of the author's error handler. If the handler raises an ``HTTPError`` or
+    a ``Redirect``, return the default response to that.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
         if isinstance(failure, HTTPError):
-            # Allow, WWW-Authenticate, Retry-After: part of what the status means.
+            # Headers such as Allow, WWW-Authenticate and Retry-After belong to the status.
             answer.set_result(Response(None, failure.status, failure.headers))
         else:
             (answer.response or answer.begin_response()).status = 500
@@ -151,8 +153,8 @@ def _author_response(
             exchange.config.advisor.review_error_handler(handler.function)
         response = answer.set_result(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
-        # The handler may have raised ``failure`` itself, whose traceback refers to this frame: the
-        # request would be a cycle.
+        # The handler may have raised ``failure`` itself, and its traceback refers to this frame:
+        # without this, the request would be a reference cycle.
         del failure
         return answer.set_result(
             redirect_response(error, request)
@@ -171,8 +173,9 @@ def _author_response(
 
 
 def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
-    """Call an error handler. A driver's frame keeps its last step, and the error's traceback refers
-    to that frame: the step must not keep the error.
+    """Call an error handler and forget its arguments, of which the exception is one. A driver's
+    frame keeps the last step it performed, and the exception's traceback refers to that frame: a
+    step that kept the exception would be a reference cycle.
     """
     given = [*arguments]
     arguments.clear()

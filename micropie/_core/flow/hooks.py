@@ -10,14 +10,15 @@ Middleware is an object with hooks (``middleware/base.py``), or a generator func
 
     app.middlewares.append(timed)
 
-``yield`` gives the ``Response`` of the handler, of a redirect, or of a hook that answered before
-the handler. It raises the exception of the handler or of a hook inside, as in
+``yield`` returns the ``Response``: that of the handler, of a redirect, or of a hook that answered
+before the handler. If the handler or a hook inside raised an exception, ``yield`` raises it, as in
 ``contextlib.contextmanager``, so ``with engine.begin(): yield`` does not commit after a failure. A
-yielded value is an answer: ``yield 401, "no"`` before the handler answers in its place,
-``yield "other"`` after it replaces its answer. In a ``def``, ``return`` does the same.
+value that you yield is a response: ``yield 401, "no"`` before the handler means that the handler is
+not called, and ``yield "other"`` after it replaces its response. In a ``def``, ``return`` does the
+same.
 
-A middleware has a part before the handler and one after it (``_Hook``). Which kind it is, and how
-its functions are called, is found out once, when it first runs (``HookPlan``).
+Every middleware has a part before the handler and one after it (``_Hook``). ``HookPlan`` finds out
+once, when a middleware first runs, which kind it is and how its functions are called.
 """
 
 from __future__ import annotations
@@ -47,29 +48,30 @@ from micropie._core.routing import Config, with_providers
 from micropie._core.routing.discovery import Checking, Providers, check_middlewares, open_resources
 from micropie._core.spellings import status_of
 
-# Their methods do nothing.
+# The methods of these classes do nothing, so a hook that was not overridden is not called.
 _BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
-# A method of a middleware, or what is called in its place: a function of any kind of step.
+# A method of a middleware, or a function that is called instead. It may be a plain function, a
+# coroutine function or a flow.
 _Part: TypeAlias = Any
 
-# What a dict of a hook may have.
+# The keys allowed in the dict that a hook returns.
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
 def _nothing(*arguments: object) -> None:
-    """The part of a hook that its author left out."""
+    """Stand for a part of a hook that its author didn't write."""
 
 
 class _Hook:
-    """A middleware, as it was planned.
+    """A middleware, and how to run it.
 
-    ``before`` is called as ``kind`` says. Its result is an answer, or None to continue, or a flow
-    of these. ``after`` gets the response and, if it ``sees_failures``, the exception of the handler
-    or of a hook inside, or None. It returns another response, or None to keep that one, or a flow
-    of these. ``class_name`` is that of a middleware whose methods return dicts: its ``after`` is
-    ``after_request`` itself, called as ``after_kind`` says.
-    ``may_hold``: whether ``before`` may open what ``after`` closes, in threads.
+    ``before`` is called in the way ``kind``. It returns the response, or None to continue, or a
+    flow that does. ``after`` gets the response and, if ``sees_failures`` is set, the exception of
+    the handler or of a hook inside, or None. It returns another response, or None to keep the one
+    it got, or a flow that does. If ``class_name`` is set, the methods return dicts, and ``after``
+    is the method ``after_request``, called in the way ``after_kind``. ``may_hold``: whether
+    ``before`` may open something in a thread that only ``after`` closes.
     """
 
     def __init__(
@@ -90,8 +92,8 @@ class _Hook:
 
 
 def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
-    """Return a method of a middleware, ``_nothing`` if its author wrote none, and how it is
-    called: ``otherwise`` if it may block.
+    """Return a method of a middleware and how to call it: ``otherwise`` if it may block. If the
+    author didn't write the method, return ``_nothing``.
     """
     method: _Part = getattr(middleware, name, None) or _nothing
     function = getattr(method, "__func__", method)
@@ -100,9 +102,11 @@ def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
 
 
 def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
-    """Return how a middleware runs. ``blocking``: how its functions that may block are called.
+    """Return a middleware with the plan to run it. ``blocking``: how to call functions that may
+    block.
 
-    Raises ``SetupError`` for what is none: it may have been appended late.
+    Raises ``SetupError`` for an object that is not a middleware. This is checked here as well, because
+    the list may have been extended after startup.
     """
     check_middlewares(providers, [middleware])
     needs_session = getattr(middleware, "needs_session", True)
@@ -118,15 +122,15 @@ def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
 
 
 def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
-    """Return the part before the handler of a check of ``@requires``."""
+    """Return the part before the handler for a check of ``@requires``."""
     kind, asked = kind_of(mark.check, blocking), providers.asked_by_check(mark.check)
     needed = providers.needed_for(one.key for one in asked.values())
 
     def before(request: Request) -> Flow[object]:
-        """Return the answer of the check, or None if it is True.
+        """Return the response of the check, or None if the check returned True.
 
-        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing:
-        its author may have forgotten to return what it found.
+        Raises 403 if the check returns False, and ``ResponseError`` if it returns None, because its
+        author may have forgotten a ``return``.
         """
         check = mark.check
         if asked:
@@ -157,15 +161,15 @@ _ANSWERS = frozenset({"builtins", "markupsafe", "micropie"})
 
 
 def _is_no_answer(result: object) -> bool:
-    """Return whether a check's result is an object of the author's, such as the user: sent as JSON
-    it would show strangers what the check has found.
+    """Return whether a check returned one of the author's objects, such as the user. Sent as JSON,
+    it would show strangers what the check has loaded.
     """
     is_known = type(result).__module__.partition(".")[0] in _ANSWERS
     return not (is_known or isinstance(result, Response) or hasattr(result, "__html__"))
 
 
 def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook:
-    """Return how a middleware with ``before_request`` and ``after_request`` runs."""
+    """Return the plan for a middleware with ``before_request`` and ``after_request``."""
     before, before_kind = _part(middleware, "before_request", blocking)
     releasing: Kind = INLINE if blocking is INLINE else RELEASE
     after, after_kind = _part(middleware, "after_request", releasing)
@@ -175,10 +179,10 @@ def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook
 
 
 def _changed(response: Response, changes: object, class_name: str) -> Flow[Response | None]:
-    """Apply the dict that a method of a hook returned, and return the response; None if there is no
-    dict.
+    """Apply the dict that a hook returned to the response, and return the response; return None if
+    the hook returned None.
 
-    Raises ``ResponseError`` for anything else than such a dict.
+    Raises ``ResponseError`` for any other value, and for unknown keys.
     """
     changes = yield from awaited(changes)
     if changes is None:
@@ -198,14 +202,14 @@ def _changed(response: Response, changes: object, class_name: str) -> Flow[Respo
 
 
 def _generator_hook(function: Any, needs_session: bool) -> _Hook:
-    """Return how a middleware that is a generator function runs."""
-    kind, owner = kind_of(function), object()  # by which a request's generator is found again
+    """Return the plan for a middleware that is a generator function."""
+    kind, owner = kind_of(function), object()  # ``after`` finds the generator by its owner
 
     def before(request: Request) -> Flow[object]:
         running = RunningGenerator(function(request), kind, owner)
         request._exchange.begin_generator(running)
         answer = yield from running.resume(None)
-        if answer is None and running.has_ended:  # its author may have meant to refuse the request
+        if answer is None and running.has_ended:  # the author may have meant to refuse the request
             name = getattr(function, "__name__", repr(function))
             raise ResponseError(
                 f"{name} in middlewares ended without a yield: write yield where the handler "
@@ -217,10 +221,10 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         request: Request, response: Response | None, failure: Exception | None
     ) -> Flow[Response | None]:
         """Run the generator to its end, and return the response. Raises ``failure`` if the
-        generator lets it pass.
+        generator doesn't catch it.
 
-        A generator that has not begun, because an earlier hook answered, does not run, nor does one
-        that has ended: then return None, or its answer to a cancellation.
+        A generator that has not begun, because an earlier hook answered, or that has already ended,
+        does not run. Then return None, or the response that it gave when it was cancelled.
         """
         generators = request._exchange.generators
         running = next((one for one in generators if one.owner is owner), None)
@@ -242,12 +246,13 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
 
 
 class HookPlan:
-    """The hooks around the handlers of a configuration, for as long as it has these middlewares.
+    """The hooks around the handlers of a configuration, valid until its list of middlewares
+    changes.
 
-    ``ids`` are those of the middlewares, which this plan keeps, so that no other gets such an id.
-    ``before`` and ``after`` (the last hook first) leave out the hooks without such a part.
-    ``guards``: the plan of those hooks that also guard handshakes of WebSockets and isolated
-    mounts, which have no response to change.
+    ``ids`` has the ``id()`` of each middleware; the plan keeps the middlewares alive, so that no
+    new object gets one of these. ``before`` and ``after`` (the last hook first) leave out hooks
+    without such a part. ``guards`` is the plan of the hooks that also check WebSocket handshakes
+    and isolated mounts; they can't change the response.
     """
 
     def __init__(self, middlewares: Sequence[tuple[Any, Providers]], blocking: Kind) -> None:
@@ -263,9 +268,9 @@ class HookPlan:
 
 
 def planned_hooks(config: Config) -> HookPlan:
-    """Return how the middleware of a configuration runs.
+    """Return the plan for the middleware of a configuration.
 
-    Its list may change at any time, so each request asks.
+    The list may change at any time, so every request compares it with the plan.
     """
     plan: HookPlan | None = config.hook_plan
     if plan is None or plan.ids != [*map(id, config.middlewares)]:
@@ -278,10 +283,11 @@ def planned_hooks(config: Config) -> HookPlan:
 
 
 def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
-    """Run each hook's part before the handler until one answers; return that answer, or None.
+    """Run each hook's part before the handler until one of them answers; return its answer, or
+    None.
 
-    A session backend that may wait is asked before the first hook that needs the session, so a hook
-    that refuses without it costs the backend nothing.
+    A session backend that may wait is asked just before the first hook that needs the session. A
+    hook that refuses the request earlier therefore costs the backend nothing.
     """
     exchange = request._exchange
     store = exchange.config.sessions
@@ -309,13 +315,13 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
 def run_after(
     hooks: Iterable[_Hook], request: Request, response: Response | None, failure: Exception | None
 ) -> Flow[Response]:
-    """Run each hook's part after the handler, the last hook first, and return the response as they
-    change it.
+    """Run each hook's part after the handler, the last hook first. Return the response with their
+    changes.
 
-    ``response`` is the handler's; None if the handler raised ``failure``. Generator functions get
-    that exception; the response to it is made when the first hook needs one. A
-    ``Redirect`` is an answer and no failure. An exception of a hook is the failure that the hooks
-    before it see: each is called once.
+    ``response`` is that of the handler, or None if the handler raised ``failure``. Generator
+    functions get the exception; it is turned into a response when the first hook needs one. A
+    ``Redirect`` counts as a response, not as a failure. If a hook raises an exception, the hooks
+    that follow get that one; each hook is called once.
     """
     raised = traceback = None
     answer = request._exchange.answer
@@ -346,7 +352,7 @@ def run_after(
             except BaseException as error:
                 raised = execution.contained(error)
             if raised is failure:
-                # without the way through the hook, which tells nothing
+                # leave out the frames of the hook that only passed the exception on
                 raised.__traceback__ = traceback
             else:
                 response, failure = None, alone_in(raised)
@@ -356,7 +362,7 @@ def run_after(
             response = yield from respond_to(request, failure)
         return response
     finally:
-        # the traceback refers to this frame: without this it would be a cycle
+        # the traceback refers to this frame: without this, it would be a reference cycle
         del failure, raised, traceback
 
 
@@ -387,7 +393,7 @@ def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, st
     """Run each ``before_websocket`` until one refuses the handshake. Return its code and reason, or
     None.
 
-    Every hook that is called is added to ``hooks_begun``.
+    Every hook that was called is added to ``hooks_begun``, so its ``after_websocket`` runs later.
     """
     request._exchange.hooks_begun = begun = []
     for middleware in [*config.ws_middlewares]:
@@ -410,8 +416,8 @@ def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, st
 
 
 def run_after_websocket(begun: list[SocketHook], request: Request) -> Flow[None]:
-    """Run ``after_websocket`` of each hook in ``begun``, last first. An exception is logged, so
-    that the other hooks still run.
+    """Run ``after_websocket`` of each hook in ``begun``, the last first. Exceptions are logged, so
+    the remaining hooks still run.
     """
     while begun:
         hook = begun.pop()

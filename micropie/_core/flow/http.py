@@ -1,9 +1,9 @@
 """The life of a request, written once for every protocol and every server.
 
 This is plain synchronous Python. A flow is a generator: it yields a step (``execution/steps``)
-where it may have to wait, and is sent the step's result. A driver (``asgi/``, ``wsgi/``) makes a
-``Request``, performs the steps of ``respond`` and sends the ``Answer`` that is its last step.
-``respond`` has six stages:
+where it may have to wait, and gets the step's result as the value of that ``yield``. A driver
+(``asgi/``, ``wsgi/``) makes a ``Request``, performs the steps of ``respond`` and sends the
+``Answer``, which is the last step. ``respond`` has six stages:
 
     1. Route: the path leads to a route, or to a mounted application that answers by itself
        (``Handover``).
@@ -17,14 +17,15 @@ where it may have to wait, and is sent the step's result. A driver (``asgi/``, `
        is sent (``http/response.py``).
     6. Errors: an exception of a stage becomes a response, which takes the way of stage 5.
 
-A driver begins a flow by a call, so a flow that never yields costs no more than a call. There is no
-second way for a flow that happens not to wait.
+A driver starts a flow as it would call a function, so a flow that never yields costs no more than a
+call. There is no second version of a flow for requests that don't have to wait.
 
-An exception is caught in one place and answered after the ``except`` block, so that later
-exceptions get no false ``__context__``. The variable is deleted then: the exception's traceback
-refers to the frame, and the request would be a cycle. What is answered without a step may be
-answered in the block. Only ``Exception`` is caught, and what ``execution.contained`` makes one of.
-Cancellation and the interpreter's end pass through, and nothing yields on their way.
+Each exception is caught in one place and answered after the ``except`` block, so that later
+exceptions get no false ``__context__``. Then the variable is deleted: the exception's traceback
+refers to the frame, and the request would be a reference cycle. Only a response that needs no step
+may be made inside the block. The flow catches ``Exception`` only, and those exits and cancellations
+that ``execution.contained`` turns into one. A real cancellation and the interpreter's exit pass
+through, and nothing yields while they do.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ _Stream: TypeAlias = LoopStream | ThreadStream
 
 
 def respond(site: Site, request: Request) -> Flow[Any]:
-    """Answer a request: the last step is the answer, or the mounted application that answers by
-    itself.
+    """Answer a request. The last step is the answer, or a mounted application that sends its
+    response itself.
     """
     exchange = request._exchange
     answer: Answer | Handover
@@ -112,7 +113,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
     failure: BaseException | None = None
     other: Handover | Exception | None = None
     try:
-        # 1. Route. One look-up finds a path without arguments; the site looks for all others.
+        # 1. Route. A path without arguments is found by one look-up here; all others are searched
+        # by the site.
         method = exchange.method
         route = site.exact.get(method, _NO_ROUTES).get(exchange.literal_path)
         arguments, values, result = (), NO_VALUES, None
@@ -126,7 +128,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         if config.middlewares or config.sessions.opens_ahead or other is not None:
             result = yield from _before_handler(request, config, other)
         if result is None:
-            # 3. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
+            # 3. Body. For GET and HEAD it is ignored, because it has no meaning: RFC 9110, sections
+            # 9.3.1, 9.3.2.
             if method not in _WITHOUT_BODY:
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run.
@@ -135,7 +138,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                     arguments = yield IO, route.bind, (request, arguments, values)
                 else:
                     arguments = route.bind(request, arguments, values)
-            # Hooks alone set a time limit, and open resources before.
+            # Without hooks, no time limit can be set and no resource be open at this point.
             if route.is_special or (
                 exchange.hooks is not None
                 and (exchange.resources or exchange.time_limit is not None)
@@ -145,14 +148,15 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 result = route.call(*arguments)
             else:
                 result = yield route.step_kind, route.call, arguments
-        # 5. Result to response. Most results are a body, with nothing else to send.
+        # 5. Result to response. The common case: the result is a body, and there is nothing else to
+        # send.
         row = config.bodies.get(type(result))
         if row is not None and not exchange.answer.has_more and method != "HEAD":
             encode_body, content_type = row
             body = encode_body(result)
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
         elif isinstance(result, RaisedAnswer):
-            # as if it were raised, without a traceback that refers to it
+            # treat it like a raised one, but without a traceback that refers to this frame
             failure = result
         else:
             answer = yield from _answer(request, result)
@@ -173,15 +177,15 @@ def respond(site: Site, request: Request) -> Flow[Any]:
 def _find(
     site: Site, request: Request
 ) -> tuple[Config, Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
-    """Return a request's configuration and route, with the arguments and values in its path, and
-    set both.
+    """Return a request's configuration and route, with the arguments and values from its path, and
+    set the configuration and the route on the request.
 
-    If there is no route, the last value takes its place: a mounted application that answers by
-    itself, or the exception to raise once hooks have seen the request. Where there are no hooks,
-    the exception is raised now.
+    If there is no route, the last item of the tuple is a mounted application that sends its
+    response itself, or the exception to raise once the hooks have seen the request. Without hooks,
+    the exception is raised right here.
     """
     exchange = request._exchange
-    exchange.config = site.config  # for an error of the search itself
+    exchange.config = site.config  # so that an error of the search itself finds a configuration
     found = site.find(request)
     if type(found) is Refusal:
         error, exchange.config = found
@@ -212,7 +216,7 @@ def _before_handler(
 
     Return a hook's answer, or None if the handler has to run.
 
-    ``other`` is instead of a handler: a mounted application, which is returned after the hooks
+    ``other`` takes the place of a handler: a mounted application, which is returned after the hooks
     that guard it, or an exception, which is raised after all hooks.
     """
     exchange = request._exchange
@@ -256,14 +260,14 @@ def _before_handler(
 
 
 def call_handler(request: Request, route: Route, arguments: Sequence[object]) -> Flow[object]:
-    """Run the handler with its providers' resources, a time limit or both.
+    """Run the handler with the resources of its providers, a time limit, or both.
 
-    Return its result, filtered.
+    Return its result, with only the fields that the handler's annotation allows.
     """
     exchange = request._exchange
     if route.providers:
         arguments = yield from with_resources(request, route, arguments)
-    if route.is_pooled:  # the process keeps to the time limit
+    if route.is_pooled:  # the process itself enforces the time limit
         config, token = route.config, route.config.pool.made.token()
         call = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
         threads = Call(config.pool_threads, is_queued=True, leave_after=0.0)
@@ -271,7 +275,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
             result = yield threads, pooled.call_in_pool, call
         except Exception:
             raise
-        except BaseException:  # a cancellation does not wait for the handler but ends it
+        except BaseException:  # a cancellation ends the handler instead of waiting for it
             token.cancel()
             raise
     elif exchange.time_limit is not None:
@@ -294,9 +298,9 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
 def _call_limited(
     request: Request, route: Route, arguments: Sequence[object], seconds: float
 ) -> Flow[object]:
-    """Run the handler with a time limit, where it can be interrupted, and return its result.
+    """Run the handler with a time limit, in a way that can be interrupted, and return its result.
 
-    Raises 503 after it.
+    Raises 503 when the time is over.
     """
     try:
         return (yield from call_within(seconds, route.limited_step_kind, route.call, *arguments))
@@ -312,9 +316,11 @@ def _call_limited(
 
 
 def _answer(request: Request, result: object) -> Flow[Answer | Handover]:
-    """Return the answer to a result. Its body joins what was set on ``self.response``."""
+    """Return the answer for a handler's result, with the status, headers and cookies that were set
+    on ``self.response``.
+    """
     exchange = request._exchange
-    if type(result) in BODIES:  # neither awaited nor opened
+    if type(result) in BODIES:  # nothing to await, no file to open
         return _finish(request, _response_of(exchange, result), None, None)
     if type(result) in _GENERATORS:
         return _finish(request, _response_of(exchange, result), stream_of(result), None)
@@ -322,8 +328,8 @@ def _answer(request: Request, result: object) -> Flow[Answer | Handover]:
 
 
 def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
-    """Return the answer to a result that may be awaitable or a file, or the mounted application
-    that it is.
+    """Return the answer for a result that may be awaitable or a file. If the result is a mounted
+    application, return that.
     """
     exchange, made = request._exchange, request._exchange.answer
     is_alone = not made.has_more
@@ -332,14 +338,14 @@ def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
         if type(result) is Handover or (type(result) is EncodedAnswer and not is_joined):
             return result
         if not isinstance(result, Response) and isawaitable(result):
-            # Of a decorated ``async def``.
+            # The coroutine of an ``async def`` that a decorator hides.
             result = yield AWAIT, itself, (result,)
     response = _response_of(exchange, result)
     if response.body.__class__ is FileReference:
         try:
             file, part = yield from files.open_file(request, response)
         except Exception as failure:
-            made.replace(None)  # what it states is not the error's
+            made.replace(None)  # the error response must not get the headers of this response
             if exchange.config.advisor is not None and type(failure) is HTTPError:
                 exchange.config.advisor.review_missing_file(response.body)
             raise
@@ -358,7 +364,9 @@ def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
 
 
 def _response_of(exchange: Exchange, result: object) -> Response:
-    """Return the response with a handler's result. Raises an error that was returned."""
+    """Return the response for a handler's result. Raises the result if it is an ``HTTPError`` or a
+    ``Redirect``.
+    """
     config = exchange.config
     if config.advisor is not None:
         config.advisor.review_result(exchange, result)
@@ -371,25 +379,25 @@ def _response_of(exchange: Exchange, result: object) -> Response:
         and response.status in _SUCCESSES
         and not isinstance(result, Response)
     ):
-        response.content_type = response.content_type or JSON  # where nothing else is stated
+        response.content_type = response.content_type or JSON  # unless another type was set
     return response
 
 
 def _finish(
     request: Request, response: Response | None, stream: _Stream | None, failure: Exception | None
 ) -> Flow[Answer]:
-    """Return the answer for a response or, if there is ``failure``, to that.
+    """Return the answer for a response or, if ``failure`` is given, for that exception.
 
-    A stream is closed if this fails.
+    If this raises, the stream is closed.
 
-    ``after_request`` hooks change the response, a stream until its first chunk is there, and the
-    session.
+    ``after_request`` hooks may change the response and the session. So may a stream, until it has
+    given its first chunk.
     """
     exchange, made = request._exchange, request._exchange.answer
     if exchange.ends is not None:
         exchange.ends.before_head.clear()
     try:
-        if exchange.hooks is not None:  # which may wait
+        if exchange.hooks is not None:  # hooks may wait
             made.begin(stream)
             body = response and response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)
@@ -422,7 +430,7 @@ def _finish(
     try:
         if stream is not None:
             yield from stream.close()
-        else:  # what the response states is not the error's
+        else:  # the error response must not get the headers of this response
             made.replace(None)
         raise failure
     finally:
@@ -430,7 +438,9 @@ def _finish(
 
 
 def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
-    """Return the body if it is a stream. That in whose place hooks have put it is closed."""
+    """Return the response's body if it is a stream. If hooks have replaced a stream by this body,
+    close that one.
+    """
     exchange = request._exchange
     made = exchange.answer.stream
     replaced = None if made is None else cast("_Stream", made)
@@ -438,7 +448,7 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
         files.describe(response, *(yield from files.open_file(request, response)))
     stream = stream_of(with_html(response).body)
     exchange.answer.begin(stream or replaced)
-    if stream is not None:  # which may read from the replaced one
+    if stream is not None:  # because the new stream may read from the replaced one
         streams.follow_events(stream, replaced, response)
     elif replaced is not None:
         yield from replaced.close()
@@ -448,13 +458,13 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
 def _encoded(
     request: Request, response: Response, stream: Stream | None
 ) -> tuple[Answer, Session | None, bool]:
-    """Return the answer for a response, the session, and whether that has to be saved. An answer
-    that can't be sent must not leave a session behind, so it is encoded before the session is
-    saved.
+    """Return the answer for a response, the session, and whether the session has to be saved. The
+    answer is encoded before the session is saved, because an answer that can't be sent must not
+    leave a session behind.
     """
     exchange, made = request._exchange, request._exchange.answer
     if stream is not None:
-        if made.response is not None:  # what a generator has set: hooks' headers go first
+        if made.response is not None:  # a generator has set it; hooks' headers come first
             response = made.set_result(response)
             made.replace(None)
         if exchange.ends is not None:
@@ -465,7 +475,8 @@ def _encoded(
             and exchange.header("cookie")
             and handlers_route(exchange) is not None
         )
-        # A later chunk may read the session, when the headers that say so have left.
+        # A later chunk may read the session, but then the headers that say so have already been
+        # sent.
         if may_read and exchange.config.sessions.find_id(exchange):
             exchange.opened_session()
     session, saves = made.session, False
@@ -483,7 +494,7 @@ def _encoded(
 
 
 def _private(exchange: Exchange, answer: Answer, has_own_cookie: bool) -> Answer:
-    """Return an answer that no cache may give to another client."""
+    """Return the answer with headers that keep shared caches from giving it to another client."""
     status, content_type, length, pairs, body, stream = answer
     make = known_private if pairs.__class__ is KnownHead else make_private
     headers, was_public = make(pairs, exchange.answer.depends_on, has_own_cookie)
@@ -514,16 +525,16 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
 
 
 def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
-    """Close the resources of the handler and return the answer to an exception.
+    """Close the handler's resources and return the answer for an exception.
 
-    Raises the exception instead if it is no failure of this request, or if the server is to have it
-    and no handler of the author's answers it.
+    Raises the exception if it is not a failure of this request. Raises it, too, if the server is to
+    have it and the author wrote no error handler for it.
     """
     exchange, made = request._exchange, request._exchange.answer
     try:
         if not isinstance(failure, Exception):
             failure = execution.contained(failure)
-        # Most are a status and a sentence, with nothing else to send.
+        # The common case: a status and a sentence, and nothing else to send.
         default, failure = default_answer(request, failure)
         if default is not None:
             return default
@@ -543,16 +554,16 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
                 made.break_off()
             is_server_s = is_server_s and config_of(exchange).error_handler_for(failure)[0] is None
         if made.is_without_session and not made.is_broken_off:
-            # the author's error page sees an empty one while the backend is unavailable
+            # while the backend is unavailable, the author's error page gets an empty session
             with suppress(HTTPError):
                 yield from exchange.open_session()
         if made.stream is not None:
             made.begin(None)
         answer = yield from _finish(request, None, None, failure)
-    except Exception as error:  # on the way of the answer: this one asks nothing of the application
+    except Exception as error:  # the plain response runs no code of the application
         made.take_session()
-        # An HTTPError is a session backend's 503, which is in the log, or from an error page's own
-        # stream.
+        # An HTTPError is the 503 of a session backend, which has been logged, or comes from the
+        # stream of an error page.
         answer = encode(plain_response(request, error), None, exchange.method == "HEAD")
         if exchange.ends is not None:
             made.end(answer)

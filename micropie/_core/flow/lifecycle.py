@@ -23,8 +23,8 @@ from micropie._core.http.protocols import ON_FAILURE
 from micropie._core.mounts import ASGI, WSGI
 from micropie._core.routing import Config, Site
 
-# Seconds after which the log names the function that a start or a stop waits for: most servers wait
-# in silence, and without a limit.
+# Seconds after which the log says which function startup or shutdown waits for: most servers wait
+# silently and without a limit.
 _LONG = 10.0
 
 # The protocols of servers, for the mounts that are started with an application.
@@ -36,10 +36,10 @@ Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
 
 def log_lifecycle_failure(sentence: str, error: Exception, server: Mapping[str, Any]) -> None:
-    """Log why a start or a stop has failed, and report it to a test client, by the scope or the
-    environ ``server``.
+    """Log why startup or shutdown failed, and report it to a test client if ``server``, the scope
+    or the environ, has a function for that.
 
-    A ``SetupError`` says all in its message: its traceback would be ours.
+    A ``SetupError`` is logged without its traceback, which would show only the framework's frames.
     """
     if ON_FAILURE in server:
         server[ON_FAILURE](error)
@@ -50,21 +50,23 @@ def log_lifecycle_failure(sentence: str, error: Exception, server: Mapping[str, 
 
 
 class Component(Protocol):
-    """The part of an ``App``, or of a mounted application, that is started and stopped."""
+    """The part of an ``App``, or of a mounted application, that is started and stopped with the
+    rest.
+    """
 
     startup_handlers: list[LifecycleFunction]
     shutdown_handlers: list[LifecycleFunction]
     state: State
-    """It takes the values of the dict that ``lifespan`` yields."""
+    """Gets the values of the dict that ``lifespan`` yields."""
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager, or None if the author wrote none."""
 
 
 class Lifecycle:
-    """One start and one stop of a tree of applications.
+    """One startup and one shutdown of a tree of applications.
 
-    ``needs_loop``: whether anything in it is async.
+    ``needs_loop``: whether any of its functions is async, so that an event loop is needed.
     """
 
     def __init__(self, apps: Sequence[Component]) -> None:
@@ -75,12 +77,14 @@ class Lifecycle:
         ]
         self.is_empty = not (has_lifespan or handlers)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
-        # The flows that undo each part of the start, in the order of the start; none of them has
+        # For each part that was started, in that order, the flows that undo it. None of them has
         # begun.
         self._undo: list[Iterable[Flow[None]]] = []
 
     def start(self) -> Flow[None]:
-        """Start everything, or undo what had started and raise."""
+        """Start everything. If a part fails, undo those that had started and raise its
+        exception.
+        """
         try:
             for app, manager in self._lifespans:
                 if manager is not None:
@@ -92,8 +96,8 @@ class Lifecycle:
                     if isinstance(state, dict):
                         for name, value in state.items():
                             app.state[name] = value
-                # All shutdown handlers are called if one startup handler has run, or if there is
-                # none.
+                # The shutdown handlers are all called if at least one startup handler has run, or
+                # if there is none.
                 for handler in app.startup_handlers[:1]:
                     yield from _call("startup", handler)
                 self._undo.append(_call("shutdown", handler) for handler in app.shutdown_handlers)
@@ -123,30 +127,30 @@ class Lifecycle:
 
 
 class Startable(Protocol):
-    """A whole application, as the drivers start it."""
+    """The interface of ``App`` that the drivers use to start it."""
 
     @property
     def waits_at_start(self) -> bool:
-        """Whether its start runs code of the author's, which may wait."""
+        """Whether startup runs the author's code, which may wait."""
 
     def compiled(self, blocking: Kind = ..., /) -> Site:
-        """Return the site, compiled when it is first needed; ``def`` handlers are called by
-        ``blocking`` steps.
+        """Return the site, compiled on first use. ``blocking`` is the kind of step that calls
+        ``def`` handlers.
         """
 
     def publish(self, site: Site, state: Any, /) -> None:
-        """Let further requests find ``site`` in ``state``, that of a driver, unless there was a
-        change since it was compiled.
+        """Let the requests that follow find ``site`` in the driver's ``state``, unless the
+        application has changed since it was compiled.
         """
 
     def lifecycle(self, protocol: str | None = ..., /) -> Lifecycle:
-        """Return a new life cycle of the application, and of the mounts that a server of
-        ``protocol`` starts; None for no mounts.
+        """Return a new life cycle of the application and of those mounts that a server of
+        ``protocol`` starts; with None, of no mounts.
         """
 
 
 class LifespanContext(Exchange):
-    """What drivers perform the steps of startup and shutdown for, instead of a request: it
+    """Takes the place of a request while a driver performs the steps of startup and shutdown: it
     has a configuration and nothing else.
     """
 
@@ -160,9 +164,9 @@ def _call(stage: str, handler: LifecycleFunction) -> Flow[None]:
 
 
 def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
-    """Perform ``flow``.
+    """Perform ``flow``, and log ``name`` if that takes long.
 
-    If that takes long, log its name. A thread does so, because ``flow`` may block its own.
+    A timer's thread writes the log, because ``flow`` may block its own thread.
     """
     words = "%s: %s has been running for %g seconds"
     if stage == "startup":
@@ -171,7 +175,7 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
     timer.daemon = True
     try:
         timer.start()
-    except RuntimeError:  # an interpreter that ends starts no threads
+    except RuntimeError:  # no thread can be started while the interpreter shuts down
         return (yield from flow)
     try:
         return (yield from flow)

@@ -19,47 +19,48 @@ from micropie._core.routing.discovery import mark_with
 
 Target = TypeVar("Target")
 
-# What hooks are called in Django, in Starlette, and in ``FlowMiddleware``.
+# Names that hooks have in Django, in Starlette, and in ``FlowMiddleware``.
 _ELSEWHERE = ("process_request", "process_response", "dispatch", "before", "after")
 
 
 class _Decorator:
-    """A middleware that stands above a handler, an ``App`` class or an ``App``, as well as in
-    ``middlewares``.
+    """A middleware that can also be used as a decorator: above a handler, an ``App`` class, or
+    called with an ``App``.
     """
 
     guards = False
     statuses: Sequence[int] = ()
 
     def __call__(self, target: Target) -> Target:
-        """Run around what is below alone, inside all ``middlewares``, and return it:
-        ``@Timeout(5)``.
+        """Run this middleware only around ``target``, inside all ``middlewares``, and return
+        ``target``: ``@Timeout(5)``.
         """
         mark_with(target, [self])
         return target
 
 
 class HttpMiddleware(_Decorator):
-    """Sees each request before its handler and each answer after it:
+    """Runs before the handler of each request and after each response:
     ``app.middlewares.append(Mine())``.
 
-    ``@Mine()`` above a handler, an ``App`` class or an ``App`` runs around that alone.
+    ``@Mine()`` above a handler or an ``App`` class runs only around that, and ``Mine()(app)`` only
+    around that ``App``.
 
-    Its methods are looked up once, when it first runs.
+    The hook methods are looked up once, when the middleware first runs.
 
-    ``guards``: ``before_request`` decides who may enter. It is called for the handshakes of
-    WebSockets, too, for isolated mounts, and for the WebSockets of mounted applications. Set it to
-    True in your class for that. ``needs_session``: whether ``before_request`` may look at the
-    session. Hooks that need none, and come before all that do, run before a session backend is
-    asked. ``statuses``: the errors by which it refuses requests, for the OpenAPI document:
+    ``guards`` (False): set it to True in your class if ``before_request`` decides who may enter.
+    Then it is also called for WebSocket handshakes, for isolated mounts, and for the WebSockets of
+    mounted applications. ``needs_session`` (True): whether ``before_request`` may read the session.
+    Hooks with False, if they come before all others, run before a session backend is asked.
+    ``statuses`` (()): the error statuses with which it refuses requests, for the OpenAPI document:
     ``statuses = (429,)``.
     """
 
     needs_session = True
 
     def __init_subclass__(cls, **arguments: Any) -> None:
-        """Raise ``SetupError`` for a class whose hooks have other frameworks' names only: it would
-        guard nothing.
+        """Raise ``SetupError`` for a class whose hooks have only names of other frameworks, because
+        none would ever be called.
         """
         super().__init_subclass__(**arguments)
         if (
@@ -75,10 +76,10 @@ class HttpMiddleware(_Decorator):
                 )
 
     def before_request(self, request: Request) -> object:
-        """Run before the handler, and also for paths without a handler.
+        """Run before the handler, and also for paths that have no handler.
 
         Return None to continue, or a dict with any of ``status`` (200), ``body`` ("") and
-        ``headers`` ((name, value) pairs or a dict). The dict is the answer: no other
+        ``headers`` ((name, value) pairs or a dict). A dict is the response: no further
         ``before_request`` and no handler is called.
         """
 
@@ -89,8 +90,8 @@ class HttpMiddleware(_Decorator):
         response_body: Any,
         extra_headers: list[tuple[str, str]],
     ) -> object:
-        """Run with every answer, including errors and early answers, in the reverse order of
-        ``before_request``.
+        """Run after every response, including errors and those of ``before_request``, in the
+        reverse order of ``before_request``.
 
         ``response_body`` is the handler's result before it is encoded. ``extra_headers`` may be
         changed in place. Return a dict to replace any of ``status``, ``body`` and ``headers``, or
@@ -99,16 +100,16 @@ class HttpMiddleware(_Decorator):
 
 
 class FlowMiddleware(_Decorator):
-    """The base of the middleware that comes with micropie, and of extensions.
+    """The base class of the middleware that comes with micropie and with extensions.
 
     It costs less than ``HttpMiddleware``.
 
-    Each method is a plain function that does not wait, or a generator function. A generator may
-    wait by ``result = yield from call(kind_of(function), function, ...)``, under both protocols.
+    Each method is either a plain function that does not wait, or a generator function. A generator
+    waits by ``result = yield from call(kind_of(function), function, ...)``, under both protocols.
 
-    ``guards``, ``needs_session`` and ``statuses``: see ``HttpMiddleware``. ``before`` of a hook
-    that guards is called for handshakes before their origin is checked, as it may set the client,
-    the scheme and the host.
+    ``guards``, ``needs_session`` (False here) and ``statuses``: see ``HttpMiddleware``. If
+    ``guards`` is set, ``before`` is called for a handshake before its origin is checked, because it
+    may set the client, the scheme and the host.
     """
 
     needs_session = False
@@ -116,33 +117,35 @@ class FlowMiddleware(_Decorator):
     def before(self, request: Request) -> object:
         """Run before the handler.
 
-        Return None to continue; any other value is answered as a handler's result.
+        Return None to continue. Any other value is the response, like the result of a handler.
 
-        The same holds for what a generator function returns.
+        The same holds for the value that a generator function returns.
         """
 
     def after(
         self, request: Request, response: Response
     ) -> Response | Flow[Response | None] | None:
-        """Run with every answer. Change ``response`` in place, or return another ``Response``."""
+        """Run after every response. Change ``response`` in place, or return another
+        ``Response``.
+        """
 
 
 Hook: TypeAlias = (
     HttpMiddleware | FlowMiddleware | Callable[..., Iterator[object] | AsyncIterator[object]]
 )
-"""What ``middlewares`` holds: an object, no class, or a generator function."""
+"""An item of ``middlewares``: an instance of a middleware class, or a generator function."""
 
 
 class WebSocketMiddleware:
-    """Sees each WebSocket connection before and after its handler:
+    """Runs before and after the handler of each WebSocket:
     ``app.ws_middlewares.append(Mine())``.
     """
 
     def before_websocket(self, request: Request) -> object:
         """Run before the handler.
 
-        Return None to continue, or a dict with ``code`` and ``reason`` to refuse.
+        Return None to continue, or a dict with ``code`` (int) and ``reason`` (str) to refuse.
         """
 
     def after_websocket(self, request: Request) -> object:
-        """Run when the handler has ended."""
+        """Run when the handler has ended, also after an exception."""

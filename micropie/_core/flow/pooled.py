@@ -1,7 +1,8 @@
 """Handlers that run in a process of the pool, and the copy of the request that they can read there.
 
-Only arguments, results and this copy cross between processes, by ``pickle``. The handler crosses as
-a name, by which the process finds it (``placement.py``); the application never crosses.
+Only the arguments, the result and this copy are sent between the processes, with ``pickle``. Of the
+handler only its name is sent, by which the process imports it (``placement.py``). The application
+is never sent.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ def call_in_pool(
     arguments: Sequence[object],
     token: object = None,
 ) -> Any:
-    """Call a handler in a process of the pool, and wait for its result; ``token`` cancels the call.
+    """Call a handler in a process of the pool and wait for its result. ``token`` cancels the call.
 
-    Raises what the handler raises, and 503 after ``seconds``, or after the request's own limit.
+    Raises what the handler raises, and 503 after ``seconds`` or after the request's own time limit,
+    if that is shorter.
     """
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
-    read: Sequence[str] = ("cookie", "authorization")  # a stream, or who fails, may have read them
+    read: Sequence[str] = ("cookie", "authorization")  # a stream may have read them
     try:
         result = pool.made.call(seconds, PooledHandler(name), job, token=token)
         if type(result) is _Returned:
@@ -59,7 +61,7 @@ def call_in_pool(
 def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[object]) -> bytes:
     """Return the request and the arguments, pickled.
 
-    Raises ``PicklingError`` that names the one that can't be pickled.
+    Raises ``PicklingError`` with the name of the value that can't be pickled.
     """
     try:
         return pickle.dumps((exchange, arguments))
@@ -86,8 +88,8 @@ def _full_name(name: HandlerName) -> str:
 
 
 class _Returned(NamedTuple):
-    """The result of a handler that makes no stream, and the headers that it has read of those that
-    name the client.
+    """The result of a handler that returns no stream, and which of the headers that identify the
+    client the handler has read.
     """
 
     result: object
@@ -95,9 +97,9 @@ class _Returned(NamedTuple):
 
 
 class PooledHandler:
-    """A handler, which crosses by its name.
+    """A handler, pickled as its name.
 
-    The process finds it when it unpickles this, and imports its module.
+    Unpickling it imports the handler's module and looks the handler up.
     """
 
     def __init__(self, name: HandlerName) -> None:
@@ -132,9 +134,7 @@ def _found(name: HandlerName) -> PooledHandler:
 
 
 class PooledExchange(Exchange):
-    """The copy of a request for a process of the pool: made in the server's process, and
-    pickled.
-    """
+    """The copy of a request that is pickled for a process of the pool."""
 
     is_pooled = True
 
@@ -155,12 +155,12 @@ class PooledExchange(Exchange):
 
     @property
     def incoming(self) -> NoReturn:
-        """Raises ``RuntimeError``."""
+        """Raise ``RuntimeError``: the body can't be received here."""
         _refuse(_NO_BODY)
 
     @property
     def scope(self) -> NoReturn:  # type: ignore[override]
-        """Raises ``RuntimeError``."""
+        """Raise ``RuntimeError``: the scope stays in the server's process."""
         _refuse("a process has no ASGI scope and no WSGI environ")
 
     def opened_session(self) -> PooledSession:
@@ -193,7 +193,7 @@ class PooledRequest(Request):
     """A read-only copy of a request. Changing the request or its answer raises ``RuntimeError``."""
 
     def after_response(self, *_: object, **__: object) -> NoReturn:
-        """Raises ``RuntimeError``: the functions would be called in the server's process."""
+        """Raise ``RuntimeError``: the functions would have to be called in the server's process."""
         _refuse(
             "a handler in a process can't call after_response, on_close, on_failure or "
             "carry_into_process: do so in a handler in a thread, or in middleware"
@@ -202,17 +202,17 @@ class PooledRequest(Request):
     on_close = on_failure = carry_into_process = after_response
 
     def parts(self) -> NoReturn:
-        """Raises ``RuntimeError``."""
+        """Raise ``RuntimeError``: the body can't be received here."""
         _refuse(_NO_BODY)
 
 
 class PooledConfig:
-    """The configuration of a ``PooledRequest``: its limits.
+    """The configuration of a ``PooledRequest``. It has only the limits.
 
     The application stays in the server's process.
     """
 
-    # Encodes an event, or a message to a channel that the handler has made itself.
+    # Encodes events and the channel messages that the handler makes itself.
     dumps = staticmethod(dumps_with({}))
 
     def __init__(self, limits: Limits) -> None:
@@ -230,7 +230,7 @@ class PooledConfig:
 
 
 class PooledSession(Session):
-    """A copy of a session, to be read only. Changing it raises ``RuntimeError``."""
+    """A read-only copy of a session. Changing it raises ``RuntimeError``."""
 
     __slots__ = ()
 

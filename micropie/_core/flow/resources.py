@@ -1,10 +1,10 @@
-"""Resources that a handler and the checks before it ask for, and the filter of the handler's
-result.
+"""Opening and closing the resources that a handler and its access checks depend on, and filtering
+the handler's result.
 
-A resource is opened once for a request (``discovery/providers.py``) and closed when the handler has
-returned, before the hooks see its response, or at the end of the stream that it returned. Resources
-that only checks have asked for are closed before a stream or the handler of a WebSocket begins. A
-result is filtered by its annotation while they are open.
+A resource is opened once for a request (``discovery/providers.py``). It is closed when the handler
+has returned, before the hooks see its response, or at the end of the stream that the handler
+returned. Resources that only access checks depend on are closed before a stream begins, or the
+handler of a WebSocket. A result is filtered by its annotation while the resources are open.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from micropie._core.streams import is_stream, stream_of
 def with_resources(
     request: Request, route: Route, arguments: Sequence[object]
 ) -> Flow[Sequence[object]]:
-    """Open what a handler's parameters ask for.
+    """Open the resources that the handler's parameters name.
 
-    Return its arguments, complete. Raises what a provider raises.
+    Return the handler's arguments, with the resources. Raises what a provider raises.
     """
     resources = request._exchange.own_resources()
     yield from open_resources(request, resources, route.providers)
@@ -42,17 +42,18 @@ def with_resources(
     )
 
 
-# Results that are a whole answer, which no filter changes.
+# Results that are complete responses, so no filter changes them.
 _WHOLE = (Response, EncodedAnswer, HTTPError, Redirect, Handover)
 
 
 def filtered(route: Route, result_filter: ResultFilter | None, result: object) -> Flow[object]:
-    """Return a handler's result with the fields that its annotation names, or those of the type
-    that is stated for its status.
+    """Return a handler's result with only the fields that its annotation has, or those of the type
+    that the annotation gives for its status.
 
-    Whole answers and streams stay as they are.
+    Complete responses and streams stay as they are.
 
-    A ``def`` handler's result may ask a database for more, so that is done in a thread as well.
+    The result of a ``def`` handler is filtered in a thread as well, because reading an attribute
+    may query a database.
     """
     result = yield from awaited(result)
     if result_filter is not None:
@@ -77,9 +78,11 @@ def filtered(route: Route, result_filter: ResultFilter | None, result: object) -
 
 
 def as_lines(request: Request, route: Route, result: object) -> object:
-    """Return a handler's result; a stream of items is one of JSON Lines, by the route's annotation.
+    """Return a handler's result. A stream of items becomes a stream of JSON Lines if the route's
+    annotation says so.
 
-    Each item is filtered and encoded when it is sent. One that can't be breaks the response off.
+    Each item is filtered and encoded when it is sent. An item that can't be encoded ends the
+    response as broken.
     """
     status, body, *headers = (
         result if isinstance(result, tuple) and states_status(result) else (None, result)
@@ -93,7 +96,7 @@ def as_lines(request: Request, route: Route, result: object) -> object:
     return stream if status is None else (status, stream, *headers)
 
 
-# The type has no registration. jsonlines.org suggests it, and OpenAPI 3.2 has it among the
+# This media type isn't registered. jsonlines.org suggests it, and OpenAPI 3.2 lists it among the
 # sequential types, beside application/x-ndjson, whose prefix RFC 6648 deprecates.
 JSON_LINES = "application/jsonl"
 
@@ -103,12 +106,12 @@ def close_unless_streamed(
 ) -> Flow[object]:
     """Close the resources of a request, and return ``result``. Raises what a provider raises.
 
-    A result that is a stream needs those of these providers until its end.
+    If the result is a stream, the resources of ``providers`` stay open until its end.
     """
     result = yield from awaited(result)
     response = as_response(result)
     yield from close_resources(exchange, None, providers if is_stream(response.body) else ())
-    if is_html(response.body):  # made of values that may need what is closed now
+    if is_html(response.body):  # render it now: it may need a resource that is closed next
         return response.body if is_html(result) else response
     return result
 
@@ -116,11 +119,11 @@ def close_unless_streamed(
 def close_resources(
     exchange: Exchange, failure: Exception | None, kept: Iterable[object] = ()
 ) -> Flow[None]:
-    """Close the resources of a request but those of the providers ``kept``. Raises the exception of
-    a provider, or else ``failure``.
+    """Close the resources of a request, except those of the providers in ``kept``. Raises the
+    exception of a provider, or else ``failure``.
 
-    What a handler wants done after the response is not, if its resources can't be closed: a commit
-    that fails has stored nothing.
+    If closing fails, the functions that the handler passed to ``after_response`` are not called: a
+    commit that failed has stored nothing.
     """
     try:
         if exchange.resources:
@@ -134,12 +137,12 @@ def close_resources(
 
 
 def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[None]:
-    """Close the resources that a stream, now closed, has used.
+    """Close the resources that a stream has used. The stream is closed already.
 
-    ``failure``: the exception that has broken it off.
+    ``failure``: the exception that broke the stream off, if any.
 
-    The client can't be told of a failure any longer, so it is logged. If the client has left, a
-    ``yield`` raises ``GeneratorExit``, as it does where a request is cancelled.
+    The response has started, so an exception is only logged. If the client has disconnected, the
+    ``yield`` of a provider raises ``GeneratorExit``, as it does when a request is cancelled.
     """
     if failure is None and exchange.answer.is_broken_off:
         yield from exchange.clean_up(exchange.cleanup_steps())

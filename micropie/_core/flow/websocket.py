@@ -1,10 +1,10 @@
 """The life of a WebSocket, written once for every server; ``flow/http.py`` is its counterpart for
 requests.
 
-A driver (``asgi/websocket.py``) makes the request and asks ``found_socket``, which does the search
-of stage 1. Where a mounted application serves the path, the driver hands the WebSocket over.
-Otherwise it makes the socket, performs the steps of ``converse``, and ends the WebSocket as the
-``CloseInfo`` says that the flow returns:
+A driver (``asgi/websocket.py``) makes the request and calls ``found_socket``, which is the search
+of stage 1. If a mounted application serves the path, the driver passes the WebSocket to it.
+Otherwise the driver makes the socket, performs the steps of ``converse``, and then ends the
+WebSocket by the ``CloseInfo`` that the flow returns:
 
     1. The path leads to a route.             4. The arguments are bound and the handler runs.
     2. Hooks of HTTP that guard run, and      5. ``after_websocket`` hooks run and the session is saved.
@@ -12,7 +12,7 @@ Otherwise it makes the socket, performs the steps of ``converse``, and ends the 
     3. The page's origin is checked and          that was not accepted.
        ``before_websocket`` hooks run.
 
-A handshake can be refused like a request, with a status and a sentence.
+A handshake can be refused like a request: with a status and a sentence.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from micropie._core.routing import (
 
 
 class CloseInfo(NamedTuple):
-    """How to end a WebSocket: with a close frame or, before it was accepted, with an answer to its
+    """How to end a WebSocket: by a close frame or, if it was not accepted, by a response to its
     handshake.
     """
 
@@ -63,8 +63,8 @@ class CloseInfo(NamedTuple):
 
 
 def found_socket(site: Site, request: WebSocketRequest) -> SearchResult:
-    """Return the route of a WebSocket, or the mounted application that serves it, or the refusal,
-    for ``converse`` to answer.
+    """Return the route of a WebSocket, or the mounted application that serves it, or a ``Refusal``,
+    which ``converse`` answers.
     """
     request._exchange.config = site.config
     return site.find_socket(request)
@@ -75,11 +75,10 @@ def converse(
     request: WebSocketRequest,
     run_handler: Callable[..., Awaitable[None]],
 ) -> Flow[CloseInfo]:
-    """Lead a WebSocket through stages 1 to 5 and return how to end it, if it has not ended by
-    itself.
+    """Take a WebSocket through stages 1 to 5. Return how to end it, if it is still open.
 
-    ``run_handler(handler, *arguments)`` of a driver runs the handler with its socket, then these
-    arguments.
+    ``run_handler(handler, *arguments)`` is the driver's: it calls the handler with its socket and
+    these arguments.
     """
     exchange = request._exchange
     failure: Exception | None = None
@@ -91,13 +90,13 @@ def converse(
         exchange.route = route
         exchange.outside.update(route.for_tools)
         exchange.config = route.config
-        # 2. and 3. A generator of its own, so that its frame is not kept for hours with the open
-        #    socket.
+        # 2. and 3. In a generator of its own, so that its frame is freed while the socket is open.
         refusal = yield from _handshake(request, route.config)
         if refusal is not None:
             close_info = refusal
         else:
-            # 4. Bind and run, perhaps for hours: what checks alone have asked for is closed before.
+            # 4. Bind and run, perhaps for hours. Resources that only access checks depend on are
+            # closed before.
             if exchange.resources:
                 yield from close_resources(exchange, None, route.providers)
             if len(arguments) != route.plain_args:
@@ -108,14 +107,14 @@ def converse(
             close_info = _close_info_after_return(request)
     except Exception as error:
         failure = error
-    # 5. Clean up. Outside of ``except``, so that later errors get no false ``__context__``.
+    # 5. Clean up, outside of ``except``, so that later errors get no false ``__context__``.
     try:
         if exchange.resources:
             failure = yield from exchange.resources.close(failure)
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
     finally:
-        del failure, found  # its traceback refers to this frame: without this it would be a cycle
+        del failure, found  # the traceback refers to this frame: else, it is a cycle
     try:
         yield from cleanup(request)
     except Exception as error:
@@ -124,13 +123,13 @@ def converse(
 
 
 def cleanup(request: WebSocketRequest) -> Flow[None]:
-    """Perform stage 5 once. A driver performs it for a WebSocket that was cancelled, too."""
+    """Perform stage 5 once. Drivers also call this for a WebSocket that was cancelled."""
     exchange = request._exchange
     if exchange.hooks_begun:
         yield from run_after_websocket(exchange.hooks_begun, request)
     session = exchange.answer.take_session()
-    # A new session of a refused handshake has no way to the client; that of an accepted socket
-    # can't have changed.
+    # The cookie of a new session can't be sent with a refused handshake, and after an accepted one
+    # the session can't have changed.
     if (
         session is not None
         and session.changed
@@ -140,15 +139,14 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
 
 
 def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
-    """Perform stages 2 and 3. Return how a hook refuses the handshake, or None."""
-    # 2. Guards and session.
+    """Perform stages 2 and 3. Return how to refuse the handshake if a hook refuses it, or None."""
+    # 2. Hooks that guard, and the session.
     if config.middlewares or config.sessions.opens_ahead:
         refusal = yield from _run_guards(request)
         if refusal is not None:
             return refusal
         yield from request._exchange.open_session()
-    # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's
-    #    page.
+    # 3. Origin and hooks. Hooks for WebSockets never see a handshake from a page of another site.
     _check_origin(request, config)
     refused = (yield from run_before_websocket(config, request)) if config.ws_middlewares else None
     if refused is None:
@@ -160,7 +158,7 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
 
 
 def _check_origin(request: WebSocketRequest, config: Config) -> None:
-    """Raise 403 for a page of another site."""
+    """Raise 403 if the handshake comes from a page of another site."""
     origin = request._exchange.header("origin")
     if origin is not None and not websockets.is_allowed_origin(
         origin, request.scheme, request.host, config.settings.websocket_origins
@@ -170,9 +168,9 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
 
 
 def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
-    """Run what guards a mounted application's WebSockets.
+    """Run the hooks that guard the WebSockets of a mounted application.
 
-    Return how the handshake is refused, or None.
+    Return how to refuse the handshake, or None.
     """
     request._exchange.config = handover.config
     try:
@@ -189,13 +187,15 @@ def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo 
 
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
-    """Run the hooks of HTTP that guard WebSockets. Return how one refuses, or None."""
+    """Run the HTTP hooks that also guard WebSockets. Return how to refuse if one of them does, or
+    None.
+    """
     guards = planned_hooks(config_of(request._exchange)).guards
     answer = yield from run_before(guards.before, request)
     if answer is None:
         return None
     response = as_response(answer)
-    if response.status < 300:  # it would say that the handshake is all right
+    if response.status < 300:  # such a status would tell the client that the handshake succeeded
         response.status = 403
     return _close_info(request, websockets.POLICY, "", response)
 
@@ -212,7 +212,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
     failure = alone_in(failure)
     if isinstance(failure, RaisedAnswer) and failure.is_foreign:
         failure = failure.as_native(in_socket=True)
-    # the failure says only that the WebSocket is closed
+    # it was not raised by a closed WebSocket
     if not isinstance(failure, Redirect) and failure_in(failure) is None:
         logger.debug("%s: %s", request._exchange.label, failure)
         return _close_info_after_return(request)
@@ -223,15 +223,15 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
             return _close_info(request, code, failure.message, response)
         if isinstance(failure, Redirect) and not request._exchange.answer.is_accepted:
             return _close_info(request, websockets.POLICY, "", redirect_response(failure, request))
-    except Exception as error:  # for a header that can't be sent, or a redirect to another site
+    except Exception as error:  # a header can't be sent, or a redirect leads to another site
         failure = error
-    if isinstance(failure, HTTPError):  # of a redirect
+    if isinstance(failure, HTTPError):  # it comes from a redirect
         return _close_info_after_failure(request, failure)
     reason = f"Request id: {request.id}" if request.id else ""
     return _close_info(request, websockets.FAILED, reason, plain_response(request, failure))
 
 
 def _close_info(request: WebSocketRequest, code: int, reason: str, response: Response) -> CloseInfo:
-    """Return how to end. ``response`` is the answer to a handshake that was not accepted."""
+    """Return how to end the WebSocket. ``response`` is sent if it was not accepted."""
     is_accepted = request._exchange.answer.is_accepted
     return CloseInfo(code, reason, None if is_accepted else encode(response, None, head_only=False))
