@@ -105,8 +105,8 @@ def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
     """Return a middleware with the plan to run it. ``blocking``: how to call functions that may
     block.
 
-    Raises ``SetupError`` for an object that is not a middleware. This is checked here as well, because
-    the list may have been extended after startup.
+    Raises ``SetupError`` for an object that is not a middleware. This is checked here as well,
+    because the list may have been extended after startup.
     """
     check_middlewares(providers, [middleware])
     needs_session = getattr(middleware, "needs_session", True)
