@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from tests.support.environment import unmeasured
-from tests.support.guard import guard_of
+from tests.support.fork_server import Fork, fork_server
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -40,14 +39,6 @@ LEFTOVERS = (
     "was destroyed but it is pending",
     "ResourceWarning",
 )
-
-# A shell starts its background jobs with SIGINT ignored, and children inherit that. A preexec_fn
-# would run Python in a forked child, where the measurement of coverage may hold a lock.
-HEED_INTERRUPTS = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 
 class Kind(NamedTuple):
@@ -118,8 +109,7 @@ class Server:
 
     kind: Kind
     port: int
-    process: subprocess.Popen[bytes]
-    guard: subprocess.Popen[bytes]
+    process: Fork
     log: IO[bytes]
     told: bool = field(default=False, init=False)
     ended: bool = field(default=False, init=False)
@@ -198,8 +188,6 @@ class Server:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-            self.guard.kill()
-            self.guard.communicate()
 
 
 RUNNING: list[Server] = []  # a test that fails tells what these have written
@@ -260,22 +248,12 @@ def launch(
 ) -> Server:
     """Start a server without waiting for it; ``port`` is a free one unless given."""
     port = port or free_port()
-    command = [sys.executable, "-m", *kind.command.format(port=port, workers=workers).split(), app]
-    if kind.stop is signal.SIGINT:
-        command = [sys.executable, "-c", HEED_INTERRUPTS, *command]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={
-            **unmeasured(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1"),
-            **(environ or {}),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
+    environment = unmeasured(
+        PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1", **(environ or {})
     )
-    RUNNING.append(Server(kind, port, process, guard_of(process), log))
+    command = [*kind.command.format(port=port, workers=workers).split(), app]
+    process = fork_server().run(command, environment, log)
+    RUNNING.append(Server(kind, port, process, log))
     return RUNNING[-1]
 
 
