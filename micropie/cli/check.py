@@ -32,8 +32,13 @@ log = logging.getLogger("micropie")
 def execute(arguments: Namespace) -> int:
     """Print each finding as ``file:line: sentence``."""
     if arguments.origin is not None:
-        moving = findings(arguments.origin, Path(arguments.target))
-        found = [f"{one.file}:{one.line}: {one.name}: {one.advice}" for one in moving]
+        found = []
+        for one in findings(arguments.origin, Path(arguments.target)):
+            sentence = f"{one.file}:{one.line}: {one.name}: {one.advice}"
+            if one.is_note:
+                print(f"note: {sentence}")
+            else:
+                found.append(sentence)
     else:
         target = find_target(arguments.target, arguments.factory)
         log.disabled = True  # what it would say is said here

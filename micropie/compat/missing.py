@@ -120,9 +120,8 @@ ADVICE: Mapping[str, str] = {
     "cherrypy.tools.digest_auth": _AUTH,
     "cherrypy.request.body_params": "write cherrypy.request.body.params",  # 16
     "cherrypy.request.body.type": "write cherrypy.request.body.content_type",  # 16
-    "cheroot": _SERVER,
-    "ws4py": _SOCKET,
-    "memcache": _REDIS,
+    "ws4py.server": _SOCKET,
+    "ws4py.websocket": _SOCKET,
     **dict.fromkeys(
         [
             f"bottle.{name}"
@@ -159,7 +158,6 @@ ADVICE: Mapping[str, str] = {
     "eventlet": _ASYNC,
     "geventwebsocket": _SOCKET,
     "bottle_websocket": _SOCKET,
-    "paste": "use the WSGI application itself: app.mount(prefix, application)",
 }
 
 

@@ -649,6 +649,7 @@ def test_a_bottle_application_too(command: Run, tmp_path: Path) -> None:
     status, output, _ = command("check", "--from", "bottle", "old.py")
     assert status == 1
     assert [line.split(": ")[:2] for line in output.splitlines()[:-1]] == [
+        ["note", "old.py:5"],
         ["old.py:3", "gevent.monkey"],
         ["old.py:5", "bottle.TornadoServer"],
     ]
@@ -699,18 +700,25 @@ def test_files_of_the_program_are_no_plugins(
     assert command("check", "--from", "bottle", ".")[:2] == (0, "0 findings\n")
 
 
-def test_a_file_that_was_forgotten(command: Run, tmp_path: Path) -> None:
+def test_imports_that_were_forgotten(command: Run, tmp_path: Path) -> None:
     for name, source in {
         "shop.py": "from micropie.compat import bottle\nimport bottle.ext\n",
-        "pages.py": "import os\n\ndef page():\n    from bottle import template\n",
-        "tart.py": "import micropie.compat.bottle as bottle\n",
-        "none.py": "import bottlenecks\n",
+        "pages.py": "import os\n\ndef page():\n    from bottle import template, view as v\n",
+        "tart.py": "import micropie.compat.bottle as bottle\nfrom bottle.ext import sqlite\n",
+        "none.py": "import bottlenecks, bottle as b\n",
     }.items():
         (tmp_path / name).write_text(source)
     _, output, _ = command("check", "--from", "bottle", str(tmp_path))
-    words = "imports the original bottle: import it from micropie.compat, as other files"
-    told = [line for line in output.splitlines() if words in line]
-    assert [line.partition(": ")[0] for line in told] == [f"{tmp_path}/pages.py:4"]
+    told = [line.removeprefix(f"{tmp_path}/") for line in output.splitlines()]
+    words = "imports the original bottle: write from micropie.compat"
+    assert [line for line in told if words in line] == [
+        f"none.py:1: {words} import bottle as b",
+        f"pages.py:4: {words}.bottle import template, view as v",
+        f"tart.py:2: {words}.bottle.ext import sqlite",
+    ]
+    assert [line[:25] for line in told if 'install("bottle")' in line] == [
+        "shop.py:2: bottle.ext: wr"
+    ]
     (tmp_path / "install.py").write_text('from micropie.compat import install\ninstall("bottle")\n')
     assert words not in command("check", "--from", "bottle", str(tmp_path))[1]
 
@@ -718,7 +726,7 @@ def test_a_file_that_was_forgotten(command: Run, tmp_path: Path) -> None:
 def test_a_submodule_is_no_one_line(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = "import cherrypy.lib.static\nimport micropie.compat.cherrypy.none\nfrom cherrypy.lib import static, nothing\n"
+    source = "import cherrypy.lib.static\nfrom micropie.compat.cherrypy import none\nfrom cherrypy.lib import static, nothing\n"
     (tmp_path / "old.py").write_text(
         source + "static.serve_file, static.gone, cherrypy.lib.static.gone.further\n"
     )
@@ -728,6 +736,11 @@ def test_a_submodule_is_no_one_line(
         ["old.py:2", "cherrypy.none", "the compatibility module has no none"],
         ["old.py:3", "cherrypy.lib.nothing", "the compatibility module has no nothing"],
         ["old.py:4", "cherrypy.lib.static.gone", "the compatibility module has no gone"],
+        [
+            "old.py:3",
+            "imports the original cherrypy",
+            "write from micropie.compat.cherrypy.lib import static, nothing",
+        ],
     ]
     assert 'install("cherrypy")' in output.splitlines()[0]
     bottle_templates.engine.cache_clear()

@@ -29,7 +29,9 @@ WORKS: dict[str, list[str]] = {
         "bottle.Bottle().config.meta_set('wiki.path', 'help', 'where pages are')",
         "bottle.ConfigDict().load_config('no.such.file')",
         "bottle.route, bottle.get, bottle.post, bottle.put, bottle.delete, bottle.hook, bottle.error",
-        "def serve(server): bottle.run(server=server), bottle.run(server='waitress', quiet=True)",
+        "app = bottle.app()\ndef serve(server): bottle.run(server=server), app.run(server='waitress')",
+        "app = bottle.app()\nif __name__ == '__main__': app.run()",
+        "def make_client(): return Client(bottle.app())\ndef wrapped_app(): return None",
         "app = bottle.Bottle()\nplugin = bottle.JSONPlugin(app)\nnames = list(app.routes)",
         "import micropie\napp = micropie.dual(bottle.default_app())",
         "class TestApp:\n    def __init__(self, app): self.app = app\ntest_app = TestApp(bottle.Bottle())",
@@ -89,6 +91,7 @@ WORKS: dict[str, list[str]] = {
         "cherrypy.Application(object(), '/a', {'/': {'request.dispatch': cherrypy.dispatch.MethodDispatcher()}})",
         "cherrypy.Application.relative_urls = cherrypy.Application.relative_urls",
         "cherrypy.tree.mount, cherrypy.quickstart, cherrypy.tree.apps",
+        "app = cherrypy.tree\ndef main(): cherrypy.engine.start(), cherrypy.engine.block()",
         "cherrypy.url(), cherrypy.url('/a', relative='server')",
         # configuration: no key of these needs a hand
         "cherrypy.config.get('server.socket_port')",
@@ -164,8 +167,6 @@ NEEDS: dict[str, dict[str, str]] = {
     "bottle": {
         "import gevent.monkey": "use async def handlers",
         "import eventlet": "use async def handlers",
-        "from cheroot.wsgi import Server": "start a server",
-        "from cheroot.ssl.builtin import BuiltinSSLAdapter": "start a server",
         "bottle.GeventServer": "use async def handlers, or gunicorn",
         "bottle.PasteServer": "choose a server by run",
         "bottle.cheetah_template": "use jinja2_template",
@@ -182,11 +183,33 @@ NEEDS: dict[str, dict[str, str]] = {
             "micropie.dual(SessionMiddleware(...))"
         ),
         "root = bottle.Bottle()\napplication = Fixed(Logged(wsgi=root), 1)": "micropie.dual(Fixed(...))",
+        "class Own(bottle.Bottle): pass\nwsgi: object = Fixed(Own())": "micropie.dual(Fixed(...))",
+        "from bottle import *\ntry:\n    app = Logged(default_app())\nfinally: pass": (
+            "micropie.dual(Logged(...))"
+        ),
+        "def make_app():\n    app = bottle.app()\n    return Logged(app)": "micropie.dual(Logged(...))",
+        "def app():\n    site_app = Logged(bottle.app())\n    return site_app": "micropie.dual(Logged(...))",
+        "from bottle import *\nrun(server=GeventServer)": "use async def handlers, or gunicorn",
+        "bottle.run()": "others write app = bottle.default_app() above it, and put it below if __name__",
+        "if __name__ == '__main__':\n    bottle.run()": "write app = bottle.default_app() above it",
+        "pies = bottle.Bottle()\npies.run(port=80)": "others put it below if __name__",
+        "def main(): bottle.Bottle().run()": "others write app = bottle.default_app() above it",
+        "from micropie.compat import bottle\nfrom bottle import run as serve": (
+            "write from micropie.compat.bottle import run as serve"
+        ),
         "bottle.DictProperty, bottle.no_such_name": "the compatibility module has no no_such_name",
     },
     "cherrypy": {
         "import cherrypy._cpreqbody": 'install("cherrypy")',
-        "import cheroot.errors": "start a server",
+        "import micropie.compat.cherrypy\nimport cherrypy.lib.static as s": (
+            "write import micropie.compat.cherrypy.lib.static as s"
+        ),
+        "import micropie.compat.cherrypy": "write from micropie.compat import cherrypy",
+        "cherrypy.quickstart(object())": "app = cherrypy.tree in its place",
+        "def main(): cherrypy.quickstart(object())": "app = cherrypy.tree in its place",
+        "cherrypy.tree.mount(object())\ncherrypy.engine.start()\ncherrypy.engine.block()": (
+            "write app = cherrypy.tree above it, and put it below if __name__"
+        ),
         "app = cherrypy.tree.mount(object())\napp = Logged(app)": "micropie.dual(Logged(...))",
         "my_application = Logged(cherrypy.tree)": "micropie.dual(Logged(...))",
         # names of older versions

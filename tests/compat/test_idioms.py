@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -13,20 +14,24 @@ import pytest
 
 from micropie.cli.moving import findings
 from micropie.compat import bottle, cherrypy
+from tests.compat.guides import BY_CHECK, IMPORTS, MISSING, SIDE_BY_SIDE
 from tests.compat.idioms import NEEDS, WORKS
 from tests.conftest import MakeClient
 
 FRAMEWORKS = ["bottle", "cherrypy"]
+GUIDES = Path(__file__).parent.parent.parent / "docs" / "moving"
 ORIGINALS = {"bottle": original_bottle, "cherrypy": original_cherrypy}
 OURS = {"bottle": bottle, "cherrypy": cherrypy}
 
 
-def told(framework: str, folder: Path, sources: list[str]) -> dict[str, list[str]]:
+def told(
+    framework: str, folder: Path, sources: list[str], first: str = "import {}\n"
+) -> dict[str, list[str]]:
     """Return what ``check`` says of each source, which imports the framework first."""
     given: dict[str, list[str]] = {}
     file = folder / "program.py"
     for source in sources:
-        file.write_text(f"import {framework}\n{source}\n")
+        file.write_text(f"{first.format(framework)}{source}\n")
         given[source] = [one.advice for one in findings(framework, file)]
     return given
 
@@ -34,6 +39,7 @@ def told(framework: str, folder: Path, sources: list[str]) -> dict[str, list[str
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_what_works_is_not_listed(framework: str, tmp_path: Path) -> None:
     given = told(framework, tmp_path, WORKS[framework])
+    given |= told(framework, tmp_path, IMPORTS[framework], "")
     assert {source: advice for source, advice in given.items() if advice} == {}
 
 
@@ -46,6 +52,49 @@ def test_what_does_not_work_is_told(framework: str, tmp_path: Path) -> None:
         if not any(NEEDS[framework][source] in one for one in advice)
     }
     assert silent == {}
+
+
+def section(page: str, title: str) -> str:
+    """Return what stands below a heading of a guide."""
+    return (GUIDES / page).read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_what_the_guide_says_of_each_line(framework: str, tmp_path: Path) -> None:
+    titles = {"bottle": "Bottle", "cherrypy": "CherryPy"}
+    left = rf"^\| (?!{titles[framework]} |missing |---)"
+    rows = section(f"{framework}.md", f"{titles[framework]} and micropie side by side")
+    programs = SIDE_BY_SIDE[framework]
+    assert len(re.findall(left, rows, re.MULTILINE)) == len(programs)
+    given = told(framework, tmp_path, programs)
+    assert {source: advice for source, advice in given.items() if advice} == {}
+    page = {"bottle": "bottle.md", "cherrypy": "cherrypy-differences.md"}[framework]
+    rows = section(page, "What is missing")
+    lacking = MISSING[framework]
+    assert len(re.findall(left, rows, re.MULTILINE)) == len(lacking)
+    given = told(framework, tmp_path, [source for sources in lacking for source in sources])
+    assert [source for source, advice in given.items() if not advice] == []
+
+
+def test_differences_from_micropie_that_are_found(tmp_path: Path) -> None:
+    rows = section("micropie.md", "What `check` finds")
+    assert re.findall(r"^- \*\*(.*?)\*\*", rows, re.MULTILINE) == [*BY_CHECK]
+    for name, source in BY_CHECK.items():
+        (tmp_path / "program.py").write_text(source)
+        assert [*findings("micropie", tmp_path)], name
+
+
+def test_applications_of_other_modules(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("import bottle\nsite = bottle.Bottle()\n")
+    (tmp_path / "serve.py").write_text(
+        "from bottle import run\nfrom shop import site\n\nif __name__ == '__main__':\n    run(site)\n"
+    )
+    (tmp_path / "wsgi.py").write_text(
+        "import other, shop\nfrom shop import site\napplication = Logged(site)\n"
+    )
+    assert [(one.name, one.is_note) for one in findings("bottle", tmp_path)] == [
+        ("Logged(...)", False)
+    ]
 
 
 def test_dual_around_middleware_is_what_to_write(tmp_path: Path) -> None:

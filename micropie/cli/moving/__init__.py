@@ -1,7 +1,8 @@
 """``micropie check --from cherrypy PATH``: what has to change in a program that moves here.
 
-Open ``sources.py`` for how files, plugins and configuration are read, ``idioms.py`` for what is
-found by the shape of a call, ``of_micropie.py`` for programs of MicroPie, ``names.py`` for imports.
+Open ``sources.py`` for how files, plugins and configuration are read, ``applications.py`` for
+middleware and for programs that start a server, ``idioms.py`` for what is found by the shape of a
+call, ``of_micropie.py`` for programs of MicroPie, ``names.py`` for imports.
 ``micropie.compat.missing`` has the names.
 """
 

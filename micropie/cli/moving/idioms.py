@@ -1,5 +1,5 @@
 """What programs write of Bottle and CherryPy, beside names, that they have to write otherwise here:
-calls with certain arguments, middleware around an application, templates.
+calls with certain arguments, templates.
 """
 
 from __future__ import annotations
@@ -18,16 +18,6 @@ Idiom: TypeAlias = tuple[int, str, str]
 """A line, what stands there, and what to write."""
 
 RECODED = "leave out encode and decode: text is UTF-8 already"
-WRAPPED = "it is WSGI alone: for ASGI servers write app = micropie.dual({}(...))"
-
-# What makes an application of the original, or is one.
-_APPLICATIONS = frozenset(
-    {
-        *("bottle.Bottle", "bottle.app", "bottle.app.push", "bottle.default_app"),
-        *("cherrypy.Application", "cherrypy.tree", "cherrypy.tree.mount"),
-    }
-)
-_OF_TESTS = frozenset({"TestApp", "TestClient"})  # which wrap an application, too
 
 # What a template language has before a statement: "%" in SimpleTemplate and Mako, "#" in Cheetah.
 _IN_TEMPLATE = r"(?:^|[%#!;])\s*(?:from|import)\s+{}\b"
@@ -36,7 +26,6 @@ _TEMPLATES = frozenset([".htm", ".html", ".mak", ".mako", ".stpl", ".thtml", ".t
 
 def idioms_of(framework: str, tree: ast.Module, names: Mapping[str, str]) -> Iterator[Idiom]:
     """Yield the idioms of a module. ``names``: see ``imported_names``."""
-    yield from _middleware(tree, names)
     if framework == "bottle":
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
@@ -83,44 +72,6 @@ def _is_codec(arguments: list[ast.expr], wanted: str) -> bool:
         with suppress(LookupError):
             return lookup(arguments[0].value).name == wanted
     return False
-
-
-def _middleware(tree: ast.Module, names: Mapping[str, str]) -> Iterator[Idiom]:
-    """Yield ``app = SessionMiddleware(app, options)`` at the top of a module, unless ``dual``
-    follows.
-    """
-    applications: set[str] = set()
-    found: dict[str, Idiom] = {}
-    for statement in tree.body:
-        match statement:
-            case ast.Assign([ast.Name(target)], ast.Call() as call):
-                inner = _wrapped(call, applications, names)
-            case _:
-                continue
-        if dotted_name(call.func, names) in _APPLICATIONS:
-            applications.add(target)
-        elif inner is not None and target.lower().endswith(("app", "application")):
-            applications.add(target)
-            found.pop(getattr(inner, "id", ""), None)
-            if dotted_name(call.func, names) != "micropie.dual":
-                wrapper = ast.unparse(call.func)
-                found[target] = call.lineno, f"{wrapper}(...)", WRAPPED.format(wrapper)
-    yield from found.values()
-
-
-def _wrapped(call: ast.Call, applications: set[str], names: Mapping[str, str]) -> ast.expr | None:
-    """Return the application that a call is given, None without one."""
-    if ast.unparse(call.func).rpartition(".")[2] in _OF_TESTS:
-        return None
-    for given in (*call.args[:1], *(keyword.value for keyword in call.keywords)):
-        if isinstance(given, ast.Name) and given.id in applications:
-            return given
-        maker = dotted_name(given.func if isinstance(given, ast.Call) else given, names)
-        if maker in _APPLICATIONS:
-            return given
-        if isinstance(given, ast.Call) and _wrapped(given, applications, names) is not None:
-            return given
-    return None
 
 
 def template_imports(framework: str, folder: Path) -> Iterator[tuple[Path, int]]:

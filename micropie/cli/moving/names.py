@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
 # Only an application that moves here needs it: nothing else of the command line knows it.
@@ -21,8 +21,21 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
         elif isinstance(node, ast.ImportFrom):
             # a relative import has no names
             for alias, name in zip(node.names, imports(node), strict=False):
-                names[alias.asname or alias.name] = name
+                if alias.name == "*":
+                    names |= _all_names(name)
+                else:
+                    names[alias.asname or alias.name] = name
     return names
+
+
+def _all_names(framework: str) -> dict[str, str]:
+    """Return what ``from bottle import *`` binds, or would with the original."""
+    if framework not in ("bottle", "cherrypy"):
+        return {}
+    missing = [name for name in COMPAT.ADVICE if name.startswith(f"{framework}.")]
+    public = vars(import_module(f"micropie.compat.{framework}"))
+    found = {*public, *(name.split(".")[1] for name in missing)}
+    return {name: f"{framework}.{name}" for name in found if not name.startswith("_")}
 
 
 def assigned_names(tree: ast.Module) -> set[str]:
@@ -46,14 +59,52 @@ def _written(node: ast.AST) -> list[str]:
     return []
 
 
-def lines_of(tree: ast.Module, module: str) -> list[int]:
-    """Return the lines of the statements that import a module, or of it."""
-    return [
-        node.lineno
+def statements_of(tree: ast.Module, module: str) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the statements that import a module, or of it; without those that an ``ImportError``
+    leads to.
+    """
+    instead = {
+        node
+        for handler in ast.walk(tree)
+        if isinstance(handler, ast.ExceptHandler)
+        for node in ast.walk(handler)
+    }
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Import | ast.ImportFrom)
+            and node not in instead
+            and any(f"{name}.".startswith(f"{module}.") for name in _written(node))
+        ):
+            yield node
+
+
+def derived(trees: Iterable[ast.Module], bases: frozenset[str]) -> frozenset[str]:
+    """Return the names of a program's classes that are derived from ``bases``, or from one another,
+    in whichever module.
+    """
+    classes = [
+        (node.name, [name_of(base, names) for base in node.bases])
+        for tree in trees
+        for names in [imported_names(tree)]
         for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        and any(f"{name}.".startswith(f"{module}.") for name in _written(node))
+        if isinstance(node, ast.ClassDef)
     ]
+    known: set[str] = set()
+    is_more = True
+    while is_more:
+        found = {
+            name
+            for name, given in classes
+            if any(base in bases or base.rpartition(".")[2] in known for base in given)
+        }
+        is_more, known = found > known, found
+    return frozenset(known)
+
+
+def name_of(node: ast.expr, names: Mapping[str, str]) -> str:
+    """Return the full name of a class, as far as a module has it."""
+    kind = node.value if isinstance(node, ast.Subscript) else node
+    return dotted_name(kind, names) or ast.unparse(kind)
 
 
 def _original(name: str) -> str:

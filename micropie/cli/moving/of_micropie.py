@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import TypeAlias
 
 from micropie.cli.moving.idioms import Idiom
-from micropie.cli.moving.names import dotted_name, imported_names
+from micropie.cli.moving.names import derived, imported_names, name_of
 
 _RESERVED = frozenset(
     {
@@ -36,8 +36,8 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 def differences(trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, Idiom]]:
     """Yield the places in the modules of a program, each once and by its line."""
-    applications = _derived(trees.values(), _APPLICATIONS)
-    hooks = _derived(trees.values(), _HOOKS)
+    applications = derived(trees.values(), _APPLICATIONS)
+    hooks = derived(trees.values(), _HOOKS)
     for file, tree in trees.items():
         found = {*_in_module(tree, applications, hooks)}
         yield from ((file, idiom) for idiom in sorted(found))
@@ -120,7 +120,7 @@ def _assigned_handlers(tree: ast.Module, classes: Set[str]) -> Iterator[Idiom]:
     for statement in tree.body:
         match statement:
             case ast.Assign([ast.Name(name)], ast.Call(maker)):
-                made = _name_of(maker, names)
+                made = name_of(maker, names)
                 if made in _APPLICATIONS or made.rpartition(".")[2] in classes:
                     applications.add(name)
             case ast.Assign([ast.Attribute(ast.Name(name), route)], ast.Name(function)):
@@ -166,35 +166,6 @@ def _attributes(
         and isinstance(node.value, ast.Name)
         and node.value.id == request
     }
-
-
-def _derived(trees: Iterable[ast.Module], bases: frozenset[str]) -> frozenset[str]:
-    """Return the names of a program's classes that are derived from ``bases``, or from one another,
-    in whichever module.
-    """
-    classes = [
-        (node.name, [_name_of(base, names) for base in node.bases])
-        for tree in trees
-        for names in [imported_names(tree)]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-    ]
-    derived: set[str] = set()
-    is_more = True
-    while is_more:
-        found = {
-            name
-            for name, given in classes
-            if any(base in bases or base.rpartition(".")[2] in derived for base in given)
-        }
-        is_more, derived = found > derived, found
-    return frozenset(derived)
-
-
-def _name_of(node: ast.expr, names: Mapping[str, str]) -> str:
-    """Return the full name of a class, as far as a module tells it."""
-    kind = node.value if isinstance(node, ast.Subscript) else node
-    return dotted_name(kind, names) or ast.unparse(kind)
 
 
 def _methods(cls: ast.ClassDef) -> Iterator[_Function]:

@@ -15,6 +15,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
+from micropie.cli.moving.applications import Applications
 from micropie.cli.moving.idioms import idioms_of, template_imports
 from micropie.cli.moving.names import (
     COMPAT,
@@ -22,7 +23,7 @@ from micropie.cli.moving.names import (
     dotted_name,
     imported_names,
     imports,
-    lines_of,
+    statements_of,
 )
 from micropie.cli.moving.of_micropie import differences
 from micropie.cli.target import CommandError
@@ -31,12 +32,13 @@ ADVICE: Mapping[str, str] = COMPAT.ADVICE
 
 
 class Finding(NamedTuple):
-    """A place in a source file, and the text to write there."""
+    """A place in a source file, and the text to write there. ``is_note``: it may stay."""
 
     file: Path
     line: int
     name: str
     advice: str
+    is_note: bool = False
 
 
 # Keys of CherryPy's configuration, which are strings in the source.
@@ -79,8 +81,12 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
         del trees[file]  # a copy that the program carries
     own = {name for tree in trees.values() for name in assigned_names(tree)}
     is_installed = any(_installs(tree, framework) for tree in trees.values())
+    applications = Applications(trees)
     for file, tree in trees.items():
-        yield from sorted(_in_module(framework, file, tree, is_installed, own))
+        found = {*_in_module(framework, file, tree, is_installed, own)}
+        wrapped = (Finding(file, *idiom) for idiom in applications.wrapped_in(tree))
+        notes = (Finding(file, *idiom, True) for idiom in applications.programs_in(tree))
+        yield from sorted({*found, *wrapped, *notes})
     if not is_installed:
         yield from _forgotten(framework, trees)
         for file, line in template_imports(framework, path):
@@ -89,7 +95,7 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
         yield from _in_config_files(path)
     for file, tree in _plugins(framework, trees):
         if not is_installed:
-            line = next(iter(lines_of(tree, framework)), 1)
+            line = next((node.lineno for node in statements_of(tree, framework)), 1)
             advice = _INSTALL.format(framework)
             yield Finding(file, line, f"imports the original {framework}", advice)
         yield from sorted(_in_module(framework, file, tree, is_installed=True, own=own))
@@ -115,7 +121,6 @@ def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
             yield Finding(file, line, "syntax", f"this Python can't read it: {error}")
 
 
-_IMPORT_LINE = "import it from micropie.compat, as other files of the program do"
 _IN_TEMPLATE = "import it from micropie.compat there, too"
 _INSTALL = (
     'write from micropie.compat import install and install("{0}") before all imports, '
@@ -133,12 +138,29 @@ def _installs(tree: ast.Module, framework: str) -> bool:
 
 
 def _forgotten(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[Finding]:
-    """Yield the imports of the original in files without the stand-in, if other files have that."""
-    moved = {file for file, tree in trees.items() if lines_of(tree, f"micropie.compat.{framework}")}
-    for file, tree in trees.items():
-        if moved and file not in moved:
-            for line in lines_of(tree, framework):
-                yield Finding(file, line, f"imports the original {framework}", _IMPORT_LINE)
+    """Yield the imports of the original, if another statement imports the stand-in."""
+    stand_in = f"micropie.compat.{framework}"
+    if any(True for tree in trees.values() for _ in statements_of(tree, stand_in)):
+        for file, tree in trees.items():
+            for node in statements_of(tree, framework):
+                for line in _replaced(framework, node):
+                    original = f"imports the original {framework}"
+                    yield Finding(file, node.lineno, original, f"write {line}")
+
+
+def _replaced(framework: str, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    """Yield the statements that import of the stand-in what one imports of the original.
+
+    There is none for ``import cherrypy.lib.static``.
+    """
+    names = ", ".join(ast.unparse(alias) for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        yield f"from micropie.compat.{node.module} import {names}"
+    for alias in node.names if isinstance(node, ast.Import) else ():
+        if alias.name == framework:
+            yield f"from micropie.compat import {ast.unparse(alias)}"
+        elif alias.asname is not None and f"{alias.name}.".startswith(f"{framework}."):
+            yield f"import micropie.compat.{ast.unparse(alias)}"
 
 
 def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, ast.Module]]:
@@ -181,8 +203,7 @@ def _in_module(
         line = getattr(node, "lineno", 1)
         for name in [dotted] if dotted else imports(node):
             advice = _advice_for(framework, name, own)
-            is_submodule = isinstance(node, ast.Import) and name.startswith(f"{framework}.")
-            if advice is None and is_submodule and not is_installed:
+            if advice is None and not is_installed and _binds_original(framework, node, name):
                 advice = _INSTALL.format(framework)
             if advice is not None and (line, advice) not in seen:
                 seen.add((line, advice))
@@ -194,6 +215,15 @@ def _in_module(
                 yield Finding(file, line, f".{name}", ATTRIBUTES[name])
     for line, name, advice in {*idioms_of(framework, tree, names)}:
         yield Finding(file, line, name, advice)
+
+
+def _binds_original(framework: str, node: ast.AST, name: str) -> bool:
+    """Return whether a statement is ``import cherrypy.lib.static``, which binds ``cherrypy``."""
+    return (
+        isinstance(node, ast.Import)
+        and name.startswith(f"{framework}.")
+        and any(alias.name == name and alias.asname is None for alias in node.names)
+    )
 
 
 def _advice_for(framework: str, name: str, own: Set[str]) -> str | None:

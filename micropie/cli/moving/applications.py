@@ -1,0 +1,173 @@
+"""The applications of Bottle and CherryPy that a program makes, what it wraps them in, and where it
+starts a server itself.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Set
+from pathlib import Path
+
+from micropie.cli.moving.idioms import Idiom
+from micropie.cli.moving.names import derived, dotted_name, imported_names
+
+_WRAPPED = "it is WSGI alone: for ASGI servers write app = micropie.dual({}(...))"
+_FOR_SERVERS = "for gunicorn, uvicorn and others {}"
+_BELOW = 'put it below if __name__ == "__main__":'
+_MOUNTED = "write cherrypy.tree.mount(root, path, config) and app = cherrypy.tree in its place"
+
+# What makes an application of the original, or is one.
+_MAKERS = frozenset(
+    {
+        *("bottle.Bottle", "bottle.app", "bottle.app.push", "bottle.default_app"),
+        *("cherrypy.Application", "cherrypy.tree", "cherrypy.tree.mount"),
+    }
+)
+_STARTING = {
+    "bottle.run": "write app = bottle.default_app() above it",
+    "cherrypy.engine.block": "write app = cherrypy.tree above it",
+}
+_CLASSES = frozenset({"bottle.Bottle", "cherrypy.Application"})
+_OF_TESTS = frozenset({"TestApp", "TestClient"})  # which wrap an application, too
+_NAMES = ("app", "application", "wsgi")  # how the names of applications end
+
+
+class Applications:
+    """The applications of a program's modules."""
+
+    def __init__(self, trees: Mapping[Path, ast.Module]) -> None:
+        classes = derived(trees.values(), _CLASSES)
+        self._scopes = {tree: _Scope(imported_names(tree), classes) for tree in trees.values()}
+        made: set[str] = set()
+        for file, tree in trees.items():
+            self._scopes[tree].read(_at_import(tree.body))
+            made |= {f"{file.stem}.{name}" for name in self._scopes[tree].applications}
+        for tree, scope in self._scopes.items():  # with those of other modules
+            imported = {one for one, full in scope.names.items() if _last_two(full) in made}
+            self._scopes[tree] = _Scope(scope.names, classes, imported)
+            self._scopes[tree].read(_at_import(tree.body))
+
+    def wrapped_in(self, tree: ast.Module) -> Iterator[Idiom]:
+        """Yield ``app = SessionMiddleware(app, options)`` at the top of a module, or in a function
+        such as ``make_app``, unless ``dual`` follows.
+        """
+        outer = self._scopes[tree]
+        yield from outer.wrapped.values()
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef) and "app" in function.name.lower():
+                inner = _Scope(outer.names, outer.classes, outer.applications)
+                inner.read(_at_import(function.body))
+                returned = {name for name in inner.wrapped if _returns(function, name)}
+                yield from (inner.wrapped[name] for name in returned)
+
+    def programs_in(self, tree: ast.Module) -> Iterator[Idiom]:
+        """Yield the calls of a module that start a server: those that an import makes, and all of
+        them if the module has no application for other servers.
+        """
+        scope = self._scopes[tree]
+        at_import = {
+            node for statement in _at_import(tree.body) for node in _of_statement(statement)
+        }
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            name = dotted_name(call.func, scope.names) or "bottle.run" * scope.is_run(call)
+            is_first, has_none = call in at_import, not scope.applications
+            if name == "cherrypy.quickstart" and (is_first or has_none):
+                yield call.lineno, name, _FOR_SERVERS.format(_MOUNTED)
+            elif name in _STARTING and (is_first or has_none):
+                parts = [_STARTING[name]] * has_none + [_BELOW] * is_first
+                yield call.lineno, name, _FOR_SERVERS.format(", and ".join(parts))
+
+
+class _Scope:
+    """The applications of a module or a function. ``wrapped``: those in middleware."""
+
+    def __init__(
+        self, names: Mapping[str, str], classes: Set[str], applications: Set[str] = frozenset()
+    ) -> None:
+        self.names = names
+        self.classes = classes
+        self.applications = {*applications}
+        self.wrapped: dict[str, Idiom] = {}
+
+    def read(self, statements: Iterable[ast.stmt]) -> None:
+        """Follow the assignments of these statements, and what they return."""
+        for statement in statements:
+            match statement:
+                case ast.Assign([ast.Name(target)], ast.expr() as value):
+                    self._assign(target, value)
+                case ast.AnnAssign(ast.Name(target), _, ast.expr() as value):
+                    self._assign(target, value)
+                case ast.Return(ast.Call() as value):
+                    self._assign("app", value)
+
+    def _assign(self, target: str, value: ast.expr) -> None:
+        if self._is_application(value):
+            self.applications.add(target)
+        elif isinstance(value, ast.Call) and target.lower().endswith(_NAMES):
+            inner = self._inside(value)
+            if inner is not None:
+                self.applications.add(target)
+                self.wrapped.pop(getattr(inner, "id", ""), None)
+                wrapper = ast.unparse(value.func)
+                if dotted_name(value.func, self.names) != "micropie.dual":
+                    self.wrapped[target] = (
+                        value.lineno,
+                        f"{wrapper}(...)",
+                        _WRAPPED.format(wrapper),
+                    )
+
+    def _is_application(self, node: ast.expr) -> bool:
+        """Return whether an expression is an application, or makes one."""
+        if isinstance(node, ast.Name) and node.id in self.applications:
+            return True
+        maker = node.func if isinstance(node, ast.Call) else node
+        name = dotted_name(maker, self.names) or ast.unparse(maker)
+        return name in _MAKERS or (maker is not node and name.rpartition(".")[2] in self.classes)
+
+    def _inside(self, call: ast.Call) -> ast.expr | None:
+        """Return the application that a call is given, None without one."""
+        if ast.unparse(call.func).rpartition(".")[2] in _OF_TESTS:
+            return None
+        for given in (*call.args[:1], *(keyword.value for keyword in call.keywords)):
+            if self._is_application(given):
+                return given
+            if isinstance(given, ast.Call) and self._inside(given) is not None:
+                return given
+        return None
+
+    def is_run(self, call: ast.Call) -> bool:
+        """Return whether a call is ``app.run()`` of an application of Bottle."""
+        return (
+            isinstance(call.func, ast.Attribute)
+            and call.func.attr == "run"
+            and self._is_application(call.func.value)
+        )
+
+
+def _at_import(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a block, and of blocks in it that are no program's:
+    ``if __name__ == "__main__":``.
+    """
+    for statement in body:
+        yield statement
+        if not (isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)):
+            for part in ("body", "orelse", "finalbody"):
+                if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    yield from _at_import(getattr(statement, part, []))
+
+
+def _of_statement(statement: ast.stmt) -> Iterator[ast.AST]:
+    """Yield the expressions of a statement, without those of statements in it."""
+    for node in ast.iter_child_nodes(statement):
+        if isinstance(node, ast.expr):
+            yield from ast.walk(node)
+
+
+def _returns(function: ast.FunctionDef, name: str) -> bool:
+    """Return whether a function returns a variable, or middleware without one ("app")."""
+    values = (node.value for node in ast.walk(function) if isinstance(node, ast.Return))
+    return any(getattr(value, "id", "app") == name for value in values if value is not None)
+
+
+def _last_two(name: str) -> str:
+    return ".".join(name.split(".")[-2:])
