@@ -45,7 +45,7 @@ SERVERS: Mapping[str, str] = {
 
 # Names, also as the beginning of longer ones.
 ADVICE: Mapping[str, str] = {
-    "cherrypy.dispatch.RoutesDispatcher": 'write @route("/path/<name>") above the handlers',
+    "cherrypy.dispatch.RoutesDispatcher": 'write @cherrypy.tree.native.get("/path/<name>")',
     "cherrypy.dispatch.XMLRPCDispatcher": _XMLRPC,
     "cherrypy.tools.xmlrpc": _XMLRPC,
     "cherrypy._cptools.XMLRPCController": _XMLRPC,

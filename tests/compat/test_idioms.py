@@ -90,10 +90,24 @@ def test_applications_of_other_modules(tmp_path: Path) -> None:
         "from bottle import run\nfrom shop import site\n\nif __name__ == '__main__':\n    run(site)\n"
     )
     (tmp_path / "wsgi.py").write_text(
-        "import other, shop\nfrom shop import site\napplication = Logged(site)\n"
+        "import shop\ninner = shop.site\napplication = Logged(inner)\n"
     )
-    assert [(one.name, one.is_note) for one in findings("bottle", tmp_path)] == [
-        ("Logged(...)", False)
+    (tmp_path / "asgi.py").write_text("from shop import site as app\nother_app = Logged(app)\n")
+    assert [(one.file.stem, one.name, one.is_note) for one in findings("bottle", tmp_path)] == [
+        ("asgi", "Logged(...)", False),
+        ("wsgi", "Logged(...)", False),
+    ]
+
+
+def test_names_that_an_unreadable_file_adds(tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text("print 'a'\ncherrypy.user = cherrypy.site.one = 1\n")
+    (tmp_path / "new.py").write_text(
+        "import cherrypy\ncherrypy.user.name, cherrypy.site, cherrypy.sites\n"
+    )
+    assert [one.name for one in findings("cherrypy", tmp_path)] == [
+        "syntax",
+        "cherrypy.site",
+        "cherrypy.sites",
     ]
 
 

@@ -37,15 +37,14 @@ class Applications:
 
     def __init__(self, trees: Mapping[Path, ast.Module]) -> None:
         classes = derived(trees.values(), _CLASSES)
-        self._scopes = {tree: _Scope(imported_names(tree), classes) for tree in trees.values()}
-        made: set[str] = set()
-        for file, tree in trees.items():
-            self._scopes[tree].read(_at_import(tree.body))
-            made |= {f"{file.stem}.{name}" for name in self._scopes[tree].applications}
-        for tree, scope in self._scopes.items():  # with those of other modules
-            imported = {one for one, full in scope.names.items() if _last_two(full) in made}
-            self._scopes[tree] = _Scope(scope.names, classes, imported)
-            self._scopes[tree].read(_at_import(tree.body))
+        made: set[str] = set()  # such as "shop.app", which other modules use
+        self._scopes = {
+            tree: _Scope(imported_names(tree), classes, made) for tree in trees.values()
+        }
+        for _ in range(2):
+            for file, tree in trees.items():
+                self._scopes[tree].read(_at_import(tree.body))
+                made |= {f"{file.stem}.{name}" for name in self._scopes[tree].applications}
 
     def wrapped_in(self, tree: ast.Module) -> Iterator[Idiom]:
         """Yield ``app = SessionMiddleware(app, options)`` at the top of a module, or in a function
@@ -55,7 +54,7 @@ class Applications:
         yield from outer.wrapped.values()
         for function in ast.walk(tree):
             if isinstance(function, ast.FunctionDef) and "app" in function.name.lower():
-                inner = _Scope(outer.names, outer.classes, outer.applications)
+                inner = _Scope(outer.names, outer.classes, outer.made, outer.applications)
                 inner.read(_at_import(function.body))
                 returned = {name for name in inner.wrapped if _returns(function, name)}
                 yield from (inner.wrapped[name] for name in returned)
@@ -82,12 +81,22 @@ class _Scope:
     """The applications of a module or a function. ``wrapped``: those in middleware."""
 
     def __init__(
-        self, names: Mapping[str, str], classes: Set[str], applications: Set[str] = frozenset()
+        self,
+        names: Mapping[str, str],
+        classes: Set[str],
+        made: Set[str],
+        applications: Set[str] = frozenset(),
     ) -> None:
         self.names = names
         self.classes = classes
-        self.applications = {*applications}
+        self.made = made
+        self._assigned = {*applications}
         self.wrapped: dict[str, Idiom] = {}
+
+    @property
+    def applications(self) -> set[str]:
+        """Return their names, including those of applications from other modules."""
+        return self._assigned | {name for name, full in self.names.items() if self._is_made(full)}
 
     def read(self, statements: Iterable[ast.stmt]) -> None:
         """Follow the assignments of these statements, and what they return."""
@@ -102,11 +111,11 @@ class _Scope:
 
     def _assign(self, target: str, value: ast.expr) -> None:
         if self._is_application(value):
-            self.applications.add(target)
+            self._assigned.add(target)
         elif isinstance(value, ast.Call) and target.lower().endswith(_NAMES):
             inner = self._inside(value)
             if inner is not None:
-                self.applications.add(target)
+                self._assigned.add(target)
                 self.wrapped.pop(getattr(inner, "id", ""), None)
                 wrapper = ast.unparse(value.func)
                 if dotted_name(value.func, self.names) != "micropie.dual":
@@ -118,7 +127,9 @@ class _Scope:
 
     def _is_application(self, node: ast.expr) -> bool:
         """Return whether an expression is an application, or makes one."""
-        if isinstance(node, ast.Name) and node.id in self.applications:
+        if isinstance(node, ast.Name) and node.id in self._assigned:
+            return True
+        if self._is_made(dotted_name(node, self.names)):
             return True
         maker = node.func if isinstance(node, ast.Call) else node
         name = dotted_name(maker, self.names) or ast.unparse(maker)
@@ -134,6 +145,9 @@ class _Scope:
             if isinstance(given, ast.Call) and self._inside(given) is not None:
                 return given
         return None
+
+    def _is_made(self, name: str) -> bool:
+        return ".".join(name.split(".")[-2:]) in self.made
 
     def is_run(self, call: ast.Call) -> bool:
         """Return whether a call is ``app.run()`` of an application of Bottle."""
@@ -167,7 +181,3 @@ def _returns(function: ast.FunctionDef, name: str) -> bool:
     """Return whether a function returns a variable, or middleware without one ("app")."""
     values = (node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     return any(getattr(value, "id", "app") == name for value in values if value is not None)
-
-
-def _last_two(name: str) -> str:
-    return ".".join(name.split(".")[-2:])

@@ -73,13 +73,16 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
     ``framework``: "bottle", "cherrypy" or "micropie". Raises ``CommandError`` without such files.
     """
     trees: dict[Path, ast.Module] = {}
-    yield from _read(path, trees)
+    unread = [*_read(path, trees)]
+    yield from unread
     if framework == "micropie":
         yield from (Finding(file, *idiom) for file, idiom in differences(trees))
         return
     for file in [file for file in trees if _is_original(framework, file)]:
         del trees[file]  # a copy that the program carries
     own = {name for tree in trees.values() for name in assigned_names(tree)}
+    assigned = re.compile(rf"\b({framework}(?:\.\w+)+)\s*=(?!=)")
+    own |= {name for one in unread for name in assigned.findall(one.file.read_text("latin-1"))}
     is_installed = any(_installs(tree, framework) for tree in trees.values())
     applications = Applications(trees)
     for file, tree in trees.items():
