@@ -358,20 +358,21 @@ def failure_in(error: Exception | None) -> Exception | None:
     return None if isinstance(other, Redirect | ConnectionClosed) else other
 
 
+_PLAIN_GROUPS = (ExceptionGroup, BaseExceptionGroup)
+
+
 def alone_in(error: Raised) -> Raised:
     """Return the exception that a group holds alone, also if that is in further groups; anything
-    else as it is.
+    else as it is, subclasses of ``ExceptionGroup`` included: their class says what has failed.
 
     The client's end of a WebSocket, which each of a handler's tasks sees, counts only if nothing
     else is in the group.
     """
     alone: Any = error
-    if isinstance(error, BaseExceptionGroup):
+    if isinstance(error, BaseExceptionGroup) and type(error) in _PLAIN_GROUPS:
         closed, rest = error.split(ConnectionClosed)
-        alone = closed if rest is None else rest
-        while isinstance(alone, BaseExceptionGroup) and (
-            rest is None or len(alone.exceptions) == 1
-        ):
+        alone = error if closed is None else rest or closed
+        while type(alone) in _PLAIN_GROUPS and (rest is None or len(alone.exceptions) == 1):
             alone = alone.exceptions[0]
     return alone  # type: ignore[no-any-return]
 

@@ -404,6 +404,20 @@ def test_R76_groups_reach_their_handler_unopened(
     assert seen[0].__context__ is None
 
 
+def test_R76_a_group_with_a_class_of_its_own_reaches_its_handler(make_client: MakeClient) -> None:
+    class Invalid(ExceptionGroup[Exception]): ...  # as those of cattrs
+
+    app = App()
+    app.error(Invalid)(lambda error: (422, f"{len(error.exceptions)} invalid"))
+
+    @app.get("/")
+    def index() -> None:
+        raise ExceptionGroup("", [Invalid("", [Oops("a")])])
+
+    got = make_client(app).get("/")
+    assert (got.status_code, got.text) == (422, "1 invalid")
+
+
 def test_R76_the_very_object_reaches_its_handler(make_client: MakeClient) -> None:
     app, original, seen = Failing(), Oops("it"), []
     ERRORS["very"] = lambda: original
