@@ -1,14 +1,14 @@
 """Binding: how the values of a path, a query and a body become the arguments of a handler.
 
-Open ``values/converters.py`` to add the type of a parameter, and ``signatures/parameters.py`` to
+Open ``values/converters.py`` to add a type for parameters, and ``signatures/parameters.py`` to
 change where a parameter's value comes from; ``docs/binding.md`` has a row for each. Open
-``signatures/results.py`` to change which fields of a result are sent, and ``annotations.py`` for
+``signatures/results.py`` to change which fields of a result are sent, ``annotations.py`` to change
 how an annotation is read, and ``fields.py`` for the fields of a structure.
 
-``signatures`` compiles a signature once into a ``Plan`` of parameters, each of which knows where
-its value is, and the messages of a WebSocket. ``values`` converts text or JSON to a parameter's
-type, and ``structures`` makes one object of a whole body, query or form. The fields of a structure
-are converted by msgspec or pydantic.
+``signatures`` compiles a signature once into a ``Plan``: a list of parameters that know where their
+values are found, and the types of a WebSocket's messages. ``values`` converts text or JSON to a
+parameter's type. ``structures`` makes one object from a whole body, query or form; msgspec or
+pydantic converts its fields.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,4 @@
-"""Read annotations: what an alias, a type variable, an ``Annotated`` or an optional type stands
-for.
-"""
+"""Read annotations: resolve aliases, type variables, ``Annotated`` and optional types."""
 
 from __future__ import annotations
 
@@ -24,8 +22,9 @@ from typing import (
 )
 
 Hint: TypeAlias = object
-"""An annotation as a value: a class, ``list[int]``, ``X | None``, a NewType. Python has no type of
-all of these."""
+"""The type of an annotation that is used as a value: a class, ``list[int]``, ``X | None``, a
+NewType. Python has no type that covers all of these.
+"""
 
 _BUILTINS = vars(builtins)
 
@@ -33,7 +32,7 @@ COLLECTIONS = (list, tuple, set, frozenset, Sequence)
 
 
 def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:
-    """Return an annotation with the types that are ``given`` for type variables."""
+    """Return an annotation with its type variables replaced by the types in ``given``."""
     if get_origin(annotation) is None:
         return given.get(annotation, annotation)
     generic: Any = annotation
@@ -42,9 +41,9 @@ def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:
 
 
 def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
-    """Return an annotation with the types that ``type Alias = ...`` stands for.
+    """Return an annotation with every ``type Alias = ...`` replaced by its type.
 
-    An alias inside itself is any value.
+    An alias that contains itself is replaced by ``Any``.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     alias = origin or annotation
@@ -61,16 +60,16 @@ def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
 
 
 def hints_of(annotations: Mapping[str, object], function: Callable[..., object]) -> dict[str, Hint]:
-    """Return ``annotations`` as types, by the names that the module of ``function`` has.
+    """Return ``annotations`` as types. Names in them are looked up in the module of ``function``.
 
-    Raises ``NameError``, ``AttributeError``, ``SyntaxError`` or ``TypeError`` for one that can't be
-    read.
+    Raises ``NameError``, ``AttributeError``, ``SyntaxError`` or ``TypeError`` for an annotation
+    that can't be read.
     """
     names = getattr(function, "__globals__", {})
     hints, others = dict[str, Hint](), dict[str, object]()
     for name, hint in annotations.items():
-        # Most are a class, or its name: to compile these would take longer than all the rest of a
-        # route's set-up.
+        # Most annotations are a class or its name. Compiling these would take longer than the rest
+        # of a route's set-up.
         hints[name] = names.get(hint, _BUILTINS.get(hint)) if isinstance(hint, str) else hint
         if type(hints[name]) is not type:
             others[name] = hint
@@ -78,14 +77,14 @@ def hints_of(annotations: Mapping[str, object], function: Callable[..., object])
         stated = types.SimpleNamespace(__annotations__=others)
         try:
             found = get_type_hints(stated, names, include_extras=True)
-        except IndexError:  # of CPython, for ""
+        except IndexError:  # CPython raises it for ""
             raise SyntaxError("it is empty") from None
         hints |= {name: without_aliases(hint) for name, hint in found.items()}
     return hints
 
 
 def bare(hint: Hint) -> tuple[Hint, bool]:
-    """Return the X of ``X``, ``X | None`` and ``Annotated[X, ...]``; whether it is optional."""
+    """Return X for ``X``, ``X | None`` and ``Annotated[X, ...]``, and whether it is optional."""
     while get_origin(hint) is Annotated or isinstance(hint, NewType):
         hint = hint.__supertype__ if isinstance(hint, NewType) else get_args(hint)[0]
     inner, optional = without_none(hint)
@@ -93,7 +92,7 @@ def bare(hint: Hint) -> tuple[Hint, bool]:
 
 
 def without_none(hint: Hint) -> tuple[Hint, bool]:
-    """Return the X of ``X | None``, and whether it is one."""
+    """Return X for ``X | None``, and whether the annotation has this form."""
     members = united(hint)
     others = tuple(one for one in members if one is not types.NoneType)
     if 0 < len(others) < len(members):
@@ -102,13 +101,13 @@ def without_none(hint: Hint) -> tuple[Hint, bool]:
 
 
 def united(hint: Hint) -> tuple[Any, ...]:
-    """Return the members of a union, or the one annotation."""
+    """Return the members of a union; for any other annotation, a tuple of just that."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def elements_of(kind: Hint) -> Iterator[Hint] | None:
-    """Return the annotations of a collection's elements, one after the other; None for another
-    type.
+    """Return an iterator over the annotations of a collection's elements, in order. Return None if
+    the type is not a collection.
     """
     if (get_origin(kind) or kind) not in COLLECTIONS:
         return None
@@ -122,11 +121,13 @@ def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
 
 
 def is_of_pydantic(item: object, name: str) -> bool:
-    """Return whether this is a class of pydantic's with this name, or metadata of that class."""
+    """Return whether ``item`` is the pydantic class called ``name``, or metadata of that class."""
     kind = item if isinstance(item, type) else type(item)
     return kind.__name__ == name and kind.__module__.partition(".")[0] == "pydantic"
 
 
 def is_json_text(item: object) -> bool:
-    """Return whether this is pydantic's mark of a value that comes as a text of JSON."""
+    """Return whether ``item`` is ``pydantic.Json``, which marks a value that is sent as a text of
+    JSON.
+    """
     return is_of_pydantic(item, "Json")

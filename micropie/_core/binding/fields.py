@@ -1,5 +1,5 @@
-"""The fields of structures: of dataclasses, attrs classes, TypedDicts, msgspec.Structs and pydantic
-models, read alike.
+"""The fields of structures, read alike for dataclasses, attrs classes, TypedDicts, msgspec.Structs
+and pydantic models.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from micropie._core.binding.annotations import (
 
 class Field(NamedTuple):
     """A field of a structure: its name in a document, its annotation, whether a document must have
-    it, its default.
+    it, and its default.
 
-    ``kind`` and ``optional`` are what ``bare`` returns of the annotation.
+    ``kind`` and ``optional`` are the two values that ``bare`` returns for the annotation.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Field(NamedTuple):
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
-    """Return whether this is a structure, which a whole body can become: a dataclass, attrs class,
-    TypedDict, msgspec.Struct or pydantic model.
+    """Return whether this is a structure, a type that a whole body can be converted to: a
+    dataclass, attrs class, TypedDict, msgspec.Struct or pydantic model.
 
-    ``Page[User]`` of a generic class is one, too, with the fields that ``fields_of`` returns.
+    ``Page[User]``, with ``Page`` a generic class, is a structure as well.
     """
     kind = get_origin(annotation) or annotation
     return isinstance(kind, type) and (
@@ -69,8 +69,8 @@ def is_structure(annotation: object) -> TypeGuard[type]:
 
 
 def is_pydantic(annotation: object) -> TypeGuard[Any]:
-    """Return whether this is a pydantic model or a dataclass of pydantic's; pydantic itself is not
-    imported for that.
+    """Return whether this is a pydantic model or one of pydantic's dataclasses, without importing
+    pydantic.
     """
     is_model = hasattr(annotation, "model_validate") and hasattr(annotation, "model_fields")
     pydantic = None if is_model else sys.modules.get("pydantic.dataclasses")
@@ -78,8 +78,8 @@ def is_pydantic(annotation: object) -> TypeGuard[Any]:
 
 
 def members_of(annotation: object) -> tuple[type, ...]:
-    """Return the structure that a whole body becomes, or those of a union without None; none for
-    another type.
+    """Return the structures that a whole body can be converted to: the structure itself, or the
+    members of a union apart from None. Return () for any other type.
     """
     members = tuple(map(_unannotated, united(_unannotated(annotation))))
     return members if all(map(is_structure, members)) else ()
@@ -87,7 +87,7 @@ def members_of(annotation: object) -> tuple[type, ...]:
 
 def structures_of(annotation: Hint) -> tuple[type, ...]:
     """Return the structures that a whole body is made of: those of ``members_of``, and those inside
-    of collections, of objects with one under each name, and of unions, however nested.
+    collections, dicts (as values) and unions, at any depth.
     """
     kind = _unannotated(annotation)
     if is_structure(kind):
@@ -98,7 +98,9 @@ def structures_of(annotation: Hint) -> tuple[type, ...]:
 
 
 def _unannotated(annotation: Any) -> Any:
-    """Return the X of ``Annotated[X, ...]``, unless X comes as a text of JSON."""
+    """Return X for ``Annotated[X, ...]``, unless the metadata says that X is sent as a text of
+    JSON.
+    """
     metadata = getattr(annotation, "__metadata__", ())
     return (
         annotation.__origin__ if metadata and not any(map(is_json_text, metadata)) else annotation
@@ -106,13 +108,13 @@ def _unannotated(annotation: Any) -> Any:
 
 
 def structure_name(structure: object) -> str:
-    """Return the name of a structure, "Cat | Dog" of a union."""
+    """Return the name of a structure; for a union, "Cat | Dog"."""
     return " | ".join(one.__name__ for one in structures_of(structure))
 
 
 @lru_cache(maxsize=256)
 def fields_of(structure: type) -> Sequence[Field]:
-    """Return the fields of a structure, with all that is said of them."""
+    """Return the fields of a structure."""
     if is_pydantic(structure) and not dataclasses.is_dataclass(structure):
         found = [
             (
@@ -127,7 +129,7 @@ def fields_of(structure: type) -> Sequence[Field]:
         ]
     else:
         hints = hints_of_class(structure)
-        found = [  # pydantic's ``Field`` may be a default: ``pieces: int = Field(gt=0)``
+        found = [  # with pydantic, ``Field`` may be a default: ``pieces: int = Field(gt=0)``
             (
                 one.encode_name,
                 "",
@@ -147,7 +149,7 @@ def fields_of(structure: type) -> Sequence[Field]:
 
 
 def msgspec() -> ModuleType:
-    """Return msgspec. Raises ``ImportError``: it may be missing."""
+    """Return the module msgspec. Raises ``ImportError`` if it is not installed."""
     import msgspec
 
     return msgspec
@@ -155,14 +157,14 @@ def msgspec() -> ModuleType:
 
 @lru_cache(maxsize=256)
 def hints_of_class(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations of a structure's attributes, with types instead of a generic
-    class's variables.
+    """Return the annotations of a structure's attributes, with the type variables of a generic
+    class replaced.
     """
     owner = get_origin(structure) or structure
     given = {owner: _types_for(structure, {})}
     found = get_type_hints(owner, include_extras=True)
     hints: dict[str, Hint] = {}
-    for base in owner.__mro__:  # each before those that it is derived from
+    for base in owner.__mro__:  # each class before those that it inherits from
         given |= {
             get_origin(one): _types_for(one, given.get(base, {}))
             for one in vars(base).get("__orig_bases__", ())
@@ -177,16 +179,16 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
 
 
 def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
-    """Return the types that ``Page[User]`` has for the type variables of ``Page``."""
+    """Return which types ``Page[User]`` gives to the type variables of ``Page``."""
     variables = getattr(get_origin(alias), "__parameters__", ())
     return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))
 
 
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
-    """Return all types in an annotation, and in those of structures in it: ``set[int]``,
+    """Return all types in an annotation, and in the fields of structures in it: ``set[int]``,
     ``int``, ...
     """
-    kinds: list[object] = []  # no set: the metadata of an ``Annotated`` may not be hashable
+    kinds: list[object] = []  # a list, as the metadata of an ``Annotated`` may not be hashable
     waiting: list[object] = [annotation]
     while waiting:
         kind = waiting.pop()

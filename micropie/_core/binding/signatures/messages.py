@@ -1,8 +1,9 @@
-"""The messages of a WebSocket, by the annotation ``WebSocket[Received, Sent]`` of its handler.
+"""The messages of a WebSocket, as the annotation ``WebSocket[Received, Sent]`` of its handler
+describes them.
 
-Text and bytes are messages as they are, all else is JSON. A received value is made as a whole body
-is, so the same limits hold and the same words describe what is wrong. A sent one is filtered by its
-annotation like a result. This module is imported with the first such handler.
+Text and bytes are sent and received as they are, everything else as JSON. A received value is
+converted like a whole body, with the same limits and error messages. A sent value is filtered by
+its annotation like a handler's result. This module is imported when the first handler needs it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from micropie._core.http.json import dumps, exact, loads
 
 
 class Messages:
-    """What a handler receives and sends.
+    """The types of the messages that a handler receives and sends.
 
-    ``received`` and ``sent``: the types. ``call``: the method of a socket that receives such
-    messages, and the key of their content.
+    ``call``: the name of the socket's method that receives such messages, and the key of the
+    content in an ASGI event.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Messages:
         )
         self._parameter = bound_parameter(parameter, False, own)
         place = self._parameter.places[0]  # a structure may be a form as well
-        self._is_exact = place.values is not DOCUMENT.values  # numbers must lose no digit
+        self._is_exact = place.values is not DOCUMENT.values  # numbers must keep all digits
         self._convert: Any = place.read
         self._filter = result_filter(function, united(sent))
 
@@ -57,7 +58,7 @@ class Messages:
         return self._convert(self._parameter, document, "json")
 
     def write(self, value: object) -> str | bytes:
-        """Return the message of a value, with the fields of the annotation."""
+        """Return the message for a value, with only the fields that the annotation has."""
         if isinstance(value, str | bytes) and self.sent in (str, bytes):
             return value
         made = value if self._filter is None or value is None else self._filter.make_item(value)
@@ -67,10 +68,10 @@ class Messages:
 def messages_of(
     function: Callable[..., object], annotation: Hint, own: OwnTypes
 ) -> Messages | None:
-    """Return the messages that the annotation of a handler's socket names; None if it names
-    none.
+    """Return the ``Messages`` for the annotation of a handler's socket; None if it gives no
+    types.
     """
-    if not hasattr(get_origin(annotation), "receive_json"):  # it is no socket
+    if not hasattr(get_origin(annotation), "receive_json"):  # it isn't a socket
         return None
     received, sent = get_args(annotation)
     try:

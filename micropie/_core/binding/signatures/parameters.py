@@ -1,9 +1,9 @@
-"""One parameter of a handler: the places where its value may be, and its conversion.
+"""One parameter of a handler: where its value is looked for, and how it is converted.
 
-A parameter whose annotation states no source is looked for by its name in the places of
-``BY_NAME``, one after the other; its default comes last. An annotation that states a source
-(``sources.py``), a file, a structure or the request itself has places of its own. They are chosen
-once, by ``bound_parameter``; a request calls ``parameter.find``.
+A parameter whose annotation names no source is looked up by its name in the places of ``BY_NAME``,
+one after the other, and gets its default if none has it. If the annotation names a source
+(``sources.py``), or is a file, a structure or the request itself, the parameter has places of its
+own. ``bound_parameter`` chooses them once; each request calls ``parameter.find``.
 """
 
 from __future__ import annotations
@@ -56,11 +56,10 @@ REQUIRED = Parameter.empty
 class Place(NamedTuple):
     """A place where the value of a parameter may be.
 
-    ``name``: the place's name in errors; "" for the request itself, which no client sends.
-    ``values(request)`` returns a dict of the place's values by name; if ``is_whole``, it returns
-    the one value, or None. ``read(parameter, value, name)`` converts a value to the argument, and
-    raises ``BindingError`` for an invalid one. ``read`` is None if the value is the argument
-    as it is.
+    ``name``: what errors call the place; "" for the request itself, which no client sends.
+    ``values(request)`` returns a dict of the place's values by name or, if ``is_whole``, the one
+    value or None. ``read(parameter, value, name)`` converts a value to the argument, and raises
+    ``BindingError`` for an invalid one. If ``read`` is None, the value is passed on unchanged.
     """
 
     name: str
@@ -70,11 +69,11 @@ class Place(NamedTuple):
 
 
 class BoundParameter(NamedTuple):
-    """A parameter that a request fills.
+    """A parameter that gets its value from a request.
 
-    ``key``: the name of its value in ``places``, by default the parameter's. ``is_stated``: the
-    annotation names the source. ``lists``: the names of the form's fields that may have several
-    values. ``is_in_path``: the path may fill it, before all places.
+    ``key``: the name of the value in ``places``, by default the parameter's name. ``is_stated``:
+    the annotation names the source. ``lists``: the form fields that may have several values.
+    ``is_in_path``: a segment of the path may be the value, and comes before all places.
     """
 
     name: str
@@ -88,43 +87,47 @@ class BoundParameter(NamedTuple):
 
     @property
     def first_place(self) -> str:
-        """The name of its first place, "" for a parameter that no client fills."""
+        """The name of the first place, or "" if the value never comes from the client."""
         return self.places[0].name if self.places else ""
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is all that is in its first place, as a whole query, form or document."""
+        """Whether the parameter takes everything in its first place: a whole query, form or
+        document.
+        """
         return bool(self.places) and self.places[0].is_whole
 
     @property
     def is_document(self) -> bool:
-        """Whether the whole body is its value."""
+        """Whether the parameter takes the whole body."""
         return self.is_whole and self.first_place in ("form", "json")
 
     def may_be_in(self, name: str) -> bool:
-        """Return whether its value may be in a place of this name."""
+        """Return whether the value may come from a place with this name."""
         return any(place.name == name for place in self.places)
 
     @property
     def is_in_body(self) -> bool:
-        """Whether the body, or a part of it, may be the value."""
+        """Whether the value may be the body or a part of it."""
         return any(place.name in ("form", "json", "file") for place in self.places)
 
     @property
     def is_exact(self) -> bool:
-        """Whether its type has a Decimal inside, which takes longer to make than other values."""
+        """Whether there is a Decimal in the type. JSON is then parsed without floats, which takes
+        longer.
+        """
         return any(place.values is _EXACT for place in self.places)
 
     @property
     def label(self) -> str:
-        """Its name in sentences."""
+        """What error messages call the parameter."""
         return f"{self.first_place.capitalize() if self.is_stated else 'Parameter'} {self.key!r}"
 
     def find(self, request: Request) -> object:
-        """Return the value of a request: that of the first place that has one, else the default.
+        """Return the value from a request: from the first place that has one, else the default.
 
-        Raises ``BindingError`` for a value that is missing or does not convert, and 415 for a body
-        that is not read.
+        Raises ``BindingError`` for a value that is missing or can't be converted, and 415 for a
+        body of a type that is not parsed.
         """
         key = self.key
         for name, values, read, is_whole in self.places:
@@ -144,15 +147,17 @@ class BoundParameter(NamedTuple):
         return self.default
 
     def _left_out(self, request: Request, form: Mapping[str, Sequence[str]]) -> object:
-        """Return what a form stands for that has no field of this name."""
+        """Return the value if the form has no field of this name: an unticked box, for example,
+        sends none.
+        """
         empty, has_files = self.converter.empty, FILES in self.places[:1]
         if empty is not None and FORM in self.places:
             return _from_texts(self, empty, "form")
-        # the name of a file has come alone, by a form that has no files
+        # a form without multipart sends only the file's name
         came_as_text = has_files and any(form.get(self.key, ()))
         is_missing = came_as_text and request._exchange.framing[0] != MULTIPART
         if empty is not None and has_files and not is_missing:
-            with suppress(BindingError):  # fewer files than there must be
+            with suppress(BindingError):  # there must be more files
                 return _from_files(self, [], "file")
             is_missing = True
         if is_missing or self.default is REQUIRED:
@@ -160,29 +165,30 @@ class BoundParameter(NamedTuple):
         return self.default
 
     def is_plain(self, is_number: bool) -> bool:
-        """Return whether a segment's text, or the number that a wildcard has made of it, is the
-        value as it is.
+        """Return whether the text of a segment, or the number that a wildcard has made of it, needs
+        no conversion.
         """
         convert = self.converter.from_text
         is_value = convert is str or (is_number and convert in NUMBERS)
         return is_value and self.is_in_path and self.converter.many is None
 
 
-# -- reading what is there -------------------------------------------------------------------------
+# -- converting values ---------------------------------------------------------------------------
 
 
 def from_path(parameter: BoundParameter, value: object) -> object:
     """Return the argument for a segment of the path, or for the value of a wildcard, which may be a
     number.
 
-    Raises 400 if it does not convert, and 404 for a file or a whole body, which no path contains.
+    Raises 400 if the value can't be converted, and 404 if the parameter is a file or a whole body,
+    because a path contains neither.
     """
     if not parameter.is_in_path:
         raise HTTPError(404)
     if not isinstance(value, str):
         if parameter.is_plain(is_number=True):
             return value
-        value = str(value)  # it may be constrained, or a Decimal
+        value = str(value)  # the parameter may have constraints, or be a Decimal
     return _from_texts(parameter, [value], "path")
 
 
@@ -193,7 +199,7 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
         try:
             return converter.from_text(text)
         except ValueError as error:
-            # A form's entry that is left empty is not a value where there is a default.
+            # If the parameter has a default, a form field left empty counts as no value.
             if not text and parameter.default is not REQUIRED:
                 return parameter.default
             raise _binding_error(parameter, place, text, error) from None
@@ -204,8 +210,8 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
 
 
 def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
-    """Return the uploaded file, or a list of all; raise 400 if the parameter is annotated as
-    something else.
+    """Return the uploaded file, or a list of all if the parameter is a list. Raises 400 if the
+    parameter is annotated as something else.
     """
     if parameter.is_in_path and parameter.converter.expected != ANYTHING.expected:
         raise _binding_error(parameter, place, None)
@@ -215,14 +221,14 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
 
 
 def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> object:
-    """Make a structure of a JSON document, or of the fields of a form or a query."""
+    """Make a structure from a JSON document, or from the fields of a form or a query."""
     is_json = place == "json"
     document = given if is_json else maker.document_of(given, place == "form")
     try:
         made = maker.make(document, is_json)
     except ValueError as error:
         from micropie._core.binding.structures.invalid import (
-            problems_of,  # not before something is wrong
+            problems_of,  # imported only after an error
         )
 
         about = f"The {place}" if parameter.is_stated else f"Parameter {parameter.name!r}"
@@ -237,7 +243,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
                 for one in problems_of(error, maker, document, is_json)
             ]
         ) from None
-    converter = parameter.converter  # it may be a list of so many
+    converter = parameter.converter  # it may limit the length of a list
     return made if converter.from_json is as_it_is else _converted(parameter, made, place)
 
 
@@ -247,7 +253,7 @@ def _converted(
     place: str,
     convert: Callable[[Any], object] | None = None,
 ) -> object:
-    """Return what ``convert`` makes of a value, by default the conversion from JSON."""
+    """Return what ``convert`` returns for a value; by default, the value is converted from JSON."""
     try:
         return (convert or parameter.converter.from_json)(value)
     except ValueError as error:
@@ -261,9 +267,10 @@ def _binding_error(
     error: ValueError | None = None,
     sentence: str = "",
 ) -> BindingError:
-    """Return the error of a value that a parameter does not take, None if the value is missing.
+    """Return the error for a value that a parameter doesn't accept; ``value`` is None if it is
+    missing.
 
-    ``error``: what the conversion has raised.
+    ``error``: the exception that the conversion raised.
     """
     expected = parameter.converter.expected
     words, is_custom = parameter.converter.error_message(value, error)
@@ -280,8 +287,8 @@ _AN_OBJECT = "a JSON object"
 
 
 def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
-    """Return the error for a required parameter without a value: 415 if there is a body whose type
-    is not read.
+    """Return the error for a required parameter without a value. It is 415 if the request has a
+    body of a type that is not parsed.
     """
     exchange = request._exchange
     missing = f"{parameter.label} is missing"
@@ -307,24 +314,24 @@ FILES = Place("file", attrgetter("_exchange.body.uploads"), _from_files)
 
 DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _converted)
 
-# For types with a Decimal inside: a float would lose digits.
+# Used for types with a Decimal inside, because a float would lose digits.
 _EXACT = attrgetter("_exchange.body.exact_document")
 
-# In order, behind the path.
+# In this order, after the path.
 BY_NAME: Sequence[Place] = (QUERY, DOCUMENT, FORM, FILES)
-# Of a parameter of any type.
+# For a parameter without an annotation, or with ``Any``.
 _AS_IT_IS: Sequence[Place] = (QUERY, DOCUMENT._replace(read=None), FORM, FILES)
-# Of a provider's parameter. The body's fields are the handler's: one that gets the name one day
-# would decide what is provided.
+# For a provider's parameter. The body's fields belong to the handler: if one of them got the name
+# of this parameter, it would decide which resource the provider opens.
 IN_URL: Sequence[Place] = (QUERY,)
 
-# The places of the sources that an annotation states, by the source's name. Headers and cookies
-# are read by ``_of_source``.
+# The places of the sources that an annotation can name, by the source's name. ``_of_source`` makes
+# those of headers and cookies.
 _STATED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
 
 
 def parameter_by_name(name: str, converter: Converter, default: object) -> BoundParameter:
-    """Return the parameter that is looked for by its name."""
+    """Return a parameter that is looked up by its name."""
     places = _AS_IT_IS if converter.from_json is as_it_is else BY_NAME
     return BoundParameter(name, name, converter, default, places, is_in_path=True)
 
@@ -333,12 +340,12 @@ def parameter_by_name(name: str, converter: Converter, default: object) -> Bound
 
 
 def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> BoundParameter:
-    """Return the parameter of a handler or of a provider.
+    """Return the bound parameter for a parameter of a handler or a provider.
 
-    Raises ``SetupError`` for an annotation of no use.
+    Raises ``SetupError`` for an annotation that can't be used.
 
-    A provider's parameter without an annotation keeps its default: no client can fill it. If an
-    annotation states no source, the path or the query fills the parameter.
+    A provider's parameter without an annotation keeps its default, so no client can set it. If the
+    annotation names no source, the value comes from the path or the query.
     """
     name, default = parameter.name, parameter.default
     stated, annotation = stated_source(parameter.annotation)
@@ -353,7 +360,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if stated is not None:
         return _exact(_of_source(name, annotation, or_none, stated, own), annotation, own)
     if kind is BindingErrors:
-        # the plan puts the errors in its place
+        # the plan passes the errors to this parameter
         return BoundParameter(name, name, default=BindingErrors)
     if kind is Request or kind is WebSocketRequest:
         places = [Place("", as_it_is, None, is_whole=True)]
@@ -375,14 +382,14 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
 
 
 def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParameter:
-    """Return the parameter so that JSON's numbers lose no digit, if there is a Decimal in its
-    type.
+    """Return the parameter. If there is a Decimal in its type, JSON is parsed so that numbers keep
+    all digits.
     """
     kinds = kinds_in(annotation)
     for kind in kinds:
         if isinstance(kind, type) and kind in own.decoders:
             kinds += kinds_in(own.taken_by(kind))
-    module = sys.modules.get("decimal")  # it has been imported if an annotation names it
+    module = sys.modules.get("decimal")  # imported already, if an annotation names Decimal
     if module is None or module.Decimal not in kinds:
         return bound
     return bound._replace(
@@ -400,7 +407,7 @@ def _of_structure(
     lists or dicts of structures.
     """
     from micropie._core.binding.structures.makers import (
-        maker_for,  # only applications with structures need it
+        maker_for,  # only for applications with structures
     )
 
     hint, optional = _within(annotation)
@@ -424,8 +431,8 @@ def _of_structure(
         places = [_STATED[stated.place]]
         expected = f"the fields of a {structure_name(hint)}"
         if isinstance(stated, Query) or default is REQUIRED:
-            # A request without a form is told its required fields as well. Without a query the
-            # parameter has its default.
+            # For a request without a form, the errors list all required fields. Without a query,
+            # the parameter has its default.
             values = places[0].values
             empty: object = {} if default is REQUIRED else None
             places = [places[0]._replace(values=lambda request: values(request) or empty)]
@@ -443,8 +450,8 @@ def _of_structure(
 
 
 def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool) -> Converter:
-    """Return the converter of a file, a structure or several of them with what the ``Annotated``
-    around them says.
+    """Return the converter of a file or a structure, or of a list of them, with the constraints and
+    the ``Message`` in the ``Annotated`` around it.
     """
     metadata = getattr(without_none(annotation)[0], "__metadata__", ())
     found = with_metadata(converter, kind, metadata)
@@ -459,7 +466,7 @@ def _with_metadata(converter: Converter, annotation: object, kind: object, many:
 def _of_source(
     name: str, annotation: object, default: object, stated: Source, own: OwnTypes
 ) -> BoundParameter:
-    """Return the parameter whose value comes from ``stated`` alone."""
+    """Return a parameter whose value comes only from the source ``stated``."""
     converter, key = converter_for(annotation, own), stated.name_for(name)
     if not isinstance(stated, Body) and not converter.takes_text:
         raise SetupError(
@@ -470,7 +477,8 @@ def _of_source(
 
         def texts(request: Request) -> object:
             found = stated.texts(request, key, converter.many is not None)
-            # as WSGI servers join headers: the first may be the client's, the last its proxy's
+            # as WSGI servers join headers; the first may come from the client, the last from its
+            # proxy
             return [", ".join(found)] if found and converter.many is None else found or None
 
         place = Place(stated.place, texts, _from_texts, is_whole=True)
@@ -480,21 +488,22 @@ def _of_source(
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
-    """Return the X of ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether a list;
-    whether optional.
+    """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether it was a
+    list; and whether it is optional.
     """
     annotation, optional = _within(annotation)
     if get_origin(annotation) is not list:
         return annotation, False, optional
-    element, *_ = get_args(annotation) or (str,)  # ``typing.List`` has no X
+    element, *_ = get_args(annotation) or (str,)  # a bare ``typing.List`` has no X
     return element, True, optional
 
 
 def _within(annotation: Hint) -> tuple[Hint, bool]:
-    """Return the X of ``Annotated[X, ...]`` and ``X | None``, in either order, and whether it is
+    """Return X for ``Annotated[X, ...]`` and ``X | None``, in either order, and whether it is
     optional.
 
-    A union of structures stays in its ``Annotated``, which may tell pydantic how to choose.
+    A union of structures keeps its ``Annotated``, because the metadata may say how pydantic chooses
+    the member.
     """
     if get_origin(annotation) is Annotated and len(members_of(annotation)) < 2:
         annotation = get_args(annotation)[0]

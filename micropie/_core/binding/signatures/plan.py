@@ -1,10 +1,10 @@
-"""Bind a request's values to a handler's parameters: its signature is compiled once into a
+"""Bind a request's values to a handler's parameters. The signature is compiled once into a
 ``Plan``.
 
-Path segments fill positional parameters. Each remaining parameter is looked up by name: in the
-query, in the form or the top level of a JSON body, among the files; its default comes last. The
-session is never searched, so that a value which a client writes into a URL is never taken for one
-from the session, nor the other way round.
+Path segments fill positional parameters. Every other parameter is looked up by name: in the query,
+then in the form or the top level of a JSON body, then among the files; its default comes last. The
+session is never searched, because a value that a client writes into a URL must not pass for one
+from the session.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
-# The places in a body. A file's name may be in a form of the other type.
+# The places that are read from the body. A form that is not multipart sends a file's name only.
 _OF_BODY = ("json", "form", "file")
 
 
 class ProvidedParameter(NamedTuple):
-    """A parameter that a provider fills.
+    """A parameter that gets its value from a provider.
 
-    ``position`` among the positional arguments; None if it is given by name.
+    ``position`` is its index among the positional arguments, or None if it is passed by name.
     """
 
     name: str
@@ -58,28 +58,29 @@ class ProvidedParameter(NamedTuple):
 
 
 class Plan:
-    """The way to call a handler: ``plan.call(*plan.bind(request, segments, values))``.
+    """How to call a handler: ``plan.call(*plan.bind(request, segments, values))``.
 
-    ``takes_socket``: the caller puts a WebSocket before the arguments that are bound.
+    ``takes_socket``: the first parameter is a WebSocket, which the caller passes before the bound
+    arguments.
 
-    ``provided``: the types that providers give. A parameter that is annotated with one of them is
-    not bound; the plan's own ``provided`` lists these. ``is_provider``: the function is a provider,
-    whose parameters without an annotation keep their defaults. ``own``: the application's own
-    types.
+    ``provided`` (argument): the types that providers make. A parameter annotated with one of them
+    is not bound; the attribute ``provided`` lists these parameters. ``is_provider``: the function
+    is a provider, whose parameters without an annotation keep their defaults. ``own``: the
+    application's own types.
 
-    ``parses_always``: whether a form or JSON is parsed even where the path gives all arguments,
-    because a provider asks for the form or the JSON.
+    ``parses_always``: parse a form or JSON even if the path gives all arguments, because a provider
+    depends on them.
 
-    ``takes_rest``: it has ``*args``. ``most_segments``: how many segments of a path may become
-    arguments. ``names_in_path``: the parameters that they fill, in their order. ``reads_values``:
-    whether a parameter is filled by a client's value. ``body_parameter``: the first one whose value
-    only a body can bring, as a file, as a form or its field, or as a whole document; None if there
-    is none.
+    ``takes_rest``: the handler has ``*args``. ``most_segments``: how many segments of a path can
+    become arguments. ``names_in_path``: the parameters that they fill, in order. ``reads_values``:
+    whether any parameter gets a value from the client. ``body_parameter``: the first parameter
+    whose value can only come from a body: a file, a form or its field, or a whole document; None if
+    there is none.
 
-    ``messages``: what its socket is annotated to receive and send, None for anything.
+    ``messages``: the types of the messages in the socket's annotation; None for any messages.
 
-    ``function`` and ``parameters``, whose annotations are types, are for descriptions of the
-    handler.
+    ``function`` and ``parameters``, whose annotations are resolved to types, are used to describe
+    the handler.
     """
 
     messages: Messages | None = None
@@ -94,7 +95,8 @@ class Plan:
     ) -> None:
         self.function = self.call = function
         found = inspect.signature(function).parameters.values()
-        # Names whose values no client may choose: **kwargs never gets them.
+        # Names that have a value already: **kwargs must never pass a client's value for one of
+        # them.
         self._taken = _fixed_names(function)
         signature = [one for one in found if one.name not in self._taken]
         if takes_socket:
@@ -104,7 +106,7 @@ class Plan:
                 )
             socket = signature.pop(0)
             self._taken.add(socket.name)
-            if "[" in str(socket.annotation):  # others may name what only type checkers see
+            if "[" in str(socket.annotation):  # others may name imports for type checkers only
                 self.messages = _messages_of(function, socket, own)
         signature = _annotated(function, signature)
         self.provided = [*_provided_parameters(signature, provided)]
@@ -132,11 +134,11 @@ class Plan:
                 raise SetupError(f"parameter {one.name!r}: {error}") from None
         self._positional = [one for kind in _POSITIONAL for one in bound[kind]]
         self._keywords = bound[Parameter.KEYWORD_ONLY]
-        self._rest = bound[Parameter.VAR_POSITIONAL]  # *args, if it is there
-        self._others = bound[Parameter.VAR_KEYWORD]  # **kwargs, if it is there
+        self._rest = bound[Parameter.VAR_POSITIONAL]  # *args, if it has it
+        self._others = bound[Parameter.VAR_KEYWORD]  # **kwargs, if it has it
         self._all = self._positional + self._keywords
         self._taken |= {one.name for one in self._all}
-        # JSON or a form has to be parsed to find these, or to tell why they are missing
+        # A JSON body or a form has to be parsed to find these, or to say why they are missing.
         self._in_body = {
             one.name for one in self._all for place in one.places if place.name in _OF_BODY
         }
@@ -148,7 +150,7 @@ class Plan:
         self.most_segments = sys.maxsize if self.takes_rest else len(self._positional)
         given_by_name = [one for one in self.provided if one.position is None]
         self._takes_keywords = bool(self._keywords or self._others or given_by_name)
-        # a step has one tuple of arguments: a dict at its end has the keyword arguments
+        # A step has one tuple of arguments; the dict at its end holds the keyword arguments.
         if self._takes_keywords:
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
         self.parses_always = False
@@ -160,8 +162,8 @@ class Plan:
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
     ) -> Sequence[Any]:
-        """Return the ``arguments`` of one call with the resources of the providers, given by
-        type.
+        """Return the ``arguments`` of one call, completed by the providers' resources. ``values``
+        maps each provider's key to its resource.
         """
         complete = [*arguments]
         for name, key, position in self.provided:
@@ -172,7 +174,9 @@ class Plan:
         return complete
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
-        """Raise ``SetupError`` if the handler has no parameter for a wildcard of ``route``."""
+        """Raise ``SetupError`` if the handler has no parameter for one of the wildcards of
+        ``route``.
+        """
         code = getattr(self.function, "__code__", None)
         for name in names:
             if not self._others and all(one.name != name for one in self._all):
@@ -184,12 +188,12 @@ class Plan:
                 )
 
     def plain_args(self, wildcards: Sequence[bool]) -> int:
-        """Return how many arguments the path has to give so that they are complete as they are,
-        without ``bind``.
+        """Return how many segments are all the arguments that the handler needs, without a
+        conversion.
 
-        -1 if they never are. ``wildcards`` are those of a route that fill the first parameters,
-        each with whether its value is a number already; none for a route by name, whose segments
-        are text.
+        Return -1 if ``bind`` is always needed. ``wildcards`` has an item for each wildcard that
+        fills one of the first parameters: whether its value is a number already. It is empty for a
+        route by name, whose segments are text.
         """
         given = wildcards or [False] * len(self._positional)
         if (
@@ -207,14 +211,14 @@ class Plan:
         values: Mapping[str, object],
         is_fallback: bool = False,
     ) -> Sequence[object]:
-        """Return the arguments of one ``call``.
+        """Return the arguments for one ``call``.
 
-        ``segments`` are those of the path after the handler's name, ``values`` the wildcards of an
-        explicit route. The form or JSON that was received is parsed if a parameter may be in it:
-        400 for a malformed one. Raises ``BindingError`` with all parameters that are missing or do
-        not convert. If the handler has a parameter for the errors, nothing is raised: a parameter
-        with an invalid value has its default, or None. ``is_fallback``: no other handler takes the
-        path, so a segment that does not convert means 404, not 400.
+        ``segments``: the path after the handler's name. ``values``: the wildcards of an explicit
+        route. If a parameter may be in the form or the JSON document, the body is parsed: 400 if it
+        is malformed. Raises ``BindingError`` with all parameters that are missing or can't be
+        converted. If the handler has a parameter for the errors, nothing is raised, and an invalid
+        parameter gets its default, or None. ``is_fallback``: no other handler matches the path, so
+        a segment that can't be converted means 404 instead of 400.
         """
         exchange, body = request._exchange, request._exchange.body
         if self.parses_always:
@@ -249,7 +253,9 @@ class Plan:
     def _all_for(
         self, request: Request, segments: Sequence[str], values: Mapping[str, object]
     ) -> Sequence[BoundParameter]:
-        """Return the parameters of one request, with those that *args and **kwargs stand for."""
+        """Return the parameters for one request: *args and **kwargs are replaced by a parameter for
+        each segment and name in the request.
+        """
         rest = self._rest * (len(segments) - len(self._positional))
         found = [*self._positional, *rest, *self._keywords]
         for others in self._others:
@@ -262,7 +268,7 @@ class Plan:
                 if name in self._taken:
                     continue
                 given = query.get(name) or body.get(name) or uploads.get(name) or ()
-                is_one = name in values or len(given) <= 1  # else a list
+                is_one = name in values or len(given) <= 1  # otherwise a list
                 converter = others.converter if is_one else several
                 found.append(others._replace(name=name, key=name, converter=converter))
         return found
@@ -270,8 +276,8 @@ class Plan:
     def _reported(
         self, request: Request, arguments: list[object], errors: Sequence[ParameterError]
     ) -> list[object]:
-        """Return ``arguments`` with the errors in place of ``BindingErrors``; raise them if no
-        parameter takes them.
+        """Return ``arguments`` with the errors in the parameter for ``BindingErrors``. Raise the
+        errors if the handler has no such parameter.
         """
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:
@@ -284,11 +290,11 @@ class Plan:
         return [report if value is BindingErrors else value for value in arguments]
 
     def _sent(self, request: Request) -> dict[str, object]:
-        """Return the values of the query and the form, to fill a form with again: a list for
-        several of a name.
+        """Return the values of the query and the form, to show the form filled in again. A name
+        with several values has a list.
         """
         from micropie._core.binding.structures.forms import (
-            values_of,  # not before a form is shown again
+            values_of,  # imported only to show a form again
         )
 
         sent = {**request._exchange.query, **request._exchange.fields}
@@ -308,8 +314,8 @@ class Plan:
 
 
 def _check_order(parameters: Sequence[BoundParameter]) -> None:
-    """Raise ``SetupError`` for a parameter that a path may fill behind one that states its
-    source.
+    """Raise ``SetupError`` for a parameter that the path may fill but that follows one whose
+    annotation names its source.
     """
     stated = None
     for one in parameters:
@@ -323,7 +329,7 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
 
 
 def _check_documents(parameters: Sequence[BoundParameter]) -> None:
-    """Raise ``SetupError`` for two parameters that take the whole body."""
+    """Raise ``SetupError`` if two parameters take the whole body."""
     documents = [one.name for one in parameters if one.first_place == "json"]
     if len(documents) > 1:
         raise SetupError(
@@ -336,8 +342,9 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
 def _provided_parameters(
     parameters: Sequence[Parameter], provided: Container[object]
 ) -> Iterator[ProvidedParameter]:
-    """Yield the parameters that are annotated with a provided type, also within ``Annotated`` and
-    ``X | None``, or with the function that provides them: ``Annotated[User, current_user]``.
+    """Yield the parameters that providers fill. Such a parameter is annotated with the type of a
+    provider, also within ``Annotated`` and ``X | None``, or with a function that provides it:
+    ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
         key, many, _ = unwrapped(parameter.annotation)
@@ -345,7 +352,7 @@ def _provided_parameters(
         stated = next(
             (item for item in metadata if inspect.isfunction(item) or inspect.ismethod(item)), None
         )
-        # that of Repository[User], else of Repository
+        # a provider of Repository[User], otherwise of Repository
         keys = () if many else filter(is_key, (key, get_origin(key)))
         key = stated or next((one for one in keys if one in provided), None)
         if (
@@ -359,15 +366,17 @@ def _provided_parameters(
 
 
 def is_key(annotation: object) -> bool:
-    """Return whether a provider can be one of this: a class, with types for its variables or
-    without, or a NewType.
+    """Return whether an annotation can be the type of a provider: a class, a generic class with or
+    without its types, or a NewType.
     """
     origin = get_origin(annotation)
     return origin not in (Annotated, UnionType) and isinstance(origin or annotation, type | NewType)
 
 
 def python_call_of(function: Callable[..., object]) -> Callable[..., object]:
-    """Return what has the signature of a function: of an object that is called its ``__call__``."""
+    """Return the callable whose signature is that of ``function``: for an object with ``__call__``,
+    that method.
+    """
     if inspect.isroutine(function) or isinstance(function, type):
         return function
     return getattr(function, "__call__", function)  # noqa: B004 - the bound method
@@ -379,15 +388,15 @@ def asked_behind(
     provided: Container[object],
     refuses_others: bool = False,
 ) -> Mapping[str, object]:
-    """Return the parameters of a function behind its first ``given`` ones that providers fill, by
-    name with the keys of the providers.
+    """Return the parameters that providers fill among those that follow the first ``given`` ones: a
+    dict from their names to the providers' keys.
 
-    ``refuses_others``: ``SetupError`` is raised for a parameter that nothing fills.
+    ``refuses_others``: raise ``SetupError`` for a parameter that no provider fills.
     """
     function = python_call_of(function)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         return {}
-    # A decorator's own parameters count.
+    # Look at the decorator's own parameters, not at those of the function inside it.
     parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
     found = _provided_parameters(_annotated(function, parameters), provided)
     asked = {one.name: one.key for one in found}
@@ -400,8 +409,8 @@ def asked_behind(
 
 
 def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
-    """Raise ``SetupError`` for a parameter that is no client's value, though nothing says so: a
-    query would fill it.
+    """Raise ``SetupError`` for a parameter with an annotation or a default of another framework. It
+    would silently be filled from the query.
     """
     kind, *metadata = get_args(parameter.annotation) or [parameter.annotation]
     for stated in (kind, type(parameter.default), *map(type, metadata)):
@@ -453,8 +462,8 @@ _OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette", "django", "fl
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:
-    """Return the names of the parameters that ``functools.partial`` or a bound method has filled
-    already.
+    """Return the names of the parameters that ``functools.partial`` or a bound method has already
+    filled.
     """
     names: set[str] = set()
     for layer in layers(function):
@@ -468,14 +477,14 @@ def _fixed_names(function: Callable[..., object]) -> set[str]:
 
 
 def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[str]:
-    """Return the names of the parameters that begin with an underscore: no request fills them, so
+    """Return the names of the parameters that begin with an underscore. No request fills them, so
     each has its default.
 
-    Raises ``SetupError`` for one without a default, and for one in a position that the path would
-    fill.
+    Raises ``SetupError`` if there is no default, or if the parameter comes before one that the path
+    fills.
     """
     names: set[str] = set()
-    fills_positions = False  # whether an argument by position follows
+    fills_positions = False  # whether a positional argument follows
     for one in reversed(parameters):
         if one.name.startswith("_") and one.name not in taken and one.kind not in _VARIABLE:
             if one.default is REQUIRED or (
@@ -501,9 +510,10 @@ def _messages_of(
 
 
 def _annotated(function: Callable[..., object], parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Return ``parameters`` with their annotations as types.
+    """Return ``parameters`` with their annotations resolved to types.
 
-    Other annotations are not read, because they may name imports that only type checkers see.
+    The other annotations of the function are not read, because they may name imports that only type
+    checkers see.
     """
     names = {one.name for one in parameters}
     *_, inner = layers(function)

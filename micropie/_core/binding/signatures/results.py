@@ -1,4 +1,4 @@
-"""What a handler's annotation says about its results: the types of its answers, and which of their
+"""What a handler's annotation says about its results: the types it returns, and which of their
 fields are sent.
 """
 
@@ -56,11 +56,10 @@ if TYPE_CHECKING:
 
 
 def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
-    """Return the types that a handler returns, by its annotation or by the one that is ``stated``
-    in its place.
+    """Return the types that a handler returns: those of its annotation, or of ``stated``, if given.
 
-    Raises ``SetupError`` for an annotation that can't be read, as it may name imports that only
-    type checkers see: its fields would not be known, and all would be sent.
+    Raises ``SetupError`` for an annotation that can't be read, for example because it names an
+    import for type checkers only. Without it, all fields would be sent.
     """
     *_, inner = layers(function)
     annotation = (
@@ -83,7 +82,7 @@ _AT_RUN_TIME = "import it at run time as well, at the top of its module"
 
 
 def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
-    """Return the members of a union; of a ``Literal`` the texts, and the rest."""
+    """Return the members of a union. A ``Literal`` is split into its texts and its other values."""
     members: list[Hint] = []
     for one in united(annotation):
         values = get_args(one) if get_origin(one) is Literal else ()
@@ -94,10 +93,10 @@ def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
 
 
 def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]]:
-    """Return the statuses that the annotation of a result states, and those of its bodies:
-    ``tuple[Literal[201], X | None]`` states 201, and X and None are its bodies.
+    """Return the statuses and the types of the bodies in the annotation of a result. For
+    ``tuple[Literal[201], X | None]`` these are ``(201,)`` and ``(X, None)``.
 
-    The statuses are () if it states none; None if it may state any, as ``tuple[int, X]``.
+    The statuses are () if the annotation has none, and None if it allows any, as ``tuple[int, X]``.
     """
     kind, _ = bare(answer)
     parts = get_args(kind) or (Any, ...)
@@ -115,7 +114,7 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
 
 
 def _atoms(hint: Hint) -> list[object]:
-    """Return the types of a union, and the values of a ``Literal``."""
+    """Return the members of a union; those that are a ``Literal`` are replaced by its values."""
     return [
         one
         for kind in united(bare(hint)[0])
@@ -136,20 +135,18 @@ def _may_be_status(atom: object) -> bool:
 def result_filter(
     function: Callable[..., object], answers: Sequence[object], stated: object = None
 ) -> ResultFilter | None:
-    """Return the filter that keeps only those fields of a handler's result that its annotation
-    names.
+    """Return the filter that keeps only the fields that the annotation of a handler's result has.
 
-    The ``answers``, of ``answers_of``, have structures, or collections and dicts of structures.
-    None is returned for any other types.
-    Raises ``SetupError`` for a ``stated`` type that names no structure, and for a structure whose
-    annotations can't be read.
+    ``answers`` is what ``answers_of`` returned. Return None unless there are structures, or
+    collections and dicts of structures, among them. Raises ``SetupError`` for a ``stated`` type
+    without a structure, and for a structure whose annotations can't be read.
     """
     kinds = [body for one in answers for body in answer_parts(one)[1]]
     others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
     filtered = tuple(one for one in kinds if one not in others)
     members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - of so many
     if members and not _ANYTHING.intersection(others):
-        # only applications with structures need them
+        # only applications with structures need these
         from micropie._core.binding.structures.makers import library_for
 
         hint: Hint = Union[filtered]  # noqa: UP007
@@ -177,10 +174,10 @@ def result_filter(
 
 
 def items_of(answers: Iterable[object], is_generator: bool) -> tuple[object, ...]:
-    """Return the types of the items that a handler streams as JSON Lines; () where it streams none.
+    """Return the types of the items that a handler streams as JSON Lines, or () if it doesn't.
 
-    Text and bytes are chunks of any format, and so is what may be anything. ``is_generator``: it is
-    a generator function, which an ``Iterable`` does not say.
+    Text and bytes are chunks of any format, and so are items of type ``Any``. ``is_generator``: the
+    handler is a generator function, so ``Iterable`` in its annotation means a stream.
     """
     found: list[Hint] = []
     for body in chain.from_iterable(answer_parts(one)[1] for one in answers):
@@ -197,8 +194,8 @@ _STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
 
 
 def sends_null(answers: Sequence[object]) -> bool:
-    """Return whether None among these answers of a handler is sent as JSON's null, because another
-    answer of the same statuses is JSON. Otherwise None is an empty body.
+    """Return whether None is sent as JSON's null: another result of the handler with the same
+    statuses is JSON. Otherwise None is an empty body.
     """
     by_statuses: dict[object, list[Hint]] = {}
     for statuses, bodies in map(answer_parts, answers):
@@ -221,12 +218,12 @@ def _is_json(answer: object) -> bool:
     return isinstance(kind, type) and kind is not NoneType and sent_as(kind) == "json"
 
 
-# A handler whose annotation has one of these may return anything, so no fields are left out.
+# With one of these in its annotation, a handler may return anything, so all fields are sent.
 _ANYTHING = {Any, object, Parameter.empty}
 
 
 def _classes_of(annotation: Hint) -> Iterator[type]:
-    """Yield the classes of the values of an annotation without structures."""
+    """Yield the classes whose instances are values of an annotation without structures."""
     kind, _ = bare(annotation)
     if get_origin(kind) is Literal:
         yield from map(type, get_args(kind))
@@ -237,10 +234,10 @@ def _classes_of(annotation: Hint) -> Iterator[type]:
 class ResultFilter(NamedTuple):
     """Keeps only those fields of a handler's result that its annotation has.
 
-    ``name``: the handler's. ``maker`` makes an object of one of the ``classes``, or if ``is_list``
-    a list of them; without ``classes`` it makes nests of lists and dicts. Objects of exactly the
-    classes ``exact`` are sent as they are, and so are the ``others`` that the annotation names
-    beside structures.
+    ``name``: the handler's. ``maker`` makes an object of one of the ``classes`` or, with
+    ``is_list``, a list of them; without ``classes`` it makes nested lists and dicts. Objects whose
+    class is in ``exact`` are sent unchanged, and so are those of ``others``, the types beside the
+    structures.
     """
 
     name: str
@@ -252,31 +249,31 @@ class ResultFilter(NamedTuple):
 
     @property
     def bodies(self) -> Sequence[type]:
-        """The classes of results that are nothing but a value for JSON: no HTML, no stream, nothing
-        to be awaited.
-        """
+        """The classes of results that are plain JSON values: not HTML, a stream or an awaitable."""
         return [
             one for one in self.exact if sent_as(one) == "json" and not hasattr(one, "__iter__")
         ]
 
     def has_only(self, classes: set[type], result: object) -> bool:
-        """Return whether a result is objects of exactly these classes, and not of derived ones."""
+        """Return whether a result is an object, or a list of objects, of exactly these classes.
+        Instances of subclasses don't count.
+        """
         if isinstance(result, list):
             return self.is_list and classes.issuperset(map(type, result))
         return not self.is_list and type(result) in classes
 
     def make_item(self, item: object) -> object:
-        """Return an item of a stream with the fields of the annotation."""
+        """Return an item of a stream, with only the fields that the annotation has."""
         is_exact = self.has_only(self.exact, item) or isinstance(item, self.others)
         return item if is_exact else self.make(item)
 
     def make(self, result: object) -> object:
-        """Return a result with the fields of the annotation.
+        """Return a result with only the fields that the annotation has.
 
-        Raises ``ResponseError``, which names the key.
+        Raises ``ResponseError``, with the key of the invalid value, if the result is invalid.
         """
         try:
-            # msgspec leaves objects of exactly the classes as they are, and all that is inside them
+            # msgspec doesn't convert objects of exactly these classes, nor the values inside them.
             is_of_msgspec = not self.maker.is_pydantic
             is_made = is_of_msgspec and self.has_only(self.classes, result)
             made = result if is_made else self.maker.dump(result)
@@ -293,10 +290,10 @@ class ResultFilter(NamedTuple):
         return made
 
 
-# -- what is inside of a result --------------------------------------------------------------------
+# -- inside a result -----------------------------------------------------------------------------
 
-# A structure is sent by its own class. So an object of a derived class, or a dict instead of
-# an object, would send fields that the annotation does not have.
+# A structure is sent with all fields of its own class. So an object of a subclass, or a dict
+# instead of an object, would send fields that the annotation does not have.
 
 
 def _check_exact(value: object, hint: Hint) -> None:
@@ -308,7 +305,9 @@ def _check_exact(value: object, hint: Hint) -> None:
 
 
 def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
-    """Return what is inside a value of the annotation, with its own annotations."""
+    """Return the values inside a value, each with its annotation. ``hint`` is the annotation of the
+    outer one.
+    """
     structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if is_structure(one)]
     if not structures or value is None or isinstance(value, str | int | float):
         return ()
@@ -336,8 +335,8 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
 
 
 def _check_readable(structures: Iterable[type]) -> None:
-    """Raise ``SetupError`` for a structure whose annotations can't be read, or one inside it: they
-    would not be filtered.
+    """Raise ``SetupError`` for a structure, or one inside it, whose annotations can't be read: its
+    fields would not be filtered.
     """
     waiting, seen = [*structures], set[type]()
     while waiting:
@@ -360,10 +359,10 @@ def _check_readable(structures: Iterable[type]) -> None:
 
 @lru_cache(maxsize=256)
 def _hints_inside(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations of those attributes of a structure that have structures inside; none
-    for a model of pydantic's.
+    """Return the annotations of those attributes of a structure that contain structures; none for a
+    pydantic model.
     """
-    if is_pydantic(structure):  # it is dumped by its annotations
+    if is_pydantic(structure):  # pydantic filters by the annotations itself
         return {}
     return {
         name: hint

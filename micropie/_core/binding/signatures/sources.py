@@ -1,7 +1,7 @@
-"""Sources that an annotation states: ``Annotated[str, Header("X-Token")]`` takes a header and
+"""Sources that an annotation can name: ``Annotated[str, Header("X-Token")]`` reads this header and
 nothing else.
 
-Without one, a parameter is looked for in the path, the query and the body.
+Without a source, a parameter is looked up in the path, the query and the body.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from micropie._core.http import Request
 class Source:
     """The base class of the sources.
 
-    ``name``: under which the value is there, by default the parameter's own.
+    ``name``: the name of the value in the source, by default the parameter's.
     """
 
     place = ""
-    """The name in errors."""
+    """The name of the source in error messages."""
 
     def __init__(self, name: str | None = None, **others: Never) -> None:
         called = type(self).__name__
@@ -42,7 +42,7 @@ class Source:
         self.name = name
 
     def name_for(self, parameter: str) -> str:
-        """Return the name to look for."""
+        """Return the name of the value for the parameter called ``parameter``."""
         return self.name or parameter
 
     def __repr__(self) -> str:
@@ -50,10 +50,10 @@ class Source:
 
 
 class Header(Source):
-    """A header: ``token: Annotated[str, Header("X-Token")]``; without a ``name`` ``x_token`` is
-    ``x-token``.
+    """A header: ``token: Annotated[str, Header("X-Token")]``. Without a ``name``, the parameter
+    ``x_token`` reads the header ``x-token``.
 
-    A list has the values of all headers of the name, divided at commas (RFC 9110, section 5.6.1).
+    A list gets the values of all headers with the name, split at commas (RFC 9110, section 5.6.1).
     """
 
     place = "header"
@@ -63,7 +63,9 @@ class Header(Source):
         return self.name or parameter.replace("_", "-")
 
     def texts(self, request: Request, name: str, are_many: bool) -> Sequence[str]:
-        """Return the values of all headers of that name, ``are_many`` for a list."""
+        """Return the values of all headers with that name. ``are_many``: the parameter is a list,
+        so split them at commas.
+        """
         found = request.headers.get_all(name)
         if not are_many:
             return found
@@ -80,14 +82,14 @@ class Cookie(Source):
     place = "cookie"
 
     def texts(self, request: Request, name: str, are_many: bool) -> Sequence[str]:
-        """Return the cookie's value."""
+        """Return the cookie's value in a list, which is empty if the client sent none."""
         return [request.cookies[name]] if name in request.cookies else []
 
 
 class Query(Source):
-    """The query alone: ``page: Annotated[int, Query("p")] = 1``.
+    """The query only: ``page: Annotated[int, Query("p")] = 1``.
 
-    A structure takes the whole query, a field each.
+    A structure takes the whole query, with a field for each name.
 
     ``name`` is by default the parameter's.
     """
@@ -96,7 +98,7 @@ class Query(Source):
 
 
 class Form(Source):
-    """A form's field, urlencoded or multipart, and no JSON: ``text: Annotated[str, Form()]``.
+    """A field of a form, urlencoded or multipart but never JSON: ``text: Annotated[str, Form()]``.
 
     ``name`` is by default the parameter's.
     """
@@ -105,10 +107,10 @@ class Form(Source):
 
 
 class Body(Source):
-    """The whole JSON document, or for a structure the whole form as well:
-    ``order: Annotated[dict, Body()]``.
+    """The whole JSON document: ``order: Annotated[dict, Body()]``. A structure can also come from a
+    whole form.
 
-    It takes no ``name``: that is a ``SetupError``.
+    Raises ``SetupError`` if a ``name`` is given.
     """
 
     place = "json"
@@ -123,8 +125,8 @@ class Body(Source):
 
 
 def stated_source(annotation: object) -> tuple[Source | None, Any]:
-    """Return the source that an annotation states, or None, and the annotation without it:
-    ``Annotated[str, Header()]``, and ``Annotated[str, Header()] | None`` as well.
+    """Return the source that an annotation names, or None, and the annotation without it. Both
+    ``Annotated[str, Header()]`` and ``Annotated[str, Header()] | None`` name one.
     """
     inner, is_optional = without_none(annotation)
     if is_optional and get_origin(inner) is Annotated:

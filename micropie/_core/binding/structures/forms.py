@@ -1,9 +1,9 @@
-"""The document that a form stands for, as msgspec and pydantic take it.
+"""Turn the fields of a form into the document that msgspec and pydantic expect.
 
-A form's values are texts, and some are absent.
+All values of a form are texts, and some are missing.
 
-A box that is not ticked and a list without a choice send nothing, and an entry that is left empty
-sends the text "".
+Browsers send nothing for an unticked box and for a list without a choice, and the text "" for an
+entry that is left empty.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from micropie._core.errors import SetupError
 from micropie._core.http import CSRF_FIELD
 from micropie._core.http.forms import Nested, rows
 
-# Texts of these types are converted as those of parameters are. msgspec and pydantic would refuse
-# what browsers send: a time without seconds, and "on" for a box.
+# Texts of these types are converted like parameters, because msgspec and pydantic would refuse what
+# browsers send: a time without seconds, and "on" for a box.
 _AS_PARAMETERS = (bool, datetime, time)
 
 _ABSENT = object()
@@ -40,11 +40,11 @@ def document_of(
     own: OwnTypes,
     is_form: bool = True,
 ) -> dict[str, object]:
-    """Return the document of a form's fields, or of a query's, for one of the structures
+    """Return the document for the fields of a form or a query, to make one of the structures
     ``members``.
 
-    Names of no field are kept, but for the token's: the form has it for ``CSRFMiddleware``, and the
-    structure may forbid others than its own.
+    Names that are no fields are kept, except the CSRF token: a form has it for ``CSRFMiddleware``,
+    and the structure may forbid unknown names.
     """
     document = {str(name): values_of(node) for name, node in tree.items() if name != CSRF_FIELD}
     for field in chain.from_iterable(map(fields_of, members)):
@@ -58,8 +58,8 @@ def document_of(
 
 
 def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
-    """Return what a field stands for: its texts, or the fields inside it; None if it was not
-    sent.
+    """Return a field's value in the document: its text or texts, a dict of the fields inside it, or
+    ``_ABSENT`` if the document is to leave it out.
     """
     kind = field.kind
     elements = elements_of(kind)
@@ -95,8 +95,8 @@ def _limits_length(field: Field) -> bool:
 
 
 def values_of(node: Nested, has_lists: bool = False) -> object:
-    """Return the texts of a field, a single one as it is, and those of the fields inside it by
-    name; if ``has_lists``, by place where all names are numbers.
+    """Return the texts of a field: a str if there is one, a list if there are several. The fields
+    inside it become a dict by name or, with ``has_lists``, a list if all names are numbers.
     """
     if not isinstance(node, Mapping):
         return node[0] if len(node) == 1 else node
@@ -106,14 +106,14 @@ def values_of(node: Nested, has_lists: bool = False) -> object:
 
 
 def described_as(hint: Hint, own: OwnTypes) -> Converter:
-    """Return the converter of a field, to describe it; that of any value where no parameter could
-    be of its type.
+    """Return the converter of a field, in order to describe the field. If no parameter could have
+    its type, return that of any value.
     """
     while isinstance(hint, NewType):
         hint = hint.__supertype__
     try:
         return converter_for(hint, own)
-    except SetupError:  # a structure, or a constraint that only the library knows
+    except SetupError:  # a structure, or a constraint of the library only
         pass
     if get_origin(hint) is not Annotated:
         return ANYTHING

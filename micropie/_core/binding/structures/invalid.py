@@ -1,9 +1,9 @@
-"""What is wrong in a document or a form of which no structure was made: each value, with words for
-a visitor.
+"""Find out what is wrong in a document or a form that could not be converted to a structure: each
+invalid value, with a message for the visitor.
 
-The library has refused the whole. Only then type and document are gone through side by side.
-msgspec stops at the first mistake, so it is asked again for each value; pydantic has told all. The
-words are those of a parameter of that type.
+This happens only after the library has refused the document. Then its type and the document are
+walked side by side. msgspec stops at the first error, so each value is converted again on its own;
+pydantic reports all errors. The messages are the same as for a parameter of that type.
 """
 
 from __future__ import annotations
@@ -32,25 +32,26 @@ if TYPE_CHECKING:
 
 Path: TypeAlias = tuple[str | int, ...]
 
-MOST_ERRORS = 100  # in one body, to be described
-# Values of one body that are converted again, each as often as it is inside a value that is: so a
-# refusal costs at most a few milliseconds more than the request. A call counts as ten values.
+MOST_ERRORS = 100  # how many errors of one body are described
+# How many values of one body are converted again; a value counts again for each value that it is
+# inside of. This keeps the cost of refusing a body within a few milliseconds. Each conversion
+# counts as ten more values.
 MOST_VALUES = 12_000
 CALL = 10
-DEEPEST = 10  # steps of a path
+DEEPEST = 10  # steps of a path into the document
 
 
 def problems_of(
     error: ValueError, maker: Maker, document: object, is_json: bool
 ) -> Sequence[ParameterError]:
-    """Return what is wrong in a document that ``maker.make`` has refused by ``error``.
+    """Return what is wrong in a document for which ``maker.make`` raised ``error``.
 
-    The errors name no parameter and no source.
+    The returned errors don't have the names of a parameter and a source yet.
     """
     hint, own = maker.hint, maker.own
-    if hasattr(error, "error_count"):  # pydantic has told all
+    if hasattr(error, "error_count"):  # pydantic has reported all errors
         return [*_of_pydantic(error, hint, own)]
-    if maker.is_pydantic:  # a check of what pydantic has made
+    if maker.is_pydantic:  # a check after pydantic refused the values
         return [_described(error, hint, document, (), own)]
     found = _Search(maker, is_json).mistakes(error, hint, document)
     return [*islice(found, MOST_ERRORS)]
@@ -75,9 +76,9 @@ def _problem(
     written: str = "",
     unknown: str = INVALID,
 ) -> ParameterError:
-    """Return the problem of a value, None if it is missing. Its words are the author's ``Message``,
-    or else those ``written`` in a validator, or else those of a parameter of its type; ``unknown``
-    where no parameter has that.
+    """Return the error for a value, or for a missing one (None). Its message is the author's
+    ``Message``, or else ``written`` by a validator, or else that of a parameter of this type. If no
+    parameter can have the type, it is ``unknown``.
     """
     converter = described_as(hint, own)
     try:
@@ -100,12 +101,12 @@ def _problem(
 
 _STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
-_WORDLESS = "Invalid value"  # of a check that raises ``ValueError()``
+_WORDLESS = "Invalid value"  # when a check raises ``ValueError()``
 
 
 class _Search:
-    """Looks for the mistakes in a document that msgspec has refused, as long as it may convert
-    values again.
+    """Searches a document that msgspec has refused for its errors, within the budget
+    ``MOST_VALUES``.
     """
 
     def __init__(self, maker: Maker, is_json: bool) -> None:
@@ -116,7 +117,9 @@ class _Search:
     def mistakes(
         self, error: ValueError, hint: Hint, value: object, path: Path = ()
     ) -> Iterator[ParameterError]:
-        """Yield the mistakes inside a ``value`` that was refused by ``error``, or else its own."""
+        """Yield the errors inside a ``value`` for which msgspec raised ``error``. If there are none
+        inside, yield the error itself.
+        """
         own = self._maker.own
         is_found = False
         for inner, part, step, is_missing in _inside(hint, value) if len(path) < DEEPEST else ():
@@ -127,7 +130,7 @@ class _Search:
                 yield _problem(own, inner, at, None, text, unknown=REQUIRED_FIELD)
                 continue
             cost = CALL + count_values(part, self._left)
-            if cost > self._left:  # what is smaller may still be converted
+            if cost > self._left:  # smaller values may still be within the budget
                 continue
             self._left -= cost
             try:
@@ -142,18 +145,18 @@ class _Search:
 def _described(
     error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes
 ) -> ParameterError:
-    """Return the problem of one value. If the mistake is deeper inside the value, msgspec's
-    sentence ends with the place of the mistake.
+    """Return the error for one value. If the invalid value is deeper inside, msgspec's sentence
+    ends with its place.
     """
     before, dash, after = str(error).rpartition(" - at `")
     text, place = (before, after.removesuffix("`")) if dash else (after, "")
-    if error.__cause__ is not None and is_structure(bare(hint)[0]):  # of a ``__post_init__``
+    if error.__cause__ is not None and is_structure(bare(hint)[0]):  # raised by ``__post_init__``
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
     if text.startswith("Invalid enum value"):  # msgspec quotes it
         choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
         expected = [converter_for(one, own).expected for one in choices]
         text = f"Expected {expected[0]}" if len(expected) == 1 else "Invalid enum value"
-    elif text.startswith("Invalid value"):  # a tag
+    elif text.startswith("Invalid value"):  # the tag of a union
         text = _WORDLESS
     inner = tuple(
         name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place)
@@ -163,7 +166,9 @@ def _described(
 
 
 def _inside(hint: Hint, value: object) -> Iterator[tuple[Hint, object, str | int, bool]]:
-    """Yield annotation, value and place of each value inside another, and whether it is missing."""
+    """Yield the annotation, value and place of each value directly inside another, and whether it
+    is missing.
+    """
     kind, _ = bare(hint)
     members = members_of(kind)
     if len(members) == 1 and isinstance(value, dict):
@@ -176,7 +181,7 @@ def _inside(hint: Hint, value: object) -> Iterator[tuple[Hint, object, str | int
 
 
 def _at(text: str, path: Path) -> str:
-    """Return msgspec's sentence for a place: "Expected `int` - at `$.lines[0]`"."""
+    """Return msgspec's sentence with a place: "Expected `int` - at `$.lines[0]`"."""
     return f"{text} - at `${_steps(path)}`" if path else text
 
 
@@ -186,7 +191,9 @@ def _at(text: str, path: Path) -> str:
 def _of_pydantic(
     reason: Any, structure: Hint = None, own: OwnTypes = NO_OWN_TYPES
 ) -> Iterator[ParameterError]:
-    """Yield what pydantic has found, unless it is so much that it takes seconds to describe."""
+    """Yield the errors that pydantic reports. If there are more than ``MOST_ERRORS``, which would
+    take seconds to describe, yield only their number.
+    """
     count = reason.error_count()
     if count > MOST_ERRORS:
         text = f"{count} values are wrong"
@@ -206,7 +213,7 @@ def _of_pydantic(
 
 
 def _hint_at(structure: Hint, path: Path) -> Hint:
-    """Return the annotation of a place in a structure, None if it can't be told."""
+    """Return the annotation at a place in a structure, or None if it can't be determined."""
     hint = structure
     for step in path:
         kind, _ = bare(hint)
@@ -222,7 +229,7 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
 
 
 def described(error: Exception) -> str:
-    """Return what is wrong with a result of the author's, by the library that has refused it."""
+    """Return what is wrong with a handler's result, in the words of the library that refused it."""
     return (
         next(_of_pydantic(error)).sentence
         if hasattr(error, "error_count")

@@ -1,9 +1,10 @@
-"""Make structures: a whole body, query or form as one dataclass, attrs class, TypedDict,
+"""Make structures: convert a whole body, query or form to a dataclass, attrs class, TypedDict,
 msgspec.Struct or pydantic model.
 
-There is a maker for each of the two libraries, with the same methods: ``make`` makes the object of
-a document, and ``dump`` makes of a handler's result what its annotation names. ``limits.py`` keeps
-out values that either library would take from a client and that no parameter may have.
+There is a maker for each of the two libraries, with the same methods: ``make`` converts a document
+to the object, and ``dump`` reduces a handler's result to the fields of its annotation.
+``limits.py`` rejects values that a library would accept from a client but that no parameter may
+have.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ from micropie._core.http.json import dumps, loads
 
 
 class Maker:
-    """Makes the structures of one annotation by one library.
+    """Makes the structures of one annotation, with one library.
 
-    Call ``prepare`` before ``make``.
+    ``prepare`` must be called before ``make``.
 
-    ``hint``: a structure, a union of some, or lists and dicts of them. ``lists``: the fields that
-    may have several values.
+    ``hint``: a structure, a union of structures, or lists and dicts of them. ``lists``: the fields
+    that may have several values.
     """
 
     is_pydantic = False
@@ -62,12 +63,12 @@ class Maker:
         self._is_list = get_origin(hint) in (list, tuple, Sequence)
 
     def prepare(self) -> None:
-        """Read the structure's fields. Raises ``SetupError`` for one that no body may set.
+        """Read the structure's fields. Raises ``SetupError`` for a field that no body may set.
 
         Raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError`` for a structure
         that can't be made.
         """
-        from decimal import Decimal  # only applications with structures need it
+        from decimal import Decimal  # only for applications with structures
 
         kinds = kinds_in(self.hint)
         self._members = structures_of(self.hint)
@@ -78,28 +79,29 @@ class Maker:
             if elements_of(field.kind) is not None
         ]
         self._has_hashes = any(map(has_chosen_hashes, kinds))
-        # pydantic takes the text "nan" for a float.
+        # pydantic accepts the text "nan" for a float.
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
-        """Return the document that the texts of a form or a query stand for."""
+        """Return the document for the texts of a form or a query."""
         return document_of(self._members, nested(fields) if is_form else fields, self.own, is_form)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """Return the structure of a JSON document, or of a form's document. Raises ``ValueError``
-        for an invalid document.
+        """Return the structure for a document from JSON or from a form. Raises ``ValueError`` if it
+        is invalid.
 
-        ``part``: an annotation inside the structure's, if the document is for that part alone.
+        ``part``: convert to this annotation, which is inside the structure's, instead of to the
+        whole.
         """
         raise NotImplementedError
 
     def dump(self, result: object) -> object:
-        """Return a handler's result with the fields of the annotation.
+        """Return a handler's result with only the fields that the annotation has.
 
-        A library chooses among the structures of a union by their tags. Of other unions the member
-        is chosen that has the result's class, or else the first that fits it.
-        Raises ``ValueError`` and ``TypeError``.
+        In a union whose structures have tags, the library chooses the member. In other unions it is
+        the member that has the result's class, or else the first that accepts the result. Raises
+        ``ValueError`` or ``TypeError`` if none does.
         """
         if result is None or not self._alternatives:
             return self._dumped(result, self.hint)
@@ -113,7 +115,7 @@ class Maker:
 
     @cached_property
     def _alternatives(self) -> list[tuple[Hint, object]]:
-        """The members of a union among which no library chooses, each with the class of its
+        """The members of a union for which the library can't choose, each with the class of its
         values.
         """
         body, _ = without_none(self.hint)
@@ -123,22 +125,24 @@ class Maker:
         return [(kind, _owner(kind)) for kind in kinds]
 
     def _dumped(self, result: object, kind: Hint) -> object:
-        """Return what ``kind``, the annotation or a member of it, has of a result."""
+        """Return the fields of a result that ``kind`` has: the annotation, or a member of its
+        union.
+        """
         raise NotImplementedError
 
 
 class ByPydantic(Maker):
-    """Makes pydantic models. pydantic has been imported, as there is one."""
+    """Makes pydantic models. If there is a model, pydantic has been imported."""
 
     is_pydantic = True
 
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         super().__init__(hint, own)
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
-        self._adapters = {hint: self._adapter}  # of the members of a union, too
+        self._adapters = {hint: self._adapter}  # also those of a union's members
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """See ``Maker``; there is no ``part``."""
+        """See ``Maker``. ``part`` is not used."""
         if self._has_hashes:
             check_sizes(document, self._is_list)
         made = validated(self._adapter, document, is_json)
@@ -147,7 +151,7 @@ class ByPydantic(Maker):
         return made
 
     def _dumped(self, result: object, kind: Hint) -> object:
-        """A derived class is written by the annotation, too, at any depth."""
+        """Also write an object of a subclass with the annotation's fields, at any depth."""
         adapter = self._adapters.get(kind)
         if adapter is None:
             adapter = self._adapters[kind] = sys.modules["pydantic"].TypeAdapter(kind)
@@ -158,20 +162,20 @@ class ByPydantic(Maker):
 
 
 class ByMsgspec(Maker):
-    """Makes dataclasses, attrs classes, TypedDicts and Structs, whose results may have pydantic
-    models inside.
+    """Makes dataclasses, attrs classes, TypedDicts and Structs. A result may have pydantic models
+    inside.
     """
 
     def prepare(self) -> None:
         """See ``Maker``.
 
-        Also raises ``SetupError`` for a decoder of a class that msgspec makes by itself.
+        Also raises ``SetupError`` for a decoder of a class that msgspec can make itself.
         """
         self._msgspec = library = msgspec()
         # raises TypeError for a structure that msgspec can't make
         library.json.Decoder(self.hint)
         super().prepare()
-        # msgspec does not know all types that a parameter may have
+        # msgspec does not know all types that a parameter may have.
         self._converters = {**simple_types()}
         for kind in kinds_in(self.hint):
             if not isinstance(kind, type) or kind not in self.own.decoders:
@@ -187,7 +191,9 @@ class ByMsgspec(Maker):
             self._converters[kind] = converter_for(kind, self.own)
 
     def _converter_of_pydantics(self, kind: type) -> Converter:
-        """Return the converter of a field of a Struct or attrs class, such as an ``HttpUrl``."""
+        """Return the converter for a field with a type of pydantic's, such as ``HttpUrl``, in a
+        Struct or an attrs class.
+        """
         owners = [*map(vars, kind.__mro__[:-1])]
         if not any("__init__" in one or "__new__" in one for one in owners):
             raise SetupError(
@@ -197,8 +203,8 @@ class ByMsgspec(Maker):
         return converter_for(kind)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """See ``Maker``. 5.0 is no int for msgspec; in JSON, and in JSON Schema, 5 and 5.0 are the
-        same.
+        """See ``Maker``. msgspec refuses 5.0 for an int. In JSON and in JSON Schema, 5 and 5.0 are
+        equal, so this method accepts it.
         """
         if self._has_hashes:
             check_sizes(document, self._is_list and part is None)
@@ -214,7 +220,7 @@ class ByMsgspec(Maker):
                 if not is_json or "`int`, got `float`" not in str(error):
                     raise
                 made = convert(_with_whole_numbers(document), kind, dec_hook=self._decoded)
-        except refused as error:  # not a ValueError in msgspec
+        except refused as error:  # msgspec's exception is no ValueError
             raise ValueError(str(error)) from error.__cause__  # an exception of the author's
         except TypeError:  # a list inside an element of a set
             raise ValueError("Expected values that can be hashed") from None
@@ -225,7 +231,7 @@ class ByMsgspec(Maker):
         return made
 
     def _decoded(self, kind: type, given: object) -> object:
-        """Return a value of a class that msgspec does not know."""
+        """Return a value of a class that msgspec doesn't know."""
         converter = self._converters.get(kind)
         try:
             if converter is not None:
@@ -240,7 +246,7 @@ class ByMsgspec(Maker):
 
     def _dumped(self, result: object, kind: Hint) -> object:
         library = msgspec()
-        try:  # not strictly: databases have 0 and 1 for booleans
+        try:  # not strict, because databases have 0 and 1 for booleans
             return library.convert(
                 result, kind, strict=False, from_attributes=True, dec_hook=_model_of
             )
@@ -264,16 +270,16 @@ def _with_whole_numbers(document: object) -> object:
 
 
 def _model_of(kind: type, given: object) -> object:
-    """Return a pydantic model made of attributes or of a dict. msgspec checks the class of anything
-    else.
+    """Return a pydantic model made from an object's attributes or from a dict. Return anything else
+    unchanged; msgspec then checks its class.
     """
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
 
 
 def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
-    """Return the class that makes an annotation's structures.
+    """Return the maker class for an annotation.
 
-    pydantic makes its own, and dataclasses and TypedDicts whose fields have its types.
+    pydantic makes its own models, and dataclasses and TypedDicts with fields of its types.
     """
     if all(map(is_pydantic, structures_of(hint))):
         return ByPydantic
@@ -288,9 +294,9 @@ def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
 
 
 def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
-    """Return the maker of a structure, or of lists and dicts of such.
+    """Return the maker for a structure, or for lists and dicts of structures.
 
-    Raises ``SetupError`` if there can be none.
+    Raises ``SetupError`` if the structure can't be made.
     """
     about = f"it is a {structure_name(hint)}"
     try:

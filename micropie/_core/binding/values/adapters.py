@@ -1,8 +1,8 @@
 """Values that pydantic makes: of its own types, such as ``HttpUrl``, and of annotations that only
 pydantic can enforce, such as ``Annotated[str, AfterValidator(...)]``.
 
-``values/constraints.py`` says which annotations these are. This module is imported with the first
-of them, so pydantic has been imported.
+``is_adapted`` in ``values/constraints.py`` decides which annotations these are. This module is
+imported with the first of them, so pydantic has been imported by then.
 """
 
 from __future__ import annotations
@@ -27,21 +27,24 @@ from micropie._core.on_demand import pattern
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-# msgspec and pydantic name keys and tags that a client has made up, and an author may send the
-# sentence as HTML. The whole of "<<" goes, or "<<p" would become "<p".
+# msgspec and pydantic quote keys and tags, which a client may have made up, and an author may send
+# the sentence as HTML. All of "<<" is removed, because "<<p" would become "<p".
 _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 
 
 def without_markup(text: str) -> str:
-    """Return a library's sentence without what could be markup of a client's."""
+    """Return an error message of a library without anything that could be HTML markup from a
+    client.
+    """
     return _MARKUP.sub("", text)
 
 
 def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> object:
-    """Return what a ``TypeAdapter`` makes of a document. A form's texts are never taken strictly.
+    """Return the value that a ``TypeAdapter`` makes from a document. The texts of a form are never
+    validated strictly.
 
-    A strict type takes "2026-01-31" for a date in JSON alone, so a refused document is read as JSON
-    again. Raises ``ValueError``.
+    A strict type accepts "2026-01-31" as a date in JSON only, so a document that was refused is
+    written as JSON and validated again. Raises ``ValueError``.
     """
     try:
         return adapter.validate_python(document, strict=is_json and None)
@@ -53,8 +56,10 @@ def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> 
 
 
 def _read_again(adapter: TypeAdapter[object], document: object) -> object:
-    """Return the value of a document's text; None if that can't be read, as half a surrogate."""
-    write: type = str  # of a Decimal, as pydantic reads JSON's numbers as floats
+    """Return the value made from the document's JSON text. Return None if it can't be read, for
+    example because it has half a surrogate pair.
+    """
+    write: type = str  # for Decimals, because pydantic reads JSON's numbers as floats
     while True:
         try:
             return adapter.validate_json(json.dumps(document, default=write))
@@ -70,7 +75,9 @@ def _read_again(adapter: TypeAdapter[object], document: object) -> object:
 
 
 class Adapter:
-    """Makes the values of one annotation. Raises ``SetupError`` for an annotation of no use."""
+    """Makes the values of one annotation. Raises ``SetupError`` if pydantic can't use the
+    annotation.
+    """
 
     def __init__(self, annotation: Hint) -> None:
         kind, *metadata = (
@@ -92,11 +99,11 @@ class Adapter:
         self.takes_text = is_text or (get_origin(kind) or kind) not in (dict, Mapping)
 
     def from_text(self, value: object) -> object:
-        """Return the value of a text, or of several for a collection."""
+        """Return the value for a text or, for a collection, for several texts."""
         return self._make(value, False)
 
     def from_json(self, value: object) -> object:
-        """Return the value of a JSON value."""
+        """Return the value for a JSON value."""
         return self._make(value, True)
 
     def _make(self, value: object, is_json: bool) -> object:
@@ -115,7 +122,9 @@ class Adapter:
 
 
 def words_of(problem: Mapping[str, Any]) -> tuple[bool, str]:
-    """Return whether an author's validator has written pydantic's sentence, and the sentence."""
+    """Return whether the sentence of a pydantic error was written by an author's validator, and the
+    sentence.
+    """
     is_written = problem["type"] in ("value_error", "assertion_error")
     words = problem["msg"]
     if is_written:

@@ -1,7 +1,7 @@
 """Constraints in annotations: msgspec's ``Meta(ge=1)``, pydantic's ``Field(ge=1)``,
 annotated_types' ``Ge(1)``.
 
-``Message`` beside them has the author's words for a value that breaks one.
+A ``Message`` beside a constraint has the author's words for a value that breaks it.
 """
 
 from __future__ import annotations
@@ -20,27 +20,26 @@ from micropie._core.errors import Sentence, SetupError, check_each
 if TYPE_CHECKING:
     from decimal import Decimal
 
-# The most characters of a text that an author's own expression is tried on: it may take exponential
-# time.
+# The longest text, in characters, that is matched against an author's regular expression, because
+# matching may take exponential time.
 MOST_MATCHED = 1000
 
 
-# The limits below keep a client from choosing values that take quadratic time, here or in the
-# handler.
-MAX_DIGITS = 4300  # of a number, as in JSON and in CPython's int()
-MAX_EXPONENT = 308  # of a Decimal, as of a float: int(Decimal("1e300000")) takes seconds
-# Of a set, or of a dict whose keys are not text. Anybody can choose a million ints with one hash,
-# and each that is added is compared with all before it; the hash of text is secret.
+# The limits below keep clients from sending values that take quadratic time, here or in a handler.
+MAX_DIGITS = 4300  # of a number, like the limit of CPython's int()
+MAX_EXPONENT = 308  # of a Decimal, as for floats: int(Decimal("1e300000")) takes seconds
+# Elements of a set, or keys of a dict unless they are text. A client can choose a million ints with
+# the same hash, and then each new one is compared with all others. The hash of a text depends on a
+# secret.
 MAX_HASHED = 1000
 
 _Given = TypeVar("_Given")
 
 
 class Constraint(NamedTuple):
-    """A condition that a value must fulfil, and the words for it: in a description, and for a
-    visitor.
+    """A condition that a value must meet, and its wording: for a description, and for a visitor.
 
-    ``fits(value, bound)`` raises ``TypeError`` for a value that has no order, or no length.
+    ``fits(value, bound)`` raises ``TypeError`` for a value that has no order or no length.
     """
 
     name: str
@@ -49,7 +48,7 @@ class Constraint(NamedTuple):
     bound: Any
 
     def sentence(self, value: object) -> str:
-        """Return the sentence for a visitor who gave ``value``."""
+        """Return the sentence for a visitor who sent ``value``."""
         is_text = isinstance(value, str)
         if self.name == "min_length" and is_text and self.bound == 1:
             return REQUIRED_FIELD
@@ -62,14 +61,15 @@ class Constraint(NamedTuple):
 
 
 class BrokenConstraint(ValueError):
-    """A value of the right type that breaks a constraint.
+    """A value of the right type that doesn't meet a constraint.
 
-    ``args``: its name, and the sentence for a visitor.
+    ``args``: the constraint's name, and the sentence for a visitor.
     """
 
 
-# By the attribute that the three libraries have in common: the check of a value and a bound, its
-# words, and the sentence for a visitor. ``openapi/schemas.py`` has their keywords of JSON Schema.
+# By the name of the attribute, which the three libraries share: the check of a value against a
+# bound, its wording, and the sentence for a visitor. ``openapi/schemas.py`` has the keywords of
+# JSON Schema.
 _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     "gt": (operator.gt, "above {}", "Please enter a value above {limit}."),
     "ge": (operator.ge, "at least {}", "Please enter a value of {limit} or more."),
@@ -89,11 +89,11 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     ),
 }
 
-# msgspec's ``Meta(tz=True)``
+# For msgspec's ``Meta(tz=True)``, and for ``Meta(tz=False)``.
 _WITH_OFFSET = "Please add the offset from UTC, as in 2026-01-31T13:45:00Z."
 _WITHOUT_OFFSET = "Please leave out the offset from UTC, as in 2026-01-31T13:45:00."
 
-# For what is counted: the sentence of a list, and those of a text.
+# For lengths: the sentence about a list, and the two about a text, with one character or several.
 _COUNTED = {
     "min_length": (
         "Please choose at least {count}.",
@@ -112,13 +112,13 @@ INVALID = "Please enter another value."
 
 
 class Message:
-    """The author's words for an invalid value, in ``Annotated``:
-    ``Message("Please choose another name.")``.
+    """The author's message for an invalid value, in ``Annotated``: ``Message("Please choose another
+    name.")``.
 
-    ``text`` is for every fault that has no words of its own. Those are given by the fault:
-    ``required`` for a value that is missing, ``invalid`` for one of another type, else by the
-    constraint: ``Message(min_length="Too short.")``. They are looked up in the catalogue of
-    ``App(translations=...)``. Raises ``SetupError`` for another keyword.
+    ``text`` (""): the message for every error without its own. A keyword gives the message for one
+    kind of error: ``required`` for a missing value, ``invalid`` for one of another type, or the
+    name of a constraint: ``Message(min_length="Too short.")``. Messages are translated with
+    ``App(translations=...)``. Raises ``SetupError`` for an unknown keyword.
     """
 
     def __init__(self, text: str = "", /, **words: str) -> None:
@@ -130,7 +130,7 @@ class Message:
         self._words = words
 
     def words_for(self, fault: str) -> str:
-        """Return the words for a fault, "" if there are none."""
+        """Return the message for a kind of error, or "" if there is none."""
         return self._words.get(fault, self._text)
 
     def __repr__(self) -> str:
@@ -140,10 +140,10 @@ class Message:
 _FAULTS = ("required", "invalid", "predicate", "tz", *_KINDS)
 
 
-# Attributes that describe and do not restrict.
+# Attributes that only describe a value.
 _DESCRIBING = frozenset({"title", "description", "examples", "extra_json_schema", "extra"})
 
-# Metadata that describes, or says how a value is sent.
+# Classes of metadata that describe a value, or how it is sent, but don't restrict it.
 _DESCRIPTIONS = frozenset({
     "DocInfo", "Unit", "Discriminator", "Examples", "PlainSerializer", "SerializeAsAny",
     "SkipJsonSchema", "Tag", "WithJsonSchema", "WrapSerializer",
@@ -154,23 +154,23 @@ _LIBRARIES = frozenset({"annotated_types", "msgspec", "pydantic"})
 
 @cache
 def _samples() -> dict[object, object]:
-    """Return a value of each type, to find out whether a constraint suits the type."""
+    """Return a sample value of each type, to try whether a constraint is possible for the type."""
     from datetime import date
-    from decimal import Decimal  # few parameters are such numbers
+    from decimal import Decimal  # few parameters are Decimals
 
     kinds = (str, int, float, bool, Decimal, list, set, frozenset, tuple, dict)
     return {**{kind: kind() for kind in kinds}, date: date.min}
 
 
 def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
-    """Raise ``SetupError`` for a constraint that no value of a type can fulfil: a number's
-    length.
+    """Raise ``SetupError`` for a constraint that makes no sense for a type, such as the length of a
+    number.
     """
     kind = get_origin(annotation) or annotation
     for constraint in constraints if kind in _samples() else ():
         if constraint.name == "tz":
             raise SetupError(f"no {getattr(kind, '__name__', kind)} is {constraint.words}")
-        if constraint.name not in _KINDS:  # an author's function, which may do anything
+        if constraint.name not in _KINDS:  # an author's function, which may accept anything
             continue
         try:
             constraint.fits(_samples()[kind], constraint.bound)
@@ -182,14 +182,14 @@ def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
 def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
     """Yield the constraints among the metadata of ``Annotated``.
 
-    Raises ``SetupError`` for one of these libraries' that is not known here. Metadata of no library
-    is left alone.
+    Raises ``SetupError`` for metadata of msgspec, pydantic or annotated_types that is not
+    supported. Metadata of anything else is ignored.
     """
     for item in metadata:
         library = type(item).__module__.partition(".")[0]
         if library not in _LIBRARIES or type(item).__name__ in _DESCRIPTIONS:
             continue
-        alias = getattr(item, "validation_alias", None)  # of pydantic's Field
+        alias = getattr(item, "validation_alias", None)  # set by pydantic's Field
         if alias is not None:
             advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
             raise SetupError(f"Field(alias={alias!r}) {advice}")
@@ -207,13 +207,14 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
                 f"such that {getattr(func, '__name__', func)}",
                 func,
             )
-        else:  # pydantic's AfterValidator returns a value
+        else:  # pydantic's AfterValidator may change the value
             raise SetupError(f"{type(item).__name__} can't be enforced here")
 
 
 def is_adapted(annotation: Hint) -> bool:
-    """Return whether only pydantic can make the values of an annotation: of its own types, and of
-    metadata that only pydantic enforces. Structures have makers.
+    """Return whether only pydantic can make the values of an annotation: the type is one of
+    pydantic's, or only pydantic enforces the metadata. Structures don't count, because they have
+    makers.
     """
     metadata = getattr(annotation, "__metadata__", ())
     kind = get_args(annotation)[0] if metadata else annotation
@@ -225,11 +226,11 @@ def is_adapted(annotation: Hint) -> bool:
     )
 
 
-PYDANTIC_HOOK = "__get_pydantic_core_schema__"  # what pydantic asks a class or metadata for
+PYDANTIC_HOOK = "__get_pydantic_core_schema__"  # pydantic calls this method of a class or metadata
 
 
 def _is_pydantics_alone(item: object) -> bool:
-    has_alias = getattr(item, "validation_alias", None) is not None  # of pydantic's Field
+    has_alias = getattr(item, "validation_alias", None) is not None  # set by pydantic's Field
     if type(item).__name__ in _DESCRIPTIONS or has_alias:
         return False
     if hasattr(item, PYDANTIC_HOOK):
@@ -250,20 +251,20 @@ def limits_length(metadata: Iterable[object]) -> bool:
     return any(
         getattr(item, "min_length", None) is not None
         or getattr(item, "max_length", None) is not None
-        or limits_length(getattr(item, "metadata", ()))  # of pydantic's Field
+        or limits_length(getattr(item, "metadata", ()))  # pydantic's Field has a list
         for item in metadata
     )
 
 
 def with_short_line_ends(text: str) -> str:
-    """Return a form's text with the line ends that browsers count for ``maxlength``: a text area
-    sends two characters for each (HTML, "form control API value").
+    """Return a form's text with "\n" for each "\r\n". Browsers count a line end as one character
+    for ``maxlength``, but send two (HTML, "form control API value").
     """
     return text.replace("\r\n", "\n")
 
 
 def restricts(item: object, libraries: Container[str]) -> bool:
-    """Return whether metadata of one of ``libraries`` restricts a value, and does not only describe
+    """Return whether metadata of one of ``libraries`` restricts a value instead of only describing
     it.
     """
     kind = type(item)
@@ -272,12 +273,14 @@ def restricts(item: object, libraries: Container[str]) -> bool:
         return False
     if library == "msgspec":
         return any(_stated(item))
-    several = getattr(item, "metadata", None)  # of pydantic's Field
+    several = getattr(item, "metadata", None)  # pydantic's Field has a list
     return several is None or any(restricts(one, _LIBRARIES) for one in several)
 
 
 def _stated(item: object) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes by which one object may restrict a value: ``Meta(ge=1, le=5)``."""
+    """Yield the names and values of an object's attributes that may restrict a value: ``Meta(ge=1,
+    le=5)``.
+    """
     for name in dict.fromkeys([*_KINDS, *dir(item)]):
         value = getattr(item, name, None)
         is_private = name.startswith("_")
@@ -286,7 +289,7 @@ def _stated(item: object) -> Iterator[tuple[str, Any]]:
 
 
 def _bounds_of(item: object) -> Iterator[Constraint]:
-    """Yield the constraints that one object has as attributes."""
+    """Yield the constraints that an object has as attributes."""
     for name, value in _stated(item):
         if name in _KINDS:
             fits, words, *_ = _KINDS[name]
@@ -304,16 +307,18 @@ def _bounds_of(item: object) -> Iterator[Constraint]:
 def checked(
     convert: Callable[[_Given], object], constraints: list[Constraint]
 ) -> Callable[[_Given], object]:
-    """Return ``convert`` followed by the constraints. It raises ``BrokenConstraint``."""
+    """Return a function that calls ``convert`` and then checks the constraints. It raises
+    ``BrokenConstraint``.
+    """
 
     def convert_and_check(given: _Given) -> object:
         value = convert(given)
-        if value is None:  # of an optional parameter
+        if value is None:  # an optional parameter
             return None
         for constraint in constraints:
             try:
                 holds = constraint.fits(value, constraint.bound)
-            except TypeError:  # the value is of a kind that has no order, or no length
+            except TypeError:  # the value has no order, or no length
                 holds = False
             if not holds:
                 raise BrokenConstraint(constraint.name, constraint.sentence(value))
@@ -323,9 +328,11 @@ def checked(
 
 
 def is_moderate(number: Decimal) -> bool:
-    """Return whether a number is finite and its digits lie between 10**308 and 10**-308."""
-    # The exponent of the last digit, or a letter for NaN and infinity; ``adjusted`` is that of the
-    # first digit.
+    """Return whether a number is finite and all its digits have a place between 10**-308 and
+    10**308.
+    """
+    # The exponent of the last digit, or a letter for NaN and infinity; ``adjusted()`` is the
+    # exponent of the first digit.
     exponent = number.as_tuple().exponent
     return (
         isinstance(exponent, int)

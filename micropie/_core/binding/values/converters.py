@@ -1,7 +1,6 @@
-"""Convert text (a path, a query, a form) or a JSON value to the type that a parameter is annotated
-with.
+"""Convert text (from a path, a query, a form) or a JSON value to the type of a parameter.
 
-``converter_for`` compiles an annotation to a ``Converter`` once; a request only calls it. A
+``converter_for`` compiles an annotation to a ``Converter`` once, and requests only call it. A
 ``Converter`` has two functions because text and JSON differ: for a bool, ``1`` in a query means
 true, but ``1`` in JSON is a number and is refused. Its ``expected`` completes the sentence
 "Parameter 'x' must be ...".
@@ -56,7 +55,7 @@ from micropie._core.on_demand import module, pattern
 if TYPE_CHECKING:
     from decimal import Decimal
 
-decimal: Any = module("decimal")  # few sites have one
+decimal: Any = module("decimal")  # few sites use it
 
 T = TypeVar("T")
 
@@ -64,17 +63,18 @@ Collect: TypeAlias = Callable[[Sequence[object]], object]
 
 
 class Converter(NamedTuple):
-    """Two functions that return the converted value and raise ``ValueError`` for anything but what
-    is ``expected``.
+    """Two functions that return the converted value. They raise ``ValueError`` for any value that
+    is not ``expected``.
 
-    ``many``: if set, the parameter takes every value of its name; ``many`` makes a list, a tuple or
-    a set of the converted ones. ``is_either``: ``from_text`` converts a single text, and ``many``
-    takes several texts as they are, as for ``int | list[int]``. ``schema``: in JSON Schema, for one
-    type alone. ``invalid`` and ``required``: sentences for a visitor, by default made of
-    ``expected``, and "Please fill in this field.". ``message``: the author's words in their place.
-    ``empty``: the texts that a form without the field stands for, as a box that is not ticked and a
-    list without a choice send nothing; None if it stands for nothing. ``takes_text``: whether a
-    text may convert at all: none does to a dict, nor to what is made of one.
+    ``many``: if set, the parameter takes all values of its name, and ``many`` makes a list, a tuple
+    or a set of the converted values. ``is_either``: ``from_text`` converts a single text, and
+    ``many`` takes several texts unconverted, as for ``int | list[int]``. ``schema``: the JSON
+    Schema of a simple type. ``invalid`` and ``required``: sentences for a visitor; by default,
+    ``invalid`` is made from ``expected`` and ``required`` is "Please fill in this field.".
+    ``message``: the author's words instead. ``empty``: the texts that a missing form field means,
+    because an unticked box and a list without a choice send nothing; None if a missing field is
+    missing. ``takes_text``: whether a text can be converted at all. It can't for a dict, nor for a
+    type made from one.
     """
 
     expected: str
@@ -90,16 +90,16 @@ class Converter(NamedTuple):
     takes_text: bool = True
 
     def from_texts(self, texts: Sequence[str]) -> object:
-        """Return what the texts of one name convert to: the first, if there can't be several."""
+        """Convert the texts of one name. If the type takes only one, convert the first."""
         if self.many is None or (self.is_either and len(texts) == 1):
             return self.from_text(texts[0])
         return self.many(texts if self.is_either else [*map(self.from_text, texts)])
 
     def error_message(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
-        """Return the sentence for the visitor whose ``value`` was refused, and whether the author
+        """Return the sentence for a visitor whose ``value`` was refused, and whether the author
         wrote it.
 
-        None is a missing value, and an empty entry counts as one.
+        ``value`` is None if it is missing. An empty text counts as missing, too.
         """
         if isinstance(error, BrokenConstraint):
             fault, sentence = error.args
@@ -112,24 +112,26 @@ class Converter(NamedTuple):
 
 
 class OwnTypes(NamedTuple):
-    """An application's own types by class: ``App(encoders=..., decoders=...)``."""
+    """The encoders and decoders of an application's own types: ``App(encoders=...,
+    decoders=...)``.
+    """
 
     encoders: Mapping[type, Encoder]
     decoders: Mapping[type, Encoder]
 
     def encoder_of(self, kind: type) -> Encoder | None:
-        """Return the function for a class or for the nearest of its bases, or None."""
+        """Return the encoder of a class, or of its nearest base class that has one, or None."""
         return None if kind in BUILTINS else encoder_of(kind, self.encoders)
 
     def taken_by(self, kind: type) -> object:
         """Return the type that the decoder of ``kind`` takes: the annotation of its parameter, or
-        ``str`` without one.
+        ``str``.
         """
         decode = self.decoders[kind]
         try:
             first, *_ = inspect.signature(decode, eval_str=True).parameters.values()
             taken = first.annotation
-        except (ValueError, NameError):  # a built-in, no parameter, or a name for type checkers
+        except (ValueError, NameError):  # a built-in, no parameter, or a type checker's import
             taken = str
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
@@ -139,8 +141,8 @@ class OwnTypes(NamedTuple):
         return str if taken is Parameter.empty else taken
 
     def choices(self, kind: type[enum.Enum]) -> list[object]:
-        """Return the values of an enumeration's members, or what the encoder of their class makes
-        of these.
+        """Return the values of an enumeration's members, as its class's encoder returns them if it
+        has one.
         """
         encode = self.encoder_of(kind)
         return [member.value if encode is None else encode(member) for member in kind]
@@ -148,13 +150,13 @@ class OwnTypes(NamedTuple):
 
 NO_OWN_TYPES = OwnTypes({}, {})
 
-# int() would take "1_0", " 1 " and other scripts' digits
+# int() also accepts "1_0", " 1 " and the digits of other scripts.
 _WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_SHORT_NUMBER = pattern(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?")  # which is_moderate
-# UUID() would take braces, signs, hyphens anywhere and other scripts' digits.
+_SHORT_NUMBER = pattern(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?")  # always passes is_moderate
+# UUID() also accepts braces, signs, hyphens anywhere and the digits of other scripts.
 _UUID = pattern("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
-# fromisoformat() would take any character for the T, and digits without end for a fraction.
+# fromisoformat() also accepts any character instead of the T, and a fraction of any length.
 _TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?)?(?:Z|[+-][0-9:.]{2,15})?"
 _ISO_TIME = pattern(f"T?{_TIME}")
 _ISO_DATETIME = pattern(f"[0-9W-]{{7,10}}(?:[T ]{_TIME})?")
@@ -163,13 +165,15 @@ _DURATION = pattern(
     r"(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9}(?:\.[0-9]{1,9})?)S)?)?"
 )
 _PATH = pattern("[^\0]+")
-_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # no zone, which is any text: "::1%<script>"
-_FROM_URLS = str.maketrans("-_", "+/")  # base64 for URLs has other letters (RFC 4648, section 5)
+_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # no zone, which may be any text: "::1%<script>"
+_FROM_URLS = str.maketrans("-_", "+/")  # the URL-safe alphabet of base64 (RFC 4648, section 5)
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
 
 def _if_matches(form: re.Pattern[str], make: Callable[[str], T]) -> Callable[[str], T]:
-    """Return ``make`` for text of this form alone: it takes more than that itself."""
+    """Return a function that calls ``make`` if the text matches ``form``, because ``make`` itself
+    accepts more.
+    """
 
     def convert(text: str) -> T:
         if not form.fullmatch(text):
@@ -184,8 +188,7 @@ def _is_number(text: str) -> bool:
 
 
 def _to_float(text: str) -> float:
-    # NaN and infinity are refused here as they are in JSON: they can't be compared, stored or sent
-    # on.
+    # NaN and infinity are refused, as they are in JSON: they can't be compared, stored or sent on.
     number = float(text) if _is_number(text) else math.nan
     if not math.isfinite(number):
         raise ValueError(text)
@@ -195,7 +198,7 @@ def _to_float(text: str) -> float:
 def _to_whole(number: float) -> int:
     if not number.is_integer():
         raise ValueError(number)
-    return int(number)  # 5.0 is an integer in JSON and its schemas
+    return int(number)  # JSON and JSON Schema take 5.0 for an integer
 
 
 def _to_bool(text: str) -> bool:
@@ -212,7 +215,7 @@ def _to_decimal(text: str) -> Decimal:
         return number
     try:
         number = decimal.Decimal(text if _is_number(text) else "NaN")
-    except decimal.InvalidOperation:  # an exponent beyond the decimal module's limits
+    except decimal.InvalidOperation:  # the exponent is too large for the decimal module
         raise ValueError(text) from None
     if not is_moderate(number):
         raise ValueError(text)
@@ -220,7 +223,7 @@ def _to_decimal(text: str) -> Decimal:
 
 
 def _decimal_from_json(value: object) -> Decimal:
-    # not a union, which would be made with each call
+    # A tuple, because the union ``str | int | ...`` would be made again in each call.
     if isinstance(value, bool) or not isinstance(value, (str, int, float, decimal.Decimal)):
         raise ValueError(value)
     return _to_decimal(str(value))
@@ -240,7 +243,7 @@ def _to_timedelta(text: str) -> timedelta:
 
 
 def as_it_is(value: T) -> T:
-    """Return a value of a document that nothing converts."""
+    """Return a value of a document unchanged."""
     return value
 
 
@@ -251,8 +254,8 @@ def _scalar(
     from_text: Callable[[str], object],
     from_number: Callable[[int | float], object] | None = None,
 ) -> Converter:
-    """Return a converter that leaves JSON values of ``kind`` as they are, and converts text and
-    perhaps numbers.
+    """Return a converter that leaves JSON values of ``kind`` unchanged and converts text and, with
+    ``from_number``, numbers.
     """
 
     def from_json(value: object) -> object:
@@ -265,7 +268,7 @@ def _scalar(
         ):
             try:
                 return from_number(value)
-            except OverflowError:  # a whole number beyond the largest float
+            except OverflowError:  # an int above the largest float
                 raise ValueError(value) from None
         if not isinstance(value, str):
             raise ValueError(value)
@@ -292,19 +295,19 @@ _BUILT_IN: dict[object, Converter] = {
     ),
 }
 
-# those that take each of their numbers
+# Functions that return each number they get unchanged.
 NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 
 
-# A type that is added here needs a way out as JSON (``json.py``), and a row in
-# docs/binding.md. The fields of structures are converted by msgspec and pydantic, which know other
-# types.
+# A type that is added here also needs an encoding to JSON (``json.py``) and a row in
+# docs/binding.md. The fields of structures are converted by msgspec and pydantic, which have their
+# own types.
 @functools.cache
 def simple_types() -> dict[object, Converter]:
-    """Return the converters of all types that have no others inside."""
+    """Return the converters of all types that contain no other types."""
     from decimal import Decimal
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-    from uuid import UUID  # with what these import they take longer than the rest of this room
+    from uuid import UUID  # importing these modules takes longer than this package
 
     return {
         **_BUILT_IN,
@@ -358,8 +361,8 @@ _TEXT = (_BUILT_IN[str], ANYTHING)
 
 
 def _parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
-    """Return what a NewType or an ``Annotated`` is made of, with the metadata; else the
-    annotation.
+    """Return what a NewType or an ``Annotated`` wraps, and the metadata. Return any other
+    annotation unchanged.
     """
     if isinstance(annotation, NewType):
         return annotation.__supertype__, ()
@@ -371,8 +374,8 @@ def _parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
 def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter:
     """Return the converter for an annotation.
 
-    Raises ``SetupError`` for one without a conversion, as the other functions here do. Who asks
-    knows the name of the parameter, and puts it before the error's sentence.
+    Raises ``SetupError`` for an annotation that can't be converted, as the other functions here do.
+    The caller knows the parameter, and puts its name before the message.
     """
     kind, metadata = _parts_of(annotation)
     if is_adapted(annotation) and not (isinstance(kind, type) and kind in own.decoders):
@@ -413,8 +416,9 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
 
 
 def _decoded(kind: type, own: OwnTypes) -> Converter:
-    """Return the converter for a class that the application has a decoder for."""
-    # without itself: one that takes another class, whose decoder takes this one, is refused
+    """Return the converter of a class for which the application has a decoder."""
+    # Leave out the class itself: a decoder that takes a class whose decoder takes this one is
+    # refused.
     others: dict[type, Any] = {**own.decoders, kind: lambda: None}
     inner = converter_for(own.taken_by(kind), own._replace(decoders=others))
 
@@ -422,12 +426,12 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
         try:
             return own.decoders[kind](given)
         except (ValueError, ArithmeticError, LookupError):
-            # also those of Decimal and of an Enum's names
+            # This includes the exceptions of Decimal and of an Enum's names.
             raise ValueError(given) from None
 
     from_text = _from_one_text(inner)
     return Converter(
-        f"a {kind.__name__}",  # a name for programmers
+        f"a {kind.__name__}",  # name it as programmers do
         lambda text: decode(from_text(text)),
         lambda value: decode(inner.from_json(value)),
         invalid=INVALID,
@@ -436,8 +440,8 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
 
 
 def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
-    """Return the converter for an annotation whose values pydantic makes, and its constraints that
-    pydantic does not know.
+    """Return the converter of an annotation whose values pydantic makes, with those constraints
+    that pydantic does not know.
     """
     from micropie._core.binding.values.adapters import Adapter  # few sites have one
 
@@ -457,8 +461,8 @@ def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
 
 
 def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]) -> Converter:
-    """Return a converter with the constraints and the ``Message`` of
-    ``Annotated[kind, *metadata]``. The constraints of a list are not for its values.
+    """Return a converter with the constraints and the ``Message`` of ``Annotated[kind,
+    *metadata]``. The constraints of a list apply to the list, not to its elements.
     """
     constraints = [*constraints_of(metadata)]
     check_type(constraints, kind)
@@ -481,7 +485,7 @@ def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]
 
 
 def with_message(converter: Converter, metadata: Iterable[object]) -> Converter:
-    """Return a converter with the last ``Message`` of the metadata, if there is one."""
+    """Return a converter with the last ``Message`` in the metadata, if there is one."""
     for item in metadata:
         if isinstance(item, Message):
             converter = converter._replace(message=item)
@@ -493,12 +497,14 @@ def _from_no_text(text: str) -> object:
 
 
 def _takes_one_text(converter: Converter) -> bool:
-    """Return whether one text may be a value, where there can't be several."""
+    """Return whether a single text can be a value of the converter's type."""
     return converter.takes_text and (converter.many is None or converter.is_either)
 
 
 def _from_one_text(converter: Converter) -> Callable[[str], object]:
-    """Return the conversion of one text where there can't be several: none makes a list."""
+    """Return the conversion of a single text. It refuses every text if the type takes only
+    lists.
+    """
     return converter.from_text if _takes_one_text(converter) else _from_no_text
 
 
@@ -524,7 +530,7 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
             raise ValueError(value) from None
 
     def choose_json(value: object) -> object:
-        # Only a bool chooses a bool: as text, JSON's true and "True" are the same.
+        # Only a bool can choose a bool, because str() makes JSON's true and the text "True" equal.
         if not isinstance(value, str | int | float) or isinstance(value, bool) != isinstance(
             choose(value), bool
         ):
@@ -539,7 +545,7 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
 
 def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     inner = [converter_for(one, own) for one in members if one is not types.NoneType]
-    # int before str in any union: every text is a str.
+    # In any union, int comes before str, because every text is a str.
     inner.sort(key=lambda converter: converter.from_text is str)
     is_optional = types.NoneType in members
     of_text = [converter.from_text for converter in inner]
@@ -559,8 +565,8 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
 
 
 def _with_collections(union: Converter, inner: Sequence[Converter], is_optional: bool) -> Converter:
-    """Return a union with collections among its members, which take every text of a name; another
-    member takes a single one.
+    """Return a converter for a union with collections among its members. The collections get all
+    texts of a name; the other members get a single one.
     """
     collections = [one.from_texts for one in inner if one.many is not None]
     singles = [one.from_text for one in inner if _takes_one_text(one)]
@@ -594,8 +600,8 @@ def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> obj
 
 
 def _optional(inner: Converter) -> Converter:
-    # Forms send an empty field for "nothing entered", which is None. In a list it is an element
-    # like any other.
+    # For an empty field, forms send "", which is None here. In a list it is an element like any
+    # other.
     return inner._replace(
         from_text=lambda text: None if text == "" and inner.many is None else inner.from_text(text),
         from_json=lambda value: None if value is None else inner.from_json(value),
@@ -604,8 +610,8 @@ def _optional(inner: Converter) -> Converter:
 
 
 def _hashed(kind: Collect) -> Collect:
-    """Return a function that makes a ``set`` or a ``frozenset``, and raises ``ValueError`` for one
-    too large.
+    """Return a function that makes a ``set`` or a ``frozenset``, and raises ``ValueError`` if it
+    would be too large.
     """
 
     def collect(elements: Sequence[object]) -> object:
@@ -613,7 +619,7 @@ def _hashed(kind: Collect) -> Collect:
             raise ValueError(len(elements))
         try:
             return kind(elements)
-        except TypeError:  # a list or an object in JSON
+        except TypeError:  # JSON's lists and objects
             raise ValueError("an element can't be hashed") from None
 
     return collect

@@ -1,8 +1,8 @@
-"""Refuse structures that no body may fill, and values inside a structure that no parameter of the
-same type may have.
+"""Refuse structures that no body may fill, and values in a structure that a parameter of the same
+type would not accept.
 
-msgspec and pydantic take more than parameters do: NaN, numbers of a million digits, sets of numbers
-whose hashes a client has chosen. And each library knows its own constraints alone.
+msgspec and pydantic accept more than parameters do: NaN, numbers of a million digits, and sets of
+numbers whose hashes a client has chosen. And each library enforces only its own constraints.
 """
 
 from __future__ import annotations
@@ -38,16 +38,17 @@ from micropie._core.http.forms import UploadFile
 _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", "model_fields")
 
 
-# -- of a structure, once --------------------------------------------------------------------------
+# -- checks of a structure, made once
+# ---------------------------------------------------------------
 
 
 def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
-    """Raise ``SetupError`` for a field that no body may set, or whose constraint nothing would
-    check.
+    """Raise ``SetupError`` for a field that no body may set, or whose constraint the library would
+    not check.
 
     ``kinds``: all types in the structure ``name``.
     """
-    from fractions import Fraction  # only applications with structures need it
+    from fractions import Fraction  # only for applications with structures
 
     about = f"it is a {name}"
     if UploadFile in kinds:
@@ -85,12 +86,14 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
 
 
 def _check_init(kinds: Sequence[object], about: str) -> None:
-    """Raise ``SetupError`` for a field that msgspec would set otherwise than the class itself."""
+    """Raise ``SetupError`` for a field that msgspec would set differently from the class itself:
+    one with ``init=False`` or with a converter.
+    """
     for kind in kinds:
         owner = get_origin(kind) or kind
         for field in _init_fields(owner):
             name = f"{getattr(owner, '__name__', '')}.{field.name}"
-            if not field.init:  # msgspec would set it all the same
+            if not field.init:  # msgspec would set it nevertheless
                 raise SetupError(
                     f"{about}, and a body must not set {name}, which has init=False: have a class "
                     "with the fields that a body may set, or make it a property"
@@ -103,7 +106,7 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
 
 
 def _init_fields(owner: Any) -> Sequence[Any]:
-    """Return the fields of a dataclass or of an attrs class; none of another one."""
+    """Return the fields of a dataclass or an attrs class; () for any other class."""
     if isinstance(owner, type) and dataclasses.is_dataclass(owner):
         return dataclasses.fields(owner)
     return getattr(owner, "__attrs_attrs__", ())
@@ -118,8 +121,8 @@ def _can_be_hashed(structure: type) -> bool:
 
 
 def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str) -> None:
-    """Raise ``SetupError`` for a field's constraint that the library does not know: every value
-    would be taken.
+    """Raise ``SetupError`` for a field's constraint that the library doesn't enforce, so every
+    value would be accepted.
     """
     known, unknown, advice = (
         ("pydantic", ("msgspec",), "pydantic.Field(...)")
@@ -147,8 +150,8 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
 
 
 def has_chosen_hashes(kind: object) -> bool:
-    """Return whether this is a set, or a dict, whose elements or keys a client can choose so that
-    they collide.
+    """Return whether this is a set or a dict for which a client can choose elements or keys whose
+    hashes collide.
     """
     origin = get_origin(kind) or kind
     if (
@@ -162,13 +165,14 @@ def has_chosen_hashes(kind: object) -> bool:
     return element is not str and not is_enum(element)
 
 
-# -- of a document and of what is made of it -------------------------------------------------------
+# -- checks of a document and of the structure made from it ----------------------------------------
 
 
 def check_sizes(document: object, is_list: bool) -> None:
-    """Raise ``ValueError`` for an array or object that would make too large a set or dict.
+    """Raise ``ValueError`` for an array or an object from which too large a set or dict would be
+    made.
 
-    ``is_list``: the document itself is a list of structures, which may have any size.
+    ``is_list``: the document is itself a list of structures, which may have any length.
     """
     waiting = document[:] if is_list and isinstance(document, list) else [document]
     while waiting:
@@ -180,7 +184,9 @@ def check_sizes(document: object, is_list: bool) -> None:
 
 
 def count_values(document: object, most: int) -> int:
-    """Return how many values a document has, at any depth; some number above ``most`` for more."""
+    """Return how many values a document has, at any depth. Counting stops once there are more than
+    ``most``.
+    """
     count, waiting = 1, [document]
     while waiting:
         value = waiting.pop()
@@ -193,8 +199,8 @@ def count_values(document: object, most: int) -> int:
 
 
 def check_numbers(made: object, hint: Hint) -> None:
-    """Raise ``ValueError`` for a float or Decimal anywhere in a structure that no parameter of its
-    type may have, unless it is the default of a field.
+    """Raise ``ValueError`` for a float or Decimal anywhere in a structure that a parameter of its
+    type would not accept. Defaults of fields are not checked.
     """
     from decimal import Decimal
 
