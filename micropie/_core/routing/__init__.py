@@ -8,15 +8,15 @@ place, and ``listing.py`` to change the list of routes. A new HTTP method goes i
 ``openapi/document.py``.
 
 A new setting is a field of ``Settings`` in ``settings.py``, with its rule and docstring, and a row
-of ``docs/settings.md``. If an object is made of it, it is also an attribute of ``Config`` and a row
-of ``_PARTS`` in ``config.py``; ``_encoding`` there is a small example. If the flow or a driver
+of ``docs/settings.md``. If an object is made from it, it is also an attribute of ``Config`` and a
+row of ``_PARTS`` in ``config.py``; ``_encoding`` there is a small example. If the flow or a driver
 reads it, declare it in ``MessageConfig`` of ``http/exchange.py``, too.
 
-``compiler.py`` makes a ``Route`` of each handler that ``discovery`` finds. Names, explicit routes
-and inner applications are in one tree of segments, WebSockets in another. No path takes more than
-linear time, because each node is reached in one way only. Two tables are short cuts through the
-tree: whole paths, and paths with one more segment as the argument. ``site.py`` checks mounts first,
-then asks the router.
+``compiler.py`` makes a ``Route`` for each handler that ``discovery`` finds. Names of handlers,
+explicit routes and inner applications share one tree of segments; WebSockets have another. Matching
+takes time in proportion to the length of the path, because each node can be reached in one way
+only. Two tables are short cuts through the tree: one for whole paths, and one for paths whose last
+segment is an argument. ``site.py`` checks mounts first, then asks the router.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ __all__ = [
 ]
 # fmt: on
 
-# What a site does not use is not imported: it would take longer than the rest.
+# Modules that a site doesn't need are not imported, because that would take longer than all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

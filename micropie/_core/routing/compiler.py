@@ -1,9 +1,9 @@
-"""Compile a tree of applications into its ``Site``: at the first request, and again when the author
+"""Compile a tree of applications into its ``Site``: at the first request, and again if the author
 changes the tree.
 
-There are two routers, one for HTTP and one for WebSockets; an application that is mounted gets two
-of its own. Each application adds its handlers and explicit routes at its own node of each. Every
-mistake of the author is found here and raised as a ``SetupError`` that says what to write.
+A tree has two routers, one for HTTP and one for WebSockets; a mounted application has two of its
+own. Each application adds its handlers and explicit routes below its own node in each router. All
+certain errors of the author are found here and raise a ``SetupError`` that says what to write.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from micropie._core.routing.routes import Route
 from micropie._core.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie._core.streams import ShutdownSignal
 
-# The worker threads of a route with hooks of its own, such as an endpoint for health: each check of
-# a backend that hangs takes one.
+# How many worker threads a route with its own hooks has, such as a health endpoint: a check of a
+# backend that hangs blocks one of them.
 _THREADS = 4
 
 
 def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = HANDLER) -> Site:
     """Return the ``Site`` of a tree of applications.
 
-    Raises ``SetupError`` for one that can't be served.
+    Raises ``SetupError`` if the tree can't be served.
 
     ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def``
-    handlers: HANDLER, or INLINE where the flow's thread may block.
+    handlers: HANDLER, or INLINE if they may block the thread of the flow.
     """
     config = _config(root, None, "", "", shutdown, blocking)
     hosts: Hosts = []
@@ -65,9 +65,7 @@ def _config(
     shutdown: ShutdownSignal,
     blocking: Kind,
 ) -> Config:
-    """Return the config of an application below ``prefix``, or on its host if it has one of its
-    own.
-    """
+    """Return the config of an application below ``prefix``, or on its own host if it has one."""
     address = f"//{registered.hosts[0]}" if registered.hosts else prefix
     return with_marks(
         Config(registered, outer, address, names, shutdown, blocking), marks_above(registered.app)
@@ -75,8 +73,8 @@ def _config(
 
 
 def _compiled(registered: Registrations, config: Config, hosts: Hosts) -> Site:
-    """Return the site of the tree of applications that begins with ``registered``, which has two
-    routers of its own. Add it to ``hosts`` for each host of ``registered``.
+    """Return the site of the application ``registered`` and those inside it, with two routers of
+    its own. Add it to ``hosts`` for each host of ``registered``.
     """
     routers = Router(config), Router(config)
     mounted: list[Mounted] = []
@@ -95,21 +93,22 @@ class _Compiler(NamedTuple):
     config: Config
     nodes: tuple[Node, Node]
     """The application's nodes in the routers for HTTP and for WebSockets:
-    ``nodes[mark.takes_socket]``."""
+    ``nodes[mark.takes_socket]``.
+    """
     hosts: Hosts
-    """The applications with a host of their own, in the whole tree."""
+    """The sites of all applications in the tree that have their own host."""
     mounted: list[Mounted]
-    """The mounts in the tree, or below the host, that the routers are for."""
+    """The mounts in the part of the tree, or on the host, that the routers are for."""
     stated_names: dict[str, str]
-    """The paths of the tree's routes by the names that authors gave them."""
+    """The paths of routes by the names that authors gave them."""
 
     def compile(self, registered: Registrations) -> None:
         """Add the routes of an application and of those inside it.
 
-        Raises ``SetupError`` for the author's mistakes.
+        Raises ``SetupError`` for errors of the author.
         """
         config = self.config
-        # also those that nothing uses are checked
+        # check all providers, even those that no handler uses
         config.providers.needed_for(config.providers.functions)
         check_middlewares(
             config.providers, registered.app.middlewares, registered.app.ws_middlewares
@@ -132,8 +131,8 @@ class _Compiler(NamedTuple):
             self._add_mount(mount)
 
     def _add_handler(self, name: str, function: AnyFunction, marks: Sequence[RouteMark]) -> None:
-        """Add a handler's explicit routes and, if it has a mark without a path, the one that is
-        found by its name: a segment, or ``index`` and ``default``.
+        """Add a handler's explicit routes. If one of its marks has no path, also add the route by
+        its name: a segment, or ``index`` and ``default``.
         """
         by_name = [mark for mark in marks if mark.path is None]
         for mark in marks:
@@ -151,7 +150,7 @@ class _Compiler(NamedTuple):
         name = self.config.scope + name
         route = Route(function, name, self.config, mark, path)
         if segment == "index" and marks_of(function) and not route.plan.takes_rest:
-            route.most_segments = 0  # its decorator states its path, and no other
+            route.most_segments = 0  # its decorator sets its only path
         if segment == "default":
             node.default = route.as_fallback()
             return
@@ -182,7 +181,7 @@ class _Compiler(NamedTuple):
         )
         if hasattr(function, FINGERPRINT):
             config.names.fingerprints[route_name] = getattr(function, FINGERPRINT)
-        # with threads of its own: it must answer while all others are busy
+        # Gets its own threads, because it must respond while all others are busy.
         if mark.hooks is not None:
             config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path)
@@ -204,13 +203,13 @@ class _Compiler(NamedTuple):
 
     def _add_mount(self, mount: Mount) -> None:
         outer, prefix = self.config, self.config.prefix + mount.prefix
-        if mount.kind == APP and not mount.isolated:  # it shares sessions and hooks with this one
+        if mount.kind == APP and not mount.isolated:  # it shares this one's sessions and hooks
             shared: Registrations = mount.target._micropie
-            # of routes: "api.v1." below "/api/v1"
+            # the prefix of its routes' names: "api.v1." below "/api/v1"
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."
             config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
             inner = _compiled(shared, config, self.hosts)
-            # in one table, which refuses two of one prefix
+            # all in one table, which refuses two mounts with the same prefix
             self.mounted.extend([inner, *inner.mounted])
         elif mount.prefix:
             self.mounted.append(MountRoute(mount, prefix, outer))

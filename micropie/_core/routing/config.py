@@ -1,10 +1,10 @@
 """``Config``: the settings and objects of one ``App`` in a tree, made once and read by every
 request.
 
-Settings are plain values that an author writes (``settings.py``). A config is made of them and has
-the objects that they describe as well, such as thread limits, the session store and the templates.
-A part that the application does not set itself is the same object as in the config of the
-application around it.
+Settings are plain values that an author writes (``settings.py``). A config also has the objects
+that are made from them, such as thread limits, the session store and the templates. If an
+application doesn't set any of the settings for such an object, it shares that of the application
+around it.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ ErrorKey: TypeAlias = int | type
 Middlewares: TypeAlias = "list[object] | Chain"
 
 
-# What an error handler is given of a request and its error, by which of its parameters are the
-# request.
+# Which part of the tuple ``(request, error)`` an error handler is called with, by which of its
+# parameters are the request.
 _GIVEN: dict[tuple[bool, ...], slice] = {
     (): slice(0),
     (True,): slice(1),
@@ -61,11 +61,11 @@ _GIVEN: dict[tuple[bool, ...], slice] = {
 
 
 class ErrorHandler:
-    """An author's function for errors, ``def`` or ``async def``: of the error and the request, or
-    of less.
+    """An author's function for errors, ``def`` or ``async def``. Its parameters are the error and
+    the request, in either order, or only one of them, or none.
 
-    ``otherwise``: how it is called if it may block. ``given``: its part of the tuple
-    ``(request, error)``. Raises ``SetupError`` for a function of anything else.
+    ``otherwise``: how to call it if it may block. ``given``: the slice of ``(request, error)`` that
+    it is called with. Raises ``SetupError`` for other parameters.
     """
 
     def __init__(
@@ -75,7 +75,8 @@ class ErrorHandler:
         parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
         kinds = [one.kind for one in parameters]
         if kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
-            # a decorator that passes everything on: the parameters are of the function below it
+            # A decorator that passes all arguments on: use the parameters of the function inside
+            # it.
             parameters = [*inspect.signature(function).parameters.values()]
         are_requests = tuple(
             one.name == "request" or one.annotation in (Request, "Request") for one in parameters
@@ -92,13 +93,14 @@ class ErrorHandler:
         self.given = _GIVEN[are_requests]
 
 
-# By status or exception class, with the content type of their text: that of their own application.
+# Error handlers by status or exception class, with the content type of their text, which is that of
+# the application that registered them.
 ErrorHandlers: TypeAlias = tuple[Mapping[ErrorKey, ErrorHandler], str]
 
 
 def handlers_of_classes(levels: Sequence[ErrorHandlers]) -> Sequence[ErrorHandlers]:
-    """Return the handlers for classes of exceptions, without those for a status or for any
-    error.
+    """Return the handlers of specific exception classes, without those of a status, of
+    ``HTTPError`` and of ``Exception``.
     """
     return [
         (
@@ -128,13 +130,15 @@ def check_error_key(key: object) -> ErrorKey:
 
 
 class AppBase(AppSpellings):
-    """The part of an ``App`` that its tree reads."""
+    """The part of an ``App`` that the core reads."""
 
-    # looked up in each class by itself: methods of such a class are no handlers
+    # Looked up in each class's own dictionary: methods of a class that has it are not handlers.
     _micropie_is_framework = True
 
     def __class_getitem__(cls, root: object) -> type[AppBase]:
-        """Return the class itself: only type checkers need to know ``Desk`` of ``App[Desk]``."""
+        """Return the class itself, because only type checkers need the ``Desk`` of
+        ``App[Desk]``.
+        """
         return cls
 
     middlewares: list[Any]
@@ -145,27 +149,29 @@ class AppBase(AppSpellings):
 
 
 class UpperLayers(Protocol):
-    """What the core needs from the layers above it. ``App`` hands it in, because the core imports
-    nothing from there.
+    """What the core needs from the layers above it. ``App`` passes it in, because the core must not
+    import from there.
     """
 
     def advisor_for(self, settings: Settings) -> Any:
-        """Return ``micropie.debug.advisor`` for an application in development, else None."""
+        """Return the module ``micropie.debug.advisor`` for an application in development, or
+        None.
+        """
 
     def make_channels(self) -> object:
-        """Return new channels in this process's memory."""
+        """Return new channels that live in this process's memory."""
 
     def warn_of_missing_security(self, config: Config, /) -> None:
-        """Log which protections the outermost application of a tree lacks."""
+        """Log which security middleware the outermost application of a tree lacks."""
 
 
 class Registrations:
-    """One ``App`` as its author wrote it: its settings, and all that is registered with it by a
-    call or a decorator.
+    """One ``App`` as its author wrote it: its settings, and everything registered on it by a call
+    or a decorator.
     """
 
     stated_channels: object = None
-    """Those that its author has set; None for the outer application's."""
+    """The channels that the author has set; None for those of the application around this one."""
 
     def __init__(
         self, app: AppBase, template_names: Mapping[str, object], upper: UpperLayers
@@ -173,54 +179,54 @@ class Registrations:
         self.app = app
         self.upper = upper
         self.template_names = template_names
-        """Values by name that its templates see beside those that a handler gives them."""
+        """Values by name that templates see in addition to those that a handler passes."""
         self.settings: dict[str, object] = {}
-        """Only those that the author has set."""
+        """Only the settings that the author has set."""
         self.security: object = None
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
-        """By the type that they provide."""
+        """Provider functions by the type that they provide."""
         self.overrides: dict[object, Callable[..., object]] = {}
-        """A test's, instead of providers in the whole tree."""
+        """Replacements that a test uses for providers anywhere in the tree."""
         self.functions: list[tuple[Callable[..., object], RouteMark]] = []
         """Plain functions with an explicit route."""
         self.mounts: list[Mount] = []
         self.commands: list[Callable[..., object]] = []
-        """Those of the command line."""
+        """Plain functions that are commands of the command line."""
         self._own_sessions = InMemorySessionBackend()
         self._own_channels: list[object] = []
 
     @property
     def own_channels(self) -> object:
-        """This process's memory: the channels of the outermost application that states none."""
+        """The channels of the outermost application if its author set none: in this process's
+        memory.
+        """
         if not self._own_channels:
             self._own_channels.append(self.upper.make_channels())
-        return self._own_channels[0]  # of two threads that have made them, the first's
+        return self._own_channels[0]  # if two threads have made them, both use the first
 
     @property
     def framework(self) -> tuple[type, ...]:
-        """The classes whose methods are no handlers."""
+        """The framework's classes, whose methods are not handlers."""
         return tuple(
             base for base in type(self.app).__mro__ if "_micropie_is_framework" in vars(base)
         )
 
     @property
     def hosts(self) -> Sequence[str]:
-        """The hosts of its own, without those of the application around it."""
+        """Its own hosts, without those of the application around it."""
         return normal_hosts(self.settings.get("host"))
 
     def session_backend(self) -> SessionBackend:
-        """Return the backend of this application's sessions where no other application is around
-        it.
-        """
+        """Return the session backend of this application if no other application is around it."""
         backend = self.app.session_backend
-        # "is None": one with a length may be empty
+        # compared to None, because a backend with a length may be empty
         return self._own_sessions if backend is None else backend
 
     def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Registrations]:
-        """Return the applications inside this one by name, without mounts.
+        """Return the applications inside this one by name. Mounts are not included.
 
-        ``ancestors`` are those around it.
+        ``ancestors``: the applications around this one, the outermost first.
         """
         raise NotImplementedError
 
@@ -236,7 +242,7 @@ class HandlerPool:
 
     @property
     def made(self) -> Any:
-        """The pool, from the first handler's call on."""
+        """The pool, which is made when a handler is first called."""
         if not self._made:
             package = import_module("micropie._core.execution.pool")
             self._made.append(
@@ -244,10 +250,12 @@ class HandlerPool:
                 if self._executor is None
                 else package.ExecutorPool(self._executor)
             )
-        return self._made[0]  # of two threads that have made one, the first's
+        return self._made[0]  # if two threads have made one, both use the first
 
     def usage(self) -> tuple[int, int]:
-        """Return how many processes run a handler, and how many may; an executor does not tell."""
+        """Return how many processes are running a handler, and how many there may be; (0, 0) for an
+        executor, which doesn't report it.
+        """
         if self._executor is not None:
             return 0, 0
         return sum(pool.busy for pool in self._made[:1]), self._size
@@ -259,14 +267,15 @@ class HandlerPool:
 
 
 class Config(MessageConfig):
-    """The config of one ``App`` in a tree; every route of it refers to this.
+    """The config of one ``App`` in a tree. All its routes refer to it.
 
-    Only the flow's plan of hooks changes.
+    It doesn't change after set-up, except for the flow's plan of hooks.
 
-    It begins as that of the application around it: a part of ``_PARTS`` is made anew where one of
-    the settings that it depends on is stated. Below ``prefix`` in the tree the application is
-    called ``names``, "/blog" and "blog." for example. On a host of its own the prefix is
-    "//blog.example.com". Raises ``SetupError``.
+    It starts as a copy of the config around it; a part listed in ``_PARTS`` is made anew if the
+    application sets one of the settings that the part depends on. ``prefix`` and ``names`` are
+    where the application is in the tree and how its routes' names begin: "/blog" and "blog." for
+    example. For an application with its own host, the prefix is "//blog.example.com". Raises
+    ``SetupError``.
     """
 
     app: AppBase
@@ -276,52 +285,57 @@ class Config(MessageConfig):
     pool: HandlerPool
     """The processes for its handlers that run in one."""
     pool_threads: Threads
-    """The threads that wait for the pool."""
+    """The threads that wait for results of the pool."""
     signer: AppSigner | None
     """Signs cookies; None without a ``secret_key``."""
     own_types: OwnTypes
     text_type: str
-    """The content type of text, bytes and streams that state none."""
+    """The content type of text, bytes and streams that set none."""
     dumps: Callable[[Any], bytes]
-    """Writes JSON, with its own encoders."""
+    """Encodes JSON, with the application's own encoders."""
     bodies: dict[type, tuple[Callable[[Any], bytes], str]]
-    """How the most frequent bodies become bytes. They are neither streams nor files."""
+    """How the most frequent types of bodies become bytes. Streams and files are not among them."""
     limits: Limits
     """The limits of a query and a form."""
 
     ancestors: tuple[AppBase, ...] = ()
     """The applications around it, the outermost first."""
     scopes: Mapping[str, str] = {}
-    """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "":
-    ""} for example, and of those of the applications around it."""
+    """The beginnings of route names by prefix, for this application and those around it: {"/blog":
+    "blog.", "": ""} for example.
+    """
     sessions: SessionStore
     templates: Templates
     providers: Providers
     channels_of: Registrations
-    """The application whose channels it has."""
+    """The application whose channels it uses."""
     middlewares: Middlewares
-    """All from the outermost application to this one, in a live view: one that is appended later
-    counts.
+    """All middleware from the outermost application to this one. It is a live view, so middleware
+    that is appended later counts.
 
-    For the outermost application this is its own list, because every request checks whether it is
-    empty.
+    For the outermost application this is the list itself, because every request checks whether it
+    is empty.
     """
     ws_middlewares: Middlewares
-    """The same for WebSockets."""
+    """The same for WebSocket middleware."""
     error_handlers: Sequence[ErrorHandlers] = ()
-    """This application's own, then those of the applications around it that answer for it, too."""
+    """The error handlers of this application, followed by those of the applications around it."""
     fallback: Any
-    """The route of the application that is mounted at ``app``'s own root, for what no route of
-    ``app`` answers."""
+    """The route of the application that is mounted at the root of ``app``. It gets the requests for
+    which ``app`` has no route.
+    """
     hook_plan: Any
-    """How ``middlewares`` and ``ws_middlewares`` run, once ``flow/hooks.py`` has found it out."""
+    """The plan for running ``middlewares`` and ``ws_middlewares``, which ``flow/hooks.py``
+    makes.
+    """
 
     overrides: Mapping[object, Callable[..., object]]
     names: RouteNames
     """The routes of the whole tree by name."""
     tree: list[Config]
-    """The configs of the whole tree, the outermost application's first; two of an application that
-    is in it twice."""
+    """The configs of the whole tree, the outermost application's first. An application that occurs
+    twice has two.
+    """
 
     def __init__(
         self,
@@ -344,13 +358,14 @@ class Config(MessageConfig):
         self.app, self.prefix, self.fallback, self.hook_plan = app, prefix, None, None
         self.advisor = registered.upper.advisor_for(self.settings)
         self.scope = names
-        """The beginning of the names of this application's routes: "" or "blog."."""
+        """How the names of this application's routes begin: "" or "blog."."""
         self.scopes = {prefix: names, **self.scopes}
         self.shutdown = shutdown
-        """Set when the server is told to stop; one for the whole tree."""
+        """Set when the server is told to stop. The whole tree shares it."""
         self.blocking = blocking
-        """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE where the server's
-        thread runs all."""
+        """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE if they run in the
+        server's thread.
+        """
         self.sessions = _sessions(registered, self.settings, outer, split_host(prefix)[1])
         if outer is None or registered.stated_channels is not None:
             self.channels_of = registered
@@ -368,7 +383,7 @@ class Config(MessageConfig):
         if outer is not None:
             self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
-        if "errors" in own:  # it has decided how its errors look
+        if "errors" in own:  # it handles all of its errors by itself
             self.error_handlers = handlers_of_classes(self.error_handlers)
         otherwise: Kind = INLINE if blocking is INLINE else CALL
         handlers = {
@@ -380,13 +395,13 @@ class Config(MessageConfig):
 
     @property
     def channels(self) -> Any:
-        """The channels in which it publishes and subscribes."""
+        """The channels in which the application publishes and subscribes."""
         stated = self.channels_of.stated_channels
         return self.channels_of.own_channels if stated is None else stated
 
     def _take(self, settings: Settings, stated: Collection[str] | None) -> None:
-        """Take settings, and make the parts that depend on those of them that are ``stated``; None
-        for all.
+        """Use these settings, and make the parts that depend on one of ``stated``; with None, make
+        all parts.
         """
         self.settings = settings
         for names, make in _PARTS:
@@ -394,15 +409,17 @@ class Config(MessageConfig):
                 vars(self).update(make(settings))
 
     def is_inside(self, outer: Config) -> bool:
-        """Return whether this application is ``outer``'s, or is inside it on the same host."""
+        """Return whether this application is that of ``outer``, or is inside it on the same
+        host.
+        """
         return (
             outer.prefix in self.scopes
             and split_host(self.prefix)[0] == split_host(outer.prefix)[0]
         )
 
     def changed(self, settings: Mapping[str, object] = _NO_SETTINGS, **parts: object) -> Config:
-        """Return this config with other ``settings`` or parts, for some of the application's
-        routes.
+        """Return a copy of this config with other ``settings`` or parts, for some of the
+        application's routes.
         """
         config = copy(self)
         vars(config).update(parts, hook_plan=None)
@@ -418,19 +435,19 @@ class Config(MessageConfig):
         *,
         is_absolute: bool = False,
     ) -> str:
-        """Return the path of a route, see ``RouteNames``, below the mount of ``request``, or its
+        """Return the path of a route (see ``RouteNames``) below the mount of ``request``, or its
         absolute URL.
 
-        That begins with the setting ``base_url``, without one with the request's own scheme and
-        host. A route on another host than the request's has an absolute URL in any case, with that
-        host. Raises ``LookupError`` where the host is not known.
+        An absolute URL begins with the setting ``base_url``, or else with the scheme and the host
+        of the request. A route on another host than the request's always gets an absolute URL, with
+        that host. Raises ``LookupError`` if the host is not known.
         """
         there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
         here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
         root = "" if request is None else quote(request.root_path)
         if there == here and not is_absolute:
             return root + path
-        base = None if "*" in there else self.settings.base_url  # which is on one host
+        base = None if "*" in there else self.settings.base_url  # a base_url has one host
         states_host = there != "" and "*" not in there
         if base is None and request is not None and (states_host or there == here):
             base = f"{request.scheme}://{request.host}{root}"
@@ -440,18 +457,18 @@ class Config(MessageConfig):
         return (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
 
     def static_url(self, request: Request | None, path: str, name: str) -> str:
-        """Return the path of a file with its fingerprint, see ``App.static_url``."""
+        """Return the path of a file with its fingerprint; see ``App.static_url``."""
         fingerprint = self.names.fingerprint(name, self.scopes, path)
         return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
 
     def error_handler_for(self, error: Exception) -> tuple[ErrorHandler | None, bool, str]:
-        """Return the author's handler for an error, or None, whether the author expected this
-        error, and the type of the handler's text.
+        """Return the author's handler for an error, or None; whether the author expected this
+        error; and the content type of the handler's text.
 
-        The nearest application that has a handler for the error answers it: by the error's class,
-        then its base classes, then its status, then ``HTTPError`` and ``Exception``, which mean any
-        error. An error is expected if the handler names its class or a base class of it other than
-        these two.
+        The nearest application with a handler for the error is asked first. There, the order is:
+        the error's class, its base classes, its status, and last ``HTTPError`` and ``Exception``,
+        which stand for any error. An error is expected if its class, or a base class other than
+        these two, is named.
         """
         kinds = type(error).__mro__
         status = error.status if isinstance(error, HTTPError) else 500
@@ -475,7 +492,7 @@ def _pools(settings: Settings) -> Mapping[str, object]:
 
 
 def _signing(settings: Settings) -> Mapping[str, object]:
-    if settings.secret_key is None:  # itsdangerous may be missing
+    if settings.secret_key is None:  # itsdangerous may not be installed
         return {"signer": None}
     return {
         "signer": import_module("micropie._core.http.headers.signing").AppSigner(
@@ -505,7 +522,7 @@ def _limits(settings: Settings) -> Mapping[str, object]:
     return {"limits": limits}
 
 
-# The settings that parts of a config depend on, and how the parts are made of them, by name.
+# Which settings each part of a config depends on, and how the parts are made from them, by name.
 _PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]]]] = [
     (frozenset(names.split()), make)
     for names, make in (
@@ -567,7 +584,9 @@ def _templates(
 
 
 def with_marks(config: Config, marks: Sequence[object]) -> Config:
-    """Return ``config`` with ``marks`` as its last hooks; ``config`` itself if there are none."""
+    """Return ``config`` with ``marks`` as its last hooks. Without marks, return ``config``
+    itself.
+    """
     if not marks:
         return config
     check_middlewares(config.providers, marks)
@@ -575,17 +594,16 @@ def with_marks(config: Config, marks: Sequence[object]) -> Config:
 
 
 def config_of(answering: HasConfig) -> Config:
-    """Return the configuration of the application that answers.
+    """Return the configuration of the application that answers a request.
 
-    The rooms below this one know only the part of it that messages depend on
-    (``http/exchange.py``).
+    Packages below this one know only those parts of it that messages need (``http/exchange.py``).
     """
     config: Config = answering.config
     return config
 
 
 class HasConfig(Protocol):
-    """An exchange or the context of a lifespan."""
+    """An exchange, or the context of a lifespan."""
 
     @property
     def config(self) -> Any: ...
@@ -595,9 +613,9 @@ _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)
 
 
 class Chain:
-    """A live view of two lists of middleware as one.
+    """A live view of two lists of middleware as one list.
 
-    ``providers``: of the application of ``inner``.
+    ``providers``: those of the application that has the list ``inner``.
     """
 
     def __init__(self, outer: Middlewares, inner: Sequence[object], providers: Providers) -> None:
@@ -614,8 +632,8 @@ class Chain:
 def with_providers(
     middlewares: Middlewares, outermost: Providers
 ) -> list[tuple[object, Providers]]:
-    """Return each middleware with the providers of its application; ``outermost`` are those of the
-    outermost one.
+    """Return each middleware with the providers of its application. ``outermost``: the providers of
+    the outermost application.
     """
     if isinstance(middlewares, Chain):
         outer, inner = middlewares.parts

@@ -1,7 +1,7 @@
-"""The decorators for handlers: routes, where a handler runs, how it receives its body, which
-methods are no handlers.
+"""The decorators for handlers: for routes, for where a handler runs, for how it receives its body,
+and for methods that are not handlers.
 
-A decorator only leaves a mark on the function and returns it; ``routing.compiler`` reads the marks.
+A decorator only leaves a mark on the function and returns it. ``routing.compiler`` reads the marks.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def make_mark(
     decorator: str = "route",
     takes_socket: bool = False,
 ) -> RouteMark:
-    """Return a checked ``RouteMark``. Raises ``SetupError`` for a wrong path, an unknown method."""
+    """Return a checked ``RouteMark``. Raises ``SetupError`` for an invalid path or an unknown
+    method.
+    """
     if path is not None and not isinstance(path, str):
         raise SetupError(f'a route starts with its path: write @{decorator}("/path"), not {path!r}')
     check_each(f"@{decorator}", *TEXT, name=name)
@@ -56,7 +58,7 @@ def make_mark(
 
 
 def refuse_in_route(others: Mapping[str, object]) -> None:
-    """Raise ``SetupError`` for keywords that a route lacks."""
+    """Raise ``SetupError`` for keywords that a route doesn't have."""
     refuse_others(
         "a route",
         others,
@@ -79,19 +81,19 @@ def route(
     name: str | None = None,
     **others: Never,
 ) -> Callable[[Function], Function]:
-    """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
+    """Handle ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
 
     Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``;
-    they fill the parameters of their names. Without ``path`` the handler keeps the path of its own
-    name; without ``methods`` it answers every method. ``name`` is for ``url_for``. Raises
-    ``SetupError`` for a mistake in these.
+    each fills the parameter of its name. Without ``path`` the handler keeps the path of its own
+    name. Without ``methods`` it handles those of the setting ``default_methods``. ``name`` is for
+    ``url_for``. Raises ``SetupError`` if one of these is invalid.
     """
     refuse_in_route(others)
     return make_mark(path, methods, name).decorate
 
 
 class _RouteDecorator:
-    """``@get``, ``@get()`` and ``@get("/path", name=...)``."""
+    """Supports the spellings ``@get``, ``@get()`` and ``@get("/path", name=...)``."""
 
     def __init__(self, make: Callable[[str | None, str | None], RouteMark]) -> None:
         self._make = make
@@ -135,7 +137,9 @@ delete = _for_method("DELETE")
 if TYPE_CHECKING:
 
     class _SocketDecorator(Protocol):
-        """``@websocket``, ``@websocket()`` and ``@websocket("/path", name=...)``."""
+        """Supports the spellings ``@websocket``, ``@websocket()`` and ``@websocket("/path",
+        name=...)``.
+        """
 
         @overload
         def __call__(self, path: SocketFunction) -> SocketFunction: ...
@@ -151,11 +155,12 @@ def _for_sockets(make: Callable[[str | None, str | None], RouteMark]) -> _Socket
 
 @_for_sockets
 def websocket(path: str | None, name: str | None) -> RouteMark:
-    """Answer WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
+    """Handle WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
 
-    The method is an ``async def`` that takes the socket first, then parameters as any handler does.
-    Without ``path`` it answers the path of its name. A method whose name begins with ``ws_`` needs
-    no decorator: ``ws_chat`` answers ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError``.
+    The method is an ``async def`` that takes the socket first, then parameters like any handler.
+    Without ``path`` its path is that of its name. A method whose name begins with ``ws_`` needs no
+    decorator: ``ws_chat`` handles ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError`` for
+    an invalid path or name.
     """
     return make_mark(path, ["GET"], name, "websocket", takes_socket=True)
 
@@ -163,17 +168,17 @@ def websocket(path: str | None, name: str | None) -> RouteMark:
 def run_in(
     placement: Literal["loop", "thread", "process"],
 ) -> Callable[[Function], Function]:
-    """Run the handler below at ``placement``, whatever the application's ``run_in`` says:
-    ``@run_in("thread")``.
+    """Run the handler below at ``placement`` instead of where the application's setting ``run_in``
+    says: ``@run_in("thread")``.
 
-    ``"loop"``: on the event loop, or in the server's own thread under WSGI, for a ``def`` that
-    never blocks. ``"thread"``: in a worker thread, where it may block, the default for ``def``.
-    ``"process"``: in a process of a pool, for a long computation that must not delay others; its
-    arguments and the values that it returns or yields are pickled, it is found there by its name,
-    ``self`` is a bare object of its class, and ``self.request`` a copy that can only be read.
-    Checks, providers and middleware can be on the loop, too. Raises ``SetupError`` for another
-    word; an ``async def`` that is to run elsewhere than on the event loop raises it when the
-    application is first used.
+    ``"loop"``: on the event loop, or under WSGI in the server's thread, for a ``def`` that never
+    blocks. ``"thread"``: in a worker thread, where it may block; the default for ``def``.
+    ``"process"``: in a process of a pool, for a long computation that must not delay other
+    requests. Its arguments and the values that it returns or yields are pickled, and the process
+    imports it by its name; ``self`` is a bare object of its class, and ``self.request`` is a
+    read-only copy. Checks, providers and middleware may have ``@run_in("loop")``, too. Raises
+    ``SetupError`` for another word. An ``async def`` can only run on the event loop; for another
+    placement, ``SetupError`` is raised when the application is first used.
     """
     if placement not in (LOOP, THREAD, PROCESS):
         raise SetupError(f'run_in takes "loop", "thread" or "process", not {placement!r}')
@@ -181,11 +186,11 @@ def run_in(
 
 
 def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """Let ``@hidden()`` raise a ``SetupError`` that says what to write."""
+    """Make ``@hidden()`` raise a ``SetupError`` that says what to write."""
 
     @wraps(decorator)
     def checked(*functions: Function) -> Function:
-        # not "callable": a classmethod is not
+        # don't test "callable", because a classmethod isn't
         if len(functions) != 1 or isinstance(functions[0], str):
             raise SetupError(f"write @{decorator.__name__} above a function, without parentheses")
         return decorator(*functions)
@@ -195,7 +200,7 @@ def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[F
 
 @_without_arguments
 def hidden(function: Function) -> Function:
-    """Mark the public method below as no handler, so that its name is no URL.
+    """Keep the public method below from being a handler, so that its name is not a URL.
 
     ``@hidden`` takes no arguments.
     """
@@ -207,43 +212,43 @@ COMMAND = "__micropie_command__"
 
 @_without_arguments
 def command(function: Function) -> Function:
-    """Make a command of the method below, and no URL: ``micropie -a shop:app init-db`` calls
+    """Make the method below a command instead of a URL: ``micropie -a shop:app init-db`` calls
     ``def init_db``.
 
-    A parameter without a default is an argument of the command line, another one an option, of the
-    annotated type; a resource is opened as for a handler. ``app.command`` stands above a function.
-    A text that is returned is printed.
+    A parameter without a default becomes an argument of the command line, one with a default an
+    option; values are converted to the annotated type. A resource is opened as for a handler. For a
+    plain function use ``@app.command``. If the command returns text, it is printed.
     """
     return leave_mark(leave_mark(function, COMMAND, True), "__micropie_hidden__", True)
 
 
 @_without_arguments
 def reads_body(function: Function) -> Function:
-    """Let the handler receive the body itself, as it arrives: ``request.parts()``, ``stream()`` or
-    ``body()``.
+    """Let the handler receive the body itself, as it arrives: with ``request.parts()``,
+    ``stream()`` or ``body()``.
 
-    No form or JSON is received for it, so its parameters come from the path and the query alone. A
-    parameter that is annotated as a file or a whole document raises ``SetupError`` when the
+    No form or JSON is parsed for such a handler, so its parameters come from the path and the query
+    only. A parameter that is annotated as a file or a whole document raises ``SetupError`` when the
     application is first used.
     """
     return leave_mark(function, "__micropie_reads_body__", True)
 
 
 def max_body_size(size: int) -> Callable[[Function], Function]:
-    """Limit the body for the handler below to ``size`` bytes, whatever the application's
-    ``max_body_size`` is.
+    """Limit the body for the handler below to ``size`` bytes, instead of to the application's
+    ``max_body_size``.
 
-    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. For JSON and form fields
-    ``max_data_size`` holds as well. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
+    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. JSON and form fields are also limited
+    by ``max_data_size``. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
     """
     return _size_marker("max_body_size", size)
 
 
 def max_data_size(size: int) -> Callable[[Function], Function]:
-    """Limit JSON and form fields for the handler below to ``size`` bytes, whatever the
-    application's setting is.
+    """Limit JSON and form fields for the handler below to ``size`` bytes, instead of to the
+    application's ``max_data_size``.
 
-    ``@max_data_size(10 * 1024**2)``; more get 413. ``max_body_size`` holds as well. Raises
+    ``@max_data_size(10 * 1024**2)``; more bytes get 413. ``max_body_size`` applies as well. Raises
     ``SetupError`` unless ``size`` is an int of 0 or more.
     """
     return _size_marker("max_data_size", size)
@@ -256,21 +261,21 @@ def _size_marker(name: str, size: int) -> Callable[[Function], Function]:
 
 
 def requires(*checks: Check) -> Callable[[Target], Target]:
-    """Let only those requests in that pass each of ``checks``: above a handler, an ``App`` class or
-    an ``App``.
+    """Accept only requests that pass all ``checks``: above a handler, an ``App`` class, or called
+    with an ``App``.
 
         @requires(members)
         def account(self): ...
 
-    A check is a function of the request, ``def`` (in a worker thread under ASGI, unless it has
-    ``@run_in("loop")``) or ``async def``. It returns True to let the request in. It raises
-    ``HTTPError`` or ``Redirect``, or returns an answer, to refuse it; False is a 403. None, of a
-    forgotten ``return``, is a 500, and the log says what to write. Further parameters take
-    resources, which the handler shares. Checks run after the middleware, so that
-    ``request.session`` and ``request.state`` are there, and before the body is received. Above a
-    class they hold for every path below the application, also for those without a handler, for
-    WebSockets and for what is mounted there. Raises ``SetupError`` for anything but a function of
-    one argument.
+    A check is a function of the request: ``def`` (run in a worker thread under ASGI, unless it has
+    ``@run_in("loop")``) or ``async def``. It returns True to accept the request. To refuse it, a
+    check returns False, which is a 403, returns a response, or raises ``HTTPError`` or
+    ``Redirect``. If it returns None, perhaps because of a forgotten ``return``, the client gets a
+    500, and the log says what to write. Further parameters take resources, which are shared with
+    the handler. Checks run after the middleware, so ``request.session`` and ``request.state`` are
+    available, and before the body is received. Above a class, they apply to every path below the
+    application, including paths without a handler, WebSockets and mounted applications. Raises
+    ``SetupError`` for anything but a function that takes the request.
     """
     if not checks:
         raise SetupError(
@@ -290,21 +295,22 @@ DESCRIPTION = "__micropie_description__"
 
 
 class describe:  # noqa: N801 - authors write it as a decorator
-    """Describe the handler below in ``app.openapi()``, where its docstring and annotations do not:
+    """Describe the handler below in ``app.openapi()``, where its docstring and annotations aren't
+    enough:
 
         @post
         @describe(status=201, responses={409: "There is such a pie already."})
         def bake(self, pie: Pie) -> tuple[int, Pie]:
             return 201, pie
 
-    ``summary`` and ``description``: by default the docstring's first line and the rest. ``tags``:
-    by default the class of the application. ``status``: that of the annotated answer, 200 by
-    default; the handler sends it itself, as above. ``responses``: further answers by their status,
-    each a sentence, a type, or both in a tuple; the type's fields are sent with this status.
-    ``response_model``: the structure whose fields are sent, or a list of it, where the annotation
-    of the result can't name it. ``operation_id``: by default the handler's name. ``deprecated``:
-    whether clients should stop calling it. ``include_in_schema=False`` leaves the handler out.
-    Raises ``SetupError`` for a status that is none.
+    ``summary`` and ``description``: by default the first line and the rest of the docstring.
+    ``tags``: by default the name of the application's class. ``status``: that of the annotated
+    response, by default 200; the handler sends it itself, as above. ``responses``: further
+    responses by their status, each a sentence, a type, or a tuple of both; with this status, the
+    fields of this type are sent. ``response_model``: the structure whose fields are sent, or a list
+    of it, if the handler's annotation can't name it. ``operation_id``: by default the name of the
+    handler. ``deprecated`` (False): whether clients should stop calling it.
+    ``include_in_schema=False`` leaves the handler out. Raises ``SetupError`` for an invalid status.
     """
 
     def __init__(
@@ -348,7 +354,7 @@ class describe:  # noqa: N801 - authors write it as a decorator
         )
 
     def response_of(self, status: int) -> tuple[str, object]:
-        """Return what ``responses`` states of a status: the sentence, or "", and the type, or
+        """Return what ``responses`` has for a status: the sentence, or "", and the type, or
         None.
         """
         given = (self.responses or {})[status]

@@ -1,4 +1,4 @@
-"""Applications and routes as they are seen from outside: what a list of them can tell."""
+"""Route and application listings, for tools and for the command line."""
 
 from __future__ import annotations
 
@@ -28,46 +28,54 @@ from micropie._core.sessions import SessionBackend
 
 
 class Application(NamedTuple):
-    """One application of a tree: the outermost one, one that is an attribute, or a mounted one."""
+    """One application of a tree: the outermost one, an attribute of another one, or a mounted
+    one.
+    """
 
     app: AppBase
     """The ``App`` itself."""
     path: str
-    """Its path in the tree, such as ``/blog``; "" for the outermost one. One with a host of its own
-    begins with it: ``//blog.example.com/archive``."""
+    """Its path in the tree, such as ``/blog``; "" for the outermost one. If it is on its own host,
+    the path begins with the host: ``//blog.example.com/archive``.
+    """
     middlewares: Sequence[object]
-    """The hooks around its handlers, those of the applications around it first. A check of
-    ``@requires`` is the author's function."""
+    """The hooks around its handlers; those of the applications around it come first. For a check of
+    ``@requires``, the author's function is listed.
+    """
     session_backend: SessionBackend
     channels: Any
     """Its ``micropie.channels.Channels``."""
     checks: Sequence[Callable[..., object]]
-    """The functions of ``@requires`` among ``middlewares``."""
+    """The check functions of ``@requires`` among ``middlewares``."""
     mounts: Sequence[Mount]
     """Its own calls of ``App.mount``, each with ``prefix``, ``target``, ``kind`` ("app", "asgi" or
-    "wsgi") and ``isolated``."""
+    "wsgi") and ``isolated``.
+    """
     settings: Settings
-    """Its settings, with those of the applications around it."""
+    """Its settings, including those inherited from the applications around it."""
     host: str
-    """The beginning of ``path`` if it has a host of its own, such as ``//blog.example.com``, else
-    ""."""
+    """The beginning of ``path`` if it is on its own host, such as ``//blog.example.com``, or else
+    "".
+    """
     scope: str
-    """The beginning of its routes' names: "" or ``blog.``."""
+    """How the names of its routes begin: "" or ``blog.``."""
     error_handlers: Sequence[Mapping[ErrorKey, Callable[..., object]]]
-    """The authors' error handlers by their statuses and classes of exceptions: those of the
-    application, then those of the applications around it."""
+    """The authors' error handlers by status and exception class: first those of the application,
+    then those of the applications around it.
+    """
     types: OwnTypes
-    """Its own types, of the settings ``encoders`` and ``decoders``, which are functions by
-    class. ``encoder_of(kind)`` returns the function that writes values of a class, or None;
-    ``taken_by(kind)`` the type that the decoder of a class takes; ``choices(kind)`` the values of
-    an enumeration's members, as they are written."""
+    """Its own types, from the settings ``encoders`` and ``decoders``, which are functions by class.
+    ``encoder_of(kind)`` returns the function that encodes values of a class, or None;
+    ``taken_by(kind)`` returns the type that the decoder of a class takes; ``choices(kind)`` returns
+    the values of an enumeration's members, as they are encoded.
+    """
 
     @property
     def lost_routes(self) -> Mapping[str, str]:
-        """The methods that override a method with a route's decorator and have no decorator
-        themselves, so they have no route: a sentence that says what to write, by the method's
-        name."""
-        routed: dict[str, type] = {}  # the class whose method of this name has a route
+        """Methods without a route because they override a method that has a route's decorator, but
+        have no decorator themselves: by the method's name, a sentence that says what to write.
+        """
+        routed: dict[str, type] = {}  # by name, the class whose method has a route
         lost: dict[str, str] = {}
         for cls in reversed(type(self.app).__mro__):
             for name, value in vars(cls).items():
@@ -83,10 +91,11 @@ class Application(NamedTuple):
         return lost
 
     def error_results(self, status: int) -> Iterator[tuple[ErrorKey, tuple[object, ...]]]:
-        """Yield the types that the error handlers for errors of a status return, as
-        ``RouteEntry.results`` has them, each with its key, in the order in which they are asked.
+        """Yield the error handlers that may be called for errors with a status, in the order in
+        which they are looked up: each handler's key, and the types that it returns, in the form of
+        ``RouteEntry.results``.
 
-        After one for the status, or for any error, no other is asked.
+        A handler for the status itself, or for any error, is the last.
         """
         for handlers in self.error_handlers:
             kinds = [one for one in (BindingError, BadRequest) if status == 400]
@@ -102,7 +111,7 @@ class Application(NamedTuple):
 
 
 def describe_application(config: Config) -> Application:
-    """Return what is told of the application with this configuration."""
+    """Return the listing of the application with this configuration."""
     checks = [hook.check for hook in config.middlewares if isinstance(hook, Checking)]
     return Application(
         config.app,
@@ -131,39 +140,41 @@ class Signature(NamedTuple):
     function: Callable[..., object]
     """The function with its decorators, as it is called."""
     parameters: Sequence[Parameter]
-    """The parameters that a client's values fill, with types as annotations."""
+    """The parameters that get a value from the client, with their annotations as types."""
     providers: Mapping[str, Signature]
-    """The providers that fill the other parameters, by their names."""
+    """The providers of the other parameters, by parameter name."""
     values: Mapping[str, BoundParameter]
-    """Where a request has the value of each of ``parameters``, by name. ``first_place`` is a word
-    such as "query", "form", "json", "file" or "header", and "" for what no client sends; ``key`` is
-    the name there; ``is_whole`` tells whether the value is all that is there, ``is_stated`` whether
-    the annotation says where it is."""
+    """Where each of ``parameters`` gets its value from, by name. ``first_place`` is a word such as
+    "query", "form", "json", "file" or "header", or "" if the value never comes from the client;
+    ``key`` is the name of the value there; ``is_whole``: the value is everything in that place;
+    ``is_stated``: the annotation names the place.
+    """
 
     def needed(self) -> Iterator[Signature]:
-        """Yield the providers, each after those that it needs itself: one that several need,
-        several times.
+        """Yield the providers, each after those that it depends on. A provider that several depend
+        on comes several times.
         """
         for one in self.providers.values():
             yield from (*one.needed(), one)
 
 
 class RouteEntry(NamedTuple):
-    """A route as lists of routes name it."""
+    """A route as it appears in listings."""
 
     route: Route
-    """It has these attributes: ``name``, ``pattern``, the author's ``function``, ``is_pooled``;
-    ``methods``, those that its decorator states, or (); ``wildcards`` of the pattern, each with its
-    rule such as "int", or ""; ``most_segments``, how many segments may follow the pattern as
-    arguments; ``reads_body``, true if the handler receives the body by itself; ``description``, the
-    ``describe`` above it, or None; ``body_parameter``, None or the first parameter that only a body
-    can fill, with ``name`` and ``converter``, see ``TypeInfo``."""
+    """The route, with these attributes: ``name``; ``pattern``; ``function``, the author's;
+    ``is_pooled``; ``methods``, those that its decorator sets, or (); ``wildcards`` of the pattern,
+    each with its rule, such as "int", or ""; ``most_segments``, how many segments may follow the
+    pattern as arguments; ``reads_body``, True if the handler receives the body itself;
+    ``description``, the ``describe`` above it, or None; ``body_parameter``, the first parameter
+    that only a body can fill, with ``name`` and ``converter`` (see ``TypeInfo``), or None.
+    """
     methods: list[str]
-    """Those that it answers."""
+    """The methods that it handles."""
     is_default: bool
-    """Whether it answers the paths that nothing else answers."""
+    """Whether it handles the paths that no other route matches."""
     hidden: str = ""
-    """A sentence that says why no request reaches it, or ""."""
+    """A sentence that says why no request reaches the route, or ""."""
 
     @property
     def application(self) -> Application:
@@ -172,7 +183,7 @@ class RouteEntry(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The file and the line of the author's function, see ``Inspector.place_of``."""
+        """The file and the line of the author's function; see ``Inspector.place_of``."""
         return place_of(self.route.function)
 
     @property
@@ -183,8 +194,9 @@ class RouteEntry(NamedTuple):
 
     @property
     def messages(self) -> tuple[object, object] | None:
-        """The types that the handler of a WebSocket receives and sends, of its annotation
-        ``WebSocket[Received, Sent]``; None without it."""
+        """The types that a WebSocket handler receives and sends, from its annotation
+        ``WebSocket[Received, Sent]``; None without it.
+        """
         found = self.route.plan.messages
         return None if found is None else (found.received, found.sent)
 
@@ -194,17 +206,20 @@ class RouteEntry(NamedTuple):
 
     @property
     def signature(self) -> Signature:
-        """What the handler takes: ``parameters``, those that a client's values fill, with types as
-        annotations; ``providers``, by the name of the parameter that each fills; ``name``; and
-        ``function``, with its decorators. Each provider has the same four. ``needed()`` yields the
-        providers, each after those that it needs itself: one that several need, several times."""
+        """The signature of the handler. ``parameters``: those that get a value from the client,
+        with their annotations as types. ``providers``: by the name of the parameter that each
+        fills; each has the same attributes. ``name``, and ``function`` with its decorators.
+        ``needed()`` yields the providers, each after those that it depends on; one that several
+        depend on comes several times.
+        """
         route = self.route
         return _signature(route.name, route.plan, {one.key: one for one in route.providers})
 
     @property
     def asked_by_checks(self) -> list[Signature]:
-        """The providers that the checks of this route ask for, each after those that it needs
-        itself."""
+        """The providers that the checks of this route depend on, each after those that it depends
+        on itself.
+        """
         providers = self.route.config.providers
         asked = [providers.asked_by_check(check) for check in self.application.checks]
         needed = providers.needed_for(one.key for found in asked for one in found.values())
@@ -213,8 +228,9 @@ class RouteEntry(NamedTuple):
 
     @property
     def results(self) -> tuple[object, ...]:
-        """The types that the handler returns, by its annotation or by ``response_model``; only
-        ``inspect.Parameter.empty`` if the annotation is missing or can't be read."""
+        """The types that the handler returns, from its annotation or ``response_model``; only
+        ``inspect.Parameter.empty`` if the annotation is missing or can't be read.
+        """
         return answers_of(
             self.route.plan.function, getattr(self.route.description, "response_model", None)
         )

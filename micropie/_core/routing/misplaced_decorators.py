@@ -1,8 +1,9 @@
-"""Decorators that make no handler: author errors that would otherwise fail silently, as a route
-that is never registered or an access check that protects nothing.
+"""Reject decorators that have no effect. They are author errors that would otherwise fail silently:
+a route that is never registered, or an access check that protects nothing.
 
-A decorator of a route or a guard leaves a mark on its function. A mark that no handler of the
-compiled application has is refused here, with a sentence that says what to write.
+A decorator for a route or an access check leaves a mark on its function. If no handler of the
+compiled application has that mark, ``SetupError`` is raised with a sentence that says what to
+write.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _IsMisplaced: TypeAlias = Callable[[object], bool]
 
 
 def reject_misplaced_decorators(registered: Registrations, handlers: Sequence[Handler]) -> None:
-    """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this
-    application, and for a method that is registered as a function.
+    """Raise ``SetupError`` for a decorator of a route or an access check that is not above a
+    handler of this application, and for a method that is registered as a plain function.
     """
     is_misplaced = _misplaced(handlers, registered)
     _reject_misplaced_attributes(registered.app, registered.framework, is_misplaced)
@@ -66,10 +67,11 @@ def reject_misplaced_decorators(registered: Registrations, handlers: Sequence[Ha
 def _reject_misplaced_attributes(
     app: object, framework: tuple[type, ...], is_misplaced: _IsMisplaced
 ) -> None:
-    """Raise ``SetupError`` for a route or a guard that is lost in the body of a class or in an
-    object.
+    """Raise ``SetupError`` for a route or an access check that is lost in the body of a class or on
+    an object.
 
-    A method that a subclass replaces, or that is None in the object, is taken away on purpose.
+    A method that a subclass replaces, or that is set to None on the object, was removed
+    intentionally.
     """
     own = vars(app)
     classes = [cls for cls in reversed(type(app).__mro__) if cls not in framework]
@@ -79,8 +81,8 @@ def _reject_misplaced_attributes(
             continue
         instead = own.get(name, value)
         if instead is not value and (instead is None or marks_of(instead)):
-            continue  # replaced on purpose
-        # what a decorator may be above: also functions that a property or another object keeps
+            continue  # replaced intentionally
+        # What the decorator may be above, including functions inside a property or another object.
         inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
         if any(is_misplaced(one) and _is_written_in(cls, one) for one in inside):
             advice = (
@@ -109,9 +111,10 @@ def _reject_misplaced_attributes(
 
 
 def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMisplaced:
-    """Return a function that tells whether a route or a guard above an object is above no handler.
+    """Return a function that says whether an object has a route or an access check, but is not a
+    handler.
 
-    Silently, its path would be 404, and its access check would protect nothing.
+    Without the error, its path would get 404, and the check would protect nothing.
     """
     handlers = [
         *(handler.function for handler in found),
@@ -127,7 +130,7 @@ def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMispla
     def is_misplaced(value: object) -> bool:
         marks = own_attributes(value)
         is_idle = REQUIRES in marks and id(marks[REQUIRES]) not in guards
-        # and no application, which may be mounted
+        # an application is a valid target, because it may be mounted
         if is_idle and (is_method(value) or not callable(value)):
             return True
         return any(id(mark) not in routes for mark in marks.get(MARKS, ()))
@@ -136,7 +139,7 @@ def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMispla
 
 
 def _is_written_in(cls: type, value: object) -> bool:
-    """Return whether a function is from the body of a class; True for an object that has no
+    """Return whether a function was written in the body of the class; True for an object without a
     name.
     """
     name = getattr(value, "__qualname__", None)

@@ -1,4 +1,4 @@
-"""The names of a whole tree's routes, of which ``url_for`` makes paths."""
+"""The names of all routes of a tree, from which ``url_for`` makes paths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from micropie._core.routing.discovery import Pattern
 
 
 def _query_of(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of a query: several for a collection, none for None."""
+    """Yield the name and value pairs of a query: one for each item of a collection, none for
+    None.
+    """
     for name, value in values.items():
         several: Collection[object] = (value,)
         if isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping | Enum):
@@ -25,10 +27,10 @@ def _query_of(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 class RouteNames:
     """The routes of a tree of applications by name.
 
-    Each has its escaped path from the tree's root, "" for the root itself, or its host's
-    ("//example.com/path"), and the pattern that follows the path in an explicit route.
-    ``fingerprints``: functions of those that serve files, which return the fingerprint of one by
-    its path.
+    For each route: its escaped path from the root of the tree ("" for the root itself), with the
+    host before it if it is on its own host ("//example.com/path"), and the pattern that follows in
+    an explicit route. ``fingerprints``: for routes that serve files, the function that returns the
+    fingerprint of a file by its path.
     """
 
     def __init__(self) -> None:
@@ -38,8 +40,8 @@ class RouteNames:
     def add(
         self, name: str, path: str, pattern: Pattern | None = None, *, takes_socket: bool
     ) -> None:
-        """Add a route. Of two with one name that of HTTP counts, then the one whose handler has the
-        name, then the first.
+        """Add a route. If two routes have the same name, HTTP wins over WebSockets, then the one
+        whose handler has the name, then the first one.
         """
         rank = (takes_socket, pattern is not None)
         if name not in self._routes or rank < self._routes[name][0]:
@@ -52,11 +54,12 @@ class RouteNames:
         segments: Sequence[object],
         values: dict[str, object],
     ) -> str:
-        """Return the path of a route by its name in the first of ``scopes`` that has it, see
-        ``Config``. A name with a slash is one of the whole tree.
+        """Return the path of a route by its name. The name is looked up in ``scopes`` (see
+        ``Config``), one after the other; a name that begins with a slash is looked up in the whole
+        tree.
 
-        Raises ``LookupError`` for an unknown name, ``ValueError`` for values that the route would
-        not match. Values that fill no wildcard become the query, without those that are None.
+        Raises ``LookupError`` for an unknown name and ``ValueError`` for values that the route
+        would not match. Values that fill no wildcard become the query, except those that are None.
         """
         prefix, full_name = self._found(name, scopes)
         _, path, pattern = self._routes[full_name]
@@ -81,9 +84,9 @@ class RouteNames:
         return f"{path}?{query}" if query else path
 
     def fingerprint(self, name: str, scopes: Mapping[str, str], path: str) -> str:
-        """Return the fingerprint of a file by the name of the route that serves it.
+        """Return the fingerprint of a file. ``name``: that of the route that serves it.
 
-        Raises ``LookupError``.
+        Raises ``LookupError`` if that route doesn't exist or serves no files.
         """
         found = self.fingerprints.get(self._found(name, scopes)[1])
         if found is None:
@@ -94,8 +97,8 @@ class RouteNames:
         return found(path)
 
     def _found(self, name: str, scopes: Mapping[str, str]) -> tuple[str, str]:
-        """Return the prefix of the first of ``scopes`` that has a route of this name, and the
-        route's full name.
+        """Return the first prefix in ``scopes`` where a route has this name, and the route's full
+        name.
         """
         if not isinstance(name, str):
             function = getattr(name, "__name__", "name")

@@ -1,4 +1,4 @@
-"""The warning about a proxy that an application doesn't know of."""
+"""The warning about a proxy that the application was not told about."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ _logger = logging.getLogger("micropie.security")
 class ProxyWatch:
     """Warns once if requests come through a proxy that is not trusted.
 
-    It is asked where a request's client or scheme counts, and for ``looks`` requests only, so it
-    costs a running site nothing.
+    It is asked when a request's client or scheme is used, and only for the first ``looks``
+    requests, so it costs a running site nothing.
     """
 
     def __init__(self, looks: int = 10_000) -> None:
         self.looks = looks
 
     def look(self, exchange: Exchange) -> None:
-        """Log a warning if headers state another client or scheme than the server does."""
+        """Log a warning if forwarding headers name another client or scheme than the server
+        does.
+        """
         stated = exchange.named_headers(_FORWARDED)
         if not stated:
             self.looks -= 1
@@ -32,7 +34,7 @@ class ProxyWatch:
         host = "unix" if client is None else client.host
         addresses = stated.get("x-forwarded-for") or stated.get("forwarded") or host
         is_secure = stated.get("x-forwarded-proto", "").strip(" \t").lower() in ("https", "wss")
-        # else the server itself trusts the proxy
+        # otherwise the server itself trusts the proxy
         if host not in addresses or (is_secure and scheme == "http"):
             self.looks = 0
             _logger.warning(

@@ -1,31 +1,30 @@
-"""Find the route of a method and a path in one tree, which is compiled once from the author's
-definitions.
+"""Find the route for a method and a path in a tree, which is compiled once from what the author
+defined.
 
-Each ``Node`` of the tree stands for one segment of a path, each way from the root for the beginning
-of a path. A method's name, an application's name and the literal text of an explicit route are the
-same kind of thing here: a key of ``literals``. Wildcards of explicit routes are ``branches``. The
-``routes`` of a node answer a path that ends there; a handler found by its name, ``default`` and
-``index`` also take the segments that follow as arguments.
+Each ``Node`` of the tree stands for the beginning of a path, and each step down for one segment.
+The names of handlers, the names of applications and the literal text of explicit routes are all
+keys of ``literals``. Wildcards of explicit routes are ``branches``. The ``routes`` of a node handle
+a path that ends there. A handler found by its name, ``default`` and ``index`` also take further
+segments, as arguments.
 
-The most specific route wins, whatever the order of definition. The search goes down the tree and
-tries, at each node:
+The most specific route wins, whatever the order of definition. At each node, the search tries:
 
     1. the literal text,                    4. the segments as arguments of the handler that this node names,
     2. wildcards for one segment,           5. the application's ``default``, and its ``index`` if the path
     3. wildcards for several (``path``),       leads into no application inside of it.
 
-It goes back and tries the next way where one fails. 2 and 3 are sorted by ``Segment.rank``, so in
-effect the first segment in which two routes differ decides between them. A route that fits the path
-but not the method lets the search go on, and its methods are named by the 405 at the end if nothing
-else answers. ``default`` and ``index`` do not handle what another of their handlers has refused in
-this way, or because it takes fewer arguments.
+If a way fails, the search goes back and tries the next one. 2 and 3 are sorted by ``Segment.rank``,
+so in effect the first segment in which two routes differ decides between them. If a route matches
+the path but not the method, the search goes on; if nothing else matches, the response is a 405 that
+lists the methods of all such routes. ``default`` and ``index`` don't handle a path that another
+handler of their application refused because of the method or the number of arguments.
 
-A look-up takes time in proportion to the path's length, whatever the path is: a ``path`` wildcard
-ends at a fixed place (each pattern has one at most, so what follows it is counted from the path's
-end), so every node is reached in one way only and is visited once at most. There a dictionary is
-asked, and each wildcard looks at one segment, or at the path once. The number of routes counts only
-where many wildcards with different literal text or expressions stand side by side: they are tried
-one after the other.
+Finding a route takes time in proportion to the path's length, whatever the path is. A ``path``
+wildcard ends at a fixed place, because a pattern has at most one and what follows it is counted
+from the end. So every node is reached in one way only, and is visited at most once. At a node, one
+dictionary is looked up, and each wildcard looks at one segment, or at the whole path once. The
+number of routes matters only if many wildcards with different literal texts or expressions are at
+the same place, because they are tried one after the other.
 
 No attribute of an object is ever looked up by a name that a client sent.
 """  # noqa: E501
@@ -46,35 +45,35 @@ from micropie._core.routing.settings import METHODS
 if TYPE_CHECKING:
     from micropie._core.routing.listing import RouteEntry
 
-# A route chosen for the method, the arguments that the path gives in order, and those that it gives
-# by name.
+# The route for the method, the arguments from the path in order, and those from the path by name.
 RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
 
 NO_VALUES: Mapping[str, object] = {}
 
-# among the methods that were refused: a handler by name takes fewer arguments than the path has
+# Stands among the refused methods for a handler by name that takes fewer arguments than the path
+# has.
 _SURPLUS = ""
 
 
 @final
 class Refusal(NamedTuple):
-    """The result of a search that finds no route: the error to answer, and the config of the
-    deepest application that the path leads into.
+    """The result of a search that finds no route: the error to respond with, and the config of the
+    innermost application on the path.
     """
 
     error: HTTPError
     config: Config
 
 
-_ONE_SEGMENT = sys.maxsize  # of wildcards that match no more
+_ONE_SEGMENT = sys.maxsize  # for wildcards that match one segment only
 
 
 @final
 class _Branch(NamedTuple):
-    """The way to ``node`` by a segment with wildcards.
+    """A step to ``node`` by a segment with wildcards.
 
-    ``tail``: how many segments of the pattern follow the one with a ``path`` wildcard;
-    ``_ONE_SEGMENT`` where the segment has none.
+    ``tail``: how many segments of the pattern follow its ``path`` wildcard, or ``_ONE_SEGMENT`` if
+    the segment has none.
     """
 
     rank: tuple[int, ...]
@@ -86,11 +85,12 @@ class _Branch(NamedTuple):
 class Node:
     """A place in the tree.
 
-    ``config``: that of the application whose path ends here, None at any other place. ``routes``
-    answer the path that ends here, by method; until the tree is complete by stated method, "" for
-    the route that states none. ``arguments`` is the route of the handler that this place is named
-    after, ``default`` and ``index`` are those of the application; they take the segments that
-    follow. ``ways``: these and the branches when the tree is complete, the last to try first.
+    ``config``: that of the application whose path ends here, or None. ``routes``: the routes for
+    the path that ends here, by method. Until the tree is complete, a route without declared methods
+    has the key "". ``arguments`` is the route of the handler that this node is named after;
+    ``default`` and ``index`` are those of the application that begins here. These three take
+    further segments as arguments. ``ways``: these and the branches, once the tree is complete; the
+    last one is tried first.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -106,7 +106,7 @@ class Node:
     def add(self, route: Route) -> None:
         """Add a route for the path that ends here.
 
-        Raises ``SetupError`` if two would answer the same requests.
+        Raises ``SetupError`` if two routes would handle the same requests.
         """
         methods = route.methods or ("",)
         taken = [method for method in methods if method in self.routes]
@@ -118,12 +118,12 @@ class Node:
         self.routes |= dict.fromkeys(methods, route)
 
     def complete(self) -> None:
-        """Sort the ways on, and state the methods of the route that states none: what the others
-        leave of its own.
+        """Sort the ways down. Give the route without declared methods those of its own methods that
+        no other route here declares.
 
-        GET's handler also answers HEAD.
+        The handler of GET also handles HEAD.
         """
-        # of two alike the first comes first
+        # branches of equal rank stay in the order of definition
         branches = sorted(self.branches.values(), key=lambda branch: branch.rank)
         takers = filter(None, (self.index, self.default, self.arguments))
         self.ways = (*takers, *reversed(branches))
@@ -134,11 +134,11 @@ class Node:
             self.routes["HEAD"] = self.routes["GET"]
 
     def child(self, text: str) -> Node:
-        """Return the node that literal text leads to."""
+        """Return the child node for literal text; make it if there is none."""
         return self.literals.setdefault(text, Node())
 
     def descend(self, pattern: Pattern) -> Node:
-        """Return the node that a pattern leads to."""
+        """Return the node at the end of a pattern; make the nodes that are missing."""
         node, following = self, len(pattern.segments)
         for segment in pattern.segments:
             following -= 1
@@ -146,7 +146,7 @@ class Node:
                 node = node.child(segment.text)
                 continue
             tail = following if segment.is_path else _ONE_SEGMENT
-            # A longer tail is more text to compare, so it comes first.
+            # A longer tail compares more text, so it comes first.
             rank = (segment.is_path, *segment.rank, -tail)
             branch = _Branch(rank, segment.match, tail, Node())
             node = node.branches.setdefault((segment.key, tail), branch).node
@@ -155,8 +155,8 @@ class Node:
     def answers(
         self, route: Route, method: str, segments: Sequence[str], depth: int, refused: set[str]
     ) -> bool:
-        """Return whether a route of this place takes ``segments[depth:]`` as arguments, or add its
-        methods to ``refused``.
+        """Return whether a route of this node takes ``segments[depth:]`` as its arguments. If it
+        takes the path but not the method, add its methods to ``refused``.
         """
         takes_all = len(segments) - depth <= route.most_segments
         if route is not self.arguments:
@@ -170,10 +170,10 @@ class Node:
         return False
 
     def takers(self) -> Mapping[str, Route]:
-        """Return the routes, by method, that take one more segment of any text if nothing more
-        specific can be there.
+        """Return the routes, by method, that take any one segment more, if nothing more specific
+        can match.
 
-        For a place in a tree that is complete.
+        Call this only when the tree is complete.
         """
         if self.literals or not self.ways:
             return {}
@@ -188,24 +188,24 @@ class Node:
 
 
 class Router:
-    """The tree of a whole tree of applications.
+    """The nodes for a whole tree of applications.
 
-    ``exact`` and ``below`` are short cuts of ``find``: by method, whole paths without wildcards,
-    and paths whose handlers take one more segment, of any text, as their argument. Both are for
-    paths without a slash at the end, as ``request.path`` has none when hooks see it.
+    ``exact`` and ``below`` are short cuts for ``find``, by method: ``exact`` has whole paths
+    without wildcards, and ``below`` has paths whose handlers take one more segment, of any text, as
+    their argument. Both have paths without a trailing slash, as hooks see them in ``request.path``.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.root = Node(config)
         self.has_routes = False
-        # whether an application is mounted at the root of one in the tree
+        # Whether an application is mounted at the root of an application in the tree.
         self.has_fallbacks = False
         self.exact: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
         self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
 
     def freeze(self, has_short_cuts: bool) -> Self:
-        """Prepare for the search, when the tree is complete."""
+        """Prepare for searching, when the tree is complete."""
         nodes = self._nodes()
         for node in nodes:
             node.complete()
@@ -236,18 +236,18 @@ class Router:
                     places.append((f"{path}/{text}", child))
 
     def drop_short_cuts(self, patterns: Iterable[str]) -> None:
-        """Drop those of ``below`` that may take a segment of the ``patterns`` of WebSockets."""
+        """Drop the entries of ``below`` that would also match one of the WebSocket ``patterns``."""
         for routes in self.below.values() if (found := [*patterns]) else ():
             for path in [*routes]:
                 if any(pattern.startswith(f"{path}/") for pattern in found):
                     del routes[path]
 
     def find(self, method: str, segments: Sequence[str]) -> RouteMatch | Refusal:
-        """Return the route for decoded segments, or the refusal by a 404 or a 405."""
+        """Return the route for decoded segments, or a refusal with 404 or 405."""
         count, config = len(segments), self.config
         refused: set[str] = set()
-        # The ways left to try, the next one last: from a node, which one, the segments before it,
-        # their wildcards' values.
+        # The ways still to try, the next one last: the node, the way, how many segments come before
+        # it, and their wildcards' values.
         left: list[tuple[Node, _Branch | Route, int, tuple[object, ...]]] = []
         node, depth = self.root, 0
         values: tuple[object, ...] = ()
@@ -280,8 +280,8 @@ class Router:
         return route, () if named else [*values], named
 
     def entries(self) -> list[RouteEntry]:
-        """Return every route once, with the methods that it answers, in the order of its path."""
-        from micropie._core.routing.listing import RouteEntry  # not before routes are listed
+        """Return every route once, with the methods that it handles, sorted by path."""
+        from micropie._core.routing.listing import RouteEntry  # imported only for listings
 
         entries: dict[int, RouteEntry] = {}
         for node in self._nodes():
@@ -291,6 +291,6 @@ class Router:
             for routes in (node.routes, default):
                 for method, route in routes.items():
                     entry = entries.setdefault(id(route), RouteEntry(route, [], routes is default))
-                    if method not in entry.methods:  # ``index`` answers at two places
+                    if method not in entry.methods:  # ``index`` handles two paths
                         entry.methods.append(method)
         return sorted(entries.values(), key=lambda entry: (entry.route.pattern, entry.methods))

@@ -1,4 +1,6 @@
-"""One route: a handler with its decorators' marks, the plan of its arguments, and how it runs."""
+"""One route: a handler with the marks of its decorators, the plan of its arguments, and how it
+runs.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ from micropie._core.routing.settings import METHODS
 
 
 def _stated_filters(function: AnyFunction, description: Any) -> dict[int, ResultFilter | None]:
-    """Return the filters of the types that ``@describe(responses=...)`` states, by the status."""
+    """Return the filters for the types in ``@describe(responses=...)``, by status."""
     stated = getattr(description, "responses", None) or ()
     models = {status: description.response_of(status)[1] for status in stated}
     return {
@@ -58,7 +60,7 @@ def _stated_filters(function: AnyFunction, description: Any) -> dict[int, Result
 def _writer(
     function: AnyFunction, config: Config, answers: Sequence[object]
 ) -> Callable[[object], bytes] | None:
-    """Return the function that makes a line of JSON of an item of a handler's stream; None where
+    """Return the function that encodes an item of a handler's stream as a line of JSON, or None if
     the items are chunks.
     """
     is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
@@ -73,10 +75,10 @@ def _writer(
 def _bodies(
     config: Config, answers: Sequence[object], own: ResultFilter | None
 ) -> dict[type, tuple[Callable[[Any], bytes], str]]:
-    """Return how results are encoded that are sent as they are, by their types."""
+    """Return how to encode results that are sent unchanged, by their type."""
     row = config.dumps, JSON
     null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}
-    if config.advisor is not None:  # which reviews each result
+    if config.advisor is not None:  # the advisor reviews each result
         return null
     return config.bodies | null | dict.fromkeys(own.bodies if own is not None else (), row)
 
@@ -99,35 +101,33 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 class Route(RouteInfo):
-    """A handler as the flow needs it: ``call(*bind(...))``, run by a step of the kind
-    ``step_kind``.
+    """A handler as the flow needs it: ``call(*bind(...))``, in a step of the kind ``step_kind``.
 
-    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``limited_step_kind`` is the kind when a time
-    limit is set, which needs a step. ``is_pooled``: it runs in a process, and ``call`` is its
-    ``HandlerName``.
+    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``limited_step_kind`` is the kind if there is a
+    time limit, which needs a step. ``is_pooled``: the handler runs in a process, and ``call`` is
+    its ``HandlerName``.
 
-    ``pattern`` is the path as its author wrote it; for a handler that is found by its name it is
-    the path of that name. Hooks read ``pattern`` and ``name``. ``wildcards`` are those of an
-    explicit route: name -> rule, such as "int". ``by_position``: their values are the handler's
-    first arguments in this order, so they need no names.
+    ``pattern`` is the path as the author wrote it, or the path of the handler's name. Hooks read
+    ``pattern`` and ``name``. ``wildcards``: those of an explicit route, name -> rule, such as
+    "int". ``by_position``: their values are the handler's first arguments in this order, so they
+    can be passed without names.
 
-    ``providers``: of its parameters' resources, each after those that it needs.
+    ``providers``: those of the resources of its parameters, each after those that it depends on.
 
-    ``result_filter`` keeps those fields of a result that the handler's annotation names; None where
-    it names none. ``stated_filters`` do so for the statuses of ``@describe(responses=...)``.
-    ``write_item`` makes a line of an item of its stream; None where the items are chunks.
-    ``is_filtered``: it has one of these. ``is_special``: the route has providers or a filter, or
-    runs in a process.
+    ``result_filter`` keeps the fields that the handler's annotation has, and is None if the
+    annotation has no structure. ``stated_filters`` are those for the statuses of
+    ``@describe(responses=...)``. ``write_item`` encodes an item of its stream as a line, and is
+    None if the items are chunks. ``is_filtered``: the route has one of these. ``is_special``: the
+    route has providers or a filter, or runs in a process.
 
     ``needs_session``: whether the session is opened for the handler.
 
-    ``reads_body``: the handler receives the body by itself, so no form and no JSON is received for
-    it. ``plain_args``: how many arguments of the path are complete as they are, without ``bind``;
-    -1 if none ever are.
-    ``most_segments``: see ``Plan``. ``methods``: those that it states, ``answers``: those that it
-    answers where no other route states them. ``mentions_session``: the code of a handler of
-    WebSockets names ``session``. ``has_warned``: the log says already that GET changed the session
-    here.
+    ``reads_body``: the handler receives the body itself, so no form or JSON is received for it.
+    ``plain_args``: how many segments of the path are all the arguments, without ``bind``; -1 if
+    ``bind`` is always needed. ``most_segments``: see ``Plan``. ``methods``: those that its
+    decorator sets. ``answers``: those that it handles unless another route declares them.
+    ``mentions_session``: the code of a WebSocket handler names ``session``. ``has_warned``: the
+    warning that GET changed the session has been logged for this route.
     """
 
     function: AnyFunction
@@ -150,7 +150,7 @@ class Route(RouteInfo):
             )
         self.mentions_session = takes_socket and mentions(function, "session")
         stated = {name: marks[one] for name, one in _SIZES.items() if one in marks}
-        # A config for this route: a request then has one limit to look at.
+        # The route gets its own config, so that a request has to look at one limit only.
         self.config = config.changed(stated) if stated else config
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers, parameter = _plan(function, name, takes_socket, config)
@@ -192,7 +192,7 @@ class Route(RouteInfo):
             self.plan.check_wildcards(
                 [name for name in self.wildcards if name not in of_providers], pattern
             )
-            self.most_segments = 0  # the wildcards' values are all that the path gives
+            self.most_segments = 0  # the path gives only the wildcards' values
         converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
         self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
@@ -211,14 +211,14 @@ class Route(RouteInfo):
                     f"{name} runs in a process, but {needed} is opened in the server's process: "
                     "open it in the handler, or run the handler in a thread"
                 )
-            # else ``call`` is the function itself
+            # otherwise ``call`` is the function itself
             takes_keywords = self.plan.call is not self.plan.function
             self.call = pooled_name(function, name)._replace(takes_keywords=takes_keywords)
         if parameter is not None:
             self._check_body(parameter)
 
     def show(self, pattern: str, endpoint: object) -> None:
-        """Take the pattern, and have tools around the application see this route."""
+        """Set the pattern, and let tools around the application see this route."""
         self.pattern, self.path = pattern, split_host(pattern)[1]
         self.for_tools = (
             {"micropie.route": self}
@@ -227,7 +227,9 @@ class Route(RouteInfo):
         )
 
     def _check_body(self, parameter: BoundParameter) -> None:
-        """Raise ``SetupError`` if no request brings the body that a parameter takes."""
+        """Raise ``SetupError`` for a parameter that takes a body if no request to this route has
+        one.
+        """
         takes = f"{self.name}: {parameter.name!r} takes {parameter.converter.expected}"
         if self.reads_body:
             raise SetupError(
@@ -261,7 +263,7 @@ def _plan(
     """Return the plan of a handler, its providers, and its first parameter that only a body can
     fill, or None.
 
-    A ``SetupError`` names the handler and how to hide it.
+    A ``SetupError`` names the handler, and says how to hide it.
     """
     written = inspect.unwrap(function)
     where = getattr(written, "__qualname__", name)
@@ -280,7 +282,7 @@ def _plan(
                 f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none"
             )
     except SetupError as error:
-        is_hidden = hasattr(function, "__micropie_hidden__")  # a command
+        is_hidden = hasattr(function, "__micropie_hidden__")  # it is a command
         hint = (
             ""
             if is_hidden
@@ -298,8 +300,8 @@ def _plan(
 
 
 def _refuse_shared_answers(function: AnyFunction) -> None:
-    """Raise ``SetupError`` for a handler below a cache such as ``functools.cache`` whose answers
-    are good for one request: it reads the request, or they are iterated over or awaited.
+    """Raise ``SetupError`` for a handler with a cache such as ``functools.cache`` whose result is
+    good for one request only: it reads the request, or its result is iterated over or awaited.
     """
     *_, inner = layers(function)
     is_used_once = inspect.isgeneratorfunction(inner) or (
@@ -315,12 +317,12 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
         )
 
 
-_NO_SELF = "invalid method signature"  # of ``inspect``
+_NO_SELF = "invalid method signature"  # the message of ``inspect``
 
 
 def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
-    """Return how a handler runs in this process: AWAIT, INLINE, or HANDLER if it may block; and
-    whether it is async.
+    """Return how to run a handler: AWAIT, INLINE, or HANDLER if it may block; and whether it is
+    async.
     """
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
@@ -333,8 +335,8 @@ def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
 
 
 def mentions(function: AnyFunction, name: str) -> bool:
-    """Return whether a handler's code, or a function inside of it, uses an attribute or a variable
-    of this name.
+    """Return whether a handler's code, or a function inside it, uses an attribute or a variable of
+    this name.
     """
     *_, inner = layers(function)
     codes = [code] if (code := getattr(inner, "__code__", None)) else []
@@ -347,8 +349,8 @@ _SIZES = {name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_s
 
 
 def _marks_on(function: AnyFunction) -> dict[str, Any]:
-    """Return the marks that decorators have left on a function and on those that it wraps; the
-    uppermost counts.
+    """Return the marks that decorators have left on a function and on those that it wraps. Those of
+    the uppermost function win.
     """
     marks: dict[str, Any] = {}
     for layer in layers(function):
@@ -357,16 +359,16 @@ def _marks_on(function: AnyFunction) -> dict[str, Any]:
 
 
 def route_of(exchange: Exchange) -> Route:
-    """Return the route of an exchange that has one.
+    """Return the route of an exchange, which must have one.
 
-    The rooms below this one know only its name and its pattern.
+    Packages below this one know only its name and its pattern.
     """
     return cast("Route", exchange.route)
 
 
 def place_of(function: AnyFunction) -> str:
-    """Return the file, relative to this folder if it is below, and the line of a function; "" for
-    one of micropie.
+    """Return "file:line" of a function, relative to the working directory if the file is below it;
+    "" for a function of micropie.
     """
     code = getattr(function, "__code__", None)
     if code is None or function.__module__.partition(".")[0] == "micropie":

@@ -1,6 +1,6 @@
 """The settings of an ``App``: their names, defaults and checks.
 
-``config.py`` makes objects of them.
+``config.py`` makes objects from them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Value = TypeVar("Value")
 
 
 class _Rule(NamedTuple):
-    """A check of a setting's value, and the words of the values that are right."""
+    """A check of a setting's value, and a phrase for the values that pass it."""
 
     is_right: Callable[[object], bool]
     expected: str
@@ -50,7 +50,7 @@ class _Setting(NamedTuple):
 
 
 def _setting(default: Value, rule: _Rule) -> Value:
-    """State a setting's default and rule. To type checkers it is the default."""
+    """Declare a setting's default and rule. For type checkers, the result is the default."""
     return cast("Value", _Setting(default, rule))
 
 
@@ -90,7 +90,7 @@ def _is_path(value: object) -> bool:
 
 
 def _is_executor(value: object) -> bool:
-    # few sites have one, and it brings logging and threading
+    # few sites have one, and it imports logging and threading
     from concurrent.futures import Executor
 
     return isinstance(value, Executor)
@@ -114,7 +114,7 @@ _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True,
 _SUPPLIER = _or_none(_Rule(lambda value: takes(value, 0), "a function without parameters"))
 _FUNCTION = _or_none(_Rule(lambda value: takes(value, 1), "a function of one argument"))
 _EXECUTOR = _or_none(_Rule(_is_executor, "an Executor"))
-_KEY = _Rule(lambda value: True, "a key")  # ``AppSigner`` checks it
+_KEY = _Rule(lambda value: True, "a key")  # ``AppSigner`` checks it later
 _RATES = _or_none(
     _Rule(lambda value: takes(getattr(value, "hit", None), 3), "MemoryRates() or RedisRates(url)")
 )
@@ -155,185 +155,230 @@ _NAMES = _dict_of(
 
 @dataclass_transform(eq_default=False, kw_only_default=True, frozen_default=True)
 def _keywords(cls: type[Value]) -> type[Value]:
-    """Tell type checkers that a class takes its attributes as keywords, as a dataclass does.
+    """Tell type checkers that a class takes its attributes as keywords, like a dataclass.
 
-    To make a dataclass of so many fields takes a tenth of the time in which micropie is imported.
+    A real dataclass with so many fields would take a tenth of micropie's import time.
     """
     return cls
 
 
 @_keywords
 class Settings(MessageSettings):
-    """The settings of an ``App``; every one is a keyword of its constructor:
+    """The settings of an ``App``. Each is a keyword of its constructor:
     ``App(max_body_size=1024)``.
 
-    An application inside another (``root.blog = Blog(max_body_size=...)``) inherits those that it
-    does not set. A wrong value raises ``SetupError``.
+    An application inside another (``root.blog = Blog(max_body_size=...)``) inherits the settings
+    that it does not set. An invalid value raises ``SetupError``.
     """
 
     max_body_size: int = _setting(16 * MEBIBYTE, _COUNT)
-    """The most bytes of a request's body, 16 MiB by default; longer ones get 413 (Django: 2.5 MiB,
-    Flask: no limit)."""
+    """The most bytes of a request's body, 16 MiB by default; a longer body gets 413 (Django: 2.5
+    MiB, Flask: no limit).
+    """
     max_data_size: int = _setting(5 * MEBIBYTE // 2, _COUNT)
     """The most bytes of JSON, of an urlencoded form, or of all fields of a multipart form that are
-    no files, 2.5 MiB by default; more get 413 (Django: the same). ``max_body_size`` holds as
-    well."""
+    not files, 2.5 MiB by default; more get 413 (Django: the same). ``max_body_size`` applies as
+    well.
+    """
     body_timeout: float | None = _setting(30.0, _TIMEOUT)
-    """Seconds to wait for the next byte of a body, 30 by default, None for no limit; then 408 (asgi
-    only: under wsgi the server's own time-out holds)."""
+    """Seconds to wait for the next byte of a body, 30 by default, None for no limit; then 408 (ASGI
+    only: under WSGI the server's own timeout applies).
+    """
     body_total_timeout: float | None = _setting(60.0, _TIMEOUT)
-    """Seconds to wait for a body in all, 60 by default, None for no limit; then 408 (asgi only).
-    Each 1000 bytes that arrive give a second back, so it ends trickles and not uploads (Apache: 20
-    seconds, 500 bytes)."""
+    """Seconds to wait for a whole body, 60 by default, None for no limit; then 408 (ASGI only).
+    Each 1000 bytes that arrive extend it by a second, so it ends slow trickles but no uploads
+    (Apache: 20 seconds, 500 bytes).
+    """
     max_form_field_size: int = _setting(MEBIBYTE, _COUNT)
     """The most bytes of one form field that is not a file, 1 MiB by default; a longer one
     gets 413."""
     max_form_fields: int = _setting(1000, _COUNT)
-    """The most fields of a query or a form, 1000 by default; more get 413 (a million fields cost
-    seconds)."""
+    """The most fields of a query or a form, 1000 by default; more get 413 (a million fields take
+    seconds to parse).
+    """
     max_form_files: int = _setting(100, _COUNT)
-    """The most files of one form, 100 by default; more get 413."""
+    """The most files in one form, 100 by default; more get 413."""
     threads: int = _setting(40, _AT_LEAST_1)
-    """How many ``def`` handlers run at once in worker threads, 40 by default as in anyio (asgi);
-    others wait."""
+    """How many ``def`` handlers run at once in worker threads, 40 by default as in anyio (ASGI
+    only); others wait.
+    """
     thread_queue: int = _setting(1000, _COUNT)
-    """How many ``def`` handlers may wait for a thread, 1000 by default (asgi); more get 503."""
+    """How many ``def`` handlers may wait for a thread, 1000 by default (ASGI only); further ones
+    get 503.
+    """
     processes: int | None = _setting(None, _or_none(_AT_LEAST_1))
-    """How many processes a server's worker has for handlers with ``run_in="process"``; None, the
-    default, for one per processor that it may use."""
+    """How many processes each server worker has for handlers with ``run_in="process"``; None, the
+    default, for one per processor that it may use.
+    """
     pool: Executor | None = _setting(None, _EXECUTOR)
-    """A ``concurrent.futures.Executor`` that runs such handlers instead of processes; None, the
-    default, for none."""
+    """A ``concurrent.futures.Executor`` that runs such handlers instead of the processes of
+    micropie; None, the default, for those processes.
+    """
     pool_timeout: float = _setting(30.0, _SECONDS)
     """Seconds that a handler with ``run_in="process"``, or one chunk of its stream, may take, 30 by
-    default; then 503, and the process is ended."""
+    default; then the client gets 503, and the process is ended.
+    """
     background_timeout: float = _setting(30.0, _SECONDS)
-    """Seconds after its answer that a request's ``after_response`` functions may take, 30 by
-    default; then they are cancelled, and an error is logged."""
+    """Seconds after the response that a request's ``after_response`` functions may take, 30 by
+    default; then they are cancelled, and an error is logged.
+    """
     methods: Texts = _setting(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _METHODS)
-    """The methods that a handler answers which states none; the default are these six. Others
-    get 405."""
+    """The methods of a handler that declares none, by default these six. Others get 405."""
     expose: Literal["public", "explicit"] = _setting("public", _one_of("public", "explicit"))
-    """The functions that are URLs: "public" (default), public methods of the author's classes;
-    "explicit", only those below a decorator such as ``@route()``, ``@get`` or ``@websocket``."""
+    """Which functions are URLs: "public" (default), the public methods of the author's classes;
+    "explicit", only those with a decorator such as ``@route()``, ``@get`` or ``@websocket``.
+    """
     run_in: Literal["thread", "loop", "process"] = _setting(
         THREAD, _one_of("loop", "thread", "process")
     )
-    """Where ``def`` handlers run without ``@run_in``: "thread" (default), "loop" if none ever
-    blocks, or "process"."""
+    """Where ``def`` handlers without ``@run_in`` run: "thread" (default), "loop" if none of them
+    blocks, or "process".
+    """
     errors: Literal["auto", "json", "text"] = _setting("auto", _one_of("auto", "json", "text"))
-    """How errors are answered that no handler of yours is for: "auto" (default) as a page for
-    browsers, as a problem document (RFC 9457) for clients that ask for JSON or sent it, as a
-    sentence for others; "json" or "text" for all."""
+    """The format of errors for which you have no handler: "auto" (default) for a page for browsers,
+    a problem document (RFC 9457) for clients that accept or sent JSON, and a sentence for others;
+    "json" or "text" for all.
+    """
     text: Literal["html", "plain"] = _setting("html", _one_of("html", "plain"))
-    """The type of text, bytes and streams that state none: "html" (default) or "plain", which no
-    browser runs."""
+    """The type of text, bytes and streams that set none: "html" (default) or "plain", which
+    browsers never run.
+    """
     host: str | Sequence[str] | None = _setting(None, _or_none(_HOSTS))
-    """The host on which the application answers, and no other one: ``"api.example.com"``;
-    ``"*.example.com"`` for all subdomains; or a list, of which links have the first. As an
-    attribute of another application it begins at ``/`` there. None, the default, for every host on
-    which no other application answers."""
+    """The only host on which the application responds: ``"api.example.com"``; ``"*.example.com"``
+    for all subdomains; or a list, whose first host is used for links. If the application is an
+    attribute of another one, its paths begin at ``/`` on that host. None, the default, for every
+    host that no other application has.
+    """
     base_url: str | None = _setting(None, _BASE_URL)
-    """The beginning of the URLs that ``absolute_url_for`` makes, with the prefix that a proxy adds,
-    if there is one: ``"https://example.com"``. None, the default, for the scheme and the host of
-    the current request."""
+    """The beginning of the URLs that ``absolute_url_for`` makes, including a prefix that a proxy
+    adds: ``"https://example.com"``. None, the default, for the scheme and the host of the current
+    request.
+    """
     secret_key: str | bytes | Sequence[str | bytes] | None = _setting(None, _KEY)
-    """Signs the cookies of ``request.set_signed_cookie`` and the links of ``request.sign``: 32
-    bytes or more, or a list of which the first one signs and all are accepted; None, the default,
-    for none. Needs ``micropie-dual[itsdangerous]``."""
+    """The key that signs the cookies of ``request.set_signed_cookie`` and the links of
+    ``request.sign``: 32 bytes or more, or a list; the first key signs, and all are accepted. None,
+    the default, for no signing. Needs ``micropie-dual[itsdangerous]``.
+    """
     rates: object = _setting(None, _RATES)
-    """Where each ``RateLimit`` without a store counts: ``RedisRates(url)``. The outermost
-    application's counts for all. None, the default, for each limit's own memory."""
+    """Where every ``RateLimit`` without its own store counts: ``RedisRates(url)``. The outermost
+    application's setting applies to all. None, the default, for each limit's own memory.
+    """
     translations: Callable[[Any], Catalog] | None = _setting(None, _FUNCTION)
-    """Returns the catalogue, of ``gettext`` or Babel, for a request: the framework's sentences are
-    looked up there, the words of each ``Message``, and the texts of templates (``{% trans %}``).
-    None, the default, for English."""
+    """A function of the request that returns its catalogue, of ``gettext`` or Babel. The
+    framework's sentences, the words of each ``Message`` and the texts of templates (``{% trans
+    %}``) are looked up in it. None, the default, for English.
+    """
     on_error: Callable[[BaseException], object] | None = _setting(None, _FUNCTION)
-    """Called with each exception that is answered with 500, breaks an answer off or ends a command,
-    beside the log: the ``capture_exception`` of an error reporter. It must not wait long. None, the
-    default, for none."""
+    """A function that is called, besides logging, with each exception that leads to a 500, breaks a
+    response off or ends a command, such as ``capture_exception`` of an error reporter. It must not
+    block for long. None, the default, for none.
+    """
     debug: bool | Literal["force"] = _setting(False, _DEBUG)
-    """Whether clients on this machine get a page with the traceback of an unhandled exception, or
-    with the routes near an unknown path, and changed templates are read again; False by default.
-    "force": also with several workers."""
+    """Whether clients on this machine see a page with the traceback of an unhandled exception, or
+    with the routes near an unknown path, and whether changed templates are read again; False by
+    default. "force" also allows it with several workers.
+    """
     loop_watchdog: bool = _setting(True, _BOOL)
-    """Whether a thread watches the event loop, and the log names code that blocks it for a second,
-    or with ``debug`` for a tenth of one; True by default."""
+    """Whether a thread watches the event loop and logs which code blocks it for a second, or for a
+    tenth of a second with ``debug``; True by default.
+    """
     file_types: Mapping[str, str] = _setting(_EMPTY, _FILE_TYPES)
-    """Content types of files by extension, beside those that micropie knows: {".x": "text/x-own"}.
-    Merged with those of outer applications."""
+    """Content types of files by extension, in addition to those that micropie knows: {".x":
+    "text/x-own"}. Merged with those of outer applications.
+    """
     session_timeout: int = _setting(SESSION_TIMEOUT, _WHOLE_SECONDS)
-    """Seconds from a session's last save until it expires, 8 hours by default."""
+    """Seconds from the last save of a session until it expires, 8 hours by default."""
     max_session_size: int = _setting(64 * 1024, _COUNT)
-    """The most bytes of a session, counted as JSON when it is saved, 64 KiB by default; a larger
-    one is not saved, and the answer is 500."""
+    """The most bytes of a session, measured as JSON when it is saved, 64 KiB by default; a larger
+    session is not saved, and the client gets a 500.
+    """
     session_id_factory: Callable[[], str] | None = _setting(None, _SUPPLIER)
-    """Returns the id of a new session; None, the default, for 256 bits from ``secrets``."""
+    """A function that returns the id of a new session; None, the default, for 256 random bits from
+    ``secrets``.
+    """
     session_id_validator: Callable[[str], bool] | None = _setting(None, _FUNCTION)
-    """Returns whether a cookie's value may be a session's id, before the backend is asked for it;
-    None, the default, for a check of its characters and length where the backend needs one."""
+    """A function that returns whether a cookie's value may be a session's id, called before the
+    backend is asked; None, the default, for a check of characters and length if the backend needs
+    one.
+    """
     session_cookie: str | None = _setting(None, _or_none(_COOKIE))
-    """The name of the session's cookie. With ``__Host-`` in front no other host can set it; over
+    """The name of the session's cookie. With the prefix ``__Host-`` no other host can set it; over
     plain http the prefix is left out. None, the default, for ``__Host-session_id``, or
-    ``__Secure-session_id`` for an application below a path."""
+    ``__Secure-session_id`` for an application below a path.
+    """
     session_cookie_samesite: Literal["Lax", "Strict", "None"] = _setting(
         "Lax", _one_of("Lax", "Strict", "None")
     )
-    """Whether other sites' requests carry the session's cookie: "Lax" (default) if they open a
-    page, "Strict" never, "None" always, which needs ``session_cookie_secure=True``."""
+    """Whether requests from other sites carry the session's cookie: "Lax" (default) if they open a
+    page, "Strict" never, "None" always, which needs ``session_cookie_secure=True``.
+    """
     session_cookie_secure: bool | None = _setting(None, _or_none(_BOOL))
     """Whether the session's cookie is sent over https only; None, the default, if it is set over
     https."""
     session_cookie_partitioned: bool = _setting(False, _BOOL)
-    """Whether the cookies of the session and of the CSRF token have ``Partitioned``, for a page in
-    a frame of other sites; False by default. It needs ``session_cookie_samesite="None"``."""
+    """Whether the cookies of the session and of the CSRF token are ``Partitioned``, for a page in a
+    frame of another site; False by default. Needs ``session_cookie_samesite="None"``.
+    """
     session_save_on_error: bool = _setting(False, _BOOL)
-    """Whether a session is saved with an answer of status 500 to 599, too; False by default."""
+    """Whether a session is also saved with a response of status 500 to 599; False by default."""
     websocket_max_size: int = _setting(MEBIBYTE, _COUNT)
-    """The most bytes of one WebSocket message, 1 MiB by default (uvicorn: 16 MiB); a longer one
-    closes with 1009."""
+    """The most bytes of one WebSocket message, 1 MiB by default (uvicorn: 16 MiB); a longer message
+    closes the WebSocket with 1009.
+    """
     websocket_timeout: float | None = _setting(None, _TIMEOUT)
-    """Seconds to wait for a message of a WebSocket's client, pings not counted, None by default for
-    no limit; then it is closed with 1001."""
+    """Seconds to wait for a message from a WebSocket's client, not counting pings; then it is
+    closed with 1001. None, the default, for no limit.
+    """
     websocket_send_timeout: float | None = _setting(30.0, _TIMEOUT)
     """Seconds to wait until a WebSocket's client takes a message, 30 by default, None for no limit;
     then it is closed with 1008."""
     websocket_grace: float | None = _setting(10.0, _TIMEOUT)
-    """Seconds that a WebSocket handler may go on after its client has gone, 10 by default, None for
-    no limit; then it is cancelled."""
+    """Seconds that a WebSocket handler may go on after its client has disconnected, 10 by default,
+    None for no limit; then it is cancelled.
+    """
     websocket_origins: Texts = _setting((), _ORIGINS)
     """Other origins whose pages may open WebSockets, none by default: ``["https://example.com"]``,
-    ``["*"]`` for all; others get 403."""
+    or ``["*"]`` for all. Pages of any other origin get 403.
+    """
     websocket_origins_for_mounts: bool = _setting(False, _BOOL)
-    """Whether ``websocket_origins`` hold for the WebSockets of mounted ASGI applications, too;
-    False by default, True with ``SecurityDefaults``."""
+    """Whether ``websocket_origins`` applies to the WebSockets of mounted ASGI applications, too;
+    False by default, True with ``SecurityDefaults``.
+    """
     portal_backend: str = _setting("asyncio", _one_of("asyncio", "trio"))
-    """The event loop that runs ``async def`` handlers under wsgi: "asyncio" (default) or "trio"."""
+    """The event loop that runs ``async def`` handlers under WSGI: "asyncio" (default) or "trio"."""
     mount_timeout: float | None = _setting(60.0, _TIMEOUT)
-    """Seconds that a mounted ASGI application may take to begin its answer and between two chunks
-    under wsgi, 60 by default, None for no limit; then 504. The outermost application's also limits
-    its start and its stop."""
+    """Seconds that a mounted ASGI application may take to start its response, and between two
+    chunks, under WSGI, 60 by default, None for no limit; then 504. The outermost application's
+    value also limits its startup and shutdown.
+    """
     templates: str | PathLike[str] | Sequence[str | PathLike[str]] = _setting(
         DIRECTORY, _DIRECTORIES
     )
     """The directory of the templates, "templates" by default, relative to the working directory; or
-    several, of which the first one that has a template counts. ``"package:shop"`` is the directory
-    ``templates`` of that package."""
+    several, searched in order. ``"package:shop"`` is the directory ``templates`` of that package.
+    """
     template_setup: Callable[[Any], object] | None = _setting(None, _FUNCTION)
-    """Called with each Jinja2 environment that is made, to change it: extensions, ``undefined``,
-    translations. There may be two, one of them for ``await``. None, the default, for none."""
+    """A function that is called with each new Jinja2 environment, to change it: extensions,
+    ``undefined``, translations. There may be two environments, one of them async. None, the
+    default, for none.
+    """
     template_filters: Mapping[str, Callable[..., object]] = _setting(_EMPTY, _FILTERS)
-    """Filters for templates by name, beside Jinja2's own: ``{{ price|money }}``; added to the outer
-    application's."""
+    """Filters for templates by name, in addition to Jinja2's: ``{{ price|money }}``. Merged with
+    those of outer applications.
+    """
     template_globals: Mapping[str, object] = _setting(_EMPTY, _NAMES)
-    """Values by name that every template and macro sees; added to the outer application's."""
+    """Values by name that every template and macro sees. Merged with those of outer
+    applications.
+    """
     encoders: Mapping[type, Callable[[Any], object]] = _setting(_EMPTY, _BY_CLASS)
-    """How values of a class, and of those derived from it, are written as JSON: ``{Money: str}``,
-    ``{Enum: name_of}``; added to the outer application's."""
+    """Functions that encode values of a class, and of its subclasses, as JSON: ``{Money: str}``,
+    ``{Enum: name_of}``. Merged with those of outer applications.
+    """
     decoders: Mapping[type, Callable[[Any], object]] = _setting(_EMPTY, _BY_CLASS)
-    """How parameters of a class are made of a text, or of what the function's own parameter is
-    annotated with: ``{Money: Money.parse}``; added to the outer application's. A ``ValueError`` in
-    it is answered with 400."""
+    """Functions that make a parameter's value from a text, or from the type that the function's own
+    parameter is annotated with: ``{Money: Money.parse}``. Merged with those of outer applications.
+    If one raises ``ValueError``, the client gets a 400.
+    """
 
     def __init__(self, **values: object) -> None:
         for name, value in values.items():
@@ -343,9 +388,9 @@ class Settings(MessageSettings):
         self._check_together()
 
     def _check_together(self) -> None:
-        """Raise ``SetupError`` for values that are wrong beside each other, or on this machine."""
+        """Raise ``SetupError`` for values that are invalid in combination, or on this machine."""
         if self.portal_backend != "asyncio":
-            from importlib.util import find_spec  # hardly a site needs it
+            from importlib.util import find_spec  # few sites need it
 
             trio = 'an event loop that is installed: pip install "micropie-dual[trio]"'
             check(
@@ -372,9 +417,9 @@ class Settings(MessageSettings):
             )
 
     def overridden(self, changes: Mapping[str, object]) -> Settings:
-        """Return these settings with ``changes``.
+        """Return a copy of these settings with ``changes``.
 
-        Raises ``SetupError`` for an unknown name or a wrong value.
+        Raises ``SetupError`` for an unknown name or an invalid value.
         """
         for name in changes:
             if name not in SETTINGS:
@@ -389,7 +434,7 @@ class Settings(MessageSettings):
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
-        # An outer application's filters and globals stay: a template may include one that needs
+        # The filters and globals of an outer application stay, because a shared template may need
         # them.
         merged = {}
         for name in ("template_filters", "template_globals", "encoders", "decoders", "file_types"):
@@ -400,13 +445,13 @@ class Settings(MessageSettings):
 
     @property
     def loop_patience(self) -> float | None:
-        """Seconds for which code may block an event loop until the log names it; None without a
+        """Seconds for which code may block an event loop before the log names it; None without a
         watchdog.
         """
         return (0.1 if self.debug else 1.0) if self.loop_watchdog else None
 
 
-# Where micropie has what other frameworks' applications take by these names.
+# What micropie calls the arguments that applications of other frameworks take.
 _ELSEWHERE = by_name(
     {
         "docs=Docs(title=...), of micropie.openapi": "title",

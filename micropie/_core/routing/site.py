@@ -1,5 +1,5 @@
-"""The compiled form of a tree of applications, for flows and drivers: one frozen ``Site``, which
-finds routes.
+"""The compiled form of a tree of applications, for flows and drivers: a ``Site``, which doesn't
+change and finds routes.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _NO_ROUTES: dict[str | None, Route] = {}
 
 
 class Site:
-    """A tree of applications, frozen: the whole one, or the one that is mounted in another below
+    """A compiled tree of applications: the whole tree, or one that is mounted in another below
     ``prefix``.
 
-    ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths
-    without arguments; ``find`` finds all other paths, too. ``sockets`` is the separate router of
-    WebSockets: no handler is reached by the other protocol. Mounts come before routes, those at an
-    application's own root after them: ``Config.fallback``.
+    ``config`` is that of the outermost application. ``exact[method][path]`` is a short cut for
+    paths without arguments; ``find`` finds all paths. ``sockets`` is a separate router for
+    WebSockets, so no handler is reached by the other protocol. Mounts are searched before routes,
+    but an application mounted at the root is asked after them: ``Config.fallback``.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class Site:
         self.config, self.router, self.sockets, self.mounted = config, router, sockets, mounted
         self.prefix = split_host(config.prefix)[1]
         self.has_mounts = bool(mounted)
-        self._depth = self.prefix.count("/")  # segments that lead here
+        self._depth = self.prefix.count("/")  # the number of segments of the prefix
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
-        # those whose routes are listed
+        # the sites whose routes are listed
         self._sites = [self, *(entry for entry in mounted if isinstance(entry, Site))]
         self.exact, self._exact_sockets = self._reached(router), self._reached(sockets)
         router.drop_short_cuts(split_host(one.route.pattern)[1] for one in sockets.entries())
 
     def _reached(self, router: Router) -> dict[str, dict[str | None, Route]]:
-        """Return the short cuts of a router that no mount hides."""
+        """Return the short cuts of a router, without those whose path belongs to a mount."""
         return {
             method: {
                 path: one
@@ -75,8 +75,8 @@ class Site:
         }
 
     def entries(self, takes_socket: bool = False) -> list[RouteEntry]:
-        """Return every route of HTTP, or of WebSockets, once with its methods, also those of mounts
-        and hosts that share this tree.
+        """Return every route of HTTP, or of WebSockets, once, with its methods. Routes of mounts
+        and hosts in this tree are included.
         """
         return [entry for site in self._sites for entry in site._own_entries(takes_socket)]
 
@@ -92,16 +92,16 @@ class Site:
             yield entry
 
     def find_socket(self, request: Request) -> SearchResult:
-        """Return the route of a WebSocket, or the mounted application that serves it by itself, or
-        a refusal.
+        """Return the route of a WebSocket, or the mounted application that serves it itself, or a
+        refusal.
         """
         exchange = request._exchange
         route = self._exact_sockets.get(exchange.method, _NO_ROUTES).get(exchange.literal_path)
         return self.find(request, takes_socket=True) if route is None else (route, (), NO_VALUES)
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return the route of a request, or the mounted application that answers by itself, or a
-        400, 404 or 405.
+        """Return the route of a request, or the mounted application that sends its response itself,
+        or a refusal with 400, 404 or 405.
 
         ``takes_socket``: the request is for a WebSocket. WebSockets have a router of their own.
         """
@@ -124,7 +124,7 @@ class Site:
         except HTTPError as error:  # the path or the host is malformed
             found = Refusal(error, self.config)
         if type(found) is not Refusal:
-            # the arguments of a handler by its name may be the path of a WebSocket
+            # The path of a WebSocket may also match a handler by name, as its arguments.
             if (
                 self.sockets.has_routes
                 and found[1]
@@ -143,7 +143,7 @@ class Site:
         is_plain = (
             takes_socket
             or not self.sockets.has_routes
-            or exchange.method != "GET"  # as a handshake is
+            or exchange.method != "GET"  # a handshake is a GET
             or "websocket" not in (exchange.header("upgrade") or "").lower()
         )
         if is_plain or type(self.find_socket(request)) is not tuple:
@@ -156,15 +156,15 @@ class Site:
         return is_upgrade and type(self.find_socket(request)) is tuple
 
     def find_own(self, request: Request) -> SearchResult | None:
-        """Return what ``find`` does, None instead of this application's own refusal: for what
-        looks elsewhere then.
+        """Return what ``find`` returns, but None if the refusal comes from this application itself,
+        so that the caller can look elsewhere.
         """
         found = self.find(request)
         is_own_refusal = type(found) is Refusal and found.config is self.config
         return None if is_own_refusal else found
 
     def close(self) -> None:
-        """End the processes of the pools, after the shutdown of the application."""
+        """End the processes of the pools. Called after the shutdown of the application."""
         for config in self.config.tree:
             config.pool.close()
 
@@ -177,13 +177,13 @@ class Site:
     def _fallback(
         self, request: Request, router: Router, searched: Sequence[str] | None, refusal: Refusal
     ) -> MountRoute | None:
-        """Return the route of the application that is mounted at the root, for a path that has no
+        """Return the route of the application that is mounted at the root, for a path without a
         route.
 
-        None for a path that the mounted application may take for the path of a route, which may be
-        guarded: the application sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots
-        and doubled slashes.
-        ``searched``: the segments that ``refusal`` is for, None if the path is malformed.
+        Return None if the mounted application could read the path as one that has a route here,
+        which may have access checks: it sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore
+        dots and doubled slashes. ``searched``: the segments for which ``refusal`` was returned, or
+        None if the path is malformed.
         """
         path = normpath(unquote(request.raw_path.decode("latin-1")))
         segments = [*filter(None, path.split("/"))][self._depth :]
@@ -195,7 +195,9 @@ Hosts: TypeAlias = list[tuple[str, Site]]
 
 
 class HostSite(Site):
-    """The sites of applications with a host of their own, and ``others`` for all other hosts."""
+    """The sites of the applications that have their own host, and ``others`` for all other
+    hosts.
+    """
 
     def __init__(self, hosts: Hosts, others: Site) -> None:
         super().__init__(others.config, others.router, others.sockets)
@@ -207,9 +209,9 @@ class HostSite(Site):
         self._sites = [*dict.fromkeys(one for site in compiled for one in site._sites)]
 
     def _inside(self, request: Request) -> Site:
-        """Return the site of a request's host, which a trusted proxy may state.
+        """Return the site for a request's host. A trusted proxy may set the host.
 
-        Raises 400 if it is malformed.
+        Raises 400 if the host is malformed.
         """
         exchange = request._exchange
         for hook in () if exchange.peer.by else self._host_setters:
@@ -219,9 +221,9 @@ class HostSite(Site):
 
 
 class OutsideRoute(Route):
-    """The route of an application that is not part of the tree: a mounted one, or one that was
-    written for another framework. ``call`` has ``plain_args`` arguments, which the search gives:
-    none is bound. ``kind`` is that of a step, see ``Route``; ``reads_body`` says when the body is
+    """The route of an application outside the tree: a mounted one, or one written for another
+    framework. ``call`` takes ``plain_args`` arguments, which the search itself returns, so nothing
+    is bound. ``kind`` is that of a step, see ``Route``; ``reads_body`` says when the body is
     received.
     """
 
@@ -244,44 +246,45 @@ class OutsideRoute(Route):
 
 
 class MountRoute(OutsideRoute):
-    """The route of a mounted application that is not part of the tree.
+    """The route of a mounted application outside the tree.
 
-    Hooks and error pages are around the mounted application. To one that is isolated the server's
-    call is handed over instead.
+    Hooks and error pages work around the mounted application. If it is isolated, it gets the
+    server's call instead.
     """
 
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
         on_loop = config.blocking is not INLINE
         called = mount.under(ASGI if on_loop else WSGI)
         kind, call = _answering(called, config.settings, on_loop)
-        is_read_ahead = not on_loop and called.kind == ASGI  # here that needs no other thread
+        is_read_ahead = not on_loop and called.kind == ASGI  # no other thread is needed for it here
         super().__init__(config, call, 2, kind, AHEAD if is_read_ahead else True, prefix or "/")
         self.mount = mount
         self.prefix = split_host(prefix)[1]
-        # where a hook changes the session, there is no handler to write @post above
+        # If a hook changes the session, there is no handler above which to write @post.
         self.has_warned = True
-        if mount.kind != APP:  # an isolated App asks its own checks
+        if mount.kind != APP:  # an isolated App runs its own checks
             self.config = with_marks(self.config, marks_above(mount.target))
 
     @classmethod
     def to(cls, target: Any, prefix: str, config: Config) -> MountRoute:
-        """Return a route to an application that is chosen while requests are answered."""
+        """Return a route to an application that a hook chose for this request."""
         return cls(Mount(prefix, target, kind_of_target(target, None), False), prefix, config)
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return this route for a request below its prefix, or the mounted application that answers
-        by itself.
+        """Return this route for a request below its prefix, or the mounted application if it sends
+        its response itself.
 
-        An ASGI application serves its WebSockets itself. A 404 for one below a WSGI application,
-        which has none.
+        An ASGI application serves its WebSockets itself. A WebSocket below a WSGI application gets
+        404, because WSGI has none.
         """
         if takes_socket and self.mount.kind == WSGI:
             return Refusal(HTTPError(404), self.config)
         exchange = request._exchange
-        # checks see the method as most mounted frameworks read it
+        # Show checks the method in upper case, as most mounted frameworks read it.
         if not exchange.method.isupper():
             request.method = exchange.method.upper()
-        # "/shop" and "/shop/" are two for an application at the root below a server's own prefix
+        # For an application at the root below a server's prefix, "/shop" and "/shop/" are two
+        # paths.
         raw_path = b"" if not self.prefix and exchange.is_at_prefix else exchange.raw_path()
         path = mounted_path_of(exchange.root_path, self.prefix, raw_path)
         if self.mount.strip:
@@ -296,11 +299,10 @@ class MountRoute(OutsideRoute):
 
 @final
 class Handover(NamedTuple):
-    """The result of a search that finds a mounted application which answers the server's call by
-    itself.
+    """The result of a search that finds a mounted application which takes the server's call itself.
 
-    ``config`` has the hooks that run for it, the checks of who may enter. The driver calls
-    ``mount.target`` as the server has called: with ``scope_in`` or with ``environ_of``.
+    ``config`` has the hooks that run before it: the access checks. The driver calls
+    ``mount.target`` as the server called the driver: with ``scope_in`` or with ``environ_of``.
     """
 
     mount: Mount
@@ -308,19 +310,20 @@ class Handover(NamedTuple):
     config: Config
 
     def scope_in(self, scope: Scope) -> Scope:
-        """Return the scope of this request for the mounted application."""
+        """Return the scope of this request as the mounted application gets it."""
         return mounts.moved_scope(scope, self.mount, self.path)
 
     def environ_of(self, exchange: Exchange) -> Environ:
-        """Return the environ of this request for the mounted application."""
+        """Return the environ of this request as the mounted application gets it."""
         return mounts.environ_below(exchange, self.path)
 
 
 def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, AnyFunction]:
-    """Return how to call a mounted application, by a function of the ``MountedPath`` and the
-    exchange.
+    """Return how to call a mounted application: the kind of step, and a function of the
+    ``MountedPath`` and the exchange.
 
-    One that is isolated is handed over instead, and never called.
+    For an isolated application the function is never called, because it takes the server's call
+    instead.
     """
     if on_loop and mount.kind == WSGI:
         return AWAIT, partial(mounts.wsgi_under_asgi, mount, threads=Threads(settings.threads))
@@ -331,27 +334,28 @@ def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, A
     return AWAIT, partial(mounts.asgi_under_wsgi, mount, seconds=settings.mount_timeout)
 
 
-# The value that belongs to the prefix of a mount.
+# What the prefix of a mount leads to.
 Mounted: TypeAlias = Site | MountRoute
 
 SearchResult: TypeAlias = RouteMatch | Handover | Refusal
-"""What a ``Site`` finds for a request: a route with its arguments, a mounted application that
-answers the server's call by itself, or a 400, 404 or 405."""
+"""What a ``Site`` finds for a request: a route with its arguments, a mounted application that takes
+the server's call itself, or a refusal with 400, 404 or 405.
+"""
 
 
 def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:
-    """Return the route of the application in ``request._subapp``, and its arguments.
+    """Return the route of the application in ``request._subapp``, and the arguments for it.
 
     A hook sets ``_subapp``, and may set ``request._subapp_path``: the end of the request's path
-    that the application gets. The text before that end becomes the prefix. A slash at the beginning
-    of ``_subapp_path`` may be left out, and "/" may stand for the bare prefix. Without
-    ``_subapp_path`` the application gets the whole path.
+    that the application gets. The text before it becomes the prefix. The leading slash of
+    ``_subapp_path`` may be left out, and "/" may mean just the prefix. Without ``_subapp_path`` the
+    application gets the whole path.
     """
     target, path = request._subapp, request.path
     below = path if request._subapp_path is None else request._subapp_path
     if below and below[0] != "/":
         below = "/" + below
-    # ``request.path`` has left it out
+    # ``request.path`` has no trailing slash
     if not path.endswith("/") and (below == "/" or request.raw_path.endswith(b"/")):
         path += "/"
         below += "" if below.endswith("/") else "/"
@@ -367,8 +371,8 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
 
 
 def handlers_route(exchange: Exchange) -> Route | None:
-    """Return the route of the handler that answers; None if there is none, or another application
-    answers.
+    """Return the route of the handler that handles a request, or None if there is none, or if
+    another application handles it.
     """
     route = exchange.route
     return route if isinstance(route, Route) and not isinstance(route, OutsideRoute) else None

@@ -1,9 +1,9 @@
-"""What authors write on classes and functions, and how it is found.
+"""What authors write on classes and functions, and how the framework finds it.
 
-Open ``marks.py`` to change which attributes of an application are handlers, and which marks of
-decorators they have. Open ``patterns.py`` to add a wildcard of explicit paths (``_KINDS``, also in
-``openapi/document.py``), ``providers.py`` to change how resources are opened (``open_resources``),
-and ``checks.py`` for ``@requires`` and middleware above handlers.
+Open ``marks.py`` to change which attributes of an application are handlers, and which marks
+decorators leave on them. Open ``patterns.py`` to add a wildcard for explicit paths (``_KINDS``,
+also in ``openapi/document.py``), ``providers.py`` to change how resources are opened
+(``open_resources``), and ``checks.py`` for ``@requires`` and middleware above handlers.
 """
 
 from __future__ import annotations

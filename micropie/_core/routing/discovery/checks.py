@@ -1,8 +1,8 @@
-"""``@requires`` and middleware above handlers and applications, which run as their hooks,
-inside ``middlewares``.
+"""``@requires`` and middleware above handlers and applications. They run as hooks of the handler or
+application, inside ``middlewares``.
 
-A handler or an application has one list of marks: hooks that ask who may enter, and middleware, the
-uppermost first.
+A handler or an application has one list of marks, the uppermost first. A mark is an access check or
+a middleware.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from micropie._core.routing.discovery.marks import (
 from micropie._core.routing.discovery.providers import Providers
 
 _Allowed: TypeAlias = bool | str | Redirect | Response | Mapping[str, Any] | tuple[Any, ...]
-# Of the request, and of resources. What it returns lets the request in, or is sent in its place.
+# The result of a check: True accepts the request, and anything else is sent as the response.
 _Result: TypeAlias = _Allowed | Awaitable[_Allowed]
 Check: TypeAlias = Callable[[Request], _Result] | Callable[Concatenate[Request, ...], _Result]
 
-# An application that has moved in has here the ``App`` that carries it, and its marks.
+# The attribute in which a migrated application has the ``App`` that runs it, with its marks.
 _NATIVE = "__micropie_native__"
-HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
+HOLDS = "__micropie_holds__"  # ``requires`` leaves its first check here on what it returns
 
 
 class Mark(Protocol):
-    """A check or a middleware above a handler or an application.
+    """An access check or a middleware above a handler or an application.
 
     ``guards``: whether it decides who may enter.
     """
@@ -45,7 +45,7 @@ class Mark(Protocol):
 
 
 class Checking:
-    """The mark of a check, which is a hook, see ``flow/hooks.py``."""
+    """The mark of a check. It is a hook; see ``flow/hooks.py``."""
 
     guards = needs_session = True
 
@@ -55,8 +55,8 @@ class Checking:
 
 
 def refuse_unless_check(check: Check) -> None:
-    """Raise ``SetupError`` for an object that is not a check, such as a handler below
-    ``@requires`` without brackets.
+    """Raise ``SetupError`` for an object that is not a check, for example the handler when
+    ``@requires`` has no parentheses.
     """
     if not isinstance(check, type) and any(
         hasattr(check, name) for name in (*_HOOKS, *_FLOW_HOOKS)
@@ -77,7 +77,7 @@ def refuse_unless_check(check: Check) -> None:
 
 def _takes_request(check: Check) -> bool:
     """Return whether a check can be called with the request, and with resources for its other
-    parameters, which have annotations.
+    parameters, which need annotations.
     """
     function = python_call_of(check)
     if takes(check, 1) or not (inspect.isfunction(function) or inspect.ismethod(function)):
@@ -92,23 +92,23 @@ def _takes_request(check: Check) -> bool:
 
 
 def mark_with(target: object, marks: Sequence[object]) -> None:
-    """Leave marks on a handler, a class or an application, above those that it has. Raises
-    ``SetupError`` for a target that takes none.
+    """Add marks to a handler, a class or an application, above those that it already has. Raises
+    ``SetupError`` for a target that can't have marks.
     """
     target = own_attributes(target).get(_NATIVE, target)
     leave_mark(target, REQUIRES, [*marks, *_own_marks(target)])
 
 
 def marks_above(app: object) -> list[Mark]:
-    """Return the marks above an object, such as an application: those above the bases of its class
-    come first, then those above its class, then those above the object itself.
+    """Return the marks above an object, such as an application: first those above the bases of its
+    class, then those above its class, then those above the object itself.
     """
     return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
 
 
 def marked_layer(function: AnyFunction) -> AnyFunction | None:
-    """Return the layer of a function, see ``layers``, that has marks above it or above the class of
-    its object; None if none has.
+    """Return the layer of a function (see ``layers``) that has marks above it or above the class of
+    its object; None if there is none.
     """
     for layer in layers(function):
         if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
@@ -117,11 +117,12 @@ def marked_layer(function: AnyFunction) -> AnyFunction | None:
 
 
 def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]:
-    """Return the marks of a handler. Raises ``SetupError`` if a decorator hides them, and for
-    middleware that does not guard above a handler of WebSockets, which no other middleware sees.
+    """Return the marks of a handler. Raises ``SetupError`` if a decorator hides them. Also raises
+    it for middleware without ``guards`` above a WebSocket handler, because only middleware that
+    guards sees WebSockets.
 
-    ``functools.wraps`` copies the mark to the function that it makes. A decorator without it makes
-    one that has the handler in a variable, where a mark would be overlooked.
+    ``functools.wraps`` copies the marks to the function that it makes. A decorator without
+    ``wraps`` makes a function that only has the handler in a variable, so the marks would be lost.
     """
     if is_bare(getattr(function, "__func__", function)):
         return []
@@ -132,7 +133,7 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
                 f"@requires has no check, and would use {name} as one: write @requires(members), "
                 "with your check"
             )
-    # An object that is called has those above its class and above the method, too.
+    # A callable object has the marks above its class and those above its method.
     marks = [
         mark
         for layer in layers(function)
@@ -152,7 +153,7 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
                 f"@{type(mark).__name__} has no effect above {_name_of(function)}, which handles "
                 f"WebSockets"
             )
-    # Each once, and not by ``==``, which is an author's.
+    # Each mark once, compared by identity, because the author may have defined ``==``.
     return [
         *{id(mark.check if isinstance(mark, Checking) else mark): mark for mark in marks}.values()
     ]
@@ -170,7 +171,7 @@ def _name_of(function: Any) -> str:
 
 # -- middleware ------------------------------------------------------------------------------------
 
-# The methods of middleware, with their parameters.
+# The methods of middleware classes, with their parameters.
 _SOCKET_HOOKS = {"before_websocket": "request", "after_websocket": "request"}
 _HOOKS = {
     "before_request": "request",
@@ -182,8 +183,8 @@ _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 def check_middlewares(
     providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()
 ) -> None:
-    """Raise ``SetupError`` for an object that is not middleware, and for middleware that requests a
-    resource by an annotation, which only checks may do.
+    """Raise ``SetupError`` for an object that is not middleware, and for middleware that depends on
+    a resource by an annotation, which only checks may do.
     """
     for middleware in [*middlewares, *of_sockets]:
         if isinstance(middleware, type) and any(
@@ -219,7 +220,7 @@ def check_middlewares(
 def _is_generator(middleware: Any, providers: Providers) -> bool:
     """Return whether a middleware is a generator function.
 
-    Raises ``SetupError`` for one with other parameters.
+    Raises ``SetupError`` if it has other parameters than the request.
     """
     functions = (
         [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")]
@@ -230,7 +231,7 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
         inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions
     ):
         return False
-    # A method has a signature, and an object that is called has none.
+    # A method has a signature itself; for a callable object, that of ``__call__`` counts.
     function = middleware if inspect.isroutine(middleware) else middleware.__call__
     providers.refuse_to_ask(function, 1)
     if not takes(function, 1):
@@ -240,10 +241,11 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
 
 
 def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Providers) -> bool:
-    """Return whether a middleware has one of these hooks.
+    """Return whether a middleware has one of these hooks. ``hooks``: the parameters of each, by its
+    name.
 
-    Raises ``SetupError`` for one with other parameters, and for an ``async def`` that nobody would
-    await.
+    Raises ``SetupError`` for a hook with other parameters, and for an ``async def`` that would
+    never be awaited.
     """
     methods = {
         name: method for name in hooks if callable(method := getattr(middleware, name, None))

@@ -17,8 +17,9 @@ from micropie._core.execution.placement import AnyFunction
 from micropie._core.routing.discovery.patterns import Pattern
 
 MARKS = "__micropie_routes__"
-REQUIRES = "__micropie_requires__"  # the checks and middleware above a handler or an application
-# On a function that serves files: returns the fingerprint of one by its path.
+REQUIRES = "__micropie_requires__"  # the attribute for checks and middleware
+# The attribute of a function that serves files: another function, which returns the fingerprint of
+# a file by its path.
 FINGERPRINT = "__micropie_fingerprint__"
 
 Function = TypeVar("Function", bound=AnyFunction)
@@ -28,9 +29,9 @@ SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
 
 
 def marks_of(function: object) -> list[RouteMark]:
-    """Return the marks of a function, also below ``@staticmethod``.
+    """Return the marks of a function, also if it is below ``@staticmethod``.
 
-    ``functools.wraps`` copies them to a wrapper.
+    ``functools.wraps`` copies them to the function that it makes.
     """
     marks: list[RouteMark] = getattr(function, MARKS, None) or getattr(
         getattr(function, "__func__", None), MARKS, []
@@ -41,7 +42,7 @@ def marks_of(function: object) -> list[RouteMark]:
 def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
     """Leave a decorator's mark on its target, and return the target.
 
-    Raises ``SetupError`` for what takes none.
+    Raises ``SetupError`` for a target that can't have marks.
     """
     with suppress(AttributeError, TypeError):
         if attribute == REQUIRES or not hasattr(target, "_micropie_is_framework"):
@@ -57,9 +58,10 @@ class RouteMark(NamedTuple):
     """The mark that ``@route``, ``@get``, ``@websocket`` and the other decorators leave on a
     function.
 
-    ``path``: None for the path of the function's name. ``methods``: () for those of the setting.
-    ``name``: for ``url_for``, None for the function's own. ``takes_socket``: it answers WebSockets,
-    whose handshake is a GET. ``hooks``: the route's only hooks, None for the application's.
+    ``path``: None for the path of the function's name. ``methods``: () for those of the setting
+    ``default_methods``. ``name``: for ``url_for``, None for the function's own. ``takes_socket``:
+    the route is for WebSockets, whose handshake is a GET. ``hooks``: the only hooks of the route,
+    or None for those of the application.
     """
 
     path: Pattern | None = None
@@ -69,14 +71,15 @@ class RouteMark(NamedTuple):
     hooks: Sequence[object] | None = None
 
     def decorate(self, function: Function) -> Function:
-        """Leave this mark on a function beside those that it has, and return the function."""
-        # A new list: a subclass's override must not change the marks of its parent's method.
+        """Add this mark to those of a function, and return the function."""
+        # A new list, because a subclass's override must not change the marks of the parent's
+        # method.
         return leave_mark(function, MARKS, [*marks_of(function), self])
 
 
 class Handler(NamedTuple):
-    """A bound function, its public name, and its marks: one without decorators has the mark of its
-    name.
+    """A bound function, its public name, and its marks. Without decorators, it has one mark, for
+    the path of its name.
     """
 
     name: str
@@ -89,12 +92,11 @@ def find_handlers(
 ) -> list[Handler]:
     """Return the handlers of an application, for HTTP and for WebSockets.
 
-    Handlers are the public methods that the author wrote in the bodies of classes, and the
-    functions below a route's decorator, also where they are attributes of the instance; with
-    ``explicit`` only those below a decorator. Without a decorator, methods of ``framework``
-    classes, of the standard library and of other people's packages are not handlers. No function
-    answers both protocols. Raises ``SetupError`` if two have the same public name, or one has marks
-    of both.
+    Handlers are the public methods that the author wrote in the bodies of classes, and functions
+    with a route's decorator, even if they are set on the instance; with ``explicit``, only the
+    latter. Methods of ``framework`` classes, of the standard library and of other people's packages
+    need a decorator to be handlers. A function handles HTTP or WebSockets, never both. Raises
+    ``SetupError`` if two handlers have the same public name, or if one has marks of both protocols.
     """
     found: list[Handler] = []
     attributes: dict[tuple[str, bool], str] = {}
@@ -119,9 +121,9 @@ def _candidates(
 ) -> Iterator[tuple[str, AnyFunction]]:
     """Yield the functions that may be handlers, with their names.
 
-    Classes' attributes are read from their dictionaries, so no property's getter runs. A handler is
-    the function that Python's look-up of its name finds. So a class's attribute hides those of the
-    same name in its bases, even if it is no handler.
+    Classes' attributes are read from their dictionaries, so no property's getter runs. The handler
+    of a name is the function that Python itself would find: an attribute of a class hides those
+    with the same name in its bases, even if it is not a handler.
     """
     own = vars(instance)
     for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
@@ -136,16 +138,16 @@ def _candidates(
 
 
 def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:
-    """Return the attributes of classes by name, each with its class: that of the last one which
-    has the name.
+    """Return the attributes of classes by name, each with its class. If several classes have a
+    name, the last one counts.
     """
     return {name: (cls, value) for cls in classes for name, value in vars(cls).items()}
 
 
 def public_name(name: str) -> str:
-    """Return an attribute's name in URLs: ``import_`` is ``import``.
+    """Return an attribute's name in URLs: ``import_`` becomes ``import``.
 
-    An underscore at the end keeps a name from being a keyword, or from hiding another one such as
+    A trailing underscore keeps a name from being a keyword, or from hiding another name such as
     ``get`` (PEP 8).
     """
     return name.removesuffix("_")
@@ -153,7 +155,7 @@ def public_name(name: str) -> str:
 
 @functools.cache
 def _installed() -> tuple[str, tuple[str, ...]]:
-    """Return where the standard library is, and where other people's packages are."""
+    """Return the directories of the standard library and of installed packages."""
     from sysconfig import get_path
 
     return get_path("stdlib"), tuple(
@@ -162,15 +164,16 @@ def _installed() -> tuple[str, tuple[str, ...]]:
 
 
 def _is_others(cls: type, application: type) -> bool:
-    """Return whether a class is part of the standard library, or of an installed package that the
-    application itself is not part of.
+    """Return whether a class belongs to the standard library, or to an installed package that the
+    application is not part of.
 
-    ``class Root(App, Thread)`` must not answer /start and /join: its author did not define them.
+    ``class Root(App, Thread)`` must not handle /start and /join, because its author did not define
+    them.
     """
     package = cls.__module__.partition(".")[0]
     file: str | None = getattr(sys.modules.get(cls.__module__), "__file__", None)
     is_stdlib = package in sys.stdlib_module_names
-    # an author's module may be named "turtle"
+    # An author's own module may be named "turtle".
     if is_stdlib and (file is None or file.startswith(_installed()[0])):
         return True
     return package != application.__module__.partition(".")[0] and (file or "").startswith(
@@ -179,10 +182,10 @@ def _is_others(cls: type, application: type) -> bool:
 
 
 def _is_written_in(cls: type, value: object) -> bool:
-    """Return whether a function, or one that it wraps, is from the module of the class.
+    """Return whether a function, or one that it wraps, was written in the module of the class.
 
-    A decorator of another module may return a function of its own, without ``functools.wraps``.
-    ``os.path.exists`` that is assigned in a class's body is not a method.
+    A decorator of another module may return its own function without ``functools.wraps``. But
+    ``os.path.exists``, assigned in the body of a class, is not a method of the author's.
     """
     return any(
         getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value)
@@ -190,27 +193,29 @@ def _is_written_in(cls: type, value: object) -> bool:
 
 
 def is_bare(value: object) -> bool:
-    """Return whether a value is a function without marks that wraps no other one, as most are."""
+    """Return whether a value is a function that has no marks and wraps no other one, as most
+    are.
+    """
     return type(value) is FunctionType and value.__closure__ is None and not value.__dict__
 
 
 def is_hidden(value: object) -> bool:
-    """Return whether ``@hidden`` is among the decorators, also below one that does not copy its
-    mark.
+    """Return whether ``@hidden`` is among the decorators, even below a decorator that does not copy
+    marks.
     """
     return any(getattr(function, "__micropie_hidden__", False) for function in wrapped_by(value))
 
 
 def wrapped_by(value: object) -> Iterator[object]:
-    """Yield a function and those that it wraps: by ``__wrapped__``, as a partial's, or as a
-    variable of a closure.
+    """Yield a function and those that it wraps: as ``__wrapped__``, in a partial, or as a variable
+    of a closure.
     """
     layers = [value]
     for layer in layers:  # the list grows in the loop
         yield layer
         inner = [getattr(layer, name, None) for name in ("__wrapped__", "__func__", "func", "fget")]
         for cell in getattr(layer, "__closure__", None) or ():
-            with suppress(ValueError):  # a variable that has no value yet
+            with suppress(ValueError):  # a variable without a value yet
                 inner.append(cell.cell_contents)
         layers += [
             one for one in inner if is_method(one) and not any(one is known for known in layers)
@@ -218,9 +223,7 @@ def wrapped_by(value: object) -> Iterator[object]:
 
 
 def own_attributes(value: object) -> dict[str, Any]:
-    """Return what an object itself keeps, such as the marks that decorators have left on it; {} for
-    one that keeps nothing.
-    """
+    """Return the ``__dict__`` of an object, where decorators leave marks, or {} if it has none."""
     attributes: dict[str, Any] = getattr(value, "__dict__", {})
     return attributes
 
@@ -229,8 +232,8 @@ def is_function(value: object) -> bool:
     """Return whether an attribute that is set on an application becomes a handler."""
     if isinstance(value, _FUNCTIONS):
         return True
-    # functools.cache and cachetools.cached make objects that wrap one. Other objects may answer for
-    # any name.
+    # functools.cache and cachetools.cached make objects with ``__wrapped__``. It is looked up in
+    # the ``__dict__``, because some objects have an attribute of every name.
     wrapped = own_attributes(value).get("__wrapped__")
     return isinstance(wrapped, FunctionType) and not isinstance(value, _DESCRIPTORS)
 
@@ -250,16 +253,16 @@ def _bound(value: Any, instance: object) -> Any:
     """Bind a function of a class as ``instance.name`` does, and keep the marks that decorators left
     on it.
 
-    A decorator above ``@staticmethod`` and such marks the descriptor. Python binds the function
-    inside, without marks.
+    A decorator above ``@staticmethod`` and similar descriptors marks the descriptor, but Python
+    binds the function inside it, which has no marks.
     """
     if isinstance(value, functools.partial) and sys.version_info < (3, 14):
-        bound: Any = value  # which 3.13 does not bind either, but warns of
+        bound: Any = value  # 3.13 warns, and doesn't bind it either
     else:
         bound = value.__get__(instance, type(instance))
     if isinstance(value, functools.singledispatchmethod):
         bound = functools.partial(bound)
-        # the signature without ``self``
+        # inspect then shows the signature without ``self``
         bound.__wrapped__ = value.func.__get__(instance, type(instance))
     marks = {name: mark for name, mark in vars(value).items() if name.startswith("__micropie_")}
     if marks and not is_function(value):

@@ -1,13 +1,13 @@
-"""Explicit paths such as ``/users/<id:int>``: their segments, and URLs that are made by filling in
-values.
+"""Explicit paths such as ``/users/<id:int>``: parsing them into segments, and making URLs by
+filling in values.
 
 The syntax is Bottle's: ``<name>`` (text without "/"), ``<name:int>``, ``<name:float>``,
-``<name:path>`` (one segment or more) and ``<name:re:[a-z]+>``. A path is matched segment by segment
-(``router.py``), each one decoded, so an escaped "/" is part of its segment's text. Several
-wildcards in one segment, as in ``<year>-<month>``, need text between them: each ends where that
-text occurs first, the last one takes the rest, and none is empty. Nothing is tried twice, so a
-match takes time in proportion to the path's length. Only an author's own expression is a regular
-expression, and it sees one segment of at most ``LONGEST_FOR_RE`` characters.
+``<name:path>`` (one or more segments) and ``<name:re:[a-z]+>``. A path is matched segment by
+segment (``router.py``). Each segment is decoded first, so an escaped "/" is part of its text.
+Several wildcards in one segment, as in ``<year>-<month>``, need text between them: each value ends
+where that text occurs first, the last one gets the rest, and none may be empty. There is no
+backtracking, so matching takes time in proportion to the path's length. Only ``re`` wildcards use
+the author's regular expressions, on one segment of at most ``LONGEST_FOR_RE`` characters.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up
 from micropie._core.http.json import url_text
 from micropie._core.on_demand import pattern
 
-LONGEST_FOR_RE = 255  # characters: as long as a file's name may be
+LONGEST_FOR_RE = 255  # characters, the longest name of a file
 
-# The values of a text that fits, else None.
+# Returns the values of a text that matches, or None.
 Match: TypeAlias = Callable[[str], "tuple[object, ...] | None"]
 
 _WILDCARD = (
     r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>"
 )
 WILDCARD = pattern(_WILDCARD)
-# a "/" inside a wildcard is part of its expression
+# A "/" inside a wildcard belongs to its expression.
 _SEGMENT = pattern(f"/((?:{_WILDCARD}|[^/])+)?")
 
 
 def _int(text: str) -> tuple[int] | None:
-    # 64 bits hold every key of every database, and SQLite fails for more. Python's int() would take
-    # "+1", "1_0" and other scripts' digits. An expression would take 1,000 instructions more.
-    if len(text) < _DIGITS and text.isdecimal() and text.isascii():  # as most
+    # 64 bits are enough for the keys of every database, and SQLite fails for more. Python's int()
+    # would also accept "+1", "1_0" and digits of other scripts. A regular expression would take
+    # 1,000 instructions more.
+    if len(text) < _DIGITS and text.isdecimal() and text.isascii():  # the usual case
         return (int(text),)
     digits = text.removeprefix("-")
     if not (digits.isdecimal() and digits.isascii() and len(digits) <= _DIGITS):
@@ -50,20 +51,20 @@ def _int(text: str) -> tuple[int] | None:
 _DIGITS = 19  # of 2**63
 
 
-# 300 digits stay below the largest float, so this is never infinite.
+# At most 300 digits are below the largest float, so the value is never infinite.
 _FLOAT = pattern(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 
 def match_text(text: str) -> tuple[str] | None:
-    # Where text stands before a wildcard, its value may lead up although the segment does not:
-    # ``/v<name>``, "v../x".
+    # If text stands before the wildcard, the value may be a path that leads up although the segment
+    # isn't: ``/v<name>`` matches "v../x".
     return None if ".." in text and leads_up(text) else (text,)
 
 
 class Wildcard(NamedTuple):
-    """``rank``: the less, the more specific.
+    """A wildcard of a pattern. ``rank``: the lower, the more specific.
 
-    ``rule``: equal for wildcards that match the same texts.
+    ``rule`` is equal for wildcards that match the same texts.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Wildcard(NamedTuple):
 
     @property
     def is_converted(self) -> bool:
-        """Whether the value is a number, and no longer text."""
+        """Whether the value is a number instead of text."""
         return self.rule in ("int", "float")
 
 
@@ -89,16 +90,16 @@ _RE_RANK = 3
 class Segment:
     """One segment of a pattern: literal text, or wildcards with literal text around them.
 
-    ``text``: the literal text, None if there are wildcards. ``is_path``: it has a ``path``
-    wildcard, and matches one segment or more, joined by "/".
+    ``text``: the literal text, or None if there are wildcards. ``is_path``: it has a ``path``
+    wildcard, so it matches one or more segments, joined by "/".
 
-    If there are wildcards: ``key`` is equal for segments that match the same texts. ``rank`` sorts
-    them, the most specific first: by the length of their literal text, then by kind. ``match``
-    returns the wildcards' values of a text that is not empty, or None.
+    With wildcards, ``key`` is equal for segments that match the same texts. ``rank`` sorts
+    segments, the most specific first: by the length of their literal text, then by kind. ``match``
+    returns the wildcards' values for a text that is not empty, or None.
     """
 
     def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:
-        self._literals = literals  # before, between and after the wildcards
+        self._literals = literals  # the texts around the wildcards
         self.wildcards = wildcards
         self.text = None if wildcards else literals[0]
         self.is_path = any(wildcard.rule == "path" for wildcard in wildcards)
@@ -125,20 +126,20 @@ class Segment:
         return values or None
 
     def split(self, text: str) -> Sequence[str]:
-        """Return the texts of the wildcards, none if the literal text is not there."""
-        if self._parts is None:  # one wildcard with nothing around it
+        """Return the text of each wildcard, or () if the literal text doesn't match."""
+        if self._parts is None:  # the segment is one wildcard
             return (text,) if text else ()
         found = self._parts.fullmatch(text)
         return found.groups() if found is not None else ()
 
     def join(self, texts: Sequence[str]) -> str:
-        """Return the segment with ``texts`` in place of its wildcards."""
+        """Return the segment with its wildcards replaced by ``texts``."""
         return "".join(
             literal + text for literal, text in zip(self._literals, [*texts, ""], strict=True)
         )
 
 
-# How other frameworks write patterns.
+# Patterns in the syntax of other frameworks.
 _MISTAKEN = {
     r"\(\?|\\[dw]|[^\0]\$$": "is a regular expression: write <name:int>, or <name:re:[a-z]+>",
     "[<>]": "has an invalid wildcard: write <name> or <name:int>",
@@ -151,14 +152,14 @@ _MISTAKEN = {
 
 
 class Pattern:
-    """One explicit path.
+    """The pattern of one explicit path.
 
-    ``text`` is the path as the author wrote it. Raises ``SetupError`` for a path
-    that can't be read.
+    ``text`` is the path as the author wrote it. Raises ``SetupError`` for a path that can't be
+    parsed.
     """
 
     def __init__(self, text: str) -> None:
-        literal = WILDCARD.sub("\0", text)  # so that nothing stands beside the text behind it
+        literal = WILDCARD.sub("\0", text)  # \0 keeps the texts around a wildcard apart
         for expression, problem in _MISTAKEN.items():
             if found := re.search(expression, literal):
                 raise SetupError(f"the route {text!r} {found.expand(problem)}")
@@ -180,20 +181,20 @@ class Pattern:
         return [wildcard.name for wildcard in self.wildcards]
 
     def fill(self, values: dict[str, object]) -> str:
-        """Return the path with ``values`` in place of the wildcards, "" for "/".
+        """Return the path with its wildcards replaced by ``values``; "" for "/".
 
-        Remove these values from ``values``.
+        The values that were used are removed from ``values``.
 
-        Raises ``KeyError`` for a missing value and ``ValueError`` for one that the pattern would
-        not match.
+        Raises ``KeyError`` for a missing value and ``ValueError`` for a value that the pattern
+        would not match.
         """
         path = ""
         for segment in self.segments:
             given_values = [values.pop(wildcard.name) for wildcard in segment.wildcards]
             texts = [*map(url_text, given_values)]
             text = segment.join(texts)
-            # The texts are compared, because the pattern may split "a-b" elsewhere than it was
-            # joined.
+            # The texts are compared, because the pattern may split "a-b" at another place than it
+            # was joined.
             fits = not segment.wildcards or (
                 [*segment.split(text)] == texts and segment.match(text)
             )

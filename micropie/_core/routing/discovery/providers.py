@@ -1,13 +1,13 @@
-"""``@app.provides(Session)``: functions that open the resources of checks and handlers, once for
-each request, and those of ``request.resource``.
+"""``@app.provides(Session)``: functions that open resources for checks and handlers, once for each
+request, and for ``request.resource``.
 
 A provider is a generator function, ``def`` or ``async def``, that yields once, or any callable that
 returns a context manager or the value itself. A plain function may have parameters: resources of
-other providers, the request, and values of the client's, which are bound by name as a handler's
-are. Another callable, such as a class, is called without arguments, because its parameters are not
-meant for clients.
+other providers, the request, and values from the client, which are bound by name like a handler's.
+Any other callable, such as a class, is called without arguments, because its parameters were not
+written for clients.
 
-Resources are opened one after the other, each after those that it needs.
+Resources are opened one after the other, each after those that it depends on.
 ``execution/steps/generators.py`` closes them.
 """
 
@@ -43,12 +43,12 @@ from micropie._core.http.websockets import WebSocketRequest
 class Provider:
     """The provider of ``key``. ``plan`` binds its arguments.
 
-    ``needs``: the providers of its own parameters' resources, each after those that it needs
-    itself. Two providers are equal if they give the same resource: an inner application shares a
-    resource of an outer one, unless it has a provider of its own for it.
+    ``needs``: the providers that its own parameters depend on, each after those that it depends on
+    itself. Two providers are equal if they open the same resource: an inner application shares a
+    resource with the outer one, unless it has its own provider for it.
 
-    ``call_kind`` is how it is called, and ``run_kind`` how a plain generator of it runs.
-    ``is_class``: it makes async context managers, on the event loop.
+    ``call_kind`` is how it is called, and ``run_kind`` how a plain generator runs that it returns.
+    ``is_class``: it is a class of async context managers, to be entered on the event loop.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Provider:
         if inspect.iscoroutinefunction(inner):
             self.call_kind = AWAIT
         elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-            self.call_kind = INLINE  # none of its code runs then
+            self.call_kind = INLINE  # calling it runs none of its code yet
         self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
         has_parameters = inspect.isfunction(function) or inspect.ismethod(function)
         call = function if has_parameters else lambda: function()  # noqa: PLW0108 - its signature is what matters
@@ -85,10 +85,10 @@ class Provider:
 
 
 class Providers:
-    """The providers that an application has: its own, and those of the applications around it.
+    """The providers of an application: its own, and those of the applications around it.
 
     ``functions``: the author's functions by the type that each provides. A function that an
-    annotation names is its own key, and need not be among them.
+    annotation names is its own key, so it need not be among them.
     """
 
     def __init__(self, functions: Mapping[object, AnyFunction], own: OwnTypes) -> None:
@@ -102,11 +102,11 @@ class Providers:
     def needed_for(
         self, keys: Iterable[object], path: tuple[object, ...] = ()
     ) -> Sequence[Provider]:
-        """Return the providers for some parameters' resources, each after those that it needs
-        itself.
+        """Return the providers for the resources ``keys``, each after those that it depends on.
 
-        ``path``: the keys whose providers have these parameters, each needed by the one before it.
-        Raises ``SetupError`` for a circle, and for a provider's parameter that nothing can fill.
+        ``path``: the keys of the providers that lead to these, each depending on the next. Raises
+        ``SetupError`` if providers depend on each other in a circle, and for a provider's parameter
+        that nothing can fill.
         """
         found = [self._find(key, path) for key in keys]
         return [*dict.fromkeys(needed for one in found for needed in (*one.needs, one))]
@@ -117,8 +117,7 @@ class Providers:
             raise SetupError(f"{circle}: providers can't depend on each other")
         found = self._found.get(key)
         if found is None:
-            # A function that an annotation names is the key itself, unless a test puts another in
-            # its place.
+            # A function that an annotation names is its own key. A test may replace it, too.
             function = cast("AnyFunction", self.functions.get(key, key))
             found = Provider(key, function, self, self._own)
             keys = (needed.key for needed in found.plan.provided)
@@ -127,9 +126,10 @@ class Providers:
         return found
 
     def asked_by_check(self, check: AnyFunction) -> Mapping[str, Provider]:
-        """Return the providers for the parameters of a check behind the request, by their names.
+        """Return the providers for the parameters of a check that follow the request, by the
+        parameters' names.
 
-        Raises ``SetupError`` for a parameter that nothing fills, and for a provider that takes a
+        Raises ``SetupError`` for a parameter that nothing fills, and for a provider that reads the
         body.
         """
         asked = asked_behind(check, 1, self, refuses_others=True)
@@ -137,7 +137,7 @@ class Providers:
         return {name: self._find(key) for name, key in asked.items()}
 
     def refuse_to_ask(self, function: AnyFunction, given: int) -> None:
-        """Raise ``SetupError`` for a parameter behind the first ``given`` ones that is annotated
+        """Raise ``SetupError`` if a parameter that follows the first ``given`` ones is annotated
         with a resource.
         """
         for name, key in asked_behind(function, given, self).items():
@@ -151,7 +151,7 @@ class Providers:
 
     def resource(self, request: Request, key: object) -> ResourceContext[Any]:
         """Return what ``request.resource(key)`` returns. Raises ``LookupError`` if nothing provides
-        ``key``, and ``SetupError`` if a provider takes a body.
+        ``key``, and ``SetupError`` if a provider reads the body.
         """
         found = next((one for one in (key, get_origin(key)) if one in self), None)
         if found is None:
@@ -184,9 +184,11 @@ class Providers:
 def open_resources(
     request: Request, resources: Resources, providers: Sequence[Provider]
 ) -> Flow[None]:
-    """Open what these providers give, unless it is open: each is after those that it needs itself.
+    """Open the resources of these providers, unless they are open. Each provider comes after those
+    that it depends on.
 
-    All are bound before the first is opened: a wrong value in a query costs no connection.
+    The arguments of all are bound before the first is opened, so an invalid query costs no
+    connection.
     """
     exchange, values = request._exchange, resources.values
     in_path = dict(
@@ -203,7 +205,9 @@ def open_resources(
 
 
 def _open(resources: Resources, provider: Provider, arguments: Sequence[object]) -> Flow[object]:
-    """Call a provider and return its resource. Put one that has to be closed on the stack."""
+    """Call a provider and return its resource. If the resource has to be closed, put it on the
+    stack.
+    """
     function: Any = provider.plan.call
     made: Any
     if provider.is_class:
@@ -234,14 +238,14 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
 
 
 def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
-    """Yield the value of a context manager, and leave it after that."""
+    """Yield the value of a context manager, then leave it."""
     with manager as value:
         yield value
 
 
 def check_provider(function: object) -> None:
-    """Raise ``SetupError`` for a context manager, which opens its resource once: it is called like
-    a decorator.
+    """Raise ``SetupError`` for a context manager that was passed instead of the function that makes
+    it: it would open its resource only once.
     """
     if isinstance(function, ContextDecorator | AsyncContextDecorator):
         raise SetupError(
@@ -251,7 +255,7 @@ def check_provider(function: object) -> None:
 
 
 def check_key(key: object) -> None:
-    """Raise ``SetupError`` unless a parameter can be annotated with ``key`` to ask for a
+    """Raise ``SetupError`` unless a parameter can be annotated with ``key`` to depend on a
     resource.
     """
     if not is_key(key):
@@ -273,8 +277,8 @@ _OF_REQUESTS = (Request, WebSocketRequest, UploadFile, BindingErrors)
 
 
 def in_place_of(key: object, fake: object) -> AnyFunction:
-    """Return the provider that a test puts instead of another: ``fake``, or one that gives
-    ``fake`` as it is.
+    """Return the provider that a test uses instead of another: ``fake`` itself if it is a function
+    or a class, or else a function that yields ``fake``.
     """
     if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):
         return fake
@@ -282,7 +286,7 @@ def in_place_of(key: object, fake: object) -> AnyFunction:
     def give() -> Iterator[object]:
         yield fake
 
-    setattr(give, MARK, LOOP)  # nothing in it can block
+    setattr(give, MARK, LOOP)  # it never blocks
     return give
 
 
