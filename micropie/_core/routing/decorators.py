@@ -85,7 +85,7 @@ def route(
 
     Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``;
     each fills the parameter of its name. Without ``path`` the handler keeps the path of its own
-    name. Without ``methods`` it handles those of the setting ``default_methods``. ``name`` is for
+    name. Without ``methods`` it handles those of the setting ``methods``. ``name`` is for
     ``url_for``. Raises ``SetupError`` if one of these is invalid.
     """
     refuse_in_route(others)

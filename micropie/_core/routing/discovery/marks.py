@@ -59,7 +59,7 @@ class RouteMark(NamedTuple):
     function.
 
     ``path``: None for the path of the function's name. ``methods``: () for those of the setting
-    ``default_methods``. ``name``: for ``url_for``, None for the function's own. ``takes_socket``:
+    ``methods``. ``name``: for ``url_for``, None for the function's own. ``takes_socket``:
     the route is for WebSockets, whose handshake is a GET. ``hooks``: the only hooks of the route,
     or None for those of the application.
     """
