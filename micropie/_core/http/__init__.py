@@ -1,13 +1,13 @@
-"""HTTP's messages: requests and their bodies, responses, and what belongs to both.
+"""HTTP messages: requests with their bodies, responses, and what belongs to both.
 
-Open ``response.py`` to change what a handler's result becomes: status, headers, body. Open
-``request.py`` for what authors read of a request, ``exchange.py`` for what the framework knows
-about it, ``answer.py`` for the response in the making. Open ``problem.py`` for the words and the
-form of an error (``flow/errors.py`` merges its headers), ``binding_errors.py`` and ``multidict.py``
-for values of forms and queries, ``json.py`` for JSON, ``session.py`` and ``flashes.py`` for a
-session's values, ``pagination.py`` for ``Page``. The rules of WebSockets are in ``websockets.py``,
-the CSRF token in ``csrf.py``, paths, hosts and origins in ``addresses.py``, escaped HTML in
-``escaping.py``.
+Open ``response.py`` to change how a handler's result becomes status, headers and body. Open
+``request.py`` for the API that authors use, ``exchange.py`` for what the framework knows about a
+request, and ``answer.py`` for the response while it is being made. Open ``problem.py`` for the text
+and the format of error responses (``flow/errors.py`` merges their headers), ``binding_errors.py``
+and ``multidict.py`` for values of forms and queries, ``json.py`` for JSON, ``session.py`` and
+``flashes.py`` for a session's values, and ``pagination.py`` for ``Page``. The rules of WebSockets
+are in ``websockets.py``, the CSRF token in ``csrf.py``, paths, hosts and origins in
+``addresses.py``, escaped HTML in ``escaping.py``.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ __all__ = [
 ]
 # fmt: on
 
-# What a site does not use is not imported: it would take longer than the rest.
+# Modules that a site doesn't need are not imported, because that would take longer than all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

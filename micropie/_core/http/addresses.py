@@ -13,30 +13,31 @@ from micropie._core.on_demand import pattern
 
 Entry = TypeVar("Entry")
 
-# The characters that a URL's path may have unescaped: RFC 3986, section 3.3.
+# The characters that may be unescaped in a URL's path: RFC 3986, section 3.3.
 SEGMENT_SAFE = ":@!$&'()*+,;=~"
 PATH_SAFE = f"/{SEGMENT_SAFE}"
 
-# RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in
-# brackets.
+# RFC 3986, section 3.2.2, without the characters that no browser sends: a name or IPv4 address, or
+# an IPv6 address in brackets.
 _HOST = pattern(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
 
 
 def is_host(host: str) -> bool:
-    """Return whether ``host`` is well-formed and its port is one that exists."""
+    """Return whether ``host`` is well-formed and its port, if any, is at most 65535."""
     match = _HOST.fullmatch(host)
     if match is None or int(match["port"] or 0) > 65535:
         return False
     return match["v6"] is None or normal_host(match["name"]) != ""
 
 
-# The scheme of a page, by the scheme that is stated: of a WebSocket some proxies state its own.
+# The scheme of a page, by the scheme in a proxy's header. For WebSockets, some proxies send ws or
+# wss.
 PAGE_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 def checked_base(scheme: str, host: str) -> tuple[str, str]:
-    """Return the scheme and the host with which links begin: ``http`` or ``https``, and a
-    well-formed host. "" is for what is not stated, and stays.
+    """Return the scheme (``http`` or ``https``) and the host for links. An empty scheme or host is
+    returned unchanged.
 
     Raises 400 for another scheme, and for a malformed host.
     """
@@ -55,10 +56,11 @@ _HOST_OF_A_TABLE = pattern(r"(?:\*\.)?(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")
 
 
 def normal_host(host: object) -> str:
-    """Return a host of a ``HostTable`` in the spelling that can be compared, "" if it is none.
+    """Return a host of a ``HostTable`` in its normal spelling, for comparisons; "" if it is
+    malformed.
 
-    It is a name without a port, an address (IPv6 gets brackets), or ``*.`` and a name for all its
-    subdomains.
+    A host is a name without a port, an address (IPv6 gets brackets), or ``*.`` before a name, for
+    all its subdomains.
     """
     name = host.lower().removesuffix(".") if isinstance(host, str) else ""
     if _HOST_OF_A_TABLE.fullmatch(name):
@@ -70,7 +72,7 @@ def normal_host(host: object) -> str:
 
 
 def normal_hosts(hosts: object) -> list[str]:
-    """Return one host, or a list of them, in this spelling; [] if there is none, or one is
+    """Return one host, or a list of hosts, in normal spelling; [] if there is none, or if one is
     malformed.
     """
     found = [normal_host(host) for host in (hosts if isinstance(hosts, list | tuple) else [hosts])]
@@ -78,11 +80,11 @@ def normal_hosts(hosts: object) -> list[str]:
 
 
 class HostTable(Generic[Entry]):
-    """Entries, none of them None, by normal hosts.
+    """A dict from hosts in normal spelling to entries, which are never None.
 
-    ``*.`` stands for any depth, but not for the name itself.
+    ``*.example.com`` matches subdomains at any depth, but not ``example.com``.
 
-    Names are compared without regular expressions, where an unescaped dot would admit other hosts.
+    Names are compared without regular expressions, where an unescaped dot would match other hosts.
     Raises ``SetupError`` if two entries have the same host.
     """
 
@@ -98,30 +100,29 @@ class HostTable(Generic[Entry]):
         )
 
     def find(self, host: str) -> Entry | None:
-        """Return the entry of a well-formed host in lower case.
+        """Return the entry for a well-formed host in lower case.
 
-        A final dot and a port make no difference.
+        A trailing dot and a port are ignored.
         """
-        # The brackets of IPv6 have colons between them.
+        # An IPv6 address has colons between its brackets.
         name = (
             normal_host(host.partition("]")[0])
             if "]" in host
             else host.partition(":")[0].removesuffix(".")
         )
-        if name in self._entries or name.startswith("."):  # ".example.com" is no subdomain
+        if name in self._entries or name.startswith("."):  # ".example.com" has no subdomain
             return self._entries.get(name)
         return next(
             (self._entries[f"*{end}"] for end in self._suffixes if name.endswith(end)), None
         )
 
 
-# The address of an application on a host of its own begins with two slashes, as that of a URL
-# without a scheme does: "//api.example.com/v1" (RFC 3986, section 4.2). No path of an application
-# does.
+# The address of an application with its own host begins with two slashes, like a URL without a
+# scheme: "//api.example.com/v1" (RFC 3986, section 4.2). No path of an application begins that way.
 
 
 def split_host(address: str) -> tuple[str, str]:
-    """Return the host of an application's address with its slashes, "" if it has none, and the
+    """Return the two parts of an application's address: the host with its slashes, or "", and the
     path.
     """
     if not address.startswith("//"):
@@ -137,18 +138,18 @@ def quoted_address(address: str) -> str:
 
 
 def with_host(url: str, host: str) -> str:
-    """Return an absolute URL with another host on the same port."""
+    """Return an absolute URL with another host but the same port."""
     parts = urlsplit(url)
     return parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}").geturl()
 
 
 # -- origins ---------------------------------------------------------------------------------------
 
-# As browsers write them: a scheme, a host, and a port unless it is the scheme's own (RFC 6454,
-# section 6.2). ``null``, for example of a sandboxed frame, is never valid here, so it can't be
-# trusted.
+# As browsers write them: a scheme, a host, and a port unless it is the scheme's default (RFC 6454,
+# section 6.2). ``null``, sent for a sandboxed frame for example, is never valid here, so it can't
+# be trusted.
 
-# Any scheme: the origin of applications on phones is "capacitor://localhost".
+# Any scheme is allowed, because apps on phones have the origin "capacitor://localhost".
 _ORIGIN = pattern(
     r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
@@ -156,7 +157,7 @@ _DEFAULT_PORT = {"http": ":80", "https": ":443"}
 
 
 def normal_origin(origin: str) -> str:
-    """Return ``origin`` in the spelling that can be compared, "" if it is malformed."""
+    """Return ``origin`` in its normal spelling, for comparisons; "" if it is malformed."""
     lower = origin.lower()
     match = _ORIGIN.fullmatch(lower)
     return lower.removesuffix(_DEFAULT_PORT.get(match["scheme"], "/")) if match else ""
@@ -181,8 +182,8 @@ def checked_origins(origins: Iterable[str], argument: str) -> frozenset[str]:
 
 
 def is_base_url(value: object) -> bool:
-    """Return whether ``value`` is an http or https URL that paths can follow: an origin, and a path
-    perhaps.
+    """Return whether ``value`` is an http or https URL to which a path can be appended: an origin,
+    or an origin with a path.
     """
     if (
         not isinstance(value, str)
@@ -196,21 +197,21 @@ def is_base_url(value: object) -> bool:
 
 # -- segments --------------------------------------------------------------------------------------
 
-# Browsers and proxies resolve them, so the router would see another path than they do (RFC 3986,
-# section 5.2.4).
+# Browsers and proxies resolve such segments, so the router would see another path than they do (RFC
+# 3986, section 5.2.4).
 DOTS_AND_EMPTY = frozenset({"", ".", ".."})
 
 
 def leads_up(text: str) -> bool:
-    """Return whether a path, or a segment with escaped slashes, leads out of a directory that it is
-    joined to.
+    """Return whether a path, or a segment with escaped slashes, leads out of the directory to which
+    it is joined.
     """
     return ".." in text and ".." in text.split("/")
 
 
 def escaped_path(path: bytes) -> bytes:
-    """Return a decoded path as a raw one: the characters that would end it, or begin an escape, are
-    escaped.
+    """Return a decoded path as a raw one: escape the characters that would end it or begin an
+    escape.
     """
     return path.replace(b"%", b"%25").replace(b"?", b"%3F").replace(b"#", b"%23")
 
@@ -218,10 +219,11 @@ def escaped_path(path: bytes) -> bytes:
 def decoded_segments(path: bytes) -> list[str]:
     """Return the segments of an escaped path, each decoded.
 
-    Raises 400 if it is not UTF-8 or has a NUL.
+    Raises 400 if the path is not valid UTF-8 or has a NUL.
     """
     try:
-        # All at once, apart from each other by what none may have: a path may have thousands.
+        # Decode all segments at once, separated by NUL, which none may contain: a path may have
+        # thousands.
         segments = unescaped(path.replace(b"/", b"\0")).decode().split("\0")
     except UnicodeDecodeError:
         raise BadRequest("The path must be UTF-8.") from None
@@ -231,10 +233,11 @@ def decoded_segments(path: bytes) -> list[str]:
 
 
 def unescaped(data: bytes) -> bytes:
-    """Return what ``unquote_to_bytes`` returns, in a fifth of the time: it is written in Python.
+    """Return what ``unquote_to_bytes`` returns. That function is written in Python and takes five
+    times as long.
 
-    Quoted-printable text has "=" for "%". It drops "=" at the end of a line, and leaves one that
-    begins no escape: the result is too long then.
+    The decoder of quoted-printable text is written in C. It expects "=" instead of "%", drops a "="
+    at the end of a line, and keeps one that begins no valid escape; the result is too long then.
     """
     if b"%" not in data:
         return data
@@ -250,12 +253,12 @@ _NO_ESCAPE = pattern(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def raw_path_below(mount: bytes, raw_path: bytes) -> bytes:
-    """Return the part of an escaped path below the decoded path ``mount``; b"", which is no path,
-    if it is not below.
+    """Return the part of an escaped path below the decoded path ``mount``; b"", which is never a
+    path, if it is not below it.
 
-    The first segments, each decoded by itself, must be those of ``mount``. An escaped slash
-    separates no segments, so ``/app%2Fx`` is not below ``/app``, although the decoded paths look
-    so.
+    The first segments, each decoded on its own, must be those of ``mount``. An escaped slash
+    doesn't separate segments, so ``/app%2Fx`` is not below ``/app``, although the decoded path
+    looks like it.
     """
     depth = mount.count(b"/") + 1
     segments = raw_path.split(b"/")

@@ -1,5 +1,5 @@
-"""``BindingError``: all values of a request that did not fit a handler's parameters;
-``BindingErrors`` for forms.
+"""``BindingError``: all values of a request that are invalid for the handler's parameters;
+``BindingErrors`` for handlers that show a form again.
 """
 
 from __future__ import annotations
@@ -14,45 +14,47 @@ from micropie._core.http.protocols import Json
 
 @dataclass(frozen=True, slots=True)
 class ParameterError:
-    """One value that did not fit.
+    """One invalid value.
 
-    ``str()`` of it is a sentence for a visitor, without the client's own text.
+    ``str(error)`` is a sentence for a visitor that has none of the client's own text.
     """
 
     parameter: str
     """The handler's parameter."""
     source: str
-    """Where the value was found: "path", "query", "form", "json", "file", "body"; "" if it is
-    missing."""
+    """Where the value was found: "path", "query", "form", "json", "file" or "body"; "" if it is
+    missing.
+    """
     given: object
-    """The value: text, or a value of JSON; None if it is missing. It is the client's: escape it in
-    HTML."""
+    """The value: text, or a value from JSON; None if it is missing. It comes from the client, so
+    escape it in HTML.
+    """
     expected: str
-    """The kind of value that fits: "a whole number"."""
+    """The kind of value that is valid: "a whole number"."""
     path: tuple[str | int, ...] = ()
-    """Where in a document the value is: ("lines", 0, "price")."""
+    """The place of the value in a document: ("lines", 0, "price")."""
     sentence: str = ""
-    """The sentence for a programmer, which names the parameter."""
+    """The sentence for a programmer, with the name of the parameter."""
     field: str = ""
-    """The name of the form's field: "name", "lines[0].price"; by default the parameter's."""
+    """The name of the form's field: "name", "lines[0].price"; by default the parameter's name."""
     words: str = ""
     """The sentence for a visitor: the author's, or a plain one such as "Please enter a whole
     number."."""
 
     def __post_init__(self) -> None:
         if not self.field:
-            object.__setattr__(self, "field", self.parameter)  # it is frozen
+            object.__setattr__(self, "field", self.parameter)  # the dataclass is frozen
 
     def __str__(self) -> str:
         return self.words or self.sentence
 
 
 class BindingError(BadRequest):
-    """Respond with 400 to a request with invalid values.
+    """The client gets a 400 because values in its request are invalid.
 
-    ``errors`` has every parameter that does not.
+    ``errors``: a ``ParameterError`` for each of them.
 
-    The message has the sentences for a visitor, each behind the name of its field.
+    The message has the sentences for a visitor, each after the name of its field.
     """
 
     def __init__(self, errors: Sequence[ParameterError]) -> None:
@@ -61,17 +63,17 @@ class BindingError(BadRequest):
 
 
 class BindingErrors:
-    """The values that did not fit, for a handler that shows its form again: a parameter annotated
-    with this class.
+    """The invalid values of a request, for a handler that shows its form again: annotate a
+    parameter with this class.
 
-    The handler is called although values are invalid: their parameters have their defaults, or
-    None. The object is empty, and false, if all fit. ``for error in errors`` gives each
-    ``ParameterError``; ``errors["age"]`` is the first one of a form's field or of a parameter, or
-    None; ``errors["lines[0].price"]`` that of a field inside others. ``given`` is what the query
-    and the form had, those values that fit as well, to fill the form with: text by name, a list if
-    a name may have several values, and for ``lines[0].price`` also the list ``lines`` of dicts. It
-    is the client's: escape it in HTML. Tests make one themselves; ``is_submitted``: whether a form
-    was sent.
+    The handler is called although values are invalid; their parameters have their defaults, or
+    None. The object is empty, and false, if all values are valid. ``for error in errors`` gives
+    each ``ParameterError``; ``errors["age"]`` is the first error of a form's field or of a
+    parameter, or None; ``errors["lines[0].price"]`` that of a field inside others. ``given``: the
+    values of the query and the form, to fill the form with: text by name, a list if a name has
+    several values, and for ``lines[0].price`` also the list ``lines`` of dicts. They come from the
+    client, so escape them in HTML. Tests can make an object themselves; ``is_submitted``: whether a
+    form was sent.
     """
 
     def __init__(
@@ -86,22 +88,22 @@ class BindingErrors:
         self._is_submitted = is_submitted
 
     def fill(self, values: object) -> None:
-        """Put ``values`` into ``given``, for a form that is shown the first time; do nothing if a
+        """Put ``values`` into ``given`` when a form is shown for the first time; do nothing if a
         form was sent.
 
-        ``values``: a dict, or an object of a form class, such as the one that is to be changed.
+        ``values``: a dict, or an object of a form class, for example the one that the form edits.
         """
         if not self._is_submitted:
             self.given |= _as_texts(loads(dumps(values)))
 
     def add(self, field: str, sentence: str) -> None:
-        """Add the error of a check of the handler's own:
-        ``errors.add("name", "This name is taken.")``.
+        """Add the error of a check in the handler: ``errors.add("name", "This name is
+        taken.")``.
         """
         self._errors.append(ParameterError(field, "", self.given.get(field), "", sentence=sentence))
 
     def extend(self, errors: Iterable[ParameterError]) -> None:
-        """Add errors that were made elsewhere."""
+        """Add errors that were made elsewhere, such as those of another form."""
         self._errors.extend(errors)
 
     def __getitem__(self, field: str) -> ParameterError | None:
@@ -118,8 +120,8 @@ class BindingErrors:
 
 
 def _names_of(error: ParameterError) -> tuple[str, ...]:
-    """Return the names of a field: an element of a list, "sizes[1]", may also have been sent as one
-    of "sizes".
+    """Return the names of a field. "sizes[1]", an element of a list, may also have been sent as one
+    of several "sizes".
     """
     name, _, number = error.field.rpartition("[")
     other = name if number.removesuffix("]").isdigit() else error.field
@@ -127,7 +129,7 @@ def _names_of(error: ParameterError) -> tuple[str, ...]:
 
 
 def _as_texts(value: Json) -> Json:
-    """Return a value of JSON as a form would send it: a ticked box is "on", nothing is ""."""
+    """Return a JSON value as a form would send it: a ticked box as "on", None as ""."""
     if isinstance(value, dict):
         return {name: _as_texts(one) for name, one in value.items()}
     if isinstance(value, list):

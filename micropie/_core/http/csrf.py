@@ -1,17 +1,19 @@
-"""The token against cross-site request forgery: a client's secret, which a page's forms send back.
+"""The CSRF token (cross-site request forgery): it is made from a client's secret, and a page's
+forms send it back.
 
 A page of another site can make a browser send a form with its cookies, but it can't read the token.
-This module makes and compares tokens; a middleware decides which requests need one.
+This module makes and compares tokens; ``CSRFMiddleware`` decides which requests need one.
 
-A client with a session has its secret there. One without, who only looks at a form, gets it in a
-cookie of its own: nothing is stored for visitors, who would crowd out the sessions of users. That
-cookie is not signed. An attacker could get a signed one as any visitor does. But no other host can
-plant the cookie over https: its name begins with ``__Host-`` there, and browsers let no other host
-set such a cookie.
+If a client has a session, its secret is stored there. A visitor without a session who only looks at
+a form gets the secret in a cookie of its own, so nothing is stored for visitors, who would crowd
+out the sessions of users. This cookie is not signed, because an attacker could get a signed one
+like any visitor. But over https no other host can set it: its name begins with ``__Host-``, and
+browsers let only the host itself set such a cookie.
 
-A page has the secret in another form each time: a random salt, and the salt's HMAC under the
-secret. A token that stays the same could be guessed character by character, by the length of
-compressed pages that show a visitor's text (BREACH). The secret itself is accepted as well.
+Each page contains the secret in a different form: a random salt, followed by the salt's HMAC with
+the secret as key. A token that stays the same could be guessed character by character from the
+length of compressed pages that contain text from the visitor (BREACH). The bare secret is accepted
+as well.
 """
 
 from __future__ import annotations
@@ -24,20 +26,20 @@ from micropie._core.http.headers import format_cookie
 from micropie._core.on_demand import pattern
 
 _SECRET = pattern("[A-Za-z0-9_-]{43}")
-_SALT_LENGTH: Final = 22  # characters, of 16 bytes
+_SALT_LENGTH: Final = 22  # characters, for 16 bytes
 
 
 def csrf_token(request: Request) -> str:
-    """Return the token of the page that ``request`` gets.
+    """Return the CSRF token for the page that responds to ``request``.
 
-    Every page has another one, and all of a client's are accepted.
+    Every page gets a different token, and all tokens of a client are accepted.
 
     The first call for a client makes its secret (256 bits) and stores it in the session or in a
-    cookie. Raises ``ResponseError`` if the first call for a page comes after the response has
-    started: a new secret could not be stored, and the head has not kept the page out of shared
-    caches.
+    cookie. Raises ``ResponseError`` if a page's first call comes after its response has started:
+    the secret could not be stored, and the headers that keep the page out of shared caches could
+    not be sent.
     """
-    import secrets  # with what it imports it takes longer than the rest of a small application
+    import secrets  # imports modules that take longer than the rest of a small application
 
     exchange = request._exchange
     answer = exchange.answer
@@ -61,16 +63,16 @@ def csrf_token(request: Request) -> str:
 
 
 def is_csrf_token(request: Request, token: object) -> bool:
-    """Return whether ``token`` is one of the client's, compared in constant time.
+    """Return whether ``token`` is one of the client's tokens, compared in constant time.
 
-    False if the client has none.
+    Return False if the client has none.
     """
     secret = _find_secret(request)
     if secret is None or not isinstance(token, str):
         return False
     from hmac import compare_digest
 
-    # As bytes: compare_digest accepts only ASCII text, and a client may send any.
+    # Bytes, because compare_digest refuses text that is not ASCII, and a client may send any text.
     key, sent = secret.encode(), token.encode(errors="surrogatepass")
     return any(
         compare_digest(accepted, sent) for accepted in (key, _masked(key, sent[:_SALT_LENGTH]))
@@ -78,8 +80,8 @@ def is_csrf_token(request: Request, token: object) -> bool:
 
 
 def deleting_cookie(request: Request) -> str | None:
-    """Return the Set-Cookie value that ends a visitor's token, or None if the client has none in a
-    cookie.
+    """Return the Set-Cookie value that deletes a visitor's secret, or None if the client has no
+    such cookie.
     """
     return None if _secret_in_cookie(request) is None else _cookie(request, "")
 
@@ -95,7 +97,7 @@ def _find_secret(request: Request) -> str | None:
     secret = session.get(CSRF_FIELD)
     if isinstance(secret, str) and secret:
         return secret
-    # At a log-in a visitor's token ends.
+    # After a log-in, the secret of the visitor's cookie is no longer valid.
     return request._exchange.answer.csrf_secret or (
         None if session.renewed else _secret_in_cookie(request)
     )

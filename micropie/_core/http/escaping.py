@@ -1,6 +1,6 @@
-"""HTML whose values are escaped: ``escape``, ``html``, template strings. Written here and not taken
-from markupsafe, whose text escapes what is joined to it: a page must not depend on which packages
-are installed.
+"""HTML with escaped values: ``escape``, ``html`` and template strings. This is not markupsafe,
+whose text escapes everything that is joined to it: a page must not depend on which packages are
+installed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHUNK = 64 * 1024  # characters
 
 
 class Escaped(str):
-    """Text that is HTML already, so that neither ``escape`` nor a template escapes it again."""
+    """Text that is HTML already, so neither ``escape`` nor a template escapes it again."""
 
     __slots__ = ()
 
@@ -26,7 +26,7 @@ class Escaped(str):
 
 
 class Template(Protocol):
-    """A template string of Python 3.14 (PEP 750), ``t"<p>{name}</p>"``, as far as it is used
+    """The part of Python 3.14's template strings (PEP 750), ``t"<p>{name}</p>"``, that is used
     here.
     """
 
@@ -45,11 +45,11 @@ def escape(value: object) -> str:
 
         return f"Hello, {escape(name)}!"
 
-    A value that is HTML already (with a method ``__html__``, as markupsafe's ``Markup``) is
-    returned unchanged. Templates escape by themselves, and ``html`` escapes all values of a
+    A value that is HTML already, because it has a method ``__html__`` as markupsafe's ``Markup``
+    has, is returned unchanged. Templates escape on their own, and ``html`` escapes all values of a
     pattern.
     """
-    # of the class: clients choose the keys of dicts
+    # Look it up on the class, because an object may have attributes that clients choose.
     as_html = getattr(type(value), "__html__", None)
     if as_html is not None:
         return Escaped(as_html(value))
@@ -58,17 +58,17 @@ def escape(value: object) -> str:
 
 
 def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named: object) -> str:
-    """Return a pattern as HTML, with each value escaped for text and quoted attributes, as
-    ``str.format`` has it.
+    """Return a pattern, written as for ``str.format``, as HTML. Each value is escaped for text and
+    quoted attributes.
 
         return html("<p>Hello, {}!</p>", name)
 
-    ``pattern`` is the author's own text, never an f-string. A list, a tuple or an iterator is
-    joined, and a value that is HTML already stays as it is: ``html("<ul>{}</ul>",
-    [html("<li>{}</li>", one) for one in
-    names])``. A template string is such a pattern with its values, ``html(t"<p>Hello,
-    {name}!</p>")``. Raises ``TypeError`` for text without values, in which they may be unescaped
-    already, and where a place has no value, or ``%s`` is instead of ``{}``.
+    ``pattern`` must be the author's own text, never an f-string. The items of a list, a tuple or an
+    iterator are joined, and a value that is HTML already stays unchanged: ``html("<ul>{}</ul>",
+    [html("<li>{}</li>", one) for one in names])``. A template string is a pattern with its values:
+    ``html(t"<p>Hello, {name}!</p>")``. Raises ``TypeError`` for a text without values, because they
+    may have been put into it unescaped; if a place of the pattern has no value; and for ``%s``
+    instead of ``{}``.
     """
     if is_html(pattern):
         return Escaped("".join(_pieces(pattern)))
@@ -100,14 +100,14 @@ _FORMATTER = _Formatter()
 def _is_template(kind: type) -> bool:
     """Return whether this is the type of template strings.
 
-    Its module is not imported: older Pythons have none.
+    The type is recognised by name, because older Pythons don't have its module.
     """
     return kind.__name__ == "Template" and kind.__module__ == "string.templatelib"
 
 
 @lru_cache(256)
 def is_html_type(kind: type) -> bool:
-    """Return whether objects of this type are sent as HTML: template strings, and what has
+    """Return whether objects of this type are sent as HTML: template strings, and objects with
     ``__html__``.
     """
     return hasattr(kind, "__html__") or _is_template(kind)
@@ -120,9 +120,9 @@ def is_html(value: object) -> TypeGuard[Template | _HasHtml]:
 
 
 def html_body(value: object) -> str | Iterator[str]:
-    """Return what ``is_html`` says as text.
+    """Return the text of an object for which ``is_html`` is true.
 
-    As its chunks, if it is large or has iterators, which may block.
+    Return chunks of it if it is large, or has iterators, which may block.
     """
     chunks = in_chunks(_pieces(value))
     if _has_iterators(value):
@@ -163,9 +163,9 @@ def _has_iterators(value: Any) -> bool:
 
 
 def in_chunks(pieces: Generator[str], first: int = CHUNK, others: int = CHUNK) -> Iterator[str]:
-    """Yield ``pieces`` joined to chunks of so many characters.
+    """Yield ``pieces`` joined to chunks of at least ``first``, then ``others`` characters.
 
-    Close ``pieces`` at the end, or with this generator.
+    ``pieces`` is closed at the end, or together with this generator.
     """
     chunk: list[str] = []
     size, enough = 0, first

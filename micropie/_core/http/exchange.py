@@ -1,13 +1,14 @@
-"""``Exchange``: one request and the answer to it, as the framework keeps them while the request is
-answered.
+"""``Exchange``: one request and its response, as the framework sees them while the request is
+handled.
 
-An author's ``Request`` (``request.py``) is a view of it, so that an author's attribute never meets
-one of ours. A request refers to its exchange and never the other way, or each request would be a
-cycle for the garbage collector.
+The ``Request`` that authors use (``request.py``) is a view of it, so that their attributes never
+collide with those of the framework. A request refers to its exchange and never the other way round,
+or each request would be a reference cycle.
 
-The class has three parts: the state that the flow, the drivers and hooks keep here; the facts of
-the request that several of them read; and at its end the methods that only a driver's subclass can
-fill in. All else is written here, once, so that every value is the same under both protocols.
+The class has three parts: the state that the flow, the drivers and hooks store here; the facts
+about the request that several of them read; and at the end the methods that a driver's subclass
+implements. Everything else is written here once, so that every value is the same under both
+protocols.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-_SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
+_SHORT_BODY = 64 * 1024  # bytes; servers pass on at least that much in one piece
 
 FORM: Final = "application/x-www-form-urlencoded"
 
@@ -113,10 +114,10 @@ class Address(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """What middleware states of a request's peer, from the headers of a trusted proxy; None for
-    what it does not state.
+    """The peer of a request as middleware sets it from the headers of a trusted proxy. A field is
+    None if no header gives it.
 
-    ``by`` are the hooks that have done so before the application of a host was chosen.
+    ``by``: the hooks that set it early, before the application for the host was chosen.
     """
 
     scheme: str | None = None
@@ -126,7 +127,7 @@ class Peer(NamedTuple):
 
 
 class Stated(TypedDict, total=False):
-    """The parts of a ``Peer``."""
+    """The arguments of ``Exchange.state_peer``: fields of a ``Peer``."""
 
     scheme: str | None
     client: Address | None
@@ -134,37 +135,41 @@ class Stated(TypedDict, total=False):
     by: Sequence[object]
 
 
-# -- the objects of upper rooms, as far as this room uses them -------------------------------------
+# -- what this package uses of objects of the packages above
+# ------------------------------------------
 
 
 class RouteInfo:
-    """The route that answers a request: its handler's name and the pattern of its paths.
+    """The route of a request: the name of its handler and the pattern of its paths.
 
-    Routes derive from it.
+    ``Route`` is a subclass.
     """
 
     name: str
     pattern: str
     path: str
-    """The pattern without a host."""
+    """The pattern without the host."""
     reads_body: object
     for_tools: Mapping[str, object]
-    """What the server's scope or environ gets once the route is found."""
+    """What is added to the server's scope or environ once the route is found, for tools around the
+    application.
+    """
     function: Callable[..., object] | None = None
-    """The author's function, below its decorators; None for a mounted application."""
+    """The author's function inside its decorators; None for a mounted application."""
     is_pooled = False
     """Whether the handler runs in a process of the pool."""
     most_on_loop = 8 * 1024
-    """Bytes of JSON or of a form that are parsed and bound on the event loop, in 0.1 to 0.9 ms.
-    More have a thread, which takes 0.1 ms."""
+    """The most bytes of JSON or of a form that are parsed and bound on the event loop, which takes
+    0.1 to 0.9 ms. Larger bodies get a thread, which costs 0.1 ms.
+    """
     path_names: Sequence[str] = ()
     """The names of the values in a request's ``path_params``."""
 
 
 class MessageSettings:
-    """The settings of an application that messages and sessions depend on.
+    """The settings of an application that messages and sessions read.
 
-    All are in a class derived from it.
+    ``Settings`` is a subclass with all settings.
     """
 
     errors: str
@@ -201,7 +206,7 @@ class Sessions(Protocol):
 
 
 class ProxyWatch(Protocol):
-    """Warns of a proxy that nobody named, while ``looks`` is not 0."""
+    """Warns about a proxy that the application was not told about, until ``looks`` is 0."""
 
     looks: int
 
@@ -209,9 +214,9 @@ class ProxyWatch(Protocol):
 
 
 class MessageConfig:
-    """The part of an application's configuration that messages depend on.
+    """The part of an application's configuration that messages read.
 
-    All is in a class derived from it.
+    ``Config`` is a subclass with all of it.
     """
 
     __slots__ = ()
@@ -230,16 +235,18 @@ class MessageConfig:
     resource: Callable[[Any, Any], ResourceContext[Any]]
     proxy_watch: ProxyWatch
     advisor: Any
-    """``micropie.debug.advisor`` in development, which helps authors find errors, else None."""
+    """The module ``micropie.debug.advisor`` in development, which helps authors find errors; else
+    None.
+    """
 
 
 # -- the exchange ----------------------------------------------------------------------------------
 
 
 class Exchange:
-    """One request and its answer.
+    """One request and its response.
 
-    A driver makes it, with ``method`` and ``path``; the flow fills in the rest.
+    A driver makes it, with ``method`` and ``path``; the flow sets the rest.
     """
 
     method: str
@@ -248,39 +255,39 @@ class Exchange:
     config: MessageConfig
     route: RouteInfo | None = None
     outside: MutableMapping[str, Any]
-    """The server's scope or environ, in which tools around the application look for the route."""
+    """The server's scope or environ. Tools around the application look for the route in it."""
     id: str = ""
 
     body: ReceivedBody
     answer: AnswerState
-    ends: Ends | None = None  # what is called when the request is over
+    ends: Ends | None = None  # functions to call when the request is over
     generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
-    resources: Resources | None = None  # opened for checks and for the handler
-    user_checked_by: object = None  # the function that has made ``request.state.user`` of a token
+    resources: Resources | None = None  # those opened for checks and for the handler
+    user_checked_by: object = None  # the function that made ``request.state.user`` from a token
 
-    hooks: Any = None  # the plan of the hooks around the handler, which is the flow's alone
+    hooks: Any = None  # the flow's plan of the hooks around the handler
 
-    # Of a WebSocket.
-    hooks_begun: list[Any] | None = None  # those whose ``after_websocket`` has not been called yet
+    # For a WebSocket:
+    hooks_begun: list[Any] | None = None  # those whose ``after_websocket`` must still be called
 
-    # Set by hooks and middleware.
-    time_limit: float | None = None  # seconds for the handler
-    # called in the pool's process before the handler; they are pickled
+    # Set by hooks and middleware:
+    time_limit: float | None = None  # seconds that the handler may take
+    # Called in the pool's process before the handler; they are pickled.
     enter_in_pool: tuple[Callable[[], object], ...] = ()
-    list_routes: Callable[[], Sequence[Any]] | None = None  # set on a 404 with debug=True
-    # whether the server gets an exception that no handler of the author's answers
+    list_routes: Callable[[], Sequence[Any]] | None = None  # set for a 404 with debug=True
+    # Whether the server gets an exception for which the author has no error handler.
     passes_failure_on = False
 
-    # Where the flow runs.
+    # Where the flow runs:
     has_begun = False  # whether one of its calls has had a thread of the application
-    opens_more = False  # whether it opens resources that are not among ``resources``
-    reader: Slots | None = None  # under ASGI those of the threads, one of which waits for the body
-    is_pooled = False  # whether this is the copy of a request in a process of the pool
+    opens_more = False  # whether it opens resources that are not in ``resources``
+    reader: Slots | None = None  # the threads of which one waits for the body (ASGI)
+    is_pooled = False  # whether this is a request's copy in a pool process
 
-    # Parsed values, kept.
-    # the decoded path as it came, if it came without escapes: the router's short cut
+    # Parsed values. ``literal_path`` is the decoded path if it had no escapes; the router has a
+    # short cut for it.
     literal_path: str | None = None
-    peer: Peer = Peer()  # what middleware has stated of it
+    peer: Peer = Peer()  # what middleware has set about it
 
     # -- the head ----------------------------------------------------------------------------------
 
@@ -304,15 +311,15 @@ class Exchange:
 
     @property
     def client(self) -> Address | None:
-        """The client's address, None if the server does not know it (a UNIX socket)."""
+        """The client's address, or None if the server does not know it, as for a UNIX socket."""
         return self.peer.client or self.server_client()
 
     def state_peer(self, **stated: Unpack[Stated]) -> None:
-        """Take what middleware states of the peer instead of what the server knows of it."""
+        """Set facts about the peer, which override what the server knows."""
         self.peer = self.peer._replace(**stated)
 
     def check_peer(self) -> None:
-        """Have a warning logged if the server's peer is a proxy that nobody named."""
+        """Log a warning if the server's peer is a proxy that the application was not told about."""
         is_stated = self.peer.scheme is not None or self.peer.client is not None
         if not is_stated and self.config.proxy_watch.looks:
             self.config.proxy_watch.look(self)
@@ -325,7 +332,9 @@ class Exchange:
 
     @property
     def signer(self) -> AppSigner:
-        """The signer of cookies and links. Raises ``SetupError`` without a key."""
+        """The signer of cookies and links. Raises ``SetupError`` without
+        ``App(secret_key=...)``.
+        """
         if self.config.signer is None:
             raise SetupError(
                 "signed cookies and links need a key: "
@@ -335,9 +344,10 @@ class Exchange:
 
     @property
     def label(self) -> str:
-        """The request's name in log lines: ``GET '/path'``, with its id if it has one.
+        """What log lines call the request: ``GET '/path'``, with its id if it has one.
 
-        The path's repr, so that a line end in it does not begin a new line in the log.
+        The path is written with ``repr``, so that a line end in it can't begin a new line in the
+        log.
         """
         return f"{self.method} {self.path!r}" + (f" [{self.id}]" if self.id else "")
 
@@ -349,10 +359,10 @@ class Exchange:
         return self._server_path() if literal is None else escaped_path(literal.encode())
 
     def url_path(self) -> str:
-        """Return the path as a URL has it, with the mount's prefix.
+        """Return the path as it appears in a URL, with the prefix of the mount.
 
-        Each segment is escaped by itself: ``/%2Fevil.com`` has the ``path`` ``//evil.com``, a link
-        to which leads away.
+        Each segment is escaped on its own: ``/%2Fevil.com`` has the ``path`` ``//evil.com``, and a
+        link to that would lead to another site.
         """
         segments = map(unquote_to_bytes, self.raw_path().strip(b"/").split(b"/"))
         below = "/".join(quote(segment, safe=SEGMENT_SAFE) for segment in segments)
@@ -363,14 +373,14 @@ class Exchange:
 
         Raises 400 and 404.
 
-        ``path`` becomes these segments joined by "/". So hooks and logs see the path that was
+        Set ``path`` to these segments joined by "/". So hooks and logs see the path that was
         routed, and ``/secret/`` is ``/secret`` for them, too.
         """
         path = self.literal_path
         if path and path[0] == "/" and "//" not in path and "/." not in path and "\0" not in path:
             segments = path.split("/")
             del segments[0]
-            if not segments[-1]:  # an end slash, or the root itself
+            if not segments[-1]:  # a trailing slash, or the root itself
                 del segments[-1]
                 self.path = path[:-1] or "/"
             return segments
@@ -395,16 +405,17 @@ class Exchange:
         Raises 400 for a malformed length.
         """
         named, length = self.body_headers()
-        # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
+        # Only ASCII digits, because ``int`` accepts "+5" and "1_0", too. 18 digits are enough for
+        # 888 petabytes.
         if length is not None and not (length.isdecimal() and len(length) <= 18):
             raise BadRequest("The Content-Length header must be one whole number.")
         return *content_type(named), None if length is None else int(length)
 
     @property
     def incoming(self) -> BodyReader:
-        """The body that is being received.
+        """The reader of the body.
 
-        Raises 400 for a malformed Content-Length, 413 for one that is too large.
+        Raises 400 for a malformed Content-Length, and 413 if it is above the limit.
         """
         received = self.body.data
         if isinstance(received, BodyReader):
@@ -416,7 +427,7 @@ class Exchange:
         return body
 
     def json_value(self) -> Json:
-        """Return the JSON body's value; None for null, and if there was no JSON."""
+        """Return the value of the JSON body; None for null, and if there is no JSON."""
         document = self.body.parsed(self)
         return None if document is NULL else document
 
@@ -424,7 +435,7 @@ class Exchange:
     def fields(self) -> Mapping[str, list[Json]]:
         """The form, or the JSON body's top level: name -> values.
 
-        An array in JSON gives its elements.
+        The elements of a JSON array are the values of its name.
         """
         document = self.body.parsed(self)
         if not isinstance(document, dict):
@@ -434,8 +445,8 @@ class Exchange:
         }
 
     def unread_body(self) -> tuple[int, str] | None:
-        """Return the status and the words for a body that is neither JSON nor a form; None if there
-        is none.
+        """Return the status and the sentence for a request whose body is neither JSON nor a form;
+        None if it has no body.
         """
         if self.method in ("GET", "HEAD") or (self.route is not None and self.route.reads_body):
             return None
@@ -451,7 +462,8 @@ class Exchange:
 
     @property
     def has_short_body(self) -> bool:
-        """Whether to receive the body's first piece ahead, which may save a hop between threads.
+        """Whether to receive the body's first piece before the handler runs, which may save a hop
+        between threads.
 
         The client sends it anyway, unless it waits for "100 Continue". Raises 400 for a malformed
         length.
@@ -462,15 +474,15 @@ class Exchange:
 
     @property
     def is_head_sent(self) -> bool:
-        """Whether status and headers have left, or are on their way."""
+        """Whether the status and the headers have been sent, or are about to be."""
         return self.answer.is_over or (
             self.answer.stream is not None and self.answer.stream.has_begun
         )
 
     def response(self) -> Response:
-        """Return the place for status, headers and cookies of the answer.
+        """Return the response on which to set status, headers and cookies.
 
-        Raises ``ResponseError`` after the head.
+        Raises ``ResponseError`` after the response has started.
         """
         answer = self.answer
         if (answer.is_over or answer.stream is not None) and self.is_head_sent:
@@ -480,9 +492,9 @@ class Exchange:
         return answer.response or answer.begin_response()
 
     def opened_session(self) -> Session:
-        """Return the client's session; a backend that never waits is asked for it now.
+        """Return the client's session. It is loaded now if the backend never waits.
 
-        A session that can't be sent any longer refuses changes.
+        If the session's cookie can't be sent any longer, the session refuses changes.
         """
         answer = self.answer
         answer.depend_on("cookie")
@@ -493,12 +505,12 @@ class Exchange:
             if answer.is_over or answer.stream is not None:
                 if self.is_head_sent:
                     session.seal()
-            elif answer.is_accepted:  # a WebSocket, which has sent its cookie
+            elif answer.is_accepted:  # a WebSocket, whose headers have been sent
                 session.keep_cookie(self.config.sessions.in_cookie)
         return session
 
     def open_session(self) -> Flow[None]:
-        """Ask a backend that may wait for the session, if it was left unopened until now."""
+        """Load the session from a backend that may wait, if it was left unopened until now."""
         if isinstance(self.answer.session, UnopenedSession):
             # The cookie's name depends on the scheme, which a hook may have set by now.
             session_id = self.config.sessions.find_id(self)
@@ -507,11 +519,11 @@ class Exchange:
             )
 
     def run_with(self, hooks: object) -> None:
-        """Take the plan of the hooks that run around the handler."""
+        """Set the plan of the hooks that run around the handler."""
         self.hooks, self.answer.has_more = hooks, True
 
     def note_begin(self) -> None:
-        """Note that a call has had a thread of the application."""
+        """Note that a call of this request has had a thread of the application."""
         self.has_begun = True
 
     @property
@@ -531,30 +543,30 @@ class Exchange:
         return Rank.HOLDING if may_hold else Rank.BEGUN
 
     def begin_generator(self, running: RunningGenerator) -> None:
-        """Note generator middleware that has begun, and has to be finished."""
+        """Note generator middleware that has begun, so that it will be ended."""
         self.generators = [*self.generators, running]
 
     def know_user(self, checked_by: object) -> None:
-        """Note by which function ``request.state.user`` was made of a token."""
+        """Note which function made ``request.state.user`` from a token."""
         self.user_checked_by = checked_by
 
     def read_by(self, slots: Slots | None) -> None:
-        """Note of which threads one waits for the body; None for none any more."""
+        """Note the threads of which one waits for the body; None when it no longer waits."""
         self.reader = slots
 
     def call_before_head(self, change: Callable[[Response], object]) -> None:
-        """Call ``change(response)`` when a streamed answer has its first chunk, before anything is
-        sent.
+        """Call ``change(response)`` when a streamed response has its first chunk, before anything
+        is sent.
 
-        By then a generator has set all it can on ``request.response``. ``change`` may change
-        headers only. It is not called if an error or a hook's answer takes the stream's place.
+        By then the generator has set all that it can on ``request.response``. ``change`` may only
+        change headers. It is not called if an error or a hook's response replaces the stream.
         """
         self.at_end().before_head.append(change)
 
     def at_end(self) -> Ends:
-        """Return the place for what is called when the request is over.
+        """Return the lists of functions to call when the request is over.
 
-        From now on the driver calls ``close``.
+        If this was called, the driver calls ``close``.
         """
         ends = self.ends
         if ends is None:
@@ -566,43 +578,43 @@ class Exchange:
         self.at_end().closers.append(close)
 
     def release_after(self, release: Callable[[], object]) -> None:
-        """Call ``release`` when the request and its functions ``after_response`` are over."""
+        """Call ``release`` when the request and its ``after_response`` functions are over."""
         self.at_end().releases.append(release)
 
     def carry_into_pool(self, enter: Callable[[], object]) -> None:
-        """Call ``enter`` in the pool's process before the handler."""
+        """Call ``enter`` before the handler in the pool's process."""
         self.enter_in_pool += (enter,)
 
     def own_resources(self) -> Resources:
-        """Return the stack for what checks and the handler ask for."""
+        """Return the stack for the resources of the checks and the handler."""
         if self.resources is None:
             self.resources = Resources(self.shielded)
             self.at_end()
         return self.resources
 
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-        """Return a provider's generator, whose clean-up is not cancelled from outside where
-        requests can be.
+        """Return a provider's generator. If requests can be cancelled, its clean-up is protected
+        from that.
         """
         return generator
 
     def open_generators(self) -> list[RunningGenerator]:
-        """Return the generators that have not ended, the one that began last first: those inside
-        another one may have scopes open.
+        """Return the generators that have not ended, the latest first, because those inside another
+        one may have open scopes.
         """
         begun = [one for one in (*(self.resources or ()), *self.generators) if not one.has_ended]
         return sorted(begun, key=attrgetter("number"), reverse=True)
 
     def cleanup_steps(self) -> Iterator[Step]:
-        """Yield the steps that clean up after a request that broke off: they close its stream and
-        its generators.
+        """Yield the steps that clean up after a request that broke off: close its stream and its
+        generators.
         """
         for part in (self.answer.stream, *self.open_generators()):
             if part is not None:
                 yield from part.close()
 
     def clean_up(self, steps: Iterable[Step]) -> Flow[None]:
-        """Perform steps after something broke off, such as ``cleanup_steps``.
+        """Perform steps, such as ``cleanup_steps``, after a request broke off.
 
         Failures are logged.
         """
@@ -613,7 +625,7 @@ class Exchange:
                 self.log_cleanup_failure(error)
 
     def discard_tasks(self) -> None:
-        """Discard the functions of ``after_response``, with a line in the log."""
+        """Discard the functions of ``after_response``, and log that."""
         if self.ends is not None and self.ends.tasks:
             logger.warning(
                 "%s: %d functions of after_response were discarded, because a resource failed to "
@@ -624,7 +636,7 @@ class Exchange:
             self.ends.tasks.clear()
 
     def close(self) -> None:
-        """End the request: call the functions of ``on_close``; release uploads, if no
+        """End the request: call the functions of ``on_close``, and release uploads unless
         ``after_response`` needs them.
         """
         if self.ends is None or self.answer.is_over:
@@ -637,8 +649,8 @@ class Exchange:
             self.release()
 
     def release(self) -> None:
-        """Let go of all that the request keeps."""
-        self.resources = None  # it may refer to the request, which would be a cycle
+        """Release everything that the request keeps."""
+        self.resources = None  # it may refer to the request, a reference cycle
         ends, self.ends = self.ends, None  # its context refers to the request
         assert ends is not None  # noqa: S101
         for release in ends.releases:
@@ -647,11 +659,11 @@ class Exchange:
     # -- failures that no client sees --------------------------------------------------------------
 
     def log_failure(self, sentence: str, failure: BaseException, /) -> None:
-        """Log an exception that the client does not see, in development with a hint if the error
-        is a frequent one, and pass it to ``App(on_error=...)``.
+        """Log an exception that the client does not see, and pass it to ``App(on_error=...)``. In
+        development, a hint is added to frequent errors.
 
-        A service that is unavailable has said all by its sentence: its traceback is logged at the
-        level DEBUG only.
+        If a service is unavailable, the sentence is enough; the traceback is only logged at the
+        level DEBUG.
         """
         if self.config.advisor is not None:
             self.config.advisor.add_hint(self, failure)
@@ -671,9 +683,9 @@ class Exchange:
                 logger.exception("on_error failed")
 
     def break_off(self, failure: BaseException) -> None:
-        """Note that the answer broke off after its head, and log why.
+        """Note that the response broke off after it had started, and log why.
 
-        That a client has left is no news.
+        A client that disconnected is logged at the level DEBUG only.
         """
         self.answer.break_off()
         if isinstance(failure, ClientDisconnect):
@@ -684,7 +696,7 @@ class Exchange:
             )
 
     def log_cleanup_failure(self, failure: Exception) -> None:
-        """Log that something which the request has used could not be closed."""
+        """Log that something the request has used could not be closed."""
         self.log_failure(f"{self.label}: a resource that it used could not be closed", failure)
 
     # -- what only a driver knows ------------------------------------------------------------------
@@ -692,24 +704,27 @@ class Exchange:
     environ: Environ | None = None
     """The WSGI environ; None under ASGI."""
     sends_files = False
-    """Whether the server sends an open file by itself."""
+    """Whether the server can send an open file itself."""
     has_several_workers: bool | None = None
-    """Whether the server has other processes for this application; None if it does not say so."""
+    """Whether the server runs this application in several processes; None if it does not report
+    it.
+    """
     scope: Scope = {}  # noqa: RUF012 - a driver's own
-    """The ASGI scope; under WSGI one that is made from the environ."""
+    """The ASGI scope; under WSGI, a scope made from the environ."""
     root_path: str
-    """The decoded path that the application is mounted at, without a slash at its end; "" for
-    none."""
+    """The decoded path at which the application is mounted, without a trailing slash; "" for
+    none.
+    """
 
     query_string: str
     """The query without the ``?``, still escaped, as latin-1 text."""
 
     def server_client(self) -> Address | None:
-        """Return the server's peer."""
+        """Return the address of the server's peer."""
         raise NotImplementedError
 
     def server_state(self) -> dict[str, Any]:
-        """Return a copy of the state that the lifespan left with the server."""
+        """Return a copy of the state that the lifespan passed to the server."""
         return {}
 
     def server_name(self) -> str:
@@ -717,30 +732,30 @@ class Exchange:
         raise NotImplementedError
 
     def header(self, name: str) -> str | None:
-        """Return one header, its name in lower case, or None; for a few of them this is faster than
-        ``headers``.
+        """Return one header, or None. ``name`` is in lower case. For a few headers this is faster
+        than ``headers``.
         """
         return self.headers.get(name)
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
-        """Return those of several headers that the request has, by their names in lower case, in
-        one pass.
+        """Return those of several headers that the request has, by their lower-case names, in one
+        pass.
         """
         raise NotImplementedError
 
     def body_headers(self) -> tuple[str, str | None]:
-        """Return Content-Type or "", and Content-Length or None; without parsing all headers if
-        possible.
+        """Return Content-Type or "", and Content-Length or None, if possible without parsing all
+        headers.
         """
         return self.header("content-type") or "", self.header("content-length")
 
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """Return the headers as the server gives them, with names in lower case."""
+        """Return the headers as the server passes them, with lower-case names."""
         raise NotImplementedError
 
     @property
     def is_at_prefix(self) -> bool:
-        """Whether the path is the prefix that the server has stated, without a slash behind it."""
+        """Whether the path is exactly the prefix that the server set, without a slash after it."""
         raise NotImplementedError
 
     def _server_path(self) -> bytes:
@@ -751,8 +766,8 @@ class Exchange:
         raise NotImplementedError
 
     def receive_piece(self) -> Any:
-        """Return the next piece of the body and whether more may follow: ``Piece``,
-        awaited under ASGI.
+        """Return the next piece of the body and whether more may follow (``Piece``). Under ASGI,
+        await it.
 
         Raises ``ClientDisconnect`` and 408.
         """
@@ -766,7 +781,7 @@ class Exchange:
         raise NotImplementedError
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
-        """Await ``work()``, see ``Request``."""
+        """Await ``work()``; see ``Request.while_connected``."""
         raise NotImplementedError
 
     def perform(self, flow: Flow[Value]) -> Value:
@@ -774,18 +789,18 @@ class Exchange:
         raise NotImplementedError
 
     def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
-        """Perform a flow for an ``async def`` handler, which awaits its result."""
+        """Perform a flow for an ``async def`` handler, which awaits the result."""
         raise NotImplementedError
 
     def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
-        """Perform steps after a cancellation, in spite of it. Failures are logged."""
+        """Perform steps after a cancellation, protected from it. Failures are logged."""
         raise NotImplementedError
 
 
 class FlowIterator(Generic[Value]):
-    """An async iterator over the results of a flow until one is empty.
+    """An async iterator that runs a flow for each item, until a result is empty.
 
-    It is no async generator, because one that is left by a ``break`` has to be closed by hand.
+    It isn't an async generator, because one that is left by ``break`` has to be closed manually.
     """
 
     def __init__(self, step: Callable[[], Flow[Value | None]], exchange: Exchange) -> None:

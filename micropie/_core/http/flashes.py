@@ -11,18 +11,19 @@ from micropie._core.http.request import Request, current_request
 
 _KEY = "_flashes"
 
-# That no page has shown: a client that never asks for one must not fill the session with its texts.
+# The most messages that no page has shown yet. A client that never requests a page must not fill
+# the session.
 _MOST = 100
 _LONGEST = 500  # characters
 
 
 def flash(message: object, category: str = "message") -> None:
-    """Keep a message in the session until a page shows it. Its text is escaped where it is shown.
+    """Store a message in the session until a page shows it. Escape its text where you show it.
 
-    Of a longer text the first 500 characters are kept: it may be a client's. ``category`` is for
-    the style sheet: "message", "error", "success". Of more than 100 messages that no page has shown
-    the oldest go. Raises ``LookupError`` outside of a request, and ``ValueError`` for a
-    category instead of the text.
+    Only the first 500 characters are stored, because the text may come from a client. ``category``
+    ("message") is for the style sheet: "error", "success". If more than 100 messages have not been
+    shown, the oldest are dropped. Raises ``LookupError`` outside a request, and ``ValueError`` if
+    text and category are swapped.
     """
     is_word = isinstance(message, str) and message in ("success", "error", "info", "warning")
     is_text = isinstance(category, str) and " " in category and category[:1].isupper()
@@ -35,12 +36,12 @@ def flash(message: object, category: str = "message") -> None:
 def get_flashed_messages(
     with_categories: bool = False, category_filter: Iterable[str] = ()
 ) -> list[Any]:
-    """Return the messages that no page has shown, and remove them.
+    """Return the messages that no page has shown yet, and remove them from the session.
 
-    All calls of one request return the same ones.
+    All calls during one request return the same messages.
 
-    The list has texts, or ``(category, text)`` pairs ``with_categories``. ``category_filter``:
-    these categories only.
+    The list has texts or, ``with_categories``, (category, text) pairs. ``category_filter``: only
+    these categories.
     """
     request = current_request()
     if _KEY not in request.state:

@@ -1,25 +1,24 @@
-"""JSON, in and out: one contract, and the only place that knows orjson.
+"""JSON encoding and decoding. Only this module knows orjson.
 
 A ``Codec`` has ``dumps`` and ``loads``. Whether orjson is used, missing or too old, the same values
 are written and read, and values of the same types are refused. Error texts are those of the parser,
 and so are the limits of a text that is read. The written bytes differ only in the exponents of
 floats: 1e-7 is written as 1e-07 without orjson.
 
-Written: str, int, float, bool, None, dict, list, tuple, sets and other mappings and sequences,
+Encoded: str, int, float, bool, None, dict, list, tuple, sets and other mappings and sequences,
 datetime, date and time (``isoformat()``; a naive one stays naive), timedelta (ISO 8601,
 ``P1DT7200S``), UUID, paths, IP addresses and Decimal (strings: a float would lose digits), bytes
 (base64), Enum (its value), dataclasses, attrs classes, msgspec structs, pydantic models by the
-aliases of their fields, and pydantic's types by its own rules; before all these, the types that an
-application has encoders for. A subclass counts as its
-base, a mapping by its ``items()``. A dict's keys may be anything that becomes a string, number,
-bool or None by these rules. Compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more
-than 254 levels raise ``CodecError``, which names the key.
+aliases of their fields, and pydantic's types by its own rules. The types for which an application
+has encoders come before all these. A subclass is encoded like its base, a mapping by its
+``items()``. A dict's keys may be anything that these rules turn into a string, number, bool or
+None. The result is compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254
+levels raise ``CodecError``, which names the key.
 
-Read: RFC 8259. The last of equal keys wins; integers are exact at any size that the parser takes.
-A byte order mark before the text is skipped (section 8.1).
-Refused with ``ValueError``: malformed text, NaN and Infinity, a float too large
-for a double, an escaped lone surrogate (it can be neither stored nor sent as UTF-8), more levels
-than the parser goes down.
+Decoded: RFC 8259. If a key is repeated, the last one wins; integers are exact at any size that the
+parser accepts. A byte order mark before the text is skipped (section 8.1). ``ValueError`` is raised
+for malformed text, NaN and Infinity, a float too large for a double, an escaped lone surrogate (it
+can be neither stored nor sent as UTF-8), and more levels than the parser can nest.
 """
 
 from __future__ import annotations
@@ -47,17 +46,18 @@ Dumps: TypeAlias = Callable[[object], bytes]
 _Conversions: TypeAlias = Sequence[tuple[type | tuple[type, ...], Encoder]]
 Encoders: TypeAlias = Mapping[type, Encoder]
 
-OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values overran the stack
+OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: dumps() of deeply nested values overran the stack
 
 
 class CodecError(ValueError):
-    """A value that can't be written as JSON. The message says why."""
+    """A value can't be encoded as JSON. The message says why."""
 
 
 def _installed() -> ModuleType | None:
-    """Return orjson if it is installed.
+    """Return the module orjson, or None if it is not installed.
 
-    Imported with the first JSON: with uuid it takes a tenth of a small start.
+    It is imported when JSON is first used, because with uuid it takes a tenth of a small
+    application's startup.
     """
     try:
         import orjson
@@ -67,23 +67,25 @@ def _installed() -> ModuleType | None:
 
 
 def encoder_of(kind: type, own: Encoders) -> Encoder | None:
-    """Return the application's function for a class or for the nearest of its bases, or None."""
+    """Return the application's encoder for a class, or for its nearest base class that has one, or
+    None.
+    """
     return next((own[base] for base in kind.__mro__ if base in own), None)
 
 
-# -- values become JSON ----------------------------------------------------------------------------
+# -- encoding -------------------------------------------------------------------------------------
 
-_MAX_DEPTH_OUT = 254  # orjson's own limit, counted in the same way
+_MAX_DEPTH_OUT = 254  # orjson's own limit, counted the same way
 _ATOMS = frozenset([str, int, float, bool, type(None)])
 BUILTINS = _ATOMS | {dict, list, tuple}
 
 
 class Codec:
-    """``dumps`` with an application's ``own`` encoders, and ``loads``, on the orjson that ``find``
-    returns.
+    """``dumps``, with an application's ``own`` encoders, and ``loads``, with the orjson that
+    ``find`` returns.
 
-    ``own``: functions by class, for the values of that class and of those derived from it. ``find``
-    returns None to do without orjson, which is not used either if it is too old.
+    ``own``: encoders by class; each also encodes values of its subclasses. ``find`` returns None to
+    work without orjson. An orjson that is too old is not used either.
     """
 
     def __init__(self, find: Callable[[], ModuleType | None], own: Encoders) -> None:
@@ -92,18 +94,19 @@ class Codec:
 
     @cached_property
     def _module(self) -> ModuleType | None:
-        """orjson; None to do without it, as it is missing or too old."""
+        """The module orjson, or None if it is missing or too old."""
         module = self._find()
         version = "" if module is None else module.__version__
         return module if tuple(map(int, re.findall(r"\d+", version)[:3])) >= OLDEST_ORJSON else None
 
     def loads(self, data: bytes | bytearray | memoryview | str) -> Json:
-        """Return the value of ``data``, a JSON text. Raises ``ValueError``."""
+        """Return the value of the JSON text ``data``. Raises ``ValueError``."""
         try:
             if type(data) is not bytes:
                 data = data.encode() if isinstance(data, str) else bytes(data)
-            # orjson makes a float of a number beyond 64 bits. Of 19 digits in a row, at least 4 are
-            # at every 4th byte: searching these alone is a quarter of the work.
+            # orjson makes a float from a number beyond 64 bits, which has 19 digits in a row. At
+            # least 4 of them are at every 4th byte, so searching only these bytes is a quarter of
+            # the work.
             has_digits = data[3::4].translate(_DIGITS).find(b"0000") >= 0
             if self._module is None or (has_digits and _LONG_NUMBER.search(data)):
                 return _decode_plain(data)
@@ -118,11 +121,11 @@ class Codec:
 
     @cached_property
     def _encode(self) -> Callable[[object], bytes] | None:
-        from uuid import UUID  # with what it imports it takes longer than the rest of this room
+        from uuid import UUID  # imports modules that take longer than this package
 
         module = self._module
-        # orjson writes an Enum and a UUID without asking ``default``, so it can't be told of an
-        # application's own encoders for them.
+        # orjson encodes an Enum and a UUID without calling ``default``, so an application's own
+        # encoders for them would be ignored.
         if module is None or any(
             kind is object or issubclass(kind, Enum | UUID) for kind in self._own
         ):
@@ -138,16 +141,16 @@ class Codec:
         return lambda value: module.dumps(value, step, options)
 
     def dumps(self, value: object) -> bytes:
-        """Return a value as JSON."""
+        """Return a value encoded as JSON, in UTF-8."""
         try:
             if self._encode is not None:
                 data = self._encode(value)
-                # None, or a NaN, which the standard library's encoder refuses
+                # It may be None or a NaN, which the standard library's encoder refuses.
                 if data.find(b"null") >= 0:
                     JSONEncoder(allow_nan=False, default=self._step).encode(value)
                 return data
         except (TypeError, ValueError):
-            # large integers, keys that are not str, mistakes: ``_dumps_plain`` decides
+            # Large integers, keys that are not str, and errors: ``_dumps_plain`` decides.
             pass
         return self._dumps_plain(value)
 
@@ -169,19 +172,20 @@ class Codec:
         return _encode_plain(tree)
 
     def _tree_of(self, value: Any, path: list[object]) -> Any:
-        """Return ``value`` made of dicts with str keys, lists and atoms alone.
+        """Return ``value`` converted to dicts with str keys, lists and atoms only.
 
-        ``path`` leads to it, or to a mistake.
+        ``path``: the keys that lead to it. After an error, they lead to the value that can't be
+        encoded.
 
-        The standard library's encoder can't do that by itself: it limits no depth, calls
-        ``default`` for no key, and takes an Enum that is a str for that str. It has one frame per
-        level: 254 levels fit into Python's recursion limit.
+        The standard library's encoder can't do this itself: it has no limit for the depth, doesn't
+        call ``default`` for keys, and encodes an Enum that is also a str as that str. This method
+        uses one frame per level, so 254 levels are within Python's recursion limit.
         """
         steps = 0
         while type(value) not in BUILTINS:
             value = self._step(value)
             steps += 1
-            if steps > _MAX_DEPTH_OUT:  # an author's encoders go round in circles
+            if steps > _MAX_DEPTH_OUT:  # the author's encoders call each other in a circle
                 raise RecursionError
         kind = type(value)
         if kind in _ATOMS:
@@ -211,7 +215,7 @@ class Codec:
         return name if isinstance(name, str) else _encode_plain(name).decode()
 
     def _step(self, value: Any) -> object:
-        """Return ``value`` one step nearer to the types that JSON has. Raises ``CodecError``."""
+        """Return ``value`` converted one step towards the types of JSON. Raises ``CodecError``."""
         kind: type = type(value)
         if self._own and (encode := encoder_of(kind, self._own)) is not None:
             return encode(value)
@@ -222,18 +226,18 @@ class Codec:
             return _struct(value)
         if hasattr(kind, "model_dump"):
             own = {"fallback": self._step} if self._own else {}
-            # as a body has them
+            # by alias, as in a request's body
             dumped: object = value.model_dump(mode="json", by_alias=True, **own)
             return _refuse(value) if type(dumped) is kind else dumped
-        # a proxy names the class that it stands for
+        # a proxy gives the class of its target as ``__class__``
         return (_conversion_of(value.__class__) or _refuse)(value)
 
 
 def _struct(value: Any) -> object:
-    """Return a msgspec.Struct as a dict or list of its values, by msgspec, which knows its names,
-    its tag and its unset values. The values are as they are.
+    """Return a msgspec.Struct as a dict or list of its values. msgspec makes it, because it knows
+    the struct's names, its tag and its unset values. The values themselves stay unchanged.
     """
-    # msgspec has been imported, as there is a struct.
+    # If there is a struct, msgspec has been imported.
     tree: Any = sys.modules["msgspec"].to_builtins(value, enc_hook=lambda _: None)
     values = [getattr(value, name) for name in value.__struct_fields__]
     if type(tree) is list:
@@ -245,7 +249,7 @@ def _struct(value: Any) -> object:
 def _encode_plain(tree: object) -> bytes:
     try:
         return _ENCODER.encode(tree).encode()
-    except ValueError as error:  # a lone surrogate, or an int of too many digits
+    except ValueError as error:  # a lone surrogate, or an int with too many digits
         raise CodecError(f"The value can't be written as JSON: {error}") from None
 
 
@@ -255,7 +259,7 @@ _ENCODER = JSONEncoder(
 
 
 def _duration(value: timedelta) -> str:
-    """Return a duration as ISO 8601 has it, in days and seconds as msgspec writes it."""
+    """Return a duration in ISO 8601, in days and seconds, as msgspec writes it."""
     size = abs(value)
     seconds = f"{size.seconds}.{size.microseconds:06}".rstrip("0").rstrip(".")
     days = f"{size.days}D" if size.days or not size else ""
@@ -263,8 +267,8 @@ def _duration(value: timedelta) -> str:
 
 
 def url_text(value: object) -> str:
-    """Return a value as a URL has it, from which binding makes the same value: an Enum's value, ISO
-    8601 for a duration, base64 for bytes.
+    """Return a value as text for a URL, which binding converts back to the same value: an Enum's
+    value, ISO 8601 for a duration, base64 for bytes.
     """
     if isinstance(value, Enum):
         return url_text(value.value)
@@ -297,7 +301,7 @@ def _conversions() -> _Conversions:
     from decimal import Decimal
     from uuid import UUID
 
-    # also of interfaces
+    # With the interfaces.
     addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)
     return (
         (datetime, datetime.isoformat),
@@ -306,7 +310,7 @@ def _conversions() -> _Conversions:
         (UUID, str),
         (Decimal, lambda value: str(value) if value.is_finite() else _refuse(value)),
         (type, _refuse),
-        (Enum, lambda value: value.value),  # before str and int: it may be one
+        (Enum, lambda value: value.value),  # first, as it may also be a str or an int
         (str, str.__str__),
         (int, int.__int__),
         (float, float.__float__),
@@ -319,9 +323,9 @@ def _conversions() -> _Conversions:
 
 @lru_cache(maxsize=1024)
 def _conversion_of(kind: type) -> Encoder | None:
-    """Return the function that brings values of a class nearer to JSON.
+    """Return a function that converts values of a class one step towards JSON.
 
-    None for structs, models, all that has none.
+    Return None for structs, models and unknown classes.
     """
     for kinds, convert in _conversions():
         if issubclass(kind, kinds):
@@ -338,7 +342,7 @@ def _conversion_of(kind: type) -> Encoder | None:
 
 
 def _by_pydantic(kind: type) -> Encoder:
-    """Return the function for the values of a type such as ``HttpUrl``."""
+    """Return the function that encodes values of a pydantic type such as ``HttpUrl``."""
     adapter = sys.modules["pydantic"].TypeAdapter(kind)
 
     def dump(value: object) -> object:
@@ -349,7 +353,7 @@ def _by_pydantic(kind: type) -> Encoder:
 
 
 _COLLECTIONS: _Conversions = (
-    # after dataclasses, structs and models: each of those may be a collection as well
+    # These come after dataclasses, structs and models, any of which may also be a collection.
     (tuple, list),
     ((bytes, bytearray, memoryview), lambda value: b2a_base64(value, newline=False).decode()),
     (Mapping, lambda value: dict(value.items())),
@@ -357,7 +361,7 @@ _COLLECTIONS: _Conversions = (
 )
 
 
-# -- JSON becomes values ---------------------------------------------------------------------------
+# -- decoding -------------------------------------------------------------------------------------
 
 
 def _decode_plain(data: bytes) -> Json:
@@ -388,18 +392,18 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)
 
-# A number of up to 15 digits, and not near zero, is the same as a float.
+# Without this, every number is the same as a float: up to 15 digits, and not close to zero.
 _INEXACT = pattern(rb"[0-9.]{16}|[eE]-[0-9]{3}")
 
 
 def exact(data: bytes) -> Json:
-    """Return a JSON text that ``loads`` has taken, with a Decimal for each number that no float
-    has all digits of; None if there is none for certain. Raises ``ValueError`` for one nested too
-    deeply, and for a number too close to zero.
+    """Return the value of a JSON text that ``loads`` has accepted, with a Decimal for each number
+    that a float can't represent with all its digits. Return None if there is certainly no such
+    number. Raises ``ValueError`` if it is nested too deeply, and for a number too close to zero.
     """
     try:
         return _exact_decoder().decode(data.decode("utf-8-sig")) if _INEXACT.search(data) else None
-    except RecursionError:  # orjson goes deeper
+    except RecursionError:  # orjson allows deeper nesting
         raise ValueError(_TOO_DEEP) from None
 
 
@@ -413,7 +417,7 @@ def _exact_decoder() -> JSONDecoder:
             return value
         try:
             number = Decimal(text)
-        except InvalidOperation:  # an exponent beyond the decimal module's limits
+        except InvalidOperation:  # the exponent is too large for the decimal module
             raise ValueError("The JSON is not valid: a number is too close to zero.") from None
         return value if number == Decimal(repr(value)) else number
 
@@ -423,23 +427,23 @@ def _exact_decoder() -> JSONDecoder:
 _CODEC = Codec(_installed, {})
 _dumps = _CODEC.dumps
 loads = _CODEC.loads
-"""Return the value of a JSON text, ``bytes`` in UTF-8 or ``str``.
+"""Return the value of a JSON text: ``bytes`` in UTF-8, or ``str``.
 
 Raises ``ValueError`` for any other text, as ``json.loads`` and ``orjson.loads`` do, and for NaN and
-Infinity: it is strict, as it reads what clients have sent. Its sentence may be answered to them.
+Infinity, because the text comes from a client. The sentence of the error may be sent to the client.
 """
 
 
 def dumps_with(own: Encoders) -> Dumps:
-    """Return the ``dumps`` of an application that has ``own`` encoders, or none."""
+    """Return the ``dumps`` for an application with ``own`` encoders; they may be empty."""
     return Codec(_installed, own).dumps if own else _dumps
 
 
 def dumps(value: object) -> bytes:
-    """Return a value as JSON, in UTF-8, with the encoders of the application that answers the
-    current request, if any does.
+    """Return a value encoded as JSON, in UTF-8. During a request, the encoders of the application
+    that handles it are used.
 
-    Raises ``ValueError`` for a value that no encoder takes.
+    Raises ``ValueError`` for a value that can't be encoded.
     """
     request = current.get(None)
     config = None if request is None else getattr(request._exchange, "config", None)

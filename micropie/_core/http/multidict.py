@@ -10,11 +10,11 @@ Default = TypeVar("Default")
 
 
 class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has no hash
-    """Names and their values, in the order in which the client has sent them. It can only be read.
+    """Names and their values, in the order in which the client sent them. It is read-only.
 
-    As a mapping it has the first value of each name: ``form["colour"]``,
-    ``form.get("colour", "red")``, ``items()``. ``getlist`` gives all values of a name.
-    ``form("colour", "red")`` is another spelling of ``get``.
+    As a mapping it has the first value of each name: ``form["colour"]``, ``form.get("colour",
+    "red")``, ``items()``. ``getlist`` returns all values of a name. ``form("colour", "red")`` is an
+    older spelling of ``get``.
     """
 
     __slots__ = ("_lists",)
@@ -24,7 +24,7 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
 
     def __getitem__(self, name: str) -> Value:
         values = self._lists.get(name)
-        if not values:  # or an empty array in JSON
+        if not values:  # an empty JSON array counts as none
             raise KeyError(name)
         return values[0]
 
@@ -42,7 +42,7 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
         return super().__eq__(other)
 
     def getlist(self, name: str) -> list[Value]:
-        """Return all values of ``name``, in a new list; an empty one if there are none."""
+        """Return all values of ``name`` in a new list, which is empty if there are none."""
         return [*self._lists.get(name, ())]
 
     @overload
@@ -52,9 +52,9 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
     def __call__(self, name: str, default: Default) -> Value | Default: ...
 
     def __call__(self, name: str, default: Any = None) -> Any:
-        """Return the first value of ``name``, or ``default``: ``get`` by its former spelling."""
+        """Return the first value of ``name``, or ``default``. Older spelling of ``get``."""
         return self.get(name, default)
 
     def __repr__(self) -> str:
-        # without values, which may be secret: logs and error pages have this
+        # Without the values, which may be secret: logs and error pages show this.
         return f"<MultiDict {[*self]!r}>"

@@ -21,9 +21,10 @@ class Page(Generic[Item]):
         rows = db.execute("SELECT * FROM pies LIMIT 20 OFFSET ?", [Page.offset(page, 20)]).fetchall()
         return self.render("pies.html", page=Page(rows, page, size=20, total=count))
 
-    ``items`` are those of this page, ``number`` counts from 1, ``size`` is the most items of a
-    page, ``total`` the number of all items. Raises ``HTTPError`` 404 for a page that does not
-    exist; the first one always does. And 400 for a size below 1, as it may be a client's.
+    ``items``: those of this page. ``number``: of the page, from 1. ``size``: the most items of a
+    page. ``total``: the number of all items. Raises ``HTTPError`` 404 for a page that does not
+    exist (the first page always exists), and 400 for a size below 1, because it may come from the
+    client.
     """  # noqa: E501
 
     items: Sequence[Item]
@@ -38,9 +39,9 @@ class Page(Generic[Item]):
 
     @classmethod
     def of(cls, items: Sequence[Found], number: int = 1, size: int = 20) -> Page[Found]:
-        """Return page ``number`` of a list that is whole at hand.
+        """Return page ``number`` of a list that has all items.
 
-        Raises ``HTTPError``, see ``Page``, and ``TypeError`` for what has no length.
+        Raises ``HTTPError``, see ``Page``, and ``TypeError`` for an object without a length.
         """
         if not isinstance(items, Sequence):
             raise TypeError(
@@ -51,10 +52,10 @@ class Page(Generic[Item]):
 
     @staticmethod
     def offset(number: int, size: int) -> int:
-        """Return how many items are before page ``number``, for a query.
+        """Return how many items come before page ``number``, for the OFFSET of a query.
 
-        Raises ``HTTPError`` 404 for a page below 1, and for one so far that databases can't count
-        to it: 2**63 items. 400 for a size below 1.
+        Raises ``HTTPError`` 404 for a page below 1, and for one beyond 2**63 items, to which
+        databases can't count; 400 for a size below 1.
         """
         _check_size(size)
         offset = (number - 1) * size
@@ -78,14 +79,14 @@ class Page(Generic[Item]):
         return self.url(self.number + 1) if self.number < self.pages else None
 
     def url(self, number: int, name: str = "page") -> str:
-        """Return the current request's path with its query, in which ``name`` is ``number``."""
+        """Return the current request's path and query with ``name`` set to ``number``."""
         request = current_request()
         query = {**request._exchange.query, name: [str(number)]}
         return f"{request._exchange.url_path()}?{urlencode(query, doseq=True)}"
 
     def numbers(self, edge: int = 1, around: int = 2) -> Iterator[int | None]:
-        """Yield the numbers to link to: ``edge`` at either end, ``around`` next to this one, None
-        for a gap.
+        """Yield the numbers to link to: ``edge`` at either end, ``around`` on either side of this
+        page, and None for a gap.
         """
         pages = self.pages
         spans = [
@@ -104,7 +105,7 @@ class Page(Generic[Item]):
             before = number
 
     def link_header(self, name: str = "page") -> str:
-        """Return the value of a Link header for a client of an API, RFC 8288: first, prev, next and
+        """Return the value of a Link header (RFC 8288) for an API client: first, prev, next and
         last.
         """
         last = max(self.pages, 1)

@@ -1,4 +1,4 @@
-"""The default answers to errors: a sentence, a page for browsers, or a problem document for API
+"""The default responses to errors: a sentence, a page for browsers, or a problem document for API
 clients (RFC 9457).
 """
 
@@ -28,11 +28,11 @@ PROBLEM = "application/problem+json"
 _VARY = "vary", "Accept"
 _ALSO_VARY = KnownHead((*NO_OTHER_HEADERS, _VARY))
 
-# The attributes of a ``ParameterError`` that the document has of each invalid value;
-# ``openapi/schemas.py`` has its schema.
+# The attributes of a ``ParameterError`` in the document, for each invalid value.
+# ``openapi/schemas.py`` has the schema.
 _OF_ERROR = ("parameter", "source", "expected", "path", "field")
 
-# It has no style: a strict Content-Security-Policy allows none in a page.
+# The page has no style, because a strict Content-Security-Policy allows none.
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -44,26 +44,26 @@ _PAGE = """<!doctype html>
 <p>"""
 
 
-@lru_cache(maxsize=256)  # a few statuses, each in a few languages
+@lru_cache(maxsize=256)  # a few statuses in a few languages
 def _page_head(title: str) -> str:
     return _PAGE.format(title=escape(title))
 
 
 def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response:
-    """Return the response to an error that no handler of the author's is for, in the form that the
-    client can use.
+    """Return the default response to an error for which the author has no handler, in a format that
+    the client accepts.
 
-    ``App(errors="json")`` makes it a problem document always, ``"text"`` a sentence. Otherwise a
-    client that asks for JSON, or sent it, gets the document, a browser a page, and any other client
-    the sentence. ``kind`` stands instead of that setting.
+    ``App(errors="json")`` always gives a problem document, ``"text"`` a sentence. Otherwise a
+    client that accepts or sent JSON gets the document, a browser a page, and any other client the
+    sentence. ``kind`` overrides the setting.
     """
     body, headers, content_type = _described(request, error, kind)
     return Response(body, error.status, headers, content_type)
 
 
 def encoded_error(request: Request, error: HTTPError | Redirect) -> Answer:
-    """Return what ``error_answer`` or ``redirect_response`` does, checked and encoded: for a
-    response that nothing else changes.
+    """Return the response of ``error_answer`` or ``redirect_response``, checked and encoded, for
+    cases in which nothing else changes it.
     """
     exchange, status = request._exchange, error.status
     is_head, text_type = exchange.method == "HEAD", exchange.config.text_type
@@ -86,7 +86,7 @@ def _described(
     kind = kind or settings.errors
     if kind == "auto":
         kind = _wanted_form(request)
-        headers = [*headers, _VARY]  # the sentence as well was chosen by it
+        headers = [*headers, _VARY]  # the sentence was chosen by Accept, too
     phrase = PHRASES.get(error.status, "Error")
     title, message = phrase, error.message
     if settings.translations is not None:
@@ -101,31 +101,31 @@ def _described(
 
 
 def translated(request: Request, sentence: str) -> str:
-    """Return a sentence in the words of ``App(translations=...)`` for this request; as it is if
-    that fails.
+    """Return a sentence translated for this request by ``App(translations=...)``; unchanged if that
+    raises an exception.
     """
     catalog_of = request._exchange.config.settings.translations
     if catalog_of is None:
         return sentence
     try:
         return in_words_of(catalog_of(request), sentence)
-    except Exception as failure:  # this may be the answer to an error
+    except Exception as failure:  # this may be for an error's response
         request._exchange.log_failure("App(translations=...) failed", failure)
         return sentence
 
 
 def _wanted_form(request: Request) -> str:
-    """Return the form of an error that the client can use: "html", "json" or "text"."""
+    """Return the format of an error that the client accepts: "html", "json" or "text"."""
     accept = request._exchange.header("accept") or "*/*"
     if accept != "*/*":
         return _wanted_of(accept)
-    with suppress(HTTPError):  # a malformed Content-Length
+    with suppress(HTTPError):  # ignore a malformed Content-Length
         if request.method not in ("GET", "HEAD") and request.is_json:
             return "json"
     return "text"
 
 
-# browsers send few different ones, and to read one takes longer than the whole answer
+# Browsers send few different ones, and parsing one takes longer than the rest of the response.
 @cached_if_short(128)
 def _wanted_of(accept: str) -> str:
     best = choose_type(accept, ("text", "html", "problem", "json"))
@@ -135,7 +135,7 @@ def _wanted_of(accept: str) -> str:
 def _page(error: HTTPError, title: str, message: str) -> str:
     title = f"{error.status} {title}"
     message = "" if message == title else escape(message)
-    if isinstance(error, BindingError):  # a visitor may have filled in a form
+    if isinstance(error, BindingError):  # a form's visitor gets one line for each field
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
     return f"{_page_head(title)}{message}</p>\n</main>\n</html>\n"
 
@@ -145,7 +145,7 @@ def _problem(error: HTTPError, title: str, message: str) -> dict[str, object]:
         "type": "about:blank",
         "title": title,
         "status": error.status,
-        # a default sentence, as the status has a member
+        # Leave out the status of a default sentence, because the document has a member for it.
         "detail": message.removeprefix(f"{error.status} "),
     }
     if isinstance(error, BindingError):

@@ -19,17 +19,18 @@ Piece: TypeAlias = tuple[bytes, bool]
 """A piece of a body, and whether more may follow."""
 Environ: TypeAlias = dict[str, Any]
 ON_FAILURE: Final = "micropie.on_failure"
-"""The key in a scope or an environ of the function by which a test client gets failures."""
+"""The key, in a scope or an environ, of the function by which a test client receives failures."""
 Json: TypeAlias = Any
-"""A value of a JSON text. Authors index it without a question about its type, as they know their
-documents."""
+"""A value from a JSON text. Authors can index it without a check of its type, because they know
+their documents.
+"""
 
 if TYPE_CHECKING:
 
     class JsonDocument(SupportsKeysAndGetItem[str, Any], Iterable[Any], Any):  # type: ignore[misc]
-        """Anything but a coroutine: checkers accept what they accept of ``Any``, and refuse
-        ``await request.json()``, which other frameworks want. The operators are here as pyright
-        asks for their types.
+        """Stands for anything but a coroutine: type checkers accept whatever they accept for
+        ``Any``, but refuse ``await request.json()``, which other frameworks need. The operators are
+        listed because pyright wants their types.
         """
 
         __await__: LeaveAwaitOut
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
         def keys(self) -> Any: ...
 
     class LeaveAwaitOut:
-        """What mypy names in its message."""
+        """The name that mypy shows in its message."""
 
 
 ReceivedJson: TypeAlias = "JsonDocument | Any"
@@ -55,7 +56,9 @@ Encoder: TypeAlias = Callable[[Any], object]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
 
 Texts: TypeAlias = list[str] | tuple[str, ...] | Set[str]
-"""Several texts. ``Iterable[str]`` would be one text as well, which is an iterable of letters."""
+"""Several texts. ``Iterable[str]`` would also accept a single text, which is an iterable of
+characters.
+"""
 
 HeaderPairs: TypeAlias = list[tuple[str, str]]
 Parameters: TypeAlias = dict[str, list[str]]
@@ -70,15 +73,15 @@ class ChunkedBody(Protocol):
 
     @property
     def is_text(self) -> bool:
-        """Whether its first chunk was text, which is sent in UTF-8."""
+        """Whether the first chunk was text. Text is sent in UTF-8."""
 
     @property
     def has_begun(self) -> bool:
-        """Whether the head is complete."""
+        """Whether status and headers are final, because the first chunk is there."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether the stream has ended before its first chunk."""
+        """Whether the stream ended without a chunk."""
 
     def close(self) -> Flow[None]:
-        """Close the stream, unless that has been done."""
+        """Close the stream, unless it is closed."""

@@ -2,7 +2,7 @@
 
 It is a view of an ``Exchange``, whatever the protocol is.
 
-Nothing is parsed before it is asked for.
+Nothing is parsed before it is used.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Arguments = TypeVarTuple("Arguments")
 class Request(RequestSpellings):
     """The client's request, which handlers see as ``self.request``.
 
-    Authors may set attributes of their own on it.
+    Authors may set attributes on it.
     """
 
     _exchange: Exchange
@@ -53,9 +53,9 @@ class Request(RequestSpellings):
     """The method as the client wrote it; the standard ones are upper-case."""
 
     path: str = attribute_of("_exchange.path", sets="_exchange.path")
-    """The decoded path, without the mount's prefix, and without a slash at its end.
+    """The decoded path, without the mount's prefix and without a trailing slash.
 
-    It is the path that was routed, so ``/a/`` is ``/a``; ``raw_path`` has the slash. A mounted
+    This is the path that was routed, so ``/a/`` is ``/a``; ``raw_path`` keeps the slash. A mounted
     application gets the slash as well.
     """
 
@@ -63,44 +63,47 @@ class Request(RequestSpellings):
     """The values of the parameters in the path, in order."""
 
     app: Final[Any] = attribute_of("_exchange.config.app")
-    """The ``App`` whose handler answers; of a path without a handler, the outermost one."""
+    """The ``App`` whose handler handles the request; for a path without a handler, the outermost
+    one.
+    """
 
     route: Final[RouteInfo | None] = attribute_of("_exchange.route")
-    """The route, with its ``name`` and its ``pattern``; None if no handler answers the path."""
+    """The route, with its ``name`` and its ``pattern``; None if the path has no handler."""
 
     id: str = attribute_of("_exchange.id", sets="_exchange.id")
-    """The request's name in logs and on error pages; "" without the middleware ``RequestId``."""
+    """The id of the request in logs and on error pages; "" without the middleware ``RequestId``."""
 
     scope: Final[Scope] = attribute_of("_exchange.scope")
-    """The ASGI scope; under WSGI one that is made from the environ."""
+    """The ASGI scope; under WSGI, a scope made from the environ."""
 
     environ: Final[Environ | None] = attribute_of("_exchange.environ")
     """The WSGI environ; None under ASGI."""
 
     headers: Final[Headers] = attribute_of("_exchange.headers")
-    """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1
-    text.
+    """The headers: names are case-insensitive, ``get_all`` returns repeated ones, values are
+    latin-1 text.
 
-    A response for which ``Authorization`` was looked up varies by it and is private, as after
-    ``cookies``, whether or not the client has sent it. Raises 431 if there are more than 1000.
+    After ``Authorization`` was looked up, the response varies by it and is private, as after
+    ``cookies``, whether or not the client sent it. Raises 431 if there are more than 1000 headers.
     """
 
     @property
     def cookies(self) -> Mapping[str, str]:
-        """The cookies that the client has sent: name -> value. Of two with one name the first
-        counts (RFC 6265, section 5.4). They can only be read: ``response.set_cookie`` sets one.
+        """The cookies that the client sent: name -> value. If a name is repeated, the first one
+        counts (RFC 6265, section 5.4). They are read-only; use ``response.set_cookie`` to set one.
 
-        The answer gets ``Vary: Cookie``, and ``Cache-Control: private`` unless you set another one.
+        The response gets ``Vary: Cookie``, and ``Cache-Control: private`` unless you set
+        Cache-Control.
         """
         self._exchange.answer.depend_on("cookie")
         return self._exchange.cookies
 
     def signed_cookie(self, name: str, default: Any = None, max_age: float | None = None) -> Any:
-        """Return the value that ``set_signed_cookie`` gave to the cookie ``name``, or ``default``.
+        """Return the value of a cookie set by ``set_signed_cookie``, or ``default``.
 
-        ``default`` also if it is forged, broken, or was set more than ``max_age`` seconds ago. The
-        client can read the value, and may send an older one. Raises ``SetupError`` without
-        ``App(secret_key=...)``.
+        Also return ``default`` if the cookie is forged or damaged, or was set more than ``max_age``
+        seconds ago (None: no limit). The client can read the value, and may send an older one.
+        Raises ``SetupError`` without ``App(secret_key=...)``.
         """
         signer = self._exchange.signer
         value = self.cookies.get(name)
@@ -109,11 +112,11 @@ class Request(RequestSpellings):
     def set_signed_cookie(
         self, name: str, value: object, **attributes: Unpack[CookieAttributes]
     ) -> None:
-        """Set a cookie that only this application can make: any value that JSON holds, read by
-        ``signed_cookie``.
+        """Set a cookie that only this application can make. ``value`` is anything that JSON can
+        hold; read it with ``signed_cookie``.
 
         The client can read it. ``attributes`` are those of ``response.set_cookie``; HttpOnly is set
-        unless stated. Raises ``SetupError`` without ``App(secret_key=...)``, ``ValueError`` for a
+        by default. Raises ``SetupError`` without ``App(secret_key=...)``, and ``ValueError`` for a
         cookie of more than 4096 bytes.
         """
         attributes.setdefault("httponly", True)
@@ -123,14 +126,15 @@ class Request(RequestSpellings):
         """Return ``value``, which JSON can hold, as text for a link that only this application can
         make: ``self.absolute_url_for("reset", key=request.sign(name, "reset", expires=3600))``.
 
-        ``expires``: the seconds for which ``unsign`` returns the value, for the same ``purpose``
-        only. The client can read the value, and use the text more than once. Raises ``SetupError``
-        without ``App(secret_key=...)``, ``TypeError`` for a value that JSON can't hold.
+        ``expires``: the seconds for which ``unsign`` returns the value, and only for the same
+        ``purpose``. The client can read the value, and use the text more than once. Raises
+        ``SetupError`` without ``App(secret_key=...)``, and ``TypeError`` for a value that JSON
+        can't hold.
         """
         return self._exchange.signer.sign(value, purpose, expires)
 
     def unsign(self, text: str, purpose: str) -> Any:
-        """Return the value that ``sign`` made ``text`` of for this ``purpose``.
+        """Return the value from which ``sign`` made ``text``, for this ``purpose``.
 
         Raises ``HTTPError``: 403 if the text is forged, damaged or for another purpose, 410 if it
         has expired. Raises ``SetupError`` as ``sign`` does.
@@ -143,15 +147,15 @@ class Request(RequestSpellings):
         or None.
         """
         value = self.headers.get("Last-Event-ID")
-        # The one header that is UTF-8: HTML, section 9.2.3.
+        # This header is UTF-8, unlike all others: HTML, section 9.2.3.
         return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
-        """``await request.while_connected(work)`` is ``await work()``, which is cancelled when the
-        client has left; then it raises ``ClientDisconnect``, for which nothing is sent.
+        """``await request.while_connected(work)``: await ``work()``, but cancel it when the client
+        disconnects, and raise ``ClientDisconnect``. Nothing is sent then.
 
-        ``work``: an ``async def`` without arguments. Under WSGI, where no server reports that a
-        client has left, it is not cancelled.
+        ``work``: an ``async def`` without arguments. WSGI servers don't report that a client has
+        disconnected, so under WSGI it is never cancelled.
         """
         return self._exchange.while_connected(work)
 
@@ -178,8 +182,9 @@ class Request(RequestSpellings):
         return self._exchange.raw_path()
 
     root_path: Final[str] = attribute_of("_exchange.root_path")
-    """The decoded path that the application is mounted at, without a slash at its end; "" for
-    none."""
+    """The decoded path at which the application is mounted, without a trailing slash; "" for
+    none.
+    """
 
     query_string: Final[str] = attribute_of("_exchange.query_string")
     """The query without the ``?``, still escaped, as latin-1 text."""
@@ -193,27 +198,27 @@ class Request(RequestSpellings):
         return MultiDict(self._exchange.query)
 
     def accepts(self, *types: str) -> str | None:
-        """Return the one of ``types`` that the client prefers, by its Accept header; None if it
-        takes none of them.
+        """Return the type from ``types`` that the client prefers by its Accept header, or None if
+        it accepts none of them.
 
-        A type is ``"text/calendar"`` or a short name such as ``"html"`` or ``"json"``. The first
-        one counts where the client has no preference. The answer gets ``Vary: Accept``, so that no
-        cache mixes them up.
+        A type is ``"text/calendar"`` or a short name such as ``"html"`` or ``"json"``. If the
+        client has no preference, the first one is returned. The response gets ``Vary: Accept``, so
+        that caches keep the types apart.
         """
         if not self._exchange.is_head_sent:
             add_vary(self.response.pairs, "Accept")
         return choose_type(self.headers.get("accept"), types)
 
     def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:
-        """Return whether the client has this version, and give the answer its validators. If it
-        has, return nothing from the handler::
+        """Return whether the client has this version already, and send the validators ETag and
+        Last-Modified. If it has, return nothing from the handler::
 
             if self.request.not_modified(etag=str(pie.version)):
                 return None  # a 304 without a body
 
-        ``etag`` is any text that changes with the answer, ``modified`` when it last did; a naive
-        one counts as UTC. Only GET and HEAD can be answered so. RFC 9110, section 13. Raises
-        ``TypeError`` for other types.
+        ``etag`` is any text that changes with the response, ``modified`` the time of the last
+        change (UTC if it is naive). Only GET and HEAD can be answered this way. RFC 9110, section
+        13. Raises ``TypeError`` for other types.
         """
         fields, tag, seconds = self.response.headers, "", inf
         if etag is not None:
@@ -234,16 +239,16 @@ class Request(RequestSpellings):
         return is_hit
 
     def check_precondition(self, etag: str | None, *, required: bool = False) -> None:
-        """Raise 412 unless the client would change the version that it knows (RFC 9110, section
-        13.1)::
+        """Raise 412 unless the client is about to change the version that it knows (RFC 9110,
+        section 13.1)::
 
             self.request.check_precondition(etag=str(pie.version), required=True)
 
-        ``etag`` is the text that ``not_modified`` gets for this version; None if there is nothing
-        yet. If-Match has to name it, and If-None-Match must not. ``required``: a request without
-        If-Match gets 428 (RFC 6585), unless there is nothing yet. Tags are compared weakly, against
-        section 13.1.1: what compresses an answer on its way to the client makes its tag weak, which
-        says nothing of the version.
+        ``etag`` is the text that ``not_modified`` gets for this version; None if the resource does
+        not exist yet. If-Match has to contain it, and If-None-Match must not. ``required`` (False):
+        a request without If-Match gets 428 (RFC 6585), unless the resource does not exist yet. Tags
+        are compared weakly, unlike in section 13.1.1, because compression between server and client
+        makes a tag weak, which says nothing about the version.
         """
         tag, wanted = (
             "" if etag is None else headers.entity_tag(etag),
@@ -261,8 +266,7 @@ class Request(RequestSpellings):
 
     # -- where it came from ------------------------------------------------------------------------
 
-    # The server knows its peer only. Middleware sets these from the headers of a proxy that it
-    # trusts.
+    # The server only knows its own peer. Middleware sets these from the headers of a trusted proxy.
 
     @property
     def scheme(self) -> str:
@@ -278,7 +282,7 @@ class Request(RequestSpellings):
 
     @property
     def client(self) -> Address | None:
-        """The client's address, None if the server does not know it (a UNIX socket)."""
+        """The client's address, or None if the server does not know it, as for a UNIX socket."""
         self._exchange.check_peer()
         return self._exchange.client
 
@@ -311,15 +315,15 @@ class Request(RequestSpellings):
 
     @property
     def url(self) -> str:
-        """The absolute URL, built from checked parts, with the query."""
+        """The absolute URL with the query, built from parts that were checked."""
         query = self.query_string
         return f"{self.scheme}://{self.host}{self._exchange.url_path()}" + (
             f"?{query}" if query else ""
         )
 
     def url_for(self, name: str, /, *segments: object, **values: object) -> str:
-        """Return the path of the handler ``name``, as the application that answers sees it:
-        ``App.url_for``.
+        """Return the path of the handler ``name``, as seen from the application that handles the
+        request: ``App.url_for``.
         """
         return self._exchange.config.url_for(self, name, segments, values)
 
@@ -333,7 +337,7 @@ class Request(RequestSpellings):
 
     @property
     def state(self) -> State:
-        """Attributes of this request, beginning with those of the server's lifespan state."""
+        """Attributes of this request. It starts with those of the server's lifespan state."""
         state = self._state
         if state is None:
             self._state = state = State()
@@ -346,19 +350,20 @@ class Request(RequestSpellings):
 
     @property
     def form(self) -> MultiDict[Json]:
-        """The fields of the form: ``form.get("name", "")``, ``form.getlist("tag")``; text, of a
-        form.
+        """The fields of the form, as text: ``form.get("name", "")``, ``form.getlist("tag")``.
 
-        Of a JSON body these are the values of its top level; an array there gives its elements.
+        For a JSON body, these are the values of its top level; the elements of an array there are
+        several values of its name.
         """
         return MultiDict(self._exchange.fields)
 
     def json(self, name: str | None = None, default: Json = None) -> ReceivedJson:
-        """Return the JSON body, or the value of ``name`` in its top level, or ``default``.
+        """Return the JSON body or, with ``name``, the value of that key at its top level, or
+        ``default``.
 
-        Raises 400 for malformed JSON; ``json()`` raises 400 for an empty body, and 415 for a body
-        of another type. It raises ``RuntimeError`` where no JSON is received: with ``@reads_body``,
-        and in hooks before the handler.
+        Raises 400 for malformed JSON. Without ``name``, it also raises 400 for an empty body, 415
+        for a body of another type, and ``RuntimeError`` if JSON is never received: with
+        ``@reads_body``, and in hooks before the handler.
         """
         exchange = self._exchange
         document = exchange.body.parsed(exchange)
@@ -394,14 +399,15 @@ class Request(RequestSpellings):
         return MultiDict(self._exchange.body.uploads)
 
     def body(self) -> Awaitable[bytes]:
-        """``await request.body()``: the whole body, received now unless it was before.
+        """``await request.body()``: the whole body. It is received now, unless that was done
+        before.
 
-        Raises 413 past the limit.
+        Raises 413 if it is longer than ``max_body_size``.
         """
         return self._exchange.perform_async(self._exchange.incoming.whole())
 
     def stream(self) -> AsyncIterator[bytes]:
-        """``async for chunk in request.stream()``: the body as it arrives, once."""
+        """``async for chunk in request.stream()``: the body as it arrives. It can be read once."""
         self._exchange.incoming.start_stream()
         return FlowIterator(self._exchange.incoming.next_piece, self._exchange)
 
@@ -470,14 +476,14 @@ class Request(RequestSpellings):
     def after_response(
         self, function: Callable[[Unpack[Arguments]], object], /, *arguments: *Arguments
     ) -> None:
-        """Call ``function(*arguments)`` when the answer has been sent, or when the client has left
-        before that.
+        """Call ``function(*arguments)`` after the response has been sent, or after the client has
+        disconnected.
 
         An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order,
-        whatever the answer is. They can read the request, its session and its uploads, but not
-        change them. A failure is logged, and a function still running ``background_timeout``
-        seconds after the answer is cancelled. Raises ``TypeError`` for anything but a function, and
-        ``SetupError`` for one that takes other arguments.
+        whatever the response is. They can read the request, its session and its uploads, but not
+        change them. A failure is logged. A function that still runs ``background_timeout`` seconds
+        after the response is cancelled. Raises ``TypeError`` for anything but a function, and
+        ``SetupError`` for a function that can't take these arguments.
         """
         if not callable(function):
             raise TypeError(
@@ -501,13 +507,13 @@ class Request(RequestSpellings):
     def resource(self, key: Callable[..., object], /) -> ResourceContext[Any]: ...
 
     def resource(self, key: object, /) -> ResourceContext[Any]:
-        """Return a context manager that opens a resource, with all that it needs, and closes it at
-        the end.
+        """Return a context manager that opens a resource, with the resources that it depends on,
+        and closes it at the end.
 
-        ``key``: a type of ``app.provides``, or a function that provides. Write ``with`` in a
-        ``def``, ``async with`` in an ``async def``. The resource belongs to this block alone. The
-        providers are those of the application whose handler answers. Raises ``LookupError`` if
-        nothing provides it, and ``SetupError`` if that takes a body.
+        ``key``: a type registered with ``app.provides``, or a provider function. Use ``with`` in a
+        ``def``, and ``async with`` in an ``async def``. The resource belongs to this block only.
+        The providers are those of the application whose handler handles the request. Raises
+        ``LookupError`` if nothing provides it, and ``SetupError`` if a provider reads the body.
         """
         return self._exchange.config.resource(self, key)
 
@@ -516,43 +522,43 @@ class Request(RequestSpellings):
     def on_close(self, close: Callable[[], object]) -> None:
         """Call ``close`` when the request is over, whatever happens.
 
-        ``status`` and ``broken_off`` are settled then.
+        ``status`` and ``broken_off`` are final by then.
         """
         self._exchange.on_close(close)
 
     def on_failure(self, report: Callable[[BaseException], object]) -> None:
-        """Call ``report(failure)`` for each failure of this request: an exception that is answered
-        with 500, or that ends the response after it has started.
+        """Call ``report(failure)`` for each failure of this request: an exception that leads to a
+        500, or that ends the response after it has started.
 
             request.on_failure(client.capture_exception)
 
-        ``report`` is called as the setting ``on_error`` is: at the end of the request, once for
-        each failure, and must not wait. What it raises is logged.
+        ``report`` is called like the function of the setting ``on_error``: at the end of the
+        request, once for each failure. It must not wait. If it raises, that is logged.
         """
         self._exchange.at_end().failure_reports.append(report)
 
     def carry_into_process(self, enter: Callable[[], object]) -> None:
-        """Call ``enter()`` before the handler, in the process of the pool that runs it, if one
-        does.
+        """Call ``enter()`` before the handler, in the pool process that runs it. If the handler
+        runs in this process, ``enter`` is not called.
 
             request.carry_into_process(partial(set_language, request.state.language))
 
-        ``enter`` is pickled: a function at a module's top level, or a ``functools.partial`` of one.
-        It may set context variables, which the handler sees. Functions of several calls are called
-        in the order of these calls. It is not called for a handler that runs in this process.
+        ``enter`` is pickled, so it is a function at a module's top level, or a
+        ``functools.partial`` of one. It may set context variables, which the handler sees. If you
+        call this several times, the functions are called in the same order.
         """
         self._exchange.carry_into_pool(enter)
 
     status: Final[int | None] = attribute_of("_exchange.answer.status")
-    """The status of the answer, once that is settled; None if the client disconnected before."""
+    """The status of the response, once it is final; None if the client disconnected before."""
 
     length: Final[int | None] = attribute_of("_exchange.answer.length")
-    """The length of the answer's body in bytes; None for a stream that states none."""
+    """The length of the response's body in bytes; None for a stream of unknown length."""
 
     broken_off: Final[bool] = attribute_of("_exchange.answer.is_broken_off")
-    """Whether the answer did not reach its end as far as the server tells.
+    """Whether the response ended early, as far as the server reports it.
 
-    The client disconnected, a stream failed, or the server timed out. Settled when ``on_close``
+    The client disconnected, a stream failed, or the server timed out. Final when ``on_close``
     functions run.
     """
 
@@ -561,9 +567,9 @@ class Request(RequestSpellings):
 
 
 def current_request() -> Request:
-    """Return the request that this code answers.
+    """Return the request that this code is handling.
 
-    Raises ``LookupError`` where no request is being answered.
+    Raises ``LookupError`` outside a request.
     """
     try:
         answered: Request = current.get()

@@ -1,12 +1,12 @@
-"""Responses: the results of handlers, and the one place that decides whether a status, a header and
-a body may be sent.
+"""Responses: how a handler's result becomes one, and the only place that decides whether a status,
+a header and a body may be sent.
 
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
-Every header of an author's passes ``checked_headers``. A result of a usual type, with nothing set on
-the response, needs no check: ``respond`` makes its answer with ``NO_OTHER_HEADERS``, so a header for
-all answers belongs there as well. A value that can't be sent raises ``ResponseError`` before the first byte leaves; it is neither
-dropped nor sent.
+Every header that an author sets passes ``checked_headers``. If the result has a usual type and
+nothing was set on the response, ``respond`` sends it with ``NO_OTHER_HEADERS`` and without checks,
+so a header for all responses must be added there, too. A value that can't be sent raises
+``ResponseError`` before the response starts. It is never dropped silently.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 
-# With this header browsers trust an answer's Content-Type, so they never run JSON, an upload or an
-# error's text as a page.
+# With this header browsers trust the Content-Type, so they never run JSON, an upload or the text of
+# an error as a page.
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = KnownHead((NOSNIFF,))
 
-# A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section
-# 5.5).
+# A name is a token (RFC 9110, section 5.6.2); a value has visible latin-1 characters, spaces and
+# tabs (section 5.5).
 TOKEN: Final = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\t\x20-\x7e\x80-\xff]*")
 
@@ -82,7 +82,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 
-# Headers that ``checked_headers`` does not just pass on.
+# Headers that ``checked_headers`` doesn't pass on unchanged.
 _SPECIAL = _HOP_BY_HOP | {"content-type", "content-length", "location", NOSNIFF[0]}
 
 # The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not
@@ -94,13 +94,13 @@ _URL = pattern(rf"[{re.escape(_URL_SAFE)}\w.-]*", re.ASCII)
 class Response:
     """A response.
 
-    ``body`` is anything a handler may return: text, bytes, None, a value for JSON, an iterator, a
-    file.
+    ``body`` is anything that a handler may return: text, bytes, None, a value for JSON, an
+    iterator, a file.
 
     ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type``: by default
     ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; ``""`` sends no
-    such header. A charset in it is the one that text is encoded in; a ``text/`` type without one
-    gets that of UTF-8 for text. The text of a stream is always sent in UTF-8.
+    such header. Text is encoded in the charset of ``content_type``; for a ``text/`` type without
+    one, ``charset=utf-8`` is added. The text of a stream is always sent in UTF-8.
     """
 
     __slots__ = ("body", "content_type", "pairs", "status")
@@ -135,17 +135,17 @@ class Response:
 
         ``value`` is text; percent-encode what a cookie can't hold (``urllib.parse.quote``).
 
-        ``max_age``: seconds until it expires, or a timedelta. ``expires``: a datetime instead, in
-        UTC if it is naive. Without either the browser forgets it when it is closed. ``path``: it is
-        sent for what is below, "/" by default. ``domain``: it is sent to that domain and its
-        subdomains; None, the default, to the host that sets it only. ``samesite``: whether requests
-        of other sites carry it: "Lax" (default) if they open a page, "Strict" never, "None" always;
-        None lets the browser decide. False by default: ``secure``, it is sent over https only;
-        ``httponly``, scripts can't read it; ``partitioned``, in a frame there is one for each site
-        around the frame.
+        ``max_age``: seconds until the cookie expires, or a timedelta. ``expires``: a datetime
+        instead, in UTC if it is naive. Without either, the browser deletes the cookie when it is
+        closed. ``path``: the cookie is sent for paths below this one, "/" by default. ``domain``:
+        it is sent to this domain and its subdomains; None, the default, for only the host that sets
+        it. ``samesite``: whether requests from other sites carry it: "Lax" (default) if they open a
+        page, "Strict" never, "None" always; None lets the browser decide. False by default:
+        ``secure``, it is sent over https only; ``httponly``, scripts can't read it;
+        ``partitioned``, in a frame, each site around the frame has its own.
 
-        Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for a
-        cookie that browsers would drop silently: one of more than 4096 bytes; one without
+        Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for
+        cookies that browsers would drop silently: one of more than 4096 bytes; one without
         ``secure`` that has ``samesite="None"``, ``partitioned`` or a name that begins with
         ``__Secure-`` or ``__Host-``; one named ``__Host-...`` that has a ``domain`` or another
         ``path`` than "/".
@@ -153,10 +153,10 @@ class Response:
         self.pairs.append(("Set-Cookie", format_cookie(name, value, **attributes)))
 
     def delete_cookie(self, name: str, **attributes: Unpack[CookieScope]) -> None:
-        """Delete a cookie from the client; give the ``path``, ``domain`` and ``partitioned`` with
+        """Delete a cookie from the client. Pass the ``path``, ``domain`` and ``partitioned`` with
         which it was set.
 
-        ``__Host-...``, ``__Secure-...`` and ``partitioned`` need ``secure=True`` here, too.
+        For ``__Host-...``, ``__Secure-...`` and ``partitioned``, pass ``secure=True`` as well.
         """
         self.set_cookie(name, "", max_age=0, expires=datetime(1970, 1, 1), **attributes)
 
@@ -165,12 +165,12 @@ class Response:
 
 
 class GivenStatus(int):
-    """The status of a mounted application's answer: any from 200 to 999, with a reason if the
+    """The status of a mounted application's response: from 200 to 999, with a reason if the
     application gives one.
 
-    ``reason`` is visible latin-1, spaces and tabs (RFC 9112, section 4). Raises ``ResponseError``
-    for any other text, which might be a second header, and for 1xx: what follows it would be taken
-    for another answer.
+    ``reason`` has visible latin-1 characters, spaces and tabs (RFC 9112, section 4). Raises
+    ``ResponseError`` for any other text, which might be a second header, and for 1xx, because
+    clients would take what follows for another response.
     """
 
     reason: str
@@ -198,15 +198,18 @@ class FileOptions(NamedTuple):
     cached: bool
     follow_symlinks: bool
     saved_as: str | None
-    """The name under which a browser saves it: "" for its own, None if it is to be shown."""
+    """The name under which a browser saves it: "" for the file's own name, None to show the file
+    instead.
+    """
 
 
 class FileReference:
-    """A body that is a file not opened yet: ``static_file`` returns it in a response,
+    """A body that is a file to be opened later: ``static_file`` returns it in a response, and
     ``files/static.py`` opens it.
 
-    Neither a tuple nor a dataclass: one that is not opened must be an error, not the JSON of a
-    path. ``fingerprint``: that the URL states, of the version that its page was made for.
+    It is neither a tuple nor a dataclass, so that one which was never opened is an error and isn't
+    sent as the JSON of a path. ``fingerprint``: the one in the URL, for the version that the page
+    was made for.
     """
 
     __slots__ = ("fingerprint", "options", "path")
@@ -217,9 +220,9 @@ class FileReference:
         self.fingerprint = fingerprint
 
 
-# All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all
-# other headers (names in lower case), the body, the stream if it is one. A bare tuple, made and
-# unpacked once per request: a class costs ten times as much, a tenth of a request.
+# Everything that a driver sends, checked: status, Content-Type, Content-Length (None: no such
+# header), all other headers (with lower-case names), the body, and the stream or None. It is a bare
+# tuple, because making an object of a class takes ten times as long, a tenth of a request.
 Answer: TypeAlias = tuple[
     int, str | None, int | None, Sequence[tuple[str, str]], bytes, ChunkedBody | None
 ]
@@ -228,22 +231,22 @@ Answer: TypeAlias = tuple[
 class EncodedAnswer(
     tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, "ChunkedBody | None"]
 ):
-    """An ``Answer`` that a handler's wrapper has made, of parts that need no check.
+    """An ``Answer`` that a handler's wrapper has made from parts that need no check.
 
-    Not for authors.
+    Authors don't make it.
     """
 
     __slots__ = ()
 
 
 def as_response(result: object, response: Response | None = None) -> Response:
-    """Pour a handler's result into ``response``, what was set on ``self.response``, or a new one,
-    and return that.
+    """Put a handler's result into ``response``, on which ``self.response`` may have set something,
+    or into a new one. Return the response.
 
-    A mere body becomes its body. Another answer replaces the status, the type and the headers that
-    it states; Set-Cookie and Vary are kept from both. A template string, and any object with
-    ``__html__``, is HTML. Raises an ``HTTPError`` or ``Redirect`` that was returned, and
-    ``ResponseError`` for a body before its status.
+    A bare body only replaces the body. A result that is a response itself also replaces the status,
+    the type and the headers that it has; Set-Cookie and Vary are kept from both. A template string,
+    and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or ``Redirect`` that was
+    returned, and ``ResponseError`` for a tuple with the body before the status.
     """
     response = Response() if response is None else response
     body: Any = result
@@ -251,7 +254,7 @@ def as_response(result: object, response: Response | None = None) -> Response:
         body = response.body
     elif isinstance(result, Response):
         body = result.body
-        # A file's 200 states nothing: it may be an error's page.
+        # A file's 200 isn't a choice, because the file may be an error's page.
         status = (
             response.status
             if type(body) is FileReference and result.status == 200
@@ -271,8 +274,8 @@ def as_response(result: object, response: Response | None = None) -> Response:
 
 
 def with_html(response: Response) -> Response:
-    """Return a response, with its text and type if the body is HTML by itself: a template string,
-    for example.
+    """Return a response. If its body is an HTML object, such as a template string, convert it to
+    text and set the type.
     """
     kind: type = type(response.body)
     if is_html_type(kind):
@@ -285,7 +288,7 @@ def with_html(response: Response) -> Response:
 def _pour(
     response: Response, status: int, pairs: Sequence[tuple[str, str]], content_type: str | None
 ) -> None:
-    """Replace what an answer states."""
+    """Replace the status, the headers and the type that a result has."""
     response.status = status
     if response.pairs and pairs:
         stated = {name.lower() for name, _ in pairs} - _KEPT_FROM_BOTH
@@ -296,8 +299,8 @@ def _pour(
 
 
 def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
-    """Pour (status, body) or (status, body, headers), and return the body: all of it, if that is a
-    value for JSON.
+    """Apply (status, body) or (status, body, headers), and return the body. Any other tuple is
+    itself a body for JSON.
     """
     for part in result[:2]:
         if isinstance(part, _WITH_STATUS):
@@ -321,17 +324,17 @@ def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
     return result
 
 
-# The types of most results. They are a body, and neither HTML by itself nor a stream.
+# The types of most results. They are bodies that are neither HTML objects nor streams.
 BODIES = frozenset({str, bytes, dict, list, type(None)})
 
-_STATUSES = range(200, 600)  # that can be sent
+_STATUSES = range(200, 600)  # those that can be sent
 WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 
 _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
-# How results of a class are sent: the first row that matches. "response" is one by itself, and
-# nothing is known of the class in the last row.
+# How results of a class are sent: the first matching row counts. "response" stands for a complete
+# response, and the last row for classes about which nothing is known.
 _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
     ("response", lambda kind: issubclass(kind, (Response, FileReference, EncodedAnswer, *ERRORS))),
     ("html", is_html_type),
@@ -346,15 +349,15 @@ _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
 
 def sent_as(kind: type) -> str:
     """Return how results of a class are sent: as "json", "text", "html", a "stream" or a
-    "response"; "awaited" for one whose result is, and "" for a class that doesn't say it.
+    "response"; "awaited" if they are awaited first; "" if the class doesn't tell.
     """
     return next((how for how, matches in _SENT_AS if matches(kind)), "json")
 
 
 def states_status(result: tuple[object, ...]) -> bool:
-    """Return whether this is (status, body) or (status, body, headers).
+    """Return whether this tuple is (status, body) or (status, body, headers).
 
-    Two numbers, or three, are a value for JSON.
+    Two or three numbers are a value for JSON.
     """
     return (
         2 <= len(result) <= 3
@@ -377,17 +380,17 @@ def encode(
 
     Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
 
-    ``stream`` is the body if it comes in chunks. ``head_only`` is true for HEAD, which gets the
-    head of GET's answer (RFC 9110, section 9.3.2) and no body. ``text_type`` is the content type of
-    what is not JSON and states none.
+    ``stream``: the body, if it comes in chunks. ``head_only``: True for HEAD, which gets the head
+    of GET's response and no body (RFC 9110, section 9.3.2). ``text_type``: the content type of a
+    body that is not JSON and has none set.
     """
     status, given, is_given = response.status, response.pairs, False
     if status.__class__ is not int or status not in _STATUSES:
         status = _checked_status(status)
         is_given = status.__class__ is GivenStatus
-    # else nothing may describe it (RFC 9110, section 8.6)
+    # Without content, no header may describe it (RFC 9110, section 8.6).
     has_content = status not in WITHOUT_CONTENT
-    # a mounted application states its own headers
+    # A mounted application sets its own headers.
     is_described = has_content and response.content_type != ""
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
     content_type = length = None
@@ -415,10 +418,10 @@ def encode(
 
 
 def _checked_status(status: object) -> int:
-    """Return a status that can be sent, a mounted application's as it is."""
+    """Return a status that can be sent. That of a mounted application is returned unchanged."""
     if type(status) is GivenStatus:
         return status
-    # 1xx belongs to the server; 101 would turn the connection into another protocol.
+    # 1xx statuses belong to the server; 101 would switch the connection to another protocol.
     if isinstance(status, bool) or not (isinstance(status, int) and 200 <= status <= 599):
         raise ResponseError(
             f"a response's status must be a whole number from 200 to 599, not {status!r}"
@@ -427,10 +430,10 @@ def _checked_status(status: object) -> int:
 
 
 def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool, str | None]:
-    """Return a body as bytes, whether it is a value that was encoded as JSON, and the content type,
-    with a charset for text.
+    """Return a body as bytes, whether it was encoded as JSON, and the content type, with a charset
+    for text.
 
-    Text is encoded in the charset that ``content_type`` states, else in UTF-8, as JSON always is
+    Text is encoded in the charset of ``content_type``, or else in UTF-8, in which JSON always is
     (RFC 8259, section 8.1). None gives an empty body, or ``null`` if ``content_type`` is that of
     JSON. Raises ``ResponseError`` for a charset that is unknown, or that lacks some of the text's
     characters.
@@ -457,24 +460,26 @@ _STATED = pattern(r';[ \t]*charset[ \t]*=("[^"]*"|[^;]*)', re.IGNORECASE)
 _CHARSET = pattern(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)
 
 
-@cached_if_short(256)  # types are few and the same in every answer
+@cached_if_short(256)  # types are few and the same in every response
 def _charset_of(content_type: str) -> str | None:
-    """Return the charset that a content type states; None for none, and for UTF-8."""
+    """Return the charset in a content type; None if there is none, or if it is UTF-8."""
     charset = _CHARSET.search(content_type)
     return None if charset is None or charset[1].lower() in ("utf-8", "utf8") else charset[1]
 
 
 @cached_if_short(256)
 def _with_charset(content_type: str) -> str:
-    """Return the content type of text, with the charset if it is a ``text/`` type without one:
-    browsers would take it for windows-1252.
+    """Return a content type for text. A ``text/`` type without a charset gets that of UTF-8,
+    because browsers would assume windows-1252.
     """
     is_text = content_type[:5].lower() == "text/" and _STATED.search(content_type) is None
     return f"{content_type}; charset=utf-8" if is_text else content_type
 
 
 def _in_utf_8(content_type: str) -> str:
-    """Return the content type of text that is sent in UTF-8, whatever charset it states."""
+    """Return a content type with the charset UTF-8, for text that is sent in UTF-8 whatever charset
+    was set.
+    """
     is_other = _charset_of(content_type) is not None
     return _with_charset(_STATED.sub("", content_type) if is_other else content_type)
 
@@ -482,16 +487,17 @@ def _in_utf_8(content_type: str) -> str:
 def checked_headers(
     pairs: Iterable[tuple[str, str]], is_given: bool = False, others: Sequence[tuple[str, str]] = ()
 ) -> tuple[HeaderPairs, str | None, int | None]:
-    """Check headers.
+    """Check the headers of a response.
 
-    Return them with names in lower case; apart from them Content-Type and Content-Length, or None.
+    Return them with lower-case names and, separately, Content-Type and Content-Length, or None.
 
-    Headers of the connection are left out, with one warning in the log for each name. ``is_given``:
-    they are a mounted application's, whose Location stays as it is. ``others``: headers to send as
-    well, ``NO_OTHER_HEADERS`` or none; one that is stated takes its place.
+    Headers about the connection are left out, with one warning in the log for each name.
+    ``is_given``: they come from a mounted application, whose Location stays unchanged. ``others``:
+    headers to add, ``NO_OTHER_HEADERS`` or none; a header that was set replaces the one of the same
+    name.
 
     Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control
-    characters, and for two Content-Lengths that differ.
+    characters, and for two different Content-Lengths.
     """
     headers: HeaderPairs = [*others]
     content_type, length, stated_length = None, None, None
@@ -500,7 +506,7 @@ def checked_headers(
             key = _KEYS[name]
             text = value.strip(" \t") if value.__class__ is str else ""
             if key not in _SPECIAL and text and text.isascii() and text.isprintable():
-                headers.append((key, text))  # as most are: nothing else to check
+                headers.append((key, text))  # the usual case: nothing else to check
                 continue
             text = check_value(key, value, is_given)
             if key not in _SPECIAL or key == "location":
@@ -510,7 +516,7 @@ def checked_headers(
             elif key == "content-type":
                 content_type = text
             elif key == "content-length":
-                if stated_length not in (None, text):  # a client may read either one (section 8.6)
+                if stated_length not in (None, text):  # clients may read either (section 8.6)
                     raise ResponseError(
                         f"a response has one Content-Length, not {stated_length!r} and {text!r}"
                     )
@@ -525,13 +531,13 @@ def checked_headers(
     return headers, content_type, length
 
 
-@lru_cache(maxsize=64)  # each answer of an application may have it
+@lru_cache(maxsize=64)  # every response may have it
 def warn_once(name: str) -> None:
     logger.warning("header %r is set by the server: ignored", name)
 
 
 def _key_of(name: object) -> str:
-    """Return the name of a header in lower case. Raises ``ResponseError`` for what can be none."""
+    """Return the name of a header in lower case. Raises ``ResponseError`` if it is invalid."""
     if not isinstance(name, str) or not TOKEN.fullmatch(name):
         raise ResponseError(f"{name!r} can't be the name of a header")
     return name.lower()
@@ -541,15 +547,16 @@ _KEYS = NameTable(_key_of)
 
 
 def check_value(name: str, value: object, is_given: bool = False) -> str:
-    """Return ``value`` if header ``name`` may have it, without spaces around it.
+    """Return ``value`` without spaces around it, if it is valid for the header ``name``.
 
-    A Location is turned from an IRI into a URI, unless given.
+    A Location is converted from an IRI to a URI, unless it is a mounted application's.
     """
     if not isinstance(value, str):
         raise ResponseError(
             f"header {name!r} must be text, not {type(value).__name__}: {value!r}; write str(...)"
         )
-    # which are none of it (RFC 9110, section 5.5): servers refuse the whole answer
+    # They don't belong to the value (RFC 9110, section 5.5), and servers refuse the whole response
+    # because of them.
     value = value.strip(" \t")
     if name == "location" and not is_given:
         if _URL.fullmatch(value):
@@ -572,7 +579,7 @@ class Origin(Protocol):
 
 
 def redirect_response(redirect: Redirect, site: Origin) -> Response:
-    """Return the response for a ``Redirect`` in the answer to a request for ``site``.
+    """Return the response for a ``Redirect``, raised during a request for ``site``.
 
     Raises as ``_allowed`` does.
     """
@@ -583,8 +590,8 @@ def redirect_response(redirect: Redirect, site: Origin) -> Response:
 def encoded_redirect(
     redirect: Redirect, site: Origin, head_only: bool, text_type: str = HTML
 ) -> Answer:
-    """Return what ``redirect_response`` does, checked and encoded: for a response that nothing else
-    changes.
+    """Return the response of ``redirect_response``, checked and encoded, for cases in which nothing
+    else changes it.
     """
     if redirect.headers or type(redirect.status) is not int:
         return encode(redirect_response(redirect, site), None, head_only, text_type)
@@ -595,12 +602,12 @@ def encoded_redirect(
 def _allowed(redirect: Redirect, site: Origin) -> str:
     """Return the location of a redirect.
 
-    Raises 400 for a control character, and unless the redirect allows it for another host and for
-    plain http from https: a client may have chosen the location. The log says what to write if it
-    is the author's.
+    Raises 400 for a control character. Also raises it for another host, and for http instead of
+    https, unless the redirect allows that: the location may come from the client. For the author,
+    the log says what to write.
     """
     location, problem = redirect.location, ""
-    # Most lead to a path, in which browsers drop nothing.
+    # Most locations are a path, which browsers read as it is.
     if not _PATH.fullmatch(location):
         seen = as_browsers_read(location)
         if redirect.allow_external:
@@ -620,7 +627,7 @@ def _allowed(redirect: Redirect, site: Origin) -> str:
 
 
 def as_browsers_read(location: str) -> str:
-    """Return an address as browsers read it, in lower case: "/\\evil.com" and "\\t//evil.com" mean
+    """Return a URL as browsers read it, in lower case: "/\\evil.com" and "\\t//evil.com" mean
     "//evil.com".
 
     They drop tabs and line ends, trim blanks and read a backslash as a slash (WHATWG URL, section
@@ -639,12 +646,12 @@ def _leads_away(location: str, seen: str, site: Origin) -> bool:
     if _SCHEME.match(seen) is None and not seen.startswith("//"):
         return False
     try:
-        # The scheme and the host are at the beginning, so that is enough. ``urlsplit`` caches the
-        # text that it is given, however long it is.
+        # The scheme and the host are at the beginning, so that part is enough; ``urlsplit`` caches
+        # the text that it gets, however long.
         parts = urlsplit(seen[:_LONGEST_SPLIT])
     except ValueError:
         return True
-    # it would be sent escaped, "http://us%5C@evil.com", and that is another host
+    # It would be sent as "http://us%5C@evil.com", and that is another host.
     if "\\" in location:
         return True
     return (
@@ -657,21 +664,21 @@ _AS_READ = str.maketrans("\\", "/", "\t\r\n")
 
 
 def error_response(status: int, message: object, headers: HeadersLike = ()) -> Response:
-    """Return an error's default page: one sentence, as plain text so that no browser runs anything
-    in it, or JSON.
+    """Return an error's default response: one sentence as plain text, so that no browser runs
+    anything in it, or JSON.
     """
     return Response(message, status, headers, TEXT if isinstance(message, str) else None)
 
 
 def start_failed(head_only: bool) -> Answer:
-    """Return the answer to requests while the application can't start."""
+    """Return the response to requests when the application can't start."""
     return encode(error_response(500, "500 Internal Server Error"), None, head_only)
 
 
 def status_line(status: int) -> str:
     """Return ``"404 Not Found"`` for 404.
 
-    PEP 3333 wants a reason, even for a status without one.
+    PEP 3333 requires a reason, even for a status that has none.
     """
     if isinstance(status, GivenStatus) and status.reason:
         return f"{status} {status.reason}"

@@ -1,4 +1,4 @@
-"""The session as a handler sees it: a dict that can tell which of its keys changed since it was
+"""The session as a handler sees it: a dict that knows which of its keys changed since it was
 loaded.
 """
 
@@ -16,15 +16,15 @@ from micropie._core.errors import ResponseError, logger
 
 T = TypeVar("T")
 
-# What is stored of a session, by its keys.
+# A session's data, by key.
 SessionData: TypeAlias = dict[str, object]
 
-# By key: the functions to call with the stored value, and this request's value after the last call.
+# By key: the functions to call with the stored value, and the value that this request saw after the
+# last call.
 _Update: TypeAlias = Callable[[Any], object]
 _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 
-# Of tokens against forged requests: the key of a client's secret, the field of a form, and the
-# cookie.
+# The name of the CSRF secret's key in the session, of the field in a form, and of the cookie.
 CSRF_FIELD: Final = "csrf_token"
 
 _MISSING = object()
@@ -34,13 +34,13 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=repr, skipkeys=True).e
 
 
 def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bool = False) -> None:
-    """Raise ``ResponseError`` if a session is too large: else clients could fill the store with
-    their texts.
+    """Raise ``ResponseError`` if a session is too large. Otherwise clients could fill the store.
 
-    ``setting`` is the author's name for ``most``, bytes of JSON. Values that JSON lacks count with
-    their ``repr``. ``is_debug``: log the keys that are no texts, as JSON makes texts of them.
+    ``setting``: the setting that has the value ``most``, in bytes of JSON. Values that JSON can't
+    encode count with their ``repr``. ``is_debug``: log keys that are not text, because JSON turns
+    them into text.
     """
-    if not is_debug and _most_bytes(data) <= most:  # as most sessions: not measured by encoding
+    if not is_debug and _most_bytes(data) <= most:  # most sessions need no encoding to measure them
         return
     for key in _other_keys(data) if is_debug else ():
         logger.warning(
@@ -49,7 +49,7 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
             key,
         )
     size = len(_encode(data))
-    if size > most and data:  # an empty one ends
+    if size > most and data:  # an empty session is deleted
         sizes = {key: len(_encode({key: value})) for key, value in data.items()}
         largest = max(sizes, key=sizes.__getitem__)
         raise ResponseError(
@@ -59,23 +59,23 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
 
 
 def _most_bytes(data: Mapping[str, object]) -> float:
-    """Return a size that the JSON of flat data doesn't exceed; infinite for any other data."""
+    """Return an upper bound of the JSON size of flat data; infinite for any other data."""
     size = 2
     for key, value in data.items():
         if type(value) is str:
-            size += 12 * len(value)  # a character beyond the BMP takes two escapes
+            size += 12 * len(value)  # each character beyond the BMP takes two escapes
         elif type(value) is int:
             size += value.bit_length()
         elif type(value) not in _UNCHANGEABLE:
             return inf
         if type(key) is not str:
             return inf
-        size += 12 * len(key) + 32  # punctuation and a float
+        size += 12 * len(key) + 32  # for punctuation and a float
     return size
 
 
 def _other_keys(value: object) -> Iterator[object]:
-    """Yield the keys that are no texts, of dicts inside of lists and dicts as well."""
+    """Yield the keys that are not text, also those of dicts inside lists and dicts."""
     inside: Iterable[object] = value if isinstance(value, list | tuple) else ()
     if isinstance(value, Mapping):
         yield from (key for key in value if not isinstance(key, str))
@@ -90,7 +90,7 @@ _UNCHANGEABLE = frozenset({str, int, bool, float, type(None)})
 def copied(data: Mapping[str, object]) -> SessionData:
     """Return a deep copy.
 
-    Most sessions are flat, and ``deepcopy`` of a flat one takes five times as long.
+    Most sessions are flat, and ``deepcopy`` of a flat dict would take five times as long.
     """
     copies = {**data}
     for key, value in data.items():
@@ -101,12 +101,12 @@ def copied(data: Mapping[str, object]) -> SessionData:
 
 @dataclass(slots=True, eq=False)
 class Changes:
-    """One request's changes to its session, to apply to the stored data, which others may have
-    changed meanwhile.
+    """One request's changes to its session. They are applied to the stored data, which other
+    requests may have changed in the meantime.
 
-    ``emptied``: nothing of the stored data stays. ``new_id`` is the id under which to store the
-    result, with the old id deleted; None to keep the id. ``check`` is called with the result, and
-    raises ``ResponseError`` if it must not be stored.
+    ``emptied``: discard all stored data. ``new_id``: the id under which to store the result, while
+    the old id is deleted; None to keep the id. ``check`` is called with the result, and raises
+    ``ResponseError`` if it must not be stored.
     """
 
     values: SessionData
@@ -117,7 +117,7 @@ class Changes:
     check: Callable[[SessionData], object] | None = None
 
     def apply(self, stored: Mapping[str, object]) -> SessionData:
-        """Return ``stored`` with the changes, key by key; an empty result means: delete the
+        """Return ``stored`` with the changes, key by key. If the result is empty, delete the
         session.
 
         Functions given to ``update_atomic`` may change the values in ``stored``, so don't use it
@@ -137,8 +137,8 @@ class Changes:
 
 
 def _checked(method: Callable[..., object]) -> Callable[..., Any]:
-    """Return a method of ``dict`` that changes it, for a session: it raises ``ResponseError`` after
-    the answer.
+    """Return a ``dict`` method that changes a session, with a check: it raises ``ResponseError``
+    once changes would be lost.
     """
 
     @wraps(method)
@@ -154,9 +154,9 @@ class Session(dict[str, Any]):
 
     ``id`` is None until the session is stored for the first time.
 
-    An empty session is deleted. ``data`` is the stored data: the session compares itself with it,
-    so it must not change from now on. The session works on a copy, because
-    ``session["cart"].append(...)`` is a change that no method of the dict sees.
+    An empty session is deleted. ``data`` is the stored data. The session compares itself with it,
+    so don't change it afterwards. The session works on a copy, because no method of the dict
+    notices a change like ``session["cart"].append(...)``.
     """
 
     __slots__ = (
@@ -176,29 +176,28 @@ class Session(dict[str, Any]):
         self._loaded = data = data or {}
         is_flat = _UNCHANGEABLE.issuperset(map(type, data.values()))
         super().__init__(data if is_flat else copied(data))
-        self._refusal = ""  # why nothing can be changed any longer
-        self._is_cleared = False  # whether nothing that is stored stays
+        self._refusal = ""  # why it can't be changed any longer
+        self._is_cleared = False  # whether all stored data is to be discarded
         self.id = session_id
-        self.regenerated = False  # whether it is to get another id when it is saved
-        # whether ``regenerate`` was called, also for a session that is not stored yet
+        self.regenerated = False  # whether it gets a new id when it is saved
+        # Whether ``regenerate`` was called, even if the session is not stored yet.
         self.renewed = False
         self._updates: _Updates = {}
-        self.has_sent_id = False  # whether a WebSocket was accepted with it, so that the id stays
-        # what ``id`` will be, if the client has its cookie already
+        self.has_sent_id = False  # whether a WebSocket sent the id, so that it can't change
+        # The future ``id``, if the client already has a cookie with it.
         self.reserved_id: str | None = None
-        self.saver: Callable[[], Awaitable[None]] | None = None  # of an accepted WebSocket
+        self.saver: Callable[[], Awaitable[None]] | None = None  # for an accepted WebSocket
 
     @property
     def changed(self) -> bool:
-        """Whether there is anything to save, changes inside the values included."""
+        """Whether there is anything to save, including changes inside values."""
         return self != self._loaded or self.regenerated or self._is_cleared or bool(self._updates)
 
     def regenerate(self) -> None:
-        """Give the session a new id and delete the old one: call this at log-in, and whenever
-        rights grow.
+        """Give the session a new id and delete the old one. Call this at log-in, and whenever the
+        user gets more rights.
 
-        An id that an attacker has learnt or planted before is then worthless, and so is a CSRF
-        token.
+        An id or a CSRF token that an attacker has learnt or planted before is then useless.
         """
         if self.has_sent_id:
             raise ResponseError(
@@ -210,10 +209,11 @@ class Session(dict[str, Any]):
         self.regenerated = self.id is not None  # a session without an id gets a new one anyway
 
     def clear(self) -> None:
-        """Remove everything, at a log-out: also keys that other requests add meanwhile.
+        """Remove everything, at log-out. This includes keys that other requests add in the
+        meantime.
 
-        Values that are set after that are in a session of another id, so no slower request can
-        change them.
+        Values that are set afterwards are stored under a new id, so no slower request can change
+        them.
         """
         self._check()
         super().clear()
@@ -222,12 +222,11 @@ class Session(dict[str, Any]):
         self.regenerated = self._is_cleared and not self.has_sent_id
 
     def update_atomic(self, key: str, function: Callable[[Any], T]) -> T:
-        """Set ``key`` to ``function(value)``, called with None if there is no value;
-        ``lambda n: (n or 0) + 1`` loses no count.
+        """Set ``key`` to ``function(value)``; the value is None if there is none. ``lambda n: (n or
+        0) + 1`` loses no count.
 
-        Returns the result as this request sees it. When the session is saved, ``function`` is
-        called again, perhaps more than once, with the value that is stored by then: it must have no
-        side effects.
+        Return the result as this request sees it. When the session is saved, ``function`` is called
+        again, perhaps several times, with the value stored by then. It must have no side effects.
         """
         self._check()
         functions, expected = self._updates.get(key, ([], self._loaded.get(key, _MISSING)))
@@ -235,12 +234,12 @@ class Session(dict[str, Any]):
         self[key] = value = function(self.get(key))
         if as_stored:
             self._updates[key] = [*functions, function], copy.deepcopy(value)
-        else:  # the key was set directly before: this value replaces the stored one
+        else:  # it was set before: this value replaces the stored one
             self._updates.pop(key, None)
         return value
 
     def changes(self) -> Changes:
-        """Return the differences from the data that was loaded."""
+        """Return the differences from the loaded data."""
         loaded = self._loaded
         updates = {
             key: functions
@@ -257,8 +256,8 @@ class Session(dict[str, Any]):
         )
 
     def reload(self, stored: SessionData) -> None:
-        """Take over what is stored by now, which must not change from now on; this request's
-        changes stay.
+        """Take over the data that is stored by now, and keep this request's changes. Don't change
+        ``stored`` afterwards.
         """
         changes = self.changes()
         self._loaded = stored
@@ -269,16 +268,17 @@ class Session(dict[str, Any]):
         }
 
     def mark_saved(self) -> None:
-        """Note that the session is stored as it is now: only later changes count."""
+        """Note that the session is stored as it is, so only later changes count."""
         self._loaded = copy.deepcopy(dict(self))
         self.regenerated = self._is_cleared = False
         self._updates = {}
 
     def keep_cookie(self, in_cookie: bool) -> None:
-        """Refuse changes that need a new cookie from now on: a WebSocket sends its headers only
+        """From now on, refuse changes that need a new cookie: a WebSocket can send headers only
         once.
 
-        ``in_cookie``: whether the cookie has the data itself, so that every change needs a new one.
+        ``in_cookie``: whether the cookie contains the data, so that every change needs a new
+        cookie.
         """
         self.has_sent_id = not in_cookie and (self.id is not None or self.reserved_id is not None)
         if not self.has_sent_id:
@@ -288,11 +288,11 @@ class Session(dict[str, Any]):
             )
 
     def save(self) -> Awaitable[None]:
-        """``await session.save()`` in a WebSocket's handler: save the changes now instead of at the
+        """``await session.save()`` in a WebSocket handler: save the changes now instead of at the
         end.
 
-        Raises ``RuntimeError`` anywhere else, and before ``accept``: there the session is saved
-        with the answer.
+        Raises ``RuntimeError`` anywhere else, and before ``accept``, where the session is saved
+        with the response.
         """
         if self.saver is None:
             raise RuntimeError(
@@ -302,8 +302,8 @@ class Session(dict[str, Any]):
         return self.saver()
 
     def seal(self) -> None:
-        """Refuse changes from now on: the session is saved before the response starts, later
-        changes would be lost.
+        """Refuse changes from now on: the session has been saved before the response starts, so
+        they would be lost.
         """
         self._refusal = (
             "the session was saved before the response started: change it before the "
@@ -330,10 +330,9 @@ class Session(dict[str, Any]):
 
 
 class UnopenedSession(Session):
-    """An empty session in place of one that was not opened yet. What is written to it is discarded.
+    """An empty session that stands for one that is not loaded. Changes to it are discarded.
 
-    Hooks and error pages see it if a hook has refused the request before a session backend was
-    asked.
+    Hooks and error pages see it if a hook refused the request before the session backend was asked.
     """
 
     __slots__ = ()

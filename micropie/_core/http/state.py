@@ -1,4 +1,4 @@
-"""``State``: attributes that an application hangs on a request, on a WebSocket or on itself."""
+"""``State``: attributes that an author sets on a request, on a WebSocket or on the application."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 
 class State:
-    """A bag of attributes: ``request.state.user = ...``, ``app.state.pool = ...``;
+    """An object for any attributes: ``request.state.user = ...``, ``app.state.pool = ...``;
     ``state["user"]`` works too.
 
-    What it does not have is looked for in ``_outer``, the state of the application around this one.
+    A missing attribute is looked up in ``_outer``, the state of the application around this one.
     """
 
     __slots__ = ("__dict__", "_outer")
@@ -22,7 +22,7 @@ class State:
             """Accept any name, for type checkers."""
 
     def __getattr__(self, name: str) -> Any:
-        # not set: an ``__init__`` that sets it would take half of a state's time
+        # ``_outer`` is not set: an ``__init__`` that sets it would double the time to make a state.
         if name == "_outer":
             return None
         if self._outer is not None:

@@ -22,7 +22,7 @@ from micropie._core.http.protocols import ServerMessage
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"
-REFUSING: Final = "refusing"  # by the application, before it was accepted
+REFUSING: Final = "refusing"  # by the application, before the handshake was accepted
 REFUSED: Final = "refused"
 CLOSING: Final = "closing"  # by the application
 CLOSED: Final = "closed"
@@ -32,9 +32,9 @@ ACCEPT: Final = "accept"
 RECEIVE: Final = "receive"
 SEND: Final = "send"
 CLOSE: Final = "close"
-# the server has been given the close frame, or the answer to the handshake
+# The server got the close frame, or the response to the handshake.
 FINISH: Final = "finish"
-LEAVE: Final = "leave"  # by the client, or by a network that fails
+LEAVE: Final = "leave"  # the client closed, or the network failed
 
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (CONNECTING, ACCEPT): OPEN,
@@ -48,7 +48,7 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (CLOSING, FINISH): CLOSED,
 }
 
-# The states in which messages are received and sent; neither changes the state.
+# The states in which messages are received and sent. Neither action changes the state.
 RECEIVING: Final = frozenset(state for state, action in TRANSITIONS if action is RECEIVE)
 SENDING: Final = frozenset(state for state, action in TRANSITIONS if action is SEND)
 
@@ -63,28 +63,28 @@ POLICY: Final = 1008
 TOO_BIG: Final = 1009
 FAILED: Final = 1011
 
-# 1004 is reserved. 1005, 1006 and 1015 say that there was no code or no close frame, so no frame
-# may carry them. 1010 is for clients.
+# 1004 is reserved. 1005, 1006 and 1015 stand for a missing code or close frame, so they can't be
+# sent. 1010 is for clients.
 _SENDABLE: Final = frozenset(range(1000, 1015)) - {1004, 1005, 1006, 1010}
 
-# characters or bytes of a message from which JSON is parsed in a thread, as that of a body
+# Characters or bytes of a message above which its JSON is parsed in a thread, as for a body.
 LARGE: Final = 64 * 1024
 
-# RFC 6455, section 5.5: a control frame has 125 bytes, two of them are the code.
+# RFC 6455, section 5.5: a control frame has 125 bytes, of which two are the code.
 _LONGEST_REASON: Final = 123
 
 
 class WebSocketRequest(Request):
     """The handshake of a WebSocket: a ``GET`` without a body.
 
-    ``scheme`` is http or https, as that of the page.
+    ``scheme`` is http or https, like that of the page.
     """
 
     __slots__ = ()
 
     @property
     def response(self) -> NoReturn:
-        """Raises ``ResponseError``."""
+        """Raise ``ResponseError``, because a WebSocket has no response."""
         raise ResponseError("a WebSocket has no response: give headers to ws.accept(headers=...)")
 
     def origin(self) -> str | None:
@@ -96,26 +96,28 @@ class WebSocketRequest(Request):
 
 
 class MessageError(ConnectionClosed, ValueError):
-    """The client sent a message of another kind than was asked for, and the WebSocket was closed
-    because of it.
+    """The client sent another kind of message than the handler wanted, so the WebSocket was
+    closed.
     """
 
 
 class Progress:
-    """A WebSocket's state. ``code`` and ``reason`` say how it ended; ``code`` is None before."""
+    """The state of a WebSocket. ``code`` and ``reason`` say how it ended; ``code`` is None until
+    then.
+    """
 
     state: str = CONNECTING
     code: int | None = None
     reason = ""
 
     def may(self, action: str) -> bool:
-        """Return whether ``action`` is possible now."""
+        """Return whether ``action`` is allowed now."""
         return (self.state, action) in TRANSITIONS
 
     def step(self, action: str, method: str) -> None:
         """Change to the state after ``action``.
 
-        Raises an error that names ``method`` if it is not possible now.
+        Raises an error with the name of ``method`` if the action is not allowed now.
         """
         state = TRANSITIONS.get((self.state, action))
         if state is None:
@@ -125,7 +127,7 @@ class Progress:
     def end(self, action: str, code: int, reason: str) -> bool:
         """End by ``action``, CLOSE or LEAVE.
 
-        Return False if it has ended already: only the first end counts.
+        Return False if it had ended before: only the first end counts.
         """
         state = TRANSITIONS.get((self.state, action))
         if state is not None:
@@ -133,7 +135,7 @@ class Progress:
         return state is not None
 
     def refusal(self, method: str) -> Exception:
-        """Return ``RuntimeError`` for the author's mistake, or ``ConnectionClosed`` if the
+        """Return a ``RuntimeError`` for an error of the author's, or ``ConnectionClosed`` if the
         WebSocket has ended.
         """
         socket = f"{method}() on a WebSocket that"
@@ -156,8 +158,8 @@ class Progress:
 
 
 def check_code(code: object) -> None:
-    """Raise ``ValueError`` for a close code that no application may send."""
-    # No bool is a code: True is 1.
+    """Raise ``ValueError`` for a close code that an application can't send."""
+    # A bool is not a code, although True equals 1.
     if not isinstance(code, int) or not (code in _SENDABLE or 3000 <= code <= 4999):
         raise ValueError(
             f"a WebSocket can't be closed with {code!r}: "
@@ -166,7 +168,7 @@ def check_code(code: object) -> None:
 
 
 def truncate_reason(reason: str) -> str:
-    """Cut a reason to the 123 bytes that a close frame holds, between two characters."""
+    """Cut a reason to the 123 bytes that a close frame can hold, but not within a character."""
     return reason.encode("utf-8", "replace")[:_LONGEST_REASON].decode("utf-8", "ignore")
 
 
@@ -179,7 +181,7 @@ def is_too_big(content: str | bytes, limit: int) -> bool:
 def disconnect_info(message: ServerMessage) -> tuple[int, str]:
     """Return code and reason of a ``websocket.disconnect``.
 
-    Servers leave either out, or send None.
+    Servers may leave out either, or send None.
     """
     return message.get("code") or NO_CODE, message.get("reason") or ""
 
@@ -191,13 +193,14 @@ def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collec
     """Return whether a page of ``origin`` may open a WebSocket of ``scheme://host`` (http or
     https).
 
-    Browsers send cookies with a handshake from any site's page, and always an Origin header; a
-    client that sends none is no browser. ``others`` are further origins that may; "*" is any.
+    Browsers send cookies with a handshake from any site's page, and always an Origin header. A
+    client without that header is not a browser. ``others``: further origins that may; "*" stands
+    for any.
     """
     if origin is None or "*" in others:
         return True
     wanted = normal_origin(origin)
-    if not wanted:  # also "null": a sandboxed frame of any site
+    if not wanted:  # also "null", from a sandboxed frame of any site
         return False
     return wanted == normal_origin(f"{scheme}://{host}") or wanted in map(normal_origin, others)
 

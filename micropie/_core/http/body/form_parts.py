@@ -1,8 +1,8 @@
-"""A multipart form part by part, as it arrives or as it was received: ``request.parts()``.
+"""``request.parts()``: a multipart form part by part, while it arrives or after it was received.
 
-Reading is written once, as flows, as everywhere below the drivers. ``Part`` (of a ``for``) and
-``AsyncPart`` (of an ``async for``) only perform them. The rest of a part is skipped when the next
-one is asked for; the rest of the body is never received.
+Reading is written once, as flows. ``Part`` (in a ``for``) and ``AsyncPart`` (in an ``async for``)
+only perform them. When the next part is requested, the rest of the part before it is skipped. The
+rest of the body is never received.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ AnyPart = TypeVar("AnyPart", bound="_Part")
 
 
 class ArrivingParts:
-    """The parts of a body that is being received. One piece of it is in memory at a time."""
+    """The parts of a body that is still arriving. Only one piece of it is in memory at a time."""
 
     def __init__(self, body: BodyReader, parser: PartParser) -> None:
         body.start_stream()
@@ -42,9 +42,9 @@ class ArrivingParts:
         self._events: Iterator[PartHead | bytes | None] = iter(())
 
     def next_part(self) -> Flow[PartHead | None]:
-        """Return the next part, None after the last; skip the rest of the one before.
+        """Return the next part, or None after the last one. Skip the rest of the part before.
 
-        Raises 400, 408, 413 and ``ClientDisconnect``.
+        Raises 400, 408 and 413, and ``ClientDisconnect``.
         """
         while (event := (yield from self._next())) is not _END:
             if isinstance(event, PartHead):
@@ -52,15 +52,15 @@ class ArrivingParts:
         return None
 
     def next_chunk(self) -> Flow[bytes]:
-        """Return the next bytes of the part, b"" at its end; not to be called after that.
+        """Return the next bytes of the part, or b"" at its end. Don't call it after that.
 
-        Raises as ``next_part``.
+        Raises what ``next_part`` raises.
         """
         event = yield from self._next()
         return event if isinstance(event, bytes) else b""
 
     def _next(self) -> Flow[object]:
-        """Return the next event, ``_END`` at the body's end if the form is complete by then."""
+        """Return the next event, or ``_END`` at the end of the body if the form is complete."""
         while True:
             for event in self._events:
                 return event
@@ -72,7 +72,7 @@ class ArrivingParts:
 
 
 class ReceivedParts:
-    """The parts of a form that was received before the handler was called, as without
+    """The parts of a form that was received before the handler was called, without
     ``@reads_body``.
     """
 
@@ -82,7 +82,7 @@ class ReceivedParts:
         self._upload: UploadFile | None = None
 
     def next_part(self) -> Flow[PartHead | None]:
-        """Return the next part, see ``ArrivingParts``."""
+        """Return the next part; see ``ArrivingParts``."""
         for name, value in self._parts:
             if isinstance(value, str):
                 self._rest, self._upload = value.encode(), None
@@ -93,7 +93,7 @@ class ReceivedParts:
         return None
 
     def next_chunk(self) -> Flow[bytes]:
-        """Return the next bytes of the part, see ``ArrivingParts``."""
+        """Return the next bytes of the part; see ``ArrivingParts``."""
         if self._upload is not None:
             chunk: bytes = yield IO, self._upload.read, (CHUNK,)
             return chunk
@@ -101,13 +101,13 @@ class ReceivedParts:
         return chunk
 
 
-# Bodies that consist of parts.
+# Where ``Parts`` reads from.
 PartSource: TypeAlias = ArrivingParts | ReceivedParts
 
 
 class Parts:
-    """The parts of a form: for a ``for`` in a ``def`` handler, or an ``async for`` in an
-    ``async def``.
+    """The parts of a form, for a ``for`` in a ``def`` handler or an ``async for`` in an ``async
+    def``.
     """
 
     def __init__(self, source: PartSource, exchange: Exchange) -> None:
@@ -134,22 +134,23 @@ class Parts:
 
 
 class _Part:
-    """A part: its head, which is known before it is read, and how far it has been read."""
+    """A part: its head, which is known before its bytes, and how far it has been read."""
 
     name: str
     """The name of the field."""
     raw_filename: str | None
-    """The file's name as the client sent it, which is no path to trust; None for a field that is
-    not a file."""
+    """The file's name as the client sent it, which must not be used as a path; None for a field
+    that is not a file.
+    """
     headers: dict[str, str]
     """The part's own headers, names in lower case; empty for a field that was received before."""
 
     def __init__(self, head: PartHead, source: PartSource, exchange: Exchange) -> None:
         self.name, self.raw_filename, headers = head
         self.headers = {**headers}
-        self._source: PartSource | None = source  # None once the next part has been asked for
+        self._source: PartSource | None = source  # None once the next part has been requested
         self._exchange = exchange
-        self._rest = memoryview(b"")  # of the chunk that ``read(n)`` took a part of
+        self._rest = memoryview(b"")  # the unread end of a chunk that ``read(n)`` began
         self._has_ended = False
 
     @property
@@ -161,9 +162,9 @@ class _Part:
 
     @property
     def content_type(self) -> str:
-        """The media type that the client states.
+        """The media type that the client declares.
 
-        Without one: text for a field, bytes for a file (RFC 7578, 4.4).
+        By default, that of text for a field and that of bytes for a file (RFC 7578, section 4.4).
         """
         default = "text/plain" if self.raw_filename is None else "application/octet-stream"
         return self.headers.get("content-type", default)
@@ -175,7 +176,7 @@ class _Part:
     def _next_chunk(self) -> Flow[bytes]:
         """Return the next bytes of the part, b"" at its end.
 
-        Raises ``RuntimeError`` if the part is gone.
+        Raises ``RuntimeError`` if a later part has been requested already.
         """
         if self._has_ended:
             return b""
@@ -191,7 +192,7 @@ class _Part:
         return chunk
 
     def _read(self, n: int) -> Flow[bytes]:
-        """Return ``n`` bytes, fewer at the end; the rest if ``n`` is negative."""
+        """Return ``n`` bytes, or fewer at the end; if ``n`` is negative, return the rest."""
         data = BytesIO()  # its ``getvalue`` makes no copy
         missing = n
         while n < 0 or missing:

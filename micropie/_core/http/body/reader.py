@@ -1,9 +1,8 @@
-"""The request's body while it is received: counted, limited, received once, whole or piece by
-piece.
+"""Receive a request's body: count and limit its bytes, and return it once, whole or piece by piece.
 
-Each request has one ``BodyReader``. Its methods are flows: they ask for pieces, a driver gets them.
-A second read returns the bytes that were received, or raises an error; it never waits for bytes
-that won't come.
+Each request has one ``BodyReader``. Its methods are flows: they yield steps in which a driver
+receives the pieces. A second read returns the bytes that were received, or raises an error; it
+never waits for bytes that won't come.
 """
 
 from __future__ import annotations
@@ -15,17 +14,16 @@ from micropie._core.errors import too_many
 from micropie._core.execution.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 UNREAD: Final = "unread"
-# returned piece by piece and not kept: ``request.stream()``, a multipart form
+# Returned piece by piece and not stored: for ``request.stream()`` and multipart forms.
 STREAMED: Final = "streamed"
-KEPT: Final = "kept"  # received whole: ``data``
+KEPT: Final = "kept"  # received whole, and stored in ``data``
 
 
 class BodyReader:
-    """A request's body: ``limit`` bytes at most, ``announced`` bytes long if the head says so, else
-    None.
+    """A request's body of at most ``limit`` bytes. ``announced``: the length in its head, or None.
 
-    ``size``: the bytes received so far, unless ``keep`` alone set the body. Raises ``HTTPError``
-    413 at once if more is announced than allowed.
+    ``size``: the bytes received so far; not counted if ``keep`` set the body. Raises ``HTTPError``
+    413 right away if the announced length is above the limit.
     """
 
     __slots__ = ("_announced", "_limit", "data", "has_ended", "size", "state")
@@ -40,14 +38,16 @@ class BodyReader:
         self._count(0)
 
     def restrict(self, limit: int) -> None:
-        """Lower the limit to ``limit`` bytes. Raises 413 if more is announced or was received."""
+        """Lower the limit to ``limit`` bytes. Raises 413 if more bytes were announced or
+        received.
+        """
         self._limit = min(self._limit, limit)
         self._count(0)
 
     def start_stream(self) -> None:
-        """Declare that ``next_piece`` will be called.
+        """Note that the body will be read by ``next_piece``.
 
-        Raises ``RuntimeError`` if the body was streamed before.
+        Raises ``RuntimeError`` if it was already streamed.
         """
         if self.state is STREAMED:
             raise RuntimeError(
@@ -74,7 +74,7 @@ class BodyReader:
         return piece
 
     def whole(self) -> Flow[bytes]:
-        """Return the whole body, and keep it for the next call.
+        """Return the whole body, and store it for the next call.
 
         Raises ``RuntimeError`` after ``start_stream``.
         """
@@ -83,16 +83,16 @@ class BodyReader:
                 "the body was already handed out as a stream or a form; "
                 "it can't be read whole as well"
             )
-        self._count(0)  # the limit may be lower by now
+        self._count(0)  # the limit may have been lowered
         if self.state is UNREAD:
-            # Of an announced length WSGI can read the rest at once. 1 MiB in pieces took eight
+            # If the length is known, WSGI can read the rest at once. 1 MiB in pieces took eight
             # times as long.
             receive_rest: ReceiveStep = (RECEIVE, no_function, (self._announced,))
             piece, more = yield receive_rest
             self._count(len(piece))
             if more:
-                # BytesIO grows by an eighth at a time, and ``getvalue`` makes no copy: a join would
-                # take twice the body's size in memory.
+                # BytesIO grows by an eighth at a time, and ``getvalue`` makes no copy, while
+                # joining the pieces would take twice the body's size in memory.
                 data = BytesIO()
                 data.write(piece)
                 while more:
@@ -104,14 +104,14 @@ class BodyReader:
         return self.data
 
     def keep(self, data: bytes) -> None:
-        """Set the whole body to ``data``, which is within the limit."""
+        """Set the whole body to ``data``, which must be within the limit."""
         self.data = data
         self.state = KEPT
 
     def _count(self, received: int) -> None:
         """Count the bytes of a piece.
 
-        Raise 413 if more is announced than allowed, or was received.
+        Raise 413 if the announced or the received length is above the limit.
         """
         self.size += received
         size = max(self._announced, self.size, len(self.data))

@@ -1,4 +1,4 @@
-"""``ReceivedBody``: what has arrived of one request's body, and what was parsed of it."""
+"""``ReceivedBody``: what has arrived of a request's body, and what was parsed from it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from micropie._core.http.protocols import Json, Parameters, Piece
 
 
 class _Null:
-    """A JSON body that is null; None means that there was no JSON.
+    """The class of ``NULL``, which stands for a JSON body that is null; None means that there was
+    no JSON.
 
-    It is the same object in another process.
+    Pickling keeps its identity, so it is the same object in every process.
     """
 
     def __reduce__(self) -> str:
@@ -27,12 +28,13 @@ NULL: Final = _Null()
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
 
-# Bytes of a body that a handler in a thread receives ahead.
+# How many bytes of a body are received before a handler that runs in a thread and reads its body
+# itself.
 LARGE = 64 * 1024
 
 
 class Parsing(Protocol):
-    """The part of an exchange on which parsing depends."""
+    """The part of an exchange that parsing needs."""
 
     @property
     def framing(self) -> tuple[str, dict[str, str], int | None]: ...
@@ -44,8 +46,8 @@ class Parsing(Protocol):
 
 
 def unreadable(exchange: Parsing, error: HTTPError) -> HTTPError:
-    """Return the error for a body that can't be parsed: 415 if it has a Content-Encoding, which is
-    not decoded (RFC 9110, section 15.5.16), else ``error``.
+    """Return the error for a body that can't be parsed. It is 415 if the body has a
+    Content-Encoding, because none is decoded (RFC 9110, section 15.5.16), or else ``error``.
     """
     if (exchange.header("content-encoding") or "identity").lower() == "identity":
         return error
@@ -54,32 +56,33 @@ def unreadable(exchange: Parsing, error: HTTPError) -> HTTPError:
 
 
 class ReceivedBody:
-    """The body of a request, as far as it was received. Its methods alone change it."""
+    """The body of a request, as far as it was received. Only its own methods change it."""
 
     data: BodyReader | bytes | None = None
-    """None until it is asked for, bytes if the flow found it in one piece."""
+    """None until the body is requested; bytes if it arrived in one piece."""
     put_back: Piece | None = None
-    """A piece that is received again, and whether more may follow."""
+    """A piece to be received again, and whether more may follow it."""
     parse: Literal["form", "json"] | None = None
-    """How it is parsed when it is first asked for; None if that is done, or nothing is to be
-    parsed."""
+    """How to parse the body when its values are first needed; None if that is done, or if there is
+    nothing to parse.
+    """
     is_large = False
-    """Whether to parse it deserves a thread."""
+    """Whether the body is so large that it is parsed in a thread."""
 
     form: Parameters | None = None
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
     parts: Sequence[tuple[str, str | UploadFile]] = ()
-    """Those of a multipart form, in order."""
+    """The parts of a multipart form, in order."""
     unselected: Sequence[str] = ()
-    """The names of its file inputs that were left empty."""
+    """The names of file inputs that were left empty."""
     document: Json = None
-    """The JSON body, ``NULL`` for null."""
+    """The JSON body; ``NULL`` for null, None if there is none."""
     _exact: Json = None
 
     @property
     def so_far(self) -> bytes | None:
-        """The body as far as it was received and kept: all of it, or b"" if it was streamed; None
-        if unread.
+        """The body as far as it was received and stored: all of it, or b"" if it was streamed; None
+        if it is unread.
         """
         data = self.data
         if isinstance(data, BodyReader):
@@ -88,9 +91,10 @@ class ReceivedBody:
 
     @property
     def exact_document(self) -> Json:
-        """The JSON body with a Decimal for each number that no float has all digits of.
+        """The JSON body, with a Decimal for each number that a float can't represent with all its
+        digits.
 
-        Raises 400 for one nested too deeply, and for a number too close to zero.
+        Raises 400 if it is nested too deeply, or has a number too close to zero.
         """
         document = self.document
         if document is None or document is NULL:
@@ -104,38 +108,40 @@ class ReceivedBody:
         return self._exact
 
     def copied(self) -> ReceivedBody:
-        """Return a copy for another process: without files, and without bytes that are parsed."""
+        """Return a copy for another process. It has no files, and no bytes once they are parsed."""
         copy = ReceivedBody()
         copy.form, copy.parse, copy.document = self.form, self.parse, self.document
         copy.data = self.so_far if self.parse is not None else None
         return copy
 
     def keep(self, data: BodyReader | bytes) -> None:
-        """Keep the body, which is whole if it is bytes."""
+        """Store the body. Bytes are the whole body."""
         self.data = data
 
     def return_piece(self, piece: bytes, more: bool) -> None:
-        """Put back a piece, to be received again."""
+        """Put back a piece, so that it is received again."""
         self.put_back = piece, more
 
     def take_piece(self) -> Piece:
-        """Return the piece that was put back, or nothing, and whether more may follow."""
+        """Return the piece that was put back, or b"", and whether more may follow."""
         piece, self.put_back = self.put_back or (b"", True), None
         return piece
 
     def parse_later(self, how: Literal["form", "json"] | None, most_on_loop: int) -> None:
-        """Have the body parsed when it is first asked for, in a thread above so many bytes."""
+        """Have the body parsed when its values are first needed: in a thread if it has more than
+        ``most_on_loop`` bytes.
+        """
         data = self.data.data if isinstance(self.data, BodyReader) else self.data or b""
         self.parse = how
         if len(data) > most_on_loop:
             self.is_large = how is not None
 
     def parsed(self, exchange: Parsing) -> Json:
-        """Return the JSON body, ``NULL`` for null, None if there is none.
+        """Return the JSON body, ``NULL`` for null, or None if there is none.
 
-        Parses a received form, too.
+        If a form was received, parse it.
 
-        Raises 400, 413 and 415 for a bad body.
+        Raises 400, 413 and 415 for an invalid body.
         """
         if self.parse is not None:
             data = self.data.data if isinstance(self.data, BodyReader) else self.data or b""
@@ -145,7 +151,7 @@ class ReceivedBody:
                     self.form = parse_query(data, exchange.config.limits)
                 except BadRequest as error:
                     raise unreadable(exchange, error) from None
-            elif data:  # scripts name the media type on a DELETE without a body, too
+            elif data:  # some clients send the media type without a body, on DELETE for example
                 try:
                     document = loads(data)
                 except ValueError as error:
@@ -155,7 +161,7 @@ class ReceivedBody:
         return self.document
 
     def keep_form(self, fields: Parameters) -> None:
-        """Keep the fields of a form."""
+        """Store the fields of a form."""
         self.form = fields
 
     def keep_parts(
@@ -164,5 +170,5 @@ class ReceivedBody:
         parts: Sequence[tuple[str, str | UploadFile]],
         unselected: Sequence[str],
     ) -> None:
-        """Keep what a multipart form has beside its fields."""
+        """Store the files, the parts and the empty file inputs of a multipart form."""
         self.uploads, self.parts, self.unselected = uploads, parts, unselected

@@ -1,7 +1,6 @@
-"""Receive the bodies that a handler gets as arguments: forms, files and JSON.
+"""Receive the bodies that become a handler's arguments: forms, files and JSON.
 
-Any other body is left where it is until the handler asks for it (``exchange.read()``,
-``exchange.stream()``).
+Any other body is received only when the handler calls ``request.read()`` or ``request.stream()``.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from micropie._core.http.exchange import FORM, Exchange, RouteInfo
 from micropie._core.http.forms import BATCH, MOST_PIECES, MULTIPART
 from micropie._core.http.headers import is_json
 
-# For a handler that receives the body itself, in a thread: a short one is received ahead, so that
-# no thread waits for a slow client, and none has to ask the event loop for it.
+# For a handler that runs in a thread and receives the body itself: a short body is received before
+# the thread is needed, so that no thread waits for a slow client or has to ask the event loop for
+# the body.
 AHEAD: Final = "ahead"
 
 
@@ -25,14 +25,14 @@ _PARSED: dict[str, Literal["form", "json"]] = {FORM: "form", "application/json":
 
 
 def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flow[None]:
-    """Receive a form, files or JSON.
+    """Receive a form, files or JSON before the handler runs.
 
-    JSON and urlencoded forms are parsed when they are first asked for (``ReceivedBody.parse``), a
-    multipart form as it arrives. ``reads_body``: the handler receives the body itself, or only one
-    that is long (``AHEAD``).
+    JSON and urlencoded forms are parsed when their values are first needed
+    (``ReceivedBody.parse``), a multipart form while it arrives. ``reads_body``: True if the handler
+    receives the body itself, ``AHEAD`` if it does so for long bodies only.
 
-    Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415
-    for a bad body.
+    Raises 400 and 413 because of the announced length, whatever the media type is, and 400, 413 and
+    415 for an invalid body.
     """
     (media_type, parameters, length), body = exchange.framing, exchange.body
     if length is not None and length > exchange.config.settings.max_body_size:
@@ -53,7 +53,7 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         if accept is None or body.form is not None:  # nothing is to be parsed, or a hook did it
             return
         most = exchange.config.limits.max_data_size
-    if body.data is None:  # the first piece nearly always is the whole body
+    if body.data is None:  # the first piece is nearly always the whole body
         piece, more = yield RECEIVE_STEP
         if more or len(piece) > most:
             body.return_piece(piece, more)
@@ -67,10 +67,11 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
 
 
 def find_field(exchange: Exchange, name: str) -> Flow[str]:
-    """Return the text of a form's first field of this name, for a hook; "" without one.
+    """Return the text of a form's first field with this name, for a hook; "" if there is none.
 
-    The form is received ahead of the handler. For a handler that receives the body itself the first
-    ``max_data_size`` bytes are put back. Raises as ``receive_body`` does.
+    The form is received before the handler runs. If the handler receives the body itself, only its
+    first ``max_data_size`` bytes are read here, and then put back. Raises what ``receive_body``
+    raises.
     """
     (media_type, parameters, _), limits, body = (
         exchange.framing,
@@ -89,8 +90,8 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
     beginning = exchange.body.so_far
     if beginning is None:
         beginning = yield from _receive_beginning(exchange, limits.max_data_size)
-    beginning = beginning[: limits.max_data_size]  # however it was cut into pieces
-    if media_type == FORM:  # other fields may be in any charset: they are not parsed
+    beginning = beginning[: limits.max_data_size]  # the same for every cut into pieces
+    if media_type == FORM:  # other fields, in any charset, aren't parsed
         return (
             (b"&" + beginning)
             .partition(f"&{name}=".encode())[2]
@@ -124,14 +125,16 @@ def _receive_beginning(exchange: Exchange, least: int) -> Flow[bytes]:
 
 
 def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[None]:
-    """Receive a multipart form, unless that has been done. Raises 400, 413 or 415 for a bad one."""
+    """Receive a multipart form, unless that has been done. Raises 400, 413 or 415 if it is
+    invalid.
+    """
     if exchange.body.form is not None:
         return
     parser = forms.MultipartParser(forms.boundary_of(parameters), exchange.config.limits)
     exchange.release_after(parser.close)
     incoming = exchange.incoming
     incoming.start_stream()
-    waiting: list[bytes] = []  # to be written to the disk
+    waiting: list[bytes] = []  # pieces to be written to the disk
     size = 0
     while not incoming.has_ended and (piece := (yield from incoming.next_piece())):
         size += len(piece)

@@ -4,21 +4,20 @@ Open ``data.py`` to change queries, urlencoded forms or a limit of any form, ``m
 which multipart forms are refused (``docs/forms.md`` lists them), and ``uploads.py`` for uploaded
 files.
 
-The rules are the same for a query, an urlencoded form and a multipart form:
+The same rules apply to a query, an urlencoded form and a multipart form:
 - limits are checked field by field, in the order of the bytes, so that the first problem decides
   the response;
-- too much (fields, files, bytes of a field) is 413, malformed is 400, a charset other than UTF-8 is
+- too much (fields, files, bytes of a field) gets 413, malformed data 400, a charset other than UTF-8
   415;
 - text is valid UTF-8 without NUL; only ``&`` separates; a name without ``=`` has the value ``""``;
 - a parser that raised has closed the files that it had opened, and can't be used again.
 
-``PartParser`` takes a multipart body's bytes as they arrive and yields events: a part's head, its
-bytes, its end. All limits are there, so they hold for both of its users: ``MultipartParser`` stores
-fields and files before the handler runs, and ``http/body/form_parts.py`` passes the events on as
-they are requested. Large bodies are parsed and bound in an IO step, and files are written in one,
-in large pieces, because the hop to a thread costs more than a small write. Such a thread may still
-write when its request has been cancelled, so its file is closed under a lock and refuses later
-writes.
+``PartParser`` gets a multipart body's bytes as they arrive and yields events: the head of a part,
+its bytes, its end. It checks all limits, for both of its users: ``MultipartParser`` stores fields
+and files before the handler runs, and ``http/body/form_parts.py`` passes the events on as they are
+requested. Large bodies are parsed and bound in an IO step, and files are written in large pieces,
+because the hop to a thread costs more than a small write. The thread may still be writing when its
+request is cancelled, so the file is closed under a lock and refuses later writes.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ __all__ = [
 ]
 # fmt: on
 
-# What a site does not use is not imported: it would take longer than the rest.
+# Modules that a site doesn't need are not imported, because that would take longer than all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -1,5 +1,5 @@
-"""Queries and urlencoded forms, and all that multipart forms share: the data, its limits, the
-messages.
+"""Queries and urlencoded forms, and what they share with multipart forms: the fields, the limits,
+the messages.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Limits(NamedTuple):
     max_form_field_size: int = MEBIBYTE
     max_fields: int = 1000  # as Django and PHP
     max_files: int = 100  # as Django
-    max_data_size: int = 5 * MEBIBYTE // 2  # fields together: 413 past it, as Django
-    max_file_memory: int = 16 * MEBIBYTE  # files together: on disk past it
-    spool_size: int = MEBIBYTE  # a file is in memory up to here, then on disk
+    max_data_size: int = 5 * MEBIBYTE // 2  # of all fields together, 413 above it, as Django
+    max_file_memory: int = 16 * MEBIBYTE  # of all files together; those above it go to disk
+    spool_size: int = MEBIBYTE  # a file up to this size is in memory, then on disk
 
 
 DEFAULT_LIMITS = Limits()
@@ -43,7 +43,7 @@ class Budget:
         self._memory = 0
 
     def begin(self) -> int:
-        """Count one more field. Return the bytes that a name or value may have."""
+        """Count one more field. Return how many bytes its name or value may have."""
         self._count += 1
         limits = self._limits
         if self._count > limits.max_fields:
@@ -51,12 +51,12 @@ class Budget:
         return min(limits.max_form_field_size, limits.max_data_size - self._memory)
 
     def measure(self, size: int) -> None:
-        """Raise 413 if a name or value of ``size`` bytes is too long, by itself or with the fields
-        so far.
+        """Raise 413 if a name or value of ``size`` bytes is too long, on its own or together with
+        the fields so far.
         """
         limits = self._limits
         left = limits.max_data_size - self._memory
-        if size > limits.max_form_field_size <= left:  # the limit that the bytes pass first
+        if size > limits.max_form_field_size <= left:  # report the limit that is reached first
             raise too_many(limits.max_form_field_size, "A field may have {most} bytes at most.")
         if size > left:
             raise too_many(
@@ -87,7 +87,9 @@ def _text_of(data: bytes) -> str:
 
 
 def require_utf8(charset: str) -> None:
-    """Raise 415 for another charset: text that is decoded by a guess would be stored wrongly."""
+    """Raise 415 for a charset other than UTF-8, because text decoded by a guess would be stored
+    wrongly.
+    """
     if charset.lower() not in ("", "utf-8", "utf8", "us-ascii", "ascii"):
         raise HTTPError(415, "Forms are read as UTF-8 only.")
 
@@ -96,12 +98,14 @@ def require_utf8(charset: str) -> None:
 
 
 def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str, list[str]]:
-    """Return name -> values of a query or an urlencoded form. A str is WSGI's: bytes as latin-1.
+    """Return name -> values for a query or an urlencoded form. A str is WSGI's: bytes decoded as
+    latin-1.
 
-    Raises 400 for malformed text, 413 past a limit, which is checked before each field is decoded.
+    Raises 400 for malformed text, and 413 above a limit, which is checked before each field is
+    decoded.
     """
     text = query if isinstance(query, str) else query.decode("latin-1")
-    # Nearly all queries are so short that they can't pass a limit: nothing has to be counted.
+    # Nearly all queries are so short that they can't reach a limit, so nothing is counted.
     size = len(text)
     is_short = (
         (size <= limits.max_fields or text.count("&") < limits.max_fields)
@@ -112,12 +116,12 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     text = text[:-1] if text[-1:] == "&" else text
     text = text.replace("+", " ") if "+" in text else text
     is_decoded = "%" not in text and text.isascii() and text.isprintable()
-    encoded: list[str] = []  # names and values in turn
+    encoded: list[str] = []  # names and values alternate
     fields: dict[str, list[str]] = {}
-    # one pair too many is seen as the last
+    # If there is one pair too many, it is part of the last.
     for pair in text.split("&", limits.max_fields) if text else ():
-        # An empty pair (``a=1&&b=2``) is no field, but it counts: a million of them cost as much as
-        # fields.
+        # An empty pair (``a=1&&b=2``) isn't a field, but it counts: a million of them take as long
+        # as fields.
         if budget is not None:
             budget.begin()
         if pair:
@@ -129,7 +133,7 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
                 continue
             fields.setdefault(name, []).append(value)
     if encoded:
-        # All at once, apart from each other by what none may have: a thousand short texts would
+        # Decode all at once, separated by NUL, which none may contain: a thousand short texts would
         # take three times as long.
         decoded = _text_of(unescaped(_encoded("\0".join(encoded)))).split("\0")
         if len(decoded) > len(encoded):
@@ -142,7 +146,7 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
 
 def _decoded(raw: str, budget: Budget) -> str:
     """Return a name or a value. ``budget`` counts its bytes."""
-    # First the least length that it can have, because decoding 6 MiB of %41 takes a second.
+    # First the smallest length that it can have, because decoding 6 MiB of %41 takes a second.
     budget.measure(len(raw) - 2 * raw.count("%"))
     data = unescaped(_encoded(raw))
     budget.measure(len(data))
@@ -161,19 +165,18 @@ def _encoded(raw: str) -> bytes:
 
 _NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,6}\])+")
 _STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
-DEEPEST = 16  # steps of a name; one with more is a plain name
+DEEPEST = 16  # a name with more steps is a plain name
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
-"""The values of a field, texts in a form; or the fields that are inside it, by name or by
-number."""
+"""The values of a field (texts, in a form), or the fields inside it, by name or number."""
 
 
 def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
-    """Return the fields of a form with those inside others in dicts, by name or by number, at whose
-    ends are the texts.
+    """Return the fields of a form as a tree: fields inside others are dicts, by name or number,
+    with the texts as leaves.
 
-    A name that contradicts one before it, such as ``a.b`` after ``a``, is left out.
+    A name that contradicts an earlier one, such as ``a.b`` after ``a``, is left out.
     """
     tree: dict[str | int, Nested] = {}
     for name, texts in fields.items():
@@ -190,7 +193,7 @@ def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
 
 
 def rows(node: Mapping[str | int, Nested]) -> list[Nested]:
-    """Return what is inside a list of a form, in the order of the numbers: a page may have removed
-    some.
+    """Return the items of a list in a form, in the order of their numbers. Numbers may be missing,
+    because a page may have removed items.
     """
     return [node[number] for number in sorted(one for one in node if isinstance(one, int))]

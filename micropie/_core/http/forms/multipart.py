@@ -1,8 +1,9 @@
-"""``multipart/form-data`` (RFC 7578): bytes pushed in, parts or fields and files out.
+"""``multipart/form-data`` (RFC 7578): a parser that is fed bytes and returns parts, or fields and
+files.
 
-The package ``multipart`` finds the parts and their headers. What a form may have is decided here:
-its limits, the headers and names of its parts, and that the result doesn't depend on how the bytes
-are cut into chunks (tests/project/risks, R34).
+The package ``multipart`` finds the parts and their headers. This module decides what a form may
+contain: its limits, and the headers and names of its parts. The result doesn't depend on how the
+bytes are cut into chunks (tests/project/risks, R34).
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
-"""Returns the text of a field, given its headers, names in lower case, and its bytes."""
+"""A function that returns the text of a field from its headers, with lower-case names, and its
+bytes.
+"""
 
 
 class PartHead(NamedTuple):
@@ -42,13 +45,13 @@ class PartHead(NamedTuple):
 
 
 PartEvent: TypeAlias = PartHead | bytes | None
-"""A part begins with its head; its bytes follow, chunk by chunk; None is its end."""
+"""An event: the head of a part, then its bytes, chunk by chunk, then None at its end."""
 
 _MOST_PREAMBLE: Final = 4096  # bytes
-_MOST_HEADERS: Final = 8  # of a part; browsers send 2, RFC 7578 knows 3
-_MOST_HEADER: Final = 4096  # bytes: room for a file name of 255 characters, all escaped
+_MOST_HEADERS: Final = 8  # of a part; browsers send 2, RFC 7578 has 3
+_MOST_HEADER: Final = 4096  # bytes: enough for a file name of 255 escaped characters
 _DASH: Final = ord("-")
-_MOST_LINES: Final = 512  # that the event loop parses; a part has four or more
+_MOST_LINES: Final = 512  # parsed on the event loop; a part has four or more
 _MALFORMED: Final = (
     "The multipart form is malformed: a boundary is wrong, or the headers of a part are wrong, too "
     "many or too long."
@@ -56,25 +59,26 @@ _MALFORMED: Final = (
 
 
 class PartParser:
-    """A push parser that passes the parts on as their bytes arrive, and keeps nothing of them.
+    """A push parser that yields the parts while their bytes arrive, and stores nothing.
 
-    Stricter than RFC 2046: a short preamble, no folded lines and no control characters in part
-    headers. The bytes after the last boundary are ignored. A file input that was left empty is no
-    part. ``any_charset``: a field may state another charset than UTF-8; otherwise that is a 415.
+    It is stricter than RFC 2046: the text before the first boundary must be short, and part headers
+    must not have folded lines or control characters. Bytes after the last boundary are ignored. A
+    file input left empty counts as no part. ``any_charset``: accept fields that declare a charset
+    other than UTF-8, which get 415 otherwise.
     """
 
-    # what came before the first boundary; None from there on
+    # The bytes before the first boundary; None once it was found.
     _opening: bytes | None = b""
     _files = 0
     _failure: tuple[int, str] | None = None
 
-    # Of the part that is arriving.
+    # About the part that is arriving:
     _head: PartHead
-    _is_part: bool  # or else a file input that was left empty, so far
-    _start: bytes  # of its bytes, if they may be the boundary
+    _is_part: bool  # False while it may be a file input left empty
+    _start: bytes  # its first bytes, while they may be the boundary
     _size: int
     _name_size: int
-    _room: float  # for its value
+    _room: float  # the most bytes of its value
 
     def __init__(
         self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False
@@ -83,7 +87,7 @@ class PartParser:
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
         self._parser = PushMultipartParser(
             boundary,
-            # The package refuses a header whose line end is cut one byte earlier than others.
+            # One more, because the package counts a header's line end if it is cut in two.
             max_header_size=_MOST_HEADER + 1,
             max_header_count=_MOST_HEADERS,
             header_charset=_HEADER_LINES,
@@ -99,8 +103,8 @@ class PartParser:
     def events(self, chunk: bytes) -> Iterator[PartEvent]:
         """Yield the events of the next chunk, which is not empty.
 
-        Take all of them before the next chunk. Raises 400, 413 and 415, and the same again at each
-        later call.
+        Take all of them before you pass the next chunk. Raises 400, 413 and 415, and raises the
+        same at each later call.
         """
         try:
             for event in self._found_in(chunk):
@@ -120,20 +124,20 @@ class PartParser:
                 else:
                     self.unselected.append(self._head.name)
         except MultipartError:
-            # The package also refuses bytes after the last boundary, if they come in a later chunk.
+            # The package refuses bytes after the last boundary if they come in a later chunk.
             if not self._is_complete():
                 self._failure = 400, _MALFORMED
                 raise BadRequest(_MALFORMED) from None
         except HTTPError as error:
-            # not the exception, which refers to this parser's frames
+            # Keep no exception, because it would refer to this parser's frames.
             self._failure = error.status, error.message
             raise
 
     def finish(self, may_be_empty: bool = False) -> None:
         """Declare the end of the body. Raises 400 if the form is incomplete.
 
-        ``may_be_empty``: an empty body is a form without parts, as clients send it whose libraries
-        write no boundary then.
+        ``may_be_empty``: accept an empty body as a form without parts, because some clients then
+        write no boundary.
         """
         if self._failure is not None:
             raise HTTPError(*self._failure)
@@ -143,8 +147,9 @@ class PartParser:
     def _found_in(self, chunk: bytes) -> Iterable[MultipartSegment | bytes | None]:
         """Return what the package finds in the next chunk.
 
-        The package takes a text before the first boundary, as RFC 2046 does, but only in one chunk
-        with the boundary. Raises 400 if that text is long, and what was raised before.
+        The package skips a text before the first boundary, as RFC 2046 does, but only if the
+        boundary is in the same chunk. Raises 400 if that text is long, and raises an earlier error
+        again.
         """
         if self._failure is not None:
             raise HTTPError(*self._failure)
@@ -162,20 +167,20 @@ class PartParser:
         try:
             self._parser.close()
         except MultipartError as error:
-            error.__traceback__ = None  # whose frames refer to it: a cycle
+            error.__traceback__ = None  # its frames refer to it: a reference cycle
             return False
         finally:
-            self._parser.error = None  # as above
+            self._parser.error = None  # for the same reason
         return True
 
     def _begin(self, segment: MultipartSegment) -> None:
-        """Check the head of a part, and count it.
+        """Check the head of a part, and count the part.
 
-        Raises 400, 413 past a limit, and 415 for the charset of a field, whose bytes are to be
-        text.
+        Raises 400; 413 above a limit; and 415 because of the charset of a field, whose bytes have
+        to become text.
         """
         lines = segment.headerlist
-        # that of most fields is one line: its Content-Disposition
+        # Most fields have one header, Content-Disposition.
         self._head = head = _short_head(lines[0][1]) if len(lines) == 1 else _head_of(lines)
         name, filename, headers = head
         if filename is not None:
@@ -189,7 +194,7 @@ class PartParser:
             self._room = self._budget.begin()
             self._name_size = len(name.encode())
             if self._name_size > self._room or "content-length" in headers:
-                # past its length the package refuses a field, with 400
+                # If a field is longer, the package refuses it with 400.
                 length = int(headers.get("content-length", 0))
                 self._budget.measure(max(self._name_size, length))
         self._start, self._size = b"", 0
@@ -198,9 +203,9 @@ class PartParser:
     def _count(self, data: bytes) -> None:
         """Count the next bytes of a part.
 
-        Raises 413 for a field that is too long, by itself or with those before, and 400 for a part
-        that begins with the boundary: to RFC 2046, section 5.1.1, it is an empty one, and the
-        package reads it as a text that has the next part in it.
+        Raises 413 if a field is too long, on its own or together with those before. Raises 400 for
+        a part that begins with the boundary: by RFC 2046, section 5.1.1, it is empty, but the
+        package would read it as text that contains the next part.
         """
         begun = self._size
         self._size = size = begun + len(data)
@@ -215,9 +220,7 @@ class PartParser:
 
 
 def _head_of(lines: Sequence[tuple[str, str]]) -> PartHead:
-    """Return the head of a part. Raises 400 for a header that comes twice, or that forms don't
-    use.
-    """
+    """Return the head of a part. Raises 400 for a repeated header, or one that forms don't use."""
     headers = {name.lower(): value for name, value in lines}
     if len(headers) < len(lines):
         raise BadRequest("A part of the form has a header twice.")
@@ -232,26 +235,27 @@ def _head_of(lines: Sequence[tuple[str, str]]) -> PartHead:
     return PartHead(*disposition(headers["content-disposition"]), headers)
 
 
-@cached_if_short(256)  # the fields of a site's forms are few
+@cached_if_short(256)  # the forms of a site have few fields
 def _short_head(content_disposition: str) -> PartHead:
     return _head_of([("content-disposition", content_disposition)])
 
 
 class MultipartParser:
-    """A push parser for a whole form: fields go to memory, files to temporary files.
+    """A push parser for a whole form: fields are stored in memory, files in temporary files.
 
-    An error closes everything.
+    After an error, all files are closed.
 
-    ``fields`` and ``files`` are lists by name. ``parts`` has both in the order of the form, (name,
-    value or file).
+    ``fields`` and ``files`` have lists by name. ``parts`` has both in the order of the form, as
+    (name, value or file).
 
-    ``feed`` may run in another thread than ``close``, which is called at any time: when a request
-    is cancelled. ``read_field`` makes text of a field in any charset; without it all are UTF-8.
+    ``feed`` may run in another thread than ``close``, which can be called at any time, when a
+    request is cancelled. ``read_field`` converts a field in any charset to text; without it, all
+    fields must be UTF-8.
     """
 
     _head: PartHead
-    _upload: UploadFile | None = None  # that is being received
-    _memory_used = 0  # by the files so far
+    _upload: UploadFile | None = None  # the file that is being received
+    _memory_used = 0  # bytes of the files so far
     _is_closed = False
 
     def __init__(
@@ -268,15 +272,16 @@ class MultipartParser:
         self.parts: list[tuple[str, str | UploadFile]] = []
         self.unselected = self._parser.unselected
         """The names of file inputs that were left empty."""
-        self._value = bytearray()  # of the field that is being received
-        # How much of the next file may stay in memory: 100 files of 1 MiB each would be too much.
+        self._value = bytearray()  # the field that is being received
+        # How many bytes of the next file may stay in memory: 100 files of 1 MiB each would be too
+        # much.
         self._memory_for_file = min(limits.spool_size, limits.max_file_memory)
         self._lock = RLock()
 
     def feed(self, *chunks: bytes) -> None:
         """Parse the next chunks.
 
-        Raises 400, 413, 415 and 507, ``ValueError`` after ``close``, and ``OSError`` where no
+        Raises 400, 413, 415 and 507, ``ValueError`` after ``close``, and ``OSError`` if no file
         descriptor is left.
         """
         with self._lock:
@@ -315,7 +320,7 @@ class MultipartParser:
                 self._memory_for_file = min(self._limits.spool_size, left)
             self.files.setdefault(name, []).append(upload)
             self.parts.append((name, upload))
-            # last, because a full disk may show here: ``close`` then closes the file
+            # Last, because a full disk may be noticed here; ``close`` then closes the file.
             upload.seek(0)
         else:
             data = bytes(self._value)
@@ -325,8 +330,8 @@ class MultipartParser:
             self.parts.append((name, value))
 
     def may_block(self, size: int, piece: bytes) -> bool:
-        """Return whether feeding ``size`` bytes, of which ``piece`` is the end, may write to the
-        disk (tests/project/risks, R31) or takes long, because it may have many parts: if so, use a
+        """Return whether feeding ``size`` bytes, which end with ``piece``, may write to the disk
+        (tests/project/risks, R31), or may take long because there are many parts. If so, use a
         thread.
         """
         upload = self._upload
@@ -347,7 +352,7 @@ class MultipartParser:
         return self
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, which deletes them."""
         with self._lock:
             self._is_closed = True
             if self._upload is not None:
@@ -358,20 +363,20 @@ class MultipartParser:
 
 
 def _not_stored(error: OSError) -> Exception:
-    """Return a 507 for a disk that is full (RFC 4918, section 11.5), and log it; an ``OSError``
-    where no descriptor is left.
+    """Return a 507 if the disk is full (RFC 4918, section 11.5), and log it; return an ``OSError``
+    if no file descriptor is left.
     """
     import tempfile
 
     code = error.errno
-    if tempfile.tempdir is None:  # it has found no folder to write to, and does not say why
+    if tempfile.tempdir is None:  # no folder can be written to, for an unknown reason
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as reason:
             code = reason.errno
     if code in (errno.EMFILE, errno.ENFILE):
         return OSError(code, os.strerror(code))
-    # Without a traceback. The folder is None if there is none, which the error says then.
+    # Without a traceback. If there is no folder, ``tempdir`` is None, and the error says so.
     logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)
     return HTTPError(507, "There is no space for this upload at the moment.")
 
@@ -385,18 +390,19 @@ def boundary_of(parameters: dict[str, str]) -> str:
     return parameters.get("boundary", "")
 
 
-# RFC 2046, section 5.1.1, allows 70 characters of a smaller set; some clients send more, and
-# others.
+# RFC 2046, section 5.1.1, allows 70 characters from a smaller set; some clients send longer ones,
+# and others.
 _BOUNDARY = pattern("[!-~](?:[ -~]{0,254}[!-~])?")
 _HEADER_LINE = pattern(r"[A-Za-z0-9_-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 _HEADER_LINES: Final = "micropie_part_header"
 
 
 def _header_line(data: ReadableBuffer, errors: str = "strict") -> tuple[str, int]:
-    """Decode the line of a part's header: the package calls this as a codec.
+    """Decode one line of a part's headers. The package calls this as a codec.
 
-    The package itself takes blanks of Unicode off a header's name, and refuses a line feed without
-    a carriage return in some chunks only. Raises ``UnicodeDecodeError``, which becomes a 400.
+    Without it, the package would strip Unicode blanks from a header's name, and refuse a line feed
+    without a carriage return only in some chunks. Raises ``UnicodeDecodeError``, which becomes a
+    400.
     """
     text, size = codecs.utf_8_decode(data, errors, True)
     if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):

@@ -1,8 +1,7 @@
-"""A file that a client uploaded: its bytes, on disk past 1 MiB, and the name that the client
-states.
+"""Uploaded files: their bytes, on disk above 1 MiB, and the name that the client sent.
 
-``raw_filename`` and ``headers`` are kept as the client sent them; only ``filename`` is safe in a
-path. Nothing here parses, and the disk is all that is waited for.
+``raw_filename`` and ``headers`` are what the client sent; only ``filename`` is safe in a path.
+Nothing is parsed here, and only the disk can make this code wait.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from micropie._core.spellings import UploadSpellings
 
 CHUNK = 64 * 1024
 
-# Bytes that a worker thread writes at once. The hop there costs more than a write of 64 KiB, which
-# is what servers give at a time.
+# How many bytes a worker thread writes at once. The hop to a thread costs more than writing the 64
+# KiB that servers pass on at a time.
 BATCH = 256 * 1024
-MOST_PIECES = 64  # of one batch: 256 KiB in pieces of a byte would take 20 MiB
+MOST_PIECES = 64  # in one batch: 256 KiB in pieces of a byte would take 20 MiB
 
 MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
 
-# Controls, marks of writing direction ("gpj.exe" is shown as "exe.jpg"), and characters that
-# Windows reserves.
+# Control characters, marks of writing direction (which show "gpj.exe" as "exe.jpg"), and characters
+# that Windows reserves.
 _UNSAFE = pattern(
     '[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]'
 )
@@ -37,8 +36,8 @@ _DEVICES = pattern(
 
 
 def safe_filename(raw: str) -> str:
-    """Return ``raw`` without directories, controls, leading dots and Windows' devices; "upload" if
-    nothing is left.
+    """Return ``raw`` without directories, control characters, leading dots and the names of Windows
+    devices; "upload" if nothing is left.
     """
     name = raw.replace("\\", "/").rpartition("/")[2]
     name = _UNSAFE.sub("", name).strip(". ") or "upload"
@@ -48,7 +47,7 @@ def safe_filename(raw: str) -> str:
         return name
     stem, dot, extension = name.rpartition(".")
     suffix = (dot + extension).encode()
-    if not stem or len(suffix) > 32:  # not a file type
+    if not stem or len(suffix) > 32:  # it has no file type
         stem, suffix = name, b""
     return (
         (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
@@ -56,7 +55,7 @@ def safe_filename(raw: str) -> str:
 
 
 class UploadFile(UploadSpellings):
-    """One uploaded file, at its start.
+    """One uploaded file, positioned at its start.
 
     It is closed and deleted when its request ends, unless ``save_to`` copies it.
     """
@@ -64,8 +63,9 @@ class UploadFile(UploadSpellings):
     __slots__ = ("_filename", "content_type", "file", "headers", "raw_filename", "size")
 
     file: IO[bytes]
-    """The open file, in memory up to ``spool_size`` bytes, on disk past that, or when its
-    descriptor is asked for."""
+    """The open file. It is in memory up to ``spool_size`` bytes, and on disk above that, or once
+    its descriptor is used.
+    """
 
     def __init__(self, raw_filename: str, headers: dict[str, str], spool_size: int) -> None:
         self.raw_filename = raw_filename
@@ -79,7 +79,7 @@ class UploadFile(UploadSpellings):
 
     @property
     def filename(self) -> str:
-        """The file's name, safe to use in a path; ``save_to`` takes another one that is set."""
+        """The file's name, safe to use in a path. Set it to save the file under another name."""
         return safe_filename(self.raw_filename) if self._filename is None else self._filename
 
     @filename.setter
@@ -119,22 +119,22 @@ class UploadFile(UploadSpellings):
         except BaseException as error:
             target.discard()
             if isinstance(error, OSError) and error.filename is None:
-                error.filename = str(target.path)  # a full disk: the log says which
+                error.filename = str(target.path)  # a full disk: lets the log say which file
             raise
         self.seek(0)
         return target.path
 
     def close(self) -> None:
         """Close the file, which deletes it."""
-        with suppress(OSError):  # a full disk: the unwritten rest is not needed
+        with suppress(OSError):  # the disk is full, but the unwritten rest isn't needed
             self.file.close()
 
 
 class NewFile:
-    """A file that is written as its content arrives. It must not exist before.
+    """A file that is written while its content arrives. It must not exist before.
 
-    One thread may call ``discard`` while another writes, if the request is cancelled: the file is
-    removed then.
+    If the request is cancelled, one thread may call ``discard`` while another one writes; the file
+    is then removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -144,7 +144,7 @@ class NewFile:
         self._is_discarded = False
 
     def write(self, pieces: Iterable[bytes], is_last: bool = False) -> None:
-        """Write ``pieces``; close the file after the last.
+        """Write ``pieces``; with ``is_last``, close the file after them.
 
         Raises ``FileExistsError`` if the file existed before.
         """
@@ -166,6 +166,6 @@ class NewFile:
         with self._lock:
             self._is_discarded = True
             if self._file is not None:
-                with suppress(OSError):  # a full disk: the unwritten rest is not needed
+                with suppress(OSError):  # the disk is full, but the unwritten rest isn't needed
                     self._file.close()
                 self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The meaning of headers.
+"""What headers mean, and how they are stored.
 
 Open ``fields.py`` to change how headers are stored, ``cookies.py`` for cookies,
 ``signing.py`` for signed ones, ``media_types.py`` for content types and ``Accept``, and
@@ -66,7 +66,7 @@ __all__ = [
 ]
 # fmt: on
 
-# What a site does not use is not imported: it would take longer than the rest.
+# Modules that a site doesn't need are not imported, because that would take longer than all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

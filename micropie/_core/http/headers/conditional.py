@@ -1,7 +1,8 @@
 """Conditional requests and ranges: which part of a representation a GET or HEAD gets, if any.
 
 RFC 9110, sections 8.8 (validators), 13 (preconditions), 14 (ranges) and 12.5.3 (codings), as pure
-functions of headers. Each takes time in proportion to its input, and ignores a malformed header.
+functions of headers. Each function takes time in proportion to its input, and ignores a malformed
+header.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from micropie._core.http.headers.media_types import weights_of
 from micropie._core.on_demand import pattern
 
 _ENTITY_TAG = pattern(r'(W/)?("[^"]*+")')
-_LONGEST_TAGS = 4096  # characters of a list of tags that are read; 64 KiB would take milliseconds
+_LONGEST_TAGS = 4096  # characters of a list of tags; 64 KiB would take milliseconds
 
-# One range; ``_range_of`` ignores several.
+# A single range, because ``_range_of`` ignores several.
 _RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
 
-# The shape of HTTP's three formats (section 5.6.7). email.utils alone accepts too much, two dates
-# for example.
+# The form of HTTP's three date formats (section 5.6.7). email.utils accepts more, for example two
+# dates.
 _DATE = pattern(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
 
 
 class Selection(NamedTuple):
-    """A status (200, 206 or 304), and the bytes of the representation to send, ``start`` up to
-    ``stop``.
+    """A status (200, 206 or 304), and which bytes of the representation to send: from ``start`` up
+    to ``stop``.
     """
 
     status: int
@@ -40,9 +41,9 @@ class Selection(NamedTuple):
 
 
 def entity_tag(text: str) -> str:
-    """Return an ETag's value.
+    """Return the value of an ETag header for a text.
 
-    Of ASCII it may have all but ``"`` unescaped between its quotes (section 8.8.3). Raises
+    All ASCII characters but ``"`` may stand unescaped between its quotes (section 8.8.3). Raises
     ``TypeError`` for anything but text.
     """
     try:
@@ -51,7 +52,7 @@ def entity_tag(text: str) -> str:
         raise TypeError(f"an etag must be text, not {text!r}: write etag=str(...)") from None
 
 
-_TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # and not "%", which begins an escape
+_TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # without "%", which begins an escape
 
 
 @lru_cache(maxsize=1024)
@@ -82,7 +83,7 @@ def parse_http_date(value: str) -> int | None:
         return None
 
 
-# The headers that ``select`` reads; without any it selects all.
+# The headers that ``select`` reads. Without any of them, it selects the whole.
 CONDITIONS: Final = frozenset(
     {"if-match", "if-unmodified-since", "if-none-match", "if-modified-since", "range", "if-range"}
 )
@@ -91,12 +92,12 @@ CONDITIONS: Final = frozenset(
 def select(
     headers: Mapping[str, str], method: str, etag: str, modified: float, size: int
 ) -> Selection:
-    """Select the part of a representation of ``size`` bytes with these validators that a GET or
-    HEAD gets.
+    """Select which part of a representation of ``size`` bytes with these validators a GET or HEAD
+    gets.
 
-    ``etag`` has its quotes; ``modified`` is whole seconds since 1970, infinite without a date. The
-    order of checks is that of section 13.2.2. Raises ``HTTPError`` 412 for a failed precondition
-    and 416 for a range outside of the representation.
+    ``etag`` has its quotes; ``modified`` is whole seconds since 1970, or infinite without a date.
+    The order of the checks is that of section 13.2.2. Raises ``HTTPError`` 412 if a precondition
+    fails and 416 if the range is outside the representation.
     """
     matches = headers.get("if-match")
     if matches is not None:
@@ -110,7 +111,7 @@ def select(
         raise HTTPError(412, "This is not the version that the request is for.")
     if is_known(headers, etag, modified):
         return Selection(304, 0, 0)
-    # Only GET has ranges (section 14.2).
+    # Ranges are only defined for GET (section 14.2).
     wanted = headers.get("range") if method == "GET" else None
     if wanted is not None and _range_applies(headers, etag, modified):
         part = _range_of(wanted, size)
@@ -124,12 +125,12 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
 
     If-None-Match overrides If-Modified-Since (section 13.1.3).
 
-    ``etag`` is "", ``modified`` infinite where there is none.
+    ``etag`` is "" and ``modified`` is infinite if there is none.
     """
     known = headers.get("if-none-match")
     if known is not None:
         opaque = etag.removeprefix("W/")
-        if known == opaque:  # as browsers send it
+        if known == opaque:  # the usual form
             return True
         return known.strip(" \t") == "*" or any(
             tag == opaque for _, tag in _ENTITY_TAG.findall(known, 0, _LONGEST_TAGS)
@@ -151,17 +152,19 @@ def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bo
 
 
 def _range_of(value: str, size: int) -> tuple[int, int] | None:
-    """Return the start and stop of a Range header, None to ignore it, which section 14.2 always
+    """Return the start and stop of a Range header, or None to ignore it, which section 14.2 always
     allows.
 
-    Other units, malformed ranges and several ranges are ignored. To combine several costs a server
-    more than it saves, and has been used in attacks. Raises 416.
+    Other units, malformed ranges and several ranges are ignored. Combining several ranges costs a
+    server more than it saves, and has been used in attacks. Raises 416 if the range is outside the
+    representation.
     """
     match = _RANGE.fullmatch(value.strip(" \t"))
-    # No range of an empty file can be satisfied; clients that always ask for one get all of it.
+    # No range of an empty file can be satisfied. Clients that always send a range get the whole
+    # file.
     if match is None or match.groups() == ("", "") or size == 0:
         return None
-    # ``int`` refuses thousands of digits; 19 of them are more bytes than any file has.
+    # ``int`` refuses thousands of digits, and 19 digits are more bytes than any file has.
     first, last = (
         int(digits.lstrip("0")[:19] or 0) if digits else None for digits in match.groups()
     )
@@ -176,15 +179,15 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-# Other names of a coding than that which stands in Content-Encoding (RFC 9110, section 8.4.1).
+# Other names of a coding than the one in Content-Encoding (RFC 9110, section 8.4.1).
 _OTHER_NAMES: Final = {"gzip": ("x-gzip",)}
 
 
 def accepted_codings(header: str, codings: Iterable[str]) -> list[str]:
-    """Return those of ``codings`` that an Accept-Encoding header takes as gladly as none, the best
-    first; of those that it likes as much in the given order.
+    """Return those of ``codings`` that an Accept-Encoding header prefers to no coding, or likes as
+    much; the best first. Codings with equal weights stay in the given order.
 
-    A name overrides ``*``. Without the header no coding is used; section 12.5.3 leaves that open.
+    A name overrides ``*``. Without the header no coding is used; section 12.5.3 would allow any.
     """
     weights = weights_of(header, unclear=0.0)
     least = weights.get("identity", 0.0)

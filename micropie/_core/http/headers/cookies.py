@@ -1,6 +1,6 @@
 """Read the Cookie header and write Set-Cookie values (RFC 6265).
 
-Reading never fails; writing is strict.
+Reading never fails. Writing raises an error for what browsers would not accept.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import NoReturn, TypedDict
 
 from micropie._core.on_demand import pattern
 
-# RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`,
-# `,`, `;`, `\`.
+# RFC 6265, section 4.1.1: a name is a token; a value has no control characters, white space, `"`,
+# `,`, `;` or `\`.
 _NAME = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]*")
 _ATTRIBUTE = pattern(r"[\x20-\x3A\x3C-\x7E]*")
 
-# Browsers keep a cookie's name, value and attributes up to 4096 bytes (RFC 6265, section 6.1) and
-# drop longer ones.
+# Browsers store cookies whose name, value and attributes have up to 4096 bytes (RFC 6265, section
+# 6.1), and drop longer ones.
 MAX_COOKIE = 4096
 
-_MOST_COOKIES = 1000  # browsers keep 180 of a domain; more would hold the event loop up
+_MOST_COOKIES = 1000  # browsers store 180 per domain; more would block the event loop
 
 # The blanks around a name (RFC 6265, section 5.2). ``strip()`` would also remove a no-break space:
-# browsers take "\xa0__Host-id" from any host of the domain, and here it would be the ``__Host-id``
-# that no other host can set.
+# browsers accept a cookie "\xa0__Host-id" from any host of the domain, and here it would pass for
+# ``__Host-id``, which only the host itself can set.
 _BLANKS = " \t"
 
-# Browsers take cookies of these names only with Secure; of the first only with Path=/ and without
-# Domain, so that no other host, a subdomain for example, can set it (RFC 6265bis, section 4.1.3).
+# Browsers accept cookies with these names only with Secure. ``__Host-`` also needs Path=/ and no
+# Domain, so that no other host, for example a subdomain, can set it (RFC 6265bis, section 4.1.3).
 PREFIXES = ("__Host-", "__Secure-")
 
 
@@ -52,7 +52,7 @@ class CookieAttributes(CookieScope, total=False):
 
 
 class SentCookies(dict[str, str]):
-    """The cookies that a client has sent. A change of one would be lost, so it raises
+    """The cookies that a client sent. Changing one would have no effect, so it raises
     ``TypeError``.
     """
 
@@ -66,18 +66,18 @@ class SentCookies(dict[str, str]):
     clear = pop = popitem = _refuse
 
     def __reduce__(self) -> tuple[type[dict[str, str]], tuple[dict[str, str]]]:
-        return dict, (dict(self),)  # a copy, or what another process gets, may be changed
+        return dict, (dict(self),)  # a copy or an unpickled object may be changed
 
 
 def parse_cookies(header: str) -> dict[str, str]:
-    """Parse a Cookie header, given as latin-1: name -> value.
+    """Parse a Cookie header, decoded as latin-1, into name -> value.
 
-    The first value of a name wins; a piece without a name is ignored, and so are those after
-    ``_MOST_COOKIES``. Scripts store text in UTF-8
-    (``document.cookie``); a name or a value in another charset stays latin-1.
+    The first value of a name wins. A piece without a name is ignored, and so are all after
+    ``_MOST_COOKIES``. Scripts store text as UTF-8 (``document.cookie``); a name or value that is
+    not UTF-8 stays latin-1.
 
-    Never raises: browsers also send what other sites' scripts stored, and a broken cookie must not
-    lock a user out.
+    Never raises, because browsers also send what other sites' scripts have stored, and a broken
+    cookie must not lock a user out.
     """
     cookies: dict[str, str] = {}
     for piece in header.split(";", _MOST_COOKIES)[:_MOST_COOKIES]:
@@ -85,8 +85,8 @@ def parse_cookies(header: str) -> dict[str, str]:
         if name[-1:] <= " ":
             name = name.rstrip(_BLANKS)
         if equals and name and name not in cookies:
-            # Blanks and the quote sort before the first character of nearly all values, which needs
-            # no second look.
+            # Blanks and the quote sort before the first character of nearly all values, so one
+            # comparison is enough for most.
             if value[:1] <= '"':
                 value = value.lstrip(_BLANKS)
                 is_quoted = len(value) >= 2 and value[0] == value[-1] == '"'
@@ -134,7 +134,7 @@ def format_cookie(
     samesite: str | None = "Lax",
     partitioned: bool = False,
 ) -> str:
-    """Return the value of a Set-Cookie header; ``Response.set_cookie`` explains the attributes and
+    """Return the value of a Set-Cookie header. ``Response.set_cookie`` explains the attributes and
     the errors.
     """
     if not isinstance(value, str):
@@ -158,7 +158,8 @@ def format_cookie(
             raise ValueError(
                 f"expires must be a datetime, not {expires!r}: write max_age for seconds"
             )
-        # email.utils and not strftime: names of days and months must not follow the locale.
+        # email.utils instead of strftime, because the names of days and months must not depend on
+        # the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
         from email.utils import format_datetime
 
@@ -171,7 +172,7 @@ def format_cookie(
     return cookie
 
 
-@lru_cache(maxsize=16)  # an application sets few kinds, each with many values
+@lru_cache(maxsize=16)  # an application sets few kinds of cookies, with many values
 def _attributes_of(
     name: str,
     path: str | None,
@@ -181,10 +182,10 @@ def _attributes_of(
     samesite: str | None,
     partitioned: bool,
 ) -> str:
-    """Return a cookie's attributes, but those of its age, as headers spell them.
+    """Return a cookie's attributes, except those about its age, as they are written in a header.
 
-    Raises ``ValueError`` for one that headers can't hold, and for a name that browsers would not
-    take with these attributes.
+    Raises ``ValueError`` for an attribute that a header can't contain, and for a name that browsers
+    would not accept with these attributes.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(

@@ -1,8 +1,8 @@
 """Multi-valued, case-insensitive headers: of the request (``Headers``) and of the response
 (``MutableHeaders``).
 
-Text is latin-1, one character a byte (RFC 9110, section 5.5), so every byte gets from the server to
-the author unchanged under both protocols. Only ``response.py`` decides whether a value may be sent.
+Text is latin-1, one character for each byte (RFC 9110, section 5.5), so every byte reaches the
+author unchanged under both protocols. Only ``response.py`` decides whether a value may be sent.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from micropie._core.http.protocols import HeaderPairs
 Text = TypeVar("Text", bound=str | bytes)
 Value = TypeVar("Value")
 
-# Characters of a client's text that a cache keeps. uvicorn with httptools passes on headers of any
-# length.
+# The longest text of a client, in characters, that is stored in a cache. uvicorn with httptools
+# accepts headers of any length.
 LONGEST_KEPT = 500
 
-# Lines in the head of one request. gunicorn allows 100, daphne 500; uvicorn with httptools has no
+# The most headers of one request. gunicorn allows 100, daphne 500; uvicorn with httptools has no
 # limit.
 MAX_HEADERS = 1000
 
 
 def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[Text], Value]]:
-    """Decorate a function of a client's text: its results for the last ``most`` texts are kept, but
-    for no long text.
+    """Return a decorator for a function of a text from the client. It caches the results for the
+    last ``most`` texts, but never for a long text.
 
-    256 headers of 10 MB would be 2.5 GB.
+    256 headers of 10 MB would take 2.5 GB.
     """
 
     def decorate(function: Callable[[Text], Value]) -> Callable[[Text], Value]:
@@ -54,10 +54,10 @@ def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[
 
 
 class NameTable(dict[Text, Value]):
-    """What a function makes of the names of headers, made once for each.
+    """A dict that calls ``make`` once for each header name, and stores the result.
 
-    They are few and the same in every answer, unless an author sends back a client's: after
-    ``most`` names no more are kept, and no long one ever.
+    Header names are few and the same in every response, unless an author sends back a name from the
+    client. So at most ``most`` names are stored, and never a long one.
     """
 
     def __init__(self, make: Callable[[Text], Value], most: int = 1024) -> None:
@@ -73,24 +73,25 @@ class NameTable(dict[Text, Value]):
 
 _UNDERSCORE = ord("_")
 _AUTHORIZATION = b"authorization"
-_SEPARATORS = {b"cookie": b"; "}  # of a repeated header; all others have b", "
+_SEPARATORS = {b"cookie": b"; "}  # between the values of a repeated header; others have b", "
 
 
 class Headers(Mapping[str, str]):
     """The request's headers: a mapping of lower-case names to values.
 
-    ``raw``: the pairs, with names in lower case. The first look at a value goes through them; the
-    second one makes a dict, which takes several times as long and saves all further ones.
+    ``raw``: the pairs, with lower-case names. The first look-up searches them. The second makes a
+    dict, which takes several times as long but makes all later look-ups fast.
 
     The values of a repeated name are joined by ``", "`` (by ``"; "`` for Cookie: RFC 9113, section
-    8.2.3). ``get_all`` gives them one by one, unless the server has joined them, as WSGI servers
+    8.2.3). ``get_all`` returns them one by one, unless the server has joined them, as WSGI servers
     do.
 
-    WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must
-    not pass for a proxy by sending "X_Forwarded_For". So they are dropped here as well.
+    Names with "_" are dropped, as WSGI servers do, because an environ can't distinguish them from
+    names with "-": a client must not pass for a proxy by sending "X_Forwarded_For".
 
-    ``note`` is called with "authorization" when that header is looked up, whether or not it is
-    there, and when all headers are and it is there: the response depends on it then.
+    ``note`` is called with "authorization" when that header is looked up, whether or not the
+    request has it, and when all headers are read and it is among them, because the response depends
+    on it then.
     """
 
     __slots__ = ("_by_name", "_note", "_sent", "_was_read")
@@ -108,7 +109,9 @@ class Headers(Mapping[str, str]):
         return [pair for pair in self._sent if _UNDERSCORE not in pair[0]]
 
     def _joined(self) -> dict[bytes, bytes]:
-        """Return the values by name, as bytes: few are read, and each is decoded then."""
+        """Return the values by name, as bytes. They are decoded when they are looked up, because
+        few are.
+        """
         if self._by_name is None:
             raw = self.raw
             self._by_name = dict(raw)
@@ -128,8 +131,8 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, default: str | Value, /) -> str | Value: ...
 
     def get(self, name: str, default: object = None, /) -> object:
-        """Return a value, or ``default``: in a third of the mixin's time."""
-        key = name.encode("latin-1", "replace").lower()  # ``_key_of``
+        """Return a value, or ``default``. This takes a third of the mixin's time."""
+        key = name.encode("latin-1", "replace").lower()  # the same as ``_key_of``
         if key == _AUTHORIZATION:
             self._note("authorization")
         if self._was_read:
@@ -147,7 +150,7 @@ class Headers(Mapping[str, str]):
         return value
 
     def items(self) -> ItemsView[str, str]:
-        """Return the names with their values: in a tenth of the mixin's time."""
+        """Return the names with their values. This takes a tenth of the mixin's time."""
         self._note_all()
         return {
             name.decode("latin-1"): value.decode("latin-1")
@@ -183,25 +186,25 @@ class Headers(Mapping[str, str]):
 
 
 def _key_of(name: str) -> bytes:
-    # not before: the Kelvin sign in lower case is a "k"
+    # Encode before ``lower()``, because the Kelvin sign in lower case is a "k".
     return name.encode("latin-1", "replace").lower()
 
 
 _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 
-# Names in the usual capitals: some clients compare them as they are.
+# Names in their usual capitals, because some clients compare them case-sensitively.
 CAPITALS: NameTable[str, str] = NameTable(
     lambda name: _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-"))), most=256
 )
 
 
 class KnownHead(tuple[tuple[str, str], ...]):
-    """Headers that the framework itself sends together: made once for each protocol."""
+    """Headers that the framework often sends together, encoded once for each protocol."""
 
     encoded: Sequence[tuple[bytes, bytes]]
-    """For ASGI."""
+    """The headers for ASGI."""
     capitalized: HeaderPairs
-    """For WSGI."""
+    """The headers for WSGI."""
 
     def __new__(cls, pairs: Iterable[tuple[str, str]]) -> Self:
         head = super().__new__(cls, pairs)
@@ -218,7 +221,7 @@ PRIVATE: Final = ("cache-control", "private")
 
 
 def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
-    """Add to the headers of a response those whose names are not there yet."""
+    """Add those headers to a response whose names it does not have yet."""
     stated = set()
     for name, _ in pairs:
         stated.add(name.lower())
@@ -240,13 +243,14 @@ def add_vary(pairs: HeaderPairs, name: str) -> None:
 def make_private(
     pairs: Iterable[tuple[str, str]], depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[HeaderPairs, bool]:
-    """Return the headers of a client's own answer, names in lower case, that keep caches from
-    giving it to others (RFC 9111, section 4.1).
+    """Return headers for a response that is for one client only, with lower-case names. They keep
+    caches from giving the response to others (RFC 9111, section 4.1). Also return whether they were
+    ``public`` or had ``s-maxage``.
 
-    ``depends_on``: the headers by which the client was known, "cookie" and "authorization". The
-    answer varies by them, and is private unless the author has said otherwise. ``has_own_cookie``:
-    a client's own cookie or token is in the answer, so ``private`` takes the place of ``public``
-    and ``s-maxage``. Return whether these were there as well.
+    ``depends_on``: the headers that identified the client, "cookie" and "authorization". They are
+    added to Vary, and the response becomes private unless the author has set Cache-Control.
+    ``has_own_cookie``: the response has a cookie or token of the client, so ``public`` and
+    ``s-maxage`` are replaced by ``private`` in any case.
     """
     headers = [*pairs]
     varies, stated = "", None
@@ -276,20 +280,20 @@ def make_private(
     return headers, was_public
 
 
-@lru_cache(maxsize=256)  # few heads are constants; those of files are kept as often
+@lru_cache(maxsize=256)  # few heads are constants; it also keeps those of files
 def known_private(
     head: KnownHead, depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[KnownHead, bool]:
-    """Return what ``make_private`` does, for a head that is a constant."""
+    """Return what ``make_private`` returns, cached for a head that is a constant."""
     headers, was_public = make_private(head, depends_on, has_own_cookie)
     return KnownHead(headers), was_public
 
 
 class HeaderNames:
-    """Names of request headers that are looked up together, in lower case, as both protocols spell
-    them.
+    """Names of request headers that are looked up together, as both protocols spell them.
 
-    ``by_field``: the names by those of ASGI. ``by_key``: the names by the keys of a WSGI environ.
+    ``by_field``: the lower-case names by those of ASGI. ``by_key``: the same names by the keys of a
+    WSGI environ.
     """
 
     def __init__(self, *names: str) -> None:
@@ -298,11 +302,11 @@ class HeaderNames:
 
 
 class MutableHeaders(MutableMapping[str, str]):
-    """The response's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats.
+    """The response's headers: ``headers["X"] = "y"`` replaces a value, ``add`` adds another one.
 
     Names keep the author's spelling.
 
-    ``pairs`` is the list of a response, which is changed in place.
+    ``pairs`` is the list of the response itself, which is changed in place.
     """
 
     __slots__ = ("pairs",)
@@ -335,7 +339,7 @@ class MutableHeaders(MutableMapping[str, str]):
         return len(self.pairs)
 
     def items(self) -> HeaderPairs:  # type: ignore[override]
-        """Return every (name, value) pair, repeated names included."""
+        """Return every (name, value) pair, including repeated names."""
         return list(self.pairs)
 
     def get_all(self, name: str) -> list[str]:
@@ -344,7 +348,7 @@ class MutableHeaders(MutableMapping[str, str]):
         return [value for key, value in self.pairs if key.lower() == wanted]
 
     def add(self, name: str, value: str) -> None:
-        """Add a value for ``name`` beside those it has (Set-Cookie, Link, Vary)."""
+        """Add a value for ``name`` to those that it has (Set-Cookie, Link, Vary)."""
         self.pairs.append((name, value))
 
     def _remove(self, name: str) -> None:

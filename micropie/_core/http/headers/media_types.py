@@ -1,7 +1,7 @@
-"""Media types: ``Content-Type`` of a message, its charset, ``Content-Disposition`` of a form's
-part, and the choice for ``Accept``.
+"""Media types: Content-Type and its charset, Content-Disposition of a form's part, and the choice
+by Accept.
 
-Header values with parameters are parsed exactly, in linear time, into plain values.
+Header values with parameters are parsed strictly, in linear time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from micropie._core.errors import BadRequest
 from micropie._core.http.headers.fields import cached_if_short
 from micropie._core.on_demand import pattern
 
-# Possessive throughout, so it can't backtrack: a header of n bytes takes n steps
+# All quantifiers are possessive, so there is no backtracking: n bytes take n steps
 # (tests/project/risks, R28).
 _PARAMETER = pattern(
     r"""
@@ -26,18 +26,18 @@ _PARAMETER = pattern(
     """,
     re.DOTALL | re.VERBOSE,
 )
-# As browsers write a name or a file name that ends with a backslash, which they don't escape.
+# Browsers don't escape a backslash at the end of a name or a file name.
 _AS_BROWSERS_WRITE = pattern(r';[ \t]*+([^=;"\s]++)="([^"]*+)"()[ \t]*+(?=;|\Z)')
 _ESCAPED = pattern(r"\\(.)")
 _DISPOSITION = "Content-Disposition"
 
 
-# browsers send one of three values, but each multipart form has its own boundary
+# Browsers send one of three values, but each multipart form has its own boundary.
 @cached_if_short(256)
 def content_type(value: str) -> tuple[str, dict[str, str]]:
     """Parse ``text/html; charset="utf-8"`` into ``("text/html", {"charset": "utf-8"})``.
 
-    The dict is kept for the next request with the same text: it is not to be changed. Raises
+    The dict is cached for the next request with the same text, so don't change it. Raises
     ``BadRequest``.
     """
     media_type, parameters = _parameters(value, "Content-Type")
@@ -47,7 +47,7 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
 
 
 def is_json(media_type: str) -> bool:
-    """Return whether a type is ``application/json`` or ``application/*+json``, not text
+    """Return whether a type is ``application/json`` or ``application/*+json``; ``text/json`` is not
     (tests/project/risks, R24).
     """
     return media_type == "application/json" or (
@@ -56,12 +56,12 @@ def is_json(media_type: str) -> bool:
 
 
 def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
-    """Return the value before the first ``;`` in lower case, and the parameters, unquoted but with
-    their escapes.
+    """Return the value before the first ``;`` in lower case, and the parameters, without quotes but
+    with their escapes.
 
-    Text between two ``;`` that names nothing is skipped. Raises ``BadRequest`` for a parameter that
-    is there twice, has blanks around ``=``, or a broken quoted string, because two parsers might
-    read them differently.
+    Text between two ``;`` without a name is skipped. Raises ``BadRequest`` for a repeated
+    parameter, blanks around ``=`` and a broken quoted string, because two parsers might read them
+    differently.
     """
     parameters: dict[str, str] = {}
     position = end = value.find(";") if ";" in value else len(value)
@@ -81,7 +81,7 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
         name, quoted, token = match.groups()
         if name.lower() in parameters:
             raise BadRequest(f"The {header} header has a parameter twice.")
-        # ``filename=``: to others the part is a field, and no file without a name.
+        # ``filename=`` without a value: other parsers see a field, not a file without a name.
         if quoted is None and not token and header == _DISPOSITION:
             raise BadRequest(f"The {header} header has a malformed parameter.")
         parameters[name.lower()] = token.rstrip(" \t") if quoted is None else quoted
@@ -89,7 +89,7 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
     return value[:end].strip(" \t").lower(), parameters
 
 
-@cached_if_short(256)  # the fields of a form have the same names each time
+@cached_if_short(256)  # the fields of a form always have the same names
 def disposition(value: str) -> tuple[str, str | None]:
     """Return a part's name, and its file name or None.
 
@@ -131,9 +131,9 @@ def _extended(value: str) -> str:
         raise BadRequest("A file name of the form is not valid UTF-8.") from None
 
 
-# -- which of several types an answer has: RFC 9110, sections 12.4.2 and 12.5.1 --------------------
+# -- which of several types a response has: RFC 9110, sections 12.4.2 and 12.5.1 ------------------
 
-# The short names that ``Request.accepts`` takes beside media types.
+# The short names that ``Request.accepts`` takes instead of media types.
 SHORT_NAMES = {
     "css": "text/css",
     "csv": "text/csv",
@@ -148,15 +148,15 @@ SHORT_NAMES = {
     "xml": "application/xml",
 }
 
-# As RFC 9110 has it, also without the 0 and with more digits, as some clients write it.
+# As in RFC 9110, but also without the 0 and with more digits, as some clients write it.
 _QUALITY = pattern(r"q[ \t]*=[ \t]*(0?\.[0-9]++|0\.?|1(?:\.0*+)?)", re.IGNORECASE)
 
 
 def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
-    """Return the one of ``offered`` that an Accept header prefers; None if it takes none of them.
+    """Return the type from ``offered`` that an Accept header prefers, or None if it accepts none.
 
-    Of those that it likes equally, and without the header, the first one counts. Raises
-    ``ValueError`` for a name that is neither a media type nor a short name.
+    Among equal types, and without the header, the first one wins. Raises ``ValueError`` for a name
+    that is neither a media type nor a short name.
     """
     for name in offered:
         if name not in SHORT_NAMES and "/" not in name:
@@ -174,14 +174,14 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     return offered[weights.index(best)] if best > 0 else None
 
 
-_LONGEST_ACCEPT = 1000  # browsers send 200; 64 KiB would hold the event loop for milliseconds
+_LONGEST_ACCEPT = 1000  # browsers send 200; 64 KiB would take milliseconds
 
 
 def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
-    """Return the weight of each element of an Accept header; ``unclear`` is that of one with other
-    parameters alone.
+    """Return the weight of each element of an Accept header. ``unclear``: the weight of an element
+    that has only parameters other than q.
 
-    Elements that end after ``_LONGEST_ACCEPT`` characters don't count.
+    Elements that end after ``_LONGEST_ACCEPT`` characters are ignored.
     """
     if len(header) > _LONGEST_ACCEPT:
         header = header[:_LONGEST_ACCEPT].rpartition(",")[0]
@@ -195,9 +195,9 @@ def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
 
 # -- charsets --------------------------------------------------------------------------------------
 
-# Python remembers each name that it has ever looked up, and some of its codecs take quadratic time:
-# punycode 15 s for 200 KB. So only names of its table are looked up, and those of charsets that are
-# missing there. The codecs for domains and literals are in neither.
+# Python caches each codec name that it has ever looked up, and some of its codecs take quadratic
+# time: punycode takes 15 s for 200 KB. So only names in its table of aliases are looked up, and
+# those of charsets that are missing there. The codecs for domains and literals are in neither.
 _KNOWN = {
     *aliases,
     *aliases.values(),

@@ -1,6 +1,6 @@
 """Values signed by itsdangerous, an optional dependency that only this module imports.
 
-Their reader sees them.
+Clients can read signed values, but can't change them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ except ImportError:  # pragma: no cover - the tests set it to None
     itsdangerous = None  # type: ignore[assignment]
 
 Secret: TypeAlias = str | bytes | Sequence[str | bytes]
-"""One key of 32 bytes or more, or several: the first one signs, all of them are accepted."""
+"""One key of 32 bytes or more, or several: the first one signs, and all are accepted."""
 
-SHORTEST_SECRET = 32  # bytes: as many as HMAC-SHA256 gives, RFC 2104, section 3
+SHORTEST_SECRET = 32  # bytes: the size of an HMAC-SHA256, RFC 2104, section 3
 
 
 class Signer:
-    """Makes text of values, for cookies and URLs, that nobody without the secret can make.
+    """Converts values to signed text for cookies and URLs, which can't be forged without the
+    secret.
 
-    ``salt`` keeps text that was signed for one purpose from being taken for another; ``user``
-    begins the sentences of errors. ``serializer`` has ``dumps`` and ``loads``; the default is JSON.
-    Raises ``SetupError`` without itsdangerous, and for a secret that can be guessed.
+    ``salt`` keeps text that was signed for one purpose from being accepted for another. ``user``
+    begins the messages of errors. ``serializer`` has ``dumps`` and ``loads``, by default those of
+    JSON. Raises ``SetupError`` without itsdangerous, and for a secret that could be guessed.
     """
 
     def __init__(self, secret: Secret, salt: str, user: str, serializer: Any = None) -> None:
@@ -51,14 +52,14 @@ class Signer:
                 "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
         self._serializer: Any = itsdangerous.URLSafeSerializer(
-            keys[::-1],  # itsdangerous signs with the last one
+            keys[::-1],  # itsdangerous signs with the last key
             salt=salt,
             serializer=serializer,
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
 
     def dump(self, value: object, salt: str | None = None) -> str:
-        """Return ``value`` as signed text. ``salt`` takes the place of the signer's own."""
+        """Return ``value`` as signed text. ``salt`` replaces the signer's own."""
         return str(self._serializer.dumps(value, salt))
 
     def load(self, text: str, salt: str | None = None) -> Any:
@@ -81,7 +82,7 @@ class Signer:
 
 
 class AppSigner:
-    """The values that an application signs, in cookies and links: ``App(secret_key=...)``."""
+    """The signer of an application's cookies and links: ``App(secret_key=...)``."""
 
     def __init__(self, secret: Secret) -> None:
         self._signer = Signer(secret, "micropie.cookie", "App(secret_key=...)")
@@ -94,8 +95,8 @@ class AppSigner:
         return self._signer.dump([name, int(time.time()), value])
 
     def load(self, name: str, text: str, default: object, max_age: float | None) -> object:
-        """Return the value, or ``default`` if it is forged, of another cookie, or older than
-        ``max_age`` seconds.
+        """Return the value, or ``default`` if it is forged, was signed for another cookie, or is
+        older than ``max_age`` seconds.
         """
         try:
             signed_for, made, value = self._signer.load(text)
