@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from tests.support.environment import unmeasured
-from tests.support.fork_server import Fork, fork_server
+from tests.support.fork_server import OPTIONS, Fork, fork_server
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -248,11 +248,13 @@ def launch(
 ) -> Server:
     """Start a server without waiting for it; ``port`` is a free one unless given."""
     port = port or free_port()
-    environment = unmeasured(
-        PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1", **(environ or {})
+    process = fork_server().run(
+        ["-m", *kind.command.format(port=port, workers=workers).split(), app],
+        {**unmeasured(**OPTIONS), **(environ or {})},
+        folder=ROOT,
+        output=log.fileno(),
+        errors=log.fileno(),
     )
-    command = [*kind.command.format(port=port, workers=workers).split(), app]
-    process = fork_server().run(command, environment, log)
     RUNNING.append(Server(kind, port, process, log))
     return RUNNING[-1]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.support.environment import import_path
-from tests.support.guard import guard_of
+from tests.support.fork_server import OPTIONS, Fork, fork_server
 from tests.support.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 def environment(**changes: str) -> dict[str, str]:
     """The environment of a process that imports this checkout, whatever its folder is."""
-    return {**os.environ, "PYTHONPATH": import_path(ROOT), "PYTHONUNBUFFERED": "1", **changes}
+    return {**os.environ, **OPTIONS, "PYTHONPATH": import_path(ROOT), **changes}
 
 
 def micropie(
@@ -45,12 +45,11 @@ def micropie(
 class Running:
     """A process that serves; ``output`` is what it has printed so far."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: Fork, errors: IO[bytes]) -> None:
         self.process = process
         self.output = ""
         self.prefix = ""  # that the server announces, for its proxy
-        assert process.stderr is not None
-        self._reader = threading.Thread(target=self._read, args=[process.stderr])
+        self._reader = threading.Thread(target=self._read, args=[errors])
         self._reader.start()
 
     def _read(self, stream: IO[bytes]) -> None:
@@ -93,17 +92,17 @@ class Running:
 @contextmanager
 def serving_command(folder: Path, *command: str, **environ: str) -> Iterator[Running]:
     """Start ``python`` with these arguments, and end it."""
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        cwd=folder,
-        env=environment(**environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    guard = guard_of(process)
-    running = Running(process)
+    reader, writer = os.pipe()
+    with Path(os.devnull).open("wb") as nothing:
+        process = fork_server(measured=True).run(
+            command,
+            environment(**environ),
+            folder=folder,
+            output=nothing.fileno(),
+            errors=writer,
+        )
+    os.close(writer)
+    running = Running(process, os.fdopen(reader, "rb"))
     try:
         yield running
     finally:
@@ -111,5 +110,3 @@ def serving_command(folder: Path, *command: str, **environ: str) -> Iterator[Run
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         running._reader.join()
-        guard.kill()
-        guard.communicate()

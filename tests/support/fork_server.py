@@ -1,8 +1,8 @@
-"""Servers as forks of one process that has imported what they share.
+"""Interpreters that serve, as forks of one that has imported what they share.
 
 A server imports micropie, anyio and itself before it imports the application: most of its startup.
 Each worker of pytest-xdist starts one ``ForkServer``, which imports them once. The forks get their
-own environment, folder, files and session, and then run their command as ``python -m`` does.
+own environment, folder, files and session, and then run a module or a script as ``python`` does.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from multiprocessing import process
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 from tests.support.environment import unmeasured
+from tests.support.started.sitecustomize import VARIABLE
 
 ROOT = Path(__file__).parents[2]
+
+# Of the interpreters.
+OPTIONS = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 
 # Nothing that opens a file or starts a thread when it is imported, as daphne's reactor does.
 IMPORTS = (
@@ -76,26 +81,35 @@ class Fork:
 class ForkServer:
     """The process whose forks are servers. Its end, or that of the tests, kills their sessions."""
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Mapping[str, str]) -> None:
         self._connection, other = socket.socketpair()
         with other:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(other.fileno())],
                 cwd=ROOT,
-                env=unmeasured(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1"),
+                env=unmeasured(**OPTIONS, **marks),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[other.fileno()],
                 start_new_session=True,
             )
 
-    def run(self, command: Sequence[str], environ: Mapping[str, str], log: IO[bytes]) -> Fork:
-        """Run ``python -m`` with this command, environment and log.
+    def run(
+        self,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        folder: Path,
+        output: int,
+        errors: int,
+    ) -> Fork:
+        """Run ``python`` with these arguments in ``folder``.
 
-        gevent patches modules that nothing has used before, so it gets an interpreter of its own.
+        Without the fork, if the interpreter would not be alike: for code in the arguments, for
+        gevent, which patches modules that nothing has used before, and for other options.
         """
         ended, end = os.pipe()
-        text = json.dumps([command, dict(environ), "gevent" in command]).encode()
-        socket.send_fds(self._connection, [b"%8d" % len(text)], [log.fileno(), end])
+        text = json.dumps([arguments, dict(environ), str(folder)]).encode()
+        socket.send_fds(self._connection, [b"%8d" % len(text)], [output, errors, end])
         os.close(end)
         self._connection.sendall(text)
         return Fork(int(self._connection.recv(8, socket.MSG_WAITALL)), ended)
@@ -107,11 +121,17 @@ class ForkServer:
 
 
 @cache
-def fork_server() -> ForkServer:
-    """Return the fork server of this process, which starts with the first request for it."""
-    server = ForkServer()
+def _fork_server(marks: str | None) -> ForkServer:
+    server = ForkServer({VARIABLE: marks} if marks else {})
     atexit.register(server.end)
     return server
+
+
+def fork_server(*, measured: bool = False) -> ForkServer:
+    """Return the fork server of this process, whose forks mark what they reach if it is
+    ``measured``. It starts with the first request for it.
+    """
+    return _fork_server(os.environ.get(VARIABLE) if measured else None)
 
 
 # -- in the fork server ----------------------------------------------------------------------------
@@ -130,23 +150,23 @@ def serve(connection: socket.socket) -> None:
             os.read(woken, 1024)
             _report(ends)
         if connection.fileno() in ready:
-            length, files, _, _ = socket.recv_fds(connection, 8, 2)
+            length, files, _, _ = socket.recv_fds(connection, 8, 3)
             if not length:
                 break
             text = connection.recv(int(length), socket.MSG_WAITALL)
-            log, end = files
-            process = os.fork()
-            if process == 0:
-                for number in (woken, wake, end, connection.fileno(), *ends.values()):
+            output, errors, end = files
+            pid = os.fork()
+            if pid == 0:
+                for number in (woken, wake, end, connection.detach(), *ends.values()):
                     os.close(number)
-                connection.detach()
-                _become(log, *json.loads(text))
-            os.close(log)
-            ends[process] = end
-            connection.sendall(b"%8d" % process)
-    for process in ends:
+                _become(output, errors, *json.loads(text))
+            os.close(output)
+            os.close(errors)
+            ends[pid] = end
+            connection.sendall(b"%8d" % pid)
+    for pid in ends:
         with suppress(ProcessLookupError):
-            os.killpg(process, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _report(ends: dict[int, int]) -> None:
@@ -160,23 +180,43 @@ def _report(ends: dict[int, int]) -> None:
 
 
 def _become(
-    log: int, command: Sequence[str], environ: Mapping[str, str], starts_anew: bool
+    output: int, errors: int, arguments: list[str], environ: dict[str, str], folder: str
 ) -> NoReturn:
-    """Be the process that runs a command."""
+    """Be the interpreter with these arguments."""
     os.setsid()
+    os.chdir(folder)
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    os.close(output)
+    os.close(errors)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    if starts_anew:
-        os.execve(sys.executable, [sys.executable, "-m", *command], environ)
+    command = [sys.executable, *arguments]
+    if arguments[0] == "-c" or "gevent" in arguments or _options(environ) != _options(os.environ):
+        os.execve(sys.executable, command, environ)
+    before, after = (each["PYTHONPATH"].split(os.pathsep) for each in (os.environ, environ))
+    sys.path[: 1 + len(before)] = [folder, *after]
+    vars(process)["ORIGINAL_DIR"] = folder
+    sys.orig_argv[:] = command
     os.environ.clear()
     os.environ.update(environ)
-    sys.argv[:] = command
-    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    if arguments[0] == "-m":
+        sys.argv[:] = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv[:] = arguments
+        runpy.run_path(f"{folder}/{arguments[0]}", run_name="__main__")
     sys.exit()
+
+
+def _options(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that an interpreter and its measurement read at its startup."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.startswith(("PYTHON", "COVERAGE_")) and name != "PYTHONPATH"
+    }
 
 
 def main() -> None:
