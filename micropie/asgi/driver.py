@@ -118,11 +118,9 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             except BaseException as error:
                 resume, result = flow.throw, await failure_of_step(exchange, error)
             kind, function, arguments = resume(result)
-        answer: Any = (
-            arguments
-            if kind is ANSWER
-            else await perform(flow, exchange, (kind, function, arguments))
-        )
+        answer: Any = arguments
+        if kind is not ANSWER:
+            answer = await perform(flow, exchange, (kind, function, arguments))
         next(flow, None)  # ends it: to close it takes longer
         if answer.__class__ is Handover:
             # the mounted application must not see a request that is not its own

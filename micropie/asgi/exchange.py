@@ -55,7 +55,8 @@ class ASGIExchange(StreamedExchange):
 
     def __init__(self, scope: Scope, receive: Receive, send: Send = _nowhere) -> None:
         self.scope = self.outside = scope
-        self.answer, self.body = AnswerState(), ReceivedBody()
+        self.answer = AnswerState()
+        self.body = ReceivedBody()
         self._receive = receive
         self.send = send
         self.method = scope.get("method", "GET")  # as a WebSocket's handshake (RFC 6455)

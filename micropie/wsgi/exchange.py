@@ -21,7 +21,7 @@ from micropie._core.execution import steps
 from micropie._core.execution.steps import Flow, RunningGenerator, Step, start_tasks
 from micropie._core.http import Address, AnswerState, Exchange, ReceivedBody
 from micropie._core.http.addresses import escaped_path, raw_path_below, unescaped
-from micropie._core.http.headers import HeaderNames
+from micropie._core.http.headers import HeaderNames, NameTable
 from micropie._core.http.protocols import Environ, Piece, Scope, ServerMessage
 from micropie._core.on_demand import computed, pattern
 from micropie._core.routing import Config
@@ -34,6 +34,9 @@ _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 # Some servers give these beside CONTENT_TYPE and CONTENT_LENGTH, which are the ones that count (PEP
 # 3333).
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+_KEYS: NameTable[str, str] = NameTable(
+    lambda name: _UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}"
+)
 _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 PIECE = 64 * 1024  # bytes per read; most servers buffer as many
@@ -50,7 +53,8 @@ class WSGIExchange(Exchange):
 
     def __init__(self, environ: Environ) -> None:
         self.environ = self.outside = environ
-        self.answer, self.body = AnswerState(), ReceivedBody()
+        self.answer = AnswerState()
+        self.body = ReceivedBody()
         self.method = environ["REQUEST_METHOD"]
         self.path = path = environ.get("PATH_INFO") or "/"
         if path.isascii():
@@ -167,10 +171,7 @@ class WSGIExchange(Exchange):
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
 
     def header(self, name: str) -> str | None:
-        return (
-            self.environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}")
-            or None
-        )
+        return self.environ.get(_KEYS[name]) or None
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
         environ = self.environ

@@ -135,7 +135,7 @@ def test_a_providers_generator_stays_as_it_is() -> None:
 def test_exact_json_is_parsed_once() -> None:
     body = ReceivedBody()
     body.keep(b'{"price": 0.10000000000000000001}')
-    body.parse_later("json", 100)
+    body.parse_later("json", is_large=False)
     body.parsed(cast("Any", None))
     assert body.exact_document == {"price": Decimal("0.10000000000000000001")}
     assert body.exact_document is body.exact_document
@@ -144,7 +144,7 @@ def test_exact_json_is_parsed_once() -> None:
 def test_json_that_is_null_stays_null() -> None:
     body = ReceivedBody()
     body.keep(b"null")
-    body.parse_later("json", 100)
+    body.parse_later("json", is_large=False)
     assert body.parsed(cast("Any", None)) is NULL
 
     def call() -> object:

@@ -117,8 +117,9 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         # by the site.
         method = exchange.method
         route = site.exact.get(method, _NO_ROUTES).get(exchange.literal_path)
-        arguments, values, result = (), NO_VALUES, None
+        result = None
         if route is not None:
+            arguments, values = (), NO_VALUES
             exchange.route = route
             exchange.outside.update(route.for_tools)
             exchange.config = config = route.config
@@ -331,7 +332,8 @@ def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
     """Return the answer for a result that may be awaitable or a file. If the result is a mounted
     application, return that.
     """
-    exchange, made = request._exchange, request._exchange.answer
+    exchange = request._exchange
+    made = exchange.answer
     is_alone = not made.has_more
     if type(result) not in _NEVER_AWAITED:
         is_joined = exchange.hooks or made.session is not None or made.response is not None
@@ -393,7 +395,8 @@ def _finish(
     ``after_request`` hooks may change the response and the session. So may a stream, until it has
     given its first chunk.
     """
-    exchange, made = request._exchange, request._exchange.answer
+    exchange = request._exchange
+    made = exchange.answer
     if exchange.ends is not None:
         exchange.ends.before_head.clear()
     try:
@@ -462,7 +465,8 @@ def _encoded(
     answer is encoded before the session is saved, because an answer that can't be sent must not
     leave a session behind.
     """
-    exchange, made = request._exchange, request._exchange.answer
+    exchange = request._exchange
+    made = exchange.answer
     if stream is not None:
         if made.response is not None:  # a generator has set it; hooks' headers come first
             response = made.set_result(response)
@@ -530,7 +534,8 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
     Raises the exception if it is not a failure of this request. Raises it, too, if the server is to
     have it and the author wrote no error handler for it.
     """
-    exchange, made = request._exchange, request._exchange.answer
+    exchange = request._exchange
+    made = exchange.answer
     try:
         if not isinstance(failure, Exception):
             failure = execution.contained(failure)

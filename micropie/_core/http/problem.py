@@ -44,6 +44,9 @@ _PAGE = """<!doctype html>
 <p>"""
 
 
+_escaped = cached_if_short(256)(escape)  # sentences that are sent again and again
+
+
 @lru_cache(maxsize=256)  # a few statuses in a few languages
 def _page_head(title: str) -> str:
     return _PAGE.format(title=escape(title))
@@ -65,14 +68,15 @@ def encoded_error(request: Request, error: HTTPError | Redirect) -> Answer:
     """Return the response of ``error_answer`` or ``redirect_response``, checked and encoded, for
     cases in which nothing else changes it.
     """
-    exchange, status = request._exchange, error.status
-    is_head, text_type = exchange.method == "HEAD", exchange.config.text_type
+    status, is_head = error.status, request._exchange.method == "HEAD"
     if isinstance(error, Redirect):
-        return encoded_redirect(error, request, is_head, text_type)
+        return encoded_redirect(error, request, is_head, request._exchange.config.text_type)
     text, headers, content_type = _described(request, error)
     if error.headers or type(text) is not str or type(status) is not int:
+        text_type = request._exchange.config.text_type
         return encode(Response(text, status, headers, content_type), None, is_head, text_type)
-    body, others = text.encode(), _ALSO_VARY if headers else NO_OTHER_HEADERS
+    body = text.encode()
+    others = _ALSO_VARY if headers else NO_OTHER_HEADERS
     return status, content_type, len(body), others, b"" if is_head else body, None
 
 
@@ -134,7 +138,7 @@ def _wanted_of(accept: str) -> str:
 
 def _page(error: HTTPError, title: str, message: str) -> str:
     title = f"{error.status} {title}"
-    message = "" if message == title else escape(message)
+    message = "" if message == title else _escaped(message)
     if isinstance(error, BindingError):  # a form's visitor gets one line for each field
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
     return f"{_page_head(title)}{message}</p>\n</main>\n</html>\n"

@@ -384,7 +384,7 @@ def encode(
     of GET's response and no body (RFC 9110, section 9.3.2). ``text_type``: the content type of a
     body that is not JSON and has none set.
     """
-    status, given, is_given = response.status, response.pairs, False
+    status, body, is_given = response.status, response.body, False
     if status.__class__ is not int or status not in _STATUSES:
         status = _checked_status(status)
         is_given = status.__class__ is GivenStatus
@@ -394,22 +394,23 @@ def encode(
     is_described = has_content and response.content_type != ""
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
     content_type = length = None
-    if given:
-        pairs, content_type, length = checked_headers(given, is_given, pairs)
+    if response.pairs:
+        pairs, content_type, length = checked_headers(response.pairs, is_given, pairs)
     if content_type is None and response.content_type:
         stated = response.content_type
         content_type = stated if stated in _USUAL_TYPES else check_value("content-type", stated)
-    body, is_json = b"", False
-    if type(response.body) is str and (content_type is None or content_type in _USUAL_TYPES):
-        body = response.body.encode()
+    if type(body) is str and (content_type is None or content_type in _USUAL_TYPES):
+        body = body.encode()
     elif stream is None:
-        body, is_json, content_type = encode_body(response.body, content_type)
+        body, is_json, content_type = encode_body(body, content_type)
+        text_type = JSON if is_json else text_type
     else:
+        body = b""
         content_type = _in_utf_8(content_type) if content_type and stream.is_text else content_type
     if not has_content:
         return status, None, None, pairs, b"", stream
     if is_described and not content_type:
-        content_type = JSON if is_json else text_type
+        content_type = text_type
     if stream is None:
         length = len(body)
     elif stream.length is not None:

@@ -89,8 +89,11 @@ class SessionStore:
 
     def find_id(self, exchange: Exchange) -> str | None:
         """Return the session id in a request's cookie, or None."""
-        cookies = parse_cookies(exchange.header("cookie") or "")
-        return cookies.get(self._cookie_names[exchange.scheme == "https", exchange.root_path != ""])
+        header = exchange.header("cookie")
+        if header is None:
+            return None
+        name = self._cookie_names[exchange.scheme == "https", exchange.root_path != ""]
+        return parse_cookies(header).get(name)
 
     def is_secure(self, scheme: str) -> bool:
         """Return whether cookies are Secure in answers to requests of ``scheme``."""

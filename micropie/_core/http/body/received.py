@@ -127,14 +127,9 @@ class ReceivedBody:
         piece, self.put_back = self.put_back or (b"", True), None
         return piece
 
-    def parse_later(self, how: Literal["form", "json"] | None, most_on_loop: int) -> None:
-        """Have the body parsed when its values are first needed: in a thread if it has more than
-        ``most_on_loop`` bytes.
-        """
-        data = self.data.data if isinstance(self.data, BodyReader) else self.data or b""
-        self.parse = how
-        if len(data) > most_on_loop:
-            self.is_large = how is not None
+    def parse_later(self, how: Literal["form", "json"] | None, is_large: bool) -> None:
+        """Have the body parsed when its values are first needed: in a thread if it is large."""
+        self.parse, self.is_large = how, is_large and how is not None
 
     def parsed(self, exchange: Parsing) -> Json:
         """Return the JSON body, ``NULL`` for null, or None if there is none.

@@ -53,17 +53,19 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         if accept is None or body.form is not None:  # nothing is to be parsed, or a hook did it
             return
         most = exchange.config.limits.max_data_size
-    if body.data is None:  # the first piece is nearly always the whole body
+    data = body.data
+    if data is None:  # the first piece is nearly always the whole body
         piece, more = yield RECEIVE_STEP
         if more or len(piece) > most:
             body.return_piece(piece, more)
         else:
             body.keep(piece)
-    if type(body.data) is not bytes:
+            data = piece
+    if type(data) is not bytes:
         incoming = exchange.incoming
         incoming.restrict(most)
-        yield from incoming.whole()
-    body.parse_later(accept, (exchange.route or RouteInfo).most_on_loop)
+        data = yield from incoming.whole()
+    body.parse_later(accept, len(data) > (exchange.route or RouteInfo).most_on_loop)
 
 
 def find_field(exchange: Exchange, name: str) -> Flow[str]:
