@@ -7,12 +7,20 @@ a native route first. What it does for any other request is each framework's own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from micropie import App, Request, SetupError
-from micropie.compat.core import GivenStatus, SearchResult, Site, Tree, current, marked_layer
+from micropie import App, HTTPError, Request, SetupError
+from micropie.compat.core import (
+    GivenStatus,
+    MethodNotAllowed,
+    SearchResult,
+    Site,
+    Tree,
+    current,
+    marked_layer,
+)
 from micropie.compat.results import LONGEST_KEPT
 from micropie.config import Settings
 from micropie.extensions import is_on_this_machine
@@ -35,14 +43,18 @@ class CarryingSite(Site):
     def find_native(self, request: Request, path: str) -> SearchResult | None:
         """Return the native route or mount of a request.
 
-        None, and ``request.path`` is ``path``, if there is none.
+        None, and ``request.path`` is ``path``, if there is none: ``refused_method`` has the 405.
 
         Only to be called if ``finds_native``.
         """
         found = self.inner.find_own(request)
-        if found is None:
-            request.path = path
-        return found
+        if not isinstance(found, HTTPError):
+            return found
+        if isinstance(found, MethodNotAllowed):
+            carrier: Any = request
+            carrier.micropie_refusal = found
+        request.path = path
+        return None
 
     def entries(self, takes_socket: bool = False) -> list[Any]:
         """See ``Site``."""
@@ -51,6 +63,18 @@ class CarryingSite(Site):
     def find_socket(self, request: Request) -> SearchResult:
         """See ``Site``."""
         return self.inner.find_socket(request)
+
+
+def refused_method(request: Request, allowed: Iterable[str] = ()) -> MethodNotAllowed | None:
+    """Return the 405 for a request whose path has native routes for other methods, and no old
+    handler; None without such routes.
+
+    ``allowed``: the methods of the old handlers of the path.
+    """
+    refusal: MethodNotAllowed | None = getattr(request, "micropie_refusal", None)
+    if refusal is None:
+        return None
+    return MethodNotAllowed({*refusal.headers[0][1].split(", "), *allowed})
 
 
 class CarryingTree(Tree):

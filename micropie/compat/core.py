@@ -7,7 +7,7 @@ others. Unlike the names for extensions they may change with any release (tests/
 
 from typing import TYPE_CHECKING
 
-from micropie._core.errors import RaisedAnswer
+from micropie._core.errors import MethodNotAllowed, RaisedAnswer
 from micropie._core.execution import current, slots_of
 from micropie._core.files import validators_of
 from micropie._core.http import (
@@ -37,11 +37,11 @@ else:
 
 # fmt: off
 __all__ = [
-    "Config", "EncodedAnswer", "Exchange", "FileRange", "GivenStatus", "Limits", "MountRoute",
-    "MultipartParser", "OutsideRoute", "RaisedAnswer", "RawBody", "SearchResult", "Site",
-    "ThreadStream", "Tree", "WSGICall", "check_size", "checked_base", "checked_headers", "codec_of",
-    "content_type", "current", "deleting_cookie", "environ_of", "kind_of_target",
-    "marked_layer", "open_server", "parse_cookies", "redirect_response", "select",
-    "slots_of", "validators_of",
+    "Config", "EncodedAnswer", "Exchange", "FileRange", "GivenStatus", "Limits", "MethodNotAllowed",
+    "MountRoute", "MultipartParser", "OutsideRoute", "RaisedAnswer", "RawBody", "SearchResult",
+    "Site", "ThreadStream", "Tree", "WSGICall", "check_size", "checked_base", "checked_headers",
+    "codec_of", "content_type", "current", "deleting_cookie", "environ_of", "kind_of_target",
+    "marked_layer", "open_server", "parse_cookies", "redirect_response", "select", "slots_of",
+    "validators_of",
 ]
 # fmt: on

@@ -203,8 +203,50 @@ def test_native_routes_stand_beside_moved_ones_and_come_first(
     assert client.get("/moved/a//b/").text == "moved a//b/"
     assert client.get("/native?a=3").json() == {"a": 3}
     assert client.post("/native").text == "moved post"
-    assert client.get("/none").status_code == 404
+    assert client.get("/none").status_code == client.post("/none").status_code == 404
     assert app.native.url_for("native") == "/native"
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("environ", [False, True])
+def test_other_methods_of_a_native_path(
+    app: bottle.Bottle, make_client: MakeClient, hooked: bool, environ: bool
+) -> None:
+    def strip() -> None:
+        if environ:
+            bottle.request.environ["PATH_INFO"] = bottle.request.path.rstrip("/")
+        if bottle.request.query.stop:
+            bottle.abort(404, "stopped")
+
+    seen = []
+
+    class Guard(HttpMiddleware):
+        def before_request(self, request: Any) -> None:
+            seen.append(request.path)
+
+    app.native.middlewares.append(Guard())
+    if hooked:
+        app.add_hook("before_request", strip)
+    app.put("/both")(lambda: "put")
+    app.delete("/old")(lambda: "delete")
+    app.native.get("/both")(lambda: "get")
+    app.native.get("/new/<name>")(lambda name: name)
+    client = make_client(app)
+    for path, allowed in {
+        "/both": {"GET", "HEAD", "OPTIONS", "PUT"},
+        "/new/a": {"GET", "HEAD", "OPTIONS"},
+    }.items():
+        for method, status in {"POST": 405, "OPTIONS": 204}.items():
+            response = client.request(method, path)
+            assert response.status_code == status
+            assert {*response.headers["allow"].split(", ")} == allowed
+    assert (client.get("/both").text, client.put("/both").text) == ("get", "put")
+    assert client.post("/old").headers["allow"] == "DELETE"
+    assert client.get("/new/").status_code == 404
+    assert len(seen) == 8
+    if hooked:
+        assert "stopped" in client.post("/new/a?stop=1").text
+        assert client.put("/both/").text == "put" or not environ
 
 
 def test_a_native_route_is_no_part_of_the_application(

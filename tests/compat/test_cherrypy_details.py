@@ -820,6 +820,37 @@ def test_async_handlers_that_fail_or_wait_twice(serve_ours: Serve) -> None:
     assert client.get("/twice").text == "late"
 
 
+def test_other_methods_of_a_native_path(serve_ours: Serve) -> None:
+    class Rest:
+        exposed = True
+
+        def PUT(self) -> str:
+            return "put"
+
+    class Root:
+        old = ours.expose(lambda self: "old")
+        rest = Rest()
+
+    by_method = {"/rest": {"request.dispatch": ours.dispatch.MethodDispatcher()}}
+    by_method["/rests"] = by_method["/rest"]
+    app = ours.Application(Root(), "", by_method)
+    for path in ("/old", "/new", "/rest", "/rests"):
+        app.native.get(path)(lambda: "native")
+    client = serve_ours(app)
+    for path in ("/new", "/rest", "/rests"):
+        allowed = {"GET", "HEAD", "OPTIONS", *(["PUT"] if path == "/rest" else [])}
+        for method, status in {"POST": 405, "OPTIONS": 204}.items():
+            response = client.request(method, path)
+            assert response.status_code == status
+            assert {*response.headers["allow"].split(", ")} == allowed
+        assert client.get(path).text == "native"
+    assert (client.put("/rest").text, client.post("/old").text) == ("put", "old")
+    tree = ours.Tree()
+    tree.native.get("/new")(lambda: "native")
+    client = serve_ours(tree)
+    assert client.post("/new").headers["allow"] == "GET, HEAD, OPTIONS"
+
+
 def test_a_native_error_is_answered_natively(serve_ours: Serve) -> None:
     def answer() -> str:
         raise HTTPError(409, "native")

@@ -155,13 +155,14 @@ class Site:
         is_upgrade = "websocket" in (request._exchange.header("upgrade") or "").lower()
         return is_upgrade and type(self.find_socket(request)) is tuple
 
-    def find_own(self, request: Request) -> SearchResult | None:
-        """Return what ``find`` returns, but None if the refusal comes from this application itself,
-        so that the caller can look elsewhere.
+    def find_own(self, request: Request) -> SearchResult | HTTPError:
+        """Return what ``find`` returns, but only the error if the refusal comes from this
+        application itself, so that the caller can look elsewhere.
         """
         found = self.find(request)
-        is_own_refusal = type(found) is Refusal and found.config is self.config
-        return None if is_own_refusal else found
+        if type(found) is Refusal and found.config is self.config:
+            return found.error
+        return found
 
     def close(self) -> None:
         """End the processes of the pools. Called after the shutdown of the application."""

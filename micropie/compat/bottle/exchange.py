@@ -16,7 +16,7 @@ from micropie.compat.bottle.plugins import Encoder, as_json
 from micropie.compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Arguments, Route, Router
 from micropie.compat.bottle.state import readable_environ
-from micropie.compat.carrier import status_of
+from micropie.compat.carrier import refused_method, status_of
 from micropie.compat.core import (
     Config,
     EncodedAnswer,
@@ -115,7 +115,7 @@ class Exchange:
     def environ(self, environ: Environ) -> None:
         self._environ = environ
 
-    def find_route(self) -> tuple[Route, Arguments]:
+    def find_route(self, request: Request) -> tuple[Route, Arguments]:
         """Run the ``before_request`` hooks, then look for the route: they may change the path.
 
         Raises ``HTTPError``.
@@ -125,11 +125,14 @@ class Exchange:
             hook()
         environ = self._environ
         # A hook that has changed the path has asked for the environ.
-        found = (
-            app.router.find(native.method, native.path)
-            if environ is None
-            else app.router.match(environ)
-        )
+        try:
+            found = (
+                app.router.find(native.method, native.path)
+                if environ is None
+                else app.router.match(environ)
+            )
+        except HTTPError as error:
+            raise refused_method(request, methods_of(error)) or error from None
         self.route, self.arguments = found
         if environ is not None:
             self._note_route(environ)
@@ -138,6 +141,11 @@ class Exchange:
     def _note_route(self, environ: Environ) -> None:
         environ["bottle.route"] = environ["route.handle"] = self.route
         environ["route.url_args"] = self.arguments
+
+
+def methods_of(error: HTTPError) -> list[str]:
+    """Return the methods that a 405 of the router names."""
+    return error.headers.get("Allow", "").split(",") if error.status_code == 405 else []
 
 
 def end(

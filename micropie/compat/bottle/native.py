@@ -26,7 +26,7 @@ from micropie.compat.bottle.requests import request as current_request
 from micropie.compat.bottle.responses import HTML, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Route
 from micropie.compat.bottle.state import decoded
-from micropie.compat.carrier import NO_VALUES, CarryingSite
+from micropie.compat.carrier import NO_VALUES, CarryingSite, refused_method
 from micropie.compat.core import Config, EncodedAnswer, OutsideRoute, SearchResult, Site
 from micropie.compat.environs import path_of
 from micropie.compat.originals import watch
@@ -66,6 +66,8 @@ class BottleSite(CarryingSite):
         try:
             found = self._search(method, path)
         except HTTPError as error:
+            if refused_method(request) is not None:
+                return self._any, (request, None), NO_VALUES
             return self._any, (request, error.with_traceback(None)), NO_VALUES
         target, arguments = found
         if arguments:
@@ -111,7 +113,7 @@ class _BottleRoute(OutsideRoute):
             if found is None:
                 found = (
                     getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
-                ).find_route()
+                ).find_route(request)
             if isinstance(found, HTTPError):
                 out = found
             else:

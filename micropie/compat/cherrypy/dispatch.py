@@ -13,13 +13,27 @@ from typing import Any, NoReturn, Protocol
 
 from micropie import BadRequest
 from micropie.compat.addresses import first_value
-from micropie.compat.carrier import refuse_marks
+from micropie.compat.carrier import refuse_marks, refused_method
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.errors import CherryPyException, HTTPError, NotFound
 from micropie.compat.cherrypy.exposing import PUNCTUATION_TO_UNDERSCORES
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters, Section
-from micropie.compat.core import checked_base
+from micropie.compat.core import checked_base, current
+
+
+def refusal(error: HTTPError, allowed: Sequence[str] = ()) -> Callable[[], NoReturn]:
+    """Return the handler of a path without one, that raises ``error``, or a 405 if it has native
+    routes for other methods. ``allowed``: those of the old handlers.
+    """
+    native = current.get()
+    if refused_method(native) is None:
+        return error
+
+    def refuse() -> NoReturn:
+        raise refused_method(native, allowed) or error
+
+    return refuse
 
 
 class PageHandler:
@@ -172,7 +186,9 @@ class Dispatcher:
         if "%2F" in path_info:
             vpath = _with_slashes(vpath)
         request.args = vpath
-        request.handler = NotFound() if function is None else LateParamPageHandler(function, *vpath)
+        request.handler = (
+            refusal(NotFound()) if function is None else LateParamPageHandler(function, *vpath)
+        )
 
     def find_handler(self, path: str) -> tuple[Any, list[str]]:
         """Return the handler of a path and the segments that are left for it, or (None, [])."""
@@ -303,7 +319,7 @@ class MethodDispatcher(Dispatcher):
         request = serving.request
         resource, vpath = self.find_handler(path_info)
         if resource is None:
-            request.handler = NotFound()
+            request.handler = refusal(NotFound())
             return
         methods = [name for name in dir(resource) if name.isupper()]
         allowed = sorted({*methods, "HEAD"} if "GET" in methods else methods)
@@ -312,7 +328,7 @@ class MethodDispatcher(Dispatcher):
         if method == "HEAD" and method not in methods:
             method = "GET"
         if method not in methods:
-            request.handler = HTTPError(405)
+            request.handler = refusal(HTTPError(405), allowed)
             return
         function = getattr(resource, method)
         own = getattr(function, "_cp_config", None)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from micropie import Request, Response
-from micropie.compat.carrier import NO_VALUES, CarryingSite, status_of
+from micropie.compat.carrier import NO_VALUES, CarryingSite, refused_method, status_of
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
@@ -109,6 +109,9 @@ def _decoded(latin1: str, encoding: str = "utf-8") -> str:
 
 def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
     if app is None:
+        refused = refused_method(native)
+        if refused is not None:
+            raise refused
         return EncodedAnswer((404, None, 0, (), b"", None))
     exchange, begun = begin(native, app, path)
     if (
