@@ -1,4 +1,4 @@
-"""Each example is a folder with one file to read and three lines about it, and is listed."""
+"""Each example is a folder with one file to read and a page about it, and is listed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ FOLDERS = sorted(
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_an_example_has_three_lines_about_it(name: str) -> None:
-    title, empty, *lines = (EXAMPLES / name / "README.md").read_text().splitlines()
-    assert title.startswith("# ")
-    assert empty == ""
-    assert len(lines) == 3
-    assert f"examples.{name}.app:app" in lines[1]
+def test_a_page_explains_what_an_example_shows_how_to_run_it_and_what_to_try(name: str) -> None:
+    text = (EXAMPLES / name / "README.md").read_text()
+    shown, run, tried = re.split("\n\n(?:Run it from the project's folder|Try):\n\n", text)
+    assert re.match(r"# .+\n\n[A-Za-z]", shown)
+    assert f"examples.{name}.app:app" in run or run == "    make run"
+    assert tried.count("\n- ") >= 1
+    assert len(text.splitlines()) <= 18
 
 
 def test_the_lists_of_examples_are_complete() -> None:
