@@ -1,9 +1,9 @@
-"""The outcomes of calls elsewhere, and the background loop: the process's own, on which async code
-runs under WSGI.
+"""The outcomes of calls in other threads or loops, and the background loop: the event loop of the
+process, on which async code runs under WSGI.
 
-Its thread is started when it is first needed, never before a fork. ``BlockingPortal`` starts the
-loop and ends it. Calls go through ``BackgroundLoop`` instead, which switches between threads less
-often.
+Its thread is started when it is first needed, never before a fork. ``BlockingPortal`` starts and
+ends the loop. Calls go through ``BackgroundLoop`` instead, which needs fewer switches between
+threads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from micropie._core.execution.loop import (
 )
 from micropie._core.on_demand import module
 
-containment: Any = module("micropie._core.execution.containment")  # for failures only
+containment: Any = module("micropie._core.execution.containment")  # needed for failures only
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 
 def contained(error: BaseException) -> Exception:
-    """Return what of ``error`` is a failure of the request whose code raised it, as ``failure_of``
-    does. Raises ``error`` if it must go on to the server.
+    """Return the exception to treat as a failure of the request whose code raised ``error``; see
+    ``failure_of``. Raises ``error`` itself if it must reach the server.
     """
     if isinstance(error, Exception):
         return error
@@ -57,25 +57,25 @@ def contained(error: BaseException) -> Exception:
 
 # -- the outcome of a call -------------------------------------------------------------------------
 
-# A call's outcome is a value, carried from one thread or loop to another, where ``released``
+# A call's outcome is a value that is carried from one thread or loop to another, where ``released``
 # returns or raises it.
 #
 # It is not a future's exception: a future, the frames that wait for it and the exception's
-# traceback would refer to each other, and each failed request would be a cycle. It is not a plain
-# result either: StopIteration can't cross a future, and trio's threads refuse a coroutine, which a
-# decorated ``async def`` returns.
+# traceback would refer to each other, so each failed request would be a reference cycle. It is not a
+# plain result either: StopIteration can't be raised through a future, and trio's threads refuse a
+# coroutine, which a decorated ``async def`` returns.
 #
 # The outcome includes the context variables that the call set. Code in another thread runs in a
-# copy of the context, but the handler must see the values that a hook set, wherever the two run.
+# copy of the context, but a handler must see the values that a hook set, wherever the two run.
 
-# The value, the error, and the variables that were set with their values.
+# The value, the error, and the variables that were set, with their values.
 Outcome: TypeAlias = list[Any]
 
 _UNSET: Any = object()
 
 
 def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
-    """Return the variables that differ from ``before`` in the current context, with their
+    """Return the variables whose value in the current context differs from ``before``, with their
     values.
     """
     found = []
@@ -86,10 +86,10 @@ def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
 
 
 def released(outcome: Outcome) -> Any:
-    """Return the value or raise the error.
+    """Return the value of an outcome, or raise its error.
 
-    The list is emptied: the frame that made it may still refer to it, and the error's traceback
-    refers to that frame.
+    The list is emptied, because the frame that made it may still refer to it, and the error's
+    traceback refers to that frame.
     """
     value, error, variables = outcome
     outcome.clear()
@@ -107,28 +107,28 @@ def released(outcome: Outcome) -> Any:
 
 
 class BackgroundLoop:
-    """Starts tasks on a running event loop, without waiting for its thread: that would take two
-    more switches.
+    """Starts tasks on a running event loop without waiting for the loop's thread, which saves two
+    switches between threads.
 
-    A thread that waits for a task is also told if the loop ends before the task has begun: see
+    If the loop ends before a task has begun, the thread that waits for it is notified; see
     ``spawn``.
     """
 
     def __init__(self, portal: BlockingPortal, tasks: TaskGroup) -> None:
         self.portal = portal
         self.call_soon = threadsafe_scheduler()
-        self._marks = variables_set(Context())  # by these, libraries know which loop they are on
+        self._marks = variables_set(Context())  # they tell libraries which loop they are on
         self._start_soon = tasks.start_soon
         self._waiting: set[Action] = set()
         self.has_ended = False
 
     def spawn(self, lost: Action, function: AsyncAction) -> None:
-        """Start a task, soon, with this thread's context variables.
+        """Start a task on the loop soon, with the context variables of this thread.
 
         Raises ``RuntimeError`` if the loop has ended.
 
-        ``function`` must not raise, but it may be cancelled. ``lost`` is called instead of it if
-        the loop ends first.
+        ``function`` must not raise, but it may be cancelled. If the loop ends first, ``lost`` is
+        called instead of it.
         """
         self._waiting.add(lost)
         if self.has_ended:
@@ -137,9 +137,9 @@ class BackgroundLoop:
         self.call_soon(partial(copy_context().run, self._start, lost, function))
 
     def end(self) -> None:
-        """Start no further task, and call ``lost`` for each that has not begun."""
+        """Start no more tasks, and call ``lost`` for each that has not begun."""
         self.has_ended = True
-        with suppress(KeyError):  # none is left; ``spawn`` takes out its own, too
+        with suppress(KeyError):  # until none is left; ``spawn`` removes its own, too
             while True:
                 self._waiting.pop()()
 
@@ -151,7 +151,7 @@ class BackgroundLoop:
 
     async def _begin(self, lost: Action, call: AsyncAction) -> None:
         self._waiting.discard(lost)
-        # A handler may raise it, which would end the tasks of all requests.
+        # A handler may raise a cancellation, which would end the tasks of all requests.
         with suppress(anyio.get_cancelled_exc_class()):
             await call()
 
@@ -159,8 +159,8 @@ class BackgroundLoop:
 async def _live(
     portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]
 ) -> None:
-    """The task around those that a ``BackgroundLoop`` starts."""
-    from micropie._core.execution.watchdog import watch_loop  # only a loop needs it
+    """The task that contains all tasks of a ``BackgroundLoop``."""
+    from micropie._core.execution.watchdog import watch_loop  # needed with a loop only
 
     watch_loop(patience)
     async with anyio.create_task_group() as tasks:
@@ -173,11 +173,11 @@ async def _live(
 
 
 def refuse_greenlets() -> None:
-    """Raise ``SetupError`` where gevent has put its greenlets instead of threads.
+    """Raise ``SetupError`` if gevent has replaced threads by greenlets.
 
-    All of them would share one thread with the event loop, and each would take itself for a task of
-    it. Locks that were made before gevent came block all of them. uWSGI's gevent loop doesn't
-    replace threads, but crashes when another thread reads a body.
+    All greenlets would share one thread with the event loop, and each would pass for a task of the
+    loop. Locks that were made before gevent's patch block all greenlets. uWSGI's gevent loop
+    doesn't replace threads, but it crashes when another thread reads a body.
     """
     monkey = sys.modules.get("gevent.monkey")
     is_patched = monkey is not None and monkey.is_module_patched("threading")
@@ -190,9 +190,9 @@ def refuse_greenlets() -> None:
 
 
 class _Loops:
-    """The running loops of this process by backend.
+    """The running loops of this process, by backend.
 
-    A forked child starts with none: threads don't survive.
+    A forked child starts with none, because threads don't survive a fork.
     """
 
     patience: float | None = None
@@ -207,8 +207,8 @@ class _Loops:
 
     def _begin(self) -> None:
         self._running: dict[str, BackgroundLoop] = {}
-        # The stacks before this one are a parent's, and are kept: to free one would wait for the
-        # parent's thread, for ever.
+        # The stacks before this one belong to a parent. They are kept, because freeing one would
+        # wait for the parent's thread forever.
         self._stacks.append(ExitStack())
 
     def get(self, backend: str) -> BackgroundLoop:
@@ -234,17 +234,15 @@ class _Loops:
 
     def close(self) -> None:
         atexit.unregister(self.close)
-        with self._lock:  # a thread may be starting one
+        with self._lock:  # another thread may be starting one
             stack = self._stacks.pop()
             self._begin()
         stack.close()
 
 
 def _stop(portal: BlockingPortal) -> None:
-    """Cancel all tasks: a stream whose chunks are not taken would hold up the process's end for
-    ever.
-    """
-    with suppress(RuntimeError):  # its loop has ended already
+    """Cancel all tasks: a stream whose chunks nobody takes would keep the process from ending."""
+    with suppress(RuntimeError):  # its loop may have ended already
         portal.call(portal.stop, True)
 
 
@@ -256,13 +254,13 @@ close_background_loops = _loops.close
 
 
 def watch_background_loops(patience: float | None) -> None:
-    """Watch loops that are started from now on, as ``watch_loop`` does."""
+    """Let a watchdog watch the loops that are started from now on; see ``watch_loop``."""
     _loops.patience = patience
 
 
 def await_in_background(backend: str, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-    """Return the result of ``await function(*arguments)`` on the loop, with this thread's context
-    variables. Blocks.
+    """Return the result of ``await function(*arguments)`` on the background loop, with this
+    thread's context variables. Blocks.
     """
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     call = partial(awaited_outcome_of, function, arguments, outcomes.put)
@@ -275,8 +273,8 @@ async def awaited_outcome_of(
     arguments: Sequence[object],
     tell: Callable[[Outcome], object] | None = None,
 ) -> Outcome:
-    """Await the function for a thread, and return the outcome, which is also told; nothing is
-    raised.
+    """Await the function for another thread, and return its outcome; nothing is raised. If ``tell``
+    is given, call it with the outcome.
     """
     before = copy_context()
     outcome: Outcome
@@ -286,7 +284,7 @@ async def awaited_outcome_of(
         is_real = containment.is_being_cancelled()
         outcome = [None, CancelledError() if is_real else containment.unrequested(error), []]
     except BaseException as error:
-        # a SystemExit of one handler would end the tasks of all requests
+        # A SystemExit in one handler would end the tasks of all requests.
         outcome = [None, error, variables_set(before)]
     if tell is not None:
         tell(outcome)
@@ -304,12 +302,12 @@ def run_async(
 
     For ``def`` code only.
 
-    It is the server's loop under ASGI and the process's own under WSGI, so ``function`` must not
-    block. It sees the context variables of the request, ``self.request`` among them, and what it
-    sets is visible here afterwards.
+    The loop is that of the server under ASGI, and the process's own under WSGI, so ``function``
+    must not block. It sees the context variables of the request, including ``self.request``, and
+    variables that it sets are visible here afterwards.
 
-    Raises what ``function`` raises; ``RuntimeError`` on an event loop, where ``await`` does this;
-    ``LookupError`` in a thread that answers no request.
+    Raises what ``function`` raises; ``RuntimeError`` on an event loop, where you can use ``await``;
+    ``LookupError`` in a thread that is not handling a request.
     """
     if is_on_loop():
         raise RuntimeError(
@@ -322,14 +320,14 @@ def run_async(
 
 
 def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-    """Return ``await function(*arguments)`` for a thread: on the server's loop, or on the
-    background loop.
+    """Return ``await function(*arguments)`` for a thread: awaited on the server's loop, or on the
+    background loop if there is none.
     """
     from anyio import from_thread
 
     try:
         outcome = from_thread.run(awaited_outcome_of, function, arguments)
-    except RuntimeError as error:  # anyio's NoEventLoopError, which has this name from 4.12 on only
+    except RuntimeError as error:  # anyio names it NoEventLoopError from 4.12 on only
         if "worker thread" not in str(error):
             raise
     else:

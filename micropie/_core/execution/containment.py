@@ -1,16 +1,16 @@
-"""Exceptions that would end more than the request whose code raises them.
+"""Exceptions that would end more than the request whose code raised them.
 
-``SystemExit`` ends an event loop, and with it the requests of all other clients. A cancellation
-that nobody requested, such as that of a client library's task which a handler awaits, looks to the
-server as if it had cancelled the request itself. Both are failures of one request. ``failure_of``
-tells them from the exceptions that belong to somebody else:
+``SystemExit`` ends an event loop, and with it the requests of all other clients. If a handler
+awaits a task of a client library and that task is cancelled, the server takes this for a
+cancellation of the request. Both are only failures of one request. ``failure_of`` distinguishes
+them from the exceptions that are meant for the server:
 
-- ``KeyboardInterrupt``, and an exit that a signal handler raises, as gunicorn's do in the thread
-  that it interrupts, are the server's.
+- ``KeyboardInterrupt`` is meant for the server. So is an exit that a signal handler raises, as
+  gunicorn's do in the thread that they interrupt.
 - A cancellation is real while the task is being cancelled: by a scope around it, or by
   ``Task.cancel``. Then it passes through everything.
-- ``GeneratorExit`` is raised where a generator or a coroutine is suspended when it is closed. Code
-  that raises it itself has a ``raise`` there.
+- ``GeneratorExit`` is real where a suspended generator or coroutine is closed. If code raises it
+  itself, there is a ``raise`` at that place.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _CAN_BE_SUSPENDED = CO_ASYNC_GENERATOR | CO_COROUTINE | CO_GENERATOR | CO_ITERAB
 
 
 def failure_of(error: BaseException) -> Exception | None:
-    """Return the exception that takes the place of ``error``, which is no ``Exception``, if that is
-    a failure of the request whose code raised it; None if it must go on to the server.
+    """Return the exception that replaces ``error``, which is not an ``Exception``, if it is a
+    failure of the request whose code raised it. Return None if it must reach the server.
 
-    A group of exceptions and cancellations is the group of the exceptions.
+    A group of exceptions and cancellations becomes a group of only the exceptions.
     """
     if isinstance(error, BaseExceptionGroup):
         return _rest_of(error)
@@ -50,7 +50,7 @@ def failure_of(error: BaseException) -> Exception | None:
 
 
 def unrequested(error: BaseException) -> Exception:
-    """Return the exception for a cancellation that nobody requested."""
+    """Return the exception that replaces a cancellation which nobody requested."""
     sentence = "a task that this code awaited was cancelled, but the request was not"
     return _caused_by(error, CancelledError(sentence))
 
@@ -62,19 +62,21 @@ def is_being_cancelled() -> bool:
     if anyio.current_effective_deadline() == -inf:
         return True
     task = None
-    with suppress(KeyError, RuntimeError):  # trio's loop
+    with suppress(KeyError, RuntimeError):  # trio's loop has no such task
         task = sys.modules["asyncio"].current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _cancellations() -> tuple[type[BaseException], ...]:
-    """Return the classes of cancellations of the event loops that are imported."""
+    """Return the cancellation classes of the event loops that are imported."""
     names = {"asyncio": "CancelledError", "trio": "Cancelled"}
     return tuple(getattr(sys.modules[one], names[one]) for one in names if one in sys.modules)
 
 
 def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
-    """Return what a group has beside cancellations, if all of that is a failure of the request."""
+    """Return a group without its cancellations, if the rest is a failure of the request; else
+    None.
+    """
     cancellations, rest = group.split(_cancellations())
     if cancellations is not None and is_being_cancelled():
         return None
@@ -91,7 +93,7 @@ def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
 
 
 def _is_others(error: BaseException) -> bool:
-    """Return whether ``error``, an exception in a group, must go on to the server."""
+    """Return whether ``error``, an exception in a group, must reach the server."""
     is_leaf = not isinstance(error, Exception | BaseExceptionGroup)
     return is_leaf and failure_of(error) is None
 
@@ -102,14 +104,14 @@ def _caused_by(error: BaseException, failure: Exception) -> Exception:
 
 
 def _is_of_signal(error: BaseException) -> bool:
-    """Return whether the handler of a signal raised ``error``."""
+    """Return whether a signal handler raised ``error``."""
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     codes = {getattr(handler, "__code__", None) for handler in handlers}
     return any(frame.f_code in codes for frame, _ in walk_tb(error.__traceback__))
 
 
 def _is_closed(error: BaseException) -> bool:
-    """Return whether a generator or a coroutine is being closed."""
+    """Return whether ``error`` was raised because a generator or a coroutine is being closed."""
     is_closed, step = False, error.__traceback__
     while step is not None:
         code = step.tb_frame.f_code

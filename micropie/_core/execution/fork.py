@@ -1,8 +1,7 @@
-"""Forked children: servers fork their workers, and threads, locks and connections do not survive
-that.
+"""Forked children: servers fork their workers, but threads, locks and connections don't survive a
+fork.
 
-Windows can't fork, and macOS has no ``os.sched_getaffinity``: nothing else in the package asks
-``os`` for either.
+Windows can't fork, and macOS has no ``os.sched_getaffinity``. Only this module uses either.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from weakref import WeakSet
 
 
 class ForkAware(Protocol):
-    """An object that owns what does not survive a fork."""
+    """An object that owns something which doesn't survive a fork."""
 
     def after_fork(self) -> None:
-        """Let go of what belongs to the parent process; called in the child."""
+        """Forget what belongs to the parent process. This is called in the child."""
 
 
 _owners: WeakSet[ForkAware] = WeakSet()
@@ -26,7 +25,7 @@ _owners: WeakSet[ForkAware] = WeakSet()
 def after_fork_in_child(function: Callable[[], object]) -> None:
     """Call ``function`` in each child that this process forks.
 
-    Does nothing where a process can't fork.
+    Does nothing on platforms without fork.
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=function)
@@ -35,8 +34,8 @@ def after_fork_in_child(function: Callable[[], object]) -> None:
 def notify_after_fork(owner: ForkAware) -> None:
     """Call ``owner.after_fork()`` in each forked child, as long as ``owner`` lives.
 
-    ``owner`` is hashable and can be referred to weakly. No thread of the parent process lives in
-    the child, and a lock may be held by one: make new locks there.
+    ``owner`` must be hashable and allow weak references. The parent's threads don't exist in the
+    child, but one of them may have held a lock, so make new locks.
     """
     _owners.add(owner)
 
@@ -50,8 +49,8 @@ after_fork_in_child(_tell_owners)
 
 
 def available_cpus() -> int:
-    """Return how many processors this process may use; where the system does not say, how many
-    there are.
+    """Return how many processors this process may use or, if the system doesn't report that, how
+    many there are.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -1,8 +1,8 @@
-"""Event loops: values that each loop has one of, tasks, and ways to wake a task.
+"""Event loops: one value for each loop, tasks, and ways to wake a task.
 
-``asgi`` runs on the loop; ``wsgi`` sends async code to one. anyio has tasks in groups only, and no
-call from a signal's handler. So this module is the one that knows asyncio's loops and trio's; it
-has one face for both.
+``asgi`` runs on the loop; ``wsgi`` sends async code to one. anyio has tasks in groups only, and
+can't be called from a signal handler. So this module uses asyncio and trio directly, behind one
+interface for both.
 """
 
 from __future__ import annotations
@@ -28,38 +28,37 @@ from micropie._core.execution.placement import LOOP, PROCESS, THREAD
 if TYPE_CHECKING:
     import asyncio
 
-# Seconds that a stream may take to clean up after its client has gone.
+# Seconds that a stream may take to clean up after its client has disconnected.
 CLEAN_UP_WITHIN = 10.0
 
-# Seconds that a mounted application may take to end by itself after it was told that its client has
-# gone.
+# Seconds that a mounted application may take to end after it was told that its client has
+# disconnected.
 LEAVE_WITHIN = 2.0
 
-# Chunks that may have been made in another thread or task when one is asked for: that one, and two
+# How many chunks may be made in another thread or task when one is requested: that one, and two
 # more.
 AHEAD = 3
 
-# The request that is answered here; the drivers set and reset it. Its type is known in
-# ``http/request.py`` only.
+# The current request. The drivers set and reset it. Its type is only known in ``http/request.py``.
 current: ContextVar[Any] = ContextVar("micropie.request")
 
 T = TypeVar("T")
 
-# A function to call when its time has come. Nobody wants its result.
+# A function that is called later, and whose result is ignored.
 Action: TypeAlias = Callable[[], object]
 AsyncAction: TypeAlias = Callable[[], Awaitable[object]]
 AsyncFunction: TypeAlias = Callable[..., Awaitable[object]]
 
 
 def running_loop() -> Any:
-    """Return the event loop that this code runs on: asyncio's, or the token of trio's. Raises
-    ``RuntimeError`` elsewhere.
+    """Return the event loop that this code runs on: asyncio's, or trio's token. Raises
+    ``RuntimeError`` without a loop.
 
-    anyio knows it, too, and imports for the answer what a small site never needs.
+    anyio knows it, too, but asking it imports modules that a small site doesn't need.
     """
-    # first: trio's loop may be a guest of asyncio's
+    # trio first, because its loop may be a guest in asyncio's.
     if "trio" in sys.modules:
-        # the second where another thread is just importing it
+        # AttributeError: another thread is importing trio right now.
         with suppress(RuntimeError, AttributeError):
             return sys.modules["trio"].lowlevel.current_trio_token()
     if "asyncio" in sys.modules:
@@ -68,16 +67,14 @@ def running_loop() -> Any:
 
 
 class LoopLocal(Generic[T]):
-    """A value that each event loop has one of, made by ``make()`` when it is first asked for
-    there.
-    """
+    """A value for each event loop, made by ``make()`` when it is first used there."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._values: WeakKeyDictionary[object, T] = WeakKeyDictionary()
 
     def get(self) -> T:
-        """Return the value of the loop that this runs on."""
+        """Return the value for the current loop."""
         loop = running_loop()
         try:
             return self._values[loop]
@@ -87,10 +84,10 @@ class LoopLocal(Generic[T]):
 
 
 def where() -> str:
-    """Return where this code runs: ``"loop"``, ``"thread"``, where it may block, or ``"process"``,
-    one of the pool.
+    """Return where this code runs: on the ``"loop"``, in a ``"thread"``, where it may block, or in
+    a ``"process"`` of the pool.
 
-    Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, also one with
+    Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, even with
     ``run_in("loop")``.
     """
     request = current.get(None)
@@ -109,9 +106,10 @@ def is_on_loop() -> bool:
 
 
 async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
-    """Yield what an async context manager gives, and leave it after that.
+    """Yield the value of an async context manager, then leave it.
 
-    The manager is made on the event loop, because many managers ask for the running loop then.
+    The manager is made on the event loop, because many managers look up the running loop when they
+    are made.
     """
     async with make() as value:
         yield value
@@ -121,11 +119,11 @@ async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) ->
 
 
 def threadsafe_scheduler() -> Callable[[Action], object]:
-    """Return a function that schedules a call on this event loop: from any thread, and from a
-    signal's handler.
+    """Return a function that schedules a call on this event loop. It may be called from any thread
+    and from a signal handler.
 
-    This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task. It
-    raises ``RuntimeError`` if the loop has ended.
+    It is the loop's own method, which doesn't wait and takes no lock; anyio's way starts a task. It
+    raises ``RuntimeError`` once the loop has ended.
     """
     loop = running_loop()
     call_soon: Callable[[Action], object]
@@ -134,9 +132,9 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
 
 
 class _EventFuture:
-    """A ``LoopFuture`` for trio.
+    """A future for trio; see ``LoopFuture``.
 
-    ``done()``: whether it was settled. ``set_result(None)`` wakes the task.
+    ``done()``: whether it has a result. ``set_result(None)`` wakes the task.
     """
 
     __slots__ = ("_event", "done")
@@ -152,7 +150,7 @@ class _EventFuture:
         return self._event.wait().__await__()
 
 
-# What one task awaits, and code on the same loop settles; see ``LoopTasks.new_future``.
+# One task awaits it, and code on the same loop sets its result; see ``LoopTasks.new_future``.
 LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
@@ -160,7 +158,7 @@ _NO_SCOPE = nullcontext()
 
 
 class LoopTasks:
-    """Tasks of this event loop that belong to no task group. They must not raise.
+    """Tasks of this event loop that are in no task group. They must not raise.
 
     ``new_future()`` returns a ``LoopFuture`` for a task of this loop.
     """
@@ -170,16 +168,16 @@ class LoopTasks:
         self.new_future: Callable[[], LoopFuture] = getattr(
             self._loop, "create_future", _EventFuture
         )
-        # By a mark: a list with asyncio's task, to which the loop itself refers weakly; trio's
-        # tasks need nobody who refers to them, so there the list is empty.
+        # By a mark: for asyncio, a list with the task, because the loop itself only has a weak
+        # reference to it. trio keeps its tasks alive, so there the list is empty.
         self._tasks: dict[object, list[Any]] = {}
         self._idle: anyio.Event | None = None
-        self.has_ended = False  # whether nobody waits for tasks that are started now
+        self.has_ended = False  # whether nobody waits for new tasks any more
 
     @cached_property
     def new_scope(self) -> type[anyio.CancelScope]:
-        """The class of this loop's cancel scopes. ``anyio.CancelScope`` looks for it at each call,
-        which takes longer than to make one.
+        """The class of this loop's cancel scopes. ``anyio.CancelScope`` looks it up in each call,
+        which takes longer than making one.
         """
         return type(anyio.CancelScope())
 
@@ -189,12 +187,14 @@ class LoopTasks:
         *arguments: object,
         context: Context | None = None,
     ) -> Action:
-        """Run ``function(*arguments)`` in a task, in ``context``, or else in a copy of this one.
+        """Run ``function(*arguments)`` in a task: in ``context``, or else in a copy of the current
+        context.
 
         Return a function that cancels the task.
         """
         mark, context = object(), copy_context() if context is None else context
-        # first: ``asyncio.eager_task_factory`` may make a task that has ended
+        # Before the task is made, because with ``asyncio.eager_task_factory`` it may have ended at
+        # once.
         self._tasks[mark] = started = []
         if hasattr(self._loop, "create_task"):
             run = self._run(mark, function, arguments)
@@ -207,16 +207,16 @@ class LoopTasks:
 
     def _cancel(self, mark: object) -> None:
         for task in self._tasks.get(mark, ()):
-            # one that has not begun does not come to ``_run``
+            # A task that is cancelled before it has begun never gets to ``_run``.
             task.add_done_callback(partial(self._ended, mark))
             task.cancel()
 
     async def join(self) -> None:
-        """Wait until all have ended."""
+        """Wait until all tasks have ended."""
         self.has_ended = True
         while self._tasks:
             for mark, started in self._tasks.items():
-                # one that is cancelled before it has begun does not come to ``_run``
+                # A task that is cancelled before it has begun never gets to ``_run``.
                 for task in started:
                     task.add_done_callback(partial(self._ended, mark))
             self._idle = anyio.Event()
@@ -229,12 +229,12 @@ class LoopTasks:
         arguments: Sequence[object],
         scope: AbstractContextManager[object] = _NO_SCOPE,
     ) -> None:
-        # Not in a callback of the task, which would be one more turn of the loop.
+        # Not in a callback of the task, which would take one more turn of the loop.
         try:
             with scope:
                 await function(*arguments)
         except anyio.get_cancelled_exc_class():
-            pass  # asyncio's task would keep it, and by its traceback all that the task had
+            pass  # asyncio's task would keep it, with all frames of its traceback
         finally:
             self._ended(mark)
 
@@ -248,7 +248,7 @@ TASKS = LoopLocal(LoopTasks)
 
 
 class SingleWaiterEvent:
-    """A reusable event of the event loop of ``tasks`` with a single waiter.
+    """A reusable event for a single waiting task, on the event loop of ``tasks``.
 
     ``ring`` does nothing if no task is waiting.
     """
@@ -257,23 +257,25 @@ class SingleWaiterEvent:
 
     def __init__(self, tasks: LoopTasks) -> None:
         self._new = tasks.new_future
-        self._rung: LoopFuture | None = None  # of the last wait
+        self._rung: LoopFuture | None = None  # the future of the last wait
 
     def wait(self) -> LoopFuture:
-        """Return an awaitable that ends with the next ring. Await it at once."""
+        """Return an awaitable that ends with the next ``ring``. Await it right away."""
         self._rung = future = self._new()
         return future
 
     def ring(self) -> None:
-        """Wake the task that waits, if one does."""
+        """Wake the waiting task, if there is one."""
         if self._rung is not None and not self._rung.done():
             self._rung.set_result(None)
 
 
 class ThreadsafeWaker:
-    """Calls functions on one event loop, from any thread. ``WAKERS.get()`` is this loop's.
+    """Calls functions on one event loop, from any thread. ``WAKERS.get()`` returns that of the
+    current loop.
 
-    Functions that come at about the same time wake the loop once, because that costs a system call.
+    Waking a loop costs a system call, so functions that are passed at about the same time wake it
+    once.
     """
 
     def __init__(self) -> None:
@@ -282,7 +284,9 @@ class ThreadsafeWaker:
         self._is_woken = False
 
     def call(self, function: Action) -> None:
-        """Call ``function``, which must not raise, soon. Does nothing if the loop has ended."""
+        """Call ``function``, which must not raise, on the loop soon. Does nothing if the loop has
+        ended.
+        """
         self._functions.append(function)
         if not self._is_woken:
             self._is_woken = True
@@ -290,7 +294,7 @@ class ThreadsafeWaker:
                 self._call_soon(self._call_all)
 
     def _call_all(self) -> None:
-        self._is_woken = False  # first: a function that comes meanwhile wakes the loop again
+        self._is_woken = False  # first, so that a new function wakes the loop again
         while self._functions:
             self._functions.popleft()()
 
@@ -299,13 +303,13 @@ WAKERS = LoopLocal(ThreadsafeWaker)
 
 
 class TaskWaiter:
-    """Waits in tasks of the event loop that it is made on, one at a time.
+    """Lets tasks of the current event loop wait, one at a time.
 
-    ``await waiter.wait()`` ends with the next ``waiter.wake()``, which any thread may call and
-    which does nothing if no task waits.
+    ``await waiter.wait()`` ends with the next ``waiter.wake()``. Any thread may call ``wake``; it
+    does nothing if no task waits.
 
-    Make it on the event loop, elsewhere it raises ``RuntimeError``, and let no more than one task
-    wait at a time. Check what you wait for before each ``wait``: a wake before it is lost.
+    Make it on the event loop; elsewhere this raises ``RuntimeError``. Only one task may wait at a
+    time. Check your condition before each ``wait``, because an earlier wake is lost.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
-"""Resources of the whole application, ``app.provides(Pool, once=True)``: opened at its start and
-closed at its end, on each event loop that serves it.
+"""Resources of the whole application, ``app.provides(Pool, once=True)``: opened at startup and
+closed at shutdown, on each event loop that serves the application.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from micropie._core.execution.loop import LoopLocal
 
 
 class Once:
-    """A resource that each event loop opens once. ``make``: a function as ``provides`` takes it."""
+    """A resource that is opened once on each event loop. ``make``: a function like those for
+    ``provides``.
+    """
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:
         self._make = (
@@ -28,7 +30,7 @@ class Once:
         self._opened = LoopLocal[list[object]](list)
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Open it on this loop, until the end of ``stack``."""
+        """Open it on this loop; ``stack`` will close it."""
         opened = self._opened.get()
         made: Any = self._make()
         if inspect.isawaitable(made) and not hasattr(type(made), "__aenter__"):
@@ -41,9 +43,10 @@ class Once:
         stack.callback(opened.pop)
 
     async def give(self) -> AsyncIterator[object]:
-        """Yield what is open on this loop: the provider.
+        """Yield the value that is open on this loop. This is the provider function.
 
-        It is ``async``, so it runs there, and no request enters or leaves what it yields.
+        It is ``async`` so that it runs on the loop. A request only gets the value, and neither
+        opens nor closes it.
         """
         opened = self._opened.get()
         if not opened:
@@ -58,7 +61,7 @@ class Once:
     async def all_open(
         resources: Sequence[Once], lifespan: AbstractAsyncContextManager[object] | None
     ) -> AsyncIterator[object]:
-        """Open the resources, then enter the lifespan, and leave all in reverse order."""
+        """Open the resources, then enter the lifespan; leave all of them in reverse order."""
         async with AsyncExitStack() as stack:
             for one in resources:
                 await one.open(stack)

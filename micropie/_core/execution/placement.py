@@ -1,13 +1,13 @@
-"""Where a handler runs, ``run_in``.
+"""Where a handler runs: ``run_in``.
 
-A value that is not possible is a ``SetupError`` that says what to write.
+An impossible value raises a ``SetupError`` that says what to write.
 
-``"loop"``: on the event loop, as every ``async def`` does and a ``def`` that never blocks may.
-``"thread"``: where it may block. ``"process"``: where it may compute for long and no other request
-waits; there it is found by its name.
+``"loop"``: on the event loop, like every ``async def``; also for a ``def`` that never blocks.
+``"thread"``: in a thread, where it may block. ``"process"``: in another process, where it may
+compute for long without delaying other requests; the process imports it by its name.
 
-``@run_in`` above a handler comes first, then the application's setting, which is for ``def``
-handlers.
+``@run_in`` above a handler comes first, then the application's setting ``run_in``, which applies to
+``def`` handlers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from micropie._core.errors import SetupError
 
-# A function of the author's, whatever it takes and returns.
+# A function of the author's, with any parameters and any result.
 AnyFunction: TypeAlias = Callable[..., object]
 
 LOOP: Final = "loop"
@@ -35,11 +35,13 @@ PROCESS: Final = "process"
 
 ALL_WAIT: Final = "all threads that may wait for it are waiting"
 
-MARK: Final = "__micropie_run_in__"  # what ``@run_in`` leaves on a function
+MARK: Final = "__micropie_run_in__"  # the attribute that ``@run_in`` sets on a function
 
 
 def layers(function: AnyFunction) -> Iterator[AnyFunction]:
-    """Yield a function and those that its decorators and partials wrap, the innermost last."""
+    """Yield a function, and those that its decorators and partials wrap; the innermost comes
+    last.
+    """
     while True:
         yield function
         if isinstance(function, functools.partial):
@@ -51,7 +53,7 @@ def layers(function: AnyFunction) -> Iterator[AnyFunction]:
 
 
 def check_placement(function: AnyFunction, placement: str, name: str, reads_body: bool) -> None:
-    """Raise ``SetupError`` if a handler can't run where its author wants it."""
+    """Raise ``SetupError`` if a handler can't run where its author wants it to."""
     *_, inner = layers(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
     if is_async and placement != LOOP:
@@ -72,25 +74,25 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
 
 
 class Rank(IntEnum):
-    """Who waits for a thread, from the last to the first that gets one."""
+    """The order in which calls get a thread. The highest rank is served first."""
 
-    QUEUED = 0  # a new request, which is refused where too many wait
+    QUEUED = 0  # a new request; it is refused if too many wait
     WAITING = 1  # any other call, in the same queue
-    BEGUN = 2  # a request that has had a thread before
-    HOLDING = 3  # the same, if it may hold what others wait for in their threads
-    RELEASING = 4  # what gives such a thing back
+    BEGUN = 2  # a call of a request that has had a thread before
+    HOLDING = 3  # the same, if others may wait for something it holds
+    RELEASING = 4  # a call that releases such a thing
 
 
 class Threads:
-    """Worker threads, ``size`` of them at most. Those for handlers are shared by all apps of a tree
-    unless an inner app sets its own.
+    """A limit of ``size`` worker threads. The ``Threads`` for handlers are shared by all apps of a
+    tree, unless an inner app sets its own.
 
-    ``queue`` is how many new requests may wait for a thread; other calls always wait. ``reserve``
-    is the number of further threads for requests that may hold what others wait for.
+    ``queue``: how many new requests may wait for a thread; other calls always may. ``reserve``: how
+    many more threads there are for requests that may hold something for which others wait.
     """
 
     patience: float | None = None
-    """Seconds that a call waits for a thread; then it fails."""
+    """Seconds that a call waits for a thread before it fails; None for no limit."""
 
     def __init__(self, size: int, queue: int = 0, reserve: int = 0) -> None:
         self.size = size
@@ -99,30 +101,33 @@ class Threads:
 
     @functools.cached_property
     def turns(self) -> Threads:
-        """As many threads, for all but the first chunks of streams: new requests that wait in
-        theirs for a connection must not keep a stream from ending, which may hold one.
+        """As many threads again, for all but the first chunks of streams: a stream may hold a
+        connection for which new requests wait in their threads, so they must not keep it from
+        ending.
         """
         return Threads(self.size)
 
     def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
-        """Call a function in the server's thread (wsgi)."""
+        """Call a function in the server's thread (WSGI)."""
         return function(*arguments)
 
 
-# For files: forty handlers that block must not keep a page's style sheet from other clients.
+# For files: forty handlers that block must not keep other clients from getting a page's style
+# sheet.
 IO_THREADS: Final = Threads(40)
 
 
 class ServiceThreads(Threads):
-    """The threads that may wait for one service. If it hangs, all others go on.
+    """The threads that may wait for one service. If the service hangs, requests that don't need it
+    go on.
 
-    For the ``Call`` of a function that asks the service. Raises ``TimeoutError`` if no thread is
-    free for ``patience``. Under wsgi, where the server's threads wait, one half of those that come
-    here may: nobody knows how many the server has. The others fail if none of them ends its call
-    for ``patience``.
+    Use them in the ``Call`` of a function that asks the service. Raises ``TimeoutError`` if no
+    thread is free within ``patience`` seconds. Under WSGI, where it is the server's threads that
+    wait, half of the threads seen here may do so, because nobody knows how many the server has. The
+    others fail if no call ends within ``patience``.
     """
 
-    patience = 2.5  # in a Redis 200 ms away it takes 2 seconds to save a session that many change
+    patience = 2.5  # a contended session takes 2 seconds to save in a Redis 200 ms away
 
     def __init__(self) -> None:
         super().__init__(40)
@@ -135,7 +140,7 @@ class ServiceThreads(Threads):
         with self._change:
             if len(self._seen) < 2 * self.size:
                 self._seen.add(get_ident())
-            # as long as some end, the service is slow and does not hang
+            # As long as some calls end, the service is slow but doesn't hang.
             while self._waiting >= max(1, len(self._seen) // 2):
                 if not self._change.wait(self.patience):
                     raise TimeoutError(ALL_WAIT)
@@ -148,13 +153,13 @@ class ServiceThreads(Threads):
                 self._change.notify_all()
 
 
-# -- found by name in another process --------------------------------------------------------------
+# -- handlers in another process -----------------------------------------------------------------
 
 
 class HandlerName(NamedTuple):
-    """The name by which another process imports a function, or ``method`` of a class.
+    """The name by which another process imports a function, or the ``method`` of a class.
 
-    ``takes_keywords``: the last of its arguments is a dict of those that it takes by name.
+    ``takes_keywords``: its last argument is a dict of keyword arguments.
     """
 
     module: str
@@ -164,12 +169,12 @@ class HandlerName(NamedTuple):
 
 
 def pooled_name(function: AnyFunction, label: str) -> HandlerName:
-    """Return the name of a handler for the pool.
+    """Return the name by which processes of the pool import a handler.
 
-    Raises ``SetupError`` if the handler can't be found by it.
+    Raises ``SetupError`` if importing by that name would not find the handler.
     """
     while isinstance(function, functools.partial) and not function.args and not function.keywords:
-        function = function.func  # a staticmethod's marks are on one
+        function = function.func  # the marks of a staticmethod are on a partial
     owner = getattr(function, "__self__", None)
     target: object = (
         function if owner is None else owner if isinstance(owner, type) else type(owner)
@@ -192,7 +197,7 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
         )
     if name.module != "__main__":
         return name
-    # ``python app.py``: another process imports this module by another name
+    # With ``python app.py``, another process imports this module under another name.
     main = sys.modules["__main__"]
     if main.__spec__ is not None:
         return name._replace(module=main.__spec__.name)

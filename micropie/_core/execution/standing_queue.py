@@ -1,47 +1,55 @@
-"""Whether more work comes than is done, as those see it whose turn comes."""
+"""Decide whether more work arrives than is done, from how long each call has waited for its
+turn.
+"""
 
 from __future__ import annotations
 
 from math import sqrt
 
-# In seconds: a shorter wait is none.
+# Seconds; a shorter wait doesn't count.
 _SHORT_WAIT = 0.1
-# Where longer ones have come for so long, with no such pause, a queue stands:
+# If longer waits have been seen for ``_STANDING`` seconds, without a pause of ``_PAUSE`` seconds
+# between two of them, the queue is a standing one.
 _STANDING = 1.0
 _PAUSE = 0.25
-# who has waited for so long is late, if others have waited in front,
+# A call is then late if it has waited ``_LONG_WAIT`` seconds and as long as ``_AHEAD`` calls take
+# on average.
 _LONG_WAIT = 0.25
 _AHEAD = 10
-# unless waits become shorter and end within so long at that rate: the machine was blocked for a
-# moment, or a burst came. Work comes at random, so the time in which it came is known to one
-# divided by the square root of its number. Each wait is compared, so by chance one a minute exceeds
-# three times that, and after a pause waits are long from the start. A queue grows by more than half
-# of its first wait, and by more than so many others, for another reason than chance. With these
-# numbers only those are refused, at 80 % of the load, who come while chance sends more than 95 %.
+# It isn't late if the waits become shorter and would end within ``_SOON`` seconds at that rate:
+# then the machine was blocked for a moment, or there was a burst. Calls arrive at random, so the
+# time that n of them take varies by one divided by the square root of n. Each wait is compared, so
+# about one a minute differs by three times that by chance, and after a pause all waits are long. If
+# a queue grows by more than half of its first wait, and by more than ``_GROWN`` calls, it is not by
+# chance. With these numbers a server at 80 % of what it can do refuses calls only while chance
+# sends more than 95 %.
 _SOON = 10.0
 _CHANCE = 8.0
 _GROWN = 60
-# A pause of so many usual intervals is a machine that was blocked. What is usual isn't known at
-# first: a queue begins with the longest of so many waits.
+# A pause of ``_STILL`` usual intervals means that the machine was blocked. At first the usual
+# interval isn't known, so a queue begins with the longest of its first ``_FIRST_FEW`` waits.
 _STILL = 6
 _FIRST_FEW = 5
 
 
 class StandingQueue:
-    """Finds those who have waited too long in a queue that stands, as in CoDel (RFC 8289).
+    """Finds the calls that have waited too long in a standing queue, as in CoDel (RFC 8289).
 
-    To refuse them is to answer others while their clients still wait. Threads may share one.
+    Refusing them lets others be handled while their clients still wait. Several threads may share
+    one.
     """
 
     def __init__(self) -> None:
-        # Of the waits that are not short: when they began, how long the first one was, and when the
-        # last one was seen; how many came meanwhile, the short ones too. From which wait on they
-        # are refused, 0 for none.
+        # About the waits that are not short: when they began, how long the first one was, and when
+        # the last one was seen; and how many calls have come since then, including those with short
+        # waits. ``_limit``: the wait from which calls are refused, 0 for none.
         self._since, self._first, self._seen_at, self._count = 0.0, 0.0, 0.0, 0
         self._limit = 0.0
 
     def makes_late(self, waited: float, now: float) -> bool:
-        """Note a wait that ends now, in seconds. Return whether it was too long."""
+        """Note a wait of ``waited`` seconds that ends at the time ``now``. Return whether it was
+        too long.
+        """
         count = self._count = self._count + 1
         if waited < _SHORT_WAIT:
             return False
@@ -59,7 +67,7 @@ class StandingQueue:
         return 0 < self._limit <= waited
 
     def _limit_for(self, waited: float, elapsed: float, count: int) -> float:
-        """Return from which wait on to refuse, 0 for not yet."""
+        """Return the wait from which calls are refused, or 0 for none yet."""
         each = elapsed / count
         limit = max(_LONG_WAIT, _AHEAD * each)
         if elapsed < _STANDING or waited < limit:

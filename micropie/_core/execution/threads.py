@@ -1,21 +1,22 @@
 """Worker threads for code that may block.
 
-They are anyio's own, so ``anyio.from_thread`` works in them.
+They are anyio's threads, so ``anyio.from_thread`` works in them.
 
-``Threads`` limit them: those of each application and of each service are counted apart from
-``IO_THREADS``. A call takes a slot of its ``Threads`` before it asks anyio for a thread, and gives
-it back when the thread is done (``Slots``). anyio's own limit can't do that: a task that abandons
-its thread would free the slot while the thread still runs. A thread that waits for its client's
-body lends its slot meanwhile, or clients that send slowly would have all of them.
+``Threads`` are their limits: each application and each service has one, and so has ``IO_THREADS``.
+A call takes a slot of its ``Threads`` before it requests a thread from anyio, and gives it back
+when the thread has ended the call (``Slots``). anyio's own limiter can't do that: if a task
+abandons its thread, it would free the slot while the thread still runs. A thread that waits for its
+client's body lends its slot to others meanwhile, or slow clients would take all of them.
 
-A thread may wait for what another request holds, such as a connection of a pool. If that request
-waited for a thread, both would wait. So it never waits for such a thread:
+A thread may wait for something that another request holds, such as a connection of a pool. If that
+request in turn waited for a thread, both would wait forever. So a request that holds something
+doesn't wait for such threads:
 
-- It keeps its slot from one call to the next, ``held``, unless it has to await something between.
-  Then it takes a new one before all new requests do.
+- It keeps its slot from one call to the next (``held``), unless it has to await something in between.
+  Then it gets a new slot before all new requests.
 - If no slot is free by then, calls that release something go beyond the limit. So do other calls of
-  a request that may hold something, ``reserve`` of them, and further ones when no slot has come
-  back for ``STALLED`` seconds. No new request begins before as many calls have ended.
+  a request that may hold something: ``reserve`` of them, and more if no slot was given back for
+  ``STALLED`` seconds. No new request begins until as many calls have ended.
 """
 
 from __future__ import annotations
@@ -49,27 +50,28 @@ Result = TypeVar("Result")
 # How many threads of each ``Threads`` may wait for their clients at once, beside the busy ones.
 MOST_READERS = 400
 
-# A browser, and what else runs Python as WebAssembly, can start no thread: calls run in line.
+# In a browser, and elsewhere as WebAssembly, Python can't start threads: calls run in line.
 HAS_THREADS = sys.platform != "emscripten"
 
-# Seconds until the log says again that handlers are refused.
+# Seconds until the log repeats that handlers are refused.
 _REPORT_EVERY = 60.0
 
 
-# How many may always wait: a queue for few threads, or for slow handlers, is no overload.
+# How many calls may always wait: a queue for few threads, or for slow handlers, is no overload.
 _SHORT_QUEUE = 40
 
 # How many calls that release something may go beyond the limit at a time: thousands of requests
 # that end at once must not start thousands of threads.
 MOST_RELEASING = 400
 
-# Seconds without a slot that came back: the threads may wait for the one who waits for a slot.
+# Seconds without a slot given back, after which the threads probably wait for the request that
+# waits for a slot.
 STALLED = 0.25
 
 
 class _Turn:
-    """The turn of one task that waits for a slot. It has ``came`` when the task has a slot, or is
-    refused.
+    """The turn of a task that waits for a slot. The event ``came`` is set when the task gets a slot
+    or is refused.
     """
 
     __slots__ = ("came", "is_queued", "is_refused", "since")
@@ -80,18 +82,19 @@ class _Turn:
         self.is_queued, self.is_refused = is_queued, False
 
 
-# The turns that wait, in the order in which they get a slot, with what ``Slots`` has to have left.
+# The turns that wait, in the order in which they get a slot, and how many slots have to be left for
+# them.
 _Queue: TypeAlias = tuple[deque[_Turn], int]
 
 
 class _Counted(nullcontext[None]):
-    """A limiter for calls that have a slot: it lets each of them begin.
+    """A limiter for calls that have a slot already, so it never makes them wait.
 
-    anyio wants a limiter. One of its own without a limit costs each call a turn of the loop. This
-    is no subclass of it, because the first request may need nothing of anyio's.
+    anyio requires a limiter. Its own, even without a limit, costs each call a turn of the loop.
+    This class doesn't inherit from it, because the first request may need nothing else of anyio.
     """
 
-    # as trio calls it; asyncio's part enters it
+    # trio calls this method; asyncio's backend enters the limiter instead.
     async def acquire_on_behalf_of(self, borrower: object) -> None: ...
 
     def release_on_behalf_of(self, borrower: object) -> None: ...
@@ -101,8 +104,8 @@ _COUNTED = cast("anyio.CapacityLimiter", _Counted())
 
 
 class Slots:
-    """The slots of some ``Threads`` on one event loop, where all its methods are called:
-    ``slots_of`` finds it.
+    """The slots of a ``Threads`` on one event loop. All methods are called on that loop.
+    ``slots_of`` returns the object.
     """
 
     def __init__(self, threads: Threads) -> None:
@@ -110,10 +113,10 @@ class Slots:
             guard = Thread(target=_end_process, name="micropie exit", daemon=True)
             _GUARDS.append(guard)
             guard.start()
-        # Not ``threads`` itself, which would then live as long as the loop.
+        # Don't keep ``threads`` itself, which would then live as long as the loop.
         self._size, self._queue, self._patience = threads.size, threads.queue, threads.patience
-        # less than 0 after slots were lent or calls went beyond the limit, and 0 at most while
-        # somebody waits
+        # Below 0 after slots were lent or calls went beyond the limit; never above 0 while a call
+        # waits.
         self._free = self._size
         self._lent = 0
         new: _Queue = deque(), 0
@@ -125,7 +128,7 @@ class Slots:
             (deque(), -MOST_RELEASING),  # RELEASING
         )
         self._new, self._number_waiting = new[0], 0
-        self._moved_at = 0.0  # when a slot last came back while somebody waited
+        self._moved_at = 0.0  # the last time that a slot was given back while some waited
         self._standing = StandingQueue()
         self.waker, self.tasks = WAKERS.get(), TASKS.get()
         self._next_report = 0.0
@@ -133,9 +136,8 @@ class Slots:
     async def take(self, rank: Rank = Rank.WAITING) -> None:
         """Take a slot.
 
-        Wait until one is free; raise ``TimeoutError`` after the ``patience`` of the threads. A
-        new request, which is ``QUEUED``, gets 503 where too many wait, or when it has waited too
-        long.
+        Wait until one is free. Raises ``TimeoutError`` after the ``patience`` of the threads. A new
+        request (``QUEUED``) gets 503 if too many wait, or if it has waited too long.
         """
         waiting, least = self._queues[rank]
         if self._free > least:
@@ -158,7 +160,7 @@ class Slots:
                 )
             if not turn.came.is_set():
                 raise TimeoutError(ALL_WAIT)
-        except BaseException:  # that, or the task is cancelled
+        except BaseException:  # refused after ``patience``, or the task is cancelled
             if not turn.came.is_set():
                 waiting.remove(turn)
                 self._number_waiting -= 1
@@ -174,8 +176,8 @@ class Slots:
             raise too_many_waiting()
 
     async def _wait_as_holder(self, turn: _Turn, waiting: deque[_Turn]) -> None:
-        """Wait for a slot, or go beyond the limit when none has come back for a while: the threads
-        may wait for what this request holds.
+        """Wait for a slot, but go beyond the limit if none was given back for a while: the threads
+        may wait for something that this request holds.
         """
         while not turn.came.is_set():
             with anyio.move_on_after(STALLED):
@@ -186,8 +188,8 @@ class Slots:
                 self._admit(waiting, turn)
 
     def give(self) -> None:
-        """Give a slot back. The task that has waited longest of those with the highest rank gets
-        it.
+        """Give a slot back. Among the waiting tasks with the highest rank, the one that has waited
+        longest gets it.
         """
         self._free += 1
         if self._number_waiting:
@@ -197,7 +199,7 @@ class Slots:
                     self._admit(waiting, waiting[0])
 
     def _admit(self, waiting: deque[_Turn], turn: _Turn) -> None:
-        """End the wait of a task: it gets a slot, or is refused."""
+        """End the wait of a task: give it a slot, or refuse it."""
         waiting.remove(turn)
         self._number_waiting -= 1
         turn.is_refused = self._is_late(turn)
@@ -216,12 +218,12 @@ class Slots:
 
     @contextmanager
     def lend(self) -> Iterator[bool]:
-        """Let another call begin while a thread waits for its client, in the ``with`` block.
+        """Within the ``with`` block, let another call begin while a thread waits for its client.
 
         The block gets False if ``MOST_READERS`` threads wait already, which is logged once a
-        minute. After the block its thread goes on without waiting for a slot: it may have a lock
-        for which all others wait. If more threads run then than there are slots, no call begins
-        until some have ended.
+        minute. After the block, the thread goes on without waiting for a slot, because it may hold
+        a lock for which all others wait. If there are more running threads than slots then, no call
+        begins until some have ended.
         """
         if self._lent >= MOST_READERS:
             self._report(
@@ -238,9 +240,10 @@ class Slots:
                 self._free -= 1
 
     def usage(self) -> tuple[int, int, int]:
-        """Return how many threads are busy, how many calls wait for one, and their number.
+        """Return how many threads are busy, how many calls wait for one, and how many threads there
+        are.
 
-        One that a request keeps for its next call is busy, a lent one is not.
+        A thread that a request keeps for its next call counts as busy, a lent one doesn't.
         """
         return self._size - self._free, self._number_waiting, self._size
 
@@ -254,11 +257,11 @@ class Slots:
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
 
-        ``rank``: as ``take``. ``held``: this object if the task has a slot. It is put there again,
-        with the slot, in place of giving that back.
+        ``rank``: as for ``take``. ``held``: contains this object if the task has a slot already.
+        After the call, the object is put there again instead of giving the slot back.
 
-        A cancelled task waits ``leave_after`` seconds for the thread, None for as long as it takes,
-        and then leaves it to itself. The thread counts as busy until it ends.
+        A task that is cancelled waits ``leave_after`` seconds for the thread (None: as long as it
+        takes), then stops waiting. The thread counts as busy until it ends.
         """
         if held:
             held.clear()
@@ -272,7 +275,7 @@ class Slots:
                 )
             else:
                 outcome = work.run()
-        except BaseException:  # no further thread can be started, or the task is cancelled
+        except BaseException:  # no thread can be started, or the task is cancelled
             if work.claim.acquire(blocking=False):
                 self.give()
                 raise
@@ -280,7 +283,7 @@ class Slots:
 
             def end() -> None:
                 ended.set()
-                while gives:  # once, though this may be called twice
+                while gives:  # only once, though this may be called twice
                     gives.pop()()
 
             work.leave(partial(self.waker.call, end))
@@ -295,25 +298,25 @@ class Slots:
         try:
             result: Result = released(outcome)
         except CancelledError:
-            # of a ``from_thread.run`` in the thread, which is cancelled with this task
+            # A ``from_thread.run`` in the thread raised it, because it is cancelled with this task.
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise
         return result
 
     def _report(self, sentence: str, *values: object) -> None:
-        """Log that requests get 503, once a minute."""
+        """Log that requests get 503, at most once a minute."""
         now = monotonic()
         if now >= self._next_report:
             self._next_report = now + _REPORT_EVERY
             logger.warning(sentence, *values)
 
 
-# The tasks that wait for a slot are one loop's, and an application may serve several.
+# A task that waits for a slot belongs to one loop, but an application may be served by several.
 _SLOTS: LoopLocal[WeakKeyDictionary[Threads, Slots]] = LoopLocal(WeakKeyDictionary)
 
 
 def slots_of(threads: Threads) -> Slots:
-    """Return the slots of ``threads`` on the event loop that this runs on."""
+    """Return the slots of ``threads`` on the current event loop."""
     slots = _SLOTS.get()
     return slots.get(threads) or slots.setdefault(threads, Slots(threads))
 
@@ -325,16 +328,16 @@ async def in_thread(
     abandon_after: float | None = None,
     rank: Rank = Rank.WAITING,
 ) -> Result:
-    """Call ``function`` in one of ``threads``, see ``Slots.call``."""
+    """Call ``function`` in one of ``threads``; see ``Slots.call``."""
     return await slots_of(threads).call(function, arguments, abandon_after, rank)
 
 
 class TookTooLong(Exception):
-    """Raised when the time limit of ``call_within`` is over.
+    """The time limit of ``call_within`` is over.
 
-    A ``TimeoutError`` may be the function's own.
+    It is not a ``TimeoutError``, because the function itself may raise that.
 
-    ``sentence`` says what took too long, if anybody knows.
+    ``sentence`` says what took too long, if that is known.
     """
 
     def __init__(self, sentence: str = "") -> None:
@@ -344,9 +347,9 @@ class TookTooLong(Exception):
 async def within(
     seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[object]
 ) -> Result:
-    """Await ``function(*arguments)``, and give it up after so many seconds.
+    """Await ``function(*arguments)``, but no longer than ``seconds``.
 
-    Raises ``TookTooLong`` then.
+    Raises ``TookTooLong`` after that.
     """
     with anyio.move_on_after(seconds):
         return await function(*arguments)
@@ -356,17 +359,17 @@ async def within(
 class _Work:
     """A call in a thread.
 
-    Either the thread claims it, or the task that waits for the thread no longer.
+    Either the thread claims it to run it, or the task claims it because it no longer waits.
     """
 
     def __init__(self, function: AnyFunction, arguments: Sequence[object]) -> None:
         self._function, self._arguments = function, arguments
-        self.claim = Lock()  # of whoever acquires it
+        self.claim = Lock()  # whoever acquires it has claimed the call
         self._has_ended = False
         self._tell: Action | None = None
 
     def run(self) -> Outcome:
-        """Make the call in this thread, if nobody has claimed it. Does not raise."""
+        """Make the call in this thread, unless it was claimed before. Doesn't raise."""
         if not self.claim.acquire(blocking=False):
             return []
         _RUNNING[self] = current_thread()
@@ -382,9 +385,9 @@ class _Work:
                 self._tell()
 
     def leave(self, tell: Action) -> None:
-        """Have ``tell`` called when the call ends, at once if it has ended.
+        """Call ``tell`` when the call ends, or right now if it has ended.
 
-        It is called twice if the call ends at this moment.
+        If the call ends at this very moment, ``tell`` is called twice.
         """
         self._tell = tell
         if self._has_ended:
@@ -396,7 +399,7 @@ class _Work:
 # Seconds that calls may go on after the server has ended.
 EXIT_WITHIN = 1.0
 
-# The calls that run at the moment, and their threads; the thread that runs ``_end_process``. No
+# The calls that are running, with their threads; and the thread that runs ``_end_process``. No
 # thread survives a fork.
 _RUNNING: dict[_Work, Thread] = {}
 _GUARDS: list[Thread] = []
@@ -405,13 +408,13 @@ after_fork_in_child(_GUARDS.clear)
 
 
 def _end_process() -> None:
-    """End the process soon after its main thread and the threads of servers, though calls still
-    run.
+    """End the process soon after its main thread and the server's threads have ended, even if calls
+    still run.
 
-    The interpreter waits for all threads that are no daemons. Under asyncio anyio's are none, so a
-    handler that hangs would keep its server from ending. There is no gentler way: nothing can end a
-    thread in a call that blocks, anyio makes no daemons, and in a daemon of our own a handler's
-    ``anyio.from_thread.run`` would need the loop's token.
+    The interpreter waits for all threads that are not daemons. Under asyncio, anyio's threads are
+    not, so a handler that hangs would keep its server from ending. There is no gentler way: nothing
+    can end a thread in a blocking call, anyio makes no daemon threads, and in a daemon thread of
+    the framework's own, a handler's ``anyio.from_thread.run`` would need the loop's token.
     """
     main_thread().join()
     for thread in enumerate_threads():
@@ -427,12 +430,12 @@ def _end_process() -> None:
 
 
 def run_in_context(context: Context, function: Action) -> None:
-    """Call ``function`` in ``context`` itself, and not in a copy: there it may reset a variable
+    """Call ``function`` in ``context`` itself instead of a copy, so that it can reset a variable
     that an earlier call has set.
 
-    Call this in a worker thread. Its own context is a copy of ``context`` in which anyio has unset
-    some variables, those by which libraries know a task's event loop. They are unset in
-    ``context``, too, because this is no task.
+    Call this in a worker thread. The thread's own context is a copy of ``context`` in which anyio
+    has unset the variables that tell libraries which event loop a task is on. They are unset in
+    ``context`` as well, because this is not a task.
     """
     marks = variables_set(context)
 

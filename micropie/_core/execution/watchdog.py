@@ -1,9 +1,9 @@
-"""A thread that names the code which keeps an event loop from turning: all that the loop serves
-waits for it.
+"""A thread that logs which code blocks an event loop, so that everything the loop serves has to
+wait.
 
-The loop can't say so itself. So the thread asks it, again and again, to call a function, and looks
-at the stack of the loop's thread if that takes too long. A request has nothing to do with it, and
-costs nothing more.
+The loop can't report this itself. So the thread schedules a call on the loop again and again, and
+looks at the stack of the loop's thread if the call takes too long. Requests are not involved, so
+they cost nothing more.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from micropie._core.errors import logger
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.loop import LoopLocal, threadsafe_scheduler
 
-# Seconds until the log names a piece of code again, and for which ``loop_lag`` remembers.
+# Seconds until the same code is logged again, and how far back ``loop_lag`` looks.
 _MINUTE = 60.0
 
-# The packages by which requests and background functions come to an event loop.
+# The packages from which requests and background functions are called on an event loop.
 _ON_LOOPS = ("micropie.asgi.", "micropie._core.execution.")
 
-# The packages in which a loop is that has nothing to do: it waits for the processor then.
+# If the loop is in one of these packages, it has nothing to do, and only waits for the processor.
 _IDLE = ("selectors", "asyncio.", "trio.")
 
 
 class _Watchdog:
-    """Watches the event loop that it is made on until that is closed."""
+    """Watches the event loop on which it is made, until the loop is closed."""
 
     def __init__(self) -> None:
         self._call_soon = threadsafe_scheduler()
         self._loop_thread = get_ident()
         self._thread: Thread | None = None
-        # pieces of code, and until when they are not named again
+        # Pieces of code, and until when they are not logged again.
         self._named: dict[str, float] = {}
 
     def start(self, seconds: float) -> None:
-        """Begin, unless it has begun.
+        """Start watching, unless that has been done.
 
-        A loop that stands still for ``seconds`` is found in any case.
+        A loop that is blocked for ``seconds`` is always noticed.
         """
         if self._thread is None:
             self._thread = Thread(
                 target=self._watch, args=(seconds / 4,), name="micropie watchdog", daemon=True
             )
-            with suppress(RuntimeError):  # a platform without threads
+            with suppress(RuntimeError):  # the platform may have no threads
                 self._thread.start()
 
     def _watch(self, pause: float) -> None:
         self.lags: deque[float] = deque([0.0], maxlen=round(_MINUTE / pause))
         _WATCHING.append(self)
         turned = Event()
-        # the loop has been closed, or its thread has ended without that
+        # Ends when the loop is closed, or when its thread has ended without closing it.
         with suppress(RuntimeError, KeyError):
             while True:
                 sleep(pause)
@@ -71,7 +71,7 @@ class _Watchdog:
         _WATCHING.remove(self)
 
     def _report(self, seconds: float) -> None:
-        """Log what the loop does, each piece of code once a minute."""
+        """Log what the loop is doing; the same code at most once a minute."""
         frame = sys._current_frames()[self._loop_thread]
         if _module_of(frame).startswith(_IDLE):
             return
@@ -85,7 +85,7 @@ class _Watchdog:
 
 
 def _described(frame: FrameType) -> tuple[str, str]:
-    """Return the name of the code that the framework has called on a loop, and where it is, and
+    """Return the name of the code that the framework called on the loop, and where the code is and
     what it calls.
     """
     outwards = [*walk_stack(frame)]
@@ -116,19 +116,18 @@ after_fork_in_child(_WATCHING.clear)
 
 
 def watch_loop(patience: float | None) -> None:
-    """Have a thread watch this event loop, so that the log names code that blocks it for so many
-    seconds.
+    """Watch this event loop in a thread, and log code that blocks it for ``patience`` seconds.
 
-    None is for no thread.
+    With None, no thread is started.
     """
     if patience is not None:
         _WATCHDOGS.get().start(patience)
 
 
 def loop_lag() -> float:
-    """Return the longest time that a call had to wait for an event loop of this process within the
-    last minute.
+    """Return the longest time, in seconds, that a call had to wait for a watched event loop of this
+    process within the last minute.
 
-    0 where none is watched.
+    Return 0 if no loop is watched.
     """
     return max((max([*watchdog.lags]) for watchdog in [*_WATCHING]), default=0.0)

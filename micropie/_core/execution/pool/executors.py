@@ -1,10 +1,11 @@
-"""An author's executor instead of the pool: any of ``concurrent.futures``' kind, Dask's among them.
+"""An author's executor instead of the pool: any executor with the interface of
+``concurrent.futures``, such as Dask's.
 
-Jobs return bytes that are made here, so every executor brings back the same values and the same
-errors. An exception of a job itself is therefore the executor's own: it has lost the job.
+Jobs return bytes that are made here, so every executor returns the same values and the same errors.
+If a job itself raises, that exception comes from the executor, which has lost the job.
 
-A generator can't leave the process that runs it, and a job ends when it returns. So a stream comes
-whole, within limits.
+A generator can't leave the process that runs it, and a job ends when it returns. So all chunks of a
+stream are returned together, within limits.
 """
 
 from __future__ import annotations
@@ -21,30 +22,30 @@ from typing import Any
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.pool.remote import CancelToken, PoolError, open_message, packed_result
 
-# The largest stream: it is in memory, here and there.
+# The most bytes of a stream. It is in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
 
-CHUNK_BYTES = 64  # the memory that a chunk takes beside its content, about
+CHUNK_BYTES = 64  # about the memory of a chunk, without its content
 
 
 # -- in the server's process -----------------------------------------------------------------------
 
 
 class ExecutorPool:
-    """Calls functions by an executor.
+    """Calls functions in an executor.
 
-    A call there can't be ended: after a time-out it is left to itself.
+    A running call can't be ended: after a timeout it goes on, and its result is dropped.
     """
 
     token = CancelToken
-    stream = ()  # the types of streams of which chunks are still to come
+    stream = ()  # types of streams that still make chunks
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        # A Dask client's executor: its author has imported the module.
+        # Check for the executor of a Dask client. If it is one, its module has been imported.
         distributed = sys.modules.get("distributed.cfexecutor")
         is_dask = distributed is not None and isinstance(executor, distributed.ClientExecutor)
-        # or two equal requests would share one answer
+        # Without this, two equal requests would share one result.
         self._options = {"pure": False} if is_dask else {}
 
     def call(
@@ -54,7 +55,7 @@ class ExecutorPool:
         *arguments: object,
         token: CancelToken | None = None,
     ) -> Any:
-        """Like ``Pool.call``, but a stream has been made when this returns, and to cancel only ends
+        """Like ``Pool.call``, but a stream is complete when this returns, and cancelling only ends
         the wait.
         """
         token, is_over = token or CancelToken(), Event()
@@ -75,28 +76,28 @@ class ExecutorPool:
                 raise PoolError(f"the executor lost it: {reason}") from None
         finally:
             token.detach()
-            future.cancel()  # if it has not begun
-            # An error's traceback refers to this frame: if a Dask worker is lost, Dask does a job
-            # of it again while its future is referred to.
+            future.cancel()  # unless it has begun
+            # An error's traceback refers to this frame. If a Dask worker is lost, Dask repeats its
+            # job as long as something refers to the future.
             del future
         return open_message(pickle.loads(data))  # noqa: S301 - from our own job
 
     def close(self) -> None:
-        """Do nothing: the executor is its author's to close."""
+        """Do nothing, because the author closes the executor."""
 
 
 # -- in the process that runs the job --------------------------------------------------------------
 
 
 def run_pickled(call: bytes, seconds: float) -> object:
-    """Call a function that is pickled with its arguments.
+    """Call a function that was pickled with its arguments.
 
-    Return its result; of a stream all chunks, as an iterator that can be pickled.
+    Return its result. For a stream, return an iterator over all chunks that can be pickled.
 
-    Raises what the function and its stream raise, and ``PoolError`` for a stream that is too long,
-    which is closed.
+    Raises what the function or its stream raises. If a stream is too long, it is closed and
+    ``PoolError`` is raised.
     """
-    # A copy, because the executor's thread goes on to other things.
+    # In a copy of the context, because the executor reuses its thread.
     return copy_context().run(_result_of, call, seconds)
 
 

@@ -1,22 +1,22 @@
-"""Processes that make calls for this one: one call at a time each, over a pipe.
+"""Processes that make calls for this one: each makes one call at a time, which it gets through a
+pipe.
 
-``concurrent.futures`` does not do: there one process that is killed breaks the whole pool, none can
-be ended for taking too long, and no chunk of a stream comes back before the last. Here a call that
-takes too long costs its process, and no other call. The processes are started when they are first
-needed, never by a fork alone: threads, locks and connections do not survive one. A forked child
-forgets its parent's processes.
+``concurrent.futures`` can't be used for this: there, one killed process breaks the whole pool, a
+process can't be ended for taking too long, and no chunk of a stream is returned before the last one
+is made. Here, a call that takes too long ends only its own process. Processes are started when they
+are first needed, never by a bare fork, because threads, locks and connections don't survive one. A
+forked child forgets its parent's processes.
 
-    parent -> process    a call, pickled; of a stream then ``MORE`` for each chunk taken, or ``STOP``
-    process -> parent    RESULT or FAILED (``remote.py``), and of a stream (STREAM, None) (CHUNK, chunk)... before that
+parent -> process    a call, pickled; for a stream then ``MORE`` for each chunk taken, or ``STOP``
+    process -> parent    RESULT or FAILED (``remote.py``); for a stream (STREAM, None) (CHUNK, chunk)... before it
 
-Before its first call of a function, a process is asked to find it, which starts the interpreter and
-imports the module. This has its own time: as part of the call's, a slow import would end every
-process before it has answered anything.
+Before a process calls a function for the first time, it is asked to find the function: it starts
+the interpreter and imports the module. This has a time limit of its own. If it were part of the
+call's, a slow import would end every process before its first result.
 
 A process ignores the signals that a service manager or a terminal sends to all processes of a
-server: it goes on until its server, which may finish requests, closes the pipe. When the server
-itself ends, in whatever way, a second pipe ends and with it the process, in the middle of what it
-computes.
+server. It goes on until its server, which may still be finishing requests, closes the pipe. When
+the server itself ends, in whatever way, a second pipe is closed, which ends the process at once.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ CHUNK: Final = "chunk"
 MORE: Final = b"more"
 STOP: Final = b"stop"
 
-# Seconds that a stream may take to close when its chunks are not wanted.
+# Seconds that a stream may take to close when its chunks are no longer wanted.
 GRACE = 5.0
 
 # Seconds that a process may take to start and to import the module of a function.
 START_WITHIN = 300.0
 
-CAN_PASS_PIPES = os.name == "posix"  # subprocess passes no descriptors on Windows
+CAN_PASS_PIPES = os.name == "posix"  # on Windows, subprocess passes no descriptors
 
-AHEAD = 4  # chunks that a process makes before the first of them is taken
+AHEAD = 4  # chunks that a process makes before the first is taken
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -64,13 +64,13 @@ if TYPE_CHECKING:
 
 
 class Pool:
-    """At most ``size`` processes. Owns nothing before the first call."""
+    """At most ``size`` processes. It starts none before the first call."""
 
     token = CancelToken
 
     @property
     def stream(self) -> type[Chunks]:
-        """The type of the streams of which chunks are still to come."""
+        """The type of streams that still make chunks."""
         return Chunks
 
     def __init__(self, size: int) -> None:
@@ -86,7 +86,7 @@ class Pool:
         self._end = finalize(self, _end_all, self._workers)
 
     def after_fork(self) -> None:
-        """Forget the processes: in a forked child they are the parent's."""
+        """Forget the processes: in a forked child, they belong to the parent."""
         self._end.detach()
         for worker in self._workers:
             worker.abandon()
@@ -99,14 +99,14 @@ class Pool:
         *arguments: object,
         token: CancelToken | None = None,
     ) -> Any:
-        """Return ``function(*arguments)``, called in a process; for a generator an iterator over
-        its chunks. Blocks.
+        """Call ``function(*arguments)`` in a process and return its result, or an iterator over the
+        chunks of a generator. Blocks.
 
-        Raises what the function raises, ``TookTooLong`` after ``seconds`` without a result or a
-        chunk, and ``PoolError``. The time until the process has found the function does not count.
-        To cancel ``token`` ends the process, but not before it has found the function.
+        Raises what the function raises; ``TookTooLong`` after ``seconds`` without a result or a
+        chunk; and ``PoolError``. The time that a process takes to find the function does not count.
+        Cancelling ``token`` ends the process, but only once it has found the function.
         """
-        if _is_in_pool:  # or each process would start another one, without end
+        if _is_in_pool:  # otherwise each process would start another one
             raise PoolError(
                 "a process of a pool can't start a pool; if a module calls a handler when it "
                 "is imported, "
@@ -116,7 +116,7 @@ class Pool:
         search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
         while not self._free.acquire(timeout=seconds):
             with self._lock:
-                # A process that is still starting is no handler's fault: the wait goes on.
+                # Wait on if a process is still starting, because that is not a handler's fault.
                 if all(worker.found for worker in self._workers):
                     raise TookTooLong(f"waited longer than {seconds:g} seconds for a process")
         try:
@@ -126,8 +126,8 @@ class Pool:
             self._free.release()
             raise
         if search not in worker.found:
-            # A caller that leaves meanwhile does not end the process: the next one would have to
-            # start another.
+            # If the caller leaves meanwhile, the process is not ended: the next caller would have
+            # to start another one.
             message = self._ask(worker, search, START_WITHIN)
             if message[0] == FAILED or token.is_cancelled:
                 self._give_back(worker)
@@ -140,29 +140,29 @@ class Pool:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
             return chunks
-        self._give_back(worker, is_over=token.detach())  # it was killed after its last message
+        self._give_back(worker, is_over=token.detach())  # it may be killed after its last message
         return open_message(message)
 
     @property
     def busy(self) -> int:
-        """The number of processes that make a call."""
+        """The number of processes that are making a call."""
         with self._lock:
             return len(self._workers) - len(self._idle)
 
     def close(self) -> None:
-        """End all processes, and the calls in them. The next call starts others."""
+        """End all processes, with the calls in them. The next call starts new ones."""
         with self._lock:
             idle, self._idle = self._idle, []
             busy = self._workers.difference(idle)
         for worker in busy:
-            worker.process.kill()  # the thread that waits for it finds out, and drops it
+            worker.process.kill()  # the thread that waits for it notices, and drops it
         for worker in idle:
             self._drop(worker, GRACE)
 
     def _take(self) -> _Worker:
         """Return an idle process, or a new one.
 
-        Idle ones that have ended are dropped on the way.
+        Idle processes that have ended are dropped.
         """
         while True:
             with self._lock:
@@ -177,14 +177,14 @@ class Pool:
             self._drop(worker)
 
     def _ask(self, worker: _Worker, job: bytes, seconds: float) -> PoolMessage:
-        with suppress(OSError):  # it has ended, which shows when its message is received
+        with suppress(OSError):  # it has ended: receiving its message will fail
             worker.connection.send_bytes(job)
         return self._receive(worker, seconds)
 
     def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
         """Return the next message.
 
-        A process that does not send one in time, or has ended, is discarded.
+        A process that sends none in time, or that has ended, is dropped.
         """
         try:
             return worker.receive(seconds)
@@ -193,12 +193,12 @@ class Pool:
             raise
 
     def _give_back(self, worker: _Worker, *, is_over: bool = False) -> None:
-        """Free the place of a process, and end it if ``is_over``."""
+        """Make a process available again; if ``is_over``, end it instead."""
         if is_over:
             self._drop(worker)
         else:
             with self._lock:
-                # if it was killed meanwhile, the next call finds that out
+                # If it was killed in the meantime, the next call notices.
                 self._idle.append(worker)
         self._free.release()
 
@@ -209,11 +209,11 @@ class Pool:
 
 
 class Chunks(Iterator[object]):
-    """The chunks of a generator in a process, which is in use until the generator has ended or been
-    closed.
+    """The chunks of a generator in a process. The process stays in use until the generator has
+    ended or is closed.
 
-    ``interrupt_next`` ends the wait for the next chunk, and the process. It may be called by any
-    thread, at any time.
+    ``interrupt_next`` ends the wait for the next chunk, and the process. Any thread may call it at
+    any time.
     """
 
     def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
@@ -232,17 +232,17 @@ class Chunks(Iterator[object]):
                 raise StopIteration
             message = self._receive(worker, self._seconds)
             if message[0] == CHUNK:
-                with suppress(OSError):  # it has ended, which shows at the next chunk
+                with suppress(OSError):  # it has ended: the next chunk will fail
                     worker.connection.send_bytes(MORE)
                 return message[1]
             open_message(message)
             raise StopIteration
 
     def close(self) -> None:
-        """Close the generator where it is, when a chunk that is under way has come.
+        """Close the generator in its process, after the chunk that it is making.
 
-        Raises what that raises, if it comes within ``GRACE`` seconds; after these the process is
-        ended.
+        Raises what the generator raises then, if that takes less than ``GRACE`` seconds; after
+        that, the process is ended.
         """
         with self._lock:
             worker = self._worker
@@ -257,13 +257,15 @@ class Chunks(Iterator[object]):
             open_message(message)
 
     def drop(self) -> None:
-        """Close a stream that no thread has asked for a chunk, and log nothing."""
+        """Close a stream while no thread waits for a chunk, and log nothing."""
         self.interrupt_next()
-        with suppress(Exception):  # an error of the generator
+        with suppress(Exception):  # the generator may raise
             self.close()
 
     def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
-        """Return the next message. With the last one, or none, the process is no longer in use."""
+        """Return the next message. After the last message, or if there is none, the process is no
+        longer in use.
+        """
         self._worker = None
         message = self._pool._receive(worker, seconds)
         if message[0] == CHUNK:
@@ -274,7 +276,7 @@ class Chunks(Iterator[object]):
 
 
 class _Worker:
-    """One process and this end of its pipe."""
+    """One process, with this end of its pipe."""
 
     def __init__(self) -> None:
         if not CAN_PASS_PIPES:
@@ -286,11 +288,12 @@ class _Worker:
         import subprocess
         from multiprocessing.connection import Pipe
 
-        self.found: set[bytes] = set()  # the functions that it has been asked to find
+        self.found: set[bytes] = set()  # those that it was asked to find
         self.connection, theirs = Pipe()
         their_life, self._life = Pipe(duplex=False)
         passed = theirs.fileno(), their_life.fileno()
-        # A process that has only begun can't ignore signals yet. It inherits this thread's mask.
+        # A process that has just started can't ignore signals yet. It inherits the signal mask of
+        # this thread.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _ignored())
         try:
             self.process = subprocess.Popen(  # noqa: S603
@@ -308,7 +311,7 @@ class _Worker:
             their_life.close()
 
     def receive(self, seconds: float) -> PoolMessage:
-        """Return its next message. Raises ``TookTooLong``; ``PoolError`` if it has ended."""
+        """Return its next message. Raises ``TookTooLong``, or ``PoolError`` if it has ended."""
         if not self.connection.poll(seconds):
             where = "in its process" if self.found else "to start in its process"
             raise TookTooLong(f"took longer than {seconds:g} seconds {where} and was ended")
@@ -325,7 +328,7 @@ class _Worker:
         return message
 
     def end(self, grace: float = 0.0) -> None:
-        """End it. It has ``grace`` seconds to end by itself, because its pipe ends."""
+        """End it. Its pipe is closed, so it may end on its own within ``grace`` seconds."""
         self.connection.close()
         import subprocess
 
@@ -336,7 +339,7 @@ class _Worker:
         self._life.close()
 
     def abandon(self) -> None:
-        """Forget it: it is the child of another process.
+        """Forget it, because it is the child of another process.
 
         ``subprocess`` then neither waits for it nor warns.
         """
@@ -354,7 +357,7 @@ def _end_all(workers: set[_Worker]) -> None:
 
 _is_in_pool = False
 
-# The new process finds the modules that this one finds.
+# The new process gets this one's ``sys.path``, so that it finds the same modules.
 _MAIN = (
     "import sys; sys.path[:] = {path!r}; from micropie._core.execution.pool.processes "
     "import run_process; run_process(*{descriptors})"
@@ -362,16 +365,16 @@ _MAIN = (
 
 
 def _ignored() -> list[int]:
-    """Return the signals that are for the server, which then closes the pipe."""
+    """Return the signals that are meant for the server, which then closes the pipe."""
     import signal
 
     return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def run_process(descriptor: int, life: int) -> None:
-    """Run a process of the pool: answer calls until the parent ends.
+    """Run a process of the pool: handle calls until the parent ends.
 
-    ``descriptor`` and ``life`` are its pipes.
+    ``descriptor`` is the pipe for the calls, ``life`` the one that is closed when the parent ends.
     """
     global _is_in_pool  # noqa: PLW0603 - of the process
     _is_in_pool = True
@@ -383,8 +386,8 @@ def run_process(descriptor: int, life: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ignored())
     from multiprocessing.connection import Connection
 
-    # Under Linux the kernel ends this process with the pipe. The thread below would have to wait
-    # for a function that keeps the interpreter to itself.
+    # On Linux, the kernel signals this process when the pipe is closed. The thread below would have
+    # to wait for a function that doesn't release the interpreter.
     if hasattr(fcntl, "F_SETSIG"):
         fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
@@ -394,22 +397,22 @@ def run_process(descriptor: int, life: int) -> None:
 
 
 def exit_at_end(pipe: int) -> None:
-    """Wait for the pipe's end, then end this process."""
+    """Wait until the pipe is closed, then end this process."""
     os.read(pipe, 1)
     os._exit(1)
 
 
 def work(connection: Connection) -> None:
-    """Answer calls until the pipe ends."""
+    """Handle calls until the pipe is closed."""
     with suppress(EOFError, OSError):
         while True:
             job = connection.recv_bytes()
-            if job not in (MORE, STOP):  # both may come after the end of a stream
+            if job not in (MORE, STOP):  # a stream may have ended before these were sent
                 connection.send_bytes(packed_result(_answer, connection, job))
 
 
 def _answer(connection: Connection, job: bytes) -> object:
-    """Return the result of a call. Of a stream send the chunks, and return None.
+    """Return the result of a call. For a stream, send the chunks and return None.
 
     Send at most ``AHEAD`` chunks before they are taken. ``STOP`` closes the stream.
     """

@@ -1,9 +1,9 @@
-"""Calls in another process: how one is cancelled, and the messages that come back.
+"""Calls in another process: how they are cancelled, and the messages in which results are returned.
 
     process -> parent    (RESULT, value) | (FAILED, error and traceback), pickled
 
-An error stays packed until it is raised. So no frame that holds a message holds the error, whose
-traceback refers to that frame: each failed call would be a reference cycle.
+An error stays pickled until it is raised. So no frame that holds a message holds the error, whose
+traceback refers to that frame; otherwise each failed call would be a reference cycle.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 
 class PoolError(Exception):
-    """A call that could not be made in the pool, or whose outcome could not be brought back.
+    """A call could not be made in the pool, or its outcome could not be returned.
 
     The message says why.
     """
@@ -31,9 +31,9 @@ class CancelToken:
         self.is_cancelled = False
 
     def attach(self, stop: Callable[[], object]) -> None:
-        """Call ``stop`` when the call is cancelled, or now if it has been.
+        """Call ``stop`` when the call is cancelled, or right now if it was cancelled before.
 
-        It replaces the function that was attached before.
+        It replaces the function that was attached earlier.
         """
         with self._lock:
             self._stop = stop
@@ -41,12 +41,12 @@ class CancelToken:
                 stop()
 
     def check(self) -> None:
-        """Raise ``PoolError`` if the call has been cancelled."""
+        """Raise ``PoolError`` if the call was cancelled."""
         if self.is_cancelled:
             raise PoolError("its caller has been cancelled")
 
     def detach(self) -> bool:
-        """Forget the function: there is nothing left to stop.
+        """Forget the attached function, because there is nothing left to stop.
 
         Return whether the call was cancelled.
         """
@@ -55,36 +55,34 @@ class CancelToken:
             return self.is_cancelled
 
     def cancel(self) -> None:
-        """Stop the call. Does not block, in any thread."""
+        """Stop the call. Any thread may call this; it doesn't block."""
         with self._lock:
             self.is_cancelled = True
             if self._stop is not None:
                 self._stop()
 
 
-# -- the messages that come back -------------------------------------------------------------------
+# -- messages -------------------------------------------------------------------------------------
 
 RESULT: Final = "result"
 FAILED: Final = "failed"
 
-# Its kind and its value. The value of FAILED is the error, and its traceback as text, pickled.
+# Its kind and its value. For FAILED, the value is the pickled error with its traceback as text.
 PoolMessage: TypeAlias = tuple[str, Any]
 
 
 class RemoteTraceback(Exception):
-    """The cause of an exception that was raised in another process: its traceback there, as
-    text.
-    """
+    """The ``__cause__`` of an exception from another process: its traceback there, as text."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
-    """Call ``function``.
+    """Call ``function`` and pickle the outcome.
 
-    Return the message with its result or its error, pickled; nothing is raised. An error that can't
-    be brought back becomes a ``PoolError`` that tells of it.
+    Return a message with its result or its error; nothing is raised. An error that can't be pickled
+    becomes a ``PoolError`` that describes it.
     """
     try:
         result = function(*arguments)
@@ -106,9 +104,9 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
 
 
 def open_message(message: PoolMessage) -> Any:
-    """Raise the error of a message FAILED.
+    """Raise the error in a message FAILED.
 
-    Return the value of any other message, such as a result.
+    For any other message, such as a result, return its value.
     """
     kind, value = message
     if kind != FAILED:

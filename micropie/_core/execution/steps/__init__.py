@@ -1,4 +1,4 @@
-"""The steps that flows yield, and what is made of them.
+"""The steps that flows yield, and the helpers built on them.
 
 Open ``steps.py`` to change the kinds of steps, ``generators.py`` for how an author's generators are
 advanced and closed, ``after_response.py`` for functions after the response, ``outage.py`` for
@@ -62,7 +62,7 @@ __all__ = [
 ]
 # fmt: on
 
-# What a site does not use is not imported: it would take longer than the rest.
+# Modules that a site doesn't need are not imported, because that would take longer than all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -1,10 +1,10 @@
 """Functions that run after the response.
 
 The functions of ``request.after_response`` run on an event loop under both protocols: those of one
-request one after the other, in the context of the call of ``after_response``. They are shielded:
-neither a client that leaves nor a server that ends cuts them short. The setting
-``background_timeout`` limits the time of all of them, so that a server can end. Their errors are
-logged.
+request one after the other, in the context in which ``after_response`` was called. They are
+shielded, so neither a client that disconnects nor a server that shuts down interrupts them. The
+setting ``background_timeout`` limits the time of all functions of a request, so that a server can
+shut down. Their errors are logged.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
 
 _running: set[Future[None]] = set()
-after_fork_in_child(_running.clear)  # they run in the parent
+after_fork_in_child(_running.clear)  # in a child, they run in the parent
 
-# Not those of handlers, which would have to wait for them. 40 is anyio's default for all. As many
-# calls may wait as handlers do by default; each keeps a request and its uploads.
+# Not the threads of handlers, which would then have to wait for these functions. 40 is anyio's
+# default. As many calls may wait as handlers by default; each keeps a request and its uploads in
+# memory.
 _THREADS = Threads(40, 1000)
 
 
@@ -47,35 +48,35 @@ class Task(NamedTuple):
 
 
 class Ends:
-    """What is called at the end of a request: ``closers`` at once, then ``tasks``, which may wait,
-    then ``releases``.
+    """The functions to call at the end of a request: ``closers`` at once, then ``tasks``, which may
+    wait, then ``releases``.
 
-    ``before_head`` is called earlier, if the answer is a stream, and ``failure_reports`` for each
-    failure that no client sees. A request has an ``Ends`` as soon as there is anything to call, see
+    ``before_head`` is called earlier, if the response is a stream, and ``failure_reports`` for each
+    failure that no client sees. A request has an ``Ends`` only if there is something to call; see
     ``Exchange.at_end``.
     """
 
     context: Context
-    """The context of the last call of ``after_response``."""
+    """The context in which ``after_response`` was last called."""
 
     def __init__(self) -> None:
         self.before_head: list[Callable[[Any], object]] = []
-        """Called with the response when a stream has its first chunk."""
+        """Functions that are called with the response when a stream has its first chunk."""
         self.failure_reports: list[Callable[[BaseException], object]] = []
-        """Called as ``on_error`` is."""
+        """Functions that are called like the setting ``on_error``."""
         self.closers: list[Action] = []
         self.tasks: list[Task] = []
         """The functions of ``after_response`` that have not ended."""
         self.releases: list[Action] = []
 
     def add_task(self, task: Task) -> None:
-        """Call a function after the answer, in the current context."""
+        """Call a function after the response, in the current context."""
         self.tasks.append(task)
         self.context = copy_context()
 
 
 class Answered(Protocol):
-    """A request whose answer is over."""
+    """A request whose response is over."""
 
     @property
     def label(self) -> str: ...
@@ -84,14 +85,16 @@ class Answered(Protocol):
         """Log an exception and report it."""
 
     def release(self) -> None:
-        """Release what the request has kept for its functions."""
+        """Release what the request keeps for these functions."""
 
 
 def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) -> None:
-    """Run the functions of a request on the process's event loop of this backend. Does not wait."""
+    """Run the functions of a request on the background loop of this backend. Doesn't wait for
+    them.
+    """
     try:
         loop = background_loop(backend)
-    except SetupError as error:  # gevent's greenlets are no threads
+    except SetupError as error:  # gevent's greenlets are not threads
         call = partial(ends.context.run, _run_without_loop, exchange, ends, str(error))
         Thread(target=call).start()
         return
@@ -125,14 +128,16 @@ def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
 
 
 def wait_for_tasks(seconds: float) -> None:
-    """Wait until all have ended, at most so many seconds: the shutdown closes what they use."""
+    """Wait until all functions have ended, at most ``seconds``, because the shutdown closes what
+    they use.
+    """
     wait([*_running], timeout=seconds)
 
 
 async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
-    """Run the functions within ``seconds`` in all, then release what the request holds.
+    """Run the functions, with ``seconds`` for all of them, then release what the request holds.
 
-    Raises a cancellation only.
+    Raises only a cancellation.
     """
     begun = None  # the task that runs
 
@@ -160,7 +165,7 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
         if kind is AWAIT or kind is INLINE:
             result = begin(task)
         elif slots_of(_THREADS).usage()[1] < _THREADS.queue:
-            # it may close what the handler has left open, and what others wait for
+            # It may close what the handler left open, for which others may wait.
             result = await in_thread(_THREADS, begin, task, abandon_after=0.0, rank=Rank.HOLDING)
         else:
             logger.error(
@@ -174,7 +179,7 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
     except BaseException as error:
         is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
         failure = execution.contained(error) if is_cancellation else error
-        # a SystemExit would end the loop, and with it the tasks of other requests
+        # A SystemExit would end the loop, and with it the functions of other requests.
         exchange.log_failure(f"{_label(exchange, task)} failed", failure)
         del failure  # its cause's traceback refers to this frame
 

@@ -1,10 +1,10 @@
-"""An author's generators, ``def`` or ``async def``, advanced by steps: middleware with ``yield``,
-and providers.
+"""An author's generators, ``def`` or ``async def``, that are run step by step: middleware with
+``yield``, and providers.
 
-What providers have opened is on one stack for a request, and on one for each ``with`` in an
-author's code. A stack is closed in reverse order. An exception is raised at each provider's
-``yield``, as in ``contextlib.contextmanager``, and goes on even if a provider catches it, unless a
-provider raises another one.
+A request has one stack of the resources that its providers opened, and each ``with`` block in an
+author's code has its own. A stack is closed in reverse order. An exception is raised at each
+provider's ``yield``, as in ``contextlib.contextmanager``. It goes on even if a provider catches it,
+unless a provider raises another one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from micropie._core.execution.steps.steps import (
 )
 from micropie._core.on_demand import module
 
-one_task: Any = module("micropie._core.execution.steps.one_task")  # for WSGI
+one_task: Any = module("micropie._core.execution.steps.one_task")  # needed under WSGI
 
 Value = TypeVar("Value")
 
@@ -44,10 +44,11 @@ _NUMBERS = count()
 
 
 class RunningGenerator:
-    """One generator, for one request. ``kind`` is how a plain one runs; an async one is awaited.
+    """One generator of one request. ``kind``: how a plain generator runs; an async one is awaited.
 
-    ``owner``: the hook that has begun it, or its provider. ``number``: higher than that of each one
-    made before it. ``answer``: of one that a cancellation has ended, or None.
+    ``owner``: the hook or the provider that it belongs to. ``number``: higher than those of all
+    generators made before. ``answer``: the value that it yielded when a cancellation ended it, or
+    None.
     """
 
     answer: object = None
@@ -57,24 +58,24 @@ class RunningGenerator:
         self.number = next(_NUMBERS)
         self._generator = generator
         self._kind = kind
-        self._part = HANDLER  # the kind of the next part of a plain one that may block
+        self._part = HANDLER  # the kind of the next part, if it may block
         self.is_async = isinstance(generator, AsyncGeneratorType)  # it may have a scope open
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has run to its end."""
+        """Whether the generator has run to its end."""
         frame = self._generator.ag_frame if self.is_async else self._generator.gi_frame
         return frame is None
 
     def resume(self, value: object, failure: Exception | None = None) -> Flow[object]:
         """Run to the next ``yield``, or to the end.
 
-        Return the value that is yielded or returned, or None.
+        Return the value that it yields or returns, or None.
 
-        The ``yield`` where it waits gives ``value``, or raises ``failure``.
+        The ``yield`` at which it waits returns ``value``, or raises ``failure``.
         """
-        # Empty when they run: a driver's frame keeps its last step, and the failure's traceback
-        # refers to that frame.
+        # The list is empty once the step runs: a driver's frame keeps its last step, and the
+        # failure's traceback refers to that frame.
         arguments = self._generator, value, [] if failure is None else [failure]
         if self.is_async:
             try:
@@ -87,28 +88,28 @@ class RunningGenerator:
         try:
             return (yield (kind, _resume, arguments))
         except BaseException:
-            if getgeneratorstate(self._generator) == GEN_CREATED:  # there was no thread for it
+            if getgeneratorstate(self._generator) == GEN_CREATED:  # no thread was available for it
                 self._generator.close()
             raise
 
     def finish(self, value: object, failure: Exception | None) -> Flow[object]:
         """Run from the first ``yield`` to the end.
 
-        Return the first value that is yielded or returned, or None.
+        Return the first value that it yields or returns, or None.
         """
         result = yield from self.resume(value, failure)
         yield from self.close()
         return result
 
     def stay_in_one_task(self) -> None:
-        """Have one task advance an async generator that has not begun."""
+        """Let a single task run an async generator that has not begun."""
         if self.is_async:
             self._generator = _in_one_task(self._generator)
 
     async def cancel(self, cancellation: BaseException) -> BaseException | None:
-        """Raise a cancellation at the ``yield`` of an async generator, and end it.
+        """Raise a cancellation at the ``yield`` of an async generator, and end the generator.
 
-        Return the exception that this raises, or None. The value that it yields is its ``answer``.
+        Return the exception that it raises, or None. A value that it yields becomes its ``answer``.
         """
         try:
             self.answer = await self._generator.athrow(cancellation)
@@ -136,7 +137,7 @@ def _resume(
 ) -> object:
     try:
         return generator.throw(failures.pop()) if failures else generator.send(value)
-    except StopIteration as end:  # it can't be raised through a thread
+    except StopIteration as end:  # StopIteration can't be raised through a thread
         return end.value
 
 
@@ -150,10 +151,10 @@ def _resume_async(
 
 
 class Resources(list[RunningGenerator]):
-    """The generators that have to be closed, the last one at the end.
+    """The generators that have to be closed; the last one opened is at the end.
 
-    ``values``: what each provider has given. ``shield``: makes the generator of an async provider
-    one whose clean-up is not cancelled from outside; None where nothing is cancelled.
+    ``values``: the resource of each provider. ``shield``: a function that protects the clean-up of
+    an async provider's generator from cancellation; None if nothing is ever cancelled.
     """
 
     def __init__(self, shield: Callable[[AsyncGenerator[Any]], AsyncGenerator[Any]] | None) -> None:
@@ -162,13 +163,13 @@ class Resources(list[RunningGenerator]):
         self.shield = shield
 
     def close(self, failure: Exception | None, kept: Iterable[Any] = ()) -> Flow[Exception | None]:
-        """Close all but those of the providers ``kept``, the last one first.
+        """Close the generators in reverse order, except those of the providers in ``kept``.
 
-        Each ``yield`` raises ``failure``.
+        ``failure`` is raised at each ``yield``.
 
         An async generator also stays open around one that is kept: it may have a scope open, which
-        can't be left before a scope that was entered later. Return the exception that the
-        client gets an answer to: a provider's, or else ``failure``.
+        can't be left before a scope that was entered later. Return the exception to respond to:
+        that of a provider, or else ``failure``.
         """
         thrown = failure_in(failure)
         raised = traceback = None
@@ -182,61 +183,61 @@ class Resources(list[RunningGenerator]):
                     continue
                 raised, traceback = None, thrown.__traceback__ if thrown is not None else None
                 try:
-                    if not generator.has_ended:  # by an exception of its own
+                    if not generator.has_ended:  # it may end with its own exception
                         yield from generator.resume(None, thrown)
                     if not generator.has_ended:
                         yield from generator.close()
                         raise ResponseError(f"{owner.name} yields twice: keep one yield")
                 except Exception as error:
                     raised = error
-                # now: one that a cancellation has kept from beginning its end is closed later
+                # Only now, so that it is closed later if a cancellation came before its end began.
                 self.forget(generator)
                 if raised is None:
                     continue
                 if raised is thrown:
-                    # without the way through the provider, which tells nothing
+                    # leave out the frames of the provider that only passed the exception on
                     raised.__traceback__ = traceback
                 else:
                     failure = thrown = alone_in(raised)
             return failure
         finally:
-            # The traceback refers to this frame: without this it would be a cycle.
+            # The traceback refers to this frame: without this, it would be a reference cycle.
             del failure, thrown, raised, traceback
 
     def forget(self, generator: RunningGenerator) -> None:
-        """Drop a generator that has ended, with the value of its provider."""
+        """Remove a generator that has ended, and the value of its provider."""
         self.remove(generator)
         for one in [*self.values]:
             if one is generator.owner or generator.owner in one.needs:
                 del self.values[one]
 
     def close_steps(self) -> Iterator[Step]:
-        """Yield the steps that close all after something broke off, the last one first."""
+        """Yield the steps that close all generators after a request broke off, in reverse order."""
         for generator in self[::-1]:
             yield from generator.close()
 
 
 class Performer(Protocol):
-    """The request that a resource is opened for."""
+    """The request for which a resource is opened."""
 
     def shielded(self, generator: AsyncGenerator[Value], /) -> AsyncGenerator[Value]:
-        """Return a generator whose clean-up is not cancelled from outside."""
+        """Return a generator whose clean-up is protected from cancellation."""
 
     def perform_async(self, flow: Flow[Value], /) -> Awaitable[Value]:
         """Perform a flow for ``async def`` code."""
 
     def clean_up(self, steps: Iterable[Step], /) -> Flow[None]:
-        """Perform steps after something broke off. Failures are logged."""
+        """Perform steps after a request broke off. Failures are logged."""
 
     def abandon(self, steps: Iterable[Step], /) -> Awaitable[None]:
-        """Perform steps after a cancellation, in spite of it. Failures are logged."""
+        """Perform steps after a cancellation, protected from it. Failures are logged."""
 
 
 class ResourceContext(Generic[Value]):
-    """Opens a resource: ``with`` in ``def`` code, ``async with`` in ``async def`` code.
+    """Opens a resource: with ``with`` in ``def`` code, with ``async with`` in ``async def`` code.
 
-    ``opening``: the flow that opens it on a stack, with all that it needs. ``backend``: of the
-    process's event loop.
+    ``opening``: the flow that opens it, and the resources that it depends on, on a stack.
+    ``backend``: that of the background loop.
     """
 
     def __init__(
@@ -245,7 +246,7 @@ class ResourceContext(Generic[Value]):
         self._request = request
         self._opening = opening
         self._backend = backend
-        # in ``def`` code each step is a task of its own
+        # In ``def`` code, each step is a separate task.
         self._resources = Resources(_in_one_task)
 
     def __enter__(self) -> Value:
@@ -276,7 +277,7 @@ class ResourceContext(Generic[Value]):
             await self._close_rest()
 
     async def _close_rest(self) -> None:
-        """Close what a cancellation has left open."""
+        """Close what is still open after a cancellation."""
         if self._resources:
             await self._request.abandon(self._resources.close_steps())
 
@@ -292,13 +293,13 @@ class ResourceContext(Generic[Value]):
             del failure
 
     def _closed(self, failure: Exception | None) -> Flow[None]:
-        """Close all. Raises the exception of a provider."""
+        """Close the resources. Raises the exception of a provider."""
         raised = yield from self._resources.close(failure)
         try:
             if raised is not failure:
                 raise_any(raised)
         finally:
-            # a traceback refers to this frame: without this it would be a cycle
+            # the traceback refers to this frame: without this, it would be a reference cycle
             del failure, raised
 
 
@@ -308,11 +309,11 @@ def _in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
 
 
 def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
-    """Perform the steps of a flow in ``def`` code: async functions on the event loop, all others in
-    this thread.
+    """Perform the steps of a flow in ``def`` code: async functions on the background loop, all
+    others in this thread.
 
     Raises what the flow raises. On an event loop, where nothing may block, each step raises
-    ``RuntimeError`` in it.
+    ``RuntimeError`` into the flow.
     """
     resume: Callable[[Any], AnyStep] = flow.send
     result = None
@@ -336,5 +337,6 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
         value: Value = end.value
         return value
     finally:
-        # an exception's traceback refers to this frame: without this it would be a cycle
+        # the exception's traceback refers to this frame: without this, it would be a reference
+        # cycle
         result = None

@@ -1,9 +1,9 @@
-"""An author's async generator that one task advances, whichever tasks ask for its values.
+"""Run an author's async generator in a single task, whichever tasks use its values.
 
-Under WSGI each step that is awaited is a task of its own. A cancel scope belongs to the task that
-enters it, so a generator with a time limit or a task group around its ``yield`` needs a task that
-lasts as long as the generator does. Nothing can interrupt a handler under WSGI: if a scope is
-cancelled meanwhile, the generator sees that at once, and the request when its handler has ended.
+Under WSGI, each step that is awaited is a separate task. But a cancel scope belongs to the task
+that enters it, so a generator with a time limit or a task group around its ``yield`` needs a task
+that lasts as long as the generator. Nothing can interrupt a handler under WSGI: if a scope is
+cancelled meanwhile, the generator notices at once, but the request only when its handler has ended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ Value = TypeVar("Value")
 
 
 async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-    """Yield what ``generator`` yields. What is sent or raised here is sent or raised there."""
+    """Yield what ``generator`` yields. A value or an exception that is sent to this generator is
+    passed on to it.
+    """
     task = _GeneratorTask(generator)
     value = failure = None
     while True:
@@ -40,7 +42,7 @@ async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]
 
 
 class _GeneratorTask:
-    """The task of one generator, on the event loop of the first ``resume``."""
+    """The task of one generator, on the event loop on which ``resume`` is first called."""
 
     _given: tuple[Any, BaseException | None, Context] | None = None
     _outcome: Outcome | None = None
@@ -51,7 +53,7 @@ class _GeneratorTask:
         self._generator = generator
 
     async def resume(self, value: object, failure: BaseException | None) -> Any:
-        """Return or raise the next outcome of the generator; context variables that it has set are
+        """Return or raise the next outcome of the generator. Context variables that it has set are
         set here, too.
         """
         if self._outcome is None:
@@ -70,7 +72,7 @@ class _GeneratorTask:
         is_interrupted = False
         while True:
             self._outcome = await self._advanced()
-            cancellation = anyio.get_cancelled_exc_class()  # of the loop that ends
+            cancellation = anyio.get_cancelled_exc_class()  # the class for the loop that ends
             if is_interrupted and not isinstance(self._outcome[1], cancellation):
                 _warn(self._generator.__qualname__)
             self._done.set()
@@ -106,7 +108,7 @@ _UNSET: Any = object()
 
 @cache
 def _warn(name: str) -> None:
-    """Log once that a limit has no effect on a handler."""
+    """Log once that a time limit has no effect on a handler."""
     logger.warning(
         "%s: a time limit or a task group around its yield can't interrupt a handler under WSGI, "
         "so the client waits for that: limit its time with Timeout(seconds), or use an ASGI server",

@@ -1,4 +1,4 @@
-"""The outage of a service: a database on a network, a file that others lock."""
+"""Outages of a service, such as a database on the network or a file that others lock."""
 
 from __future__ import annotations
 
@@ -11,43 +11,42 @@ from traceback import format_exception
 from micropie._core.errors import HTTPError, logger
 from micropie._core.execution.steps.steps import INLINE, Flow, Result, call, result_of
 
-# Seconds until the log says again that a service is still unavailable.
+# Seconds until the log repeats that a service is still unavailable.
 _REPORT_EVERY = 60.0
-# Seconds until the log says it again of a service that has answered meanwhile: the connections of
-# some fail now and then.
+# The same, if the service has responded in between: single connections fail now and then.
 _REPORT_AGAIN = 5.0
 
 
 class ConnectionLost(ConnectionError):
-    """A connection leads nowhere, and the service answers over another one: no outage."""
+    """A connection was lost, but the service responds over a new one, so this is no outage."""
 
 
 class Outage:
     """Remembers that a service is unavailable.
 
-    Then one call at a time tries it, all others fail at once.
+    During an outage, one call at a time tries the service, and all others fail at once.
 
-    So a service that hangs keeps one thread waiting. After a failure nobody tries for four times as
-    long as that took, at most ``retry_after`` seconds: no time is lost after a connection that
-    broke. ``subject`` and ``consequence`` are for the log, which has a line for the beginning and
-    one for the end.
+    So a service that hangs blocks only one thread. After a failure, nobody tries for four times as
+    long as it took, at most ``retry_after`` seconds, so a connection that broke quickly is retried
+    quickly. ``subject`` and ``consequence`` are for the log, which gets one line when the outage
+    begins and one when it ends.
 
         outage = Outage("the rates' server", ", nothing is counted")
 
         def count(key):
             return outage.ask(lambda: server.increment(key))  # raises OSError at once in an outage
 
-    Only an ``OSError`` begins an outage, such as ``ConnectionError`` and ``TimeoutError``, so turn
-    a library's own exceptions into one of these. A ``ConnectionLost`` begins none. Thread-safe.
-    ``is_on`` is whether the last call has failed.
+    Only an ``OSError`` such as ``ConnectionError`` or ``TimeoutError`` begins an outage, so convert
+    a library's own exceptions to one. A ``ConnectionLost`` doesn't begin one. Thread-safe.
+    ``is_on``: whether the last call failed.
 
-    ``raise Outage.Unavailable(message, reason, retry_after=5)`` answers 503, with the header
-    Retry-After. ``message``: the sentence for the client. ``reason``: the one for the log, which
-    ``str()`` returns. ``retry_after``: whole seconds.
+    ``raise Outage.Unavailable(message, reason, retry_after=5)`` responds with 503 and the header
+    Retry-After. ``message``: the sentence for the client. ``reason``: the sentence for the log,
+    which ``str()`` returns. ``retry_after``: whole seconds.
     """
 
     class Unavailable(ConnectionError, HTTPError):
-        """The service that an answer needs is unavailable."""
+        """A service that the response needs is unavailable."""
 
         def __init__(self, message: str, reason: str, retry_after: int = 5) -> None:
             HTTPError.__init__(self, 503, message, [("Retry-After", str(retry_after))])
@@ -59,22 +58,22 @@ class Outage:
         __reduce__ = HTTPError.__reduce__
 
     retry_after = 5.0
-    """Seconds between two calls that try the service, at most."""
+    """The most seconds between two calls that try the service."""
 
     def __init__(self, subject: str, consequence: str = "") -> None:
         self._subject = subject
         self._consequence = consequence
         self._lock = Lock()
-        self._trial = Lock()  # held for the one call that tries
+        self._trial = Lock()  # held by the one call that tries
         self.is_on = self._is_reported = False
         self._next_try = self._next_report = 0.0
 
     def lasts(self) -> bool:
-        """Return whether nobody may ask the service now."""
+        """Return whether the service must not be asked now."""
         return self.is_on and (monotonic() < self._next_try or self._trial.locked())
 
     def watch(self, question: Flow[Result]) -> Flow[Result]:
-        """Ask the service by the flow ``question``, and return its answer.
+        """Ask the service by the flow ``question``, and return its result.
 
         Raises ``OSError`` if the service is unavailable.
         """
@@ -96,8 +95,8 @@ class Outage:
         return answer
 
     def ask(self, question: Callable[[], Result]) -> Result:
-        """Ask the service by ``question``, a function without parameters that may block, in a
-        thread that belongs to the caller.
+        """Ask the service by ``question``, a function without parameters that may block. Call this
+        in a thread of your own.
 
         Raises ``OSError`` as ``watch`` does.
         """
@@ -105,24 +104,22 @@ class Outage:
         return answer
 
     def note(self, error: OSError, seconds: float) -> None:
-        """Note that a call has failed by ``error`` after so many ``seconds``, and log it if that
-        is news.
-        """
+        """Note that a call failed with ``error`` after so many ``seconds``. Log it if it is new."""
         with self._lock:
             now = monotonic()
             self.is_on, self._next_try = True, now + min(4 * seconds, self.retry_after)
             if now < self._next_report:
                 return
             self._is_reported, self._next_report = True, now + _REPORT_EVERY
-        # As text: a record that is kept would keep the traceback, and with it all that waits for
-        # the answer.
+        # As text, because a log record that is kept would keep the traceback, and with it
+        # everything that waits for the response.
         reason = f"{type(error).__name__}: {error}"
         if logger.isEnabledFor(logging.DEBUG):
             reason = "\n".join([reason, *format_exception(error)])
         logger.error("%s is unavailable%s: %s", self._subject, self._consequence, reason)
 
     def end(self) -> None:
-        """Note that the service answers."""
+        """Note that the service responds."""
         with self._lock:
             self.is_on = False
             if not self._is_reported:

@@ -30,9 +30,9 @@ except ImportError:  # pragma: no cover - the tests set it to None
 else:
 
     class _Connection(redis.Connection):
-        """One to a host whose name is looked up within the time to connect."""
+        """A connection that looks up the name of the host within the time limit for connecting."""
 
-        is_looked_up = False  # since it was closed
+        is_looked_up = False  # since the connection was closed
 
         def connect(self) -> None:
             """Connect to the host, unless it is connected."""
@@ -47,7 +47,7 @@ else:
             super().disconnect(*arguments, **options)  # type: ignore[no-untyped-call]
 
     class _TLSConnection(_Connection, redis.SSLConnection):
-        """The same with TLS."""
+        """The same, with TLS."""
 
 
 # The option that keeps redis-py from sending its own name; before version 7 there were two.
@@ -57,34 +57,36 @@ _NAMELESS: dict[str, None] = (
     else {"lib_name": None, "lib_version": None}
 )
 
-# Seconds of silence before the first sign of life and between two of them, and how many are not
-# answered by a peer that is gone; as far as the system has these options.
+# TCP keep-alive, as far as the system has these options: seconds of silence before the first probe
+# and between two probes, and how many unanswered probes mean that the peer is gone.
 _KEEPALIVE = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
     if hasattr(socket, name)
 }
 
-# Seconds until a Sentinel that does not answer is passed over: the others know as much.
+# Seconds until a Sentinel that does not respond is skipped, because the others know the same.
 _SENTINEL_PATIENCE = 1.0
-# Seconds between two questions to the Sentinels, and at most after one that nobody has answered.
-# After SENTINEL FAILOVER the old primary takes writes for ten seconds, and forgets them.
+# Seconds between two queries to the Sentinels, and the most seconds after a query to which none
+# responded. After SENTINEL FAILOVER the old primary accepts writes for ten seconds, and then loses
+# them.
 _BETWEEN_QUESTIONS = 1.0
 _AFTER_NO_ANSWER = 5.0
 
-# Seconds that a server has for a sign of life over a new connection.
+# Seconds in which a server must respond to a probe over a new connection.
 _PROBE_PATIENCE = 0.5
 
 # Valkey speaks the protocol of Redis.
 _VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
 
-# What comes after the host has an @: the password has a / or # or ?, and only a part of it is read.
+# There is an @ after the host: the password contains a / or # or ?, so only a part of it would be
+# read as the password.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
 
 
 def _look_up(host: str, patience: float | None) -> None:
-    """Wait until a host's name is looked up, in a thread: the system's resolver asks silent name
-    servers for as long as its own configuration says.
+    """Look up a host's name in a thread, and wait for it no longer than ``patience`` seconds. The
+    system's resolver waits for silent name servers as long as its own configuration says.
 
     A name that does not exist raises nothing here, but when the client connects. Raises redis-py's
     ``TimeoutError`` after ``patience`` seconds.
@@ -105,7 +107,7 @@ def _look_up(host: str, patience: float | None) -> None:
 
 
 class _Primary(NamedTuple):
-    """What a URL with Sentinels says."""
+    """The parts of a URL with Sentinels."""
 
     name: str
     sentinels: list[tuple[str, int]]
@@ -114,7 +116,7 @@ class _Primary(NamedTuple):
 
 
 def _primary(url: str) -> _Primary | None:
-    """Read a URL with Sentinels; return None for one of a server.
+    """Parse a URL with Sentinels; return None for the URL of a server.
 
     Raises ``ValueError``, ``AttributeError``, ``TypeError`` or ``KeyError`` for a malformed URL.
     """
@@ -145,38 +147,38 @@ def _primary(url: str) -> _Primary | None:
 
 
 class _Silence(str):
-    """Why no Sentinel has answered."""
+    """The reason why no Sentinel responded."""
 
     __slots__ = ()
 
 
 class _Sentinels:
-    """The Sentinels of a primary, instead of redis-py's own class.
+    """The Sentinels of a primary. Replaces redis-py's own class.
 
-    That one has the passwords in its errors in some versions of redis-py, and loses a Sentinel
-    where threads ask at the same time. A question has a connection of its own: they are rare, and a
-    firewall would forget one that is kept. An answer stands for a second, and while no Sentinel
-    answers. So does a failure, and for longer if the question took long.
+    In some versions of redis-py, that class has the passwords in its errors, and loses a Sentinel
+    if threads ask at the same time. Each query opens a new connection, because queries are rare,
+    and a firewall would drop one that is kept. A result is used for a second, and longer if no
+    Sentinel responds. So is a failure, and for longer if the query took long.
     """
 
     def __init__(self, primary: _Primary, defaults: dict[str, Any]) -> None:
-        # all together have the time that the server itself has
+        # Together they have as much time as the server itself.
         patience = min(defaults["socket_timeout"] / len(primary.sentinels), _SENTINEL_PATIENCE)
         timeouts = {"socket_timeout": patience, "socket_connect_timeout": patience}
         self._options = {**defaults, **primary.sentinel_options, **timeouts}
         self._addresses = primary.sentinels
         self._patience: float = defaults["socket_timeout"]
-        self._lock = threading.Lock()  # held for the one thread that asks
+        self._lock = threading.Lock()  # held by the one thread that asks
         self._next_question = 0.0
-        self._found: tuple[str, int] | str = ""  # the primary, or why none is known
+        self._found: tuple[str, int] | str = ""  # the primary's address, or why it is not known
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Return the primary's host and port; redis-py calls it for each new connection.
+        """Return the primary's host and port. redis-py calls this for each new connection.
 
-        Raises redis-py's ``ConnectionError`` if no Sentinel knows one that is up, or none has
-        answered yet.
+        Raises redis-py's ``ConnectionError`` if no Sentinel knows a primary that is up, or if none
+        has responded yet.
         """
-        # where something is known already, only one thread waits for the answer
+        # If a result is known already, only one thread waits for a new one.
         if monotonic() >= self._next_question and self._lock.acquire(blocking=not self._found):
             try:
                 began = monotonic()
@@ -214,7 +216,7 @@ class _Sentinels:
             elif state["is_sdown"] or state["is_odown"] or not state["is_master"]:
                 reasons.append(f"{host}:{port} reports that it is down")
             else:
-                # the next question goes to this one first
+                # Next time, ask this one first.
                 self._addresses = [address, *(one for one in self._addresses if one != address)]
                 try:
                     _look_up(state["ip"], self._patience)
@@ -260,12 +262,12 @@ class RedisClient:
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
-        """Enter with redis-py's client.
+        """Return a context manager for redis-py's client.
 
-        Its errors become ``ConnectionError``, for they are no ``OSError``. After one, the idle
-        connections are closed: a firewall may have forgotten all of them, or they lead to a server
-        that is a replica now, and new ones lead to the right one. After a time-out it is
-        ``ConnectionLost`` if the server answers over a new connection.
+        redis-py's errors are not ``OSError``, so they are converted to ``ConnectionError``. After
+        an error, the idle connections are closed: a firewall may have dropped all of them, or they
+        lead to a server that has become a replica. After a timeout, ``ConnectionLost`` is raised if
+        the server responds over a new connection.
         """
         try:
             if self._primary is not None:
@@ -278,9 +280,7 @@ class RedisClient:
             raise kind(f"the Redis of {self._owner} is unavailable: {error}") from error
 
     def answers(self) -> bool:
-        """Return whether the server gives a sign of life over a new connection, which it has half a
-        second for.
-        """
+        """Return whether the server responds over a new connection within half a second."""
         pool = self._client().connection_pool
         timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _PROBE_PATIENCE)
         connection = pool.connection_class(**{**pool.connection_kwargs, **timeouts})
@@ -294,11 +294,11 @@ class RedisClient:
             connection.disconnect()
 
     def run(self, script: str, keys: Sequence[str], *arguments: str | int) -> Any:
-        """Run ``script``, in Lua, on the server, and return its result. ``keys`` and ``arguments``
+        """Run the Lua ``script`` on the server, and return its result. ``keys`` and ``arguments``
         are its KEYS and ARGV. Raises ``ConnectionError``.
 
-        It is one command with the script's digest. The text is sent only to a server that does not
-        have it: one that was started anew, or was a replica.
+        Only the script's digest is sent. The text follows if the server doesn't know it, because it
+        was restarted or was a replica.
         """
         digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         with self.reached() as client:
@@ -308,49 +308,51 @@ class RedisClient:
                 return client.eval(script, len(keys), *keys, *arguments)
 
     def place(self) -> tuple[str, int] | None:
-        """Return the primary's host and port as the Sentinels know it; None for a URL without any.
+        """Return the primary's host and port as the Sentinels report it; None for a URL without
+        Sentinels.
 
-        They are asked once a second at most. If none answers, the last answer stands.
+        They are asked at most once a second. If none responds, the last result is used.
         """
         if self._primary is None:
             return None
         pool = self._client().connection_pool
         with suppress(redis.RedisError):
-            pool.get_master_address()  # closes connections to another one
+            pool.get_master_address()  # closes connections to a former primary
         address: tuple[str, int] | None = pool.master_address
         return address
 
     def ping(self) -> None:
-        """Ask the server for a sign of life. Raises ``ConnectionError``."""
+        """Check that the server responds. Raises ``ConnectionError`` if it doesn't."""
         with self.reached() as client:
             client.ping()
 
     def close(self) -> None:
-        """Close this process's connections. The next use opens new ones."""
+        """Close the connections of this process. The next use opens new ones."""
         self._client().close()
 
     def _client(self) -> Any:
         process = os.getpid()
         client = self._clients.get(process)
-        # never a parent's: two processes would read each other's answers
+        # Never use a parent's client, because two processes would read each other's responses.
         if client is None:
             defaults: dict[str, Any] = {
                 "socket_timeout": self._patience,
                 "socket_connect_timeout": self._patience,
-                # redis-py must not retry: if only the answer to the first try was lost, a count
-                # would be counted twice.
+                # redis-py must not retry: if only the first response was lost, it would count
+                # twice.
                 "retry": Retry(NoBackoff(), 0),
                 "decode_responses": True,
-                # else a new connection asks four times before its first command
+                # Otherwise a new connection makes four round trips before its first command.
                 "protocol": 2,
                 **_NAMELESS,
-                # what another program has written must not cost a connection of many channels
+                # Values that another program has written must not break a connection with many
+                # channels.
                 "encoding_errors": "surrogateescape",
             }
             if self.url.startswith("unix:"):
                 client = redis.Redis.from_url(self.url, **defaults)
             else:
-                # a firewall forgets what is silent for some minutes
+                # A firewall drops connections that are silent for some minutes.
                 defaults |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
                 if self._primary is None:
                     kind = _TLSConnection if self.url.startswith("rediss") else _Connection
@@ -361,7 +363,7 @@ class RedisClient:
                     options = {**defaults, **self._primary.options}
                     pool = make_pool(self._primary.name, sentinels, **options)
                     client = redis.Redis.from_pool(pool)
-            # the same for all threads that have come here
+            # All threads that made one at the same time use the first.
             client = self._clients.setdefault(process, client)
             self._clients = {process: client}
         return client

@@ -1,7 +1,8 @@
-"""The steps that a flow may ask its driver for.
+"""The steps that a flow can yield to its driver.
 
-A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent
-the step's result; an exception of the step is thrown into it, a cancellation too. There are five:
+A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and gets the
+step's result back; an exception or a cancellation of the step is raised at the ``yield``. There are
+five steps:
 
 =============  ========================================================  ===========================================
 step           what the flow asks for                                    what the driver does
@@ -18,16 +19,16 @@ ANSWER         nothing; the answer to the request, instead of the   ends the flo
                arguments. This is the last step of a request's flow
 =============  ========================================================  ===========================================
 
-``call_within`` gives the first two a time limit. These are the usual kinds of a ``Call``: CALL in
-the application's threads, HANDLER in the same for what a new request may begin with, which has a
-place in their queue, RELEASE in the same for what ends something, IO in the threads for files,
-which handlers can't occupy. INLINE is none: the flow calls the function itself, which does not
-block.
+``call_within`` adds a time limit to the first two. The usual kinds of a ``Call`` are: CALL, in the
+application's threads; HANDLER, in the same threads for calls with which a new request may begin, so
+that they count in the queue; RELEASE, in the same threads for calls that release something; and IO,
+in the threads for files, which handlers can't take. INLINE is not a step: the flow calls the
+function itself, because it does not block.
 
-The value that a flow returns is its result. A request's flow yields it instead, because a value
-that a generator returns arrives as an exception, which costs as much as the rest of the generator.
-Apart from that a flow yields only what may have to wait, and calls everything else itself: a flow
-that never waits costs little more than a call.
+The value that a flow returns is its result. The flow of a whole request yields its result instead,
+because a value that a generator returns arrives as an exception, which costs as much as the rest of
+the generator. Apart from that, a flow yields only what may have to wait, and calls everything else
+itself. A flow that never waits costs little more than a call.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -52,30 +53,35 @@ RECEIVE: Final = "receive"
 ANSWER: Final = "answer"
 INLINE: Final = "inline"  # not a step: the flow calls the function itself
 
-# Seconds that a request which the server cancels waits for its ``def`` code, which may use what is
-# closed then. Longer than that, it would keep the server from ending.
+# Seconds that a request which the server cancels waits for its ``def`` code, because what that code
+# uses is closed next. Waiting longer would keep the server from shutting down.
 LEAVE_AFTER = 5.0
 
 
 class Call(NamedTuple):
-    """The kind of a step whose function may block.
+    """The kind of a step that calls a function which may block.
 
-    Only asgi looks at more than the time limit and a service.
+    Under WSGI, only the time limit and the threads of a service have an effect.
     """
 
     threads: Threads | None = None
-    """The threads in which it is called; None for those of the application that answers."""
+    """The threads in which it is called; None for those of the application that handles the
+    request.
+    """
     is_queued: bool = False
-    """Whether it is refused with 503 if ``threads.queue`` calls wait already, unless its request
-    has had one of the application's threads before. Others always wait."""
+    """Whether the call is refused with 503 if ``threads.queue`` calls wait already. It isn't if its
+    request has had a thread of the application before. Other calls always wait.
+    """
     leave_after: float | None = LEAVE_AFTER
-    """Seconds that a request which is cancelled waits for the call; None for as long as it
-    takes."""
+    """Seconds that a cancelled request waits for the call; None for as long as it takes."""
     seconds: float | None = None
-    """The time limit; ``TookTooLong`` is raised after it. Threads can't be ended: the function goes
-    on there."""
+    """The time limit in seconds, after which ``TookTooLong`` is raised. A thread can't be ended, so
+    the function goes on there.
+    """
     releases: bool = False
-    """Whether it gives back what other threads may wait for, so that it waits for none of them."""
+    """Whether the call releases something for which other threads may wait, so that it must not
+    wait for any of them.
+    """
 
 
 CALL: Final = Call()
@@ -83,14 +89,14 @@ HANDLER: Final = Call(is_queued=True)
 RELEASE: Final = Call(releases=True)
 IO: Final = Call(IO_THREADS, leave_after=None)
 
-Kind: TypeAlias = Literal["await", "inline"] | Call  # of a function of the author's
+Kind: TypeAlias = Literal["await", "inline"] | Call  # of an author's function
 
 
 class RouteFunction(Protocol):
-    """The ``call`` of a route.
+    """The type of a route's ``call``.
 
-    No plain function has this type. So a type checker accepts a step whose kind is not known,
-    ``(route.step_kind, route.call, ...)``, of a route only.
+    No plain function has this type. So type checkers accept a step of unknown kind,
+    ``(route.step_kind, route.call, ...)``, only for a route.
     """
 
     belongs_to_route: None
@@ -99,10 +105,10 @@ class RouteFunction(Protocol):
         """Call the handler."""
 
 
-# Its argument is the number of bytes that are wanted in one piece, if that is more than usual.
+# Its argument is how many bytes to read at once, if that is more than usual.
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Action, tuple[()] | tuple[int]]
 
-# The shapes of a step. Streams are known above this package only, so they are objects here.
+# The forms of a step. Streams are only known above this package, so they are objects here.
 Step: TypeAlias = (
     tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[object]]
     | tuple[Call, Callable[..., Any], Sequence[object]]
@@ -112,7 +118,7 @@ Step: TypeAlias = (
     | tuple[Literal["answer"], Action, Any]
 )
 
-# A step as a driver takes it apart.
+# A step as a driver unpacks it.
 AnyStep: TypeAlias = tuple[Any, Callable[..., Any], Sequence[Any]]
 
 Result = TypeVar("Result")
@@ -120,10 +126,10 @@ Flow: TypeAlias = Generator[Step, Any, Result]
 
 
 def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
-    """Return how to ``call`` a function of the author's: AWAIT, INLINE with ``@run_in("loop")``, or
+    """Return how to ``call`` an author's function: AWAIT, INLINE with ``@run_in("loop")``, or
     ``otherwise``.
 
-    Any other ``def`` may block, so ``otherwise`` is a worker thread under asgi.
+    Any other ``def`` may block, so ``otherwise`` is a worker thread under ASGI.
     """
     if iscoroutinefunction(function):
         return AWAIT
@@ -131,10 +137,11 @@ def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
 
 
 def call(kind: Kind, function: Callable[..., Any], *arguments: object) -> Flow[Any]:
-    """Call a function of the author's, and return its result; ``kind`` is that of
-    ``kind_of(function)``.
+    """Call an author's function and return its result; ``kind`` is what ``kind_of(function)``
+    returns.
 
-    What a decorated ``async def`` returns is awaited. An exception of the function is raised here.
+    If a decorated ``async def`` returns an awaitable, it is awaited. An exception of the function
+    is raised here.
     """
     if kind == INLINE:
         result = function(*arguments)
@@ -142,16 +149,16 @@ def call(kind: Kind, function: Callable[..., Any], *arguments: object) -> Flow[A
         result = yield AWAIT, function, arguments
     else:
         result = yield kind, function, arguments
-    return (yield from awaited(result)) if result is not None else None  # as most hooks return
+    return (yield from awaited(result)) if result is not None else None  # most hooks return None
 
 
 def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: object) -> Flow[Any]:
-    """Call a function as ``call`` does, and give it up after so many seconds.
+    """Call a function as ``call`` does, but stop waiting for it after ``seconds``.
 
-    Raises ``TookTooLong`` then.
+    Raises ``TookTooLong`` in that case.
 
-    ``kind`` is that of ``kind_of(function)``. What is INLINE can't be given up, as the flow's own
-    thread runs it.
+    ``kind`` is what ``kind_of(function)`` returns. INLINE can't have a time limit, because the
+    flow's own thread runs the function.
     """
     if kind == INLINE:
         result = function(*arguments)
@@ -163,8 +170,8 @@ def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: o
 
 
 def awaited(result: object) -> Flow[object]:
-    """Return what a function of the author's has returned; a decorated ``async def`` returns what
-    is to be awaited.
+    """Return the result of an author's function. If it is awaitable, as that of a decorated ``async
+    def``, await it first.
     """
     if isawaitable(result):
         result = yield AWAIT, itself, (result,)
@@ -172,7 +179,7 @@ def awaited(result: object) -> Flow[object]:
 
 
 def result_of(flow: Flow[Result]) -> Result:
-    """Return the result of a flow that does not yield, without a driver."""
+    """Return the result of a flow that yields nothing. No driver is needed."""
     try:
         step = flow.send(None)
     except StopIteration as end:
@@ -182,14 +189,16 @@ def result_of(flow: Flow[Result]) -> Result:
 
 
 def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
-    """Return the argument: the function of an AWAIT step for an awaitable that exists already."""
+    """Return the argument. This is the function of an AWAIT step for something that is awaitable
+    already.
+    """
     return awaitable
 
 
 def no_function() -> None:
     """The function of steps that need none.
 
-    All steps have the same shape, so that drivers unpack them at once.
+    All steps have the same form, so that drivers can unpack them at once.
     """
 
 
@@ -197,9 +206,9 @@ RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())
 
 
 class Completed(Generic[Result]):
-    """An awaitable that gives ``value`` at once, on any event loop.
+    """An awaitable that returns ``value`` at once, on any event loop.
 
-    ``bool`` of it is ``bool`` of the value.
+    Its truth value is that of ``value``.
     """
 
     __slots__ = ("_value",)
