@@ -61,8 +61,8 @@ def contained(error: BaseException) -> Exception:
 # returns or raises it.
 #
 # It is not a future's exception: a future, the frames that wait for it and the exception's
-# traceback would refer to each other, so each failed request would be a reference cycle. It is not a
-# plain result either: StopIteration can't be raised through a future, and trio's threads refuse a
+# traceback would refer to each other, so each failed request would be a reference cycle. It is not
+# a plain result either: StopIteration can't be raised through a future, and trio's threads refuse a
 # coroutine, which a decorated ``async def`` returns.
 #
 # The outcome includes the context variables that the call set. Code in another thread runs in a

@@ -12,8 +12,8 @@ A thread may wait for something that another request holds, such as a connection
 request in turn waited for a thread, both would wait forever. So a request that holds something
 doesn't wait for such threads:
 
-- It keeps its slot from one call to the next (``held``), unless it has to await something in between.
-  Then it gets a new slot before all new requests.
+- It keeps its slot from one call to the next (``held``), unless it has to await something in
+  between. Then it gets a new slot before all new requests.
 - If no slot is free by then, calls that release something go beyond the limit. So do other calls of
   a request that may hold something: ``reserve`` of them, and more if no slot was given back for
   ``STALLED`` seconds. No new request begins until as many calls have ended.

@@ -7,7 +7,7 @@ is made. Here, a call that takes too long ends only its own process. Processes a
 are first needed, never by a bare fork, because threads, locks and connections don't survive one. A
 forked child forgets its parent's processes.
 
-parent -> process    a call, pickled; for a stream then ``MORE`` for each chunk taken, or ``STOP``
+    parent -> process    a call, pickled; for a stream then ``MORE`` for each chunk taken, or ``STOP``
     process -> parent    RESULT or FAILED (``remote.py``); for a stream (STREAM, None) (CHUNK, chunk)... before it
 
 Before a process calls a function for the first time, it is asked to find the function: it starts
