@@ -2,23 +2,23 @@
 
 Open ``source.py`` to change how a stream begins, continues and ends, ``events.py`` for server-sent
 events, ``files.py`` for files that servers send themselves, and ``threaded.py`` for sync streams on
-an event loop. The drivers' halves, which send and wait, are ``asgi/streaming.py`` and
-``wsgi/streaming.py``.
+an event loop. ``asgi/streaming.py`` and ``wsgi/streaming.py`` send the chunks, and wait for them.
 
-``stream_of`` makes a stream once of what a handler returned: a ``LoopStream``, whose chunks are
-made on an event loop, or a ``ThreadStream``, whose chunks are made in a thread.
+``stream_of`` turns what a handler returned into a stream: a ``LoopStream``, whose chunks are made
+on an event loop, or a ``ThreadStream``, whose chunks are made in a thread.
 
-A generator may hold a cancel scope, a task group or a timeout open across ``yield``. Such a scope
-nests in the scopes that its task entered before, so one task advances and closes the generator, and
-no scope is entered around a later chunk alone. If the client leaves while its stream waits, the
-stream is cancelled. Between two chunks it is closed instead, so that its clean-up may wait.
+A generator may keep a cancel scope, a task group or a timeout open across ``yield``. Such a scope
+nests in the scopes that its task entered before. So a single task advances and closes the
+generator, and no scope is entered around only a later chunk. If the client disconnects while its
+stream waits, the stream is cancelled. Between two chunks it is closed instead, so that its clean-up
+may wait.
 
-Under ASGI a companion works beside the request's task: it watches for the client's disconnect, and
-sends the heartbeats of silent events. Its tasks cost as much as many a whole stream, so they start
-when a stream has waited for a while. Under WSGI the server's thread waits for each chunk, and sends
-a heartbeat if none came in time. The chunks of a sync stream are made ahead, so that one way to a
-thread makes many. The thread wakes the request's task for a chunk that is waited for, so no chunk
-waits for a later one, and a slow client holds a full buffer and no thread.
+Under ASGI a second task may run beside the request's task. It watches for the client's disconnect,
+and sends the heartbeats of silent events. Starting it costs as much as many a whole stream, so it
+is started only when a stream has waited for a while. Under WSGI the server's thread waits for each
+chunk, and sends a heartbeat if none came in time. The chunks of a sync stream are made ahead, so
+that one hop to a thread makes many. The thread wakes the request's task for a chunk that is waited
+for, so no chunk waits for a later one, and a slow client fills a buffer but blocks no thread.
 """
 
 from typing import TYPE_CHECKING

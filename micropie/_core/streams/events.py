@@ -1,9 +1,8 @@
-"""Server-sent events: their text, and ``EventStream``, the response that goes on for as long as its
-source.
+"""Server-sent events: their text, and ``EventStream``, a response that lasts as long as its source.
 
 The text is that of https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5. A
-line ends with CR, LF or both, and an empty line ends the event. So no value may bring a line end
-into an event: data is split and sent line by line; a name or an id with a line end is an error.
+line ends with CR, LF or both, and an empty line ends the event. So no value may contain a line end:
+data is split and sent line by line, and a name or an id with a line end is an error.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from micropie._core.streams.source import (
 )
 from micropie._core.streams.threaded import EventsFromThread
 
-HEARTBEAT = 15.0  # seconds; many proxies close a connection that was silent for 30 or 60
+HEARTBEAT = 15.0  # seconds; many proxies close a connection after 30 or 60 of silence
 
 CONTENT_TYPE = f"{MEDIA_TYPE}; charset=utf-8"
 
@@ -55,11 +54,11 @@ def event(
 ) -> Event:
     """Return an event. ``data`` is text or a value for JSON; None for no data.
 
-    ``event`` is its name; browsers call it "message" if there is none. ``id``: a client that
-    reconnects sends it as ``Last-Event-ID``. ``retry``: milliseconds that the client waits before
-    it reconnects. Raises ``ValueError`` for a name or an id with a line end or NUL and for a
-    ``retry`` that is not a whole number, ``TypeError`` for bytes and for a name or an id that is
-    not text, and ``CodecError`` for data that JSON can't express.
+    ``event`` is its name; without one, browsers call it "message". ``id``: a client that reconnects
+    sends it as ``Last-Event-ID``. ``retry``: milliseconds that the client waits before it
+    reconnects. Raises ``ValueError`` for a name or an id with a line end or NUL and for a ``retry``
+    that is not a whole number, ``TypeError`` for bytes and for a name or an id that is not text,
+    and ``CodecError`` for data that JSON can't express.
     """
     lines = []
     if event is not None:
@@ -88,11 +87,11 @@ def comment(text: str = "") -> Event:
 
 
 def _lines(field: str, text: str) -> str:
-    """Return each line of ``text`` as a line of ``field``, whose name is "" for a comment."""
+    """Return each line of ``text`` as a line of ``field``; "" stands for a comment."""
     return f"{field}: " + _LINE_END.sub(f"\n{field}: ", text)
 
 
-@lru_cache(maxsize=1)  # a message of a channel goes to many streams, one after the other
+@lru_cache(maxsize=1)  # a channel's message goes to many streams in turn
 def _encode_text(text: str) -> bytes:
     if text.endswith("\n\n") and text.startswith("data:"):
         warn_of_format()
@@ -109,7 +108,7 @@ def warn_of_format() -> None:
 
 
 def encode_item(item: object) -> bytes:
-    """Return an item of an event source as bytes: an ``Event`` as it is, anything else as data."""
+    """Return an item of an event source as bytes: an ``Event`` unchanged, anything else as data."""
     if item.__class__ is str:
         return _encode_text(item)
     if isinstance(item, Event):
@@ -120,8 +119,8 @@ def encode_item(item: object) -> bytes:
 
 
 def encode_mapped(function: Callable[[Any], object], item: object) -> bytes:
-    """Return what ``function`` makes of an item as bytes, b"" for None. An ``Event`` is sent as it
-    is.
+    """Return what ``function`` makes from an item, as bytes; b"" for None. An ``Event`` is sent
+    unchanged.
     """
     mapped = item if isinstance(item, Event) else function(item)
     return b"" if mapped is None else encode_item(mapped)
@@ -143,7 +142,7 @@ _UNBUFFERED = (
     # no-transform: a proxy that compresses would collect a block before it sends one (RFC 9111,
     # section 5.2.2.6).
     ("Cache-Control", "no-cache, no-transform"),
-    # nginx's proxy module buffers otherwise.
+    # Without this, nginx's proxy module buffers.
     ("X-Accel-Buffering", "no"),
 )
 
@@ -161,14 +160,15 @@ class EventStream(Response):
 
     ``source``: a generator or iterator, ``async`` or not, or a subscription to channels. Each event
     is text, a value that becomes JSON, or a result of ``event(data, event=, id=, retry=)``.
-    ``heartbeat``: after so many seconds of silence a comment is sent, which keeps proxies from
-    closing the connection and shows whether the client is still there; None for never. ``headers``
-    are sent beside those that keep proxies from holding events back. ``map``: a plain function that
-    gets each item but an ``event(...)`` and returns what is sent in its place, None for nothing.
+    ``heartbeat`` (15): after this many seconds of silence a comment is sent, which keeps proxies
+    from closing the connection and shows whether the client is still connected; None for never.
+    ``headers`` are sent in addition to those that keep proxies from buffering. ``map``: a plain
+    function that gets each item except an ``event(...)`` and returns what to send instead, None for
+    nothing.
 
-    The stream ends with its source, when the client leaves, and when the server is told to end.
-    Raises ``TypeError`` for a source that can't be iterated and a ``map`` that is no plain
-    function, ``ValueError`` for a ``heartbeat`` that is not above 0.
+    The stream ends with its source, when the client disconnects, and when the server shuts down.
+    Raises ``TypeError`` for a source that can't be iterated and a ``map`` that is not a plain
+    function, and ``ValueError`` unless ``heartbeat`` is above 0.
     """
 
     __slots__ = ()
@@ -190,15 +190,16 @@ class EventStream(Response):
             refuse_greenlets()  # now, because the response starts before the loop is needed
         encode = encode_item if map is None else partial(encode_mapped, map)
         rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal())
-        # The head waits for a subscription to be entered, so that its reader misses no message.
+        # The response only starts once a subscription is entered, so that its reader misses no
+        # message.
         body = LoopStream(_items_of(source), hasattr(source, "__aenter__"), rules)
         super().__init__(body, 200, headers, CONTENT_TYPE)
         add_missing(self.pairs, _UNBUFFERED)
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
-    """Let a stream that a hook has made of an ``EventStream`` end and beat as that would have
-    done.
+    """If a hook has replaced the body of an ``EventStream``, let the new stream send heartbeats and
+    end like the old one.
     """
     events = replaced.events if isinstance(replaced, Stream) else None
     is_other = isinstance(stream, LoopStream) and stream.events is None
@@ -207,7 +208,7 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
 
 
 def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:
-    """Return the events of a source, of any kind, as an async iterator."""
+    """Return an async iterator over the events of a source of any kind."""
     if hasattr(source, "__aenter__"):  # a subscription
         return entered(source, comment())
     if hasattr(source, "__aiter__"):

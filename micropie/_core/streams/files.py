@@ -1,6 +1,4 @@
-"""``FileRange``: a file on disk, or a range of it, as a body that servers can send by
-themselves.
-"""
+"""``FileRange``: a file on disk, or a range of it, as a body that servers can send themselves."""
 
 from __future__ import annotations
 
@@ -9,17 +7,17 @@ from io import FileIO
 
 from micropie._core.errors import ResponseError
 
-FILE_CHUNK = 64 * 1024  # bytes; the buffer that most servers write at once
-PART_CHUNK = 256 * 1024  # bytes; a hop to a worker thread and back costs as much as reading them
+FILE_CHUNK = 64 * 1024  # bytes; most servers write so many at once
+PART_CHUNK = 256 * 1024  # bytes; a hop to a thread costs as much as reading them
 
 
 class FileRange:
     """The chunks of an open file on disk, or of a range of it: exactly ``length`` bytes from
     ``start``.
 
-    If the file became shorter meanwhile, reading raises ``ResponseError`` and the answer breaks
-    off, because a clean end would look complete. ``file`` is None for HEAD, which gets no body. The
-    code that opened the file closes it.
+    If the file has become shorter, reading raises ``ResponseError`` and the response breaks off,
+    because a clean end would look complete. ``file`` is None for HEAD, which gets no body. The code
+    that opened the file closes it.
     """
 
     def __init__(self, file: FileIO | None, path: str, size: int, start: int, length: int) -> None:
@@ -38,11 +36,11 @@ class FileRange:
 
     @property
     def position(self) -> int:
-        """The bytes of the range that have been read."""
+        """How many bytes of the range have been read."""
         return self.length - self._left
 
     def seek(self, position: int) -> None:
-        """Continue reading ``position`` bytes after ``start``."""
+        """Continue reading at ``position`` bytes after ``start``."""
         assert self.file is not None  # noqa: S101
         self.file.seek(self.start + position)
         self._left = self.length - position
@@ -50,16 +48,16 @@ class FileRange:
     def read_ahead(self, is_sent: bool) -> None:
         """Read the first chunk, in the thread that has just opened the file.
 
-        ``is_sent``: the server sends the file by itself, so nothing is read.
+        ``is_sent``: the server sends the file itself, so read nothing.
         """
         if not is_sent:
             self.seek(0)
             self._ahead = self.read(PART_CHUNK)
 
     def read(self, size: int) -> bytes:
-        """Return at most ``size`` bytes, ``b""`` at the end.
+        """Return at most ``size`` bytes, or ``b""`` at the end.
 
-        Raises ``ResponseError`` if the file became too short.
+        Raises ``ResponseError`` if the file has become too short.
         """
         if not self._left or self.file is None:
             return b""
@@ -70,8 +68,8 @@ class FileRange:
         return chunk
 
     def check_length(self) -> None:
-        """Raise ``ResponseError`` if the file became too short; for a server that reads the file
-        itself.
+        """Raise ``ResponseError`` if the file has become too short. For servers that read the file
+        themselves.
         """
         assert self.file is not None  # noqa: S101
         if os.fstat(self.file.fileno()).st_size < self.start + self.length:

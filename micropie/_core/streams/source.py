@@ -1,8 +1,8 @@
-"""Streams: bodies in chunks, one class for each place where these are made, and ``stream_of``,
-which makes them.
+"""Streams: bodies in chunks. There is one class for each place where chunks are made, and
+``stream_of`` makes the stream.
 
-A stream has *items*: those of the iterator that a handler returned. ``encode`` makes a chunk of
-bytes of an item, and ``finish`` returns the chunk that follows the last item. A class says where
+A stream has *items*: those of the iterator that a handler returned. ``encode`` converts an item to
+a chunk of bytes, and ``finish`` returns the chunk after the last item. The class depends on where
 the items are made:
 
 - ``LoopStream``: async generators and iterators, and all events. One task of an event loop advances
@@ -10,17 +10,17 @@ the items are made:
 - ``ThreadStream``: generators, iterators, files, the pool's streams. Under WSGI the server's thread
   advances it, under ASGI worker threads do (``threaded.py``).
 
-The life of a stream is here, once, for both drivers:
+This module has the life of a stream, once for both drivers:
 
-1. ``fetch_first``, a flow: the first chunk is fetched before the response starts, so a generator may
-   set headers, and one that fails at once still gets a proper error page. The head of events does
-   not wait, because a browser's ``EventSource`` and most proxies wait for it: it leaves with a
+1. ``fetch_first``, a flow: the first chunk is fetched before the response starts. So a generator may
+   set headers, and if it fails at once, the client still gets a proper error page. The head of events
+   doesn't wait, because a browser's ``EventSource`` and most proxies wait for it: it is sent with a
    comment.
-2. The driver sends the head and the first chunk, takes the items that are left and sends a chunk of
+2. The driver sends the head and the first chunk. Then it takes the other items and sends a chunk for
    each.
-3. The stream ends with its items, with an error, when ``end`` is called because its rest is not
-   wanted, or when the server is told to end (``hear_shut_down``).
-4. ``leave`` closes it, exactly once, and says what is to be raised.
+3. The stream ends when its items end, with an error, when ``end`` is called because the rest is not
+   wanted, or when the server shuts down (``hear_shut_down``).
+4. ``leave`` closes it, exactly once, and returns the error to raise.
 
 Hooks may iterate over the body of a response, so a stream is also an iterator over its chunks, sync
 or async.
@@ -40,16 +40,15 @@ An author may write this, and it has to work::
 
 The task group is open while the generator is suspended at ``yield``. A cancel scope belongs to the
 task that enters it, and a task's scopes form a stack: each is left in the task that entered it, the
-innermost first. An async generator has no task; it runs in the task that calls ``__anext__``. So
-the group is pushed on the stack of the task that takes the first chunk, and stays there until the
-generator ends. Three obvious ways to drive a stream therefore fail:
+innermost first. An async generator has no task of its own; it runs in the task that calls
+``__anext__``. So the group is pushed on the stack of the task that takes the first chunk, and stays
+there until the generator ends. Three obvious ways to drive a stream therefore fail:
 
-- A new task, or a pool of them, for each chunk: the scope is entered in one task and left in
-  another.
-- ``with move_on_after(...)`` around each ``__anext__``: the generator's scope is entered inside of
-  ours and is still open when the outer one is left. The stack is corrupted.
-- Cancel the task and call ``aclose()`` in another, or leave that to the garbage collector: again
-  the wrong task.
+- A new task, or one of a pool, for each chunk: the scope is entered in one task and left in another.
+- ``with move_on_after(...)`` around each ``__anext__``: the generator's scope is entered inside that
+  one and is still open when it is left. The stack is corrupted.
+- Cancelling the task and calling ``aclose()`` in another, or leaving that to the garbage collector:
+  again the wrong task.
 
 The invariants
 --------------
@@ -59,35 +58,35 @@ The invariants
    closed, so every scope of the items nests in it. A time limit or a shield is not another scope, but
    a change of this one.
 3. The items are closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever ended them: their end, an
-   error in them, an error of the sender, a client that left, a server that cancels.
-4. ``leave`` returns the error to raise and raises none itself. So the caller can tell its other
-   side of the end before it raises. An error of the items' own is never lost to a cancellation.
+   error in them, an error of the sender, a client that disconnected, a server that cancels.
+4. ``leave`` returns the error to raise and raises none itself, so that its caller can clean up before
+   it raises the error. An error of the items is never lost because of a cancellation.
 
 How it ends
 -----------
-``end`` is called by another task of the loop. A generator that waits inside of ``__anext__``
-(``is_waiting``) is cancelled there. One that is suspended at ``yield`` is not: its ``finally`` may
-want to wait, and in a cancelled scope every wait is cancelled. It gets a deadline instead; its task
-looks at what happened and calls ``leave``.
+Another task of the loop calls ``end``. A generator that waits inside ``__anext__`` (``is_waiting``) is
+cancelled there. One that is suspended at ``yield`` is not, because its ``finally`` may have to wait,
+and in a cancelled scope every wait is cancelled. It gets a deadline instead; its task finds out what
+happened and calls ``leave``.
 
-A cancellation that arrives while a chunk is *sent* may come from a time-out inside of the
-generator, which is still open. Only the generator can catch it, so ``leave`` throws it into the
-generator. If that handles it and yields once more, there is no way to go on with a chunk that was
-sent in part: the stream ends with ``TimeoutError``.
+A cancellation that arrives while a chunk is *sent* may come from a timeout inside the generator,
+which is still open. Only the generator can catch it, so ``leave`` throws it into the generator. If
+the generator handles it and yields once more, the stream can't go on, because a chunk was only
+partly sent: it ends with ``TimeoutError``.
 
-An iterator that is no generator has no frame to unwind, and no scope open. It is closed in a new,
-shielded scope: when ours was cancelled, its clean-up could not wait there.
+An iterator that is not a generator has no frame to unwind and no open scope. It is closed in a new,
+shielded scope, because after a cancellation its clean-up could not wait in the existing one.
 
 asyncio and trio
 ----------------
-trio refuses a corrupted stack itself; under asyncio anyio does. Both cancel by level: as long as
-the scope is cancelled, every wait in it raises again. asyncio alone cancels by edge, once, and
-anyio repeats it until the scope is left. Code here must not depend on either: it waits in a
-cancelled scope only under a shield. trio's ``__exit__`` returns True also if there was no
-exception, anyio's for asyncio does not, so its result counts only for a failure. The cancellation
-is ``asyncio.CancelledError`` or ``trio.Cancelled``, and code can't construct the latter; so a
-caught one is kept and thrown on, never made anew. Under either, a task group wraps the errors of
-its tasks and of its body in an exception group; ``leave`` removes the ``GeneratorExit`` and the
+trio itself refuses a corrupted stack; under asyncio, anyio does. Both cancel by level: as long as the
+scope is cancelled, every wait in it raises again. asyncio alone cancels by edge, once, and anyio
+repeats it until the scope is left. Code here must not depend on either: it waits in a cancelled scope
+only under a shield. trio's ``__exit__`` returns True also if there was no exception, anyio's for
+asyncio does not, so its result counts only after an exception. The cancellation is
+``asyncio.CancelledError`` or ``trio.Cancelled``. Code can't construct the latter, so a cancellation
+that was caught is kept and thrown on, never made anew. Under either loop, a task group wraps the errors
+of its tasks and of its body in an exception group; ``leave`` removes the ``GeneratorExit`` and the
 cancellations from it.
 """  # noqa: E501
 
@@ -117,26 +116,26 @@ from micropie._core.http.escaping import html, is_html
 from micropie._core.streams.files import FILE_CHUNK, FileRange
 
 PENDING: Final = object()  # no chunk has been fetched yet
-END: Final = object()  # instead of a chunk: there is no further one
+END: Final = object()  # stands for a chunk when there are no more
 
 MEDIA_TYPE: Final = "text/event-stream"
 
-# A comment, sent while an event stream is silent: a proxy keeps the connection open, and a client
-# that has left is noticed.
+# A comment that is sent while an event stream is silent. It keeps proxies from closing the
+# connection, and shows whether the client has disconnected.
 HEART_BEAT: Final = b": \n\n"
 
 _BYTES = (bytes, bytearray, memoryview)
 
 
 def as_bytes(chunk: object) -> bytes:
-    """Return a stream's chunk as bytes; text becomes UTF-8.
+    """Return a stream's chunk as bytes; text is encoded in UTF-8.
 
     Raises ``ResponseError`` for any other type.
     """
     if isinstance(chunk, str):
         return chunk.encode()
     if isinstance(chunk, _BYTES):
-        return bytes(chunk)  # PEP 3333 wants no subclass
+        return bytes(chunk)  # PEP 3333 allows no subclass
     if is_html(chunk):
         return html(chunk).encode()
     raise ResponseError(
@@ -146,9 +145,9 @@ def as_bytes(chunk: object) -> bytes:
 
 
 class ShutdownSignal:
-    """Functions to call once, when something ends. Thread-safe; it takes no lock.
+    """Functions to call once, when something ends. Thread-safe, without a lock.
 
-    A function that is added while ``end`` runs may be called twice, and has to allow for that.
+    A function that is added while ``end`` runs may be called twice, so it has to allow for that.
     """
 
     def __init__(self) -> None:
@@ -156,9 +155,9 @@ class ShutdownSignal:
         self._functions: dict[Action, Action] = {}
 
     def add(self, function: Action) -> Action:
-        """Call ``function`` at the end, or now if that has come.
+        """Call ``function`` at the end, or right now if that has come.
 
-        Return a function that does what ``leave`` does.
+        Return a function that forgets it, as ``leave`` does.
         """
         self._functions[function] = function
         if self.is_over:
@@ -168,34 +167,35 @@ class ShutdownSignal:
     def leave(self, function: Action) -> None:
         """Forget a function.
 
-        For idle WebSockets: it takes less memory than to keep what ``add`` returns.
+        Idle WebSockets use this, because keeping what ``add`` returns would take more memory.
         """
         self._functions.pop(function, None)
 
     def end(self) -> None:
-        """Call all functions, and from now on, until ``begin``, each that is added."""
+        """Call all functions now. Until ``begin``, functions that are added are called at once."""
         self.is_over = True
         for function in list(self._functions):
             self._call(function)
 
     def begin(self) -> None:
-        """Begin anew, for an application that is started once more."""
+        """Reset the signal, for an application that is started again."""
         self.is_over = False
 
     def _call(self, function: Action) -> None:
         self._functions.pop(function, no_function)()
 
 
-# The signal of the event stream whose events this code makes.
+# The signal of the current event stream, for the code that makes its events.
 stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdown")
 
 
 def current_shutdown() -> ShutdownSignal | None:
-    """Return the signal that ends this code: of its event stream, or else of the application.
+    """Return the signal that tells the current code to end: that of its event stream, or else that
+    of the application.
 
-    None outside requests. Its ``is_over`` is whether that has come, and its ``add(function)`` calls
-    ``function`` without arguments then, or at once if it has come, and returns a function that
-    forgets it. Any thread may call both.
+    Return None outside requests. ``is_over``: whether it has been given. ``add(function)`` calls
+    ``function`` without arguments when it is given, or at once if it has been, and returns a
+    function that forgets it. Any thread may use both.
 
         forget = signal.add(waiter.wake)
     """
@@ -208,16 +208,18 @@ class StreamTransform(Protocol):
     """Transforms the chunks of one stream, as a compressor does."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return ``chunk`` transformed, all of it, because the client may be waiting."""
+        """Return ``chunk`` transformed, and hold nothing back, because the client may be
+        waiting.
+        """
 
     def finish(self) -> bytes:
-        """Return the rest, when the items have ended."""
+        """Return the rest, after the last item."""
 
 
 class EventRules(NamedTuple):
     """How the items of a stream of events are sent.
 
-    ``encode`` returns an event as a chunk, b"" for none. ``heartbeat``: seconds of silence after
+    ``encode`` converts an event to a chunk, b"" for none. ``heartbeat``: seconds of silence after
     which a comment is sent, None for never. ``shutdown``: the signal that ends the stream.
     """
 
@@ -227,21 +229,21 @@ class EventRules(NamedTuple):
 
 
 class Stream:
-    """The body of one answer, in chunks, from its first one to its close.
+    """The body of a response, in chunks, from the first chunk until it is closed.
 
-    ``owner``: the object that is closed, by default ``items``. ``events``: the rules of a stream of
-    events; None for other streams. ``may_begin_empty``: whether the head waits for the first chunk,
-    even an empty one: that of a mounted application, which has sent its head, or of a subscription.
-    ``encode`` returns an item as a chunk. It raises ``ResponseError`` for an item of a wrong type.
-    ``interrupt``: a function that ends the wait for an item, from any thread; None if that can't be
-    done. ``file``: the file that is the body; None if the body is something else, or is
-    transformed. ``length``: the length of that.
+    ``owner``: the object to close, by default ``items``. ``events``: the rules of a stream of
+    events; None for other streams. ``may_begin_empty``: the response starts with the first chunk
+    even if it is empty, because it comes from a mounted application that has sent its head, or from
+    a subscription. ``encode`` converts an item to a chunk, and raises ``ResponseError`` for an item
+    of a wrong type. ``interrupt``: a function that ends the wait for an item, from any thread; None
+    if that is impossible. ``file``: the file that is the body; None if the body is something else,
+    or is transformed. ``length``: the length of the file's part that is sent.
 
-    ``is_text``: whether the first item was text. ``first``: the chunk that was fetched ahead,
-    ``PENDING`` until it is there, ``END`` if there is none. ``driver``: what the driver fetches the
-    chunks with, once it has begun. ``has_finished``: whether the last chunk was made. ``is_open``:
-    whether it is not closed yet. ``heartbeat``: the seconds of silence after which ``HEART_BEAT``
-    is sent, None for never.
+    ``is_text``: whether the first item was text. ``first``: the chunk that was fetched ahead;
+    ``PENDING`` until then, ``END`` if there is none. ``driver``: the object with which the driver
+    fetches chunks, once it has begun. ``has_finished``: whether the last chunk was made.
+    ``is_open``: whether the stream still has to be closed. ``heartbeat``: seconds of silence after
+    which ``HEART_BEAT`` is sent, None for never.
     """
 
     encode: Callable[[Any], bytes] = staticmethod(as_bytes)
@@ -274,25 +276,25 @@ class Stream:
             self.encode, self.heartbeat = events.encode, events.heartbeat
 
     def transform(self, transform: StreamTransform) -> None:
-        """Transform the chunks, of which none has been fetched."""
+        """Transform the chunks. None of them may have been fetched."""
         encode = self.encode
         self.encode = lambda item: transform.feed(encode(item))
         self.transforms = (*self.transforms, transform)
-        # a heart-beat can't stand between compressed chunks
+        # A heartbeat can't be sent between compressed chunks.
         self.file = self.length = self.heartbeat = None
-        self.may_begin_empty = False  # the head may depend on the first chunk
+        self.may_begin_empty = False  # headers may depend on the first chunk
 
     def follow(self, events: EventRules, is_encoded: bool) -> None:
-        """Be a stream of events from now on, whose items are chunks already.
+        """Become a stream of events. The items are chunks already.
 
-        ``is_encoded``: a heart-beat can't stand between them, as they are compressed.
+        ``is_encoded``: the chunks are compressed, so no heartbeat can be sent between them.
         """
         self.events = events
         self.heartbeat = None if is_encoded or self.transforms else events.heartbeat
 
     def finish(self) -> bytes:
-        """Return the chunk that follows the last item: b"" if nothing does, and when it is asked
-        for again.
+        """Return the chunk after the last item; b"" if there is none, or if it was returned
+        before.
         """
         rest = b""
         for transform in () if self.has_finished else self.transforms:
@@ -302,22 +304,24 @@ class Stream:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the head is complete: the first chunk was fetched, or is not waited for."""
+        """Whether status and headers are final: the first chunk was fetched, or isn't waited
+        for.
+        """
         return self.first is not PENDING
 
     @property
     def is_empty(self) -> bool:
-        """Whether the stream has ended before its first chunk."""
+        """Whether the stream ended without a chunk."""
         return self.first is END
 
     def leave_to_server(self) -> None:
-        """Fetch no chunk: the server sends the file by itself."""
+        """Fetch no chunk, because the server sends the file itself."""
         self.first = END
 
     def fetch_first(self, response: Response) -> Flow[None]:
         """Fetch the first chunk with content.
 
-        The head of ``response`` waits for it, but not that of events.
+        The head of ``response`` waits for it, except for events.
         """
         if self.first is not PENDING:
             return
@@ -325,7 +329,7 @@ class Stream:
         if not self.may_begin_empty and (
             self.events is not None or (is_stated and has_events(response))
         ):
-            # A comment, because some servers keep the head back until there is a byte.
+            # A comment, because some servers hold the head back until there is a byte of the body.
             encodings = [name for name, _ in response.pairs if name.lower() == "content-encoding"]
             self.first = b"" if self.transforms or encodings else HEART_BEAT
         elif isinstance(self, ThreadStream):
@@ -340,12 +344,12 @@ class Stream:
             self.first = yield CHUNK, no_function, (self,)
 
     def close(self) -> Flow[None]:
-        """Close the stream, unless that has been done."""
+        """Close the stream, unless it is closed."""
         if self.is_open:
             yield CLOSE, no_function, (self,)
 
 
-# Why the rest of a stream is not wanted.
+# Why the rest of a stream is not wanted:
 LEFT: Final = "the client has disconnected"
 SHUT_DOWN: Final = "the server is shutting down"
 
@@ -355,25 +359,27 @@ class LoopStream(Stream):
 
     One task calls ``enter``, takes the items, and calls ``leave``. Another task may call ``end``.
 
-    ``outcome``: why the stream was ended, None if it was not. ``is_advancing``: whether it may be
-    cancelled, because its task is inside of the items, or sends one. Else a cancellation would
-    arrive in other code. ``has_ended``: whether the items need no closing. A generator tells that
-    itself.
+    ``outcome``: why ``end`` was called, or None. ``is_advancing``: whether the task may be
+    cancelled, because it waits for an item or sends one; otherwise the cancellation would reach
+    other code. ``has_ended``: whether the items need no closing; for generators this is found out
+    without it.
     """
 
     outcome: str | None = None
     is_advancing = False
     has_ended = False
-    _forget_shut_down: Action | None = None  # once it hears the shutdown
+    _forget_shut_down: Action | None = None  # set once it listens for the shutdown
     _scope: anyio.CancelScope | None = None  # from ``enter`` to ``leave``
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the items are waited for and can be cancelled there; an iterator can't tell."""
+        """Whether the task waits for an item and can be cancelled there. For an iterator this is
+        unknown, so it is True.
+        """
         return type(self.items) is not AsyncGeneratorType or self.items.ag_running
 
     async def close_items(self) -> None:
-        """Close the owner, if it can be closed."""
+        """Close the owner, if it has ``aclose``."""
         aclose: AsyncAction | None = getattr(self.owner, "aclose", None)
         if aclose is not None:
             await aclose()
@@ -393,10 +399,13 @@ class LoopStream(Stream):
             return self.finish()
         return self.encode(item)
 
-    # -- for the task that advances it -------------------------------------------------------------
+    # -- for the task that runs the stream
+    # -----------------------------------------------------------
 
     def enter(self) -> None:
-        """Enter the scope: before the first chunk, in the task that does all the rest."""
+        """Enter the scope. Call this before the first chunk, in the task that does everything
+        else.
+        """
         if self.events is not None:
             self._signal = ShutdownSignal()
             self._token = stream_shutdown.set(self._signal)
@@ -404,14 +413,14 @@ class LoopStream(Stream):
         self._scope.__enter__()
 
     def hear_shut_down(self) -> None:
-        """End a stream of events when the server is told to end, also while it waits."""
+        """End a stream of events when the server shuts down, even while it waits."""
         if self.events is not None and self._forget_shut_down is None:
-            # In a task, because outside of one anyio can't tell the time.
+            # In a task, because anyio needs one to know the time.
             shut_down = partial(TASKS.get().start_soon, self._shut_down)
             self._forget_shut_down = self.events.shutdown.add(partial(WAKERS.get().call, shut_down))
 
     async def first_chunk(self) -> Any:
-        """Return the first chunk with content, or ``END``. ``enter`` was called."""
+        """Return the first chunk with content, or ``END``. Call ``enter`` before."""
         self.is_advancing = True
         try:
             async for item in self if self.items is None else self.items:
@@ -425,12 +434,12 @@ class LoopStream(Stream):
             self.is_advancing = False
 
     def end(self, outcome: str) -> None:
-        """End the stream, because its rest is not wanted.
+        """End the stream, because the rest is not wanted.
 
-        Called by another task, while its task waits.
+        Another task calls this, while the stream's task waits.
 
-        A wait for an item is cancelled. Between two chunks nothing is cancelled: the task has to
-        look at what is going on, and ``leave``.
+        If the task waits for an item, it is cancelled. Between two chunks nothing is cancelled: the
+        task has to check ``outcome`` and call ``leave``.
         """
         self.outcome = outcome
         if not self.is_advancing or self._scope is None:
@@ -446,12 +455,13 @@ class LoopStream(Stream):
         self.end(SHUT_DOWN)
 
     async def leave(self, failure: BaseException | None) -> BaseException | None:
-        """Close the items, and leave the scope. ``failure`` is the error that ended them, or None.
+        """Close the items, and leave the scope. ``failure``: the error that ended them, or None.
 
-        Return the error to raise, or None: ``failure``, or an error of the clean-up, or
-        ``ClientDisconnect`` after ``end``. When it is shut down, it ends as if its items had ended.
+        Return the error to raise, or None: ``failure``, an error of the clean-up, or
+        ``ClientDisconnect`` after ``end``. A stream that ends because of the shutdown ends without
+        an error.
         """
-        self.is_advancing = False  # first: what is being closed must not be cancelled
+        self.is_advancing = False  # first, because the clean-up must not be cancelled
         scope, self._scope = self._scope, None
         assert scope is not None  # noqa: S101
         if self._forget_shut_down is not None:
@@ -465,7 +475,7 @@ class LoopStream(Stream):
             if not self.has_ended:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     failure = await self._close_after(failure)
-        elif self.items.ag_frame is not None:  # else it has ended
+        elif self.items.ag_frame is not None:  # otherwise it has ended
             scope.shield = True
             scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
             failure = await self._close_after(failure)
@@ -473,7 +483,7 @@ class LoopStream(Stream):
             scope.__exit__(None, None, None)
         elif scope.__exit__(type(failure), failure, failure.__traceback__):
             failure = ClientDisconnect("the client disconnected")
-        # of the items' own, unless this task is being cancelled
+        # It is an error of the items, unless this task is being cancelled.
         if isinstance(failure, _ChunkTimeout):
             try:
                 await anyio.lowlevel.checkpoint_if_cancelled()
@@ -489,7 +499,7 @@ class LoopStream(Stream):
             if type(self.items) is AsyncGeneratorType and isinstance(
                 failure, anyio.get_cancelled_exc_class()
             ):
-                # It may come from a scope or a time-out of the generator's, and nothing else can
+                # It may come from a scope or a timeout in the generator, and only the generator can
                 # end that.
                 with suppress(StopAsyncIteration):
                     await self.items.athrow(failure)
@@ -505,7 +515,7 @@ class LoopStream(Stream):
 
 
 class _ChunkTimeout(TimeoutError):
-    """A cancellation ended the items while a chunk was sent."""
+    """The items were cancelled while a chunk was sent."""
 
 
 class ThreadStream(Stream):
@@ -513,13 +523,13 @@ class ThreadStream(Stream):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the items come from a generator that has ended, so that nothing is to be
-        closed.
+        """Whether the items come from a generator that has ended, so that there is nothing to
+        close.
         """
         return type(self.owner) is GeneratorType and self.owner.gi_frame is None
 
     def close_items(self) -> None:
-        """Close the owner, if it can be closed."""
+        """Close the owner, if it has ``close``."""
         close: Action | None = getattr(self.owner, "close", None)
         if close is not None:
             close()
@@ -534,7 +544,9 @@ class ThreadStream(Stream):
         raise StopIteration
 
     def __iter__(self) -> Iterator[bytes]:
-        """Iterate over the chunks that are left; another iteration may go on with the rest."""
+        """Iterate over the remaining chunks. If the iteration is ended early, another one can go
+        on.
+        """
         if self.has_finished:
             return
         encode = self.encode
@@ -551,22 +563,22 @@ class ThreadStream(Stream):
             self.is_open = False
 
 
-# -- what becomes a stream -------------------------------------------------------------------------
+# -- what becomes a stream ------------------------------------------------------------------------
 
 
 def is_stream(body: object) -> bool:
-    """Return whether ``body`` comes in chunks that are yet to be made: an iterator or a file
+    """Return whether ``body`` comes in chunks that still have to be made: an iterator or a file
     object.
     """
     return stream_of(body) is not None
 
 
 def stream_of(body: object) -> LoopStream | ThreadStream | None:
-    """Return the stream that an iterator or a file is; None for any other body.
+    """Return the stream for an iterator or a file, or None for any other body.
 
-    A list is JSON and no stream.
+    A list is JSON, not a stream.
     """
-    if type(body) in BODIES:  # the checks below take as long as encoding such a body
+    if type(body) in BODIES:  # the checks below would take as long as encoding the body
         return None
     if type(body) is AsyncGeneratorType:
         return LoopStream(body)
@@ -587,7 +599,7 @@ def _pieces(read: Callable[[int], object]) -> Iterator[object]:
 
 
 def has_events(response: Response) -> bool:
-    """Return whether the author has stated that a response has events."""
+    """Return whether the author declared that a response has events."""
     content_type = response.content_type
     if response.pairs:
         content_type = response.headers.get("Content-Type") or content_type
@@ -595,9 +607,7 @@ def has_events(response: Response) -> bool:
 
 
 async def entered(subscription: Any, first: object) -> AsyncIterator[object]:
-    """Iterate over what an async context manager gives, inside of it; ``first`` is in front of
-    that.
-    """
+    """Enter an async context manager and iterate over its value; yield ``first`` before that."""
     async with subscription as messages:
         yield first
         async for message in messages:

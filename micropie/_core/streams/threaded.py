@@ -1,18 +1,18 @@
-"""Sync sources on an event loop. Worker threads make their chunks.
+"""Sync sources on an event loop: worker threads make their chunks.
 
-``MadeAhead``: the way to a thread and back takes many times what a chunk takes. So a thread that
-has made a chunk goes on, while the task sends what is there. It wakes the task for the first chunk:
-a ready chunk waits for no later one.
+``MadeAhead``: a hop to a thread and back takes many times as long as a chunk. So a thread that has
+made a chunk goes on with the next ones, while the task sends those that are ready. It wakes the
+task for the first chunk, so a ready chunk never waits for a later one.
 
-Such a *turn* ends with ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD``, so slow clients hold neither
-threads nor memory, and after ``TURN``, so slow sources leave their threads to others. The next turn
-begins when the last chunk of the buffer is taken.
+Such a *turn* ends after ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD``, so that slow clients block
+neither threads nor memory, and after ``TURN`` seconds, so that slow sources leave their threads to
+others. The next turn begins when the last chunk in the buffer is taken.
 
-The first turn makes a single chunk. The head is not complete before that has been taken: the code
-that follows must not change it any more, and does not run at all for HEAD. For the pool, which
-makes chunks ahead itself, each turn does.
+The first turn makes a single chunk. Until that one is taken, status and headers are not final: the
+code after it must not change them any more, and never runs for HEAD. The pool makes chunks ahead
+itself, so there every turn makes a single chunk.
 
-``EventsFromThread``: the events of a sync iterator, which may be silent for ever.
+``EventsFromThread``: the events of a sync iterator, which may be silent for any time.
 """
 
 from __future__ import annotations
@@ -42,45 +42,45 @@ from micropie._core.streams.source import END, PENDING, LoopStream, ThreadStream
 
 CHUNKS_AHEAD = 64
 BYTES_AHEAD = 256 * 1024
-# Seconds. The way to a thread costs as much as several chunks, so a source that waits a little
-# keeps its thread.
+# Seconds. A hop to a thread costs as much as several chunks, so a source that waits a little keeps
+# its thread.
 TURN = 0.05
 
-# The number of sync sources of events at a time: each occupies a thread while it is silent. These
-# are not the handlers' threads, of which none might be left.
+# How many sync sources of events can be open at a time. Each occupies a thread while it is silent,
+# so they don't use the threads of handlers, of which none might be left.
 SYNC_SOURCES = Threads(500)
 
 
 class MadeAhead(LoopStream):
-    """The chunks of ``stream``, made in one of ``threads``, all in one context. ``rank`` is that of
-    the first one.
+    """The chunks of ``stream``, made in ``threads``, all of them in one context. ``rank`` is that
+    of the first chunk.
 
-    One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the
-    chunk that is being made unless the stream has an ``interrupt``; but
-    ``from_thread.check_cancelled`` raises there. ``_take_turn`` and all below it run in the thread,
-    all else on the event loop.
+    One task takes the chunks and closes the stream. A thread can't be interrupted, so a
+    cancellation waits for the chunk that is being made, unless the stream has an ``interrupt``;
+    code in the thread can call ``from_thread.check_cancelled``. ``_take_turn`` and everything below
+    it run in the thread, everything else on the event loop.
     """
 
-    encode: Callable[[Any], bytes] = bytes  # of a chunk, which is bytes
+    encode: Callable[[Any], bytes] = bytes  # the chunks are bytes already
     _is_waiting = False  # for the thread
     _has_turn = False
     _has_told_end = False
-    _is_over = False  # no further chunk is wanted
+    _is_over = False  # no more chunks are wanted
 
     def __init__(self, stream: ThreadStream, threads: Threads, rank: Rank = Rank.HOLDING) -> None:
         super().__init__(None, stream.may_begin_empty, interrupt=stream.interrupt)
         self.file, self.length = stream.file, stream.length
         self.first = stream.first
         if self.file is not None and self.first is PENDING:
-            self.first = next(stream, END)  # it was read with the opening of the file
+            self.first = next(stream, END)  # it was read when the file was opened
         self._stream = stream
         self._threads = IO_THREADS if stream.file is not None else threads
         self._turns = self._threads if stream.file is not None else threads.turns
         self._rank = rank
         self._context = copy_context()
         self._waker = WAKERS.get()
-        self._made: deque[bytes | None] = deque()  # None is the end
-        self._failures: list[BaseException] = []  # what ended the stream
+        self._made: deque[bytes | None] = deque()  # None stands for the end
+        self._failures: list[BaseException] = []  # the error that ended the stream
         self._progress = SingleWaiterEvent(TASKS.get())  # a chunk was made, or a turn is over
 
     async def __anext__(self) -> bytes:
@@ -95,7 +95,7 @@ class MadeAhead(LoopStream):
         if chunk is None:
             self._made.append(None)
             self._has_told_end = True
-            if self.has_ended:  # it is not closed, see ``_forget``
+            if self.has_ended:  # nothing closes it then; see ``_forget``
                 self._forget()
             raise self._failures.pop() if self._failures else StopAsyncIteration
         if not self._made and not self._has_turn and self._may_make_ahead:
@@ -108,9 +108,10 @@ class MadeAhead(LoopStream):
 
     @property
     def _may_make_ahead(self) -> bool:
-        """Whether chunks are made that nobody waits for: when the head is complete.
+        """Whether to make chunks for which nobody waits yet: only once status and headers are
+        final.
 
-        The pool makes its own ahead.
+        The pool makes chunks ahead itself.
         """
         return self.first is not PENDING and self.interrupt is None
 
@@ -123,8 +124,8 @@ class MadeAhead(LoopStream):
         return self._has_told_end and self._stream.has_ended
 
     async def close_items(self) -> None:
-        """Close the stream when the thread has made its chunk. Raises what ended it, if that was
-        not told before and is no cancellation.
+        """Close the stream when the thread has made its chunk. Raises the error that ended it,
+        unless that was raised before or is a cancellation.
         """
         self._is_over = True
         await self._wait_for_thread()
@@ -140,13 +141,15 @@ class MadeAhead(LoopStream):
             self._failures.clear()
 
     def _forget(self) -> None:
-        """Let go of the request, which is in the context and has this stream: they would be a
-        cycle.
+        """Release the request: the context refers to it, and it refers to this stream, so they
+        would be a reference cycle.
         """
         self._context = Context()
 
     async def _make_one(self) -> None:
-        """Make one chunk, before the head. It is waited for, so it needs no task of its own."""
+        """Make one chunk, before the response starts. The caller waits for it, so it needs no task
+        of its own.
+        """
         self._is_waiting = True
         try:
             await in_thread(
@@ -155,10 +158,10 @@ class MadeAhead(LoopStream):
         finally:
             self._is_waiting = False
         self._rank = Rank.HOLDING
-        await anyio.lowlevel.checkpoint_if_cancelled()  # before other code is reached
+        await anyio.lowlevel.checkpoint_if_cancelled()  # before it gets to other code
 
     async def _wait_for_progress(self) -> None:
-        self._is_waiting = True  # first: a thread looks at this when it has given a chunk
+        self._is_waiting = True  # first, because a thread checks this when it adds a chunk
         try:
             if not self._made:
                 await self._progress.wait()
@@ -168,7 +171,7 @@ class MadeAhead(LoopStream):
             if self.interrupt is not None:
                 self.interrupt()
             await self._wait_for_thread()
-            if self.interrupt is not None:  # and what that has raised in the thread is no news
+            if self.interrupt is not None:  # what this has raised in the thread doesn't matter
                 self._failures.clear()
             raise
         finally:
@@ -209,9 +212,9 @@ class MadeAhead(LoopStream):
                 chunks_left -= 1
                 bytes_left -= len(chunk)
                 if chunks_left <= 0 or bytes_left <= 0 or monotonic() > until:
-                    return  # which wakes the task as well
+                    return  # the end of the turn wakes the task as well
                 if self._is_waiting:
-                    self._is_waiting = False  # until the task waits again: one ring wakes it
+                    self._is_waiting = False  # one ring wakes the task until it waits again
                     self._waker.call(self._progress.ring)
         except StopIteration:
             self._made.append(None)
@@ -221,9 +224,9 @@ class MadeAhead(LoopStream):
 
 
 class EventsFromThread(AsyncIterator[object]):
-    """A sync iterator as an async one.
+    """An async iterator over the items of a sync one.
 
-    ``aclose`` does not wait for a busy thread, which closes the iterator later.
+    ``aclose`` doesn't wait for a busy thread; the thread closes the iterator later.
     """
 
     def __init__(self, events: Iterator[object]) -> None:
@@ -232,7 +235,7 @@ class EventsFromThread(AsyncIterator[object]):
         self._lock = Lock()
         self._is_busy = False
         self._is_closed = False
-        # kept here, as a cancelled ``__anext__`` does not get it
+        # Kept here, because a cancelled ``__anext__`` doesn't receive it.
         self._failures: list[BaseException] = []
 
     async def __anext__(self) -> object:
@@ -246,7 +249,8 @@ class EventsFromThread(AsyncIterator[object]):
         with self._lock:
             self._is_closed = True
             is_busy = self._is_busy
-        # a generator that has ended has nothing to close: a thread takes as long as an event
+        # A generator that has ended needs no closing, and a thread for that would take as long as
+        # an event.
         has_ended = getattr(self._events, "gi_frame", self._events) is None
         if not is_busy and not has_ended:
             await in_thread(SYNC_SOURCES, self._close, rank=Rank.RELEASING)
@@ -258,7 +262,7 @@ class EventsFromThread(AsyncIterator[object]):
 
     def _next(self) -> object:
         with self._lock:
-            if self._is_closed:  # before this thread began
+            if self._is_closed:  # it was closed before this thread began
                 return END
             self._is_busy = True
         item = END
@@ -269,7 +273,7 @@ class EventsFromThread(AsyncIterator[object]):
         with self._lock:
             self._is_busy = False
             is_closed = self._is_closed
-        if is_closed:  # no task waits for this thread
+        if is_closed:  # nobody waits for this thread any more
             if self._failures:
                 _log_late(self._failures.pop())
             try:
