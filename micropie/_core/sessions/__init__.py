@@ -1,8 +1,8 @@
 """The session store, which loads and saves, and the base class of the backends.
 
 Open ``store.py`` to change the session's cookie and when a session is saved, ``backend.py`` for the
-interface of backends, ``memory.py`` for the default one, and ``serializer.py`` for how data becomes
-JSON. ``micropie.sessions`` has their public names.
+interface of backends, ``memory.py`` for the default backend, and ``serializer.py`` for how data
+becomes JSON. ``micropie.sessions`` has the public names.
 """
 
 from micropie._core.http import Changes, Session

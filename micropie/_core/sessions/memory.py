@@ -16,11 +16,13 @@ _NONE: tuple[float, SessionData] = (0.0, {})
 
 
 class InMemorySessionBackend(SessionBackend):
-    """Sessions in this process's memory: lost when it ends, and not seen by other workers.
+    """Sessions in this process's memory: they are lost when it ends, and other workers don't see
+    them.
 
-    JSON only.
+    Values must be valid JSON.
 
-    Stores at most ``capacity`` sessions; beyond that the least recently used one is deleted.
+    At most ``capacity`` (100,000) sessions are stored; beyond that, the least recently used one is
+    deleted.
     """
 
     blocking = False
@@ -40,14 +42,12 @@ class InMemorySessionBackend(SessionBackend):
     def load(self, session_id: str) -> Any:
         """Return a copy of the session's data, or ``{}`` if it is unknown or expired.
 
-        It may be awaited.
+        The result can be awaited.
         """
         return Loaded(copied(self.load_shared(session_id)))
 
     def load_shared(self, session_id: str) -> SessionData:
-        """Return the data as it is stored, to be read only: it is never changed, each save stores a
-        new dict.
-        """
+        """Return the data as it is stored. Don't change it; each save stores a new dict."""
         with self._lock:
             expires, data = self._sessions.get(session_id, _NONE)
             if expires > time.monotonic():
@@ -59,7 +59,7 @@ class InMemorySessionBackend(SessionBackend):
     def save(self, session_id: str, data: SessionData, timeout: int) -> Any:
         """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty.
 
-        It may be awaited.
+        The result can be awaited.
 
         Raises ``ResponseError`` for values that JSON can't express.
         """
@@ -68,8 +68,8 @@ class InMemorySessionBackend(SessionBackend):
         return SAVED
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
-        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
-        been ended.
+        """Apply ``changes`` to the stored data and return the result, or ``{}`` if the session has
+        ended.
         """
         with self._lock:
             expires, stored = self._sessions.get(session_id, _NONE)
@@ -81,15 +81,15 @@ class InMemorySessionBackend(SessionBackend):
 
     def _replace(self, old_id: str, new_id: str, data: SessionData, timeout: int) -> SessionData:
         """Store a copy of ``data`` and return it."""
-        # As JSON gives it back, so that a value that works here works in SQLite and Redis.
+        # Store what JSON would return, so that values that work here also work in SQLite and Redis.
         stored = serializer.as_loaded(data)
         now = time.monotonic()
         self._sessions.pop(old_id, None)
         if stored:
             self._sessions[new_id] = now + timeout, stored
-        # Delete the least recently used sessions first, up to one that has not expired and that the
-        # capacity allows. That one delays the deletion of the expired ones behind it, but each of
-        # them is deleted within one time-out after it expired.
+        # Delete the least recently used sessions first, until one has not expired and is within the
+        # capacity. That one delays the deletion of the expired ones behind it, but each of them is
+        # deleted within one timeout after it expired.
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:

@@ -1,6 +1,6 @@
-"""A session's data as JSON, for backends outside of this process.
+"""A session's data as JSON, for backends outside this process.
 
-Not pickle, because loading it can run any code.
+It isn't pickle, because loading a pickle can run any code.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 
 from micropie._core.errors import ResponseError
 
-# ``json.dumps`` makes one for each call
+# ``json.dumps`` would make an encoder for each call.
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -25,12 +25,13 @@ def dumps(data: object) -> str:
     )
 
 
-# JSON returns these as they are. Floats may not be finite, large integers can't be read again.
+# JSON returns these unchanged. Floats are not among them because they may be infinite, and large
+# integers can't be read again.
 _SIMPLE = frozenset({str, bool, type(None)})
 
 
 def as_loaded(data: dict[str, object]) -> dict[str, object]:
-    """Return a copy of ``data`` as ``loads`` would return it. Raises as ``dumps`` does."""
+    """Return a copy of ``data`` as ``loads`` would return it. Raises what ``dumps`` raises."""
     for key, value in data.items():
         is_simple = type(value) in _SIMPLE or (type(value) is int and -(2**63) <= value < 2**63)
         if not is_simple or type(key) is not str:
@@ -39,9 +40,10 @@ def as_loaded(data: dict[str, object]) -> dict[str, object]:
 
 
 def _place_in(data: object) -> str:
-    """Return where a session has the first value that is no JSON, "" if it has none.
+    """Return the place of the first value in a session that JSON can't express, or "" if there is
+    none.
 
-    In a cookie its data are a part of what is stored.
+    In a cookie, a session's data is a part of what is stored.
     """
     *_, session = data if isinstance(data, list) else [data]
     for key, value in session.items() if isinstance(session, dict) else ():
@@ -53,6 +55,6 @@ def _place_in(data: object) -> str:
 
 
 def loads(text: str | bytes | None) -> dict[str, object]:
-    """Return the data of which ``dumps`` made ``text``; ``{}`` if there is no text."""
+    """Return the data from which ``dumps`` made ``text``, or ``{}`` if there is no text."""
     data: dict[str, object] = json.loads(text) if text else {}
     return data

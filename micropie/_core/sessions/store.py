@@ -1,4 +1,4 @@
-"""Open and save a request's session: the flow's side of a session backend."""
+"""Open and save a request's session: the part of the flow that uses the session backend."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from micropie._core.http.headers import MAX_COOKIE, format_cookie, parse_cookies
 from micropie._core.on_demand import pattern
 from micropie._core.sessions.backend import SessionBackend
 
-# The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII
-# characters.
+# The ids that are made here have 256 bits. Those of an author's factory may have at most 256
+# printable ASCII characters.
 _OWN_ID = pattern("[A-Za-z0-9_-]{43}")
 _ANY_ID = pattern("[ -~]{1,256}")
 _IN_COOKIE = pattern(f"[ -~]{{1,{MAX_COOKIE}}}")
 
 
 def _new_id() -> str:
-    # only sites with sessions need it, and it takes a tenth of the start of a small one
+    # Only sites with sessions need it, and importing it takes a tenth of a small site's startup.
     import secrets
 
     return secrets.token_urlsafe(32)
 
 
 class SessionStore:
-    """A backend with its settings.
+    """A session backend with its settings.
 
-    ``prefix`` is the path of the application that has this backend: browsers send the cookie only
+    ``prefix`` is the path of the application that has this backend; browsers send the cookie only
     below it. ``opens_ahead``: the backend may wait, so the flow opens the session before the
-    handler. ``saves_on_error``: whether a session is also saved with an answer of status 500
-    to 599. ``make_id`` returns an id for a new session, ``is_id`` whether a text may be one.
+    handler. ``saves_on_error``: whether a session is also saved with a response of status 500 to
+    599. ``make_id`` returns an id for a new session, and ``is_id`` whether a text may be one.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class SessionStore:
             for is_below in (True, False)
         }
         self._timeout = settings.session_timeout
-        self._looks = 5  # for a proxy that nobody named; visitors have sessions, and no probes
+        self._looks = 5  # checks for an unknown proxy; unlike probes, visitors have sessions
         self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
-        # Else it is copied: an author's backend may return a dict that it changes later, at another
-        # request's save.
+        # Otherwise it is copied, because an author's backend may return a dict that it changes
+        # later, when another request saves.
         self._shares_data = shared is not None
         methods = {
             "load": shared or backend.load,
@@ -73,14 +73,14 @@ class SessionStore:
         blocking = Call(ServiceThreads(), leave_after=None)
         otherwise: Kind = blocking if getattr(backend, "blocking", True) else INLINE
         subject = f"the session backend {type(backend).__name__}"
-        # An outage for each method: a backend that is full or locked can be read all the time.
+        # One outage for each method, because a backend that is full or locked can still be read.
         self._methods: dict[str, tuple[Callable[..., Any], Kind, Outage]] = {
             name: (method, kind_of(method, otherwise), Outage(subject, f", {name} fails"))
             for name, method in methods.items()
             if method is not None
         }
-        # No backend is asked for an id that can't be one, as that of a file or of another program's
-        # key.
+        # The backend is never asked for an id that can't be one, because it might be the name of a
+        # file or of another program's key.
         made_here = _OWN_ID if settings.session_id_factory is None else _ANY_ID
         self.is_id = (
             settings.session_id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
@@ -96,25 +96,27 @@ class SessionStore:
         return parse_cookies(header).get(name)
 
     def is_secure(self, scheme: str) -> bool:
-        """Return whether cookies are Secure in answers to requests of ``scheme``."""
+        """Return whether cookies are ``Secure`` in responses to requests of ``scheme``."""
         stated = self._settings.session_cookie_secure
         return scheme == "https" if stated is None else stated
 
     def reserve(self, session: Session, exchange: Exchange) -> str:
-        """Choose the id of a session that may be stored later, and return the cookie that gives it
-        to the client.
+        """Choose the id of a session that may be stored later, and return the Set-Cookie value that
+        sends it to the client.
         """
         session.reserved_id = self.make_id()
         return self.cookie(session.reserved_id, exchange.scheme, exchange.root_path)
 
     def open_ahead(self, session_id: str) -> Flow[Session]:
-        """Ask a backend that may wait for the session of an id; a new one if it is unknown."""
+        """Load the session with an id from a backend that may wait; return a new session if the id
+        is unknown.
+        """
         is_id = self.is_id(session_id)
         return self._opened(session_id, (yield from self._ask("load", session_id)) if is_id else {})
 
     def open(self, exchange: Exchange) -> Session:
-        """Return a request's session: a new one if there is none, or if the backend may wait, as it
-        was asked before.
+        """Return a request's session. It is a new one if the client has none, or if the backend may
+        wait, because then it was asked before.
         """
         session_id = None if self.opens_ahead else self.find_id(exchange)
         if not session_id or not self.is_id(session_id):
@@ -122,8 +124,8 @@ class SessionStore:
         return self._opened(session_id, self._call("load", session_id))
 
     def _opened(self, session_id: str, data: SessionData) -> Session:
-        # An id that was not issued here is never adopted: an attacker who planted it would know the
-        # session's id.
+        # An id that was not issued here is never adopted, because an attacker who planted it would
+        # know the session's id.
         if not data:
             return Session()
         return Session(session_id, data if self._shares_data else deepcopy(dict(data)))
@@ -143,8 +145,8 @@ class SessionStore:
         return self.cookie(value, exchange.scheme, exchange.root_path)
 
     def cookie(self, value: str, scheme: str, root_path: str) -> str:
-        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes
-        its cookie.
+        """Return the Set-Cookie value that sends a session's id to the browser, or deletes the
+        cookie if ``value`` is "".
         """
         name = self.cookie_name(scheme, root_path)
         return format_cookie(
@@ -159,15 +161,15 @@ class SessionStore:
         )
 
     def cookie_name(self, scheme: str, root_path: str) -> str:
-        """Return the cookie's name, in answers to requests of ``scheme`` below ``root_path``."""
+        """Return the cookie's name in responses to requests of ``scheme`` below ``root_path``."""
         return self._cookie_names[scheme == "https", root_path != ""]
 
     def _name_of_cookie(self, scheme: str, is_below: bool) -> str:
-        """Return the cookie's name: ``is_below`` says whether the server has put the application
-        below a path.
+        """Return the cookie's name. ``is_below``: whether the server has put the application below
+        a path.
 
-        Browsers take a name with a prefix only from Secure cookies, so over plain http it has none;
-        and one with ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
+        Browsers accept a name with a prefix only from ``Secure`` cookies, so over plain http it has
+        none. They accept ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
         """
         stated = self._settings.session_cookie
         if not self.is_secure(scheme):
@@ -175,8 +177,8 @@ class SessionStore:
         return stated or ("__Secure-session_id" if is_below or self.prefix else "__Host-session_id")
 
     def _save(self, session: Session) -> Flow[str | None]:
-        """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie
-        must stay.
+        """Return the id for the cookie, "" if the session was deleted, or None if the browser's
+        cookie must stay.
         """
         if session.id is None:
             new_id = session.reserved_id or self.make_id()
@@ -188,7 +190,7 @@ class SessionStore:
         changes.new_id = self.make_id() if session.regenerated else None
         if "merge" in self._methods:
             data = yield from self._ask("merge", session.id, changes, self._timeout)
-        else:  # only a change that is stored at the same moment is lost
+        else:  # only a change at the same moment can be lost
             is_over = changes.emptied and not changes.values
             stored = {} if is_over else deepcopy((yield from self._ask("load", session.id)))
             data = changes.apply(stored) if stored else {}
@@ -199,8 +201,8 @@ class SessionStore:
         if not session:
             return ""
         if not data:
-            # Another request ended the session meanwhile, by a log-out or with a new id. It stays
-            # ended, and the browser has the other request's cookie.
+            # Another request has ended the session, by a log-out or with a new id. It stays ended,
+            # and the browser has the cookie of that request.
             logger.info(
                 "a session was ended during a request: the request's changes to it are discarded"
             )
@@ -209,12 +211,12 @@ class SessionStore:
         return session.id
 
     def _store(self, session_id: str, data: SessionData) -> Flow[Any]:
-        """Have the backend save all data of a session, and return what it returns."""
+        """Let the backend save all data of a session, and return what it returns."""
         self._check_size(data)
         return self._ask("save", session_id, data, self._timeout)
 
     def _ask(self, name: str, *arguments: object) -> Flow[Any]:
-        """Call a backend's method of that name. Raises 503 if the backend can't reach its data."""
+        """Call a method of the backend by name. Raises 503 if the backend can't access its data."""
         method, kind, outage = self._methods[name]
         if kind == INLINE:
             return self._call(name, *arguments)
@@ -224,7 +226,7 @@ class SessionStore:
             raise _out_of_reach() from None
 
     def _call(self, name: str, *arguments: object) -> Any:
-        """Call a method that never waits, though its result may be awaitable (``Loaded``)."""
+        """Call a method that never waits. Its result may still be awaitable (``Loaded``)."""
         method, _, outage = self._methods[name]
         try:
             answer = method(*arguments)
@@ -245,11 +247,11 @@ _METHODS = frozenset({"load", "save", "merge", "load_shared"})
 
 
 def _own(backend: object, name: str) -> Callable[..., object] | None:
-    """Return a backend's ``merge`` or ``load_shared`` if it belongs to its ``load`` and ``save``,
-    else None.
+    """Return a backend's ``merge`` or ``load_shared`` if it belongs to the same class as its
+    ``load`` and ``save``, else None.
 
-    A class that overrides one of the four and inherits the others expects that its own methods are
-    called.
+    The author of a class that overrides one of the four methods and inherits the others expects
+    that the class's own methods are called.
     """
     nearest = next(
         (vars(cls).keys() for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls))),
