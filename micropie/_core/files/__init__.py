@@ -1,14 +1,15 @@
 """Static files as responses.
 
-Open ``static.py`` to change the headers of a file, ``lookup.py`` for which file a path names,
+Open ``static.py`` to change the headers of a file, ``lookup.py`` for which file belongs to a path,
 ``content_types.py`` for its type and the name under which it is saved (``attachment``),
-``fingerprints.py`` for ``static_url``, and ``recent.py`` for what is remembered of files.
+``fingerprints.py`` for ``static_url``, and ``recent.py`` for what is cached about files.
 
 ``static_file`` returns a ``FileReference``. The flow opens it in one IO step, or without a step if
 a thread has checked the file within the last second, because then the kernel has it in memory. The
-disk is asked each time; only the checked head of each version of a file is stored. A small file is
-sent as bytes like any other body. A large one is a ``FileRange``, an open file of which exactly so
-many bytes are sent. The request closes it at its end, so no path through the drivers can leak it.
+disk is asked each time; only the checked headers of each version of a file are cached. A small file
+is sent as bytes, like any other body. A large one is a ``FileRange``: an open file of which exactly
+so many bytes are sent. The request closes it at its end, so no path through the drivers can leak
+it.
 """
 
 from __future__ import annotations

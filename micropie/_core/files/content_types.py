@@ -1,7 +1,7 @@
-"""The content type for a file's name, and the header that makes a browser save the file under a
-name.
+"""The content type for a file's name, and the header that makes a browser save a file under a name.
 
-The result is the same on every machine: neither /etc/mime.types nor the Windows registry is read.
+The result is the same on every machine, because neither /etc/mime.types nor the Windows registry is
+read.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from micropie._core.http.forms import MAX_FILENAME
 
 UNKNOWN = "application/octet-stream"  # browsers neither run nor show it (RFC 9110, section 8.3)
 
-# Types that the web needs, and that ``mimetypes`` lacks or has differently in some versions: Python
-# 3.12 gave scripts the type of RFC 9239, 3.13 knows webp. XML states its charset itself, so it must
-# not be text/*, whose charset would count for more (RFC 7303, section 3).
+# Types that web sites need and that ``mimetypes`` lacks, or has differently in some versions:
+# scripts have the type of RFC 9239 from Python 3.12 on, and webp is known from 3.13 on. XML
+# declares its charset itself, so its type must not be text/*, whose charset would override that
+# (RFC 7303, section 3).
 _OWN_TYPES = {
     ".7z": "application/x-7z-compressed",
     ".apk": "application/vnd.android.package-archive",
     ".atom": "application/atom+xml",
     ".avif": "image/avif",
-    ".br": UNKNOWN,  # no type is registered for brotli
+    ".br": UNKNOWN,  # brotli has no registered type
     ".bz2": "application/x-bzip2",
     ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     ".epub": "application/epub+zip",
@@ -74,14 +75,14 @@ _OWN_TYPES = {
     ".zst": "application/zstd",
 }
 
-_EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # not ".png", a name without extension
+_EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # ".png" is a name without extension
 
-# In a quoted string, "\" escapes and '"' ends, and browsers decode "%" there, too (RFC 6266,
+# In a quoted string, "\" escapes and '"' ends it, and browsers decode "%" there, too (RFC 6266,
 # appendix D).
 _NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\%/]')
 _NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
-# They are not seen, and some turn the direction of what follows: "invoice-\u202Efdp.exe" is shown
-# as "invoice-exe.pdf".
+# These characters are invisible, and some change the direction of what follows:
+# "invoice-\u202Efdp.exe" is shown as "invoice-exe.pdf".
 _NOT_SEEN = re.compile("[\x80-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
@@ -109,8 +110,8 @@ def attachment(name: str) -> str:
     """Return the Content-Disposition header that makes a browser save a file as ``name`` (RFC
     6266).
 
-    A name that is not plain ASCII is sent twice: ``filename*`` for all current browsers,
-    ``filename`` for others. It ends after 255 characters, as no file has a longer name.
+    A name that is not plain ASCII is sent twice: ``filename*`` for current browsers, ``filename``
+    for all others. It is cut after 255 characters, because no file name is longer.
     """
     name = (
         _NOT_IN_A_NAME.sub("_", _NOT_SEEN.sub("", name[:MAX_FILENAME]))
@@ -127,9 +128,9 @@ def attachment(name: str) -> str:
 
 
 def in_ascii(name: str) -> str:
-    """Return a file's name without accents and whatever else ASCII lacks, of 255 characters at
-    most.
+    """Return a file's name in ASCII, without accents and other characters, with at most 255
+    characters.
 
-    Longer ones are cut first: characters are taken apart in quadratic time.
+    It is cut first, because decomposing characters takes quadratic time.
     """
     return unicodedata.normalize("NFKD", name[:MAX_FILENAME]).encode("ascii", "ignore").decode()

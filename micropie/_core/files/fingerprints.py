@@ -1,7 +1,7 @@
-"""Fingerprints of files' bytes: for addresses that change with them, ``app.static_url``, and for
-the entity tags of files whose time says nothing.
+"""Fingerprints of files: for URLs that change with the file's bytes (``app.static_url``), and for
+the entity tags of files whose modification time says nothing.
 
-A file is read once for each of its versions.
+Each version of a file is read once.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from micropie._core.execution import after_fork_in_child
 from micropie._core.files.lookup import Facts, ResolvedFile, find, local_version, open_resolved
 from micropie._core.files.recent import Recent
 
-# A directory, a path below it, whether links are followed.
+# A directory, a path below it, and whether links are followed.
 FileLocation: TypeAlias = tuple[str, str, bool]
 
-# The fingerprint of a file, and the version of it that was read.
+# The fingerprint of a file, and the version of the file that was read.
 Fingerprint: TypeAlias = tuple[str, Facts]
 
-# bytes of a file that is read because a client asks for a version of it
+# The most bytes of a file that is read because a client requests a version of it.
 LARGEST_ASKED = 64 * 1024 * 1024
 
-# looked at once in ``FRESH_FOR`` seconds at most
+# Each file is checked at most once in ``FRESH_FOR`` seconds.
 KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # files
 after_fork_in_child(KNOWN.clear)
 
-# Files that ``identified`` has returned, by what ``find`` has.
+# The files that ``identified`` has returned, by those that ``find`` returned.
 IDENTIFIED: dict[ResolvedFile, ResolvedFile] = {}
 _MOST_IDENTIFIED = 4096
 
 
 def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
-    """Return the fingerprint of a file, "" for one of more than ``largest`` bytes that would have
+    """Return the fingerprint of a file, or "" if it has more than ``largest`` bytes and would have
     to be read.
 
     Raises ``HTTPError`` 404. May block.
@@ -54,11 +54,12 @@ def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
 
 
 def identified(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> ResolvedFile:
-    """Return a file whose time is a whole second with the fingerprint that its entity tag needs.
+    """Return a file whose modification time is a whole second, with the fingerprint that its entity
+    tag needs.
 
-    A clock sets times with nanoseconds. A whole second was set by an archive, or by a build that
-    gives each file of each release the same time, so two versions may have one time and one size. A
-    file of more than 64 MiB is not read: its fingerprint is this machine's own.
+    A clock sets times with nanoseconds. A whole second was set by an archive, or by a build tool
+    that gives every file of each release the same time, so two versions may have the same time and
+    size. A file of more than 64 MiB is not read: its fingerprint differs between machines.
 
     Raises ``HTTPError`` 404. May block, unless ``IDENTIFIED`` has the file.
     """
@@ -80,7 +81,7 @@ def _digest(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> str:
 
 
 def fingerprint_for_url(place: FileLocation) -> str:
-    """Return the fingerprint of a file that an author names.
+    """Return the fingerprint of a file for ``static_url``.
 
     Raises ``LookupError`` if there is no such file.
     """

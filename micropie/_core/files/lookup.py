@@ -1,4 +1,4 @@
-"""Find the file that a path below a directory names.
+"""Find the file that belongs to a path below a directory.
 
 Only this module decides whether a client may have a file.
 
@@ -9,7 +9,7 @@ Only this module decides whether a client may have a file.
     a file that this process can't read      404
 
 It is always 404 and never 403, so that clients don't learn which files exist. Failures of the
-machine (no file handles left, a broken disk) are raised as they are. Everything here may block.
+machine (no file handles left, a broken disk) are raised unchanged. Everything here may block.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from micropie._core.errors import HTTPError, logger
 from micropie._core.http.headers import accepted_codings, cached_if_short
 from micropie._core.on_demand import pattern
 
-# Files that were compressed in advance: the coding by suffix, that of the smallest files first.
+# Codings of files that were compressed in advance, by suffix; the one with the smallest files comes
+# first.
 _CODINGS = {".br": "br", ".zst": "zstd", ".gz": "gzip"}
 
-# Names that mean something else on Windows: a drive or a stream of NTFS, a device, a dot or space
-# that it drops.
+# Names with another meaning on Windows: a drive or a stream of NTFS, a device, or a trailing dot or
+# space, which Windows drops.
 _WINDOWS_OWN = pattern(
     r":|(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³])[ ]*([./]|$)|[. ](/|$)", re.IGNORECASE
 )
 _DRIVE = pattern(r"[A-Za-z]:")
 
-# Errors for a name that no file can have, or a file that can't be read. EINVAL and EILSEQ: some
-# systems' errors for odd characters.
+# Errors for a name that no file can have, or for a file that can't be read. Some systems raise
+# EINVAL and EILSEQ for unusual characters.
 _ABSENT = frozenset(
     {
         errno.ENOENT,
@@ -54,36 +55,37 @@ _ABSENT = frozenset(
     }
 )
 
-# NONBLOCK: a file that was replaced by a fifo since its ``stat`` must not wait for a writer.
-# Windows has other flags. Python adds CLOEXEC to all.
+# NONBLOCK: if the file was replaced by a fifo since its ``stat``, opening it must not wait for a
+# writer. Windows has other flags. Python always adds CLOEXEC.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-# O_PATH, on Linux: a directory that may be passed through and not listed is opened as well.
+# O_PATH, on Linux, also opens a directory that may be entered but not listed.
 _DIRECTORY_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY) | _NO_FOLLOW
 _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 
 
 SECOND = 1_000_000_000  # nanoseconds
 
-# Times that mean no date: up to 1980-01-02, where a ZIP archive's time begins in any time zone (Nix
-# sets 1, buildpacks 1980-01-01), and those that npm, Bazel and Hatch set in their archives.
+# Times that are no dates: all up to 1980-01-02, because the time of ZIP archives begins then in
+# some time zone (Nix sets 1, buildpacks 1980-01-01), and those that npm, Bazel and Hatch set in
+# their archives.
 _FIRST_DATE = 315_705_600 * SECOND
 _NO_DATES = frozenset({499_162_500 * SECOND, 946_684_800 * SECOND, 1_580_601_600 * SECOND})
 
-# A request for a file: the directory, the path, the suffixes of accepted compressions, whether
+# A request for a file: the directory, the path, the suffixes of accepted compressions, and whether
 # links are followed.
 Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
 
 
-# Of a file: its size, the times of the last change of its bytes and of its inode (nanoseconds), its
-# inode and device. Only the system sets the second time.
+# About a file: its size, the times of the last change of its bytes and of its inode (nanoseconds),
+# its inode and device. Only the system can set the second time.
 Facts: TypeAlias = tuple[int, int, int, int, int]
 
 
 class ResolvedFile(NamedTuple):
     """A regular file at the time of its ``stat``.
 
-    Equal values mean the same content, as far as ``stat`` can tell.
+    Equal objects have the same content, as far as ``stat`` can tell.
     """
 
     path: str
@@ -92,37 +94,39 @@ class ResolvedFile(NamedTuple):
     """The coding of a compressed file, for Content-Encoding; "" for a file that is not
     compressed."""
     varies: bool
-    """Whether another Accept-Encoding could be answered with another file."""
+    """Whether another Accept-Encoding could select another file."""
     size: int
     modified_ns: int
     changed_ns: int
     inode: int
     device: int
     version: Facts
-    """Of the file that is not compressed, also where this is a compressed one."""
+    """The facts of the uncompressed file, even if this is a compressed one."""
     fingerprint: str = ""
-    """What identifies the bytes if their time and size don't: see ``fingerprints.identified``."""
+    """What identifies the bytes if time and size don't; see ``fingerprints.identified``."""
     has_date: bool = True
-    """Whether the time is a date, and not what a build tool sets instead of one."""
+    """Whether the modification time is a date, not a value that a build tool set."""
 
     @property
     def etag(self) -> str:
         """A strong entity tag, which changes whenever the bytes change (RFC 9110, section 8.8.1).
 
-        Machines whose files have the same times, or the same bytes, have the same tags.
+        Machines whose files have the same times, or the same bytes, send the same tags.
         """
         version = self.fingerprint or f"{self.modified_ns:x}-{self.size:x}"
         return f'"{version}{self.coding and "-" + self.coding}"'
 
     @property
     def modified(self) -> float:
-        """The time of the last change in whole seconds since 1970, never in the future (RFC 9110,
-        section 8.8.2.1); infinite if it is no date.
+        """The time of the last change, in whole seconds since 1970, never in the future (RFC 9110,
+        section 8.8.2.1); infinite if it is not a date.
         """
         return min(self.modified_ns, time.time_ns()) // SECOND if self.has_date else math.inf
 
     def identified_by(self, fingerprint: str) -> ResolvedFile:
-        """Return this file, whose time is a whole second, with a fingerprint of its bytes."""
+        """Return this file, whose modification time is a whole second, with a fingerprint of its
+        bytes.
+        """
         is_date = self.modified_ns >= _FIRST_DATE and self.modified_ns not in _NO_DATES
         return self._replace(fingerprint=fingerprint, has_date=is_date)
 
@@ -140,18 +144,18 @@ def codings_for(accept_encoding: str) -> tuple[str, ...]:
 def resolved_root(root: str) -> str:
     """Return a directory as an absolute path with links resolved.
 
-    It is computed once in the life of a process.
+    It is resolved once in a process.
     """
     return os.path.realpath(root)
 
 
 def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
-    """Return the file that ``path`` names below ``root``, or a compressed one beside it.
+    """Return the file at ``path`` below ``root``, or a compressed one beside it.
 
     Raises ``HTTPError`` 404.
 
     ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is
-    not used: the author has changed the one and not yet the other.
+    not used, because the author has changed only the file itself so far.
     """
     if not _may_be_file(path):
         raise HTTPError(404)
@@ -164,7 +168,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
             facts = os.lstat(full)
             if "/" in path or stat.S_ISLNK(facts.st_mode):
                 full, facts = _without_links(full, facts, len(full) - len(path))
-        # to open a device may have an effect
+        # Only regular files, because opening a device may have an effect.
         if not stat.S_ISREG(facts.st_mode) or not os.access(full, os.R_OK):
             raise HTTPError(404)
         version = facts_of(facts)
@@ -173,7 +177,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
             if os.access(full + suffix, os.F_OK):  # nearly never, and this raises no exception
                 found = _best_coding(found, suffixes, follow_symlinks)
                 break
-    except ValueError:  # a lone surrogate, which the file system's encoding lacks
+    except ValueError:  # a lone surrogate can't be encoded for the file system
         raise HTTPError(404) from None
     except OSError as error:
         if not os.path.isdir(root):
@@ -190,8 +194,8 @@ def _may_be_file(path: str) -> bool:
         or "\\" in path
         or (path[1:2] == ":" and _DRIVE.match(path))
         or (os.name == "nt" and _WINDOWS_OWN.search(path))
-        # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden
-        # names.
+        # An empty segment is at the start of an absolute path or at the end; "." starts "..", and
+        # hidden names.
         or path[:1] in ("", ".", "/")
         or path[-1] == "/"
         or "/." in path
@@ -204,9 +208,9 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
 
     Raises ``HTTPError`` 404 if it is gone.
 
-    Between the look-up and now, somebody who may write below ``root`` can have put a link in a
-    directory's place. So unless links are followed, the path is opened directory by directory, each
-    below the one before and none through a link. Only Windows lacks the system calls for that.
+    Since the look-up, somebody who may write below ``root`` may have replaced a directory by a
+    link. So unless links are followed, the path is opened directory by directory, each inside the
+    one before and none through a link. Only Windows lacks the system calls for that.
     """
     path, above = resolved.path, resolved_root(root)
     try:
@@ -215,8 +219,8 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
         if path.rfind(os.sep) <= len(above) or not _OPENS_BELOW:
             return os.open(path, _OPEN_FLAGS | _NO_FOLLOW)
         *directories, name = path[len(above) :].lstrip(os.sep).split(os.sep)
-        # The first directory by its full path, as the root itself has no links: that saves opening
-        # the root.
+        # Open the first directory by its full path, because the root itself has no links. This
+        # saves opening the root.
         opened = os.open(os.path.join(above, directories[0]), _DIRECTORY_FLAGS)
         try:
             for directory in directories[1:]:
@@ -231,17 +235,17 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
 
 
 def is_still(resolved: ResolvedFile, descriptor: int) -> bool:
-    """Return whether the open file is the one that was resolved, unchanged since."""
+    """Return whether the open file is the one that was resolved, and hasn't changed since."""
     return facts_of(os.fstat(descriptor)) == resolved[3:8]
 
 
 def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, os.stat_result]:
     """Return the path without links, and its ``stat``. Raises 404 if a link leads out of the root.
 
-    ``facts`` is the ``lstat`` of ``full``, whose first ``start`` characters are the root, which has
+    ``facts`` is the ``lstat`` of ``full``. Its first ``start`` characters are the root, which has
     no links.
     """
-    # ``realpath`` is slower, it also checks every part of the root.
+    # ``realpath`` is slower, because it also checks every part of the root.
     has_link, end = stat.S_ISLNK(facts.st_mode), full.find("/", start)
     while end > 0 and not has_link:
         has_link = stat.S_ISLNK(os.lstat(full[:end]).st_mode)
@@ -249,8 +253,8 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
     if not has_link:
         return full, facts
     real = os.path.realpath(full)
-    # With the separator: "/srv/files-old" is not below "/srv/files". A link may lead to no hidden
-    # name either.
+    # Compare with the separator: "/srv/files-old" is not below "/srv/files". A link must not lead
+    # to a hidden name either.
     if not real.startswith(full[:start]) or os.sep + "." in real[start - 1 :]:
         raise HTTPError(404)
     return real, os.lstat(real)
@@ -267,7 +271,7 @@ def _best_coding(
             beside = os.stat(path, follow_symlinks=follow_symlinks)
         except OSError:
             continue
-        # in whole seconds: archives store times with this precision
+        # Compare whole seconds, because archives store times with this precision.
         is_older = beside.st_mtime_ns // SECOND < plain.modified_ns // SECOND
         if is_older or not stat.S_ISREG(beside.st_mode) or not os.access(path, os.R_OK):
             continue
@@ -283,12 +287,12 @@ def facts_of(found: os.stat_result) -> Facts:
 
 
 def local_version(facts: Facts) -> str:
-    """Return what identifies the bytes of a file on this machine."""
+    """Return a text that identifies the bytes of a file on this machine."""
     return "-".join(f"{fact:x}" for fact in facts)
 
 
 def validators_of(found: os.stat_result) -> tuple[str, float]:
-    """Return what identifies the bytes of a file that ``find`` has not found, and its date as
+    """Return the ETag's text and the date of a file that ``find`` was not used for; see
     ``ResolvedFile.modified``.
     """
     facts = facts_of(found)

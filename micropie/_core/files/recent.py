@@ -1,21 +1,21 @@
-"""What was seen of files within the last second, so that the disk, or a thread, need not be asked
-again.
+"""What was found out about files within the last second, so that the disk or a thread need not be
+asked again.
 
 ``CONTENTS`` has small files, for ``static_file(..., cached=True)``. For ``FRESH_FOR`` seconds a
 file is served without access to the disk; then its ``stat`` is checked, and it is read again if it
-has changed. So a change is seen one second late at most.
+has changed. So a change is noticed at most one second late.
 
-``RECENT`` knows the files that were looked at, which the event loop may therefore look at itself.
+``RECENT`` has the files that were checked recently, so that the event loop may check them itself.
 
-To ask a worker thread takes far longer than the system calls, once the kernel has the file's entry
-and bytes in memory. It has them if a thread has asked for them within the last second. So a file
-that is asked for often is looked at on the event loop: each time anew, so nothing is ever out of
-date. What is kept, for each request that names a file, is that the event loop may look; not what a
-thread has seen.
+Once the kernel has a file's entry and bytes in memory, a hop to a worker thread takes far longer
+than the system calls. The kernel has them if a thread used them within the last second. So a file
+that is requested often is checked on the event loop, each time anew, so nothing is ever out of
+date. For each request that names a file, only the fact that the event loop may check it is cached,
+not what a thread has found.
 
-A file system may be slow all the same, such as one on a network. If ``SLOW_LOOKS`` looks in a row
-take longer than ``SLOW``, their directory is left to threads for ``SLOW_FOR`` seconds. One alone
-says little: the process may have had to wait for a processor.
+Even so, a file system may be slow, for example one on a network. If ``SLOW_LOOKS`` checks in a row
+take longer than ``SLOW``, files in this directory are left to threads for ``SLOW_FOR`` seconds. A
+single slow check says little, because the process may have waited for a processor.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ Value = TypeVar("Value")
 FRESH_FOR = 1.0  # seconds
 
 LARGEST = 1024 * 1024  # bytes of one file
-CAPACITY = 32 * LARGEST  # bytes of all of them
-# bytes that each file counts in addition, so that the number of empty files is limited, too
+CAPACITY = 32 * LARGEST  # bytes of all files
+# Bytes that each file counts in addition, so that the number of empty files is limited, too.
 OVERHEAD = 1024
 
 
 class Recent(Generic[Name, Value]):
     """Values by name, each fresh for ``FRESH_FOR`` seconds.
 
-    Those that were used longest ago make room. Thread-safe.
+    Values that were not used for longest are dropped. Thread-safe.
 
-    ``capacity``: the most that the sizes of all values may be together.
+    ``capacity``: the largest sum of the sizes of all values.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -52,15 +52,15 @@ class Recent(Generic[Name, Value]):
         self.clear()
 
     def clear(self) -> None:
-        """Drop everything and make a new lock: in a forked child another thread of the parent may
-        have held the old.
+        """Drop everything and make a new lock, because in a forked child another thread of the
+        parent may have held the old one.
         """
         self._entries: OrderedDict[Name, tuple[Value, int, float]] = OrderedDict()
         self._size = 0
         self._lock = Lock()
 
     def fresh(self, name: Name) -> Value | None:
-        """Return a value that was seen within the last second."""
+        """Return a value that was stored within the last second, or None."""
         with self._lock:
             entry = self._entries.get(name)
             if entry is None or entry[2] < time.monotonic():
@@ -69,12 +69,12 @@ class Recent(Generic[Name, Value]):
             return entry[0]
 
     def latest(self, name: Name) -> Value | None:
-        """Return a value that may be older."""
+        """Return a value of any age, or None."""
         entry = self._entries.get(name)
         return None if entry is None else entry[0]
 
     def put(self, name: Name, value: Value, seen_at: float, size: int = 1) -> None:
-        """Keep a value. ``seen_at`` is the monotonic time just before the file was looked at."""
+        """Store a value. ``seen_at`` is the monotonic time just before the file was checked."""
         with self._lock:
             _, replaced, _ = self._entries.pop(name, (None, 0, 0.0))
             self._entries[name] = value, size, seen_at + FRESH_FOR
@@ -88,36 +88,37 @@ CONTENTS: Recent[Key, tuple[ResolvedFile, bytes]] = Recent(CAPACITY)
 after_fork_in_child(CONTENTS.clear)
 
 
-# -- files that were looked at ---------------------------------------------------------------------
+# -- files that were checked ---------------------------------------------------------------------
 
-SLOW = 0.002  # seconds; a stall of the event loop that nobody notices
+SLOW = 0.002  # seconds; nobody notices such a stall of the event loop
 SLOW_LOOKS = 3
 SLOW_FOR = 60.0  # seconds
 
-# bytes that the event loop reads: copying them takes less than asking a thread
+# Bytes that the event loop reads itself, because copying them takes less time than a hop to a
+# thread.
 LARGEST_LOOK = 64 * 1024
-MOST_LOOKS = 2048  # requests for a file, and files; clients may ask for any name
-LONGEST_PATH = 4096  # characters; Linux has no longer paths (PATH_MAX), but a client may send one
+MOST_LOOKS = 2048  # keys and files; clients may request any name
+LONGEST_PATH = 4096  # characters, PATH_MAX on Linux; a client may send longer paths
 
-_NOT_SLOW: Final = (0, 0.0)  # no slow looks, and left until a time that has passed
+_NOT_SLOW: Final = (0, 0.0)  # no slow checks, and a time in the past
 
 
 class RecentLooks(Recent["Key", "ResolvedFile | None"]):
-    """The requests whose file was looked at within the last second, each with the version that was
+    """The requests whose file was checked within the last second, each with the version that was
     read, or None.
 
-    Worker threads look, and there may be several loops: two that count slow looks at once may lose
-    one.
+    Worker threads check files, and there may be several loops. If two of them count slow checks at
+    once, one may be lost.
     """
 
     def clear(self) -> None:
         """Forget everything."""
         super().clear()
-        # by directory: slow looks in a row, and until when it is left
+        # By directory: the slow checks in a row, and until when it is left to threads.
         self._slow: dict[str, tuple[int, float]] = {}
 
     def may_look(self, key: Key) -> bool:
-        """Return whether the file was looked at within the last second, in a directory that is not
+        """Return whether the file was checked within the last second, in a directory that isn't
         slow.
         """
         entry = self._entries.get(key)
@@ -127,8 +128,8 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         return entry[2] >= now and (not self._slow or self._slow.get(key[0], _NOT_SLOW)[1] < now)
 
     def took(self, key: Key, version: ResolvedFile | None, begun: float) -> None:
-        """Note that the event loop has looked at a file since ``begun``, and which version of it
-        was read.
+        """Note that the event loop has checked a file, starting at ``begun``, and which version of
+        it was read.
         """
         now = time.monotonic()
         self.put(key, version, now)

@@ -1,11 +1,11 @@
-"""Files as answers: ``static_file`` for handlers, and ``open_file``, by which the flow opens the
-file.
+"""Files as responses: ``static_file`` for handlers, and ``open_file``, with which the flow opens
+the file.
 
-A handler returns a response with a ``FileReference``, which only names a file: nothing is opened,
-so nothing can leak. The flow makes an answer of it by one IO step, which finds the file, compares
-it with the client's copy, opens and reads it. A small file becomes bytes; a larger one a
-``FileRange``, which the request closes at its end in any case. For hooks and ``@app.error`` a
-missing file is a 404 like any other.
+A handler returns a response with a ``FileReference``, which only names a file. Nothing is open yet,
+so nothing can leak. The flow turns it into a response in one IO step, which finds the file,
+compares it with the client's copy, opens and reads it. A small file becomes bytes, a larger one a
+``FileRange``, which the request always closes at its end. For hooks and ``@app.error``, a missing
+file is a 404 like any other.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ from micropie._core.routing.decorators import run_in
 from micropie._core.routing.discovery import FINGERPRINT
 from micropie._core.streams import PART_CHUNK, FileRange
 
-SMALL = PART_CHUNK  # bytes; a file of one read costs one round trip to a thread
+SMALL = PART_CHUNK  # bytes; a file of this size is read in one hop to a thread
 _YEAR = 365 * 24 * 3600  # seconds
 
-ATTEMPTS = 5  # how many times a file is looked up that changes before it is open
+ATTEMPTS = 5  # how often a file is looked up that changes meanwhile
 
-# A file, which part of it to send, and its bytes, or the open file.
+# A file, which part of it to send, and its bytes or the open file.
 Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes, FileRange | None]
 
 
@@ -103,19 +103,19 @@ def static_file(
     follow_symlinks: bool = False,
     headers: HeadersLike = (),
 ) -> Response:
-    """Return the file ``path`` below the directory ``root`` as an answer:
-    ``return static_file(name, root="reports")``.
+    """Return the file ``path`` below the directory ``root`` as a response: ``return
+    static_file(name, root="reports")``.
 
-    ``path`` may come from a client: one that leads out of ``root``, is hidden (begins with a dot)
-    or names no readable regular file gets 404. ``root`` must not come from a client; it is resolved
-    once in the life of a process.
+    ``path`` may come from a client: if it leads out of ``root``, is hidden (begins with a dot) or
+    isn't a readable regular file, the client gets a 404. ``root`` must not come from a client; it
+    is resolved once in a process.
 
-    ``download``: True makes browsers save it under its own name, a str under that name.
-    ``content_type``: by default the type that belongs to the name's extension. ``max_age``: seconds
-    for which a client may use it without asking again; by default ``no-cache``: clients ask each
-    time, and get 304 if it has not changed. ``cached``: keep it in memory if it has at most 1 MiB,
-    and look at the disk once a second at most. ``follow_symlinks``: also serve files where links
-    lead out of ``root``. ``headers`` are sent too, and override the file's own. Raises
+    ``download``: True makes browsers save the file under its own name, a str under that name.
+    ``content_type``: by default that of the name's extension. ``max_age``: seconds for which a
+    client may use the file without asking again; by default ``no-cache``, so that clients ask each
+    time, and get a 304 if it has not changed. ``cached``: keep the file in memory if it has at most
+    1 MiB, and check the disk at most once a second. ``follow_symlinks``: also serve files to which
+    links lead out of ``root``. ``headers`` are sent too, and override the file's own. Raises
     ``ValueError`` unless ``max_age`` is a whole number of seconds, 0 or more.
     """
     if max_age is not None and not is_count(max_age, least=0):
@@ -138,10 +138,11 @@ def directory_route(
 ) -> tuple[str, Callable[..., object]]:
     """Return the path and the handler that serve a directory below ``prefix``.
 
-    ``options`` are those of ``static_file``. Raises ``SetupError`` for a wrong prefix, directory or
-    option.
+    ``options`` are those of ``static_file``. Raises ``SetupError`` for an invalid prefix, directory
+    or option.
     """
-    # Not "/" itself, below which a name that is mistyped would be looked for among the files.
+    # The prefix must not be "/", because then every mistyped path would be looked up among the
+    # files.
     is_path = isinstance(prefix, str) and prefix.startswith("/") and "<" not in prefix
     if not is_path or not DOTS_AND_EMPTY.isdisjoint(prefix[1:].removesuffix("/").split("/")):
         raise SetupError(f'files are served below a path such as "/static", not {prefix!r}')
@@ -162,9 +163,9 @@ def directory_route(
     def serve(path: str) -> FileReference | Response:
         exchange = current_request()._exchange
         literal = exchange.literal_path  # without escapes
-        # An end slash is ignored in other paths, but here it would name a directory. An escaped
-        # slash is part of no file's name, and "/private%2Ffile" must not get past a proxy that
-        # guards "/private/".
+        # A trailing slash is ignored in other paths, but here it would mean a directory. No file's
+        # name contains an escaped slash, and "/private%2Ffile" must not bypass a proxy that guards
+        # "/private/".
         raw_path = exchange.raw_path().lower() if literal is None else literal.encode()
         if raw_path.endswith(b"/") or b"%2f" in raw_path:
             raise HTTPError(404)
@@ -173,7 +174,7 @@ def directory_route(
         found = FileReference(path, file_options, fingerprint)
         return Response(found, 200, usual.pairs, usual.content_type) if states_more else found
 
-    # so a file is sent while a session backend is unavailable
+    # Files are also sent while a session backend is unavailable.
     vars(serve)["__micropie_needs_session__"] = False
     vars(serve)[FINGERPRINT] = lambda path: fingerprint_for_url(
         (root, path, file_options.follow_symlinks)
@@ -185,13 +186,12 @@ _ASKED = HeaderNames("accept-encoding", "authorization", *CONDITIONS)
 
 
 def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer, FileRange | None]]:
-    """Open the file of a ``FileReference``, the body of ``response``. Return the answer that the
-    file is by itself, and the open file if it is too large for that.
+    """Open the file of a ``FileReference``, the body of ``response``. Return the response that the
+    file makes, and the open file if it is too large to be read at once.
 
     Raises ``HTTPError`` 404, 412 and 416.
 
-    Waits for a thread unless the file is kept in memory, or was looked at a moment ago
-    (``recent.py``).
+    Waits for a thread, unless the file is in memory or was checked a moment ago (``recent.py``).
     """
     exchange, reference = request._exchange, response.body
     path, options = reference.path, reference.options
@@ -212,13 +212,13 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, asked, key)
     resolved, (status, start, stop), data, part = opened
-    # Without the header browsers use a file for a tenth of its age without asking (RFC 9111,
-    # section 4.2.2).
+    # Without this header, browsers use a file for a tenth of its age without asking again (RFC
+    # 9111, section 4.2.2).
     cache_control = _NO_CACHE
     if options.max_age is not None or reference.fingerprint:
         is_private = "authorization" in asked or bool(exchange.answer.depends_on)
         cache_control = _lasting(reference, own, resolved.version, is_private)
-    # No validators for an error page.
+    # An error page gets no validators.
     modified = resolved.modified if response.status == 200 else None
     if status == 304:
         known = _head(resolved, modified, cache_control)
@@ -236,7 +236,9 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
 def _looked_at_again(
     request: Request, response: Response, asked: Mapping[str, str], key: Key
 ) -> Opened | None:
-    """Find and open a file on the event loop; None if its bytes have to be read in a thread."""
+    """Find and open a file on the event loop; return None if its bytes have to be read in a
+    thread.
+    """
     begun, version = time.monotonic(), None
     try:
         resolved = find(*key)
@@ -255,7 +257,7 @@ def _looked_at_again(
 def _find_and_open(
     request: Request, response: Response, asked: Mapping[str, str], key: Key
 ) -> Opened:
-    """Do everything that blocks, in one call."""
+    """Do everything that may block, in a single call."""
     root, path, _, follow_symlinks = key
     is_cached = response.body.options.cached
     is_noted = not is_cached and len(path) <= LONGEST_PATH
@@ -293,19 +295,19 @@ def _opened(
     data: bytes | None = None,
     may_read: bool = True,
 ) -> Opened | None:
-    """Return the part of a file that answers this request: of ``data``, the bytes of the file if
-    they are in memory, else of the open file, which is read if it is short.
+    """Return the part of a file that this request gets. It comes from ``data``, the bytes of the
+    file if they are in memory, or else from the open file, which is read if it is short.
 
-    None if the file has been changed since its look-up, or may not be read here.
+    Return None if the file has changed since its look-up, or must not be read here.
     """
     selection = Selection(response.status, 0, resolved.size)
-    # Only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1).
+    # Conditions apply only to a GET or HEAD with the status 200 (RFC 9110, section 13.2.1).
     if (
         response.status == 200
         and request.method in ("GET", "HEAD")
         and not CONDITIONS.isdisjoint(asked)
     ):
-        # the author's goes first
+        # The author's ETag comes first.
         etag = response.headers.get("ETag", resolved.etag) if response.pairs else resolved.etag
         selection = select(asked, request.method, etag, resolved.modified, resolved.size)
     if selection.status == 304:
@@ -333,10 +335,10 @@ def _opened(
 
 
 def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
-    """Return this part of the open file and close it; None if the file was changed since its
+    """Return this part of the open file and close it; return None if the file has changed since its
     look-up.
 
-    By system calls: a file object takes as long as two of them.
+    It uses system calls, because a file object takes as long as two of them.
     """
     try:
         if not is_still(resolved, descriptor):
@@ -351,18 +353,18 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
     return data if len(data) == length else None
 
 
-# -- the head --------------------------------------------------------------------------------------
+# -- headers -------------------------------------------------------------------------------------
 
 
 def _lasting(
     reference: FileReference, own: Fingerprint | None, version: Facts, is_private: bool
 ) -> tuple[str, str]:
-    """Return how long caches may use a file without asking again.
+    """Return the Cache-Control header: how long caches may use a file without asking again.
 
-    A URL with the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another
-    fingerprint is of a page that another version of the application has made, as two run side by
+    A URL with the ``fingerprint`` of the file never has other bytes (RFC 8246). If the fingerprint
+    is another one, the page was made by another version of the application, because two run side by
     side during a release. If the file was changed a moment ago, ``own`` may be the fingerprint of
-    the bytes before or after those that were found.
+    the bytes before or after the change.
     """
     if reference.fingerprint is None:
         lifetime = f"max-age={reference.options.max_age}"
@@ -373,7 +375,7 @@ def _lasting(
     return _cache_control("private" if is_private else "public", lifetime)
 
 
-# Lets clients store the file and makes them ask if it has changed.
+# Clients may store the file, but must ask whether it has changed.
 _NO_CACHE = "cache-control", "no-cache"
 
 
@@ -390,8 +392,8 @@ def _head(
     has_body: bool = False,
     name: str | None = None,
 ) -> KnownHead:
-    """Return the headers of a version of a file: without validators if ``modified`` is None, and
-    those that describe a body if there is one, which a browser saves under ``name``.
+    """Return the headers for a version of a file: without validators if ``modified`` is None; if
+    there is a body, with the headers that describe it. A browser saves it under ``name``.
     """
     headers = []
     if has_body:
@@ -412,10 +414,11 @@ def _head(
 
 
 def describe(response: Response, file: EncodedAnswer, part: FileRange | None) -> None:
-    """Give the response the answer that a file is by itself, as ``open_file`` returns it.
+    """Put the response that a file makes, as returned by ``open_file``, into the handler's
+    response.
 
-    The author's headers go first, except those that describe the bytes. A 304 has the headers of a
-    200 except those that describe a body (RFC 9110, section 15.4.5).
+    The author's headers win, except those that describe the bytes. A 304 has the headers of a 200,
+    except those that describe a body (RFC 9110, section 15.4.5).
     """
     response.status, content_type, _, head, data, _ = file
     response.body, pairs = data if part is None else part, response.pairs
@@ -433,4 +436,4 @@ def describe(response: Response, file: EncodedAnswer, part: FileRange | None) ->
 
 
 _OF_BYTES = frozenset({"content-encoding", "content-range"})
-_JOINED = _OF_BYTES | {"vary", NOSNIFF[0]}  # the last is sent with every answer that has a type
+_JOINED = _OF_BYTES | {"vary", NOSNIFF[0]}  # the last is sent with every response that has a type
