@@ -1,9 +1,9 @@
 """Mounted applications: an ASGI or WSGI application below a prefix, under either kind of server.
 
 Open ``prefixes.py`` to change which mount a path belongs to and which path the application sees.
-Open ``asgi_call.py``, ``wsgi_call.py`` or ``wsgi_in_asgi.py`` to change how one is called,
-``response.py`` for what becomes of its response, ``lifespan.py`` for its startup and shutdown, and
-``bridge.py`` for ``mount(bridge=...)``.
+Open ``asgi_call.py``, ``wsgi_call.py`` or ``wsgi_in_asgi.py`` to change how an application is
+called, ``response.py`` for how its response is passed on, ``lifespan.py`` for its startup and
+shutdown, and ``bridge.py`` for ``mount(bridge=...)``.
 
 Prefixes are matched by raw segments, because a mounted application's path need not be UTF-8. An
 ``App`` that shares sessions and hooks is a ``Site`` below its prefix. An isolated ``App`` gets the
@@ -11,11 +11,12 @@ server's own call, after the access checks. Any other application is the handler
 (``MountRoute``) that returns a ``Response`` whose body is a stream, so hooks, sessions and error
 pages surround it as they surround a handler.
 
-An ASGI application under WSGI runs on the background loop. A way to another thread and back costs
-more than most responses, so a response in one piece takes one: nothing waits for a task or a thread
-to start, the last chunk comes with the end, and a short body is read ahead. When the client has
-left, an ASGI application that waits in ``receive`` gets the disconnect before it is cancelled.
-Otherwise one that has made tasks, as Django's handler does, would leave them behind.
+An ASGI application under WSGI runs on the background loop. A hop to another thread and back costs
+more than most responses, so a response in one piece takes a single hop: nothing waits for a task or
+a thread to start, the last chunk is passed on together with the end, and a short body is received
+in advance. When the client has disconnected, an ASGI application that waits in ``receive`` gets the
+disconnect before it is cancelled. Otherwise an application that has started tasks, as Django's
+handler does, would leave them behind.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ __all__ = [
 ]
 # fmt: on
 
-# What a site does not use is not imported: it would take longer than the rest.
+# Modules that a site doesn't need are not imported, because that would take longer than all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

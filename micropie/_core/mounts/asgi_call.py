@@ -1,14 +1,14 @@
-"""One call of a mounted ASGI application, under any server: it runs in a task, and the request's
-task takes its chunks.
+"""One call of a mounted ASGI application, under any server. It runs in a task of its own, and the
+request's task takes its chunks.
 
-One chunk is on its way at a time: an application waits in ``send`` until the chunk before it was
-taken. When the client has left, an application that waits in ``receive`` gets ``http.disconnect``,
-as from a server: it may have tasks to end, which a cancellation would lose. An application that
-does not wait there, or does not end, is cancelled. After its last chunk it may continue to run, as
-under a server.
+One chunk is passed on at a time: the application waits in ``send`` until the chunk before was
+taken. When the client has disconnected, an application that waits in ``receive`` gets
+``http.disconnect``, as from a server, because it may have tasks to end, which a cancellation would
+leave behind. An application that does not wait there, or does not end, is cancelled. After its last
+chunk it may continue to run, as under a server.
 
-Under WSGI both tasks are on the background loop, where the chunks are read as those of an
-``async def`` handler are.
+Under WSGI both tasks are on the background loop, where the chunks are read like those of an ``async
+def`` handler.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from micropie._core.mounts.response import wait_for_head
 async def call_asgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None = None
 ) -> Response:
-    """Return the answer of a mounted ASGI application.
+    """Return the response of a mounted ASGI application.
 
-    Raises 504 if it is silent for ``seconds``; None: no limit.
+    Raises 504 if nothing comes from it for ``seconds`` (None: no limit).
     """
     scope = moved_scope(exchange.scope, mount, mounted_path)
     extensions = exchange.scope.get("extensions") or {}
-    # Those of other names describe the connection. These announce messages that hooks would not
-    # see.
+    # Extensions with other names describe the connection. These announce messages that hooks would
+    # not see.
     scope["extensions"] = {
         name: extensions[name] for name in extensions if not name.startswith("http.response.")
     }
@@ -55,9 +55,9 @@ async def call_asgi(
 async def asgi_under_wsgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None
 ) -> Response:
-    """Return the answer of a mounted ASGI application, which runs on the background loop.
+    """Return the response of a mounted ASGI application that runs on the background loop.
 
-    A handshake of a WebSocket is refused: it would be taken for a plain GET.
+    A WebSocket handshake is refused, because the application would take it for a plain GET.
     """
     if exchange.method == "GET" and "websocket" in (exchange.header("upgrade") or "").lower():
         raise websockets_need_asgi()
@@ -77,28 +77,28 @@ class _Call:
         self._mount = mount
         self._exchange = exchange
         self._seconds = seconds
-        # around a ``take``, which gives up when the application is silent for ``seconds``
+        # Around a ``take``, which gives up if nothing comes from the application for ``seconds``.
         self._silence = anyio.CancelScope()
         self._body = exchange.body.so_far
         self._start: ServerMessage | None = None
         self._is_complete = False  # the last chunk was sent
         self._scope = anyio.CancelScope()
-        self._chunk: Piece | None = None  # that is on its way
-        # Whether the request's task has come for the first chunk; whether it wants no more.
+        self._chunk: Piece | None = None  # the chunk that is being passed on
+        # Whether the request's task has asked for the first chunk; whether it wants no more.
         self._has_begun = self._is_stopped = False
         tasks = TASKS.get()
-        self._given = SingleWaiterEvent(tasks)  # the head or a chunk, or it has ended
-        self._taken = SingleWaiterEvent(tasks)  # the chunk, or the request's task wants no more
+        self._given = SingleWaiterEvent(tasks)  # there is a head or a chunk, or it has ended
+        self._taken = SingleWaiterEvent(tasks)  # the chunk was taken, or no more are wanted
         self._ended = anyio.Event()
-        self._failures: list[BaseException] = []  # to receive the body, or of the application
-        # while the application waits for a message
+        self._failures: list[BaseException] = []  # of receiving the body, or of the application
+        # Set while the application waits for a message.
         self._receiving: anyio.CancelScope | None = None
         self._got_disconnect = False
 
     # -- in the application's task -----------------------------------------------------------------
 
     async def run(self, scope: Scope) -> None:
-        """Call the application. ``take`` raises its exception."""
+        """Call the application. Its exception is raised by ``take``."""
         try:
             with self._scope:
                 await self._mount.target(scope, self._receive, self._send)
@@ -129,19 +129,20 @@ class _Call:
             try:
                 message = await self._exchange.receive_message()
             except (ClientDisconnect, HTTPError) as error:  # of a body that is read in a thread
-                # the traceback refers to this call
+                # The traceback refers to this call.
                 self._failures.append(error.with_traceback(None))
             finally:
                 self._receiving = None
-        # to wait for a client is no silence
+        # Waiting for the client doesn't count as silence.
         self._silence.deadline = anyio.current_time() + self._seconds
         self._got_disconnect = message["type"] == "http.disconnect"
         return message
 
     async def _send(self, message: ServerMessage) -> None:
-        """Hand over a chunk. Raises ``OSError`` if the client has left, as servers do (ASGI 2.4).
+        """Pass on a chunk. Raises ``OSError`` if the client has disconnected, as servers do (ASGI
+        2.4).
 
-        Raises ``RuntimeError`` for a message out of order.
+        Raises ``RuntimeError`` for a message that isn't allowed at this point.
         """
         kind = message["type"]
         if kind == "http.response.start" and self._start is None:
@@ -169,8 +170,7 @@ class _Call:
     async def take(self) -> Piece:
         """Return the next chunk and whether more may follow (``PendingAnswer``).
 
-        The first is empty if the application waits for something between its head and its first
-        chunk.
+        The first one is empty if the application waits between its head and its first chunk.
         """
         with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as self._silence:
             while self._chunk is None and not self._ended.is_set():
@@ -204,7 +204,7 @@ class _Call:
         return Response(body, GivenStatus(start.get("status", 0)), pairs, content_type="")
 
     async def stop(self) -> None:
-        """End the application's task, unless its answer is complete (``PendingAnswer``)."""
+        """End the application's task, unless its response is complete (``PendingAnswer``)."""
         try:
             if self._disconnect() and not self._is_complete:
                 with anyio.move_on_after(LEAVE_WITHIN):
@@ -220,7 +220,7 @@ class _Call:
     def _disconnect(self) -> bool:
         """Make a waiting ``receive`` return ``http.disconnect``.
 
-        Return whether it does so, or has done so before.
+        Return whether it does so now, or has done so before.
         """
         if self._receiving is None:
             return self._got_disconnect
@@ -229,7 +229,7 @@ class _Call:
 
 
 def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
-    """Return the scope for a mounted application: with the prefix in ``root_path``, and the
+    """Return the scope for a mounted application: with the prefix in ``root_path``, and with the
     application's own state.
     """
     return {

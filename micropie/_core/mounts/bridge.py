@@ -1,8 +1,9 @@
-"""Somebody else's bridge between the protocols: ``mount(..., bridge=a2wsgi.WSGIMiddleware)``.
+"""A bridge between the protocols from another package: ``mount(...,
+bridge=a2wsgi.WSGIMiddleware)``.
 
-The bridge makes another application of the mounted one. A bridge may start threads or an event
-loop, which a fork would lose: so it makes its application when that is first called, in the process
-that serves.
+The bridge makes an application of the other protocol from the mounted one. It may start threads or
+an event loop, which would not survive a fork. So it is called only when its application is first
+called, in the process that serves requests.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _EXAMPLES = {WSGI: "a2wsgi.WSGIMiddleware", ASGI: "a2wsgi.ASGIMiddleware"}
 
 
 def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
-    """Return the mount of the application that ``bridge`` makes of that of ``mount``, which is of
+    """Return the mount of the application that ``bridge`` makes from that of ``mount``. It is of
     the other protocol.
 
-    Raises ``SetupError`` if ``bridge`` is not called with one application.
+    Raises ``SetupError`` if ``bridge`` can't be called with one application.
     """
     takes_one = callable(bridge) and not inspect.iscoroutinefunction(bridge)
     if takes_one:
-        # one that is written in C has no signature
+        # A function written in C may have no signature.
         with suppress(ValueError):
             try:
                 inspect.signature(bridge).bind(mount.target)
@@ -47,7 +48,7 @@ def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
 
 
 class _Bridged:
-    """The application that a bridge makes, which is made once in each process."""
+    """The application that a bridge makes, once in each process."""
 
     def __init__(self, mount: Mount, bridge: Callable[..., object]) -> None:
         self._make: Callable[[], Any] = partial(bridge, mount.target)
@@ -56,19 +57,19 @@ class _Bridged:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin anew: the threads of the bridge are not in a forked child."""
+        """Forget the application, because the bridge's threads are not in a forked child."""
         self._application: Callable[..., Any] | None = None
         self._lock = Lock()
 
     def asgi(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Call the application, which is ASGI."""
+        """Call the bridge's application, which is ASGI."""
         called: Awaitable[None] = self._made(ASGI)(scope, receive, send)
         return called
 
     def wsgi(self, environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
-        """Call the application, which is WSGI.
+        """Call the bridge's application, which is WSGI.
 
-        Raises 426 for a handshake of a WebSocket: it would be taken for a plain GET.
+        Raises 426 for a WebSocket handshake, because the application would take it for a plain GET.
         """
         if "websocket" in environ.get("HTTP_UPGRADE", "").lower():
             raise websockets_need_asgi()
@@ -76,11 +77,13 @@ class _Bridged:
         return chunks
 
     def _made(self, kind: str) -> Callable[..., Any]:
-        """Return the application. Raises ``SetupError`` if it is none of the protocol ``kind``."""
-        with self._lock:  # under WSGI first requests come in several threads
+        """Return the application. Raises ``SetupError`` if it isn't one of the protocol
+        ``kind``.
+        """
+        with self._lock:  # under WSGI, several threads may come first
             if self._application is None:
                 application = self._make()
-                # one that can't be told apart is taken for what is needed
+                # An application that can't be recognised counts as one of the needed protocol.
                 found = kind if callable(application) and not isinstance(application, type) else ""
                 with suppress(SetupError):
                     found = kind_of_target(application, None)

@@ -1,8 +1,8 @@
-"""The lifespan of mounted ASGI applications, as a server runs it.
+"""The lifespan of mounted ASGI applications, run as a server runs it.
 
 https://asgi.readthedocs.io/en/latest/specs/lifespan.html: an application that raises before it has
-answered does not support the lifespan, and is served without it. One that sends
-``lifespan.startup.failed`` stops the whole startup.
+sent a message does not support the lifespan, and is served without it. An application that sends
+``lifespan.startup.failed`` ends the whole startup.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _ANSWERS = frozenset(
 
 
 class MountedLife:
-    """The start and stop of a mounted application (``lifecycle.Component``), which is one call of
-    it.
+    """The startup and shutdown of a mounted application (``lifecycle.Component``), which are one
+    call of it.
 
-    ``seconds`` is the time for each of its two answers, that it has started and that it has
-    stopped; None: no limit.
+    ``seconds``: how long it may take to report that it has started, and that it has stopped; None
+    for no limit.
     """
 
     def __init__(self, mount: Mount, seconds: float | None) -> None:
@@ -46,7 +46,7 @@ class MountedLife:
     async def open_lifespan(self) -> AsyncIterator[None]:
         """Start the application, and stop it at the end.
 
-        Raises ``RuntimeError`` if it fails or does not answer.
+        Raises ``RuntimeError`` if it fails or does not report in time.
         """
         self._started, self._stop, self._stopped = Event(), Event(), Event()
         async with create_task_group() as group:
@@ -71,7 +71,7 @@ class MountedLife:
         }
         try:
             await self._mount.target(scope, self._receive, self._send)
-        except SetupError as error:  # of a bridge, for example: it would fail in each request
+        except SetupError as error:  # from a bridge, for example: each request would fail
             self._failure, self._is_refused = str(error), True
         except Exception as error:
             if self._started.is_set() and not self._failure:
@@ -82,9 +82,9 @@ class MountedLife:
             self._stopped.set()
 
     async def _says(self, what: str, event: Event) -> bool:
-        """Wait until the application says that it has started or stopped.
+        """Wait until the application reports that it has started or stopped.
 
-        Return False if it does not in time.
+        Return False if it doesn't in time.
         """
         with move_on_after(self._seconds):
             await event.wait()

@@ -1,9 +1,9 @@
-"""Mounts: their prefixes, the kinds of their applications, the look-up by a path, the path that the
-application sees.
+"""Mounts: their prefixes, the kinds of their applications, finding one by a path, and the path that
+the application sees.
 
-The longest prefix that matches wins, before every route. A prefix ends where a segment ends:
+The longest matching prefix wins, before every route. A prefix ends at the end of a segment:
 ``/shop`` matches ``/shop`` and ``/shop/cart``, never ``/shopping``. Segments are compared as
-decoded bytes, so the path below a mount need not be UTF-8 and may have empty segments: the mounted
+decoded bytes. So the path below a mount need not be UTF-8 and may have empty segments: the mounted
 application decides about them.
 """
 
@@ -44,8 +44,8 @@ class Mount:
     bridged: Mount | None = None
 
     def under(self, protocol: str) -> Mount:
-        """Return the mount that is called under a server of ``protocol``: ``bridged``, if there is
-        one and the application is of the other protocol.
+        """Return the mount to call under a server of ``protocol``: ``bridged``, if there is one and
+        the application is of the other protocol.
         """
         return self if self.bridged is None or protocol == self.kind else self.bridged
 
@@ -57,10 +57,10 @@ class Mount:
 
 
 class MountedPath(NamedTuple):
-    """The path of a request to a mounted application: ``root`` is the decoded path of the mount,
-    ``rest`` follows it.
+    """The path of a request to a mounted application: ``root``, the decoded path of the mount, and
+    ``rest``, which follows it.
 
-    ``rest`` is still escaped. It is empty for the bare mount point, else it begins with a slash.
+    ``rest`` is still escaped. It is empty for the mount point itself, or else begins with a slash.
     """
 
     root: str
@@ -89,14 +89,14 @@ class MountedPath(NamedTuple):
         return _escaped(self.root) + self.rest
 
 
-@lru_cache(64)  # the server's prefixes and mounts' are few and the same
+@lru_cache(64)  # the prefixes of a server and its mounts are few
 def _escaped(root: str) -> bytes:
     return quote(root).encode()
 
 
 def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath:
-    """Split ``raw_path``, which lies below ``prefix`` in an application that is itself at
-    ``root_path``.
+    """Split ``raw_path``, which is below ``prefix`` in an application that is at ``root_path``
+    itself.
     """
     below = raw_path.split(b"/")[prefix.count("/") + 1 :]
     return MountedPath(root_path + prefix, b"/" + b"/".join(below) if below else b"")
@@ -120,9 +120,9 @@ class PrefixTable(Generic[Entry]):
         self._depth = max(map(len, self._entries), default=0)
 
     def find(self, raw_path: bytes) -> Entry | None:
-        """Return the entry with the longest prefix of an escaped path, or None.
+        """Return the entry with the longest prefix that matches an escaped path, or None.
 
-        "x/shop" is no path.
+        "x/shop" is not a path.
         """
         parts = (
             raw_path[1:].split(b"/", self._depth)[: self._depth]
@@ -141,9 +141,9 @@ _RESERVED = "<>{}%?#\\\0"
 
 
 def checked_prefix(prefix: str) -> str:
-    """Return ``prefix`` without a slash at its end, "" for the root.
+    """Return ``prefix`` without a trailing slash; "" for the root.
 
-    Raises ``SetupError`` for what is no prefix.
+    Raises ``SetupError`` for anything but a prefix.
     """
     if not isinstance(prefix, str) or not prefix.startswith("/"):
         raise SetupError(
@@ -160,9 +160,9 @@ def checked_prefix(prefix: str) -> str:
 
 
 def kind_of_target(target: object, kind: str | None) -> str:
-    """Return ``"asgi"`` or ``"wsgi"``; ``kind`` if that is given.
+    """Return ``"asgi"`` or ``"wsgi"``; ``kind`` itself if it is given.
 
-    Raises ``SetupError`` if ``target`` is not an application, or its kind is not clear.
+    Raises ``SetupError`` if ``target`` is not an application, or if its kind can't be recognised.
     """
     if kind not in (None, ASGI, WSGI):
         hint = (
@@ -179,14 +179,14 @@ def kind_of_target(target: object, kind: str | None) -> str:
         raise SetupError(f"mount takes an application, which is callable, not {target!r}")
     if kind is not None:
         return kind
-    # A coroutine function, or an object whose ``__call__`` is one: servers take it for ASGI, too.
+    # Servers also take a coroutine function, or an object whose ``__call__`` is one, for ASGI.
     if inspect.iscoroutinefunction(inspect.unwrap(target)) or inspect.iscoroutinefunction(
         target.__call__
     ):
         return ASGI
     possible = []
     for protocol, count in ((WSGI, 2), (ASGI, 3)):
-        # it has other parameters, or is written in C and has no signature
+        # It has other parameters, or it is written in C and has no signature.
         with suppress(TypeError, ValueError):
             inspect.signature(target).bind(*range(count))
             possible.append(protocol)

@@ -1,6 +1,6 @@
-"""Answers of mounted applications. The request's task takes them chunk by chunk.
+"""Responses of mounted applications. The request's task takes them chunk by chunk.
 
-They become a ``Response``, so hooks see them like any other answer.
+They become a ``Response``, so hooks see them like any other response.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from micropie._core.streams import LoopStream
 
 
 class PendingAnswer(Protocol):
-    """An answer that an application is making, and that a task takes."""
+    """A response that an application is still making, while a task takes its chunks."""
 
     async def take(self) -> Piece:
         """Return the next chunk and whether more may follow. Raises what the application raised."""
 
     async def stop(self) -> None:
-        """End the application's call, unless the answer is complete, and wait for that."""
+        """End the application's call, unless the response is complete, and wait for its end."""
 
     def response(self, body: object) -> Response:
         """Return the response with ``body``. A chunk must have been taken."""
@@ -33,10 +33,10 @@ class PendingAnswer(Protocol):
 async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
     """Return the response when its first chunk has arrived.
 
-    The body is bytes if that is all of it, else a stream.
+    The body is bytes if there is one chunk, or else a stream.
 
-    ``is_head``: the request's method is HEAD. The body is a stream then, which leaves the
-    Content-Length as it is.
+    ``is_head``: the request's method is HEAD. Then the body is a stream, which leaves the
+    Content-Length unchanged.
     """
     try:
         chunk, more = await answer.take()
@@ -56,9 +56,9 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
 def streamed_body(
     response: Response, chunk: bytes, more: bool, is_head: bool
 ) -> BoundedBody | None:
-    """Return the body that begins with ``chunk``; None if that is all of it.
+    """Return the body that begins with ``chunk``; None if ``chunk`` is all of it.
 
-    Its length is the Content-Length; there is none where nothing follows the head.
+    Its length is the Content-Length; no length is set if the response has no body.
     """
     length = None
     if not is_head and response.status not in (204, 304):
@@ -74,17 +74,17 @@ def streamed_body(
 
 
 class BoundedBody:
-    """The body of an answer in chunks, cut where it is longer than its Content-Length, as PEP 3333
-    wants it.
+    """The body of a response in chunks, cut if it is longer than its Content-Length, as PEP 3333
+    requires.
     """
 
     def __init__(self, length: int | None) -> None:
         self._left = length
 
     def bounded(self, chunk: bytes) -> bytes:
-        """Return the part of ``chunk`` to send; b"" is the end.
+        """Return the part of ``chunk`` to send; b"" stands for the end.
 
-        Raises ``ResponseError`` if the end comes early.
+        Raises ``ResponseError`` if the body is too short.
         """
         if self._left is None:
             return chunk

@@ -1,9 +1,9 @@
-"""One call of a WSGI application, under any server, and the whole of it under WSGI:
-https://peps.python.org/pep-3333/
+"""One call of a WSGI application, under any server, and how such an application is mounted under
+WSGI: https://peps.python.org/pep-3333/
 
-The last call of ``start_response`` before the first byte counts: a generator calls it late, while
-it runs to its first chunk, and an application may call it once more with ``exc_info``. The
-application is called, iterated and closed in one thread, the caller's: its locks and thread-locals
+The last call of ``start_response`` before the first byte counts: a generator calls it late, when it
+runs to its first chunk, and an application may call it once more with ``exc_info``. The application
+is called, iterated over and closed in one thread, the caller's, because its locks and thread-locals
 depend on that. A call that was begun must be closed.
 """
 
@@ -33,8 +33,8 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | 
 
 
 class WSGICall(Iterable[bytes]):
-    """One call of a WSGI application: ``begin``, then ``take`` until nothing may follow and
-    ``finish``, or an iteration and ``close``.
+    """One call of a WSGI application: call ``begin``, then ``take`` until nothing may follow, then
+    ``finish``; or iterate over it and call ``close``.
 
     ``label`` names the application in the log. ``write`` is called with the data that the
     application passes to PEP 3333's ``write``. Without it, ``written`` has the data that was not
@@ -60,14 +60,14 @@ class WSGICall(Iterable[bytes]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all chunks of the answer are there already, and no code of the application runs
+        """Whether all chunks of the response exist already, and no code of the application runs
         after the last one.
         """
         return type(self._iterable) is list or type(self._iterable) is tuple
 
     def take(self) -> Piece:
-        """Return the next chunk and whether more may follow: not if it is the only one, or ends the
-        Content-Length.
+        """Return the next chunk and whether more may follow. None may follow if it is the only
+        chunk, or completes the Content-Length.
         """
         iterable = self._iterable
         is_last = isinstance(iterable, list | tuple) and len(iterable) <= 1 and not self.written
@@ -80,8 +80,8 @@ class WSGICall(Iterable[bytes]):
         return chunk, not is_last and chunk != b""
 
     def next(self) -> bytes:
-        """Return the next chunk that is not empty: what was written comes before what is returned.
-        b"" is the end.
+        """Return the next chunk that is not empty, or b"" at the end. What was written comes before
+        what is returned.
         """
         if not self.written:
             for chunk in self._chunks:
@@ -94,7 +94,7 @@ class WSGICall(Iterable[bytes]):
                     self.written.append(chunk)
                     break
             else:
-                self._chunks = iter(())  # nobody asks an iterator that has ended
+                self._chunks = iter(())  # don't ask an iterator again that has ended
         return self.written.pop(0) if self.written else b""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -105,7 +105,7 @@ class WSGICall(Iterable[bytes]):
 
         Raises ``ResponseError`` without a valid ``start_response``.
 
-        The reason after the status code is optional here: PEP 3333 requires it, and applications
+        The reason after the status code is optional here. PEP 3333 requires it, but applications
         forget it.
         """
         if self._head is None:
@@ -121,11 +121,11 @@ class WSGICall(Iterable[bytes]):
         return Response(body, status, headers, content_type="")
 
     def finish(self) -> None:
-        """Let the application do what it does after its last chunk, and close it.
+        """Let the application run the code after its last chunk, and close it.
 
         An exception is logged.
 
-        A generator that is only closed would not come to what follows its last ``yield``.
+        If a generator were only closed, it would not run what follows its last ``yield``.
         """
         try:
             if self.next():
@@ -140,11 +140,11 @@ class WSGICall(Iterable[bytes]):
     def close(self) -> None:
         """Call the iterable's ``close``, if it has one. A later ``write`` raises ``ResponseError``.
 
-        An exception is logged: the answer is complete, or has failed already.
+        An exception is logged, because the response is complete, or has failed already.
         """
         closer = getattr(self._iterable, "close", None)
         self._iterable, self._chunks = (), iter(())
-        # the function before may refer to this call, which would be a cycle
+        # The function before may refer to this call, which would be a reference cycle.
         self._on_write = _too_late
         if closer is not None:
             try:
@@ -174,7 +174,7 @@ class WSGICall(Iterable[bytes]):
             self._on_write(data)
 
 
-@cached_if_short(256)  # they are few and the same in every answer
+@cached_if_short(256)  # few, and the same in every response
 def _status_of(line: str) -> GivenStatus | None:
     match = _STATUS_LINE.fullmatch(line)
     return None if match is None else GivenStatus(match["number"], match["reason"] or "")
@@ -187,10 +187,11 @@ def _too_late(data: bytes) -> None:
 def move(
     environ: Environ, exchange: Exchange, mounted_path: MountedPath, client: Address | None
 ) -> Environ:
-    """Change ``environ`` for a mounted application: its path, and the scheme, client and host of
-    middleware.
+    """Change ``environ`` for a mounted application: set its path, and the scheme, client and host
+    that middleware has set.
 
-    A client's header Proxy is dropped, because libraries read ``HTTP_PROXY`` as the proxy to use.
+    A header Proxy from the client is dropped, because libraries take ``HTTP_PROXY`` for the proxy
+    to use.
     """
     environ.pop("HTTP_PROXY", None)
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
@@ -206,8 +207,8 @@ def move(
 
 
 def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
-    """Return the answer of a mounted WSGI application: its body is bytes if it has one chunk, else
-    a stream.
+    """Return the response of a mounted WSGI application. Its body is bytes if it has one chunk, or
+    else a stream.
     """
     call = WSGICall(mount.target, mount)
     try:
@@ -217,10 +218,10 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     except BaseException:
         call.close()
         raise
-    is_head = exchange.method == "HEAD"  # a stream leaves the Content-Length as it is
+    is_head = exchange.method == "HEAD"  # a stream leaves the Content-Length unchanged
     body = streamed_body(response, chunk, more, is_head)
     if body is None:
-        exchange.on_close(call.finish)  # the client gets its answer first
+        exchange.on_close(call.finish)  # so that the client gets its response first
     else:
         response.body = ThreadStream(_chunks(call, chunk, body), may_begin_empty=True, owner=call)
     return response
@@ -233,17 +234,17 @@ def _chunks(call: WSGICall, chunk: bytes, body: BoundedBody) -> Iterator[bytes]:
 
 
 def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
-    """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to
+    """Return the environ for a mounted application: the prefix is moved from ``PATH_INFO`` to
     ``SCRIPT_NAME``.
     """
-    client = exchange.peer.client  # which the environ does not know
+    client = exchange.peer.client  # the environ does not have it
     environ = move({**(exchange.environ or {})}, exchange, mounted_path, client)
     if client is not None:
-        environ.pop("REMOTE_HOST", None)  # the name of the proxy
+        environ.pop("REMOTE_HOST", None)  # it is the proxy's name
     received = exchange.body.so_far
     if received is not None:  # a hook has received the body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(received), str(len(received))
-    elif exchange.body.put_back is not None:  # a hook has looked at its beginning
+    elif exchange.body.put_back is not None:  # a hook has read the beginning
         environ["wsgi.input"] = io.BufferedReader(RawBody(lambda: exchange.receive_piece()[0]))
     return environ
 
@@ -251,7 +252,7 @@ def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
 class RawBody(io.RawIOBase):
     """A body that arrives piece by piece, as a raw stream.
 
-    ``pull()`` returns the next piece, and b"" from its end on.
+    ``pull()`` returns the next piece, or b"" at the end.
 
     An ``io.BufferedReader`` around it is a ``wsgi.input``.
     """
@@ -265,7 +266,7 @@ class RawBody(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill ``buffer`` from one piece; return the number of bytes, 0 at the end.
+        """Fill ``buffer`` from one piece. Return the number of bytes, 0 at the end.
 
         Raises what ``pull`` raises.
         """
@@ -277,6 +278,6 @@ class RawBody(io.RawIOBase):
         return size
 
     def readall(self) -> bytes:
-        """Return all that is left."""
+        """Return everything that is left."""
         piece, self._piece = self._piece, memoryview(b"")
         return b"".join([piece, *iter(self._pull, b"")])

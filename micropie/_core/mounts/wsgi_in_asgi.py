@@ -1,9 +1,9 @@
 """Mounted WSGI applications under ASGI.
 
-One request has one worker thread: the call, the iteration and ``close()`` happen there, ``close()``
-always. The thread sends its chunks to the request's task, the last one with the end: a round trip
-to a thread costs more than most answers take. A body that is not short is received by tasks of the
-loop, for which the thread waits.
+Each request has one worker thread, in which the application is called, iterated over and always
+closed. The thread passes its chunks to the request's task, the last one together with the end,
+because a round trip to a thread costs more than most responses take. A longer body is received by
+tasks on the loop, for which the thread waits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _USUALLY_EMPTY = ("GET", "HEAD")
 async def wsgi_under_asgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, threads: Threads
 ) -> Response:
-    """Return the answer of a mounted WSGI application, which is called in one of ``threads``."""
+    """Return the response of a mounted WSGI application, which is called in one of ``threads``."""
     call = _Call(mount, exchange, threads)
     await call.start(environ_of(exchange, mounted_path, await call.input()))
     return await wait_for_head(call, exchange.method == "HEAD")
@@ -42,7 +42,7 @@ async def wsgi_under_asgi(
 class _Call:
     """One call of the application.
 
-    ``_pull``, ``_run`` and all below it run in the thread, others on the loop.
+    ``_pull``, ``_run`` and everything below them run in the thread, the other methods on the loop.
     """
 
     def __init__(self, mount: Mount, exchange: Exchange, threads: Threads) -> None:
@@ -53,13 +53,14 @@ class _Call:
         self._body = exchange.body.so_far
         self._more = self._body is None
         self._waker = self._slots.waker
-        # from the thread: each with whether more may follow
+        # From the thread; each with whether more may follow.
         self._chunks: deque[Piece] = deque()
         self._failures: list[BaseException] = []  # of the application
         self._chunk_given = SingleWaiterEvent(self._slots.tasks)
-        # for chunks that were not taken; most answers are given whole, and need none
+        # Limits the chunks that were not taken yet. Most responses are passed on whole and need
+        # none.
         self._room: Semaphore | None = None
-        # of a task that receives a piece of the body
+        # The scope of a task that receives a piece of the body.
         self._receiving: anyio.CancelScope | None = None
         self._is_stopped = self._has_ended = False
 
@@ -70,7 +71,7 @@ class _Call:
         exchange = self._exchange
         if self._more and exchange.has_short_body:
             self._body = b""
-            with suppress(Exception):  # raised again where the application reads on
+            with suppress(Exception):  # raised again when the application reads on
                 while self._more:
                     piece, self._more = await exchange.receive_piece()
                     self._body += piece
@@ -100,7 +101,7 @@ class _Call:
         return chunk, more
 
     async def stop(self) -> None:
-        """End the call, and wait for that (``PendingAnswer``)."""
+        """End the call, and wait for its end (``PendingAnswer``)."""
         self._is_stopped = True
         if self._room is not None:
             self._room.release()
@@ -108,7 +109,7 @@ class _Call:
             self._receiving.cancel()
         while not self._has_ended:
             await self._next_chunk()
-        self._failures.clear()  # nobody wants them, and their tracebacks refer to this call
+        self._failures.clear()  # nobody wants them, and they refer to this call
 
     async def _next_chunk(self) -> Piece:
         while not self._chunks:
@@ -144,7 +145,7 @@ class _Call:
     # -- in the thread -----------------------------------------------------------------------------
 
     def _run(self, environ: Environ) -> None:
-        """Answer, and tell the loop."""
+        """Call the application, and pass its response to the loop."""
         call, last, end = self._wsgi, b"", self._wsgi.close
         try:
             call.begin(environ)
@@ -157,7 +158,7 @@ class _Call:
             last = b""
             self._failures.append(error)
         self._chunks.append((last, False))
-        if not call.is_complete:  # the client does not wait for it
+        if not call.is_complete:  # the client does not wait for its end
             self._waker.call(self._chunk_given.ring)
         with suppress(BaseException):  # a SystemExit must not end this thread
             end()
@@ -170,7 +171,7 @@ class _Call:
         body, self._body = self._body, None
         piece = body or b""
         while self._more and not piece:
-            self._check()  # the loop may be over, too
+            self._check()  # the loop may have ended, too
             piece, self._more = from_thread.run(self._receive)
         return piece
 
@@ -188,7 +189,9 @@ class _Call:
 
 
 class ClientLeft(ClientDisconnect, OSError):
-    """Raised by ``wsgi.input`` and ``write``. An OSError, as WSGI applications expect one."""
+    """Raised by ``wsgi.input`` and ``write``. It is an OSError because WSGI applications expect
+    one.
+    """
 
 
 def environ_of(
@@ -198,9 +201,9 @@ def environ_of(
 
     ``mounted_path``: None for an application that is not mounted.
 
-    Headers with "_" in their names are left out, as "-" becomes "_" here. Transfer-Encoding stays,
-    as under gunicorn, though the input is decoded: CherryPy reads a body only with this header or
-    a Content-Length. ``wsgi.input_terminated`` says that the input ends by itself.
+    Headers with "_" in their names are left out, because "-" becomes "_" here. Transfer-Encoding
+    stays, as under gunicorn, although the input is decoded: CherryPy reads a body only with this
+    header or a Content-Length. ``wsgi.input_terminated`` says that the input has an end.
     """
     scope, client, query = exchange.scope, exchange.client, exchange.query_string
     name, port = scope.get("server") or ("localhost", None)
@@ -227,7 +230,7 @@ def environ_of(
     headers, size = exchange.raw_headers(), len(environ)
     for field, value in headers:
         environ[_KEYS[field]] = value.decode("latin-1")
-    # a name came twice, or there are so many that this raises 431
+    # A name came twice, or there are so many headers that this raises 431.
     if len(environ) - size < len(headers) or len(headers) > MAX_HEADERS:
         for header, text in exchange.headers.items():
             environ[_KEYS[header.encode("latin-1")]] = text
@@ -237,7 +240,7 @@ def environ_of(
 def _key_of(header: bytes) -> str:
     """Return the key of a header in an environ (PEP 3333; RFC 3875, section 4.1.18).
 
-    ``move`` drops the one with "_", as it drops Proxy.
+    A name with "_" gets the key of Proxy, which ``move`` drops.
     """
     if b"_" in header:
         return "HTTP_PROXY"
