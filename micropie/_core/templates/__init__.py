@@ -1,4 +1,4 @@
-"""Templates by Jinja2, an optional dependency that is imported when the first template is needed.
+"""Templates with Jinja2, an optional dependency that is imported when the first template is needed.
 
 Open ``context.py`` to add a name that every template sees, ``environment.py`` to change Jinja2's
 settings, and ``rendering.py`` for how a template is found and rendered. Each application reads and

@@ -1,8 +1,8 @@
-"""The names that every template sees, and ``template``, which renders without an ``App`` at hand.
+"""The names that every template sees, and ``template``, which renders without access to an ``App``.
 
-The names are the same objects for all requests and look up the current request when they are used.
-So a page that does not mention its session opens none, and macros, which have no context, see them
-too.
+The names are the same objects for all requests, and look up the current request when they are used.
+So a page that does not use its session opens none, and macros, which have no context, see the
+names, too.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def template(
     """Render a template with ``values`` and ``context``, all escaped:
     ``template("page.html", title=title)``.
 
-    ``name`` is looked for in the ``templates`` directory of the ``App`` that answers the current
-    request, or, outside of a request, in ``templates`` below the working directory.
-    ``template(source=PAGE, title=title)`` takes the text of one. Both are compiled once. Neither
-    may be, or contain, what a client has sent: a source is code, and a client that chooses the name
-    sees any template. Give that to ``context``. ``block="rows"`` renders the block of that name
-    alone, see ``App.render``.
+    ``name`` is looked up in the ``templates`` directories of the ``App`` that handles the current
+    request or, outside a request, in ``templates`` below the working directory.
+    ``template(source=PAGE, title=title)`` takes the text of a template. Both are compiled once.
+    Neither may be, or contain, text from a client: a source is code, and a client that chooses the
+    name sees any template. Pass such text in ``context``. ``block="rows"`` renders only the block
+    of that name; see ``App.render``.
 
     Raises ``LookupError`` if there is no such template or block, and ``SetupError`` for a source
-    instead of a name.
+    that is passed as the name.
     """
     is_source = isinstance(name, str) and any(mark in name for mark in ("{{", "{%", "\n"))
     if is_source or (name and source is not None):
@@ -81,8 +81,8 @@ def stream(
 ) -> Iterator[str]:
     """Render a template in chunks.
 
-    After the first chunk the session can't be changed. So before that, the CSRF token is made and
-    the flashed messages are taken out of the session, if the template mentions them.
+    After the first chunk the session can't be changed. So if the template mentions them, the CSRF
+    token is made and the flashed messages are taken out of the session before that.
     """
     chunks = templates.stream(name, context, block)
     active_request = current.get(None)
@@ -96,8 +96,8 @@ def stream(
 
 
 def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
-    """Return the names that the templates of an application see; ``links``: its ``url_for`` and
-    others, by name.
+    """Return the names that the templates of an application see. ``links``: ``url_for`` and similar
+    functions, by name.
     """
     return {
         "request": bound_request,
@@ -110,7 +110,7 @@ def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
 
 
 class _CurrentSession(Mapping[str, object]):
-    """Stands for the current request's session, which is opened when this is used."""
+    """Stands for the current request's session, which is opened when the object is used."""
 
     __slots__ = ()
 
@@ -131,8 +131,8 @@ class _CurrentSession(Mapping[str, object]):
 
 
 class _ForRequest:
-    """HTML that is made for the current request when it is used, as ``{{ csrf_token }}`` or
-    ``{{ csrf_token() }}``.
+    """HTML that is made for the current request when it is used: ``{{ csrf_token }}`` or ``{{
+    csrf_token() }}``.
     """
 
     def __init__(self, make: Callable[[Request], str]) -> None:
@@ -145,5 +145,5 @@ class _ForRequest:
 
 
 def _csrf_input(request: Request) -> str:
-    """Return a form's hidden field with the token."""
+    """Return the hidden field with the CSRF token for a form."""
     return html('<input type="hidden" name="{}" value="{}">', CSRF_FIELD, csrf.csrf_token(request))

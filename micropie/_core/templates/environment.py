@@ -12,24 +12,24 @@ from jinja2.runtime import Context
 
 from micropie._core.errors import logger
 
-# How many compiled sources are cached, and what is known of templates: a program has few, and those
-# built at run time must not pile up.
+# How many compiled sources, and facts about templates, are cached. A program has few, and sources
+# built at run time must not fill the memory.
 _SOURCES = 256
 
-# ``row.items`` is the method of a dict, in Jinja2 as well.
+# In Jinja2, too, ``row.items`` is the method of a dict.
 _DICT_ATTRIBUTES = frozenset(dir(dict))
 
 
 class Environment(jinja2.Environment):
-    """The environment for the templates in ``directories``, absolute paths that are searched in
-    this order.
+    """The environment for the templates in ``directories``: absolute paths, searched in this
+    order.
     """
 
     def __init__(self, directories: list[str], *, reload: bool, is_async: bool) -> None:
         super().__init__(
             loader=_Loader(directories),
-            # Always: by file name, as in other frameworks, "a.txt", "a.html.j2" and sources would
-            # not be escaped.
+            # Always, because choosing by file name, as other frameworks do, would not escape
+            # "a.txt", "a.html.j2" and sources.
             autoescape=True,
             auto_reload=reload,
             enable_async=is_async,
@@ -43,8 +43,8 @@ class Environment(jinja2.Environment):
     def find(self, name: str, block: str | None, source: str | None = None) -> jinja2.Template:
         """Return the template ``name``, or the one whose text is ``source``.
 
-        ``block``: return a template that renders this block of it alone. Raises ``LookupError`` if
-        there is no such template or block.
+        ``block``: return a template that renders only this block. Raises ``LookupError`` if there
+        is no such template or block.
         """
         template = self.get_template(name) if source is None else self.compiled(source)
         if block is None:
@@ -58,7 +58,7 @@ class Environment(jinja2.Environment):
         own = template.blocks[block]
 
         def root(context: Context) -> Any:
-            # as a page does before it is rendered: for super()
+            # A page does the same before it is rendered: super() needs it.
             for parent in self._parents(template, source, context):
                 for name, inherited in parent.blocks.items():
                     context.blocks.setdefault(name, []).append(inherited)
@@ -78,8 +78,8 @@ class Environment(jinja2.Environment):
     ) -> Iterator[jinja2.Template]:
         """Yield the templates that ``template`` extends: its layout, the layout of that, and so on.
 
-        A layout that is neither a name nor a given variable ends this, as in
-        ``{% extends a if b else c %}``: which one it is, is known only when the page is rendered.
+        It ends at a layout that is neither a name nor a given variable, as in ``{% extends a if b
+        else c %}``, because that is known only when the page is rendered.
         """
         seen = [template]
         for child in seen:  # the list grows in the loop
@@ -93,10 +93,10 @@ class Environment(jinja2.Environment):
                     yield parent
 
     def names_in(self, name: str) -> frozenset[str]:
-        """Return the variables that the text of a template mentions, and the texts of the templates
-        that it extends, includes and imports by name.
+        """Return the variables in the text of a template, and in the templates that it extends,
+        includes and imports by name.
 
-        ``{% include page %}`` is left out: it may be any template.
+        ``{% include page %}`` is left out, because it may be any template.
         """
         assert self.loader is not None  # noqa: S101
         names: set[str] = set()
@@ -105,14 +105,14 @@ class Environment(jinja2.Environment):
             try:
                 tree = self.parse(self.loader.get_source(self, template or "")[0], template)
             except jinja2.TemplateError:
-                # missing, not named, or broken: rendering it raises the error
+                # Missing, not given by name, or broken: rendering it raises the error.
                 continue
             names.update(node.name for node in tree.find_all(nodes.Name))
             templates += set(meta.find_referenced_templates(tree)).difference(templates)
         return frozenset(names)
 
     def layout_of(self, template: jinja2.Template, source: str | None) -> object:
-        """Return what a template's ``{% extends ... %}`` names: another template by its name, or a
+        """Return what a template's ``{% extends ... %}`` gives: the name of another template, or a
         variable (``nodes.Name``); None for anything else.
         """
         if source is None and template.name is not None and self.loader is not None:
@@ -124,7 +124,7 @@ class Environment(jinja2.Environment):
         return layout if isinstance(layout, str | nodes.Name) else None
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return ``row.name`` of a dict without the ``AttributeError`` that Jinja2 would raise and
+        """Return ``row.name`` of a dict, without the ``AttributeError`` that Jinja2 would raise and
         catch first.
         """
         if type(obj) is dict and attribute in obj and attribute not in _DICT_ATTRIBUTES:
@@ -132,14 +132,16 @@ class Environment(jinja2.Environment):
         return super().getattr(obj, attribute)
 
     def make_globals(self, d: MutableMapping[str, object] | None) -> MutableMapping[str, Any]:
-        """Return a plain dict: each rendering copies it, and copying Jinja2's own chain of two
-        mappings is slower.
+        """Return a plain dict. Each rendering copies it, and copying Jinja2's chain of two mappings
+        would be slower.
         """
         return super().make_globals(d) if d else self.globals
 
 
 def _refuse_coroutine(value: object) -> object:
-    """Return what a template is to show. Raises ``TypeError`` for what nobody has awaited."""
+    """Return a value that a template shows. Raises ``TypeError`` for a coroutine that was never
+    awaited.
+    """
     if isinstance(value, Coroutine):
         value.close()
         raise TypeError("a coroutine can't be shown: write return await self.render_async(...)")
@@ -147,12 +149,14 @@ def _refuse_coroutine(value: object) -> object:
 
 
 class _Told(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
-    """What a template shows instead of a name that nobody gave it, which is nothing: it is
-    logged, unless the template asks for it by ``if``.
+    """The value of a name that a template uses but nobody passed. It shows nothing, and is logged
+    unless the template tests it with ``if``.
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
-        """Make a plain one for what an object lacks: it may well be so."""
+        """Make a plain ``Undefined`` for an attribute that an object lacks, which is usually
+        intentional.
+        """
         if "obj" in named:
             return jinja2.Undefined(*arguments, **named)
         return super().__new__(cls)

@@ -1,9 +1,9 @@
 """Templates with Jinja2, an optional dependency that is imported when the first template is needed.
 
 Each ``App`` of a tree has its own environment, because ``url_for`` differs; the first rendering
-opens it. An environment reads and compiles a template once. It looks at the files again only with
-``debug``. The request, the session and the CSRF token are globals that look at the current request
-when they are used, so macros see them, and a page that uses none pays for none.
+opens it. An environment reads and compiles a template once. It checks the files again only with
+``debug``. The request, the session and the CSRF token are globals that look up the current request
+when they are used. So macros see them, and a page that doesn't use them pays nothing for them.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Templates:
 
     ``directories`` are searched one after the other. They are relative to the working directory at
     the time when the first template is needed. ``names`` are values that every template and macro
-    sees; a rendering's ``context`` overrides them. ``reload``: notice changes. ``setup`` is called
-    with each Jinja2 environment that is made. ``catalog`` returns the catalogue of the current
-    request.
+    sees; a rendering's ``context`` overrides them. ``reload``: notice changed files. ``setup`` is
+    called with each new Jinja2 environment. ``catalog`` returns the catalogue of translations for
+    the current request.
 
     Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is
     no such template. Errors of Jinja2 and of the template itself are raised unchanged, with the
@@ -70,28 +70,28 @@ class Templates:
     def render_async(
         self, name: str, context: dict[str, object], block: str | None = None
     ) -> Awaitable[str]:
-        """Return an awaitable of the text, for any event loop: values, calls and iterators may be
-        async.
+        """Return an awaitable for the text, on any event loop. Values, calls and iterators in the
+        template may be async.
         """
         return Rendering(self._async.find(name, block), context)
 
     def stream(
         self, name: str, context: dict[str, object], block: str | None = None
     ) -> Iterator[str]:
-        """Return an iterator that renders chunk by chunk, each when it is asked for."""
+        """Return an iterator that renders chunk by chunk, each when it is requested."""
         if self.reload:
             _refuse_coroutines(context)
-        # a generator, annotated as an iterator
+        # It is a generator, but Jinja2 annotates it as an iterator.
         pieces: Any = self._sync.find(name, block).generate(context)
         return in_chunks(pieces, FIRST_CHUNK, CHUNK)
 
     def names_in(self, name: str) -> frozenset[str]:
-        """Return the variables that the template ``name`` mentions, and the templates that it
-        extends, includes and imports by name.
+        """Return the variables in the template ``name``, and in the templates that it extends,
+        includes and imports by name.
         """
         return self._sync.known_names(name)
 
-    # If two threads come first at the same time, each may open an environment, which costs only
+    # If two threads come first at the same time, each may open an environment, which only costs
     # time.
 
     @cached_property
@@ -125,7 +125,7 @@ class Templates:
         return environment  # type: ignore[no-any-return]
 
 
-PACKAGE = "package:"  # begins the name of a package with a directory of templates
+PACKAGE = "package:"  # stands before the name of a package with templates
 
 
 def _absolute(directory: Directory) -> str:
@@ -137,7 +137,9 @@ def _absolute(directory: Directory) -> str:
 
 
 def _refuse_coroutines(context: Mapping[str, object]) -> None:
-    """Raise ``TypeError`` for a value that nobody has awaited, which would be shown as it is."""
+    """Raise ``TypeError`` for a coroutine that was never awaited, because its repr would be
+    shown.
+    """
     for name, value in context.items():
         if isinstance(value, Coroutine):
             value.close()
@@ -147,10 +149,10 @@ def _refuse_coroutines(context: Mapping[str, object]) -> None:
 class Rendering:
     """``await Rendering(template, context)`` returns the text.
 
-    The template is one of an async environment.
+    ``template`` belongs to an async environment.
 
-    Jinja2 awaits the results of calls in a template; awaitable values of ``context`` are awaited
-    here before that.
+    Jinja2 awaits the results of calls in a template; awaitable values in ``context`` are awaited
+    here before.
     """
 
     __slots__ = ("_context", "_template")
@@ -168,7 +170,7 @@ class Rendering:
 
 
 # Characters. The first chunk is sent early, because a browser waits for a page's head (style
-# sheets, scripts): with the answer's headers it fills one packet. Each further chunk costs a worker
-# thread's turn under ASGI.
+# sheets, scripts); together with the response's headers it fills one packet. Each further chunk
+# costs a turn of a worker thread under ASGI.
 FIRST_CHUNK = 1024
 CHUNK = 8 * 1024
