@@ -1,23 +1,23 @@
-"""The exceptions of micropie, and the checks of an author's arguments that raise one of them.
+"""The exceptions of micropie, and functions that check an author's arguments.
 
     Exception
-    ├── HTTPError               answer with a status and one sentence; may be raised anywhere
+    ├── HTTPError               respond with a status and one sentence; may be raised anywhere
     │   ├── BadRequest          400, with the reason
     │   └── MethodNotAllowed    405, with the allowed methods
-    ├── Redirect                answer with another location; may be raised or returned
-    ├── ClientDisconnect        the client has gone, so there is no answer
+    ├── Redirect                respond with another location; may be raised or returned
+    ├── ClientDisconnect        the client has disconnected, so there is no response
     ├── ConnectionClosed        a WebSocket is closed, by either side or by a limit
-    ├── SetupError              the author's mistake in building the application; nothing is served
-    └── ResponseError           the author's mistake in an answer (a bad header, a late change); the client gets 500
+    ├── SetupError              an author's error in building the application; nothing is served
+    └── ResponseError           an author's error in a response (a bad header, a late change); the client gets 500
 
 ``HTTPError`` and ``Redirect`` may be raised in a handler, a hook or any function that they call.
 The framework's own refusals (a malformed query, a missing parameter) are ``HTTPError`` as well, so
 one ``@app.error(400)`` sees both.
 
-Their sentence may be worded by a catalogue, in another language: one with values in it is a
-``Sentence``.
+Their sentences can be translated by a catalogue. A sentence that contains values is a ``Sentence``.
 
-The functions at the end are here because every layer checks arguments, and this is the lowest one.
+The functions at the end are here because every layer checks arguments, and this is the lowest
+layer.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ Raised = TypeVar("Raised", bound=BaseException)
 
 HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
-# Of all that is told to an operator.
+# The logger for everything that operators should see.
 logger = logging.getLogger("micropie")
 
-# By RFC 9110, which has renamed four of those that Python knew before 3.13.
+# By RFC 9110, which renamed four of those that Python had before 3.13.
 PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
@@ -51,7 +51,7 @@ PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Catalog(Protocol):
-    """A catalogue of sentences, such as ``gettext.NullTranslations`` and Babel's
+    """A catalogue of translations, such as ``gettext.NullTranslations`` and Babel's
     ``Translations``.
     """
 
@@ -61,11 +61,11 @@ class Catalog(Protocol):
 
 
 class Sentence(str):
-    """A text with values in it: ``Sentence("There is no page {number}.", number=5)``.
+    """A text that contains values: ``Sentence("There is no page {number}.", number=5)``.
 
-    ``several`` is the text for any ``count`` but 1, which is then one of the values. A catalogue of
-    the setting ``translations`` finds the text without its values. Raises ``KeyError`` for a value
-    that is missing.
+    ``several`` is the text for any ``count`` but 1; ``count`` must then be one of the values. The
+    setting ``translations`` looks up the text without its values. Raises ``KeyError`` for a missing
+    value.
     """
 
     def __new__(cls, text: str, several: str = "", /, **values: Any) -> Sentence:
@@ -77,15 +77,15 @@ class Sentence(str):
 
     _parts: tuple[str, str, dict[str, Any]]
 
-    # errors of worker processes are pickled
+    # Errors of worker processes are pickled.
     def __getnewargs_ex__(self) -> tuple[tuple[str, str], dict[str, Any]]:
         return self._parts[:2], self._parts[2]
 
 
 def in_words_of(catalog: Catalog, sentence: str) -> str:
-    """Return a sentence as a catalogue has it; as it is if the catalogue has nothing for it."""
+    """Return a sentence translated by a catalogue; unchanged if the catalogue doesn't have it."""
     if not isinstance(sentence, Sentence):
-        # "" is the catalogue's own description
+        # The catalogue has its own metadata under "".
         return catalog.gettext(sentence) if sentence else sentence
     text, several, values = sentence._parts
     text = catalog.ngettext(text, several, values["count"]) if several else catalog.gettext(text)
@@ -93,30 +93,32 @@ def in_words_of(catalog: Catalog, sentence: str) -> str:
 
 
 def pairs_of(headers: HeadersLike) -> list[tuple[str, str]]:
-    """Return a new list of headers."""
+    """Return headers as a new list of (name, value) pairs."""
     return [*(headers.items() if isinstance(headers, Mapping) else headers)]
 
 
 class RaisedAnswer(Exception):
-    """An exception that is an answer: what was set on ``self.response`` before is part of it."""
+    """An exception that is a response. What was set on ``self.response`` before becomes part of
+    it.
+    """
 
     is_foreign = False
-    """Whether another framework made it, and ``as_native`` returns ours."""
+    """Whether it comes from another framework, so that ``as_native`` converts it."""
 
     def as_native(self, in_socket: bool = False) -> Exception:
-        """Return the exception to answer in its place.
+        """Return the exception to respond with instead.
 
-        ``in_socket``: for a WebSocket, which has no page.
+        ``in_socket``: it was raised for a WebSocket, which has no page.
         """
         return self
 
 
 class HTTPError(RaisedAnswer):
-    """Answer with ``status`` (400 to 599) and ``message``: one sentence for the client, or a dict
+    """Respond with ``status`` (400 to 599) and ``message``: one sentence for the client, or a dict
     or list for JSON.
 
     ``message`` is by default the status with its standard phrase. ``headers``, a dict or (name,
-    value) pairs, are sent along: ``{"Retry-After": "5"}``. Raises ``ValueError`` for any other
+    value) pairs, are sent too: ``{"Retry-After": "5"}``. Raises ``ValueError`` for any other
     status.
     """
 
@@ -130,7 +132,7 @@ class HTTPError(RaisedAnswer):
             raise ValueError(
                 f"HTTPError takes a status from 400 to 599, not {status!r}, then the message"
             )
-        self.args = (status, message)  # as ``super().__init__`` does, in a quarter of the time
+        self.args = (status, message)  # like ``super().__init__``, in a quarter of the time
         self.status = status
         self.message: Any = message or f"{status} {PHRASES.get(status, 'Error')}"
         self.headers = pairs_of(headers) if headers else []
@@ -139,8 +141,8 @@ class HTTPError(RaisedAnswer):
         return str(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors of worker processes are pickled, and by default that calls the class with ``args``:
-        # the constructors of subclasses take other arguments.
+        # Errors of worker processes are pickled. By default, unpickling calls the class with
+        # ``args``, but the constructors of subclasses take other arguments.
         return _restore_http_error, (type(self), self.args), vars(self)
 
 
@@ -151,21 +153,21 @@ def _restore_http_error(kind: type[HTTPError], arguments: tuple[object, ...]) ->
 
 
 def too_many(most: int, sentence: str) -> HTTPError:
-    """Return the 413 for more than ``most``, which ``sentence`` has as ``{most}``."""
+    """Return the 413 for more than ``most``. ``sentence`` contains the limit as ``{most}``."""
     return HTTPError(413, Sentence(sentence, most=most))
 
 
 class BadRequest(HTTPError):
-    """Answer 400 with ``message``: one sentence that says what is malformed in the request."""
+    """Respond with 400 and ``message``: one sentence that says what is malformed in the request."""
 
     def __init__(self, message: str) -> None:
         super().__init__(400, message)
 
 
 class MethodNotAllowed(HTTPError):
-    """Answer 405 with the ``Allow`` header that RFC 9110, section 15.5.6, requires.
+    """Respond with 405 and the ``Allow`` header that RFC 9110, section 15.5.6, requires.
 
-    ``allowed``: the methods that the resource answers.
+    ``allowed``: the methods that the resource supports.
     """
 
     def __init__(self, allowed: Iterable[str]) -> None:
@@ -175,18 +177,19 @@ class MethodNotAllowed(HTTPError):
 
 
 def websockets_need_asgi() -> HTTPError:
-    """Return the refusal of a WebSocket's handshake under WSGI.
+    """Return the error for a WebSocket handshake under WSGI.
 
-    It has no Upgrade header, which RFC 9110, section 15.5.22, asks for: PEP 3333 forbids it.
+    It lacks the Upgrade header that RFC 9110, section 15.5.22, requires, because PEP 3333 forbids
+    it.
     """
     return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
 
 
 def too_many_waiting() -> HTTPError:
-    """Return the 503 for a request that would have to wait where too many do, or has waited too
-    long.
+    """Return the 503 for a request that would have to wait although too many do, or that has waited
+    too long.
     """
-    # a second: what a queue of the default length takes if each handler needs 40 ms
+    # One second: so long a queue of the default length takes if each handler needs 40 ms.
     return HTTPError(
         503,
         "Too many requests are waiting. Please try again later.",
@@ -198,12 +201,12 @@ class Redirect(RaisedAnswer):
     """Send the client to ``location`` with ``status``: 301, 302, 303 (the default), 307 or 308.
 
     Raise it or return it. 303 turns a form's POST into a GET (RFC 9110, section 15.4.4).
-    ``headers``, a dict or (name, value) pairs, are sent along.
+    ``headers``, a dict or (name, value) pairs, are sent too.
 
-    A location on another host is refused (the client gets 400, the log the reason) unless
-    ``allow_external=True``: a location from ``?next=`` must not lead to an attacker's log-in page.
-    From https, ``http://`` and this host is refused as well, unless ``allow_http=True``. Raises
-    ``ValueError`` for any other status.
+    A location on another host is refused unless ``allow_external=True``, because a location from
+    ``?next=`` must not lead to an attacker's log-in page. From https, ``http://`` with the same
+    host is refused as well, unless ``allow_http=True``. For a refused location, the client gets a
+    400, and the reason is logged. Raises ``ValueError`` for any other status.
     """
 
     def __init__(
@@ -217,7 +220,7 @@ class Redirect(RaisedAnswer):
     ) -> None:
         if status not in {301, 302, 303, 307, 308}:
             raise ValueError(f"Redirect takes status 301, 302, 303, 307 or 308, not {status!r}")
-        self.args = (location, status)  # as ``super().__init__`` does, in a quarter of the time
+        self.args = (location, status)  # like ``super().__init__``, in a quarter of the time
         self.location = location
         self.status = status
         self.headers = pairs_of(headers) if headers else []
@@ -225,21 +228,22 @@ class Redirect(RaisedAnswer):
         self.allow_http = allow_http
 
 
-# Not ``HTTPError | Redirect``, which would make a union with each call.
+# A tuple, because ``HTTPError | Redirect`` would make a union in each call.
 ERRORS: Final = (HTTPError, Redirect)
 
 
 class ClientDisconnect(Exception):
-    """The client has gone before its request was complete or its answer was sent."""
+    """The client disconnected before its request was complete or its response was sent."""
 
 
 class ConnectionClosed(Exception):
-    """A WebSocket is closed: by the client, by a lost connection, by the application, by one of its
-    limits.
+    """A WebSocket is closed: by the client, by a lost connection, by the application, or by one of
+    its limits.
 
     ``code`` and ``reason`` are those of the close frame (RFC 6455, section 7.4). 1005: the frame
-    had no code. 1006: there was no close frame, the connection was lost. ``message`` is by default
-    a sentence with both. A handler need not catch it: it then ends as if it had returned.
+    had no code. 1006 (the default): there was no close frame, the connection was lost. ``message``
+    is by default a sentence with both. If a handler doesn't catch it, the handler ends as if it had
+    returned.
     """
 
     def __init__(self, code: int = 1006, reason: str = "", message: str = "") -> None:
@@ -252,20 +256,22 @@ class ConnectionClosed(Exception):
 
 
 class SetupError(ValueError):
-    """The application can't be built as it is written. The message says what to write instead."""
+    """The application can't be built as it was written. The message says what to write instead."""
 
 
 class ResponseError(Exception):
-    """The handler's answer can't be sent. The client gets a plain 500, the log the message."""
+    """The handler's response can't be sent. The client gets a plain 500, and the message is
+    logged.
+    """
 
 
 def check(argument: str, fine: bool, value: object, expected: str) -> None:
-    """Raise ``SetupError`` unless ``fine``: ``argument`` takes what is ``expected``, in words, and
-    ``value`` was given.
+    """Raise ``SetupError`` unless ``fine``. The message says what ``argument`` takes (``expected``)
+    and which ``value`` was given.
 
         check("RateLimit(per=...)", is_duration(per), per, "seconds above 0")
 
-    A message: "RateLimit(per=...) takes seconds above 0, not -1".
+    The message: "RateLimit(per=...) takes seconds above 0, not -1".
     """
     if not fine:
         raise SetupError(f"{argument} takes {expected}, not {value!r}")
@@ -276,7 +282,7 @@ TEXT = str | None, "a text"
 
 
 def check_each(called: str, kinds: Any, expected: str, **values: object) -> None:
-    """Raise ``SetupError`` for an argument of ``called`` that is none of ``kinds``.
+    """Raise ``SetupError`` for an argument of ``called`` that is not an instance of ``kinds``.
 
     check_each("mount", *FLAG, isolated=isolated, strip=strip)
     """
@@ -285,8 +291,8 @@ def check_each(called: str, kinds: Any, expected: str, **values: object) -> None
 
 
 def refuse_text(argument: str, value: object) -> None:
-    """Raise ``SetupError`` for what is no list of texts, above all for one text: its letters would
-    be taken for them.
+    """Raise ``SetupError`` for anything but a list of texts, above all for a single text, which
+    would be taken for a list of its letters.
     """
     if isinstance(value, str):
         raise SetupError(f'{argument} is a list: write {argument}=["{value}"]')
@@ -294,9 +300,9 @@ def refuse_text(argument: str, value: object) -> None:
 
 
 def refuse_others(called: str, others: Mapping[str, object], advice: Mapping[str, str]) -> None:
-    """Raise ``SetupError`` for keywords that ``called`` lacks.
+    """Raise ``SetupError`` for keywords that ``called`` doesn't take.
 
-    ``advice``: what to write, with the names that other frameworks have for it.
+    ``advice``: what to write instead, with the names that other frameworks use for it.
     """
     for name in others:
         instead = by_name(advice).get(name)
@@ -317,9 +323,9 @@ def takes(function: Any, count: int) -> bool:
     """Return whether ``function`` can be called with ``count`` arguments, as far as its signature
     can be read.
 
-    A decorator's own signature counts, and not that of the function below it.
+    The decorator's own signature counts, not that of the function inside it.
     """
-    # of most functions: without the work that a signature is
+    # Most functions need only this, which is cheaper than a signature.
     code: Any = getattr(function, "__code__", None)
     is_plain = isinstance(code, CodeType) and not code.co_kwonlyargcount
     if is_plain and code.co_argcount == count + inspect.ismethod(function):
@@ -337,9 +343,9 @@ def as_authors_see(
     error: BaseException,
 ) -> tuple[type[BaseException], BaseException, TracebackType | None]:
     """Return the type of ``error``, the exception itself, and its traceback from the author's first
-    line on, as ``traceback.format_exception`` takes them.
+    line on: the arguments of ``traceback.format_exception``.
 
-    All of the traceback if there is no such line.
+    If there is no line of the author's, return the whole traceback.
     """
     step = error.__traceback__
     while step is not None and step.tb_frame.f_code.co_filename.startswith(_PACKAGE):
@@ -351,8 +357,8 @@ _PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 def failure_in(error: Exception | None) -> Exception | None:
-    """Return what has failed: None for ``Redirect``, which is an answer, and for the client's end
-    of a WebSocket.
+    """Return ``error`` if it is a failure. Return None for ``Redirect``, which is a response, and
+    for the end of a WebSocket.
     """
     other = alone_in(error) if isinstance(error, ExceptionGroup) else error
     return None if isinstance(other, Redirect | ConnectionClosed) else other
@@ -362,11 +368,11 @@ _PLAIN_GROUPS = (ExceptionGroup, BaseExceptionGroup)
 
 
 def alone_in(error: Raised) -> Raised:
-    """Return the exception that a group holds alone, also if that is in further groups; anything
-    else as it is, subclasses of ``ExceptionGroup`` included: their class says what has failed.
+    """Return the only exception in a group, even inside further groups. Return anything else
+    unchanged, subclasses of ``ExceptionGroup`` included: their class says what has failed.
 
-    The client's end of a WebSocket, which each of a handler's tasks sees, counts only if nothing
-    else is in the group.
+    The end of a WebSocket, which each of a handler's tasks sees, counts only if nothing else is in
+    the group.
     """
     alone: Any = error
     if isinstance(error, BaseExceptionGroup) and type(error) in _PLAIN_GROUPS:
@@ -380,7 +386,7 @@ def alone_in(error: Raised) -> Raised:
 def raise_any(failure: BaseException | None) -> None:
     """Raise ``failure`` if there is one.
 
-    No frame keeps it, or the exception and its traceback would be a cycle.
+    No frame keeps it, or the exception and its traceback would be a reference cycle.
     """
     try:
         if failure is not None:
@@ -393,7 +399,7 @@ def refuse_namesake(directory: Path) -> None:
     """Raise ``ImportError`` if the distribution "micropie" is installed in ``directory``, where
     this package is.
 
-    That is another project. pip silently installs both, and the one overwrites files of the other.
+    That is another project. pip silently installs both, and one overwrites files of the other.
     """
     if any(directory.glob("[mM]icro[pP]ie-*.dist-info")):
         raise ImportError(

@@ -1,11 +1,11 @@
-"""What is made when it is first asked for: names of a package's face, modules, regular expressions,
+"""Objects that are made when they are first used: names of a package, modules, regular expressions
 and attributes.
 
     __getattr__, __dir__ = names_on_demand(__name__, {"module": "Name other_name"})
 
-What a site does not use is not imported: it would take longer than the rest.
-``from package import name`` imports the name's module at once, so what is to come later is written
-``package.name``; from the second time on that is an attribute as any other.
+Modules that a site doesn't need are not imported, because that would take longer than all others.
+``from package import name`` imports the name's module at once, so write ``package.name`` if it is
+to be imported later; from the second use on, it is a normal attribute.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ Value = TypeVar("Value")
 
 
 def by_name(listed: Mapping[str, str]) -> dict[str, str]:
-    """Return ``{"a": "x", "b": "x"}`` of ``{"x": "a b"}``."""
+    """Return ``{"a": "x", "b": "x"}`` for ``{"x": "a b"}``."""
     return {name: value for value, names in listed.items() for name in names.split()}
 
 
 def names_on_demand(
     package: str, names: Mapping[str, str], explain: Callable[[str], str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the ``__getattr__`` of a package, and its ``__dir__``, by which shells complete names.
+    """Return a package's ``__getattr__``, and its ``__dir__``, with which shells complete names.
 
-    ``names``: by the module of the package, the names that it has; a dot before the module's name
-    leads to the package around this one. ``explain``: returns the message for another name, or "".
-    To import such a name is an ``ImportError`` with that, to read one an ``AttributeError``. It is
-    not called for names with two underscores, which Python and its tools look up.
+    ``names``: by module of the package, the names that it provides; a module that begins with a dot
+    is in the package around this one. ``explain``: a function that returns the message for an
+    unknown name, or "". Importing such a name raises ``ImportError`` with the message, and reading
+    it raises ``AttributeError``. ``explain`` is not called for names with two leading underscores,
+    which Python and its tools look up.
     """
     modules = by_name(names)
     if explain is not None:
@@ -52,17 +53,17 @@ def names_on_demand(
 
 
 class _Missing:
-    """Explains a name that is missing where it is imported.
+    """Explains a missing name when it is imported.
 
-    ``from package import name`` looks for a module of that name after the attribute. Python has a
-    sentence of its own for an ``AttributeError``.
+    ``from package import name`` looks for a module of that name if there is no such attribute. For
+    an ``AttributeError``, Python would show its own message.
     """
 
     def __init__(self, package: str, explain: Callable[[str], str]) -> None:
         self._package, self._explain = package, explain
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Raise ``ImportError`` with the message for a module that was found nowhere else."""
+        """Raise ``ImportError`` with the message, because the module was found nowhere else."""
         package, _, own = name.rpartition(".")
         message = ""
         if package == self._package and not own.startswith("__"):
@@ -72,7 +73,7 @@ class _Missing:
 
 
 class _Later:
-    """An object that is made when one of its attributes is first asked for."""
+    """Stands for an object that is made when one of its attributes is first used."""
 
     def __init__(self, make: Callable[..., object], *arguments: object) -> None:
         self._make = make
@@ -90,18 +91,19 @@ def pattern(expression: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
 
 
 def module(name: str) -> Any:
-    """Return a module that is imported when one of its names is first asked for.
+    """Return a module that is imported when one of its names is first used.
 
-    For type checkers import it, too.
+    For type checkers, also import it normally.
     """
     return _Later(import_module, name)
 
 
 class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
-    """A method that is an attribute: it is called when that is first read, and from then on the
-    result is there.
+    """A decorator: the method becomes an attribute, which is computed when it is first read and
+    then stored.
 
-    Threads that read it first at the same time may each call the method: it returns equal values.
+    If several threads read it first at the same time, each may call the method, so it must return
+    equal values.
 
     ``functools.cached_property`` takes a lock before Python 3.12, which costs as much as most of
     these methods.

@@ -1,8 +1,8 @@
-"""Second spellings: names of MicroPie, which applications that were written for it have.
+"""Second spellings: MicroPie's names, which applications that were written for it use.
 
-Each is another spelling of a name that the documentation shows, and docs/reference/compatibility.md
-lists them all. ``App``, ``Request``, ``UploadFile`` and the hooks' plan take them from here, so
-this module imports none of these.
+Each is another name of something that the documentation shows; docs/reference/compatibility.md
+lists them all. ``App``, ``Request``, ``UploadFile`` and the plan of the hooks import them from
+here, so this module imports none of these.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ SESSION_TIMEOUT = 8 * 3600
 
 
 class MultipartFileError(Exception):
-    """Nothing raises it: a malformed upload gets a 400 before the handler runs."""
+    """Exists for ``except`` clauses. It is never raised, because a malformed upload gets a 400
+    before the handler runs.
+    """
 
 
 def attribute_of(path: str, sets: str = "") -> Any:
-    """Return a property that is the attribute at ``path``, ``"request.session"``; set, it becomes
-    that at ``sets``.
+    """Return a property for the attribute at a path such as ``"request.session"``. Setting it sets
+    the attribute at the path ``sets``.
     """
     holder, _, name = sets.rpartition(".")
 
@@ -42,14 +44,15 @@ class RequestSpellings:
     __slots__ = ()
 
     _exchange: Any
-    _subapp: object = None  # a hook sets it: the application that gets the request instead
+    _subapp: object = None  # a hook sets it to an application for the request
     _subapp_path: str | None = None
 
     query_params: dict[str, list[str]] = attribute_of("_exchange.query")
-    """The query's parameters: name -> values. ``query`` is a multi-dict of the same."""
+    """The query's parameters: name -> values. ``query`` is the same as a multi-dict."""
     body_params: dict[str, list[Any]] = attribute_of("_exchange.fields")
-    """The fields of the form or of the JSON body's top level: name -> values. ``form`` is a
-    multi-dict of them."""
+    """The fields of the form or of the JSON body's top level: name -> values. ``form`` is the same
+    as a multi-dict.
+    """
 
     @property
     def get_json(self) -> Any:
@@ -57,7 +60,7 @@ class RequestSpellings:
         return self._exchange.json_value()
 
     def regenerate_session(self) -> Completed[None]:
-        """``session.regenerate()``; it may be awaited."""
+        """Same as ``session.regenerate()``; the result can be awaited."""
         return Completed(self._exchange.opened_session().regenerate())
 
 
@@ -67,7 +70,7 @@ class SocketSpellings:
     __slots__ = ()
 
     query_params: dict[str, list[str]] = attribute_of("request.query_params")
-    """``request.query_params``"""
+    """Same as ``request.query_params``."""
 
 
 class UploadSpellings:
@@ -94,7 +97,7 @@ class UploadContent:
         self._upload = upload
 
     def get(self) -> Completed[bytes | None]:
-        """Return up to 64 KiB, None at the end."""
+        """Return up to 64 KiB, or None at the end."""
         return Completed(self._upload.read(64 * 1024) or None)
 
 
@@ -105,15 +108,18 @@ class AppSpellings:
     _micropie: Any
 
     startup_handlers: list[Callable[[], object]]
-    """Called one after the other before the first request; ``def`` or ``async def``. ``lifespan``
-    has both ends."""
+    """Functions that are called one after the other before the first request; ``def`` or ``async
+    def``. ``lifespan`` replaces both lists.
+    """
     shutdown_handlers: list[Callable[[], object]]
-    """Called one after the other after the last request; ``def`` or ``async def``."""
+    """Functions that are called one after the other after the last request; ``def`` or ``async
+    def``.
+    """
 
     @cached_property
     def env(self) -> SimpleNamespace:
-        """``filters``, ``globals`` and ``tests`` of the templates, dicts that may be changed;
-        ``template_filters``, ``template_globals`` and ``template_setup`` of ``App``.
+        """``filters``, ``globals`` and ``tests`` of the templates: dicts that may be changed. Same
+        as ``template_filters``, ``template_globals`` and ``template_setup`` of ``App``.
         """
         tree, names = self._micropie, SimpleNamespace(filters={}, globals={}, tests={})
         others = tree.settings.get("template_setup")
@@ -130,7 +136,7 @@ class AppSpellings:
         return names
 
     def _render_template(self, name: str, /, **context: object) -> Awaitable[str]:
-        """``render_async``"""
+        """Same as ``render_async``."""
         rendered: Awaitable[str] = self._micropie.config().templates.render_async(name, context)
         return rendered
 
@@ -144,7 +150,7 @@ class AppSpellings:
         allow_external: bool = False,
         allow_http: bool = False,
     ) -> Redirect:
-        """``Redirect``, whose second argument may also be headers:
+        """Same as ``Redirect``, but the second argument may also be headers:
         ``self._redirect("/there", [("X-Pie", "apple")])``.
 
         ``extra_headers`` is another name of ``headers``.
@@ -166,22 +172,22 @@ class ServerSpellings:
     _redirect: Callable[..., Redirect]
 
     session: dict[str, Any] = attribute_of("request.session", sets="request.session")
-    """``self.request.session``"""
+    """Same as ``self.request.session``."""
     query_params: dict[str, list[str]] = attribute_of("request.query_params")
-    """``self.request.query_params``"""
+    """Same as ``self.request.query_params``."""
     body_params: dict[str, list[Any]] = attribute_of("request.body_params")
-    """``self.request.body_params``"""
+    """Same as ``self.request.body_params``."""
     path_params: Sequence[Any] = attribute_of("request.path_params")
-    """``self.request.path_params``"""
+    """Same as ``self.request.path_params``."""
     files: Mapping[str, Any] = attribute_of("request.files")
-    """``self.request.files``"""
+    """Same as ``self.request.files``."""
 
     def render_template(self, name: str, /, **context: object) -> Awaitable[str]:
-        """``await self.render_template("index.html", ...)``"""
+        """Render a template: ``await self.render_template("index.html", ...)``."""
         return self._render_template(name, **context)
 
     def redirect(self, location: str) -> Redirect:
-        """``return self.redirect("/there")``"""
+        """Return a redirect: ``return self.redirect("/there")``."""
         return self._redirect(location)
 
 

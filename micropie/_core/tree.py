@@ -1,8 +1,9 @@
-"""``Tree``: the part of an ``App`` that is not for authors: its registrations, the applications
-around it, its sites.
+"""``Tree``: the part of an ``App`` that authors don't use: its registrations, the applications
+around it, and its compiled sites.
 
-``app._micropie`` is the tree below ``app``. Drivers take it for the application: it compiles the
-site, and starts and stops what is in it. ``app.py`` has the methods that authors call.
+``app._micropie`` is the tree of ``app`` and everything inside it. Drivers use it as the
+application: it compiles the site, and starts and stops everything. ``app.py`` has the methods that
+authors call.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ from micropie._core.templates import names_of
 
 
 class _Compiling:
-    """The lock of all trees while one of them is compiled or dropped, as each may be inside others.
+    """A lock for all trees, held while one of them is compiled or dropped, because each may be
+    inside others.
 
-    Reentrant: code of an author that is called meanwhile may register something.
+    It is reentrant, because the author's code that is called meanwhile may register something.
     """
 
     def __init__(self) -> None:
@@ -65,14 +67,14 @@ _trees: WeakSet[Tree] = WeakSet()
 
 
 class DriverState(Protocol):
-    """What a driver stores of an application."""
+    """What a driver stores about an application."""
 
     site: Site | None
-    """None until the application has started, and after a change."""
+    """The compiled site; None until the application has started, and after a change."""
 
 
 class Tree(Registrations):
-    """One application with all that is inside it."""
+    """An application with everything inside it."""
 
     startup_handlers: list[Callable[[], object]] = attribute_of("app.startup_handlers")
     shutdown_handlers: list[Callable[[], object]] = attribute_of("app.shutdown_handlers")
@@ -88,30 +90,30 @@ class Tree(Registrations):
     ) -> None:
         super().__init__(app, names_of(links), upper)
         self.asgi, self.wsgi = asgi, wsgi
-        """What each driver stores of this application, see ``DriverState``."""
+        """What each driver stores about this application; see ``DriverState``."""
         self.lifespan: Callable[[], Lifespan] | None = None
         self.once: list[execution.Once] = []
-        """The resources that are opened with this application."""
+        """The resources that are opened when this application starts."""
         self.docs: object = None
         self.sites: dict[Kind, Site] = {}
         self.shutdowns: dict[Kind, ShutdownSignal] = {}
-        self._inside: list[AppBase] = []  # when it was last compiled as the outermost one
-        # the outermost applications that were compiled with this one inside
+        self._inside: list[AppBase] = []  # since it was last compiled as the outermost one
+        # The outermost applications that were compiled with this one inside them.
         self._roots: dict[int, AppBase] = {}
         _trees.add(self)
 
     # -- the site, for drivers ---------------------------------------------------------------------
 
     def compiled(self, blocking: Kind = HANDLER) -> Site:
-        """Return the compiled site, built when it is first needed. Raises ``SetupError``.
+        """Return the compiled site. It is compiled when it is first needed. Raises ``SetupError``.
 
-        ``blocking`` is how it runs ``def`` handlers, see ``build_site``.
+        ``blocking``: how it runs ``def`` handlers; see ``build_site``.
         """
         with _compiling.lock:
             site = self.sites.get(blocking)
             if site is None:
-                # Not made anew with the site: streams that were opened before a change end with
-                # the others.
+                # Kept when the site is compiled again, so that streams opened before a change end
+                # with the others.
                 shutdown = self.shutdowns.setdefault(blocking, ShutdownSignal())
                 site = self.sites[blocking] = self.around(build_site(self, shutdown, blocking))
                 for app in self._inside:
@@ -122,14 +124,14 @@ class Tree(Registrations):
             return site
 
     def around(self, site: Site) -> Site:
-        """Return the site that answers for a compiled one: itself, unless the application carries
-        another framework's handlers.
+        """Return the site that handles the requests for a compiled one. This is the same site,
+        unless the application carries handlers of another framework.
         """
         return site
 
     def publish(self, site: Site, state: DriverState) -> None:
-        """Let further requests find ``site`` in ``state``, unless there was a change since it was
-        compiled: by a startup handler, or by another thread.
+        """Let the requests that follow find ``site`` in ``state``, unless a startup handler or
+        another thread has changed the application since it was compiled.
         """
         with _compiling.lock:
             if site in self.sites.values():
@@ -137,11 +139,11 @@ class Tree(Registrations):
 
     @property
     def site(self) -> Site:
-        """The site that is compiled already: under WSGI not that of ``compiled()``."""
+        """The site that is compiled already. Under WSGI this isn't what ``compiled()`` returns."""
         return next(iter([*self.sites.values()]), None) or self.compiled()
 
     def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Tree]:
-        """Return the applications inside this one, see ``Registrations``.
+        """Return the applications inside this one; see ``Registrations``.
 
         Raises ``SetupError`` for an application that is mounted inside itself.
         """
@@ -168,9 +170,9 @@ class Tree(Registrations):
     def config(self) -> Config:
         """Return this application's configuration in the tree that it is in.
 
-        While a request is answered that is the request's tree, and in it the place that is nearest
-        to the application which answers. Raises ``LookupError`` if the application is in several
-        places.
+        During a request, this is the tree of the request, and in it the place nearest to the
+        application that handles the request. Raises ``LookupError`` if the application is in
+        several places.
         """
         places = self._places()
         if len(places) > 1:
@@ -183,8 +185,8 @@ class Tree(Registrations):
         return places[0]
 
     def configs(self) -> Sequence[Config]:
-        """Return the configurations of the whole tree that this application is in, or is in first,
-        the outermost one's first.
+        """Return the configurations of the whole tree that contains this application, the outermost
+        first. If several trees contain it, the first one counts.
         """
         return self._places()[0].tree
 
@@ -202,7 +204,7 @@ class Tree(Registrations):
         if not trees:
             return [self.site.config]
         places = [one for tree in trees for one in tree.site.config.tree if one.app is self.app]
-        # none: it was taken out of a tree, which has forgotten it by now
+        # Empty if it was removed from a tree; the tree has been forgotten by now.
         return places or self._places()
 
     def root(self) -> AppBase:
@@ -210,8 +212,8 @@ class Tree(Registrations):
         return self.config().tree[0].app if self._roots else self.app
 
     def find_roots(self) -> None:
-        """Compile the applications that this one is inside of, so that it has their resources and
-        settings, whether or not there was a request. Raises ``SetupError``.
+        """Compile the applications that contain this one, so that it has their resources and
+        settings even before the first request. Raises ``SetupError``.
         """
         if not self._roots:
             for tree in [*_trees]:
@@ -226,7 +228,7 @@ class Tree(Registrations):
             return self.config().channels
         return self.own_channels if self.stated_channels is None else self.stated_channels
 
-    # -- those inside it ---------------------------------------------------------------------------
+    # -- the applications inside it ----------------------------------------------------------------
 
     def walk(self, ancestors: tuple[AppBase, ...] = ()) -> Iterator[AppBase]:
         """Yield this application, then those inside it, without isolated mounts."""
@@ -234,14 +236,14 @@ class Tree(Registrations):
         path = (*ancestors, self.app)
         inner = [mount.target for mount in self.mounts if mount.kind == APP and not mount.isolated]
         for child in (*self._children(ancestors).values(), *inner):
-            if child not in path:  # ``inside`` refuses a mount of an application inside itself
+            if child not in path:  # ``inside`` refuses an application inside itself
                 yield from child._micropie.walk(path)
 
     def _children(self, ancestors: tuple[AppBase, ...]) -> dict[str, AppBase]:
-        """Return the applications that are public attributes, each by the first name that refers to
-        it.
+        """Return the applications that are public attributes, each under the first name that refers
+        to it.
 
-        Those around this one (``self.parent = root``) and their attributes are left out: an
+        Those around this one (``self.parent = root``) and their attributes are left out, because an
         application has one place.
         """
         known = {id(app) for app in (self.app, *ancestors)}
@@ -253,14 +255,14 @@ class Tree(Registrations):
                 children[name] = value
         return children
 
-    # -- start and stop ----------------------------------------------------------------------------
+    # -- startup and shutdown ----------------------------------------------------------------------
 
     def lifecycle(self, protocol: str | None = None) -> Lifecycle:
-        """Return the life cycle of this application, of those inside it and of the mounts that a
-        server of ``protocol`` starts: those that are ASGI there, and under ASGI isolated ones.
+        """Return the life cycle of this application, of those inside it, and of the mounts that a
+        server of ``protocol`` starts: ASGI applications, and under ASGI also isolated ones.
 
-        Under WSGI an isolated ``App`` starts itself. None: no mounts are started. Called once at
-        each start: logs what is missing for the security of a site.
+        Under WSGI an isolated ``App`` starts itself. With None, no mounts are started. This is
+        called once at each startup, so it also logs missing security middleware.
         """
         apps = list({id(app): app for app in self.walk()}.values())
         config = self.site.config
@@ -278,14 +280,14 @@ class Tree(Registrations):
 
     @property
     def waits_at_start(self) -> bool:
-        """Whether the start of this application or of those inside it runs code of the author's."""
+        """Whether starting this application, or one inside it, runs the author's code."""
         return any(
             app._micropie.once or app._micropie.lifespan or app.lifespan or app.startup_handlers
             for app in self.walk()
         )
 
     def open_lifespan(self) -> Lifespan | None:
-        """Return a new context manager of this application's lifespan, or None."""
+        """Return a new context manager for this application's lifespan, or None."""
         own = self.lifespan
         if own is None and self.app.lifespan is not None:
             own = lifespan_opener(self.app.lifespan)
@@ -306,7 +308,7 @@ class Tree(Registrations):
         """Return a decorator that registers a function with ``mark``."""
 
         def register(function: Function) -> Function:
-            # A middleware without its brackets has ``guards``.
+            # A middleware without its parentheses has ``guards``.
             is_other = isinstance(function, type | AppBase) or hasattr(function, "guards")
             if not callable(function) or is_other:
                 raise SetupError(f"a route decorates a function, not {function!r}")
@@ -317,7 +319,7 @@ class Tree(Registrations):
         return register
 
     def override(self, key: object, fake: object) -> Callable[[], None]:
-        """Put ``fake`` instead of what provides ``key``, in the whole tree.
+        """Use ``fake`` instead of what provides ``key``, in the whole tree.
 
         Return the function that undoes it.
         """
@@ -339,7 +341,9 @@ class Tree(Registrations):
         return partial(self._put_override, key, before)
 
     def _is_asked_for(self, provider: object) -> bool:
-        """Return whether a parameter of a handler, a check or a provider is annotated with it."""
+        """Return whether a parameter of a handler, a check or a provider is annotated with the
+        function ``provider``.
+        """
         site: Site = self.root()._micropie.site
         for entry in (*site.entries(), *site.entries(takes_socket=True)):
             for one in (*entry.signature.needed(), *entry.asked_by_checks):
@@ -355,8 +359,8 @@ class Tree(Registrations):
 
 
 def _attributes(app: AppBase) -> dict[str, object]:
-    """Return the attributes of an object and of its classes; those that come later hide names of
-    those before.
+    """Return the attributes of an object and of its classes. Later ones hide earlier ones of the
+    same name.
     """
     owners = (*reversed(type(app).__mro__), app)
     return {name: value for owner in owners for name, value in vars(owner).items()}
