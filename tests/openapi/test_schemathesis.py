@@ -1,7 +1,8 @@
 """schemathesis asks applications for what their documents describe, and finds no 500 and no
 mismatch: the examples, the topics that a client is generated for, and the tutorial of an API.
 
-``scripts/schemathesis`` asks each operation EXAMPLES times, and this suite a few times.
+``scripts/schemathesis`` asks each operation EXAMPLES times, ``make test-all`` five times and
+``make test`` twice.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ CHECKS = [
 ]
 HERE = Path(album.__file__).parent.parent
 EXAMPLES = int(os.environ.get("EXAMPLES", "5"))  # for each operation
+FEW = 2
 pytestmark = pytest.mark.timeout(120 + 10 * EXAMPLES)
 # One fails on purpose; some never end; one takes its time; one computes for long; and one has
 # prefixItems, which schemathesis 4.32 writes as a list in "items" and then refuses.
@@ -150,7 +152,11 @@ USER = {"name": "ann", "password": "a long password"}
         for make, world in zip(MAKERS, cycle(["wsgi", "asyncio"]), strict=False)
     ],
 )
-def test_answers_are_as_described(make: Callable[[], App], world: str) -> None:
+def test_answers_are_as_described(
+    make: Callable[[], App], world: str, request: pytest.FixtureRequest
+) -> None:
+    is_brief = "EXAMPLES" not in os.environ and not request.config.getoption("--all-worlds")
+    examples = FEW if is_brief else EXAMPLES
     app = make()
     options: dict[str, Any] = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
     with TestClient(
@@ -164,14 +170,14 @@ def test_answers_are_as_described(make: Callable[[], App], world: str) -> None:
             if operation.path not in LEFT_OUT:
                 stated = operation.definition.raw.get("security", ())
                 schemes = [name for one in stated for name in one if name in known]
-                check_operation(client, operation, [known[name] for name in schemes])
+                check_operation(client, operation, [known[name] for name in schemes], examples)
 
 
-def check_operation(client: TestClient, operation: Any, known: list[str]) -> None:
+def check_operation(client: TestClient, operation: Any, known: list[str], examples: int) -> None:
     """Ask for it, as a stranger and with each log-in that is ``known``."""
 
     @hypothesis.settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         derandomize=True,
         database=None,
         deadline=None,
@@ -191,6 +197,7 @@ def check_operation(client: TestClient, operation: Any, known: list[str]) -> Non
     ask()
 
 
+@pytest.mark.in_test_all
 def test_the_strictest_checks_find_nothing_in_the_api(tmp_path: Path) -> None:
     """All checks, valid and invalid data, and scenarios of several requests, as its command makes
     them.
