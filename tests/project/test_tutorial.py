@@ -41,18 +41,20 @@ def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedP
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    "step",
+    ("step", "protocol"),
     [
-        pytest.param("step6", marks=pytest.mark.in_test_all),
-        "step7",
-        pytest.param("api/step2", marks=pytest.mark.in_test_all),
-        "api/step7",
+        pytest.param("step6", "sgi", marks=pytest.mark.in_test_all),
+        ("step7", "wsgi"),
+        pytest.param("step7", "asgi", marks=pytest.mark.in_test_all),
+        pytest.param("api/step2", "sgi", marks=pytest.mark.in_test_all),
+        pytest.param("api/step7", "wsgi", marks=pytest.mark.in_test_all),
+        ("api/step7", "asgi"),
     ],
 )
-def test_a_step_passes_its_tests(tmp_path: Path, step: str) -> None:
+def test_a_step_passes_its_tests(tmp_path: Path, step: str, protocol: str) -> None:
     folder = tmp_path / "step"
     shutil.copytree(STEPS / step, folder)
-    done = run(folder, "-m", "pytest", "-q", *ALONE)
+    done = run(folder, "-m", "pytest", "-q", "-k", protocol, *ALONE)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
