@@ -449,6 +449,7 @@ FITTING = """
 """
 
 
+@pytest.mark.in_test_all
 @BUILDING
 def test_each_page_fits_on_a_telephone_and_none_is_endless(
     site: Path, address: str, browser: webdriver.Chrome
@@ -476,6 +477,7 @@ CUT = """
 SCHEME = "return document.body.dataset.mdColorScheme"
 
 
+@pytest.mark.in_test_all
 @BUILDING
 def test_listings_of_the_tutorials_fit_and_the_colours_follow_the_system(
     site: Path, address: str, browser: webdriver.Chrome
@@ -614,6 +616,7 @@ OF_TOUR = {
 }
 
 
+@pytest.mark.in_test_all
 @needs_pyodide
 @BUILDING
 def test_what_has_a_button_answers_in_the_browser_as_the_page_says(
@@ -741,6 +744,7 @@ WORKERS = """
 """
 
 
+@pytest.mark.in_test_all
 @needs_pyodide
 @BUILDING
 def test_python_is_loaded_before_the_click_and_says_how_much_of_it_is_there(
