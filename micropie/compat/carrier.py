@@ -24,6 +24,7 @@ from micropie.compat.core import (
 from micropie.compat.results import LONGEST_KEPT
 from micropie.config import Settings
 from micropie.extensions import is_on_this_machine
+from micropie.sessions import SessionBackend
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -84,6 +85,14 @@ class CarryingTree(Tree):
     """Makes the site with the old handlers beside those of the given one."""
     moved_from: str
     """The framework that the application was written for."""
+    unshared: Callable[[], SessionBackend | None] | None = None
+    """Makes the backend of native handlers if old ones have sessions that are not shared."""
+
+    def session_backend(self) -> SessionBackend:
+        """See ``Tree``."""
+        if self.unshared is None or self.app.session_backend is not None:
+            return super().session_backend()
+        return self.unshared() or super().session_backend()
 
     @property
     def is_blank(self) -> bool:

@@ -19,14 +19,14 @@ from typing import Any
 import cherrypy as original
 import pytest
 
-from micropie import App, HttpMiddleware, Request
+from micropie import App, HttpMiddleware, Request, SetupError
 from micropie import request as native_request
 from micropie._core import execution
 from micropie._core.http.request import current_request
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import sessions
 from micropie.compat.cherrypy.locks import MOST_WAITING, LockTable
-from micropie.middleware import csrf_token
+from micropie.middleware import CSRFMiddleware, csrf_token
 from micropie.sessions import (
     InMemorySessionBackend,
     SignedCookieSessionBackend,
@@ -1243,6 +1243,33 @@ def test_native_handlers_without_a_shared_session(connect: MakeClient) -> None:
     client = connect(app, "wsgi")
     assert "set tools.sessions.backend and native.session_backend" in client.get("/session").text
     assert client.get("/tool").text == "False"
+
+
+@pytest.mark.parametrize("options", [{}, {"backend": InMemorySessionBackend()}, {"name": "own"}])
+@pytest.mark.parametrize("hook", [None, CSRFMiddleware])
+def test_native_sessions_that_are_not_shared(
+    world: str, connect: MakeClient, options: dict[str, Any], hook: Any
+) -> None:
+    """What a native handler reads would be empty, and what it writes would end the other session."""
+    app: Any = ours.Application(build(ours, **options), "")
+    tree = ours.Tree()
+    tree.mount(app)
+    tree.graft(app, "/grafted")
+    served = tree if options else app
+    served.native.get("/read")(lambda: str(dict(native_request.session)))
+    served.native.get("/write")(lambda: native_request.session.update(a=1))
+    served.native.error(SetupError)(lambda error: (500, str(error)))
+    served.native.middlewares += [hook()] if hook else []
+    is_own = "name" in options
+    client = connect(served, world)
+    assert client.get("/read").text == "{}"
+    assert client.get("/write").status_code == (200 if is_own else 500)
+    assert client.get("/").status_code == 200
+    read = client.get("/read").text
+    if is_own or hook:
+        assert read == ("{'a': 1}" if is_own else "{}")
+    else:
+        assert "native.configure(session_backend=sessions)" in read
 
 
 def test_a_backend_out_of_reach(

@@ -5,7 +5,7 @@ Both are WSGI and ASGI applications.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NoReturn
 
@@ -27,6 +27,7 @@ from micropie.compat.cherrypy.types import Section
 from micropie.compat.core import Config, current
 from micropie.compat.missing import ADVICE
 from micropie.compat.stand_in import refuse_original
+from micropie.sessions import SessionBackend
 
 tools = default_toolbox()
 
@@ -36,6 +37,7 @@ class _Servable(Carried):
 
     def __init__(self) -> None:
         super().__init__("cherrypy", partial(CherryPySite, self))
+        self.native._micropie.unshared = self._unshared_sessions
         self.native.startup_handlers.append(bus.follow_start)
         self.native.shutdown_handlers.append(bus.follow_stop)
 
@@ -48,6 +50,15 @@ class _Servable(Carried):
         handlers.
         """
         raise NotImplementedError
+
+    def session_options(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the options of ``tools.sessions`` wherever configuration switches it on."""
+        raise NotImplementedError
+
+    def _unshared_sessions(self) -> SessionBackend | None:
+        if all(map(sessions.has_own_cookie, self.session_options())):
+            return None
+        return sessions.UnsharedSessions(self.native)
 
 
 class Application(_Servable):
@@ -127,6 +138,11 @@ class Application(_Servable):
 
     def check(self, config: Config) -> None:
         """See ``_Servable``. That of handlers and classes is checked when a path leads to them."""
+        for options in self.session_options():
+            sessions.check_options(options, config)
+
+    def session_options(self) -> Iterator[Mapping[str, Any]]:
+        """See ``_Servable``."""
         above = merged_from(
             [global_config, getattr(self.root, "_cp_config", {}), self.config.get("/", {})]
         )
@@ -134,12 +150,11 @@ class Application(_Servable):
             merged = {**above, **section}
             if merged.get("tools.sessions.on"):
                 start = "tools.sessions."
-                options = {
+                yield {
                     key.removeprefix(start): value
                     for key, value in merged.items()
                     if key.startswith(start)
                 }
-                sessions.check_options(options, config)
 
     def _directory_section(self, path: str) -> dict[str, str]:
         """Return the configuration that names the path at which a static directory is
@@ -251,6 +266,12 @@ class Tree(_Servable):
                         "application's own .native, or serve that application"
                     )
                 app.check(config)
+
+    def session_options(self) -> Iterator[Mapping[str, Any]]:
+        """See ``_Servable``."""
+        for app in self.apps.values():
+            if isinstance(app, Application):
+                yield from app.session_options()
 
 
 tree = Tree()

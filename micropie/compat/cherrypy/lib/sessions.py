@@ -28,9 +28,9 @@ from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, ClassVar, Final, Protocol, TypeAlias, cast
+from typing import IO, Any, ClassVar, Final, NoReturn, Protocol, TypeAlias, cast
 
-from micropie import ResponseError, SetupError
+from micropie import App, ResponseError, SetupError
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import is_iterator
 from micropie.compat.cherrypy.lib.httputil import HTTPDate
@@ -40,6 +40,7 @@ from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import Config, check_size, current, deleting_cookie
 from micropie.compat.missing import tell
+from micropie.middleware import CSRFMiddleware
 from micropie.sessions import Session as NativeSession
 from micropie.sessions import SessionBackend, SessionStore
 
@@ -614,6 +615,41 @@ _OF_BOTH: Final[Mapping[str, tuple[object, str, Callable[[Any], object]]]] = {
 _STORAGES = ("storage_class", "storage_type", "storage_path")
 
 
+def has_own_cookie(options: Mapping[str, Any]) -> bool:
+    """Return whether the tool's cookie is another one than that of native handlers."""
+    return any(options.get(name) for name in ("name", "path", "path_header", "domain"))
+
+
+class UnsharedSessions(SessionBackend):
+    """Takes the place of a backend of native handlers where old ones have sessions under the same
+    cookie: what natives read there would be empty, and what they write would end the other session.
+    """
+
+    blocking = False
+    in_cookie = True  # so that it is asked for any id
+
+    def __init__(self, native: App) -> None:
+        self._native = native
+
+    def load(self, session_id: str) -> dict[str, object]:
+        """Refuse a handler or hook; the token against CSRF is in a cookie then."""
+        if any(isinstance(one, CSRFMiddleware) for one in self._native.middlewares):
+            return {}
+        self._refuse()
+
+    def save(self, session_id: str, data: object, timeout: int) -> NoReturn:
+        """Refuse it."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise SetupError(
+            "request.session of native handlers is not cherrypy.session: to share it, write "
+            "sessions = InMemorySessionBackend(), tools.sessions.backend = sessions and "
+            "native.configure(session_backend=sessions); another tools.sessions.name keeps two "
+            "separate sessions"
+        )
+
+
 def check_options(options: Mapping[str, Any], config: Config) -> None:
     """Check the tool's options against the settings of native handlers, unless the tool's cookie is
     another one.
@@ -622,7 +658,7 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
     are not theirs.
     """
     backend = options.get("backend")
-    if any(options.get(name) for name in ("name", "path", "path_header", "domain")):
+    if has_own_cookie(options):
         return
     if backend is None:
         if config.app.session_backend is not None:
