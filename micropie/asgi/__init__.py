@@ -1,10 +1,11 @@
-"""The ASGI driver: scopes in, the flow driven on anyio (asyncio or trio), messages out.
+"""The ASGI driver: it gets scopes, performs the flow's steps on anyio (asyncio or trio), and sends
+messages.
 
 Open ``driver.py`` to change how a scope is served and a response sent, ``exchange.py`` for what is
 read from a scope, ``steps.py`` for how steps are performed, ``streaming.py`` for streams, and
-``lifespan.py`` and ``state.py`` for startup and shutdown. Open ``websocket.py`` for a WebSocket's
-life and ``websocket_connection.py`` for its messages, ``coroutines.py`` for waits that cost nothing
-unless they happen. ``micropie.wsgi`` has the same files where the protocol allows it.
+``lifespan.py`` and ``state.py`` for startup and shutdown. Open ``websocket.py`` for the life of a
+WebSocket and ``websocket_connection.py`` for its messages, ``coroutines.py`` for how waits are
+avoided. ``micropie.wsgi`` has the same files where the protocol allows it.
 """
 
 from __future__ import annotations

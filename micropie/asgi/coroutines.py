@@ -1,13 +1,13 @@
-"""Step awaitables by hand, so that a wait which never happens costs nothing.
+"""Step awaitables manually, so that a wait that never happens costs nothing.
 
-**The problem.** Most bodies have arrived when they are asked for, most calls of ``send`` return at
-once, and many streams never wait. The guards of a wait cost more than the whole of such a request:
-a cancel scope, a timer, a task that watches the client. An awaitable can't be asked whether it will
-wait; it can only be started. So it is started here by an ordinary call, and its guard is made only
-if it suspends.
+**The problem.** Most bodies have arrived when they are read, most calls of ``send`` return at once,
+and many streams never wait. What protects a wait costs more than the whole of such a request: a
+cancel scope, a timer, a task that watches the client. An awaitable can't be asked whether it will
+wait; it can only be started. So this module starts it by an ordinary call, and makes the protection
+only if the awaitable suspends.
 
 **How.** ``await x`` is a loop inside the interpreter. It takes the iterator ``x.__await__()``,
-advances it, hands each thing that it yields to the event loop, and passes back what the event loop
+advances it, passes everything that it yields to the event loop, and passes back what the event loop
 sends or throws, until ``StopIteration`` brings the result. Here the first step is a plain
 ``next(steps)``. If that raises ``StopIteration``, the value is there and the event loop was never
 involved. Otherwise the iterator is suspended and has yielded ``waits_for``, which the event loop
@@ -24,21 +24,21 @@ must get: ``resume`` yields it, and then does what ``await`` would have done.
   ``finally`` runs.
 - A time limit's cancel scope is entered and left around a single ``yield``. The awaitable may enter
   and leave scopes itself between two waits, and scopes must nest.
-- After a time limit has cancelled one wait, there is no limit for those that follow: the clean-up
-  may wait.
+- After a time limit has cancelled one wait, there is no limit for those that follow, because the
+  clean-up may have to wait.
 - No frame keeps an exception after it has raised it, or the exception and its traceback would be a
-  cycle.
+  reference cycle.
 
-**How event loops differ.** anyio's primitives are made of those of the loop below, so what is
-yielded is the loop's.
+**How event loops differ.** anyio's primitives are made from those of the loop, so what is yielded
+depends on the loop.
 
 - asyncio yields futures and resumes with None. It *throws* a cancellation into the task, at the
   ``yield``.
 - trio yields its own traps and resumes with an ``outcome`` that the awaitable unwraps. It *sends* a
   cancellation, inside an outcome, so nothing is raised at the ``yield``: ``brings_cancellation``
-  looks into what was sent. Its ``nursery.start`` does not support a scope around its wait; time
-  limits are for ``receive`` and ``send`` alone.
-- Servers have awaitables of their own: granian's futures have ``__next__`` but neither ``send`` nor
+  checks what was sent. Its ``nursery.start`` does not support a scope around its wait, so use time
+  limits only for ``receive`` and ``send``.
+- Servers have their own awaitables: granian's futures have ``__next__`` but neither ``send`` nor
   ``throw``.
 """
 
@@ -52,7 +52,7 @@ import anyio
 
 Value = TypeVar("Value")
 
-# ``awaitable.__await__()``. What it yields and is sent is between it and the event loop.
+# ``awaitable.__await__()``. What it yields and gets back only concerns it and the event loop.
 Steps: TypeAlias = Generator[object, object, Value]
 
 
@@ -60,7 +60,7 @@ Steps: TypeAlias = Generator[object, object, Value]
 def await_within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Value]:
     """Await ``awaitable``.
 
-    Raises ``TimeoutError`` as ``resume`` does; a wait that never happens needs no timer.
+    Raises ``TimeoutError`` as ``resume`` does. If it doesn't wait, no timer is made.
     """
     steps = awaitable.__await__()
     try:
@@ -73,9 +73,9 @@ def await_within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Va
 
 @types.coroutine
 def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None) -> Steps[Value]:
-    """Await the rest of what was started by ``next(steps)`` and had to wait for ``waits_for``.
+    """Await the rest of an awaitable that was started by ``next(steps)`` and yielded ``waits_for``.
 
-    Raises ``TimeoutError`` after ``seconds`` of waiting; None is no limit. The awaitable is then
+    Raises ``TimeoutError`` after ``seconds`` of waiting (None: no limit). The awaitable is then
     cancelled, once.
     """
     deadline = None if seconds is None else anyio.current_time() + seconds
@@ -94,12 +94,12 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
                         try:
                             sent = yield waits_for
                         except BaseException as error:
-                            raised = error  # here already, as the scope may swallow it
+                            raised = error  # keep it here, as the scope may swallow it
                             raise
             except BaseException as error:
                 raised = error
             if seconds is None and sent is None and raised is None:
-                return (yield from steps)  # asyncio, of which no answer is to be passed on
+                return (yield from steps)  # asyncio, where no answer has to be passed on
             if scope is not None and (scope.cancelled_caught or brings_cancellation(sent, scope)):
                 timeout, deadline = raised or getattr(sent, "error", None), None
             try:
@@ -116,14 +116,14 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
 
 
 def brings_cancellation(sent: object, scope: anyio.CancelScope) -> bool:
-    """Return whether ``sent``, as trio sends it, is a cancellation, and ``scope`` was cancelled."""
+    """Return whether ``sent`` is a cancellation as trio sends it, and ``scope`` was cancelled."""
     return scope.cancel_called and isinstance(
         getattr(sent, "error", None), anyio.get_cancelled_exc_class()
     )
 
 
 def advance(steps: Steps[object], sent: object, raised: BaseException | None) -> object:
-    """Resume ``steps`` once and return what it waits for next, as ``await`` would."""
+    """Resume ``steps`` once and return what it waits for next, as ``await`` would do."""
     if raised is None:
         return next(steps) if sent is None else steps.send(sent)
     if not hasattr(steps, "throw"):

@@ -1,4 +1,6 @@
-"""An ASGI server's calls, by their type, and one request from its scope to its last message."""
+"""Handle the calls of an ASGI server by their type, and a request from its scope to its last
+message.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a l
 async def serve(
     app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Serve one scope; start the application first if no lifespan has, and after a change.
+    """Serve one scope. If the lifespan hasn't started the application, or if the application has
+    changed, start it first.
 
     Raises ``RuntimeError`` for a type that ASGI does not know.
     """
@@ -64,14 +67,15 @@ async def serve(
 
 async def _start(app: Startable, state: ASGIState) -> Site:
     """Compile the application, start it if it has not started, and return its site."""
-    # The lock is anyio's, which imports more than a request needs.
+    # anyio's lock, which imports more than a request needs, is made only if something may wait.
     lock: AbstractAsyncContextManager[None] = (
         _starting.get() if app.waits_at_start else nullcontext()
     )
     async with lock:
         site = app.compiled()
         if not state.started:
-            # Nothing is shut down at the end: a server without lifespan does not announce it.
+            # Nothing is shut down at the end, because a server without lifespan does not announce
+            # its shutdown.
             await perform(app.lifecycle().start(), LifespanContext(site.config))
             state.started = True
         app.publish(site, state)
@@ -79,7 +83,7 @@ async def _start(app: Startable, state: ASGIState) -> Site:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer while the application can't start."""
+    """Respond with an error while the application can't start."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": websockets.FAILED, "reason": ""})
@@ -90,9 +94,10 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request.
+    """Handle one request.
 
-    Raises what the flow does not answer: cancellation, a stream that broke in the middle.
+    Raises what the flow passes on: a cancellation, or the error of a stream that broke in the
+    middle.
     """
     exchange = ASGIExchange(scope, receive, send)
     request = Request(exchange)
@@ -111,7 +116,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 elif kind is CHUNK:
                     stream = arguments[0]
                     result = await StreamSender(stream, exchange).advance(stream.first_chunk())
-                else:  # most requests have no such steps, and need no coroutine around them
+                else:  # most requests have no such steps and no coroutine
                     break
             except Exception as error:
                 resume, result = flow.throw, error
@@ -121,9 +126,9 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         answer: Any = arguments
         if kind is not ANSWER:
             answer = await perform(flow, exchange, (kind, function, arguments))
-        next(flow, None)  # ends it: to close it takes longer
+        next(flow, None)  # ends it, which is faster than closing it
         if answer.__class__ is Handover:
-            # the mounted application must not see a request that is not its own
+            # The mounted application must not see this application's current request.
             current.reset(token)
             try:
                 await _call_mounted(answer, exchange, receive, send)
@@ -144,7 +149,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         try:
             await send(head)
             await send({"type": "http.response.body", "body": body})
-        except OSError:  # the client has gone (ASGI 2.4)
+        except OSError:  # the client has disconnected (ASGI 2.4)
             exchange.answer.break_off()
             logger.debug("%s: the client disconnected before the response", exchange.label)
     except BaseException as error:
@@ -152,7 +157,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         await _clean_up(exchange, error)
         raise
     finally:
-        # an exception's traceback refers to this frame: without this it would be a cycle
+        # an exception's traceback refers to this frame: without this, it would be a reference cycle
         result = None
         try:
             if exchange.ends is not None:
@@ -164,13 +169,15 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
 async def _call_mounted(
     handover: Handover, exchange: ASGIExchange, receive: Receive, send: Send
 ) -> None:
-    if exchange.answer.depends_on:  # a hook has read who the client is
+    if exchange.answer.depends_on:  # a hook has identified the client
         send = partial(_send_private, send, exchange.answer.depends_on)
     await handover.mount.target(handover.scope_in(exchange.scope_below()), receive, send)
 
 
 async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMessage) -> None:
-    """Send a message of a mounted application. Its answer depends on these headers as well."""
+    """Send a message of a mounted application. Its response also depends on these request headers,
+    so make it private.
+    """
     if message["type"] == "http.response.start":
         named = message.get("headers", ())
         pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in named]
@@ -180,9 +187,9 @@ async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMe
 
 
 async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:
-    """Close what a request has open that is broken off by ``error``.
+    """Close everything that a request has open when ``error`` breaks it off.
 
-    Raises what the server gets in place of ``error`` if that is the failure of a stream.
+    Raises what the server is to get instead of ``error``, if that is the failure of a stream.
     """
     failure = error
     exchange.answer.break_off()

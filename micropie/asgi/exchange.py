@@ -1,4 +1,4 @@
-"""A request made from an ASGI scope, and the head of its answer:
+"""A request made from an ASGI scope, and receiving its body:
 https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
@@ -32,7 +32,7 @@ Value = TypeVar("Value")
 
 _SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
-# Bytes of a body for which a client has a second.
+# How many bytes of a body a client must send each second.
 _SLOWEST = 1000
 
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
@@ -46,11 +46,11 @@ async def _nowhere(message: ServerMessage) -> None:
 
 
 class ASGIExchange(StreamedExchange):
-    """See ``Request``. The scope is the server's own, not a copy."""
+    """The exchange of a request under ASGI. The scope is the server's own, not a copy."""
 
-    # makes the exception of each read, after one has failed
+    # After a read has failed, this makes the exception for each further read.
     _body_error: Callable[[], Exception] | None = None
-    # seconds of ``body_total_timeout``; None before the first wait
+    # The rest of ``body_total_timeout``, in seconds; None before the first wait.
     _time_left: float | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send = _nowhere) -> None:
@@ -59,14 +59,14 @@ class ASGIExchange(StreamedExchange):
         self.body = ReceivedBody()
         self._receive = receive
         self.send = send
-        self.method = scope.get("method", "GET")  # as a WebSocket's handshake (RFC 6455)
+        self.method = scope.get("method", "GET")  # a WebSocket's handshake has none (RFC 6455)
         self.path = path = scope["path"] or "/"
-        if not scope["query_string"]:  # most requests: nothing has to be parsed for a parameter
+        if not scope["query_string"]:  # the usual case: there is no query to parse
             self.query = {}
         raw = scope.get("raw_path")
         if scope.get("root_path"):
             root = self.root_path
-            # A server that takes the prefix from a setting passes the path without it.
+            # A server that knows the prefix from a setting passes the path without it.
             self.path = path[len(root) :] or "/" if (path + "/").startswith(root + "/") else path
         elif path.isascii() and (raw is None or PERCENT not in raw):
             self.literal_path = path
@@ -83,7 +83,7 @@ class ASGIExchange(StreamedExchange):
 
     def server_client(self) -> Address | None:
         host, port = self.scope.get("client") or ("", 0)
-        # granian: the port is text; a UNIX socket has no host
+        # granian passes the port as text, and a UNIX socket has no host.
         return Address(host, int(port or 0)) if host else None
 
     def scope_below(self) -> Scope:
@@ -112,7 +112,8 @@ class ASGIExchange(StreamedExchange):
         below = path[len(root) :] or "/" if is_below else path
         raw = self.scope.get("raw_path")
         if raw is not None:
-            # It counts only if it is the same path: middleware may have changed ``path`` alone.
+            # It is used only if it is the same path, because middleware may have changed just
+            # ``path``.
             raw = bytes(raw).partition(b"?")[0]
             decoded = unescaped(raw).decode("utf-8", "replace")  # as servers decode it
             if decoded == path and not is_below:
@@ -147,7 +148,7 @@ class ASGIExchange(StreamedExchange):
         media_type, length = b"", None
         for name, value in self.scope["headers"]:
             if name == b"content-type":
-                media_type = b"," if media_type else value  # two are no type
+                media_type = b"," if media_type else value  # two headers count as none
             elif name == b"content-length":
                 length = value if length is None or length == value else b"two that differ"
         return media_type.decode("latin-1"), None if length is None else length.decode("latin-1")
@@ -166,9 +167,9 @@ class ASGIExchange(StreamedExchange):
     async def receive_piece(self) -> Piece:
         """Return the next piece of the body and whether more may follow.
 
-        Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence, or if the
-        body trickles. Raises 503 if a thread would have to wait for the client, and too many others
-        do.
+        Raises ``ClientDisconnect``; 408 after ``body_timeout`` seconds of silence, or if the body
+        arrives too slowly; and 503 if a thread would have to wait for the client although too many
+        do already.
         """
         if self.body.put_back is not None:
             return self.body.take_piece()
@@ -178,7 +179,8 @@ class ASGIExchange(StreamedExchange):
         try:
             waits_for = next(steps)
         except StopIteration as end:
-            # most pieces have arrived: a time limit would cost more than the rest
+            # Most pieces have arrived, so there is no time limit, which would cost more than all
+            # the rest.
             return self._piece_of(end.value)
         self.in_flight = anyio.Event()
         settings = self.config.settings
@@ -196,8 +198,8 @@ class ASGIExchange(StreamedExchange):
         finally:
             self.in_flight.set()
             self.in_flight = None
-        # Only waiting counts, not the time that the application takes. What a fast client has saved
-        # does not grow beyond the limit, or it could trickle for hours after a burst.
+        # Only waiting counts, not the time that the application takes. The time that a fast client
+        # gains never exceeds the limit, or it could send slowly for hours after a burst.
         seconds_given = len(message.get("body") or b"") / _SLOWEST
         self._time_left = min(most, left - (anyio.current_time() - began) + seconds_given)
         return self._piece_of(message)
@@ -254,9 +256,9 @@ _too_slow = partial(HTTPError, 408, "The body stopped arriving.")
 
 
 class ASGIWebSocketExchange(ASGIExchange):
-    """See ``WebSocketRequest``.
+    """The exchange of a WebSocket's handshake.
 
-    The socket receives the messages, so the request has no ``receive``.
+    The socket receives the messages, so this has no ``receive``.
     """
 
     @property
@@ -267,12 +269,12 @@ class ASGIWebSocketExchange(ASGIExchange):
 
     @property
     def label(self) -> str:
-        """The WebSocket's name in log lines: ``WebSocket '/path'``, with its id if it has one."""
+        """What log lines call the WebSocket: ``WebSocket '/path'``, with its id if it has one."""
         return f"WebSocket {self.path!r} [{self.id}]" if self.id else f"WebSocket {self.path!r}"
 
 
 async def receive_nothing() -> NoReturn:
-    """Raise ``RuntimeError``: the ``receive`` of a WebSocket's exchange."""
+    """Raise ``RuntimeError``. This is the ``receive`` of a WebSocket's exchange."""
     raise RuntimeError(
         "a WebSocket has no body: its messages come from ws.receive_text() and the like"
     )

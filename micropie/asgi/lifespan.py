@@ -1,9 +1,9 @@
 """The lifespan protocol: https://asgi.readthedocs.io/en/latest/specs/lifespan.html
 
-``lifespan.shutdown`` comes after the last answer is complete, so an endless answer would keep the
-server running: uvicorn has no time limit unless it is given one, gunicorn waits for 30 seconds. No
-ASGI message says that a server has begun to wait. So the server's shutdown signal is handled here
-first (``hearing_signals``), and then by the server as usual.
+``lifespan.shutdown`` comes after the last response is complete, so an endless response would keep
+the server running: uvicorn has no time limit by default, gunicorn waits for 30 seconds. No ASGI
+message says that a server has begun to wait. So the server's shutdown signal is handled here first
+(``hearing_signals``), and then by the server as usual.
 """
 
 from __future__ import annotations
@@ -39,11 +39,10 @@ from micropie.asgi.steps import BACKGROUND, perform
 async def serve_lifespan(
     app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Start, tell the server, wait for its shutdown message and stop, all in this task: cancel
-    scopes need that.
+    """Start, report it to the server, wait for its shutdown message and stop. All of this happens
+    in one task, because cancel scopes need that.
 
-    An exception is raised when the server has been told of it: test clients show it, servers ignore
-    it.
+    An exception is reported to the server and then raised: test clients show it, servers ignore it.
     """
     await receive()
     try:
@@ -65,7 +64,7 @@ async def serve_lifespan(
     shutdown = site.config.shutdown
     shutdown.begin()
 
-    # a task, because outside of one anyio can't tell which library's loop this is
+    # A task, because anyio needs one to know which loop this is.
     async def end_streams() -> None:
         shutdown.end()
 
@@ -78,9 +77,9 @@ async def serve_lifespan(
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         finally:
-            with anyio.CancelScope(shield=True):  # they have a time limit
+            with anyio.CancelScope(shield=True):  # the functions have a time limit
                 await background.join()
-    except BaseException:  # a server that cancels instead of sending lifespan.shutdown
+    except BaseException:  # the server cancelled, and sent no lifespan.shutdown
         await _stop_cancelled(lifecycle, context)
         raise
     finally:
@@ -96,7 +95,7 @@ async def serve_lifespan(
 
 
 async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> None:
-    """Stop although this task is cancelled; exceptions have been logged."""
+    """Stop although this task is cancelled. Exceptions have been logged."""
     with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True), suppress(Exception):
         await perform(lifecycle.stop(), context)
 
@@ -112,18 +111,18 @@ SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
-    """Within the block, have this event loop call ``notify`` when a signal comes that the server
+    """Within the block, let this event loop call ``notify`` when a signal arrives that the server
     handles.
 
-    Only the main thread can set signal handlers; elsewhere this does nothing. Nor does it for a
-    signal without a handler in Python, which ends the process or is ignored, as before.
+    Only the main thread can set signal handlers; elsewhere this does nothing. It also does nothing
+    for a signal without a Python handler, which ends the process or is ignored, as before.
     """
     call_soon = threadsafe_scheduler()
     server_handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        # It may interrupt the main thread between any two lines, with any lock held; so only the
-        # loop is told.
+        # A signal may interrupt the main thread between any two lines, while any lock is held, so
+        # this only schedules a call on the loop.
         with suppress(RuntimeError):  # the loop has ended
             call_soon(notify)
         server_handlers[signal.Signals(number)](number, frame)
@@ -131,22 +130,23 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
     for number in SHUTDOWN_SIGNALS if current_thread() is main_thread() else ():
         server_handler = signal.getsignal(number)
         if callable(server_handler):
-            # before ours is set: the signal may come at once
+            # Before the new handler is set, because the signal may arrive at once.
             server_handlers[number] = server_handler
             _set_handler(number, handle)
     try:
         yield
     finally:
         for number, server_handler in server_handlers.items():
-            if signal.getsignal(number) is handle:  # else other code has set one since, which stays
+            if signal.getsignal(number) is handle:  # unless other code has set one since
                 _set_handler(number, server_handler)
 
 
 def _set_handler(number: int, handler: Callable[[int, FrameType | None], object]) -> None:
     """Set a signal's handler.
 
-    System calls go on when it comes, as under asyncio; after ``signal()`` they do not.
+    System calls continue when the signal arrives, as under asyncio; after ``signal()`` alone they
+    would not.
     """
     signal.signal(number, handler)
-    if hasattr(signal, "siginterrupt"):  # Windows interrupts none
+    if hasattr(signal, "siginterrupt"):  # Windows doesn't interrupt any
         signal.siginterrupt(number, False)

@@ -1,6 +1,6 @@
-"""The part of an application that the driver changes.
+"""What the ASGI driver stores about an application.
 
-A module of its own: WSGI needs nothing else of this package.
+It is a separate module, because WSGI needs nothing else of this package.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from micropie._core.routing import Site
 
 
 class ASGIState:
-    """An application under ASGI.
+    """The state of an application under ASGI.
 
-    ``site`` is for the hot path: None until started, and after a change.
+    ``site`` is None until the application has started, and after a change; requests use it
+    directly.
     """
 
     def __init__(self) -> None:

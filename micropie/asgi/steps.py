@@ -1,4 +1,4 @@
-"""The steps of a flow, performed on the event loop and in worker threads."""
+"""Perform the steps of a flow on the event loop and in worker threads."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ Value = TypeVar("Value")
 
 
 async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns, or yields its answer.
+    """Perform a flow's steps until it returns, or yields its answer. Return that.
 
-    ``step`` is the first one, if it has begun. Calls that follow each other keep one slot of the
+    ``step``: the first step, if the flow has begun. Consecutive calls keep one slot of the
     application's threads.
 
-    An exception of a step is thrown into the flow outside of ``except``: inside, it would become
+    An exception of a step is thrown into the flow outside of ``except``. Inside, it would become
     the ``__context__`` of whatever the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
@@ -59,7 +59,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
         while kind is not ANSWER:
             resume = send
             try:
-                # No coroutine around the most frequent kinds.
+                # The most frequent kinds are performed here, without another coroutine.
                 if kind is AWAIT:
                     result = await function(*arguments)
                 elif kind is RECEIVE:
@@ -69,7 +69,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
                     result = await perform_step(kind, function, arguments, exchange, held)
-            except Exception as error:  # a StopIteration of the step, too
+            except Exception as error:  # this may be a StopIteration of the step
                 resume, result = flow.throw, error
             except BaseException as error:
                 failure = await failure_of_step(exchange, error, step is not None)
@@ -85,17 +85,17 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
     finally:
         if held:
             held.pop().give()
-        # an exception's traceback refers to this frame: without this it would be a cycle
+        # an exception's traceback refers to this frame: without this, it would be a reference cycle
         result = None
 
 
 async def failure_of_step(
     exchange: Exchange, error: BaseException, is_outermost: bool = True
 ) -> BaseException:
-    """Return the exception with which a request goes on after a step has raised ``error``, which is
-    no ``Exception``: a failure, or ``error`` itself.
+    """Return the exception to throw into the flow after a step has raised ``error``, which is not
+    an ``Exception``: a failure, or ``error`` itself.
 
-    ``is_outermost``: whether no code of the author's is around the step but open generators.
+    ``is_outermost``: around the step, there is no code of the author's except open generators.
     """
     if isinstance(exchange, LifespanContext) and isinstance(error, SystemExit):
         return error
@@ -110,10 +110,10 @@ async def failure_of_step(
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
     """Raise a cancellation at the ``yield`` of the open generators, the innermost first, until one
-    has ended it, because it was that of a scope around its ``yield``.
+    of them ends it, because it came from a scope around its ``yield``.
 
-    Return the failure that it is then; None for the cancellation of the whole request, which no
-    generator may end. Where none is async, none has a scope open.
+    Return the failure that the cancellation becomes. Return None if the whole request is cancelled,
+    which no generator may prevent. A generator that isn't async has no scope open.
     """
     inner_first = exchange.open_generators()
     if not any(one.is_async for one in inner_first) or not execution.is_being_cancelled():
@@ -137,7 +137,8 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
                 exchange.log_cleanup_failure(failure)
         return None
     finally:
-        # their tracebacks refer to this frame, since Python 3.12: without this it would be a cycle
+        # since Python 3.12, their tracebacks refer to this frame: without this, it would be a
+        # reference cycle
         del cancellation, failure
 
 
@@ -148,8 +149,8 @@ async def perform_step(
     exchange: Exchange,
     held: list[Slots] | None = None,
 ) -> Any:
-    """Perform one step of any kind but RECEIVE and CHUNK, and return its result. ``held``: where a
-    slot of the application's threads is kept for the next step.
+    """Perform one step of any kind except RECEIVE and CHUNK, and return its result. ``held``: the
+    list that keeps a slot of the application's threads for the next step.
     """
     if kind is AWAIT:
         return await function(*arguments)
@@ -183,10 +184,10 @@ _LIFTED_SHIELDS = LoopLocal(lambda: DelayedCalls(CLEAN_UP_WITHIN))
 async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
     """Yield the value of a provider's generator.
 
-    Its clean-up is not cancelled from outside, for some seconds.
+    For some seconds, its clean-up is protected from cancellation.
 
-    The scope is entered before the generator begins, because that may leave scopes of its own in
-    its clean-up. After the seconds only the shield is lifted: a commit that nobody cancels may take
+    The scope is entered before the generator begins, because the generator's clean-up may leave its
+    own scopes. After these seconds only the shield is lifted: a commit that nobody cancels may take
     longer.
     """
     with anyio.CancelScope() as scope:
@@ -203,7 +204,7 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
             with suppress(StopAsyncIteration):
                 again = await (anext(generator) if failure is None else generator.athrow(failure))
                 try:
-                    yield again  # who closes it says that there may be one
+                    yield again  # the caller that closes it expects another yield
                 finally:
                     await generator.aclose()
         finally:
@@ -212,12 +213,12 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
 
 
 async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
-    """Perform steps that close what a request that broke off has open, ``cleanup_steps`` or others.
+    """Perform steps that close what a request that broke off has open, such as ``cleanup_steps``.
 
-    A thread is waited for also if the request is being cancelled.
+    Threads are waited for, even if the request is being cancelled.
 
-    What fails, or is cancelled, does not keep the rest open. A failure is logged, a cancellation is
-    raised at the end.
+    If one step fails or is cancelled, the others are still performed. A failure is logged, and a
+    cancellation is raised at the end.
     """
     cancellations: list[BaseException] = []
     for kind, function, arguments in steps:
@@ -225,7 +226,7 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
             if kind is RELEASE:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     await perform_step(_LEFT_AT_ONCE, function, arguments, exchange)
-            else:  # without a scope around it: a generator may have one open
+            else:  # without a scope, as a generator may have one open
                 await perform_step(kind, function, arguments, exchange)
         except BaseException as error:
             failure = error if isinstance(error, Exception) else execution.failure_of(error)
@@ -238,12 +239,12 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
         raise cancellations.pop()
 
 
-# The key in ``scope["state"]`` of the lifespan's ``LoopTasks`` for the functions of
+# The key in ``scope["state"]`` for the lifespan's ``LoopTasks``, which run the functions of
 # ``after_response``.
 BACKGROUND: Final = "micropie.background"
 
-# Bytes of a body that may be in a file whose closing takes long: the kernel frees 1 GiB of pages in
-# 50 ms.
+# From this many bytes on, a body may be in a file that takes long to close: the kernel frees 1 GiB
+# of pages in 50 ms.
 LARGE = 4 * 1024 * 1024
 
 
@@ -251,11 +252,11 @@ async def close_request(exchange: Exchange) -> None:
     """Release what the current request holds, whatever happens; in a thread if it holds a large
     file.
 
-    Functions of ``after_response`` run in a task for which the lifespan waits, so that neither the
-    server nor the connection's next request waits for them, and shutdown handlers do. Under a
+    Functions of ``after_response`` run in a task for which the lifespan waits. So neither the
+    server nor the connection's next request waits for them, but shutdown handlers do. Under a
     server without lifespan, the request waits for them.
     """
-    # of a stream; the server is done with the request, and does not cancel this
+    # Resources of a stream. The server is done with the request, so it doesn't cancel this.
     if exchange.resources:
         await perform(end_resources(exchange), exchange)
     body = exchange.body.data
@@ -265,10 +266,10 @@ async def close_request(exchange: Exchange) -> None:
     else:
         exchange.close()
     ends = exchange.ends
-    if ends is not None:  # it has tasks
+    if ends is not None:  # there are tasks
         tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
         seconds = config_of(exchange).settings.background_timeout
-        # servers copy the state, so it may outlive the lifespan
+        # Servers copy the state, so the tasks may have ended with the lifespan.
         if tasks is None or tasks.has_ended:
             await run_tasks(exchange, ends, seconds)
         else:

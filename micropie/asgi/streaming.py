@@ -1,27 +1,26 @@
-"""Streams under ASGI: one task gets a stream's chunks and sends them, and a companion works beside
-it.
+"""Streams under ASGI: one task takes a stream's chunks and sends them, while a *companion* watches
+the client.
 
-The request's task is inside of the items while it waits for a chunk, and can't leave them: their
-scopes belong to that task (``streams/source.py``). So the companion does in tasks of its own
-whatever must not wait for a chunk:
+While the request's task waits for a chunk, it is inside the author's iterator and can't do anything
+else, because the iterator's scopes belong to that task (``streams/source.py``). So the companion
+does everything that must not wait for a chunk, in tasks of its own:
 
-- It watches the client. A client that leaves is noticed in two ways, because servers differ:
-  ``send`` raises ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` gives
-  ``http.disconnect``.
+- It watches the client. A disconnect is noticed in two ways, because servers differ: ``send``
+  raises ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` returns ``http.disconnect``.
 - It sends the heartbeats of silent events.
 
-The companion and the request's task never send at the same time, and the companion cancels nothing
-but the stream, and that only when its chunks are not wanted any more. Its tasks are two: a task
-that waits in ``receive`` could send a heart-beat only if it cancelled ``receive``, and a piece of
-the body might be lost.
+The companion and the request's task never send at the same time. The companion cancels nothing but
+the stream, and only when its chunks are no longer wanted. It has two tasks: if a single task waited
+in ``receive``, it could send a heartbeat only by cancelling ``receive``, and a piece of the body
+might be lost.
 
-Once the response has started, an error can only abort: it is logged and raised into the server,
-which then cuts the connection; a broken stream never ends as a complete one does.
+Once the response has started, an error can only abort it: the error is logged and raised into the
+server, which then cuts the connection. A broken stream never ends like a complete one.
 
-A whole file is sent by the server itself if it can (the extension ``http.response.pathsend``),
-without a byte of it passing through Python. The server opens the file anew, so it sends what is at
-that path by then, under a head that was made a moment before: if the file was replaced by one of
-another length, the server cuts it off or finds it too short for its Content-Length.
+If the server can (the extension ``http.response.pathsend``), it sends a whole file itself, and no
+byte of it passes through Python. The server opens the file anew, so it sends what is at that path
+by then, with headers that were made a moment before. If the file was replaced by one of another
+length, the server cuts it off or finds it too short for its Content-Length.
 https://asgi.readthedocs.io/en/latest/extensions.html
 """
 
@@ -53,34 +52,34 @@ Value = TypeVar("Value")
 
 PATHSEND = "http.response.pathsend"
 
-# The companion's tasks cost as much as many a whole stream. So they are started so many seconds
-# after the first wait, or after so many chunks.
+# The companion's tasks cost as much as many a whole stream. So they are started this many seconds
+# after the first wait, or after this many chunks.
 WATCH_AFTER = 0.01
 CHUNKS_PER_CHECK = 64
 
 
 class DelayedCalls:
-    """Calls functions on this event loop, so many seconds after each was added.
+    """Calls functions on this event loop, ``seconds`` after each was added.
 
-    One task waits for them all, because most are cancelled before, and a timer for each takes
-    longer than the work that it is to save.
+    One task waits for all of them, because most are cancelled before they are called, and a timer
+    for each would take longer than the work it is to save.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._tasks = TASKS.get()
-        # no function: it was prevented
+        # The list is empty if the call was cancelled.
         self._calls: deque[tuple[float, list[Action]]] = deque()
 
     def add(self, function: Action) -> Action:
         """Call ``function`` later, in this context.
 
-        Return a function that prevents the call and lets go of it.
+        Return a function that cancels the call and forgets the function.
         """
         functions: list[Action] = [partial(copy_context().run, function)]
         if not self._calls:
-            # In no request's context: a task that waits for calls which were cancelled would keep
-            # the request.
+            # In an empty context, because the task would keep the request alive while it waits for
+            # calls that were cancelled.
             self._tasks.start_soon(self._run, context=Context())
         self._calls.append((monotonic() + self._seconds, functions))
         return functions.clear
@@ -94,7 +93,7 @@ class DelayedCalls:
             else:
                 while functions:
                     functions.pop()()
-                # after the call: if that adds another, this task is still at work
+                # After the call, so that this task goes on if the call adds another.
                 self._calls.popleft()
 
 
@@ -110,12 +109,12 @@ _TYPES: NameTable[str, tuple[bytes, bytes]] = NameTable(
 def encode_headers(
     content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
 ) -> list[tuple[bytes, bytes]]:
-    """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
+    """Return headers in the form that ASGI requires: a new list of bytes, with lower-case names."""
     if pairs.__class__ is not KnownHead:
         headers = [(_NAMES[name], value.encode("latin-1")) for name, value in pairs]
     elif content_type is None or length is None:
         headers = [*pairs.encoded]
-    else:  # as of most
+    else:  # the usual case
         return [*pairs.encoded, _TYPES[content_type], (b"content-length", b"%d" % length)]
     if content_type is not None:
         headers.append(_TYPES[content_type])
@@ -125,29 +124,29 @@ def encode_headers(
 
 
 def head_message(answer: Answer, kind: str = "http.response.start") -> ServerMessage:
-    """Return the message that begins an answer."""
+    """Return the message that starts a response."""
     status, content_type, length, pairs, _, _ = answer
     return {"type": kind, "status": status, "headers": encode_headers(content_type, length, pairs)}
 
 
 class StreamedExchange(Exchange):
-    """The messages of an ``ASGIExchange``, in and out, as far as its stream needs them."""
+    """The part of an ``ASGIExchange`` that receives and sends messages for its stream."""
 
     config: Config
-    send: Send  # of the server
-    in_flight: anyio.Event | None = None  # while a call of ``receive`` is awaited
+    send: Send  # the server's
+    in_flight: anyio.Event | None = None  # set while a call of ``receive`` is awaited
     _receive: Receive
 
     async def disconnected(self) -> None:
-        """Return when the client has left.
+        """Return when the client has disconnected.
 
-        The handler may read the body while it streams its answer, and the server's ``receive`` must
-        never be called twice at a time. So the messages that come before the disconnect are left
-        for the reader of the body. This is at most one piece ahead of that, so the client still has
-        to wait.
+        The handler may read the body while it streams its response, and the server's ``receive``
+        must never be called twice at a time. So messages that come before the disconnect are left
+        for the reader of the body. This is at most one piece ahead of the reader, so the client
+        still has to wait.
         """
         receive, messages = self._receive, list[ServerMessage]()
-        # the second counts messages that the reader has taken
+        # ``taken`` counts the messages that the reader has taken.
         lock, taken = anyio.Lock(), anyio.Semaphore(0)
 
         async def next_message() -> ServerMessage:
@@ -182,7 +181,7 @@ class StreamedExchange(Exchange):
     async def _cancel_when_left(self, scope: anyio.CancelScope) -> None:
         try:
             await self.disconnected()
-        except Exception as error:  # not raised: nobody waits for this task
+        except Exception as error:  # not raised, because nobody waits for this task
             logger.debug("%s: the server raised %r", self.label, error)
         scope.cancel()
 
@@ -193,11 +192,11 @@ class StreamedExchange(Exchange):
 async def send_streamed(
     head: ServerMessage, stream: LoopStream | ThreadStream, exchange: StreamedExchange, send: Send
 ) -> None:
-    """Send head and chunks, and close the stream.
+    """Send the head and the chunks, and close the stream.
 
-    That a client left is noted in the debug log, and not raised.
+    If the client disconnected, that is logged at the level DEBUG, and not raised.
     """
-    if isinstance(stream, ThreadStream):  # of an application that has moved in
+    if isinstance(stream, ThreadStream):  # it comes from a migrated application
         stream = streams.MadeAhead(stream, exchange.config.threads)
     file = stream.file
     try:
@@ -216,7 +215,7 @@ async def send_streamed(
                 and file.is_whole
                 and PATHSEND in (exchange.scope.get("extensions") or ())
             ):
-                stream.first = END  # the chunk that was read ahead is not needed
+                stream.first = END  # the first chunk isn't needed
                 await _send_or_leave(send, {"type": PATHSEND, "path": file.path})
                 return
             sender: StreamSender = stream.driver or StreamSender(stream, exchange)
@@ -234,7 +233,8 @@ async def send_streamed(
 async def _send_or_leave(send: Send, message: ServerMessage) -> None:
     """Send a message.
 
-    Raises ``ClientDisconnect`` if the server says by an ``OSError`` that the client has left.
+    Raises ``ClientDisconnect`` if the server raises ``OSError``, because the client has
+    disconnected.
     """
     try:
         await send(message)
@@ -243,16 +243,17 @@ async def _send_or_leave(send: Send, message: ServerMessage) -> None:
 
 
 class HeartBeats:
-    """The messages of an event stream, and a heart-beat when none was sent for ``pause`` seconds.
+    """Sends the messages of an event stream, and a heartbeat if none was sent for ``pause``
+    seconds.
 
-    Never two at once.
+    Never sends two at once.
     """
 
     def __init__(self, send: Send, pause: float) -> None:
         self._send = send
         self._pause = pause
-        self._beat: anyio.Event | None = None  # while a heart-beat is being sent
-        self._last = monotonic()  # inf while a message is being sent, and after the last one
+        self._beat: anyio.Event | None = None  # set while a heartbeat is being sent
+        self._last = monotonic()  # inf while a message is sent, and after the last one
 
     async def send(self, message: ServerMessage) -> None:
         """Send a message."""
@@ -263,7 +264,7 @@ class HeartBeats:
         self._last = monotonic()
 
     async def stop(self) -> None:
-        """Send no further heart-beat. Return when none is being sent."""
+        """Send no more heartbeats. Return when none is being sent."""
         if self._beat is not None:
             await self._beat.wait()
         self._last = inf
@@ -287,32 +288,32 @@ class HeartBeats:
 
 
 class StreamSender:
-    """Advances a stream and sends its chunks, in the task that makes this object.
+    """Takes a stream's chunks and sends them, in the task that makes this object.
 
     The methods below "beside it" run in the companion's tasks: one watches the client, the other
-    one beats.
+    one sends heartbeats.
     """
 
     _beats: HeartBeats | None = None
-    _prevent_start: Action | None = None  # while the companion is to start soon
+    _prevent_start: Action | None = None  # set until the companion starts
 
     def __init__(self, stream: LoopStream, exchange: StreamedExchange) -> None:
         stream.driver = self
         self._stream = stream
         self._exchange = exchange
-        # the companion's tasks that have not begun
+        # The companion's tasks that have not begun.
         self._due: list[AsyncAction] = [exchange.disconnected]
-        self._cancels: list[Action] = []  # of the tasks that have begun
+        self._cancels: list[Action] = []  # they cancel the tasks that have begun
         stream.enter()
 
     @types.coroutine
     def advance(self, part: Awaitable[Any]) -> Steps[Any]:
         """Await one stage of the stream, such as its first chunk, and return the result.
 
-        The companion starts soon if that has to wait.
+        If that has to wait, the companion is started soon.
 
-        The stream is closed if the part fails, and at the stream's end, which is the result
-        ``END``. Raises what the part or the clean-up raises.
+        The stream is closed if this stage fails, and at the stream's end, when the result is
+        ``END``. Raises what this stage or the clean-up raises.
         """
         result: Any = END
         failure: BaseException | None = None
@@ -328,7 +329,7 @@ class StreamSender:
             failure = error
         try:
             if result is END:
-                self._stream.driver = None  # it refers to the stream, which would be a cycle
+                self._stream.driver = None  # it refers to the stream: a reference cycle
                 if self._prevent_start is not None:
                     self._prevent_start()
                 self._due.clear()
@@ -361,7 +362,7 @@ class StreamSender:
             if events is not None and events.shutdown.is_over:
                 break
             chunk = item.encode() if item.__class__ is text else encode(item)
-            if chunk:  # some servers take an empty one for the end
+            if chunk:  # some servers would take an empty one for the end
                 try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 except OSError as error:
@@ -380,9 +381,9 @@ class StreamSender:
         return END
 
     async def _check(self) -> None:
-        """Raise ``ClientDisconnect`` if the client has left.
+        """Raise ``ClientDisconnect`` if the client has disconnected.
 
-        Let the event loop do something else, and find out.
+        To find out, let the event loop run other tasks.
         """
         self._start()
         await anyio.lowlevel.checkpoint()
@@ -400,16 +401,18 @@ class StreamSender:
             self._cancels.append(TASKS.get().start_soon(self._run_beside, self._due.pop()))
 
     async def _run_beside(self, function: AsyncAction) -> None:
-        """Run ``function``, which returns or fails when the client has left, and end the stream."""
+        """Run ``function``, which returns or fails when the client has disconnected, and then end
+        the stream.
+        """
         try:
             await function()
-        except Exception as error:  # not raised: nobody waits for this task
+        except Exception as error:  # not raised, because nobody waits for this task
             logger.debug("%s: the server raised %r", self._exchange.label, error)
         self._stream.end(LEFT)
 
 
 async def close_stream(stream: LoopStream | ThreadStream, exchange: StreamedExchange) -> None:
-    """Close a stream that has not come to its end. Raises what the clean-up raises."""
+    """Close a stream that has not ended. Raises what the clean-up raises."""
     if isinstance(stream, ThreadStream):
         stream = streams.MadeAhead(stream, exchange.config.threads)
     sender: StreamSender = stream.driver or StreamSender(stream, exchange)

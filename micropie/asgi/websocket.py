@@ -1,5 +1,5 @@
-"""One WebSocket under ASGI, from its scope to its last message, and the ``WebSocket`` that its
-handler is given.
+"""One WebSocket under ASGI, from its scope to its last message, and the ``WebSocket`` object that
+its handler gets.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
                 await close_request(exchange)
         finally:
             current.reset(token)
-    if type(found) is Handover:  # of a mounted application, which must not see this request
+    if type(found) is Handover:  # the mounted application must not see this request
         if refusal is None:
             await found.mount.target(found.scope_in(exchange.scope_below()), receive, send)
         elif (await receive())["type"] == "websocket.connect":
@@ -83,7 +83,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
 
 
 def _checked(headers: HeadersLike) -> HeaderPairs:
-    """Return the headers of ``accept``. Raises ``ResponseError`` for one that can't be sent."""
+    """Return the headers for ``accept``. Raises ``ResponseError`` for one that can't be sent."""
     pairs, _, _ = checked_headers(pairs_of(headers))
     for name, _ in pairs:
         if name.startswith("sec-websocket-"):
@@ -94,15 +94,15 @@ def _checked(headers: HeadersLike) -> HeaderPairs:
 
 
 class WebSocket(SocketSpellings, Generic[Received, Sent]):
-    """One client's WebSocket, the first argument of ``async def ws_name(self, ws)``.
+    """One client's WebSocket: the first argument of ``async def ws_name(self, ws)``.
 
-    With ``ws: WebSocket[Received, Sent]`` it checks and converts the values of ``receive()``,
-    ``messages()`` and ``send(value)``: text, bytes, or anything that a JSON body may be.
+    With ``ws: WebSocket[Received, Sent]``, ``receive()``, ``messages()`` and ``send(value)`` check
+    and convert the values: text, bytes, or any type that a JSON body may have.
 
-    Once it has ended, by the client, the network or ``close``, every call raises
-    ``ConnectionClosed``, which a handler need not catch. A call that comes too early, such as
-    sending before ``accept``, is a ``RuntimeError``. One task may receive at a time, any number may
-    send. A handler that returns without closing closes with 1000; one that fails, with 1011.
+    Once the WebSocket has ended, by the client, the network or ``close``, every call raises
+    ``ConnectionClosed``; a handler need not catch it. A call that comes too early, such as sending
+    before ``accept``, raises ``RuntimeError``. One task at a time may receive, any number may send.
+    If a handler returns without closing, the WebSocket is closed with 1000; if it fails, with 1011.
     """
 
     __slots__ = ("_connection", "_exchange", "_session_id", "request")
@@ -125,13 +125,13 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         session_id: str | None = None,
         headers: HeadersLike = (),
     ) -> None:
-        """Accept the handshake, with one of ``subprotocols`` and with these headers, a dict or
-        (name, value) pairs.
+        """Accept the handshake, with one of ``subprotocols`` and with ``headers``, a dict or (name,
+        value) pairs.
 
-        A session that was changed is saved, and its cookie sent. A client without one gets a cookie
-        as well if the handler's code names ``session``: it may be changed later. ``session_id``
-        sends that id instead. Raises ``ValueError`` for a subprotocol that was not offered,
-        ``ResponseError`` for a header that can't be sent.
+        A session that was changed is saved, and its cookie sent. If the client has no session but
+        the handler's code names ``session``, it gets a cookie as well, because the session may be
+        changed later. ``session_id`` sends that id instead. Raises ``ValueError`` for a subprotocol
+        that was not offered, and ``ResponseError`` for a header that can't be sent.
         """
         connection = self._connection
         if connection.state is not websockets.CONNECTING:
@@ -155,18 +155,18 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
                 and route_of(exchange).mentions_session
             ):
                 session = session if session is not None else exchange.opened_session()
-                if session.id is None:  # it may get its first value once the WebSocket is open
+                if session.id is None:  # the session may get its first value later
                     cookie = store.reserve(session, exchange)
         if session is not None:
             session.keep_cookie(store.in_cookie)
             session.saver = self.save_session
-        if cookie is not None:  # there is no other way to send a cookie
+        if cookie is not None:  # a cookie can't be sent later
             pairs.append(("set-cookie", cookie))
         exchange.answer.accept()
         await connection.accept(subprotocol, pairs)
 
     async def _save_changes(self) -> str | None:
-        """Save the session if it was changed. Return the cookie of a new session."""
+        """Save the session if it was changed. Return the cookie of a new session, or None."""
         exchange, session = self._exchange, self._exchange.answer.session
         if session is None or not session.changed:
             return None
@@ -177,28 +177,27 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         session.mark_saved()
         return cookie
 
-    # -- messages in -------------------------------------------------------------------------------
+    # -- receiving ---------------------------------------------------------------------------------
 
-    # These are plain functions that return the connection's coroutine: one of their own would wrap
-    # each message.
+    # These are plain functions that return the connection's coroutine, because another coroutine
+    # around it would cost time for each message.
 
     def receive_text(self) -> Coroutine[object, object, str]:
-        """Return the next message, which has to be text.
+        """Return the next message, which must be text.
 
-        Raises ``ConnectionClosed``. A binary message closes with 1003, and that
-        ``ConnectionClosed`` is a ``ValueError``, too. A message above ``websocket_max_size`` bytes
-        closes with 1009.
+        Raises ``ConnectionClosed``. A binary message closes the WebSocket with 1003; that exception
+        is also a ``ValueError``. A message above ``websocket_max_size`` bytes closes it with 1009.
         """
         return self._connection.receive("receive_text", "text")
 
     def receive_bytes(self) -> Coroutine[object, object, bytes]:
-        """Return the next message, which has to be binary; otherwise as ``receive_text``."""
+        """Return the next message, which must be binary. Otherwise like ``receive_text``."""
         return self._connection.receive("receive_bytes", "bytes")
 
     async def receive_json(self) -> Any:
-        """Return the value of the next message, which has to be JSON, text or binary.
+        """Return the value of the next message, which must be JSON, as text or binary.
 
-        Anything else closes with 1007, as another kind does in ``receive_text``.
+        Anything else closes the WebSocket with 1007, and raises as ``receive_text`` does.
         """
         content = await self._connection.receive("receive_json", "text")
         try:
@@ -213,8 +212,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """Return the value of the next message, of the type ``Received`` in
         ``ws: WebSocket[Received, Sent]``.
 
-        An invalid one closes with 1007, and its sentence is the reason: it is a
-        ``ConnectionClosed`` and a ``ValueError``.
+        An invalid value closes the WebSocket with 1007, with the error's sentence as the reason,
+        and raises a ``ConnectionClosed`` that is also a ``ValueError``.
         """
         messages = self._annotated()
         content = await self._connection.receive(*messages.call)
@@ -233,8 +232,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await self._connection.reject(websockets.INVALID_DATA, fault)
 
     def messages(self) -> AsyncIterator[Received]:
-        """``async for message in ws.messages()`` gives what ``receive`` does, until the WebSocket
-        is closed, also because of an invalid message.
+        """``async for message in ws.messages()`` yields what ``receive`` returns, until the
+        WebSocket is closed, also by an invalid message.
         """
         return _Values(self)
 
@@ -248,34 +247,32 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         return messages
 
     def __aiter__(self) -> Self:
-        """``async for message in ws`` gives text and bytes as they come, until the WebSocket is
-        closed.
-        """
+        """``async for message in ws`` yields text and bytes, until the WebSocket is closed."""
         return self
 
     def __anext__(self) -> Coroutine[object, object, str | bytes]:
         return self._connection.receive(ITERATION, "text")
 
-    # -- messages out ------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------
 
     def send_text(self, text: str) -> Coroutine[object, object, None]:
         """Send text.
 
-        Raises ``ConnectionClosed``, also for a client that does not read: it is closed with 1008
-        after ``websocket_send_timeout`` seconds.
+        Raises ``ConnectionClosed``. If the client doesn't read for ``websocket_send_timeout``
+        seconds, the WebSocket is closed with 1008.
         """
         if not isinstance(text, str):
             raise TypeError(f"send_text() takes text, not {type(text).__name__}")
         return self._connection.send("send_text", {"type": "websocket.send", "text": text})
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> Coroutine[object, object, None]:
-        """Send a binary message; otherwise as ``send_text``."""
+        """Send a binary message. Otherwise like ``send_text``."""
         return self._connection.send("send_bytes", {"type": "websocket.send", "bytes": bytes(data)})
 
     def send_json(self, value: object) -> Coroutine[object, object, None]:
-        """Send a value as JSON text; otherwise as ``send_text``.
+        """Send a value as JSON text. Otherwise like ``send_text``.
 
-        Raises ``CodecError`` if JSON has no such value.
+        Raises ``CodecError`` if JSON can't express the value.
         """
         return self._connection.send(
             "send_json", {"type": "websocket.send", "text": dumps(value).decode()}
@@ -283,7 +280,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     async def send(self, value: Sent) -> None:
         """Send a value of the type ``Sent`` in ``ws: WebSocket[Received, Sent]``, with the fields
-        of that type; otherwise as ``send_text``.
+        of that type. Otherwise like ``send_text``.
 
         Raises ``ResponseError`` for a value that is not of that type.
         """
@@ -291,12 +288,12 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await (self.send_text(message) if isinstance(message, str) else self.send_bytes(message))
 
     def close(self, code: int = 1000, reason: str = "") -> Coroutine[object, object, None]:
-        """Close with a code (1000 to 1014 or 3000 to 4999) and a reason, cut to the 123 bytes that
-        a frame holds.
+        """Close with a code (1000 to 1014 or 3000 to 4999) and a reason, which is cut to the 123
+        bytes that a frame can hold.
 
-        Does nothing if the WebSocket is closed already or the client has left. Before ``accept`` it
-        refuses the handshake with status 403. Raises ``ValueError`` for a code that may not be sent
-        (RFC 6455, section 7.4).
+        Does nothing if the WebSocket is already closed or the client has disconnected. Before
+        ``accept``, this refuses the handshake with status 403. Raises ``ValueError`` for a code
+        that can't be sent (RFC 6455, section 7.4).
         """
         return self._connection.close(code, reason)
 
@@ -307,14 +304,15 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended, from either side; ``close_code`` and ``close_reason`` say how."""
+        """Whether either side has ended it; ``close_code`` and ``close_reason`` say how."""
         return self.close_code is not None
 
     close_code: Final[int | None] = attribute_of("_connection.code")
-    """The code that it was closed with, None while it is open; 1005 for no code, 1006 for a lost
-    connection."""
+    """The code with which it was closed; None while it is open, 1005 for no code, 1006 for a lost
+    connection.
+    """
     close_reason: Final[str] = attribute_of("_connection.reason")
-    """The reason that it was closed with."""
+    """The reason with which it was closed."""
 
     # -- what came with the handshake --------------------------------------------------------------
 
@@ -325,15 +323,17 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     @property
     def session_id(self) -> str | None:
-        """The id that ``accept`` was given, or the client's session's; None without a session."""
+        """The id that was passed to ``accept``, or that of the client's session; None without a
+        session.
+        """
         session = self._exchange.answer.session
         return self._session_id or (session.id if session is not None else None)
 
     session: Final[Session] = attribute_of("request.session")
-    """The session that HTTP handlers see.
+    """The client's session, the same that HTTP handlers see.
 
-    Changes are saved by ``accept``, which sends a new session's cookie, by ``save_session``, and at
-    the end.
+    Changes are saved by ``accept``, which sends the cookie of a new session, by ``save_session``,
+    and at the end.
     """
 
     async def save_session(self) -> None:
@@ -348,22 +348,24 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await self._save_changes()
 
     headers: Final[Headers] = attribute_of("request.headers")
-    """``request.headers``"""
+    """Same as ``request.headers``."""
     cookies: Final[Mapping[str, str]] = attribute_of("request.cookies")
-    """``request.cookies``"""
+    """Same as ``request.cookies``."""
     path_params: Final[Sequence[Any]] = attribute_of("request.path_params")
-    """``request.path_params``"""
+    """Same as ``request.path_params``."""
     query: Final[MultiDict[str]] = attribute_of("request.query")
-    """``request.query``"""
+    """Same as ``request.query``."""
     state: Final[State] = attribute_of("request.state")
-    """``request.state``"""
+    """Same as ``request.state``."""
 
     def __repr__(self) -> str:
         return f"<WebSocket {self.request.path!r}, {self._connection.state}>"
 
 
 class _Values(AsyncIterator[Received]):
-    """The values of a WebSocket's messages. No generator, which an author would have to close."""
+    """An iterator over the values of a WebSocket's messages. It isn't a generator, because authors
+    would have to close that.
+    """
 
     __slots__ = ("_socket",)
 

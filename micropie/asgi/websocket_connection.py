@@ -1,35 +1,36 @@
-"""The transport side of a WebSocket: ``Connection`` runs the handler, sends and receives messages,
+"""The connection of a WebSocket: ``Connection`` runs the handler, sends and receives messages, and
 detects disconnects.
 
 **One reader.** A handler may wait for hours, and for anything: its client's next message, a
-channel, a timer, another task. Its client may leave meanwhile. Servers say so in different ways:
-``receive`` gives ``websocket.disconnect``; ``send`` raises ``OSError``, ``RuntimeError`` or an
-exception of the server's own, or does nothing at all. Only ``receive`` can be relied on. So from
-``accept`` to the end a task calls it (``_read``) and fills a queue, from which the handler takes
-its messages. The queue is bounded: a handler that takes no messages makes its client wait.
+channel, a timer, another task. Its client may disconnect meanwhile. Servers report that in
+different ways: ``receive`` returns ``websocket.disconnect``; ``send`` raises ``OSError``,
+``RuntimeError`` or the server's own exception, or does nothing at all. Only ``receive`` can be
+relied on. So from ``accept`` to the end, a task calls it (``_read``) and fills a queue, from which
+the handler takes its messages. The queue is bounded: if a handler takes no messages, its client has
+to wait.
 
-**Leaving.** The handler learns of a disconnect from its next call, which raises
+**Disconnects.** The handler learns of a disconnect from its next call, which raises
 ``ConnectionClosed``. Until then it may work on the last message, or wait for something that never
 comes. So it is cancelled unless it makes a call within ``websocket_grace`` seconds. Two cancel
 scopes are around it. ``_leave_scope``, the outer one, cancels it. ``_cleanup_scope``, the inner
-one, is turned into a shield with a deadline as soon as that cancellation arrives, so that the
-handler's ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever. To see the
-cancellation arrive, the handler's coroutine is stepped by hand (``_run_handler``; see
-``asgi/coroutines.py``). What arrives may also be the cancellation of a scope in the handler, such
-as the one in which trio sleeps, while a shield in the handler keeps the other one away
+one, becomes a shield with a deadline as soon as that cancellation arrives, so that the handler's
+``finally`` may wait, as after asyncio's ``Task.cancel``, but not forever. To notice the
+cancellation, the handler's coroutine is stepped manually (``_run_handler``; see
+``asgi/coroutines.py``). The cancellation that arrives may also come from a scope in the handler,
+such as the one in which trio sleeps, while a shield in the handler keeps the other one away
 (``_begin_cleanup``).
 
 **Closing.** A WebSocket is ended by the client, by ``close`` in the handler or another task, by a
-limit that was exceeded, by the handler's end, or with the server (``go_away``). All of them call
-``end``, and only the first one counts. If that was not the client, it sends the close frame. If
-sending it was cancelled, ``finish``, which runs after every handler, sends it.
+limit that was exceeded, by the handler's end, or together with the server (``go_away``). All of
+them call ``end``, and only the first call counts. Unless the client ended it, the caller sends the
+close frame. If sending it was cancelled, ``finish``, which runs after every handler, sends it.
 
 **The invariants.**
 
-- The server's ``receive`` is never called twice at a time, nor is ``send``. Senders queue up, first
-  come first served.
-- At most one task of the author's receives.
-- After ``GONE`` messages that have arrived before may still be received; after ``CLOSING`` none.
+- The server's ``receive`` is never called twice at a time, nor is ``send``. Senders wait in a
+  queue, first come, first served.
+- At most one of the author's tasks receives.
+- After ``GONE``, messages that have arrived before can still be received; after ``CLOSING``, none.
 - Errors of the server never reach the handler: they become ``ConnectionClosed``.
 """
 
@@ -54,39 +55,40 @@ from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.steps import failure_of_step
 from micropie.asgi.streaming import encode_headers, head_message
 
-# Messages sent until the client is looked at: where a server's ``send`` never waits and never
-# fails, nothing else on the event loop would run, and a disconnect would go unnoticed.
+# How many messages are sent before a disconnect is looked for: if a server's ``send`` never waits
+# and never fails, nothing else on the event loop would run, and a disconnect would go unnoticed.
 SENDS_UNTIL_CHECK = 64
 
-ITERATION = "async for"  # the method of an iteration, which a closed socket ends
+ITERATION = "async for"  # stands for an iteration, which a closed socket ends
 
 SENT = object()  # the result of a ``send`` that did not have to wait
 
-# Seconds for the close frame where nobody may be held up: by a client that reads nothing, or when
-# the server ends.
+# Seconds to send the close frame if nothing may wait longer: for a client that reads nothing, or
+# when the server ends.
 LAST_FRAME_WITHIN = 1.0
 
 DENIAL = "websocket.http.response"  # ASGI, "WebSocket Denial Response"
 
-# Messages that may wait for the handler. With this many, reading pauses and the client has to wait.
+# How many messages may wait for the handler. Then reading pauses, and the client has to wait.
 MAX_MESSAGES = 32
 
 
 class Connection(websockets.Progress):
-    """One WebSocket, between the server's ``receive`` and ``send`` and the handler's calls."""
+    """One WebSocket, between the server's ``receive`` and ``send`` and the calls of the handler."""
 
-    _size = 0  # of the messages that wait
+    _size = 0  # bytes of the messages that wait
     _sent_unchecked = 0
     _tasks: LoopTasks
-    _stop_reading: Action | None = None  # while a task reads
-    _waits_for: object = None  # what the handler's task awaits
-    _is_grace_due = False  # when the handler waits again
+    _stop_reading: Action | None = None  # set while a task reads
+    _waits_for: object = None  # the object that the handler's task awaits
+    _is_grace_due = False  # whether the grace begins when the handler waits again
     # Whether a call has raised that the socket is closed. A handler that goes on regardless would
-    # hold up all others, so from then on each call lets them have their turn.
+    # block all others, so from then on each call lets other tasks run.
     _is_told = False
-    _arrival: LoopFuture | None = None  # while a task of the author's waits for a message
-    _room: LoopFuture | None = None  # while the reader waits until one is taken
-    # the right to send: first come, first served; made for the first ``send`` that waits
+    _arrival: LoopFuture | None = None  # set while a task of the author's waits for a message
+    _room: LoopFuture | None = None  # set while the reader waits until one is taken
+    # The right to send, first come, first served. It is made for the first ``send`` that has to
+    # wait.
     _turn: anyio.Semaphore | None = None
     _leave_scope: anyio.CancelScope
     _cleanup_scope: anyio.CancelScope
@@ -96,7 +98,7 @@ class Connection(websockets.Progress):
         self._settings = exchange.config.settings
         self._receive = receive
         self._send = send
-        # the messages that wait for the handler, with their sizes
+        # The messages that wait for the handler, with their sizes.
         self._messages: deque[tuple[ServerMessage, int]] = deque()
 
     # -- the handler -------------------------------------------------------------------------------
@@ -114,7 +116,7 @@ class Connection(websockets.Progress):
                 await self._run_handler(handler(websocket, *arguments).__await__())
         except Exception:
             raise
-        except BaseException as error:  # a scope of a provider's may have ended it
+        except BaseException as error:  # it may have come from a provider's scope
             failure = await failure_of_step(self._exchange, error)
             try:
                 raise failure
@@ -133,8 +135,8 @@ class Connection(websockets.Progress):
     def _run_handler(self, steps: Steps[object]) -> Steps[None]:
         """Await the handler.
 
-        When it waits again after its client has left, begin its grace. When it is cancelled because
-        of that, shield its clean-up.
+        If the handler waits again after its client has disconnected, start its grace. If it is
+        cancelled because of that, shield its clean-up.
         """
         sent: object = None
         raised: BaseException | None = None
@@ -168,12 +170,12 @@ class Connection(websockets.Progress):
                 self._begin_cleanup()
 
     def _begin_cleanup(self) -> None:
-        """Shield the handler's clean-up for some seconds, if the cancellation that arrived is that
-        of ``_leave_scope``.
+        """Shield the handler's clean-up for some seconds, if the cancellation that arrived comes
+        from ``_leave_scope``.
 
-        A cancellation does not tell its scope. But that of ``_leave_scope`` is the only one that a
-        shield at ``_cleanup_scope`` keeps away: a cancelled scope within the shield still counts,
-        and a shield of the handler's own has let none through.
+        A cancellation doesn't say which scope it comes from. But that of ``_leave_scope`` is the
+        only one that a shield at ``_cleanup_scope`` keeps away: a scope cancelled inside the shield
+        still counts, and a shield in the handler itself would have let none through.
         """
         if anyio.current_effective_deadline() == -inf:
             self._cleanup_scope.shield = True
@@ -185,7 +187,7 @@ class Connection(websockets.Progress):
     # -- the end -----------------------------------------------------------------------------------
 
     def end(self, action: str, code: int, reason: str) -> bool:
-        """End by ``action`` and wake who receives. Return False if it has ended already."""
+        """End by ``action`` and wake the receiving task. Return False if it has ended before."""
         if not super().end(action, code, reason):
             return False
         if action is websockets.LEAVE:
@@ -201,9 +203,10 @@ class Connection(websockets.Progress):
         self.end(websockets.LEAVE, websockets.LOST, "")
 
     def _close_beside(self, reason: str = "") -> None:
-        """Close with 1001 beside the handler, also when the server is told to end.
+        """Close with 1001 in another task than the handler's, for example when the server shuts
+        down.
 
-        Its next call raises.
+        The handler's next call raises.
         """
         if self.state is websockets.OPEN:
             self.end(websockets.CLOSE, websockets.GOING_AWAY, reason)
@@ -211,16 +214,16 @@ class Connection(websockets.Progress):
             self._tasks.start_soon(self._send_close_in_turn)
 
     async def go_away(self) -> None:
-        """Close with 1001 what is still open when the server has cancelled the handler."""
+        """Close an open WebSocket with 1001 after the server has cancelled the handler."""
         if self.state is websockets.OPEN:
             self.end(websockets.CLOSE, websockets.GOING_AWAY, "")
             await self._send_close(LAST_FRAME_WITHIN)
 
     def _start_grace(self) -> None:
-        """Give the handler some seconds for its next call, which raises.
+        """Give the handler some seconds to make its next call, which raises.
 
-        A handler that waits for a message is being woken. Its seconds begin when it waits for
-        something else, as most handlers end at once.
+        A handler that waits for a message is woken now. Its seconds only begin when it waits for
+        something else, because most handlers end at once.
         """
         grace = self._settings.websocket_grace
         self._is_grace_due = self._arrival is not None and self._waits_for is self._arrival
@@ -230,7 +233,7 @@ class Connection(websockets.Progress):
     # -- messages in -------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        """Receive messages until the end. Runs in a separate task."""
+        """Receive messages until the end. This runs in a separate task."""
         receive, messages = self._receive, self._messages
         max_size, timeout = self._settings.websocket_max_size, self._settings.websocket_timeout
         try:
@@ -238,7 +241,7 @@ class Connection(websockets.Progress):
                 message = await (receive() if timeout is None else await_within(receive(), timeout))
                 if message["type"] != "websocket.receive":
                     if not self.end(websockets.LEAVE, *websockets.disconnect_info(message)):
-                        # the handler may not know that this side has closed
+                        # The handler may not know yet that this side has closed.
                         self._start_grace()
                     return
                 size = len(message.get("text") or message.get("bytes") or "")
@@ -261,8 +264,8 @@ class Connection(websockets.Progress):
     async def receive(self, method: str, key: str) -> Any:
         """Return the content of the next message.
 
-        ``method`` is the one that was called; ``key``, "text" or "bytes", is where the content is
-        looked for first.
+        ``method``: the name of the method that was called. ``key``: "text" or "bytes", which is
+        looked up first.
         """
         if self._arrival is not None:
             raise RuntimeError(
@@ -282,13 +285,13 @@ class Connection(websockets.Progress):
             _settle(self._room)
         self._sent_unchecked = 0
         content = message.get(key)
-        # UTF-8 has at most four bytes a character
+        # In UTF-8, a character has at most four bytes.
         if content is None or size * 4 > self._settings.websocket_max_size:
             content = await self._examine(message, method)
         return content
 
     async def _refuse(self, method: str) -> NoReturn:
-        """Raise the error of a call that is not possible now."""
+        """Raise the error for a call that is not possible now."""
         if self.code is None:
             raise self.refusal(method)
         if self._is_told:
@@ -297,7 +300,7 @@ class Connection(websockets.Progress):
         raise StopAsyncIteration if method is ITERATION else self.refusal(method)
 
     async def _examine(self, message: ServerMessage, method: str) -> str | bytes:
-        """Return the content of a message that is of another kind, or perhaps too big."""
+        """Return the content of a message that is of another kind, or that may be too big."""
         content: str | bytes | None = message.get("text")
         if content is None:
             content = message.get("bytes") or b""
@@ -312,14 +315,14 @@ class Connection(websockets.Progress):
         return content
 
     async def reject(self, code: int, reason: str) -> NoReturn:
-        """Close because of a message that is not what was asked for, and raise ``MessageError``."""
+        """Close because of a message that the handler didn't want, and raise ``MessageError``."""
         await self.close(code, reason)
         raise websockets.MessageError(code, reason)
 
     # -- messages out ------------------------------------------------------------------------------
 
     async def accept(self, subprotocol: str | None, headers: HeaderPairs) -> None:
-        """Accept the handshake, and begin to read."""
+        """Accept the handshake, and start reading."""
         self.step(websockets.ACCEPT, "accept")
         encoded = encode_headers(None, None, headers) if headers else []
         try:
@@ -327,14 +330,14 @@ class Connection(websockets.Progress):
                 "accept",
                 {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded},
             )
-        finally:  # also if it was cancelled: the handler may go on
+        finally:  # also after a cancellation, as the handler may go on
             if self.state is websockets.OPEN:
                 self._stop_reading = self._tasks.start_soon(self._read)
 
     async def send(self, method: str, message: ServerMessage) -> None:
         """Send a message, after those that other tasks are sending.
 
-        ``method`` is the one that was called.
+        ``method``: the name of the method that was called.
         """
         if self.state not in websockets.SENDING:
             await self._refuse(method)
@@ -343,10 +346,10 @@ class Connection(websockets.Progress):
             if turn is not None and not turn.value:
                 await turn.acquire()
                 held = turn
-                if self.state not in websockets.SENDING:  # it has been closed meanwhile
+                if self.state not in websockets.SENDING:  # it was closed in the meantime
                     raise self.refusal(method)
-            # Started by hand: a ``send`` that does not have to wait needs neither a turn nor a
-            # timer.
+            # The first step is made manually, because a ``send`` that doesn't have to wait needs
+            # neither a turn nor a timer.
             steps = self._send(message).__await__()
             try:
                 waits_for = next(steps, SENT)
@@ -391,17 +394,19 @@ class Connection(websockets.Progress):
             raise self.closed() from None
 
     async def close(self, code: int, reason: str) -> None:
-        """Close unless that has been done, or the client has left. See ``WebSocket.close``."""
+        """Close the WebSocket, unless it is closed or the client has disconnected. See
+        ``WebSocket.close``.
+        """
         websockets.check_code(code)
         if self.end(websockets.CLOSE, code, websockets.truncate_reason(reason)):
             await self._send_close_in_turn()
 
     async def finish(self, close_info: CloseInfo) -> None:
-        """Close what is still open when the handler has ended, and send a close frame that was
-        cancelled.
+        """When the handler has ended, close the WebSocket if it is still open, or send a close
+        frame whose sending was cancelled.
 
-        Many servers can't send the answer to a handshake that was not accepted. They answer with a
-        plain 403.
+        Many servers can't send a response to a handshake that was not accepted. They send a plain
+        403.
         """
         if self.state is websockets.GONE:
             return
@@ -420,9 +425,7 @@ class Connection(websockets.Progress):
             await self._send_close_in_turn()
 
     async def _send_close_in_turn(self) -> None:
-        """Send the close frame, unless it has been sent, after the messages that tasks are
-        sending.
-        """
+        """Send the close frame, unless that was done, after the messages that tasks are sending."""
         self._turn = self._turn or anyio.Semaphore(1, fast_acquire=True)
         async with self._turn:
             if self.may(websockets.FINISH):
@@ -431,17 +434,17 @@ class Connection(websockets.Progress):
     async def _send_close(self, seconds: float | None) -> None:
         """Send the close frame.
 
-        Reading ends before that: granian would wait for the client's next message.
+        Stop reading before, because granian would wait for the client's next message.
         """
         if self._stop_reading is not None:
             self._stop_reading()
-            self._start_grace()  # nobody receives the disconnect now
+            self._start_grace()  # nobody receives the disconnect any more
         await self._send_last(
             seconds, {"type": "websocket.close", "code": self.code, "reason": self.reason}
         )
 
     async def _send_last(self, seconds: float | None, *messages: ServerMessage) -> None:
-        """Send the messages that end the WebSocket. It is over whether that succeeds or not."""
+        """Send the messages that end the WebSocket. It counts as ended even if that fails."""
         try:
             for message in messages:
                 await await_within(self._send(message), seconds)
@@ -451,6 +454,6 @@ class Connection(websockets.Progress):
 
 
 def _settle(future: LoopFuture) -> None:
-    """Wake the task that awaits a future, if one does."""
+    """Wake the task that awaits a future, if there is one."""
     if not future.done():
         future.set_result(None)
