@@ -1,11 +1,11 @@
-"""The WSGI driver: an environ in, the flow driven in the server's thread, an iterable out (PEP
-3333).
+"""The WSGI driver: it gets an environ, performs the flow's steps in the server's thread, and
+returns an iterable (PEP 3333).
 
 Open ``driver.py`` to change how a request is served and a response returned, ``exchange.py`` for
 what is read from an environ, ``steps.py`` for how steps are performed, ``streaming.py`` for async
 streams, ``files.py`` for files that the server sends, and ``lifespan.py`` and ``state.py`` for
-startup and shutdown. ``simple_server.py`` is a server of the standard library, ``gunicorn.py`` a
-configuration for gunicorn.
+startup and shutdown. ``simple_server.py`` is a server based on the standard library,
+``gunicorn.py`` a configuration for gunicorn.
 """
 
 from __future__ import annotations

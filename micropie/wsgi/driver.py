@@ -23,7 +23,7 @@ from micropie.wsgi.state import WSGIState
 from micropie.wsgi.steps import perform
 from micropie.wsgi.streaming import StreamReader, close_stream
 
-# compared by ``is``: the 200 of a mounted application may have a reason of its own
+# Compared with ``is``, because the 200 of a mounted application may have its own reason.
 _OK: Final = 200
 
 
@@ -34,7 +34,9 @@ def _start_private(
     headers: Sequence[tuple[str, str]],
     *exc_info: Any,
 ) -> Any:
-    """Begin the answer of a mounted application. It depends on these headers as well."""
+    """Start the response of a mounted application. It also depends on these request headers, so
+    make it private.
+    """
     pairs = [(name.lower(), value) for name, value in headers]
     private, _ = make_private(pairs, depends_on, has_own_cookie=False)
     return start_response(status, _head(None, None, private), *exc_info)
@@ -43,9 +45,10 @@ def _start_private(
 def serve_http(
     site: Site, environ: Environ, start_response: StartResponse, context: Context
 ) -> Iterable[bytes]:
-    """Answer one request.
+    """Handle one request.
 
-    Runs in ``context``, a copy: what is set in it must not reach the thread's next request.
+    This runs in ``context``, a copy, so that variables set in it don't reach the thread's next
+    request.
     """
     exchange = WSGIExchange(environ)
     request = Request(exchange)
@@ -56,13 +59,13 @@ def serve_http(
         kind, _, answer = step
         if kind is not ANSWER:
             answer = perform(flow, exchange, step)
-        next(flow, None)  # ends it: to close it takes longer
+        next(flow, None)  # ends it, which is faster than closing it
         if answer.__class__ is Handover:
-            # the mounted application must not see a request that is not its own
+            # The mounted application must not see this application's current request.
             current.reset(token)
             environ_of_mount = answer.environ_of(exchange)
             exchange.close()
-            if exchange.answer.depends_on:  # a hook has read who the client is
+            if exchange.answer.depends_on:  # a hook has identified the client
                 start_response = partial(_start_private, start_response, exchange.answer.depends_on)
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
             return chunks
@@ -81,7 +84,7 @@ def serve_http(
         raise
     if exchange.ends is None:
         return [body]
-    if exchange.resources:  # of a stream that a hook has replaced
+    if exchange.resources:  # of a stream that a hook replaced
         perform(end_resources(exchange), exchange)
     closing = _ClosingBody((body,))
     closing.close = exchange.close
@@ -91,8 +94,8 @@ def serve_http(
 def start_and_serve(
     app: Startable, state: WSGIState, environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
-    """Start the application in this process if it has not started, then answer; 500 if the start
-    fails.
+    """Handle a request. If the application has not started in this process, start it first; if that
+    fails, respond with 500.
     """
     try:
         site = state.site or state.start(app)
@@ -110,12 +113,14 @@ def start_and_serve(
 def _head(
     content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]
 ) -> HeaderPairs:
-    """Return headers as WSGI wants them: a new list, with names in the usual capitals."""
+    """Return headers in the form that WSGI requires: a new list, with names in the usual
+    capitals.
+    """
     if pairs.__class__ is not KnownHead:
         headers = [(CAPITALS[name], value) for name, value in pairs]
     elif content_type is None or length is None:
         headers = [*pairs.capitalized]
-    else:  # as of most
+    else:  # the usual case
         return [
             *pairs.capitalized,
             ("Content-Type", content_type),
@@ -129,20 +134,21 @@ def _head(
 
 
 class _ClosingBody(tuple[bytes]):
-    """A body in one piece that ends its request when the server closes it.
+    """A body in one piece. When the server closes it, the request ends.
 
-    A tuple: granian never closes a list.
+    It is a tuple, because granian never closes a list.
     """
 
     close: Action
 
 
 class _Chunks:
-    """A streamed body as PEP 3333 wants it. The server iterates and closes it, in any thread.
+    """A streamed body in the form that PEP 3333 requires. The server iterates over it and closes
+    it, in any thread.
 
-    Each chunk is made in the request's context, as the thread may answer another request between
-    two chunks. It is the request's own context, not a copy: a generator may reset at its end what
-    it set before its first chunk, as Flask's ``stream_with_context`` does.
+    Each chunk is made in the request's context, because the thread may handle another request
+    between two chunks. It is the request's own context, not a copy: a generator may reset at its
+    end what it set before its first chunk, as Flask's ``stream_with_context`` does.
     """
 
     def __init__(
@@ -160,14 +166,14 @@ class _Chunks:
         self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        # enters it in C
+        # ``map`` enters the context in C.
         return iter(()) if self._is_over else map(self._run, repeat(self._made().__next__))
 
     def _made(self) -> Iterator[bytes]:
         """Make the chunks. This runs in the request's context."""
         stream = self._stream
         yield stream.first
-        if stream.items is None:  # closed meanwhile
+        if stream.items is None:  # it was closed in the meantime
             return
         try:
             if isinstance(stream, LoopStream):
@@ -189,7 +195,7 @@ class _Chunks:
         self._failure = failure
 
     def close(self) -> None:
-        """Close the stream's source, once; then the request is over, also if that failed."""
+        """Close the stream's source, once. Then the request is over, even if that failed."""
         exchange = self._exchange
         failure, self._failure = self._failure, None
         if not self._is_over:
@@ -199,7 +205,7 @@ class _Chunks:
                 self._run(close_stream, self._stream, self._backend)
         finally:
             stream = self._stream
-            # they may refer to it and the exchange: a cycle
+            # They may refer to this stream and the exchange: a reference cycle.
             stream.driver = stream.items = stream.owner = None
             if exchange.resources:
                 self._run(perform, end_resources(exchange, failure), exchange)

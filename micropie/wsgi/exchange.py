@@ -1,8 +1,8 @@
 """A request made from a WSGI environ: https://peps.python.org/pep-3333/
 
-Text in an environ is bytes as latin-1: ``/%C3%A9`` arrives as ``"/Ã©"``. The server unescapes the
-path, so an escaped slash can be told apart only if the server also gives the raw target
-(``RAW_URI`` of gunicorn, ``REQUEST_URI`` of uWSGI and waitress).
+Text in an environ is bytes decoded as latin-1: ``/%C3%A9`` arrives as ``"/Ã©"``. The server
+unescapes the path, so an escaped slash can be recognised only if the server also passes the raw
+target (``RAW_URI`` of gunicorn, ``REQUEST_URI`` of uWSGI and waitress).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Value = TypeVar("Value")
 
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
-# Some servers give these beside CONTENT_TYPE and CONTENT_LENGTH, which are the ones that count (PEP
+# Some servers also pass the keys of ``_BODY_KEYS``, but CONTENT_TYPE and CONTENT_LENGTH count (PEP
 # 3333).
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _KEYS: NameTable[str, str] = NameTable(
@@ -43,11 +43,11 @@ PIECE = 64 * 1024  # bytes per read; most servers buffer as many
 
 
 class WSGIExchange(Exchange):
-    """See ``Request``. ``environ`` is the server's own, not a copy."""
+    """The exchange of a request under WSGI. ``environ`` is the server's own, not a copy."""
 
     config: Config
     environ: Environ
-    _left: int | None = None  # bytes of the body not yet read, None before the first read
+    _left: int | None = None  # unread bytes of the body; None before the first read
     _reading: Lock | None = None  # held by a thread that reads for a mounted application
     _is_passed_on = False  # whether such an application has got the whole body
 
@@ -65,7 +65,9 @@ class WSGIExchange(Exchange):
             self.path = path.encode("latin-1").decode("utf-8", "replace")
 
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-        """See ``Exchange``; nothing is cancelled, but the steps of a generator need one task."""
+        """See ``Exchange``. Nothing is cancelled under WSGI, but the steps of a generator need one
+        task.
+        """
         return steps.in_one_task(generator)
 
     def begin_generator(self, running: RunningGenerator) -> None:
@@ -73,16 +75,16 @@ class WSGIExchange(Exchange):
         super().begin_generator(running)
 
     def close(self) -> None:
-        """See ``Request``; also start the functions given to ``after_response``."""
+        """See ``Exchange``. Also start the functions of ``after_response``."""
         was_answered = self.answer.is_over
         super().close()
-        if self.ends is not None and not was_answered:  # it has tasks
+        if self.ends is not None and not was_answered:  # there are tasks
             settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
 
     @property
     def has_short_body(self) -> bool:
-        return 0 < (self.framing[2] or 0) <= PIECE  # of a client that waits for "100 Continue", too
+        return 0 < (self.framing[2] or 0) <= PIECE  # even if the client waits for "100 Continue"
 
     @property
     def sends_files(self) -> bool:  # type: ignore[override]
@@ -103,7 +105,7 @@ class WSGIExchange(Exchange):
 
     def server_client(self) -> Address | None:
         host = self.environ.get("REMOTE_ADDR")
-        # CGI has none; waitress says "None" for a UNIX socket
+        # CGI has none, and waitress passes "None" for a UNIX socket.
         port = str(self.environ.get("REMOTE_PORT", ""))
         return Address(host, int(port) if port.isdecimal() else 0) if host else None
 
@@ -137,10 +139,11 @@ class WSGIExchange(Exchange):
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
         mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")
         raw = self._target()
-        # "OPTIONS *", "GET x/y": servers turn it into a path
+        # A target such as "OPTIONS *" or "GET x/y", which servers turn into a path.
         if raw is not None and not raw.startswith(b"/"):
             return raw
-        # Only if it is the same path: middleware or a mount may have changed PATH_INFO.
+        # It is used only if it is the same path, because middleware or a mount may have changed
+        # PATH_INFO.
         if raw is not None and unescaped(raw) == mount + path:
             return raw_path_below(mount, raw)
         return escaped_path(path)
@@ -148,7 +151,7 @@ class WSGIExchange(Exchange):
     def _target(self) -> bytes | None:
         """Return the raw path, or None.
 
-        In an absolute target it follows the host (RFC 9112, section 3.2).
+        In an absolute target, the path comes after the host (RFC 9112, section 3.2).
         """
         target = self.environ.get("RAW_URI") or self.environ.get("REQUEST_URI")
         if not target:
@@ -164,7 +167,7 @@ class WSGIExchange(Exchange):
             for key, value in environ.items()
             if key.startswith("HTTP_") and key not in _BODY_KEYS
         ]
-        # the length may be a number
+        # The length may be an int.
         pairs += [
             (name, f"{environ[key]}") for name, key in _UNPREFIXED.items() if environ.get(key)
         ]
@@ -181,7 +184,7 @@ class WSGIExchange(Exchange):
         length = self.environ.get("CONTENT_LENGTH")
         if "HTTP_TRANSFER_ENCODING" in self.environ and self.environ.get("wsgi.input_terminated"):
             length = None  # the chunks end the body: RFC 9112, section 6.3
-        if type(length) is int:  # PEP 3333 has text
+        if type(length) is int:  # PEP 3333 requires text
             length = str(length)
         return self.environ.get("CONTENT_TYPE", ""), length or None
 
@@ -197,10 +200,10 @@ class WSGIExchange(Exchange):
     def receive_piece(self, size: int = PIECE) -> Piece:
         """Return the next piece of the body and whether more may follow.
 
-        Reading past the body would block.
+        It is never read beyond its end, because that would block.
 
-        A body of known length is read in pieces of ``size`` bytes, at least. Raises
-        ``ClientDisconnect`` if the body ends before its announced length.
+        If the length is known, at least ``size`` bytes are read at a time. Raises
+        ``ClientDisconnect`` if the body ends too early.
         """
         if self.body.put_back is not None:
             return self.body.take_piece()
@@ -208,8 +211,8 @@ class WSGIExchange(Exchange):
         if left is None:
             left = self.framing[2]
             if left is None:
-                # Only if the server ends the input itself (a chunked body) may it be read without a
-                # length.
+                # Without a length, it may be read only if the server ends the input itself (a
+                # chunked body).
                 piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
                 return piece, bool(piece)
         if left == 0:
@@ -223,18 +226,18 @@ class WSGIExchange(Exchange):
     def _read(self, size: int) -> bytes:
         try:
             piece: bytes = self.environ["wsgi.input"].read(size)
-        except TimeoutError:  # of the server's socket
+        except TimeoutError:  # raised by the server's socket
             raise HTTPError(408, "The body stopped arriving.") from None
         except Exception as error:  # gunicorn's errors for a malformed chunk are not OSErrors
             raise ClientDisconnect("the body could not be read") from error
         return piece
 
     async def receive_message(self) -> ServerMessage:
-        """Return the next message of the body, for a mounted ASGI application; after its end, wait
-        to be cancelled.
+        """Return the next message of the body, for a mounted ASGI application. After the body's
+        end, wait to be cancelled.
 
-        A thread that reads the server's socket can't be interrupted, so the request is not closed
-        before it is done.
+        A thread that reads from the server's socket can't be interrupted, so the request is only
+        closed when that has ended.
         """
         if self._is_passed_on or self.body.so_far is not None:
             await anyio.sleep_forever()
@@ -250,14 +253,14 @@ class WSGIExchange(Exchange):
             return self.receive_piece()
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
-        return work()  # no server reports that a client has left
+        return work()  # no server reports that a client has disconnected
 
     def perform(self, flow: Flow[Value]) -> Value:
         return perform(flow, self)
 
     async def perform_async(self, flow: Flow[Value]) -> Value:
-        # This runs on the background loop, which other requests share: reading the server's socket
-        # must not block it.
+        # This runs on the background loop, which other requests share, so it must not block on the
+        # server's socket.
         return await anyio.to_thread.run_sync(partial(self.perform, flow))
 
     async def abandon(self, steps: Iterable[Step]) -> None:

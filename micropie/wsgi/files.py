@@ -1,9 +1,9 @@
-"""Files that the server sends with its own ``wsgi.file_wrapper``, without a byte of them passing
-through Python.
+"""Files that the server sends with its ``wsgi.file_wrapper``: no byte of them passes through
+Python.
 
 PEP 3333, "Optional Platform-Specific File Handling": the application returns the server's wrapper
-around a file. gunicorn gives it to ``sendfile``. waitress gives it to its main thread, and so frees
-the thread that answered. Other servers read it.
+around a file. gunicorn passes it to ``sendfile``. waitress passes it to its main thread, so the
+thread that handled the request is free. Other servers read it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from micropie.wsgi.exchange import WSGIExchange
 
 
 def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterable[bytes] | None:
-    """Return the server's wrapper around the file that is the body; None if that is no file, or
-    there is no wrapper.
+    """Return the server's wrapper around the file that is the body; None if the body is not a file,
+    or there is no wrapper.
     """
     part = stream.file
     if part is None or part.file is None or status in (204, 304):
@@ -25,13 +25,13 @@ def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterabl
     wrapper: Callable[..., Iterable[bytes]] | None = exchange.environ.get("wsgi.file_wrapper")
     if wrapper is None:
         return None
-    # Every server reads the right part. With a descriptor uWSGI sends a file from its beginning to
-    # its end, whichever part was meant; so only a whole file has one.
+    # Every server must send the right part. With a descriptor, uWSGI sends a file from beginning to
+    # end, even for a range; so only a whole file has one.
     return wrapper((_WholeFile if part.is_whole else _FilePart)(part, exchange), FILE_CHUNK)
 
 
 class _FilePart:
-    """A range of a file, as a file object for the server's wrapper. ``close`` ends the exchange."""
+    """A range of a file, as a file object for the server's wrapper. ``close`` ends the request."""
 
     def __init__(self, part: FileRange, exchange: Exchange) -> None:
         part.seek(0)
@@ -68,8 +68,8 @@ class _WholeFile(_FilePart):
         return file.fileno()
 
     def close(self) -> None:
-        """Raise if the file became too short: with the descriptor a server has sent less, and may
-        not know.
+        """Raise if the file has become too short, because a server that uses the descriptor has
+        sent less and may not notice.
         """
         file = self._part.file
         try:

@@ -1,9 +1,9 @@
-"""gunicorn's configuration for its gthread worker: ``gunicorn -c python:micropie.wsgi.gunicorn -k
+"""A configuration for gunicorn's gthread worker: ``gunicorn -c python:micropie.wsgi.gunicorn -k
 gthread module:app``.
 
-WSGI has no word for the end of a server. So gunicorn waits for open streams until its grace is
-over, and breaks them off. A configuration of your own imports the function:
-``from micropie.wsgi.gunicorn import post_worker_init``.
+WSGI can't announce that a server shuts down. So without this, gunicorn waits for open streams until
+its grace is over, and breaks them off. In your own configuration, import the function: ``from
+micropie.wsgi.gunicorn import post_worker_init``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _LOOK_EVERY = 0.1  # seconds
 
 
 def post_worker_init(worker: Any) -> None:
-    """Have the streams and subscriptions of this gunicorn worker end when it ends: by a signal, or
-    after so many requests as ``--max-requests`` says, of which no signal tells.
+    """End the streams and subscriptions of this gunicorn worker when the worker ends, by a signal
+    or after ``--max-requests`` requests, for which there is no signal.
     """
 
     def wait_for_end() -> None:
@@ -33,12 +33,12 @@ def post_worker_init(worker: Any) -> None:
 
 
 def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:
-    """Serve ``app`` by gunicorn, from this process, until it is told to end: open streams end with
-    their worker.
+    """Serve ``app`` with gunicorn, from this process, until it is told to shut down. Open streams
+    end with their worker.
 
         run_gunicorn(app, {"bind": ["127.0.0.1:8000"], "workers": 2})
 
-    ``settings`` are gunicorn's, by the names that its configuration has. Raises ``ImportError`` if
+    ``settings`` are gunicorn's, with the names of its configuration. Raises ``ImportError`` if
     gunicorn is missing.
     """
     base = import_module("gunicorn.app.base").BaseApplication

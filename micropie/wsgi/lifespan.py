@@ -15,16 +15,17 @@ from micropie.wsgi.steps import perform
 
 
 def start_here(lifecycle: Lifecycle, config: Config) -> Action:
-    """Start in this thread, and return the function that stops."""
+    """Start in this thread, and return a function that stops."""
     context = LifespanContext(config)
     perform(lifecycle.start(), context)
     return lambda: perform(lifecycle.stop(), context)
 
 
 def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
-    """Start on the background loop, and return the function that stops.
+    """Start on the background loop, and return a function that stops.
 
-    One task starts, waits and stops: a task group must be closed by the task that opened it.
+    A single task starts, waits and stops, because a task group must be closed by the task that
+    opened it.
     """
     portal = background_loop(config.settings.portal_backend).portal
 
@@ -40,7 +41,7 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
     def stop() -> None:
         try:
             portal.start_task_soon(leave.set)
-        except RuntimeError:  # the loop has ended, and has cancelled what was started there
+        except RuntimeError:  # the loop has ended, and cancelled everything on it
             return
         life.result()
 
@@ -48,7 +49,7 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
 
 
 async def _perform_awaiting(flow: Flow[None]) -> None:
-    """Perform a life cycle's flow in this task; all its steps are AWAIT."""
+    """Perform a life cycle's flow in this task. All of its steps are AWAIT."""
     resume: Callable[[Any], AnyStep] = flow.send
     result: object = None
     while True:

@@ -1,9 +1,9 @@
-"""A small threaded WSGI server of the standard library, for a bare install: plain HTTP/1.0, no
-WebSockets.
+"""A small threaded WSGI server based on the standard library, for installations without another
+server. Plain HTTP/1.0, no WebSockets.
 
-The standard library reads a request's head leniently: a bare CR ends a line, a line that is no
-header ends the head, and ``X_Forwarded_For`` becomes the variable of ``X-Forwarded-For``. Here the
-head is checked first.
+The standard library parses a request's head leniently: a bare CR ends a line, a line that is not a
+header ends the head, and ``X_Forwarded_For`` becomes the variable of ``X-Forwarded-For``. So the
+head is checked here first.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-# RFC 9112, section 5: none is folded
+# RFC 9112, section 5, without folded lines.
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[^\r\n\0]*\r?\n")
 _MOST_HEADERS = 100
 _LONGEST_LINE = 65536  # bytes
 
 
 class _ThreadedServer(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # a stream without an end must not keep the process from ending
+    daemon_threads = True  # an endless stream must not keep the process from ending
     request_queue_size = 128
 
 
@@ -36,12 +36,12 @@ class _ThreadedServer6(_ThreadedServer):
 
 class _Handler(WSGIRequestHandler):
     root_path = ""
-    timeout = 60  # seconds of silence, also in the TLS handshake
+    timeout = 60  # seconds of silence, also during the TLS handshake
 
     def handle(self) -> None:
-        """Answer one request.
+        """Handle one request.
 
-        A client that is silent, leaves, or fails the handshake is no error of the server's.
+        A client that is silent, disconnects, or fails the handshake is not an error of the server.
         """
         with suppress(OSError):
             super().handle()
@@ -49,7 +49,7 @@ class _Handler(WSGIRequestHandler):
     def parse_request(self) -> bool:
         """Check and parse the head.
 
-        Return whether there is a request to answer; otherwise it was refused.
+        Return whether there is a request to handle; otherwise it was refused.
         """
         connection, lines = self.rfile, list[bytes]()
         while (line := connection.readline(_LONGEST_LINE + 1)) not in (b"\r\n", b"\n"):
@@ -75,20 +75,20 @@ class _Handler(WSGIRequestHandler):
         environ = super().get_environ()
         environ["SCRIPT_NAME"] = self.root_path
         environ["wsgi.multithread"] = True
-        environ["RAW_URI"] = self.path  # the path as it came: wsgiref decodes it
+        environ["RAW_URI"] = self.path  # the raw path, because wsgiref decodes it
         if isinstance(self.connection, ssl.SSLSocket):
-            environ["HTTPS"] = "on"  # which wsgiref makes ``wsgi.url_scheme`` of
+            environ["HTTPS"] = "on"  # wsgiref sets ``wsgi.url_scheme`` from it
         return environ
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Log nothing: ``middleware.AccessLog`` does, under every server alike."""
+        """Log nothing, because ``middleware.AccessLog`` does, the same under every server."""
 
 
 def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus | None:
-    """Return the status of a request whose head or body another server could read in another way,
+    """Return a status to refuse a request whose head or body another server could read differently,
     or None.
     """
-    if version == "HTTP/0.9":  # which has no head; since Python 3.14 ``headers`` is a dict then
+    if version == "HTTP/0.9":  # it has no head, and no Message since Python 3.14
         return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
     if len(lines) > _MOST_HEADERS or any(len(line) > _LONGEST_LINE for line in lines):
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -97,7 +97,7 @@ def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus |
         or len(set(headers.get_all("Content-Length", ()))) > 1
     ):
         return HTTPStatus.BAD_REQUEST
-    # RFC 9112, section 6.1. Without this the chunks would be dropped in silence.
+    # RFC 9112, section 6.1. Without this, the chunks would be dropped silently.
     return HTTPStatus.NOT_IMPLEMENTED if "Transfer-Encoding" in headers else None
 
 
@@ -107,7 +107,7 @@ def open_server(
     files: tuple[str | None, str | None] = (None, None),
     root_path: str = "",
 ) -> WSGIServer:
-    """Return a server that listens. ``files``: a certificate and its key, for https.
+    """Return a server that is listening. ``files``: a certificate and its key, for https.
 
     Raises ``OSError`` if it can't listen, and ``ssl.SSLError`` for files that can't be used.
     """
@@ -120,7 +120,7 @@ def open_server(
         context.load_cert_chain(files[0], files[1])
     server = kind(address, handler)
     if context is not None:
-        # The handshake is the connection's thread's: a client that is silent must not keep others
+        # The connection's thread does the handshake, because a silent client must not keep others
         # from connecting.
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False

@@ -1,5 +1,5 @@
-"""Whether an application has started in this process: under WSGI once per worker process, before
-its first request.
+"""Whether an application has started in this process: under WSGI, it starts once per worker
+process, before the first request.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from micropie._core.routing import Config, Site
 
 
 class WSGIState:
-    """An application's start and stop in this process.
+    """Starts and stops an application in this process.
 
-    ``site`` is for the hot path: None until started.
+    ``site`` is None until the application has started; requests use it directly.
 
-    After a start that failed, the next request tries again: a database that was late must not cost
-    a restart.
+    After a failed start, the next request tries again, so that a database that was late doesn't
+    require a restart.
     """
 
     def __init__(self) -> None:
@@ -30,20 +30,20 @@ class WSGIState:
         _states.add(self)
 
     def after_fork(self) -> None:
-        """Begin anew: a forked child has started nothing yet."""
+        """Reset, because a forked child has started nothing yet."""
         self.site: Site | None = None
         self._lock = Lock()
         self._stop: Action | None = None
         self._sites: WeakSet[Site] = WeakSet()  # their pools end with this application
-        self._config: Config | None = None  # from the start to the stop
+        self._config: Config | None = None  # set from the start to the stop
 
     def start(self, app: Startable) -> Site:
-        """Start the application if it has not started.
+        """Start the application, unless it has started.
 
-        Raises ``SetupError`` and what a startup handler raises.
+        Raises ``SetupError``, and what a startup handler raises.
         """
         with self._lock:
-            site = app.compiled(INLINE)  # the server's thread may block, so handlers need no step
+            site = app.compiled(INLINE)  # handlers may block the server's thread
             self._sites.add(site)
             watch_background_loops(site.config.settings.loop_patience)
             if self._config is None:
@@ -58,8 +58,8 @@ class WSGIState:
                     import multiprocessing.util
 
                     if multiprocessing.parent_process() is not None:
-                        # A child of multiprocessing, such as a worker of granian, exits without
-                        # atexit. 100: before the pools that this closes.
+                        # A child process of multiprocessing, such as a worker of granian, exits
+                        # without calling atexit. 100: before the pools that this closes.
                         multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
             site.config.shutdown.begin()
             self._config = site.config
@@ -67,7 +67,7 @@ class WSGIState:
             return site
 
     def end_streams(self) -> None:
-        """End the open streams and subscriptions, and those that are still to come."""
+        """End the open streams and subscriptions. Later ones end at once."""
         if self._config is not None:
             self._config.shutdown.end()
 
@@ -95,8 +95,8 @@ _states: WeakSet[WSGIState] = WeakSet()
 
 
 def end_streams() -> None:
-    """End the streams and subscriptions of all applications in this process, whose server is told
-    to end.
+    """End the streams and subscriptions of all applications in this process. Called when the server
+    shuts down.
     """
     for state in list(_states):
         state.end_streams()

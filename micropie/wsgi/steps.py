@@ -1,4 +1,4 @@
-"""The steps of a flow, performed in the server's thread; async functions run on the process's event
+"""Perform the steps of a flow in the server's thread; async functions run on the background
 loop.
 """
 
@@ -17,17 +17,17 @@ from micropie.wsgi.streaming import StreamReader, close_stream
 
 Value = TypeVar("Value")
 
-# Threads for calls with a time limit: the server's own thread can't be abandoned. 40, as servers
-# with threads have.
+# Threads for calls with a time limit, because the server's own thread can't be abandoned. 40, as
+# many as threaded servers have.
 _LIMITED_THREADS = Threads(40)
 
 
 def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns, or yields its answer.
+    """Perform a flow's steps until it returns, or yields its answer. Return that.
 
-    ``step`` is the first one, if it has begun.
+    ``step``: the first step, if the flow has begun.
 
-    An exception of a step is thrown into the flow outside of ``except``: inside, it would become
+    An exception of a step is thrown into the flow outside of ``except``. Inside, it would become
     the ``__context__`` of whatever the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
@@ -37,7 +37,7 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
         while kind is not ANSWER:
             resume = send
             try:
-                # No function around the most frequent kinds.
+                # The most frequent kinds are performed here, without another function.
                 if kind is AWAIT:
                     result = await_in_background(
                         exchange.config.settings.portal_backend, function, arguments
@@ -46,10 +46,11 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
                     result = exchange.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, exchange)
-            except Exception as error:  # a StopIteration of the step, too
+            except Exception as error:  # this may be a StopIteration of the step
                 resume, result = flow.throw, error
             except BaseException as error:
-                # ``step`` is of a request; elsewhere, as in commands, an exit ends the process
+                # A ``step`` means that this is a request. Elsewhere, as in commands, an exit ends
+                # the process.
                 failure = None if step is None else execution.failure_of(error)
                 resume, result = flow.throw, failure or error
                 del failure  # its cause's traceback refers to this frame
@@ -59,14 +60,14 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
         value: Value = end.value
         return value
     finally:
-        # an exception's traceback refers to this frame: without this it would be a cycle
+        # an exception's traceback refers to this frame: without this, it would be a reference cycle
         result = None
 
 
 def perform_step(
     kind: Any, function: Callable[..., object], arguments: Sequence[Any], exchange: Exchange
 ) -> Any:
-    """Perform one step of any kind but AWAIT and RECEIVE, and return its result."""
+    """Perform one step of any kind except AWAIT and RECEIVE, and return its result."""
     backend = exchange.config.settings.portal_backend
     if kind is CHUNK:
         return StreamReader(arguments[0], backend).take()

@@ -1,8 +1,8 @@
-"""An async stream under WSGI: one task on the background loop makes its chunks, the server's thread
+"""Async streams under WSGI: a task on the background loop makes the chunks, and the server's thread
 takes them.
 
-The task stays two chunks ahead of what the server has asked for, and then waits until none is left.
-The server's thread waits for each chunk. When that takes too long, it sends a heart-beat.
+The task stays two chunks ahead of what the server has asked for, then waits until none is left. The
+server's thread waits for each chunk. If that takes too long, it sends a heartbeat.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStre
 
 
 def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
-    """Close a stream that has not come to its end. Raises what its clean-up raises."""
+    """Close a stream that has not ended. Raises what its clean-up raises."""
     try:
         if isinstance(stream, ThreadStream):
             stream.close_items()
@@ -34,38 +34,39 @@ def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
 
 
 class StreamReader:
-    """Advances an async stream, from its first chunk to its end, and closes it.
+    """Takes the chunks of an async stream, from the first to the last, and closes it.
 
     One thread at a time may call ``take`` and ``close``; it need not be the same thread each time.
     """
 
     def __init__(self, stream: LoopStream, backend: str) -> None:
-        self._loop = background_loop(backend)  # first: it may be refused
+        self._loop = background_loop(backend)  # first, because this may raise
         stream.driver = self
         self._stream = stream
         self._made: SimpleQueue[Any] = SimpleQueue()  # chunks; the last one is END
-        self._failures: list[BaseException] = []  # what ended the stream
-        self._asked = 0  # chunks; the thread counts these, the task those that it has made
+        self._failures: list[BaseException] = []  # the error that ended the stream
+        self._asked = 0  # chunks asked for; ``_count`` has those that were made
         self._count = 0
-        # chunks, which the task may make. Before a second is asked for, none is: see HEAD
+        # How many chunks the task may make. None is made ahead until a second one is asked for,
+        # because HEAD takes only one.
         self._wanted = 1
-        self._parked: anyio.Event | None = None  # what the task waits for while it has made those
+        self._parked: anyio.Event | None = None  # set while the task has made enough, and waits
         self._is_closing = False
         self._loop.spawn(self._lose, self._run)
 
     # -- in the server's thread --------------------------------------------------------------------
 
     def take(self, seconds: float | None = None) -> Any:
-        """Return one chunk, ``END`` at the end.
+        """Return the next chunk, or ``END`` at the end.
 
-        Raises what ends the stream, and ``Empty`` after ``seconds``.
+        Raises the error that ended the stream, and ``Empty`` after ``seconds``.
         """
         self._asked += 1
         if self._asked > 1:
             self._wanted = self._asked + AHEAD - 1
         parked = self._parked
         if parked is not None and self._count < self._asked:
-            with suppress(RuntimeError):  # the loop has ended, which is told below
+            with suppress(RuntimeError):  # the loop has ended, which the queue reports below
                 self._loop.call_soon(parked.set)
         try:
             chunk = self._made.get(timeout=seconds)
@@ -73,13 +74,13 @@ class StreamReader:
             self._asked -= 1
             raise
         if chunk is END:
-            self._stream.driver = None  # it refers to the stream, which would be a cycle
+            self._stream.driver = None  # it refers to the stream: a reference cycle
             if self._failures:
                 raise self._failures.pop()
         return chunk
 
     def chunks(self) -> Iterator[bytes]:
-        """Iterate over the chunks that are left, with heart-beats, until ``close``."""
+        """Iterate over the remaining chunks and heartbeats, until ``close``."""
         heartbeat = self._stream.heartbeat
         while not self._is_closing:
             try:
@@ -91,14 +92,14 @@ class StreamReader:
             yield chunk
 
     def close(self) -> None:
-        """Close the stream, also while it waits, and wait for that.
+        """Close the stream, even while it waits, and wait for its end.
 
         Raises what its clean-up raises.
         """
         self._is_closing = True
-        with suppress(RuntimeError):  # the loop has ended, and its tasks with it
+        with suppress(RuntimeError):  # the loop has ended, with its tasks
             self._loop.spawn(bool, self._stop)
-        with suppress(Empty, ClientDisconnect):  # which is raised because of ``_stop``
+        with suppress(Empty, ClientDisconnect):  # ClientDisconnect comes from ``_stop``
             while self._stream.driver is not None:
                 self.take(CLEAN_UP_WITHIN + 1)
 
@@ -122,7 +123,7 @@ class StreamReader:
         del failure
 
     async def _make(self) -> None:
-        """Make the chunks, as many as are wanted."""
+        """Make as many chunks as are wanted."""
         stream, encode, events = self._stream, self._stream.encode, self._stream.events
         stream.is_advancing = True
         async for item in stream.items:
@@ -137,7 +138,7 @@ class StreamReader:
             self._count += 1
             if self._count >= self._wanted:
                 self._parked = anyio.Event()
-                # the thread may have asked before there was an event to see
+                # The thread may have asked for more before the event existed.
                 while self._count >= self._wanted and not self._is_closing:
                     await self._parked.wait()
                 self._parked = None
