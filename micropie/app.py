@@ -1,4 +1,4 @@
-"""``App``, the class that authors derive from, and the object that servers call with either
+"""``App``, the class from which authors derive, and whose objects servers call with either
 protocol.
 """
 
@@ -69,10 +69,12 @@ if TYPE_CHECKING:
         """The decorator that ``app.get("/pies")`` returns."""
 
         def __call__(self, function: Function, /) -> Function:
-            """Register ``function``, and return it as it is."""
+            """Register ``function``, and return it unchanged."""
 
     class SetOfHooks(Protocol):
-        """``micropie.middleware.SecurityDefaults``: settings, and hooks that go before others."""
+        """The interface of ``micropie.middleware.SecurityDefaults``: settings, and hooks that come
+        before others.
+        """
 
         @property
         def settings(self) -> Mapping[str, object]: ...
@@ -81,7 +83,7 @@ if TYPE_CHECKING:
 
     @dataclass(frozen=True)
     class _Keywords(Settings):
-        """The arguments of ``App``, for type checkers: these, and a keyword for each setting."""
+        """The arguments of ``App`` for type checkers: these, and a keyword for each setting."""
 
         session_backend: SessionBackend | None = None
         lifespan: Callable[..., object] | None = None
@@ -101,7 +103,7 @@ else:
     Outermost_co, Base = Any, AppBase
 
 Self = TypeVar("Self", bound="App")
-# An application, and not its class: that returns something else.
+# An application, but not its class: calling that returns something else.
 Mountable: TypeAlias = (
     "App | Callable[[Any, Any], Iterable[bytes]] | Callable[[Any, Any, Any], Awaitable[object]]"
 )
@@ -116,11 +118,11 @@ def _typed_as(
 
 
 class _UpperLayers:
-    """What the core needs from the layers above it, each imported when it is first used."""
+    """What the core needs from the layers above it. Each is imported when it is first used."""
 
     @staticmethod
     def advisor_for(settings: Settings) -> Any:
-        """Return what helps authors find errors, None in production."""
+        """Return the module that helps authors find errors, or None in production."""
         if settings.debug or _CHILD_PORT in os.environ:
             return import_module("micropie.debug.advisor")
         return None
@@ -131,7 +133,7 @@ class _UpperLayers:
 
     @staticmethod
     def checked_channels(channels: object) -> object:
-        """Return ``channels``; raise ``SetupError`` if they are something else."""
+        """Return ``channels``. Raises ``SetupError`` if it is anything else."""
         if not isinstance(channels, import_module("micropie.channels").Channels):
             raise SetupError(
                 f"channels takes an object such as RedisChannels(url), not {channels!r}"
@@ -143,7 +145,7 @@ class _UpperLayers:
         import_module("micropie.middleware.security_defaults").warn_of_missing_security(config)
 
 
-# ``micropie run --reload`` sets it in the processes that it starts.
+# ``micropie run --reload`` sets this variable in the processes that it starts.
 _CHILD_PORT = "MICROPIE_CHILD_PORT"
 
 _UPPER_LAYERS = _UpperLayers()
@@ -153,7 +155,7 @@ _NO_CHECKS: Mapping[str, Callable[[], object]] = {}
 class _Root:
     """``self.root``: the outermost application around this one.
 
-    An author may assign something else to that name.
+    An author may use the name for another attribute.
     """
 
     def __get__(self, app: App[Outermost_co], owner: object) -> Outermost_co:
@@ -161,7 +163,7 @@ class _Root:
 
 
 class App(Base[Outermost_co]):
-    """A web application; its public methods are its URLs.
+    """A web application. Its public methods are its URLs.
 
         class Root(App):
             async def greet(self, name="World"):    # /greet, /greet/Alice, /greet?name=Alice
@@ -169,17 +171,18 @@ class App(Base[Outermost_co]):
 
         app = Root()
 
-    ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: give it to any server.
+    ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: pass it to any server.
     ``settings`` are those of ``micropie._core.routing.settings.Settings``, for example
-    ``App(max_body_size=1024, debug=True)``; ``session_backend`` stores the sessions, and
-    ``channels`` becomes ``self.channels`` (default of both: this process's memory). ``security`` is
-    ``SecurityDefaults("example.com")``, from ``micropie.middleware``, for a site; with False the
-    log does not name at the start what is missing. ``docs=True`` serves ``/openapi.json`` and a
-    page to try it out at ``/docs``, or at the path that ``docs`` is; ``micropie.openapi.Docs``
-    states more. ``lifespan`` is a function that takes the application and returns an async context
-    manager, entered before the first request. A wrong value raises ``SetupError``.
+    ``App(max_body_size=1024, debug=True)``. ``session_backend`` stores the sessions, and
+    ``channels`` becomes ``self.channels``; by default, both use this process's memory.
+    ``security``: ``SecurityDefaults("example.com")`` from ``micropie.middleware``, for a site; with
+    False, the log doesn't warn about missing security middleware at startup. ``docs=True`` serves
+    ``/openapi.json``, and a page to try it out at ``/docs``; a str is another path for the page,
+    and ``micropie.openapi.Docs`` sets more. ``lifespan``: a function that takes the application and
+    returns an async context manager, which is entered before the first request. An invalid value
+    raises ``SetupError``.
 
-    An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` answers ``/blog/...``.
+    An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` handles ``/blog/...``.
     ``class Blog(App["Root"])`` tells type checkers the class of ``self.root``.
     """
 
@@ -190,21 +193,24 @@ class App(Base[Outermost_co]):
     """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the
     outermost."""
     state: State
-    """Free for authors: objects that handlers share, such as a pool that ``lifespan`` opened.
+    """For the author's own objects that handlers share, such as a pool that ``lifespan`` opened.
 
-    What an inner application's state does not have is that of the application around it.
+    An attribute that an inner application's state doesn't have is looked up in that of the
+    application around it.
     """
     root = _Root()
     session_backend: SessionBackend | None
-    """Where sessions live; None for this process's memory, or the backend of the application around
-    this one."""
+    """Where sessions are stored; None for this process's memory, or the backend of the application
+    around this one.
+    """
     lifespan: Any = None
-    """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left
-    at the end."""
+    """To use it, override it with a method that has ``@asynccontextmanager``: it is entered before
+    the first request, and left at the end.
+    """
 
     _micropie: Tree
     _micropie_is_framework = True
-    # a subclass's attributes that change what is compiled when assigned
+    # Names of a subclass: assigning one of these attributes changes what is compiled.
     _micropie_class_names = frozenset[str]()
     _micropie_tree: type[Tree] = Tree
 
@@ -218,18 +224,20 @@ class App(Base[Outermost_co]):
                 f"the server was given the class {cls.__name__}: write app = "
                 f"{cls.__name__}() and give it this object"
             )
-        # Here and not in __init__, so that a subclass that forgets super().__init__() works all the
-        # same.
+        # Here instead of in __init__, so that a subclass that forgets super().__init__() works as
+        # well.
         app = super().__new__(cls)
 
         async def __call__(scope: Scope, receive: Receive, send: Send) -> None:
             await app(scope, receive, send)
 
         vars(app).update(
-            # Servers ask whether ``app.__call__`` is a coroutine function to tell ASGI from WSGI.
-            # This one answers them; the interpreter itself calls the class's, which serves both.
+            # Servers check whether ``app.__call__`` is a coroutine function to distinguish ASGI
+            # from WSGI. They see this one, but the interpreter itself calls that of the class,
+            # which serves both protocols.
             __call__=__call__,
-            # A copy of what the class has: ``class Root(App): middlewares = [Guard()]`` must guard.
+            # Copies of the class's lists, so that ``class Root(App): middlewares = [Guard()]``
+            # works.
             **{name: list(getattr(cls, name, ())) for name in _LISTS},
             state=State(),
             session_backend=getattr(cls, "session_backend", None),
@@ -241,7 +249,7 @@ class App(Base[Outermost_co]):
                 wsgi.WSGIState(),
             ),
         )
-        # An author may state them: ``channels = RedisChannels(url)`` in the class.
+        # An author may set ``channels = RedisChannels(url)`` in the class.
         channels = inspect.getattr_static(cls, "channels")
         if not isinstance(channels, property):
             app._micropie.stated_channels = _UPPER_LAYERS.checked_channels(channels)
@@ -286,7 +294,7 @@ class App(Base[Outermost_co]):
         cls._micropie_class_names = _WATCHED | methods
         for name in _RESERVED if "_micropie_is_framework" not in vars(cls) else ():
             value = inspect.getattr_static(cls, name, None)
-            # below ``@hidden``, ``run`` is no handler: it serves in another way
+            # With ``@hidden``, a method ``run`` is not a handler, but another way to serve.
             is_override = name == "run" and getattr(value, "__micropie_hidden__", False)
             if value is inspect.getattr_static(App, name, None) or is_override:
                 continue
@@ -301,7 +309,9 @@ class App(Base[Outermost_co]):
     # -- what servers call -------------------------------------------------------------------------
 
     def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:
-        """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
+        """Handle a call by ASGI, ``app(scope, receive, send)``, or by WSGI, ``app(environ,
+        start_response)``.
+        """
         tree = self._micropie
         if send is None:
             site = tree.wsgi.site
@@ -335,21 +345,21 @@ class App(Base[Outermost_co]):
         reload: bool = False,
         **others: Never,
     ) -> None:
-        """Serve this application on the best installed server until the process is told to end::
+        """Serve this application with the best installed server, until the process is told to end::
 
             if __name__ == "__main__":
                 app.run(reload=True)
 
-        The keywords are the options of ``micropie run``. ``host``, ``port``: where it listens; port
-        0 is any free one. ``uds``: the path of a UNIX socket in their place. ``fd``: the descriptor
-        of a socket that listens already. ``server``: the name of one, such as ``"hypercorn"``; None
-        for the best installed. ``loop``: that of an ASGI server. ``workers``: the number of
-        processes. ``wsgi``: serve by WSGI. ``root_path``: the prefix below which a proxy serves the
-        application. ``ssl_certfile``, ``ssl_keyfile``: PEM files, for https. ``reload``: restart
-        when a file has changed.
+        The keywords are the options of ``micropie run``. ``host``, ``port``: the address to listen
+        at; port 0 is any free one. ``uds``: the path of a UNIX socket instead. ``fd``: the
+        descriptor of a socket that is already listening. ``server``: the name of a server, such as
+        ``"hypercorn"``; None for the best installed one. ``loop``: the event loop of an ASGI
+        server. ``workers``: the number of processes. ``wsgi``: serve by WSGI. ``root_path``: the
+        prefix below which a proxy serves the application. ``ssl_certfile``, ``ssl_keyfile``: PEM
+        files, for https. ``reload``: restart when a file has changed.
 
-        Does nothing where a server has imported the module. Exits with a sentence for what can't be
-        done: a port in use, a server that is missing.
+        Does nothing if a server has imported the module. If it can't serve, because a port is in
+        use or a server is missing, the process exits with a message.
         """
         refuse_others(
             "app.run",
@@ -377,9 +387,9 @@ class App(Base[Outermost_co]):
         import_module("micropie.cli.serving.run").run_app(self, options, reload)
 
     def wsgi_shutdown(self) -> None:
-        """Shut down now under WSGI, not at the process's exit.
+        """Shut down under WSGI now, instead of at the exit of the process.
 
-        For servers' exit hooks and tests.
+        For the exit hooks of servers, and for tests.
         """
         self._micropie.shut_down_wsgi()
 
@@ -388,7 +398,8 @@ class App(Base[Outermost_co]):
         if name in _WATCHED:
             _check_attribute(type(self), name, value)
         super().__setattr__(name, value)
-        # Handlers set plain attributes all the time; only what may be routed changes the tables.
+        # Handlers set plain attributes all the time. The compiled tables only change for values
+        # that may be routes.
         if (
             name in self._micropie_class_names
             or _is_routed(value)
@@ -400,12 +411,14 @@ class App(Base[Outermost_co]):
     if not TYPE_CHECKING:  # pragma: no branch - checkers know all names
 
         def __getattr__(self, name: str) -> Any:
-            """Say what to write for a missing name that other frameworks have."""
+            """Raise an error that says what to write for a missing name that other frameworks
+            have.
+            """
             if name in _ELSEWHERE and not hasattr(type(self), name):
                 raise AttributeError(
                     f"{type(self).__name__} has no {name}: write {_ELSEWHERE[name]}"
                 )
-            # raises that there is none, or again what a property has raised
+            # Raises the normal error, or raises again what a property has raised.
             return object.__getattribute__(self, name)
 
     def __delattr__(self, name: str) -> None:
@@ -416,7 +429,7 @@ class App(Base[Outermost_co]):
 
     @property
     def request(self) -> Request:
-        """The current request. Raises ``LookupError`` outside of handlers and hooks."""
+        """The current request. Raises ``LookupError`` outside handlers and hooks."""
         return current.get(None) or current_request()
 
     @property
@@ -429,9 +442,8 @@ class App(Base[Outermost_co]):
         """Messages to many subscribers: ``publish`` and ``subscribe``; see
         ``micropie.channels.Channels``.
 
-        They connect the code of this process, or all processes with
-        ``App(channels=RedisChannels(url))``. An application inside another has those of the outer
-        one.
+        They connect the code in this process or, with ``App(channels=RedisChannels(url))``, in all
+        processes. An application inside another one has the channels of the outer one.
         """
         return cast("Channels", self._micropie.current_channels())
 
@@ -447,10 +459,10 @@ class App(Base[Outermost_co]):
         name: str | None = None,
         **others: Never,
     ) -> Callable[[Function], Function]:
-        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and
+        """Handle ``path`` with the plain function below; see ``micropie.route`` for wildcards and
         ``methods``.
 
-        ``name`` is for ``url_for``, by default the function's.
+        ``name`` is for ``url_for``, by default the function's name.
         """
         refuse_in_route(others)
         return self._micropie.registering(make_mark(path, methods, name))
@@ -458,7 +470,7 @@ class App(Base[Outermost_co]):
     def websocket(
         self, path: str, *, name: str | None = None
     ) -> Callable[[SocketFunction], SocketFunction]:
-        """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket
+        """Handle WebSockets at ``path`` with the plain ``async def`` below, which takes the socket
         first.
         """
         return self._micropie.registering(
@@ -466,25 +478,25 @@ class App(Base[Outermost_co]):
         )
 
     def get(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Answer GET (and HEAD) of ``path`` with the function below:
+        """Handle GET (and HEAD) of ``path`` with the function below:
         ``@app.get("/hello/<name>")``.
         """
         return App.route(self, path, ["GET"], name=name, **others)
 
     def post(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Answer POST of ``path`` with the function below."""
+        """Handle POST of ``path`` with the function below."""
         return App.route(self, path, ["POST"], name=name, **others)
 
     def put(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Answer PUT of ``path`` with the function below."""
+        """Handle PUT of ``path`` with the function below."""
         return App.route(self, path, ["PUT"], name=name, **others)
 
     def patch(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Answer PATCH of ``path`` with the function below."""
+        """Handle PATCH of ``path`` with the function below."""
         return App.route(self, path, ["PATCH"], name=name, **others)
 
     def delete(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Answer DELETE of ``path`` with the function below."""
+        """Handle DELETE of ``path`` with the function below."""
         return App.route(self, path, ["DELETE"], name=name, **others)
 
     def static(
@@ -503,10 +515,10 @@ class App(Base[Outermost_co]):
         """Serve the files of ``directory`` below ``prefix``:
         ``app.static("/static", "assets", max_age=3600)``.
 
-        ``static_url("css/site.css")`` is the path of one; give a second directory another ``name``.
-        ``static_file`` explains the other options, and which files are not served. A relative
-        ``directory`` begins at the current working directory. Raises ``SetupError`` if there is no
-        such directory, and for a wrong prefix.
+        ``static_url("css/site.css")`` returns the path of a file; give a second directory another
+        ``name``. ``static_file`` explains the other options, and which files are not served. A
+        relative ``directory`` is relative to the current working directory. Raises ``SetupError``
+        if there is no such directory, and for an invalid prefix.
         """
         path, serve = files.directory_route(
             prefix,
@@ -528,15 +540,15 @@ class App(Base[Outermost_co]):
         timeout: float = 2.0,
         live: bool = False,
     ) -> None:
-        """Answer a path with 200 while this process can serve requests, else with 503: for
+        """Respond at a path with 200 while this process can serve requests, else with 503. For
         readiness probes.
 
-        The process can serve requests when its startup is done, the server is not ending, and all
-        checks succeed. A check is the method ``ping`` of a session backend, of channels or of
-        middleware, or one of ``checks``, the author's functions by name, ``def`` or ``async def``.
-        A check fails if it raises an exception or returns False. ``timeout``: seconds for all
-        checks together. ``live=True`` is for liveness probes: only ``checks`` count. The
-        application's hooks don't run for this path. Raises ``SetupError`` for a wrong argument.
+        The process can serve requests when its startup is done, the server is not shutting down,
+        and all checks succeed. A check is the method ``ping`` of a session backend, of channels or
+        of middleware, or one of ``checks``: the author's functions by name, ``def`` or ``async
+        def``. A check fails if it raises an exception or returns False. ``timeout``: seconds for
+        all checks together. ``live=True`` is for liveness probes: only ``checks`` count. The
+        application's hooks don't run for this path. Raises ``SetupError`` for an invalid argument.
         """
         health = import_module("micropie.middleware.health")
         health.add_health(self, path, checks, timeout=timeout, live=live)
@@ -549,16 +561,16 @@ class App(Base[Outermost_co]):
         registry: object = None,
         buckets: Sequence[float] | None = None,
     ) -> None:
-        """Count and time the requests of this application, and answer a path with the numbers for
-        Prometheus.
+        """Count and time the requests of this application, and serve the numbers for Prometheus at
+        a path.
 
-        The hook that counts becomes the first of ``middlewares``. With ``token`` the endpoint wants
-        it as a bearer token; no hook of the application is in its way. ``registry``:
-        prometheus_client's own by default. ``buckets``: of the histogram, in seconds, by default
-        from 0.001 on. Raises ``SetupError`` for a wrong argument, and if prometheus_client is
-        missing.
+        The hook that counts becomes the first of ``middlewares``. With ``token``, the endpoint
+        requires it as a bearer token. The application's hooks don't run for this path.
+        ``registry``: by default that of prometheus_client. ``buckets``: those of the histogram, in
+        seconds, by default from 0.001 on. Raises ``SetupError`` for an invalid argument, and if
+        prometheus_client is missing.
         """
-        # prometheus_client takes as long to import as micropie
+        # Importing prometheus_client takes as long as importing micropie.
         metrics = import_module("micropie.middleware.metrics")
         metrics.add_metrics(self, path, token=token, registry=registry, buckets=buckets)
 
@@ -571,18 +583,18 @@ class App(Base[Outermost_co]):
         strip: bool = False,
         bridge: Callable[..., object] | None = None,
     ) -> None:
-        """Hand over what is below ``prefix`` to another application:
-        ``app.mount("/shop", Shop())``.
+        """Let another application handle all paths below ``prefix``: ``app.mount("/shop",
+        Shop())``.
 
-        ``target`` is an ``App``, an ASGI or a WSGI application, told apart by how it is called;
-        ``kind`` (``"app"``, ``"asgi"``, ``"wsgi"``) decides where that can't be told. An ``App``
-        has this one's sessions, hooks and settings, like one that is an attribute; with
-        ``isolated=True`` it answers as if it stood alone. With ``strip=True`` an ASGI or WSGI
-        application sees paths without the prefix: for those that ignore ``root_path``. ``bridge``
-        makes an application of the other protocol of it, such as ``a2wsgi.WSGIMiddleware``: it is
-        used under servers of the other protocol, instead of micropie's own. The longest
-        prefix comes first, before every route; what is mounted at "/" answers where no route does.
-        Raises ``SetupError`` for what can't be mounted.
+        ``target`` is an ``App``, an ASGI or a WSGI application. Which one is found out from its
+        signature; if that is unclear, set ``kind`` (``"app"``, ``"asgi"``, ``"wsgi"``). An ``App``
+        shares this one's sessions, hooks and settings, like one that is an attribute; with
+        ``isolated=True`` it responds as if it were alone. With ``strip=True`` an ASGI or WSGI
+        application sees paths without the prefix, for applications that ignore ``root_path``.
+        ``bridge`` makes an application of the other protocol from it, such as
+        ``a2wsgi.WSGIMiddleware``; it replaces micropie's own bridge under servers of the other
+        protocol. The longest prefix comes first, before every route. An application mounted at "/"
+        handles the paths that no route matches. Raises ``SetupError`` for what can't be mounted.
         """
         text = checked_prefix(prefix)
         check_each("mount", *FLAG, isolated=isolated, strip=strip)
@@ -625,10 +637,10 @@ class App(Base[Outermost_co]):
         self._micropie.changed()
 
     def error(self, key: ErrorKey) -> Decorator:
-        """Answer a status (``@app.error(404)``) or an exception class with the function below.
+        """Handle a status (``@app.error(404)``) or an exception class with the function below.
 
-        The function takes the exception, or nothing, or the request and the exception:
-        ``def missing(request, error)``. Its answer has the error's status unless it states one.
+        The function takes the exception, or nothing, or the request and the exception: ``def
+        missing(request, error)``. Its response has the error's status unless it sets another one.
         """
         checked = check_error_key(key)
 
@@ -642,36 +654,37 @@ class App(Base[Outermost_co]):
         return register
 
     def command(self, function: Function, /) -> Function:
-        """Make a command of the function below: ``micropie -a shop:app init-db`` calls
-        ``def init_db``.
+        """Make a command from the function below: ``micropie -a shop:app init-db`` calls ``def
+        init_db``.
 
-        ``micropie.command`` says how its parameters are filled, and stands above methods.
+        See ``micropie.command``, which is for methods, for the parameters.
         """
         self._micropie.commands.append(command(function))
         return function
 
-    # A key may be Annotated or a union, for which no common type is: so a text is told apart.
+    # A key may be an ``Annotated`` or a union, for which there is no common type. So the case of a
+    # str is a separate overload.
     @overload
     def provides(self, key: str, *, once: bool = ...) -> None: ...  # type: ignore[overload-overlap]
     @overload
     def provides(self, key: object, *, once: bool = ...) -> Callable[[Function], Function]: ...
     def provides(self, key: object, *, once: bool = False) -> Callable[[Function], Function] | None:
-        """Open ``key``, a type, by the function below for each request whose handler has a
-        parameter of that type::
+        """Register the function below as the provider of the type ``key``. It opens a resource for
+        each request whose handler has a parameter of that type::
 
             @app.provides(Session)
             def session():
                 with Session(engine) as session:
                     yield session
 
-        The function is a generator function, ``def`` or ``async def``, that yields once; or a
-        callable that returns a context manager, or the value. It is closed when the handler has
-        returned, a stream's at the stream's end, and its ``yield`` raises what the handler has
-        raised. Hooks, checks, error handlers and functions after the response may ask for it, too.
-        Inner applications have the providers of outer ones, too.
+        The function is a generator function, ``def`` or ``async def``, that yields once, or a
+        callable that returns a context manager, or the value itself. The resource is closed when
+        the handler has returned, or at the end of its stream. If the handler raises, ``yield``
+        raises that exception. Hooks, checks, error handlers and functions after the response may
+        depend on it, too. Inner applications have the providers of outer ones.
 
-        ``once``: open it when the application starts, for all requests, and close it at its end, on
-        each event loop that serves the application; the function then has no parameters. Raises
+        ``once``: open it when the application starts, for all requests, and close it at shutdown,
+        on each event loop that serves the application; the function then has no parameters. Raises
         ``SetupError`` for a second provider of one type in one application.
         """
         check_key(key)
@@ -705,7 +718,7 @@ class App(Base[Outermost_co]):
         return register
 
     def openapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
-        """Return this application's handlers as an OpenAPI 3.1 document, made of their names,
+        """Return an OpenAPI 3.1 document for this application's handlers, made from their names,
         annotations, docstrings and ``@describe``. ``title`` and ``version`` are by default those of
         ``App(docs=Docs(...))``, or the class's name and "1.0.0". Raises ``SetupError`` as the first
         request does.
@@ -716,7 +729,7 @@ class App(Base[Outermost_co]):
         return document
 
     def asyncapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
-        """Return this application's WebSockets and event streams as an AsyncAPI 3 document; see
+        """Return an AsyncAPI 3 document for this application's WebSockets and event streams; see
         ``openapi``. The messages are those of ``ws: WebSocket[Received, Sent]``.
         """
         self._micropie.find_roots()
@@ -728,22 +741,21 @@ class App(Base[Outermost_co]):
         """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current
         request's mount.
 
-        A name that this application does not have is looked for in those around it, the nearest
-        first. ``"/greet"`` names a handler of the outermost one. ``segments`` follow the handler's
-        name, ``values`` fill wildcards, what is left becomes the query:
-        ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for
-        an unknown name, and outside of a request for an application in several places;
-        ``ValueError`` for a value that the route would not match.
+        A name that this application does not have is looked up in those around it, the nearest
+        first. ``"/greet"`` is a handler of the outermost one. ``segments`` are appended to the
+        path, ``values`` fill wildcards, and the other values become the query: ``url_for("greet",
+        "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for an unknown name, and
+        outside a request if the application is in several places; ``ValueError`` for a value that
+        the route would not match.
         """
         return self._micropie.config().url_for(current.get(None), name, segments, values)
 
     def absolute_url_for(self, name: str, /, *segments: object, **values: object) -> str:
-        """Return the absolute URL of the handler ``name``, see ``url_for``: for mails, feeds and
-        other sites.
+        """Return the absolute URL of the handler ``name``, for mails, feeds and other sites. See
+        ``url_for``.
 
-        It begins with ``App(base_url="https://example.com")``, without that setting with the scheme
-        and the host of the current request. Raises ``LookupError`` outside of a request without
-        that setting.
+        It begins with ``App(base_url="https://example.com")`` or, without that setting, with the
+        scheme and the host of the current request. Raises ``LookupError`` if there is neither.
         """
         return self._micropie.config().url_for(
             current.get(None), name, segments, values, is_absolute=True
@@ -767,12 +779,12 @@ class App(Base[Outermost_co]):
         block: str | None = None,
         **context: object,
     ) -> str:
-        """Render the template ``name`` of the directory ``templates`` with ``values`` and
+        """Render the template ``name`` from the directory ``templates`` with ``values`` and
         ``context``, all escaped.
 
-        ``block``: render its block of that name alone, as HTMX asks for it. It must be the
-        template's own, and not only that of one that it extends. What the template imports or sets
-        outside of the block is not there. A template also sees ``request``, ``session``,
+        ``block``: render only the block of that name, for example for HTMX. The template must have
+        it itself, not only a template that it extends. Names that the template imports or sets
+        outside the block are not available in it. A template also sees ``request``, ``session``,
         ``csrf_token``, ``csrf_input``, ``url_for`` and the ``template_globals``. Raises
         ``LookupError`` if there is no such template or block.
         """
@@ -787,8 +799,8 @@ class App(Base[Outermost_co]):
         block: str | None = None,
         **context: object,
     ) -> Awaitable[str]:
-        """``await self.render_async("index.html", ...)``: ``render`` for values and functions that
-        are async.
+        """``await self.render_async("index.html", ...)``: ``render`` with values and functions that
+        may be async.
         """
         return self._micropie.config().templates.render_async(name, {**values, **context}, block)
 
@@ -801,13 +813,13 @@ class App(Base[Outermost_co]):
         block: str | None = None,
         **context: object,
     ) -> Iterator[str]:
-        """``render`` in chunks, to return from a handler: each is sent before the next one is
-        made.
+        """``render`` in chunks, to be returned from a handler: each chunk is sent before the next
+        one is made.
         """
         return stream(self._micropie.config().templates, name, {**values, **context}, block)
 
 
-# Where micropie has what applications of other frameworks have by these names.
+# What micropie calls the names that applications of other frameworks have.
 _ELSEWHERE = by_name(
     {
         'app.mount("/prefix", other)': "include_router register_blueprint merge",
@@ -829,12 +841,14 @@ _ELSEWHERE = by_name(
     }
 )
 
-_LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # which templates see
+_LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # templates see these, too
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
 
 
 def _check_attribute(owner: type, name: str, value: object) -> None:
-    """Raise ``SetupError`` for what the attribute of an application or its class can't be."""
+    """Raise ``SetupError`` for a value that an attribute of an application or its class can't
+    have.
+    """
     kind = value if isinstance(value, type) else type(value)
     if name in _LISTS and not isinstance(value, list | tuple):
         raise SetupError(
@@ -855,8 +869,8 @@ def _is_routed(value: object) -> bool:
 # Assigning one of these changes what is compiled.
 _WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "channels"})
 
-# What handlers, hooks and the framework itself read from an application: no method may take these
-# names.
+# Attributes that handlers, hooks and the framework itself read from an application, so no method
+# may have these names.
 _RESERVED = frozenset(
     {*_LISTS, "request", "response", "state", "session_backend", "channels", "wsgi_shutdown", "run"}
 )
@@ -867,14 +881,14 @@ def dual(
     kind: Literal["asgi", "wsgi"] | None = None,
     bridge: Callable[..., object] | None = None,
 ) -> App:
-    """Return an ``App`` around any WSGI or ASGI application, so that servers of both protocols
+    """Return an ``App`` around any WSGI or ASGI application, so that servers of both protocols can
     serve it::
 
         app = dual(SessionMiddleware(flask_app))
 
-    It is ``App()`` with ``mount("/", application, kind, bridge=bridge)``: it has ``run()``,
-    lifespan, middlewares and routes, which come first. Raises ``SetupError`` if ``application`` is
-    none.
+    It is ``App()`` with ``mount("/", application, kind, bridge=bridge)``, so it has ``run()``,
+    lifespan, middleware, and routes, which come first. Raises ``SetupError`` if ``application`` is
+    not an application.
     """
     app = App()
     app.mount("/", application, kind, bridge=bridge)
@@ -882,7 +896,7 @@ def dual(
 
 
 class Server(ServerSpellings, App):
-    """An ``App`` with the shortcuts of older handlers: ``self.session`` for
+    """An ``App`` with the shortcuts of MicroPie's handlers: ``self.session`` for
     ``self.request.session``, and so on.
     """
 
