@@ -2,8 +2,8 @@
 
 A test function with ``world`` (or another of ``NAMES``) among its arguments is collected in each
 world. The first case of a function runs in all of them. Every other case runs in one, which a hash
-of its name chooses: in the same one at each run, so a failure repeats. In ``ALIKE`` the first case
-is no exception.
+of its name chooses: in the same one at each run, so a failure repeats. In ``ALIKE`` and ``COSTLY``
+the first case is no exception.
 
 trio runs the same flow as asyncio does. Where nothing waits it adds nothing, so only the
 ``WAITING`` folders and files are tested on it. A case that has no other world runs on it
@@ -50,6 +50,17 @@ ALIKE = (
     "tests/templates/",
 )
 
+# What starts processes, or waits until somebody is given up. The functions of a file share the
+# worlds between them.
+COSTLY = (
+    "tests/compat/",
+    "tests/execution/pool/",
+    "tests/execution/test_redis_",
+    "tests/http/test_receiving.py::test_a_process_parses_what_its_handler_asks_for",
+    "tests/middleware/test_load_shedding.py::test_clocks_that_differ_refuse_nobody_for_long",
+    "tests/middleware/test_metrics.py::test_the_pool",
+)
+
 
 def world_of(item: pytest.Item) -> str | None:
     """Return the world of a test, None if it does not run in each."""
@@ -78,7 +89,7 @@ def left_out(items: Iterable[pytest.Item], world: str | None) -> set[pytest.Item
             chosen_worlds(
                 case,
                 worlds_of(function, list(in_world)),
-                in_each=index == 0 and not function.startswith(ALIKE),
+                in_each=index == 0 and not function.startswith(ALIKE + COSTLY),
             )
         ]
         for own, item in in_world.items()
