@@ -73,6 +73,7 @@ def test_instructions_are_the_same_in_each_run_and_are_compared_with_another_one
     assert "micropie/_core/flow/http.py  respond" in printed[2]
 
 
+@pytest.mark.in_test_all
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux counts the nanoseconds of a process"
 )
@@ -94,6 +95,7 @@ def test_a_wrong_answer_is_found_and_nothing_is_measured() -> None:
     assert not outcome.timings
 
 
+@pytest.mark.in_test_all
 def test_the_tables_are_written_into_a_page_of_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +120,7 @@ def test_the_tables_are_written_into_a_page_of_results(
     assert "Where micropie is slower:" in capsys.readouterr().out
 
 
+@pytest.mark.in_test_all
 @pytest.mark.parametrize("subject", growth.SUBJECTS, ids=lambda subject: subject.key)
 def test_what_may_grow_is_measured(subject: growth.Subject) -> None:
     """The programs check the answers themselves."""
@@ -127,9 +130,10 @@ def test_what_may_grow_is_measured(subject: growth.Subject) -> None:
     assert f"| {growth.size_title(subject, size)} |" in growth.table(subject, results)
 
 
+@pytest.mark.in_test_all
 @pytest.mark.parametrize(
     ("number", "proxy"),
-    [(1, "haproxy"), (3, "nginx"), pytest.param(5, "nginx", marks=pytest.mark.in_test_all)],
+    [(1, "haproxy"), (3, "nginx"), (5, "nginx")],
 )
 def test_overload_is_offered_and_counted(
     number: int, proxy: str, capsys: pytest.CaptureFixture[str]
@@ -225,6 +229,7 @@ def test_start_up_is_measured_with_a_right_answer(capsys: pytest.CaptureFixture[
     assert len(rows) == 3
 
 
+@pytest.mark.in_test_all
 @pytest.mark.parametrize("kind", publish.KINDS)
 def test_subscribers_get_what_is_published(kind: str) -> None:
     spent = asyncio.run(publish.measure(kind, size=3, rounds=1))
@@ -233,6 +238,7 @@ def test_subscribers_get_what_is_published(kind: str) -> None:
     }
 
 
+@pytest.mark.in_test_all
 def test_the_shapes_of_techempower_are_measured_behind_servers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,7 @@ def test_an_author_is_added(tmp_path: Path) -> None:
     assert run(folder, "-c", source).stdout == "True\n"
 
 
+@pytest.mark.in_test_all
 def test_a_client_is_generated_and_used(tmp_path: Path) -> None:
     """From the document of the API's last step, which is then served."""
     folder = tmp_path / "recipes"
