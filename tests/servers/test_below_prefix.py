@@ -31,6 +31,8 @@ BELOW: dict[str, tuple[str, bool]] = {
     "micropie run": (_ROOT_PATH, False),
     "micropie run --wsgi": (_ROOT_PATH, True),
 }
+# They state their prefix as one of the others does; test_parts.py asks all of them below one.
+ALIKE = ["hypercorn-trio", "daphne", "gunicorn-asgi", "micropie run", "micropie run --wsgi"]
 OURS = {
     "micropie run": Kind("asgi", "micropie run --port {port}"),
     "micropie run --wsgi": Kind("wsgi", "micropie run --wsgi --port {port}"),
@@ -51,7 +53,13 @@ def alone(name: str, path: str, host: str) -> tuple[int, str | None, bytes]:
     return int(head[0][:3]), locations[0] if locations else None, body
 
 
-@pytest.mark.parametrize("server_name", BELOW)
+@pytest.mark.parametrize(
+    "server_name",
+    [
+        pytest.param(name, marks=[pytest.mark.in_test_all] if name in ALIKE else [])
+        for name in BELOW
+    ],
+)
 def test_redirects_below_a_server_s_own_prefix(server_name: str) -> None:
     options, takes_whole = BELOW[server_name]
     kind = OURS.get(server_name) or KINDS[server_name]

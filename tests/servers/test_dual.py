@@ -15,7 +15,10 @@ def middlewares_on() -> Iterator[ServerOf]:
         yield server_of
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-trio", "gunicorn-gthread"])
+@pytest.mark.parametrize(
+    "name",
+    ["uvicorn", pytest.param("hypercorn-trio", marks=pytest.mark.in_test_all), "gunicorn-gthread"],
+)
 def test_middleware_around_an_application_that_has_moved_in(
     name: str, middlewares_on: ServerOf
 ) -> None:

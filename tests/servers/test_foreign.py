@@ -7,7 +7,8 @@ these exceptions:
 - Date and Server, which are the server's; and what describes the connection and the framing of a
   body on it: where an application states no Content-Length, an answer of one piece gets one from
   micropie, and is framed in chunks alone.
-- The order of headers that have different names, which means nothing (RFC 9110, section 5.3).
+- The order of headers that have different names, and of the methods in Allow, which means nothing
+  (RFC 9110, section 5.3).
 - A 204 has no Content-Type here, as there is no content to describe; Flask sends one.
 - What is drawn at random or made of the time: values of the cookies in ``DRAWN``, dates of expiry,
   Django's tokens. That they work is shown by what comes next in the conversation.
@@ -110,11 +111,7 @@ def servers() -> Iterator[ServerOf]:
                 kind = kind_alone(FOREIGN[name]) if name in FOREIGN else KINDS[name]
                 log = stack.enter_context(tempfile.TemporaryFile())
                 portal = "trio" if name in ON_TRIO else "asyncio"
-                # Without a seed, the order of methods in Flask's and Starlette's Allow differs from
-                # process to process.
-                running[key] = start(
-                    kind, app, log, environ={"FOREIGN_PORTAL": portal, "PYTHONHASHSEED": "1"}
-                )
+                running[key] = start(kind, app, log, environ={"FOREIGN_PORTAL": portal})
             return running[key]
 
         yield server_of
@@ -233,7 +230,11 @@ def is_its_length(answer: Answer) -> bool:
 
 
 def without_drawn(name: str, value: str) -> str:
-    """Return a header's value; a cookie's without the parts that differ with each answer."""
+    """Return a header's value; a cookie's without the parts that differ with each answer, and the
+    methods of Allow, which are a set to Flask and Starlette, in one order.
+    """
+    if name.lower() == "allow":
+        return ", ".join(sorted(value.split(", ")))
     if name.lower() != "set-cookie":
         return value
     cookie, _, attributes = value.partition(";")
