@@ -160,7 +160,7 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
             **more,
         )
 
-    option("--host", DEFAULT_HOST, help=f"the address ({DEFAULT_HOST})")
+    option("--host", help=f"the address ({DEFAULT_HOST})")
     option("--port", type=_number, help="8000, or PORT of the environment; 0: a free one")
     option("--uds", metavar="PATH", help="listen on a UNIX socket instead of a port")
     option("--fd", type=_number, help="listen on an open socket, as systemd passes it on (3)")

@@ -12,7 +12,7 @@ from micropie.cli.serving import made
 from micropie.cli.serving.options import Options, ServingError
 from micropie.cli.serving.reloading import CHILD_PORT
 from micropie.cli.serving.run import serve
-from micropie.cli.target import find_target
+from micropie.cli.target import find_program, find_target
 
 
 def execute(arguments: Namespace) -> int:
@@ -21,9 +21,15 @@ def execute(arguments: Namespace) -> int:
     names = [field.name for field in fields(Options)]
     stated = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     _warn_of_typos([*names, "app", "reload", "stand_in", "stand_in_for", "factory", "made_by"])
-    if arguments.stand_in is not None:
+    if arguments.stand_in is None:
+        target = find_target(arguments.target, arguments.factory)
+    else:
         made.install_stand_in(arguments.stand_in)
-    target = find_target(arguments.target, arguments.factory)
+        target, program = find_program(arguments.stand_in, arguments.target, arguments.factory)
+        if arguments.uds is None and arguments.fd is None:
+            for name in ("host", "port"):
+                if name not in stated and getattr(program, name) is not None:
+                    stated[name] = getattr(program, name)
     if target.made_as is not None or arguments.stand_in is not None:
         target = replace(target, imported_as=made.name_for_processes(target, arguments.stand_in))
     serve(target, Options(**stated), reload=arguments.reload)

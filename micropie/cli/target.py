@@ -4,20 +4,24 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from functools import partial
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from micropie import App, SetupError
+from micropie.cli.serving import made
 from micropie.cli.serving.options import Target
 
 DEFAULT_ATTRIBUTES = ("app", "application", "root")
@@ -66,6 +70,41 @@ def find_target(name: str, factory: bool = False) -> Target:
             f"{called} is not an App but {type(app).__name__}: {app!r:.60}{_advice(attribute, app)}"
         )
     return Target(native, name, made_as=made_as)
+
+
+def find_program(framework: str, name: str, factory: bool = False) -> tuple[Target, Any]:
+    """Return the application that a program of another framework makes or starts, and the server's
+    host and port of the program.
+
+    A file without an application is run, up to where it would serve. See ``find_target``.
+    """
+    place, _, attribute = name.partition(":")
+    folder, module_name = _located(place)
+    file = folder.joinpath(*module_name.split(".")).with_suffix(".py")
+    is_module = attribute or factory or not file.is_file() or _has_application(framework, file)
+    with _explained(f"{name} can't be run"):
+        if is_module:
+            started = made.started_by(framework, name, partial(find_target, factory=factory))
+        else:
+            sys.path.insert(0, str(folder))
+            started = made.started_by(framework, str(file))
+    if started is None:
+        raise CommandError(f"{name} has no application, and starts no server")
+    if isinstance(started.app, Target):
+        return started.app, started
+    return Target(started.native, name if attribute else str(file)), started
+
+
+def _has_application(framework: str, file: Path) -> bool:
+    """Return whether a module assigns or imports an application; ``bottle.app`` is none."""
+    bound: set[str] = set()
+    with suppress(SyntaxError, ValueError):  # as the import will say
+        for node in ast.parse(file.read_bytes()).body:
+            if isinstance(node, ast.Assign):
+                bound |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            elif isinstance(node, ast.ImportFrom) and node.module != framework:
+                bound |= {alias.asname or alias.name for alias in node.names}
+    return not bound.isdisjoint(DEFAULT_ATTRIBUTES)
 
 
 def _located(place: str) -> tuple[Path, str]:
@@ -163,7 +202,12 @@ def _explained(failed: str) -> Iterator[None]:
 
 
 def _is_of_importing(frame: traceback.FrameSummary) -> bool:
-    return "importlib" in frame.filename or frame.filename == __file__
+    return (
+        "importlib" in frame.filename
+        or "runpy" in frame.filename
+        or frame.filename == __file__
+        or frame.filename.endswith(f"{os.sep}compat{os.sep}programs.py")
+    )
 
 
 def _only_app(module: ModuleType) -> str:

@@ -87,6 +87,8 @@ class CarryingTree(Tree):
     """The framework that the application was written for."""
     unshared: Callable[[], SessionBackend | None] | None = None
     """Makes the backend of native handlers if old ones have sessions that are not shared."""
+    in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
+    """See ``MovedApp.kept_in_memory``."""
 
     def session_backend(self) -> SessionBackend:
         """See ``Tree``."""
@@ -122,6 +124,12 @@ class MovedApp(App):
     _micropie_is_framework = True
     _micropie_tree = CarryingTree
     _micropie: CarryingTree
+
+    def kept_in_memory(self) -> Iterable[tuple[str, str]]:
+        """Return what old handlers keep in memory, "sessions", with the words that share it between
+        workers.
+        """
+        return self._micropie.in_memory()
 
     def configure(self, **arguments: Any) -> None:
         """State what ``App(...)`` takes, once: ``app.native.configure(templates="views",

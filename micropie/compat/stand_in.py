@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
+from typing import Any
 
 from micropie.compat.missing import listed_advice
 
@@ -92,6 +93,11 @@ def install(framework: str, name: str | None = None) -> None:
             f"{_advice(framework)}"
         )
     sys.meta_path.insert(0, _StandIn(framework, name))
+
+
+def started_by(framework: str, name: str, load: Callable[[str], object] | None = None) -> Any:
+    """Return what a program starts, ``native``, ``host`` and ``port``: see ``programs.find``."""
+    return importlib.import_module(f"{__package__}.programs").find(framework, name, load)
 
 
 def is_installed(name: str) -> bool:

@@ -19,13 +19,15 @@ import bottle as original_bottle
 import cherrypy as original_cherrypy
 import pytest
 
-from micropie import request
+from micropie import App, request
 from micropie.cli import run as run_command
 from micropie.cli.main import main
 from micropie.cli.serving import made
-from micropie.cli.serving.options import Target
+from micropie.cli.serving.run import in_memory
 from micropie.compat import bottle, cherrypy, install
 from micropie.compat.originals import warn_of_originals
+from micropie.extensions import Inspector
+from micropie.sessions import InMemorySessionBackend
 from tests.conftest import MakeClient
 from tests.support.commands import environment, serving_command
 from tests.support.ports import free_port
@@ -253,26 +255,120 @@ def test_an_object_that_stands_for_another_one_is_left_alone(
     bottle.Bottle().install(plugin_module("lazy_plugin", monkeypatch, lazy=Lazy()).Plugin())
 
 
-def test_the_name_for_servers_is_the_program_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_for_servers_is_the_program_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A plain attribute, and what a factory makes if it is one."""
+    (tmp_path / "named_shop.py").write_text(
+        "from micropie.compat import bottle\nsite = bottle.Bottle()\nsite.run(port=1)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv(made.IS_SERVING, "1")
     monkeypatch.setenv(made.STAND_IN, "bottle")
-    monkeypatch.setenv(made.STAND_IN_FOR, "micropie.compat.bottle:Bottle.route")
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.delitem(sys.modules, "bottle")
     monkeypatch.setattr(made, "app", None, raising=False)
-    assert vars(importlib.reload(made))["app"] is bottle.Bottle.route
+    for name in ("named_shop:site", str(tmp_path / "named_shop.py")):
+        monkeypatch.setenv(made.STAND_IN_FOR, name)
+        assert isinstance(vars(importlib.reload(made))["app"], App)
     monkeypatch.setenv(made.FACTORY, "micropie.compat.bottle:Bottle")
     assert type(vars(importlib.reload(made))["app"]) is bottle.Bottle
 
 
-def test_micropie_run_gives_servers_a_name_that_installs_first(
+# Programs, and the host and port that they have for their own server.
+PROGRAMS = {
+    "bottle, run": (
+        "route('/')(lambda: 'pies')\nbottle.run(host='::1', port=80)\n0/0",
+        ("::1", 80),
+    ),
+    "bottle, guarded": ("get('/')(lambda: 'pies')\nif __name__ == 'x': 0/0", (None, None)),
+    "bottle, of its own": (
+        "pies = bottle.Bottle()\npies.get('/')(lambda: 'pies')\n"
+        "if __name__ == '__main__': pies.run()",
+        ("127.0.0.1", 8080),
+    ),
+    "bottle, imported": (
+        "app = bottle.Bottle()\napp.get('/')(lambda: 'pies')\napp.run(port=90)",
+        ("127.0.0.1", 90),
+    ),
+    "bottle, with an application": (
+        "app = bottle.Bottle()\napp.get('/')(lambda: 'pies')\nif __name__ == '__main__': 0/0",
+        (None, None),
+    ),
+    "bottle, middleware": (
+        "route('/')(lambda: 'pies')\ndef inner(environ, start_response): return bottle.default_app()(environ, start_response)\n"
+        "bottle.run(app=inner)",
+        ("127.0.0.1", 8080),
+    ),
+    "cherrypy, quickstart": (
+        "cherrypy.config.update({'server.socket_port': 70})\n"
+        "if __name__ == '__main__': cherrypy.quickstart(Pies())",
+        ("127.0.0.1", 70),
+    ),
+    "cherrypy, a tree": ("cherrypy.tree.mount(Pies())", (None, None)),
+    "cherrypy, the engine": (
+        "application = cherrypy.tree.mount(Pies())\ncherrypy.engine.start()\ncherrypy.engine.block()",
+        ("127.0.0.1", 8080),
+    ),
+    "bottle, nothing": ("", "has no application, and starts no server"),
+    "cherrypy, nothing": ("", "has no application, and starts no server"),
+    "bottle, broken": ("0/0", "can't be run"),
+    "bottle, no Python": ("(", "can't be run"),
+}
+BEGINS = {
+    "bottle": "from bottle import app as made\nfrom micropie.compat import bottle\n"
+    "from micropie.compat.bottle import *\n",
+    "cherrypy": "from micropie.compat import cherrypy\nclass Pies:\n"
+    "    @cherrypy.expose\n    def index(self): return 'pies'\n",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_micropie_run_serves_a_program_that_starts_a_server(
+    name: str,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    connect: MakeClient,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     served: list[Any] = []
-    app = bottle.Bottle()
+    monkeypatch.setattr(run_command, "serve", lambda *arguments, reload: served.append(arguments))
+    monkeypatch.setattr(made, "install_stand_in", bool)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(cherrypy.tree, "apps", {})
+    monkeypatch.setattr(cherrypy.server, "socket_port", 8080)
+    for variable in (made.STAND_IN, made.STAND_IN_FOR):
+        monkeypatch.setenv(variable, "")
+    framework, source, expected = name.partition(",")[0], *PROGRAMS[name]
+    (tmp_path / "starting.py").write_text(BEGINS[framework] + source)
+    monkeypatch.delitem(sys.modules, "starting", raising=False)
+    bottle.app.push()
+    try:
+        command = ["run", str(tmp_path / "starting.py"), "--stand-in", framework]
+        if isinstance(expected, str):
+            assert main(command) == 2
+            assert expected in capsys.readouterr().err
+            return
+        for more, place in (([], expected), (["--port", "1", "--host", "h"], ("h", 1))):
+            sys.modules.pop("starting", None)
+            assert main([*command, *more]) == 0
+            target, options = served.pop()
+            assert (options.host, options.port) == (place[0] or "127.0.0.1", place[1] or 8000)
+        assert main([*command, "--uds", "socket"]) == 0
+        assert served.pop()[1].port == 8000
+        assert connect(target.app, "asyncio").get("/").text == "pies"
+    finally:
+        bottle.app.pop()
+
+
+def test_micropie_run_gives_servers_a_name_that_installs_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    served: list[Any] = []
+    (tmp_path / "shop.py").write_text("from micropie.compat import bottle\napp = bottle.Bottle()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(run_command, "serve", lambda target, options, reload: served.append(target))
-    monkeypatch.setattr(run_command, "find_target", lambda name, factory: Target(app.native, name))
     monkeypatch.setattr(made, "install_stand_in", served.append)
     for name in (made.STAND_IN, made.STAND_IN_FOR):
         monkeypatch.setenv(name, "")
@@ -283,6 +379,26 @@ def test_micropie_run_gives_servers_a_name_that_installs_first(
         "micropie.cli.serving.made:app",
     )
     assert (os.environ[made.STAND_IN], os.environ[made.STAND_IN_FOR]) == ("bottle", "shop:app")
+
+
+@pytest.mark.parametrize(
+    ("options", "is_warned"),
+    [
+        ({}, True),
+        ({"storage_type": "file"}, False),
+        ({"storage_class": cherrypy.lib.sessions.RamSession, "name": "own"}, True),
+        ({"backend": InMemorySessionBackend()}, True),
+        (None, False),
+    ],
+)
+def test_sessions_of_cherrypy_in_memory_are_named(
+    options: dict[str, Any] | None, is_warned: bool
+) -> None:
+    config = {f"tools.sessions.{name}": value for name, value in (options or {}).items()}
+    config["tools.sessions.on"] = options is not None
+    inspector = Inspector(cherrypy.Application(object(), "", {"/": config}).native)
+    found = [*in_memory(inspector.applications(), inspector.routes())]
+    assert [kind for kind, _ in found] == ["sessions"] * is_warned
 
 
 def test_importing_the_program_runs_nothing() -> None:

@@ -5,8 +5,10 @@ with a compatibility module.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from operator import attrgetter
+from typing import Any
 
 from micropie.cli.serving.options import Target
 
@@ -15,8 +17,14 @@ from micropie.cli.serving.options import Target
 IS_SERVING = "MICROPIE_SERVING"
 
 # Set for the processes that this one starts: the factory, "shop:make_app"; the framework that a
-# stand-in is for, which is installed before anything imports it, and the application, "shop:app".
+# stand-in is for, which is installed before anything imports it, and the application, "shop:app",
+# or the program that makes it, "shop.py".
 FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
+
+
+def started_by(framework: str, name: str, load: Callable[[str], object] | None = None) -> Any:
+    """Return what a program of another framework starts, None for nothing."""
+    return import_module("micropie.compat").started_by(framework, name, load)
 
 
 def install_stand_in(framework: str) -> None:
@@ -42,9 +50,17 @@ def name_for_processes(target: Target, stand_in: str | None) -> str:
 def _found() -> object:
     if STAND_IN_FOR in os.environ:
         install_stand_in(os.environ[STAND_IN])
-    module, _, attribute = (os.environ.get(FACTORY) or os.environ[STAND_IN_FOR]).partition(":")
-    found: object = attrgetter(attribute)(import_module(module))
+        if FACTORY not in os.environ:
+            name = os.environ[STAND_IN_FOR]
+            load = None if name.endswith(".py") else _attribute
+            return started_by(os.environ[STAND_IN], name, load).native
+    found = _attribute(os.environ.get(FACTORY) or os.environ[STAND_IN_FOR])
     return found() if FACTORY in os.environ and callable(found) else found
+
+
+def _attribute(name: str) -> object:
+    module, _, attribute = name.partition(":")
+    return attrgetter(attribute)(import_module(module))
 
 
 # A plain attribute: hypercorn looks for no other.

@@ -75,8 +75,11 @@ def in_memory(
     """Yield what an application keeps in memory and seems to use, with the words that share it
     between workers.
     """
+    kept = [*getattr(inside[0].app, "kept_in_memory", tuple)()]  # by old handlers
+    yield from kept
     uses_sessions = any(one.mentions(name) for one in entries for name in ("session", "flash"))
-    if isinstance(inside[0].session_backend, InMemorySessionBackend) and uses_sessions:
+    is_in_memory = isinstance(inside[0].session_backend, InMemorySessionBackend)
+    if is_in_memory and uses_sessions and not kept:
         yield "sessions", 'write App(session_backend=SQLiteSessionBackend("sessions.db"))'
     uses_channels = any(one.mentions("channels") for one in entries)
     if type(inside[0].channels) is Channels and uses_channels:

@@ -12,6 +12,7 @@ from micropie.compat.bottle.app import default_app
 from micropie.compat.bottle.server import CHILD, adapter_for, load, run_again, watch
 from micropie.compat.bottle.server import debug as set_debug
 from micropie.compat.bottle.state import face
+from micropie.compat.programs import end_if_read
 
 
 def load_app(target: str) -> Any:
@@ -59,6 +60,7 @@ def run(
         application.config.update(config)
     if face().NORUN:
         return
+    end_if_read(application, host, port)
     if reloader and not os.environ.get(CHILD):
         sys.exit(run_again())
     adapter = adapter_for(server, host, port, options)

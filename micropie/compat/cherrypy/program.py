@@ -21,6 +21,7 @@ from micropie.compat.cherrypy.process.plugins import Autoreloader, SignalHandler
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.tree import Application, tree
 from micropie.compat.cherrypy.urls import bases
+from micropie.compat.programs import end_if_read
 
 engine: Any = bus
 engine.autoreload = Autoreloader(engine)
@@ -45,6 +46,14 @@ checker = SimpleNamespace(on=False)
 
 engine.subscribe("log", lambda msg, level: log(msg, "ENGINE", severity=level))
 engine.subscribe("graceful", log.reopen_files)
+
+
+def _end_if_read() -> None:
+    if server.start in engine.listeners["start"]:
+        end_if_read(tree, *server.bind_addr)
+
+
+engine.before_start = _end_if_read
 
 
 def quickstart(root: object = None, script_name: str = "", config: Source | None = None) -> None:

@@ -38,6 +38,7 @@ class _Servable(Carried):
     def __init__(self) -> None:
         super().__init__("cherrypy", partial(CherryPySite, self))
         self.native._micropie.unshared = self._unshared_sessions
+        self.native._micropie.in_memory = self._in_memory
         self.native.startup_handlers.append(bus.follow_start)
         self.native.shutdown_handlers.append(bus.follow_stop)
 
@@ -54,6 +55,10 @@ class _Servable(Carried):
     def session_options(self) -> Iterator[Mapping[str, Any]]:
         """Yield the options of ``tools.sessions`` wherever configuration switches it on."""
         raise NotImplementedError
+
+    def _in_memory(self) -> Iterator[tuple[str, str]]:
+        if any(map(sessions.is_in_memory, self.session_options())):
+            yield "sessions", 'write tools.sessions.backend = SQLiteSessionBackend("sessions.db")'
 
     def _unshared_sessions(self) -> SessionBackend | None:
         if all(map(sessions.has_own_cookie, self.session_options())):

@@ -41,8 +41,8 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import Config, check_size, current, deleting_cookie
 from micropie.compat.missing import tell
 from micropie.middleware import CSRFMiddleware
+from micropie.sessions import InMemorySessionBackend, SessionBackend, SessionStore
 from micropie.sessions import Session as NativeSession
-from micropie.sessions import SessionBackend, SessionStore
 
 _logger = logging.getLogger("cherrypy.error")
 _MISSING: Final = object()
@@ -618,6 +618,16 @@ _STORAGES = ("storage_class", "storage_type", "storage_path")
 def has_own_cookie(options: Mapping[str, Any]) -> bool:
     """Return whether the tool's cookie is another one than that of native handlers."""
     return any(options.get(name) for name in ("name", "path", "path_header", "domain"))
+
+
+def is_in_memory(options: Mapping[str, Any]) -> bool:
+    """Return whether the tool keeps sessions in this process's memory."""
+    backend, storage_class = options.get("backend"), options.get("storage_class")
+    if backend is not None:
+        return isinstance(backend, InMemorySessionBackend)
+    if storage_class is not None:
+        return storage_class is RamSession
+    return (options.get("storage_type") or "ram").lower() == "ram"
 
 
 class UnsharedSessions(SessionBackend):

@@ -82,6 +82,8 @@ class Bus:
         self.serves_itself = False
         """Whether this process has started a server, which calls the application's startup
         handlers."""
+        self.before_start: Callable[[], object] = bool
+        """Called when a program starts the bus."""
         self.listeners: dict[str, set[Callable[..., object]]] = {
             channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")
         }
@@ -163,6 +165,7 @@ class Bus:
 
     def start(self) -> None:
         """Call the subscribers of "start". If one fails, the bus exits, and that is raised."""
+        self.before_start()
         if not self._has_clean_exit:
             self._has_clean_exit = True
             atexit.register(self._clean_exit)
