@@ -1,10 +1,10 @@
 """Middleware: the base classes that authors derive from, and the middleware that comes with
 micropie.
 
-Open ``base.py`` to change the names that authors build on, or the module with the name of a
-middleware to change that. A new middleware is a module here with a class derived from
-``FlowMiddleware``, a row of ``names_on_demand`` below, and a section of
-``docs/reference/middleware-security.md`` or ``docs/reference/middleware-operation.md``.
+Open ``base.py`` to change the names that authors build on, or the module named after a middleware
+to change that one. A new middleware is a module here with a class derived from ``FlowMiddleware``,
+a row of ``names_on_demand`` below, and a section of ``docs/reference/middleware-security.md`` or
+``docs/reference/middleware-operation.md``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ __all__ = [
 
 TookTooLong.__module__ = __name__  # as in ``micropie``
 
-# A site imports only the middleware that it uses: all of it would take longer than the rest.
+# A site imports only the middleware that it uses, because importing all of it would take longer
+# than the rest.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

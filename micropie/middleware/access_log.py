@@ -15,16 +15,16 @@ from micropie._core.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
 # A value that needs no quotes in a line of text: visible ASCII except the double quote, "=" and the
-# backslash. Quotes around all others keep a client from beginning a new line or field in the log.
+# backslash. All others are quoted, so that a client can't start a new line or field in the log.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 
-# Controls, among them those of terminals, line ends, and signs that turn the direction of what
-# follows.
+# Control characters, including those of terminals and line ends, and characters that change the
+# direction of what follows.
 _NOT_SEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
-# nginx's number for a connection that the client closed before it was answered. It is never sent.
+# nginx's number for a connection that the client closed before it got a response. It is never sent.
 NO_ANSWER = 499
 
 
@@ -70,7 +70,7 @@ class AccessLog(FlowMiddleware):
         request.on_close(partial(self._write, request, perf_counter()))
 
     def after(self, request: Request, response: Response) -> None:
-        """Log the answers, too, that an outer middleware gave before this one was called."""
+        """If an outer middleware answered before ``before`` was called, log its response, too."""
         closers = request._exchange.at_end().closers
         if not any(isinstance(one, partial) and one.func == self._write for one in closers):
             request.on_close(partial(self._write, request, None))
@@ -101,7 +101,7 @@ class AccessLog(FlowMiddleware):
         }
         line = self._format(values)
         for name, value in values.items():
-            # A client's text begins no new line in a log, whose format may put it anywhere.
+            # A client's text must not start a new line in a log, wherever its format puts the text.
             if value.__class__ is str and not value.isprintable():
                 values[name] = _NOT_SEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
         logger.info("%s", line, extra=values)

@@ -29,34 +29,36 @@ _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]
 # RFC 6750, section 2.1.
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
-# Characters that need no escape between quotes (RFC 9110, section 5.6.4). ASCII only: other bytes
-# are ambiguous.
+# Characters that need no escape between quotes (RFC 9110, section 5.6.4). ASCII only, because the
+# encoding of other characters is ambiguous.
 _REALM = re.compile(r"[ !#-\[\]-~]+")
 
-# A token, as RFC 9110 has it (section 11.1).
+# A token in the sense of RFC 9110, section 11.1.
 _SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 # RFC 6749, section 3.3.
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
-# RFC 7617, section 2: a user name without a colon, a colon, a password. Neither has controls.
+# RFC 7617, section 2: a user name without a colon, a colon, and a password. Neither has control
+# characters.
 _USER_AND_PASSWORD = re.compile(r"([^\x00-\x1f\x7f:]*):([^\x00-\x1f\x7f]*)")
 
 
 class _AuthMiddleware(FlowMiddleware):
-    guards = refuses_preflights = True  # they have no token: Fetch Standard, section 3.2.5
-    needs_session = True  # ``check`` may look at it
+    guards = refuses_preflights = True  # preflights have no token: Fetch Standard, section 3.2.5
+    needs_session = True  # ``check`` may read it
     security_scheme: Mapping[str, object]
-    """How ``App.openapi`` describes it; a middleware or a check of an author's own may have this
-    attribute, too."""
+    """How ``App.openapi`` describes it. An author's middleware or check may have this attribute,
+    too.
+    """
     scopes: Sequence[str] = ()
-    """The scopes that it asks for; as above."""
+    """The scopes that it requires, also for ``App.openapi``."""
 
     def __init__(
         self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str
     ) -> None:
         owner = type(self).__name__
-        # A method of a class, and not of an object: nothing would be its ``self``.
+        # A method of a class instead of an object, so there is nothing to pass as ``self``.
         is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters
         if is_method or not takes(check, count):
             raise SetupError(
@@ -79,12 +81,12 @@ class _AuthMiddleware(FlowMiddleware):
 
 
 class BasicAuth(_AuthMiddleware):
-    """Admit users that ``check(user, password)`` accepts, or that a dict of names and passwords
-    contains. Others get 401.
+    """Admit users that ``check(user, password)`` accepts, or that are in a dict of names and
+    passwords. Others get 401.
 
     ``check`` is ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
-    ``async def``. Its result becomes ``request.state.user``; True stands for the user's name, None
-    and False reject the user. Browsers show ``realm``. Use it with https only, because each request
+    ``async def``. Its result becomes ``request.state.user``; True means the user's name, None and
+    False reject the user. Browsers show ``realm``. Use this with https only, because each request
     carries the readable password.
     """
 
@@ -127,11 +129,11 @@ def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
     """
     for user, password in passwords.items():
         found = _USER_AND_PASSWORD.fullmatch(f"{user}:{password}")
-        # For any other pair the header would be malformed, or would be read as another pair.
+        # With any other pair, the header would be malformed or read as a different pair.
         fine = found is not None and found.groups() == (user, password) and password != ""
         expected = "user names without a colon, and passwords, as text without control characters"
         check_argument("BasicAuth({...})", fine, user, expected)
-    # Digests have one length, so that comparing them does not reveal the length of a password.
+    # Digests have the same length, so comparing them does not reveal the length of a password.
     digests = {user: _digest(password) for user, password in passwords.items()}
     unknown = secrets.token_bytes(32)
 
@@ -156,12 +158,12 @@ class BearerAuth(_AuthMiddleware):
     because they end up in logs. Compare known tokens with ``secrets.compare_digest``. ``realm``: as
     in ``BasicAuth``.
 
-    ``token_url``: where clients get a token for a name and a password. The OpenAPI document then
-    describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks for both. A URL
-    without a scheme is relative to that of the document's server. ``scopes``: what tokens may
-    allow, each with a sentence for the document.
+    ``token_url``: the URL where clients get a token for a name and a password. The OpenAPI document
+    then describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks for both. A
+    URL without a scheme is relative to that of the document's server. ``scopes``: by name, a
+    sentence that says what a token with this scope allows, for the document.
 
-    ``scheme``: another word in place of Bearer, as in ``Authorization: Token ...``.
+    ``scheme``: another word instead of Bearer, as in ``Authorization: Token ...``.
     """
 
     security_scheme: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer"})
@@ -183,7 +185,7 @@ class BearerAuth(_AuthMiddleware):
             self._missing = "A token is required."
             if token_url is not None:
                 raise SetupError("BearerAuth(token_url=...) is OAuth2, whose scheme is Bearer")
-            # the document's type "http" is for registered schemes, which tools know
+            # The document's type "http" is only for registered schemes, which tools know.
             self.security_scheme = MappingProxyType(
                 {
                     "type": "apiKey",
@@ -206,18 +208,19 @@ class BearerAuth(_AuthMiddleware):
             self.security_scheme = MappingProxyType({"type": "oauth2", "flows": {"password": flow}})
 
     def with_scopes(self, *names: str) -> BearerAuth:
-        """Return a guard that asks for a token with all these scopes; one without them gets 403::
+        """Return an access check that requires a token with all these scopes; a token without them
+        gets 403::
 
             auth = BearerAuth(user_of, scopes={"pies:write": "Bake pies"})
 
             @auth.with_scopes("pies:write")
             def bake(self): ...
 
-        A token has the scopes of the user that ``check`` returned: its attribute ``scopes``, or the
-        key ``scope`` of a dict, as in the claims of a JWT (RFC 9068). They are names, or a text
-        with a blank between names. Where another guard with the same ``check`` has run, the user is
-        not looked up again. Raises ``SetupError`` for a scope that ``BearerAuth(scopes=...)`` does
-        not have.
+        A token's scopes are those of the user that ``check`` returned: the user's attribute
+        ``scopes``, or the key ``scope`` of a dict, as in the claims of a JWT (RFC 9068). They are
+        names, or a text with blanks between names. If another access check with the same ``check``
+        has run, the user is not looked up again. Raises ``SetupError`` for a scope that
+        ``BearerAuth(scopes=...)`` does not have.
         """
         unknown = [name for name in names if name not in self._known_scopes]
         if unknown or not names:
@@ -232,7 +235,7 @@ class BearerAuth(_AuthMiddleware):
     def before(self, request: Request) -> Flow[None]:
         """Authenticate the request.
 
-        Raises 401, 403 for a token without the scopes, and 400 for a malformed header.
+        Raises 401; 403 for a token without the scopes; and 400 for a malformed header.
         """
         if request._exchange.user_checked_by is not self._check:
             scheme, token = _parts(request)
@@ -251,7 +254,9 @@ class BearerAuth(_AuthMiddleware):
 
 
 def _scopes_of(user: object) -> frozenset[str]:
-    """Return the scopes of a user. Raises ``ResponseError`` if there is no place for them."""
+    """Return the scopes of a user. Raises ``ResponseError`` if the user has neither of the two
+    places for them.
+    """
     given = user.get("scope", "") if isinstance(user, Mapping) else getattr(user, "scopes", None)
     if given is None:
         raise ResponseError(

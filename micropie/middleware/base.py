@@ -1,6 +1,6 @@
-"""What all middleware is made of: the base classes, and the steps by which it waits.
+"""The building blocks of middleware: the base classes, and the steps with which it waits.
 
-The classes live with the flow, which calls them.
+The base classes are defined in the flow, which calls them.
 """
 
 from http import HTTPMethod
@@ -12,7 +12,8 @@ from micropie._core.execution.placement import ServiceThreads, Threads
 from micropie._core.execution.steps import Call, Flow, call, call_within, kind_of
 from micropie._core.flow import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
-# In names and labels "OTHER" stands for any other, as no client may choose them.
+# In names and labels "OTHER" stands for any other method, because clients must not be able to
+# choose these texts.
 STANDARD_METHODS: Final = frozenset(HTTPMethod) | {"QUERY"}
 
 # fmt: off

@@ -1,5 +1,5 @@
-"""The codings in which ``Compress`` sends answers: gzip, and zstd (RFC 8878) and brotli (RFC 7932)
-where Python or a package has them.
+"""The codings in which ``Compress`` sends responses: gzip, and zstd (RFC 8878) and brotli (RFC
+7932) if Python or an installed package provides them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
 
-# The window of the others, as a power of 2: 256 KiB, so that a stream takes 800 KiB at most.
+# The window size of the others, as a power of 2: 256 KiB, so that a stream takes 800 KiB at most.
 _WINDOW = 18
 
 
 class Compressor(NamedTuple):
-    """Compresses one body. ``add`` takes a chunk, ``flush`` returns all that is left of the chunks
-    so far, ``finish`` the end.
+    """Compresses one body. ``add`` takes a chunk, ``flush`` returns everything that is left of the
+    chunks so far, ``finish`` returns the end.
     """
 
     add: Callable[[bytes], bytes]
@@ -25,11 +25,12 @@ class Compressor(NamedTuple):
     finish: Callable[[], bytes]
 
     def whole(self, body: bytes) -> bytes:
-        """Return a body that is no stream, compressed."""
+        """Return the compressed form of a body that is not a stream."""
         return self.add(body) + self.finish()
 
 
-# Makes a compressor for a level from 1 to 9, as gzip's: in other codings one that takes no longer.
+# Makes a compressor for a level from 1 to 9, as in gzip. For other codings, one that takes no
+# longer is chosen.
 MakeCompressor: TypeAlias = Callable[[int], Compressor]
 
 
@@ -57,18 +58,19 @@ def _brotli_of(module: Any) -> MakeCompressor:
     return brotli
 
 
-# By coding: the modules that have it, the first that is installed counts, and what they make of it.
+# By coding: the modules that provide it, of which the first installed one is used, and the function
+# that makes a compressor with it.
 _OTHERS: Mapping[str, tuple[tuple[str, ...], Callable[[Any], MakeCompressor]]] = {
     "zstd": (("compression.zstd", "backports.zstd"), _zstd_of),
     "br": (("brotli", "brotlicffi"), _brotli_of),
 }
-# Those of Compress, the best first.
+# The codings of ``Compress``, the best first.
 CODINGS = (*_OTHERS, "gzip")
 PACKAGES = {"zstd": "backports.zstd", "br": "brotli"}
 
 
 def maker_of(coding: str) -> MakeCompressor | None:
-    """Return the function for one of ``CODINGS``; None if no module has it."""
+    """Return the function for one of ``CODINGS``, or None if no installed module provides it."""
     if coding == "gzip":
         return _gzip
     modules, make = _OTHERS[coding]

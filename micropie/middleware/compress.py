@@ -1,4 +1,4 @@
-"""Compression of answers, for clients that accept it (RFC 9110, sections 8.4.1 and 12.5.3)."""
+"""Compression of responses, for clients that accept it (RFC 9110, sections 8.4.1 and 12.5.3)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from micropie._core.streams import Stream, stream_of
 from micropie.middleware.base import FlowMiddleware
 from micropie.middleware.codings import CODINGS, PACKAGES, Compressor, MakeCompressor, maker_of
 
-# Bytes. Compressing this much inline takes half a millisecond; a larger body would hold up the
-# event loop.
+# Bytes. Compressing this much inline takes half a millisecond; a larger body would block the event
+# loop.
 _INLINE_LIMIT = 32 * 1024
 
-# Text, and formats without compression of their own.
+# Text, and formats that are not compressed themselves.
 TYPES = (
     "text/*",
     "*+json",
@@ -94,11 +94,11 @@ class Compress(FlowMiddleware):
         self._makers = _makers_of(codings)
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
-        """Compress the answer if its headers, its type and its length allow it."""
+        """Compress the response if its headers, its type and its length allow it."""
         exchange = request._exchange
         if response.status in (206, 304):
-            # They have the headers of the 200 (RFC 9110, sections 15.3.7 and 15.4.5), or caches
-            # can't match them.
+            # Their headers must be those of the 200 (RFC 9110, sections 15.3.7 and 15.4.5), or
+            # caches can't match them.
             if self._suits(response, None):
                 add_vary(response.pairs, "Accept-Encoding")
                 if response.status == 304 and self.coding_for(request):
@@ -114,8 +114,8 @@ class Compress(FlowMiddleware):
         suggested = JSON if is_json else exchange.config.text_type
         if len(body) < self._minimum or not self.may_compress(response, suggested):
             return response
-        # The body is encoded only once. Bytes would suggest another type than the value that they
-        # encode.
+        # The body is already encoded now. Its bytes would suggest another type than the original
+        # value, so the type is set here.
         response.body = body
         response.content_type = suggested if stated is None else stated
         if in_headers:
@@ -129,12 +129,12 @@ class Compress(FlowMiddleware):
         return self._whole(response, body, coding)
 
     def coding_for(self, request: Request) -> str | None:
-        """Return the coding that a client likes best; None if it takes none."""
+        """Return the coding that a client prefers, or None if it accepts none."""
         accepted = request.headers.get("accept-encoding", "")
         return next(iter(accepted_codings(accepted, self._makers)), None)
 
     def compressor(self, coding: str) -> Compressor:
-        """Return a new compressor of a coding."""
+        """Return a new compressor for a coding."""
         return self._makers[coding](self._level)
 
     def may_compress(self, response: Response, suggested: str | None) -> bool:
@@ -169,7 +169,7 @@ class Compress(FlowMiddleware):
 
     def _stream(self, request: Request, response: Response, stream: Stream) -> Response:
         length = stream.length
-        if length is None:  # a mounted application may state one
+        if length is None:  # a mounted application may have set one
             stated = response.headers.get("Content-Length") or ""
             length = int(stated) if stated.isascii() and stated.isdigit() else self._minimum
         if length >= self._minimum:
@@ -183,11 +183,11 @@ class Compress(FlowMiddleware):
 
 
 class _Compressed:
-    """A stream, compressed.
+    """Compresses the chunks of a stream.
 
-    It decides at the first chunk: by then a generator has set all headers of its answer.
+    It decides at the first chunk, because by then a generator has set all headers of its response.
 
-    It flushes after each chunk, so that a reader gets each chunk without waiting for the next.
+    It flushes after each chunk, so that readers get each chunk without waiting for the next one.
     """
 
     def __init__(self, settings: Compress, request: Request, response: Response) -> None:
@@ -195,7 +195,7 @@ class _Compressed:
         self._request = ref(request)  # the request refers to this object
         self._response = response
         self._may_compress: bool | None = None  # None until the first chunk
-        self._coding: str | None = None  # if it compresses
+        self._coding: str | None = None  # set if it compresses
         self._compressor: Compressor | None = None
 
     def feed(self, chunk: bytes) -> bytes:
@@ -209,7 +209,7 @@ class _Compressed:
         """Decide whether to compress, once, and return the compressor, or None."""
         if self._may_compress is None:
             request = cast(Request, self._request())
-            if request._exchange.answer.response is not None:  # what the generator has set
+            if request._exchange.answer.response is not None:  # set by the generator
                 response = as_response(response, as_response(request._exchange.answer.response))
             self._may_compress = self._settings.may_compress(
                 response, request._exchange.config.text_type
@@ -220,7 +220,7 @@ class _Compressed:
         return self._compressor
 
     def describe(self, response: Response) -> None:
-        """Set the headers of the answer, after its first chunk was made."""
+        """Set the headers of the response, after the first chunk was made."""
         request = cast(Request, self._request())
         stream = request._exchange.answer.stream
         if stream is not None and not stream.is_empty:
@@ -232,16 +232,16 @@ class _Compressed:
 
 
 def _describe(headers: MutableHeaders, coding: str) -> None:
-    """Set the headers of a compressed answer."""
+    """Set the headers of a compressed response."""
     headers["Content-Encoding"] = coding
-    for name in ("Content-Length", "Accept-Ranges"):  # they described the uncompressed bytes
+    for name in ("Content-Length", "Accept-Ranges"):  # these described the uncompressed bytes
         headers.pop(name, None)
     _weaken_etag(headers)
 
 
 def _weaken_etag(headers: MutableHeaders) -> None:
-    """Make the ETag weak: two encodings of one resource have different bytes (RFC 9110, section
-    8.8.1).
+    """Make the ETag weak, because two encodings of one resource have different bytes (RFC 9110,
+    section 8.8.1).
     """
     etag = headers.get("ETag", "")
     if etag.startswith('"'):
@@ -249,7 +249,9 @@ def _weaken_etag(headers: MutableHeaders) -> None:
 
 
 def _makers_of(codings: Sequence[str] | None) -> Mapping[str, MakeCompressor]:
-    """Return the stated codings, or all that are installed. Raises ``SetupError``."""
+    """Return the functions for ``codings``, or for all that are installed if it is None. Raises
+    ``SetupError``.
+    """
     fine = codings is None or (
         isinstance(codings, list | tuple)
         and len(codings) > 0

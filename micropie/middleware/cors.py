@@ -1,4 +1,4 @@
-"""Cross-origin resource sharing: which other sites' scripts may read the answers
+"""Cross-origin resource sharing: which other sites' scripts may read the responses
 (https://fetch.spec.whatwg.org/#http-cors-protocol).
 
 CORS only decides what a browser shows to a script. A browser sends another site's form without a
@@ -29,14 +29,14 @@ from micropie.middleware.base import FlowMiddleware
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-# Browsers send these without permission if the value is simple, and ask for others
+# Browsers send these without permission if the value is simple, and ask for permission otherwise
 # (``application/json``).
 _ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
 _ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
 
-# The ends of origins that no author means. An expression that matches one of them most likely
-# matches anybody's.
+# Origins of strangers that no author wants to allow. An expression that matches one of them most
+# likely matches anybody's origin.
 _STRANGERS: Final = [
     f"{start}notmysite.{end}{port}"
     for start in ("", ".", "www.")
@@ -131,21 +131,21 @@ class CORSMiddleware(FlowMiddleware):
     answers_preflights = True
 
     def before(self, request: Request) -> Response | None:
-        """Answer a preflight. ``after`` adds the headers with the permissions."""
+        """Respond to a preflight. ``after`` adds the headers with the permissions."""
         return Response(None, 204) if _is_preflight(request) else None
 
     def after(self, request: Request, response: Response) -> None:
-        """Add the headers that tell browsers which scripts may read the answer."""
+        """Add the headers that tell browsers which scripts may read the response."""
         headers = response.headers
-        if not self._any_origin:  # also on a refusal, which a cache must not give to another origin
+        if not self._any_origin:  # also for a refusal, which depends on the origin, too
             add_vary(response.pairs, "Origin")
         is_preflight = _is_preflight(request)
         allowed = self._allowed_origin(request._exchange.header("origin") or "")
         if allowed is None:
             return
         if is_preflight:
-            # Listing the allowed methods is not enough: browsers let GET, HEAD and POST pass even
-            # if they are not listed.
+            # Listing the allowed methods is not enough, because browsers let GET, HEAD and POST
+            # pass even if they are not listed.
             asked = request.headers.get("access-control-request-headers", "").lower().split(",")
             names = [name for name in map(str.strip, asked) if name]
             is_allowed = request.headers["access-control-request-method"] in self._methods and (
@@ -159,19 +159,20 @@ class CORSMiddleware(FlowMiddleware):
         for name, value in self._for_preflights if is_preflight else self._for_answers:
             headers[name] = value
         if is_preflight and "*" in self._headers:
-            # By name: "*" does not cover Authorization, and with credentials it covers no header.
+            # List them by name, because "*" does not cover Authorization, and with credentials it
+            # covers no header.
             headers[_ALLOW_HEADERS] = ", ".join(names)
 
     def _allowed_origin(self, origin: str) -> str | None:
         if self._any_origin:
             return "*"
-        if origin in self._origins:  # in the normal spelling, as browsers write it
+        if origin in self._origins:  # in the normal spelling that browsers use
             return origin
         normal = normal_origin(origin)
         is_allowed = normal in self._origins or (
             normal and self._regex is not None and self._regex.fullmatch(normal)
         )
-        return origin if is_allowed else None  # unchanged: browsers compare it byte by byte
+        return origin if is_allowed else None  # unchanged, because browsers compare it byte by byte
 
 
 def _compiled(expression: str | None) -> re.Pattern[str] | None:
@@ -186,8 +187,9 @@ def _compiled(expression: str | None) -> re.Pattern[str] | None:
 
 
 def _matched_stranger(regex: re.Pattern[str]) -> str:
-    """Return an origin of somebody else's that the expression matches, or ""."""
-    # Its own beginning, too: r"https://example\.com.*" matches https://example.com.notmysite.com.
+    """Return a stranger's origin that the expression matches, or ""."""
+    # Also try the beginning of the expression itself: r"https://example\.com.*" matches
+    # https://example.com.notmysite.com.
     own = [
         start.replace("\\", "") for start in re.findall(r"^\^?((?:[\w:/-]|\\[.-])+)", regex.pattern)
     ]
@@ -207,7 +209,7 @@ def _header_names(names: Iterable[str], argument: str) -> tuple[str, ...]:
 
 
 def _is_preflight(request: Request) -> bool:
-    """Return whether a request asks for a permission."""
+    """Return whether a request is a preflight, which asks for permission."""
     return (
         request.method == "OPTIONS"
         and "origin" in request.headers

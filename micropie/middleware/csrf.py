@@ -21,9 +21,11 @@ from micropie.middleware.base import FlowMiddleware
 # Methods that change nothing (RFC 9110, section 9.2.1).
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
-# The schemes that a browser sends by itself once the user has logged in. Scripts add all others.
+# The schemes that a browser sends automatically once the user has logged in. All others are added
+# by scripts.
 _ADDED_BY_BROWSERS: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
-# Those of tokens, which no form can send, and scripts of other sites only with CORS' permission.
+# The schemes of tokens. No form can send them, and scripts of other sites only with permission by
+# CORS.
 _TOKENS: Final = frozenset({"bearer", "dpop", "token"})
 
 
@@ -53,13 +55,13 @@ class CSRFMiddleware(FlowMiddleware):
         if request.method in _SAFE:
             return None
         if self._exempt:
-            # As the router sees them: "/hooks%2F..%2Fpay" is not below "/hooks".
+            # In the form that the router sees: "/hooks%2F..%2Fpay" is not below "/hooks".
             segments = request._exchange.segments()
             if any(segments[: len(path)] == path for path in self._exempt):
                 return None
         headers = request.headers
-        # A value that the specification does not have counts as an absent header (fetch metadata,
-        # section 2.3).
+        # A value that is not in the specification counts as no header (fetch metadata, section
+        # 2.3).
         site = headers.get("sec-fetch-site", "")
         if site in ("same-origin", "none"):  # "none": started by the user, a bookmark for example
             return None
@@ -69,16 +71,16 @@ class CSRFMiddleware(FlowMiddleware):
             own = normal_origin(f"{request.scheme}://{request.host}")
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
-                # The message names this site's origin, which is wrong behind a misconfigured proxy
-                # that ends TLS.
+                # The message contains this site's origin, which is wrong behind a misconfigured
+                # proxy that ends TLS.
                 raise HTTPError(
                     403,
                     Sentence("This request came from a different site, not from {site}.", site=own),
                 )
             return None
-        # Without a cookie and without a log-in that browsers send by themselves, a request acts for
-        # no user.
-        # not by ``headers``, on which the response would depend then
+        # Without a cookie and without a log-in that browsers send automatically, a request acts for
+        # no user. This doesn't read ``request.headers``, because the response would depend on the
+        # header then.
         authorization = request._exchange.header("authorization") or ""
         scheme = authorization.partition(" ")[0].lower()
         if scheme not in _TOKENS and (headers.get("cookie") or scheme in _ADDED_BY_BROWSERS):

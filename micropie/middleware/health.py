@@ -1,7 +1,8 @@
-"""Health endpoints, ``App.health``: is this process to get requests, and do its backends answer?
+"""Health endpoints, ``App.health``: whether this process should get requests, and whether its
+backends respond.
 
-The endpoint is a route whose only hook is a ``HealthCheck``, which answers. So no other hook is in
-its way: no access log, rate limit, list of hosts or log-in.
+The endpoint is a route whose only hook is a ``HealthCheck``, which sends the response. So no other
+hook can refuse the request: no access log, rate limit, list of hosts or log-in.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ logger = logging.getLogger("micropie")
 
 Check = Callable[[], object]
 
-# Calls of one check that may be left alone in their threads. A probe comes every few seconds, all
-# night long.
+# How many calls of one check may hang in their threads. A probe comes every few seconds, all night
+# long.
 MOST_HANGING = 10
 
 
@@ -33,17 +34,17 @@ def _takes_nothing(function: object) -> bool:
         signature(function).bind()
     except TypeError:
         return False
-    except ValueError:  # a function of C that does not tell
+    except ValueError:  # a function written in C without a signature
         pass
     return True
 
 
 class HealthCheck(FlowMiddleware):
-    """Answer 200 if all checks succeed, 503 if not or while the server ends, with their results as
-    JSON.
+    """Respond with 200 if all checks succeed, and with 503 if not or while the server shuts down.
+    The body is their results as JSON.
 
-    The arguments are those of ``App.health``. A check's failure is logged when it begins and when
-    it has ended.
+    The arguments are those of ``App.health``. When a check begins to fail, and when it succeeds
+    again, this is logged.
     """
 
     def __init__(self, app: App, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
@@ -61,11 +62,11 @@ class HealthCheck(FlowMiddleware):
         self._timeout = timeout
         self._is_live = live
         self._failing: set[str] = set()
-        # the calls that are in a thread, by check
+        # The calls that are in a thread, by check.
         self._running: defaultdict[str, set[object]] = defaultdict(set)
 
     def before(self, request: Request) -> Flow[Response]:
-        """Answer. Each check may take an equal share of the time that is left."""
+        """Respond. Each check may take an equal share of the time that is left."""
         checks = {**({} if self._is_live else pings_of(self._app)), **self._checks}
         deadline, results = monotonic() + self._timeout, {}
         for done, (name, function) in enumerate(checks.items()):
@@ -81,7 +82,7 @@ class HealthCheck(FlowMiddleware):
         return Response(document, 200 if status == "ok" else 503, [("Cache-Control", "no-store")])
 
     def _log(self, name: str, problem: str) -> None:
-        if (problem != "") == (name in self._failing):  # no news
+        if (problem != "") == (name in self._failing):  # nothing has changed
             return
         if problem:
             self._failing.add(name)
@@ -94,9 +95,10 @@ class HealthCheck(FlowMiddleware):
 def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[str]:
     """Call a check.
 
-    Return its failure in words, or "". The client does not see them: they may name hosts or users.
+    Return its failure in words, or "". Clients do not see these words, because they may contain the
+    names of hosts or users.
 
-    ``running`` has an object for each call of it that is in a thread.
+    ``running`` has an object for each call of the check that is in a thread.
     """
 
     def call() -> object:
@@ -124,7 +126,7 @@ def pings_of(app: App) -> dict[str, Check]:
     """Return the methods ``ping`` of all session backends, channels and middleware in a tree of
     applications.
 
-    The second one of a name is called "sessions 2".
+    If a name is repeated, the second check is called "sessions 2".
     """
     found: dict[str, Check] = {}
     seen: set[int] = set()
@@ -152,4 +154,4 @@ def add_health(
 
 
 def health_endpoint() -> None:
-    """Stand for the endpoint among the routes. It is never called, because the hook answers."""
+    """Stands for the endpoint among the routes. It is never called, because the hook responds."""

@@ -1,4 +1,4 @@
-"""``@ends_with_client``: a handler that is cancelled when nobody waits for its response."""
+"""``@ends_with_client``: cancel a handler when its client has disconnected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 def ends_with_client(
     function: Callable[Arguments, Awaitable[Result]],
 ) -> Callable[Arguments, Awaitable[Result]]:
-    """Cancel the ``async def`` handler below when its client has left, for work that costs money
+    """Cancel the ``async def`` handler below when its client disconnects, for work that costs money
     by the second::
 
         @post
@@ -25,9 +25,9 @@ def ends_with_client(
             return await model(question)
 
     Its resources are closed as after an exception, so a transaction is rolled back, and the access
-    log has the status 499. A handler that has returned is not cancelled. Under WSGI, where no
-    application learns that a client has left, the handler runs to its end. Raises ``SetupError``
-    above a ``def``, a generator or a handler of WebSockets.
+    log has the status 499. A handler that has already returned is not cancelled. WSGI servers don't
+    report that a client has disconnected, so there the handler runs to its end. Raises
+    ``SetupError`` above a ``def``, a generator or a WebSocket handler.
     """
     name = getattr(function, "__qualname__", repr(function))
     inner = inspect.unwrap(function)

@@ -1,8 +1,8 @@
-"""Limits of a process's work: of the requests that it answers at once, of their wait before that,
-and of the time for each.
+"""Limits for the work of a process: how many requests it handles at once, how long they may have
+waited, and how long each may take.
 
-A request above ``ConcurrencyLimit`` is refused at once, and not after a wait. ``Timeout`` only sets
-a limit, which the flow enforces (``execution.steps.Limited``).
+``ConcurrencyLimit`` refuses a request above its limit at once, without a wait. ``Timeout`` only
+sets a limit, which the flow enforces (``call_within``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class ConcurrencyLimit(FlowMiddleware):
     ``Retry-After`` immediately.
 
     A server that accepts more work than it can do responds late to everything, often to clients
-    that have given up. ``retry_after``: the seconds in ``Retry-After``, 1 by default. A request
-    counts until the head of its response is ready. Open streams and WebSockets don't count.
+    that no longer wait. ``retry_after``: the seconds in ``Retry-After``, 1 by default. A request
+    counts until its response starts. Open streams and WebSockets don't count.
     """
 
     statuses = (503,)
@@ -38,8 +38,8 @@ class ConcurrencyLimit(FlowMiddleware):
         check("ConcurrencyLimit(retry_after=...)", fine, retry_after, "whole seconds, 1 or more")
         self._free = Semaphore(limit)
         self._retry_after = str(retry_after)
-        # The attribute of a request that counts: there may be several limits, of an outer and an
-        # inner application.
+        # The attribute that marks a counted request. Its name is unique, because an outer and an
+        # inner application may each have a limit.
         self._mark = f"_counts_for_{id(self)}"
 
     def before(self, request: Request) -> None:
@@ -51,11 +51,11 @@ class ConcurrencyLimit(FlowMiddleware):
                 [("Retry-After", self._retry_after)],
             )
         vars(request)[self._mark] = True
-        # for one without an answer: its client has left
+        # If there is no response, because the client has disconnected.
         request.on_close(partial(self._release, request))
 
     def after(self, request: Request, response: Response) -> None:
-        """Let the next one in."""
+        """Let the next request in."""
         self._release(request)
 
     def _release(self, request: Request) -> None:
@@ -63,13 +63,13 @@ class ConcurrencyLimit(FlowMiddleware):
             self._free.release()
 
 
-# Seconds. Where nobody is let in for two such periods, and the least waits of both differ by no
-# more than this, it is no queue.
+# Seconds. If no request was let in during two periods of ``_PERIOD``, and their shortest waits
+# differ by no more than ``_SAME``, this is no queue, but clocks that differ.
 _PERIOD = 1.0
 _SAME = 0.05
 
 _START = pattern(r"(?:t=)?([0-9]{10,16}(?:\.[0-9]{1,9})?)")
-_LAST_SECOND = 10**10  # in the year 2286: a larger number is not in seconds
+_LAST_SECOND = 10**10  # in the year 2286; a larger number is not in seconds
 
 
 class LoadShedding(FlowMiddleware):
@@ -86,9 +86,9 @@ class LoadShedding(FlowMiddleware):
     the system and of the server counts, which no server reports. Requests without the header pass.
 
     If the server's clock is ahead of the proxy's, all requests seem to have waited. While all are
-    rejected, a queue would get shorter or longer, but a difference of clocks stays the same: after
-    two seconds of it the log reports it, and the least wait counts as none. Make this the first of
-    ``middlewares``, so that a rejection costs little.
+    rejected, a queue would get shorter or longer, but a difference between clocks stays the same.
+    If it does so for two seconds, the log reports it, and the shortest wait counts as none. Make
+    this the first of ``middlewares``, so that a rejection costs little.
     """
 
     guards = True
@@ -96,8 +96,8 @@ class LoadShedding(FlowMiddleware):
 
     def __init__(self) -> None:
         self._queue = StandingQueue()
-        # Of the period in which all are refused: when it began, its least wait, and that of the
-        # period before. One value, as threads change it.
+        # About the period in which all are refused: when it began, its shortest wait, and that of
+        # the period before. It is one value, because several threads change it.
         self._refusing = (0.0, inf, inf)
         self._clocks_differ_by = 0.0
 
@@ -112,13 +112,13 @@ class LoadShedding(FlowMiddleware):
             self._refusing = (now, inf, inf)
 
     def _refuse(self, waited: float, now: float) -> None:
-        """Raise 503, unless all waits are those of clocks that differ."""
+        """Raise 503, unless the waits only come from clocks that differ."""
         began, least, least_before = self._refusing
         if now - began < _PERIOD:
             self._refusing = (began, min(least, waited), least_before)
             raise too_many_waiting()
         self._refusing = (now, waited, least)
-        if not abs(least - least_before) <= _SAME:  # of infinities it is not a number
+        if not abs(least - least_before) <= _SAME:  # the difference of infinities is not a number
             raise too_many_waiting()
         self._clocks_differ_by += least
         logger.warning(
@@ -128,7 +128,9 @@ class LoadShedding(FlowMiddleware):
         )
 
     def _stated_wait(self, request: Request) -> float | None:
-        """Return the seconds since the time in ``X-Request-Start``; None for anything else."""
+        """Return the seconds since the time in ``X-Request-Start``, or None if the header is
+        missing or malformed.
+        """
         found = _START.fullmatch(request.headers.get("x-request-start", ""))
         if found is None:
             return None
@@ -146,9 +148,9 @@ class Timeout(FlowMiddleware):
     The innermost limit counts.
 
     An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped, and
-    its result is discarded: set time-outs for the databases and services that it calls. Under WSGI
-    the handler runs in another thread than the server's, and the process starts its event loop. The
-    time begins at the call and includes the wait for a free thread. Handlers with
+    its result is discarded, so set timeouts for the databases and services that it calls. Under
+    WSGI the handler runs in another thread than the server's, and the process starts its event
+    loop. The time begins with the call and includes the wait for a free thread. Handlers with
     ``@run_in("loop")`` and generators are not limited.
     """
 

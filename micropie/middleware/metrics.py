@@ -1,13 +1,13 @@
 """Metrics for Prometheus, ``App.metrics``. This is the only module that knows prometheus_client.
 
-``Metrics`` is a hook, the outermost one, that counts. ``MetricsEndpoint`` is the only hook of the
-endpoint's route, and answers. No label has a value of a client's: a route is named by its pattern,
-an unusual method is "OTHER".
+``Metrics``, the outermost hook, counts. ``MetricsEndpoint``, the only hook of the endpoint's route,
+responds. No label contains a text from a client: the label of a route is its pattern, and an
+unusual method is "OTHER".
 
 With the environment variable ``PROMETHEUS_MULTIPROC_DIR``, prometheus_client keeps the numbers of
-all worker processes in files, and each worker can answer for all. Numbers of this process that are
-read at a scrape (threads, pool, channels) are written there with each request, since a worker can't
-read those of another one.
+all worker processes in files, and each worker can respond for all of them. Numbers that are read at
+a scrape (threads, pool, channels) are written there during requests, because a worker can't read
+those of another one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ except ImportError:  # pragma: no cover - the tests set it to None
 
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 
-# Seconds; prometheus_client's own, and two below them: many answers take less than 5 ms.
+# Seconds: prometheus_client's own buckets and two below them, because many responses take less than
+# 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 # The gauges that are read at a scrape, in the order of ``Inspector.statistics``.
@@ -52,16 +53,16 @@ USAGES: Final = {
     "micropie_channel_subscribers": "Subscribers in this process.",
 }
 
-# A version in an Accept header that is no short number: prometheus_client would compare any text
+# A version in an Accept header that is not a short number; prometheus_client would compare any text
 # with its own.
 _ODD_VERSION: Final = re.compile(r"version=(?![0-9]{1,3}(?:\.[0-9]{1,3}){0,2}\s*(?:[,;]|$))[^,;]*")
 
-# The attribute of a request for the time when it began.
+# The attribute of a request with the time when it began.
 _BEGAN: Final = "_metrics_began"
 
 
 class Instruments:
-    """The counters, gauges and timers in one registry, for all applications of this process."""
+    """The counters, gauges and timers of one registry, for all applications in this process."""
 
     def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
         counter = partial(Counter, registry=registry)
@@ -100,18 +101,18 @@ class Instruments:
         """Set the gauges of the loop, threads, processes and channels."""
         *numbers, lag = Inspector(app).statistics()
         for usage, number in zip(self.usages, numbers, strict=True):
-            usage.set(number or 0)  # None under WSGI, where no thread is ours
+            usage.set(number or 0)  # None under WSGI, which uses the server's threads
         self.loop_lag.set(lag)
 
 
-# A registry refuses two metrics of one name, and several applications may share a process.
+# A registry refuses two metrics with one name, and several applications may share a process.
 _instruments: WeakKeyDictionary[CollectorRegistry, Instruments] = WeakKeyDictionary()
 
 
 class Metrics(FlowMiddleware):
     """Count and time requests and WebSockets."""
 
-    guards = True  # to see the handshakes of WebSockets
+    guards = True  # to see WebSocket handshakes
 
     def __init__(self, app: App, instruments: Instruments) -> None:
         self._app = app
@@ -121,7 +122,7 @@ class Metrics(FlowMiddleware):
     def before(self, request: Request) -> None:
         """Start the clock."""
         if isinstance(request, WebSocketRequest):
-            if request.route is not None:  # else a mounted application's, which is handed over
+            if request.route is not None:  # otherwise a mounted application gets it
                 self._all.open_sockets.inc()
                 request.on_close(partial(self._end_socket, request, request.route.pattern))
             return
@@ -133,16 +134,16 @@ class Metrics(FlowMiddleware):
             self._all.read(self._app)
 
     def after(self, request: Request, response: Response) -> None:
-        """Take the time: for a stream, too, until its head, as a stream of events may last for
-        days.
+        """Record the time until the response starts, for streams as well, because a stream of
+        events may last for days.
         """
         began = vars(request).get(_BEGAN)
-        if began is not None:  # else a hook outside of this one has answered
+        if began is not None:  # otherwise an outer hook has answered
             self._all.seconds.labels(*_labels_of(request)).observe(perf_counter() - began)
 
     def _end(self, request: Request) -> None:
         self._all.in_flight.dec()
-        # The request was handed over to an isolated application, which counts it itself.
+        # An isolated application got the request, and counts it itself.
         if request.status is None and not request.broken_off:
             return
         status = NO_ANSWER if request.status is None else request.status
@@ -157,15 +158,15 @@ class Metrics(FlowMiddleware):
 def _labels_of(request: Request) -> tuple[str, str]:
     """Return the method and the route.
 
-    "OTHER" stands for a method that is no standard one, "unmatched" for no handler.
+    "OTHER" stands for a non-standard method, "unmatched" for a path without a handler.
     """
     method = request.method if request.method in STANDARD_METHODS else "OTHER"
     return method, "unmatched" if request.route is None else request.route.pattern
 
 
 class MetricsEndpoint(FlowMiddleware):
-    """Answer with all metrics of the registry; with ``token``, to clients that send it as their
-    bearer token only.
+    """Respond with all metrics of the registry. With ``token``, only to clients that send it as a
+    bearer token.
     """
 
     def __init__(
@@ -174,12 +175,13 @@ class MetricsEndpoint(FlowMiddleware):
         self._app = app
         self._all = instruments
         self._registry = registry
-        # of their own: handlers that occupy all threads are what the numbers have to show
+        # Threads of their own, because the numbers have to be readable when handlers occupy all
+        # others.
         self._reading = Call(Threads(2), leave_after=None)
         self._authorization = None if token is None else f"Bearer {token}".encode()
 
     def before(self, request: Request) -> Flow[Response]:
-        """Answer, in the format that the client prefers."""
+        """Respond in the format that the client prefers."""
         if self._authorization is not None:
             given = request.headers.get("authorization", "").encode()
             if not compare_digest(given, self._authorization):
@@ -193,9 +195,9 @@ class MetricsEndpoint(FlowMiddleware):
         return Response(body, 200, [("Cache-Control", "no-store")], content_type)
 
     def _of_all_processes(self) -> CollectorRegistry:
-        """Return the registry, or one with the numbers of all worker processes.
+        """Return the registry, or a new one with the numbers of all worker processes.
 
-        Gauges of dead ones are removed.
+        The gauges of processes that have ended are removed.
         """
         directory = os.environ.get(DIRECTORY)
         if directory is None:
@@ -203,7 +205,7 @@ class MetricsEndpoint(FlowMiddleware):
         for path in Path(directory).glob("gauge_live*_*.db"):
             process = int(re.sub(r".*_|\.db", "", path.name))
             if os.name == "posix" and not _is_alive(process):
-                with suppress(FileNotFoundError):  # another worker has just removed one
+                with suppress(FileNotFoundError):  # another worker has just removed it
                     mark_process_dead(process)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         registry.register(_Files(directory))
@@ -217,7 +219,9 @@ class _Files:
         self._directory = Path(directory)
 
     def collect(self) -> Iterable[Metric]:
-        """Return them. A file that a process has just made is empty, and can't be read yet."""
+        """Return the metrics. A file that a process has just made is empty, and can't be read
+        yet.
+        """
         files = []
         for path in self._directory.glob("*.db"):
             with suppress(FileNotFoundError):  # another worker has removed it
@@ -229,9 +233,9 @@ class _Files:
 
 def _is_alive(process: int) -> bool:
     try:
-        os.kill(process, 0)  # no signal, but the checks of one
+        os.kill(process, 0)  # signal 0 only checks whether it exists
     except OSError as error:
-        return isinstance(error, PermissionError)  # another user's
+        return isinstance(error, PermissionError)  # it belongs to another user
     return True
 
 
@@ -271,8 +275,8 @@ def add_metrics(
 
 
 def _check_directory() -> None:
-    """Raise ``SetupError`` if prometheus_client can't keep the numbers of several processes, as it
-    was told to.
+    """Raise ``SetupError`` if prometheus_client was told to keep the numbers of several processes
+    in a directory, but can't.
     """
     directory = os.environ.get(DIRECTORY)
     if directory is None:
@@ -290,4 +294,4 @@ def _check_directory() -> None:
 
 
 def metrics_endpoint() -> None:
-    """Stand for the endpoint among the routes. It is never called, because the hook answers."""
+    """Stands for the endpoint among the routes. It is never called, because the hook responds."""

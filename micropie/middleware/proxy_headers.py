@@ -1,13 +1,13 @@
-"""Client address, scheme and host as trusted proxies state them: the server itself sees only the
-nearest proxy.
+"""The client's address, the scheme and the host as trusted proxies report them. The server itself
+only sees the nearest proxy.
 
 Any client can send these headers, so the rules are:
-- They count only if the connection comes from a peer that the author named.
+- They count only if the connection comes from a peer that the author listed.
 - Each proxy appends what it saw to a list. Lists are read from the right, up to the first address
-  that is not trusted: the client may have invented everything left of it.
-- A malformed address changes nothing and is not an error: proxies may hide it, or the client may
-  have written it. A scheme or a host that a trusted proxy states gets into links, so a malformed
-  one is a 400.
+  that is not trusted, because the client may have invented everything to the left of it.
+- A malformed address changes nothing and is not an error, because proxies may hide it, or the
+  client may have written it. A scheme or a host from a trusted proxy gets into links, so a
+  malformed one is a 400.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from micropie.middleware.base import FlowMiddleware
 
 IP: TypeAlias = IPv4Address | IPv6Address
 ForwardedNode: TypeAlias = tuple[IP, int]
-Element: TypeAlias = dict[str, str]  # "for", "proto", "host" as one proxy states them
+Element: TypeAlias = dict[str, str]  # "for", "proto", "host" from one proxy
 
 UNIX: Final = "unix"
 
-# How many entries of a list are read. No chain of proxies is longer, and a client's list may have
+# How many entries of a list are read. Chains of proxies are shorter, but a client's list may have
 # thousands.
 _MAX_ENTRIES: Final = 32
 
@@ -89,7 +89,7 @@ class ProxyHeaders(FlowMiddleware):
             )
         check_each("ProxyHeaders", *FLAG, host=host, forwarded=forwarded)
         self._hops = hops
-        self.sets_host = host  # the site asks for it before it chooses the application of a host
+        self.sets_host = host  # read before the application for a host is chosen
         self._elements = _forwarded if forwarded else _x_forwarded
 
     def before(self, request: Request) -> None:
@@ -110,8 +110,7 @@ class ProxyHeaders(FlowMiddleware):
         )
 
     def _read(self, request: Request) -> tuple[str, str, ForwardedNode | None]:
-        """Return the scheme and the host that the proxies state, "" for none, and the client, or
-        None.
+        """Return the scheme and the host that the proxies report, or "", and the client, or None.
 
         An outer proxy's values replace an inner one's. Raises 400 for a malformed scheme or host.
         """
@@ -127,7 +126,7 @@ class ProxyHeaders(FlowMiddleware):
                 self._hops is None and (node is None or not self._trusts(node[0]))
             ):
                 return scheme, host, node
-        # Fewer entries than hops: the request did not pass all proxies.
+        # There are fewer entries than hops, so the request did not pass all proxies.
         return scheme, host, node if self._hops is None else None
 
     def _trusts(self, ip: IP | None) -> bool:
@@ -137,9 +136,9 @@ class ProxyHeaders(FlowMiddleware):
 
 
 def _x_forwarded(request: Request) -> Iterator[Element]:
-    """Yield the elements, the nearest proxy's first.
+    """Yield the elements, that of the nearest proxy first.
 
-    All get the last scheme and host: not every proxy appends them.
+    All get the last scheme and host, because not every proxy appends them.
     """
     headers = request.headers
     nearest = {
@@ -153,8 +152,8 @@ def _x_forwarded(request: Request) -> Iterator[Element]:
 def _forwarded(request: Request) -> Iterator[Element]:
     """Yield the elements of ``for=192.0.2.1;proto=https, for="[2001:db8::1]:80"``.
 
-    Quotes are ignored in splitting: no valid value contains "," or ";", and a quote that a client
-    left open must not hide the proxies' own entries.
+    Splitting ignores quotes: no valid value contains "," or ";", and a quote that a client left
+    open must not hide the proxies' own entries.
     """
     for entry in _entries(request.headers.get("forwarded", "")):
         pairs = (pair.partition("=") for pair in entry.split(";"))
@@ -162,14 +161,14 @@ def _forwarded(request: Request) -> Iterator[Element]:
 
 
 def _entries(header: str) -> Iterator[str]:
-    # The text before the last _MAX_ENTRIES entries counts as one more entry. It can't be parsed, as
-    # it has commas.
+    # The text before the last _MAX_ENTRIES entries counts as one more entry. It can't be parsed,
+    # because it contains commas.
     return (entry.strip(" \t") for entry in reversed(header.rsplit(",", _MAX_ENTRIES)))
 
 
 def _node(element: Element) -> ForwardedNode | None:
-    """Return the address and port (0 if absent) that connected to a proxy, or None if they are
-    malformed.
+    """Return the address and port (0 if absent) from which a proxy got the request, or None if they
+    are malformed.
     """
     text = element.get("for", "")
     match = _NODE.fullmatch(text) if len(text) <= _LONGEST_NODE else None
@@ -180,7 +179,7 @@ def _node(element: Element) -> ForwardedNode | None:
     return (ip, port) if ip is not None and port <= 65535 else None
 
 
-@lru_cache(maxsize=1024)  # proxies are few, and clients send more than one request
+@lru_cache(maxsize=1024)  # proxies are few, and clients send several requests
 def _ip(text: str) -> IP | None:
     try:
         ip = ip_address(text)

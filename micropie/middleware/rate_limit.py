@@ -2,14 +2,15 @@
 
 The algorithm is GCRA, the generic cell rate algorithm (ITU-T I.371). A store keeps one number for
 each client: the time at which its requests so far would end if they came evenly, ``per / limit``
-seconds apart. A request moves that time on by ``per / limit``. A request that would move it more
-than ``per`` ahead of now is refused, and moves nothing. So ``limit`` requests may come together,
-then one each ``per / limit`` seconds; any ``t`` seconds have at most ``limit + t * limit / per``.
+seconds apart. A request moves that time forward by ``per / limit``. A request that would move it to
+more than ``per`` seconds from now is refused, and moves nothing. So ``limit`` requests may come
+together, then one every ``per / limit`` seconds; any ``t`` seconds have at most ``limit + t * limit
+/ per``.
 
-A count per window would let twice the limit through at the edge of a window, and shut a client out
-until its end. A log of requests would keep ``limit`` numbers for each client.
+A count per window would let twice the limit through around the edge of a window, and shut a client
+out until its end. A log of requests would keep ``limit`` numbers for each client.
 
-Times are whole microseconds, so that additions lose nothing; Lua's doubles hold them until the
+Times are whole microseconds, so that additions are exact; Lua's doubles can hold them until the
 year 2255.
 """
 
@@ -43,7 +44,7 @@ from micropie.middleware.base import (
 Target = TypeVar("Target")
 _Kind: TypeAlias = Literal["await", "inline"] | Call
 
-# The request's attribute for its quota; of several limits, the one with the least remaining.
+# The request's attribute with its quota; with several limits, the one with the least remaining.
 _QUOTA = "_quota"
 
 _TOO_MANY = (
@@ -51,12 +52,12 @@ _TOO_MANY = (
     "Too many requests. Please try again in {count} seconds.",
 )
 
-# the well-known prefix, below which all IPv4 addresses are (RFC 6052, section 2.1)
+# The well-known prefix for IPv4 addresses inside IPv6 (RFC 6052, section 2.1).
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 _LONGEST = 366 * 24 * 3600  # seconds
 
-# characters; of a longer key, which a client may have chosen, the digest takes the place of the end
+# Characters. The end of a longer key, which a client may have chosen, is replaced by its digest.
 _LONGEST_KEY = 128
 
 
@@ -76,8 +77,8 @@ class RateLimit(FlowMiddleware):
     ``ProxyHeaders`` comes before this middleware. ``exempt``: a function of the request; a request
     for which it returns True is not counted.
 
-    ``@RateLimit(5, per=60)`` above a handler, or an ``App`` class, counts its requests alone; one
-    object above several counts them together.
+    ``@RateLimit(5, per=60)`` above a handler or an ``App`` class counts only its requests; one
+    object above several handlers counts them together.
 
     ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
     machines together); by default that of ``App(rates=...)``, or else memory. Two limits with the
@@ -132,27 +133,27 @@ class RateLimit(FlowMiddleware):
             )
         self._limit = limit
         self._per = per
-        # Two keys are equal only if limit, target and client are: no target has a colon.
+        # Two keys must be equal only if limit, target and client are. No target contains a colon.
         self._prefix = f"{limit}/{float(per)}::"
         self._key = key or client_address
         self._exempt = exempt
-        self.needs_session = key is not None or exempt is not None  # they may look at it
+        self.needs_session = key is not None or exempt is not None  # these functions may read it
         self.store = store
         self.needs_rates = store is None and when_unreachable == "refuse"  # for ``App.health``
         self._memory = MemoryRates()
         self._of_app: WeakKeyDictionary[App, tuple[RateStore, _Kind]] = WeakKeyDictionary()
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
-        # For ``App.health``. A limit with "allow" needs no store to answer, so it has no ``ping``.
+        # For ``App.health``. A limit with "allow" works without its store, so it has no ``ping``.
         self.ping: Callable[[], object] | None = (
             getattr(store, "ping", None) if self._refuses else None
         )
         self._outage = Outage("RateLimit: the rate store", ", requests are not counted")
 
     def __call__(self, target: Target) -> Target:
-        """Limit what is below alone."""
+        """Limit only the requests of ``target``."""
         super().__call__(target)
-        # Only for the first of several targets: a limit above several counts them together.
+        # Only for the first of several targets, because a limit above several counts them together.
         if self._prefix.endswith("::"):
             name = getattr(target, "__qualname__", type(target).__name__)
             self._prefix = f"{self._prefix[:-1]}{target.__module__}.{name}:"
@@ -173,7 +174,7 @@ class RateLimit(FlowMiddleware):
             self._limit,
             self._per,
         )
-        quota: Quota | None = None  # if the store is unavailable
+        quota: Quota | None = None  # None if the store is unavailable
         with suppress(OSError):
             quota = yield from self._outage.watch(counting)
         if quota is not None:
@@ -191,7 +192,9 @@ class RateLimit(FlowMiddleware):
             )
 
     def _find_store(self, app: App) -> tuple[RateStore, _Kind]:
-        """Return the store for the requests of an application, and how it is called."""
+        """Return the store for the requests of an application, and the kind of step that calls
+        it.
+        """
         store = self.store
         if store is None:
             rates = Inspector(app).applications()[0].settings.rates
@@ -202,9 +205,9 @@ class RateLimit(FlowMiddleware):
         return store, kind
 
     def after(self, request: Request, response: Response) -> None:
-        """Add the quota's headers."""
+        """Add the headers that describe the quota."""
         quota: Quota | None = vars(request).get(_QUOTA)
-        # another RateLimit may have added it
+        # Another RateLimit may have added them.
         if quota is not None and "RateLimit-Limit" not in response.headers:
             response.pairs += [
                 ("RateLimit-Limit", str(quota.limit)),
@@ -214,8 +217,8 @@ class RateLimit(FlowMiddleware):
 
 
 def client_address(request: Request) -> str:
-    """Return the default key: the client's address, for IPv6 its network, or ``unix`` for a client
-    without one.
+    """Return the default key: the client's address (for IPv6, its network), or ``unix`` if it has
+    none.
     """
     client = request.client
     return "unix" if client is None else _network(client.host)
@@ -246,7 +249,8 @@ def _text(key: object) -> str:
     text = str(key)
     if len(text) <= _LONGEST_KEY:
         return text
-    # longer than any key that is kept as it is, so that no client can write another's
+    # This is longer than any key that is kept unchanged, so no client can choose the key of
+    # another.
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return text[:_LONGEST_KEY] + digest
 
@@ -262,9 +266,9 @@ class Quota(NamedTuple):
     remaining: int
     """How many more requests are allowed now."""
     full_after: float
-    """When ``limit`` requests are allowed again."""
+    """Seconds until ``limit`` requests are allowed again."""
     retry_after: float
-    """When the next request is allowed; 0 if this one was."""
+    """Seconds until the next request is allowed; 0 if this one was."""
 
 
 def interval_of(limit: int, per: float) -> int:
@@ -280,18 +284,19 @@ def quota_of(allowed: bool, ahead: int, limit: int, interval: int) -> Quota:
 
 
 class RateStore:
-    """The base of stores. Derive your own from it; ``hit`` may be ``def`` or ``async def``.
+    """The base class of rate stores. Derive your own from it; ``hit`` may be ``def`` or ``async
+    def``.
 
     ``blocking``: whether a ``def`` may wait for I/O; it then runs in a worker thread under ASGI.
     ``hit`` raises ``OSError`` (``ConnectionError``, ``TimeoutError``) if the store is unavailable.
-    ``App.health`` calls a method ``ping()``, if there is one, which raises an exception in that
-    case.
+    If there is a method ``ping()``, ``App.health`` calls it; it raises an exception if the store is
+    unavailable.
     """
 
     blocking = True
 
     def hit(self, key: str, limit: int, per: float) -> Any:
-        """Count a request of ``key`` in one transaction, unless it is refused.
+        """Count a request for ``key`` in one transaction, unless it is refused.
 
         Return a ``Quota``.
         """
@@ -325,7 +330,7 @@ class MemoryRates(RateStore):
         self._until: OrderedDict[str, int] = OrderedDict()
 
     def hit(self, key: str, limit: int, per: float) -> Quota:
-        """Count a request of ``key``, unless it is refused."""
+        """Count a request for ``key``, unless it is refused."""
         interval = interval_of(limit, per)
         with self._lock:
             now = int(self._clock() * MICROSECONDS)
@@ -334,7 +339,8 @@ class MemoryRates(RateStore):
             if allowed:
                 until += interval
             self._until[key] = until
-            # At most two for each request: that keeps up, and no request pays for all the others.
+            # At most two for each request: that is enough to keep up, and no request pays for all
+            # the others.
             for _ in range(2):
                 oldest = next(iter(self._until))
                 if self._until[oldest] > now and len(self._until) <= self._capacity:

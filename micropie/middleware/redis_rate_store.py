@@ -1,4 +1,4 @@
-"""A store of rates in Redis, for many machines."""
+"""A store for rate limits in Redis, for many machines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from micropie import SetupError
 from micropie.extensions import RedisClient
 from micropie.middleware.rate_limit import MICROSECONDS, Quota, RateStore, interval_of, quota_of
 
-# Seconds after which a server that does not answer is unavailable. Short, because every request
-# waits for it.
+# Seconds after which a server that does not respond counts as unavailable. It is short, because
+# every request waits for it.
 _TIMEOUT = 1.0
 
-# Atomic for all machines. KEYS[1] holds the client's number; ARGV is the interval, the longest time
-# that the number may be ahead, and now ("" for Redis's own clock, which all machines share), in
+# Atomic for all machines. KEYS[1] has the client's number; ARGV is the interval, how far ahead the
+# number may be, and the current time ("" for Redis's own clock, which all machines share), in
 # microseconds.
 _HIT = """
 local interval, most, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -51,7 +51,7 @@ class RedisRates(RateStore):
         self._clock = clock
 
     def hit(self, key: str, limit: int, per: float) -> Quota:
-        """Count a request of ``key``, unless it is refused.
+        """Count a request for ``key``, unless it is refused.
 
         Raises ``ConnectionError`` if Redis is unavailable.
         """

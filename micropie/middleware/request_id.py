@@ -1,4 +1,4 @@
-"""Request ids, which connect a client's report, an answer and the lines of logs."""
+"""Request ids, which connect a client's report, a response and the log lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RequestId(FlowMiddleware):
     application, changes nothing.
     """
 
-    guards = True  # for the handshakes of WebSockets
+    guards = True  # to see WebSocket handshakes
 
     def __init__(self, *, header: str = "X-Request-ID", trust: bool = False) -> None:
         fine = isinstance(header, str) and _HEADER.fullmatch(header) is not None
@@ -44,7 +44,7 @@ class RequestId(FlowMiddleware):
             request.id = received if _ID.fullmatch(received) else os.urandom(16).hex()
 
     def after(self, request: Request, response: Response) -> None:
-        """Send the id, also if an outer middleware answered before this one was called."""
+        """Send the id, even if an outer middleware answered before this one was called."""
         if not request.id:
             self.before(request)
         response.headers[self._header] = request.id
@@ -61,7 +61,8 @@ class RequestIdFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set the record's ``request_id``, unless it has one. Always return True."""
-        # A record of the access log has one: it is made after its request has ended.
+        # A record of the access log has one already, because it is made after its request has
+        # ended.
         if not getattr(record, "request_id", None):
             request = current.get(None)
             record.request_id = (request.id if request is not None else "") or "-"

@@ -1,4 +1,4 @@
-"""A site's protection in one line, and the list of the protections that a site lacks."""
+"""The security middleware that a site needs in one line, and the list of what a site lacks."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ logger = logging.getLogger("micropie.security")
 
 
 class SecurityDefaults:
-    """The protection that a site needs: ``App(security=SecurityDefaults("example.com"))``.
+    """The security middleware that a site needs: ``App(security=SecurityDefaults("example.com"))``.
 
-    It puts ``TrustedHosts`` with the ``hosts``, ``SecurityHeaders`` and ``CSRFMiddleware`` in front
-    of the application's ``middlewares``. Unless the application sets them otherwise, the session's
-    cookie has the name ``__Host-session_id``, and pages of other sites may not open WebSockets of
-    mounted ASGI applications (``websocket_origins_for_mounts``). ``proxies``: the addresses of
-    proxies, for ``ProxyHeaders``, which then comes first. ``csp``, ``hsts``: see
-    ``SecurityHeaders``. ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``. Raises
-    ``SetupError`` if there is no host, and for a wrong value.
+    It puts ``TrustedHosts`` with the ``hosts``, ``SecurityHeaders`` and ``CSRFMiddleware`` before
+    the application's ``middlewares``. Unless the application sets them, the session's cookie gets
+    the name ``__Host-session_id``, and pages of other sites may not open WebSockets of mounted ASGI
+    applications (``websocket_origins_for_mounts``). ``proxies``: the addresses of proxies, for
+    ``ProxyHeaders``, which then comes first. ``csp``, ``hsts``: see ``SecurityHeaders``.
+    ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``. Raises ``SetupError`` if there is no
+    host, and for an invalid value.
     """
 
     def __init__(
         self,
-        *hosts: *tuple[str, *tuple[str, ...]],  # one or more
+        *hosts: *tuple[str, *tuple[str, ...]],  # at least one
         proxies: Iterable[str] = (),
         csp: str | None = None,
         hsts: int | None = YEAR,
@@ -53,8 +53,8 @@ class SecurityDefaults:
 
     @staticmethod
     def missing(app: AppBase) -> Iterator[str]:
-        """Yield each protection that a site lacks, as the end of a sentence about ``app``, its
-        outermost application. Nothing is missing without sessions, and with
+        """Yield what security middleware a site lacks, each as the end of a sentence about its
+        outermost application ``app``. Nothing is missing without sessions, or with
         ``App(security=False)``.
         """
         if app._micropie.security is not False and app.session_backend is not None:
@@ -62,8 +62,8 @@ class SecurityDefaults:
 
 
 def warn_of_missing_security(config: Config) -> None:
-    """Log a warning for each protection that the application with this config, the outermost of a
-    tree, lacks.
+    """Log a warning for each security middleware that an application lacks; ``config`` is that of
+    the outermost one.
     """
     for missing in missing_security(config):
         logger.warning(
@@ -72,8 +72,8 @@ def warn_of_missing_security(config: Config) -> None:
 
 
 def missing_security(config: Config) -> Iterator[str]:
-    """Yield each protection that the outermost application of a tree lacks, as the end of a
-    sentence.
+    """Yield what security middleware the outermost application of a tree lacks, each as the end of
+    a sentence.
     """
     hooks = [hook for inner in config.tree for hook in inner.middlewares]
     if not any(isinstance(hook, TrustedHosts) for hook in hooks):

@@ -1,6 +1,7 @@
 """Security headers for browsers. A header that a handler set itself is never replaced.
 
-The defaults suit any site. Content-Security-Policy has no default, because it depends on the pages.
+The defaults are right for any site. Content-Security-Policy has no default, because it depends on
+the pages.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ class SecurityHeaders(FlowMiddleware):
         if self._csp:
             policy = self._csp
             if _NONCE in policy:
-                # There is no nonce yet if an outer middleware answered before this one was called.
+                # There is no nonce yet if an outer middleware answered before ``before`` was
+                # called.
                 if "csp_nonce" not in request.state:
                     self.before(request)
                 policy = policy.replace(_NONCE, request.state.csp_nonce)
@@ -115,7 +117,7 @@ def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | N
 
 
 def _text(argument: str, value: str | None) -> str | None:
-    """Return ``value`` on one line: a long policy may be written on several."""
+    """Return ``value`` on one line, because a long policy may be written on several."""
     if value is None:
         return None
     try:

@@ -1,11 +1,11 @@
-"""Spans for OpenTelemetry. This is the only module that knows its API, an optional dependency.
+"""Spans for OpenTelemetry. Only this module uses its API, an optional dependency.
 
-``opentelemetry-instrument uvicorn shop:app`` makes spans without a line in the program: the entry
-point ``opentelemetry_instrumentor`` of this package names ``MicropieInstrumentor``.
+``opentelemetry-instrument uvicorn shop:app`` makes spans without a change to the program: this
+package's entry point ``opentelemetry_instrumentor`` is ``MicropieInstrumentor``.
 
-The span's context is a context variable that this hook sets, and so handlers have it wherever they
-run: on the event loop, in threads, in later chunks of a stream. A process of the pool gets it as
-the headers that another service would get.
+The span's context is a context variable that this hook sets, so handlers have it wherever they run:
+on the event loop, in threads, in later chunks of a stream. A process of the pool gets it as the
+headers that would be sent to another service.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Tracing(FlowMiddleware):
     Raises ``SetupError`` without OpenTelemetry's API.
     """
 
-    guards = True  # to see the handshakes of WebSockets
+    guards = True  # to see WebSocket handshakes
 
     def __init__(
         self, tracer_provider: TracerProvider | None = None, *, query: bool = False
@@ -62,7 +62,7 @@ class Tracing(FlowMiddleware):
         self._query = query
 
     def before(self, request: Request) -> None:
-        """Begin the span and make it the current one."""
+        """Start the span and make it the current one."""
         is_socket, route = isinstance(request, WebSocketRequest), request.route
         if is_socket and route is None:  # a mounted application gets the handshake
             return
@@ -92,12 +92,12 @@ class Tracing(FlowMiddleware):
 
 
 def enter(carrier: Mapping[str, str]) -> None:
-    """Make the context in ``carrier`` the current one, in a process of the pool."""
+    """In a process of the pool, make the context in ``carrier`` the current one."""
     context.attach(propagate.extract(carrier))
 
 
 def _attributes(request: Request, is_socket: bool, with_query: bool) -> dict[str, Any]:
-    """Return the attributes that are known at the start: a sampler may decide by them."""
+    """Return the attributes that are known at the start, because a sampler may decide by them."""
     method, client, scheme = request.method, request.client, request.scheme
     is_known = method in STANDARD_METHODS
     attributes: dict[str, Any] = {
@@ -110,7 +110,7 @@ def _attributes(request: Request, is_socket: bool, with_query: bool) -> dict[str
         "client.address": None if client is None else client.host,
         "user_agent.original": request.headers.get("user-agent"),
     }
-    with suppress(HTTPError):  # of a malformed Host header
+    with suppress(HTTPError):  # the Host header may be malformed
         host, _, port = request.host.rpartition(":")
         if not (host and port.isdigit()):
             host, port = request.host, ""
@@ -131,8 +131,8 @@ def _end(request: Request, span: Span, previous: context.Context) -> None:
         if status >= 500:
             span.set_status(StatusCode.ERROR)
     span.end()
-    # ``detach`` would log an error, as this may be another thread than the one that has attached.
-    # Under WSGI each request runs in a copy of the context, which ends with it.
+    # ``detach`` would log an error, because this may be another thread than the one that called
+    # ``attach``. Under WSGI each request runs in a copy of the context, which ends with it.
     if request.environ is None:
         context.attach(previous)
 
@@ -146,8 +146,9 @@ class MicropieInstrumentor(_Base):  # type: ignore[misc]
     """Puts ``Tracing`` before the middleware of each application that a server calls, unless it has
     one already.
 
-    ``instrument(tracer_provider=None)`` does it from the next call of an application on.
-    ``uninstrument()`` leaves the applications that are traced as they are, and those to come alone.
+    ``instrument(tracer_provider=None)`` does so from the next call of an application on.
+    ``uninstrument()`` leaves applications that are already traced unchanged, and no longer changes
+    others.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:

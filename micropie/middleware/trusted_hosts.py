@@ -22,7 +22,7 @@ class TrustedHosts(FlowMiddleware):
 
     Each argument is a host without a port: a name, an address (IPv6 with or without brackets), or
     ``*.`` and a name for all its subdomains at any depth, but not for the name itself. Case, a
-    final dot and the request's port make no difference. Raises ``SetupError`` for anything else.
+    trailing dot and the request's port are ignored. Raises ``SetupError`` for anything else.
     """
 
     guards = True
