@@ -1,12 +1,14 @@
-"""Channels: one message to many, across threads, event loops, workers and machines.
+"""Channels: send one message to many subscribers, across threads, event loops, workers and
+machines.
 
 Open ``hub.py`` to change publishing and subscribing in one process, ``mailbox.py`` for how messages
 wait for their subscriber, and ``redis.py`` for channels across processes.
 
-A subscriber has a mailbox of bounded size. A publisher fills it under a lock without waiting; the
-subscriber waits. A mailbox wakes a thread by ``threading.Event`` and a task by its loop's
-``ThreadsafeWaker``, which notifies the loop once for however many tasks it wakes. With Redis, two
-threads own a connection each. When the connection is lost, every mailbox is notified.
+Each subscriber has a mailbox of limited size. A publisher puts messages into it under a lock
+without waiting; only the subscriber waits. A mailbox wakes a thread with a ``threading.Event`` and
+a task with its loop's ``ThreadsafeWaker``, which wakes the loop once, however many tasks are woken.
+With Redis, two threads have a connection each. When the connection is lost, every mailbox is
+notified.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Channels", "ChannelsUnreachable", "MessagesLost", "RedisChannels", "Subscription"]
 
 
-# redis-py may be missing, and takes longer to import than all of micropie.
+# redis-py may not be installed, and takes longer to import than all of micropie.
 def __getattr__(name: str) -> Any:
     if name != "RedisChannels":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,10 +1,10 @@
-"""Channels in one process: the subscribers of each channel, the delivery of messages to them, and
+"""Channels in one process: the subscribers of each channel, delivering messages to them, and
 subscriptions.
 
 Each subscriber has a mailbox and decodes its own copy of a message from JSON; text, numbers, true,
 false and null are decoded once for all. So a subscriber can't change the message of another one,
 and messages are the same within a process and between processes. Any thread may publish, and
-publishing does not wait.
+publishing never waits.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from micropie.channels.mailbox import (
 )
 from micropie.extensions import TaskWaiter, current_shutdown, dumps, notify_after_fork
 
-# Messages that a task takes between two checkpoints. Without these, no other task runs while
-# messages keep coming.
+# How many messages a task takes between two checkpoints. Without checkpoints, no other task would
+# run while messages keep coming.
 BETWEEN_CHECKPOINTS = 16
 
 
 class _Published:
-    """What ``publish`` returns: with ``await`` or without, the message is delivered."""
+    """The result of ``publish``. The message is delivered with or without ``await``."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield from ()
@@ -43,10 +43,10 @@ PUBLISHED: Final = _Published()
 
 
 class Channels:
-    """One message to many, within this process: across its threads and event loops, ASGI's and
-    WSGI's.
+    """Send one message to many subscribers within this process: across its threads and event loops,
+    under ASGI and WSGI.
 
-    ``RedisChannels`` is the same for several processes and machines.
+    ``RedisChannels`` does the same for several processes and machines.
     """
 
     def __init__(self) -> None:
@@ -54,18 +54,19 @@ class Channels:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin without subscribers: after a fork, those in memory are the parent's."""
-        # Reentrant, as a signal's handler may publish. Held while mailboxes are filled, so that all
-        # subscribers see messages in one order; nothing waits meanwhile.
+        """Start without subscribers, because after a fork those in memory belong to the parent."""
+        # Reentrant, because a signal handler may publish. Held while mailboxes are filled, so that
+        # all subscribers see messages in the same order; nothing waits meanwhile.
         self._lock = threading.RLock()
         self._mailboxes: dict[str, dict[Mailbox, Subscription]] = {}
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
         """Send ``message``, any JSON value, to all subscribers of ``channel``.
 
-        ``await channels.publish(...)`` in an ``async def``, ``channels.publish(...)`` in a ``def``.
-        It is sent at once; ``request.after_response(channels.publish, ...)`` sends it after the
-        commit of a database session. Raises ``CodecError`` if JSON can't represent the message.
+        Write ``await channels.publish(...)`` in an ``async def``, ``channels.publish(...)`` in a
+        ``def``. The message is sent at once; to send it after the commit of a database session, use
+        ``request.after_response(channels.publish, ...)``. Raises ``CodecError`` if JSON can't
+        express the message.
         """
         self.deliver(checked_name(channel), dumps(message))
         return PUBLISHED
@@ -79,11 +80,11 @@ class Channels:
     ) -> Subscription:
         """Return a ``Subscription`` to the messages of ``channels`` from now on.
 
-        ``size``: how many messages may wait for this subscriber. For a further message the oldest
-        is dropped; ``dropped`` counts these. With ``when_full="close"`` a further message ends the
-        subscription instead: ``MessagesLost`` is raised after the messages that wait. ``label``:
-        a text for lists of subscriptions, such as the name of the user. Raises ``ValueError`` for a
-        ``size`` below 1, for another ``when_full``, and without a channel.
+        ``size`` (100): how many messages may wait for this subscriber. When another one arrives,
+        the oldest is dropped; ``dropped`` counts these. With ``when_full="close"`` another message
+        ends the subscription instead: ``MessagesLost`` is raised after the messages that wait.
+        ``label``: a text for lists of subscriptions, such as the name of the user. Raises
+        ``ValueError`` for a ``size`` below 1, for another ``when_full``, and without a channel.
         """
         if not channels:
             raise ValueError("subscribe takes the names of channels")
@@ -102,8 +103,8 @@ class Channels:
                     mailbox.end()
 
     def subscriptions(self) -> dict[str, list[Subscription]]:
-        """Return the subscriptions in this process by channel, the oldest first; not those that are
-        closed.
+        """Return the subscriptions in this process by channel, the oldest first, without those that
+        are closed.
 
             for one in channels.subscriptions().get("room", []):
                 one.close()
@@ -125,9 +126,9 @@ class Channels:
     # -- for subscriptions -------------------------------------------------------------------------
 
     def join(self, mailbox: Mailbox, subscription: Subscription) -> Future | None:
-        """Put messages into ``mailbox``, that of ``subscription``, from now on.
+        """From now on, put messages into ``mailbox``, which belongs to ``subscription``.
 
-        Return a future that is settled when that has begun, or None if it has begun already.
+        Return a future that is done when that has begun, or None if it has begun already.
         """
         with self._lock:
             for name in subscription.channels:
@@ -135,7 +136,7 @@ class Channels:
         return None
 
     def leave(self, mailbox: Mailbox, names: Sequence[str]) -> None:
-        """Put no further messages into ``mailbox``."""
+        """Put no more messages into ``mailbox``."""
         with self._lock:
             for name in names:
                 joined = self._mailboxes.get(name, {})
@@ -144,7 +145,7 @@ class Channels:
                     self._mailboxes.pop(name, None)
 
     def deliver(self, name: str, document: bytes | str) -> None:
-        """Put a message into the mailboxes of a channel."""
+        """Put a message into all mailboxes of a channel."""
         message = Published(name, document)
         with self._lock:
             for mailbox in list(self._mailboxes.get(name, ())):
@@ -152,7 +153,9 @@ class Channels:
 
 
 def checked_name(name: str) -> str:
-    """Return ``name``, a channel's. Raises ``ValueError`` for anything but text, and for ""."""
+    """Return ``name``, the name of a channel. Raises ``ValueError`` for anything but text, and for
+    "".
+    """
     if not isinstance(name, str) or not name:
         raise ValueError(f"a channel's name must be text, not {name!r}")
     return name
@@ -161,12 +164,13 @@ def checked_name(name: str) -> str:
 class Subscription(Iterator[Any], AsyncIterator[Any]):
     """``async with channels.subscribe("room") as messages: async for message in messages: ...``
 
-    In a ``def``, the same without ``async``. A subscription begins and ends with the ``with``
-    block. Its messages also end when the server is told to end, and when the client of the
-    ``EventStream`` that uses it has left. ``channel`` is the channel of the last message, or None;
-    ``dropped`` counts messages that were dropped because too many waited, and those in Redis that
-    are no JSON; ``gaps`` counts lost connections to Redis, each of which may have lost messages.
-    ``channels`` are the names of its channels, and ``label`` is the text of ``subscribe``.
+    In a ``def``, write the same without ``async``. A subscription begins and ends with the ``with``
+    block. Its messages also end when the server shuts down, and when the client of the
+    ``EventStream`` that uses it disconnects. ``channel``: the channel of the last message, or None.
+    ``dropped``: how many messages were dropped, because too many waited or because a message in
+    Redis was not JSON. ``gaps``: how many times the connection to Redis was lost, each of which may
+    have lost messages. ``channels``: the names of its channels. ``label``: the text passed to
+    ``subscribe``.
     """
 
     def __init__(
@@ -178,9 +182,9 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self._hub = hub
         self._mailbox = Mailbox(size, when_full)
         self._is_open = False
-        self._in_a_row = 0  # messages that a task has taken without a wait
-        self._forget: Callable[[], object] = int  # which does nothing
-        self._waiter: TaskWaiter | None = None  # kept for the next wait of a task
+        self._in_a_row = 0  # messages that a task took without waiting
+        self._forget: Callable[[], object] = int  # does nothing until it is set
+        self._waiter: TaskWaiter | None = None  # kept for a task's next wait
 
     @property
     def dropped(self) -> int:
@@ -189,15 +193,15 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     @property
     def gaps(self) -> int:
-        """The number of times that messages may have been lost."""
+        """How many times messages may have been lost."""
         return self._mailbox.gaps
 
     # -- beginning and end -------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End the messages of this subscription: its loop ends after those that wait.
+        """End the messages of this subscription: its loop ends after those that already wait.
 
-        Any thread and any task may call it. Further calls do nothing.
+        Any thread and any task may call this. Further calls do nothing.
         """
         self._mailbox.end()
 
@@ -223,7 +227,9 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     @contextmanager
     def _begun(self) -> Iterator[Future | None]:
-        """Begin, with the future for which the block waits. End if that fails."""
+        """Start, and yield the future for which the ``with`` block waits. If that fails, end the
+        subscription.
+        """
         if self._is_open:
             raise RuntimeError("a subscription is used once; subscribe again")
         self._is_open = True
@@ -248,7 +254,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     def get(self, timeout: float | None = None, default: object = None) -> Any:
         """Return the next message, or ``default`` at the end or after ``timeout`` seconds.
 
-        For ``def`` only.
+        Use this in a ``def`` only.
         """
         deadline = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
         arrived = threading.Event()
@@ -265,7 +271,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     async def __anext__(self) -> Any:
         self._in_a_row += 1
         if self._in_a_row % BETWEEN_CHECKPOINTS == 0:
-            # Before a message is taken: a cancellation would lose it.
+            # Before a message is taken, because a cancellation here would lose it.
             await anyio.lowlevel.checkpoint()
         waiter, self._waiter = self._waiter or TaskWaiter(), None
         try:

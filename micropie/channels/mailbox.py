@@ -1,7 +1,7 @@
-"""Mailboxes, the bounded queues of messages of one subscriber each, and waiting for them in a
-thread or in a task.
+"""Mailboxes: a bounded queue of messages for each subscriber, and waiting for messages in a thread
+or a task.
 
-A slow subscriber does not hold up others, because its queue is bounded.
+Because its queue is bounded, a slow subscriber does not delay others.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ logger = logging.getLogger("micropie")
 
 
 class ChannelsUnreachable(Outage.Unavailable):
-    """Redis can't be reached.
+    """Redis is unavailable.
 
-    A request that does not catch it is answered with 503, and is not logged once more.
+    If a request doesn't catch it, the client gets a 503, and it is not logged again.
 
     ``reason``: the sentence for the log, which ``str()`` returns.
     """
@@ -38,12 +38,12 @@ def refuse_on_loop() -> None:
 
 
 class Future(futures.Future[str]):
-    """Work that another thread does; its result is the reason why it failed, or "".
+    """The outcome of work in another thread. Its result is the reason why the work failed, or "".
 
     Wait with ``await`` or ``block``.
 
-    ``failure_label`` begins the error's text. A failure that was not waited for is logged when the
-    object is freed.
+    ``failure_label`` begins the error's message. A failure for which nobody waited is logged when
+    the object is freed.
     """
 
     def __init__(self, failure_label: str) -> None:
@@ -57,7 +57,7 @@ class Future(futures.Future[str]):
             self.set_result(failure)
 
     def block(self) -> None:
-        """Wait in this thread. Raises ``ChannelsUnreachable`` if the work failed."""
+        """Block this thread until the work is done. Raises ``ChannelsUnreachable`` if it failed."""
         refuse_on_loop()
         self._check()
 
@@ -68,7 +68,7 @@ class Future(futures.Future[str]):
         self._check()
 
     def failure(self) -> str:
-        """Return the reason of a failure, or "". Blocks until the work is done."""
+        """Return the reason why the work failed, or "". Blocks until it is done."""
         self._is_retrieved = True
         return self.result()
 
@@ -88,9 +88,9 @@ WhenFull: TypeAlias = Literal["drop_oldest", "close"]
 
 
 class Published:
-    """A message of ``channel``, as JSON.
+    """A message to ``channel``, as JSON.
 
-    Each subscriber gets a value of its own, unless nobody can change it.
+    Each subscriber gets its own value, unless the value can't be changed anyway.
     """
 
     __slots__ = ("_document", "_shared", "channel")
@@ -110,25 +110,25 @@ class Published:
         return value
 
 
-END: Final = Published("", "")  # what ``Mailbox.take`` returns when there is no further message
+END: Final = Published("", "")  # returned by ``Mailbox.take`` when there are no more
 
 
 class MessagesLost(Exception):
-    """A subscriber with ``when_full="close"`` has not got, or may not have got, every message."""
+    """A subscription with ``when_full="close"`` has missed messages, or may have."""
 
 
 class Mailbox:
     """The messages of one subscriber. Thread-safe."""
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
-        # Reentrant, as the one of ``Channels`` is. Held while those that wait are called.
+        # Reentrant, like the lock of ``Channels``. Held while the waiting functions are called.
         self._lock = RLock()
         self._waiting: set[Callable[[], object]] = set()
         self.dropped = 0
         self.gaps = 0
         self._closes = when_full == "close"
         self._messages: deque[Published] = deque(maxlen=size)
-        self._lost = ""  # why messages were lost, until ``take`` raises it
+        self._lost = ""  # why messages were lost; ``take`` raises it
         self.has_ended = False
 
     def put(self, message: Published) -> None:
@@ -143,24 +143,24 @@ class Mailbox:
                 if self._closes:
                     self.end(f"{len(messages)} messages were waiting, and another one came")
             if not self.has_ended:
-                messages.append(message)  # a deque of limited length drops its oldest
+                messages.append(message)  # a bounded deque drops its oldest item
             while self._waiting:
                 self._waiting.pop()()
 
     def skip(self) -> None:
-        """Count a message that can't be read, instead of adding it."""
+        """Count a message that can't be read as dropped."""
         with self._lock:
             self.dropped += 1
 
     def gap(self, reason: str) -> None:
-        """Count a time when messages may have been lost before they came here."""
+        """Note that messages may have been lost before they came here."""
         with self._lock:
             self.gaps += 1
             if self._closes:
                 self.end(reason)
 
     def end(self, lost: str = "") -> None:
-        """Take no further messages. Those that wait can still be taken.
+        """Accept no more messages. Those that wait can still be taken.
 
         ``lost`` says why messages were lost. Only the first call counts.
         """
@@ -171,12 +171,13 @@ class Mailbox:
                 self._waiting.pop()()
 
     def take(self, call: Callable[[], object]) -> Published | None:
-        """Return the oldest message, ``END`` if no further one comes, or None if there is none yet.
+        """Return the oldest message, ``END`` if there will be no more, or None if there is none
+        yet.
 
         Raises ``MessagesLost`` after the last message before a loss.
 
-        ``call`` is called once, by any thread, when there is a message or the end, if the result is
-        None now. It must not block.
+        If the result is None, ``call`` is called once, by any thread, when there is a message or
+        the end. It must not block.
         """
         with self._lock:
             if self._messages:
@@ -190,6 +191,6 @@ class Mailbox:
         return END
 
     def forget(self, call: Callable[[], object]) -> None:
-        """Undo the ``call`` of ``take``, unless it has been called."""
+        """Don't call the ``call`` passed to ``take``, unless that has happened."""
         with self._lock:
             self._waiting.discard(call)

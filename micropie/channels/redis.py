@@ -1,9 +1,10 @@
 """Channels through a Redis server, for several workers and machines.
 
-A process has two connections, each with a thread: the publisher's sends messages, the listener's is
-subscribed to every channel that has a subscriber in this process. Each process makes them when they
-are first needed. Only its thread uses a connection. So other threads note the channels that they
-want, and wake the listener by a message on a control channel, which only this listener has.
+A process has two connections, each with a thread: that of the publisher sends messages, that of the
+listener is subscribed to every channel with a subscriber in this process. They are made when they
+are first needed. Only its own thread uses a connection. So other threads only note which channels
+they want, and wake the listener with a message on a control channel, to which only this listener is
+subscribed.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ from micropie.channels.hub import PUBLISHED, Channels, Subscription, checked_nam
 from micropie.channels.mailbox import Future, Mailbox, logger
 from micropie.extensions import Outage, RedisClient, dumps, is_on_loop, loads
 
-# Seconds after which a server that does not answer is unavailable.
+# Seconds after which a server that does not respond counts as unavailable.
 TIMEOUT = 5.0
-# Seconds of silence after which the server is asked whether it is still there. Where the address
-# leads to another server by then, that one ends the connection.
+# Seconds of silence after which the server is asked whether it still responds. If the address leads
+# to another server by then, that server ends the connection.
 SILENCE = 2.5
-# Seconds that it has to answer.
+# Seconds in which it has to respond.
 ANSWER_WITHIN = 10.0
-# Seconds of them after which it is asked over a new connection, too: where that one is answered,
-# the name leads to another server by now.
+# Seconds within that time after which a new connection is tried, too. If it gets a response, the
+# name leads to another server by now.
 _BETWEEN_LOOKS = 0.5
-# Seconds between two attempts to connect: the shortest and the longest. An attempt takes two
-# seconds at most where the address leads to another server in the meantime.
+# Seconds between two attempts to connect: the shortest and the longest. If the address leads to
+# another server in the meantime, an attempt takes at most two seconds.
 PAUSES = (0.05, 3.0)
-# Messages that may wait to be sent; further ones fail. A busy process publishes about as many in a
-# second.
+# How many messages may wait to be sent; further ones fail. A busy process publishes about as many
+# in a second.
 MOST_WAITING = 10_000
-# Messages that are sent at a time.
+# How many messages are sent at a time.
 BATCH = 500
 # Seconds that ``close`` waits for the threads.
 CLOSE_WITHIN = 2.0
@@ -49,14 +50,14 @@ CLOSE_WITHIN = 2.0
 
 class RedisChannels(Channels):
     """Channels through the Redis server at ``url``, such as ``redis://localhost:6379/0``:
-    ``App(channels=RedisChannels(url))``. Sentinels are named as in
+    ``App(channels=RedisChannels(url))``. With Sentinels, use a URL such as
     ``redis+sentinel://one:26379,two:26379/mymaster/0``.
 
-    Channels' names in Redis begin with ``prefix``. ``publish`` returns when Redis has the message.
-    It raises ``ChannelsUnreachable``, a ``ConnectionError`` that answers 503 if nobody catches it,
-    if Redis is unavailable, and does not retry: the message might be sent twice. So does a
-    subscription when it begins. Later, a lost connection is opened again, and the subscription's
-    ``gaps`` counts it.
+    In Redis, the names of channels begin with ``prefix``. ``publish`` returns when Redis has the
+    message. If Redis is unavailable, it raises ``ChannelsUnreachable``, a ``ConnectionError`` that
+    becomes a 503 if nobody catches it. It does not retry, because the message might be sent twice.
+    A subscription raises the same when it begins. Later, a lost connection is opened again, and the
+    subscription's ``gaps`` counts it.
     """
 
     def __init__(self, url: str, prefix: str = "channel:") -> None:
@@ -73,7 +74,8 @@ class RedisChannels(Channels):
     def publish(self, channel: str, message: object) -> Awaitable[None]:
         """See ``Channels``.
 
-        Raises ``ChannelsUnreachable``, on a loop by ``await``, if Redis is unavailable.
+        Raises ``ChannelsUnreachable`` if Redis is unavailable; on an event loop, ``await`` raises
+        it.
         """
         future = self.send(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
         if is_on_loop():
@@ -82,13 +84,14 @@ class RedisChannels(Channels):
         return PUBLISHED
 
     def close(self) -> None:
-        """End every subscription in this process, and its connections.
+        """End every subscription in this process, and close its connections.
 
-        The next use opens new ones.
+        The next use opens new connections.
         """
         super().close()
         with self._lock:
-            # The listener first: the publisher sends its wake-up, and may be made for that.
+            # The listener first, because the publisher sends its wake-up, and may have to be made
+            # for that.
             if self._listener is not None:
                 self._listener.close()
             if self._publisher is not None:
@@ -121,9 +124,9 @@ class RedisChannels(Channels):
     # -- for the listener --------------------------------------------------------------------------
 
     def send(self, name: str, message: bytes, most_waiting: float = math.inf) -> Future:
-        """Send a message to a channel of Redis.
+        """Send a message to a channel in Redis.
 
-        The future fails if ``most_waiting`` messages wait.
+        The future fails if ``most_waiting`` messages are waiting already.
         """
         with self._lock:
             if self._publisher is None:
@@ -131,9 +134,10 @@ class RedisChannels(Channels):
             return self._publisher.submit(name, message, most_waiting)
 
     def receive(self, name: str, document: str) -> None:
-        """Deliver a message of Redis.
+        """Deliver a message from Redis.
 
-        One that is no JSON is another program's, and its subscribers' streams go on without it.
+        A message that is not JSON comes from another program. It is left out, and the subscribers'
+        streams go on.
         """
         try:
             loads(document)
@@ -151,7 +155,7 @@ class RedisChannels(Channels):
             return set(self._mailboxes)
 
     def lost(self, names: set[str], reason: str) -> None:
-        """Tell the subscribers of these channels that messages may have been lost."""
+        """Note for the subscribers of these channels that messages may have been lost."""
         with self._lock:
             mailboxes = {mailbox for name in names for mailbox in self._mailboxes.get(name, ())}
         for mailbox in mailboxes:
@@ -164,9 +168,9 @@ def _warn_once(name: str, problem: str) -> None:
 
 
 class _Publisher(threading.Thread):
-    """Sends messages in order; those that wait are sent together.
+    """Sends messages in order. Those that wait are sent together.
 
-    Its methods are called with the hub's lock held.
+    Its methods are called while the hub's lock is held.
     """
 
     def __init__(self, client: RedisClient) -> None:
@@ -177,9 +181,9 @@ class _Publisher(threading.Thread):
         self.start()
 
     def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
-        """Queue a message, and return the future of its sending.
+        """Queue a message, and return a future that is done when it was sent.
 
-        It fails in an outage, and if so many wait.
+        It fails during an outage, and if ``most_waiting`` messages are waiting already.
         """
         future = Future(f"a message to {name!r} was not published")
         if self._outage.lasts():
@@ -191,11 +195,11 @@ class _Publisher(threading.Thread):
         return future
 
     def close(self) -> None:
-        """End the thread when the messages that wait are sent."""
+        """End the thread when the waiting messages are sent."""
         self._waiting.put(None)
 
     def run(self) -> None:
-        """Send messages until ``close``; in the thread."""
+        """Send messages until ``close``. This runs in the thread."""
         batch = []
         for item in iter(self._waiting.get, None):
             batch.append(item)
@@ -218,11 +222,13 @@ class _Publisher(threading.Thread):
             pipeline = client.pipeline(transaction=False)
             for name, message, _ in batch:
                 pipeline.publish(name, message)
-            # The last command: a server that is the primary then was so for the messages.
+            # The last command: if the server is the primary now, it also was when it got the
+            # messages.
             pipeline.role()
             results: list[object] = pipeline.execute(raise_on_error=False)
             role = results.pop()
-            # It takes messages for its own subscribers alone. A server may refuse to tell its role.
+            # A replica passes messages only to its own subscribers. A server may refuse to report
+            # its role.
             if isinstance(role, list) and role[0] != "master":
                 raise ConnectionError("it is a replica now")
         return results
@@ -231,7 +237,7 @@ class _Publisher(threading.Thread):
 class _Listener(threading.Thread):
     """Receives messages.
 
-    Its state is read and changed with the hub's lock held, in its thread and in others.
+    Its state is read and changed while the hub's lock is held, in its own thread and in others.
     """
 
     def __init__(self, hub: RedisChannels) -> None:
@@ -242,21 +248,23 @@ class _Listener(threading.Thread):
         self._lock = hub._lock
         self._has_news = threading.Event()
         self._is_closed = False
-        # Subscriptions that begin when Redis has confirmed all their channels, and these channels.
+        # Subscriptions that begin when Redis has confirmed all their channels, with these channels.
         self._joining: dict[Future, set[str]] = {}
         self._reset_connection()
         self.start()
 
     def _reset_connection(self) -> None:
         self._is_connected = False
-        self._requested: set[str] = set()  # the channels that Redis was asked to subscribe to
-        # how many of these requests it has not answered yet, by channel
+        self._requested: set[str] = set()  # channels that Redis was asked to subscribe to
+        # How many of these requests are not confirmed yet, by channel.
         self._unconfirmed: Counter[str] = Counter()
 
     # -- for other threads -------------------------------------------------------------------------
 
     def want(self, names: Sequence[str]) -> Future | None:
-        """Subscribe to these channels. Return a future for Redis's confirmation, or None."""
+        """Subscribe to these channels. Return a future for Redis's confirmation, or None if all are
+        confirmed.
+        """
         missing = self._missing(names)
         if not missing:
             return None
@@ -266,15 +274,16 @@ class _Listener(threading.Thread):
         return future
 
     def wake(self) -> None:
-        """Make the thread compare the channels that are wanted with those that Redis was asked
-        for.
+        """Let the thread compare the channels that are wanted with those that were requested from
+        Redis.
         """
         self._has_news.set()
         if self._is_connected:
             self._hub.send(self._control, b"").add_done_callback(self._after_wake)
 
     def _after_wake(self, sent: futures.Future[str]) -> None:
-        # The listener's thread notices the failure later. Subscriptions that begin are told now.
+        # The listener's thread notices the failure later, but subscriptions that are beginning fail
+        # now.
         if failure := cast(Future, sent).failure():
             with self._lock:
                 self._fail_joining(failure)
@@ -287,7 +296,7 @@ class _Listener(threading.Thread):
     # -- the thread --------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Receive messages until ``close``, and connect again when the connection is lost."""
+        """Receive messages until ``close``. If the connection is lost, connect again."""
         shortest, longest = PAUSES
         pause = shortest
         while not self._is_closed:
@@ -304,7 +313,7 @@ class _Listener(threading.Thread):
                     )
                 pause = shortest
             else:
-                if reason and pause == shortest:  # the first attempt that fails
+                if reason and pause == shortest:  # the first attempt that failed
                     logger.error("RedisChannels can't subscribe: %s", reason)
                 pause = min(2 * pause, longest)
             with self._lock:
@@ -355,7 +364,7 @@ class _Listener(threading.Thread):
             self._confirm(channel.removeprefix(self._prefix))
 
     def _request_channels(self, connection: Any) -> None:
-        """Subscribe to the channels that are new, unsubscribe from those without subscribers."""
+        """Subscribe to new channels, and unsubscribe from those without subscribers."""
         with self._lock:
             wanted = self._hub.wanted()
             new, old = wanted - self._requested, self._requested - wanted
@@ -369,7 +378,7 @@ class _Listener(threading.Thread):
     def _confirm(self, name: str) -> None:
         with self._lock:
             self._unconfirmed[name] -= 1
-            if not self._unconfirmed[name]:  # else this is the answer to an earlier request
+            if not self._unconfirmed[name]:  # otherwise this confirms an earlier request
                 del self._unconfirmed[name]
             for future, names in list(self._joining.items()):
                 if not self._missing(names):
