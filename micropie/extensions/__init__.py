@@ -1,10 +1,10 @@
-"""The interface for extensions, beside the classes for authors.
+"""The interface for extensions, in addition to the classes for authors.
 
-The batteries that come with micropie import these names and no others; docs/extensions.md promises
-them. Open ``application.py`` to change what an extension can do with an application: its parts, its
-routes and its load. Open ``request.py`` for who sent a request, ``type_info.py`` for what is read
-from annotations, and ``outside.py`` for calling an application's functions without a server. What
-concerns one request is a method of ``Request``.
+The batteries that come with micropie import only these names; docs/extensions.md promises them.
+Open ``application.py`` to change what an extension can do with an application: its parts, its
+routes and its load. Open ``request.py`` for how the developer's own requests are recognised,
+``type_info.py`` for what is read from annotations, and ``outside.py`` for calling an application's
+functions without a server. What concerns one request is a method of ``Request``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from micropie.extensions.outside import Outside
     from micropie.wsgi import run_gunicorn
 else:
-    # redis-py may be missing, and takes longer to import than all of micropie; the driver of WSGI
-    # is not needed under ASGI.
+    # redis-py may not be installed, and takes longer to import than all of micropie; the WSGI
+    # driver is not needed under ASGI.
     __getattr__, __dir__ = names_on_demand(
         __name__,
         {

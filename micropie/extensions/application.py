@@ -1,5 +1,5 @@
-"""An application as an extension sees it: its parts, its routes and its load, and a route beside
-its own.
+"""An application as an extension sees it: its parts, its routes and its load; and adding a route to
+it.
 """
 
 from __future__ import annotations
@@ -26,40 +26,43 @@ from micropie._core.routing.discovery import marks_of
 
 
 class Statistics(NamedTuple):
-    """The load of this process, as far as it is known to micropie. All are numbers of now."""
+    """The load of this process, as far as micropie knows it, at this moment."""
 
     threads_busy: int | None
-    """Worker threads of this event loop that run a ``def`` handler. None where no event loop runs:
-    in a thread of the same process it is not known, and WSGI has the server's threads alone."""
+    """Worker threads of this event loop that are running a ``def`` handler. None without an event
+    loop: the numbers of a loop aren't known in other threads, and WSGI only uses the server's
+    threads.
+    """
     threads_waiting: int | None
-    """Handlers that wait for such a thread; None where no event loop runs."""
+    """Calls that wait for such a thread; None without an event loop."""
     threads_limit: int | None
-    """The setting ``threads``; None where no event loop runs."""
+    """The setting ``threads``; None without an event loop."""
     processes_busy: int
-    """Processes of the pool that run a handler."""
+    """Processes of the pool that are running a handler."""
     processes_limit: int
     """The setting ``processes``."""
     channels: int
     """Channels with a subscriber in this process."""
     subscribers: int
-    """Subscriptions in this process; one of several channels counts once."""
+    """Subscriptions in this process. A subscription to several channels counts once."""
     loop_lag: float
-    """The longest wait for a turn of the event loop within the last minute, in seconds; 0 where
-    ``loop_watchdog`` watches none."""
+    """The longest wait for a turn of the event loop within the last minute, in seconds; 0 if
+    ``loop_watchdog`` watches none.
+    """
 
 
 class Inspector:
-    """Tells of an application what an extension may want to know, without changing it.
+    """Reports facts about an application to extensions, without changing it.
 
         inspector = Inspector(app)
         for one in inspector.routes():
             print(one.methods, one.route.pattern, one.route.name)
 
-    It looks at the whole tree that ``app`` is in; with ``inside`` only at ``app`` and at the
-    applications inside it on the same host. Isolated mounts have trees of their own.
+    It covers the whole tree that ``app`` is in; with ``inside``, only ``app`` and the applications
+    inside it on the same host. Isolated mounts have trees of their own.
 
-    Each method looks anew. It raises ``SetupError`` as the first request does, and with ``inside``
-    ``LookupError`` for an application in several places, outside of requests.
+    Each method reads the current state. It raises ``SetupError`` as the first request does and,
+    with ``inside``, ``LookupError`` outside requests if the application is in several places.
     """
 
     def __init__(self, app: AppBase, *, inside: bool = False) -> None:
@@ -67,8 +70,8 @@ class Inspector:
         self._inside = inside
 
     def applications(self) -> list[Application]:
-        """Return the applications, the outermost first; with ``inside`` the first is ``app``. One
-        that is in the tree twice is there twice.
+        """Return the applications, the outermost first; with ``inside``, the first one is ``app``.
+        An application that is in the tree twice is listed twice.
         """
         configs: Sequence[Config] = self._tree.configs()
         if self._inside:
@@ -77,8 +80,8 @@ class Inspector:
         return [describe_application(one) for one in configs]
 
     def routes(self, *, websockets: bool = False) -> list[RouteEntry]:
-        """Return the routes, or with ``websockets`` those of WebSockets, each once with its
-        methods.
+        """Return the routes for HTTP or, with ``websockets``, those for WebSockets; each once, with
+        its methods.
         """
         site: Site = self._tree.root()._micropie.site
         entries = site.entries(takes_socket=websockets)
@@ -88,12 +91,13 @@ class Inspector:
         return entries
 
     def statistics(self) -> Statistics:
-        """Return the load of this process, of all applications in the tree together.
+        """Return the load of this process, summed over all applications in the tree.
 
             if (Inspector(app).statistics().threads_waiting or 0) > 20:
                 raise HTTPError(503)
 
-        Under ASGI call it on the event loop whose threads are meant, not in a ``def`` handler.
+        Under ASGI, call this on the event loop, not in a ``def`` handler, because it reports that
+        loop's threads.
         """
         configs: Sequence[Config] = self._tree.configs()
         threads = [
@@ -110,14 +114,16 @@ class Inspector:
 
     @staticmethod
     def has_route(function: object) -> bool:
-        """Return whether the decorator of a route is above a function, such as ``@get``, be it in
-        an application or not.
+        """Return whether a function has a route's decorator, such as ``@get``, even if it is in no
+        application.
         """
         return bool(marks_of(function))
 
     @classmethod
     def lost_functions(cls, app: AppBase, module: str) -> list[Callable[..., object]]:
-        """Return the functions of a module with the route of a method, to which nothing leads."""
+        """Return the functions of a module that have a decorator such as ``@get``, which is for
+        methods, so no route leads to them.
+        """
         inspector = cls(app)
         entries = [*inspector.routes(), *inspector.routes(websockets=True)]
         registered = [one.route.function for one in entries]
@@ -134,8 +140,8 @@ class Inspector:
 
     @staticmethod
     def traceback_of(error: BaseException) -> str:
-        """Return the traceback of ``error`` as text, as the log has it: from the author's first
-        line on, or all of it if there is no such line.
+        """Return the traceback of ``error`` as text, in the form in which it is logged: from the
+        author's first line on, or all of it if there is no such line.
         """
         return "".join(format_exception(*as_authors_see(error)))
 
@@ -149,15 +155,14 @@ def add_route(
     methods: Sequence[str] = ("GET",),
     name: str | None = None,
 ) -> None:
-    """Answer ``path`` by ``function`` with ``hooks`` alone: no other hook of the application is in
-    its way, no access log, rate limit, list of hosts or log-in. For other methods the path may have
-    routes of the application, so their answer, and the 405 if there are none, is the
-    application's, with its hooks.
+    """Handle ``path`` with ``function`` and only these ``hooks``. The other hooks of the
+    application don't run: no access log, rate limit, list of hosts or log-in. For other methods,
+    the application may have routes with the same path; they, and a 405, are handled with its hooks.
 
         add_route(app, "/version", version, hooks=[])
 
-    A hook may answer instead of the function. ``name`` is for ``url_for`` and lists of routes,
-    by default the function's. Raises ``SetupError`` for a wrong path.
+    A hook may respond instead of the function. ``name`` is for ``url_for`` and listings, by default
+    that of the function. Raises ``SetupError`` for an invalid path.
     """
     mark = make_mark(path, methods, name)._replace(hooks=hooks)
     app._micropie.registering(mark)(function)

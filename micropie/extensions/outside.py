@@ -1,7 +1,7 @@
-"""An application outside of a server: its functions are called as its handlers are.
+"""Use an application without a server: its functions are called like its handlers.
 
-It runs as under WSGI: ``def`` in this thread, ``async def`` on the process's event loop, where its
-lifespan is, too.
+It runs as under WSGI: ``def`` in this thread, ``async def`` on the background loop, where its
+lifespan runs, too.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ from micropie.wsgi import WSGIExchange, perform
 
 
 class Outside:
-    """An application outside of a server, for a worker of a queue or a shell. Within ``with`` it is
-    started: its lifespan is entered at the beginning and left at the end, and ``request``, a
-    request of nobody's, is the current one.
+    """An application without a server, for a queue worker or a shell. In the ``with`` block the
+    application is started: its lifespan is entered at the beginning and left at the end, and
+    ``request``, an empty request, is the current one.
 
         with Outside(app) as outside:
             for name, function, entry in outside.commands():
                 print(name, outside.call(entry()))
 
-    Raises ``SetupError`` as the first request does, and at the beginning what a startup handler
-    raises.
+    Raises ``SetupError`` as the first request does and, on entry, what a startup handler raises.
     """
 
     def __init__(self, app: AppBase) -> None:
@@ -56,8 +55,9 @@ class Outside:
 
     def commands(self) -> list[tuple[str, Callable[..., object], Callable[[], RouteEntry]]]:
         """Return the commands of the application and of those inside it: the name, such as
-        "init-db" or "blog.init-db", the function, and a function that returns what ``call`` takes.
-        That raises ``SetupError`` for a parameter that nothing can fill. Two may have one name.
+        "init-db" or "blog.init-db", the function, and a function that returns the argument for
+        ``call``. The latter raises ``SetupError`` for a parameter that nothing can fill. Two
+        commands may have the same name.
         """
         return [
             (name, function, partial(_entry, function, name, config))
@@ -72,9 +72,9 @@ class Outside:
         query: Sequence[tuple[str, str]] = (),
         segments: Sequence[str] = (),
     ) -> Any:
-        """Return what the function of a command returns, its resources closed. ``query`` has the
-        values of its parameters and of those of its providers by name, and ``segments`` those of
-        the first ones by position, as texts.
+        """Call the function of a command, close its resources and return its result. ``query`` has
+        the values of its parameters, and of those of its providers, by name; ``segments`` has those
+        of the first parameters by position. All are texts.
 
         Raises what the function raises, ``BindingError`` for invalid values, and what its
         providers raise.
@@ -94,7 +94,7 @@ class Outside:
 
 
 def _marked(app: AppBase) -> list[Any]:
-    """Return the methods below ``@command``, in the order of their definition."""
+    """Return the methods with ``@command``, in the order of their definition."""
     found = attributes_of(reversed(type(app).__mro__))
     return [getattr(app, name) for name, (_, value) in found.items() if hasattr(value, COMMAND)]
 
@@ -108,7 +108,7 @@ def _request(entry: RouteEntry, query: Sequence[tuple[str, str]]) -> Request:
     exchange = WSGIExchange(
         {
             "REQUEST_METHOD": "GET",
-            # a terminal's words may be any bytes
+            # The words of a terminal may have any bytes.
             "QUERY_STRING": urlencode(query, errors="surrogateescape"),
             "SERVER_NAME": "localhost",
             "SERVER_PORT": "80",

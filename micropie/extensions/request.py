@@ -1,4 +1,4 @@
-"""Who asks: whether the client of a request is the developer."""
+"""Recognise the developer's own requests: those from this machine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ipaddress import ip_address
 
 from micropie._core.http import Request
 
-# Words in the names of headers that proxies add, to tell who the client is or that they stand
-# between. Browsers never send them: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address,
-# CDN-Loop, CF-Ray, X-Envoy-Original-Path.
+# Words in the names of headers that proxies add, about the client or about themselves. Browsers
+# never send them: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address, CDN-Loop, CF-Ray,
+# X-Envoy-Original-Path.
 _FORWARDING = frozenset(
     {
         "forwarded",
@@ -35,22 +35,23 @@ _WORKERS = re.compile(r"(?:^|\0)(?:--workers|-w)[=\0]?([0-9]+)(?=\0|$)")
 
 
 def is_on_this_machine(request: Request) -> bool:
-    """Return whether the client of ``request`` is on this machine: its address, the host that it
-    asked for, and no proxy between.
+    """Return whether the client of ``request`` is on this machine. Its address and the host that it
+    requested must be local, without a proxy in between.
 
-    The address alone does not tell. A proxy on this machine has it too, and so has the browser of a
-    developer that runs a script of a foreign page, whose host's name was made to lead here (DNS
-    rebinding).
+    The address alone is not enough. A proxy on this machine has the same address. So has the
+    developer's browser when it runs a script of a stranger's page whose host name was made to lead
+    here (DNS rebinding).
 
-    ``ProxyHeaders`` vouches for a client: it sets the client's address only if it trusts the proxy.
+    If ``ProxyHeaders`` has set the client's address, it can be trusted, because that is only done
+    for a trusted proxy.
     """
     exchange = request._exchange
     headers, stated, origin = request.headers, exchange.peer.client, request.headers.get("origin")
-    # nginx adds no header unless it is told to, and asks by HTTP/1.0, which no browser speaks.
+    # By default, nginx adds no header, and sends HTTP/1.0, which no browser does.
     if request.scope.get("http_version") == "1.0":
         return False
-    # With CORS for all origins, a script of a foreign page could read what the developer's browser
-    # gets.
+    # If CORS allows all origins, a script of a stranger's page could read what the developer's
+    # browser gets.
     if origin is not None and _LOCAL_HOST.fullmatch(origin.partition("://")[2]) is None:
         return False
     server_client = exchange.server_client()
@@ -76,11 +77,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def _has_several_workers(request: Request) -> bool:
-    """Return whether the server says that other processes serve this application, too.
+    """Return whether several processes serve this application, according to the server.
 
-    A WSGI server says so in each request. An ASGI server does not, so its command line, the
-    variable that servers read and gunicorn's presence have to tell. A worker process that was
-    spawned or forked has its parent's command line.
+    A WSGI server reports it in each request. An ASGI server doesn't, so its command line, the
+    variable that servers read, and whether gunicorn is loaded have to tell. A worker process that
+    was spawned or forked has its parent's command line.
     """
     said = request._exchange.has_several_workers
     if said is not None:
@@ -94,8 +95,8 @@ def _has_several_workers(request: Request) -> bool:
 
 
 def _stated_workers() -> int:
-    """Return the number of workers on the command line of uvicorn, hypercorn, granian or
-    ``micropie run``; 1 if none.
+    """Return the number of workers on the command line of uvicorn, hypercorn, granian or ``micropie
+    run``; 1 if it isn't given.
 
     All of them write ``--workers 4`` or ``-w 4``.
     """
