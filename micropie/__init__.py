@@ -1,7 +1,8 @@
-"""micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at once.
+"""micropie, a web framework: URLs are the names of methods, and one ``App`` is a WSGI and an ASGI
+application at once.
 
 Open ``app.py`` to change what authors can call on an application, and ``_core/routing/settings.py``
-to add a setting. A new public name goes into ``__all__`` here or of the package that is its home,
+to add a setting. A new public name goes into ``__all__`` here or of the package where it belongs,
 into ``PROMISED`` in ``tests/project/test_public_names.py``, and onto a page of docs/reference.
 """
 
@@ -83,8 +84,8 @@ __getattr__, __dir__ = _names_on_demand(
     explain=_explain,
 )
 
-# Tracebacks and logs show the name that authors import. ``typing`` resolves the annotations of a
-# class in its module, so only a class without annotations can have another module.
+# Tracebacks and logs should show the name that authors import. ``typing`` resolves a class's
+# annotations in its module, so only classes without annotations can get another module.
 for _error in (
     BadRequest,
     BindingError,

@@ -1,4 +1,4 @@
-"""``python -m micropie``"""
+"""Run the command line: ``python -m micropie``."""
 
 from micropie.cli.main import main
 

@@ -1,5 +1,5 @@
-"""An application's own settings, from the environment and ``.env``:
-``config.read(Settings, prefix="SHOP_")``.
+"""An application's own settings, read from the environment and ``.env``: ``config.read(Settings,
+prefix="SHOP_")``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Made = TypeVar("Made")
 
 
 def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | None = None) -> Made:
-    """Return the settings of ``kind``, a dataclass or msgspec.Struct, whose fields are variables,
-    each converted.
+    """Return the settings as an object of ``kind``, a dataclass or msgspec.Struct. Each field is
+    read from a variable and converted.
 
         @dataclass(frozen=True)
         class Settings:
@@ -38,9 +38,9 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
 
         settings = config.read(Settings, prefix="SHOP_")
 
-    A field has a type that a handler's parameter may have in a query. ``environment`` is by default
-    ``os.environ``, with the variables of ``.env`` that it has not. Raises ``SetupError``, which
-    names each variable that is missing or invalid, without its value: it may be a secret.
+    A field may have any type that a handler's parameter may have in a query. ``environment`` is by
+    default ``os.environ``, completed by the variables in ``.env``. Raises ``SetupError`` with the
+    name of each variable that is missing or invalid, but never its value, which may be a secret.
     """
     is_known = is_dataclass(kind) or hasattr(kind, "__struct_fields__")
     if not (isinstance(kind, type) and is_known):
@@ -79,12 +79,12 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     return kind(**values)
 
 
-_read: dict[str, set[str]] = {}  # the variables that ``read`` looks for, by their prefix
+_read: dict[str, set[str]] = {}  # by prefix, the variables that ``read`` has looked up
 
 
 def unread() -> Iterator[tuple[str, str]]:
-    """Yield each variable with a prefix of ``read`` that no setting has, and the one that it may
-    stand for, or "".
+    """Yield each variable that begins with a prefix of ``read`` but belongs to no setting, and the
+    one that was probably meant, or "".
     """
     known = set[str]().union(*_read.values())
     variables = _environment()
@@ -95,15 +95,17 @@ def unread() -> Iterator[tuple[str, str]]:
 
 
 def _environment(prefix: str = "", names: Iterable[str] = ()) -> dict[str, str]:
-    """Return the variables of the environment and of ``.env``, of which ``names`` are read."""
+    """Return the variables of the environment and of ``.env``, and remember that ``names`` are
+    read.
+    """
     if prefix:
         _read.setdefault(prefix, set()).update(f"{prefix}{name.upper()}" for name in names)
     return {**read_env_file(), **os.environ}
 
 
 def read_env_file(file: str = ".env") -> dict[str, str]:
-    """Return the variables of a file of lines such as ``SHOP_DEBUG=1``; none if it or python-dotenv
-    is missing.
+    """Return the variables in a file with lines such as ``SHOP_DEBUG=1``; {} if the file or
+    python-dotenv is missing.
 
     Raises ``SetupError`` for a file that can't be read.
     """
