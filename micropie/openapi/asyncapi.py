@@ -1,9 +1,9 @@
-"""The AsyncAPI document of a site: its WebSockets and event streams, as
-https://www.asyncapi.com/docs/reference/specification/v3.0.0 has them.
+"""The AsyncAPI document of an application: its WebSockets and event streams, by
+https://www.asyncapi.com/docs/reference/specification/v3.0.0.
 
-Each is a channel. In AsyncAPI's words the application receives what a client sends, and sends what
-the client gets. The types are those of ``ws: WebSocket[Received, Sent]``; without them a message
-may be anything.
+Each of them is a channel. In AsyncAPI's terms the application receives what a client sends, and
+sends what the client gets. The types are those of ``ws: WebSocket[Received, Sent]``; without them a
+message may be anything.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _AS_THEY_ARE: Mapping[object, Schema] = {
     str: {"contentType": "text/plain", "payload": _TEXT},
     bytes: {"contentType": "application/octet-stream", "payload": {**_TEXT, "format": "binary"}},
 }
-_WEBSOCKET_BINDING, _HTTP_BINDING = "0.1.0", "0.3.0"  # their versions
+_WEBSOCKET_BINDING, _HTTP_BINDING = "0.1.0", "0.3.0"  # the versions of these bindings
 
 
 def build_channels(app: App, docs: Docs) -> Schema:
-    """Return the AsyncAPI document of an application and of those inside it."""
+    """Return the AsyncAPI document of an application and those inside it."""
     inspector = Inspector(app, inside=True)
     builder = _ChannelBuilder(inspector.applications()[0], docs)
     for entry in inspector.routes(websockets=True):
@@ -58,7 +58,7 @@ class _ChannelBuilder(Builder):
 
     @staticmethod
     def may_show(entry: RouteEntry) -> bool:
-        """Return whether clients are to know of a route."""
+        """Return whether the document may show a route to clients."""
         description = entry.route.description
         return (
             not entry.hidden
@@ -67,7 +67,7 @@ class _ChannelBuilder(Builder):
         )
 
     def add_socket(self, entry: RouteEntry) -> None:
-        """Add the channel of a WebSocket, what it receives and what it sends."""
+        """Add the channel of a WebSocket, with the messages that it receives and sends."""
         name, inputs = self._channel(entry)
         received, sent = entry.messages or (object, object)
         self.channels[name]["bindings"] = {
@@ -82,7 +82,7 @@ class _ChannelBuilder(Builder):
         (method, *_) = entry.route.methods or ("GET",)
         message = {"contentType": "text/event-stream", "payload": _TEXT}
         binding = {"method": method, **self._in_url(inputs), "bindingVersion": _HTTP_BINDING}
-        binding.pop("headers", None)  # the binding of a message has these alone
+        binding.pop("headers", None)  # only a message's binding has headers
         self._operation_of(name, "send", message, bindings={"http": binding})
 
     def _channel(self, entry: RouteEntry) -> tuple[str, Sorted]:
@@ -106,7 +106,7 @@ class _ChannelBuilder(Builder):
         return name, inputs
 
     def _in_url(self, inputs: Sorted) -> dict[str, Schema]:
-        """Return the schemas of the query and of the headers that a binding has."""
+        """Return the schemas of the query and of the headers for a binding."""
         found = [self.query_parameter(one) for one in inputs.query]
         return dict(self._by_place(found))
 
@@ -146,7 +146,7 @@ def _is_event_stream(annotation: object) -> bool:
 
 
 def _as_draft_7(value: Any) -> Any:
-    """Return a document whose schemas are those of JSON Schema draft 7, as AsyncAPI has them."""
+    """Return a document with its schemas converted to JSON Schema draft 7, which AsyncAPI uses."""
     if isinstance(value, list):
         return [*map(_as_draft_7, value)]
     if not isinstance(value, dict):

@@ -1,6 +1,6 @@
 """The documents of ``App.openapi`` and ``App.asyncapi``.
 
-``docs``: those of ``App(docs=...)``, if any.
+``docs``: that of ``App(docs=...)``, or None.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def build_asyncapi(
     app: App, docs: Docs | None, title: str | None, version: str | None
 ) -> dict[str, Any]:
     """Return the document of ``App.asyncapi``."""
-    from micropie.openapi.asyncapi import build_channels  # few applications ask for it
+    from micropie.openapi.asyncapi import build_channels  # few applications need it
 
     return build_channels(app, _titled(docs or Docs(), title, version))
 

@@ -1,4 +1,4 @@
-"""What an author says of the OpenAPI document of an application."""
+"""The author's settings for the OpenAPI document of an application."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Docs:
-    """The document of an application, and who may see it:
+    """What the document of an application says about it, and who may see it:
     ``App(docs=Docs(title="Pies", requires=[members]))``.
 
-    ``path``: that of its page. ``title``: by default the class's name; ``description``: its
-    docstring. ``servers``: the addresses of the application, by default the one below which it is
-    asked. ``requires``: checks as those of ``@requires``, for the page and the document alone.
+    ``path``: that of the page. ``title``: by default the name of the class; ``description``: by
+    default its docstring. ``servers``: the URLs of the application, by default the one that the
+    document is requested from. ``requires``: access checks like those of ``@requires``, for the
+    page and the document only.
 
-    ``contact`` has "name", "url" and "email"; ``license`` "name", and "identifier" or "url".
+    ``contact`` has "name", "url" and "email"; ``license`` has "name", and "identifier" or "url".
     ``terms_of_service`` is a URL. ``tags``: a sentence for each tag, in the order in which tools
-    show them. ``responses``: answers of each handler, by their status, as those of
+    show them. ``responses``: responses of every handler by status, like those of
     ``@describe(responses=...)``: ``{422: Errors}``.
 
     ``assets``: a directory with ``swagger-ui.css`` and ``swagger-ui-bundle.js``, such as the npm
-    package swagger-ui-dist, in place of the files of micropie-swagger-ui.
+    package swagger-ui-dist, instead of the files of micropie-swagger-ui.
     """
 
     path: str = "/docs"

@@ -1,10 +1,10 @@
-"""The OpenAPI document of a site: https://spec.openapis.org/oas/v3.1.1, and 3.2.0 where a route
-needs it, for the method QUERY or a stream of items.
+"""The OpenAPI document of an application, by https://spec.openapis.org/oas/v3.1.1; by 3.2.0 if a
+route needs it, for the method QUERY or a stream of items.
 
-The answer of a handler is described as far as its author has written it: by names, paths,
-annotations, docstrings and ``@describe``. A handler found by its name answers several paths and
-methods, of which one is described: GET, or POST if it takes a file or a structure, unless its
-decorator states methods. The parameters that GET requires are in its path.
+The response of a handler is described as far as its author has: with names, paths, annotations,
+docstrings and ``@describe``. A handler found by its name has several paths and methods, of which
+one is described: GET, or POST if it takes a file or a structure, unless its decorator sets methods.
+The parameters that GET requires are in the path.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from micropie.openapi.schemas import (
     without_infinities,
 )
 
-# that a path item may have
+# The methods that a path item may have.
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "QUERY"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 _KINDS: dict[str, Schema] = {
@@ -64,7 +64,7 @@ _Value: TypeAlias = tuple[Parameter, Any]
 
 
 class Sorted(NamedTuple):
-    """The parameters of a handler by where a request has them."""
+    """The parameters of a handler, sorted by where a request has them."""
 
     path: list[_Value]
     query: list[_Value]
@@ -73,7 +73,7 @@ class Sorted(NamedTuple):
 
 
 class _DocumentedRoute:
-    """What a route's entry tells, asked once."""
+    """The facts about a route's entry that are used several times."""
 
     def __init__(self, entry: RouteEntry) -> None:
         self.entry = entry
@@ -82,8 +82,8 @@ class _DocumentedRoute:
 
 
 def build_document(app: App, docs: Docs) -> dict[str, Any]:
-    """Return the OpenAPI document of an application and of those inside it: paths and names are
-    those below its own.
+    """Return the OpenAPI document of an application and those inside it. Paths and names are
+    relative to the application.
     """
     inspector = Inspector(app, inside=True)
     own = inspector.applications()[0]
@@ -99,7 +99,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
     document["paths"] = dict(sorted(builder.paths.items()))
     tags = {name: {"description": sentence} for name, sentence in docs.tags.items()}
     every = [one for path in document["paths"].values() for one in path.values()]
-    if builder.tags:  # the operations of the outermost application stand first, below its own name
+    if builder.tags:  # the outermost application's operations, under its name
         name = type(app).__name__
         for operation in every:
             operation.setdefault("tags", [name])
@@ -122,7 +122,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
 
 
 def info_of(app: App, docs: Docs) -> dict[str, object]:
-    """Return what a document says of its application."""
+    """Return what a document says about its application."""
     info: dict[str, object] = {"title": docs.title or type(app).__name__, "version": docs.version}
     about = {
         "termsOfService": docs.terms_of_service,
@@ -141,13 +141,13 @@ class Builder:
         self.common = describe(responses=docs.responses)
         self.paths: dict[str, dict[str, object]] = {}
         self.tags: dict[str, dict[str, str]] = {}
-        # before an author's own, which then has its module's name
+        # First, so that an author's class of this name gets its module's name as well.
         self.components = {"Problem": PROBLEM}
         self.inputs = Schemas(own.types, self.components, "validation")
         self.answers = Schemas(own.types, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
-        self.version = "3.1.0"  # 3.2, which fewer tools read, where a route needs it
-        self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> its names
+        self.version = "3.1.0"  # 3.2, which fewer tools read, if a route needs it
+        self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> the names
         self._ids: set[str] = set()
 
     def add(self, entry: RouteEntry) -> None:
@@ -155,7 +155,7 @@ class Builder:
         documented = _DocumentedRoute(entry)
         route, description = entry.route, documented.description
         self.inputs.own = self.answers.own = documented.application.types
-        # static files
+        # Static files.
         function = inspect.unwrap(documented.signature.function)
         is_builtin = getattr(function, "__module__", "").partition(".")[0] == "micropie"
         if entry.is_default or is_builtin or not description.include_in_schema:
@@ -188,9 +188,9 @@ class Builder:
             )
 
     def path_of(self, entry: RouteEntry, sorted_inputs: Sorted) -> tuple[str, dict[str, str]]:
-        """Return the path, and the names of its parameters here.
+        """Return the path, and what its parameters are called in the document.
 
-        OpenAPI takes ``/{a}`` and ``/{b}`` for the same path, so the first route decides about the
+        For OpenAPI, ``/{a}`` and ``/{b}`` are the same path, so the first route decides about the
         names.
         """
         pattern = entry.route.pattern.removeprefix(self.own.path)
@@ -245,7 +245,8 @@ class Builder:
             403: any(getattr(hook, "scopes", ()) for hook in hooks),
             404: route.wildcards,
             413: body or route.reads_body,
-            # JSON of another type than application/json is missing, which an optional one may be
+            # If JSON is sent with another type than application/json, the body counts as missing,
+            # which is allowed for an optional one.
             415: body is not None and (body["required"] or kinds not in ([_JSON], [_BYTES])),
             **dict.fromkeys(conditions.union(*map(_refusals, application.checks)), True),
             **{status: True for hook in hooks for status in getattr(hook, "statuses", ())},
@@ -273,7 +274,9 @@ class Builder:
         return {name: value for name, value in operation.items() if value}
 
     def _tags(self, inner: Application) -> list[str]:
-        """Return the tag of a route inside the outermost application: its own application."""
+        """Return the tag of a route: the application that has it, unless that is the outermost
+        one.
+        """
         application = type(inner.app)
         if inner.app is self.own.app:
             return []
@@ -289,7 +292,7 @@ class Builder:
             rule = entry.route.wildcards.get(own, "")
             schema, _ = _without_null(self.inputs.of(known[own].annotation) if own in known else {})
             number = _KINDS.get(rule)
-            if number is not None:  # with the constraints of the annotation
+            if number is not None:  # with the constraints from the annotation
                 schema = (
                     {**schema, **number}
                     if schema.get("type") in ("integer", "number")
@@ -307,7 +310,8 @@ class Builder:
     def query_parameter(self, value: _Value) -> dict[str, object]:
         parameter, where = value
         info = TypeInfo(parameter.annotation)
-        # a query without a default is asked for, though other places are looked at before
+        # A query parameter without a default is required, although it is looked up in other places,
+        # too.
         name, place = where.key, where.first_place if where.is_stated else "query"
         schema = self._with_default(parameter.replace(annotation=info.annotation))
         required = self._is_required(parameter, schema)
@@ -320,8 +324,8 @@ class Builder:
         )
 
     def _is_required(self, parameter: Parameter, schema: Schema) -> bool:
-        """Return whether a query or a form needs a parameter: not a structure whose fields all have
-        defaults.
+        """Return whether a parameter of a query or a form is required. A structure isn't if all of
+        its fields have defaults.
         """
         structure = self.components.get(_without_null(schema)[0].get("$ref", "").rpartition("/")[2])
         has_needed = structure is None or bool(structure.get("required"))
@@ -332,12 +336,12 @@ class Builder:
         if parameter.default is Parameter.empty or parameter.default is None:
             return schema
         try:
-            # a Decimal is a text in JSON, and a number in its schema
+            # A Decimal is text in JSON, but a number in its schema.
             number = parameter.default if schema.get("type") == "number" else None
             value = loads(dumps(parameter.default if number is None else float(number)))
-        except ValueError:  # infinity, NaN, an object that only the handler knows
+        except ValueError:  # infinity, NaN, or an object that JSON can't express
             return schema
-        # an application's own encoders and decoders may write the type in another way
+        # An application's own encoders and decoders may use another JSON type.
         is_other = schema.get("type") == "string" and not isinstance(value, str)
         if is_other or value not in schema.get("enum", [value]):
             return schema
@@ -346,7 +350,7 @@ class Builder:
     def _body(self, application: Application, sorted_inputs: Sorted) -> dict[str, Any] | None:
         """Return OpenAPI's description of the body.
 
-        If the application's errors are JSON, only JSON is listed, though the application takes
+        If the application's errors are JSON, only JSON is listed, although the application accepts
         forms as well.
         """
         kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
@@ -358,7 +362,7 @@ class Builder:
                 kinds = [_FORM]
             elif is_array or not where.may_be_in("form"):
                 kinds = [_JSON]
-            required = parameter.default is Parameter.empty  # for JSON, if only {}
+            required = parameter.default is Parameter.empty  # for JSON, at least {}
             if kinds == [_FORM]:
                 required = self._is_required(parameter, schema)
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
@@ -392,20 +396,20 @@ class Builder:
         *,
         is_304: bool,
     ) -> tuple[dict[str, list[dict[str, Any]]], bool]:
-        """Return what these types of results say of answers, by their statuses, and whether that is
-        all.
+        """Return the responses that these types of results describe, by status, and whether they
+        are all responses.
 
-        ``stated``: the status of those that state none. ``is_304``: whether None is the 304.
+        ``stated``: the status of results without one. ``is_304``: whether None is sent as a 304.
         """
         found, is_known = _by_status(results, stated)
         answers: dict[str, list[dict[str, Any]]] = {}
         for number, kinds in found.items():
             structures = tuple(filter(_is_structure, kinds))
             others = [one for one in kinds if one not in structures and not _is_error(one)]
-            others.sort(key=lambda one: one is NoneType)  # last, as it is null beside JSON
+            others.sort(key=lambda one: one is NoneType)  # None last, as it is null beside JSON
             if is_304 and len(kinds) > 1:
                 others = [one for one in others if one is not NoneType]
-            # together, as a field may tell them apart
+            # In one union, because a field may distinguish the structures.
             union = [typing.Union[structures]] if structures else []  # noqa: UP007 - of so many
             for annotation in [*union, *others]:
                 described = self._response(documented, annotation, number)
@@ -422,7 +426,7 @@ class Builder:
         self, documented: _DocumentedRoute, errors: Mapping[str, str], conditions: Collection[int]
     ) -> dict[str, object]:
         application, description = documented.application, documented.description
-        # an annotation's None is the 304 then; the model that an author states is taken as it is
+        # None in an annotation is sent as a 304 then; a ``response_model`` is used unchanged.
         is_304 = 304 in conditions and description.response_model is None
         answers, is_known = self._answers(
             documented, documented.entry.results, description.status, is_304=is_304
@@ -457,14 +461,14 @@ class Builder:
         application = documented.application
         headers = {**_HEADERS}
         if not _challenges(application):
-            del headers["401"]  # of a check, which answers as it likes
+            del headers["401"]  # a check may send any response
         for status, sentence in errors.items():
             handled, about = self._handled(documented, int(status), sentence)
             for code, answer in handled.items():
                 _add_content(responses.setdefault(code, answer), answer)
             if about is None:
                 continue
-            # 303 and 304 have no body, and guards may answer as they like
+            # 303 and 304 have no body, and access checks may send any response.
             is_standard = status in ("303", "304", "401", "403")
             describe_answer = self._stated if is_standard else self._error
             answer = describe_answer(application, int(status), about)
@@ -477,10 +481,11 @@ class Builder:
     def _handled(
         self, documented: _DocumentedRoute, number: int, sentence: str
     ) -> tuple[dict[str, dict[str, Any]], str | None]:
-        """Return what the authors' error handlers answer to errors of a status, by the statuses of
-        these answers, and a sentence for what is left to the framework, None if nothing is.
+        """Return the responses of the author's error handlers to errors of a status, by the
+        statuses of these responses. Also return a sentence about the errors that the framework
+        handles, or None if there are none.
 
-        An answer whose type its handler does not tell is left to the framework's description.
+        A response whose type is unknown is described like the framework's.
         """
         responses: dict[str, dict[str, Any]] = {}
         for key, results in documented.application.error_results(number):
@@ -497,9 +502,7 @@ class Builder:
     def _response(
         self, documented: _DocumentedRoute, annotation: object, stated: int | None
     ) -> tuple[str, dict[str, object]] | None:
-        """Return the status and the description of an answer; None if the annotation does not tell
-        the status.
-        """
+        """Return the status and the description of a response; None if the status is unknown."""
         status = stated or 200
         answer: dict[str, object] = {"description": _phrase(status) or str(status)}
         bare = _bare(annotation)
@@ -510,7 +513,7 @@ class Builder:
             return str(status), {"description": _phrase(status)}
         if annotation in (None, NoneType):
             return str(status), answer
-        # no schema: tools differ in whether it is of an event or of the whole text
+        # No schema, because tools disagree whether it describes an event or the whole text.
         if issubclass(kind, EventStream):
             return str(status), {**answer, "content": {"text/event-stream": {}}}
         items = TypeInfo(bare).items(_is_generator(documented))
@@ -528,7 +531,7 @@ class Builder:
                 "text/html" if documented.application.settings.text == "html" else "text/plain"
             ]
             if kinds == ["text/plain"] and documented.entry.mentions("html"):
-                kinds.append("text/html")  # what ``html`` makes is a str for type checkers
+                kinds.append("text/html")  # for type checkers, ``html`` returns a str
             schema = self.answers.of(annotation) if is_text else {}
             schema = {"type": "string", **({"enum": schema["enum"]} if "enum" in schema else {})}
             return str(status), {**answer, "content": {one: {"schema": schema} for one in kinds}}
@@ -542,10 +545,10 @@ class Builder:
     def _stated(
         self, application: Application, number: int, sentence: str, model: object = None
     ) -> dict[str, object]:
-        """Return an answer that is stated by a sentence, a type or both.
+        """Return the description of a response that is given by a sentence, a type or both.
 
-        An error without a type is a plain one where the application's errors are JSON, and else may
-        be anything.
+        An error without a type is the framework's if the application's errors are JSON, otherwise
+        it may be anything.
         """
         sentence = sentence or _phrase(number) or str(number)
         if model is not None:
@@ -559,11 +562,12 @@ class Builder:
     def _error(
         self, application: Application, number: int | None, sentence: str
     ) -> dict[str, object]:
-        """Return the description of a plain error, of any status for None.
+        """Return the description of the framework's error response for a status; None stands for
+        any status.
 
-        An author's own error handlers may answer anything.
+        If an author's error handler handles it, the response may be anything.
         """
-        is_others = sentence == _MALFORMED  # than those of a ``BindingError``
+        is_others = sentence == _MALFORMED  # a ``BindingError`` has other words
         keys = [key for handlers in application.error_handlers for key in handlers]
         if any(_may_answer(key, number) for key in keys if not is_others or key != BindingError):
             return {"description": sentence}
@@ -576,7 +580,9 @@ class Builder:
         return {"description": sentence, "content": {kind: forms[kind] for kind in kinds}}
 
     def _security(self, application: Application) -> dict[str, list[str]]:
-        """Return what guards and checks ask for: the scopes by the name of each security scheme."""
+        """Return what the access checks require: the scopes, by the name of each security
+        scheme.
+        """
         needed: dict[str, list[str]] = {}
         for guard in application.middlewares:
             scheme = getattr(guard, "security_scheme", None)
@@ -586,8 +592,8 @@ class Builder:
         return needed
 
     def _scheme_name(self, guard: object, scheme: dict[str, object]) -> str:
-        """Return the name of a scheme: that of the guard's class or function, with a number if
-        another has it.
+        """Return the name of a security scheme: that of the access check's class or function, with
+        a number if another scheme has it.
         """
         own = getattr(guard, "__name__", type(guard).__name__)
         names = (own if number == 1 else f"{own}{number}" for number in count(1))
@@ -597,14 +603,14 @@ class Builder:
 
 
 def _refusals(check: Callable[..., object]) -> set[int]:
-    """Return the statuses with which a check refuses, as its annotation says: 303 where that has
+    """Return the statuses with which a check refuses, by its annotation: 303 if it contains
     ``Redirect``, and 403 unless it is ``Redirect | Literal[True]`` or ``Literal[True]``.
     """
     try:
         answer = inspect.signature(check, eval_str=True).return_annotation
-    except (NameError, ValueError):  # of a name that only type checkers see; of a builtin
+    except (NameError, ValueError):  # an import for type checkers, or a builtin
         return {403}
-    if answer == typing.Literal[True]:  # it refuses by raising
+    if answer == typing.Literal[True]:  # it refuses only by raising
         return set()
     kinds = {answer, *typing.get_args(answer)}
     if kinds - {answer} == {Redirect, typing.Literal[True]}:
@@ -619,8 +625,8 @@ def _is_ignored(parameter: Mapping[str, object]) -> bool:
 
 
 def _conditions_of(documented: _DocumentedRoute) -> set[int]:
-    """Return the statuses of conditional requests that a handler answers: those stated, and those
-    of what it calls itself.
+    """Return the statuses of a handler's conditional responses: those that it declares, and those
+    of the methods that it calls.
     """
     code = getattr(inspect.unwrap(documented.signature.function), "__code__", None)
     found = {status for name, status in _CALLED.items() if name in getattr(code, "co_names", ())}
@@ -630,15 +636,15 @@ def _conditions_of(documented: _DocumentedRoute) -> set[int]:
 
 
 def _requires(code: Any) -> bool:
-    """Return whether a call in this code has a keyword ``required``.
+    """Return whether a call in this code has the keyword ``required``.
 
-    The keywords of a call are a constant.
+    The keywords of a call are stored as a constant.
     """
     return any(isinstance(one, tuple) and "required" in one for one in code.co_consts)
 
 
 def _bare(annotation: object) -> object:
-    """Return X for ``Annotated[X, ...]``, and for a ``NewType`` the type that it is made from."""
+    """Return X for ``Annotated[X, ...]``, and for a ``NewType`` the type that it wraps."""
     while isinstance(annotation, typing.NewType):
         annotation = annotation.__supertype__
     if typing.get_origin(annotation) is typing.Annotated:
@@ -647,31 +653,33 @@ def _bare(annotation: object) -> object:
 
 
 def _is_error(annotation: object) -> bool:
-    """Return whether this stands for an answer that is told elsewhere, or for none."""
+    """Return whether an annotation stands for a response that is described elsewhere, or for
+    none.
+    """
     is_raised = isinstance(annotation, type) and issubclass(annotation, HTTPError)
     return is_raised or annotation in (typing.NoReturn, typing.Never)
 
 
 def _is_text(bare: object) -> bool:
-    """Return whether each value of a type is sent as text or bytes, as those of a str's subclass
-    are.
-    """
+    """Return whether all values of a type are sent as text or bytes."""
     if typing.get_origin(bare) is typing.Literal:
         return all(TypeInfo(type(value)).sent_as == "text" for value in typing.get_args(bare))
     return bare is typing.LiteralString or TypeInfo(bare).sent_as == "text"
 
 
 def _is_generator(documented: _DocumentedRoute) -> bool:
-    """Return whether a handler is a generator function: its annotation may be ``Iterable``."""
+    """Return whether a handler is a generator function, because ``Iterable`` in its annotation then
+    means a stream.
+    """
     function = documented.entry.route.function
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _phrase(status: int) -> str:
-    """Return the words for a status, "" for one that has none."""
+    """Return the standard phrase for a status, or "" if it has none."""
     if status not in _NAMED:
         return ""
-    # an error's default sentence has the name of today's RFC after the number
+    # The default sentence of an error has the phrase of the current RFC after the number.
     return str(HTTPError(status).message)[4:] if status >= 400 else HTTPStatus(status).phrase
 
 
@@ -679,8 +687,8 @@ _NAMED = frozenset(HTTPStatus)
 
 
 def _may_answer(key: int | type[Exception], number: int | None) -> bool:
-    """Return whether an author's handler for ``key`` may answer an error of a status, or of any for
-    None.
+    """Return whether an author's error handler for ``key`` may handle errors of a status; None
+    stands for any status.
     """
     if number is None or isinstance(key, int):
         return number in (None, key)
@@ -692,7 +700,9 @@ def _may_answer(key: int | type[Exception], number: int | None) -> bool:
 def _by_status(
     results: Sequence[object], stated: int | None
 ) -> tuple[dict[int | None, list[object]], bool]:
-    """Return the types of bodies by the statuses that results state, and whether that is all."""
+    """Return the types of bodies by the statuses in the annotations of results, and whether all
+    statuses are known.
+    """
     is_known = True
     found: dict[int | None, list[object]] = {}
     for annotation in results:
@@ -702,15 +712,15 @@ def _by_status(
                 found.setdefault(number, []).extend(bodies)
             continue
         is_known = False
-        if all(one in (None, NoneType) for one in bodies):  # 204 is the usual status
+        if all(one in (None, NoneType) for one in bodies):  # 204 is usual for an empty body
             found.setdefault(204, []).extend(bodies)
     return found, is_known
 
 
 def _add_content(known: dict[str, Any], answer: Mapping[str, Any]) -> None:
-    """Add to an answer the bodies of another one of the same status.
+    """Add to a response the bodies of another response with the same status.
 
-    The author's own stand first, as most generated clients read the first alone.
+    The author's own come first, because most generated clients read only the first.
     """
     if "content" in answer:
         known["content"] = {**known.get("content", {}), **answer["content"]}
@@ -721,7 +731,7 @@ def _is_json(answer: dict[str, Any]) -> bool:
 
 
 def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the description of several answers of one status."""
+    """Return one description for several responses with the same status."""
     contents: dict[str, list[Schema]] = {}
     for answer in answers:
         for kind, media in answer.get("content", {}).items():
@@ -743,17 +753,18 @@ def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 # RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585, section 4.
 _HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
-# What a handler calls -> what it answers then: RFC 9110, section 13. ``required=True`` adds 428.
+# Methods that a handler calls -> the status that it may send then: RFC 9110, section 13.
+# ``required=True`` adds 428.
 _CALLED = {"not_modified": 304, "check_precondition": 412}
 _CONDITIONAL = {"If-None-Match": {304, 412}, "If-Match": {412, 428}}
-# Of the exceptions that have one status only.
+# Exceptions that always have the same status.
 _STATUSES = ((BadRequest, 400), (MethodNotAllowed, 405))
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _REDIRECTS = range(300, 400)
 
 
 def _challenges(application: Application) -> bool:
-    """Return whether middleware, not a check, names how a client is known."""
+    """Return whether middleware, and not a check, requires authentication."""
     checks = {*map(id, application.checks)}
     return any(
         hasattr(one, "security_scheme") for one in application.middlewares if id(one) not in checks
@@ -762,7 +773,7 @@ def _challenges(application: Application) -> bool:
 
 def _read_by_the_handler(entry: RouteEntry) -> dict[str, Any]:
     """Return OpenAPI's description of the body that a handler with ``@reads_body`` takes: a form
-    with any fields if the handler reads parts, else bytes of any type.
+    with any fields if the handler calls ``parts``, otherwise bytes of any type.
     """
     if entry.mentions("parts"):
         return {"required": True, "content": {_MULTIPART: {"schema": {"type": "object"}}}}
@@ -787,7 +798,8 @@ def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) ->
         elif where.first_place in ("header", "cookie") or (
             where.first_place == "query" and (where.is_stated or not where.is_in_body)
         ):
-            # a structure's fields are parameters each: "form" and "explode" by default
+            # In a query, each field of a structure is a separate parameter: "form" and "explode"
+            # are the defaults.
             sorted_inputs.query.append(one)
         elif where.is_document or not where.first_place or (is_of_body and not has_body):
             continue
@@ -807,7 +819,7 @@ def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) ->
 
 
 def _without_null(schema: Schema) -> tuple[Schema, bool]:
-    """Return a schema without null, which text can't be, and whether that was a member of it."""
+    """Return a schema without null, which text can't be, and whether null was a member of it."""
     members = schema.get("anyOf", ())
     others = [one for one in members if one != {"type": "null"}]
     if len(others) == len(members):
@@ -817,7 +829,7 @@ def _without_null(schema: Schema) -> tuple[Schema, bool]:
 
 
 def _in_form(schema: Schema) -> Schema:
-    """Return the schema of a form's field: its empty text is null."""
+    """Return the schema of a form's field, in which an empty text means null."""
     members, is_nullable = _without_null(schema)
     return {"anyOf": [*members.get("anyOf", [members]), {"const": ""}]} if is_nullable else members
 
@@ -827,7 +839,7 @@ def _is_structure(annotation: object) -> bool:
 
 
 def doc_of(owner: Callable[..., object]) -> str:
-    """Return a docstring of an author's own, "" for that of a class of the framework."""
+    """Return the docstring that the author wrote, or "" for that of a framework class."""
     text = inspect.unwrap(owner).__doc__
     return (
         inspect.cleandoc(text)

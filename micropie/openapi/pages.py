@@ -1,9 +1,9 @@
-"""The routes of ``App(docs=True)``: the document, and Swagger UI's page for it, from the files of
-micropie-swagger-ui, or of ``Docs(assets=...)``.
+"""The routes of ``App(docs=True)``: the document, and a page of Swagger UI, with the files of
+micropie-swagger-ui or ``Docs(assets=...)``.
 
-The page has no script and no style of its own in it, so it runs below a Content-Security-Policy of
-``default-src 'self'``; Swagger UI draws its icons from ``data:`` addresses, so add
-``img-src 'self' data:`` to see them.
+The page has no inline script or style, so it works with a Content-Security-Policy of ``default-src
+'self'``. Swagger UI draws its icons from ``data:`` URLs, so add ``img-src 'self' data:`` to see
+them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _checked(stated: Literal[True] | str | Docs) -> Docs:
             value = getattr(docs, name)
             if not (is_right(value) or (value is None and name in _OPTIONAL)):
                 raise SetupError(f"Docs({name}=...) takes {expected}, not {value!r}")
-    describe(responses=docs.responses)  # raises SetupError for a status that is none
+    describe(responses=docs.responses)  # raises SetupError for an invalid status
     is_path = (
         isinstance(docs.path, str)
         and docs.path.startswith("/")
@@ -115,10 +115,10 @@ def _assets(docs: Docs) -> Path:
 
 
 def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
-    """Add the document and its page to an application; see ``App(docs=...)``. Return what was
-    ``stated``, whole.
+    """Add the document and its page to an application; see ``App(docs=...)``. Return the ``Docs``
+    for what was ``stated``.
 
-    Raises ``SetupError`` for a wrong path, and without the files of Swagger UI.
+    Raises ``SetupError`` for an invalid path, and if the files of Swagger UI are missing.
     """
     docs = _checked(stated)
     path = f"/{docs.path.strip('/')}"
@@ -128,7 +128,8 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
 
     def openapi_json() -> Response:
         nonlocal built
-        # once for each place, and for each time that the routes are made: 0.1 s for 200 routes
+        # Built once for each place of the application and each set of routes, because it takes 0.1
+        # s for 200 routes.
         own = Inspector(app, inside=True).applications()[0].path
         described = [own, *(one.route for one in Inspector(app).routes())]
         if built is None or built[0] != described:
@@ -167,5 +168,5 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
 
 
 def _below(request: Request, own: str) -> str:
-    """Return the prefix of the application that answers a request at ``own``, as a URL has it."""
+    """Return the prefix of the application that handles a request at ``own``, escaped for a URL."""
     return quote(request.root_path + request.path.removesuffix(own))

@@ -1,8 +1,7 @@
-"""JSON Schema (draft 2020-12, as OpenAPI 3.1 has it) of the types in annotations.
+"""JSON Schema for the types in annotations: draft 2020-12, which OpenAPI 3.1 uses.
 
-Dataclasses, TypedDicts and Structs are msgspec's to describe, pydantic's models pydantic's. All
-else is described here, as ``binding.converters`` reads it. A type that nothing is known of has the
-schema of any value.
+msgspec describes dataclasses, TypedDicts and Structs, and pydantic its models. All other types are
+described here, as ``binding.converters`` reads them. An unknown type has the schema of any value.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ _ERROR = _object(
     dict.fromkeys(("parameter", "source", "expected"), _TEXT)
     | {"path": _PATH, "field": _TEXT, "detail": _TEXT}
 )
-# The document of an error (RFC 9457), as ``http/problem.py`` makes it.
+# The document of an error (RFC 9457), which ``http/problem.py`` makes.
 PROBLEM = _object(
     {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
     errors={"type": "array", "items": _ERROR},
@@ -84,7 +83,7 @@ PROBLEM = _object(
 
 
 class ApplicationTypes(Protocol):
-    """The types of an application, as ``Application.types`` has them."""
+    """The encoders and decoders of an application's own types; see ``Application.types``."""
 
     @property
     def encoders(self) -> Mapping[type, object]: ...
@@ -98,10 +97,10 @@ class ApplicationTypes(Protocol):
 class Schemas:
     """The schemas of one document.
 
-    ``components`` has those that have a name, which others refer to.
+    ``components`` has the named ones, to which others refer.
 
-    ``own``: the types of the application whose routes are described. ``mode``: by pydantic's words,
-    "validation" for parameters and bodies, "serialization" for answers.
+    ``own``: the types of the application whose routes are described. ``mode``, in pydantic's terms:
+    "validation" for parameters and bodies, "serialization" for responses.
     """
 
     def __init__(self, own: ApplicationTypes, components: dict[str, Schema], mode: Mode) -> None:
@@ -111,7 +110,7 @@ class Schemas:
         self._known: dict[type, Schema] = {}
 
     def of(self, annotation: object) -> Schema:
-        """Return the schema of an annotation, ``{}`` for any value."""
+        """Return the schema of an annotation, or ``{}`` for any value."""
         if (known := self._simple(annotation)) is not None:
             return known
         if isinstance(annotation, NewType):
@@ -132,7 +131,7 @@ class Schemas:
         return {} if structure is None else self._structure(structure)
 
     def _simple(self, annotation: object) -> Schema | None:
-        """Return the schema of a type that is read as a whole; None for one made of others."""
+        """Return the schema of a type that contains no other types, or None."""
         kind = annotation if isinstance(annotation, type) else None
         if kind is not None and (own := self._own(kind)) is not None:
             return own
@@ -143,7 +142,7 @@ class Schemas:
         return None if kind is None else _schema_of(kind)
 
     def _adapted(self, annotation: object) -> Schema:
-        """Return the schema of what pydantic makes, such as an ``HttpUrl``."""
+        """Return the schema of a type whose values pydantic makes, such as ``HttpUrl``."""
         adapter = sys.modules["pydantic"].TypeAdapter(annotation)
         reference = "#/components/schemas/{model}"
         try:
@@ -154,8 +153,8 @@ class Schemas:
         return schema
 
     def _own(self, kind: type) -> Schema | None:
-        """Return the schema of an enumeration, of a Decimal that is sent, or of one of the
-        application's own types; None for another type.
+        """Return the schema of an enumeration, of a Decimal in a response, or of one of the
+        application's own types, or None.
         """
         encode = self.own.encoder_of(kind)
         if kind in self.own.decoders and (encode is None or self._mode == "validation"):
@@ -169,11 +168,13 @@ class Schemas:
             return self.of(encode)
         try:
             return self.of(inspect.signature(encode, eval_str=True).return_annotation)
-        except (ValueError, NameError):  # a built-in, or a name that only type checkers see
+        except (ValueError, NameError):  # a built-in, or a type checker's import
             return {}
 
     def _union(self, members: Sequence[object], metadata: Sequence[object] = ()) -> Schema:
-        """Return the schema of a union, with the field that tells structures apart, if one does."""
+        """Return the schema of a union, with the field that distinguishes its structures, if there
+        is one.
+        """
         structures = [one for one in members if one is not types.NoneType]
         if len(members) > len(structures) > 1:
             return {"anyOf": [self._union(structures, metadata), self.of(None)]}
@@ -212,10 +213,10 @@ class Schemas:
         return {**schema, "uniqueItems": True} if kind in (set, frozenset) else schema
 
     def _structure(self, structure: type) -> Schema:
-        """Add the named schemas of a structure, with its module in their names if others have the
-        names already.
+        """Add the named schemas of a structure. If another one has a name already, add the module
+        to it.
 
-        A number follows where that is not enough, as for two classes of one module.
+        If that isn't enough, as for two classes of one module, add a number.
         """
         describe = self._by_pydantic if _is_of_pydantic(structure) else self._by_msgspec
         long = f"{structure.__module__}.{{name}}"
@@ -238,7 +239,7 @@ class Schemas:
                 [structure], schema_hook=self.of, ref_template=template
             )
         except (ImportError, TypeError):
-            # it is not installed, or a field is none of the types that it knows
+            # It is not installed, or it doesn't know the type of a field.
             kind = get_origin(structure) or structure
             names = getattr(kind, "__dataclass_fields__", kind.__annotations__)
             return {
@@ -253,7 +254,7 @@ class Schemas:
         }
 
     def _by_pydantic(self, model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
-        pydantic = sys.modules["pydantic"].json_schema  # imported, as there is a model
+        pydantic = sys.modules["pydantic"].json_schema  # imported, because there is a model
         unknown: dict[Mode, set[str]] = {mode: set() for mode in get_args(Mode)}
         by_encoders = {
             "handle_invalid_for_json_schema": lambda one, *found: self._beyond_pydantic(
@@ -268,7 +269,7 @@ class Schemas:
         if unknown[self._mode]:
             problem = "%s: pydantic can't describe %s, so the OpenAPI document has any value there"
             logger.warning(problem, model.__qualname__, ", ".join(sorted(unknown[self._mode])))
-        # Asked for both modes, pydantic makes two names of each model that differs: Dog-Input and
+        # Describing a model for both modes makes two names if they differ: Dog-Input and
         # Dog-Output.
         modes = [self._mode] if body == answer else get_args(Mode)
         template = template.replace("{name}", "{model}")
@@ -282,29 +283,29 @@ class Schemas:
         }
 
     def _beyond_pydantic(self, unknown: set[str], found: Schema, about: str) -> Schema:
-        """Return the schema of a type that pydantic can't describe, by its encoder; add others to
-        ``unknown``.
+        """Return the schema of a type that pydantic can't describe, by its encoder. Add a type
+        without one to ``unknown``.
         """
         schema = self.of(found.get("cls", Any))
-        if schema and "$ref" not in str(schema):  # pydantic takes no references but its own
+        if schema and "$ref" not in str(schema):  # pydantic accepts only its own references
             return schema
         unknown.add(about)
         return {}
 
 
 def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: set[str]) -> None:
-    """State the format of each datetime and time: msgspec leaves it out where they may have no time
+    """Add the format of each datetime and time, which msgspec leaves out if they may have no time
     zone.
 
-    ``info``: what msgspec tells of the type; ``done``: the components that have been seen.
+    ``info``: msgspec's description of the type. ``done``: the components that were visited.
     """
-    own = getattr(info, "type", None) or info  # without what ``Meta`` says
+    own = getattr(info, "type", None) or info  # without the parts of ``Meta``
     kind = type(own).__name__
     reference = schema.get("$ref", "").rpartition("/")[2]
     if reference:
         schema = components.get(reference, {})
         owner = getattr(own, "cls", type(None)).__name__
-        # a union's other structures are not the one of this type
+        # This is another structure of a union.
         if reference in done or schema.get("title", "").partition("[")[0] != owner:
             return
         done.add(reference)
@@ -314,7 +315,7 @@ def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: 
     parts = [*getattr(own, "item_types", ()), *(one.type for one in fields)]
     pairs = [
         *((one.type, schema.get("properties", {}).get(one.encode_name)) for one in fields),
-        # of a tuple, or of an ``array_like`` Struct, whose tag is the first
+        # For a tuple or an ``array_like`` Struct, whose tag comes first.
         *zip(reversed(parts), reversed(schema.get("prefixItems", ())), strict=False),
         (getattr(own, "item_type", None), schema.get("items")),
         (getattr(own, "value_type", None), schema.get("additionalProperties")),
@@ -336,8 +337,8 @@ def _is_of_pydantic(structure: type) -> bool:
 
 
 def _are_same(one: Schema, other: Schema) -> bool:
-    """Return whether two schemas of one name are of one type: msgspec sorts the values of an
-    enumeration, and names no type.
+    """Return whether two schemas with one name describe the same type. msgspec sorts the values of
+    an enumeration, and adds no type.
     """
     return one == other or (
         "enum" in one and sorted(map(str, one["enum"])) == sorted(map(str, other.get("enum", ())))
@@ -345,9 +346,9 @@ def _are_same(one: Schema, other: Schema) -> bool:
 
 
 def with_short_names(document: Schema) -> Schema:
-    """Return a document whose models have their own names, ``Dog``, if they are only received or
-    only sent; the others have two, ``Dog-Input`` and ``Dog-Output``. A title that several have is
-    their names, as generated clients name classes by it.
+    """Return a document whose models keep their own names, ``Dog``, if they are only received or
+    only sent; the others get two, ``Dog-Input`` and ``Dog-Output``. A title that several have is
+    replaced by their names, because generated clients use it to name classes.
     """
     known = document.get("components", {}).get("schemas", {})
     forms = [name.rpartition("-") for name in known]
@@ -390,10 +391,10 @@ _SCHEMAS = "#/components/schemas/"
 def _tags_of(
     members: Sequence[Any], metadata: Sequence[object]
 ) -> tuple[str, list[list[str]]] | None:
-    """Return the field by which the structures of a union are told apart, and its values for each;
-    None if there is none.
+    """Return the field that distinguishes the structures of a union, and its values for each
+    structure; None if there is none.
 
-    msgspec's structures state it themselves, a union of pydantic's by ``Field(discriminator=...)``.
+    msgspec's structures have a tag, and a union of pydantic's has ``Field(discriminator=...)``.
     """
     if all(hasattr(one, "__struct_config__") for one in members):
         import msgspec
@@ -414,7 +415,7 @@ def _text(value: object) -> str:
 
 
 def _schema_of(kind: type) -> Schema | None:
-    """Return the schema of a type that has no others inside, None for another type."""
+    """Return the schema of a type that contains no other types, or None."""
     try:
         schema = TypeInfo(kind).converter().schema
     except SetupError:
@@ -423,7 +424,9 @@ def _schema_of(kind: type) -> Schema | None:
 
 
 def _choice(values: Collection[object]) -> Schema:
-    """Return the schema of one of these values, with one type in each ``enum``."""
+    """Return the schema of a choice between these values, with values of a single type in each
+    ``enum``.
+    """
     by_kind: dict[str, list[object]] = {}
     for value in values:
         kind = _JSON_NAMES.get(type(value))
@@ -433,8 +436,8 @@ def _choice(values: Collection[object]) -> Schema:
 
 
 def _for_generators(found: Any) -> Any:
-    """Return what others describe, with ``items`` in each array and one type in each ``enum``, as
-    generators of clients want it.
+    """Return a description by msgspec or pydantic in the form that client generators need: with
+    ``items`` in each array, and a single type in each ``enum``.
     """
     if isinstance(found, tuple | list):
         return type(found)(map(_for_generators, found))
@@ -449,8 +452,8 @@ def _for_generators(found: Any) -> Any:
 
 
 def without_infinities(found: Any) -> Any:
-    """Return a document without the numbers that JSON does not have, in bounds, examples and
-    elsewhere; a default is left out as a whole.
+    """Return a document without numbers that JSON lacks, in bounds, examples and elsewhere. A
+    default that contains one is left out as a whole.
     """
     if isinstance(found, tuple | list):
         return [without_infinities(one) for one in found if _is_writable("", one)]
@@ -460,7 +463,9 @@ def without_infinities(found: Any) -> Any:
 
 
 def _is_writable(name: str, value: object) -> bool:
-    """Return whether JSON has this member's value: it has no infinity and no NaN."""
+    """Return whether JSON can express a member's value, which must contain no infinity and no
+    NaN.
+    """
     if name != "default" and not isinstance(value, float):
         return True
     try:
