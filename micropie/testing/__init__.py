@@ -1,15 +1,15 @@
-"""Test clients for ASGI and WSGI applications, on httpx2.
+"""Test clients for ASGI and WSGI applications, based on httpx2.
 
 They need ``pip install "micropie-dual[test]"``.
 
 Open ``client.py`` or ``async_client.py`` to change what a test can call, ``asgi.py`` or ``wsgi.py``
 for how the application is called, ``http.py`` and ``call.py`` for what both protocols share,
-``websocket.py`` for WebSockets, ``forms.py`` for forms of a page, ``errors.py`` for exceptions, and
+``websocket.py`` for WebSockets, ``forms.py`` for a page's forms, ``errors.py`` for exceptions, and
 ``requests.py`` for ``make_request``.
 
 The clients implement the specifications of both protocols. They import nothing from the rest of
 micropie, and work with any application. Only what needs more than requests, such as ``override``,
-is for an ``App``. ``make_request`` needs no client.
+requires an ``App``. ``make_request`` needs no client.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The ASGI side: the event loop, the application as a task in it, the lifespan, and the transport.
+"""Calling ASGI applications: the event loop, the application as a task on it, the lifespan, and the
+transport.
 
-Scopes have spec_version 2.4, the newest that servers announce: since then ``send`` raises an
-OSError once the client has left. A test sees everything that the application sends, even the body
-of an answer to HEAD.
+Scopes have spec_version 2.4, the newest that servers announce. From it on, ``send`` raises an
+OSError once the client has disconnected. A test sees everything that the application sends, even
+the body of a response to HEAD.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ SHUTDOWN: Message = {"type": "lifespan.shutdown"}
 
 
 class AppLoop:
-    """The event loop in which the application runs. The client has started it in a thread, or it
-    is the test's own.
+    """The event loop on which the application runs: one that the client started in a thread, or the
+    test's own.
 
-    anyio's blocking portal doesn't work here: each of its calls, even the one that stops it,
-    waits until the loop answers. An application that blocks its loop (a lock, a ``time.sleep``)
-    would then hang the test instead of failing it.
+    anyio's blocking portal doesn't work here: each of its calls, even the one that stops it, waits
+    until the loop responds. An application that blocks its loop (a lock, a ``time.sleep``) would
+    then hang the test instead of failing it.
     """
 
     def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -58,17 +59,17 @@ class AppLoop:
         tasks.start_soon(self._make_calls)
 
     def post(self, call: Callable[[], object]) -> None:
-        """Have the loop make this call soon. Any thread may ask for that, and never waits.
+        """Let the loop make this call soon. Any thread may use this, and never waits.
 
-        After the loop's end the call is not made.
+        If the loop has ended, the call is not made.
         """
         self._calls.append(call)
         with suppress(RuntimeError):
             self._call_soon(lambda: self._has_calls.set())  # noqa: PLW0108 - only the loop knows which event it is
 
     async def _make_calls(self) -> None:
-        """Make the calls, in a task: anyio finds the loop of ``asyncio.run`` only by the task that
-        runs in it.
+        """Make the calls in a task, because with ``asyncio.run``, anyio recognises the loop only by
+        the running task.
         """
         while True:
             await self._has_calls.wait()
@@ -77,7 +78,7 @@ class AppLoop:
                 self._calls.popleft()()
 
     def stop(self, timeout: float | None = None) -> None:
-        """End the loop, which ends its thread. With a ``timeout`` in seconds, wait for that end.
+        """End the loop, which ends its thread. With a ``timeout`` in seconds, wait for that.
 
         Raises ``AppTimeout`` if the thread does not end in time.
         """
@@ -91,7 +92,7 @@ class AppLoop:
 
 
 def start_loop(backend: str, backend_options: Mapping[str, object] | None) -> AppLoop:
-    """Return an event loop in a thread of its own."""
+    """Start an event loop in a new thread, and return it."""
     started: Future[AppLoop] = Future()
 
     async def serve() -> None:
@@ -112,7 +113,7 @@ def start_loop(backend: str, backend_options: Mapping[str, object] | None) -> Ap
 
 
 class AppTask(Runner):
-    """Runs an ASGI application as a task in a loop."""
+    """Runs an ASGI application as a task on a loop."""
 
     _changed: anyio.Event
     _task: int
@@ -131,13 +132,13 @@ class AppTask(Runner):
         self._loop.post(lambda: self._changed.set())  # noqa: PLW0108 - only the loop knows which event it is by then
 
     def is_current(self) -> bool:
-        with suppress(RuntimeError):  # a thread
+        with suppress(RuntimeError):  # in a thread there is no task
             return anyio.get_current_task().id == self._task
         return False
 
     def cancel(self) -> None:
         def cancel() -> None:
-            # None if something has blocked the loop since the call was made
+            # It is None if something has blocked the loop since the call was made.
             if self._cancel_scope is not None:
                 self._cancel_scope.cancel()
 
@@ -158,7 +159,7 @@ class AppTask(Runner):
             with anyio.CancelScope() as self._cancel_scope:
                 await self._app({**self._scope, **call.reports()}, receive, send)
         except anyio.get_cancelled_exc_class() as error:
-            # ``_cancel_scope`` catches its own cancellation, so the application cancelled itself,
+            # ``_cancel_scope`` catches its own cancellation. So the application cancelled itself,
             # or the loop ends.
             call.error = ProtocolViolation(
                 f"{call.label}: the application was cancelled, but not by the client"
@@ -174,7 +175,7 @@ class AppTask(Runner):
         """Wait until ``look`` returns something true, and return that."""
         with self._call.waiting(where):
             while not (found := look()):
-                # ``receive`` and ``send`` may wait for one event, at once
+                # ``receive`` and ``send`` may both wait for the same event.
                 if self._changed.is_set():
                     self._changed = anyio.Event()
                 await self._changed.wait()
@@ -184,15 +185,15 @@ class AppTask(Runner):
 class LifespanCall(ClientCall):
     """Startup and shutdown of the application, around everything else.
 
-    An application that raises before it receives ``lifespan.startup`` has no lifespan. One that
-    raises after that has failed. Servers ignore that silently, which in a test would hide a broken
-    startup.
+    If an application raises before it receives ``lifespan.startup``, it doesn't support the
+    lifespan. If it raises after that, it has failed. Servers ignore that silently, but in a test it
+    would hide a broken startup.
     """
 
     disconnect = SHUTDOWN
 
     def reports(self) -> dict[str, Callable[[BaseException], None]]:
-        return {}  # what fails leaves the application
+        return {}  # a failure leaves the application as an exception
 
     def shutdown(self) -> None:
         self.ask("shutdown")
@@ -201,7 +202,8 @@ class LifespanCall(ClientCall):
             raise LifespanFailed("the application raised after its shutdown") from self.app_error
 
     def ask(self, phase: str) -> bool:
-        """Return True if the phase is complete, False if the application has no lifespan.
+        """Return True if the phase is complete, False if the application doesn't support the
+        lifespan.
 
         Raises ``LifespanFailed``.
         """
@@ -228,8 +230,8 @@ class LifespanCall(ClientCall):
 
 
 class ASGITransport(AppTransport):
-    """Answer httpx2's requests from an ASGI application, in one event loop for the life of the
-    client.
+    """Handles httpx2's requests by calling an ASGI application, on one event loop for the life of
+    the client.
     """
 
     def __init__(
@@ -243,9 +245,9 @@ class ASGITransport(AppTransport):
 
     @property
     def loop(self) -> AppLoop:
-        """The loop, in a thread that is started at first use.
+        """The loop. Its thread is started on first use.
 
-        It ends when a client is collected without ``close``.
+        If a client is garbage-collected without ``close``, the loop ends.
         """
         with self._lock:
             if self._loop is None:
@@ -255,7 +257,7 @@ class ASGITransport(AppTransport):
             return self._loop
 
     def use_loop(self, loop: AppLoop) -> None:
-        """Have the application run in the test's own loop."""
+        """Let the application run on the test's own loop."""
         self._loop = loop
 
     def scope(self, request: httpx.Request, **more: object) -> Message:
@@ -264,8 +266,7 @@ class ASGITransport(AppTransport):
         return {
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
-            # Invalid UTF-8 becomes U+FFFD, as in uvicorn and hypercorn; ``raw_path`` keeps the
-            # bytes.
+            # Invalid UTF-8 becomes U+FFFD, as in uvicorn and hypercorn; ``raw_path`` has the bytes.
             "path": unquote(path, "utf-8", "replace"),
             "raw_path": path,
             "query_string": query,

@@ -1,9 +1,9 @@
-"""The test client for async tests: the application runs in the test's own event loop, asyncio or
+"""The test client for async tests. The application runs on the test's own event loop, asyncio or
 trio.
 
-The client is httpx2's asynchronous one. A ``TestClient`` answers its requests, called in worker
-threads: so it has the same behaviour, and no twin of its code. What the test and the application
-share, such as a connection that belongs to a loop, is used in one loop.
+The client is httpx2's asynchronous one. Its requests are passed to a ``TestClient``, which is
+called in worker threads. So both behave the same, and no code is written twice. What the test and
+the application share, such as a connection that belongs to a loop, is used on one loop.
 """
 
 from __future__ import annotations
@@ -45,17 +45,16 @@ _END: Final = object()
 
 
 class Portal(httpx.AsyncBaseTransport):
-    """The way from the loop of the test to the ``TestClient``, whose methods it calls in worker
-    threads.
+    """Calls the methods of the ``TestClient`` in worker threads, from the test's loop.
 
-    As a transport it has the one of the ``TestClient`` answer requests, and is entered and left
-    with it.
+    As a transport, it passes requests to that of the ``TestClient``, and is entered and left with
+    it.
     """
 
     def __init__(self, client: TestClient) -> None:
         self._client = client
         self._stack = AsyncExitStack()
-        self._threads: CapacityLimiter | None = None  # made when this is entered
+        self._threads: CapacityLimiter | None = None  # made on entry
 
     async def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Call a function in a worker thread."""
@@ -69,20 +68,20 @@ class Portal(httpx.AsyncBaseTransport):
         return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
 
     async def complete(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call a function, also if the test is cancelled."""
+        """Call a function, even if the test is cancelled."""
         with anyio.CancelScope(shield=True):
             value = await self.call(function, *arguments)
         return value  # noqa: RET504 - mypy takes it for a scope that may swallow errors
 
     async def each(self, items: Iterator[T]) -> AsyncIterator[T]:
-        """Iterate over what is iterated in worker threads."""
+        """Iterate over an iterator that runs in worker threads."""
         item: Any
         while (item := await self.call(next, items, _END)) is not _END:
             yield item
 
     @asynccontextmanager
     async def entered(self, manager: AbstractContextManager[T]) -> AsyncIterator[T]:
-        """Enter and leave a context manager."""
+        """Enter a context manager in worker threads, and leave it."""
         async with AsyncExitStack() as stack:
             value = await self.call(manager.__enter__)
             stack.push_async_exit(partial(self.complete, manager.__exit__))
@@ -102,7 +101,7 @@ class Portal(httpx.AsyncBaseTransport):
     async def _end(self, tasks: anyio.abc.TaskGroup) -> None:
         tasks.cancel_scope.cancel()
         tasks.cancel_scope.shield = True
-        # without the test's own error: the group would wrap it
+        # Without the test's own error, because the group would wrap it.
         await tasks.__aexit__(None, None, None)
 
     async def __aexit__(self, *error: Any) -> None:
@@ -119,13 +118,13 @@ class Portal(httpx.AsyncBaseTransport):
 
 
 def _content(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """Iterate in a worker thread over a request's content, an asynchronous iterator of the test."""
+    """Iterate in a worker thread over the content of a request: an async iterator of the test."""
     while (chunk := from_thread.run(anext, chunks, None)) is not None:
         yield chunk
 
 
 class _Body(httpx.AsyncByteStream):
-    """A body for the test: it is read in worker threads."""
+    """A body for the test, which is read in worker threads."""
 
     def __init__(self, body: httpx.SyncByteStream, portal: Portal) -> None:
         self.body = body
@@ -141,7 +140,7 @@ class _Body(httpx.AsyncByteStream):
 def awaited(
     method: Callable[Concatenate[Any, P], T],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
-    """Return the method of an async face that calls this method of its synchronous one."""
+    """Return an async method that calls this method of the synchronous class."""
 
     @wraps(method)
     async def call(
@@ -153,7 +152,7 @@ def awaited(
 
 
 class AsyncWebSocketSession:
-    """The client's end of a WebSocket, as ``WebSocketSession`` with methods that are awaited."""
+    """The client's end of a WebSocket: a ``WebSocketSession`` whose methods are awaited."""
 
     def __init__(self, session: WebSocketSession, portal: Portal) -> None:
         self._sync = session
@@ -180,12 +179,12 @@ class AsyncTestClient(httpx.AsyncClient):
             async with client.websocket("/chat") as ws:
                 await ws.send_text("hello")
 
-    It is an ``httpx2.AsyncClient``. The application runs in the loop of the test, so there is no
-    ``backend``. It has to be entered; that runs the application's startup. ``client.client`` is
-    the ``TestClient``, which has the same cookies and headers.
+    It is an ``httpx2.AsyncClient``. The application runs on the test's loop, so there is no
+    ``backend``. The client must be entered, which runs the application's startup. ``client.client``
+    is the ``TestClient``, which has the same cookies and headers.
     """
 
-    __test__ = False  # or pytest would collect it, because of its name
+    __test__ = False  # or pytest would collect it because of its name
 
     def __init__(self, app: Callable[..., object], **options: Any) -> None:
         self.client = self._sync = client = TestClient(app, **options)
@@ -219,7 +218,7 @@ class AsyncTestClient(httpx.AsyncClient):
         self.client.headers = headers
 
     def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
-        """Make a request, whose content may be iterated in either way."""
+        """Make a request. Its content may be a sync or an async iterable."""
         request = super().build_request(method, url, **options)
         if not isinstance(request.stream, httpx.AsyncByteStream):
             request.stream = _Body(request.stream, self._portal)
@@ -259,18 +258,18 @@ class AsyncTestClient(httpx.AsyncClient):
     """Load a page, and send its form. See ``TestClient.post_form``."""
 
     logout = awaited(TestClient.logout)
-    """Empty the session, and send no name and password any more."""
+    """Clear the session, and stop sending a name and a password."""
 
     def login_basic(self, name: str, password: str) -> None:
-        """Send name and password with every request and WebSocket.
+        """Send a name and a password with every request and WebSocket.
 
-        Nothing waits, so this is not awaited.
+        This doesn't wait, so it isn't awaited.
         """
         self.client.login_basic(name, password)
 
     def override(self, key: object, fake: object) -> AbstractContextManager[object]:
-        """Have ``fake`` provide ``key``.
+        """Use ``fake`` to provide ``key``.
 
-        Nothing waits, so this is not awaited. See ``TestClient.override``.
+        This doesn't wait, so it isn't awaited. See ``TestClient.override``.
         """
         return self.client.override(key, fake)

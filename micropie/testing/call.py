@@ -1,11 +1,10 @@
-"""One call of the application: a conversation of the test with it, in ASGI's messages under both
-protocols.
+"""One call of the application: an exchange of ASGI messages with the test, under both protocols.
 
-The application runs in another thread, so that the test can stop waiting for it. Its messages
-arrive in the test through a queue, and it waits with a stream's next chunk until the test has taken
-the last one: so a test sees a stream as it is produced, and at most one chunk is made ahead of it.
-When the application asks for more of the request's body, the chunk is pulled in the test's thread:
-a generator of the test runs in the test's own thread, and no third thread can be left behind.
+The application runs in another thread, so that the test can stop waiting for it. The test gets its
+messages through a queue. The application makes the next chunk of a stream only when the test has
+taken the last one, so a test sees a stream as it is produced, and at most one chunk is made ahead.
+When the application asks for more of the request's body, the test's thread makes the chunk: a
+generator of the test runs in the test's own thread, and no third thread can be left behind.
 """
 
 from __future__ import annotations
@@ -26,22 +25,22 @@ from micropie.testing.errors import (
 
 Message = MutableMapping[str, Any]
 
-# The key of a scope or an environ by which micropie reports the errors that it answers with a 500,
-# or only logs.
+# The key of a scope or an environ with the function to which micropie reports errors that become a
+# 500, or are only logged.
 ON_FAILURE = "micropie.on_failure"
 
 WANTS_BODY: Message = {"type": "the application waits for more of the request's body"}
 
-# Seconds that a cancelled application may take to end. Where cancellation works, it is prompt.
+# Seconds that a cancelled application may take to end. If cancellation works, it is prompt.
 CANCEL_GRACE = 1.0
 
-# A network buffers some messages for a client that does not read. The limit keeps an endless sender
-# from filling the memory.
+# A network buffers some messages for a client that does not read. This limit keeps an application
+# that sends endlessly from filling the memory.
 MESSAGES_AHEAD = 64
 
 
 class ClientSettings(NamedTuple):
-    """The settings of the client that every call needs."""
+    """The client's settings that every call needs."""
 
     root_path: str
     client: tuple[str, int] | None
@@ -50,11 +49,11 @@ class ClientSettings(NamedTuple):
     lifespan: bool
     denial_response: bool
     raw_uri: bool
-    late: list[BaseException]  # of functions after a response
+    late: list[BaseException]  # from functions after a response
 
 
 def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a head or an accept as a list of pairs.
+    """Return the headers of a head or an accept message as a list of pairs.
 
     Raises ``ProtocolViolation``.
     """
@@ -70,20 +69,20 @@ def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
 class Runner(ABC):
     """Runs the application for one call, in another thread.
 
-    It gives the application ``Call.next_message`` and ``Call.sending``, and has it wait until what
-    they return is true. It says so by ``Call.waiting``.
+    It passes messages between the application and ``Call.next_message`` and ``Call.sending``, and
+    lets the application wait until their results are true. Meanwhile it is inside ``Call.waiting``.
     """
 
     @abstractmethod
     def start(self, call: ClientCall) -> None:
         """Start the application.
 
-        It sets the call's ``error``, and puts None into its ``outbox`` at the end.
+        At the end, it sets the call's ``error``, and puts None into its ``outbox``.
         """
 
     @abstractmethod
     def wake(self) -> None:
-        """Have the application look again at what it waits for."""
+        """Let the application check again whether it can go on."""
 
     @abstractmethod
     def is_current(self) -> bool:
@@ -96,22 +95,22 @@ class Runner(ABC):
 class ClientCall:
     """A call of the application. The test's thread changes the call, then wakes the application."""
 
-    disconnect: Message  # the message that tells the application that the client has left
+    disconnect: Message  # tells the application that the client has disconnected
     body: Iterator[Message]  # of an HTTP request
 
     def __init__(self, runner: Runner, label: str, settings: ClientSettings) -> None:
         self.label = label
         self.settings = settings
-        self.inbox: deque[Message] = deque()  # for the application
-        # for the test; None is the end
+        self.inbox: deque[Message] = deque()  # messages for the application
+        # Messages for the test; None stands for the end.
         self.outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
-        self.may_ask = False  # whether the test has a message for an application that waits for one
-        # which the application gets again whenever the inbox is empty
+        self.may_ask = False  # whether the test has a message if the application asks for one
+        # The application gets this again whenever the inbox is empty.
         self.last_message: Message | None = None
-        self.waits: list[str] = []  # in which functions the application waits for the test
+        self.waits: list[str] = []  # the functions in which the application waits for the test
         self.hung_up = False
-        self.ended = False  # the test has seen the end, or no longer waits for it
+        self.ended = False  # the test has seen the end, or stopped waiting for it
         self._runner = runner
         self._sent = 0
         self._taken = 0
@@ -119,14 +118,14 @@ class ClientCall:
     # -- the application's side --------------------------------------------------------------------
 
     def checked(self, message: Message) -> Message:
-        """Return a message of the application for the test.
+        """Return a message from the application to the test.
 
-        Errors are raised at the application's own line.
+        For a wrong message, raise an error at the application's own line.
         """
         return message
 
     def next_message(self) -> Message | None:
-        """Return the next message for the application, None if it has to wait."""
+        """Return the next message for the application, or None if it has to wait."""
         if self.inbox:
             return self.inbox.popleft()
         if self.last_message is None and self.hung_up:
@@ -139,10 +138,10 @@ class ClientCall:
         return None
 
     def sending(self, message: Message) -> Callable[[], bool]:
-        """Pass on a message of the application to the test.
+        """Pass on a message from the application to the test.
 
         Return a function that says whether the application may go on. After a chunk of a stream, it
-        may when the test has taken that chunk. Other messages are buffered.
+        may once the test has taken that chunk. Other messages are buffered.
         """
         message = self.checked(message)
         self.check_connected()
@@ -159,7 +158,7 @@ class ClientCall:
 
     @contextmanager
     def waiting(self, where: str) -> Iterator[None]:
-        """Note for the block in which function the application waits for the test."""
+        """Note, within the block, the function in which the application waits for the test."""
         self.waits.append(where)
         try:
             yield
@@ -167,15 +166,17 @@ class ClientCall:
             self.waits.remove(where)
 
     def fail(self, error: BaseException) -> None:
-        """Note an error of the application, for the test; of several, the first."""
+        """Note an error of the application for the test. If there are several, the first one
+        counts.
+        """
         if self.app_error is None:
             self.error = error
 
     def report(self, error: BaseException) -> None:
-        """Note an error that does not leave the application.
+        """Note an error that the application doesn't raise.
 
-        One of another task or thread than the application's is raised when the client is closed:
-        only chance would tell whether the call has ended by then.
+        An error in another task or thread than the application's is raised when the client is
+        closed, because it is chance whether the call has ended by then.
         """
         if self._runner.is_current():
             self.fail(error)
@@ -183,11 +184,13 @@ class ClientCall:
             self.settings.late.append(error)
 
     def reports(self) -> dict[str, Callable[[BaseException], None]]:
-        """Return what the application's scope or environ has for such errors."""
+        """Return the entries of the application's scope or environ through which such errors are
+        reported.
+        """
         return {ON_FAILURE: self.report} if self.settings.raise_app_exceptions else {}
 
     def check_connected(self) -> None:
-        """Raise ``ClientDisconnected`` in the application if the client has left."""
+        """Raise ``ClientDisconnected`` in the application if the client has disconnected."""
         if self.hung_up:
             raise ClientDisconnected(f"{self.label}: the client has disconnected")
 
@@ -198,19 +201,21 @@ class ClientCall:
         self._runner.start(self)
 
     def put(self, message: Message) -> None:
-        """Pass on a message to the application."""
+        """Pass on a message from the test to the application."""
         self.inbox.append(message)
         self.wake()
 
     def hang_up(self) -> None:
-        """Disconnect the client: reading then gives a disconnect or an end, writing an error."""
+        """Disconnect the client. After that, the application gets a disconnect or the end when it
+        reads, and an error when it writes.
+        """
         self.hung_up = True
         self.wake()
 
     def wake(self) -> None:
-        """Have the application look again at what it waits for.
+        """Let the application check again whether it can go on.
 
-        The application notes in ``waits`` that it waits, and then looks. So it either sees the
+        The application first notes in ``waits`` that it waits, and then checks. So it either sees a
         change that was made before this call, or is woken by it.
         """
         if self.waits:
@@ -219,19 +224,21 @@ class ClientCall:
     @property
     def app_error(self) -> BaseException | None:
         """The application's own error; None if there is none, or if it only says that the client
-        has left.
+        has disconnected.
         """
         return None if self.error is None or is_only_disconnect(self.error) else self.error
 
     def raise_app_error(self) -> None:
-        """Raise the application's own error in the test, only once: the test may expect it."""
+        """Raise the application's own error in the test, but only once, because the test may expect
+        it.
+        """
         error = self.app_error
         if error is not None and self.settings.raise_app_exceptions:
             self.error = None
             raise error
 
     def next_event(self, what: str, timeout: float | None = None) -> Message | None:
-        """Return the application's next message, None at its end.
+        """Return the application's next message, or None at its end.
 
         Raises ``AppTimeout`` after ``timeout`` seconds.
         """
@@ -253,11 +260,13 @@ class ClientCall:
         if "body" in message:
             self.inbox.append(message)
         else:
-            self.last_message = message  # the body is broken off
+            self.last_message = message  # the body breaks off
         self.wake()
 
     def next(self, what: str, timeout: float | None = None) -> Message | None:
-        """Return the application's next message, or None when it has ended. Raises its error."""
+        """Return the application's next message, or None when it has ended. Raises the
+        application's error.
+        """
         while (event := self.next_event(what, timeout)) is WANTS_BODY:
             self.feed()
         if event is None:
@@ -267,16 +276,16 @@ class ClientCall:
         return event
 
     def leave(self, error: BaseException | None = None) -> None:
-        """Disconnect, and wait until the application ends.
+        """Disconnect, and wait until the application has ended.
 
-        Cancel it and raise ``AppTimeout`` if it doesn't.
+        If it doesn't end, cancel it and raise ``AppTimeout``.
 
-        If the test leaves because of an ``error``, that error is on its way to the test. So no
-        other one is raised here, and ``error`` gets a note of the application's own.
+        If the test leaves because of an ``error``, the test will see that error. So no other error
+        is raised here, but ``error`` gets a note about the application's.
         """
         self.hang_up()
         try:
-            # After a time-out the client has waited already; ``KeyboardInterrupt`` stops the tests.
+            # After a timeout, the client has waited already; ``KeyboardInterrupt`` stops the tests.
             if error is None or (
                 isinstance(error, Exception) and not isinstance(error, AppTimeout)
             ):
@@ -287,8 +296,8 @@ class ClientCall:
         finally:
             if not self.ended:
                 self._runner.cancel()
-                # An application that has not ended then blocks its thread: the code that joins the
-                # thread reports that.
+                # An application that still hasn't ended blocks its thread, which is reported when
+                # the thread is joined.
                 with suppress(AppTimeout):
                     self._drain(min(self.settings.app_timeout, CANCEL_GRACE))
                 self.ended = True
@@ -296,7 +305,7 @@ class ClientCall:
             error.add_note(f"{self.label}: the application raised {self.app_error!r}")
 
     def finish(self) -> None:
-        """Disconnect, wait until the application ends, and raise its error."""
+        """Disconnect, wait until the application has ended, and raise its error."""
         self.leave()
         self.raise_app_error()
 

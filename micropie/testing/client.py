@@ -1,6 +1,4 @@
-"""The test client: an httpx2 client whose requests are answered by an application in this
-process.
-"""
+"""The test client: an httpx2 client whose requests go to an application in this process."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class SocketOptions(TypedDict, total=False):
-    """The options of a WebSocket, as httpx2 has them."""
+    """The options of a WebSocket, named as in httpx2."""
 
     params: str | Mapping[str, Simple | Sequence[Simple]] | list[tuple[str, Simple]]
     headers: HeaderTypes
@@ -45,7 +43,7 @@ class SocketOptions(TypedDict, total=False):
 
 
 class RequestOptions(SocketOptions, total=False):
-    """The options of a request, as httpx2 has them."""
+    """The options of a request, named as in httpx2."""
 
     files: Mapping[str, NamedFile] | Sequence[tuple[str, NamedFile]]
     auth: tuple[str, str] | httpx.Auth
@@ -55,7 +53,7 @@ class RequestOptions(SocketOptions, total=False):
 def tree_of(app: object) -> Any:
     """Return the ``Tree`` of an application.
 
-    Raises ``ClientError`` if it has none, because it is no ``App``.
+    Raises ``ClientError`` if it has none, because it isn't an ``App``.
     """
     tree = getattr(app, "_micropie", None)
     if tree is None:
@@ -82,32 +80,32 @@ class TestClient(httpx.Client):
             with client.websocket("/chat") as ws:
                 ws.send_text("hello")
 
-    It is an ``httpx2.Client``: cookies, uploads, authentication and ``stream`` are httpx2's.
+    It is an ``httpx2.Client``: cookies, uploads, authentication and ``stream`` work as in httpx2.
     Redirects are not followed by default. Entering the client runs the application's startup,
     leaving it the shutdown; without ``with`` there is no lifespan, and ``close`` ends what was
-    started. A WSGI application has no lifespan; if it has a callable ``wsgi_shutdown``, closing
-    calls that, as the exit of a worker process would.
+    started. A WSGI application has no lifespan; if it has a callable ``wsgi_shutdown``, closing the
+    client calls it, as the exit of a worker process would.
 
     protocol: "asgi" or "wsgi". backend, backend_options: anyio's backend for an ASGI application,
-    "asyncio" or "trio". raise_app_exceptions: raise an exception that leaves the application in the
-    test, the same object, and one that micropie answers with a 500 or only logs: that of a handler,
-    a hook, a stream, a WebSocket; that of a function after the response when the client is closed.
-    If False, the test gets what a client gets: an answer of status 500, or
-    ``httpx2.RemoteProtocolError`` while the body is read, if the response had started.
-    base_url, headers, cookies: those of every request, as httpx2 has them. follow_redirects: False
-    by default. root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a
-    host are relative to it. client: the address and port that the requests come from; None for a
-    server that doesn't know them. lifespan: False leaves out startup and shutdown. app_timeout:
-    how many seconds the client waits for the application. Then it raises ``AppTimeout``. raw_uri:
-    whether the WSGI environ has gunicorn's RAW_URI. denial_response: whether WebSocket scopes offer
-    the "websocket.http.response" extension. Raises ``ValueError`` for another ``protocol`` or
-    ``backend``.
+    "asyncio" or "trio". raise_app_exceptions: raise the application's exceptions in the test, as
+    the same objects. These are exceptions that leave the application, and those that micropie turns
+    into a 500 or only logs: from a handler, a hook, a stream or a WebSocket and, when the client is
+    closed, from functions after the response. If False, the test gets what a client gets: a
+    response with status 500, or ``httpx2.RemoteProtocolError`` while it reads the body, if the
+    response had started. base_url, headers, cookies: those of every request, as in httpx2.
+    follow_redirects: False by default. root_path: where the application is mounted (WSGI's
+    SCRIPT_NAME); URLs without a host are relative to it. client: the address and port from which
+    the requests come; None for a server that doesn't know them. lifespan: False leaves out startup
+    and shutdown. app_timeout: how many seconds the client waits for the application before it
+    raises ``AppTimeout``. raw_uri: whether the WSGI environ has gunicorn's RAW_URI.
+    denial_response: whether WebSocket scopes offer the "websocket.http.response" extension. Raises
+    ``ValueError`` for another ``protocol`` or ``backend``.
 
-    httpx2 normalises URLs. ``extensions={"target": b"/%ff/../x"}`` gives the exact bytes of a
-    request target, which include the ``root_path``. Headers given as bytes arrive unchanged.
+    httpx2 normalises URLs. ``extensions={"target": b"/%ff/../x"}`` sets the exact bytes of a
+    request target, including the ``root_path``. Headers passed as bytes arrive unchanged.
     """
 
-    __test__ = False  # or pytest would collect it, because of its name
+    __test__ = False  # or pytest would collect it because of its name
 
     def __init__(
         self,
@@ -155,23 +153,23 @@ class TestClient(httpx.Client):
         url = httpx.URL(base_url)
         super().__init__(
             transport=self.app_transport,
-            # With the mount before its path, so that cookies and redirects work as in a browser.
+            # The mount comes before the path, so that cookies and redirects work as in a browser.
             base_url=url.copy_with(raw_path=quote(root_path).encode() + url.raw_path),
             headers=headers,
             cookies=cookies,
             follow_redirects=follow_redirects,
-            timeout=None,  # httpx2's time-outs are for sockets
+            timeout=None,  # httpx2's timeouts are for sockets
             trust_env=False,
         )
 
     def override(self, key: object, fake: object) -> AbstractContextManager[object]:
-        """Have ``fake`` provide ``key`` in the whole application, which ``@app.provides(key)`` does
-        otherwise.
+        """Use ``fake`` to provide ``key`` in the whole application, instead of
+        ``@app.provides(key)``.
 
-        A function or a class is a provider, as under ``provides``. Any other object is the value
-        itself. It holds until the client is closed, or until the end of
-        ``with client.override(Session, fake):``. Raises ``ValueError`` if the application provides
-        no ``key``, and ``ClientError`` if it is no ``micropie.App``.
+        A function or a class is a provider, as for ``provides``. Any other object is the value
+        itself. This ends when the client is closed, or at the end of ``with
+        client.override(Session, fake):``. Raises ``ValueError`` if the application has no provider
+        for ``key``, and ``ClientError`` if it isn't a ``micropie.App``.
         """
         override = self.app_transport.overrides.enter_context(ExitStack())
         override.callback(tree_of(self._app).override(key, fake))
@@ -180,10 +178,12 @@ class TestClient(httpx.Client):
     if not TYPE_CHECKING:  # pragma: no branch - checkers know all names
 
         def __getattr__(self, name: str) -> Any:
-            """Say what to write for a missing name that other frameworks' clients have."""
+            """Raise an error that says what to write for a missing name that the test clients of
+            other frameworks have.
+            """
             if name in _ELSEWHERE:
                 raise AttributeError(f"TestClient has no {name}: write {_ELSEWHERE[name]}")
-            # raises that there is none, or again what a property has raised
+            # Raises the normal error, or raises again what a property has raised.
             return object.__getattribute__(self, name)
 
     @contextmanager
@@ -193,9 +193,9 @@ class TestClient(httpx.Client):
             with client.session_transaction() as session:
                 session["cart"] = ["apple pie"]
 
-        What the dict has at the end of ``with`` is stored if it differs, and the client gets the
-        cookie. No hook and no handler of the application runs. Raises ``ClientError`` if it is no
-        ``micropie.App``.
+        If the dict has changed at the end of ``with``, it is stored, and the client gets the
+        cookie. No hook and no handler of the application runs. Raises ``ClientError`` if the
+        application isn't a ``micropie.App``.
         """
         values: dict[str, Any] = {}
         self._visit_session(values.update)
@@ -210,13 +210,14 @@ class TestClient(httpx.Client):
             self._visit_session(replace)
 
     def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> None:
-        """Call ``visit`` with the session of this client, in an application of its own."""
+        """Call ``visit`` with the session of this client, in a separate application."""
         other = session_app(tree_of(self._app), visit)
         self.post("/", extensions={APP: other}, follow_redirects=False).raise_for_status()
 
     def login(self, /, **values: object) -> None:
-        """Set keys of the session, such as ``client.login(user="alice")``: those that the
-        application's log-in sets. Raises ``ValueError`` for a password, which no session has.
+        """Set keys of the session, such as ``client.login(user="alice")``. Set the keys that the
+        application's log-in sets. Raises ``ValueError`` for a password, because sessions don't
+        contain one.
         """
         if "password" in values:
             raise ValueError("login sets keys of the session: write client.login(user=...)")
@@ -224,12 +225,12 @@ class TestClient(httpx.Client):
             session.update(values)
 
     def login_basic(self, name: str, password: str) -> None:
-        """Send name and password with every request and WebSocket (``BasicAuth``)."""
+        """Send a name and a password with every request and WebSocket (``BasicAuth``)."""
         pair = base64.b64encode(f"{name}:{password}".encode()).decode()
         self.headers["Authorization"] = f"Basic {pair}"
 
     def logout(self) -> None:
-        """Empty the session, and send no name and password any more."""
+        """Clear the session, and stop sending a name and a password."""
         self.headers.pop("Authorization", None)
         with self.session_transaction() as session:
             session.clear()
@@ -237,16 +238,16 @@ class TestClient(httpx.Client):
     def post_form(
         self, page: str, data: Mapping[str, object] | None = None, **options: Unpack[RequestOptions]
     ) -> httpx.Response:
-        """Load a page, and send its form as a visitor does, with hidden fields such as the CSRF
+        """Load a page, and send its form as a visitor would, with hidden fields such as the CSRF
         token::
 
             client.post_form("/login", {"name": "alice", "password": "sesame"})
 
-        It is the first form with ``method="post"`` that has the fields of ``data``, and is sent to
-        its ``action``, encoded as its ``enctype`` says. The values that the page shows in inputs
-        are sent, too, but for disabled ones. ``options`` are those of ``client.post``; the names in
-        ``files`` count as fields. Raises ``ClientError`` if
-        no form has these fields, and ``httpx2.HTTPStatusError`` for a page that is an error.
+        It sends the first form with ``method="post"`` that has the fields in ``data``, to the
+        form's ``action`` and encoded by its ``enctype``. Values that the page already has in inputs
+        are sent, too, except those of disabled ones. ``options`` are those of ``client.post``; the
+        names in ``files`` count as fields. Raises ``ClientError`` if no form has these fields, and
+        ``httpx2.HTTPStatusError`` if the page is an error.
         """
         shown = self.get(page, follow_redirects=True).raise_for_status()
         entered, given = data or {}, options.pop("files", ())
@@ -257,13 +258,13 @@ class TestClient(httpx.Client):
 
     @contextmanager
     def sse(self, url: httpx.URL | str, method: str = "GET", **options: object) -> Iterator[Events]:
-        """Follow a stream of server-sent events; the client leaves at the end of ``with``::
+        """Follow a stream of server-sent events; the client disconnects at the end of ``with``::
 
             with client.sse("/ticks") as events:
                 assert next(events).data == "1"
 
-        ``options`` are those of ``client.stream``. Raises ``httpx2.HTTPStatusError`` for an error's
-        answer.
+        ``options`` are those of ``client.stream``. Raises ``httpx2.HTTPStatusError`` if the
+        response is an error.
         """
         headers = event_headers(cast("HeaderTypes | None", options.pop("headers", None)))
         stream = self.stream(method, url, headers=headers, **options)  # type: ignore[arg-type]
@@ -273,7 +274,7 @@ class TestClient(httpx.Client):
     def websocket(  # type: ignore[override]  # httpx2's session needs a connection
         self, url: str, *, subprotocols: Sequence[str] = (), **options: Unpack[SocketOptions]
     ) -> WebSocketSession:
-        """Return a WebSocket; ``with`` connects it.
+        """Return a WebSocket; a ``with`` statement connects it.
 
         Headers, cookies and URLs work as for the client's requests.
 

@@ -1,4 +1,4 @@
-"""The test client's own exceptions.
+"""The exceptions of the test client itself.
 
 Every other exception that a test sees comes from the application.
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 
 class ClientError(Exception):
-    """The base of the exceptions that the client raises in a test."""
+    """The base class of the exceptions that the client raises in a test."""
 
 
 class AppTimeout(ClientError, TimeoutError):
@@ -23,8 +23,8 @@ class AppTimeout(ClientError, TimeoutError):
 
 
 class ProtocolViolation(ClientError, RuntimeError):
-    """The application sent something that its protocol does not allow here, or ended without an
-    answer.
+    """The application sent something that its protocol does not allow at this point, or ended
+    without a response.
     """
 
 
@@ -35,9 +35,8 @@ class LifespanFailed(ClientError):
 class WebSocketRefused(ClientError):
     """The application did not accept the handshake.
 
-    ``status``, ``headers`` and ``body`` are those of the denial response; without one, a server
-    answers with a plain 403. ``code`` and ``reason`` are those with which the application closed
-    the handshake.
+    ``status``, ``headers`` and ``body`` are those of the denial response; without one, servers send
+    a plain 403. ``code`` and ``reason`` are those with which the application closed the handshake.
     """
 
     def __init__(
@@ -71,12 +70,12 @@ class WebSocketClosed(ClientError):
 
 
 class ClientDisconnected(OSError):
-    """The client has left.
+    """The client has disconnected.
 
-    ASGI 2.4 requires an OSError for that; under WSGI a socket would raise one.
+    It is an OSError because ASGI 2.4 requires one, and under WSGI a socket would raise one.
     """
 
 
 def is_only_disconnect(error: BaseException) -> bool:
-    """Return whether ``error`` is a ``ClientDisconnected``, or a group of nothing else."""
+    """Return whether ``error`` is a ``ClientDisconnected``, or a group that contains only those."""
     return BaseExceptionGroup("", [error]).split(ClientDisconnected)[1] is None

@@ -1,4 +1,4 @@
-"""The forms of a page, as far as a test needs them to send one."""
+"""Read the forms of a page, as far as a test needs it to send one."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from micropie.testing.errors import ClientError
 
-# Inputs that send no value of their own unless they are ticked or clicked.
+# Inputs that send no value unless they are ticked or clicked.
 _WITHOUT_VALUE = ("submit", "button", "image", "reset", "file", "checkbox", "radio")
 
 _CONTROLS = ("input", "textarea", "select", "button")
 
 
 class PostForm:
-    """A form that is sent by POST: where to, its fields with the values that it sends, and its
-    inputs for files.
+    """A form that is sent by POST: its URL, its fields with the values that it sends, and its file
+    inputs.
     """
 
     action = ""
@@ -30,10 +30,10 @@ class PostForm:
         self, data: Mapping[str, Any], files: Sequence[tuple[str, Any]]
     ) -> dict[str, Any]:
         """Return what a browser sends if a visitor enters ``data`` and chooses ``files``, as
-        httpx2's options.
+        options for httpx2.
 
-        A form without ``enctype="multipart/form-data"`` sends the names of files alone. With it an
-        input without a choice sends a file without a name.
+        A form without ``enctype="multipart/form-data"`` sends only the names of files. With it, a
+        file input left empty sends a file without a name.
         """
         as_files = self.file_inputs if self.is_multipart else ()
         fields: dict[str, Any] = {
@@ -63,29 +63,30 @@ def _filename(file: Any) -> str:
 
 
 def _text(value: object) -> str | bytes:
-    """Return a value as httpx2 writes it in a form."""
+    """Return a value as httpx2 would write it in a form."""
     if isinstance(value, bool):
         return str(value).lower()
     return value if isinstance(value, bytes) else "" if value is None else str(value)
 
 
 class PostForms(HTMLParser):
-    """The forms of a page that are sent by POST.
+    """Parses a page, and finds its forms that are sent by POST.
 
-    A field sends no value by itself if the visitor enters it: a text area, a file, a box that is
-    not ticked. It sends several values if several inputs have its name. A control that is disabled
-    is no field, nor are those in a disabled ``fieldset``, except in its first ``legend``. A control
-    may stand outside of its form, and name it by ``form``.
+    Some fields send no value unless the visitor enters one: text areas, files, boxes that are not
+    ticked. A field sends several values if several inputs have its name. Disabled controls don't
+    count, nor do those in a disabled ``fieldset``, except in its first ``legend``. A control may be
+    outside its form, and refer to it by the attribute ``form``.
     """
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self._forms: list[PostForm] = []
-        self._by_id: dict[str, PostForm] = {}  # also of forms that are yet to come
-        self._form = PostForm()  # of a page's controls without a form
-        # Of each fieldset around: whether it is disabled, and whether its first legend has come.
+        self._by_id: dict[str, PostForm] = {}  # including forms that come later in the page
+        self._form = PostForm()  # collects controls that have no form
+        # For each fieldset around the current tag: whether it is disabled, and whether its first
+        # legend has come.
         self._fieldsets: list[list[bool]] = []
-        self._legends: list[list[bool]] = []  # the fieldsets whose first legend is open
+        self._legends: list[list[bool]] = []  # the fieldsets whose first legend is still open
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -135,7 +136,7 @@ class PostForms(HTMLParser):
             values.append(given.get("value", "on" if "checked" in given else ""))
 
     def with_fields(self, names: Iterable[str]) -> PostForm:
-        """Return the first form that has these fields.
+        """Return the first form with these fields.
 
         Raises ``ClientError`` if there is none.
         """

@@ -1,7 +1,8 @@
-"""An HTTP request to the application and its answer, under both protocols, as httpx2's transport.
+"""HTTP requests to the application and its responses, under both protocols: the transport for
+httpx2.
 
 httpx2 normalises URLs (``/../y`` becomes ``/y``, ``//x`` names a host). The extension
-``extensions={"target": b"/../y?a=%ff"}``, which httpcore also supports, gives the exact bytes of a
+``extensions={"target": b"/../y?a=%ff"}``, which httpcore also supports, sets the exact bytes of a
 target.
 """
 
@@ -16,7 +17,7 @@ from micropie.testing.call import ClientCall, ClientSettings, Message, Runner, c
 from micropie.testing.errors import ProtocolViolation
 from micropie.testing.library import httpx
 
-# httpx2's extension that names the application of one request, where it is another one
+# The extension of a request that is for another application.
 APP = "micropie.app"
 
 START, BODY = "http.response.start", "http.response.body"
@@ -41,11 +42,11 @@ def server_address(url: httpx.URL) -> tuple[str, int]:
 
 
 def body_messages(request: httpx.Request) -> Iterator[Message]:
-    """Yield the body as a server would read it: never past the Content-Length, and broken off if it
-    is shorter.
+    """Yield the body as a server would read it: never beyond the Content-Length, and broken off if
+    it is shorter.
 
-    A fixed body (bytes, form, JSON) is one message. Any other body (an iterator, an upload) is
-    pulled chunk by chunk. Empty chunks are skipped: HTTP can't send them.
+    A fixed body (bytes, form, JSON) is one message. Any other body (an iterator, an upload) is read
+    chunk by chunk. Empty chunks are skipped, because HTTP can't send them.
     """
     declared = request.headers.get("content-length", "")
     # None also for a malformed length, which the application has to refuse.
@@ -54,7 +55,7 @@ def body_messages(request: httpx.Request) -> Iterator[Message]:
     if whole is not None and rest in (None, len(whole)):
         yield {"type": "http.request", "body": whole, "more_body": False}
     else:
-        # httpx.Client refuses asynchronous streams
+        # ``httpx.Client`` refuses asynchronous streams.
         for chunk in cast(httpx.SyncByteStream, request.stream):
             taken = chunk[:rest]
             rest = None if rest is None else rest - len(taken)
@@ -64,12 +65,12 @@ def body_messages(request: httpx.Request) -> Iterator[Message]:
 
 
 class HttpCall(ClientCall, httpx.SyncByteStream):
-    """A call that answers an HTTP request. It is also the answer's body, read on demand."""
+    """The call for an HTTP request. It is also the body of the response, read on demand."""
 
     disconnect = DISCONNECT
-    # the type of the message that must come next, None after the last one
+    # The type of the message that must come next; None after the last one.
     _expects: str | None = START
-    _length: int | None = None  # how many bytes the head has announced
+    _length: int | None = None  # the Content-Length of the response
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
         super().__init__(runner, f"{request.method} {request.url.path}", settings)
         self._is_head = request.method == "HEAD"
         self.body = body_messages(request)
-        self._open = open_calls  # those of the transport: this one is in it until it is closed
+        self._open = open_calls  # the transport's open calls, this one among them
         if isinstance(request.stream, httpx.ByteStream):
             self.feed()
         else:
@@ -112,11 +113,11 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
 
     def next_message(self) -> Message | None:
         if self.hung_up:
-            self.inbox.clear()  # uvicorn also drops the part of a body that was not read
+            self.inbox.clear()  # like uvicorn, which drops the unread part of a body
         return super().next_message()
 
     def response(self) -> httpx.Response:
-        """Start the application. Return its answer when the head arrives."""
+        """Start the application. Return its response when the head arrives."""
         self._open.add(self)
         self.start()
         try:
@@ -126,7 +127,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
             self.leave(error)
             raise
         extensions = {"http_version": b"HTTP/1.1"}
-        if "reason" in head:  # only under WSGI
+        if "reason" in head:  # under WSGI only
             extensions["reason_phrase"] = head["reason"]
         return httpx.Response(
             head["status"], headers=head["headers"], stream=self, extensions=extensions
@@ -154,7 +155,9 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
             )
 
     def close(self) -> None:
-        """Disconnect, and wait for the application's end. Raises its error, and ``AppTimeout``."""
+        """Disconnect, and wait until the application has ended. Raises its error, or
+        ``AppTimeout``.
+        """
         if self in self._open:
             self.finish()
 
@@ -176,8 +179,8 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
         return SERVER_ERROR
 
     def _declared_length(self, head: Message) -> int | None:
-        """Return how many bytes must follow; None if unknown, or if the head describes another
-        answer (HEAD, 304).
+        """Return how many bytes must follow; None if that is unknown, or if the length describes
+        another response (HEAD, 304).
         """
         values = {value for name, value in head["headers"] if name.lower() == b"content-length"}
         if not values or self._is_head or head["status"] == 304:
@@ -190,26 +193,26 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
         return int(value)
 
     def _broken(self, what: str) -> httpx.RemoteProtocolError:
-        """Make the error that a client on a real connection would get: it ended in the middle of
-        the answer.
+        """Return the error that a client on a real connection would get if it ended in the middle
+        of a response.
         """
         return httpx.RemoteProtocolError(f"{self.label}: {what}")
 
 
 class AppTransport(httpx.BaseTransport, ABC):
-    """Answer httpx2's requests from an application, and keep track of open answers."""
+    """Passes httpx2's requests to an application, and keeps track of open responses."""
 
     def __init__(self, app: Callable[..., Any], settings: ClientSettings) -> None:
         self.app = app
         self.settings = settings
-        self.overrides = ExitStack()  # undone when the client is closed
-        # of what was started; a client may be closed twice, by a call and by ``with``
+        self.overrides = ExitStack()  # they end when the client is closed
+        # Ends everything that was started. A client may be closed twice, by a call and by ``with``.
         self.ends = ExitStack()
         self._open: set[HttpCall] = set()
 
     @abstractmethod
     def runner(self, app: Callable[..., Any], request: httpx.Request) -> Runner:
-        """Return what runs an application for a request."""
+        """Return a runner for a request to the application."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         runner = self.runner(request.extensions.get(APP, self.app), request)
@@ -220,7 +223,7 @@ class AppTransport(httpx.BaseTransport, ABC):
             stack.push(self)
             if self.settings.lifespan:
                 self.startup()
-            stack.pop_all()  # the startup has not failed
+            stack.pop_all()  # the startup succeeded
         return self
 
     def __exit__(
@@ -235,10 +238,10 @@ class AppTransport(httpx.BaseTransport, ABC):
             error.add_note(f"and closing the test client: {failure!r}")
 
     def startup(self) -> None:
-        """Start the application up, if the protocol has a way to do that."""
+        """Run the application's startup, if the protocol has one."""
 
     def close(self) -> None:
-        """Close the open answers, then shut down. Each step runs even if another fails."""
+        """Close the open responses, then shut down. Each step runs even if another one fails."""
         with ExitStack() as stack:
             stack.callback(self._raise_late)
             stack.callback(self.overrides.close)
@@ -247,7 +250,7 @@ class AppTransport(httpx.BaseTransport, ABC):
                 stack.callback(call.close)
 
     def _raise_late(self) -> None:
-        """Raise the first error of functions after a response."""
+        """Raise the first error of the functions after a response."""
         errors = [*self.settings.late]
         self.settings.late.clear()
         for error in errors:

@@ -1,7 +1,7 @@
-"""The HTTP client that the test clients stand on: httpx2, or its predecessor httpx, with httpx-sse,
-where httpx2 is not installed.
+"""The HTTP client on which the test clients are based: httpx2 or, if it is not installed, its
+predecessor httpx with httpx-sse.
 
-httpx is accepted until micropie 1.2. Types are httpx2's.
+httpx is supported until micropie 1.2. Types are those of httpx2.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Events(EventSource):
 
 
 def event_headers(more: HeaderTypes | None) -> httpx.Headers:
-    """Return the headers with which browsers ask for events, and ``more``, which replace them."""
+    """Return the headers with which browsers request events, overridden by ``more``."""
     headers = httpx.Headers({"Accept": "text/event-stream", "Cache-Control": "no-store"})
     headers.update(more)
     return headers

@@ -1,5 +1,5 @@
-"""Requests that the test client makes by itself: ``make_request``, and the application that visits
-a session.
+"""Requests without a client: ``make_request``, and the application that reads and changes a
+session.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ def make_request(
     body: bytes = b"",
     app: App | None = None,
 ) -> Request:
-    """Return a request with a new session, and with the settings of ``app``, else with the
-    defaults.
+    """Return a request with a new session, and with the settings of ``app`` or else the defaults.
 
     ``method`` and ``path``: those of the request line. ``query``: as in a URL, without the "?".
     ``headers``: a dict or (name, value) pairs. ``body``: its bytes, a form or JSON by its
@@ -48,13 +47,13 @@ def make_request(
     exchange.config = (app or App())._micropie.config()
     if body:
         exchange.body.keep(body)
-        result_of(receive_body(exchange, reads_body=False))  # form and JSON, as handlers find them
+        result_of(receive_body(exchange, reads_body=False))  # parse a form or JSON, as for handlers
     return Request(exchange)
 
 
 def session_app(tree: Any, visit: Callable[[Any], object]) -> App:
-    """Return an application without hooks that keeps its sessions where ``tree`` does, and passes
-    one to ``visit``.
+    """Return an application without hooks that stores its sessions where ``tree`` does, and calls
+    ``visit`` with the client's session.
     """
     settings = {
         name: value

@@ -1,4 +1,4 @@
-"""A WebSocket of the test client: the client's end of ASGI's ``websocket`` scope."""
+"""WebSockets of the test client: the client's end of ASGI's ``websocket`` scope."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from micropie.testing.library import httpx
 
 DENIAL = "websocket.http.response"
 
-# The messages that the application may send in each state, and the next state. All others are
+# The messages that the application may send in each state, and the state after them. All others are
 # refused.
 TRANSITIONS = {
     ("connecting", "websocket.accept"): "open",
     ("connecting", "websocket.close"): "closed",
-    ("connecting", f"{DENIAL}.start"): "denying",  # only where the scope offers it
-    ("denying", f"{DENIAL}.body"): "denying",  # "closed", if it is the last
+    ("connecting", f"{DENIAL}.start"): "denying",  # only if the scope offers it
+    ("denying", f"{DENIAL}.body"): "denying",  # "closed" for the last one
     ("open", "websocket.send"): "open",
     ("open", "websocket.close"): "closed",
 }
@@ -41,19 +41,19 @@ def handshake_headers(subprotocols: Sequence[str]) -> dict[str, str]:
 
 
 def closing(message: Message) -> tuple[int, str]:
-    """Return code and reason of the application's ``websocket.close``."""
+    """Return the code and the reason of the application's ``websocket.close``."""
     return message.get("code", 1000), message.get("reason") or ""
 
 
 def disconnect(code: int = 1006, reason: str = "") -> Message:
-    """Return the message that tells the application of the WebSocket's end."""
+    """Return the message that tells the application that the WebSocket has ended."""
     return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
 
 class WebSocketCall(ClientCall):
-    """The application's end.
+    """The call of the application for a WebSocket.
 
-    By default the client leaves with code 1006, as a lost connection does.
+    By default the client disconnects with code 1006, like a lost connection.
     """
 
     disconnect = disconnect()
@@ -85,12 +85,12 @@ class WebSocketCall(ClientCall):
 
 
 class WebSocketSession:
-    """The client's end: ``with client.websocket(...) as ws:`` connects.
+    """The client's end of a WebSocket; ``with client.websocket(...) as ws:`` connects.
 
-    Leaving the block closes with code 1000 and waits for the application. Every method that waits
-    raises ``AppTimeout`` after ``timeout`` seconds (by default the client's ``app_timeout``), and
-    ``WebSocketClosed`` once the application has closed the WebSocket. ``accepted_subprotocol`` and
-    ``headers`` are those of the accepted handshake.
+    Leaving the block closes with code 1000 and waits until the application has ended. Every method
+    that waits raises ``AppTimeout`` after ``timeout`` seconds (by default the client's
+    ``app_timeout``), and ``WebSocketClosed`` once the application has closed the WebSocket.
+    ``accepted_subprotocol`` and ``headers`` are those of the accepted handshake.
     """
 
     def __init__(self, call: WebSocketCall, client: httpx.Client, request: httpx.Request) -> None:
@@ -135,7 +135,7 @@ class WebSocketSession:
         self.send({"type": "websocket.receive", "bytes": data})
 
     def send_json(self, value: object, *, binary: bool = False) -> None:
-        """Send ``value`` as JSON, in a text message, or with ``binary`` in a binary one."""
+        """Send ``value`` as JSON, in a text message or, with ``binary``, in a binary one."""
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         if binary:
             self.send_bytes(text.encode())
@@ -152,7 +152,7 @@ class WebSocketSession:
                 self._closed = WebSocketClosed(*closing(event))
                 self._call.raise_app_error()
             else:
-                # The application ended without a close: servers send 1011 after an exception,
+                # The application ended without closing. Servers then send 1011 after an exception,
                 # otherwise no close frame.
                 self._closed = WebSocketClosed(
                     *((1011, "Internal Error") if self._call.error else (1006, ""))
@@ -168,9 +168,9 @@ class WebSocketSession:
         return cast(bytes, self._payload("bytes", timeout))
 
     def receive_json(self, timeout: float | None = None) -> Any:
-        """Return the decoded JSON of a text or a binary message.
+        """Return the value of a text or binary message with JSON.
 
-        Raises ``ValueError`` for a message that is none.
+        Raises ``ValueError`` if it isn't JSON.
         """
         message = self.receive(timeout)
         text = message.get("text")

@@ -1,8 +1,8 @@
-"""The WSGI side: the environ, a call of the application in another thread, and the transport.
+"""Calling WSGI applications: the environ, a call in another thread, and the transport.
 
 Each request runs in a new thread, as under gunicorn's gthread or waitress, and not in the test's.
-So an application that hangs makes the test fail instead of hang, and the test can read a stream
-while the application produces it.
+So if an application hangs, the test fails instead of hanging, and the test can read a stream while
+the application produces it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WSGIApp = Callable[[Environ, Callable[..., Callable[[bytes], object]]], Iterable
 def request_environ(request: httpx.Request, settings: ClientSettings) -> Environ:
     """Return the environ without its input.
 
-    Its text is bytes as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``.
+    Its text is bytes decoded as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``.
     """
     target = request_target(request)
     raw_path, _, query = target.partition(b"?")
@@ -60,7 +60,7 @@ def request_environ(request: httpx.Request, settings: ClientSettings) -> Environ
     if settings.raw_uri:
         environ["RAW_URI"] = target.decode("latin-1")
     for name, value in request.headers.raw:
-        # ``X_User`` would look like ``X-User``, so gunicorn and waitress drop it.
+        # ``X_User`` would look like ``X-User``, so gunicorn and waitress drop it, too.
         if b"_" in name:
             continue
         key = name.decode("latin-1").upper().replace("-", "_")
@@ -77,7 +77,7 @@ def request_environ(request: httpx.Request, settings: ClientSettings) -> Environ
 class RequestInput(io.RawIOBase):
     """The raw stream behind ``wsgi.input``.
 
-    It asks the test for the next chunk when the last one is used up.
+    It asks the test for the next chunk when the last one has been read.
     """
 
     _rest = b""
@@ -102,9 +102,9 @@ class RequestInput(io.RawIOBase):
 
 
 class AppThread(Runner):
-    """Runs a WSGI application in a new thread, as a WSGI server would do.
+    """Runs a WSGI application in a new thread, like a WSGI server.
 
-    A thread can't be cancelled. It is a daemon, so it ends with the tests at the latest.
+    A thread can't be cancelled. It is a daemon, so it ends at the latest when the tests end.
     """
 
     def __init__(self, app: WSGIApp, environ: Environ) -> None:
@@ -157,7 +157,7 @@ class AppThread(Runner):
     ) -> Callable[[bytes], object]:
         label = self._call.label
         if exc_info is not None:
-            # PEP 3333: another answer is not possible once a part of this one has been sent.
+            # PEP 3333: another response is impossible once a part of this one has been sent.
             if self._head_sent and exc_info[1] is not None:
                 raise exc_info[1].with_traceback(exc_info[2])
         elif self._head is not None:
@@ -180,9 +180,9 @@ class AppThread(Runner):
         return self._write
 
     def _write(self, data: bytes) -> None:
-        """Send a chunk that the application has yielded, or given to PEP 3333's ``write``.
+        """Send a chunk that the application has yielded, or passed to PEP 3333's ``write``.
 
-        An empty one is left out: the head waits for the first that is not.
+        An empty chunk is skipped, because the head waits for the first one with content.
         """
         if not isinstance(data, bytes):
             raise ProtocolViolation(f"{self._call.label}: a body is made of bytes, not of {data!r}")
@@ -190,7 +190,7 @@ class AppThread(Runner):
             self._send(data)
 
     def _send(self, data: bytes) -> None:
-        """Send a chunk, and the head before the first one. An empty chunk ends the body."""
+        """Send a chunk, with the head before the first one. An empty chunk ends the body."""
         if self._head is None:
             raise ProtocolViolation(
                 f"{self._call.label}: the application did not call start_response before its body"
@@ -213,13 +213,13 @@ class AppThread(Runner):
 
 
 class WSGITransport(AppTransport):
-    """Answer httpx2's requests from a WSGI application.
+    """Handles httpx2's requests by calling a WSGI application.
 
     At the end it calls ``wsgi_shutdown``, if there is one.
 
-    WSGI has no lifespan: an application starts up at its first request and ends with its process. A
-    test's process continues after the application under test, so ``wsgi_shutdown`` stands for the
-    worker's exit.
+    WSGI has no lifespan: an application starts with its first request and ends with its process. A
+    test's process goes on after the application under test, so ``wsgi_shutdown`` is called instead
+    of the worker's exit.
     """
 
     def __init__(self, app: WSGIApp, settings: ClientSettings) -> None:
