@@ -1,7 +1,7 @@
 """Everything that helps a developer: debug pages, hints, advice and source checks.
 
 A new hint is one function and one test case. The function returns or yields the sentence for the
-log: the place, what is wrong, what to write. The module depends on what it inspects:
+log: the place, what is wrong, what to write. Its module depends on what it inspects:
 
 - ``application.py``: attributes and hooks, at startup. Yield from ``foreign_attributes``.
 - ``source.py``: the source of a method, at startup. Yield from ``notes_of``.
@@ -10,9 +10,9 @@ log: the place, what is wrong, what to write. The module depends on what it insp
   attribute of requests to ``_OF_REQUESTS``.
 - ``missing_names.py``: a name that ``micropie`` lacks. A row of ``_ADVICE`` is enough.
 
-The test case is a row of ``MODULES`` in ``tests/debug/test_idioms.py``: where the idiom is from,
-the code, the first request, words of the hint. An error that is certain is no hint: raise
-``SetupError``.
+The test case is a row of ``MODULES`` in ``tests/debug/test_idioms.py``: the framework that has the
+idiom, the code, the first request, and words of the hint. If an error is certain, raise
+``SetupError`` instead of giving a hint.
 
 Open ``advisor.py`` to add a place where the core asks for advice, ``page.py`` to change the pages
 of ``debug=True``, and ``access.py`` to change who may see them.
@@ -48,7 +48,8 @@ __all__ = [
 ]
 # fmt: on
 
-# The advisor is in this package, and an application without debug pages needs none of these.
+# The advisor is in this package, and an application without debug pages needs none of these
+# modules.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -1,9 +1,9 @@
 """Who may see the pages of ``debug=True``, which show source code and the values of variables.
 
-Only a browser that has opened an address with this process's key, which stands in the log and in
-what ``micropie run`` prints. And only a client on this machine, that no proxy stands before, of a
-server with one worker: a developer's own. A proxy on the same machine may add no header, so the
-conditions alone would not do; and a key that was lost is worth nothing elsewhere.
+The browser must have opened a URL with the key of this process, which is logged and printed by
+``micropie run``. Also, the client must be on this machine without a proxy in between, and the
+server must have a single worker, as on a developer's machine. Neither is enough alone: a proxy on
+the same machine may add no header, and a key that became known must be useless elsewhere.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ logger = logging.getLogger("micropie")
 
 KEY_VARIABLE = "MICROPIE_DEBUG_KEY"
 KEY_PATH = "/_debug/<key>"
-_COOKIE = "micropie_debug_token"  # of a name that the pages mask
+_COOKIE = "micropie_debug_token"  # a name whose value the pages mask
 _OWN_KEY = secrets.token_urlsafe(16)
 
-_NAME = "_debug"  # of the route to the page that opens the others
+_NAME = "_debug"  # the name of the key page's route
 
 
 def debug_key() -> str:
-    """Return the key of the environment, or one of this process and its forks."""
+    """Return the key from the environment, or that of this process and its forks."""
     return os.environ.get(KEY_VARIABLE) or _OWN_KEY
 
 
 def add_key_page(app: App) -> None:
-    """Add the page of the address with the key to an application, without any hook."""
+    """Add the key page to an application, without any hook."""
     add_route(app, KEY_PATH, open_debug_pages, hooks=[], name=_NAME)
 
 
@@ -42,7 +42,7 @@ def _is_key(text: str) -> bool:
 
 
 def open_debug_pages(key: str, request: Request) -> Response:
-    """Let the browser that has opened this address see the debug pages of this process."""
+    """Let the browser that has opened this URL see the debug pages of this process."""
     if not (_is_key(key) and is_on_this_machine(request)):
         raise HTTPError(404)
     response = Response(
@@ -56,7 +56,7 @@ def open_debug_pages(key: str, request: Request) -> Response:
 def may_see_debug_pages(request: Request) -> bool:
     """Return whether the client is the developer's browser and has the key.
 
-    The log names the address that gives it.
+    Otherwise the log shows the URL with the key.
     """
     if not is_on_this_machine(request):
         return False
@@ -67,6 +67,6 @@ def may_see_debug_pages(request: Request) -> bool:
     return False
 
 
-@lru_cache(maxsize=1)  # the log names an address once
+@lru_cache(maxsize=1)  # logs each URL once
 def _tell(url: str) -> None:
     logger.warning("a debug page is shown to the browser that has opened %s", url)

@@ -1,7 +1,7 @@
-"""The advisor: what the core calls in development to help authors find errors.
+"""The advisor: what the core calls in development, to help authors find errors.
 
-``App`` hands it to the core with ``debug=True`` and under ``micropie run --reload``; in production
-``config.advisor`` is None, and nothing of this package is imported. The core calls a function of
+``App`` passes it to the core with ``debug=True`` and under ``micropie run --reload``. In production
+``config.advisor`` is None, and nothing in this package is imported. The core calls a function of
 this module where an author may have made an error: at startup, for a request, for an exception. The
 function logs the advice, which comes from these modules:
 
@@ -10,7 +10,7 @@ function logs the advice, which comes from these modules:
 - ``requests.py`` inspects a request and its result,
 - ``failures.py`` finds the hint for an exception.
 
-``micropie check`` prints what the first two find.
+``micropie check`` prints the advice of the first two.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ __all__ = [
 ]
 # fmt: on
 
-# Imported when the core first calls one of these functions.
+# These are imported when the core first calls one of them.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
@@ -76,7 +76,7 @@ __getattr__, __dir__ = names_on_demand(
 def review_application(
     registered: Registrations, handlers: Sequence[Handler], config: Config
 ) -> None:
-    """Log at startup what the author of an application should check."""
+    """Log at startup what an application's author should check."""
     providers = config.providers.functions
     for sentence in (
         *describe_application(config).lost_routes.values(),
@@ -98,8 +98,8 @@ def review_site(site: Site) -> None:
 
 
 def add_hint(exchange: Exchange, failure: BaseException) -> None:
-    """Add a hint to an exception that is about to be logged, if its error is a frequent one."""
-    with suppress(Exception):  # without descriptors nothing can be imported
+    """Add a hint to an exception that is about to be logged, if it comes from a common error."""
+    with suppress(Exception):  # without file descriptors, importing fails
         from micropie.debug.failures import hint_for
 
         hint = hint_for(exchange, failure)
@@ -111,7 +111,9 @@ def add_hint(exchange: Exchange, failure: BaseException) -> None:
 
 
 def source_notes(application: Application, tree: Sequence[Application]) -> list[str]:
-    """Return what an author should check in the source of an application of a tree."""
+    """Return what an author should check in the source of an application. ``tree``: all
+    applications around and inside it.
+    """
     providers = {k: v for one in tree for k, v in one.app._micropie.providers.items()}
     return collect_safely(notes_of(application.app._micropie, application.handlers, providers))
 
@@ -130,6 +132,6 @@ def application_errors(application: Application) -> list[str]:
 
 
 def session_change(function: Callable[..., object] | None) -> str:
-    """Return how the source of a function changes the session, or "" if it does not."""
+    """Return how the source of a function changes the session, or "" if it doesn't."""
     found = FunctionSource.of(function)
     return "" if found is None else found.session_change()

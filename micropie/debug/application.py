@@ -1,4 +1,4 @@
-"""Attributes, methods and hooks that other frameworks know and micropie does not.
+"""Attributes, methods and hooks that have a meaning in other frameworks, but not in micropie.
 
 They are checked at startup. ``micropie check`` lists the same sentences.
 """
@@ -28,8 +28,8 @@ def foreign_attributes(
     handlers: Sequence[Handler],
     providers: Mapping[object, AnyFunction],
 ) -> Iterator[str]:
-    """Yield a sentence for each attribute of an application that is a setting, a hook or a view in
-    another framework.
+    """Yield a sentence for each attribute of an application that would be a setting, a hook or a
+    view in another framework.
     """
     app, name = registered.app, type(registered.app).__name__
     own, cls = own_attributes(app), type(app)
@@ -37,7 +37,7 @@ def foreign_attributes(
         value = own.get(setting, inspect.getattr_static(cls, setting, None))
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
             yield f"{name}.{setting} is not a setting: write {name}({setting}=...)"
-    for setting in _ONE_WORD:  # in an object they may be its author's own
+    for setting in _ONE_WORD:  # on an object, it may be the author's own attribute
         value = inspect.getattr_static(cls, setting, None)
         is_plain = type(value) in (str, list, tuple, dict) and setting not in registered.settings
         if is_plain and SETTINGS[setting].rule.is_right(value):
@@ -60,8 +60,8 @@ def foreign_attributes(
 
 
 def unexposed_websockets(registered: Registrations, expose: str) -> Iterator[str]:
-    """Yield a sentence for each method that looks like a WebSocket's handler and has no URL,
-    because ``App(expose="explicit")`` wants a decorator.
+    """Yield a sentence for each method that looks like a WebSocket handler but has no URL, because
+    ``App(expose="explicit")`` requires a decorator.
     """
     if expose != "explicit":
         return
@@ -91,8 +91,8 @@ def _refused_preflights(registered: Registrations) -> Iterator[str]:
 
 
 def without_effect(registered: Registrations) -> Iterator[str]:
-    """Yield sentences about methods that an attribute hides, and about classes and objects with
-    pages that are not applications. Some of these may be intentional.
+    """Yield sentences about methods that an attribute hides, and about classes and objects that
+    have pages but aren't applications. Some of these may be intentional.
     """
     app, name = registered.app, type(registered.app).__name__
     inside = [*app._micropie.walk()]
@@ -120,8 +120,8 @@ def without_effect(registered: Registrations) -> Iterator[str]:
 
 
 def collect_safely(sentences: Iterator[str]) -> list[str]:
-    """Return the sentences about an author's code. The code may be of any kind, so an exception
-    while it is inspected must not keep the application from starting.
+    """Return the sentences about an author's code. An exception while the code is inspected must
+    not keep the application from starting, because the code may be of any kind.
     """
     found: list[str] = []
     try:
@@ -132,7 +132,7 @@ def collect_safely(sentences: Iterator[str]) -> list[str]:
 
 
 def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]) -> Iterator[str]:
-    """Yield sentences about parameters that have the name of a resource but no annotation, and
+    """Yield sentences about parameters that are named like a resource but have no annotation, and
     about parameters that a decorator hides.
     """
     *_, inner = layers(handler.function)
@@ -159,7 +159,7 @@ def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]
 
 
 def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
-    """Yield sentences about methods that are hooks or views in other frameworks."""
+    """Yield sentences about methods that would be hooks or views in other frameworks."""
     named = [one for one in handlers if not any(mark.path or mark.methods for mark in one.marks)]
     if {handler.name for handler in handlers} <= _VERBS:
         for handler in named:

@@ -1,4 +1,4 @@
-"""Hints for exceptions that common errors raise. The log shows the hint below the traceback."""
+"""Hints for exceptions that come from common errors. The log shows the hint below the traceback."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _OURS = ("HTTPError", "Request", "Response", "Session", "UploadFile", "WebSocket
 
 
 def hint_for(exchange: Exchange, failure: BaseException) -> str:
-    """Return the hint for an exception of a request's handler, or "" if there is none."""
+    """Return the hint for an exception of a request's handler, or ""."""
     kind, route = type(failure), exchange.route
     if kind is KeyError:
         return _of_name(failure)
     hints = _HINTS.get(kind.__name__)
     if hints is None:
-        return ""  # an author's own class may fail in str()
-    # The message may hold a client's text, and matching takes quadratic time.
+        return ""  # str() of an author's exception may fail
+    # The message may contain a client's text, and matching takes quadratic time.
     text = str(failure)[:300]
     owner = type(getattr(failure, "obj", None))
     if owner.__name__ in _OURS and not _is_ours(owner):
-        return ""  # another library's
+        return ""  # it comes from another library
     for expression, advice in hints.items():
         if re.search(expression, text):
             return advice
@@ -47,7 +47,7 @@ def _is_ours(kind: type) -> bool:
 
 
 def _of_name(failure: BaseException) -> str:
-    """Return the hint for a name that is missing in a query, a form or the headers, "" for any
+    """Return the hint for a name that is missing in a query, a form or the headers; "" for any
     other key.
     """
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
@@ -72,7 +72,7 @@ def _of_text(route: RouteInfo | None, text: str) -> str:
 
 
 def _of_call(failure: BaseException, text: str) -> str:
-    """Return the signature of a function of micropie that was called with wrong arguments."""
+    """Return the signature of a micropie function that was called with wrong arguments."""
     found = re.match(r"(?:(\w+)\.)?(\w+)\(\) (?:got|missing|takes)", text)
     owner, name = found.groups() if found is not None else (None, "")
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
@@ -86,7 +86,7 @@ def _of_call(failure: BaseException, text: str) -> str:
 
 
 def _parameters_of(function: Any) -> inspect.Signature:
-    """Return the signature of a function without types, and without ``self``."""
+    """Return the signature of a function, without types and ``self``."""
     signature = inspect.signature(function)
     parameters = [
         one.replace(annotation=Parameter.empty)
@@ -97,7 +97,9 @@ def _parameters_of(function: Any) -> inspect.Signature:
 
 
 def _of_process(exchange: Exchange, text: str) -> str:
-    """Return the hint for an attribute that ``__init__`` sets and a process of the pool lacks."""
+    """Return the hint for an attribute that ``__init__`` sets, so that it doesn't exist in a
+    process of the pool.
+    """
     is_pooled = exchange.route is not None and exchange.route.is_pooled
     for name in vars(getattr(exchange.config, "app", None)) if is_pooled else ():
         if f"no attribute {name!r}" in text:
@@ -109,7 +111,9 @@ def _of_process(exchange: Exchange, text: str) -> str:
 
 
 def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
-    """Return the hint for a parameter that is None because its handler takes the errors."""
+    """Return the hint for a parameter that is None because it was invalid and its handler takes
+    ``BindingErrors``.
+    """
     stated = getattr(None if route is None else route.function, "__annotations__", {})
     takes_errors = any("BindingErrors" in str(one) for one in stated.values())
     used = [f"{one}.{getattr(failure, 'name', '')}" for one in stated]
@@ -121,7 +125,7 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
 
 
 def _of_attribute(failure: BaseException) -> str:
-    """Return the public names of an object of micropie, for an attribute that it lacks."""
+    """If an attribute is missing on one of micropie's objects, return the object's public names."""
     owner, name = getattr(failure, "obj", None), getattr(failure, "name", None) or ""
     names = [one for one in dir(owner) if one[:1] != "_"] if _is_ours(type(owner)) else []
     if not names:
@@ -130,7 +134,7 @@ def _of_attribute(failure: BaseException) -> str:
     return f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(names)}."
 
 
-# Attributes that requests of other frameworks have, in templates as well.
+# Attributes that requests have in other frameworks. Templates may use them, too.
 _OF_REQUESTS = {
     f"Request(' object| object') has no attribute '{name}'": f"Write {own}."
     for name, own in by_name(
@@ -148,8 +152,8 @@ _OF_REQUESTS = {
     ).items()
 }
 
-# Idioms of other frameworks, by the class of the exception: a regular expression for its text, and
-# the hint.
+# Idioms of other frameworks, by the class of the exception that they raise: a regular expression
+# for its message, and the hint.
 _HINTS = {
     "TypeError": {
         "object method can't be": "Call the method first: await request.body().",
@@ -234,14 +238,14 @@ _HINTS = {
         },
         **_OF_REQUESTS,
     },
-    "RuntimeError": {  # of asyncio
+    "RuntimeError": {  # raised by asyncio
         "no (running|current) event loop": (
             "asyncio does not run here. A def handler runs in a thread: write async def, or "
             "run_async(function). On trio, use anyio instead of asyncio."
         ),
         "cannot be called from a running event loop": "Write await in front of the call.",
     },
-    "TemplateSyntaxError": {  # of Jinja2
+    "TemplateSyntaxError": {  # raised by Jinja2
         "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",
         "unknown tag 'url'": "Write {{ url_for('name', 5) }}.",
         "expected token 'end of print statement', got ':'": (

@@ -1,6 +1,6 @@
-"""Names of other frameworks that an author may look for in ``micropie``.
+"""Names of other frameworks that an author may try to import from ``micropie``.
 
-It is imported when such a name is missing: ``from micropie import Depends``.
+This module is imported when such a name is missing: ``from micropie import Depends``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from micropie._core.on_demand import by_name
 
 
 def explain(name: str) -> str:
-    """Return the message for a name that ``micropie`` lacks and another framework has, or ""."""
+    """Return the message for a name that another framework has but ``micropie`` doesn't, or ""."""
     advice = _ADVICE.get(name)
     return f"micropie has no {name}: write {advice}" if advice else ""
 
 
-# What to write, and the names that other frameworks have for it.
+# What to write, and what other frameworks call it.
 _ADVICE = by_name(
     {
         "App": "FastAPI Flask Litestar Bottle Starlette",

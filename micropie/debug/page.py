@@ -1,10 +1,10 @@
 """The pages that ``debug=True`` shows to a developer: a traceback with source and variables, and
-near misses on a 404.
+similar paths for a 404.
 
-``access`` decides who sees them. A browser gets HTML, a client that asks for JSON or sent it a
-problem document (RFC 9457), all others plain text. The HTML has no scripts and loads nothing, and
-its policy forbids both, so that text which slipped through unescaped could do nothing. Each value
-passes ``_hide_secrets`` before it is shown.
+``access`` decides who sees them. A browser gets HTML, a client that accepts or sent JSON a problem
+document (RFC 9457), and all others plain text. The HTML has no scripts and loads nothing, and its
+Content-Security-Policy forbids both, so that text which was not escaped by mistake could do
+nothing. Each value passes ``_hide_secrets`` before it is shown.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from micropie.extensions import Inspector, RouteEntry
 
 logger = logging.getLogger("micropie")
 
-_LINES_AROUND = 5  # the failing line
-_MOST_FRAMES = 40  # of one exception, the innermost ones: a recursion has a thousand
+_LINES_AROUND = 5  # before and after the failing line
+_MOST_FRAMES = 40  # innermost ones of an exception; a recursion has 1000
 _MOST_VARIABLES = 50  # of one frame
 _LONGEST_VALUE = 1000  # characters
-_LONGEST_REPR = 10_000  # of which are searched for secrets
+_LONGEST_REPR = 10_000  # searched for secrets
 _MASK = "********"
 
 _WORDS = "pass(?:word|wd|phrase)|pwd|secret|token|credential|authori[sz]ation|cookie|session|api[_-]?key|private|signature"  # noqa: E501
 _SECRET_NAME = re.compile(rf"{_WORDS}|(?:^|[_-])(?:auth|key|dsn)s?(?:$|[_-])", re.IGNORECASE)
 # The value after such a name in a repr, as in "password='x'", "{'token': 'x'}" and "(b'cookie',
-# b'x')"; of a quote or bracket that is left open, all of it.
+# b'x')". If a quote or a bracket is not closed, everything after it.
 _SECRET_VALUE = re.compile(
     rf"""((?:{_WORDS}|\b(?:auth|key|dsn)s?\b)\w{{0,40}}(?:['"]?\s*[=:]|['"]\s*,)\s*)"""
     r"""(?:b?'(?:\\.|[^'\\])*+'?|b?"(?:\\.|[^"\\])*+"?|\[[^\]]*+\]?|\([^)]*+\)?|\{[^}]*+\}?|[^\s,)}\]]++)""",
@@ -55,7 +55,7 @@ _URL_PASSWORD = re.compile(r"(://[^/@\s:]{0,200}:)[^/@\s]{1,200}@")
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _STANDARD_LIBRARY = str(Path(os.__file__).parent)
-_INSTALLED = re.compile(r".*[/\\](?:site|dist)-packages[/\\](\w+)")  # the package's name follows
+_INSTALLED = re.compile(r".*[/\\](?:site|dist)-packages[/\\](\w+)")  # before the package's name
 
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8882;--bad:light-dark(#b00020,#ff8a80)}
@@ -84,23 +84,21 @@ _HEADERS = (
 
 
 def error_page(request: Request, failure: Exception, plain: Response) -> Response:
-    """Return the 500 for an unhandled exception: ``plain``, which tells nothing, with the
-    traceback.
-    """
+    """Return the 500 for an unhandled exception: ``plain``, with the traceback added."""
     lines = _encodable(_hide_secrets(Inspector.traceback_of(failure)))
     title = _encodable(f"{type(failure).__name__}: {_text_of(failure)}")
     parts = [
         _heading(title, f"{request.method} {request.path}"),
         '<p><a href="#text">Copy the traceback</a></p>',
     ]
-    # The packages of the application and its handler are the author's, even if they are installed
-    # beside libraries.
+    # The packages of the application and its handler count as the author's, even if they are
+    # installed like libraries.
     function = None if request.route is None else request.route.function
     owners = [type(request.app), *([] if function is None else [function])]
     own = {str(owner.__module__).partition(".")[0] for owner in owners}
     for relation, exception in _chain(failure):
         parts.append(f"<h2>{escape(relation)}: {escape(type(exception).__name__)}</h2>")
-        if exception is not failure:  # the heading has that one's text
+        if exception is not failure:  # its text is in the heading
             parts.append(f"<p>{escape(_text_of(exception))}</p>")
         parts.append(_frames(exception, own))
     del exception
@@ -116,8 +114,8 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
 def not_found_page(
     request: Request, failure: HTTPError, plain: Response, entries: Sequence[RouteEntry]
 ) -> Response:
-    """Return the 404 of a path that leads to no route: ``plain`` with the routes whose paths
-    resemble it, and all others.
+    """Return the 404 for a path without a route: ``plain``, with the routes whose paths are
+    similar, and all others.
     """
     entries = [entry for entry in entries if not entry.hidden]
     table = {f"{entry.route.pattern} ({entry.route.name})": entry for entry in entries}
@@ -149,15 +147,15 @@ def not_found_page(
 
 
 def warn_of_attribute(request: Request) -> None:
-    """Log why an attribute of the application is not a page, or a function beside it, if a path
-    without a route names it.
+    """If a path without a route names an attribute of the application, or a function beside the
+    application, log why that isn't a page.
     """
     inspector = Inspector(request.app, inside=True)
     own, *_ = inspector.applications()
     below = request.path.removeprefix(own.path.removeprefix(own.host))
     name = below.strip("/").partition("/")[0]
     value = inspect.getattr_static(own.app, name, None)
-    with suppress(Exception):  # a module may be in the middle of its import
+    with suppress(Exception):  # a module may be being imported right now
         _warn_of_functions(own.app)
     entries = [entry for entry in inspector.routes() if not entry.hidden]
     paths = [entry.route.pattern for entry in entries]
@@ -178,7 +176,9 @@ def warn_of_attribute(request: Request) -> None:
 
 
 def _warn_of_functions(app: Any) -> None:
-    """Log the functions beside an application that have a route and no application."""
+    """Log the functions in an application's module that have a route's decorator but no
+    application.
+    """
     for name, module in [*sys.modules.items()]:
         values = [*vars(module).values()] if type(module) is ModuleType else []
         if any(one is app for one in values):
@@ -193,8 +193,8 @@ def _warn_of_functions(app: Any) -> None:
 def _filled(
     plain: Response, title: str, parts: Iterable[str], text: str, members: Mapping[str, object]
 ) -> Response:
-    """Return ``plain`` in its form with more in it: an HTML page of ``parts``, a problem document
-    with ``members``, or ``text``.
+    """Return ``plain`` in its format, with more content: an HTML page of ``parts``, a problem
+    document with ``members``, or ``text``.
     """
     plain.headers.update(_HEADERS)
     if isinstance(plain.body, dict):
@@ -214,8 +214,8 @@ def _filled(
 
 
 def _encodable(text: str) -> str:
-    """Return ``text`` with escapes in place of surrogates, such as a file's name may have: UTF-8
-    can't encode them.
+    """Return ``text`` with its surrogates escaped, which UTF-8 can't encode; a file's name may have
+    some.
     """
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -272,8 +272,8 @@ def _table(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
-    """Yield an exception, those that it was raised from or during, and the members of exception
-    groups, each once.
+    """Yield an exception, those from which or during which it was raised, and the members of
+    exception groups; each once.
     """
     waiting: list[tuple[str, BaseException]] = [("Exception", failure)]
     seen: set[int] = set()
@@ -292,7 +292,7 @@ def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
 
 
 def _library_of(frame: FrameType, own: Collection[str]) -> str:
-    """Return the name of the library that a frame runs code of, "" for the author's code."""
+    """Return the name of the library whose code a frame runs, or "" for the author's code."""
     file = frame.f_code.co_filename
     if file.startswith(_PACKAGE):
         return "micropie"
@@ -305,7 +305,7 @@ def _library_of(frame: FrameType, own: Collection[str]) -> str:
 def _frames(exception: BaseException, own: Collection[str]) -> str:
     """Return the frames of a traceback, the innermost last.
 
-    Those of libraries are folded up, save the last one.
+    Those of libraries are folded, except the last one.
     """
     frames = [*traceback.walk_tb(exception.__traceback__)][-_MOST_FRAMES:]
     parts = []
@@ -336,7 +336,7 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
         (name, _value(name, value))
         for name, value in list(frame.f_locals.items())[:_MOST_VARIABLES]
     ]
-    # As in the author's editor: relative to where the server was started.
+    # As in the author's editor: relative to the directory where the server was started.
     file = code.co_filename.removeprefix(f"{Path.cwd()}{os.sep}")
     place = f"{file}, line {line}, in {code.co_qualname}"
     return (
@@ -346,7 +346,7 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
 
 
 class _Repr(reprlib.Repr):
-    """Short reprs of values of any kind, also where an object's own ``__repr__`` fails."""
+    """Short reprs of any values, even if an object's own ``__repr__`` raises."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -368,10 +368,10 @@ _reprs = _Repr()
 
 
 def _repr(value: object) -> str:
-    """Return a value's repr without secrets, cut to a length that can be read."""
+    """Return a value's repr without secrets, cut to a readable length."""
     try:
         text = _reprs.repr(value)
-    except Exception as error:  # of a subclass of dict or list that fails when it is looked at
+    except Exception as error:  # a subclass of dict or list that raises when it is read
         text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
     text = _hide_secrets(text[:_LONGEST_REPR])
     return (
@@ -382,15 +382,15 @@ def _repr(value: object) -> str:
 
 
 def _value(name: str, value: object) -> str:
-    """Return the repr of a variable, a header or a parameter; a mask if its name says that it is
-    secret.
+    """Return the repr of a variable, a header or a parameter, or a mask if its name suggests that
+    it is secret.
     """
     return _MASK if _SECRET_NAME.search(name) else _repr(value)
 
 
 def _hide_secrets(text: str) -> str:
-    """Return ``text`` with masks for values that stand behind a secret's name, credentials, and
-    passwords in URLs.
+    """Return ``text`` with credentials, passwords in URLs and values after the name of a secret
+    masked.
     """
     text = _CREDENTIALS.sub(rf"\1 {_MASK}", text)
     return _URL_PASSWORD.sub(rf"\1{_MASK}@", _SECRET_VALUE.sub(rf"\1{_MASK}", text))

@@ -1,6 +1,7 @@
 """Advice about a request in development, and its debug page.
 
-Results that seem to be meant as something else, names that a client sends and no parameter has.
+It is about results that seem to mean something else, and about names that a client sent but no
+parameter has.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ _WITH_STATUS = (Response, HTTPError, Redirect)
 
 
 def review_result(exchange: Exchange, result: object) -> None:
-    """Log that a handler has returned None without an annotation that says so, or a value that
-    seems to be meant as a status, as headers or as a file.
+    """Log that a handler has returned None although its annotation doesn't say so, or a value that
+    seems to mean a status, headers or a file.
     """
     route, set_up = handlers_route(exchange), exchange.answer.response
     if route is None:
@@ -77,14 +78,14 @@ def review_result(exchange: Exchange, result: object) -> None:
 
 
 def _is_stated(route: Route, result: object) -> bool:
-    """Return whether the annotation says that a handler returns a number."""
+    """Return whether the annotation says that the handler returns a number."""
     stated = getattr(route.function, "__annotations__", {}).get("return")
     return type(result) is int and stated in (int, "int")
 
 
 def _advice_for_value(result: object) -> str:
-    """Return the advice for a number, a text or bytes that seem to be meant as something else, ""
-    for any other value.
+    """Return the advice for a number, a text or bytes that seem to mean something else; "" for any
+    other value.
     """
     if type(result) is int and result in (*_ERRORS, *_OFTEN_EMPTY):
         write = f"raise HTTPError({result})" if result in _ERRORS else f"return {result}, None"
@@ -133,7 +134,7 @@ def _is_a_document(text: str) -> bool:
 
 def _advice_for(result: tuple[object, ...]) -> str:
     """Return the advice for a tuple that is sent as a JSON list, but that another framework would
-    read as a response, "" for any other one.
+    send as a response; "" for any other tuple.
     """
     first, *others = result or ("",)
     if isinstance(first, str | bytes) and any(isinstance(one, dict | list) for one in others):
@@ -150,8 +151,8 @@ def _advice_for(result: tuple[object, ...]) -> str:
 
 
 def warn_of_names(exchange: Exchange) -> None:
-    """Log the names in a form or a query that differ from a parameter's name only in punctuation
-    and case.
+    """Log the names in a form or a query that differ from a parameter's name only in punctuation or
+    case.
     """
     route = handlers_route(exchange)
     parameters = () if route is None else route.plan.parameters
@@ -159,7 +160,7 @@ def warn_of_names(exchange: Exchange) -> None:
     plain = [one.name for one in parameters if get_origin(one.annotation) is not Annotated]
     alike = {_letters(name): name for name in plain}
     sent: dict[str, object] = {}
-    with suppress(HTTPError):  # a malformed query that nothing reads is no error
+    with suppress(HTTPError):  # a malformed query isn't an error if nothing reads it
         sent |= exchange.query
     for name in {**sent, **(exchange.body.form or {})}.keys() - known:
         parameter = alike.get(_letters(name)) if len(name) < _LONGEST else None
@@ -179,7 +180,7 @@ def _letters(name: str) -> str:
 
 
 def hint_of_default(exchange: Exchange, name: str, given: object) -> str:
-    """Return the advice for a missing value of a parameter that may be None, "" for others."""
+    """Return the advice for a missing value whose parameter may be None, or ""."""
     function = None if exchange.route is None else exchange.route.function
     annotation = str(getattr(function, "__annotations__", {}).get(name, ""))
     is_missing = given is None and ("None" in annotation or "Optional" in annotation)
@@ -193,8 +194,8 @@ def _says_none(function: object) -> bool:
 def review_session(request: Request, session: Session) -> None:
     """Log, once for each route, that a GET or HEAD request has set a key of the session.
 
-    The CSRF token does not count, because pages with forms make it; nor do removals, as of a
-    message that was shown.
+    The CSRF token does not count, because pages with forms make it. Nor do removals, such as that
+    of a message that was shown.
     """
     if request.route is None:
         return
@@ -213,8 +214,8 @@ def review_session(request: Request, session: Session) -> None:
 
 
 def review_provided(provider: Provider) -> None:
-    """Log that a provider has returned None without an annotation that says so: its ``return`` may
-    be missing.
+    """Log that a provider has returned None although its annotation doesn't say so, because its
+    ``return`` may be missing.
     """
     *_, inner = layers(provider.plan.function)
     if _says_none(inner):
@@ -230,7 +231,7 @@ def review_provided(provider: Provider) -> None:
     )
 
 
-# Results that an access check may return to mean True.
+# Types of results that an access check may return although it means True.
 _VALUES = frozenset({str, bytes, int, float, list, dict})
 
 
@@ -256,7 +257,7 @@ def review_redirect(exchange: Exchange, redirect: Redirect) -> None:
 
 
 def review_error_handler(function: Callable[..., object]) -> None:
-    """Log that an error handler has returned None without an annotation that says so."""
+    """Log that an error handler has returned None although its annotation doesn't say so."""
     if not _says_none(function):
         logger.warning(
             "%s: the error handler returned nothing, so the response is empty: write return",
@@ -270,7 +271,7 @@ def review_missing_file(reference: FileReference) -> None:
 
 
 def review_websocket_result(exchange: Exchange, result: object) -> None:
-    """Log that the handler of a WebSocket has returned a value."""
+    """Log that a WebSocket handler has returned a value."""
     logger.warning(
         "%s: the handler returned %s, which is discarded: await ws.send_json(...)",
         exchange.label,
@@ -279,8 +280,8 @@ def review_websocket_result(exchange: Exchange, result: object) -> None:
 
 
 def debug_page(request: Request, failure: Exception) -> Response | None:
-    """Return the debug page for an exception, None if the client gets the plain one. Log what
-    explains the exception.
+    """Return the debug page for an exception, or None if the client gets the plain response. Log
+    what explains the exception.
     """
     exchange = request._exchange
     if not isinstance(failure, HTTPError):

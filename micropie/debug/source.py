@@ -1,4 +1,4 @@
-"""Checks of an application's source: errors that raise nothing, and code that may be intentional.
+"""Checks of an application's source: for errors that raise nothing, and for code that may be wrong.
 
 In development they run at startup and are logged; ``micropie check`` lists them.
 """
@@ -34,9 +34,9 @@ def notes_of(
     handlers: Sequence[Handler],
     providers: Mapping[object, Callable[..., object]],
 ) -> Iterator[str]:
-    """Yield a sentence for each place of an application's source that its author should look at.
+    """Yield a sentence for each place in an application's source that its author should check.
 
-    ``providers``: those of the applications around it, too.
+    ``providers``: those of this application and of the applications around it.
     """
     app = registered.app
     classes = _own_classes(registered)
@@ -49,7 +49,7 @@ def notes_of(
         yield from source.shared_state(resources)
         yield from source.unread_errors()
         yield from source.bare_events()
-    # those with one underscore
+    # The methods with one leading underscore.
     helpers = [
         one for cls in classes for name, one in vars(cls).items() if name[0] == "_" != name[1:2]
     ]
@@ -63,7 +63,9 @@ def notes_of(
 
 
 def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
-    """Yield a sentence for each answer that is not sent, and each method that lost its guard."""
+    """Yield a sentence for each response that is made but not sent, and each method that has lost
+    its access check.
+    """
     classes = _own_classes(registered)
     if not any(REQUIRES in own_attributes(cls) for cls in classes):  # which guards all of it
         yield from _lost_guards(classes)
@@ -72,7 +74,7 @@ def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Ite
 
 
 def paths_of_hooks(app: AppBase, handlers: Sequence[Handler]) -> Iterator[tuple[str, str]]:
-    """Yield each text that a hook compares ``request.path`` with, and the hook's place."""
+    """Yield each text with which a hook compares ``request.path``, and the place of the hook."""
     for hook in _hooks_of(app, handlers):
         for node in ast.walk(_tree_of(hook)):
             if isinstance(node, ast.Compare) and "request.path" in ast.unparse(node.left):
@@ -111,7 +113,7 @@ def _hooks_of(app: AppBase, handlers: Sequence[Handler]) -> list[Callable[..., o
 
 
 def _opens(provider: Callable[..., object]) -> bool:
-    """Return whether a provider closes or commits what it gives, as far as its source says so."""
+    """Return whether a provider closes or commits its resource, as far as its source shows."""
     *_, inner = layers(provider)
     is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
     return is_generator or "ContextManager" in str(getattr(inner, "__annotations__", ""))
@@ -120,7 +122,9 @@ def _opens(provider: Callable[..., object]) -> bool:
 def _notes_of_handler(
     handler: Handler, called: Collection[str], resources: Mapping[str, bool]
 ) -> Iterator[str]:
-    """Yield sentences about a handler's parameters, and one that others call, see ``called``."""
+    """Yield sentences about a handler's parameters, and one if other handlers call it. ``called``:
+    the names of the methods that they call.
+    """
     for source in _sources_of([handler.function]):
         wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
         yield from source.bare_numbers(wild)
@@ -135,7 +139,9 @@ def _notes_of_handler(
 
 
 def defined_twice(registered: Registrations) -> Iterator[str]:
-    """Yield a sentence for each method that another one of its name replaces in the same class."""
+    """Yield a sentence for each method that is replaced by another one of the same name in the same
+    class.
+    """
     for cls in _own_classes(registered):
         seen: dict[str, int] = {}
         for one in [part for node in _tree_of(cls).body[:1] for part in getattr(node, "body", ())]:
@@ -151,12 +157,14 @@ def defined_twice(registered: Registrations) -> Iterator[str]:
                 )
 
 
-# A decorator such as ``@name.setter`` or ``@overload``.
+# Decorators with which a name is defined several times, such as ``@name.setter`` or ``@overload``.
 _OF_TWO = re.compile(r"overload|\.(setter|getter|deleter|register)\b")
 
 
 def _lost_guards(classes: Sequence[type]) -> Iterator[str]:
-    """Yield a sentence for each method that overrides one below ``@requires`` without a guard."""
+    """Yield a sentence for each method without an access check that overrides one with
+    ``@requires``.
+    """
     guarded: dict[str, type] = {}
     for cls in reversed(classes):
         for name, value in vars(cls).items():
@@ -179,14 +187,14 @@ class FunctionSource:
 
     @classmethod
     def of(cls, function: Any) -> FunctionSource | None:
-        """Return the source of a function below its decorators, None if there is none."""
+        """Return the source of a function inside its decorators, or None if there is none."""
         *_, inner = layers(function)
         inner = getattr(inner, "__func__", inner)
         body = _tree_of(inner).body if inspect.isfunction(inner) else []
         return cls(inner, body[0]) if body and isinstance(body[0], _Function) else None
 
     def lost_answers(self) -> Iterator[str]:
-        """Yield a sentence for each answer that is made, and neither returned nor raised."""
+        """Yield a sentence for each response that is made, but neither returned nor raised."""
         for call, made in self._statements():
             kind = self._function.__globals__.get(made)
             if isinstance(kind, type) and issubclass(kind, HTTPError | Redirect | Response):
@@ -197,7 +205,7 @@ class FunctionSource:
                 )
 
     def lost_waits(self, app: object) -> Iterator[str]:
-        """Yield a sentence for each call in an ``async def`` that nobody waits for."""
+        """Yield a sentence for each call in an ``async def`` that is never awaited."""
         if not isinstance(self._tree, ast.AsyncFunctionDef):
             return
         owners = {"self": type(app), "request": Request}
@@ -214,21 +222,22 @@ class FunctionSource:
                 yield f"{self._at(call)}: {called}(...) never runs: write await in front of it"
 
     def _statements(self) -> Iterator[tuple[ast.Call, str]]:
-        """Yield the calls whose results nothing takes, each with what it calls."""
+        """Yield the calls whose results are discarded, each with the text of what is called."""
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 yield node.value, ast.unparse(node.value.func)
 
     def shared_state(self, resources: Collection[str] | None) -> Iterator[str]:
-        """Yield a sentence if the first thing that ``self`` or an application gets is what a client
-        has sent.
+        """Yield a sentence if something a client sent is stored on ``self`` or on an application,
+        for the first such place.
 
-        ``resources``: the names of what providers give. None: no client fills the parameters.
+        ``resources``: the names of the types that providers make. None: clients don't fill the
+        parameters.
         """
         stated = {key: str(one) for key, one in self._function.__annotations__.items()}
         own = self._arguments[self._arguments[:1] == ["self"] :]
         is_filled = resources is not None
-        names = {  # of what a client has sent, and of variables that hold it
+        names = {  # values from the client, and variables with them
             one
             for one in own
             if one == "request" or (is_filled and not _names(stated.get(one), resources or ()))
@@ -249,8 +258,8 @@ class FunctionSource:
                 names |= {target.id} if isinstance(target, ast.Name) else set()
 
     def unsafe_html(self) -> Iterator[str]:
-        """Yield a sentence for each template that is made of values, and for each text with tags
-        that is made of a client's text.
+        """Yield a sentence for each template whose source is made from values, and for each text
+        with tags that is made from a client's text.
         """
         hints = typing.get_type_hints(self._function)
         texts = {one for one in self._arguments if hints.get(one, str) in (str, str | None)}
@@ -283,7 +292,7 @@ class FunctionSource:
                         )
 
     def unread_errors(self) -> Iterator[str]:
-        """Yield a sentence for a parameter with the errors of a form that nothing reads."""
+        """Yield a sentence for a parameter ``BindingErrors`` that the function never reads."""
         read = {one.id for one in ast.walk(self._tree) if isinstance(one, ast.Name)}
         if "locals" in read:
             return
@@ -299,7 +308,7 @@ class FunctionSource:
                 )
 
     def lost_self(self, handler: Handler) -> Iterator[str]:
-        """Yield a sentence for a method whose first parameter seems to be a client's value, and is
+        """Yield a sentence for a method whose first parameter looks like a client's value, but is
         the application.
         """
         arguments = self._tree.args.posonlyargs + self._tree.args.args
@@ -313,8 +322,9 @@ class FunctionSource:
             yield f"{name} has {first} for self: write def {handler.name}(self, {first})"
 
     def held_resources(self, resources: Mapping[str, bool], takes_socket: bool) -> Iterator[str]:
-        """Yield sentences if a resource is held open for a client that stays, and if a message is
-        sent before it is committed. ``resources``: whether they are closed, by their names.
+        """Yield sentences if a resource stays open while a client is connected, and if a message is
+        sent before the resource is committed. ``resources``: by the name of their type, whether
+        they are closed.
         """
         for name in self._arguments:
             stated = self._function.__annotations__.get(name)
@@ -332,8 +342,8 @@ class FunctionSource:
                 )
 
     def bare_numbers(self, wild: Collection[str]) -> Iterator[str]:
-        """Yield a sentence for a parameter that is a number by its default alone. ``wild``: the
-        names of wildcards, which have types of their own.
+        """Yield a sentence for a parameter that is only a number because of its default. ``wild``:
+        the names of wildcards, which have types of their own.
         """
         calls = {ast.unparse(node) for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
         for name, one in inspect.signature(self._function).parameters.items():
@@ -352,7 +362,7 @@ class FunctionSource:
                 )
 
     def bare_events(self) -> Iterator[str]:
-        """Yield a sentence if the function is a stream of events that does not say so."""
+        """Yield a sentence if the function yields server-sent events without an ``EventStream``."""
         function = self._function
         if not (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
             return
@@ -369,7 +379,9 @@ class FunctionSource:
                 return
 
     def closed_too_early(self) -> Iterator[str]:
-        """Yield a sentence for each value that is returned out of the ``with`` that closes it."""
+        """Yield a sentence for each value that is returned from the ``with`` block that closes
+        it.
+        """
         for block in ast.walk(self._tree):
             items = block.items if isinstance(block, ast.With | ast.AsyncWith) else ()
             opened = [ast.unparse(one.optional_vars) for one in items if one.optional_vars]
@@ -382,10 +394,10 @@ class FunctionSource:
                     )
 
     def session_change(self) -> str:
-        """Return the change that the function makes to the session, "" if there is none."""
+        """Return the change that the function makes to the session, or "" if there is none."""
         if self.logs_in_elsewhere():
             return ""
-        names = {"session"}  # and variables that hold it: session = self.request.session
+        names = {"session"}  # and variables: session = self.request.session
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Assign) and _is_session(node.value, names):
                 names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
@@ -406,8 +418,8 @@ class FunctionSource:
         return ""
 
     def logs_in_elsewhere(self) -> bool:
-        """Return whether the function redirects to another site, or takes a secret that comes back
-        from there: such a log-in changes the session with a GET.
+        """Return whether the function redirects to another site, or takes a secret that such a site
+        sends back. Such a log-in changes the session during a GET.
         """
         secrets = _SECRETS.intersection(self._arguments)
         return bool(secrets) or "allow_external" in ast.unparse(self._tree)
@@ -425,7 +437,9 @@ class FunctionSource:
 
 
 def _parts(node: ast.AST) -> Iterator[Any]:
-    """Yield the expressions that a text is made of: itself, or those that are put together."""
+    """Yield the expressions from which a text is made: the expression itself, or those that it
+    joins.
+    """
     parts: Sequence[ast.AST] = ()
     match node:
         case ast.JoinedStr():
@@ -444,17 +458,17 @@ def _parts(node: ast.AST) -> Iterator[Any]:
         yield node
 
 
-_TAG = re.compile(r"<([a-zA-Z][\w-]*([\s/>]|$)|[/!])")  # and no "<ann@example.com>"
+_TAG = re.compile(r"<([a-zA-Z][\w-]*([\s/>]|$)|[/!])")  # doesn't match "<ann@example.com>"
 _SENT = ("request.", "self.request.")
 
 
 def _names(annotation: str | None, resources: Collection[str]) -> bool:
-    """Return whether an annotation is one of the types that providers give."""
+    """Return whether an annotation is one of the types that providers make."""
     return any(one and one in (annotation or "") for one in resources)
 
 
 def _is_sent(node: ast.AST, names: Collection[str]) -> bool:
-    """Return whether an expression is what a client has sent."""
+    """Return whether an expression is a value from the client."""
     if isinstance(node, ast.Attribute) and node.attr in ("request", "session"):
         return ast.unparse(node.value) in ("self", "request", "self.request")
     return isinstance(node, ast.Name) and node.id in names
@@ -470,7 +484,7 @@ def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield target, value
 
 
-_SECRETS = frozenset({"code", "state", "ticket", "token"})  # of OAuth, CAS and links in mails
+_SECRETS = frozenset({"code", "state", "ticket", "token"})  # from OAuth, CAS and links in mails
 _CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})
 
 
@@ -482,9 +496,9 @@ def _is_session(node: ast.AST, names: set[str]) -> bool:
 
 
 def _tree_of(thing: type | Callable[..., object]) -> ast.Module:
-    """Return the source of a function or a class, an empty one if there is none."""
+    """Return the syntax tree of a function or a class; an empty one if its source is missing."""
     try:
-        lines, first = inspect.getsourcelines(thing)  # for a class it parses the whole file
+        lines, first = inspect.getsourcelines(thing)  # for a class, this parses the whole file
         return ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)
-    except Exception:  # a file may have changed since it was imported
+    except Exception:  # the file may have changed since it was imported
         return ast.Module([], [])
