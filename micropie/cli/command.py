@@ -1,8 +1,7 @@
-"""``micropie -a shop:app init-db``: the commands that an application has of its own, below
-``@app.command``.
+"""``micropie -a shop:app init-db``: an application's own commands, from ``@app.command``.
 
-A command is called as a handler is. Its command line is made of its signature, and the values are
-converted as those of a query.
+A command is called like a handler. Its command line is made from its signature, and its values are
+converted like those of a query.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ Command = tuple[Callable[..., object], Callable[[], RouteEntry]]
 
 
 def commands_of(outside: Outside) -> Mapping[str, Command]:
-    """Return the commands of an application, and of those inside it: "init-db", "blog.init-db".
+    """Return the commands of an application and those inside it: "init-db", "blog.init-db".
 
-    Raises ``CommandError`` for two of one name.
+    Raises ``CommandError`` if two have the same name.
     """
     found: dict[str, Command] = {}
     for name, function, entry in outside.commands():
@@ -87,10 +86,10 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
 
 
 def parser_of(entry: RouteEntry) -> ArgumentParser:
-    """Return the parser of a command line, made of the parameters of a command and of the providers
-    that it needs.
+    """Return the command-line parser for the parameters of a command, and of the providers that it
+    depends on.
 
-    Raises ``CommandError`` for a command that no command line can call.
+    Raises ``CommandError`` for a command that can't be called from the command line.
     """
     route, signature, function = entry.route, entry.signature, entry.route.function
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -124,8 +123,8 @@ def _rest_of(parameters: Sequence[Parameter]) -> Parameter | None:
 
 
 def _kind_of(annotation: Any) -> tuple[object, bool]:
-    """Return the X of ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``, and whether it
-    is a list.
+    """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``, and whether it was a
+    list.
     """
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
@@ -134,13 +133,13 @@ def _kind_of(annotation: Any) -> tuple[object, bool]:
         annotation = others[0]
     if get_origin(annotation) is not list:
         return annotation, False
-    return (*get_args(annotation), str)[0], True  # ``typing.List`` has no X
+    return (*get_args(annotation), str)[0], True  # a bare ``typing.List`` has no X
 
 
 def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest: bool) -> None:
     """Add an argument or an option for a parameter.
 
-    With ``*names`` all before these are arguments as well.
+    With ``*names``, all parameters before it are arguments as well.
     """
     kind, many = _kind_of(one.annotation)
     if TypeInfo(one.annotation).source is not None or kind in (Request, BindingErrors):
@@ -168,10 +167,10 @@ def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest
 def _values(
     parameters: Sequence[Parameter], given: Namespace
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return a command's values as pairs of a query, and as segments of a path: what ``*names``
-    takes, and all before.
+    """Return a command's values as the pairs of a query, and as the segments of a path: those for
+    ``*names`` and all before.
 
-    A path has no names, so a default in between can't be left to the function.
+    Segments have no names, so a default in between must be passed, too.
     """
     values: dict[str, Any] = vars(given)
     rest, segments = _rest_of(parameters), []

@@ -1,7 +1,7 @@
 """``micropie completion bash``: a script that completes this command in a shell.
 
-The shell asks this module at each tab, so the commands of an application and their options are
-completed, too. The words come from the texts that ``--help`` shows.
+The shell calls this module at each tab, so an application's own commands and their options are
+completed, too. The words come from the texts of ``--help``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from micropie.cli import command, main
 from micropie.cli.target import CommandError, find_target
 from micropie.extensions import Outside
 
-# Where no word fits, each shell completes files.
+# If no word matches, each shell completes file names.
 SCRIPTS = {
     "bash": """\
 _micropie() {
@@ -37,13 +37,13 @@ complete -c micropie -a '(micropie completion --line (commandline -cp) 2>/dev/nu
 """,
 }
 
-# An option in the usage of a command with what it takes, if anything: "--loop {asyncio,trio}" or
+# An option in the usage of a command, with its value, if it has one: "--loop {asyncio,trio}" or
 # "--port PORT".
 _OPTION = re.compile(r"(--[\w-]+)(?: \{([^}]*)\}| ([A-Z]\w*))?")
 
 
 def execute(arguments: Namespace) -> int:
-    """Print the script for a shell, or the words that may end a line."""
+    """Print the script for a shell, or the words that can complete a line."""
     if arguments.line is None:
         print(SCRIPTS[arguments.shell], end="")
     else:
@@ -52,10 +52,10 @@ def execute(arguments: Namespace) -> int:
 
 
 def words_for(line: str) -> list[str]:
-    """Return the words that may be instead of the last one of a command line."""
+    """Return the words that can replace the last word of a command line."""
     try:
         words = shlex.split(line)[1:]
-    except ValueError:  # a quote that is open
+    except ValueError:  # a quote is not closed
         return []
     last = words.pop() if words and not line[-1].isspace() else ""
     if words[-1:] in (["-a"], ["--app"]):

@@ -1,4 +1,4 @@
-"""The arguments of every command, and the message of one that fails."""
+"""The arguments of every command, and how a command's error is printed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ from micropie.cli.target import CommandError, find_target
 from micropie.config import read_env_file
 from micropie.extensions import Outside
 
-# Each command's module, in which ``execute(arguments)`` returns the exit code.
+# Each command has a module whose ``execute(arguments)`` returns the exit code.
 COMMANDS = ("run", "routes", "check", "new", "shell", "completion")
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 if it found mistakes, 2 if it can't do its
-    work.
-    """
+    """Run one command and return its exit code: 0, 1 if it reports errors, 2 if it can't run."""
     try:
         _read_env_file()
         before, words = split(sys.argv[1:] if arguments is None else arguments)
@@ -36,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words and words[0] not in COMMANDS and not words[0].startswith("-"):
             return _run_own(before, words)
         parsed, unknown = parsers(before)[""].parse_known_args(words or ["--help"])
-        if unknown:  # argparse would show the usage of micropie, and not that of the command
+        if unknown:  # argparse would show the usage of micropie instead
             near = get_close_matches(
                 unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1
             )
@@ -49,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, ServingError, SetupError) as error:
         print(f"micropie: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output, such as head, has enough
+    except BrokenPipeError:  # the reader of the output, such as head, has ended
         sys.stderr.close()
         return 1
 
 
 def _read_env_file() -> None:
-    """Add the variables of ``.env``, in this folder, to the environment; those that are set already
-    stay.
+    """Add the variables in ``.env`` in this folder to the environment. Variables that are already
+    set keep their values.
 
     Raises ``SetupError`` and ``CommandError`` for a file that can't be read.
     """
@@ -88,8 +86,8 @@ def _number(text: str) -> int:
 
 
 def split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return the options before the name of a command, ``app`` and ``factory``, and all from there
-    on.
+    """Return the options before the name of a command, ``app`` and ``factory``, and the words from
+    the name on.
     """
     parser = argparse.ArgumentParser("micropie", add_help=False, allow_abbrev=False)
     _add_app(parser)
@@ -106,7 +104,7 @@ def _add_app(parser: argparse.ArgumentParser) -> None:
 
 
 def _list_commands(before: argparse.Namespace) -> int:
-    """Print the commands that an application has of its own."""
+    """Print an application's own commands."""
     commands = command.commands_of(Outside(find_target(before.app, before.factory).app))
     width = max(map(len, commands), default=0)
     for name, (function, _) in commands.items():
@@ -115,12 +113,12 @@ def _list_commands(before: argparse.Namespace) -> int:
 
 
 def app_name(before: argparse.Namespace) -> str:
-    """Return the name of the application for a command of its own."""
+    """Return the name of the application for one of its own commands."""
     return before.app or _from_environment("APP") or "app"
 
 
 def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
-    """Run a command of the application's own."""
+    """Run one of the application's own commands."""
     try:
         target = find_target(app_name(before), before.factory)
     except CommandError as error:
@@ -134,7 +132,7 @@ def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]:
-    """Return the parser of each command by its name, and that of all at ""."""
+    """Return the parser of each command by its name; "" is that of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="micropie",
         description="Serve and inspect micropie applications.",
@@ -151,7 +149,7 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
     _add_target(run, before)
 
     def option(flag: str, default: str | None = None, **more: Any) -> None:
-        """Add an option that can also be an environment variable."""
+        """Add an option that can also be set by an environment variable."""
         variable = flag.strip("-").replace("-", "_").upper()
         is_flag = more.get("action") == "store_true"
         run.add_argument(

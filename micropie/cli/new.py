@@ -1,5 +1,5 @@
-"""``micropie new NAME``: a small project that runs, whose test passes, and in which ``micropie
-check`` finds nothing. With ``--api`` it is a JSON API, with ``--package`` a package with settings.
+"""``micropie new NAME``: create a small project that runs, with a passing test and without findings
+of ``micropie check``. With ``--api`` it is a JSON API, with ``--package`` a package with settings.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ PACKAGE = {
 
 
 def _words(arguments: Namespace, name: str) -> dict[str, str]:
-    """Return what stands for the words in capitals."""
+    """Return what replaces the words in capitals in the files."""
     module = name.replace("-", "_")
     parts, files = "`app.py` is the application", '"app.py", "templates", "static"'
     if arguments.api:

@@ -1,7 +1,7 @@
-"""What PyInstaller asks for when a program that imports micropie is frozen: the entry point
-``pyinstaller40`` of the package names ``hook_directories``.
+"""What PyInstaller calls when it freezes a program that imports micropie: this package's entry
+point ``pyinstaller40`` is ``hook_directories``.
 
-``hooks/hook-micropie.py`` has the modules that such a program needs.
+``hooks/hook-micropie.py`` lists the modules that such a program needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The pytest plugin of micropie: the fixture ``any_client``, which runs a test once in each world.
+"""micropie's plugin for pytest: the fixture ``any_client``, which runs a test under WSGI, asyncio
+and trio.
 
     @pytest.fixture
     def app():
@@ -7,8 +8,8 @@
     def test_greets(any_client):              # runs three times: wsgi, asyncio, trio
         assert any_client.get("/greet/Alice").text == "Hello, Alice!"
 
-The plugin is loaded by every pytest where micropie is installed. So it imports the test client,
-which needs an extra, in a test only.
+Every pytest loads this plugin if micropie is installed. So it imports the test client, which needs
+an extra, only inside a test.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def any_world(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make_any_client(any_world: str) -> Iterator[Callable[..., TestClient]]:
-    """Return ``make_any_client(app, **options)``: a ``TestClient`` in the world of this run,
-    started up.
+    """Return ``make_any_client(app, **options)``, which returns a started ``TestClient`` for the
+    protocol and event loop of this run.
     """
     from micropie.testing import TestClient
 
@@ -53,11 +54,13 @@ def make_any_client(any_world: str) -> Iterator[Callable[..., TestClient]]:
 def any_client(
     request: pytest.FixtureRequest, make_any_client: Callable[..., TestClient]
 ) -> TestClient:
-    """A ``TestClient`` of the fixture ``app``, in each world in turn."""
+    """Return a ``TestClient`` for the fixture ``app``; the test runs under WSGI, asyncio and trio
+    in turn.
+    """
     try:
         app = request.getfixturevalue("app")
     except pytest.FixtureLookupError as error:
-        if error.argname != "app":  # one that ``app`` itself asks for
+        if error.argname != "app":  # it is one that ``app`` itself requests
             raise
         sentence = "any_client calls the application of your fixture app: write one that returns it"
         raise pytest.fail.Exception(sentence, pytrace=False) from None

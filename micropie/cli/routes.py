@@ -1,4 +1,4 @@
-"""``micropie routes app:app``: the public paths, with the file and line of each handler."""
+"""``micropie routes app:app``: list the public paths, with the file and line of each handler."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from micropie.extensions import Inspector, RouteEntry
 
 @dataclass(frozen=True, slots=True)
 class PublicRoute:
-    """A route as it is listed."""
+    """A row of the list."""
 
     methods: str
     path: str
@@ -53,7 +53,7 @@ def execute(arguments: Namespace) -> int:
         rows = [row[:5] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     others = sum(widths) - widths[2] + 2 * len(widths[1:])
-    # the handlers fit beside the rest, so that a row is a line; --json has all of them
+    # Handlers are cut so that each row is one line; --json shows them whole.
     room = shutil.get_terminal_size().columns - others if sys.stdout.isatty() else _WIDEST
     widths[2] = min(widths[2], max(_NARROWEST, min(_WIDEST, room)))
     for row in rows:
@@ -72,7 +72,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def mounts_of(app: App) -> Sequence[Any]:
-    """Return the mounts of applications that answer by themselves."""
+    """Return the mounts of applications outside the tree."""
     return [
         mount
         for inner in Inspector(app).applications()
@@ -92,8 +92,8 @@ def public_routes(app: App, with_providers: bool) -> Iterator[PublicRoute]:
 
 
 def open_by_name(app: App) -> str:
-    """Return a sentence about what DELETE, PATCH and PUT reach although no decorator says so, ""
-    if it is nothing.
+    """Return a sentence about the handlers that accept DELETE, PATCH and PUT although no decorator
+    says so, or "".
     """
     open_methods, names = set[str](), []
     for entry in Inspector(app).routes():
@@ -120,7 +120,7 @@ def _public(methods: str, entry: RouteEntry, with_providers: bool) -> PublicRout
 
 
 def _asks_who(entry: RouteEntry, hook: object) -> bool:
-    """Return whether a hook is an access check of ``@requires``, or middleware with a log-in."""
+    """Return whether a hook is an access check of ``@requires``, or authentication middleware."""
     is_check = any(hook is one for one in entry.application.checks)
     return is_check or hasattr(hook, "security_scheme")
 
@@ -130,11 +130,11 @@ def _name_of(hook: object) -> str:
 
 
 def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
-    """Return the parameters; for one that a provider fills, also the provider with those that it
-    takes itself.
+    """Return the parameters of a handler as text. For one that a provider fills, show the provider
+    with its own parameters, too.
     """
     handler = entry.signature
-    calls: dict[int, str] = {}  # by function: a provider's name and parameters
+    calls: dict[int, str] = {}  # a provider's name and parameters, by its function
     for one in (*(handler.needed() if with_providers else ()), handler):
         texts = []
         for name, parameter in inspect.signature(one.function).parameters.items():
@@ -150,13 +150,13 @@ def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
     return calls[id(handler.function)].removeprefix(handler.name)
 
 
-_MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # in front of a type's name
+_MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # modules before a type's name
 _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 
 
 def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
-    """Return a parameter's annotation without what ``Annotated`` adds, or a text that only type
-    checkers can read.
+    """Return a parameter's annotation without the metadata of ``Annotated``; a text if only type
+    checkers can read it.
     """
     inner = inspect.unwrap(function)
     while isinstance(inner, partial):
@@ -169,7 +169,7 @@ def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
 
 
 def _shown(parameter: Parameter, kind: object) -> str:
-    """Return a parameter as its author wrote it, with types by their short names."""
+    """Return a parameter as its author wrote it, with the short names of types."""
     text: str = _STARS.get(parameter.kind, "") + parameter.name
     if kind is not Parameter.empty:
         name = kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)

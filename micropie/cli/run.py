@@ -1,4 +1,4 @@
-"""``micropie run app:app``"""
+"""``micropie run app:app``: serve an application."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def execute(arguments: Namespace) -> int:
 
 
 def _take_from_platform(arguments: Namespace) -> None:
-    """Take the port and the number of workers from the variables of hosting platforms, unless they
-    are stated, and say so once.
+    """Read the port and the number of workers from the variables of hosting platforms, unless they
+    were given, and print that once.
     """
     taken = {"port": "PORT", "workers": "WEB_CONCURRENCY"}
     if arguments.uds is not None or arguments.fd is not None:
         del taken["port"]
-    if arguments.reload:  # in development one worker is enough
+    if arguments.reload:  # in development, one worker is enough
         del taken["workers"]
     lines = []
     for option, variable in taken.items():
@@ -58,9 +58,9 @@ def _take_from_platform(arguments: Namespace) -> None:
 
 
 def _warn_of_typos(options: list[str]) -> None:
-    """Say which variables have almost the name of an option's.
+    """Print which variables have almost the name of an option.
 
-    Others may be the application's own.
+    Other variables may be the application's own.
     """
     names = [name.upper() for name in options]
     for variable in sorted(os.environ):

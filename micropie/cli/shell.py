@@ -1,5 +1,5 @@
-"""``micropie shell app:app``: Python, with the application started, a request, its resources and a
-test client.
+"""``micropie shell app:app``: a Python shell with the application started, a request, its resources
+and a test client.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from micropie.extensions import Outside
 
 
 def execute(arguments: Namespace) -> int:
-    """Run an interactive interpreter, IPython's if it is installed, until it is left."""
+    """Run an interactive interpreter, IPython's if it is installed, until the user leaves it."""
     target = find_target(arguments.target, arguments.factory)
     app = target.app
     with ExitStack() as stack:
         request = stack.enter_context(Outside(app)).request
 
         def resource(key: Any) -> Any:
-            """Open a resource, as for a parameter of this type.
+            """Open a resource of this type, as for a parameter.
 
-            It is closed at the end of the shell.
+            It is closed when the shell ends.
             """
             return stack.enter_context(request.resource(key))
 
@@ -57,12 +57,12 @@ def execute(arguments: Namespace) -> int:
 
 
 def _wait(awaitable: Awaitable[object]) -> Any:
-    """Return what is awaited, on the event loop on which the application runs."""
+    """Await something on the application's event loop, and return the result."""
     return run_async(lambda: awaitable)
 
 
 class _Console(code.InteractiveConsole):
-    """Python's own console, with ``await`` at the top level."""
+    """Python's console with ``await`` at the top level."""
 
     def __init__(self, names: dict[str, Any]) -> None:
         super().__init__(names)
@@ -70,7 +70,7 @@ class _Console(code.InteractiveConsole):
         self._names = names
 
     def runcode(self, code: CodeType) -> None:
-        """Run a statement; wait for it if it has an ``await``."""
+        """Run a statement. If it contains ``await``, wait for it."""
         if not code.co_flags & inspect.CO_COROUTINE:
             super().runcode(code)
             return

@@ -1,4 +1,4 @@
-"""Find the application that a command names: ``app:app``, ``shop.site``, ``app.py``,
+"""Find the application that a command is given: ``app:app``, ``shop.site``, ``app.py``,
 ``shop:make_app``.
 """
 
@@ -25,25 +25,25 @@ from micropie.cli.serving import made
 from micropie.cli.serving.options import Target
 
 DEFAULT_ATTRIBUTES = ("app", "application", "root")
-DEFAULT_FACTORIES = ("make_app", "create_app")  # where there is no application
+DEFAULT_FACTORIES = ("make_app", "create_app")  # used if there is no application
 
 _FRAMEWORK = Path(__file__).parents[1]
 
 
 class CommandError(Exception):
-    """The reason why a command can't do its work, in one sentence."""
+    """A command can't run. The message is one sentence that says why."""
 
 
 def find_target(name: str, factory: bool = False) -> Target:
     """Import the application ``name``: ``module:attribute``, a module, or a file.
 
-    A function without parameters, and a class with ``factory``, makes the application. Without an
-    attribute it is ``app``, ``application`` or ``root``, the only ``App`` in the module, or what
-    ``make_app`` or ``create_app`` makes. Raises ``CommandError``. An exception in the module itself
-    is printed with the lines from there on.
+    A function without parameters makes the application; with ``factory``, a class does. Without an
+    attribute, the application is ``app``, ``application`` or ``root``, the only ``App`` in the
+    module, or what ``make_app`` or ``create_app`` returns. Raises ``CommandError``. An exception in
+    the module itself is printed, from the module's first line on.
     """
     place, _, attribute = name.partition(":")
-    attribute = attribute.removesuffix("()")  # "shop:make_app()", as gunicorn wants it
+    attribute = attribute.removesuffix("()")  # "shop:make_app()", as for gunicorn
     folder, module_name = _located(place)
     if module_name == "micropie":
         raise CommandError("micropie is the framework's own name: give the file another one")
@@ -62,7 +62,7 @@ def find_target(name: str, factory: bool = False) -> Target:
         advice = f"do you mean {module_name}:{made}?" if made else f"write app = {app.__name__}()"
         raise CommandError(f"{name} is a class: {advice}")
     made_as = app if app is not found else None
-    # of an application that has moved in
+    # A migrated application has its ``App`` here.
     native = app if isinstance(app, App) else getattr(app, "native", None)
     if not isinstance(native, App):
         called = f"what {name} makes" if app is not found else name
@@ -108,7 +108,7 @@ def _has_application(framework: str, file: Path) -> bool:
 
 
 def _located(place: str) -> tuple[Path, str]:
-    """Return the folder to import from, and the name of a module that is named as one or as a
+    """Return the folder to import from, and the name of a module that is given by its name or its
     file.
     """
     if not place.endswith(".py") and "/" not in place:
@@ -117,7 +117,7 @@ def _located(place: str) -> tuple[Path, str]:
     if not file.is_file():
         raise CommandError(f"there is no file {str(file)!r}")
     folder, module_name = file.resolve().parent, file.stem
-    while (folder / "__init__.py").is_file():  # a module of a package, which its own imports name
+    while (folder / "__init__.py").is_file():  # its own imports need the package's name
         folder, module_name = folder.parent, f"{folder.name}.{module_name}"
     return folder, module_name
 
@@ -173,7 +173,7 @@ def _imported(name: str, folder: Path) -> ModuleType:
 
 @contextmanager
 def _explained(failed: str) -> Iterator[None]:
-    """Raise ``CommandError`` for an exception in code of the author's, with the author's lines."""
+    """Raise ``CommandError`` for an exception in the author's code, with the author's lines."""
     lines: list[str] = []
     try:
         yield
@@ -182,7 +182,7 @@ def _explained(failed: str) -> Iterator[None]:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
-        # its sentence says all: show the author's lines, not the framework's
+        # Its message is enough: show the author's lines, not the framework's.
         if isinstance(error, SetupError):
             authors = takewhile(
                 lambda frame: _FRAMEWORK not in Path(frame.filename).parents, frames[own:]

@@ -1,5 +1,5 @@
-"""The modules that micropie imports by name when it needs them, and the servers that are installed:
-PyInstaller sees neither in the program.
+"""Modules that micropie imports by name when it needs them, and the installed servers, because
+PyInstaller finds neither in a program.
 """
 
 from importlib.util import find_spec

@@ -1,5 +1,5 @@
-"""The application under a name by which a server's own processes import it: a factory's, or one
-with a compatibility module.
+"""A name by which a server's processes can import an application that a factory makes, or that
+needs a compatibility module.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 from micropie.cli.serving.options import Target
 
-# Set in the process that serves: an ``app.run()`` without ``if __name__ == "__main__"`` must not
-# serve once more there.
+# Set in the process that serves. A module with ``app.run()`` but without ``if __name__ ==
+# "__main__"`` must not serve once more there.
 IS_SERVING = "MICROPIE_SERVING"
 
-# Set for the processes that this one starts: the factory, "shop:make_app"; the framework that a
-# stand-in is for, which is installed before anything imports it, and the application, "shop:app",
-# or the program that makes it, "shop.py".
+# Set for the processes that this one starts: the factory, "shop:make_app"; or the framework whose
+# compatibility module is installed before anything imports it, and the application, "shop:app", or
+# the program that makes it, "shop.py".
 FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
 
 
@@ -28,7 +28,7 @@ def started_by(framework: str, name: str, load: Callable[[str], object] | None =
 
 
 def install_stand_in(framework: str) -> None:
-    """Have every import of a framework give its compatibility module.
+    """Let every import of a framework return its compatibility module.
 
     Only a migrated application needs ``micropie.compat``, so nothing else of the command line
     imports it.
@@ -37,7 +37,9 @@ def install_stand_in(framework: str) -> None:
 
 
 def name_for_processes(target: Target, stand_in: str | None) -> str:
-    """Return the name by which processes import the application of ``target``. This one has it."""
+    """Return the name by which other processes import the application of ``target``; in this
+    process it exists already.
+    """
     assert target.name is not None  # noqa: S101 - the command has imported it by this name
     if target.made_as is not None:
         os.environ[FACTORY] = target.name
@@ -63,6 +65,6 @@ def _attribute(name: str) -> object:
     return attrgetter(attribute)(import_module(module))
 
 
-# A plain attribute: hypercorn looks for no other.
+# A plain attribute, because hypercorn looks for nothing else.
 if IS_SERVING in os.environ and not {FACTORY, STAND_IN_FOR}.isdisjoint(os.environ):
     app = _found()

@@ -14,25 +14,27 @@ DEFAULT_PORT = 8000
 
 
 class ServingError(Exception):
-    """Why an application can't be served, in one sentence."""
+    """The application can't be served. The message is one sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to serve: the keywords of ``App.run`` and the options of ``micropie run``."""
+    """How to serve an application: the keywords of ``App.run`` and the options of ``micropie
+    run``.
+    """
 
     host: str = DEFAULT_HOST
-    """The address to listen on; "0.0.0.0" for all of this machine's."""
+    """The address to listen on; "0.0.0.0" for all addresses of this machine."""
     port: int = DEFAULT_PORT
-    """0 for any that is free."""
+    """The port; 0 for any free one."""
     uds: str | None = None
-    """The path of a UNIX socket to listen on, in place of a host and a port."""
+    """The path of a UNIX socket to listen on, instead of a host and a port."""
     fd: int | None = None
-    """The descriptor of a socket that already listens, as systemd passes it on."""
+    """The descriptor of a socket that is already listening, passed by systemd for example."""
     server: str | None = None
-    """The name of a server in ``servers.SERVERS``; None for the best that is installed."""
+    """The name of a server in ``servers.SERVERS``; None for the best installed one."""
     loop: Loop | None = None
-    """The event loop; None for asyncio, or for uvloop where the server prefers it."""
+    """The event loop; None for asyncio, or for uvloop if the server prefers it."""
     workers: int = 1
     """The number of processes."""
     wsgi: bool = False
@@ -69,7 +71,7 @@ class Options:
 
     @property
     def place(self) -> str:
-        """Where it listens, as hypercorn and gunicorn write it: host and port as in a URL,
+        """Where it listens, in the notation of hypercorn and gunicorn: host and port as in a URL,
         "unix:/run/shop.sock" or "fd://3".
         """
         if self.uds is not None:
@@ -81,11 +83,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The application: the object, and its name for servers whose processes import it; None if it
-    has no name.
+    """The application: the object, and its name for servers whose processes import it, or None if
+    it has none.
 
-    ``imported_as``: the name that those processes import in its place. ``made_as``: the object that
-    a factory of this name has made; None for a name that is the application's own.
+    ``imported_as``: the name that those processes import instead. ``made_as``: the object, if
+    ``name`` is that of a factory which made it; None if the name is the application's own.
     """
 
     app: Any

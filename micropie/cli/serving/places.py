@@ -1,5 +1,5 @@
-"""Where a server is to listen. What is wrong with a place is one sentence here, in place of a
-traceback of the server.
+"""Check where a server is to listen, so that a problem becomes one sentence instead of a server's
+traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from micropie.cli.serving.reloading import CHILD_PORT
 
 
 def checked_place(options: Options) -> Options:
-    """Return the options with the port that is free. Raises ``ServingError`` if nothing can listen
+    """Return the options with a free port. Raises ``ServingError`` if it is impossible to listen
     there.
     """
     if options.uds is not None:
@@ -30,7 +30,7 @@ def checked_place(options: Options) -> Options:
 def _free_port(options: Options) -> int:
     port = int(os.environ.get(CHILD_PORT, options.port))
     try:
-        # As servers open it.
+        # With the options that servers set.
         with socket.socket(options.family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((options.host, port))
@@ -41,8 +41,8 @@ def _free_port(options: Options) -> int:
 
 
 def _check_file(path: str) -> None:
-    """Raise ``ServingError`` for a path where no socket can be made. The socket of a server that
-    has ended is removed, as not every server does it.
+    """Raise ``ServingError`` for a path where no socket can be made. Remove the socket of a server
+    that has ended, because not every server does that.
     """
     file = Path(path)
     try:

@@ -1,6 +1,6 @@
-"""Run this command in a child process, and start it anew when a Python file has changed.
+"""Run this command in a child process, and restart it when a Python file has changed.
 
-The same for every server.
+This works the same for every server.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from micropie.cli.serving.options import Options
 
-# Set in the child: the port on which it listens, which stays the same. ``App`` knows by it that the
-# application is in development.
+# Set in the child: the port on which it listens, which stays the same. It also tells ``App`` that
+# the application is in development.
 CHILD_PORT = "MICROPIE_CHILD_PORT"
 
-# Seconds between two looks at the files; a look at a thousand takes 5 ms.
+# Seconds between two checks of the files; checking a thousand takes 5 ms.
 LOOK_EVERY = 0.3
 
 # Seconds for the child's shutdown.
@@ -32,7 +32,7 @@ def run_and_reload(options: Options) -> None:
     """Run ``sys.orig_argv`` in child processes until this one is interrupted or told to end."""
     environ = {**os.environ, CHILD_PORT: str(options.port)}
     passed = [] if options.fd is None else [options.fd]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which raises KeyboardInterrupt
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # this raises KeyboardInterrupt
     folder = Path.cwd()
     known = _times(folder)
     child = subprocess.Popen(sys.orig_argv, env=environ, pass_fds=passed)
@@ -65,8 +65,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _times(folder: Path) -> dict[str, int]:
-    """Return when each Python file below ``folder`` was written, without hidden folders and
-    environments.
+    """Return when each Python file below ``folder`` was written, except in hidden folders and
+    virtual environments.
     """
     return {str(path): path.stat().st_mtime_ns for path in _files(folder) if path.exists()}
 

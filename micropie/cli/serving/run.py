@@ -1,4 +1,4 @@
-"""``serve``: choose a server, say which one and why, and serve until the end."""
+"""``serve``: choose a server, print which one and why, and serve until the end."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ DEBUG_KEY = "MICROPIE_DEBUG_KEY"
 
 def serve(target: Target, options: Options, reload: bool = False) -> None:
     """Serve ``target`` until the process is told to end. Raises ``ServingError`` for options that
-    can't be met, and the ``SetupError`` of an application that has one: a server would show its
+    can't be met. Also raises the application's ``SetupError``, because a server would print its
     traceback.
 
-    ``reload``: run this command in another process, and start it anew when a module's file has
+    ``reload``: run this command in another process, and restart it when a module's file has
     changed.
     """
     if os.environ.get(IS_SERVING):
         return
     server = choose(options)
     options = checked_place(options)
-    # also that of processes to come
+    # The same key in the processes that are started later.
     key = os.environ[DEBUG_KEY] = os.environ.get(DEBUG_KEY) or secrets.token_urlsafe(16)
     if reload and options.workers > 1:
         raise ServingError("reload is for development: use one worker")
@@ -43,7 +43,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         run_and_reload(options)
         return
     if server.protocol == WSGI:
-        Outside(target.app)  # compiled here as such servers need it, and not in each worker
+        Outside(target.app)  # compiled here, so that a SetupError is raised once
     inspector = Inspector(target.app)
     inside, entries = inspector.applications(), inspector.routes()
     sockets = inspector.routes(websockets=True)
@@ -72,8 +72,8 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
 def in_memory(
     inside: Sequence[Application], entries: Sequence[RouteEntry]
 ) -> Iterator[tuple[str, str]]:
-    """Yield what an application keeps in memory and seems to use, with the words that share it
-    between workers.
+    """Yield what an application keeps in memory and seems to use, each with what to write to share
+    it between workers.
     """
     kept = [*getattr(inside[0].app, "kept_in_memory", tuple)()]  # by old handlers
     yield from kept
@@ -120,7 +120,7 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
 def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
     """Serve ``app`` until the process is told to end.
 
-    Exits with one sentence for options that can't be met.
+    If the options can't be met, the process exits with one sentence.
     """
     try:
         serve(Target(app, _name_of(app)), Options(**options), reload)
@@ -129,8 +129,8 @@ def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
 
 
 def _name_of(app: object) -> str | None:
-    """Return the name by which another process can import an application of the script; None if it
-    has none.
+    """Return the name by which another process can import an application of the script, or None if
+    there is none.
     """
     main = sys.modules["__main__"]
     attribute = next((name for name, value in vars(main).items() if value is app), None)

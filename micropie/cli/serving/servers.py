@@ -1,4 +1,4 @@
-"""The servers that can be chosen: the abilities of each, and its start in this process, by its own
+"""The servers to choose from: what each can do, and how it is started in this process by its own
 API.
 """
 
@@ -21,14 +21,15 @@ ASGI, WSGI = "ASGI", "WSGI"
 WORKERS, SSL, UDS, FD = "workers", "ssl", "uds", "fd"
 ALL = (WORKERS, SSL, UDS, FD)
 
-# The permissions of a UNIX socket, the same for each server: a proxy is another user.
+# The permissions of a UNIX socket, the same for each server, because the proxy runs as another
+# user.
 _FOR_EVERYBODY = 0o666
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, the package that installs it (None for that of the standard library), and its
-    abilities.
+    """A server, the package that installs it (None for the one based on the standard library), and
+    what it can do.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Server:
         return f"pip install {self.package}"
 
     def lacks(self, options: Options) -> str:
-        """Return the first of ``options`` that this server can't meet, in words, or ""."""
+        """Return, in words, the first of ``options`` that this server can't meet, or ""."""
         if options.wsgi and self.protocol != WSGI:
             return "it does not serve WSGI"
         if options.loop is not None and options.loop not in self.loops:
@@ -65,8 +66,7 @@ class Server:
 
 
 def choose(options: Options) -> Server:
-    """Return the server that is asked for, or the first one that is installed and meets the
-    options.
+    """Return the requested server, or the first installed one that meets the options.
 
     Raises ``ServingError`` if there is none.
     """
@@ -102,10 +102,10 @@ def _uvicorn(target: Target, options: Options) -> None:
         uds=options.uds,
         fd=options.fd,
         # With httptools, uvicorn appends the trailers of a chunked body to the headers, which RFC
-        # 9110, section 6.5.1, forbids: behind a proxy that forwards trailers, such as HAProxy, a
-        # client could set X-Forwarded-For (tests/servers/upstream/uvicorn-trailers.md). Whether the
-        # application has ``ProxyHeaders`` does not decide it: uvicorn itself trusts proxies on this
-        # machine, and handlers and mounted applications may read what their proxy sets.
+        # 9110, section 6.5.1, forbids. Behind a proxy that forwards trailers, such as HAProxy, a
+        # client could then set X-Forwarded-For (tests/servers/upstream/uvicorn-trailers.md). This
+        # also matters for applications without ``ProxyHeaders``: uvicorn itself trusts proxies on
+        # this machine, and handlers and mounted applications may read what their proxy sets.
         http="h11",
         loop=options.loop or "auto",
         workers=options.workers,
@@ -168,7 +168,7 @@ def _gunicorn(target: Target, options: Options) -> None:
         "threads": 8,
         "certfile": options.ssl_certfile,
         "keyfile": options.ssl_keyfile,
-        # Else a client on this machine chooses the prefix by a header (docs/servers.md).
+        # Otherwise a client on this machine could choose the prefix by a header (docs/servers.md).
         "forwarder_headers": "none",
     }
     if options.root_path:
@@ -194,7 +194,7 @@ def _wsgiref(target: Target, options: Options) -> None:
 
 _GRANIAN = (WORKERS, SSL, UDS)
 
-# The best comes first. Those that are named twice can do different things by different protocols.
+# The best comes first. Servers listed twice differ in what they can do by each protocol.
 SERVERS = (
     Server("uvicorn", "uvicorn", ASGI, ("asyncio", "uvloop"), ALL, _uvicorn),
     Server("hypercorn", '"hypercorn[trio]"', ASGI, ("asyncio", "trio", "uvloop"), ALL, _hypercorn),
