@@ -45,6 +45,9 @@ IMPORTS = (
     *("twisted.web.http", "twisted.internet.asyncioreactor", "autobahn.twisted.websocket"),
 )
 
+# Applications and micropie look for these among the imported modules.
+SERVERS = {"daphne", "granian", "gunicorn", "hypercorn", "uvicorn", "waitress"}
+
 
 class Fork:
     """A process that a ``ForkServer`` has started, with the methods of ``Popen`` that tests use."""
@@ -197,6 +200,9 @@ def _become(
         os.execve(sys.executable, command, environ)
     before, after = (each["PYTHONPATH"].split(os.pathsep) for each in (os.environ, environ))
     sys.path[: 1 + len(before)] = [folder, *after]
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in SERVERS.difference(arguments[1:2]):
+            del sys.modules[name]
     vars(process)["ORIGINAL_DIR"] = folder
     sys.orig_argv[:] = command
     os.environ.clear()
