@@ -37,8 +37,8 @@ def install_stand_in(framework: str) -> None:
 
 
 def name_for_processes(target: Target, stand_in: str | None) -> str:
-    """Return the name by which other processes import the application of ``target``; in this
-    process it exists already.
+    """Return the name by which other processes import the application of ``target``: that of an
+    attribute of this module.
     """
     assert target.name is not None  # noqa: S101 - the command has imported it by this name
     if target.made_as is not None:
