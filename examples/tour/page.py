@@ -73,9 +73,7 @@ def shown(function: Function) -> Function:
 
 def facts(request: Request) -> dict[str, str]:
     """Return what serves this request. It is called on an event loop."""
-    loaded = [name for name in SERVERS if name in sys.modules]
-    started = Path(sys.argv[0]).parts  # .../bin/uvicorn, or .../uvicorn/__main__.py
-    server = next((name for name in loaded if name in started), loaded[0] if loaded else None)
+    server = next((name for name in SERVERS if name in sys.modules), None)
     try:
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
     except RuntimeError:
