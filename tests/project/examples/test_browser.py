@@ -309,7 +309,6 @@ def page_text(browser: webdriver.Chrome) -> str:
 
 
 @pytest.mark.in_test_all
-@pytest.mark.in_test_all
 def test_screenshots_can_be_taken(
     chromium: webdriver.Chrome, tour_on: ServerOf, broken: Server, tmp_path: Path
 ) -> None:
