@@ -25,6 +25,9 @@ class Docs:
 
     ``assets``: a directory with ``swagger-ui.css`` and ``swagger-ui-bundle.js``, such as the npm
     package swagger-ui-dist, instead of the files of micropie-swagger-ui.
+
+    ``asyncapi``: the path of a page of the WebSockets and event streams, such as "/channels". Their
+    document is then at ``/asyncapi.json``.
     """
 
     path: str = "/docs"
@@ -39,3 +42,4 @@ class Docs:
     tags: Mapping[str, str] = field(default_factory=dict)
     responses: Mapping[int, object] = field(default_factory=dict)
     assets: str | PathLike[str] | None = None
+    asyncapi: str | None = None

@@ -1,5 +1,6 @@
 """The routes of ``App(docs=True)``: the document, and a page of Swagger UI, with the files of
-micropie-swagger-ui or ``Docs(assets=...)``.
+micropie-swagger-ui or ``Docs(assets=...)``. ``channels_page.py`` has those of
+``Docs(asyncapi=...)``.
 
 The page has no inline script or style, so it works with a Content-Security-Policy of ``default-src
 'self'``. Swagger UI draws its icons from ``data:`` URLs, so add ``img-src 'self' data:`` to see
@@ -55,18 +56,28 @@ def _is_list(value: object) -> bool:
     return isinstance(value, list | tuple)
 
 
+def _is_path(value: object) -> bool:
+    return (
+        isinstance(value, str)
+        and value.startswith("/")
+        and bool(value.strip("/"))
+        and "<" not in value
+    )
+
+
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "title version description terms_of_service": (_is_text, "a text"),
     "servers": (lambda value: _is_list(value) and all(map(_is_text, value)), "a list of URLs"),
     "requires": (_is_list, "a list of checks"),
     "assets": (lambda value: isinstance(value, str | PathLike), "a directory"),
+    "asyncapi": (_is_path, 'a path such as "/channels"'),
     "contact license tags": (
         lambda value: isinstance(value, Mapping) and all(map(_is_text, value.values())),
         "a dict of texts",
     ),
     "responses": (lambda value: isinstance(value, Mapping), "a dict by status, {422: Errors}"),
 }
-_OPTIONAL = ("title", "description", "terms_of_service", "contact", "license", "assets")
+_OPTIONAL = ("title", "description", "terms_of_service", "contact", "license", "assets", "asyncapi")
 
 
 def _checked(stated: Literal[True] | str | Docs) -> Docs:
@@ -77,13 +88,7 @@ def _checked(stated: Literal[True] | str | Docs) -> Docs:
             if not (is_right(value) or (value is None and name in _OPTIONAL)):
                 raise SetupError(f"Docs({name}=...) takes {expected}, not {value!r}")
     describe(responses=docs.responses)  # raises SetupError for an invalid status
-    is_path = (
-        isinstance(docs.path, str)
-        and docs.path.startswith("/")
-        and docs.path.strip("/")
-        and "<" not in docs.path
-    )
-    if not is_path:
+    if not _is_path(docs.path):
         raise SetupError(
             'App(docs=...) takes True, False, a path such as "/docs", or Docs(...), '
             f"not {docs.path!r}"
@@ -124,17 +129,10 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
     path = f"/{docs.path.strip('/')}"
     directory = _assets(docs)
 
-    built: tuple[Sequence[object], dict[str, Any]] | None = None
+    described = _built_once(app, lambda: build_document(app, docs))
 
     def openapi_json() -> Response:
-        nonlocal built
-        # Built once for each place of the application and each set of routes, because it takes 0.1
-        # s for 200 routes.
-        own = Inspector(app, inside=True).applications()[0].path
-        described = [own, *(one.route for one in Inspector(app).routes())]
-        if built is None or built[0] != described:
-            built = described, build_document(app, docs)
-        document, below = built[1], _below(app.request, "/openapi.json")
+        document, below = described(), _below(app.request, "/openapi.json")
         return Response(
             {**document, "servers": [{"url": below}]} if below and not docs.servers else document
         )
@@ -158,6 +156,8 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
         path: docs_page,
         f"{path}/<name>": docs_asset,
     }
+    if docs.asyncapi is not None:
+        found_at |= _channel_routes(app, docs)
     if docs.requires:
         found_at = {
             place: requires(*docs.requires)(function) for place, function in found_at.items()
@@ -165,6 +165,34 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
     for place, function in found_at.items():
         App.route(app, place, ["GET"])(function)
     return docs
+
+
+def _channel_routes(app: App, docs: Docs) -> dict[str, Callable[..., object]]:
+    # few applications ask for these
+    from micropie.openapi.asyncapi import build_channels
+    from micropie.openapi.channels_page import channel_routes
+
+    described = _built_once(app, lambda: build_channels(app, docs))
+    path = f"/{str(docs.asyncapi).strip('/')}"
+    return channel_routes(path, described, lambda own: _below(app.request, own))
+
+
+def _built_once(app: App, build: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """Return a function that builds a document once for each place of the application, and for
+    each time that its routes are made: 200 routes take 0.1 s.
+    """
+    built: tuple[Sequence[object], dict[str, Any]] | None = None
+
+    def current() -> dict[str, Any]:
+        nonlocal built
+        own = Inspector(app, inside=True).applications()[0].path
+        found = [*Inspector(app).routes(), *Inspector(app).routes(websockets=True)]
+        described = [own, *(one.route for one in found)]
+        if built is None or built[0] != described:
+            built = described, build()
+        return built[1]
+
+    return current
 
 
 def _below(request: Request, own: str) -> str:
