@@ -1,70 +1,94 @@
-"""Run all combinations, each distribution in a process of its own, and write
+"""Run all combinations, each in each of its worlds in a process of its own, and write
 docs/works-with.md.
 
-Exits with 1 if one of them fails.
+With names of programs, run these alone and print what is wrong. Exits with 1 if one fails.
 """
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 import sys
-import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.works_with import tracing  # noqa: F401 - it adds to ALL
-from tests.works_with.combinations import ALL, WORLDS
+from tests.works_with.listed import ALL, WORLDS, Combination
 
+GROUPS = [
+    "access",
+    "around",
+    "clients",
+    "databases",
+    "pages",
+    "queues",
+    "servers",
+    "stores",
+    "structures",
+    "tracing",
+    "watching",
+]
 PAGE = Path(__file__).parents[2] / "docs" / "works-with.md"
 HEAD = """\
 # Works with
 
-`scripts/works-with` runs a small program with current releases, and writes this page (Python
+`scripts/works-with` runs {count} small programs with current releases, and writes this page (Python
 {python}; – where a package can't run).
 
-|package|version|asyncio|trio|WSGI|
+|package|tried|asyncio|trio|WSGI|
 |-|-|-|-|-|
 """
+TAIL = """
+The project's own tests run HTMX, Pyodide, PyInstaller, zipapp and five type checkers.
+"""
 SIGNS = {True: "✓", False: "**fails**", None: "–"}
+SECONDS = 90  # for one program in one world
 
 
-def run(name: str) -> dict[str, bool]:
-    """Run a combination in its worlds, and return where it works."""
-    worlds, function = ALL[name]
-    results = {}
-    for world in worlds:
-        try:
-            function(world)
-        except BaseException:
-            traceback.print_exc()
-            results[world] = False
-        else:
-            results[world] = True
-    return results
+def failure_of(name: str, world: str) -> str | None:
+    """Run a program, and return what it prints if it fails."""
+    command = [sys.executable, "-m", "tests.works_with", name, world]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"longer than {SECONDS} seconds"
+    return done.stderr if done.returncode else None
 
 
-def main() -> int:
-    if len(sys.argv) > 1:
-        sys.stdout.write(f"\n{json.dumps(run(sys.argv[1]))}\n")
-        return 0
-    rows, failed = [], []
-    for name in sorted(ALL):
-        command = [sys.executable, "-m", "tests.works_with", name]
-        limit = ["timeout", "60"]  # seconds for all worlds
-        done = subprocess.run([*limit, *command], capture_output=True, text=True, check=False)
-        lines = done.stdout.splitlines()
-        results = json.loads(lines[-1]) if done.returncode == 0 else dict.fromkeys(WORLDS, False)
-        signs = [SIGNS[results.get(world)] for world in WORLDS]
-        sys.stdout.write(f"{name} {version(name)}: {' '.join(signs)}\n")
-        rows.append(f"|{name}|{version(name)}|{'|'.join(signs)}|\n")
-        if False in results.values():
-            failed.append(name)
-            sys.stdout.write(done.stderr)
-    PAGE.write_text(HEAD.format(python=platform.python_version()) + "".join(rows))
-    return 1 if failed else 0
+def tried(name: str, one: Combination) -> tuple[str, bool]:
+    """Run a program in its worlds. Return a row of the table, and whether all is well."""
+    failures = {world: failure_of(name, world) for world in one.worlds}
+    results = {world: failure is None for world, failure in failures.items()}
+    signs = "|".join(SIGNS[results.get(world)] for world in WORLDS)
+    row = f"|{one.distribution} {version(one.distribution)}|{one.what}|{signs}|\n"
+    sys.stdout.write(row)
+    sys.stdout.writelines(f"{world}: {text}\n" for world, text in failures.items() if text)
+    sys.stdout.flush()
+    return row, all(results.values())
+
+
+def rows(names: list[str]) -> Iterator[tuple[str, bool]]:
+    """Try two programs at once, and yield the results in the order of the table."""
+    order = sorted(names, key=lambda name: (ALL[name].distribution, ALL[name].what))
+    with ThreadPoolExecutor(2) as threads:
+        yield from threads.map(lambda name: tried(name, ALL[name]), order)
+
+
+def main(arguments: list[str]) -> int:
+    for group in GROUPS:
+        import_module(f"tests.works_with.{group}")
+    match arguments:
+        case [name, ("asyncio" | "trio" | "wsgi") as world]:
+            ALL[name].program(world)
+            return 0
+    found = [*rows(arguments or [*ALL])]
+    if not arguments:
+        head = HEAD.format(count=len(found), python=platform.python_version())
+        PAGE.write_text(head + "".join(row for row, _ in found) + TAIL)
+    return 0 if all(is_well for _, is_well in found) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -12,3 +12,4 @@ class Shop(App):
 
 
 app = Shop()
+app.metrics()

@@ -1,66 +1,71 @@
-"""Servers below ``opentelemetry-instrument``, which send their spans to another process."""
+"""Servers below ``opentelemetry-instrument``, which send their spans to an OpenTelemetry collector.
+
+The collector is Rotel, whose wheel has it as a program. The official one is in no package registry.
+"""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import httpx2
+from tests.support.ports import free_port
+from tests.works_with.listed import World, works
+from tests.works_with.running import running, serving
 
-from tests.support.waiting import until
-from tests.works_with.combinations import World, works
-
-BIN = Path(sys.executable).parent
-WSGI = """\
-from wsgiref.simple_server import make_server
-from tests.works_with.shop import app
-server = make_server("127.0.0.1", 0, app)
-print(server.server_port, flush=True)
-server.serve_forever()
-"""
-ASGI = """\
-import socket, uvicorn
-from tests.works_with.shop import app
-bound = socket.create_server(("127.0.0.1", 0))
-print(bound.getsockname()[1], flush=True)
-uvicorn.Server(uvicorn.Config(app, log_level="error")).run([bound])
-"""
+QUICKLY = {
+    "OTEL_BSP_SCHEDULE_DELAY": "100",  # milliseconds
+    "OTEL_METRICS_EXPORTER": "none",
+    "OTEL_LOGS_EXPORTER": "none",
+}
 
 
 @contextmanager
-def running(*command: str) -> Iterator[IO[str]]:
-    """Run a program, and yield what it prints."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout
-        finally:
-            process.terminate()
+def collecting() -> Iterator[tuple[IO[str], Mapping[str, str]]]:
+    """Run a collector. Yield the spans that it prints, and its address for each protocol."""
+    import rotel
+
+    ports = {"grpc": free_port(), "http/protobuf": free_port()}
+    program = Path(rotel.__file__).with_name("rotel-agent")
+    program.chmod(0o755)  # pip unpacks it as a file of data
+    grpc, http = (f"127.0.0.1:{port}" for port in ports.values())
+    with running(
+        *(str(program), "start", "--exporter", "blackhole", "--batch-timeout", "10ms"),
+        *("--debug-log", "traces", "--debug-log-verbosity", "detailed"),
+        *("--otlp-grpc-endpoint", grpc, "--otlp-http-endpoint", http),
+    ) as printed:
+        assert "Starting Rotel" in printed.readline()
+        yield printed, {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
 
 
-@works("opentelemetry-distro", "asyncio", "wsgi")
+def spans_of(world: World, protocol: str) -> None:
+    bound = ("--bind", "127.0.0.1:{port}") if world == "wsgi" else ("--port", "{port}")
+    server = ("gunicorn" if world == "wsgi" else "uvicorn", "tests.works_with.shop:app", *bound)
+    with collecting() as (printed, addresses):
+        to = {
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": addresses[protocol],
+        }
+        with serving("opentelemetry-instrument", *server, path="/pies/3", **to, **QUICKLY):
+            names = [line.partition(":")[2].strip() for line in head(printed)]
+    assert names == ["GET /pies/<number:int>", "SPAN_KIND_SERVER"]
+
+
+def head(printed: IO[str]) -> Iterator[str]:
+    """Yield the lines with the name and the kind of the first span."""
+    for line in printed:
+        if line.startswith(("    Name ", "    Kind ")):
+            yield line
+        if line.startswith("    Kind "):
+            return
+
+
+@works("opentelemetry-distro", "asyncio", "wsgi", what="uvicorn, gunicorn, Rotel")
 def opentelemetry(world: World) -> None:
-    with running(sys.executable, "-m", "tests.works_with.collector") as collector:
-        endpoint = f"http://127.0.0.1:{int(collector.readline())}"
-        instrument = (
-            *(str(BIN / "opentelemetry-instrument"), "--traces_exporter", "otlp"),
-            *("--metrics_exporter", "none", "--logs_exporter", "none"),
-            *("--bsp_schedule_delay", "100"),
-            *("--exporter_otlp_protocol", "http/protobuf", "--exporter_otlp_endpoint", endpoint),
-        )
-        code = WSGI if world == "wsgi" else ASGI
-        with running(*instrument, sys.executable, "-c", code) as server:
-            address = f"http://127.0.0.1:{int(server.readline())}/pies/3"
-            until(lambda: answers(address))
-            assert collector.readline() == "GET /pies/<number:int>\n"
+    spans_of(world, "http/protobuf")
 
 
-def answers(address: str) -> bool:
-    try:
-        return httpx2.get(address).text == "pie 3"
-    except httpx2.ConnectError:
-        return False
+@works("opentelemetry-exporter-otlp-proto-grpc", "asyncio", "wsgi", what="as above")
+def opentelemetry_by_grpc(world: World) -> None:
+    spans_of(world, "grpc")
