@@ -141,8 +141,11 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             await perform_cleanup(exchange, exchange.cleanup_steps())
             return
         status, content_type, length, pairs, body, stream = answer
-        headers = encode_headers(content_type, length, pairs)
-        head = {"type": "http.response.start", "status": status, "headers": headers}
+        head = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": encode_headers(content_type, length, pairs),
+        }
         if stream is not None:
             await send_streamed(head, stream, exchange, send)
             return

@@ -63,12 +63,11 @@ class ASGIExchange(StreamedExchange):
         self.path = path = scope["path"] or "/"
         if not scope["query_string"]:  # the usual case: there is no query to parse
             self.query = {}
-        raw = scope.get("raw_path")
         if scope.get("root_path"):
             root = self.root_path
             # A server that knows the prefix from a setting passes the path without it.
             self.path = path[len(root) :] or "/" if (path + "/").startswith(root + "/") else path
-        elif path.isascii() and (raw is None or PERCENT not in raw):
+        elif path.isascii() and PERCENT not in (scope.get("raw_path") or b""):
             self.literal_path = path
 
     shielded = staticmethod(shielded_at_its_end)

@@ -78,15 +78,15 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
             kind, function, arguments = resume(result)
             if held and kind.__class__ is not Call:
                 held.pop().give()
-        return cast("Value", arguments)
+        value: Value = arguments
     except StopIteration as end:
-        value: Value = end.value
-        return value
+        value = end.value
     finally:
         if held:
             held.pop().give()
         # an exception's traceback refers to this frame: without this, it would be a reference cycle
         result = None
+    return value
 
 
 async def failure_of_step(

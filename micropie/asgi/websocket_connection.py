@@ -364,8 +364,8 @@ class Connection(websockets.Progress):
         finally:
             if held is not None:
                 held.release()
-        self._sent_unchecked += 1
-        if self._sent_unchecked > SENDS_UNTIL_CHECK:
+        self._sent_unchecked = unchecked = self._sent_unchecked + 1
+        if unchecked > SENDS_UNTIL_CHECK:
             self._sent_unchecked = 0
             await checkpoint()
 

@@ -70,8 +70,10 @@ def serve_http(
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
             return chunks
         status, content_type, length, pairs, body, body_stream = answer
-        headers = _head(content_type, length, pairs)
-        start_response("200 OK" if status is _OK else status_line(status), headers)
+        start_response(
+            "200 OK" if status is _OK else status_line(status),
+            _head(content_type, length, pairs),
+        )
         if body_stream is not None:
             stream: LoopStream | ThreadStream = body_stream
             lent = None if length is None else wrapped_file(stream, exchange, status)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from micropie._core import execution
 from micropie._core.execution import await_in_background, in_thread, within
@@ -55,13 +55,13 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
                 resume, result = flow.throw, failure or error
                 del failure  # its cause's traceback refers to this frame
             kind, function, arguments = resume(result)
-        return cast("Value", arguments)
+        value: Value = arguments
     except StopIteration as end:
-        value: Value = end.value
-        return value
+        value = end.value
     finally:
         # an exception's traceback refers to this frame: without this, it would be a reference cycle
         result = None
+    return value
 
 
 def perform_step(

@@ -194,7 +194,7 @@ def test_a_task_that_has_ended_when_it_is_made_is_not_kept() -> None:
 
     async def main() -> None:
         tasks = LoopTasks()
-        tasks._loop = EagerLoop()
+        tasks._create_task = EagerLoop().create_task
         tasks.start_soon(work)
         await tasks.join()
 

@@ -18,10 +18,10 @@ import os
 import pkgutil
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import lru_cache
 from importlib import import_module
-from types import FunctionType
+from types import BuiltinMethodType
 from typing import Any, TypeVar
 
 import coverage
@@ -68,14 +68,19 @@ def _trace_nothing() -> None:
 CACHED = type(lru_cache(len))
 
 
-def cached_functions(package: str) -> set[Any]:
-    """Return the functions of a package, which is imported, whose results ``functools`` keeps."""
+def clears_of(package: str) -> list[Callable[[], object]]:
+    """Return the functions that clear the results which functions of a package, which is imported,
+    have kept.
+    """
     modules = [module for name, module in sys.modules.items() if name.startswith(f"{package}.")]
     values = [value for module in modules for value in vars(module).values()]
-    wrappers = [value for value in values if isinstance(value, FunctionType)]
-    # ``cached_if_short``
-    inside = [cell.cell_contents for wrapper in wrappers for cell in wrapper.__closure__ or ()]
-    return {value for value in [*values, *inside] if type(value) is CACHED}
+    clears = {id(value): value.cache_clear for value in values if type(value) is CACHED}
+    methods = [value for value in values if type(value) is BuiltinMethodType]
+    tables: list[Any] = [
+        one.__self__ for one in methods if type(one.__self__).__name__ == "NameTable"
+    ]
+    clears |= {id(table): table.clear for table in tables}  # of ``cached_if_short``
+    return [*clears.values()]
 
 
 MARKS = begin() if sys.gettrace() is not None else None
@@ -92,7 +97,7 @@ class Measuring:
         # variables by which the processes that are started are measured
         self._of_processes: dict[str, str] = {}
         self._before: bytes | None = None  # the marks before a test from outside, while one runs
-        self._cached: set[Any] = set()
+        self._clears: list[Callable[[], object]] = []
         self._trace = sys.gettrace()  # for a worker of pytest-xdist coverage has begun once more
         if MARKS is not None:
             _trace_nothing()
@@ -103,7 +108,7 @@ class Measuring:
                 # one that a test from outside imports first would not count
                 if not module.name.endswith("__main__"):
                     import_module(module.name)
-            self._cached = cached_functions("micropie")
+            self._clears = clears_of("micropie")
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # coverage ends around it
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, T, T]:
@@ -140,8 +145,8 @@ class Measuring:
         finally:
             self._count_again()
             if nextitem is not None and not nextitem.nodeid.startswith(OUTSIDE):
-                for function in self._cached:
-                    function.cache_clear()
+                for clear in self._clears:
+                    clear()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self) -> Generator[None, T, T]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from micropie._core.files import content_types
+from micropie._core.files.content_types import _types, content_type_of
+from micropie._core.http.headers import content_type
 from micropie.compat.cherrypy.lib import static
-from tests.support.measuring import cached_functions
+from tests.support.measuring import clears_of
 
 
 def test_the_functions_whose_results_are_kept_are_found() -> None:
-    found = cached_functions("micropie")
-    assert {content_types._types, content_types.content_type_of, static._types} <= found
-    assert "_wanted_of" in {function.__name__ for function in found}, "inside of another function"
+    for cached in (_types, content_type_of, static._types):
+        assert cached.cache_clear in clears_of("micropie")
+    content_type("text/plain")
+    for clear in clears_of("micropie"):
+        clear()
+    assert content_type.__self__ == {}  # type: ignore[attr-defined]

@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
-    AbstractContextManager,
-    nullcontext,
     suppress,
 )
 from contextvars import Context, ContextVar, copy_context
@@ -154,9 +152,6 @@ class _EventFuture:
 LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
-_NO_SCOPE = nullcontext()
-
-
 class LoopTasks:
     """Tasks of this event loop that are in no task group. They must not raise.
 
@@ -164,10 +159,9 @@ class LoopTasks:
     """
 
     def __init__(self) -> None:
-        self._loop = running_loop()
-        self.new_future: Callable[[], LoopFuture] = getattr(
-            self._loop, "create_future", _EventFuture
-        )
+        loop = running_loop()
+        self.new_future: Callable[[], LoopFuture] = getattr(loop, "create_future", _EventFuture)
+        self._create_task: Callable[..., object] | None = getattr(loop, "create_task", None)
         # By a mark: for asyncio, a list with the task, because the loop itself only has a weak
         # reference to it. trio keeps its tasks alive, so there the list is empty.
         self._tasks: dict[object, list[Any]] = {}
@@ -196,13 +190,13 @@ class LoopTasks:
         # Before the task is made, because with ``asyncio.eager_task_factory`` it may have ended at
         # once.
         self._tasks[mark] = started = []
-        if hasattr(self._loop, "create_task"):
+        if self._create_task is not None:
             run = self._run(mark, function, arguments)
-            started.append(self._loop.create_task(run, context=context))
+            started.append(self._create_task(run, context=context))
             return partial(self._cancel, mark)
         scope = self.new_scope()
         spawn = sys.modules["trio"].lowlevel.spawn_system_task
-        spawn(self._run, mark, function, arguments, scope, context=context)
+        spawn(self._run_in, scope, mark, function, arguments, context=context)
         return scope.cancel
 
     def _cancel(self, mark: object) -> None:
@@ -222,17 +216,22 @@ class LoopTasks:
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    async def _run(
+    async def _run_in(
         self,
+        scope: anyio.CancelScope,
         mark: object,
         function: AsyncFunction,
         arguments: Sequence[object],
-        scope: AbstractContextManager[object] = _NO_SCOPE,
+    ) -> None:
+        with scope:
+            await self._run(mark, function, arguments)
+
+    async def _run(
+        self, mark: object, function: AsyncFunction, arguments: Sequence[object]
     ) -> None:
         # Not in a callback of the task, which would take one more turn of the loop.
         try:
-            with scope:
-                await function(*arguments)
+            await function(*arguments)
         except anyio.get_cancelled_exc_class():
             pass  # asyncio's task would keep it, with all frames of its traceback
         finally:

@@ -92,7 +92,6 @@ from micropie._core.streams import LoopStream, Stream, ThreadStream, stream_of
 
 pooled: Any = module("micropie._core.flow.pooled")  # few sites have handlers in processes
 
-_NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _SUCCESSES = range(200, 300)
 _GROUP_OR_DISCONNECT = (ExceptionGroup, ClientDisconnect)
@@ -116,7 +115,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         # 1. Route. A path without arguments is found by one look-up here; all others are searched
         # by the site.
         method = exchange.method
-        route = site.exact.get(method, _NO_ROUTES).get(exchange.literal_path)
+        route = site.exact[method].get(exchange.literal_path)
         result = None
         if route is not None:
             arguments, values = (), NO_VALUES
@@ -151,8 +150,11 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 result = yield route.step_kind, route.call, arguments
         # 5. Result to response. The common case: the result is a body, and there is nothing else to
         # send.
-        row = config.bodies.get(type(result))
-        if row is not None and not exchange.answer.has_more and method != "HEAD":
+        if (
+            not exchange.answer.has_more
+            and method != "HEAD"
+            and (row := config.bodies.get(type(result))) is not None
+        ):
             encode_body, content_type = row
             body = encode_body(result)
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
@@ -419,7 +421,8 @@ def _finish(
                 stream.leave_to_server()
             else:
                 yield from stream.fetch_first(response)
-        answer, session, is_changed = _encoded(request, response, stream)
+        answer, is_changed = _encoded(exchange, response, stream)
+        session = made.session
         if session is not None:
             if is_changed:
                 answer = yield from _save_session(request, session, answer)
@@ -458,14 +461,11 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
     return stream
 
 
-def _encoded(
-    request: Request, response: Response, stream: Stream | None
-) -> tuple[Answer, Session | None, bool]:
-    """Return the answer for a response, the session, and whether the session has to be saved. The
-    answer is encoded before the session is saved, because an answer that can't be sent must not
-    leave a session behind.
+def _encoded(exchange: Exchange, response: Response, stream: Stream | None) -> tuple[Answer, bool]:
+    """Return the answer for a response, and whether the session has to be saved. The answer is
+    encoded before the session is saved, because an answer that can't be sent must not leave a
+    session behind.
     """
-    exchange = request._exchange
     made = exchange.answer
     if stream is not None:
         if made.response is not None:  # a generator has set it; hooks' headers come first
@@ -483,18 +483,18 @@ def _encoded(
         # sent.
         if may_read and exchange.config.sessions.find_id(exchange):
             exchange.opened_session()
-    session, saves = made.session, False
-    if session is not None:
-        saves = session.changed and (
-            response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error
-        )
+    saves = (
+        made.session is not None
+        and made.session.changed
+        and (response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error)
+    )
     answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
     has_own_cookie = saves or made.csrf_salt is not None
     if made.depends_on or has_own_cookie:
         answer = _private(exchange, answer, has_own_cookie)
     if exchange.ends is not None:
         made.end(answer)
-    return answer, session, saves
+    return answer, saves
 
 
 def _private(exchange: Exchange, answer: Answer, has_own_cookie: bool) -> Answer:

@@ -71,8 +71,9 @@ class AnswerState:
         response, self.has_more = self.response, True
         if type(result) in _MERE_BODIES:  # the usual case
             if response is None:
-                self.response = response = Response()
-            response.body = result
+                self.response = response = Response(result)
+            else:
+                response.body = result
         elif response is None and type(result) is Response and type(result.body) in _MERE_BODIES:
             # A copy, because the author may return the same object again.
             pairs, content_type = result.pairs, result.content_type

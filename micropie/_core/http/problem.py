@@ -84,18 +84,18 @@ def _described(
     request: Request, error: HTTPError, kind: str = ""
 ) -> tuple[object, HeaderPairs, str | None]:
     """Return the body, the headers and the content type of the response to an error."""
-    if not isinstance(error.message, str):  # a dict or a list is the author's own document
-        return error.message, error.headers, None
-    settings, headers = request._exchange.config.settings, error.headers
+    message, headers = error.message, error.headers
+    if not isinstance(message, str):  # a dict or a list is the author's own document
+        return message, headers, None
+    settings = request._exchange.config.settings
     kind = kind or settings.errors
     if kind == "auto":
         kind = _wanted_form(request)
         headers = [*headers, _VARY]  # the sentence was chosen by Accept, too
-    phrase = PHRASES.get(error.status, "Error")
-    title, message = phrase, error.message
+    title = PHRASES.get(error.status, "Error")
     if settings.translations is not None:
-        is_default = error.message == f"{error.status} {phrase}"
-        title = translated(request, phrase)
+        is_default = message == f"{error.status} {title}"
+        title = translated(request, title)
         message = f"{error.status} {title}" if is_default else translated(request, message)
     if kind == "html":
         return _page(error, title, message), headers, HTML

@@ -175,7 +175,7 @@ class Session(dict[str, Any]):
     def __init__(self, session_id: str | None = None, data: SessionData | None = None) -> None:
         self._loaded = data = data or {}
         is_flat = _UNCHANGEABLE.issuperset(map(type, data.values()))
-        super().__init__(data if is_flat else copied(data))
+        dict.__init__(self, data if is_flat else copied(data))
         self._refusal = ""  # why it can't be changed any longer
         self._is_cleared = False  # whether all stored data is to be discarded
         self.id = session_id

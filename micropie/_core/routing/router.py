@@ -187,6 +187,16 @@ class Node:
         return dict.fromkeys(first.answers, first) if first is self.arguments else {}
 
 
+class ByMethod(dict[str, dict[str | None, Route]]):
+    """Routes by their paths, by method. No route has a method that is missing: clients send any."""
+
+    def __missing__(self, method: str) -> Mapping[str | None, Route]:
+        return _NO_ROUTES
+
+
+_NO_ROUTES: Mapping[str | None, Route] = {}
+
+
 class Router:
     """The nodes for a whole tree of applications.
 
@@ -201,8 +211,8 @@ class Router:
         self.has_routes = False
         # Whether an application is mounted at the root of an application in the tree.
         self.has_fallbacks = False
-        self.exact: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
-        self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
+        self.exact = ByMethod({method: {} for method in METHODS})
+        self.below = ByMethod({method: {} for method in METHODS})
 
     def freeze(self, has_short_cuts: bool) -> Self:
         """Prepare for searching, when the tree is complete."""

@@ -30,14 +30,12 @@ from micropie._core.mounts import (
 )
 from micropie._core.routing.config import Config, config_of, with_marks
 from micropie._core.routing.discovery import AnyFunction, marks_above
-from micropie._core.routing.router import NO_VALUES, Refusal, RouteMatch, Router
+from micropie._core.routing.router import NO_VALUES, ByMethod, Refusal, RouteMatch, Router
 from micropie._core.routing.routes import Route, place_of
 from micropie._core.routing.settings import Settings
 
 if TYPE_CHECKING:
     from micropie._core.routing.listing import RouteEntry
-
-_NO_ROUTES: dict[str | None, Route] = {}
 
 
 class Site:
@@ -63,16 +61,18 @@ class Site:
         self.exact, self._exact_sockets = self._reached(router), self._reached(sockets)
         router.drop_short_cuts(split_host(one.route.pattern)[1] for one in sockets.entries())
 
-    def _reached(self, router: Router) -> dict[str, dict[str | None, Route]]:
+    def _reached(self, router: Router) -> ByMethod:
         """Return the short cuts of a router, without those whose path belongs to a mount."""
-        return {
-            method: {
-                path: one
-                for path, one in routes.items()
-                if not self.mounted or self._mounts.find(quote(path).encode()) is None
+        return ByMethod(
+            {
+                method: {
+                    path: one
+                    for path, one in routes.items()
+                    if not self.mounted or self._mounts.find(quote(path or "").encode()) is None
+                }
+                for method, routes in router.exact.items()
             }
-            for method, routes in router.exact.items()
-        }
+        )
 
     def entries(self, takes_socket: bool = False) -> list[RouteEntry]:
         """Return every route of HTTP, or of WebSockets, once, with its methods. Routes of mounts
@@ -96,7 +96,7 @@ class Site:
         refusal.
         """
         exchange = request._exchange
-        route = self._exact_sockets.get(exchange.method, _NO_ROUTES).get(exchange.literal_path)
+        route = self._exact_sockets[exchange.method].get(exchange.literal_path)
         return self.find(request, takes_socket=True) if route is None else (route, (), NO_VALUES)
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
@@ -115,7 +115,7 @@ class Site:
             path = exchange.literal_path
             if path is not None and not self.prefix:
                 head, _, last = path.rpartition("/")
-                route = router.below.get(exchange.method, _NO_ROUTES).get(head)
+                route = router.below[exchange.method].get(head)
                 if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
                     exchange.path_params = arguments = [last]
                     return route, arguments, NO_VALUES
@@ -202,7 +202,7 @@ class HostSite(Site):
 
     def __init__(self, hosts: Hosts, others: Site) -> None:
         super().__init__(others.config, others.router, others.sockets)
-        self.exact, self._exact_sockets, self.has_mounts = {}, {}, True
+        self.exact, self._exact_sockets, self.has_mounts = ByMethod(), ByMethod(), True
         self._hosts, self._others = HostTable(hosts), others
         hooks: Iterable[Any] = others.config.middlewares
         self._host_setters = [hook for hook in hooks if getattr(hook, "sets_host", False)]

@@ -28,7 +28,7 @@ import coverage
 import pytest
 
 from tests.project.mutation.mutants import Mutant, mutants_of
-from tests.support.measuring import cached_functions
+from tests.support.measuring import clears_of
 
 Item: Any = pytest.Item
 
@@ -196,8 +196,8 @@ def _clear_caches() -> None:
     """Have functions of the framework forget their results, or a later test would not reach
     them.
     """
-    for function in cached_functions("micropie"):
-        function.cache_clear()
+    for clear in clears_of("micropie"):
+        clear()
 
 
 def _first_that_fails(session: Any, items: list[Any], deadline: float) -> str:

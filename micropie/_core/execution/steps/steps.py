@@ -119,7 +119,7 @@ Step: TypeAlias = (
 )
 
 # A step as a driver unpacks it.
-AnyStep: TypeAlias = tuple[Any, Callable[..., Any], Sequence[Any]]
+AnyStep: TypeAlias = tuple[Any, Callable[..., Any], Any]
 
 Result = TypeVar("Result")
 Flow: TypeAlias = Generator[Step, Any, Result]

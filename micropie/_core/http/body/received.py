@@ -141,7 +141,9 @@ class ReceivedBody:
         if self.parse is not None:
             data = self.data.data if isinstance(self.data, BodyReader) else self.data or b""
             if self.parse == "form":
-                require_utf8(exchange.framing[1].get("charset", ""))
+                charset = exchange.framing[1].get("charset")
+                if charset:
+                    require_utf8(charset)
                 try:
                     self.form = parse_query(data, exchange.config.limits)
                 except BadRequest as error:

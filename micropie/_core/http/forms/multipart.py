@@ -209,13 +209,14 @@ class PartParser:
         """
         begun = self._size
         self._size = size = begun + len(data)
+        is_boundary = False
         if begun == len(self._start) and (begun or data[0] == _DASH):
             self._start += data[: len(self._boundary) - begun]
-            if self._start == self._boundary:
-                size = len(self._boundary)
+            is_boundary = self._start == self._boundary
+            size = len(self._boundary) if is_boundary else size
         if size > self._room:
             self._budget.measure(size)
-        if self._start == self._boundary:
+        if is_boundary:
             raise BadRequest(_MALFORMED)
 
 

@@ -16,7 +16,7 @@ from collections.abc import (
     MutableMapping,
     Sequence,
 )
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import Final, Self, TypeVar, overload
 
 from micropie._core.errors import HeadersLike, pairs_of
@@ -35,29 +35,18 @@ MAX_HEADERS = 1000
 
 
 def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[Text], Value]]:
-    """Return a decorator for a function of a text from the client. It caches the results for the
-    last ``most`` texts, but never for a long text.
-
-    256 headers of 10 MB would take 2.5 GB.
+    """Return a decorator for a function of a text from the client. It caches the results for
+    ``most`` texts in a ``NameTable``, so that a cached result takes one call of C.
     """
-
-    def decorate(function: Callable[[Text], Value]) -> Callable[[Text], Value]:
-        cached = lru_cache(maxsize=most)(function)
-
-        @wraps(function)
-        def look_up(text: Text) -> Value:
-            return cached(text) if len(text) <= LONGEST_KEPT else function(text)
-
-        return look_up
-
-    return decorate
+    return lambda function: NameTable(function, most).__getitem__
 
 
 class NameTable(dict[Text, Value]):
-    """A dict that calls ``make`` once for each header name, and stores the result.
+    """A dict that calls ``make`` once for each text, such as a header name, and stores the result.
 
-    Header names are few and the same in every response, unless an author sends back a name from the
-    client. So at most ``most`` names are stored, and never a long one.
+    The texts are few and the same in every response, unless an author sends back a text from the
+    client. So at most ``most`` are stored, and then the table begins anew. A long text is never
+    stored: 256 headers of 10 MB would take 2.5 GB.
     """
 
     def __init__(self, make: Callable[[Text], Value], most: int = 1024) -> None:
@@ -66,7 +55,9 @@ class NameTable(dict[Text, Value]):
 
     def __missing__(self, name: Text) -> Value:
         made = self._make(name)
-        if len(self) < self._most and len(name) <= LONGEST_KEPT:
+        if len(name) <= LONGEST_KEPT:
+            if len(self) >= self._most:
+                self.clear()
             self[name] = made
         return made
 
