@@ -34,13 +34,13 @@ ROOT = Path(__file__).parents[2]
 # Of the interpreters.
 OPTIONS = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 
-# Nothing that opens a file or starts a thread when it is imported, as daphne's reactor does.
+# Nothing that opens a file, starts a thread or reads the environment when it is imported, as
+# daphne's reactor and gunicorn's configuration do.
 IMPORTS = (
     *("micropie", "micropie.app", "micropie.asgi.driver", "micropie.wsgi.driver", "micropie.cli"),
     *("anyio.from_thread", "anyio._backends._asyncio", "jinja2", "pydantic.json_schema"),
     *("uvicorn.main", "uvicorn.protocols.http.httptools_impl", "uvloop", "uvicorn.lifespan.on"),
     *("uvicorn.protocols.websockets.websockets_impl", "hypercorn.__main__", "hypercorn.run"),
-    *("gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "gunicorn.asgi.protocol"),
     *("granian.cli", "granian.server", "waitress.runner", "waitress.server"),
     *("twisted.web.http", "twisted.internet.asyncioreactor", "autobahn.twisted.websocket"),
 )
