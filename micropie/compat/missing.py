@@ -23,7 +23,7 @@ _RUN = 'choose a server by run(server="..."), or micropie run --server'
 _GEVENT = 'use async def handlers, or gunicorn -k gthread; run(server="{}") has no counterpart'
 _JINJA = "use jinja2_template and jinja2_view"
 _PORTEND = "use the package portend"
-_AUTH = "use tools.auth_basic or tools.auth_digest"
+_AUTH = "use tools.auth_basic (realm, checkpassword), or tools.auth_digest"
 _UNTIMED = "leave it out: CherryPy has timed no response since version 12"
 
 # How the advice for a name that nobody thought of begins.

@@ -49,6 +49,9 @@ def test_a_star_brings_what_bottle_s_does(bottle: Any) -> None:
     assert names["json_loads"](names["json_dumps"]({"a": 1})) == {"a": 1}
     assert (names["os"].sep, names["urlquote"]("ä"), names["py3k"]) == ("/", "%C3%A4", True)
     assert names["unicode"] is str
+    assert names["SimpleTemplate"]("{{a}}").render(a=1) == "1"
+    assert names["threading"].Lock
+    assert names["timezone"].utc
     assert issubclass(names["MultiDict"], names["DictMixin"])
     assert bottle._parse_qsl("a=1&b=&a=%20") == [("a", "1"), ("b", ""), ("a", " ")]
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import MutableMapping
 from html import escape
+from importlib.machinery import PathFinder
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -264,6 +265,7 @@ _OF_PYTHON = {
     "print_exc": "traceback:print_exc",
     "thread": "_thread",
     "timedelta": "datetime:timedelta",
+    "timezone": "datetime:timezone",
     "update_wrapper": "functools:update_wrapper",
     "urlencode": "urllib.parse:urlencode",
     "urljoin": "urllib.parse:urljoin",
@@ -272,6 +274,9 @@ _OF_PYTHON = {
     "weakref": "weakref",
 }
 __all__ += list(_OF_PYTHON)
+__all__ += ["threading"]
+if PathFinder.find_spec("bottle") is not None:  # whose engine it is
+    __all__ += ["SimpleTemplate"]
 
 
 def __getattr__(name: str) -> Any:
