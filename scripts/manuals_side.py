@@ -1,0 +1,169 @@
+"""Runs one block of a manual for ``scripts/manuals``, in a process and a folder of its own: reads
+what to do as JSON, executes the block, sends its application requests, and writes what it responds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import random
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+VERBS = frozenset({"GET", "POST", "PUT", "DELETE"})
+FORM = b"name=pie&username=ann&password=x&length=7"
+SAMPLES = {":int": "7", ":float": "1.5", ":path": "a/b", ":re:": "pie"}
+
+
+class Bottle:
+    """``run`` notes the application instead of serving it."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.served: list[Any] = []
+        module.run = lambda app=None, *_, **__: self.served.append(app)
+        module.Bottle.run = lambda app, *_, **__: self.served.append(app)
+        self.names: dict[str, Any] = {}
+        exec("from bottle import *", self.names)  # noqa: S102
+        self.names |= {"bottle": module, "app": module.default_app()}
+
+    @property
+    def app(self) -> Any:
+        for app in (*self.served[-1:], self.names["app"]):
+            if hasattr(app, "routes"):
+                return app
+        return self.module.default_app()
+
+    def paths(self) -> set[str]:
+        return {
+            re.sub(r"<[^>]*>|:\w+(#[^#]*#)?", self._sample, route.rule) for route in self.app.routes
+        }
+
+    @staticmethod
+    def _sample(wildcard: re.Match[str]) -> str:
+        return next((text for kind, text in SAMPLES.items() if kind in wildcard[0]), "pie")
+
+
+class CherryPy:
+    """``quickstart`` mounts, and the engine does not start."""
+
+    def __init__(self, module: Any) -> None:
+        self.app = module.tree
+        module.config.update({"log.screen": False})
+        for owner, name in (
+            (module.engine, "start"),
+            (module.engine, "block"),
+            (module.engine.signals, "subscribe"),
+        ):
+            setattr(owner, name, lambda *_: None)
+
+        def quickstart(root: Any = None, script_name: str = "", config: Any = None) -> None:
+            if config:
+                module.config.update(config)
+            module.tree.mount(root, script_name, config)
+
+        module.quickstart = quickstart
+        self.names: dict[str, Any] = {"cherrypy": module}
+
+    def paths(self) -> set[str]:
+        found: set[str] = set()
+        for prefix, app in self.app.apps.items():
+            root = getattr(app, "root", None)
+            found |= {f"{prefix}/"} if root is None else {*self._below(root, prefix, [])}
+            sections = [name for name in getattr(app, "config", {}) if name[:1] == "/"]
+            found |= {prefix + path for path in (*sections, "/style.css", "/static/css/style.css")}
+        return found
+
+    def _below(self, node: Any, path: str, above: list[Any]) -> Iterator[str]:
+        if node in above:
+            return
+        if getattr(node, "exposed", False) and not isinstance(node, type):
+            yield from (path, f"{path}/pie")
+        for name in dir(node):
+            if name[:1] == "_" or name == "favicon_ico":  # cherrypy adds that one
+                continue
+            value = getattr(node, name, None)
+            below = path if name in ("index", "default") else f"{path}/{name}"
+            if getattr(value, "exposed", False) and callable(value):
+                below = path if name in VERBS else below
+                yield from (below or "/", f"{below}/pie/7", f"{below}?name=pie&length=7&a_key=x")
+            elif type(value).__module__ == "__main__":
+                yield from self._below(value, below, [*above, node])
+
+
+def respond(app: Callable[..., Any], requests: list[list[str]]) -> Iterator[list[Any]]:
+    """Yield the responses of an application: status, headers and body. Cookies are sent again."""
+    cookies: dict[str, str] = {}
+    for method, target in requests:
+        path, _, query = target.partition("?")
+        body = FORM if method in ("POST", "PUT") else b""
+        environ = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": path or "/",
+            "QUERY_STRING": query,
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_HOST": "localhost",
+            "CONTENT_LENGTH": str(len(body)),
+            "CONTENT_TYPE": "application/x-www-form-urlencoded" if body else "",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
+        if cookies:
+            environ["HTTP_COOKIE"] = "; ".join(f"{key}={value}" for key, value in cookies.items())
+        head: list[Any] = []
+        try:
+            result = app(environ, lambda *given, head=head: head.extend(given[:2]))
+            data = b"".join(result)
+            getattr(result, "close", int)()
+        except BaseException as error:
+            yield [0, [], f"raised {type(error).__name__}"]
+            continue
+        for name, value in head[1]:
+            if name.lower() == "set-cookie":
+                key, _, text = value.partition(";")[0].partition("=")
+                cookies[key] = text
+        yield [int(head[0][:3]), head[1], data.decode("latin-1")]
+
+
+def main() -> None:
+    framework, ours, block, files = json.load(sys.stdin)
+    stdout, sys.stdout = sys.stdout, io.StringIO()
+    for name, text in files.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+    if ours:
+        importlib.import_module("micropie.compat").install(framework)
+    side = (Bottle if framework == "bottle" else CherryPy)(importlib.import_module(framework))
+    side.names |= {"__name__": "__main__", "__file__": str(Path("block.py").resolve())}
+    random.seed(1)
+    raised = ""
+    try:
+        code = compile(block["source"], "block.py", "exec", dont_inherit=True)
+        exec(code, side.names)  # noqa: S102
+    except BaseException as error:
+        raised = f"{type(error).__name__}: {error}"
+    requests = block.get("requests")
+    if requests is None:
+        paths = sorted(side.paths())[:40]
+        requests = [[method, path] for path in paths for method in METHODS]
+        requests += [["GET", "/none"]] if paths else []
+    responses = [*respond(side.app, requests)]
+    json.dump({"raised": raised, "requests": requests, "responses": responses}, stdout)
+
+
+if __name__ == "__main__":
+    main()
