@@ -774,10 +774,10 @@ class AroundModel(msgspec.Struct):
 @pytest.mark.parametrize(
     ("annotation", "where"),
     [
-        ("Sized", "the result annotation of shown.<locals>.show"),
-        ("list[Sized] | None", "the result annotation of shown.<locals>.show"),
-        ("no type", "the result annotation of shown.<locals>.show"),
-        ("pydantic.Missing", "the result annotation of shown.<locals>.show"),
+        ("Sized", "an annotation of shown.<locals>.show"),
+        ("list[Sized] | None", "an annotation of shown.<locals>.show"),
+        ("no type", "an annotation of shown.<locals>.show"),
+        ("pydantic.Missing", "an annotation of shown.<locals>.show"),
         (Odd, "an annotation of Odd"),
         (list[AroundOdd], "an annotation of Odd"),
         (UserOut | AroundOdd, "an annotation of Odd"),
@@ -788,7 +788,9 @@ class AroundModel(msgspec.Struct):
 def test_a_result_annotation_that_can_t_be_read_filters_nothing(
     annotation: Any, where: str
 ) -> None:
-    with pytest.raises(SetupError, match=re.escape(where) + " can't be read: .*; import it at run"):
+    with pytest.raises(
+        SetupError, match=re.escape(where) + " can't be read: .*; correct it, or import"
+    ):
         shown(annotation, None).openapi()
 
 

@@ -335,13 +335,19 @@ MODULES = [
         "any: a number's default as text",
         "class Root(App):\n    def index(self, page: int | None = '1'): ...",
         "GET /",
-        "its default is text: write page: int = 1",
+        "its default is text: write page: str, or make it int",
     ),
     (
         "any: an empty text for no number",
         "class Root(App):\n    def index(self, page: int = ''): ...",
         "GET /",
-        "its default is text: write page: int = None",
+        "its default is text: write page: str, or make it int",
+    ),
+    (
+        "any: a text as a number's default",
+        "class Root(App):\n    def index(self, page: int = 'a'): ...",
+        "GET /",
+        "its default is text: write page: str, or",
     ),
     (
         "Flask: decorators of a view",
@@ -729,7 +735,13 @@ MODULES = [
         "FastAPI: a function as an annotation",
         "def current(request): ...\nclass Root(App):\n    def index(self, user: current): ...",
         "GET /",
-        "it is annotated with a function: write Annotated[..., current]",
+        "or Annotated[..., current] if the function provides the value",
+    ),
+    (
+        "any: a built-in function as an annotation",
+        "class Root(App):\n    def index(self, user: any): ...",
+        "GET /",
+        "it is annotated with a function: write a type, as Any for any value",
     ),
     (
         "FastAPI: keywords for a task",

@@ -21,12 +21,17 @@ from typing import (
     get_type_hints,
 )
 
+from micropie._core.errors import SetupError
+
 Hint: TypeAlias = object
 """The type of an annotation that is used as a value: a class, ``list[int]``, ``X | None``, a
 NewType. Python has no type that covers all of these.
 """
 
 _BUILTINS = vars(builtins)
+
+# Raised for an annotation that can't be read; IndexError is what CPython raises for "".
+UNREADABLE = (NameError, AttributeError, SyntaxError, TypeError, IndexError)
 
 COLLECTIONS = (list, tuple, set, frozenset, Sequence)
 
@@ -62,8 +67,7 @@ def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
 def hints_of(annotations: Mapping[str, object], function: Callable[..., object]) -> dict[str, Hint]:
     """Return ``annotations`` as types. Names in them are looked up in the module of ``function``.
 
-    Raises ``NameError``, ``AttributeError``, ``SyntaxError`` or ``TypeError`` for an annotation
-    that can't be read.
+    Raises ``SetupError`` for an annotation that can't be read.
     """
     names = getattr(function, "__globals__", {})
     hints, others = dict[str, Hint](), dict[str, object]()
@@ -77,10 +81,20 @@ def hints_of(annotations: Mapping[str, object], function: Callable[..., object])
         stated = types.SimpleNamespace(__annotations__=others)
         try:
             found = get_type_hints(stated, names, include_extras=True)
-        except IndexError:  # CPython raises it for ""
-            raise SyntaxError("it is empty") from None
+        except UNREADABLE as error:
+            raise unreadable(getattr(function, "__qualname__", "a handler"), error) from None
         hints |= {name: without_aliases(hint) for name, hint in found.items()}
     return hints
+
+
+def unreadable(name: str, error: Exception) -> SetupError:
+    """Return the error for an annotation that can't be read, with what to write. ``name``: that of
+    the function or class.
+    """
+    return SetupError(
+        f"an annotation of {name} can't be read: {str(error).partition(chr(10))[0]}; correct it, "
+        "or import what it names at the top of its module, at run time as well"
+    )
 
 
 def bare(hint: Hint) -> tuple[Hint, bool]:

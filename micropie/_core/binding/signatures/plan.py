@@ -429,13 +429,16 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     default, name = parameter.default, parameter.name
     if inspect.isroutine(parameter.annotation):
         function = parameter.annotation.__name__
-        raise SetupError(f"it is annotated with a function: write Annotated[..., {function}]")
+        raise SetupError(
+            "it is annotated with a function: write a type, as Any for any value, or "
+            f"Annotated[..., {function}] if the function provides the value"
+        )
     if isinstance(default, Source):
         source = type(default).__name__
         raise SetupError(f"{source}() is not a default: write {name}: Annotated[..., {source}()]")
     plain, _ = bare(parameter.annotation)
     if isinstance(default, str) and plain in (int, float, bool):
-        raise SetupError(f"its default is text: write {name}: {plain.__name__} = {default or None}")
+        raise SetupError(f"its default is text: write {name}: str, or make it {plain.__name__}")
     if parameter.annotation is not REQUIRED or default is not REQUIRED:
         return
     if name == "self":
@@ -519,13 +522,7 @@ def _annotated(function: Callable[..., object], parameters: Sequence[Parameter])
     *_, inner = layers(function)
     if not hasattr(inner, "__globals__"):
         inner = type(inner).__call__
-    try:
-        hints = hints_of(
-            {name: hint for name, hint in inner.__annotations__.items() if name in names}, inner
-        )
-    except (NameError, AttributeError, SyntaxError) as error:
-        where = inner.__qualname__
-        raise SetupError(
-            f"an annotation of {where} can't be read: {error}; import it at run time as well"
-        ) from None
+    hints = hints_of(
+        {name: hint for name, hint in inner.__annotations__.items() if name in names}, inner
+    )
     return [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]

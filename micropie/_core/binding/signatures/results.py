@@ -32,11 +32,13 @@ from typing import (
 
 from micropie._core.binding.annotations import (
     COLLECTIONS,
+    UNREADABLE,
     Hint,
     bare,
     elements_of,
     hints_of,
     united,
+    unreadable,
     without_none,
 )
 from micropie._core.binding.fields import (
@@ -67,18 +69,7 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
         if stated is None
         else stated
     )
-    try:
-        hints = hints_of({"return": annotation}, inner)
-    except _UNREADABLE as error:
-        where = getattr(inner, "__qualname__", "a handler")
-        raise SetupError(
-            f"the result annotation of {where} can't be read: {error}; {_AT_RUN_TIME}"
-        ) from None
-    return _told_apart(hints["return"])
-
-
-_UNREADABLE = (NameError, AttributeError, SyntaxError, TypeError)
-_AT_RUN_TIME = "import it at run time as well, at the top of its module"
+    return _told_apart(hints_of({"return": annotation}, inner)["return"])
 
 
 def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
@@ -348,11 +339,8 @@ def _check_readable(structures: Iterable[type]) -> None:
             if is_pydantic(structure) and hasattr(structure, "model_rebuild"):
                 structure.model_rebuild()  # raises a NameError of its own
             hints = _hints_inside(structure).values()
-        except _UNREADABLE as error:
-            raise SetupError(
-                f"an annotation of {structure.__name__} can't be read: "
-                f"{str(error).partition(chr(10))[0]}; {_AT_RUN_TIME}"
-            ) from None
+        except UNREADABLE as error:
+            raise unreadable(structure.__name__, error) from None
         for kind in chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints):
             waiting += [kind] if is_structure(kind) else []
 
