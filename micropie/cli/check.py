@@ -102,7 +102,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     try:
         entries, sockets = inspector.routes(), inspector.routes(websockets=True)
     except SetupError as error:
-        yield f"set-up: {error}"
+        yield f"set-up: {error} (there may be more: correct this, then check again)"
         return
     for entry in entries:
         if "GET" in entry.methods and (change := session_change(entry.route.function)):

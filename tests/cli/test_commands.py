@@ -574,7 +574,8 @@ def test_check_names_a_mistake_of_set_up(command: Run, tmp_path: Path) -> None:
     status, output, _ = command("check", "wrong:app")
     assert status == 1
     assert output.startswith("set-up: ")
-    assert output.endswith("has no parameter 'b'\n1 finding\n")
+    more = " (there may be more: correct this, then check again)"
+    assert output.endswith(f"has no parameter 'b'{more}\n1 finding\n")
 
 
 def test_check_names_what_is_not_installed(
