@@ -628,7 +628,7 @@ class Exchange:
         """Discard the functions of ``after_response``, and log that."""
         if self.ends is not None and self.ends.tasks:
             logger.warning(
-                "%s: %d functions of after_response were discarded, because a resource failed to "
+                "%s: functions of after_response were discarded (%d), because a resource failed to "
                 "close",
                 self.label,
                 len(self.ends.tasks),
