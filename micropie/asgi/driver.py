@@ -105,7 +105,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     flow: Any = respond(site, request)
     result: object = None
     try:
-        kind, function, arguments = flow.send(None)
+        kind, function, arguments = next(flow)
         while kind is not ANSWER:
             resume = flow.send
             try:

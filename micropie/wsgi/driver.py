@@ -55,7 +55,7 @@ def serve_http(
     token = current.set(request)
     flow = respond(site, request)
     try:
-        step: AnyStep = flow.send(None)
+        step: AnyStep = next(flow)
         kind, _, answer = step
         if kind is not ANSWER:
             answer = perform(flow, exchange, step)

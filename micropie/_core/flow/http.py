@@ -224,7 +224,7 @@ def _before_handler(
     """
     exchange = request._exchange
     hooks = planned_hooks(config)
-    if isinstance(other, Handover):
+    if other is not None and isinstance(other, Handover):
         hooks = hooks.guards
     if config.middlewares:
         exchange.run_with(hooks)
@@ -235,7 +235,7 @@ def _before_handler(
             if exchange.resources
             else result
         )
-    if isinstance(other, Handover):
+    if other is not None and isinstance(other, Handover):
         yield from close_resources(exchange, None)
         return other
     if config.sessions.opens_ahead:

@@ -188,7 +188,9 @@ class Node:
 
 
 class ByMethod(dict[str, dict[str | None, Route]]):
-    """Routes by their paths, by method. No route has a method that is missing: clients send any."""
+    """Routes by method and path. A method without routes, which a client may send, has an empty
+    dict.
+    """
 
     def __missing__(self, method: str) -> Mapping[str | None, Route]:
         return _NO_ROUTES

@@ -34,7 +34,8 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     Raises 400 and 413 because of the announced length, whatever the media type is, and 400, 413 and
     415 for an invalid body.
     """
-    (media_type, parameters, length), body = exchange.framing, exchange.body
+    media_type, parameters, length = exchange.framing
+    body = exchange.body
     if length is not None and length > exchange.config.settings.max_body_size:
         exchange.incoming  # noqa: B018 - raises 413
     accept: Literal["form", "json"] | None

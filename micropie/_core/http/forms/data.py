@@ -114,7 +114,8 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     )
     budget = None if is_short else Budget(limits)
     text = text[:-1] if text[-1:] == "&" else text
-    text = text.replace("+", " ") if "+" in text else text
+    if "+" in text:
+        text = text.replace("+", " ")
     is_decoded = "%" not in text and text.isascii() and text.isprintable()
     encoded: list[str] = []  # names and values alternate
     fields: dict[str, list[str]] = {}

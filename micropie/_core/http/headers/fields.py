@@ -35,18 +35,19 @@ MAX_HEADERS = 1000
 
 
 def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[Text], Value]]:
-    """Return a decorator for a function of a text from the client. It caches the results for
-    ``most`` texts in a ``NameTable``, so that a cached result takes one call of C.
+    """Decorate a function of a client's text: its results are stored in a ``NameTable`` of ``most``
+    entries.
+
+    Returning a stored result runs no Python code.
     """
     return lambda function: NameTable(function, most).__getitem__
 
 
 class NameTable(dict[Text, Value]):
-    """A dict that calls ``make`` once for each text, such as a header name, and stores the result.
+    """The results of a function for short texts, such as the names of headers, made once for each.
 
-    The texts are few and the same in every response, unless an author sends back a text from the
-    client. So at most ``most`` are stored, and then the table begins anew. A long text is never
-    stored: 256 headers of 10 MB would take 2.5 GB.
+    The texts are few and repeat, unless an author sends back a client's. A table with ``most``
+    entries is cleared. Long texts are not stored: 256 headers of 10 MB would take 2.5 GB.
     """
 
     def __init__(self, make: Callable[[Text], Value], most: int = 1024) -> None:
