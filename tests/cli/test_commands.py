@@ -624,7 +624,7 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
     (tmp_path / "old" / "site.py").write_text(OLD)
     (tmp_path / "old" / "python2.py").write_text("print 'hello'\n")
     (tmp_path / "old" / "site.conf").write_text(
-        "[/]\ntools.sessions.on = True\ntools.cpstats.on: True\n"
+        "[/]\ntools.sessions.on = True\ntools.cpstats.on: True\nserver.socket_file = None\n"
     )
     status, output, _ = command("check", "--from", "cherrypy", "old")
     assert status == 1

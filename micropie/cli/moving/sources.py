@@ -63,6 +63,9 @@ ATTRIBUTES: Mapping[str, str] = {"wsgiapp": ADVICE["cherrypy.Application.wsgiapp
 # What a function needs, which may be missing.
 _NEEDED_BY = dict.fromkeys(("bottle.template", "bottle.view"), "bottle.SimpleTemplate")
 
+# Values of a file's key that switch nothing on.
+_UNSET = ([""], ["None"], ["False"], ["''"], ['""'], ["0"])
+
 CONFIG_FILES = frozenset({".conf", ".cfg", ".ini"})
 
 
@@ -201,10 +204,18 @@ def _in_module(
     """Yield the findings in a module. ``own``: names that the program gives the framework."""
     names = imported_names(tree)
     seen: set[tuple[int, str]] = set()
+    unset = {
+        key
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(value, ast.Constant) and not value.value
+    }
     for node in ast.walk(tree):
         dotted = dotted_name(node, names)
         line = getattr(node, "lineno", 1)
-        for name in [dotted] if dotted else imports(node):
+        # of another library its import is enough
+        for name in [dotted] if f"{dotted}.".startswith(f"{framework}.") else imports(node):
             advice = _advice_for(framework, name, own)
             if advice is None and not is_installed and _binds_original(framework, node, name):
                 advice = _INSTALL.format(framework)
@@ -212,7 +223,7 @@ def _in_module(
                 seen.add((line, advice))
                 yield Finding(file, line, name, advice)
         match node:
-            case ast.Constant(str() as key) if framework == "cherrypy":
+            case ast.Constant(str() as key) if framework == "cherrypy" and node not in unset:
                 yield from _in_key(file, line, key)
             case ast.Attribute(_, name) if framework == "cherrypy" and name in ATTRIBUTES:
                 yield Finding(file, line, f".{name}", ATTRIBUTES[name])
@@ -250,4 +261,6 @@ def _in_config_files(folder: Path) -> Iterator[Finding]:
     files = [one for one in folder.rglob("*") if one.suffix in CONFIG_FILES and one.is_file()]
     for file in sorted(files):
         for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
-            yield from _in_key(file, number, re.split("[:=]", line)[0].strip())
+            key, *value = map(str.strip, re.split("[:=]", line, maxsplit=1))
+            if value not in _UNSET:
+                yield from _in_key(file, number, key)
