@@ -153,7 +153,6 @@ ADVICE: Mapping[str, str] = {
     "bottle.cheetah_view": _JINJA,
     "bottle.FileCheckerThread": "micropie run --reload",
     "bottle.WSGIFileWrapper": "return the file object itself, or static_file(...)",
-    "bottle.cookie_is_encoded": "use cookie_decode(data, key), which is None for any other",
     "gevent": _ASYNC,
     "eventlet": _ASYNC,
     "geventwebsocket": _SOCKET,

@@ -51,6 +51,8 @@ def test_a_star_brings_what_bottle_s_does(bottle: Any) -> None:
     assert names["unicode"] is str
     assert names["SimpleTemplate"]("{{a}}").render(a=1) == "1"
     assert names["threading"].Lock
+    signs = [names["cookie_is_encoded"](value) for value in (b"!a?b", b"a?b", b"!ab")]
+    assert signs == [True, False, False]
     assert names["timezone"].utc
     assert issubclass(names["MultiDict"], names["DictMixin"])
     assert bottle._parse_qsl("a=1&b=&a=%20") == [("a", "1"), ("b", ""), ("a", " ")]

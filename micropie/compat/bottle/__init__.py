@@ -42,7 +42,7 @@ from micropie.compat.bottle.app import (
     url,
 )
 from micropie.compat.bottle.config import ConfigDict
-from micropie.compat.bottle.cookies import cookie_decode, cookie_encode
+from micropie.compat.bottle.cookies import cookie_decode, cookie_encode, cookie_is_encoded
 from micropie.compat.bottle.dicts import FormsDict, HeaderDict, MultiDict, WSGIHeaderDict
 from micropie.compat.bottle.files import parse_range_header, static_file
 from micropie.compat.bottle.forms import FileUpload, MultipartError
@@ -165,6 +165,7 @@ __all__ = [
     "basestring",
     "cookie_decode",
     "cookie_encode",
+    "cookie_is_encoded",
     "debug",
     "default_app",
     "delete",

@@ -74,6 +74,11 @@ def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None 
         return None
 
 
+def cookie_is_encoded(data: bytes) -> bool:
+    """Return whether the value of a cookie looks like a signed one."""
+    return data.startswith(b"!") and b"?" in data
+
+
 class _Loader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         if name not in _ALLOWED.get(module, ()):
