@@ -43,6 +43,7 @@ def test_a_name_of_bottle_is_here_or_says_what_to_write(name: str) -> None:
             getattr(our_bottle, name)
 
 
+@pytest.mark.filterwarnings("ignore:Warning. Use of deprecated feature:DeprecationWarning")
 def test_a_star_brings_what_bottle_s_does(bottle: Any) -> None:
     names: dict[str, Any] = {}
     exec(f"from {bottle.__name__} import *", names)
