@@ -28,8 +28,10 @@ def execute(arguments: Namespace) -> int:
         target, program = find_program(arguments.stand_in, arguments.target, arguments.factory)
         if arguments.uds is None and arguments.fd is None:
             for name in ("host", "port"):
-                if name not in stated and getattr(program, name) is not None:
-                    stated[name] = getattr(program, name)
+                value = getattr(program, name)
+                # granian takes addresses alone
+                if name not in stated and value not in (None, "localhost"):
+                    stated[name] = value
     if target.made_as is not None or arguments.stand_in is not None:
         target = replace(target, imported_as=made.name_for_processes(target, arguments.stand_in))
     serve(target, Options(**stated), reload=arguments.reload)

@@ -284,7 +284,7 @@ PROGRAMS = {
     "bottle, guarded": ("get('/')(lambda: 'pies')\nif __name__ == 'x': 0/0", (None, None)),
     "bottle, of its own": (
         "pies = bottle.Bottle()\npies.get('/')(lambda: 'pies')\n"
-        "if __name__ == '__main__': pies.run()",
+        "if __name__ == '__main__': pies.run(host='localhost')",
         ("127.0.0.1", 8080),
     ),
     "bottle, imported": (
