@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from micropie._core.errors import HTTPError, Sentence, check, refuse_text
+from micropie._core.errors import HTTPError, Sentence, check, logger, refuse_text
 from micropie._core.execution.steps import Flow
 from micropie._core.http import CSRF_FIELD, Request, find_field
 from micropie._core.http.addresses import checked_origins, normal_origin
@@ -93,6 +93,13 @@ def _check_token(request: Request) -> Flow[None]:
     if token is None:
         token = yield from find_field(request._exchange, CSRF_FIELD)
     yield from request._exchange.open_session()
+    if not token:
+        logger.warning(
+            "%s: refused, because it has a cookie or a log-in but no CSRF token: write "
+            "{{ csrf_input }} in the form, or send csrf_token(request) as X-CSRF-Token",
+            request._exchange.label,
+        )
+        raise HTTPError(403, "This form has no token; please load its page again and send it.")
     if not is_csrf_token(request, token):
         raise HTTPError(
             403, "This form is out of date; please load its page again and send it once more."

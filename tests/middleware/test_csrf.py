@@ -246,11 +246,31 @@ def test_the_token_may_be_a_header_or_a_field(make_client: MakeClient, backend: 
     assert client.post("/pay", data={"csrf_token": token, "to": "me"}).text == "paid me"
     upload = client.post("/field", data={"csrf_token": token, "to": "me"}, files={"file": b"x"})
     assert upload.json() == ["me", ["file"]]
-    refused = client.post("/pay", data={"to": "me"})
-    assert (refused.status_code, refused.text) == (
-        403,
-        "This form is out of date; please load its page again and send it once more.",
-    )
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence", "lines"),
+    [
+        ({}, "This form has no token; please load its page again and send it.", 1),
+        (
+            {"csrf_token": "x"},
+            "This form is out of date; please load its page again and send it once more.",
+            0,
+        ),
+    ],
+)
+def test_a_missing_token_is_not_an_old_one(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    data: dict[str, str],
+    sentence: str,
+    lines: int,
+) -> None:
+    client = make_client(guarded())
+    assert client.get("/token").text
+    refused = client.post("/pay", data={"to": "me", **data})
+    assert (refused.status_code, refused.text) == (403, sentence)
+    assert caplog.text.count("POST '/pay': refused, because it has") == lines
 
 
 def test_another_token_does_not_do(make_client: MakeClient) -> None:
