@@ -164,7 +164,7 @@ def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
     if {handler.name for handler in handlers} <= _VERBS:
         for handler in named:
             yield (
-                f"{name}.{handler.name} answers /{handler.name}, because its name is its URL: "
+                f"{name}.{handler.name} handles /{handler.name}, because its name is its URL: "
                 f'write @{handler.name}("/") above a method of another name'
             )
     for handler in named:

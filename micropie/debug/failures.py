@@ -249,10 +249,10 @@ _HINTS = {
         "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",
         "unknown tag 'url'": "Write {{ url_for('name', 5) }}.",
         "expected token 'end of print statement', got ':'": (
-            "The arguments of a filter are in brackets: {{ name|filter('x') }}, "
+            "Put the arguments of a filter in parentheses: {{ name|filter('x') }}, "
             "{{ day.strftime('%Y') }}."
         ),
-        "unknown tag '(static|load)'": "Write {{ static_url('site.css') }}, and no load.",
+        "unknown tag '(static|load)'": "Write {{ static_url('site.css') }}, without {% load %}.",
     },
     "UndefinedError": {
         **_OF_REQUESTS,

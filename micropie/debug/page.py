@@ -139,7 +139,7 @@ def not_found_page(
         *routes,
         "",
     ]
-    parts = [_heading(title, f"No route answers {request.method} {request.path}.")]
+    parts = [_heading(title, f"No route matches {request.method} {request.path}.")]
     if near:
         parts.append(f"<h2>Did you mean</h2>{_routes(near)}")
     parts += [f"<h2>Routes</h2>{_routes(table.values())}", _about_request(request)]
@@ -160,7 +160,7 @@ def warn_of_attribute(request: Request) -> None:
     entries = [entry for entry in inspector.routes() if not entry.hidden]
     paths = [entry.route.pattern for entry in entries]
     for near in get_close_matches(request.path[:200], paths, n=1, cutoff=0.75):
-        logger.info("no route answers %r: did you mean %s?", request.path[:200], near)
+        logger.info("no route matches %r: did you mean %s?", request.path[:200], near)
     answers = {entry.route.name for entry in entries}
     if value is None or name.startswith("_") or hasattr(App, name) or own.scope + name in answers:
         return
@@ -400,4 +400,4 @@ def _text_of(exception: BaseException) -> str:
     try:
         return _hide_secrets(str(exception)[:_LONGEST_REPR])
     except Exception:
-        return f"<{type(exception).__name__}, whose text can't be had>"
+        return f"<{type(exception).__name__}, whose str() raises an exception>"

@@ -267,7 +267,7 @@ def review_error_handler(function: Callable[..., object]) -> None:
 
 def review_missing_file(reference: FileReference) -> None:
     """Log the path of a file that does not exist."""
-    logger.info("there is no %r in %r", reference.path, reference.options.root)
+    logger.info("there is no file %r in %r", reference.path, reference.options.root)
 
 
 def review_websocket_result(exchange: Exchange, result: object) -> None:

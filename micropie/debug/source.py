@@ -338,7 +338,7 @@ class FunctionSource:
             if source and (takes_socket or "EventStream(" in source):
                 yield (
                     f"{self._place}: {self._function.__qualname__} holds {name} until the client "
-                    f"leaves: write with self.request.resource({kind}) where it is needed"
+                    f"disconnects: write with self.request.resource({kind}) where it is needed"
                 )
 
     def bare_numbers(self, wild: Collection[str]) -> Iterator[str]:

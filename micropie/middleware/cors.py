@@ -100,7 +100,7 @@ class CORSMiddleware(FlowMiddleware):
         if credentials and self._any_origin:
             raise SetupError(
                 'credentials=True and origins=["*"] would show all users\' '
-                "data to every site: name them"
+                "data to every site: list the origins"
             )
         if credentials and regex is not None and (stranger := _matched_stranger(regex)):
             raise SetupError(

@@ -37,8 +37,8 @@ def ends_with_client(
         )
     if not inspect.iscoroutinefunction(inner):
         raise SetupError(
-            "@ends_with_client stands above an async def, without parentheses, as a thread or a "
-            f"process can't be interrupted: {name} is none"
+            "@ends_with_client, without parentheses, is for an async def, because a thread or a "
+            f"process can't be interrupted: write async def {name}"
         )
 
     @wraps(function)

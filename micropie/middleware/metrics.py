@@ -283,8 +283,8 @@ def _check_directory() -> None:
         return
     if not (Path(directory).is_dir() and os.access(directory, os.W_OK)):
         raise SetupError(
-            f"{DIRECTORY} is {directory!r}: make this directory before the "
-            "server starts, to write into it"
+            f"{DIRECTORY} is {directory!r}: create this directory before the server starts, and "
+            "let it write there"
         )
     if values.ValueClass is values.MutexValue:
         raise SetupError(

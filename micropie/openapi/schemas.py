@@ -267,7 +267,9 @@ class Schemas:
         adapter = sys.modules["pydantic"].TypeAdapter(model)
         body, answer = (adapter.json_schema(mode=mode, **options) for mode in get_args(Mode))
         if unknown[self._mode]:
-            problem = "%s: pydantic can't describe %s, so the OpenAPI document has any value there"
+            problem = (
+                "%s: pydantic can't describe %s, so the OpenAPI document allows any value there"
+            )
             logger.warning(problem, model.__qualname__, ", ".join(sorted(unknown[self._mode])))
         # Describing a model for both modes makes two names if they differ: Dog-Input and
         # Dog-Output.

@@ -146,5 +146,5 @@ class PostForms(HTMLParser):
                 return form
         known = "; ".join(", ".join(form.fields) for form in self._forms)
         raise ClientError(
-            f"no form of the page that is sent by POST has {', '.join(wanted)}; there are: {known}"
+            f"no POST form of the page has the fields {', '.join(wanted)}; its forms have: {known}"
         )

@@ -181,7 +181,7 @@ MODULES = [
         "Django: a view of a class",
         "class Root(App):\n    def get(self):\n        return 'x'",
         "GET /",
-        'Root.get answers /get, because its name is its URL: write @get("/") above a method',
+        'Root.get handles /get, because its name is its URL: write @get("/") above a method',
     ),
     (
         "Bottle: request.forms",
@@ -657,7 +657,7 @@ MODULES = [
         "class Root(App):\n    def index(self):\n"
         "        return static_file('/srv/pies.csv', root='/srv')",
         "GET /",
-        "there is no '/srv/pies.csv' in '/srv'",
+        "there is no file '/srv/pies.csv' in '/srv'",
     ),
     (
         "Django: request.GET in a template",
@@ -678,7 +678,7 @@ MODULES = [
         "class Root(App):\n    def index(self):\n"
         """        return template(source='{{ d|date:"Y" }}', d={})""",
         "GET /",
-        "of a filter are in brackets",
+        "arguments of a filter in parentheses",
     ),
     (
         "any: a name that a template misspells",
@@ -951,7 +951,7 @@ MODULES = [
         "any: an address with a mistake",
         "class Root(App):\n    def cherry(self): ...",
         "GET /chery",
-        "no route answers '/chery': did you mean /cherry?",
+        "no route matches '/chery': did you mean /cherry?",
     ),
     (
         "any: expires in seconds",

@@ -121,7 +121,7 @@ def test_what_development_looks_at_stops_nothing(
     assert client.get("/startup?a=%ff").text == "a page"
     assert client.get("/startup?" + "&".join(map("a{}=1".format, range(2000)))).text == "a page"
     assert client.get("/startu%0Ap").status_code == 404
-    assert "no route answers '/startu\\np': did you mean /startup?" in caplog.text
+    assert "no route matches '/startu\\np': did you mean /startup?" in caplog.text
 
 
 class Pies(App):

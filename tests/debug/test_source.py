@@ -182,11 +182,11 @@ HOLDS = {
         "self.request.after_response(self.channels.publish, ...)"
     ),
     "async def a(self, db: Db):\n    return EventStream(self.channels.subscribe('a'))": (
-        "shop.py:{9}: Root.a holds db until the client leaves: write with "
+        "shop.py:{9}: Root.a holds db until the client disconnects: write with "
         "self.request.resource(Db) where it is needed"
     ),
     "async def ws_a(self, ws, db: 'Db'):\n    await ws.accept()": (
-        "shop.py:{9}: Root.ws_a holds db until the client leaves: write with "
+        "shop.py:{9}: Root.ws_a holds db until the client disconnects: write with "
         "self.request.resource(Db) where it is needed"
     ),
 }
@@ -275,7 +275,7 @@ class Root(App):
         self.provides(Db)(opened)
 """
     (found,) = notes(body)
-    assert "Inner.a holds db until the client leaves" in found
+    assert "Inner.a holds db until the client disconnects" in found
 
 
 @pytest.mark.parametrize("body", HOLDS_NOTHING)

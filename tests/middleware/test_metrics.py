@@ -461,8 +461,12 @@ def test_answers_at_the_same_time_forget_the_same_processes(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("directory", "is_late", "sentence"),
     [
-        ("missing", False, "make this directory before the server starts, to write into it"),
-        ("file", False, "make this directory before the server starts, to write into it"),
+        (
+            "missing",
+            False,
+            "create this directory before the server starts, and let it write there",
+        ),
+        ("file", False, "create this directory before the server starts, and let it write there"),
         (
             "",
             True,
