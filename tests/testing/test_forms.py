@@ -66,7 +66,7 @@ def test_a_form_with_a_file_and_one_that_is_missing() -> None:
         assert sent == "/ token=2&name=Ann&empty=&news=on&size=m&photo=a.png"
         with pytest.raises(
             ClientError,
-            match="by POST has nam; there are: token, go; token, name, empty, news, spam, size",
+            match="has the fields nam; its forms have: token, go; token, name, empty, news, spam, size",
         ):
             client.post_form("/", {"nam": "Bob"})
         with pytest.raises(httpx.HTTPStatusError):
@@ -144,7 +144,7 @@ def test_disabled_controls_are_not_sent() -> None:
         expected = {"n": "v", "first": "1", "fifth": "5", "sixth": "6"}
         assert client.post_form("/disabled", {"n": "v"}).json() == expected
         for name in ("role", "second", "third", "fourth"):
-            with pytest.raises(ClientError, match=f"has {name}"):
+            with pytest.raises(ClientError, match=f"has the fields {name}"):
                 client.post_form("/disabled", {name: "x"})
 
 
@@ -154,5 +154,5 @@ def test_a_control_belongs_to_the_form_that_it_names_or_stands_in() -> None:
         assert sent == {"before": "1", "photo": "", "n": "v", "note": "x"}
         assert client.post_form("/elsewhere", {"m": "v"}).json() == {"foreign": "3", "m": "v"}
         for name in ("nobody", "behind"):
-            with pytest.raises(ClientError, match=f"has {name}"):
+            with pytest.raises(ClientError, match=f"has the fields {name}"):
                 client.post_form("/elsewhere", {name: "x"})
