@@ -1,11 +1,13 @@
 """A drop-in replacement for the module ``bottle``: ``from micropie.compat import bottle``.
 
-An application written for Bottle 0.13 runs on it as it is, under any WSGI or ASGI server.
-docs/moving/bottle.md has the intentional differences, and the way on from here.
+An application written for Bottle 0.13 runs on this package unchanged, under any WSGI or ASGI
+server. docs/moving/bottle.md lists the intentional differences and says how to go on to micropie's
+own API.
 
-Open ``exchange.py`` to change one request's life, errors and ``abort`` included, ``routing.py`` for
-rules, ``requests.py`` and ``responses.py`` for the two objects, ``app.py`` for ``Bottle``.
-``tests/compat/bottle_requests.py`` has the requests that Bottle itself is compared by.
+Where to change what: ``exchange.py`` answers one request, errors and ``abort`` included;
+``routing.py`` has the rules, ``requests.py`` and ``responses.py`` the objects ``request`` and
+``response``, ``app.py`` the class ``Bottle``. ``tests/compat/bottle_requests.py`` has the requests
+by which this package is compared with the original.
 """
 
 from __future__ import annotations
@@ -214,18 +216,18 @@ __all__ = [
 ]
 
 __version__ = "0.13.4"
-__author__, __license__ = "Marcel Hellkamp", "MIT"  # the original's, which programs show
+__author__, __license__ = "Marcel Hellkamp", "MIT"  # as in the original; some programs show them
 
 app = apps = default_app
 local = threading.local()
 
-DEBUG = NORUN = False  # as ``debug`` and ``load_app`` leave them
+DEBUG = NORUN = False  # set by ``debug`` and ``load_app``
 py3k = True
 unicode = basestring = str
 DictMixin = MutableMapping
 
-# What Bottle's module has of Python's, and ``from bottle import *`` gives: modules, and names in
-# them.
+# Names of the standard library that programs get by ``from bottle import *``, since the original's
+# module imports them.
 _OF_PYTHON = {
     **{
         name: name
@@ -291,7 +293,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _parse_qsl(qs: str) -> list[tuple[str, str]]:
-    """Return the fields of a query, those without a value too."""
+    """Return the (name, value) pairs of a query string; a field without a value has ""."""
     return parse_qsl(qs, keep_blank_values=True)
 
 
@@ -301,7 +303,7 @@ def tob(text: Any, enc: str = "utf8") -> bytes:
 
 
 def touni(data: object, enc: str = "utf8", err: str = "strict") -> str:
-    """Return bytes as text, None as ""."""
+    """Return bytes decoded as text, None as "", any other object as its ``str``."""
     return data.decode(enc, err) if isinstance(data, bytes) else "" if data is None else str(data)
 
 
@@ -309,11 +311,13 @@ tonat = touni
 
 
 def html_escape(string: str) -> str:
-    """Escape ``&``, ``<``, ``>`` and quotes, as numbers that Bottle's pages have."""
+    """Escape ``&``, ``<``, ``>`` and quotes in text for HTML; "'" becomes ``&#039;``, as in
+    Bottle.
+    """
     return escape(string).replace("&#x27;", "&#039;")
 
 
 def html_quote(text: str) -> str:
-    """Return text as a quoted HTML attribute."""
+    """Return text as an HTML attribute's value with its quotes, line ends and tabs escaped."""
     escaped = html_escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
     return f'"{escaped}"'

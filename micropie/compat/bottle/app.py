@@ -1,5 +1,5 @@
-"""``Bottle``: an application's routes, hooks, plugins and errors; and the stack of default
-applications.
+"""``Bottle``, an application with its routes, hooks, plugins and error handlers; and the stack of
+default applications.
 """
 
 from __future__ import annotations
@@ -51,11 +51,13 @@ ERROR_PAGE_TEMPLATE = """<!DOCTYPE html>
 <h1>Error: {{e.status}}</h1>
 <pre>{{e.body or ''}}</pre>
 """
-"""The page of an error without a handler, for SimpleTemplate. A program may set another one."""
+"""The SimpleTemplate text of the page for an error that has no handler. A program may set another
+one.
+"""
 
 
 class Bottle(Carried):
-    """An application: a WSGI and an ASGI application at once, for any server."""
+    """An application that can be called both as WSGI and as ASGI, so that any server can run it."""
 
     tpl: object = None
 
@@ -89,9 +91,9 @@ class Bottle(Carried):
 
     @property
     def catchall(self) -> bool:
-        """Whether an exception of a handler becomes a 500 here.
+        """Whether an exception that a handler raises is answered with a 500 by this application.
 
-        Otherwise the server gets it, or ``native.error``.
+        If not, it goes to ``native.error`` handlers, or on to the server.
         """
         return bool(self.config["catchall"])
 
@@ -111,13 +113,13 @@ class Bottle(Carried):
         skip: object = None,
         **config: object,
     ) -> Any:
-        """Answer a rule, or several, with the function below.
+        """Make the decorated function a handler of one rule or several.
 
         ``app.route(rule, callback=function)`` does the same.
 
-        ``method``: one or several. ``apply``: plugins or decorators for this route. ``skip``:
-        plugins that it does not get, by object, class or name; True for all. ``config``: what
-        plugins find in ``route.config``.
+        ``method``: one or several. ``apply``: plugins or decorators for this route only. ``skip``:
+        plugins that are not applied to it, by object, class or name; True for all. ``config``:
+        values for ``route.config``, where plugins read them.
         """
         if callable(path):
             path, callback = None, path
@@ -155,20 +157,20 @@ class Bottle(Carried):
         return self.route(path, method, **options)
 
     def add_route(self, route: Route) -> None:
-        """Add a route, which keeps its ``app``."""
+        """Add a route that has been made already; it keeps its own ``app``."""
         self.routes.append(route)
         self.router.add(route.rule, route.method, route, name=route.name)
 
     def match(self, environ: Environ) -> tuple[Route, Arguments]:
-        """Return the route of an environ, and its arguments.
+        """Return the route for an environ's method and path, and the values of its wildcards.
 
-        Raises ``HTTPError`` 400, 404 and 405.
+        Raises ``HTTPError`` with status 400, 404 or 405.
         """
         return self.router.match(environ)
 
     def get_url(self, routename: str, **kargs: object) -> str:
-        """Return the path of a rule or a named route, which may be a native one, below the current
-        request's ``script_name``.
+        """Return the path of a rule or of a named route, below the current request's
+        ``script_name``. A name of ``native``'s routes is found as well.
         """
         try:
             path = self.router.build(routename, **kargs)
@@ -180,12 +182,13 @@ class Bottle(Carried):
         return str(join(join("/", above), path.lstrip("/")))
 
     def mount(self, prefix: str, app: object, **options: object) -> None:
-        """Hand over what is below ``prefix`` to another application.
+        """Let another application answer all paths below ``prefix``.
 
-        A ``Bottle`` gives its routes, and this one's hooks and errors are around them, if the
-        prefix ends with a slash. A ``micropie.App`` or an ASGI application becomes a native mount:
-        no hooks of this application run. Any other is called as WSGI, after ``before_request``
-        hooks. Raises ``ValueError`` for a prefix without a slash in front.
+        A ``Bottle``'s routes are added to this application, whose hooks and error handlers then run
+        around them, if the prefix ends with a slash. A ``micropie.App`` or an ASGI application
+        becomes a mount of ``native``, for which no hooks of this application run. Any other
+        application is called as WSGI, after the ``before_request`` hooks. Raises ``ValueError`` for
+        a prefix that does not begin with a slash.
         """
         if not prefix.startswith("/"):
             raise ValueError("Prefix must start with '/'")
@@ -215,8 +218,8 @@ class Bottle(Carried):
     # -- plugins, hooks, errors --------------------------------------------------------------------
 
     def install(self, plugin: Plugin) -> Plugin:
-        """Put a plugin around every route: a decorator, or an object with
-        ``apply(callback, route)``.
+        """Apply a plugin to every route: a decorator, or an object with ``apply(callback,
+        route)``.
         """
         refuse_original("bottle", plugin)
         if hasattr(plugin, "setup"):
@@ -230,7 +233,9 @@ class Bottle(Carried):
         return plugin
 
     def uninstall(self, plugin: object) -> list[object]:
-        """Remove plugins, by object, class or name; True for all. Return them."""
+        """Remove plugins, chosen by object, class or name, or all with True. Return the removed
+        ones.
+        """
         removed = [
             one
             for one in reversed(self.plugins)
@@ -248,7 +253,7 @@ class Bottle(Carried):
         return removed
 
     def reset(self, route: Route | int | None = None) -> None:
-        """Apply the plugins anew: of all routes, of one, or of the one with this index."""
+        """Apply the plugins again, to all routes, to one route, or to the route with this index."""
         chosen = (
             self.routes
             if route is None
@@ -259,14 +264,14 @@ class Bottle(Carried):
         self.trigger_hook("app_reset")
 
     def close(self) -> None:
-        """Close the plugins."""
+        """Call ``close`` of each plugin that has it."""
         for plugin in self.plugins:
             if hasattr(plugin, "close"):
                 plugin.close()
 
     def add_hook(self, name: str, func: Callable[..., object]) -> None:
-        """Call ``func`` at ``before_request``, ``after_request`` (the last one first),
-        ``app_reset`` or ``config``.
+        """Call ``func`` at every event of this name: ``before_request``, ``after_request`` (the
+        hook added last runs first), ``app_reset`` or ``config``.
         """
         if name not in self.hooks:
             raise ValueError(f"there is no hook {name!r}: there are {', '.join(_HOOKS)}")
@@ -283,11 +288,11 @@ class Bottle(Carried):
         return True
 
     def trigger_hook(self, name: str, *args: object, **kwargs: object) -> list[object]:
-        """Call the hooks of a name, and return what they return."""
+        """Call the hooks of this name, and return the list of their results."""
         return [hook(*args, **kwargs) for hook in self.hooks[name][:]]
 
     def hook(self, name: str) -> Callable[[Function], Function]:
-        """Call the function below at ``name``, see ``add_hook``."""
+        """Register the decorated function as a hook, see ``add_hook``."""
 
         def register(function: Function) -> Function:
             self.add_hook(name, function)
@@ -296,7 +301,9 @@ class Bottle(Carried):
         return register
 
     def error(self, code: int = 500, callback: object = None) -> Any:
-        """Answer errors of this status with the function below, which takes the ``HTTPError``."""
+        """Register the decorated function as the handler of errors with this status; it takes the
+        ``HTTPError``.
+        """
 
         def register(function: Any) -> Any:
             self.error_handler[int(code)] = (
@@ -307,9 +314,9 @@ class Bottle(Carried):
         return register(callback) if callback else register
 
     def default_error_handler(self, res: HTTPError) -> str:
-        """Return the page of an error without a handler.
+        """Return the HTML page for an error that has no handler.
 
-        With ``debug`` it shows the exception on this machine.
+        With ``debug`` on, clients on the same machine also see the exception.
         """
         if face().ERROR_PAGE_TEMPLATE is not ERROR_PAGE_TEMPLATE:
             return template(face().ERROR_PAGE_TEMPLATE, e=res)
@@ -325,7 +332,7 @@ class Bottle(Carried):
     # -- as a program ------------------------------------------------------------------------------
 
     def run(self, **options: Any) -> None:
-        """Serve this application, see ``run``."""
+        """Serve this application; the options are those of ``bottle.run``."""
         face().run(self, **options)
 
     def __enter__(self) -> Bottle:
@@ -337,25 +344,29 @@ class Bottle(Carried):
 
 
 def makelist(data: object) -> list[Any]:
-    """Return a collection as a list, anything else as a list of one, nothing as ``[]``."""
+    """Return a list: of a collection's items, of anything else as the only item, ``[]`` for None or
+    another false value.
+    """
     if isinstance(data, tuple | list | set | dict):
         return list(data)
     return [data] if data else []
 
 
 class AppStack(list[Bottle]):
-    """The default applications; the last one counts, and is what a call returns."""
+    """The stack of default applications: calling it returns the last one."""
 
     def __call__(self) -> Bottle:
         return self.default
 
     @property
     def default(self) -> Bottle:
-        """The application that module-level decorators add to. Made if there is none."""
+        """The application to which module-level decorators such as ``@route`` add, made if the
+        stack is empty.
+        """
         return self[-1] if self else self.push()
 
     def push(self, value: object = None) -> Bottle:
-        """Begin a new default application, ``value`` if that is one."""
+        """Push ``value`` as the default application; a new ``Bottle`` if it isn't one."""
         application = value if isinstance(value, Bottle) else Bottle()
         self.append(application)
         return application
@@ -367,7 +378,7 @@ default_app = AppStack()
 
 
 def _of_default(method: Callable[..., Result]) -> Callable[..., Result]:
-    """Return a function that calls a method of the default application."""
+    """Return a function that calls the method of this name on the default application."""
 
     @wraps(method)
     def call(*args: object, **values: object) -> Result:
@@ -388,16 +399,16 @@ install, uninstall, url = (
 
 
 def abort(code: int = 500, text: object = "Unknown Error.") -> NoReturn:
-    """Answer with an error: raises ``HTTPError``."""
+    """End the request with an error page: raises ``HTTPError``."""
     raise HTTPError(code, text)
 
 
 def redirect(url: str, code: int | None = None) -> NoReturn:
-    """Send the client to ``url``, which is joined to the request's.
+    """End the request with a redirect to ``url``, which may be relative to the request's URL.
 
-    What was set on ``response`` is sent along.
+    Headers and cookies that were set on ``response`` are sent with it.
 
-    ``code``: by default 303, 302 for HTTP/1.0.
+    ``code``: the status, by default 303, or 302 for an HTTP/1.0 client.
     """
     answer = HTTPResponse() if is_native() else response.copy(HTTPResponse)
     answer.status = code or (303 if request.get("SERVER_PROTOCOL") != "HTTP/1.0" else 302)
@@ -406,14 +417,14 @@ def redirect(url: str, code: int | None = None) -> NoReturn:
     try:
         raise answer
     finally:
-        del answer  # its traceback refers to this frame
+        del answer  # or this frame and the traceback would refer to each other
 
 
 def auth_basic(
     check: Callable[[str, str], bool], realm: str = "private", text: str = "Access denied"
 ) -> Decorator:
-    """Let the function below answer if ``check(user, password)`` is true, else ask for a
-    password.
+    """Ask for a user and a password (Basic authentication) unless ``check(user, password)`` is
+    true; then call the decorated function.
     """
 
     def decorator(function: Callable[..., object]) -> Callable[..., object]:

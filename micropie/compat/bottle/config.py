@@ -1,5 +1,5 @@
-"""``ConfigDict``: an application's configuration, by dotted names, and the part of it that a route
-sees.
+"""``ConfigDict``: the configuration of an application, with dotted names as keys, and each route's
+overlay of it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from weakref import WeakSet
 Listener: TypeAlias = Callable[["ConfigDict", str, Any], object]
 
 Meta: TypeAlias = dict[str, Any]
-"""What is stored about a key by the name of a field: ``filter``, ``help``, or one of a program's
-own."""
+"""Facts about one key, by name: ``filter``, ``help``, or names of a program's own."""
 
 
 class ConfigDict(dict[str, Any]):
-    """A dictionary with text as keys.
+    """A dictionary whose keys are text.
 
-    An overlay (``Route.config``) also has what its source has and it does not.
+    An overlay (``Route.config``) also shows the keys of the ``ConfigDict`` that it was made from,
+    its source.
 
-    Keys that came from the source can be assigned, and then belong to the overlay; they can't be
-    deleted there.
+    Assigning to such a key gives the overlay a value of its own; deleting it is refused.
     """
 
     def __init__(self) -> None:
@@ -40,9 +39,10 @@ class ConfigDict(dict[str, Any]):
     def load_config(
         self, filename: str | PathLike[str] | Iterable[str], **options: Any
     ) -> ConfigDict:
-        """Load an ini file.
+        """Load one or several ini files.
 
-        A section's name comes before its keys; ``[bottle]`` and ``[ROOT]`` add nothing.
+        A key gets its section's name and a dot in front, except in the sections ``[bottle]`` and
+        ``[ROOT]``.
         """
         options.setdefault("allow_no_value", True)
         options.setdefault("interpolation", configparser.ExtendedInterpolation())
@@ -55,8 +55,8 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def load_module(self, name: str, squash: bool = True) -> ConfigDict:
-        """Load the names in capitals of a module; with ``squash`` their dictionaries become dotted
-        names.
+        """Load a module's names that are in capitals; with ``squash``, dictionaries among their
+        values become dotted names.
         """
         values = {key: value for key, value in vars(import_module(name)).items() if key.isupper()}
         if squash:
@@ -65,7 +65,7 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def load_dict(self, source: Mapping[str, object], namespace: str = "") -> ConfigDict:
-        """Load a dictionary; those in it become dotted names: ``{"a": {"b": 1}}`` is ``a.b``."""
+        """Load a dictionary; nested ones become dotted names: ``{"a": {"b": 1}}`` sets ``a.b``."""
         for key, value in source.items():
             _check_key(key)
             name = f"{namespace}.{key}".strip(".")
@@ -76,7 +76,9 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def update(self, *args: object, **values: object) -> None:
-        """Set several keys, below a namespace if the first argument is text."""
+        """Set several keys; if the first argument is text, it and a dot are put in front of
+        each.
+        """
         prefix = ""
         if args and isinstance(args[0], str):
             prefix, args = args[0].strip(".") + ".", args[1:]
@@ -84,7 +86,7 @@ class ConfigDict(dict[str, Any]):
             self[prefix + key] = value
 
     def setdefault(self, key: str, value: object = None) -> Any:
-        """Return the value of ``key``, which is set first if there is none."""
+        """Return the value of ``key``; if it has none, set ``value`` first."""
         if key not in self:
             self[key] = value
         return self[key]
@@ -129,19 +131,23 @@ class ConfigDict(dict[str, Any]):
             listener(self, key, value)
 
     def meta_get(self, key: str, metafield: str, default: object = None) -> Any:
-        """Return what is stored about a key."""
+        """Return the fact ``metafield`` about a key, or ``default``."""
         return self._meta.get(key, {}).get(metafield, default)
 
     def meta_set(self, key: str, metafield: str, value: object) -> None:
-        """Store something about a key. ``filter`` is a function that every value of it passes."""
+        """Store a fact about a key. The fact ``filter`` is a function through which every value of
+        the key is passed.
+        """
         self._meta.setdefault(key, {})[metafield] = value
 
     def meta_list(self, key: str) -> KeysView[str]:
-        """Return the names of what is stored about a key."""
+        """Return the names of the facts stored about a key."""
         return self._meta.get(key, {}).keys()
 
     def overlay(self) -> ConfigDict:
-        """Return a configuration that has this one's values until it sets its own."""
+        """Return an overlay: a configuration that shows this one's values until it is given its
+        own.
+        """
         overlay = ConfigDict()
         overlay._meta, overlay._source = self._meta, self
         overlay._inherited = set(self)

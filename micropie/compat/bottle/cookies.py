@@ -1,9 +1,9 @@
-"""Cookies as Bottle 0.13 reads and writes them, also signed ones.
+"""Read and write cookies as Bottle 0.13 does, signed ones included.
 
-A signed value is ``!signature?data``: base64 of an HMAC, then base64 of a pickle of [name, value].
-A pickle can run any code of whoever made it. So the signature is checked before the pickle is
-looked at, and then only values are loaded that are made of Python's plain types: whoever learns the
-secret can forge cookies, but can't run code.
+A signed value is ``!signature?data``: an HMAC in base64, then a pickle of [name, value] in base64.
+Loading a pickle can run any code that its author chose. So the signature is checked first, and then
+only Python's plain types are loaded: someone who learns the secret can forge cookies, but can't run
+code.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from io import BytesIO
 from typing import Any, TypeAlias
 
 Digest: TypeAlias = str | Callable[..., Any]
-"""A hash of ``hashlib``, or its name."""
+"""A hash function as ``hashlib`` has it, or its name."""
 
-# What a pickle may name besides the types that the format has itself.
+# The classes that a pickle may name; numbers, text, lists and dictionaries need none.
 _ALLOWED = {
     "builtins": {"set", "frozenset", "complex", "bytearray"},
     "_codecs": {"encode"},
@@ -31,7 +31,7 @@ _ALLOWED = {
 
 
 def sign(name: str, value: object, secret: str | bytes, digestmod: Digest = hashlib.sha256) -> str:
-    """Return the signed value of a cookie."""
+    """Return the text of a signed cookie with this name and value."""
     return cookie_encode([name, value], secret, digestmod).decode()
 
 
@@ -42,8 +42,8 @@ def unsign(
     default: object = None,
     digestmod: Digest = hashlib.sha256,
 ) -> Any:
-    """Return what ``sign`` was given; ``default`` for a wrong signature, another name, or what
-    can't be loaded.
+    """Return the value that ``sign`` was given; ``default`` if the signature is wrong, the name is
+    another one, or the data can't be loaded.
     """
     match cookie_decode(signed, secret, digestmod):
         case [signed_name, value] if signed_name == name:
@@ -52,14 +52,14 @@ def unsign(
 
 
 def cookie_encode(data: object, key: str | bytes, digestmod: Digest | None = None) -> bytes:
-    """Return a value, [name, value] for a cookie, with its signature."""
+    """Return ``!signature?data`` for a value; for a cookie, ``data`` is [name, value]."""
     message = base64.b64encode(pickle.dumps(data, -1))
     return b"!" + _signature(message, key, digestmod) + b"?" + message
 
 
 def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None = None) -> Any:
-    """Return what ``cookie_encode`` was given; None for a wrong signature, or what can't be
-    loaded.
+    """Return the value that ``cookie_encode`` was given; None if the signature is wrong or the data
+    can't be loaded.
     """
     signed = data.encode("utf-8", "replace") if isinstance(data, str) else data
     signature, separator, message = signed.removeprefix(b"!").partition(b"?")

@@ -1,5 +1,5 @@
-"""Dictionaries with several values for a key: of queries and forms, of the response's and of the
-request's headers.
+"""Dictionaries that hold several values for a key: for queries, forms, and the headers of requests
+and responses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ Converter: TypeAlias = Callable[[Any], object] | None
 
 
 class MultiDict(MutableMapping[str, Any]):
-    """Several values for a key. Reading gives the newest one, assigning adds one."""
+    """A dictionary with several values for a key. Reading a key gives the newest value, assigning
+    adds one.
+    """
 
     def __init__(self, *args: object, **values: object) -> None:
         self.dict: dict[str, list[Any]] = {
@@ -49,18 +51,18 @@ class MultiDict(MutableMapping[str, Any]):
         return (values[-1] for values in self.dict.values())
 
     def items(self) -> Any:
-        """Return an iterator over the keys with their newest values."""
+        """Return an iterator over (key, newest value)."""
         return ((key, values[-1]) for key, values in self.dict.items())
 
     def allitems(self) -> Iterator[tuple[str, Any]]:
-        """Return an iterator over every pair, repeated keys included."""
+        """Return an iterator over (key, value), with one pair for each value."""
         return ((key, value) for key, values in self.dict.items() for value in values)
 
     iterkeys, itervalues, iteritems, iterallitems = keys, values, items, allitems
 
     def get(self, key: str, default: object = None, index: int = -1, type: Converter = None) -> Any:  # noqa: A002
-        """Return a value of ``key``, the newest by default, converted by ``type``; ``default`` if
-        anything fails.
+        """Return the value of ``key`` at ``index``, the newest by default, converted by ``type``;
+        ``default`` if there is none or ``type`` fails.
         """
         try:
             value = self.dict[key][index]
@@ -69,11 +71,11 @@ class MultiDict(MutableMapping[str, Any]):
             return default
 
     def append(self, key: str, value: object) -> None:
-        """Add a value."""
+        """Add a value to those of ``key``."""
         self.dict.setdefault(key, []).append(value)
 
     def replace(self, key: str, value: object) -> None:
-        """Put one value instead of all."""
+        """Replace all values of ``key`` by this one."""
         self.dict[key] = [value]
 
     def getall(self, key: str) -> list[Any]:
@@ -84,16 +86,19 @@ class MultiDict(MutableMapping[str, Any]):
 
 
 class FormsDict(MultiDict):
-    """The fields of a query or a form, also as attributes. A missing attribute is "".
+    """The fields of a query or a form, which can be read as attributes too. A missing attribute is
+    "".
 
-    All text is UTF-8 already, so ``getunicode`` and ``decode`` are here only for programs that call
-    them.
+    All text has been decoded from UTF-8, so ``getunicode`` and ``decode`` only exist for programs
+    that call them.
     """
 
     input_encoding = "utf8"
 
     def decode(self, encoding: str | None = None) -> FormsDict:
-        """Return a copy, read in another ``encoding`` if one is given. Raises ``UnicodeError``."""
+        """Return a copy whose text is decoded from ``encoding``, if one is given. Raises
+        ``UnicodeError``.
+        """
         copy = FormsDict()
         for key, value in self.allitems():
             copy.append(_recoded(key, encoding), _recoded(value, encoding))
@@ -107,7 +112,7 @@ class FormsDict(MultiDict):
             return default
 
     def __getattr__(self, name: str) -> Any:
-        if name[:2] == "__" and name.endswith("__"):  # asked for by copy and pickle
+        if name[:2] == "__" and name.endswith("__"):  # copy and pickle ask for such names
             raise AttributeError(name)
         values = self.dict.get(name)
         return values[-1] if values else ""
@@ -124,14 +129,14 @@ def _recoded(value: object, encoding: str | None) -> Any:
 
 
 def header_name(name: str) -> str:
-    """Return the name of a header as it is stored: ``Content-Type``.
+    """Return the spelling of a header's name that is the key for it: ``Content-Type``.
 
     Raises ``ValueError`` for control characters.
     """
     return (_header_name if len(name) <= LONGEST_KEPT else _header_name.__wrapped__)(name)
 
 
-@lru_cache(1024)  # names are few and the same in every answer
+@lru_cache(1024)  # the same few names are used in every answer
 def _header_name(name: str) -> str:
     if "\n" in name or "\r" in name or "\0" in name:
         raise ValueError(f"the name of a header has a control character: {name!r}")
@@ -150,7 +155,9 @@ def header_value(value: object) -> str:
 
 
 class HeaderDict(MultiDict):
-    """The headers of a response or of an uploaded file. Assigning replaces, ``append`` repeats."""
+    """The headers of a response or of an uploaded file. Assigning replaces a header, ``append``
+    adds another of its name.
+    """
 
     def __init__(self, *args: object, **values: object) -> None:
         self.dict = {}
@@ -169,19 +176,19 @@ class HeaderDict(MultiDict):
         del self.dict[header_name(key)]
 
     def get(self, key: str, default: object = None, index: int = -1, type: Converter = None) -> Any:  # noqa: A002
-        """See ``MultiDict.get``."""
+        """Return a header's value, see ``MultiDict.get``."""
         return super().get(header_name(key), default, index, type)
 
     def append(self, key: str, value: object) -> None:
-        """Add a value beside the others."""
+        """Add a header beside others of its name."""
         self.dict.setdefault(header_name(key), []).append(header_value(value))
 
     def replace(self, key: str, value: object) -> None:
-        """Put one value instead of all."""
+        """Replace all headers of this name by this one."""
         self.dict[header_name(key)] = [header_value(value)]
 
     def getall(self, key: str) -> list[Any]:
-        """Return every value of ``key``."""
+        """Return every value of a header, ``[]`` if there is none."""
         return self.dict.get(header_name(key)) or []
 
     def filter(self, names: list[str]) -> None:
@@ -208,7 +215,7 @@ class WSGIHeaderDict(MutableMapping[str, str]):
         return (_environ_key if len(name) <= LONGEST_KEPT else _environ_key.__wrapped__)(name)
 
     def raw(self, key: str, default: object = None) -> Any:
-        """Return the value as it is in the environ."""
+        """Return the header's value as the environ has it, latin-1 text."""
         return self.environ.get(self._key(key), default)
 
     def __getitem__(self, key: str) -> str:

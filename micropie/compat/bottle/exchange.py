@@ -1,4 +1,6 @@
-"""One request through an application: hooks, the route, errors; then micropie's response."""
+"""Answer one request of a ``Bottle``: hooks, the route's callback, error handlers; then make
+micropie's response of the result.
+"""
 
 from __future__ import annotations
 
@@ -31,22 +33,24 @@ from micropie.compat.results import CHUNK, Chunks
 
 logger = logging.getLogger("micropie")
 
-# What the router found for a request, or its refusal; None if the hooks run before the search.
+# The route and its arguments, or the router's error; None if it isn't known yet since hooks run
+# first.
 Found: TypeAlias = tuple[Route, Arguments] | HTTPError | None
 
 Answer: TypeAlias = EncodedAnswer | Response
 
-# What micropie's flow answers by itself.
+# Exceptions that this module doesn't handle: micropie's request flow answers them.
 _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 
-# what a new response has stands on the class: this takes a third of the time
+# ``BaseResponse``'s class attributes are the defaults, so ``__init__`` isn't needed: this takes a
+# third of its time.
 _BLANK = BaseResponse.__new__
 _NOTHING: Mapping[str, object] = {}
-_MAY_HAVE_JSON = (dict, HTTPResponse)  # the union of two types would be made with each answer
+_MAY_HAVE_JSON = (dict, HTTPResponse)  # ``dict | HTTPResponse`` would be made each time
 
 
 class Application(Protocol):
-    """What an exchange asks of its application."""
+    """The attributes and methods of a ``Bottle`` that an exchange uses."""
 
     hooks: dict[str, list[Callable[..., object]]]
     router: Router
@@ -54,17 +58,20 @@ class Application(Protocol):
 
     @property
     def catchall(self) -> bool:
-        """Whether an exception of a handler becomes a 500 here. Otherwise the server gets it."""
+        """Whether an exception that a handler raises is answered with a 500. If not, the server
+        gets it.
+        """
 
     def default_error_handler(self, res: HTTPError) -> object:
-        """Return the page of an error without a handler."""
+        """Return the HTML page for an error that has no handler."""
 
 
 class Exchange:
-    """A request and its response. The environ and the response are made when they are first needed.
+    """A request and its response. Its environ and its response object are made when they are first
+    used.
 
-    micropie's request refers to it, and it to ``native``, micropie's exchange. To refer to the
-    request would be a cycle.
+    micropie's ``Request`` refers to this object, and this to micropie's exchange (``native``). A
+    reference back to the ``Request`` would be a cycle.
     """
 
     __slots__ = ("_environ", "_response", "app", "arguments", "early", "native", "route")
@@ -83,13 +90,15 @@ class Exchange:
         self._environ: Environ | None = None
         self._response: BaseResponse | None = None
         self.early: dict[str, object] = {}
-        """What was parsed before the environ was needed, by the environ's keys."""
-        carrier: Any = request  # its ``__dict__`` would have to be made
+        """Values parsed before the environ was made, by the keys that they will have in it."""
+        carrier: Any = request  # ``vars(request)`` would have to make a dictionary
         carrier.bottle_exchange = self
 
     @property
     def response(self) -> BaseResponse:
-        """Where ``response`` keeps what handlers set."""
+        """The object on which handlers set status, headers and cookies through
+        ``bottle.response``.
+        """
         if self._response is None:
             self._response = response = _BLANK(BaseResponse)
             response._headers = {}
@@ -101,7 +110,7 @@ class Exchange:
 
     @property
     def environ(self) -> Environ:
-        """The request's environ, whose path is decoded."""
+        """The request's WSGI environ, with the path decoded as UTF-8."""
         if self._environ is None:
             self._environ = environ = readable_environ(self.native)
             if self.early:
@@ -116,15 +125,16 @@ class Exchange:
         self._environ = environ
 
     def find_route(self, request: Request) -> tuple[Route, Arguments]:
-        """Run the ``before_request`` hooks, then look for the route: they may change the path.
+        """Run the ``before_request`` hooks, then look for the route, since hooks may change the
+        path.
 
-        Raises ``HTTPError``.
+        Raises ``HTTPError`` if there is no route.
         """
         app, native = self.app, self.native
         for hook in app.hooks["before_request"][:]:
             hook()
         environ = self._environ
-        # A hook that has changed the path has asked for the environ.
+        # Without an environ no hook can have changed the path.
         try:
             found = (
                 app.router.find(native.method, native.path)
@@ -151,11 +161,10 @@ def methods_of(error: HTTPError) -> list[str]:
 def end(
     exchange: Exchange, out: object, failure: BaseException | None, dumps: Encoder | None
 ) -> Answer:
-    """Return the answer for what a handler has returned or raised, after the ``after_request``
-    hooks.
+    """Run the ``after_request`` hooks, and return the answer for a handler's result or exception.
 
-    ``dumps``: the route's encoder for JSON. Raises what micropie's flow is to answer, and
-    everything if ``catchall`` is off.
+    ``dumps``: the route's JSON encoder. Raises exceptions that micropie's request flow answers; if
+    ``catchall`` is off, all others too.
     """
     app = exchange.app
     try:
@@ -183,7 +192,7 @@ def end(
             raise
         out = _failed(exchange, "Internal Server Error", error)
     finally:
-        failure = None  # its traceback refers to this frame
+        failure = None  # or this frame and the traceback would refer to each other
     try:
         return to_response(exchange, out)
     finally:
@@ -197,7 +206,7 @@ def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
 
 
 def to_response(exchange: Exchange, out: object) -> Answer:
-    """Return micropie's response for a handler's result, and for what the handler set on
+    """Return micropie's response for a handler's result and the status, headers and cookies set on
     ``response``.
     """
     while True:
@@ -229,7 +238,7 @@ def to_response(exchange: Exchange, out: object) -> Answer:
 
 
 def text_answer(exchange: Exchange, text: str) -> Answer:
-    """Return the answer of a handler that has returned text."""
+    """Return the answer for text that a handler has returned."""
     response = exchange._response
     charset = "UTF-8" if response is None else response.charset
     return _native(
@@ -238,8 +247,8 @@ def text_answer(exchange: Exchange, text: str) -> Answer:
 
 
 _NO_CONTENT = frozenset({204, 304})
-_LISTS, _TEXTS = (tuple, list), (bytes, str)  # see ``_MAY_HAVE_JSON``
-# the headers of a response on which nothing is set
+_LISTS, _TEXTS = (tuple, list), (bytes, str)  # constants for the same reason as ``_MAY_HAVE_JSON``
+# The headers of a response on which a handler has set nothing.
 _UNSET: Sequence[tuple[str, str]] = (("Content-Type", HTML),)
 
 
@@ -256,8 +265,8 @@ def _native(exchange: Exchange, body: object) -> Answer:
         and status not in _NO_CONTENT
         and (type(body) is bytes or type(body) is ThreadStream)
     ):
-        # Needs nothing of what encodes others, a stream if nothing of micropie's looks at the
-        # answer before it is sent.
+        # Text needs none of the checks for other bodies; a stream doesn't either, if no part of
+        # micropie reads the answer before it is sent.
         headers, content_type, length = (
             ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
         )
@@ -266,7 +275,7 @@ def _native(exchange: Exchange, body: object) -> Answer:
         made, config = native.answer, cast("Config", native.config)
         if made.session is None and made.response is None and not config.middlewares:
             if body.file is None or not native.sends_files:
-                body.first = next(body.items)  # which has been fetched
+                body.first = next(body.items)  # this first piece has been fetched already
             else:
                 body.leave_to_server()
             made.begin(body)
@@ -278,15 +287,15 @@ def _native(exchange: Exchange, body: object) -> Answer:
         and response is not None
         and "Content-Length" in response
     ):
-        # states the length of what GET gets
+        # HEAD gets the length that GET's answer would have
         body = FileRange(None, "", 0, 0, response.content_length)
     return Response(body, status, pairs, "")
 
 
 def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
-    """Return what is sent of a file: its bytes if they are few.
+    """Return the body for a file: its bytes if it is short, else the range to send.
 
-    A longer one is closed with the request.
+    A longer file is closed when the request ends.
     """
     if file.length <= SMALL:
         with file:
@@ -299,9 +308,10 @@ def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
 
 
 def _file_object(exchange: Exchange, file: Any) -> object:
-    """Return what is sent of a file-like object, whose text is encoded in the response's charset.
+    """Return the body for a file-like object; text that it reads is encoded in the response's
+    charset.
 
-    Bottle sends no file that was opened for text.
+    Bottle itself can't send files opened for text.
     """
     response = exchange._response
     if response is None or response.charset == "UTF-8":
@@ -315,8 +325,8 @@ def _encoded_pieces(read: Callable[[int], bytes | str], charset: str) -> Iterato
 
 
 def _peeked(exchange: Exchange, out: Any) -> object:
-    """Return an iterable's chunks; its answer if it raises one before the first; "" if it is
-    empty.
+    """Fetch an iterable's first piece. Return all pieces, or "" if there are none; if it raised an
+    ``HTTPResponse``, return that.
     """
     try:
         refuse_result("bottle", out)

@@ -1,6 +1,6 @@
-"""``bottle.ext.x``: the plugin ``bottle_x``.
+"""``bottle.ext.x`` imports the plugin module ``bottle_x``.
 
-Its own ``import bottle`` has to be the stand-in, see ``install``.
+The plugin's own ``import bottle`` must get this package, so ``install`` has to be called first.
 """
 
 from __future__ import annotations

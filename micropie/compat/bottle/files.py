@@ -1,4 +1,6 @@
-"""``static_file``: a file below a directory, with its type, its date, its entity tag and ranges."""
+"""``static_file``: send a file of a directory, with media type, modification time, entity tag and
+range requests.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,17 @@ from micropie.compat.bottle.responses import HTTPError, HTTPResponse, http_date,
 from micropie.compat.core import validators_of
 from micropie.compat.results import LONGEST_NAME
 
-SMALL = 256 * 1024  # bytes; what is not longer is read at once
+SMALL = 256 * 1024  # bytes; shorter files are read at once
 
 
 class ServedFile(FileIO):
-    """An open file which ends ``length`` bytes after the place where it stands at first."""
+    """An open file that ends ``length`` bytes after its first position."""
 
     length = 0
     end = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return at most so many bytes, all that are left by default."""
+        """Return at most ``size`` bytes, by default all that are left."""
         left = max(self.end - self.tell(), 0)
         return super().read(left if size is None or size < 0 else min(size, left)) or b""
 
@@ -43,12 +45,13 @@ def static_file(
     etag: str | bool | None = None,
     headers: Mapping[str, object] | None = None,
 ) -> HTTPResponse:
-    """Return the file ``filename`` below ``root``: ``return static_file(name, root="static")``.
+    """Return an answer with the file ``filename`` below ``root``: ``return static_file(name,
+    root="static")``.
 
-    403 for what is not below ``root`` or can't be read, 404 for what is not there, 304 and 206 as
-    the request asks. ``mimetype``: by default that of the name's extension. ``download``: True or a
-    name makes browsers save the file. ``charset``: of text. ``etag``: an entity tag, False for
-    none. ``headers``: more of them.
+    Its status is 403 if the file is not below ``root`` or can't be read, 404 if there is none, 304
+    or 206 if the request's headers ask for that. ``mimetype``: by default that of the name's
+    extension. ``download``: True or a file name makes browsers save the file. ``charset``: added to
+    the type of text. ``etag``: an entity tag, False for none. ``headers``: further headers.
     """
     base = os.path.join(os.path.abspath(root), "")
     path = os.path.normpath(base + filename.strip("/\\"))
@@ -56,7 +59,7 @@ def static_file(
         return HTTPError(403, "Access denied.")
     try:
         facts = os.stat(path)
-    except (OSError, ValueError):  # also of a path with a NUL
+    except (OSError, ValueError):  # ``ValueError``: the path has a null character
         facts = None
     if facts is None or not stat.S_ISREG(facts.st_mode):
         return HTTPError(404, "File does not exist.")
@@ -69,7 +72,7 @@ def static_file(
     media_type: bool | str | None = mimetype
     if media_type is True:
         media_type, coding = mimetypes.guess_type(saved_as)
-        if coding is not None:  # the compressed file is what is sent: no Content-Encoding
+        if coding is not None:  # the compressed file itself is sent, so no Content-Encoding
             media_type = "application/gzip" if coding == "gzip" else f"application/x-{coding}"
     if media_type:
         is_text = media_type.startswith("text/") or media_type == "application/javascript"
@@ -104,15 +107,17 @@ def static_file(
 
 @lru_cache(256)
 def _validators(path: str, version: str, modified: float) -> tuple[Mapping[str, str], str]:
-    """Return the Last-Modified, if there is a date, and the ETag of a version of a file."""
+    """Return the headers Last-Modified, if the date is known, and ETag; and the entity tag
+    itself.
+    """
     known = f"{version}:{path}".encode("utf-8", "surrogateescape")
     etag = hashlib.sha1(known, usedforsecurity=False).hexdigest()
     return {} if modified == inf else {"Last-Modified": http_date(modified)}, etag
 
 
 def _is_known(etag: str | None, modified: float) -> bool:
-    """Return whether the client's copy is up to date: by its entity tags if it states any, else by
-    its date.
+    """Return whether the client has this version of the file: by If-None-Match if that is sent,
+    else by If-Modified-Since.
     """
     tags = received_header("if-none-match")
     if tags and etag:
@@ -123,8 +128,8 @@ def _is_known(etag: str | None, modified: float) -> bool:
 
 
 def parse_range_header(header: str, maxlen: int = 0) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of a Range header that a file of ``maxlen`` bytes has: (first byte, byte
-    after the last).
+    """Yield (first byte, last byte + 1) for each range of a Range header that a file of ``maxlen``
+    bytes can satisfy.
     """
     unit, _, ranges = header.partition("=")
     for text in ranges.split(",") if unit == "bytes" else ():

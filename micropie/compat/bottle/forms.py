@@ -1,4 +1,4 @@
-"""The request's query and form, and its uploaded files."""
+"""Parse the request's query, its form, and the files uploaded with it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
 
 
 class MultipartError(HTTPError):
-    """A form that can't be read."""
+    """Raised for a multipart form that is malformed (status 400) or too large (413)."""
 
 
 class FileUpload:
     """A file that a client uploaded.
 
-    ``raw_filename`` is the client's text; only ``filename`` is safe in a path.
+    ``raw_filename`` is the name as the client sent it; only ``filename`` may be used in a path.
     """
 
     content_type = HeaderProperty("Content-Type")
@@ -48,17 +48,17 @@ class FileUpload:
         self._filename: str | None = None
 
     def set_header(self, name: str, value: object) -> None:
-        """Set a header of the file's part of the form."""
+        """Set a header in this file's part of the multipart form."""
         self.headers[name] = value
 
     def get_header(self, name: str, default: object = None) -> Any:
-        """Return a header of the file's part of the form."""
+        """Return a header of this file's part of the multipart form."""
         return self.headers.get(name, default)
 
     @property
     def filename(self) -> str:
-        """The name in ASCII letters, digits, ``-``, ``_`` and ``.``, at most 255; "empty" if
-        nothing is left.
+        """A safe file name: ASCII letters, digits, ``-``, ``_`` and ``.``, at most 255 characters;
+        "empty" if none are left.
         """
         if self._filename is None:
             raw = self.raw_filename
@@ -78,9 +78,9 @@ class FileUpload:
         overwrite: bool = False,
         chunk_size: int = CHUNK,
     ) -> None:
-        """Write the file to a path, into a directory under ``filename``, or to an open file.
+        """Write the content to a path, into a directory as ``filename``, or to an open file.
 
-        Raises ``OSError`` if the path exists, unless ``overwrite``.
+        Raises ``OSError`` if the path exists and ``overwrite`` is false.
         """
         if not isinstance(destination, str | os.PathLike):
             self._copy(destination, chunk_size)
@@ -89,7 +89,8 @@ class FileUpload:
         if path.is_dir():
             path = path / self.filename
         try:
-            # "x": two clients may send one name at the same moment, and it follows no link.
+            # "x" refuses an existing file: another client may send the same name at the same
+            # moment, or a link may have it.
             target = path.open("wb" if overwrite else "xb")
         except FileExistsError:
             raise OSError("File exists.") from None
@@ -103,9 +104,9 @@ class FileUpload:
 
 
 def parse_pairs(encoded: str) -> FormsDict:
-    """Return the fields of a query or an urlencoded form, given as latin-1 text.
+    """Return the fields of a query or of an urlencoded form, which is given as latin-1 text.
 
-    Nothing is refused.
+    Malformed input is never refused.
 
     Bytes that are not UTF-8 are read as latin-1.
     """
@@ -118,9 +119,9 @@ def parse_pairs(encoded: str) -> FormsDict:
 
 
 def fields_of(values: dict[str, list[Any]]) -> FormsDict:
-    """Return the fields with these values.
+    """Return a ``FormsDict`` of these values by field name.
 
-    ``FormsDict()`` would take as long for none as parsing a short form.
+    Faster than ``FormsDict()``, which alone takes as long as parsing a short form.
     """
     fields = FormsDict.__new__(FormsDict)
     fields.dict = values
@@ -145,11 +146,13 @@ def is_multipart(header: str) -> bool:
 def parse_multipart(
     header: str, body: IO[bytes], memory: int
 ) -> tuple[Iterator[tuple[str, str | FileUpload]], MultipartParser]:
-    """Return the fields and files of a multipart form, and the parser, which closes the files.
+    """Return an iterator over (name, text or ``FileUpload``) of a multipart form, and the parser,
+    which closes the files.
 
-    ``memory``: bytes that all fields may have, and a file before it goes to the disk. A field is
-    read in its own charset, else in that of the form, else in UTF-8. A file input that was left
-    empty is a field without text. Raises ``MultipartError`` 400 and 413.
+    ``memory``: how many bytes all fields together may have, and how many of a file are kept in
+    memory before it goes to disk. A field is decoded in its own charset, else in that of the form,
+    else as UTF-8. A file input that was left empty is a field with the value "". Raises
+    ``MultipartError`` with status 400 or 413.
     """
     try:
         stated = content_type(header)[1]
@@ -179,8 +182,8 @@ def parse_multipart(
 def as_uploads(
     parts: Iterable[tuple[str, str | UploadFile]], unselected: Iterable[str]
 ) -> Iterator[tuple[str, str | FileUpload]]:
-    """Yield the fields and files of a form that micropie has parsed, and the file inputs that were
-    left empty.
+    """Yield (name, text or ``FileUpload``) for a form that micropie has parsed; ``unselected``
+    names the file inputs left empty.
     """
     for name, part in parts:
         yield (

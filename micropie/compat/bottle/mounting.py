@@ -1,4 +1,4 @@
-"""WSGI applications below a prefix of an application."""
+"""Mount a WSGI application below a prefix of a ``Bottle``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from micropie.compat.core import WSGICall
 def wsgi_mount(
     add: Callable[..., object], prefix: str, target: object, options: dict[str, object]
 ) -> None:
-    """Call ``target`` for every method of what is below ``prefix``, and of the prefix itself:
-    ``add`` adds routes.
+    """Add routes by ``add`` that call the WSGI application ``target`` for ``prefix`` and all paths
+    below it, with every method.
     """
     segments = [segment for segment in prefix.split("/") if segment]
     if not segments:
@@ -40,7 +40,7 @@ def _answer_of(target: object, root: str) -> HTTPResponse:
     }
     try:
         call.begin(environ)
-        call.written.insert(0, call.next())  # by then it has called start_response
+        call.written.insert(0, call.next())  # by then the application has called start_response
         answer = call.response(None)
         is_complete = call.is_complete
     except BaseException:

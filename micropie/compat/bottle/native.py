@@ -1,7 +1,8 @@
-"""The ``App`` inside of a ``Bottle``: it carries the old routes, and new ones beside them.
+"""The ``micropie.App`` inside of a ``Bottle`` (``native``): it answers with Bottle's routes and
+with its own.
 
-Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for
-a native route first, then asks the application's router.
+Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
+looks for a route of its own first, then asks Bottle's router.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from micropie.compat.environs import path_of
 from micropie.compat.originals import watch
 from micropie.middleware import kind_of
 
-# Results that nothing has to be awaited for, as nearly all are.
+# Types of results that are not awaitable; nearly all results have one of them.
 _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPResponse, HTTPError})
 
 
 class BottleSite(CarryingSite):
-    """Asks the application's router after the native one."""
+    """Finds a route of the ``App`` itself, else one in the Bottle application's router."""
 
     __slots__ = ("_any", "_app", "_before", "_routes", "_search")
 
@@ -51,17 +52,19 @@ class BottleSite(CarryingSite):
         self._routes: dict[Route, _BottleRoute] = {}
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return the native route or mount of a request, or else the application's."""
+        """Return the ``App``'s own route or mount for a request, else the Bottle application's
+        route.
+        """
         exchange = request._exchange
         path = exchange.literal_path
         if path is None:
-            request.path = path = decoded(path_of(request))  # hooks see what is routed
+            request.path = path = decoded(path_of(request))  # routing's, also for hooks
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
-        # which Bottle reads in any case: hooks see what it reads
+        # Bottle always reads it, and hooks see the value that Bottle reads.
         exchange.method = method = exchange.method.upper()
-        if self._before:  # they may change the path
+        if self._before:  # hooks may change the path, so no route yet
             return self._any, (request, None), NO_VALUES
         try:
             found = self._search(method, path)
@@ -81,9 +84,9 @@ class BottleSite(CarryingSite):
 
 
 class _BottleRoute(OutsideRoute):
-    """A route of the application, with the names of its wildcards.
+    """A route of the Bottle application, with the names of its wildcards.
 
-    ``target`` is None for what is not known before the hooks have run.
+    ``target`` is None if the route is looked for only after the hooks have run.
     """
 
     __slots__ = ("_after", "_app", "_limited", "_names", "_target")
@@ -93,7 +96,7 @@ class _BottleRoute(OutsideRoute):
     ) -> None:
         if target is not None and target.is_async:
             super().__init__(config, self._answer_async, 2, kind_of(self._answer_async))
-            self.config = config  # its body is limited where it is received whole
+            self.config = config  # the limit of its body applies where the body is received
         else:
             super().__init__(config, self._answer, 2)
         self._app = app
@@ -121,7 +124,7 @@ class _BottleRoute(OutsideRoute):
                 call, dumps = route._call or route.call, route.json_dumps
                 out = call(**arguments)
                 if out and not self._after and request.method != "HEAD":
-                    # Most requests end here: no hook follows, and the result is text.
+                    # The short way of most requests: no hook follows, and the result is text.
                     exchange = getattr(request, "bottle_exchange", None)
                     if exchange is not None and exchange._response is not None:
                         if type(out) is str:
@@ -140,7 +143,7 @@ class _BottleRoute(OutsideRoute):
         try:
             return end(exchange, out, failure, dumps)
         finally:
-            del failure  # its traceback refers to this frame
+            del failure  # or this frame and the traceback would refer to each other
 
     async def _answer_async(self, request: Request, found: Found) -> Answer:
         await _receive(request, self._limited)
@@ -148,7 +151,7 @@ class _BottleRoute(OutsideRoute):
         return await answer if isawaitable(answer) else answer
 
     def begin_exchange(self, request: Request) -> Exchange:
-        """Return what ``request`` and ``response`` of the application stand for, when one of them
+        """Make the ``Exchange`` behind ``bottle.request`` and ``bottle.response`` when one of them
         is first used.
         """
         names = self._names
@@ -157,8 +160,8 @@ class _BottleRoute(OutsideRoute):
 
 
 async def _receive(request: Request, limited: Config) -> None:
-    """Receive the whole body, unless a hook has read it: a handler on the event loop can't wait for
-    it.
+    """Receive the whole body if no hook has read it yet: a handler on the event loop must not wait
+    for it.
     """
     request._exchange.config = limited
     exchange = getattr(request, "bottle_exchange", None)
@@ -174,12 +177,12 @@ async def _receive(request: Request, limited: Config) -> None:
 async def _finish(
     request: Request, limited: Config, exchange: Exchange, out: object, dumps: Encoder | None
 ) -> Answer:
-    """Await what an ``async def`` handler made, and return the answer."""
+    """Await the result of an ``async def`` handler, and return the answer."""
     failure: BaseException | None = None
     try:
         await _receive(request, limited)
     except BaseException as error:
-        getattr(out, "close", str)()  # a coroutine that does not begin warns unless it is closed
+        getattr(out, "close", str)()  # a coroutine that never began warns unless it is closed
         out, failure = None, error
     while isawaitable(out):
         try:
@@ -189,14 +192,14 @@ async def _finish(
     try:
         return end(exchange, out, failure, dumps)
     finally:
-        del failure  # its traceback refers to this frame
+        del failure  # or this frame and the traceback would refer to each other
 
 
 def answer_raised(app: Application, request: Request, error: HTTPResponse) -> Answer:
-    """Return the answer for what ``abort`` and ``redirect`` have raised in native code: that of the
-    old handlers.
+    """Return the answer for ``abort`` or ``redirect`` called in a handler of the ``App`` itself:
+    that of Bottle's error handlers.
     """
-    request._exchange.response()  # with it no stream is sent without micropie's response
+    request._exchange.response()  # once it exists, streams are sent by way of micropie's response
     exchange = getattr(request, "bottle_exchange", None)
     if exchange is None:
         environ = current_request.environ

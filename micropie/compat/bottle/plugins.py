@@ -1,5 +1,5 @@
-"""The two plugins that every application has: dictionaries become JSON, ``template=`` of a route
-becomes a view.
+"""The two plugins that every application has: one sends dictionaries as JSON, one renders a route's
+``template=``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from micropie.compat.bottle.state import BottleException
 from micropie.compat.bottle.templates import view
 
 Encoder: TypeAlias = Callable[[Any], str]
-"""What makes JSON of a value."""
+"""A function that returns JSON text for a value."""
 
 _SETTINGS = {
     "json.enable": True,
@@ -25,11 +25,11 @@ _SETTINGS = {
 
 
 class PluginError(BottleException):
-    """For plugins that can't be installed."""
+    """Raised for a plugin that can't be installed."""
 
 
 class JSONPlugin:
-    """Send a dictionary as JSON."""
+    """Send a dictionary that a handler returns as JSON."""
 
     name = "json"
     api = 2
@@ -38,16 +38,15 @@ class JSONPlugin:
         self.json_dumps = json_dumps
 
     def setup(self, app: Any) -> None:
-        """Give the application's configuration the plugin's keys, which change nothing in Bottle
-        either.
-        """
+        """Set defaults for the plugin's configuration keys. They have no effect, as in Bottle."""
         for key, value in _SETTINGS.items():
             app.config.setdefault(key, value)
 
     def apply(self, callback: Callable[..., object], route: object) -> Callable[..., object]:
-        """Return a function around ``callback``.
+        """Return a function that calls ``callback`` and encodes its dictionary.
 
-        The router asks for it only if other plugins are around this one.
+        Only used if another plugin is applied around this one; else ``as_json`` is called without a
+        function around the callback.
         """
         encode = self.json_dumps
         if encode is None:
@@ -65,7 +64,7 @@ class JSONPlugin:
 
 
 def as_json(result: object, encode: Encoder, response: BaseResponse) -> object:
-    """Return a handler's result with its dictionary, if it is one, as JSON, and set the content
+    """Return a handler's result; if it is a dictionary, return its JSON text and set the content
     type.
     """
     if isinstance(result, dict):
@@ -79,17 +78,19 @@ def as_json(result: object, encode: Encoder, response: BaseResponse) -> object:
 
 
 class TemplatePlugin:
-    """``@route(..., template="name")``, or ``template=("name", {"template_lookup": [...]})``."""
+    """Render the template that a route names by ``template="name"`` or ``template=("name",
+    {"template_lookup": [...]})``.
+    """
 
     name = "template"
     api = 2
 
     def setup(self, app: Any) -> None:
-        """Keep the plugin as ``app.tpl``."""
+        """Store this plugin as ``app.tpl``."""
         app.tpl = self
 
     def apply(self, callback: Callable[..., object], route: Any) -> Callable[..., object]:
-        """Return ``callback``, or a view around it."""
+        """Return ``callback``, with ``view`` around it if the route names a template."""
         wanted = route.config.get("template")
         if isinstance(wanted, tuple | list) and len(wanted) == 2:
             name, options = wanted

@@ -1,4 +1,4 @@
-"""Names of Bottle that begin with an underscore. Its own tests use them, and a few programs do."""
+"""Private functions and classes of Bottle, which its own tests and a few programs use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from micropie.compat.bottle.forms import FileUpload, parse_multipart
 
 __all__ = ["_MultipartParser", "_parse_http_header", "_re_flatten"]
 
-# A text whose end is missing goes on to the end of the header, so that each character is read once.
+# Quoted text without its closing quote goes on to the header's end, so no character is read twice.
 _QUOTED = r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)'
 _ELEMENT = re.compile(f'(?:{_QUOTED}|[^",])+', re.DOTALL)
 _PART = re.compile(f'(?:{_QUOTED}|[^";])+', re.DOTALL)
@@ -19,7 +19,7 @@ _GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\((?:\?P<\w+>|(?!\?))")
 
 
 def _parse_http_header(h: str) -> list[tuple[str, dict[str, str]]]:
-    """Return the elements of a header's list, each with its parameters."""
+    """Return (value, parameters) for each element of a header such as Accept."""
     found = []
     for element in _ELEMENT.findall(h):
         value, *parameters = _PART.findall(element) or [""]
@@ -36,14 +36,16 @@ def _plain(text: str) -> str:
 
 
 def _re_flatten(p: str) -> str:
-    """Return a regular expression whose groups are not counted."""
+    """Return a regular expression with all its groups made non-capturing."""
     return _GROUP.sub(r"\1(?:", p)
 
 
 class _MultipartParser:
-    """The parts of a multipart form, as ``request.forms`` and ``request.files`` are read.
+    """Bottle's parser of multipart forms, over the parser that ``request.forms`` and
+    ``request.files`` use.
 
-    ``memfile_limit``: bytes that all fields may have, and a file before it goes to the disk.
+    ``memfile_limit``: how many bytes all fields together may have, and how many of a file are kept
+    in memory before it goes to disk.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class _MultipartParser:
 
 
 class _MultipartPart:
-    """A field or a file."""
+    """A field or a file of a multipart form."""
 
     def __init__(self, name: str, part: str | FileUpload, charset: str) -> None:
         self.name, self.charset = name, charset
@@ -77,7 +79,7 @@ class _MultipartPart:
 
     @property
     def raw(self) -> bytes:
-        """The bytes."""
+        """The content as bytes."""
         self.file.seek(0)
         data: bytes = self.file.read()
         self.file.seek(0)
@@ -85,11 +87,11 @@ class _MultipartPart:
 
     @property
     def value(self) -> str:
-        """The bytes as text."""
+        """The content decoded as text."""
         return self.raw.decode(self.charset)
 
     def is_buffered(self) -> bool:
-        """Return whether it is in memory."""
+        """Return whether the content is in memory, and not on disk."""
         return getattr(self.file, "name", None) is None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""``run`` and ``load_app``: an application as a program."""
+"""``run`` serves an application; ``load_app`` imports one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from micropie.compat.programs import end_if_read
 
 
 def load_app(target: str) -> Any:
-    """Import a module that makes an application, and return that: the one it names, or its default
+    """Import ``module:name``, or a module that adds routes to the default application. Return the
     application.
     """
     before, face().NORUN = face().NORUN, True
@@ -42,12 +42,12 @@ def run(
     config: Mapping[str, object] | None = None,
     **options: object,
 ) -> None:
-    """Serve ``app``, by default the default application, until it is interrupted.
+    """Serve ``app``, by default the default application, until interrupted.
 
-    ``server``: a name of ``server_names``, a class derived from ``ServerAdapter``, or an object of
-    one. ``options`` are the server's. ``reloader``: restart when a module's file has changed,
-    looked at every ``interval`` seconds. Raises ``ValueError`` for a server or an application that
-    is none.
+    ``server``: a name in ``server_names``, a subclass of ``ServerAdapter`` or an instance of one.
+    ``options``: passed to the server. ``reloader``: restart when the file of a module has changed,
+    checked every ``interval`` seconds. Raises ``ValueError`` if the server is unknown or ``app``
+    can't be called.
     """
     if debug is not None:
         set_debug(debug)

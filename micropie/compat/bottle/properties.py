@@ -1,4 +1,6 @@
-"""Attributes that are headers, values of a dictionary, or made once for a class."""
+"""Descriptors: attributes that read a header or a dictionary's key, or are computed once for a
+class.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ class _HeaderOwner(Protocol):
 
 
 class HeaderProperty:
-    """A header as an attribute."""
+    """An attribute that reads and sets a header."""
 
     def __init__(
         self,
@@ -50,8 +52,8 @@ class HeaderProperty:
 
 
 class DictProperty:
-    """A decorator: the method's result is kept under ``key``, by default its name, in the
-    dictionary ``attr``.
+    """A decorator for a computed attribute: the method's result is kept in the dictionary ``attr``
+    under ``key``, by default the method's name.
     """
 
     def __init__(self, attr: str, key: str | None = None, read_only: bool = False) -> None:
@@ -86,8 +88,8 @@ class DictProperty:
 
 
 class lazy_attribute:  # noqa: N801 - its name there
-    """A decorator: the method is called with the class, once, and its result becomes the
-    attribute.
+    """A decorator for a class attribute computed once: the method is called with the class when the
+    attribute is first read.
     """
 
     def __init__(self, func: Callable[[Any], object]) -> None:

@@ -1,4 +1,4 @@
-"""``request``: all of it is read from a WSGI environ, which under ASGI is made when it is first
+"""``request``: reads everything from a WSGI environ, which under ASGI is made when it is first
 needed.
 """
 
@@ -36,7 +36,7 @@ Value = TypeVar("Value")
 
 _PIECE = 64 * 1024  # bytes
 
-# What is parsed from a part of the environ, and has to be parsed anew when that is set.
+# Values kept in the environ, by the key that they are parsed from; setting that key removes them.
 _PARSED_FROM = {
     "wsgi.input": ("body", "post", "forms", "files", "params", "json"),
     "QUERY_STRING": ("query", "params"),
@@ -44,7 +44,7 @@ _PARSED_FROM = {
 
 
 class _Kept:
-    """A read-only property that is kept in the environ."""
+    """A read-only property whose value is kept in the environ under ``key``."""
 
     def __init__(self, key: str, make: Callable[[BaseRequest], object]) -> None:
         self.key = key
@@ -57,8 +57,8 @@ class _Kept:
         environ = request.environ
         if self.key in environ:
             return environ[self.key]
-        # A request that does not become the environ's "bottle.request". Asking ``LocalRequest`` for
-        # its environ again for each thing that is read takes as long as parsing a form.
+        # This object does not become the environ's "bottle.request". It saves ``LocalRequest`` from
+        # looking up the current environ for each value read, which takes as long as parsing a form.
         own = object.__new__(BaseRequest)
         object.__setattr__(own, "environ", environ)
         environ[self.key] = value = self.make(own)
@@ -66,17 +66,21 @@ class _Kept:
 
 
 def _kept(key: str) -> Callable[[Callable[[BaseRequest], Value]], Value]:
-    """Make a property of a method. Type checkers see its value and not the descriptor."""
+    """Decorate a method to make it a ``_Kept`` property. Type checkers see the type of its
+    value.
+    """
     return lambda make: cast("Any", _Kept(key, make))
 
 
 class BaseRequest:
-    """A WSGI environ with properties. Other attributes may be set; they belong to the environ."""
+    """The properties of a request, read from a WSGI environ. Attributes that a program sets are
+    stored in the environ.
+    """
 
     __slots__ = ("environ",)
 
     MEMFILE_MAX: ClassVar[int] = 102400
-    """Bytes of a body that are kept in memory; a form's fields and JSON have no more."""
+    """How many bytes of a body are kept in memory; forms' fields and JSON must not be longer."""
 
     environ: Environ
 
@@ -96,24 +100,24 @@ class BaseRequest:
 
     @_kept("route.url_args")
     def url_args(self) -> Any:
-        """The values of the route's wildcards."""
+        """The values of the route's wildcards by name."""
         raise RuntimeError("This request is not connected to a route.")
 
     # -- the head ----------------------------------------------------------------------------------
 
     @property
     def path(self) -> str:
-        """The decoded path below ``script_name``, with one slash at its beginning."""
+        """The decoded path below ``script_name``, beginning with exactly one slash."""
         return "/" + str(self.environ.get("PATH_INFO", "")).lstrip("/")
 
     @property
     def method(self) -> str:
-        """The method in capitals."""
+        """The request's method in capitals."""
         return str(self.environ.get("REQUEST_METHOD", "GET")).upper()
 
     @_kept("bottle.request.headers")
     def headers(self) -> WSGIHeaderDict:
-        """The headers, whatever the case of a name."""
+        """The request's headers; the case of names does not matter."""
         return WSGIHeaderDict(self.environ)
 
     def get_header(self, name: str, default: object = None) -> Any:
@@ -122,7 +126,7 @@ class BaseRequest:
 
     @_kept("bottle.request.cookies")
     def cookies(self) -> FormsDict:
-        """The cookies as they were sent; ``get_cookie`` reads signed ones."""
+        """The cookies as sent, by name; ``get_cookie`` reads signed ones."""
         return FormsDict(read_cookies(self.environ.get("HTTP_COOKIE", "")))
 
     def get_cookie(
@@ -132,8 +136,8 @@ class BaseRequest:
         secret: str | bytes | None = None,
         digestmod: Digest = hashlib.sha256,
     ) -> Any:
-        """Return a cookie; with ``secret`` the value of a signed one, ``default`` if its signature
-        is wrong.
+        """Return a cookie's value. With ``secret``: the value of a signed cookie, or ``default`` if
+        its signature is wrong.
         """
         value = self.cookies.get(key)
         if secret:
@@ -142,19 +146,19 @@ class BaseRequest:
 
     @_kept("bottle.request.query")
     def query(self) -> FormsDict:
-        """The fields of the query."""
+        """The fields of the query string."""
         return parse_pairs(self.query_string)
 
     GET = query
 
     @property
     def query_string(self) -> str:
-        """The query as it was sent."""
+        """The query string as sent, without "?"."""
         return str(self.environ.get("QUERY_STRING", ""))
 
     @property
     def content_length(self) -> int:
-        """The announced length of the body, -1 without one."""
+        """The body's length by the Content-Length header, -1 without it."""
         return int(self.environ.get("CONTENT_LENGTH") or -1)
 
     @property
@@ -164,20 +168,20 @@ class BaseRequest:
 
     @property
     def chunked(self) -> bool:
-        """Whether the body came in chunks."""
+        """Whether the body was sent in chunks (Transfer-Encoding)."""
         return "chunked" in str(self.environ.get("HTTP_TRANSFER_ENCODING", "")).lower()
 
     @property
     def is_xhr(self) -> bool:
-        """Whether a script's ``XMLHttpRequest`` says that it sent this."""
+        """Whether a script sent the request: the header X-Requested-With is "XMLHttpRequest"."""
         return str(self.environ.get("HTTP_X_REQUESTED_WITH", "")).lower() == "xmlhttprequest"
 
     is_ajax = is_xhr
 
     @property
     def auth(self) -> tuple[str, str | None] | None:
-        """User and password of Basic authentication; (user, None) if a server has checked the user;
-        None.
+        """(user, password) of Basic authentication; (user, None) if the server has checked the
+        user; else None.
         """
         basic = parse_auth(self.environ.get("HTTP_AUTHORIZATION", ""))
         user = self.environ.get("REMOTE_USER")
@@ -187,7 +191,7 @@ class BaseRequest:
 
     @property
     def url(self) -> str:
-        """The whole URL."""
+        """The whole URL of the request."""
         scheme, host, path, query, _ = self.urlparts
         return f"{scheme}://{host}{path}" + (f"?{query}" if query else "")
 
@@ -195,9 +199,9 @@ class BaseRequest:
     def urlparts(self) -> SplitResult:
         """The parts of ``url``.
 
-        Headers of proxies count if the middleware ``ProxyHeaders`` trusts the proxy.
+        Headers that proxies set count only if the middleware ``ProxyHeaders`` trusts the proxy.
 
-        Raises ``HTTPError`` 400 for a malformed Host header: it would get into links.
+        Raises ``HTTPError`` 400 for a malformed Host header, which would get into links.
         """
         environ = self.environ
         try:
@@ -214,7 +218,7 @@ class BaseRequest:
 
     @property
     def fullpath(self) -> str:
-        """``script_name`` and ``path``."""
+        """The path of ``script_name`` and ``path`` together."""
         return plain_path(self.script_name + self.path.lstrip("/"))
 
     @property
@@ -224,21 +228,21 @@ class BaseRequest:
         return f"/{name}/" if name else "/"
 
     def path_shift(self, shift: int = 1) -> None:
-        """Move segments from ``path`` to ``script_name``; back, if ``shift`` is negative."""
+        """Move ``shift`` segments from ``path`` to ``script_name``, or back if it is negative."""
         script_name, path = path_shift(self.environ.get("SCRIPT_NAME", "/"), self.path, shift)
         self["SCRIPT_NAME"], self["PATH_INFO"] = script_name, path
 
     @property
     def remote_route(self) -> list[str]:
-        """``[remote_addr]``, or ``[]``: what proxies state is believed by the middleware
-        ``ProxyHeaders`` only.
+        """``[remote_addr]``, or ``[]`` without one. Only the middleware ``ProxyHeaders`` reads the
+        addresses that proxies state.
         """
         address = self.environ.get("REMOTE_ADDR")
         return [address] if address else []
 
     @property
     def remote_addr(self) -> str | None:
-        """The client's address."""
+        """The client's address, None if the server doesn't state it."""
         return next(iter(self.remote_route), None)
 
     # -- the body ----------------------------------------------------------------------------------
@@ -263,8 +267,8 @@ class BaseRequest:
 
     @property
     def body(self) -> IO[bytes]:
-        """The body as a file, at its beginning: in memory up to ``MEMFILE_MAX`` bytes, else on
-        disk.
+        """The body as a binary file at its beginning: in memory up to ``MEMFILE_MAX`` bytes, else
+        on disk.
         """
         self._body.seek(0)
         return self._body
@@ -291,23 +295,23 @@ class BaseRequest:
 
     @_kept("bottle.request.json")
     def json(self) -> Any:
-        """The JSON body; None if it is empty or of another type.
+        """The value of the JSON body; None if the body is empty or its content type isn't JSON.
 
-        Raises ``HTTPError`` 400 and 413.
+        Raises ``HTTPError`` with status 400 or 413.
         """
         is_json = self.content_type.partition(";")[0].strip() in _JSON_TYPES
         return _from_json(self._short_body()) if is_json else None
 
     @_kept("bottle.request.post")
     def POST(self) -> FormsDict:  # noqa: N802
-        """The fields and files of the form. A body that is not multipart is read as urlencoded."""
+        """The fields and files of the form. A body that isn't multipart is parsed as urlencoded."""
         header, exchange = (
             self.environ.get("CONTENT_TYPE", ""),
             self.environ.get("micropie.exchange"),
         )
         if not is_multipart(header):
             return parse_pairs(self._short_body().decode("latin-1"))
-        # it has been received for a native handler
+        # A native handler has had the form parsed already.
         if exchange is not None and exchange.body.form is not None:
             parts = as_uploads(exchange.body.parts, exchange.body.unselected)
         else:
@@ -332,21 +336,21 @@ class BaseRequest:
 
     @_kept("bottle.request.params")
     def params(self) -> FormsDict:
-        """The fields of the query, then those of the form."""
+        """The fields of the query and of the form; the form's are the newer ones."""
         params = FormsDict()
         for source in (self.query, self.forms):
             for name, values in source.dict.items():
                 params.dict.setdefault(name, []).extend(values)
         return params
 
-    # -- as a dictionary, and attributes of its own ------------------------------------------------
+    # -- the environ as a dictionary, and attributes that programs set -----------------------------
 
     def copy(self) -> BaseRequest:
-        """Return a request with a copy of the environ."""
+        """Return a request that has a copy of the environ."""
         return BaseRequest(self.environ.copy())
 
     def get(self, key: str, default: object = None) -> Any:
-        """Return a value of the environ."""
+        """Return the environ's value of ``key``, or ``default``."""
         return self.environ.get(key, default)
 
     def __getitem__(self, key: str) -> Any:
@@ -377,7 +381,7 @@ class BaseRequest:
 
     @property
     def _own(self) -> dict[str, Any]:
-        """Where attributes of a program's own are kept."""
+        """The dictionary in which attributes set by programs are kept."""
         return self.environ
 
     def __getattr__(self, name: str) -> Any:
@@ -410,14 +414,14 @@ _JSON_TYPES = frozenset({"application/json", "application/json-rpc"})
 
 
 def _from_json(data: bytes) -> Any:
-    """Return the value of a JSON body, None for an empty one. Raises ``HTTPError`` 400."""
+    """Return the value of a JSON body, None if it is empty. Raises ``HTTPError`` 400."""
     try:
         return loads(data) if data else None
     except (ValueError, RecursionError):
         pass
     try:
-        return codec.loads(data)  # which reads NaN, and other encodings
-    except (ValueError, RecursionError):  # also of UTF-8; of a thousand brackets
+        return codec.loads(data)  # also reads NaN, and encodings other than UTF-8
+    except (ValueError, RecursionError):  # or bad UTF-8; deep nesting
         pass
     raise HTTPError(400, "Invalid JSON")
 
@@ -438,10 +442,11 @@ def _release_with(environ: Environ, release: Callable[[], object]) -> None:
 
 
 class _Early(_Kept):
-    """A property of the current request for which no environ is made, unless something else has
-    asked for that.
+    """A property of the current request that is read without making an environ, unless there is one
+    already.
 
-    ``make_early`` returns the value for micropie's exchange, or ``_LATER``.
+    ``make_early`` takes micropie's exchange and returns the value, or ``_LATER`` if the environ is
+    needed.
     """
 
     def __init__(self, kept: Any, make_early: Callable[[NativeExchange], object]) -> None:
@@ -483,7 +488,7 @@ def _early_json(exchange: NativeExchange) -> object:
 
 
 class LocalRequest(BaseRequest):
-    """``request``: the current one."""
+    """``bottle.request``: stands for the current request."""
 
     __slots__ = ()
 
@@ -492,7 +497,7 @@ class LocalRequest(BaseRequest):
 
     @property
     def path(self) -> str:
-        """The decoded path below ``script_name``, with one slash at its beginning."""
+        """The decoded path below ``script_name``, beginning with exactly one slash."""
         exchange = current_exchange()
         if exchange is None or exchange._environ is not None:
             return super().path
@@ -500,7 +505,7 @@ class LocalRequest(BaseRequest):
 
     @property
     def method(self) -> str:
-        """The method in capitals."""
+        """The request's method in capitals."""
         exchange = current_exchange()
         if exchange is None or exchange._environ is not None:
             return super().method
@@ -524,7 +529,7 @@ class LocalRequest(BaseRequest):
     json: Any = _Early(BaseRequest.json, _early_json)
 
     def bind(self, environ: Environ | None = None) -> None:
-        """Make a request of ``environ`` the current one, outside of an application: for tests of
+        """Make a request with ``environ`` the current one where no application runs, as in tests of
         handlers.
         """
         outside.environ = {} if environ is None else environ
@@ -532,7 +537,7 @@ class LocalRequest(BaseRequest):
 
     @property
     def environ(self) -> Environ:
-        """The WSGI environ. Under ASGI it is made of the scope."""
+        """The WSGI environ. Under ASGI it is made from the scope."""
         exchange = current_exchange()
         if exchange is not None:
             environ: Environ = exchange._environ or exchange.environ
@@ -565,9 +570,9 @@ request = LocalRequest()
 
 
 def received_header(name: str) -> str:
-    """Return a header of the current request, "" without it.
+    """Return a header of the current request, "" if it has none.
 
-    ``name`` is in lower case. No environ is made, unless something else has asked for that.
+    ``name`` is in lower case. Reads it without making an environ, unless there is one already.
     """
     exchange = current_exchange()
     if exchange is None or exchange._environ is not None:
@@ -588,10 +593,10 @@ def parse_auth(header: str) -> tuple[str, str] | None:
 
 
 def path_shift(script_name: str, path_info: str, shift: int = 1) -> tuple[str, str]:
-    """Return both paths with ``shift`` segments moved from the second to the first, or back if it
+    """Return both paths after moving ``shift`` segments from the second to the first, or back if it
     is negative.
 
-    Raises ``AssertionError`` if there are not so many.
+    Raises ``AssertionError`` if there are fewer segments than that.
     """
     if shift == 0:
         return script_name, path_info

@@ -1,4 +1,4 @@
-"""``ResourceManager``: an application's own files, looked for in several directories."""
+"""``ResourceManager``: finds files that belong to an application in several directories."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import IO, Any
 
 
 class ResourceManager:
-    """A list of directories, ``path``, in which ``lookup`` and ``open`` find files by their
-    relative names.
+    """A list of directories, ``path``, in which ``lookup`` and ``open`` look for a file by its
+    relative name.
     """
 
     def __init__(
@@ -23,11 +23,11 @@ class ResourceManager:
     def add_path(
         self, path: str, base: str | None = None, index: int | None = None, create: bool = False
     ) -> bool:
-        """Look in the directory of ``path``, too, at ``index`` of the list.
+        """Add the directory of ``path`` to the list, at ``index`` or at the end.
 
-        Return whether it exists.
+        Return whether the directory exists.
 
-        A relative one begins at the directory of ``base``, which may be a file:
+        A relative ``path`` begins at the directory of ``base``, which may be a file:
         ``add_path("files/", __file__)``.
         """
         base = os.path.abspath(os.path.dirname(base or self.base))
@@ -45,13 +45,13 @@ class ResourceManager:
                 yield from (os.path.join(folder, name) for name in names)
 
     def lookup(self, name: str) -> str | None:
-        """Return the path of the first file of this name, None if there is none."""
+        """Return the path of the first file with this name, None if there is none."""
         return next(
             (found for each in self.path if os.path.isfile(found := os.path.join(each, name))), None
         )
 
     def open(self, name: str, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
-        """Open a file by its name. Raises ``OSError`` if there is none."""
+        """Open the first file with this name. Raises ``OSError`` if there is none."""
         found = self.lookup(name)
         if found is None:
             raise OSError(f"Resource {name!r} not found.")

@@ -1,5 +1,5 @@
-"""``response``, ``HTTPResponse`` and ``HTTPError``: status, headers and cookies that a handler
-sets, and the body.
+"""``response``, ``HTTPResponse`` and ``HTTPError``: the status, headers, cookies and body of an
+answer.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ HTTP_CODES: dict[int, str] = {**responses, 418: "I'm a teapot"}
 
 HTML = "text/html; charset=UTF-8"
 
-# Bytes of a cookie's name and value: with its attributes it must stay below the 4096 that browsers
-# keep.
+# Bytes of a cookie's name and value: browsers keep 4096, attributes included.
 _LONGEST_COOKIE = 3800
 
 Copied = TypeVar("Copied", bound="BaseResponse")
 
 
 def http_date(value: str | float | date | struct_time | tuple[int, ...]) -> str:
-    """Return a time as headers have it.
+    """Return a time as text in the format of HTTP headers.
 
-    ``value``: seconds, a datetime (naive: UTC), a date, or text as it is.
+    ``value``: seconds since 1970, a datetime (UTC if naive), a date, a time tuple, or text, which
+    is returned unchanged.
     """
     if isinstance(value, str):
         return value
@@ -49,7 +49,7 @@ def http_date(value: str | float | date | struct_time | tuple[int, ...]) -> str:
 
 
 def parse_date(text: str) -> int | None:
-    """Return the seconds of a header's time, or None if it is malformed."""
+    """Return the seconds since 1970 of a header's date, None if it is malformed."""
     parsed = parsedate_tz(text)
     try:
         return None if parsed is None else mktime_tz((*parsed[:9], parsed[9] or 0))
@@ -58,12 +58,14 @@ def parse_date(text: str) -> int | None:
 
 
 class BaseResponse:
-    """Status, headers, cookies and a body. Indexing reads and writes headers."""
+    """The status, headers, cookies and body of an answer. ``response[name]`` reads and sets
+    headers.
+    """
 
     default_status = 200
     default_content_type = HTML
 
-    # What these statuses must not have: RFC 9110, sections 15.3.5 and 15.4.5.
+    # Headers that answers with these statuses must not have: RFC 9110, sections 15.3.5 and 15.4.5.
     bad_headers: ClassVar[dict[int, frozenset[str]]] = {
         204: frozenset({"Content-Type", "Content-Length"}),
         304: frozenset(
@@ -93,7 +95,9 @@ class BaseResponse:
             self.add_header(name, value)
 
     def copy(self, cls: type[Copied] | None = None) -> Copied:
-        """Return a copy with the status, the headers and the cookies, as an object of ``cls``."""
+        """Return a copy of the status, the headers and the cookies as an object of ``cls``, by
+        default ``BaseResponse``.
+        """
         copied: Any = (cls or BaseResponse)()
         copied._status_code, copied._status_line = self._status_code, self._status_line
         copied._headers = {name: list(values) for name, values in self._headers.items()}
@@ -109,7 +113,7 @@ class BaseResponse:
         return iter(self.body)
 
     def close(self) -> None:
-        """Close the body, if that can be closed."""
+        """Close the body if it has ``close``."""
         if hasattr(self.body, "close"):
             self.body.close()
 
@@ -125,8 +129,8 @@ class BaseResponse:
 
     @property
     def status(self) -> str:
-        """``status_line``; may be set to a number, or to text with a reason:
-        ``"404 Brain not found"``.
+        """The same as ``status_line``; may be set to a number, or to text with a reason: ``"404
+        Brain not found"``.
         """
         return self._status_line
 
@@ -148,7 +152,7 @@ class BaseResponse:
 
     @property
     def headers(self) -> HeaderDict:
-        """The headers, as a dictionary whose changes count."""
+        """The headers as a dictionary; changes of it change the response."""
         view = HeaderDict.__new__(HeaderDict)
         view.dict = self._headers
         return view
@@ -170,7 +174,7 @@ class BaseResponse:
         return self._headers.get(header_name(name), [default])[-1]
 
     def set_header(self, name: str, value: object) -> None:
-        """Set a header instead of others of its name."""
+        """Set a header, replacing others of its name."""
         self[name] = value
 
     def add_header(self, name: str, value: object) -> None:
@@ -178,13 +182,13 @@ class BaseResponse:
         self._headers.setdefault(header_name(name), []).append(header_value(value))
 
     def iter_headers(self) -> list[tuple[str, str]]:
-        """Return ``headerlist``."""
+        """Return ``headerlist``, for programs that iterate."""
         return self.headerlist
 
     @property
     def headerlist(self) -> list[tuple[str, str]]:
-        """All that is sent: (name, value), with cookies; a value's text is its UTF-8 bytes as
-        latin-1.
+        """The headers to send as (name, value), those of cookies included. A value's UTF-8 bytes
+        are given as latin-1 text, as WSGI wants.
         """
         headers = self._headers
         pairs = [
@@ -214,7 +218,9 @@ class BaseResponse:
 
     @property
     def charset(self) -> str:
-        """The charset of the content type, UTF-8 by default: text is encoded in it."""
+        """The charset in the Content-Type header, by default UTF-8. Text bodies are encoded in
+        it.
+        """
         values = self._headers.get("Content-Type")
         if values is None or "charset=" not in values[-1]:
             return "UTF-8"
@@ -228,13 +234,13 @@ class BaseResponse:
         digestmod: Digest = hashlib.sha256,
         **options: object,
     ) -> None:
-        """Set a cookie; with ``secret`` a signed one, which may hold any value of Python's plain
-        types.
+        """Set a cookie; with ``secret`` a signed one, whose value may be any object of Python's
+        plain types.
 
         ``options``: ``max_age`` (seconds or a timedelta), ``expires`` (see ``http_date``),
         ``path``, ``domain``, ``secure``, ``httponly``, ``samesite`` ("lax", "strict", "none").
-        Raises ``TypeError`` for a value that is not text without a secret, ``ValueError`` for one
-        that is too long, ``CookieError`` for what cookies can't have.
+        Raises ``TypeError`` if the value isn't text and there is no secret, ``ValueError`` if it is
+        too long, ``CookieError`` for characters or options that cookies can't have.
         """
         if secret:
             value = sign(name, value, secret, digestmod)
@@ -252,7 +258,7 @@ class BaseResponse:
                 morsel["max-age" if key == "maxage" else key] = _cookie_attribute(key, setting)
 
     def delete_cookie(self, key: str, **kwargs: Any) -> None:
-        """Delete a cookie; give the ``path`` and ``domain`` with which it was set."""
+        """Delete a cookie. ``path`` and ``domain`` must be those with which it was set."""
         self.set_cookie(key, "", **{**kwargs, "max_age": -1, "expires": 0})
 
     def __repr__(self) -> str:
@@ -277,7 +283,7 @@ def _latin1(value: str) -> str:
 
 
 class _OfCurrent:
-    """An attribute of the exchange's response."""
+    """An attribute that is that of the current request's response."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -290,13 +296,15 @@ class _OfCurrent:
 
 
 class LocalResponse(BaseResponse):
-    """``response``: what the current request's answer will have."""
+    """``bottle.response``: stands for the current request's response."""
 
     def __init__(self) -> None:
         self.bind()
 
     def bind(self, *args: Any, **more: Any) -> None:
-        """Begin a new response, outside of a request: for tests of handlers."""
+        """Make a new response the current one where no request is answered, as in tests of
+        handlers.
+        """
         exchange = current_exchange()
         if exchange is None:
             outside.response = BaseResponse(*args, **more)
@@ -304,7 +312,7 @@ class LocalResponse(BaseResponse):
             exchange.response = BaseResponse(*args, **more)
 
     def copy(self, cls: type[Copied] | None = None) -> Copied:
-        """See ``BaseResponse``."""
+        """Return a copy of the current response, see ``BaseResponse.copy``."""
         copied: Copied = _current().copy(cls)
         return copied
 
@@ -338,21 +346,21 @@ response = LocalResponse()
 
 
 class HTTPResponse(BaseResponse, BottleException):
-    """An answer to return or raise.
+    """An answer that a handler returns or raises.
 
-    It replaces all that was set on ``response``, and passes by the error handlers.
+    It is sent instead of all that was set on ``response``, and no error handler is called for it.
     """
 
     is_foreign = True
 
     def apply(self, other: BaseResponse) -> None:
-        """Make ``other`` what this is."""
+        """Give ``other`` this answer's status, headers, cookies and body."""
         other._status_code, other._status_line = self._status_code, self._status_line
         other._headers, other._cookies, other.body = self._headers, self._cookies, self.body
 
     def as_native(self, in_socket: bool = False) -> Exception:
-        """Return itself, which ``@error`` handlers see; in a WebSocket's guard micropie's refusal
-        with its status.
+        """Return this exception, for Bottle's ``@error`` handlers; before a WebSocket is accepted,
+        micropie's error with the same status.
         """
         if not in_socket:
             return self
@@ -367,7 +375,7 @@ class HTTPResponse(BaseResponse, BottleException):
 
 
 class HTTPError(HTTPResponse):
-    """An answer that ``@error`` handlers see: by default 500."""
+    """An answer for which the ``@error`` handler of its status is called; by default 500."""
 
     default_status = 500
 

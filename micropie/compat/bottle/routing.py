@@ -1,14 +1,15 @@
-"""Rules such as ``/hello/<name:int>``, and the router that finds the first one that matches.
+"""Rules such as ``/hello/<name:int>``, and the router, which finds the first rule that matches a
+path.
 
-Not the tree of ``micropie._core.routing``, in which the most specific route wins. Here the order of
-definition decides, a wildcard may match any text, slashes included, and filters are regular
-expressions. So every method has one table of paths without wildcards, which come first, and one
-regular expression of all its other rules. It says by one match which rule was found and with which
-texts.
+Bottle's routing differs from ``micropie._core.routing``, where the most specific route wins. Here
+the order of definition decides, a wildcard may match any text, slashes included, and filters are
+regular expressions. So each method has a table of the paths without wildcards, which come first,
+and one regular expression that joins all its other rules. A single match tells which rule it is and
+the text of each wildcard.
 
-A client writes the path, so a match takes time in proportion to its length. A wildcard that can end
-at one place only is matched without going back. A rule with several others sees no path that would
-take it long.
+Clients choose the path, so the time of a match must grow only in proportion to its length. Where a
+wildcard can end at only one place, the expression does not go back. A rule with several wildcards
+that do is not tried on a path so long that it would take much time.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from micropie.compat.environs import Environ
 
 
 class RouteError(BottleException):
-    """The base class of what the router raises."""
+    """The base class of the router's exceptions."""
 
 
 class RouteReset(BottleException):
-    """Raised by a plugin that has changed the route's configuration: its plugins are applied
-    anew.
+    """Raised by a plugin that has changed the route's configuration, so that the plugins are
+    applied again.
     """
 
 
@@ -44,25 +45,24 @@ class RouteSyntaxError(RouteError):
 
 
 class RouterUnknownModeError(RouteError):
-    """For programs that catch it."""
+    """Never raised; exists for programs that catch it."""
 
 
 class RouteBuildError(RouteError):
-    """No URL can be made of a rule."""
+    """Raised if no URL can be made from a rule."""
 
 
 Converter: TypeAlias = Callable[[str], object]
-"""What makes the value of a wildcard of its text."""
+"""A function that makes a wildcard's value from its text."""
 
 Arguments: TypeAlias = dict[str, Any]
-"""The values of a rule's wildcards by name: text, or what their filters make of it."""
+"""The values of a rule's wildcards by name: text, or the values that filters made of it."""
 
 Match: TypeAlias = tuple[Any, Arguments]
-"""What the router was given with a rule, a ``Route`` in an application, and the values of the
-wildcards."""
+"""A rule's target (in an application a ``Route``), and the values of its wildcards."""
 
-# A filter makes of its configuration: an expression, a function from text, a function to text (or
-# None).
+# A filter takes the text after its name in a rule, and returns a regular expression, a function
+# that reads the value (or None), and one that writes it for a URL (or None).
 Filter: TypeAlias = Callable[
     [str | None], tuple[str, Converter | None, Callable[[Any], str] | None]
 ]
@@ -74,8 +74,8 @@ _WILDCARD = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-# A group's name, which two rules may both have. Back references count groups, and rules share one
-# expression.
+# Rules are joined to one expression: two of them may name a group alike, and a back reference by
+# number would count the groups of others.
 _GROUP_NAME = re.compile(r"(?<!\\)\(\?P<\w+>")
 _BACK_REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
 
@@ -89,25 +89,26 @@ class _Wildcard(NamedTuple):
 
 _SEGMENT, _PATH = "[^/]+", ".+?"
 
-# A mask of one kind of character, which need not go back if what follows it is another one.
+# A mask that repeats one kind of character: it need not go back if a character of another kind
+# follows it.
 _ONE_KIND = re.compile(r"(?:-\?)?(\\[dw]|\[\^?(?:\\.|[^]\\])+\])\+")
 
-# An expression in which k repetitions can go back may take n ** k steps for n characters. This many
-# are quick.
+# With k repetitions that can go back, a match may take n ** k steps for n characters. This many are
+# done quickly.
 _MOST_STEPS = 4_000_000
 _REPETITION = re.compile(r"[*+{]")
 
 
 class _Rule:
-    """One rule of one method.
+    """The part of the joined expression for one rule of one method.
 
-    ``names`` has the number of the group and the function of each wildcard that has a name.
-    ``runs`` has the groups of several wildcards in one segment, ``<year>-<month>``, with the
-    wildcards and the texts between them.
+    ``names`` has, for each named wildcard, the number of its group and the function that reads its
+    value. ``runs`` has the groups of several wildcards in one segment, ``<year>-<month>``, with
+    these wildcards and the texts between them.
     """
 
     def __init__(self, tokens: list[str | _Wildcard], text: str) -> None:
-        literals, wildcards = [""], list[_Wildcard]()  # before, between and after the wildcards
+        literals, wildcards = [""], list[_Wildcard]()  # texts around the wildcards
         for token in tokens:
             if isinstance(token, str):
                 literals[-1] += token
@@ -131,8 +132,8 @@ class _Rule:
             mask = f"{wildcard.mask.rstrip('?')}+" if character else ""
             literal = re.escape(following)
             if mask and (re.match(character, following) is None if following else is_last):
-                # It is read anew for each end of those before it, unless a text that stops it is
-                # before each of them.
+                # This wildcard is read again for each end of the ones before it that go back,
+                # unless a text between them contains a character that stops it.
                 going_back += bool(going_back and re.fullmatch(f"{character}*", literals[first]))
             elif (
                 wildcard.mask == _PATH
@@ -140,8 +141,8 @@ class _Rule:
                 and not is_last
                 and wildcards[position].mask == _PATH
             ):
-                # The next wildcard takes whatever this one leaves, so no other end than the first
-                # need be tried.
+                # The next wildcard matches whatever follows, so only the first possible end of this
+                # one is tried.
                 mask, literal = _PATH, f"{literal})"
                 pattern += "(?>"
             else:
@@ -151,8 +152,8 @@ class _Rule:
                 self.groups += 1
                 between = literals[first + 1 : position]
                 self.runs.append((self.groups, wildcards[first:position], between))
-                # Whether it matches is decided by the first end of each wildcard, its value by the
-                # last.
+                # Whether the run matches depends on the first possible end of each wildcard; the
+                # values, on the last one.
                 pattern += "(" + "".join(f"(?>{_SEGMENT}?{re.escape(each)})" for each in between)
             elif wildcard.name is None:
                 pattern += "(?:"
@@ -168,9 +169,9 @@ class _Rule:
         self.compiled = _compiled(pattern, text)
 
     def arguments(self, match: re.Match[str], before: int) -> Arguments:
-        """Return the wildcards' values.
+        """Return the values of the wildcards by name.
 
-        ``before``: the groups of the expression that are not this rule's.
+        ``before``: how many groups of the joined expression come before this rule's.
         """
         values: Arguments = {}
         try:
@@ -186,8 +187,8 @@ class _Rule:
 
 
 def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) -> int:
-    """Return the number of wildcards up to the end of a segment's wildcards for any text that
-    follow each other.
+    """Return how far a run goes: the position after the last of the wildcards that follow each
+    other in one segment and match any text.
     """
     while wildcards[position].mask == _SEGMENT and position + 1 < len(wildcards):
         if wildcards[position + 1].mask != _SEGMENT or "/" in literals[position + 1]:
@@ -197,9 +198,9 @@ def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) 
 
 
 def _split(text: str, wildcards: list[_Wildcard], literals: list[str]) -> Arguments:
-    """Return the values of the wildcards around ``literals``.
+    """Return the values of a run's wildcards; ``literals`` are the texts between them.
 
-    Each takes as much as it can, the first one first.
+    Each takes as much text as it can, beginning with the first.
     """
     values: Arguments = {}
     for wildcard, literal in zip(wildcards[:0:-1], literals[::-1], strict=True):
@@ -222,13 +223,13 @@ def _compiled(pattern: str, text: str) -> re.Pattern[str]:
         ) from None
 
 
-# The expression of all rules, and the rules by the number of their group, which is the last one
-# that matches.
+# The ``fullmatch`` of the joined expression, and each rule by the number of its group, which is
+# then ``match.lastindex``.
 _Matcher: TypeAlias = tuple[Callable[[str], re.Match[str] | None], dict[int, _Rule]]
 
 
 class _Table:
-    """The rules of one method."""
+    """All rules of one method."""
 
     def __init__(self) -> None:
         self.static: dict[str, Any] = {}
@@ -238,7 +239,7 @@ class _Table:
 
     def add(self, rule: _Rule) -> None:
         known = self.by_pattern.get(rule.pattern)
-        if known is not None:  # the later one takes the place of the earlier
+        if known is not None:  # a later rule with the same pattern replaces the earlier one
             self.rules[self.rules.index(known)] = rule
         else:
             self.rules.append(rule)
@@ -262,9 +263,9 @@ class _Table:
         return path in self.static or any(rule.compiled.fullmatch(path) for rule in self.rules)
 
     def _compile(self) -> _Matcher:
-        """Join the rules to one expression, in which each is a group.
+        """Join the rules into one expression, with a group for each.
 
-        Several threads may do it at once, so it is kept in one assignment.
+        Several threads may do this at once, so the result is stored by one assignment.
         """
         rules: dict[int, _Rule] = {}
         number = 1
@@ -277,9 +278,9 @@ class _Table:
 
 
 class Router:
-    """Find the target of a method and a path.
+    """Finds the target for a method and a path.
 
-    ``strict``: paths without wildcards don't come first.
+    ``strict``: rules are tried only in the order of definition, those without wildcards not first.
     """
 
     default_pattern = "[^/]+"
@@ -298,15 +299,15 @@ class Router:
         self._orders: dict[str, list[_Table]] = {}
 
     def add_filter(self, name: str, func: Filter) -> None:
-        """Add a filter: ``func`` takes its configuration and returns (expression, from text, to
-        text).
+        """Add a filter: ``func`` takes the text after its name in a rule, and returns (regular
+        expression, reader, writer).
         """
         self.filters[name] = func
 
     def add(self, rule: str, method: str, target: object, name: str | None = None) -> None:
-        """Add a rule, or put ``target`` instead of the same rule's.
+        """Add a rule; if it exists for the method, replace its target.
 
-        Raises ``RouteSyntaxError``.
+        Raises ``RouteSyntaxError`` if the rule can't be read.
         """
         tokens = list(self._tokens(rule))
         self.builder[rule] = tokens
@@ -324,7 +325,9 @@ class Router:
         table.add(compiled)
 
     def build(self, _name: str, *anons: object, **query: object) -> str:
-        """Return the URL of a rule or of a route's name. Raises ``RouteBuildError``."""
+        """Return the URL for a rule or a route's name. Raises ``RouteBuildError`` if it is unknown
+        or a value is missing.
+        """
         if _name not in self.builder:
             raise RouteBuildError("No route with that name.", _name)
         values, url = iter(anons), ""
@@ -342,18 +345,20 @@ class Router:
         return f"{url}?{urlencode(query)}" if query else url
 
     def match(self, environ: Environ) -> Match:
-        """Return the target and its arguments. Raises ``HTTPError`` 400, 404 and 405."""
+        """Return an environ's target and its arguments. Raises ``HTTPError`` with status 400, 404
+        or 405.
+        """
         return self.find(environ["REQUEST_METHOD"].upper(), environ["PATH_INFO"] or "/")
 
     def find(self, method: str, path: str) -> Match:
-        """Return what ``match`` returns."""
+        """Return a path's target and its arguments, see ``match``."""
         tables = self._orders.get(method)
         if tables is None:
             names = (
                 ("PROXY", "HEAD", "GET", "ANY") if method == "HEAD" else ("PROXY", method, "ANY")
             )
             tables = [self._tables[name] for name in names if name in self._tables]
-            if method in self._tables:  # clients choose the names of methods
+            if method in self._tables:  # clients could send any number of others
                 self._orders[method] = tables
         for table in tables:
             found = table.find(path)
@@ -398,14 +403,14 @@ class Router:
 
 
 class Owner(Protocol):
-    """The application of a route."""
+    """The application that a route belongs to."""
 
     config: ConfigDict
     plugins: list[object]
 
 
 class Route:
-    """One rule of one method, with its callback and the plugins around it."""
+    """One rule of one method, with its callback and the plugins that are applied to it."""
 
     def __init__(
         self,
@@ -432,11 +437,11 @@ class Route:
 
     @property
     def call(self) -> Callable[..., object]:
-        """The callback with all plugins around it, made at the first request."""
+        """The callback with all plugins applied, which is done at the first request."""
         return self._call or self._apply()
 
     def reset(self) -> None:
-        """Apply the plugins anew at the next request."""
+        """Apply the plugins again at the next request."""
         self._call = None
 
     def prepare(self) -> None:
@@ -444,9 +449,9 @@ class Route:
         self._apply()
 
     def all_plugins(self) -> Iterator[Any]:
-        """Yield the plugins of this route, the innermost first.
+        """Yield the plugins that apply to this route, the innermost first.
 
-        Of two with one name the later counts.
+        Of two plugins with the same name only the later one.
         """
         names = set()
         for plugin in reversed(self.app.plugins + self.plugins):
@@ -466,7 +471,8 @@ class Route:
         refuse_marks(self.callback)
         plugins = list(self.all_plugins())
         json_dumps = None
-        # the outermost: what it does needs no function around all
+        # The JSON plugin is the outermost: its work is done without one more function around the
+        # callback.
         if plugins and type(plugins[-1]) is JSONPlugin:
             json_dumps = plugins.pop().json_dumps
         callback = self.callback
@@ -476,18 +482,18 @@ class Route:
                     plugin.apply(callback, self) if hasattr(plugin, "apply") else plugin(callback)
                 )
                 if callback is not self.callback:
-                    with suppress(AttributeError):  # a bound method has no attributes of its own
+                    with suppress(AttributeError):  # attributes can't be set on a bound method
                         update_wrapper(callback, self.callback)
         except RouteReset:
             return self._apply()
-        # Other threads may do the same now, and one that sees ``_call`` needs the right
-        # ``json_dumps``.
+        # Another thread may call the route as soon as ``_call`` is set, so ``json_dumps`` comes
+        # first.
         self.json_dumps = json_dumps
         self._call = callback
         return callback
 
     def get_undecorated_callback(self) -> Any:
-        """Return the function inside of decorators, as far as they show it."""
+        """Return the function inside of the callback's decorators, as far as it can be found."""
         function: Any = self.callback
         seen: list[object] = []
         while True:
@@ -497,7 +503,7 @@ class Route:
                 inner = function.func
             if inner is None and isfunction(function) and function.__closure__:
                 inner = next(filter(callable, getclosurevars(function).nonlocals.values()), None)
-            if inner is None or inner in seen:  # a function that calls itself is in its own closure
+            if inner is None or inner in seen:  # a recursive function is in its own closure
                 return function
             function = inner
 
@@ -507,7 +513,7 @@ class Route:
         return [*spec.args, *spec.kwonlyargs]
 
     def get_config(self, key: str, default: object = None) -> Any:
-        """``self.config.get``"""
+        """Return a value of the route's configuration, or ``default``."""
         return self.config.get(key, default)
 
     def __repr__(self) -> str:
@@ -519,7 +525,7 @@ class Route:
 
 
 def yieldroutes(func: Callable[..., object]) -> Iterator[str]:
-    """Yield the rules of a function that states none: ``/name/<a>/<b>``, one more for each
+    """Yield the rules for a function without a stated one: ``/name/<a>/<b>``, and one more for each
     parameter with a default.
     """
     spec = getfullargspec(func)

@@ -1,4 +1,4 @@
-"""``run``'s servers: an application on an installed server, by the name that Bottle gives it."""
+"""The servers of ``run``: each starts an installed server by the name that Bottle has for it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from micropie.compat.missing import SERVERS
 from micropie.extensions import run_gunicorn
 
 Application: TypeAlias = Callable[..., Any]
-"""What servers call: a WSGI or an ASGI application."""
+"""An application that a server calls: WSGI or ASGI."""
 
 
 class ServerAdapter:
-    """A server of a program's own: a subclass has ``run(handler)``, which serves until it is
-    stopped.
+    """The base class for a program's own servers: a subclass defines ``run(handler)``, which serves
+    until it is stopped.
     """
 
     quiet = False
@@ -39,7 +39,7 @@ class ServerAdapter:
         self.options = options
 
     def run(self, handler: Application) -> None:
-        """Serve ``handler``, a WSGI and an ASGI application."""
+        """Serve ``handler``, which can be called both as WSGI and as ASGI."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -48,7 +48,7 @@ class ServerAdapter:
 
 
 class WSGIRefServer(ServerAdapter):
-    """The standard library's server, for development, with a thread for each request."""
+    """The standard library's server with a thread for each request; for development."""
 
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
@@ -69,7 +69,7 @@ class WSGIRefServer(ServerAdapter):
 
 
 class WaitressServer(ServerAdapter):
-    """waitress, WSGI."""
+    """The WSGI server waitress."""
 
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
@@ -79,18 +79,18 @@ class WaitressServer(ServerAdapter):
 
 
 class UvicornServer(ServerAdapter):
-    """uvicorn, ASGI: a server that also has WebSockets."""
+    """The ASGI server uvicorn, which also has WebSockets."""
 
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
         options = {"log_level": "warning" if self.quiet else "info", **self.options}
-        # of middleware around a Bottle
+        # if it is a middleware around a ``Bottle``
         app = handler if kind_of_target(handler, None) == "asgi" else dual(handler)
         import_module("uvicorn").run(app, host=self.host, port=self.port, **options)
 
 
 class GunicornServer(ServerAdapter):
-    """gunicorn, WSGI, on Unix."""
+    """The WSGI server gunicorn, only on Unix."""
 
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
@@ -98,7 +98,7 @@ class GunicornServer(ServerAdapter):
 
 
 class CherootServer(ServerAdapter):
-    """cheroot, WSGI, with ``certfile``, ``keyfile`` and ``chainfile`` for https."""
+    """The WSGI server cheroot; for https it takes ``certfile``, ``keyfile`` and ``chainfile``."""
 
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
@@ -134,7 +134,7 @@ server_names: dict[str, type[ServerAdapter]] = {
 
 
 def load(target: str) -> Any:
-    """Import what ``target`` names: ``package.module`` or ``package.module:name``."""
+    """Import ``package.module`` or an object in it, ``package.module:name``."""
     name, _, attribute = target.partition(":")
     found: Any = import_module(name)
     for part in filter(None, attribute.split(".")):
@@ -143,14 +143,16 @@ def load(target: str) -> Any:
 
 
 def debug(mode: bool = True) -> None:
-    """Show exceptions on error pages, and read templates anew each time."""
+    """Show exceptions on error pages, and reload templates at each use."""
     if mode:
         warnings.simplefilter("default")
     face().DEBUG = bool(mode)
 
 
 def adapter_for(server: object, host: str, port: int, options: dict[str, object]) -> ServerAdapter:
-    """Return the server that ``run`` was given. Raises ``ValueError`` for what is none."""
+    """Return a ``ServerAdapter`` for ``run``'s argument ``server``. Raises ``ValueError`` if there
+    is none.
+    """
     if isinstance(server, str):
         found = load(server) if ":" in server else server_names.get(server)
         if found is None:
@@ -167,14 +169,14 @@ def adapter_for(server: object, host: str, port: int, options: dict[str, object]
     return server
 
 
-CHILD = "BOTTLE_CHILD"  # in the environment of the process that serves
-_CHANGED = 3  # its exit status if a file has changed
+CHILD = "BOTTLE_CHILD"  # an environment variable of the process that serves
+_CHANGED = 3  # this process's exit status after a file has changed
 
 
 def run_again() -> int:
-    """Run this program again and again, as long as it ends because its files have changed.
+    """Run this program as a child process, again each time that it ends because a file has changed.
 
-    Return its status.
+    Return the last exit status.
     """
     status = _CHANGED
     while status == _CHANGED:
@@ -188,9 +190,9 @@ def run_again() -> int:
 
 
 def watch(interval: float) -> None:
-    """End this process when the file of a module has changed.
+    """End this process when the file of an imported module has changed.
 
-    It is looked for every ``interval`` seconds.
+    The files are checked every ``interval`` seconds.
     """
     before = _modified()
 
@@ -203,6 +205,6 @@ def watch(interval: float) -> None:
 
 
 def _modified() -> dict[str, float]:
-    """Return when the files of all modules were modified."""
+    """Return the modification time of each imported module's file."""
     paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     return {path: Path(path).stat().st_mtime for path in paths if path and Path(path).exists()}

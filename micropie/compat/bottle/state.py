@@ -1,5 +1,5 @@
-"""What the modules of this package share: the exchange that is going on, and the package's own
-names.
+"""State that this package's modules share: the current request's ``Exchange``, and names that
+programs set on the package.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ class BottleException(RaisedAnswer):
 
 
 def face() -> Any:
-    """Return the package itself, for the names that programs set on it:
+    """Return the package ``bottle`` itself, to read names that programs set on it:
     ``bottle.TEMPLATE_PATH = ["pages"]``.
     """
     return sys.modules[__name__.rpartition(".")[0]]
 
 
 class Outside(threading.local):
-    """What ``request`` and ``response`` stand for where no request is answered.
+    """The environ and the response that ``request`` and ``response`` use where no request is being
+    answered, for each thread.
 
-    The thread that imports this package has both, for tests of handlers and filters of logs. Others
-    have them after ``request.bind(environ)`` and ``response.bind()``.
+    The thread that imports this package has both, for tests of handlers and for log filters. Other
+    threads get them by ``request.bind(environ)`` and ``response.bind()``.
     """
 
     environ: Environ
@@ -38,7 +39,9 @@ outside = Outside()
 
 
 def current_exchange() -> Any:
-    """Return the ``Exchange`` that this code is part of, None outside of handlers."""
+    """Return the ``Exchange`` of the request that is being answered, None outside of a Bottle
+    handler.
+    """
     native = current.get(None)
     if native is None:
         return None
@@ -50,12 +53,14 @@ def current_exchange() -> Any:
 
 
 def is_native() -> bool:
-    """Return whether this code is part of a native handler, or of a hook around one."""
+    """Return whether a handler or hook of the ``micropie.App`` inside of the ``Bottle`` is
+    running.
+    """
     return current.get(None) is not None and current_exchange() is None
 
 
 def readable_environ(exchange: Exchange) -> Environ:
-    """Return an environ of a request, whose path is decoded. ``exchange`` is micropie's."""
+    """Return a request's WSGI environ with the path decoded. ``exchange`` is micropie's."""
     environ = own_environ(exchange)
     environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
     environ["PATH_INFO"] = path if path.isascii() else decoded(path)
@@ -64,9 +69,9 @@ def readable_environ(exchange: Exchange) -> Environ:
 
 
 def decoded(latin1: str) -> str:
-    """Return a path in UTF-8 whose bytes are given as latin-1.
+    """Return a path decoded as UTF-8; its bytes are given as latin-1 text.
 
-    Bytes that are not UTF-8 become U+FFFD, as in what hooks see. Without them ``/adm%FFin`` would
-    lead to ``/admin``.
+    Bytes that are not UTF-8 become U+FFFD, and hooks see the same. If they were dropped,
+    ``/adm%FFin`` would lead to ``/admin``.
     """
     return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "replace")

@@ -1,8 +1,8 @@
-"""``template`` and ``view`` over three engines: SimpleTemplate, Jinja2 and Mako.
+"""``template`` and ``view`` with three engines: SimpleTemplate, Jinja2 and Mako.
 
-SimpleTemplate is Bottle's own engine, and is not written anew here: it is taken from the package
-``bottle``, if that is installed. Its file is looked for among the installed ones, since a program
-may have put this package into the place of ``bottle``.
+SimpleTemplate is Bottle's own engine. Its code is taken from the package ``bottle``, which must be
+installed for it. The file is looked for among the installed packages, since a program may have put
+this package into ``sys.modules`` as ``bottle``.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from micropie.compat.results import then
 
 TEMPLATE_PATH = ["./", "./views/"]
 TEMPLATES: dict[tuple[object, ...], Any] = {}
-"""The templates that were made, by their directories, their engine, their name or text, and their
-options."""
+"""The compiled templates, by directories, engine, name or text, and options."""
 
-_MOST_TEMPLATES = 1000  # an application may state other options at each call
+_MOST_TEMPLATES = 1000  # a limit, since an application may give other options at each call
 
 
 class TemplateError(BottleException):
-    """A template that is not there."""
+    """Raised if a template isn't found."""
 
 
 class StplSyntaxError(TemplateError):
-    """For programs that catch it: a template's mistakes are Python's ``SyntaxError``."""
+    """Never raised: mistakes in templates are Python's ``SyntaxError``. Exists for programs that
+    catch it.
+    """
 
 
 class BaseTemplate:
-    """A template of an engine, from ``source``, or from the file ``name`` in the directories
-    ``lookup``.
+    """A template for one of the engines, from the text ``source``, or from the file ``name`` in one
+    of the directories ``lookup``.
 
-    All engines share ``settings``, options of ``prepare``, and ``defaults``, values of ``render``,
-    unless a class or a template has its own.
+    ``settings`` are options for ``prepare``, ``defaults`` are values for ``render``. All engines
+    share both, unless a class or a template has its own.
     """
 
     extensions: ClassVar[list[str]] = ["tpl", "html", "thtml", "stpl"]
@@ -69,33 +70,34 @@ class BaseTemplate:
 
     @classmethod
     def search(cls, name: str, lookup: Sequence[str] | None = None) -> str | None:
-        """Return the path of a template, with one of ``extensions`` if need be.
+        """Return the path of a template's file, found by ``name`` alone or with one of
+        ``extensions``.
 
-        None outside of ``lookup``.
+        None if there is none, or if it is outside of ``lookup``.
         """
         for directory in map(path.abspath, lookup or ()):
             found = path.abspath(path.join(directory, name))
             if found.startswith(directory + path.sep):
                 for ending in ("", *(f".{extension}" for extension in cls.extensions)):
-                    with suppress(ValueError):  # of a null character
+                    with suppress(ValueError):  # the path has a null character
                         if path.isfile(found + ending):
                             return found + ending
         return None
 
     @classmethod
     def global_config(cls, key: str, *value: object) -> object:
-        """Return a setting of this class, or set it for this class and its subclasses."""
+        """Return a setting of this class, or set it if a value is given, for subclasses as well."""
         if not value:
             return cls.settings[key]
         cls.settings = {**cls.settings, key: value[0]}
         return None
 
     def prepare(self, **options: Any) -> None:
-        """Make what ``render`` needs."""
+        """Compile the template for ``render``."""
         raise NotImplementedError
 
     def render(self, *values: Mapping[str, object], **more: object) -> str:
-        """Return the text with these values."""
+        """Return the template's text with these values filled in."""
         raise NotImplementedError
 
     def _merged(
@@ -108,9 +110,9 @@ class BaseTemplate:
 
 
 class Jinja2Template(BaseTemplate):
-    """A Jinja2 template.
+    """A template of Jinja2.
 
-    As in Bottle nothing is escaped unless ``autoescape=True`` is among the settings.
+    As in Bottle, values are not escaped unless the settings have ``autoescape=True``.
     """
 
     def prepare(
@@ -120,8 +122,8 @@ class Jinja2Template(BaseTemplate):
         globals: Mapping[str, object] | None = None,  # noqa: A002
         **options: Any,
     ) -> None:
-        """Compile it."""
-        from jinja2 import Environment, FunctionLoader  # may be missing
+        """Compile the template."""
+        from jinja2 import Environment, FunctionLoader  # an optional package
 
         self.env = Environment(loader=FunctionLoader(self.loader), **options)  # noqa: S701 - see the class
         self.env.filters.update(filters or {})
@@ -134,23 +136,25 @@ class Jinja2Template(BaseTemplate):
         )
 
     def loader(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
-        """Return the text and the path of a template in ``lookup``, as Jinja2 wants it."""
+        """Return (text, path, function that says it is up to date) for a template in ``lookup``:
+        Jinja2's format.
+        """
         found = self.search(name, self.lookup)
         if found is None:
             return None
         return Path(found).read_text(self.encoding), found, lambda: False
 
     def render(self, *values: Mapping[str, object], **more: object) -> str:
-        """Return the text with these values."""
+        """Return the template's text with these values filled in."""
         return self.tpl.render(self._merged(values, more))
 
 
 class MakoTemplate(BaseTemplate):
-    """A Mako template."""
+    """A template of Mako."""
 
     def prepare(self, **options: object) -> None:
-        """Compile it."""
-        from mako.lookup import TemplateLookup  # may be missing
+        """Compile the template."""
+        from mako.lookup import TemplateLookup  # an optional package
         from mako.template import Template
 
         options = {"format_exceptions": face().DEBUG, **options, "input_encoding": self.encoding}
@@ -163,16 +167,16 @@ class MakoTemplate(BaseTemplate):
             )
 
     def render(self, *values: Mapping[str, object], **more: object) -> str:
-        """Return the text with these values."""
+        """Return the template's text with these values filled in."""
         return str(self.tpl.render(**self._merged(values, more)))
 
 
 @cache
 def engine() -> Any:
-    """Return a copy of the module ``bottle``, whose ``SimpleTemplate`` is a ``BaseTemplate`` of
-    this package.
+    """Return a copy of the original module ``bottle`` whose ``SimpleTemplate`` is derived from this
+    package's ``BaseTemplate``.
 
-    Raises ``ImportError`` if it is missing.
+    Raises ``ImportError`` if ``bottle`` isn't installed.
     """
     spec = PathFinder.find_spec("bottle")
     if spec is None or spec.loader is None:
@@ -188,11 +192,12 @@ def engine() -> Any:
 
 
 def template(*args: Any, **values: Any) -> str:
-    """Return a rendered template: ``template("hello", name=name)``, or with dictionaries of values.
+    """Return a rendered template: ``template("hello", name=name)``; values may also be given as
+    dictionaries.
 
-    The first argument is the name of a file in ``TEMPLATE_PATH``, or the template itself if it has
-    a line end, "{", "%" or "$". ``template_adapter``, ``template_lookup`` and ``template_settings``
-    choose engine, places and options.
+    The first argument is the name of a file in ``TEMPLATE_PATH``, or the template's text if it
+    contains a line end, "{", "%" or "$". ``template_adapter``, ``template_lookup`` and
+    ``template_settings`` choose the engine, the directories and the options.
     """
     wanted: Any = args[0] if args else None
     for mapping in args[1:]:
@@ -219,8 +224,8 @@ def template(*args: Any, **values: Any) -> str:
 
 
 def _as_key(value: object) -> object:
-    """Return options as a part of a key. What can be none counts as itself: the template keeps it,
-    so no other object gets its identity.
+    """Return options in a hashable form, for the key of a kept template. An unhashable one counts
+    by its identity: the kept template refers to it, so no other object can get the same.
     """
     if isinstance(value, dict):
         return frozenset((name, _as_key(one)) for name, one in value.items())
@@ -232,10 +237,10 @@ def _as_key(value: object) -> object:
 def view(
     tpl_name: object, **defaults: object
 ) -> Callable[[Callable[..., object]], Callable[..., object]]:
-    """Render the template with the dictionary that the function below returns, or without one for
-    None.
+    """Decorate a handler: render the template with the dictionary that it returns, or without
+    values if it returns None.
 
-    Any other result is left as it is. An ``async def`` may stand below as well.
+    Any other result is left unchanged. The handler may be ``async def``.
     """
 
     def rendered(result: object) -> object:
