@@ -1,14 +1,14 @@
-"""Compatibility modules for other frameworks, for migrated applications:
-``from micropie.compat import bottle``.
+"""Modules that applications written for another framework import in its place: ``from
+micropie.compat import bottle``.
 
-``install("bottle")`` makes it what every ``import bottle`` of the process gets, also in plugins.
-Nothing here is imported by ``import micropie``.
+After ``install("bottle")`` every ``import bottle`` in the process gets this module, also in
+plugins. ``import micropie`` imports nothing of this package.
 
-Open ``bottle`` or ``cherrypy`` to change what a migrated application gets, ``pixie_web`` for
-pixie_web. Open ``core.py`` for the names of the core that they may use
-(``tests/compat/CARRYING.md`` lists them), ``carrier.py`` for how old and native handlers share an
-application, ``stand_in.py`` for ``install``, ``programs.py`` for programs that start a server
-themselves, ``missing.py`` for what is missing and what to write instead.
+Where to change what: ``bottle``, ``cherrypy`` and ``pixie_web`` are the modules that migrated
+applications import. ``core.py`` has the names of micropie's core that they may use
+(``tests/compat/CARRYING.md`` lists them). ``carrier.py`` joins the other framework's handlers and
+micropie's in one application. ``stand_in.py`` has ``install``, ``programs.py`` runs programs that
+start a server themselves, and ``missing.py`` says for names that are missing what to write instead.
 """
 
 from micropie.compat.missing import ADVICE, SERVERS, UNKNOWN, advice_for

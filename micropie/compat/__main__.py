@@ -1,5 +1,5 @@
-"""``python -m micropie.compat bottle -m shop``: run a program as ``python`` does, with the
-compatibility module for its framework.
+"""``python -m micropie.compat bottle -m shop``: run a program as ``python`` does, after
+``install("bottle")``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from micropie.compat.stand_in import FRAMEWORKS, install
 
 
 def main() -> None:
-    """Run a module (``-m shop``) or a file (``shop.py``) with what follows as its arguments."""
+    """Run a module (``-m shop``) or a file (``shop.py``); the arguments after it become the
+    program's ``sys.argv``.
+    """
     framework, *rest = sys.argv[1:] or [""]
     is_module = rest[:1] == ["-m"]
     program = rest[1:] if is_module else rest

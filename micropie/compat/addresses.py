@@ -1,33 +1,36 @@
-"""Addresses that clients have a part in.
+"""Parse and join URLs that clients choose in part.
 
-``urllib.parse`` brings hosts into NFKC, in quadratic time, and keeps the last addresses, however
-long they are.
+``urllib.parse`` isn't used since it normalizes hosts (NFKC) in quadratic time, and caches the
+latest URLs, however long they are.
 """
 
 from __future__ import annotations
 
 import re
 
-# Scheme, authority, path, query and fragment: RFC 3986, appendix B.
+# Groups: scheme, authority, path, query, fragment. RFC 3986, appendix B.
 _PARTS = re.compile(
     r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL
 )
 
-# What clients drop, and ``urllib.parse`` as well: WHATWG URL, section 4.4.
+# Characters that browsers and ``urllib.parse`` remove: WHATWG URL, section 4.4.
 _BLANKS, _DROPPED = "".join(map(chr, range(33))), dict.fromkeys(map(ord, "\t\r\n"))
-_AS_READ = {**_DROPPED, ord("\\"): "/"}  # by browsers
+_AS_READ = {**_DROPPED, ord("\\"): "/"}  # browsers also read "\" as "/"
 
 
 def first_value(header: str | None) -> str:
-    """Return the first value of a header that is a list, "" without one."""
+    """Return the first value of a header that is a comma-separated list, "" if the header is
+    missing.
+    """
     return (header or "").partition(",")[0].strip(" \t")
 
 
 def join(base: str, reference: str) -> str:
-    """Return an address that may be relative to ``base`` as an absolute one, as
-    ``urllib.parse.urljoin`` does.
+    """Return ``reference`` as an absolute URL; a relative one begins at ``base``, as with
+    ``urllib.parse.urljoin``.
 
-    RFC 3986, section 5.2. A reference with the base's scheme and no host is relative.
+    RFC 3986, section 5.2. A reference with the scheme of ``base`` but without a host counts as
+    relative.
     """
     if not base or not reference:
         return reference or base
@@ -52,7 +55,9 @@ def join(base: str, reference: str) -> str:
 
 
 def leads_away(reference: str, base: str) -> bool:
-    """Return whether a browser would leave the scheme and host of ``base`` for an address."""
+    """Return whether a browser on a page at ``base`` that follows ``reference`` gets to another
+    scheme or host.
+    """
     seen = reference.strip(_BLANKS).translate(_AS_READ)
     scheme, host, *_ = _parts(seen)
     return bool(scheme or seen.startswith("//")) and (scheme, host.lower()) != _parts(base)[:2]
@@ -66,14 +71,14 @@ def _parts(address: str) -> tuple[str, str, str, str, str]:
 
 
 def plain_path(path: str) -> str:
-    """Return an absolute path without ".", ".." and empty segments."""
+    """Return an absolute path with ".", ".." and empty segments resolved."""
     return _resolved("/", path[1:]) if "/." in path or "//" in path else path
 
 
 def _resolved(base: str, path: str) -> str:
-    """Return a path, which may be relative to that of a page, without "." and ".."
+    """Return ``path``, which may be relative to the path ``base``, with "." and ".." resolved.
 
-    (RFC 3986, section 5.2.4).
+    RFC 3986, section 5.2.4.
     """
     if path.startswith("/") and "/." not in path:
         return path

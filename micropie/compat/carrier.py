@@ -1,8 +1,9 @@
-"""The ``App`` inside of an application that has moved in: it carries the old handlers, and native
-ones beside them.
+"""A ``micropie.App`` inside of an application of another framework: it runs that framework's
+handlers ("old") and its own ("native").
 
-Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for
-a native route first. What it does for any other request is each framework's own.
+Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
+looks for a native route first. Each framework's own module decides what happens with other
+requests.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ from micropie.sessions import SessionBackend
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# The keyword arguments of what a search finds: the old handlers take none of micropie's.
+# A search result's keyword arguments for an old handler, which takes no values from micropie's
+# binding.
 NO_VALUES: Mapping[str, object] = {}
 
 
 class CarryingSite(Site):
-    """``inner`` has the native routes, mounts and WebSockets."""
+    """A site that looks for native routes first; subclasses then find old handlers. ``inner`` has
+    the native routes, mounts and WebSockets.
+    """
 
     def __init__(self, inner: Site) -> None:
         super().__init__(inner.config, inner.router, inner.sockets)
@@ -42,11 +46,12 @@ class CarryingSite(Site):
         self.finds_native = inner.has_mounts or bool(inner.router.entries())
 
     def find_native(self, request: Request, path: str) -> SearchResult | None:
-        """Return the native route or mount of a request.
+        """Return the native route or mount for a request.
 
-        None, and ``request.path`` is ``path``, if there is none: ``refused_method`` has the 405.
+        If there is none, return None and set ``request.path`` to ``path``; ``refused_method`` has
+        the 405.
 
-        Only to be called if ``finds_native``.
+        Call it only if ``finds_native`` is true.
         """
         found = self.inner.find_own(request)
         if not isinstance(found, HTTPError):
@@ -58,11 +63,11 @@ class CarryingSite(Site):
         return None
 
     def entries(self, takes_socket: bool = False) -> list[Any]:
-        """See ``Site``."""
+        """Return the native route entries, see ``Site.entries``."""
         return self.inner.entries(takes_socket)
 
     def find_socket(self, request: Request) -> SearchResult:
-        """See ``Site``."""
+        """Return the native WebSocket handler, see ``Site.find_socket``."""
         return self.inner.find_socket(request)
 
 
@@ -79,12 +84,12 @@ def refused_method(request: Request, allowed: Iterable[str] = ()) -> MethodNotAl
 
 
 class CarryingTree(Tree):
-    """The tree of an application that has moved in."""
+    """The tree of a ``MovedApp``, whose site also finds the old handlers."""
 
     carry: Callable[[Site], CarryingSite]
-    """Makes the site with the old handlers beside those of the given one."""
+    """A function that returns a site with the old handlers besides those of the given site."""
     moved_from: str
-    """The framework that the application was written for."""
+    """The name of the framework that the application was written for."""
     unshared: Callable[[], SessionBackend | None] | None = None
     """Makes the backend of native handlers if old ones have sessions that are not shared."""
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
@@ -98,12 +103,12 @@ class CarryingTree(Tree):
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing has been set on the application or registered with it."""
+        """Whether the ``App`` has no settings, handlers, mounts, providers or middleware yet."""
         stated = (self.settings, self.functions, self.mounts, self.error_handlers, self.providers)
         return not any(stated) and not self.app.middlewares
 
     def around(self, site: Site) -> Site:
-        """Return the site with both kinds of handlers."""
+        """Return a site that finds native and old handlers."""
         return self.carry(site)
 
     def inside(self, ancestors: tuple[Any, ...]) -> Any:
@@ -119,7 +124,9 @@ class CarryingTree(Tree):
 
 
 class MovedApp(App):
-    """The application's ``native``. Its class is named in the log."""
+    """The ``App`` that a carried application has as ``native``. The log shows the name of its
+    class.
+    """
 
     _micropie_is_framework = True
     _micropie_tree = CarryingTree
@@ -132,8 +139,8 @@ class MovedApp(App):
         return self._micropie.in_memory()
 
     def configure(self, **arguments: Any) -> None:
-        """State what ``App(...)`` takes, once: ``app.native.configure(templates="views",
-        session_cookie="shop_id")``.
+        """Set the arguments of ``App(...)``; call it once:
+        ``app.native.configure(templates="views", session_cookie="shop_id")``.
 
         Raises ``SetupError`` as ``App`` does.
         """
@@ -141,7 +148,7 @@ class MovedApp(App):
         self._micropie.changed()
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in _ARGUMENTS and not isinstance(value, App):  # which answers below its name
+        if name in _ARGUMENTS and not isinstance(value, App):  # it is mounted
             raise SetupError(
                 f"{name!r} is a setting, and no attribute: write native.configure({name}=...)"
             )
@@ -151,16 +158,16 @@ class MovedApp(App):
 _ARGUMENTS = frozenset({*vars(Settings()), "docs", "security"})
 
 
-_NATIVE = "__micropie_native__"  # see tests/compat/CARRYING.md
+_NATIVE = "__micropie_native__"  # the attribute's meaning: tests/compat/CARRYING.md
 
 
 class Carried:
-    """An application that has moved in.
+    """The base class of other frameworks' applications that run on micropie.
 
-    ``native`` is the ``micropie.App`` that carries it, and that servers call.
+    ``native`` is the ``micropie.App`` that servers call.
 
-    Routes, mounts, WebSockets and middleware of ``native`` stand beside the old handlers, and come
-    first.
+    Its own routes, mounts, WebSockets and middleware are used besides the old handlers, and come
+    before them.
     """
 
     def __init__(self, framework: str, carry: Callable[[Site], CarryingSite]) -> None:
@@ -168,28 +175,32 @@ class Carried:
         self.native._micropie.carry = carry
         self.native._micropie.moved_from = framework
         vars(self)[_NATIVE] = self.native
-        # by this servers know an ASGI application
+        # Servers recognize an ASGI application by this attribute.
         vars(self)["__call__"] = vars(self.native)["__call__"]
 
     def __call__(self, scope: object, receive: object, send: object = None) -> Any:
-        """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
+        """Handle ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ,
+        start_response)``.
+        """
         return self.native(scope, receive, send)
 
     def wsgi_shutdown(self) -> None:
-        """See ``App.wsgi_shutdown``."""
+        """Run the functions of shutdown, see ``App.wsgi_shutdown``."""
         self.native.wsgi_shutdown()
 
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
-        """Answer WebSockets at ``path`` with the ``async def`` below: ``self.native.websocket``."""
+        """Register the decorated ``async def`` for WebSockets at ``path``, with
+        ``self.native.websocket``.
+        """
         return self.native.websocket(path, name=name)
 
 
 def migrated_request(framework: str) -> Request | None:
-    """Return the current request if an application that was written for ``framework`` handles it,
-    by an old handler, a native one, or a hook.
+    """Return the current request if it is handled by an application written for ``framework``: in
+    an old handler, a native one or a hook.
     """
     request: Any = current.get(None)
-    # a handler in a process has left the application behind
+    # A handler in a process of the pool runs outside of the application.
     if request is None or request._exchange.is_pooled:
         return None
     app = request._exchange.config.tree[0].app
@@ -198,8 +209,8 @@ def migrated_request(framework: str) -> Request | None:
 
 
 def refuse_marks(handler: Callable[..., object]) -> None:
-    """Raise ``SetupError`` for a handler of the old framework with marks above it or its class: it
-    would pass them.
+    """Raise ``SetupError`` for an old handler that has marks (such as ``@requires``) on it or on
+    its class: they would have no effect.
     """
     layer = marked_layer(handler)
     if layer is not None:
@@ -211,20 +222,21 @@ def refuse_marks(handler: Callable[..., object]) -> None:
 
 
 def may_see_tracebacks() -> bool:
-    """Return whether the client of the current request may see tracebacks: one on this machine.
+    """Return whether the current request's client may see tracebacks, which only clients on this
+    machine may.
 
-    True outside of one.
+    True if no request is being answered.
     """
     request = current.get(None)
     return request is None or is_on_this_machine(request)
 
 
 def status_of(line: str) -> GivenStatus:
-    """Return the status of a status line, "200 OK", with its reason.
+    """Return the status and the reason of a status line such as "200 OK".
 
-    Raises ``ResponseError``, see ``GivenStatus``.
+    Raises ``ResponseError`` if it is malformed, see ``GivenStatus``.
     """
-    # a reason may have a client's text
+    # The cache takes no long lines, since a reason may contain a client's text.
     return _status_of(line) if len(line) <= LONGEST_KEPT else _status_of.__wrapped__(line)
 
 

@@ -1,8 +1,9 @@
-"""The provisional face for what carries another framework's handlers: the site that finds them, the
-exchange that they answer, what parses and sends as micropie does.
+"""The names of micropie's core by which this package runs other frameworks' handlers: sites,
+exchanges, parsers, and what sends answers.
 
-``compat.bottle`` and ``compat.cherrypy`` import these names, those that extensions have, and no
-others. Unlike the names for extensions they may change with any release (tests/compat/CARRYING.md).
+``compat.bottle`` and ``compat.cherrypy`` import these names, the names for extensions, and nothing
+else of the core. Unlike those for extensions, these may change with any release
+(tests/compat/CARRYING.md).
 """
 
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ from micropie._core.tree import Tree
 if TYPE_CHECKING:
     from micropie.wsgi.simple_server import open_server
 else:
-    # The command line is above this face. It has the server for programs that serve themselves.
+    # The command line is in a higher layer than this module; its ``open_server`` is for programs
+    # that serve themselves.
     __getattr__, __dir__ = names_on_demand(__name__, {"..wsgi.simple_server": "open_server"})
 
 # fmt: off

@@ -1,5 +1,5 @@
-"""WSGI's view of a request, for frameworks whose handlers know no other: its path, an environ, a
-file.
+"""A request as WSGI has it, for frameworks whose handlers know only WSGI: its path, its environ,
+its body as a file.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from micropie import BadRequest, Request
 from micropie.compat.core import Exchange, RawBody, environ_of, parse_cookies
 
 Environ: TypeAlias = dict[str, Any]
-"""A WSGI environ."""
+"""A WSGI environ: a request as a dictionary (PEP 3333)."""
 
-# How ``http.cookies`` writes a character that can't stand in a cookie: "\\054", "\\"".
+# ``http.cookies`` escapes a character that cookies can't contain: "\\054" for a comma, "\\"" for a
+# quote.
 _ESCAPED = r"\\([0-3][0-7][0-7]|.)"
 
 _USUALLY_EMPTY = frozenset({"GET", "HEAD"})
 
 
 def read_cookies(header: str) -> dict[str, str]:
-    """Return the cookies of a header by name, as ``http.cookies`` has written them.
+    """Return a Cookie header's values by name, with the escapes of ``http.cookies`` resolved.
 
-    A cookie ends at the next ";", as browsers join them. ``http.cookies`` reads on to the next
-    quote, so a cookie that another host has set could hold those after it. Of two with one name the
-    last counts, as there.
+    A cookie ends at the next ";", since browsers join cookies by that. ``http.cookies`` would read
+    a quoted value up to the next quote, so a cookie set by another host could swallow those after
+    it. If two have one name, the last counts, as in ``http.cookies``.
     """
     last_first = parse_cookies(";".join(reversed(header.split(";"))))
     return {
@@ -43,10 +44,10 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def path_of(request: Request) -> str:
-    """Return the path of a request: unescaped, its bytes as latin-1, with slashes as they came.
+    """Return a request's path: unescaped, its bytes as latin-1 text, slashes unchanged.
 
-    Raises 400 for a request that is not below the prefix of its server. Not for a request that has
-    a ``literal_path``, which is the same.
+    Raises 400 if the path is not below the server's prefix. Where a request has a ``literal_path``,
+    that is the same path: use it instead.
     """
     if request.environ is not None:
         return request.environ.get("PATH_INFO", "") or "/"
@@ -57,8 +58,8 @@ def path_of(request: Request) -> str:
 
 
 def own_environ(exchange: Exchange) -> Environ:
-    """Return an environ of a handler's own, with the scheme, host and client that middleware has
-    set.
+    """Return a new environ for a handler, with the scheme, host and client address that middleware
+    has set.
     """
     received = exchange.body.so_far
     if exchange.environ is None:
@@ -71,19 +72,20 @@ def own_environ(exchange: Exchange) -> Environ:
         environ["HTTP_HOST"] = exchange.peer.host
     if exchange.peer.client is not None:
         environ["REMOTE_ADDR"] = exchange.peer.client.host
-        environ.pop("REMOTE_HOST", None)  # the name of the proxy
+        environ.pop("REMOTE_HOST", None)  # the proxy's name, not the client's
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)
     elif exchange.method not in _USUALLY_EMPTY:
-        # the server's has no bytes any more once the flow has received them
+        # The flow may have read the server's ``wsgi.input`` to its end.
         environ["wsgi.input"] = body_of(exchange)
     return environ
 
 
 def body_of(exchange: Exchange) -> BufferedReader:
-    """Return the body as a file that ends where the body ends. Each read waits for what it needs.
+    """Return the body as a file. Each read waits until the bytes that it needs have arrived.
 
-    A hook may ask for it before the flow has received the body, and a handler read it after that.
+    A hook may take this file before the body has been received, and a handler may read from it
+    afterwards.
     """
     return BufferedReader(RawBody(partial(next, _pieces(exchange), b"")))
 
@@ -93,10 +95,10 @@ def _pieces(exchange: Exchange) -> Iterator[bytes]:
     if received is not None:
         yield received
     elif exchange.has_short_body:
-        yield Request(exchange).read()  # and keep it for the flow and the handler
+        yield Request(exchange).read()  # reads it all and keeps it for the flow and the handler
     elif (
         exchange.method not in _USUALLY_EMPTY
         or exchange.framing[2]
         or "transfer-encoding" in exchange.headers
     ):
-        yield from Request(exchange).chunks()  # which an ``async def`` can't wait for
+        yield from Request(exchange).chunks()  # waits, so only for a ``def``

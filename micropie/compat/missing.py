@@ -1,5 +1,5 @@
-"""What moved programs may ask for and is not here, with what to write: modules raise it, ``check``
-lists it.
+"""Names of other frameworks that this package lacks, with advice what to write instead. Its modules
+raise it as an error, ``micropie check`` lists it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _PORTEND = "use the package portend"
 _AUTH = "use tools.auth_basic (realm, checkpassword), or tools.auth_digest"
 _UNTIMED = "leave it out: CherryPy has timed no response since version 12"
 
-# How the advice for a name that nobody thought of begins.
+# The first words of the message for a name that is not in ``ADVICE``.
 UNKNOWN = "the compatibility module has no"
 
-# Names that ``bottle.run(server=...)`` has there and not here.
+# Values of ``bottle.run(server=...)`` that the original has and this package doesn't.
 SERVERS: Mapping[str, str] = {
     **dict.fromkeys(
         (
@@ -43,7 +43,7 @@ SERVERS: Mapping[str, str] = {
     "gevent": _GEVENT.format("gevent"),
 }
 
-# Names, also as the beginning of longer ones.
+# The advice by dotted name; it also holds for all names below that one.
 ADVICE: Mapping[str, str] = {
     "cherrypy.dispatch.RoutesDispatcher": 'write @cherrypy.tree.native.get("/path/<name>")',
     "cherrypy.dispatch.XMLRPCDispatcher": _XMLRPC,
@@ -85,7 +85,7 @@ ADVICE: Mapping[str, str] = {
         "write a dispatcher of your own: a function of the path"
     ),
     "cherrypy._cpdispatch.getargspec": "use inspect.signature",
-    # names of older versions, with the version that removed them
+    # Names that older versions of CherryPy had; behind each, the version that removed it.
     "cherrypy.restsrv": "write cherrypy.process",  # 3.1
     "cherrypy.lib.cptools.serve_file": "write cherrypy.lib.static.serve_file",  # 3.1
     **dict.fromkeys(
@@ -161,9 +161,9 @@ ADVICE: Mapping[str, str] = {
 
 
 def tell(module: str, name: str) -> NoReturn:
-    """Raise the error for a name that a module of this package does not have.
+    """Raise the error for a name that a module of this package doesn't have.
 
-    One with advice is an ``ImportError``, whose words ``from`` keeps.
+    If there is advice for it, that is an ``ImportError``: its message survives ``from ... import``.
     """
     original = module.removeprefix(f"{__package__}.")
     advice = ADVICE.get(f"{original}.{name}")
@@ -173,15 +173,17 @@ def tell(module: str, name: str) -> NoReturn:
 
 
 def listed_advice(name: str) -> str | None:
-    """Return what ``ADVICE`` says of a dotted name, or of the beginning of it."""
+    """Return the advice for a dotted name or for the module or class that it begins with, None if
+    there is none.
+    """
     return next(
         (advice for key, advice in ADVICE.items() if f"{name}.".startswith(f"{key}.")), None
     )
 
 
 def advice_for(framework: str, name: str) -> str | None:
-    """Return what to write for a dotted name, None if it is not the framework's, or its stand-in
-    has it.
+    """Return what to write instead of a dotted name; None if the framework never had it, or its
+    compatibility module has it.
     """
     listed = listed_advice(name)
     if listed is not None:
@@ -198,7 +200,7 @@ def advice_for(framework: str, name: str) -> str | None:
                 found = import_module(f"{found.__name__}.{part}")
             except ModuleNotFoundError:
                 return f"{UNKNOWN} {part}: leave it out, or rewrite it"
-        except ModuleNotFoundError:  # a plugin that is not installed here
+        except ModuleNotFoundError:  # a plugin that is not installed
             return None
         except ImportError as error:
             return str(error)

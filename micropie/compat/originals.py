@@ -1,12 +1,12 @@
-"""An original framework in a process beside its compatibility module.
+"""Guard against the original framework being used in a process beside its compatibility module.
 
-A module that still imports the original reads nobody's request there, or that of another client
-whom the thread has served before. While a request of a migrated application is handled, and none of
-the original's, the original's ``request`` and ``response`` therefore raise ``RuntimeError``.
-Original applications in the same process work as before.
+A module that still imports the original finds no request there, or that of another client which the
+thread has served before. So the original's ``request`` and ``response`` raise ``RuntimeError``
+while a migrated application handles a request and the original handles none. Applications of the
+original in the same process work as before.
 
-``watch`` sees to it for an original that is imported already, and for one that a function or a
-template imports later.
+``watch`` sets these guards, at once if the original is imported already, else when a function or a
+template imports it later.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ from micropie.compat.stand_in import (
     is_installed,
 )
 
-_guarded: WeakSet[type] = WeakSet()  # classes of the originals
+_guarded: WeakSet[type] = WeakSet()  # classes of the originals that have guards
 
 
 class OriginalFrameworkError(RuntimeError):
-    """A migrated application uses something of the original framework."""
+    """Raised if a migrated application uses an object of the original framework."""
 
 
 def watch(framework: str) -> None:
-    """Guard the original framework, imported or not, and log the modules that hold it."""
+    """Guard the original framework, now or when it is imported, and log the names of modules that
+    have imported it.
+    """
     warn_of_originals(framework)
     module = sys.modules.get(framework)
     if module is not None and has_original(framework):
@@ -49,10 +51,10 @@ def watch(framework: str) -> None:
         sys.meta_path.insert(0, _Watch(framework))
 
 
-@cache  # all modules are looked through, and one warning does
+@cache  # once: looking through all modules takes time
 def warn_of_originals(framework: str) -> None:
-    """Log the modules that hold the original framework, once: what they add to it reaches no
-    request here.
+    """Log the names of modules that have imported the original framework: handlers that they
+    register get no requests.
     """
     names = sorted(holders(framework))
     if names:
@@ -68,8 +70,8 @@ def warn_of_originals(framework: str) -> None:
 
 
 class _Watch:
-    """Finds the original framework as the other finders do, and has it guarded once it is
-    imported.
+    """An import finder for the original framework: it asks the other finders, and sets the guards
+    after the import.
     """
 
     def __init__(self, framework: str) -> None:
@@ -78,35 +80,37 @@ class _Watch:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Leave all other names, and one with a compatibility module, to the other finders."""
+        """Return the original's spec with a loader that sets the guards; None for other names, or
+        if ``install`` has replaced this one.
+        """
         if fullname != self.framework or is_installed(fullname):
             return None
         found = (one.find_spec(fullname, path, target) for one in sys.meta_path if one is not self)
         spec = next((one for one in found if one is not None), None)
-        if spec is not None and spec.loader is not None:  # as that of a bare folder is
+        if spec is not None and spec.loader is not None:  # folders have none
             spec.loader = _Loader(spec.loader, self.framework)  # type: ignore[assignment]
         return spec
 
 
 class _Loader:
-    """Loads a module by the loader that was found for it, and guards it."""
+    """Loads a module with the loader that was found for it, then sets the guards."""
 
     def __init__(self, loader: Any, framework: str) -> None:
         self._loader = loader
         self._framework = framework
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """See ``importlib.abc.Loader``."""
+        """Return the module of the inner loader, see ``importlib.abc.Loader``."""
         module: ModuleType | None = self._loader.create_module(spec)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """See ``importlib.abc.Loader``."""
+        """Run the module and set the guards, see ``importlib.abc.Loader``."""
         self._loader.exec_module(module)
         _guard(self._framework, module)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what else the loader offers, such as the module's source."""
+        """Return the inner loader's attribute, such as ``get_source``."""
         return getattr(self._loader, name)
 
 
@@ -122,9 +126,10 @@ def _guard(framework: str, module: Any) -> None:
 
 
 def _guard_cherrypy(module: Any) -> None:
-    """Guard the defaults that ``cherrypy.serving`` has where a thread handles no request.
+    """Guard the defaults of ``cherrypy.serving``, which count where a thread handles no request.
 
-    A request that the original handles is an attribute of the object, which hides them.
+    A request that the original handles is an attribute of the instance, which hides the guarded
+    class attribute.
     """
     kind = type(module.serving)
     for name in ("request", "response"):
@@ -132,9 +137,10 @@ def _guard_cherrypy(module: Any) -> None:
 
 
 class _Default:
-    """A class attribute that only the original's own log may read in a migrated request.
+    """A class attribute that raises an error while a migrated request is handled, except for the
+    original's own log.
 
-    It asks for the application whose log it writes to, and has one of its own.
+    That log reads the current request to find the application it writes for; it has one of its own.
     """
 
     def __init__(self, value: object, log: object) -> None:
@@ -150,7 +156,8 @@ class _Default:
 def _guard_bottle(module: Any) -> None:
     """Guard the properties of ``bottle.request`` and ``bottle.response``.
 
-    The original binds both to a thread before it handles a request, and leaves them bound.
+    The original binds both to a thread before it handles a request, and does not unbind them
+    afterwards.
     """
     requests, responses = type(module.request), type(module.response)
     environ: Any = vars(requests)["environ"]
@@ -161,7 +168,7 @@ def _guard_bottle(module: Any) -> None:
             return
         try:
             is_active = vars(request).get(_BOUND) is environ.fget(module.request)
-        except RuntimeError:  # nothing is bound
+        except RuntimeError:  # no request is bound to this thread
             is_active = False
         if not is_active:
             _refuse("bottle")
@@ -183,7 +190,7 @@ _BOUND = "_original_bottle"
 
 
 def _checked(value: Any, check: Callable[[], None]) -> property:
-    """Return a property that is checked before each use."""
+    """Return a property that calls ``check`` before it is read, set or deleted."""
 
     def get(local: object) -> object:
         check()
@@ -207,9 +214,9 @@ _GUARDS = {"bottle": ("request", _guard_bottle), "cherrypy": ("serving", _guard_
 
 
 def _refuse(framework: str, log: object = None) -> None:
-    """Raise ``OriginalFrameworkError``, which names the code that uses the original.
+    """Raise ``OriginalFrameworkError``, naming the code that uses the original.
 
-    Return if that is ``log``.
+    Returns without an error if that code is ``log``'s.
     """
     frame: FrameType | None = sys._getframe()
     name: str | None = __name__
@@ -221,9 +228,9 @@ def _refuse(framework: str, log: object = None) -> None:
         frame = frame.f_back
         name = None if frame is None else frame.f_globals.get("__name__")
     assert frame is not None  # noqa: S101 - something outside has called it
-    if name is not None and is_below(name, "micropie"):  # has called a decorator's function
+    if name is not None and is_below(name, "micropie"):  # by a decorator
         raise OriginalFrameworkError(_of_original(used, framework))
-    # a template's code is in no module
+    # A template's code belongs to no module, so its file is named.
     raise OriginalFrameworkError(import_of_original(name or frame.f_code.co_filename, framework))
 
 
@@ -245,15 +252,15 @@ def _is_of_original(kind: type, framework: str) -> bool:
 
 
 def refuse_result(framework: str, result: object) -> None:
-    """Raise ``OriginalFrameworkError`` for a response of the original framework, which would be
-    sent without its status.
+    """Raise ``OriginalFrameworkError`` if a handler's result is a response of the original
+    framework: its status would be lost.
     """
     if _is_of_original(type(result), framework):
         raise OriginalFrameworkError(_of_original(type(result).__qualname__, framework))
 
 
 def explain(framework: str, error: BaseException) -> None:
-    """Add a note to an unexpected exception that the original framework may have caused: one of its
+    """Add a note to an exception that the original framework may have caused: an exception of its
     own, or of a module that imports it.
     """
     if isinstance(error, OriginalFrameworkError) or not has_original(framework):

@@ -1,4 +1,6 @@
-"""Results of handlers that may be ``def`` or ``async def``, and those that are sent in chunks."""
+"""Helpers for results of handlers: of ``def`` and ``async def`` alike, and results that are sent in
+chunks.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +11,33 @@ from typing import Any
 from unicodedata import normalize
 
 CHUNK = 65536
-"""The bytes of a body or a file that are read at once."""
+"""How many bytes of a body or a file are read at once."""
 
 LONGEST_NAME = 255
-"""Bytes of the name of a file: NAME_MAX of most file systems."""
+"""The most characters of a file's name: the NAME_MAX of most file systems."""
 
 LONGEST_KEPT = 500
-"""The characters of a text that may be a client's which caches keep: 256 texts of 10 MB would be
-2.5 GB."""
+"""The most characters of a text for which caches keep a result, if it may come from a client: with
+10 MB each, 256 texts would take 2.5 GB.
+"""
 
-# The types of most results: looking a type up here is faster than asking whether a result can be
-# awaited.
+# The types of most results; none is awaitable. Looking a type up is faster than ``isawaitable``.
 _VALUES = frozenset({str, bytes, dict, list, type(None)})
 
 
 def in_ascii(name: str) -> str:
-    """Return a file's name without accents and whatever else ASCII lacks, of ``LONGEST_NAME``
-    characters at most.
+    """Return a file's name in ASCII: accents and other characters are removed. At most
+    ``LONGEST_NAME`` characters.
 
-    Longer ones are cut first: characters are taken apart in quadratic time.
+    A longer name is cut before, since decomposing characters (NFKD) takes quadratic time.
     """
     return normalize("NFKD", name[:LONGEST_NAME]).encode("ascii", "ignore").decode()
 
 
 def then(result: object, function: Callable[[Any], object]) -> object:
-    """Return ``function(result)``, awaitable if ``result`` is what an ``async def`` returned."""
+    """Return ``function(result)``; if ``result`` is awaitable, return a coroutine that awaits it
+    first.
+    """
     if type(result) in _VALUES or not isawaitable(result):
         return function(result)
 
@@ -44,13 +48,17 @@ def then(result: object, function: Callable[[Any], object]) -> object:
 
 
 class Chunks(chain[Any]):
-    """The chunks of an iterable, and the method that closes what they come from. Written in C."""
+    """An iterator of chunks with a ``close`` method for their source. Its ``__next__`` is
+    ``chain``'s, written in C.
+    """
 
     close: Callable[[], object] = staticmethod(lambda: None)
 
     @classmethod
     def of(cls, source: Iterable[object], made: Iterable[object]) -> Chunks:
-        """Return the chunks ``made`` from ``source``. Closing them closes ``source``."""
+        """Return an iterator of ``made``, which is computed from ``source``. Closing it closes
+        ``source``.
+        """
         chunks = cls(made)
         chunks.close = getattr(source, "close", chunks.close)
         return chunks

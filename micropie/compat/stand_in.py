@@ -1,7 +1,7 @@
-"""``install("bottle")``: from there on ``import bottle`` gives the stand-in, in plugins and
-submodules as well.
+"""``install("bottle")``: from then on ``import bottle`` gives the compatibility module, the
+"stand-in", in plugins and submodules as well.
 
-It is the first statement of the module that servers load, before anything that imports the
+It must be the first statement of the module that servers load, before anything imports the
 framework::
 
     from micropie.compat import install
@@ -9,8 +9,8 @@ framework::
     install("bottle")
     import bottle_session  # whose "import bottle" is the stand-in, too
 
-``micropie run --stand-in bottle shop:app`` and ``python -m micropie.compat bottle -m shop`` do it
-for a program in which no line changes.
+``micropie run --stand-in bottle shop:app`` and ``python -m micropie.compat bottle -m shop`` call it
+for a program without any change of its source.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
 
 
 class _StandIn:
-    """Finds the modules of a framework below this package. ``name``: what programs import.
+    """An import finder that gives this package's modules for a framework's. ``name``: the name by
+    which programs import it.
 
-    It is a ``MetaPathFinder`` and a ``Loader`` by its methods: to import ``importlib.abc`` takes
-    long.
+    It has the methods of ``MetaPathFinder`` and ``Loader``, but isn't derived from them, since
+    importing ``importlib.abc`` takes long.
     """
 
     def __init__(self, framework: str, name: str) -> None:
@@ -41,11 +42,11 @@ class _StandIn:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Claim the framework and its submodules; leave all other names to the other finders."""
+        """Return a spec for the framework and its submodules, None for all other names."""
         return ModuleSpec(fullname, self) if is_below(fullname, self.name) else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the stand-in's own module: both names are one module."""
+        """Return the compatibility module itself, so that both names stand for one module."""
         below = spec.name.removeprefix(self.name)
         is_plugin = self.framework == "bottle" and below.startswith(".ext.")
         name = f"bottle_{below[5:]}" if is_plugin else f"{__package__}.{self.framework}{below}"
@@ -62,21 +63,21 @@ class _StandIn:
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module its own spec back, which the import system has just replaced.
+        """Restore the module's own spec, which the import system has just replaced.
 
-        It has run already.
+        The module's code has run already.
         """
         module.__spec__, module.__loader__ = self._identity
 
 
 def install(framework: str, name: str | None = None) -> None:
-    """Make ``import framework`` import the stand-in of ``framework``: "bottle", "cherrypy" or
-    "pixie_web".
+    """Make ``import framework`` import its compatibility module, the stand-in. ``framework``:
+    "bottle", "cherrypy" or "pixie_web".
 
-    It holds for the whole process and for submodules. ``name``: the name of a copy that a program
-    carries, such as "shop.vendored.bottle"; by default the framework's own. A second call does
-    nothing. Raises ``ValueError`` for another framework, and ``RuntimeError`` if the original is
-    imported already: that can't be replaced.
+    This holds for the whole process, submodules included. ``name``: where a program carries a copy
+    of the framework, such as "shop.vendored.bottle"; by default the framework's own name. A second
+    call does nothing. Raises ``ValueError`` for another framework, and ``RuntimeError`` if the
+    original is imported already, since it can't be replaced any more.
     """
     if framework not in FRAMEWORKS:
         raise ValueError(
@@ -106,7 +107,7 @@ def is_installed(name: str) -> bool:
 
 
 def is_below(name: str, package: str) -> bool:
-    """Return whether a dotted name is that of a package or of something inside of it."""
+    """Return whether a dotted name is ``package`` or begins with ``package`` and a dot."""
     return f"{name}.".startswith(f"{package}.")
 
 
@@ -121,12 +122,14 @@ def _advice(framework: str) -> str:
 
 
 def advice_for(framework: str) -> str:
-    """Return what to write in a module that imports the original framework."""
+    """Return advice for a module that imports the original framework."""
     return f"write from micropie.compat import {framework} there, or {_advice(framework)}"
 
 
 def import_of_original(place: str, framework: str) -> str:
-    """Return the error message for a module or a template that imports the original framework."""
+    """Return the error message for a module or a template (``place``) that imports the original
+    framework.
+    """
     return (
         f"{place} imports the original {framework}, "
         f"which handles no request of this application: {advice_for(framework)}"
@@ -134,22 +137,22 @@ def import_of_original(place: str, framework: str) -> str:
 
 
 def has_original(framework: str, name: str | None = None) -> bool:
-    """Return whether the process has imported the original framework.
+    """Return whether the original framework is imported in this process.
 
-    ``name``: what it is imported as.
+    ``name``: the name by which it is imported, by default ``framework``.
     """
     module = sys.modules.get(name or framework)
     return module is not None and not module.__name__.startswith(f"{__package__}.{framework}")
 
 
 def holders(framework: str, name: str | None = None) -> Iterator[str]:
-    """Yield the names of the modules, outside of the original framework, that hold it and not its
-    stand-in.
+    """Yield the names of modules outside of the original framework that have imported it rather
+    than its stand-in.
     """
     name = name or framework
     if not has_original(framework, name):
         return
-    # CherryPy puts a function of its own into pydoc
+    # The standard library is left out: CherryPy puts a function of its own into ``pydoc``.
     others = {name, *sys.stdlib_module_names}
     for module_name, module in [*sys.modules.items()]:
         if (
@@ -161,7 +164,9 @@ def holders(framework: str, name: str | None = None) -> Iterator[str]:
 
 
 def _holds(names: dict[str, object], name: str, framework: str) -> bool:
-    """Return whether a module has the original or something of it, and nothing of the stand-in."""
+    """Return whether a module's values come from the original framework, and none from its
+    stand-in.
+    """
     origins = {_origin(value) for value in [*names.values()]}
     if any(origin.startswith(f"{__package__}.{framework}") for origin in origins):
         return False
@@ -169,11 +174,11 @@ def _holds(names: dict[str, object], name: str, framework: str) -> bool:
 
 
 def _origin(value: object) -> str:
-    """Return the name of a module, or of the module of a function, a class or an object's class.
+    """Return the name of the module that an object comes from: a module's own name, else that of a
+    function's, a class's or the object's class's module.
 
-    ``isinstance`` would read ``__class__``, and that makes a lazy object, such as Django's
-    settings, load what it stands for. Some classes have another kind of attribute as
-    ``__module__``.
+    ``isinstance`` isn't used, since it reads ``__class__``, which makes lazy objects such as
+    Django's settings load. In some classes ``__module__`` isn't text.
     """
     kind = type(value)
     if issubclass(kind, ModuleType):
@@ -183,7 +188,7 @@ def _origin(value: object) -> str:
 
 
 def imports_original(module_name: str, framework: str) -> bool:
-    """Return whether a module holds the original framework and not its stand-in."""
+    """Return whether this module has imported the original framework rather than its stand-in."""
     module = sys.modules.get(module_name)
     return (
         module is not None
@@ -193,10 +198,10 @@ def imports_original(module_name: str, framework: str) -> bool:
 
 
 def refuse_original(framework: str, thing: object) -> None:
-    """Raise ``RuntimeError`` if a plugin, tool or handler comes from a module that holds the
-    original framework and not its stand-in.
+    """Raise ``RuntimeError`` if a plugin, tool or handler comes from a module that has imported the
+    original framework rather than its stand-in.
 
-    It would use the original's requests, and there are none.
+    It would read the original's ``request``, which no request is bound to.
     """
     name = _origin(thing)
     if imports_original(name, framework):

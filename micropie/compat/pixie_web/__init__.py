@@ -1,11 +1,10 @@
-"""Stands in for ``pixie_web``: ``from micropie.compat.pixie_web import route, run, Response,
-RouteType, proc_env``.
+"""Compatibility module for ``pixie_web``: ``from micropie.compat.pixie_web import route, run,
+Response, RouteType, proc_env``.
 
-Its routes are those of one ``App``, ``app``, which ``run()`` serves, or any server that takes it
-from the program. Each says where it runs: ``RouteType.sync`` on the event loop, ``asnc`` on it as
-``async def``, ``sync_thread`` in a thread, ``pool``, which is the default, in a process of the
-pool.
-Open ``templates.py`` to change ``Template``.
+All routes are added to one ``App``, ``app``. ``run()`` serves it; other servers can load it from
+the program's module. A route's ``RouteType`` says where its handler runs: ``sync`` on the event
+loop, ``asnc`` there as ``async def``, ``sync_thread`` in a thread, ``pool``, the default, in a
+process of the pool. ``templates.py`` has ``Template``.
 """
 
 from __future__ import annotations
@@ -31,37 +30,37 @@ from micropie.compat.pixie_web.templates import Unsafe as Unsafe
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 app = App()
-_pooled: list[Callable[..., Any]] = []  # the handlers of RouteType.pool
+_pooled: list[Callable[..., Any]] = []  # the handlers that have RouteType.pool
 
 
 class RouteType(Enum):
-    """Where a route runs."""
+    """Where a route's handler runs."""
 
     sync = "loop"
-    """In the main process, one request at a time: for what is short."""
+    """In the main process, one request at a time: for handlers that are quick."""
     asnc = "async"
-    """On the event loop of the main process: ``async def``."""
+    """On the main process's event loop: for ``async def``."""
     sync_thread = "thread"
-    """In a thread: for what waits."""
+    """In a thread: for handlers that wait for something."""
     pool = "process"
-    """In a process of the pool: for what computes. What it yields is sent as it comes."""
+    """In a process of the pool: for long computations. Values that it yields are sent at once."""
     stream = pool
-    """The same, for what is yielded."""
+    """The same as ``pool``, for generators."""
 
 
 class ProcessType(StrEnum):
-    """The kinds of processes that ``proc_env.proc_type`` tells apart."""
+    """The kinds of processes: values of ``proc_env.proc_type``."""
 
     main = "main"
     pool = "pool"
 
 
 class _ProcessEnvironment:
-    """``proc_env``: the process in which this code runs."""
+    """``proc_env``: tells in which process the calling code runs."""
 
     @property
     def proc_type(self) -> ProcessType:
-        """Whether it is the server's process or one of the pool."""
+        """``ProcessType.main``, or ``ProcessType.pool`` in a process of the pool."""
         request = current.get(None)
         return (
             ProcessType.pool
@@ -74,11 +73,11 @@ proc_env = _ProcessEnvironment()
 
 
 class Env:
-    """What a handler gets: the request. All names of ``micropie.Request`` work on it as well."""
+    """The request as a handler gets it. It also has all attributes of ``micropie.Request``."""
 
     @property
     def verb(self) -> str:
-        """The method: GET or POST."""
+        """The request's method, such as GET or POST."""
         return _current.method
 
     @property
@@ -96,9 +95,9 @@ class Env:
 
 
 class Response(_Response):
-    """An answer: ``Response(body, code, content_type, headers, cookies)``.
+    """An answer of a handler: ``Response(body, code, content_type, headers, cookies)``.
 
-    The type is HTML unless stated.
+    ``content_type`` is "text/html" by default.
     """
 
     __slots__ = ()
@@ -118,7 +117,7 @@ class Response(_Response):
 
     @property
     def code(self) -> int:
-        """The status."""
+        """The status as a number."""
         return self.status
 
     @code.setter
@@ -130,8 +129,8 @@ simple_response = Response
 
 
 class header(Response):  # noqa: N801 - pixie_web's name
-    """What a generator yields first: ``yield header(404)``. In a process it has status 200 and no
-    headers, which are sent before.
+    """Status and headers that a generator yields first: ``yield header(404)``. In a process of the
+    pool they have no effect: status and headers are sent before.
     """
 
     __slots__ = ()
@@ -146,7 +145,9 @@ class header(Response):  # noqa: N801 - pixie_web's name
 
 
 def _without_header(chunks: Generator[object, Any, Any]) -> Iterator[object]:
-    """Return the pieces of a body. If a header comes before them, set it on the response first."""
+    """Return the chunks of a body. A ``header`` that comes before them is set on the response
+    first.
+    """
     first = next(chunks, None)
     if not isinstance(first, header):
         return _resumed(first, chunks)
@@ -173,11 +174,11 @@ def _resumed(first: object, chunks: Generator[object, Any, Any]) -> Iterator[obj
 def route(
     path: str, route_type: RouteType = RouteType.pool, action: str | Iterable[str] = "GET"
 ) -> Callable[[Handler], Handler]:
-    """Answer ``path``, with wildcards such as ``/file/<name>``, by the function below, which takes
-    ``env`` first.
+    """Decorate a handler of ``path``, which may have wildcards such as ``/file/<name>``. The
+    handler takes ``env`` first.
 
-    ``action`` is the method, or several. Raises ``SetupError`` for an ``async def`` that is not
-    ``RouteType.asnc``, and the other way round.
+    ``action``: the method, or several. Raises ``SetupError`` if the handler is ``async def``
+    without ``RouteType.asnc``, or has that without being ``async def``.
     """
     methods = [action] if isinstance(action, str) else list(action)
 
@@ -202,7 +203,7 @@ def route(
         handler: Any = call_async if is_async else call
         handler.__signature__ = inspect.Signature(parameters[1:])  # without ``env``
         if not is_async:
-            # chunks of a def are made in a thread
+            # A generator that isn't async runs in a thread.
             in_thread = route_type is RouteType.sync and inspect.isgeneratorfunction(function)
             placement: Any = "thread" if in_thread else route_type.value
             handler = run_in(placement)(handler)
@@ -217,21 +218,24 @@ def route(
 def static_file(
     filename: str, path: str = ".", max_age: int = 38400, content_type: str | None = None
 ) -> _Response:
-    """Return a file below the directory ``path``, which clients may use for ``max_age`` seconds
-    without asking again.
+    """Return an answer with a file below the directory ``path``, which clients may cache for
+    ``max_age`` seconds.
     """
     return _static_file(filename, path, content_type=content_type, max_age=max_age)
 
 
 def cached_file(path: str, root: str = ".", max_age: int = 38400) -> _Response:
-    """Return a file below the directory ``root``, which is kept in memory."""
+    """Return an answer with a file below the directory ``root``, whose content is kept in
+    memory.
+    """
     return _static_file(path, root, cached=True, max_age=max_age)
 
 
 def run(host: str = "localhost", port: int = 8000, workers: bool | int | None = True) -> None:
-    """Serve the routes until the process is told to end.
+    """Serve the routes until the process is stopped by a signal.
 
-    ``workers``: the processes of the pool; True for one per processor, False or None for none.
+    ``workers``: the number of processes in the pool; True for one per processor, False or None for
+    none.
     """
     settings = app._micropie.settings
     if workers:
@@ -243,16 +247,16 @@ def run(host: str = "localhost", port: int = 8000, workers: bool | int | None = 
 
 
 class Server:
-    """``server``: what a program asks of the running server."""
+    """``server``: methods that programs call on the running server."""
 
     route = staticmethod(route)
     run = staticmethod(run)
     proc_env = proc_env
     application = app
-    """A WSGI and an ASGI application."""
+    """The application, both WSGI and ASGI."""
 
     def close_server(self) -> None:
-        """Stop the server when it has sent the responses that it is sending now."""
+        """Stop the server after it has sent the responses that it is sending now."""
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,10 +1,10 @@
-"""``Template``: text with ``{{values}}`` and with lines of Python that begin with ``%``.
+"""``Template``: renders text that has ``{{values}}`` and lines of Python beginning with ``%``.
 
     % for message in messages:
     <li>{{message}}</li>
     % end
 
-A text that has neither is one of the first versions: its values are ``{names}``.
+A text with neither is in the format of pixie_web's first versions: its values are ``{names}``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _CONTINUES = re.compile(r"(elif|else|except|finally)\b")
 
 
 class Literal:
-    """Text that a template does not escape. ``esc`` is the escaped text."""
+    """Text that templates insert without escaping it. ``esc`` is the escaped text."""
 
     def __init__(self, data: object) -> None:
         self.data = str(data)
 
     @property
     def esc(self) -> str:
-        """The escaped text."""
+        """The text, escaped for HTML."""
         return escape(self.data)
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Literal:
 
 
 class Unsafe(Literal):
-    """Text that is escaped wherever it is used."""
+    """Text that is escaped for HTML wherever it is inserted."""
 
     def __str__(self) -> str:
         return self.esc
@@ -54,7 +54,7 @@ def _read(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(text: str, name: str) -> Callable[..., str]:
-    """Return the function that renders a template."""
+    """Return a function that takes the values and returns the template's rendered text."""
     if not _LINE.search(text) and not (_VALUE.search(text) and not re.search(r"(?<!\{)\{\w", text)):
         return lambda values: text.format_map({key: _text_of(one) for key, one in values.items()})
     lines, depth = ["_lines = []"], 0
@@ -86,8 +86,8 @@ def _compiled(text: str, name: str) -> Callable[..., str]:
 class Template:
     """A template: ``Template(filename="page.html", path="pages").render(title="Pies")``.
 
-    Values are escaped, but ``{{!value}}`` and a ``Literal``. ``template_str``: the text, or the
-    name of a file. The file is read once; with ``cached=False`` at each rendering.
+    Values are escaped, except ``{{!value}}`` and a ``Literal``. ``template_str``: the template's
+    text, or a file's name. A file is read once, or at each rendering with ``cached=False``.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Template:
         self._cached = cached
 
     def render(self, **values: object) -> str:
-        """Return the text with these values."""
+        """Return the template's text with these values filled in."""
         text = self._text
         if text is None:
             text = _read(self._path) if self._cached else _read.__wrapped__(self._path)
