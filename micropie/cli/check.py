@@ -1,6 +1,7 @@
-"""``micropie check app:app``: mistakes that need no request to be found.
+"""``micropie check app:app``: print the mistakes of an application that can be found without a
+request.
 
-Exits with 1 if there are any.
+The exit status is 1 if there are any.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ log = logging.getLogger("micropie")
 
 
 def execute(arguments: Namespace) -> int:
-    """Print each finding as ``file:line: sentence``."""
+    """Check what the command line names, and print each finding as ``file:line: sentence``. Return
+    the exit status.
+    """
     if arguments.origin is not None:
         found = []
         for one in findings(arguments.origin, Path(arguments.target)):
@@ -41,10 +44,10 @@ def execute(arguments: Namespace) -> int:
                 found.append(sentence)
     else:
         target = find_target(arguments.target, arguments.factory)
-        log.disabled = True  # what it would say is said here
+        log.disabled = True  # its warnings are findings below
         try:
             found = list(mistakes(target.app, target.named("micropie check").partition(":")[0]))
-            with suppress(SetupError):  # which is a finding
+            with suppress(SetupError):  # a set-up error is among the findings already
                 for note in _notes(target.app):
                     print(f"note: {note}")
         finally:
@@ -56,7 +59,7 @@ def execute(arguments: Namespace) -> int:
 
 
 def _notes(app: App) -> Iterator[str]:
-    """Yield what may be meant so."""
+    """Yield notes about settings that may be intended."""
     if sentence := open_by_name(app):
         yield sentence
     inspector = Inspector(app)
@@ -72,8 +75,8 @@ def _notes(app: App) -> Iterator[str]:
 
 
 def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> Iterator[str]:
-    """Yield the hooks that compare ``request.path`` with a path whose handler also answers below
-    it: there the hook decides otherwise.
+    """Yield a mistake for each hook that compares ``request.path`` with a handler's path although
+    the handler also answers paths below it, for which the hook decides differently.
     """
     for path, place in paths_of_hooks(application.app, application.handlers):
         for entry in entries:
@@ -85,8 +88,8 @@ def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> 
 
 
 def _is_debug_of_this_machine() -> bool:
-    """Return whether ``.env``, the settings of a developer's machine, has a variable such as
-    ``SHOP_DEBUG=1``.
+    """Return whether the file ``.env``, which only a developer's machine has, sets a variable such
+    as ``SHOP_DEBUG=1``.
     """
     return any(
         name.upper().endswith("DEBUG") and value.lower() not in ("", "0", "false", "no", "off")
@@ -95,8 +98,8 @@ def _is_debug_of_this_machine() -> bool:
 
 
 def mistakes(app: App, module: str = "") -> Iterator[str]:
-    """Yield the mistakes and the unsafe settings of an application, and of the module with this
-    name.
+    """Yield the mistakes and unsafe settings of an application, and those of the module named
+    ``module``.
     """
     inspector = Inspector(app)
     try:
@@ -128,7 +131,9 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
 
 
 def _unregistered(app: App, module: str) -> Iterator[str]:
-    """Yield the functions of a module that have a route as methods have it, and no application."""
+    """Yield a module's functions that have ``@route`` as methods have it, and so belong to no
+    application.
+    """
     for function in Inspector.lost_functions(app, module):
         advice = "has a route, but no application: write @app.get or @app.route above a function"
         yield f"{Inspector.place_of(function)}: {function.__name__} {advice}"
@@ -157,9 +162,11 @@ def _hidden_routes(
 
 
 def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
-    """Yield the further names of an inner application, which has the address of its first one."""
+    """Yield the attributes by which an application has an inner one a second time: it is only
+    reached by the first.
+    """
     for inner in (one.app for one in all_inside):
-        first: dict[object, str] = {all_inside[0].app: ""}  # inner ones may refer to the outermost
+        first: dict[object, str] = {all_inside[0].app: ""}  # may be an attribute too
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if isinstance(value, App) and not name.startswith("_"):
                 known = first.setdefault(value, name)
@@ -196,7 +203,9 @@ _FILES = ("gunicorn.conf.py", "Procfile", "Dockerfile", "*compose.y*ml", "*.serv
 
 
 def _several_workers() -> str:
-    """Return which variable, or which file in this folder, starts several workers, "" for none."""
+    """Return the environment variable, or the file in this folder, that starts several workers; ""
+    if there is none.
+    """
     stated = {name: f"workers={os.environ.get(name, '')}" for name in _VARIABLES}
     stated["GUNICORN_CMD_ARGS"] = f"gunicorn {os.environ.get('GUNICORN_CMD_ARGS', '')}"
     for pattern in _FILES:

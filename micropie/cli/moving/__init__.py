@@ -1,9 +1,10 @@
-"""``micropie check --from cherrypy PATH``: what has to change in a program that moves here.
+"""``micropie check --from cherrypy PATH``: list what must be changed in a program that moves from
+another framework.
 
-Open ``sources.py`` for how files, plugins and configuration are read, ``applications.py`` for
-middleware and for programs that start a server, ``idioms.py`` for what is found by the shape of a
-call, ``of_micropie.py`` for programs of MicroPie, ``names.py`` for imports.
-``micropie.compat.missing`` has the names.
+Where to change what: ``sources.py`` reads files, plugins and configuration; ``applications.py``
+finds middleware and programs that start a server, ``idioms.py`` calls by their shape,
+``of_micropie.py`` differences for programs of MicroPie; ``names.py`` resolves imported names.
+``micropie.compat.missing`` has the names and the advice.
 """
 
 from micropie.cli.moving.sources import CONFIG_KEYS, Finding, findings

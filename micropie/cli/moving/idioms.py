@@ -1,5 +1,5 @@
-"""What programs write of Bottle and CherryPy, beside names, that they have to write otherwise here:
-calls with certain arguments, templates.
+"""Idioms of Bottle and CherryPy programs that must be written differently here and aren't found by
+a name alone: calls with certain arguments, templates.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TypeAlias
 from micropie.cli.moving.names import COMPAT, dotted_name
 
 Idiom: TypeAlias = tuple[int, str, str]
-"""A line, what stands there, and what to write."""
+"""(line number, the code there, advice what to write)."""
 
 RECODED = "leave out encode and decode: text is UTF-8 already"
 
-# What a template language has before a statement: "%" in SimpleTemplate and Mako, "#" in Cheetah.
+# What comes before a statement in a template: "%" in SimpleTemplate and Mako, "#" in Cheetah.
 _IN_TEMPLATE = r"(?:^|[%#!;])\s*(?:from|import)\s+{}\b"
 _TEMPLATES = frozenset([".htm", ".html", ".mak", ".mako", ".stpl", ".thtml", ".tmpl", ".tpl"])
 
@@ -34,7 +34,9 @@ def idioms_of(framework: str, tree: ast.Module, names: Mapping[str, str]) -> Ite
 
 
 def _server(call: ast.Call) -> Iterator[Idiom]:
-    """Yield ``run(server="paste")``, of the module or of an application."""
+    """Yield a call of ``run(server="paste")``, of the module or of an application, if this server
+    isn't supported.
+    """
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     for keyword in call.keywords if name in ("run", "Bottle.run") else ():
         if keyword.arg == "server" and isinstance(keyword.value, ast.Constant):
@@ -44,8 +46,8 @@ def _server(call: ast.Call) -> Iterator[Idiom]:
 
 
 def _recoding(call: ast.Call, names: Mapping[str, str]) -> Iterator[Idiom]:
-    """Yield ``text.encode("latin1").decode("utf8")``, and the first half of it for text of the
-    request.
+    """Yield ``text.encode("latin1").decode("utf8")``, and ``.encode("latin1")`` alone for text of
+    the request.
     """
     is_whole = False
     match call:
@@ -57,7 +59,7 @@ def _recoding(call: ast.Call, names: Mapping[str, str]) -> Iterator[Idiom]:
             pass
         case _:
             return
-    # the text of the environ is in latin-1
+    # Text of the environ is in latin-1, so there the code is right.
     if codecs and _is_codec(codecs, "iso8859-1") and "environ" not in ast.unparse(text):
         inside = (dotted_name(node, names) for node in ast.walk(text))
         if is_whole or any(name.startswith("bottle.request") for name in inside):
@@ -65,7 +67,9 @@ def _recoding(call: ast.Call, names: Mapping[str, str]) -> Iterator[Idiom]:
 
 
 def _is_codec(arguments: list[ast.expr], wanted: str) -> bool:
-    """Return whether the first of some arguments is a name of a codec; without any, UTF-8 is."""
+    """Return whether the first of a call's arguments names the codec ``wanted``; without arguments
+    it is UTF-8.
+    """
     if not arguments:
         return wanted == "utf-8"
     if isinstance(arguments[0], ast.Constant) and isinstance(arguments[0].value, str):
@@ -75,7 +79,9 @@ def _is_codec(arguments: list[ast.expr], wanted: str) -> bool:
 
 
 def template_imports(framework: str, folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield the lines of templates below a folder that import the framework."""
+    """Yield (file, line number) of the lines by which templates below a folder import the
+    framework.
+    """
     statement = re.compile(_IN_TEMPLATE.format(framework))
     for file in sorted(one for one in folder.rglob("*") if one.suffix in _TEMPLATES):
         if file.is_file():

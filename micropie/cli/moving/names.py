@@ -1,4 +1,6 @@
-"""The names in a source: which modules it imports, and what a dotted expression stands for."""
+"""Resolve names in source code: which modules it imports, and which full name an expression such as
+``cp.engine`` has.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,12 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
-# Only an application that moves here needs it: nothing else of the command line knows it.
+# Loaded here by its name, since no other part of the command line imports this package.
 COMPAT = import_module("micropie.compat")
 
 
 def imported_names(tree: ast.Module) -> dict[str, str]:
-    """Return the full names behind the names of a module: ``cherrypy`` for ``cp``."""
+    """Return the full name for each name that a module imports: ``{"cp": "cherrypy"}``."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -19,7 +21,7 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
                 first = alias.name.partition(".")[0]
                 names[alias.asname or first] = _original(alias.name) if alias.asname else first
         elif isinstance(node, ast.ImportFrom):
-            # a relative import has no names
+            # the names of a relative import are not resolved
             for alias, name in zip(node.names, imports(node), strict=False):
                 if alias.name == "*":
                     names |= _all_names(name)
@@ -39,19 +41,21 @@ def _all_names(framework: str) -> dict[str, str]:
 
 
 def assigned_names(tree: ast.Module) -> set[str]:
-    """Return the full names that a module assigns to: ``cherrypy.user`` for ``cp.user = 1``."""
+    """Return the full names to which a module assigns: ``cherrypy.user`` for ``cp.user = 1``."""
     names = imported_names(tree)
     nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
     return {dotted_name(node, names) for node in nodes if isinstance(node.ctx, ast.Store)} - {""}
 
 
 def imports(node: ast.AST) -> list[str]:
-    """Return the modules and names that a statement imports, of a stand-in its original's."""
+    """Return the full names that a statement imports; for a compatibility module, those of the
+    original.
+    """
     return [_original(name) for name in _written(node)]
 
 
 def _written(node: ast.AST) -> list[str]:
-    """Return the modules and names that a statement imports."""
+    """Return the full names that a statement imports, as written."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
@@ -108,12 +112,14 @@ def name_of(node: ast.expr, names: Mapping[str, str]) -> str:
 
 
 def _original(name: str) -> str:
-    """Return a framework's own name for one of its stand-in."""
+    """Return the original framework's name for one of ``micropie.compat``."""
     return name.removeprefix("micropie.compat.")
 
 
 def dotted_name(node: ast.AST, names: Mapping[str, str]) -> str:
-    """Return the full name of ``cp.engine.autoreload``, or "" for anything else."""
+    """Return the full name of an expression such as ``cp.engine.autoreload``, "" for any other
+    expression.
+    """
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.insert(0, node.attr)

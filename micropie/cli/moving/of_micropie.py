@@ -1,5 +1,6 @@
-"""Where a program that was written for MicroPie depends on what differs here, though both have the
-same import line. docs/moving/micropie.md lists the differences.
+"""Find the places where a program written for the framework MicroPie depends on behaviour that
+differs here, though both are imported as ``micropie``. docs/moving/micropie.md lists the
+differences.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def differences(trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, Idiom]]:
-    """Yield the places in the modules of a program, each once and by its line."""
+    """Yield (file, idiom) for the places in a program's modules, each once, ordered by line."""
     applications = derived(trees.values(), _APPLICATIONS)
     hooks = derived(trees.values(), _HOOKS)
     for file, tree in trees.items():
@@ -113,7 +114,9 @@ def _in_handler(method: _Function) -> Iterator[Idiom]:
 
 
 def _assigned_handlers(tree: ast.Module, classes: Set[str]) -> Iterator[Idiom]:
-    """Yield ``app.page = page`` for a function and an application of the module."""
+    """Yield ``app.page = page`` if ``page`` is a function and ``app`` an application of the
+    module.
+    """
     names = imported_names(tree)
     functions = {node.name for node in tree.body if isinstance(node, _Function)}
     applications: set[str] = set()
@@ -154,7 +157,9 @@ def _in_hooks(hooks: list[ast.ClassDef]) -> Iterator[Idiom]:
 def _attributes(
     method: _Function | None, context: type[ast.expr_context]
 ) -> dict[str, ast.Attribute]:
-    """Return the attributes of its first argument, the request, that a hook reads or sets."""
+    """Return the attributes of the request, its first argument after ``self``, that a hook reads or
+    sets.
+    """
     if method is None or len(method.args.args) < 2:
         return {}
     request = method.args.args[1].arg

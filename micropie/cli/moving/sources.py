@@ -1,7 +1,7 @@
-"""The places of a CherryPy or Bottle application that need a hand to move.
+"""Find the places in the source of a CherryPy or Bottle application that must be changed by hand.
 
-The source is read, and not run, that of the plugins too that it imports. Names that
-``micropie.compat`` has are not listed.
+The source is read but not run, that of imported plugins included. Names that ``micropie.compat``
+has are not listed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ADVICE: Mapping[str, str] = COMPAT.ADVICE
 
 
 class Finding(NamedTuple):
-    """A place in a source file, and the text to write there. ``is_note``: it may stay."""
+    """A place in a source file, and what to write there. ``is_note``: it may stay as it is."""
 
     file: Path
     line: int
@@ -41,7 +41,7 @@ class Finding(NamedTuple):
     is_note: bool = False
 
 
-# Keys of CherryPy's configuration, which are strings in the source.
+# Keys of CherryPy's configuration, found in strings, with the advice for each.
 CONFIG_KEYS: Mapping[str, str] = {
     "tools.sessions.servers": ADVICE["cherrypy.lib.sessions.MemcachedSession"],
     "tools.xmlrpc.": ADVICE["cherrypy.tools.xmlrpc"],
@@ -57,10 +57,10 @@ CONFIG_KEYS: Mapping[str, str] = {
     "wsgi.pipeline": ADVICE["cherrypy.Application.wsgiapp"],
 }
 
-# Attributes of objects, whose classes a look at the source does not tell.
+# Attributes found by name alone, since the source does not tell the class of an object.
 ATTRIBUTES: Mapping[str, str] = {"wsgiapp": ADVICE["cherrypy.Application.wsgiapp"]}
 
-# What a function needs, which may be missing.
+# The name that a function needs to work, which may be missing although the function is there.
 _NEEDED_BY = dict.fromkeys(("bottle.template", "bottle.view"), "bottle.SimpleTemplate")
 
 # Values of a file's key that switch nothing on.
@@ -70,10 +70,11 @@ CONFIG_FILES = frozenset({".conf", ".cfg", ".ini"})
 
 
 def findings(framework: str, path: Path) -> Iterator[Finding]:
-    """Yield the places in the Python files at ``path``, and in the packages that they import, that
-    need a hand; for CherryPy also in the files of configuration below ``path``.
+    """Yield the places to be changed in the Python files at ``path`` and in the packages that they
+    import; for CherryPy also in configuration files below ``path``.
 
-    ``framework``: "bottle", "cherrypy" or "micropie". Raises ``CommandError`` without such files.
+    ``framework``: "bottle", "cherrypy" or "micropie". Raises ``CommandError`` if there are no
+    Python files.
     """
     trees: dict[Path, ast.Module] = {}
     unread = [*_read(path, trees)]
@@ -82,7 +83,7 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
         yield from (Finding(file, *idiom) for file, idiom in differences(trees))
         return
     for file in [file for file in trees if _is_original(framework, file)]:
-        del trees[file]  # a copy that the program carries
+        del trees[file]  # a copy of the framework in the program
     own = {name for tree in trees.values() for name in assigned_names(tree)}
     assigned = re.compile(rf"\b({framework}(?:\.\w+)+)\s*=(?!=)")
     own |= {name for one in unread for name in assigned.findall(one.file.read_text("latin-1"))}
@@ -108,14 +109,16 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
 
 
 def _is_original(framework: str, file: Path) -> bool:
-    """Return whether a file is one of the framework itself."""
+    """Return whether a file is part of the original framework itself."""
     if framework == "bottle":
         return file.name == "bottle.py" and b"class Bottle(" in file.read_bytes()
     return any(one.name == "cherrypy" and (one / "_cptree.py").exists() for one in file.parents)
 
 
 def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
-    """Put the modules at ``path`` into ``trees``; yield those that this Python can't read."""
+    """Add the modules at ``path`` to ``trees``; yield a finding for each that this Python can't
+    parse.
+    """
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise CommandError(f"there are no Python files at {path}")
@@ -135,7 +138,7 @@ _INSTALL = (
 
 
 def _installs(tree: ast.Module, framework: str) -> bool:
-    """Return whether a module says ``install("bottle")``."""
+    """Return whether a module calls ``install`` with this framework."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return any(
         ast.unparse(call) in (f"install('{framework}')", f"compat.install('{framework}')")
@@ -170,8 +173,8 @@ def _replaced(framework: str, node: ast.Import | ast.ImportFrom) -> Iterator[str
 
 
 def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, ast.Module]]:
-    """Yield the files of the installed packages that some files import which import the framework
-    themselves.
+    """Yield the files of installed packages that the program imports, as far as these import the
+    framework themselves.
     """
     statement = re.compile(rf"^\s*(?:import|from)\s+{framework}\b".encode(), re.MULTILINE)
     known = {file.resolve() for file in trees}
@@ -193,7 +196,7 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
                     and file.resolve() not in known
                     and statement.search(source := file.read_bytes())
                 ):
-                    with suppress(SyntaxError, ValueError):  # it is written for another Python
+                    with suppress(SyntaxError, ValueError):  # written for another version of Python
                         left.append(tree := ast.parse(source, file.name))
                         yield file, tree
 
@@ -201,7 +204,9 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
 def _in_module(
     framework: str, file: Path, tree: ast.Module, is_installed: bool, own: Set[str]
 ) -> Iterator[Finding]:
-    """Yield the findings in a module. ``own``: names that the program gives the framework."""
+    """Yield the findings in a module. ``own``: names that the program sets on the framework's
+    modules.
+    """
     names = imported_names(tree)
     seen: set[tuple[int, str]] = set()
     unset = {
@@ -241,23 +246,25 @@ def _binds_original(framework: str, node: ast.AST, name: str) -> bool:
 
 
 def _advice_for(framework: str, name: str, own: Set[str]) -> str | None:
-    """Return what to write for a dotted name. ``own``: see ``_in_module``."""
+    """Return what to write instead of a dotted name, None if it can stay. ``own``: see
+    ``_in_module``.
+    """
     advice = COMPAT.advice_for(framework, _NEEDED_BY.get(name, name))
-    if advice is None:  # an attribute of cherrypy.server
+    if advice is None:  # an attribute of cherrypy.server is also a configuration key
         return CONFIG_KEYS.get(name.removeprefix("cherrypy."))
     is_own = any(f"{name}.".startswith(f"{one}.") for one in own)
     return None if is_own and advice.startswith(COMPAT.UNKNOWN) else str(advice)
 
 
 def _in_key(file: Path, line: int, key: str) -> Iterator[Finding]:
-    """Yield the finding for a key of CherryPy's configuration, if it needs a hand."""
+    """Yield a finding for a key of CherryPy's configuration that must be changed."""
     for beginning, advice in CONFIG_KEYS.items():
         if key.startswith(beginning):
             yield Finding(file, line, repr(key), advice)
 
 
 def _in_config_files(folder: Path) -> Iterator[Finding]:
-    """Yield the findings in the files of CherryPy's configuration below a folder."""
+    """Yield the findings in CherryPy's configuration files below a folder."""
     files = [one for one in folder.rglob("*") if one.suffix in CONFIG_FILES and one.is_file()]
     for file in sorted(files):
         for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
