@@ -81,19 +81,23 @@ def hints_of(annotations: Mapping[str, object], function: Callable[..., object])
         stated = types.SimpleNamespace(__annotations__=others)
         try:
             found = get_type_hints(stated, names, include_extras=True)
+            hints |= {name: without_aliases(hint) for name, hint in found.items()}
         except UNREADABLE as error:
-            raise unreadable(getattr(function, "__qualname__", "a handler"), error) from None
-        hints |= {name: without_aliases(hint) for name, hint in found.items()}
+            what = "the result annotation" if "return" in others else "an annotation"
+            raise unreadable(function, error, what) from None
     return hints
 
 
-def unreadable(name: str, error: Exception) -> SetupError:
-    """Return the error for an annotation that can't be read, with what to write. ``name``: that of
-    the function or class.
+def unreadable(
+    owner: Callable[..., object], error: Exception, what: str = "an annotation"
+) -> SetupError:
+    """Return the error for an annotation of a function or class that can't be read, with what to
+    write.
     """
+    name = getattr(owner, "__qualname__", "a handler")
     return SetupError(
-        f"an annotation of {name} can't be read: {str(error).partition(chr(10))[0]}; correct it, "
-        "or import what it names at the top of its module, at run time as well"
+        f"{what} of {name} can't be read: {str(error).partition(chr(10))[0]}; correct it, or "
+        "import what it names at the top of its module, at run time as well"
     )
 
 

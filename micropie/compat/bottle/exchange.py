@@ -265,8 +265,8 @@ def _native(exchange: Exchange, body: object) -> Answer:
         and status not in _NO_CONTENT
         and (type(body) is bytes or type(body) is ThreadStream)
     ):
-        # Text needs none of the checks for other bodies; a stream doesn't either, if no part of
-        # micropie reads the answer before it is sent.
+        # Bytes need none of the steps by which ``Response`` encodes other bodies; a stream doesn't
+        # either, if no part of micropie reads the answer before it is sent.
         headers, content_type, length = (
             ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
         )

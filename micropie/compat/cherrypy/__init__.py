@@ -1,13 +1,14 @@
 """A drop-in replacement for the package ``cherrypy``: ``from micropie.compat import cherrypy``.
 
-An application written for CherryPy 18 runs on it as it is, under any WSGI or ASGI server.
-docs/moving/cherrypy-differences.md has the intentional differences, docs/moving/cherrypy.md the way
-on from here.
+An application written for CherryPy 18 runs on this package unchanged, under any WSGI or ASGI
+server. docs/moving/cherrypy-differences.md lists the intentional differences;
+docs/moving/cherrypy.md says how to go on to micropie's own API.
 
-Open ``life.py`` to change the order of a request's life, ``dispatch.py`` for how a handler is
-found, ``messages.py`` and ``body.py`` for what handlers read and set, ``config.py`` for
-configuration, ``tools.py`` for the built-in tools. ``tests/compat/cherrypy_requests.py`` has the
-requests that CherryPy itself is compared by.
+Where to change what: ``life.py`` has the order of steps in which a request is answered,
+``dispatch.py`` finds handlers, ``messages.py`` and ``body.py`` have the objects that handlers read
+and set, ``config.py`` reads configuration, ``tools.py`` lists the built-in tools.
+``tests/compat/cherrypy_requests.py`` has the requests by which this package is compared with the
+original.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from micropie.compat.cherrypy.errors import (
 from micropie.compat.cherrypy.exposing import expose, popargs
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.program import checker, engine, quickstart, server
-from micropie.compat.cherrypy.serving import Proxy as _ThreadLocalProxy  # its name there
+from micropie.compat.cherrypy.serving import Proxy as _ThreadLocalProxy  # CherryPy's name
 from micropie.compat.cherrypy.serving import request, response, serving, session, thread_data
 from micropie.compat.cherrypy.toolbox import Tool
 from micropie.compat.cherrypy.tree import Application, Tree, tools, tree
@@ -40,7 +41,7 @@ from micropie.compat.missing import tell
 
 wsgi = _cpwsgi
 
-# Modules by the names that CherryPy gives them, which applications import.
+# Modules under the names that they have in CherryPy, by which applications import them.
 for _name, _module in {
     "_cpconfig": "config",
     "_cpdispatch": "dispatch",
@@ -57,7 +58,7 @@ for _name, _module in {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "session":  # which a program has deleted: with CherryPy the tool makes it anew
+    if name == "session":  # a program has deleted it: as in CherryPy, it is made again
         return globals().setdefault(name, _ThreadLocalProxy(name))
     tell(__name__, name)
 

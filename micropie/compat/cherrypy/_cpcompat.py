@@ -1,4 +1,6 @@
-"""``cherrypy._cpcompat``: text and bytes, for programs that ran on Python 2 as well."""
+"""``cherrypy._cpcompat``: conversions between text and bytes, for programs that once ran on Python
+2 too.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +11,26 @@ text_or_bytes = str, bytes
 
 
 def ntob(n: str, encoding: str = "ISO-8859-1") -> bytes:
-    """Return text as bytes. Raises ``TypeError`` for anything else."""
+    """Return text encoded as bytes. Raises ``TypeError`` if it isn't text."""
     return ntou(n).encode(encoding)
 
 
 def ntou(n: str, encoding: str = "ISO-8859-1") -> str:
-    """Return text as it is. Raises ``TypeError`` for anything else."""
+    """Return text unchanged. Raises ``TypeError`` if it isn't text."""
     if not isinstance(n, str):
         raise TypeError(f"n must be a native str (got {type(n).__name__})")
     return n
 
 
 def tonative(n: str | bytes, encoding: str = "ISO-8859-1") -> str:
-    """Return bytes as text, text as it is."""
+    """Return bytes decoded as text; text unchanged."""
     return n.decode(encoding) if isinstance(n, bytes) else n
 
 
 def __getattr__(name: str) -> Any:
-    """Import a class that few programs use when it is asked for: with it come sockets and mails."""
+    """Import ``HTTPSConnection`` when it is asked for: few programs use it, and it imports sockets
+    and email.
+    """
     if name != "HTTPSConnection":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return import_module("http.client").HTTPSConnection

@@ -1,8 +1,8 @@
-"""``cherrypy.server``: the settings of the server, and the server itself, which a program starts
-beside itself.
+"""``cherrypy.server``: the settings of a program's own server, and that server, which runs in
+threads of the program.
 
-A server that is started from outside (gunicorn, uvicorn) has settings of its own: host, port and
-certificate are its.
+If a server from outside (gunicorn, uvicorn) runs the application, it has host, port and certificate
+of its own, and these settings have no effect.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from micropie.compat.core import current
 
 
 class Server(ServerAdapter):
-    """One address that is served. Subscribed to the bus, it starts and stops with it.
+    """A server on one address. Once subscribed to the bus, it starts and stops with it.
 
-    What acts: ``socket_host``, ``socket_port``, ``thread_pool``, ``ssl_certificate``,
-    ``ssl_private_key``, ``shutdown_timeout``, ``max_request_body_size``. Others are kept, so that
-    configuration that has them can be read.
+    These settings have an effect: ``socket_host``, ``socket_port``, ``thread_pool``,
+    ``ssl_certificate``, ``ssl_private_key``, ``shutdown_timeout``, ``max_request_body_size``.
+    Others of CherryPy's can be set, so that old configuration can be read, but do nothing.
     """
 
     application: Any = None
-    """What is served; ``cherrypy.tree``."""
+    """The application to serve, by default ``cherrypy.tree``."""
     instance: str | None = None
-    """"uvicorn", "waitress" or "wsgiref"; None for the best that is installed."""
+    """"uvicorn", "waitress" or "wsgiref"; None for the first of these that is installed and
+    able.
+    """
     socket_port = 8080
     socket_file: str | None = None
     socket_queue_size = 5
@@ -55,11 +57,11 @@ class Server(ServerAdapter):
         self.bus = server_bus
         self._socket_host = "127.0.0.1"
         self.httpserver = None
-        """The running server, in threads of this process; None if it does not run."""
+        """The running server, in threads of this process; None if none is running."""
 
     @property
     def socket_host(self) -> str:
-        """The address to listen on, "0.0.0.0" for all of this machine's."""
+        """The address to listen on; "0.0.0.0" for all addresses of this machine."""
         return self._socket_host
 
     @socket_host.setter
@@ -72,7 +74,7 @@ class Server(ServerAdapter):
 
     @property
     def bind_addr(self) -> tuple[str, int]:
-        """Host and port."""
+        """``(socket_host, socket_port)``."""
         return self.socket_host, self.socket_port
 
     @bind_addr.setter
@@ -81,7 +83,9 @@ class Server(ServerAdapter):
 
     @property
     def bound_addr(self) -> tuple[str, int]:
-        """Host and port, the one that was free if ``socket_port`` is 0 and it runs."""
+        """(host, port) in use: for ``socket_port`` 0, the free port that the running server was
+        given.
+        """
         return (
             self.socket_host,
             self.socket_port if self.httpserver is None else self.httpserver.port,
@@ -89,16 +93,16 @@ class Server(ServerAdapter):
 
     @property
     def running(self) -> bool:
-        """Whether it serves."""
+        """Whether the server is running."""
         return self.httpserver is not None
 
     @property
     def description(self) -> str:
-        """Its address."""
+        """The server's URL, for the log."""
         return self.base()
 
     def base(self) -> str:
-        """Return scheme, host and port, as a browser on this machine writes them."""
+        """Return the server's URL for a browser on this machine: scheme, host and port."""
         host, port = self.bound_addr
         if host in ("0.0.0.0", "::"):  # noqa: S104 - what was set to listen on
             host = import_module("socket").gethostname()
@@ -109,7 +113,9 @@ class Server(ServerAdapter):
         )
 
     def start(self) -> None:
-        """Serve, in threads of this process. Raises ``OSError`` if the address can't be had."""
+        """Start to serve, in threads of this process. Raises ``OSError`` if the address is in use
+        or not allowed.
+        """
         if self.bus.is_hosted:
             return
         if self.running:
@@ -123,7 +129,7 @@ class Server(ServerAdapter):
 
     def _opened(self) -> Any:
         self._check()
-        # TLS and servers are not imported before a program serves itself.
+        # Servers and TLS are imported only if the program serves itself.
         background = import_module("micropie.compat.cherrypy.background")
         native = getattr(self.application, "native", None)
         if native is not None and self.thread_pool != Server.thread_pool:
@@ -143,7 +149,7 @@ class Server(ServerAdapter):
         )
 
     def _check(self) -> None:
-        """Raise ``SetupError`` for a setting that would be ignored, and must not be."""
+        """Raise ``SetupError`` for a setting that has no effect here but must not be ignored."""
         if self.application is None:
             raise SetupError("cherrypy.server has nothing to serve: set Server.application")
         if self.socket_file:
@@ -166,8 +172,8 @@ class Server(ServerAdapter):
         server, self.httpserver = self.httpserver, None
         if server is not None:
             address = self.base()
-            # A handler that stops the server must not wait for itself. ``block`` waits for the
-            # thread.
+            # A handler may stop the server: waiting for the server's threads, it would wait for
+            # itself. ``block`` waits for them.
             server.stop(wait=current.get(None) is None)
             self.bus.log(f"HTTP Server {address} shut down")
 

@@ -1,4 +1,6 @@
-"""``cherrypy.wsgi``: hosts with an application each. Its servers and its pipeline are not here."""
+"""``cherrypy.wsgi``: one application for each host. CherryPy's WSGI servers and pipeline don't
+exist here.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,12 @@ from micropie.compat.missing import tell
 
 
 class VirtualHost:
-    """Choose an application by the Host header: ``cherrypy.tree.graft(VirtualHost(main,
-    {"pies.example": pies}))``.
+    """A WSGI application that calls another one by the Host header:
+    ``cherrypy.tree.graft(VirtualHost(main, {"pies.example": pies}))``.
 
-    ``default`` answers for all other hosts, and 400 for a malformed one. ``use_x_forwarded_host``:
-    the first host of a proxy's X-Forwarded-Host counts before Host. A client may send that header
-    as well, so no application here may be one that a host is to hide.
+    ``default`` is called for all other hosts; a malformed host is answered with 400.
+    ``use_x_forwarded_host``: the first host in a proxy's X-Forwarded-Host counts before Host.
+    Clients can send that header too, so don't rely on a host to keep an application secret.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class VirtualHost:
         self.use_x_forwarded_host = use_x_forwarded_host
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer by the application of the host."""
+        """Call the application for the request's host."""
         host = environ.get("HTTP_HOST", "")
         if self.use_x_forwarded_host:
             host = first_value(environ.get("HTTP_X_FORWARDED_HOST")) or host

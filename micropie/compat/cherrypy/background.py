@@ -1,7 +1,7 @@
-"""A server in a thread of this process, beside the program that started it.
+"""Run a server in a thread of this process, beside the program that starts it.
 
-Only some servers can be run so: uvicorn and waitress, and the bare one. The others fork, or want
-the main thread.
+Only uvicorn, waitress and the standard library's server can run in a thread. Others fork, or must
+have the main thread.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 
 from micropie.compat.core import open_server
 
-# Seconds between two looks at whether the server has started.
+# Seconds between two checks whether the server has started.
 _LOOK_EVERY = 0.005
 
 
 class _Parts(NamedTuple):
-    """A server that listens: a function that serves until ``stop`` is called, whether it serves,
-    and its port.
+    """A server that listens: the function that serves until ``stop`` is called, a function that
+    tells whether it has started, and its port.
     """
 
     run: Callable[[], object]
@@ -36,30 +36,35 @@ class _Parts(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How to serve."""
+    """Settings of a server."""
 
     host: str = "127.0.0.1"
     port: int = 0
-    """0 for any that is free."""
+    """The port; 0 for any free one."""
     server: str | None = None
-    """"uvicorn", "waitress" or "wsgiref"; None for the best that is installed."""
+    """"uvicorn", "waitress" or "wsgiref"; None for the first of these that is installed and
+    able.
+    """
     certificate: str | None = None
-    """PEM files, for https."""
+    """Paths of PEM files, for https."""
     key: str | None = None
     threads: int = 10
-    """Of a WSGI server."""
+    """The number of threads, for a WSGI server."""
     stop_within: float = 5.0
-    """Seconds that open requests get at the end."""
+    """Seconds that open requests have to finish when the server stops."""
 
 
 class BackgroundServer:
-    """A running server: ``name``, ``port``.
+    """A server running in a thread of this process. ``name``: which one; ``port``: where it
+    listens.
 
-    It is served from the moment that the object is there.
+    Creating the object starts it.
     """
 
     def __init__(self, app: object, options: Options) -> None:
-        """Start it. Raises ``OSError`` with a sentence for options that can't be met."""
+        """Start the server. Raises ``OSError``, with a message that names the option, if no
+        installed server supports the options.
+        """
         self.name = _choose(options)
         if options.certificate is None and options.key is not None:
             raise _refusal("https needs both files: ssl_certificate and ssl_private_key")
@@ -85,9 +90,9 @@ class BackgroundServer:
             time.sleep(_LOOK_EVERY)
 
     def stop(self, wait: bool = True) -> None:
-        """Stop serving.
+        """Stop the server.
 
-        Open requests are waited for, unless ``wait`` is False: one of them may be the caller.
+        Waits for open requests to finish. Set ``wait`` to False if one of them is the caller.
         """
         self._parts.stop()
         if wait:
@@ -112,9 +117,7 @@ def _refusal(sentence: str) -> OSError:
 
 
 def _listener(options: Options) -> socket.socket:
-    """Return a socket that listens, so that clients that come before the server has started
-    wait.
-    """
+    """Return a listening socket: clients that connect before the server has started wait."""
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     return socket.create_server((options.host, options.port), family=family, backlog=2048)
 
@@ -131,11 +134,11 @@ def _uvicorn(app: object, options: Options) -> _Parts:
         ssl_keyfile=options.key,
         timeout_graceful_shutdown=max(1, round(options.stop_within)),
     )
-    config.load()  # here, where a wrong certificate raises
+    config.load()  # so that a wrong certificate raises here
     server, listener = uvicorn.Server(config), _listener(options)
 
     def run() -> None:
-        with listener, suppress(SystemExit):  # of an application that does not start
+        with listener, suppress(SystemExit):  # raised if the application fails to start
             server.run([listener])
 
     def stop() -> None:
@@ -155,7 +158,7 @@ def _waitress(app: object, options: Options) -> _Parts:
 
     def end_loop() -> None:
         open_channels.extend(channels.values())
-        channels.clear()  # the server's loop ends with it
+        channels.clear()  # without channels the server's loop ends
 
     def run() -> None:
         server.run()
@@ -164,7 +167,7 @@ def _waitress(app: object, options: Options) -> _Parts:
             channel.close()
 
     def stop() -> None:
-        with suppress(OSError):  # the loop has ended already, as a thread woke it just then
+        with suppress(OSError):  # a thread has just woken the loop, and it has ended
             server.trigger.pull_trigger(end_loop)
 
     return _Parts(run, stop, lambda: True, port)
@@ -180,7 +183,7 @@ def _bare(app: object, options: Options) -> _Parts:
     return _Parts(run, server.shutdown, lambda: True, server.server_port)
 
 
-# The best comes first.
+# In order of preference.
 _OPENERS: dict[str, Callable[[object, Options], _Parts]] = {
     "uvicorn": _uvicorn,
     "waitress": _waitress,

@@ -1,4 +1,4 @@
-"""The body of a request: ``cherrypy.request.body``, and the parts of a form with files."""
+"""The body of a request (``cherrypy.request.body``), and the parts of a multipart form."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from micropie.compat.cherrypy.types import Parameters
 from micropie.compat.core import Limits, MultipartParser, codec_of
 from micropie.compat.results import CHUNK
 
-# bytes that the fields of a form with files may have, which are kept in memory
+# The most bytes of a multipart form's fields together; they are kept in memory.
 _MOST_TEXT = 16 * 1024 * 1024
-_MOST_FIELDS = 100_000  # of a form without files; one with files has 1000
-_MOST_HEADERS = 8  # of a part
+_MOST_FIELDS = 100_000  # of an urlencoded form; a multipart form may have 1000
+_MOST_HEADERS = 8  # of one part
 _LIMITS = Limits(max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
 
 
 class BodyReader:
-    """A file of which at most ``limit`` bytes may be read: more are a 413."""
+    """A file from which at most ``limit`` bytes can be read; reading more raises ``HTTPError``
+    413.
+    """
 
     def __init__(self, file: IO[bytes], limit: int | None) -> None:
         self.file = file
@@ -40,8 +42,10 @@ class BodyReader:
         return piece
 
     def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> bytes | None:
-        """Return so many bytes, all that is left without a size; or write them to ``fp_out``."""
-        # a short body, which is there as a whole
+        """Return ``size`` bytes, by default all that are left; or write them to ``fp_out`` and
+        return None.
+        """
+        # A short body: all of it is in memory.
         if size is None and fp_out is None and type(self.file) is BytesIO:
             return self._count(self.file.read())
         pieces = []
@@ -58,11 +62,11 @@ class BodyReader:
         return b"".join(pieces) if fp_out is None else None
 
     def readline(self, size: int | None = None) -> bytes:
-        """Return the next line, or so many bytes of it."""
+        """Return the next line, or its first ``size`` bytes."""
         return self._count(self.file.readline(-1 if size is None else size))
 
     def readlines(self, sizehint: int | None = None) -> list[bytes]:
-        """Return the lines, no more after so many bytes."""
+        """Return the lines; stop after the line with which they have ``sizehint`` bytes."""
         lines: list[bytes] = []
         size = 0
         while (sizehint is None or size < sizehint) and (line := self.readline()):
@@ -71,14 +75,16 @@ class BodyReader:
         return lines
 
     def finish(self) -> None:
-        """Nothing is to be done: the rest of a body is the server's to read."""
+        """Do nothing. In CherryPy this reads the rest of the body, which here is up to the
+        server.
+        """
 
 
 class Entity:
-    """A body, of a request or of a part of a form. It is itself a file.
+    """The body of a request or of one part of a form, which can be read like a file.
 
-    ``processors``: functions by media type, or by its half before the slash, which turn a body into
-    what handlers get.
+    ``processors``: functions that parse a body, by media type ("text/plain") or by its first half
+    ("text").
     """
 
     charsets: Sequence[str] = ("utf-8",)
@@ -104,24 +110,26 @@ class Entity:
 
     @lazy
     def processors(self) -> dict[str, Callable[[Entity], object]]:
-        """Functions by media type, which a tool may change for this body."""
+        """The functions that parse bodies, by media type. Changes apply to this body only."""
         return dict(PROCESSORS)
 
     @lazy
     def content_type(self) -> HeaderElement:
-        """The media type: ``value`` and ``params``."""
+        """The media type as an element with ``value`` and ``params``."""
         elements = self.headers.elements("Content-Type")
         return elements[0] if elements else HeaderElement(self.default_content_type)
 
     @lazy
     def attempt_charsets(self) -> list[str]:
-        """The charsets that text is tried in: the one that is stated, then those of the class."""
+        """The charsets in which decoding is tried: the one in the Content-Type, then ``charsets``
+        of the class.
+        """
         stated = self.content_type.params.get("charset")
         return [*([stated] if stated else []), *(each for each in self.charsets if each != stated)]
 
     @lazy
     def length(self) -> int | None:
-        """The number of bytes, None if it is not stated."""
+        """The length in bytes by the headers, None if they don't state it."""
         length = self.headers.get("Content-Length", "")
         is_chunked = "chunked" in self.headers.get("Transfer-Encoding", "")
         return None if is_chunked or not length.isdecimal() else int(length)
@@ -129,11 +137,11 @@ class Entity:
     # -- as a file ---------------------------------------------------------------------------------
 
     def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> Any:
-        """Return so many bytes of the body."""
+        """Return ``size`` bytes of the body."""
         return self.fp.read(size, fp_out)
 
     def readline(self, size: int | None = None) -> Any:
-        """Return a line of the body."""
+        """Return the next line of the body."""
         return self.fp.readline(size)
 
     def readlines(self, sizehint: int | None = None) -> Any:
@@ -152,19 +160,20 @@ class Entity:
     next = __next__
 
     def make_file(self) -> IO[bytes]:
-        """Return the file that a body is written into: ``read_into_file`` calls it."""
+        """Return a new temporary file, into which ``read_into_file`` writes the body."""
         return TemporaryFile()
 
     def read_into_file(self, fp_out: IO[bytes] | None = None) -> IO[bytes]:
-        """Write the body to a file, by default a new one of ``make_file``, and return that."""
+        """Write the body to a file, by default one from ``make_file``, and return the file."""
         target = self.make_file() if fp_out is None else fp_out
         self.read(fp_out=target)
         return target
 
-    # -- what it means -----------------------------------------------------------------------------
+    # -- the meaning of the bytes
+    # -------------------------------------------------------------------
 
     def fullvalue(self) -> Any:
-        """Return the whole value as text."""
+        """Return the value as text, read from ``file`` if it has one."""
         if self.file is not None:
             self.file.seek(0)
             value = self.file.read()
@@ -174,9 +183,9 @@ class Entity:
         return self.decode_entity(value) if isinstance(value, bytes) else value
 
     def decode_entity(self, value: bytes) -> str:
-        """Return bytes as text.
+        """Return bytes decoded as text.
 
-        Raises ``HTTPError`` 400 if they are none in any of ``attempt_charsets``.
+        Raises ``HTTPError`` 400 if they are text in none of ``attempt_charsets``.
         """
         for charset in self.attempt_charsets:
             try:
@@ -188,7 +197,7 @@ class Entity:
         raise _not_text(self)
 
     def process(self) -> None:
-        """Call the processor of the media type, ``default_proc`` if there is none."""
+        """Parse the body with the function for its media type, or with ``default_proc``."""
         kind = self.content_type.value.lower()
         processors = self.__dict__.get("processors", PROCESSORS)
         processor = processors.get(kind) or processors.get(kind.partition("/")[0])
@@ -198,7 +207,7 @@ class Entity:
             processor(self)
 
     def default_proc(self) -> None:
-        """Leave the body to the handler."""
+        """Leave the body unread, for the handler."""
 
 
 def _not_text(entity: Entity) -> HTTPError:
@@ -215,7 +224,7 @@ def _not_text(entity: Entity) -> HTTPError:
 class Part(Entity):
     """A field or an uploaded file of a form.
 
-    A file has a ``filename``, and its bytes in ``file``.
+    If it is a file, it has a ``filename``, and its content is in ``file``.
     """
 
     charsets = ("us-ascii", "utf-8")
@@ -228,23 +237,23 @@ class Part(Entity):
 
 
 class RequestBody(Entity):
-    """The body of a request. ``maxbytes``: a longer one is a 413."""
+    """The body of a request. ``maxbytes``: the most bytes; a longer body is answered with 413."""
 
     bufsize = 8 * 1024
     default_content_type = ""
     maxbytes: int | None = None
     server_limit: ClassVar[Callable[[], int]] = staticmethod(lambda: 0)
-    """Returns ``server.max_request_body_size``; 0 for no limit."""
+    """A function that returns ``server.max_request_body_size`` in bytes; 0 for no limit."""
 
     def __init__(self, request: Any) -> None:
-        self._request = proxy(request)  # whose ``body`` this is: a reference would be a cycle
+        self._request = proxy(request)  # weak, since the request refers to its body
         self.params = {}
         self.parts = []
         self.request_params = request.params
 
     @lazy
     def fp(self) -> Any:
-        """The body as a file."""
+        """The body as a file, without the limit."""
         return self._request.rfile
 
     @lazy
@@ -254,16 +263,18 @@ class RequestBody(Entity):
 
     @lazy
     def content_type(self) -> HeaderElement:
-        """The media type: ``value`` and ``params``."""
+        """The media type as an element with ``value`` and ``params``."""
         kind, parameters, _ = self._request.native.framing
         return HeaderElement(kind, parameters)
 
     def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> bytes | None:
-        """Return so many bytes of the body. Raises ``HTTPError`` 413 past the limit."""
+        """Return ``size`` bytes of the body. Raises ``HTTPError`` 413 if more than the limit have
+        been read.
+        """
         return self.reader.read(size, fp_out)
 
     def readline(self, size: int | None = None) -> bytes:
-        """Return a line of the body."""
+        """Return the next line of the body."""
         return self.reader.readline(size)
 
     def readlines(self, sizehint: int | None = None) -> list[bytes]:
@@ -272,16 +283,16 @@ class RequestBody(Entity):
 
     @property
     def reader(self) -> BodyReader:
-        """The body with its limit."""
+        """The body as a file with the limit."""
         if not isinstance(self.fp, BodyReader):
             limit, most = self.maxbytes, type(self).server_limit()
             self.fp = BodyReader(self.fp, min(limit, most) if limit and most else limit or most)
         return self.fp
 
     def process(self) -> None:
-        """Process the body, and add its parameters to the request's.
+        """Parse the body, and add its parameters to those of the request.
 
-        Raises ``HTTPError`` 411 without a length.
+        Raises ``HTTPError`` 411 if the request doesn't state how long its body is.
         """
         native = self._request.native
         if native.framing[2] is None and "transfer-encoding" not in native.headers:
@@ -298,9 +309,11 @@ class RequestBody(Entity):
 
 
 def process_urlencoded(entity: Entity) -> None:
-    """Read a form into ``entity.params``. Raises ``HTTPError`` 400 if it is no text."""
+    """Parse an urlencoded form into ``entity.params``. Raises ``HTTPError`` 400 if it can't be
+    decoded, 413 if it is too large.
+    """
     data: bytes = entity.fp.read(_MOST_TEXT + 1)
-    # each takes a hundred times the memory of its bytes
+    # A field takes a hundred times as much memory as its bytes.
     if len(data) > _MOST_TEXT or data.count(b"&") >= _MOST_FIELDS:
         raise HTTPError(413)
     if b"%" not in data and b"+" not in data and data.isascii():
@@ -330,9 +343,9 @@ def _unquoted(data: bytes, charset: str) -> str:
 
 
 def process_multipart(entity: Entity) -> None:
-    """Read a form with files, or another body of parts, into ``entity.parts``.
+    """Parse a multipart body, such as a form with files, into ``entity.parts``.
 
-    Raises ``HTTPError`` 400 and 413.
+    Raises ``HTTPError`` with status 400 or 413.
     """
     boundary = entity.content_type.params.get("boundary", "")
     kind = entity.part_class or Part
@@ -376,9 +389,10 @@ def process_multipart(entity: Entity) -> None:
 
 
 def _parts_of(data: bytes, boundary: str, kind: type[Part]) -> Iterator[Part]:
-    """Yield the parts of a body that is no form, such as ``multipart/mixed``.
+    """Yield the parts of a multipart body that isn't a form, such as ``multipart/mixed``.
 
-    It is in memory: the parser of forms takes form-data alone. Raises ``HTTPError`` 400 and 413.
+    The whole body is in memory, since the parser for forms only knows ``form-data``. Raises
+    ``HTTPError`` with status 400 or 413.
     """
     delimiter = b"\r\n--" + boundary.encode()
     if len(data) > _MOST_TEXT or data.count(delimiter) > _LIMITS.max_fields:
@@ -403,13 +417,13 @@ def _parts_of(data: bytes, boundary: str, kind: type[Part]) -> Iterator[Part]:
 
 
 def process_multipart_form_data(entity: Entity) -> None:
-    """Turn the parts of a form into ``entity.params``: text, and a ``Part`` for each file."""
+    """Parse a multipart form into ``entity.params``: text for a field, a ``Part`` for a file."""
     _process_parts(entity)
     entity.parts = []
 
 
 def _process_parts(entity: Entity) -> None:
-    """Read the parts, and turn them into ``entity.params``; those without a name are the parameter
+    """Parse a multipart body into ``entity.params``; parts without a name are a list under the name
     ``parts``.
     """
     process_multipart(entity)

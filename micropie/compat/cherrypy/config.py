@@ -1,9 +1,9 @@
-"""Configuration: ``cherrypy.config``, files, sections for paths, and the namespaces that act on
-keys.
+"""Configuration: ``cherrypy.config``, configuration files, their sections for paths, and
+namespaces, whose functions apply keys.
 
-A key is ``namespace.name``. Where configuration is applied, the namespace's function is called with
-the name and the value: ``config.namespaces["server"] = function``. Keys without a namespace, or
-with an unknown one, are an application's own.
+A key has the form ``namespace.name``. Applying a configuration calls the namespace's function with
+the name and the value; register one by ``config.namespaces["server"] = function``. Keys without a
+namespace, or with an unknown one, are an application's own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from micropie.compat.cherrypy.types import Namespace, Section
 Target = TypeVar("Target")
 
 Source: TypeAlias = str | PathLike[str] | Iterable[str]
-"""Where configuration comes from: a dict, a file's path, or an open file."""
+"""A source of configuration: a dict, the path of a file, or an open file."""
 
 _QUIET = {
     "engine.autoreload.on": False,
@@ -44,10 +44,10 @@ environments: dict[str, Section] = {
 
 
 class Parser(ConfigParser):
-    """A configuration file: names keep their case, values are Python expressions."""
+    """Parses a configuration file: the case of names is kept, values are Python expressions."""
 
     def optionxform(self, optionstr: str) -> str:
-        """Return a name as it is."""
+        """Return a name unchanged: ``ConfigParser`` would make it lower case."""
         return optionstr
 
     def as_dict(
@@ -55,7 +55,9 @@ class Parser(ConfigParser):
         raw: bool = False,
         vars: Mapping[str, str] | None = None,  # noqa: A002 - CherryPy's name
     ) -> dict[str, Section]:
-        """Return the sections. Raises ``ValueError`` for a value that is no expression."""
+        """Return the sections as dicts. Raises ``ValueError`` for a value that isn't a Python
+        expression.
+        """
         sections: dict[str, Section] = {}
         for section in self.sections():
             sections[section] = values = {}
@@ -72,9 +74,9 @@ class Parser(ConfigParser):
         return sections
 
     def dict_from_file(self, file: Source) -> dict[str, Section]:
-        """Read a file, by its path or open, and return its sections.
+        """Parse a file, given by its path or open, and return its sections.
 
-        Raises ``OSError`` if there is none.
+        Raises ``OSError`` if the file can't be opened.
         """
         if isinstance(file, str | PathLike):
             with Path(file).open(encoding="utf-8") as opened:
@@ -85,7 +87,9 @@ class Parser(ConfigParser):
 
     @classmethod
     def load(cls, input: Source) -> Section:  # noqa: A002 - CherryPy's name
-        """Return configuration as a dict: from a copy of one, a file's path, or an open file."""
+        """Return the configuration in ``input``: a dict (which is copied), the path of a file, or
+        an open file.
+        """
         return dict(input) if isinstance(input, Mapping) else cls().dict_from_file(input)
 
 
@@ -101,7 +105,7 @@ def _load_watched(source: Source) -> Section:
 
 
 def merge(base: dict[str, Section], other: Source) -> None:
-    """Add the sections of ``other`` to those of ``base``.
+    """Add the sections of ``other`` to ``base``, key by key.
 
     Raises ``ValueError`` for keys outside of a section.
     """
@@ -116,10 +120,10 @@ def merge(base: dict[str, Section], other: Source) -> None:
 
 
 class NamespaceSet(dict[str, Namespace]):
-    """Functions by namespace. Each is called with the name and the value of every key of its
-    namespace.
+    """A function for each namespace, which is called with the name and the value of every key in
+    the namespace.
 
-    In place of a function there may be a context manager that returns one.
+    Instead of a function there may be a context manager whose ``__enter__`` returns one.
     """
 
     def __call__(self, config: Mapping[str, object]) -> None:
@@ -135,18 +139,18 @@ class NamespaceSet(dict[str, Namespace]):
                     function(name, value)
 
     def copy(self) -> NamespaceSet:
-        """Return a copy."""
+        """Return a copy of the same class."""
         return type(self)(self)
 
     __copy__ = copy
 
 
 class PlainConfig(dict[str, Any]):
-    """``cherrypy.lib.reprconf.Config``: configuration with defaults, from a dict, a file's path or
-    an open file.
+    """``cherrypy.lib.reprconf.Config``: a dict of configuration with defaults, filled from a dict,
+    a file's path or an open file.
 
-    ``namespaces`` act on its keys when they are set, those of ``cherrypy.config`` unless a subclass
-    has its own.
+    Setting a key calls its namespace's function; ``namespaces`` are those of ``cherrypy.config``
+    unless a subclass has its own.
     """
 
     defaults: Section = {}  # noqa: RUF012 - an object may have its own
@@ -162,12 +166,12 @@ class PlainConfig(dict[str, Any]):
             self.update(values)
 
     def reset(self) -> None:
-        """Go back to the defaults."""
+        """Remove all keys and set the defaults."""
         self.clear()
         dict.update(self, self.defaults)
 
     def update(self, config: Source) -> None:  # type: ignore[override]
-        """Add configuration: a dict, a file's path, or an open file."""
+        """Add configuration from a dict, the path of a file, or an open file."""
         self._apply(Parser.load(config))
 
     def _apply(self, values: Section) -> None:
@@ -182,16 +186,16 @@ class PlainConfig(dict[str, Any]):
 
 
 class Config(PlainConfig):
-    """``cherrypy.config``: what holds for all applications.
+    """``cherrypy.config``: the configuration that applies to all applications.
 
-    As a decorator it states the configuration of a handler or a class:
-    ``@cherrypy.config(**{"tools.gzip.on": True})``.
+    Used as a decorator, it configures a handler or a class: ``@cherrypy.config(**{"tools.gzip.on":
+    True})``.
     """
 
     environments = environments
 
     def update(self, config: Source) -> None:  # type: ignore[override]
-        """Add configuration: only its section ``global``, if it has one, else all of it."""
+        """Add configuration: its section ``global`` if it has one, else all of it."""
         self._apply(_load_watched(config))
 
     def _apply(self, values: Section) -> None:

@@ -1,8 +1,9 @@
-"""How a path leads to a handler: the dispatchers, under their names in ``cherrypy.dispatch``.
+"""Dispatchers, which find the handler for a path, under the names that they have in
+``cherrypy.dispatch``.
 
-``Dispatcher`` follows the segments of a path from attribute to attribute, beginning at the
-application's root. The configuration of all that it passes is merged, from the root to the handler.
-No name that begins with two underscores is looked up: Python has those on every object.
+``Dispatcher`` follows a path's segments from attribute to attribute, beginning at the application's
+root. The configurations of all objects on the way are merged, from the root to the handler. Names
+that begin with two underscores are not looked up, since every Python object has such attributes.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ def refusal(error: HTTPError, allowed: Sequence[str] = ()) -> Callable[[], NoRet
 
 
 class PageHandler:
-    """A handler with the arguments of one request.
+    """A handler together with the arguments for one request.
 
-    A call with wrong arguments is a 404 or a 400, not a 500.
+    Calling it with wrong arguments raises ``HTTPError`` 404 or 400 instead of ``TypeError``.
     """
 
     def __init__(self, callable: Callable[..., object], *args: object, **kwargs: object) -> None:  # noqa: A002
@@ -69,13 +70,11 @@ class PageHandler:
 
 
 class LateParamPageHandler(PageHandler):
-    """A handler whose keyword arguments are the request's parameters, which are known when it is
-    called.
-    """
+    """A handler whose keyword arguments are the request's parameters at the time of the call."""
 
     @property
     def kwargs(self) -> Parameters:
-        """The request's parameters, and arguments of the handler's own."""
+        """The request's parameters, updated with arguments that belong to the handler alone."""
         return {**serving.request.params, **self._kwargs}
 
     @kwargs.setter
@@ -87,10 +86,10 @@ class LateParamPageHandler(PageHandler):
 def refusal_of(
     function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
 ) -> HTTPError | None:
-    """Return the error of a call with invalid arguments, None if they are valid.
+    """Return the error for a call with invalid arguments, None if they are valid.
 
-    What is missing, and what comes from the path or the query, is not found (404); what is wrong in
-    a form is the client's mistake (400).
+    The status is 404 if an argument is missing or a wrong one comes from the path or the query, 400
+    if a wrong one comes from a form.
     """
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -138,32 +137,32 @@ def _refusal(status: int, problem: str, names: Sequence[str]) -> HTTPError:
 
 
 class _Application(Protocol):
-    """What a dispatcher asks of an application."""
+    """The attributes and methods of an application that dispatchers use."""
 
     root: Any
     config: dict[str, Section]
 
     def _directory_section(self, path: str) -> dict[str, str]:
-        """Return the configuration that names the path at which a static directory is
-        configured.
-        """
+        """Return ``{"tools.staticdir.section": path}``, which is one kept dict for each path."""
 
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
-        """Return the paths of sections by the names that their segments stand for."""
+        """Return the paths that have a section in the configuration, by the same paths with
+        ``translate`` applied.
+        """
 
 
-# Of a path that is looked for: with sections of configuration each takes time in proportion to the
-# path.
+# Longer paths are not found: with sections in the configuration, each segment takes time in
+# proportion to the path's length.
 _MOST_SEGMENTS = 255
 
 
 class Dispatcher:
     """CherryPy's usual dispatcher.
 
-    ``dispatch_method_name``: the method that may take over a path's segments.
+    ``dispatch_method_name``: the method of an object that may take over the remaining segments.
 
-    ``translate``: how characters of a segment are changed to those of a name, as ``str.maketrans``
-    makes it; by default punctuation becomes ``_``.
+    ``translate``: how a segment's characters become those of an attribute's name, in the format of
+    ``str.maketrans``; by default punctuation becomes ``_``.
     """
 
     dispatch_method_name = "_cp_dispatch"
@@ -180,7 +179,7 @@ class Dispatcher:
             self.dispatch_method_name = dispatch_method_name
 
     def __call__(self, path_info: str) -> None:
-        """Set the current request's handler and configuration."""
+        """Find the handler for a path, and set it and its configuration on the current request."""
         request = serving.request
         function, vpath = self.find_handler(path_info)
         if "%2F" in path_info:
@@ -191,7 +190,9 @@ class Dispatcher:
         )
 
     def find_handler(self, path: str) -> tuple[Any, list[str]]:
-        """Return the handler of a path and the segments that are left for it, or (None, [])."""
+        """Return the handler for a path and the segments left for its arguments; (None, []) if
+        there is none.
+        """
         request = serving.request
         app = request.app
         full = [segment for segment in path.split("/") if segment]
@@ -210,7 +211,8 @@ class Dispatcher:
             default = getattr(node, "default", None)
             if default is not None and getattr(default, "exposed", False):
                 own = getattr(default, "_cp_config", None)
-                # it comes where the function would stand: before what is deeper in the path
+                # Its position among ``configs`` is the one that the function would have: before
+                # those of objects deeper in the path.
                 if own:
                     configs[end:end] = _with_directory(app, [own], full[: len(full) - left])
                 request.is_index = path.endswith("/")
@@ -223,10 +225,11 @@ class Dispatcher:
     def _walk(
         self, app: _Application, full: list[str], configs: list[Section]
     ) -> list[tuple[object, int, int]]:
-        """Follow the segments, and add the configurations on the way to ``configs``.
+        """Follow the segments from attribute to attribute, and append the configurations on the way
+        to ``configs``.
 
-        Return each object on the way (None where there is no attribute of the segment's name), the
-        number of segments that follow it, and how many configurations there are up to it.
+        Return, for each step: the object (None if there is no attribute with the segment's name),
+        how many segments follow, and how many configurations there are so far.
         """
         node, sections = app.root, app.config
         own = getattr(node, "_cp_config", None)
@@ -235,7 +238,7 @@ class Dispatcher:
         size = len(full)
         trail = [(node, size, len(configs))]
         left = full[:]
-        names = [""]  # of the attributes on the way
+        names = [""]  # the names of the attributes passed
         while left:
             before = len(left)
             segment = left[0]
@@ -269,10 +272,10 @@ class Dispatcher:
         return trail
 
     def _hand_over(self, node: object, left: list[str], full: list[str]) -> object:
-        """Return what the method of a node gives for segments that are none of its attributes, None
-        without it.
+        """Return the object that a node's ``_cp_dispatch`` method returns for segments that it has
+        no attribute for; None without that method.
 
-        At least one segment is taken from ``left``.
+        Takes at least one segment from ``left``.
         """
         dispatch = getattr(node, self.dispatch_method_name, None) if len(left) > 1 else None
         if dispatch is None or not callable(dispatch) or getattr(dispatch, "exposed", False):
@@ -287,21 +290,21 @@ class Dispatcher:
                 "A segment was added to the path by "
                 f"{self.dispatch_method_name}: {full} became {left}"
             )
-        if len(left) == before:  # it was used without being taken
+        if len(left) == before:  # the method has read the segment but not removed it
             del left[0]
         return found
 
 
 def _with_slashes(vpath: list[str]) -> list[str]:
-    """Return arguments with their slashes: a server may leave those in a segment escaped, as
-    cheroot does.
+    """Return arguments with "%2F" unescaped: cheroot and other servers leave a slash within a
+    segment escaped.
     """
     return [segment.replace("%2F", "/") for segment in vpath]
 
 
 def _with_directory(app: _Application, configs: list[Section], path: list[str]) -> list[Section]:
-    """Return configurations of an object, and where its ``tools.staticdir.dir`` stands, if one of
-    them has it.
+    """Return an object's configurations; if one has ``tools.staticdir.dir``, another that states
+    the path where it has it.
     """
     for config in configs:
         if "tools.staticdir.dir" in config:
@@ -311,11 +314,13 @@ def _with_directory(app: _Application, configs: list[Section], path: list[str]) 
 
 class MethodDispatcher(Dispatcher):
     """Calls the method of an exposed object that has the name of the request's method: ``GET``,
-    ``POST`` ...
+    ``POST``, ...
     """
 
     def __call__(self, path_info: str) -> None:
-        """Set the current request's handler and configuration."""
+        """Find the object for a path, and set its method and configuration on the current
+        request.
+        """
         request = serving.request
         resource, vpath = self.find_handler(path_info)
         if resource is None:
@@ -343,11 +348,11 @@ def VirtualHost(  # noqa: N802
     use_x_forwarded_host: bool = True,
     **domains: str,
 ) -> Callable[[str], object]:
-    """Return a dispatcher that puts a prefix before the path of each host:
+    """Return a dispatcher that puts a host's prefix in front of the path:
     ``VirtualHost(**{"a.example": "/a"})``.
 
-    ``use_x_forwarded_host``: the first host of X-Forwarded-Host counts before Host. Raises
-    ``HTTPError`` 400 for a malformed host.
+    ``use_x_forwarded_host``: the first host in X-Forwarded-Host counts before Host. The dispatcher
+    raises ``HTTPError`` 400 for a malformed host.
     """
     inner = next_dispatcher or Dispatcher()
 
@@ -359,7 +364,7 @@ def VirtualHost(  # noqa: N802
         with HTTPError.handle(BadRequest, 400):
             prefix = domains.get(checked_base("", host)[1], "")
         result = inner(f"{prefix.rstrip('/')}/{path_info.lstrip('/')}" if prefix else path_info)
-        # A file's directory is named in configuration without the prefix.
+        # The configuration names a static directory by its path without the prefix.
         section = request.config.get("tools.staticdir.section")
         if section is not None and prefix:
             request.config["tools.staticdir.section"] = section[len(prefix) :]
@@ -369,7 +374,7 @@ def VirtualHost(  # noqa: N802
 
 
 def RoutesDispatcher(*args: object, **kwargs: object) -> NoReturn:  # noqa: N802
-    """Not here: raises ``NotImplementedError``, which says what to write."""
+    """Not supported: raises ``NotImplementedError`` with advice what to write."""
     raise NotImplementedError(
         "there is no RoutesDispatcher: write the routes natively, "
         "@cherrypy.tree.native.get('/pies/<number:int>')"
@@ -377,7 +382,7 @@ def RoutesDispatcher(*args: object, **kwargs: object) -> NoReturn:  # noqa: N802
 
 
 def XMLRPCDispatcher(next_dispatcher: object = None) -> NoReturn:  # noqa: N802
-    """Not here: raises ``NotImplementedError``, which says what to write."""
+    """Not supported: raises ``NotImplementedError`` with advice what to write."""
     raise NotImplementedError(
         "there is no XMLRPCDispatcher: expose a method that reads "
         "cherrypy.request.body by xmlrpc.client.loads"

@@ -1,4 +1,4 @@
-"""The exceptions of a handler, and the pages for errors."""
+"""Exceptions that end a handler (redirects and errors), and the pages for errors."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ class CherryPyException(Exception):
 
 
 class TimeoutError(CherryPyException):  # noqa: A001 - its name of old
-    """A response took too long. Nothing here raises it: ``micropie.middleware`` limits the time."""
+    """In CherryPy, raised if a response took too long. Never raised here: ``micropie.middleware``
+    limits the time.
+    """
 
 
 class InternalRedirect(CherryPyException):
-    """Answer with the handler of another path of the application, which may be relative to the
-    page; the client sees nothing of it.
+    """Answer with the handler for another path of the application, which may be relative to the
+    current page. The client doesn't notice it.
     """
 
     def __init__(self, path: str, query_string: str = "") -> None:
@@ -62,11 +64,11 @@ class _ForeignAnswer(CherryPyException, RaisedAnswer):
 
 
 class HTTPRedirect(_ForeignAnswer):
-    """Send the client to another address, or to a choice of them, which are joined to that of the
-    page without its query.
+    """Redirect the client to a URL, or to one of several. Relative ones begin at the current page,
+    without its query.
 
-    ``status``: from 300 to 399; by default 303, 302 for HTTP/1.0. Raises ``ValueError`` for another
-    one.
+    ``status``: from 300 to 399, by default 303, or 302 for HTTP/1.0. Raises ``ValueError`` for any
+    other.
     """
 
     encoding = "utf-8"
@@ -95,7 +97,7 @@ class HTTPRedirect(_ForeignAnswer):
         return self._status
 
     def set_response(self) -> None:
-        """Turn the current response into the redirect. Its headers and cookies stay."""
+        """Make the current response a redirect. Headers and cookies that are set on it are kept."""
         response = serving.response
         response.status = status = self.status
         response.body = None
@@ -108,7 +110,7 @@ class HTTPRedirect(_ForeignAnswer):
             ]
             response.body = "<br />\n".join(lines).encode()
         elif status == 304:
-            # The client has it: only what describes that may be sent.
+            # The client has the content: headers that describe it must not be sent.
             for name in ("Allow", "Content-Encoding", "Content-Language", "Content-Location"):
                 response.headers.pop(name, None)
             for name in ("Content-MD5", "Content-Range", "Content-Type", "Expires", "Location"):
@@ -117,7 +119,7 @@ class HTTPRedirect(_ForeignAnswer):
             response.headers["Location"] = self.urls[0]
 
     def as_native(self, in_socket: bool = False) -> Redirect:
-        """Return micropie's redirect to the same address, for a native handler."""
+        """Return micropie's redirect to the same URL, for a native handler."""
         redirect = Redirect(self.urls[0], allow_external=True, allow_http=True)
         redirect.status = self.status
         return redirect
@@ -145,8 +147,8 @@ _OF_CONTENT = frozenset(
 
 
 def clean_headers(status: int) -> None:
-    """Remove the headers of the current response that describe a content, as an error's page takes
-    its place.
+    """Remove headers of the current response that describe its content, since an error's page
+    replaces that.
     """
     headers = serving.response.headers
     for name in _OF_CONTENT & headers.keys():
@@ -156,10 +158,10 @@ def clean_headers(status: int) -> None:
 
 
 class HTTPError(_ForeignAnswer):
-    """Answer with an error's page: ``HTTPError(404)``, ``HTTPError(409, "the message")``,
+    """Answer with the page for an error: ``HTTPError(404)``, ``HTTPError(409, "the message")``,
     ``HTTPError("409 Reason")``.
 
-    Raises ``HTTPError`` with 500 for a status that is none of an error.
+    Raises ``HTTPError`` with status 500 if ``status`` isn't from 400 to 599.
     """
 
     def __init__(self, status: int | str = 500, message: str | None = None) -> None:
@@ -174,7 +176,7 @@ class HTTPError(_ForeignAnswer):
         super().__init__(status, message)
 
     def set_response(self) -> None:
-        """Turn the current response into the page of this error."""
+        """Make the current response the page for this error."""
         response = serving.response
         clean_headers(self.code)
         response.status = self.status
@@ -183,7 +185,7 @@ class HTTPError(_ForeignAnswer):
         if serving.request.show_tracebacks and (is_shown or callable(_page_for(self.code))):
             traceback = format_exc()
         if traceback and is_shown:
-            # for this client alone: no cache keeps it, ``tools.caching`` neither
+            # Only for this client: neither other caches nor ``tools.caching`` may keep it.
             response.headers["Cache-Control"] = "no-store"
         response.body = self.get_error_page(self.status, traceback=traceback, message=self._message)
 
@@ -192,7 +194,7 @@ class HTTPError(_ForeignAnswer):
         return NativeError(self.code, self._message)
 
     def get_error_page(self, status: int | str, **kwargs: object) -> bytes | Iterator[bytes]:
-        """Return the page: see the function ``get_error_page``."""
+        """Return the body of the error's page, see the function ``get_error_page``."""
         return get_error_page(status, **kwargs)
 
     def __call__(self) -> NoReturn:
@@ -206,8 +208,8 @@ class HTTPError(_ForeignAnswer):
         status: int | str = 500,
         message: str = "",
     ) -> Iterator[None]:
-        """Turn an exception of the block into this error; its text is the message, unless one is
-        given.
+        """Turn an exception raised in the ``with`` block into this error. Its text is the message,
+        unless ``message`` is given.
         """
         try:
             yield
@@ -216,7 +218,7 @@ class HTTPError(_ForeignAnswer):
 
 
 class NotFound(HTTPError):
-    """404. ``path`` is that of the request, unless one is given."""
+    """The error 404. ``path``: the path that was not found, by default that of the request."""
 
     def __init__(self, path: str | None = None) -> None:
         if path is None:
@@ -226,7 +228,7 @@ class NotFound(HTTPError):
         super().__init__(404, f"The path '{path}' was not found.")
 
 
-# Its name there: applications read and set it.
+# CherryPy's name, since applications read and set it.
 _HTTPErrorTemplate = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -243,12 +245,12 @@ _HTTPErrorTemplate = """<!DOCTYPE html>
 
 
 def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[bytes]:
-    """Return the body of an error's page and set the current response's Content-Type.
+    """Return the body of the page for an error, and set the current response's Content-Type.
 
-    ``error_page.NNN`` and ``error_page.default`` of the configuration give another one: a function,
-    or a file in which ``%(status)s``, ``%(message)s``, ``%(traceback)s`` and ``%(version)s`` stand
-    for the escaped texts. A function gets the traceback in any case; the page that is sent has it
-    for a client on this machine only.
+    ``error_page.NNN`` and ``error_page.default`` in the configuration name another page: a
+    function, or a file in which ``%(status)s``, ``%(message)s``, ``%(traceback)s`` and
+    ``%(version)s`` are replaced by the escaped texts. A function always gets the traceback, but it
+    is removed from the page for clients on other machines.
     """
     try:
         code, reason, explanation = valid_status(status)
@@ -270,7 +272,7 @@ def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[byte
         try:
             if callable(page):
                 return _without_traceback(page, values) if is_secret else _made(page, values)
-            template = Path(page).read_bytes().decode()  # line ends as they are
+            template = Path(page).read_bytes().decode()  # keeps line ends unchanged
         except Exception as error:
             shown = escape(f"{type(error).__name__}: {error}")
             values["message"] += (
@@ -295,10 +297,11 @@ def _made(page: Callable[..., Any], values: dict[str, str]) -> bytes | Iterator[
 
 
 def _without_traceback(page: Callable[..., Any], values: dict[str, str]) -> bytes:
-    """Return the page of a function that gets the traceback, to log or to mail it, for a client
-    that does not.
+    """Return the page that a function makes, without the traceback, which the function may log or
+    mail.
 
-    A function that shows a part of it, or writes it otherwise, is called once more without it.
+    If a changed or shortened form of the traceback is left in the page, the function is called
+    again without it.
     """
     traceback = values["traceback"].rstrip()
     made = b"".join(_joinable(_made(page, values))).replace(traceback.encode(), b"")
@@ -317,7 +320,7 @@ def _joinable(made: bytes | Iterator[bytes]) -> Iterable[bytes]:
 
 
 def _bare(text: str) -> str:
-    """Return text without the escapes of HTML, which may be there twice, and of JSON."""
+    """Return text without escapes of HTML, applied once or twice, and of JSON."""
     return unescape(unescape(text)).replace("\\", "")
 
 
@@ -326,7 +329,7 @@ def format_exc(
     | tuple[None, None, None]
     | None = None,
 ) -> str:
-    """Return the current exception and its traceback as text, "" if there is none."""
+    """Return the current exception with its traceback as text, "" if there is none."""
     kind, error, trace = exc or sys.exc_info()
     return "" if error is None else "".join(tracebacks.format_exception(kind, error, trace))
 
@@ -335,7 +338,7 @@ def shown_traceback() -> str | None:
     """Return the current exception's traceback if ``request.show_tracebacks`` is on and the client
     is on this machine.
 
-    CherryPy shows it to everybody, unless it is told not to.
+    CherryPy shows it to every client unless ``request.show_tracebacks`` is off.
     """
     return format_exc() if serving.request.show_tracebacks and may_see_tracebacks() else None
 
@@ -343,7 +346,7 @@ def shown_traceback() -> str | None:
 def bare_error(
     extrabody: str | bytes | None = None,
 ) -> tuple[bytes, list[tuple[bytes, bytes]], list[bytes]]:
-    """Return status, headers and body of a 500 that needs nothing of a request."""
+    """Return (status, headers, body) of an error 500 made without the request."""
     body = b"Unrecoverable error in the server."
     if extrabody:
         body += b"\n" + (extrabody.encode() if isinstance(extrabody, str) else extrabody)

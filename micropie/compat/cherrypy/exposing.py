@@ -1,5 +1,5 @@
-"""``expose`` and ``popargs``: what makes a handler of a function, and arguments of a path's
-segments.
+"""Decorators for handlers: ``expose`` lets requests reach a function, ``popargs`` turns a path's
+segments into arguments.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def expose(func: object = None, alias: str | Sequence[str] | None = None) -> obj
     """Let requests reach a function or a class: ``@expose``, ``@expose()``,
     ``@expose("another_name")``.
 
-    ``alias``: other names for it in the same class or module; ``.`` in them stands for ``_``.
+    ``alias``: further names for it in the same class or module, in which ``.`` becomes ``_``.
     """
     if isinstance(func, str | list | tuple):
         func, alias = None, func
@@ -45,11 +45,11 @@ def expose(func: object = None, alias: str | Sequence[str] | None = None) -> obj
 
 
 def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
-    """Take segments of the path as parameters, by these names in order: above a class, or as its
-    ``_cp_dispatch``.
+    """Take segments of the path as parameters with these names, in this order. Use it as a
+    decorator of a class, or as the value of ``_cp_dispatch``.
 
-    ``handler``: where the rest of the path leads to; a function or class is called with the
-    parameters for that. Raises ``TypeError`` for another keyword.
+    ``handler``: the object to which the rest of the path leads; a function or class is called with
+    the parameters to get it. Raises ``TypeError`` for another keyword argument.
     """
     handler = kwargs.pop("handler", None)
     if kwargs:
@@ -67,7 +67,7 @@ def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
         serving.request.params.update(taken)
         if handler is not None:
             return handler
-        # The owner itself must not take the next segments as well.
+        # The same object would take the next segments again.
         return getattr(owner, segments.pop(0), None) if segments else owner
 
     return dispatch

@@ -1,8 +1,8 @@
-"""The values of configuration files: Python expressions of literals, names of modules and
+"""Evaluate the values in configuration files: Python expressions of literals, names of modules and
 built-ins, and calls.
 
-``eval`` would do more than a configuration needs: there are no lambdas, comprehensions or
-assignments here.
+``eval`` isn't used, since it allows more than configuration needs: lambdas, comprehensions and
+assignments are refused here.
 """
 
 from __future__ import annotations
@@ -35,24 +35,25 @@ _HERE = __name__.rpartition(".")[0]
 
 
 def unrepr(text: str) -> object:
-    """Return the value of an expression.
+    """Return the value of an expression, given as text.
 
-    Raises ``TypeError`` for what is no part of one, and what a call raises.
+    Raises ``TypeError`` for syntax that isn't supported, and any exception of a call in the
+    expression.
     """
     return _value(ast.parse(text.strip(), mode="eval").body) if text else text
 
 
 def attributes(path: str) -> Any:
-    """Import what a dotted path names: a module, or what is in one.
+    """Import an object by its dotted path, ``package.module.name``, and return it.
 
-    Raises ``AttributeError`` and ``ImportError``.
+    Raises ``AttributeError`` or ``ImportError``.
     """
     module, _, name = path.rpartition(".")
     return getattr(modules(module), name)
 
 
 def modules(name: str) -> ModuleType:
-    """Import a module; ``cherrypy`` is this package."""
+    """Import a module and return it; ``cherrypy`` is this package."""
     if name == "cherrypy" or name.startswith("cherrypy."):
         name = _HERE + name.removeprefix("cherrypy")
     return sys.modules.get(name) or import_module(name)
@@ -89,7 +90,7 @@ def _value(node: ast.expr) -> Any:
             return getattr(owner, node.attr)
         case ast.Call():
             values: dict[str, object] = {}
-            # what is named wins
+            # Keyword arguments written out replace those of ``**mapping``.
             for keyword in sorted(node.keywords, key=lambda keyword: keyword.arg is not None):
                 value = _value(keyword.value)
                 values.update({keyword.arg: value} if keyword.arg else value)

@@ -1,6 +1,4 @@
-"""Hooks: functions that are called at named points of a request's life, in the order of their
-priorities.
-"""
+"""Hooks: functions called at named points while a request is answered, in order of priority."""
 
 from __future__ import annotations
 
@@ -21,10 +19,11 @@ hookpoints = (
 
 
 class Hook:
-    """A function, its keyword arguments, its priority (the lowest is first) and whether it runs
-    after failures, too.
+    """A function with its keyword arguments, its priority (the lowest runs first), and whether it
+    also runs after a failure (``failsafe``).
 
-    What is not given is taken from the function's attributes ``failsafe`` and ``priority``.
+    By default ``failsafe`` and ``priority`` are the function's attributes of these names, else
+    False and 50.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Hook:
 
 
 class HookMap(defaultdict[str, list[Hook]]):
-    """The hooks of each point. The list of a point is made when it is first asked for."""
+    """The list of hooks for each point. A point's list is made when it is first read."""
 
     def __init__(self, points: Iterable[str] = ()) -> None:
         super().__init__(list, {point: [] for point in points})
@@ -66,15 +65,15 @@ class HookMap(defaultdict[str, list[Hook]]):
         priority: int | None = None,
         **kwargs: object,
     ) -> None:
-        """Call ``callback(**kwargs)`` at ``point`` of this request."""
+        """Have ``callback(**kwargs)`` called at ``point``."""
         self[point].append(Hook(callback, failsafe, priority, **kwargs))
 
     def run(self, point: str) -> None:
-        """Call the hooks of a point.
+        """Call the hooks of a point, by priority.
 
-        After a failure only those that are failsafe are called, then it is raised.
+        After one fails, only failsafe hooks are called; then its exception is raised.
 
-        The last failure counts; one before it is logged.
+        If several fail, the last exception is raised and the earlier ones are logged.
         """
         hooks = self.get(point)
         if not hooks:
@@ -97,7 +96,7 @@ class HookMap(defaultdict[str, list[Hook]]):
             del failure
 
     def copy(self) -> HookMap:
-        """Return a copy whose lists are its own."""
+        """Return a copy with lists of its own."""
         copied = HookMap()
         for point, hooks in self.items():
             copied[point] = hooks[:]
@@ -105,7 +104,8 @@ class HookMap(defaultdict[str, list[Hook]]):
 
 
 of_all_requests = HookMap()
-"""What is attached outside of requests: ``cherrypy.request.hooks.attach(...)`` in a plugin that
-starts."""
+"""Hooks of all requests: those attached outside of one, as by
+``cherrypy.request.hooks.attach(...)`` in a plugin's ``start``.
+"""
 
 _logger = logging.getLogger("cherrypy.error")

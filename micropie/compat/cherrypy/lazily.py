@@ -1,4 +1,4 @@
-"""Attributes that are made when they are first read."""
+"""Attributes that are computed when they are first read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ Value = TypeVar("Value")
 
 
 class Lazy:
-    """A method whose result becomes the attribute.
+    """A descriptor: the method is called when the attribute is first read, and its result is stored
+    as the attribute.
 
-    Setting the attribute before needs no call of it at all.
+    If the attribute is set before that, the method is never called.
     """
 
     def __init__(self, function: Callable[[Any], object]) -> None:
@@ -26,7 +27,7 @@ class Lazy:
         return value
 
 
-# So that type checkers see the value and not the descriptor.
+# Declared with the value's type, so that type checkers don't see the descriptor.
 def lazy(function: Callable[[Any], Value]) -> Value:
-    """Make an attribute of a method, see ``Lazy``."""
+    """Decorate a method to make it an attribute computed once, see ``Lazy``."""
     return cast("Value", Lazy(function))

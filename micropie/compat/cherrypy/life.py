@@ -1,4 +1,4 @@
-"""The life of a request, in CherryPy's order.
+"""The steps in which a request is answered, in CherryPy's order.
 
     1. The dispatcher finds the handler and the configuration; tools and hooks are attached.
     2. ``on_start_resource``; the query is parsed; ``before_request_body``; the body is processed.
@@ -9,8 +9,8 @@
        ``before_error_response``, the page of the error, ``after_error_response``.
     6. The answer is sent; ``on_end_request``.
 
-``answer`` is a generator that yields what an ``async def`` handler makes, to be awaited, and is
-sent its result. With a ``def`` handler all runs without a ``yield``, in one thread.
+``answer`` is a generator. If a handler is ``async def``, it yields the awaitable and is sent the
+result. For a ``def`` handler it never yields, so all steps run in one thread.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from micropie.compat.core import redirect_response
 from micropie.compat.originals import explain
 from micropie.compat.results import then
 
-# The tool ``encode`` as it is by default.
+# Encodes as the tool ``encode`` does with its default options.
 encoded_plainly = ResponseEncoder.__new__(ResponseEncoder).encode
 
 _NO_PLAN = Plan({}, {}, {})
@@ -52,21 +52,21 @@ Life: TypeAlias = Generator[Awaitable[object], Any, Exchange]
 
 @dataclass(slots=True)
 class Begun:
-    """How far a request has come before its life is run: what was found for it, and its handler's
-    result or failure.
+    """What is known of a request before ``answer`` runs: its plan, and the handler's result or
+    exception.
     """
 
     plan: Plan | None = None
     body: object = None
     failure: Exception | None = None
     is_called: bool = False
-    """Whether stages 1 to 3 are over."""
+    """Whether steps 1 to 3 are done."""
 
 
 def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
-    """Find the handler of a request.
+    """Find the handler for a request.
 
-    Call it at once if the tools around it are known here, see ``Plan.is_plain``.
+    Call it at once if all its tools are ones that this function knows, see ``Plan.is_plain``.
     """
     if bus.watches_requests:
         bus.publish("acquire_thread")
@@ -103,7 +103,7 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
 
 
 def _find(request: Request) -> Plan:
-    """Set the handler of a request and return what its configuration means."""
+    """Find and set a request's handler, and return the plan that its configuration makes."""
     app = request.app
     dispatch = request.dispatch
     if app.config:
@@ -116,9 +116,10 @@ def _find(request: Request) -> Plan:
 
 
 def answer(exchange: Exchange, begun: Begun) -> Life:
-    """Answer a request that has begun.
+    """Run the remaining steps for a request.
 
-    Return the exchange with the response and the request that was answered last.
+    Return the exchange, whose request is the last one after internal redirects, and whose response
+    is the answer.
     """
     request: Request = exchange.request
     app = request.app
@@ -140,7 +141,7 @@ def answer(exchange: Exchange, begun: Begun) -> Life:
         request.close()
         request = exchange.request = _redirected(request, app, redirect)
         exchange.response = app.response_class()
-        del redirect  # its traceback refers to this frame
+        del redirect  # or this frame and the traceback would refer to each other
         if _place_of(request) in visited:
             log(f"InternalRedirect visited the same URL twice: {visited[-1]!r}", "ENGINE", 40)
             _give_up(request, exchange.response)
@@ -156,7 +157,7 @@ def _place_of(request: Request) -> str:
 
 
 def _redirected(request: Request, app: Any, redirect: InternalRedirect) -> Request:
-    """Return the request for the page that an ``InternalRedirect`` names: a GET without a body."""
+    """Return a new request for the page of an ``InternalRedirect``: a GET without a body."""
     following: Request = app.request_class(request.native, app, request.script_name + redirect.path)
     following.method = "GET"
     following.query_string = redirect.query_string
@@ -209,7 +210,7 @@ def _respond(
                 (request.__dict__.get("hooks") or plan.hooks).run("before_finalize")
                 response.finalize()
         finally:
-            begun.failure = None  # its traceback refers to this frame
+            begun.failure = None  # or this frame and the traceback would refer to each other
             _run(request, plan, "on_end_resource")
     except (*request.throws, ClientDisconnect, NativeError):
         raise
@@ -221,9 +222,10 @@ def _respond(
 
 
 def _as_ours(redirect: Redirect, request: Request, response: Response) -> HTTPRedirect:
-    """Return CherryPy's redirect for micropie's, which a function of both halves may raise.
+    """Return CherryPy's redirect for micropie's, which functions used by both kinds of handlers may
+    raise.
 
-    Raises 400 as that does.
+    Raises 400 where micropie's redirect does.
     """
     redirect_response(redirect, NativeRequest(request.native))
     for name, value in redirect.headers:
@@ -232,8 +234,8 @@ def _as_ours(redirect: Redirect, request: Request, response: Response) -> HTTPRe
 
 
 def _run(request: Request, plan: Plan, point: str) -> None:
-    """Run the hooks of a point: those of the request, or of its plan as long as nothing has asked
-    for its own.
+    """Run the hooks of a point. They are the plan's, unless the request has hooks of its own
+    because something has read ``request.hooks``.
     """
     request.stage = point
     hooks = request.__dict__.get("hooks") or plan.hooks
@@ -242,7 +244,7 @@ def _run(request: Request, plan: Plan, point: str) -> None:
 
 
 def _handle_error(request: Request, response: Response) -> None:
-    """Answer an exception that is no answer."""
+    """Make the response for an unexpected exception."""
     try:
         request.hooks.run("before_error_response")
         if request.error_response:
@@ -255,9 +257,7 @@ def _handle_error(request: Request, response: Response) -> None:
 
 
 def _give_up(request: Request, response: Response) -> None:
-    """Answer a failure of what answers failures: it is in the log, and the client gets one
-    sentence.
-    """
+    """Make the response if handling an error has failed too: log that, and send one sentence."""
     log(traceback=True, severity=40)
     status, headers, body = bare_error(shown_traceback())
     response.__dict__.pop("headers", None)

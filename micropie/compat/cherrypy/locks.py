@@ -1,9 +1,10 @@
-"""The locks of sessions: one request at a time has a session, and others wait for it in threads.
+"""Locks of sessions: one request holds a session, and others with the same session wait for it in
+threads.
 
-A page sends many requests at once: a browser over six connections, HTTP/2 over one for a hundred.
-All of them are of one session, and they wait for the slow one among them. Under ASGI a request that
-waits lends its slot among the application's threads to other visitors. A WSGI server's threads
-can't be lent, so the time limits the wait.
+A page sends many requests at once: a browser over six connections with HTTP/1.1, a hundred over one
+with HTTP/2. All have the same session, and so wait for the slowest. Under ASGI a waiting request
+lends its place among the application's threads to requests of other visitors. A WSGI server's
+threads can't be lent, so there the waiting time is limited.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from threading import Lock
 
 from micropie.compat.core import current, slots_of
 
-# So many requests of one session may wait for as long as a request takes: with it they are a
-# browser's six connections.
+# How many requests of one session may wait without a time limit: with the one that holds it, they
+# make up a browser's six connections.
 MOST_WAITING = 5
 
 
 class _SessionLock:
-    """The lock of one session. ``users``: who has it or waits; ``since``: when it was taken."""
+    """The lock of one session. ``users``: how many requests hold it or wait for it; ``since``: when
+    it was taken.
+    """
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -31,17 +34,18 @@ class _SessionLock:
 
 
 class LockTable:
-    """A lock for each session that somebody uses or waits for, of this process."""
+    """A lock for each session that a request of this process holds or waits for."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._locks: dict[str, _SessionLock] = {}
 
     def acquire(self, session_id: str, seconds: float, queue_seconds: float | None = None) -> bool:
-        """Lock a session, waiting for at most so long, -1 for ever. Returns whether it is locked.
+        """Lock a session, waiting for at most ``seconds``, or for ever if that is -1. Return
+        whether it is locked.
 
-        If ``MOST_WAITING`` wait already, others wait only as long as no request has the session for
-        more than ``queue_seconds``.
+        If ``MOST_WAITING`` requests are waiting already, give up as soon as one request has held
+        the session for more than ``queue_seconds``.
         """
         with self._lock:
             one = self._locks.setdefault(session_id, _SessionLock())
@@ -64,7 +68,7 @@ class LockTable:
         return is_locked
 
     def release(self, session_id: str) -> None:
-        """Unlock a session, in any thread."""
+        """Release a session's lock; any thread may do it."""
         self._locks[session_id].lock.release()
         self._leave(session_id)
 
@@ -81,8 +85,8 @@ class LockTable:
 
 @contextmanager
 def _slot_lent() -> Iterator[bool]:
-    """Let another request have this thread's slot in the ``with`` block, which gets False if too
-    many wait already.
+    """A context manager that lends this thread's slot to another request. Its value is False if too
+    many requests are waiting already.
     """
     lending = _lending()
     if lending is None:
@@ -98,11 +102,13 @@ def _slot_lent() -> Iterator[bool]:
 
 
 def _lending() -> AbstractContextManager[bool] | None:
-    """Return what lends the slot of this thread, None if no event loop has given it one."""
+    """Return a context manager that lends this thread's slot, None if the thread has none from an
+    event loop.
+    """
     native = current.get(None)
     if native is None or native.environ is not None:
         return None
-    from anyio import from_thread  # a site under WSGI does not need it
+    from anyio import from_thread  # not needed under WSGI
 
     threads = native._exchange.config.threads
     with suppress(RuntimeError):  # a thread that the program itself has started

@@ -1,4 +1,4 @@
-"""``cherrypy.log``: an application's log of errors and of requests, by the standard library's
+"""``cherrypy.log``: logs of errors and of requests, written through the standard library's
 ``logging``.
 """
 
@@ -20,11 +20,11 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 class LogManager:
-    """A log: ``log("message")``, ``log.error``, ``log.access``; ``error_log`` and ``access_log``
-    are its loggers.
+    """An application's two logs, written by ``log("message")``, ``log.error`` and ``log.access``;
+    ``error_log`` and ``access_log`` are their loggers.
 
-    ``screen``: whether to write to the terminal. ``error_file``, ``access_file``: paths of files to
-    write, "" for none.
+    ``screen``: whether they are written to the terminal. ``error_file``, ``access_file``: paths of
+    files to write to, "" for none.
     """
 
     appid: object = None
@@ -44,9 +44,9 @@ class LogManager:
         severity: int = logging.INFO,
         traceback: object = False,
     ) -> None:
-        """Write to the error log.
+        """Write a message to the error log.
 
-        ``traceback``: True for the exception that is being handled, or its exc_info.
+        ``traceback``: True to add the exception that is being handled, or an ``exc_info`` tuple.
         """
         if traceback:
             msg += "\n" + format_exc(traceback if isinstance(traceback, tuple) else None)
@@ -56,7 +56,7 @@ class LogManager:
         self.error(*args, **kwargs)
 
     def access(self) -> None:
-        """Write a line for the current request to the access log."""
+        """Write a line about the current request to the access log."""
         if not self.notes_requests:
             return
         logger = self.access_log
@@ -87,7 +87,7 @@ class LogManager:
 
     @property
     def notes_requests(self) -> bool:
-        """Whether anything writes the access log's lines."""
+        """Whether lines of the access log are written anywhere."""
         logger: logging.Logger | None = self.access_log
         if not self.access_log.isEnabledFor(logging.INFO):
             return False
@@ -99,21 +99,21 @@ class LogManager:
         return False
 
     def time(self) -> str:
-        """Return the present time as logs have it: "[21/Nov/2026:10:00:00]"."""
+        """Return the present time in the format of logs: "[21/Nov/2026:10:00:00]"."""
         now = datetime.datetime.now()
         day = f"{now.day:02}/{_MONTHS[now.month - 1]}/{now.year:04}"
         return f"[{day}:{now.hour:02}:{now.minute:02}:{now.second:02}]"
 
     def reopen_files(self) -> None:
-        """Close the files and open them again, as after a rotation."""
+        """Close the logs' files and open them again, which is needed after a log rotation."""
         for logger in (self.error_log, self.access_log):
             for handler in logger.handlers:
                 if isinstance(handler, logging.FileHandler):
-                    handler.close()  # the next line opens it again
+                    handler.close()  # writing the next line opens it again
 
     @property
     def screen(self) -> bool:
-        """Whether the log is written to the terminal."""
+        """Whether the logs are written to the terminal."""
         return any(True for _ in _of_kind(self.error_log, _SCREEN))
 
     @screen.setter
@@ -149,13 +149,15 @@ class LogManager:
 
 
 class GlobalLogManager(LogManager):
-    """``cherrypy.log``: that of the application that answers, or its own outside of requests."""
+    """``cherrypy.log``: the log of the application that answers the current request; outside of
+    requests, a log of its own.
+    """
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         getattr(current_exchange().request.app, "log", self).error(*args, **kwargs)
 
     def access(self) -> None:
-        """Write a line for the current request to its application's log."""
+        """Write a line about the current request to its application's access log."""
         log_of_app = getattr(current_exchange().request.app, "log", None)
         if log_of_app is None:
             super().access()
@@ -167,13 +169,13 @@ def _logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        # so that nothing complains of a log that nobody reads
+        # A logger without handlers would write warnings to stderr.
         logger.addHandler(logging.NullHandler())
     return logger
 
 
 def _escaped(text: str) -> str:
-    """Return text that begins no new line in a log and ends no quotes."""
+    """Return text with line ends and quotes escaped, so that it can't forge a line of the log."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return repr(text.encode("utf-8", "replace"))[2:-1].replace('"', '\\"')
@@ -184,7 +186,9 @@ def _of_kind(logger: logging.Logger, kind: str) -> Iterator[logging.Handler]:
 
 
 def _replace(logger: logging.Logger, kind: str, handler: logging.Handler | None) -> None:
-    """Put one built-in handler of a kind instead of another."""
+    """Replace a logger's built-in handlers of one kind ("screen" or "file") by another, or by
+    none.
+    """
     for old in list(_of_kind(logger, kind)):
         logger.removeHandler(old)
         if kind == "file":

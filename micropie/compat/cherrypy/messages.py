@@ -1,6 +1,6 @@
-"""``Request`` and ``Response``: what handlers and tools read and set.
+"""``Request`` and ``Response``: the objects that handlers and tools read and set.
 
-Most is made when it is first read.
+Most of their attributes are computed when they are first read.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ from micropie.compat.environs import Environ, body_of, own_environ, read_cookies
 
 
 class Request:
-    """``cherrypy.request``. Attributes of an application's own may be set."""
+    """``cherrypy.request``. Applications may set further attributes."""
 
     prev: Request | None = None
-    """The request that an ``InternalRedirect`` has left, or None."""
+    """The request that was left by an ``InternalRedirect``, or None."""
     native: Any = None
-    """micropie's exchange. Not its request, which refers to this one: that would be a cycle."""
+    """micropie's exchange. Not micropie's ``Request``, since that refers to this object, which
+    would make a cycle.
+    """
     app: Any = None
     local = Host("127.0.0.1", 80)
     remote = Host("127.0.0.1", 1111)
@@ -77,46 +79,47 @@ class Request:
     multithread = True
     multiprocess = True
     namespaces: ClassVar[dict[str, Namespace]] = {}
-    """Functions for keys of configuration: ``Request.namespaces["db"] = function`` gets "x" and 1
-    for "db.x = 1"."""
+    """Functions by namespace of the configuration: with ``Request.namespaces["db"] = function``,
+    the key ``db.x = 1`` calls ``function("x", 1)``.
+    """
 
     micropie_configs: Sequence[Section] = ()
     micropie_plan: Plan | None = None
 
     @lazy
     def config(self) -> Section:
-        """What the configuration says of the path, the handler and the objects on the way to it."""
+        """The merged configuration of the path, the handler and the objects on the way to it."""
         return merged_from(self.micropie_configs)
 
     @lazy
     def headers(self) -> HeaderMap:
-        """The headers of the request, text by name."""
+        """The request's headers by name, as text."""
         return HeaderMap()
 
     def micropie_header(self, name: str) -> str | None:
-        """Return one header.
+        """Return the value of one header, or None.
 
-        A request that was asked for nothing else need not make ``headers``.
+        Cheaper than ``headers``, which it doesn't create.
         """
         value: str | None = self.headers.get(name)
         return value
 
     @lazy
     def params(self) -> Parameters:
-        """The parameters of the query, of a form, and of the path."""
+        """The parameters from the query, a form, and the path."""
         return {}
 
     args: Sequence[object] = ()
-    """The segments of the path that the handler gets."""
+    """The segments of the path that the handler gets as arguments."""
 
     @lazy
     def kwargs(self) -> Parameters:
-        """Arguments of the handler's own, beside ``params``."""
+        """Keyword arguments that only the handler gets, beside ``params``."""
         return {}
 
     @lazy
     def cookie(self) -> SimpleCookie:
-        """The cookies of the request."""
+        """The cookies that the client has sent."""
         return self.micropie_cookies
 
     @lazy
@@ -125,12 +128,12 @@ class Request:
 
     @lazy
     def hooks(self) -> HookMap:
-        """The hooks of this request."""
+        """The hooks for this request only."""
         return HookMap() if self.micropie_plan is None else self.micropie_plan.hooks.copy()
 
     @lazy
     def toolmaps(self) -> dict[str, dict[str, Section]]:
-        """The options of the tools by toolbox and name."""
+        """The options of the tools that are on, by toolbox and name."""
         return {} if self.micropie_plan is None else self.micropie_plan.toolmaps
 
     @lazy
@@ -140,13 +143,13 @@ class Request:
 
     @lazy
     def error_response(self) -> Any:
-        """The function that turns an unexpected exception into the response."""
+        """The function that makes the response for an unexpected exception."""
         return HTTPError(500).set_response
 
     def process_query_string(self) -> None:
         """Add the query's parameters to ``params``.
 
-        Raises ``HTTPError`` 404 for what is no text.
+        Raises ``HTTPError`` 404 if they can't be decoded.
         """
         try:
             parameters = parse_query_string(self.query_string, encoding=self.query_string_encoding)
@@ -160,7 +163,7 @@ class Request:
         self.params.update(parameters)
 
     def close(self) -> None:
-        """Run the hooks ``on_end_request``, once."""
+        """Run the hooks of the point ``on_end_request``, once."""
         if not self.closed:
             self.closed = True
             self.stage = "on_end_request"
@@ -169,7 +172,7 @@ class Request:
 
 
 class LazyUUID4:
-    """A random UUID, which is made when it is first read."""
+    """A random UUID, made when it is first read."""
 
     @lazy
     def uuid4(self) -> uuid.UUID:
@@ -181,12 +184,13 @@ class LazyUUID4:
 
 
 _LINE_ENDS = re.compile(r"[\r\n]")
-# Names that are attributes for ``http.cookies``. A sibling host may set cookies of such names.
+# Cookies with these names, which a sibling host may set, would be read as attributes of the cookie
+# before them.
 _ATTRIBUTES = frozenset(Morsel())
 
 
 class ServedRequest(Request):
-    """A request of a client."""
+    """A request that a client has sent."""
 
     def __init__(self, native: NativeExchange, app: Any, path: str) -> None:
         self.native = native
@@ -197,21 +201,21 @@ class ServedRequest(Request):
 
     @lazy
     def wsgi_environ(self) -> Environ:
-        """A WSGI environ of the request, also under ASGI."""
+        """A WSGI environ for the request, under ASGI as well."""
         return own_environ(self.native)
 
     @lazy
     def headers(self) -> HeaderMap:
-        """The headers; several of one name are joined.
+        """The request's headers by name; values of the same name are joined by commas.
 
-        Encoded words, as RFC 2047 has them, are decoded. As in CherryPy, Remote-Addr and
-        Remote-Host are the connection's. Headers of these names that a client sends are dropped.
+        Encoded words (RFC 2047) are decoded. Remote-Addr and Remote-Host state the connection's
+        address, as in CherryPy; headers with these names from the client are dropped.
         """
         headers = HeaderMap()
         for name, value in self.native.headers.items():
             headers[name] = decode_TEXT(value) if "=?" in value else value
         if "=?" in self.native.headers.get("Host", ""):
-            headers["Host"] = _LINE_ENDS.sub("", headers["Host"])  # it goes into addresses
+            headers["Host"] = _LINE_ENDS.sub("", headers["Host"])  # it is used in URLs
         client = self.native.client
         headers["Remote-Addr"] = "" if client is None else client.host
         headers.pop("Remote-Host", None)
@@ -221,9 +225,9 @@ class ServedRequest(Request):
 
     @property
     def _remote_host(self) -> str:
-        """The client's name, "" if the server has not looked it up."""
+        """The client's host name, "" if the server hasn't looked it up."""
         native = self.native
-        if native.environ is None or native.peer.client is not None:  # it would be a proxy's
+        if native.environ is None or native.peer.client is not None:  # it would be the proxy's name
             return ""
         return str(native.environ.get("REMOTE_HOST", ""))
 
@@ -237,15 +241,15 @@ class ServedRequest(Request):
 
     @lazy
     def header_list(self) -> list[tuple[str, str]]:
-        """The headers as pairs."""
+        """The headers as (name, value) pairs."""
         return list(self.headers.items())
 
-    # ``cookie`` for a tool: ``tools.caching`` keeps no answer of a page that has looked at that.
-    # Raises ``HTTPError`` 400 for a name that no cookie may have.
+    # The request's cookies, for tools: reading ``cookie`` would keep ``tools.caching`` from storing
+    # the answer. Raises ``HTTPError`` 400 for a cookie's name that isn't allowed.
     @lazy
     def micropie_cookies(self) -> SimpleCookie:
         cookies, header = SimpleCookie(), self.native.header("cookie") or ""
-        # a tool may have changed it, or it has encoded words
+        # A tool may have changed the header, or it has encoded words.
         if "headers" in self.__dict__ or "=?" in header:
             header = dict.get(self.headers, "Cookie", "")
         try:
@@ -262,23 +266,23 @@ class ServedRequest(Request):
 
     @lazy
     def query_string(self) -> str:
-        """The query without its question mark, escaped as it came."""
+        """The query without its question mark, still escaped."""
         return str(self.native.query_string)
 
     @lazy
     def request_line(self) -> str:
-        """The first line of the request."""
+        """The first line of the request: method, path with query, and protocol."""
         query = f"?{self.query_string}" if self.query_string else ""
         return f"{self.method} {self.script_name}{self.path_info}{query} {self.server_protocol}"
 
     @lazy
     def scheme(self) -> str:
-        """http or https."""
+        """ "http" or "https"."""
         return str(self.native.scheme)
 
     @lazy
     def server_protocol(self) -> str:
-        """The version of HTTP: "HTTP/1.1"."""
+        """The protocol with its version, such as "HTTP/1.1"."""
         native = self.native
         if native.environ is not None:
             return str(native.environ.get("SERVER_PROTOCOL", "HTTP/1.1"))
@@ -286,34 +290,34 @@ class ServedRequest(Request):
 
     @lazy
     def protocol(self) -> tuple[int, int]:
-        """The version of HTTP as two numbers."""
+        """The protocol's version as (major, minor)."""
         major, _, minor = self.server_protocol.partition("/")[2].partition(".")
         return int(major), int(minor or 0)
 
     @lazy
     def base(self) -> str:
-        """Scheme and host, without a slash at the end.
+        """Scheme and host, without a slash at the end: "https://pies.example".
 
-        Raises 400 for a Host header that is none: it is in links.
+        Raises 400 for a malformed Host header, since it gets into links.
         """
         return f"{self.scheme}://{NativeRequest(self.native).host}"
 
     @lazy
     def remote(self) -> Host:
-        """The client's address."""
+        """The client's network address."""
         client = self.native.client
         address, port = ("", -1) if client is None else (client.host, client.port)
         return Host(address, port, self._remote_host)
 
     @lazy
     def login(self) -> object:
-        """The user whom the server, WSGI middleware or a tool has authenticated, None for none."""
+        """The user whom the server, WSGI middleware or a tool has authenticated, or None."""
         environ = self.native.environ or {}
         return environ.get("LOGON_USER") or environ.get("REMOTE_USER") or None
 
     @lazy
     def local(self) -> Host:
-        """The server's address."""
+        """The server's network address."""
         environ = self.native.environ
         if environ is not None:
             name, port = environ.get("SERVER_NAME", ""), environ.get("SERVER_PORT") or 80
@@ -323,44 +327,44 @@ class ServedRequest(Request):
 
     @lazy
     def rfile(self) -> IO[bytes]:
-        """The body as a file, unless it is read already."""
+        """The body as a file."""
         received = self.native.body.so_far
         return body_of(self.native) if received is None else BytesIO(received)
 
     @lazy
     def body(self) -> RequestBody:
-        """The body: parameters of forms, uploaded parts, or the bytes."""
+        """The body: its parameters and uploaded files, or its bytes."""
         self.has_body = True
         return RequestBody(self)
 
     @lazy
     def unique_id(self) -> LazyUUID4:
-        """A name of this request in logs."""
+        """A unique id for this request, for logs."""
         return LazyUUID4()
 
 
 class Response:
-    """``cherrypy.response``."""
+    """``cherrypy.response``: the status, headers, cookies and body to send."""
 
     status: int | str | None = None
     stream = False
     timeout = 300
     media_type = "text/html"
-    """The Content-Type that ``headers`` begins with."""
+    """The Content-Type to which ``headers`` is first set."""
     output_status: bytes | None = None
     header_list: Any = ()
     _body: Any = ()
 
     @lazy
     def headers(self) -> HeaderMap:
-        """The headers to send. A cookie is set by ``cookie``."""
-        # without ``__init__``, which would take twice as long for nothing
+        """The headers to send. Set cookies by ``cookie`` instead."""
+        # ``__init__`` would do nothing more, and take twice as long.
         headers = HeaderMap.__new__(HeaderMap)
         dict.__setitem__(headers, "Content-Type", self.media_type)
         return headers
 
     def state_media_type(self, media_type: str) -> None:
-        """Set the Content-Type, whether something has set headers already or not."""
+        """Set the Content-Type, also if ``headers`` has been read already."""
         self.media_type = media_type
         if "headers" in self.__dict__:
             dict.__setitem__(self.headers, "Content-Type", media_type)
@@ -372,16 +376,16 @@ class Response:
 
     @lazy
     def time(self) -> float:
-        """When the response was begun, in seconds since 1970."""
+        """When the response object was made, in seconds since 1970."""
         return time.time()
 
     @property
     def body(self) -> Any:
         """The body as an iterable of bytes.
 
-        It is set to bytes, None, a file, or an iterable of bytes.
+        It may be set to bytes, None, a file, or an iterable of bytes.
 
-        Raises ``ValueError`` for text: the tool ``encode`` makes bytes of it.
+        Raises ``ValueError`` for text, which the tool ``encode`` would have encoded.
         """
         body = self._body
         if type(body) is bytes:
@@ -402,7 +406,7 @@ class Response:
         self._body = value
 
     def collapse_body(self) -> bytes:
-        """Join the body to bytes, which it becomes, and return them."""
+        """Join the body's pieces, set the result as the body, and return it."""
         body = self._body
         if type(body) is not bytes:
             chunks = []
@@ -419,9 +423,9 @@ class Response:
         return body
 
     def finalize(self) -> None:
-        """Settle the status, and the length of a body that is not streamed.
+        """Check the status, and set the length of a body that isn't streamed.
 
-        Raises ``HTTPError`` 500 for no status.
+        Raises ``HTTPError`` 500 if the status is invalid.
         """
         status = self.status
         if status is None or status == 200:
@@ -439,7 +443,7 @@ class Response:
                 dict.pop(headers, "Content-Length", None)
         elif code < 200 or code in (204, 205, 304):
             dict.pop(headers, "Content-Length", None)
-            self.collapse_body()  # a generator may have work to do
+            self.collapse_body()  # runs generators, which may have effects
             self._body = b""
         elif dict.get(headers, "Content-Length") is None:
             dict.__setitem__(headers, "Content-Length", len(self.collapse_body()))

@@ -1,8 +1,8 @@
-"""The ``App`` inside of a tree or an application: it carries the old handlers, and new ones beside
-them.
+"""The ``micropie.App`` inside of a tree or an application (``native``): it runs CherryPy's handlers
+("old") and its own.
 
-Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for
-a native route first, then gives the request to CherryPy's life of a request (``life.py``), in a
+Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
+looks for a native route first; any other request goes through CherryPy's steps (``life.py``), in a
 thread.
 """
 
@@ -38,21 +38,23 @@ _Answer: TypeAlias = EncodedAnswer | Response
 
 _HTML = "text/html;charset=utf-8"
 
-_THREADS = Threads(40)  # for the rest of a life whose handler was awaited
+_THREADS = Threads(40)  # for the steps that follow an awaited handler
 
 
 class Applications(Protocol):
-    """What a tree and an application have in common."""
+    """The methods that a tree and an application share."""
 
     def find(self, path: str) -> Any:
-        """Return what answers a path: an ``Application``, another application, or None."""
+        """Return the target for a path: an ``Application``, an application of another kind, or
+        None.
+        """
 
     def check(self, config: Config) -> None:
-        """Raise ``SetupError`` for configuration that contradicts that of native handlers."""
+        """Raise ``SetupError`` for configuration that contradicts settings of native handlers."""
 
 
 class CherryPySite(CarryingSite):
-    """Asks the tree, or the one application, after the native router."""
+    """Finds a native route, else asks the tree or the application (``owner``)."""
 
     __slots__ = ("_grafted", "_owner", "_route")
 
@@ -61,28 +63,28 @@ class CherryPySite(CarryingSite):
         watch("cherrypy")
         owner.check(inner.config)
         self._owner = owner
-        # The one route of all handlers that CherryPy's dispatchers find.
+        # The only route for all handlers that CherryPy's dispatchers find.
         self._route = OutsideRoute(inner.config, _call, 3)
         self._grafted: dict[str, MountRoute] = {}
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return the native route or mount of a request, or else what the tree has for it."""
+        """Return the native route or mount for a request, else the target in the tree."""
         received = request._exchange.literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
-        request.method = request.method.upper()  # as ``MethodDispatcher`` reads it
+        request.method = request.method.upper()  # for ``MethodDispatcher``
         root = request.root_path
         app = self._owner.find(root + path)
         is_own = hasattr(app, "plans")  # an application of the original CherryPy has none
         if is_own and not received.isascii():
             path = _decoded(received, app.find_config(root + path, "request.uri_encoding", "utf-8"))
-        # Hooks see the path by which a handler is found: empty segments lead nowhere.
+        # Hooks see the path by which the handler is found, which has no empty segments.
         is_bare = path[-1] != "/" and "//" not in path
         request.path = path if is_bare else "/" + "/".join(filter(None, path.split("/")))
-        # At the bare prefix relative links would lead elsewhere, so the tool ``trailing_slash`` has
-        # to see that.
+        # Relative links on a page at the bare prefix would lead elsewhere: the tool
+        # ``trailing_slash`` must see that there is no slash.
         path = root if request._exchange.is_at_prefix else root + path
         if app is not None and not is_own:
             return self._graft(request, app, path)
@@ -97,9 +99,9 @@ class CherryPySite(CarryingSite):
 
 
 def _decoded(latin1: str, encoding: str = "utf-8") -> str:
-    """Return a path whose bytes are given as latin-1.
+    """Return a path decoded from ``encoding``; its bytes are given as latin-1 text.
 
-    If they are no text in ``encoding``, it is a path in latin-1.
+    If that fails, the latin-1 text itself is the path.
     """
     try:
         return latin1.encode("latin-1").decode(encoding)
@@ -120,8 +122,8 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
         and native.method != "HEAD"
         and not app.log.notes_requests
     ):
-        # The most frequent ends: text, or JSON, with nothing set on the response, and nothing that
-        # would look at it.
+        # The short way for most requests: the result is text or JSON, nothing is set on the
+        # response, and no hook looks at it.
         body, own = begun.body, exchange.response.__dict__
         if "hooks" not in exchange.request.__dict__:
             if type(body) is str and not own:
@@ -139,7 +141,9 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
 
 
 def _advance(resume: Callable[[Any], object], value: object) -> tuple[bool, Any]:
-    """Resume a life with a value. Return whether that was its end, and what it has given."""
+    """Resume the generator ``life.answer``. Return (whether it has ended, the value that it yielded
+    or returned).
+    """
     try:
         return False, resume(value)
     except StopIteration as end:
@@ -147,28 +151,29 @@ def _advance(resume: Callable[[Any], object], value: object) -> tuple[bool, Any]
 
 
 async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
-    """Await what an ``async def`` handler has made, on the event loop.
+    """Await an ``async def`` handler on the event loop.
 
-    The rest of the life runs in a thread again.
+    The steps after it run in a thread again.
     """
     while True:
         resume: Callable[[Any], object] = life.send
         try:
             value: object = await waiting
-        except BaseException as error:  # cancellation as well: hooks and locks have to be let go
+        except BaseException as error:  # a cancellation too: hooks must run, locks be released
             resume, value = life.throw, error
         try:
             is_over, waiting = await slots_of(_THREADS).call(_advance, (resume, value), None)
         finally:
-            del value  # an exception's traceback refers to this frame
+            del value  # or this frame and the traceback would refer to each other
         if is_over:
             return to_native(native, waiting, is_encoded=False)
 
 
 def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
-    """Return micropie's response for CherryPy's.
+    """Return micropie's response for that of CherryPy's exchange.
 
-    ``is_encoded``: one that needs no further step, if that can be.
+    ``is_encoded``: return an ``EncodedAnswer``, which needs no further step, where that is
+    possible.
     """
     request, response = exchange.request, exchange.response
     status = status_of(response.status)

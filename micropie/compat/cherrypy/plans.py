@@ -1,8 +1,9 @@
-"""What a request's configuration means, settled once for each combination of configurations.
+"""Plans: what a merged configuration does to a request, computed once for each combination of
+configurations.
 
-The configurations that a path meets are few dicts, merged in order. A plan is kept by their
-identities, and used as long as their content is the one that it was made of: applications may
-change them at any time.
+The configurations on a path are a few dicts, merged in order. Plans are kept by the identities of
+these dicts. A plan is used only while their content is the same as when it was made, since
+applications may change them at any time.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from micropie.compat.cherrypy.lib.jsontools import json_in, json_out
 from micropie.compat.cherrypy.toolbox import Tool, Toolbox
 from micropie.compat.cherrypy.types import Namespace, Section
 
-_MOST = 512  # plans that are kept
+_MOST = 512  # the most plans that are kept
 
 _OF_ERRORS = {"before_error_response", "after_error_response"}
 
 
 class Plan:
-    """The merged configuration, and what its namespaces do to a request."""
+    """A merged configuration, and the changes that its namespaces make to a request."""
 
     def __init__(
         self, config: Section, toolboxes: Mapping[str, Toolbox], others: Mapping[str, Any]
@@ -35,16 +36,19 @@ class Plan:
         self.response: list[tuple[str, object]] = []
         self.error_page: dict[int | str, object] = {}
         self.others: list[tuple[Namespace, str, object]] = []
-        """Functions of an application's own namespaces, with their arguments."""
+        """Calls for namespaces that the application has registered: functions with their
+        arguments.
+        """
         self.toolmaps: dict[str, dict[str, Section]] = {}
-        # A toolbox of an application's own may be in ``Request.namespaces``, too.
+        # ``Request.namespaces`` may contain a toolbox as well.
         toolboxes = {
             **toolboxes,
             **{name: each for name, each in others.items() if isinstance(each, Toolbox)},
         }
         self.set_up: list[Tool] = []
-        """Tools that attach themselves to each request anew; if there is one, all do so, to keep
-        their order."""
+        """Tools that must attach themselves to each request again. If there is one, all tools do,
+        to keep their order.
+        """
         for key, value in config.items():
             namespace, dot, name = key.partition(".")
             if not dot:
@@ -62,7 +66,7 @@ class Plan:
             for name, options in options_by_name.items()
             if options.get("on", False)
         ]
-        # which asks for nothing but the configuration
+        # ``Tool._setup`` reads nothing but the configuration, so the hooks can be attached once.
         if all(type(tool)._setup is Tool._setup for tool, _ in tools):
             for tool, options in tools:
                 tool._attach(
@@ -71,11 +75,12 @@ class Plan:
         else:
             self.set_up = [tool for tool, _ in tools]
         self.is_plain = self._is_plain()
-        """Whether there are only tools that ``life.begin`` knows: those that are on by default, and
-        those for JSON."""
+        """Whether all tools are ones that ``life.begin`` knows: the JSON tools, and those that are
+        on by default.
+        """
         self.is_json = any(hook.callback is json_out for hook in self.hooks["before_handler"])
         self.takes_json = bool(self.hooks["before_request_body"])
-        """Whether the tool ``json_in`` is on, if the plan is plain."""
+        """Whether the tool ``json_in`` is on; only set if ``is_plain``."""
 
     def _is_plain(self) -> bool:
         if (
@@ -113,7 +118,7 @@ class Plan:
             self.error_page[name if name == "default" else int(name)] = value
 
     def apply(self, request: Any, response: Any) -> None:
-        """Give a request and its response what the configuration says."""
+        """Set attributes of a request and its response by the configuration."""
         request.__dict__.update(self.request)
         for name, value in self.body:
             setattr(request.body, name, value)
@@ -129,7 +134,7 @@ class Plan:
 
 
 class Plans:
-    """The plans of an application, by the configurations that they are made of."""
+    """The plans of one application, by the configurations from which they were made."""
 
     def __init__(self, toolboxes: dict[str, Toolbox], namespaces: Mapping[str, Any]) -> None:
         self._toolboxes = toolboxes
@@ -139,7 +144,7 @@ class Plans:
         ] = {}
 
     def plan_of(self, configs: list[Section]) -> Plan:
-        """Return the plan of configurations that are merged in this order."""
+        """Return the plan for configurations that are merged in this order."""
         key = tuple(map(id, configs))
         kept = self._kept.get(key)
         versions = [toolbox._version for toolbox in self._toolboxes.values()]
@@ -154,7 +159,7 @@ class Plans:
         plan = Plan(merged, self._toolboxes, self._namespaces)
         if len(self._kept) >= _MOST:
             self._kept.clear()
-        # The dicts themselves are kept as well: no other one may get their identities.
+        # Keeps the dicts alive, so no other dict can get the same identity.
         self._kept[key] = (
             configs,
             [dict(config) for config in configs],
@@ -166,7 +171,7 @@ class Plans:
 
 
 def merged_from(configs: Sequence[Mapping[str, object]]) -> Section:
-    """Return configurations merged in this order."""
+    """Return a new dict of these configurations; later ones replace keys of earlier ones."""
     merged: Section = {}
     for config in configs:
         merged.update(config)

@@ -1,9 +1,9 @@
-"""``cherrypy.engine``, ``cherrypy.server`` and ``quickstart``: a program that serves its
+"""``cherrypy.engine``, ``cherrypy.server`` and ``quickstart``: for a program that serves its
 applications itself.
 
-A server that is started from outside calls the startup handlers of the tree instead. Then the
-engine starts and stops with the application, once in each process, and ``cherrypy.server`` stays
-out of it.
+If a server from outside runs the application, it calls the startup handlers of the tree. Then the
+engine starts and stops with the application, once in each process, and ``cherrypy.server`` isn't
+started.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ servers: dict[str, Server] = {}
 RequestBody.server_limit = staticmethod(lambda: server.max_request_body_size)
 bases.append(server.base)
 
-# ``checker.on``, which configuration sets. ``micropie check --from cherrypy`` looks for mistakes.
+# The configuration may set ``checker.on``; it has no effect, since ``micropie check --from
+# cherrypy`` finds such mistakes.
 checker = SimpleNamespace(on=False)
 
 
@@ -57,7 +58,7 @@ engine.before_start = _end_if_read
 
 
 def quickstart(root: object = None, script_name: str = "", config: Source | None = None) -> None:
-    """Mount an object with handlers and serve it until the program is told to end."""
+    """Mount an object with handlers, and serve it until the program is ended."""
     if config:
         global_config.update(config)
     tree.mount(root, script_name, config)
@@ -70,7 +71,7 @@ def quickstart(root: object = None, script_name: str = "", config: Source | None
 
 
 def _configure_server(name: str, value: object) -> None:
-    """Set an attribute of ``server``, or of one more server: ``server.second.socket_port``."""
+    """Set an attribute of ``server``, or of a further server: ``server.second.socket_port``."""
     which, dot, attribute = name.partition(".")
     if not dot:
         setattr(server, name, value)
@@ -82,7 +83,7 @@ def _configure_server(name: str, value: object) -> None:
 
 
 def _configure_plugin(plugin: Any, attribute: str, value: object) -> None:
-    """Set an attribute of what is subscribed to the engine. ``on``: whether it is."""
+    """Set an attribute of a plugin. ``on`` subscribes it to the engine, or unsubscribes it."""
     if attribute != "on":
         setattr(plugin, attribute, value)
     elif value:
@@ -91,13 +92,13 @@ def _configure_plugin(plugin: Any, attribute: str, value: object) -> None:
         plugin.unsubscribe()
 
 
-# Plugins of older versions, which configuration still switches off.
+# Plugins of older CherryPy versions, which configuration may still switch off.
 _OF_OLD = {"timeout_monitor", "deadlock_poll_freq"}
 
 
 def _configure_engine(name: str, value: object) -> None:
-    """Set an attribute of the engine, or of a plugin, or switch a plugin on or off:
-    ``engine.autoreload.on``.
+    """Set an attribute of the engine or of one of its plugins; ``engine.autoreload.on`` switches a
+    plugin on or off.
     """
     name = "autoreload.on" if name == "autoreload_on" else name
     which, dot, attribute = name.partition(".")
@@ -115,7 +116,7 @@ def _configure_engine(name: str, value: object) -> None:
 
 
 def _configure_tree(name: str, value: Any) -> None:
-    """Mount applications: ``tree.NAME = application``, or a dict of applications by their paths."""
+    """Mount applications: ``tree.NAME = application``, or a dict of applications by path."""
     for script_name, application in (
         value.items() if isinstance(value, dict) else [(value.script_name, value)]
     ):

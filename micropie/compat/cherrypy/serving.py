@@ -1,10 +1,10 @@
-"""``cherrypy.serving``, ``request``, ``response``, ``session`` and ``thread_data``: proxies of what
-this code answers.
+"""``cherrypy.serving`` and the proxies ``request``, ``response``, ``session`` and ``thread_data``,
+which stand for the objects of the current request.
 
-A tool works on ``serving.request`` and ``serving.response``, and sets ``serving.session``. They
-belong to the request and not to a thread: an answer that is streamed is made in several threads one
-after the other, as is that of an ``async def`` handler. So what is locked in one must be unlocked
-in another: ``threading.Lock``, not ``RLock``.
+Tools read ``serving.request`` and ``serving.response``, and set ``serving.session``. These belong
+to a request and not to a thread: a streamed answer, or that of an ``async def`` handler, runs in
+several threads in turn. So a lock taken in one must be released in another: use ``threading.Lock``,
+not ``RLock``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from micropie.compat.core import current
 
 
 class Exchange:
-    """A request, its response, and what tools add to them, such as ``session``."""
+    """A request, its response, and attributes that tools add, such as ``session``."""
 
     def __init__(self, request: Any, response: Any) -> None:
         self.request = request
         self.response = response
 
     def __getattr__(self, name: str) -> Any:
-        """Return the session of a native handler, around which there are no tools.
+        """Return the session in a native handler, where no tool has set it.
 
-        Raises ``AttributeError``.
+        Raises ``AttributeError`` for any other name.
         """
         native = current.get(None)
         if name != "session" or native is None or "_cherrypy" in vars(native):
@@ -40,20 +40,20 @@ class Exchange:
 
 
 class Outside(threading.local):
-    """What the proxies stand for outside of requests: defaults for each thread, made when they are
+    """The objects behind the proxies outside of requests: defaults for each thread, made when
     needed.
     """
 
     exchange: Exchange | None = None
     make: ClassVar[Callable[[], Exchange]]
-    """Returns the defaults, of classes that ``messages.py`` has."""
+    """A function that makes the defaults; ``messages.py`` sets it."""
 
 
 _outside = Outside()
 
 
 def current_exchange() -> Exchange:
-    """Return the ``Exchange`` that this code is part of; outside of requests one with defaults."""
+    """Return the ``Exchange`` of the current request; outside of requests one with defaults."""
     native = current.get(None)
     if native is not None:
         exchange: Exchange | None = native.__dict__.get("_cherrypy")
@@ -65,15 +65,15 @@ def current_exchange() -> Exchange:
 
 
 class _Serving:
-    """``cherrypy.serving``."""
+    """``cherrypy.serving``: the attributes of the current exchange."""
 
     __slots__ = ()
 
     @property
     def request(self) -> Any:
         """The request that is being answered."""
-        # Tools read this several times for each request: a call of ``current_exchange`` would take
-        # as long again.
+        # Not by ``current_exchange``, whose call would double the time: tools read this several
+        # times in each request.
         try:
             return current.get().__dict__["_cherrypy"].request
         except LookupError:
@@ -81,7 +81,7 @@ class _Serving:
 
     @property
     def response(self) -> Any:
-        """Its response."""
+        """The response to the request that is being answered."""
         try:
             return current.get().__dict__["_cherrypy"].response
         except LookupError:
@@ -97,18 +97,18 @@ class _Serving:
         delattr(current_exchange(), name)
 
     def load(self, request: object, response: object) -> None:
-        """Set the request and the response."""
+        """Set the current request and response."""
         exchange = current_exchange()
         exchange.request, exchange.response = request, response
 
     def clear(self) -> None:
-        """Forget everything: outside of requests the defaults are made anew."""
+        """Forget the request and the response; outside of requests new defaults are made."""
         _outside.exchange = None
 
 
 def _target(name: str) -> Any:
-    """Return what a proxy stands for. Raises ``RuntimeError`` for the request and the response in
-    native code: what it read would be a default, and what it set would be lost.
+    """Return the object behind a proxy. Raises ``RuntimeError`` for the request or the response in
+    a native handler, where reading would give defaults, and changes would be lost.
     """
     native = current.get(None)
     exchange = None if native is None else native.__dict__.get("_cherrypy")
@@ -125,10 +125,10 @@ def _target(name: str) -> Any:
 
 
 class Proxy:
-    """``request``, ``response`` or ``session`` of the current exchange.
+    """A proxy for ``request``, ``response`` or ``session`` of the current exchange.
 
-    Only the session is there in native handlers. ``serving`` has defaults instead of the
-    others there, for functions of this package that both halves may call.
+    In native handlers only ``session`` works. ``serving`` gives defaults for the others there, for
+    functions of this package that old and native handlers may call.
     """
 
     __slots__ = ("__attrname__",)
@@ -171,7 +171,7 @@ class Proxy:
 
 
 class ThreadData(threading.local):
-    """``cherrypy.thread_data``: attributes that each thread has for itself."""
+    """``cherrypy.thread_data``: an object whose attributes each thread has for itself."""
 
 
 serving = _Serving()

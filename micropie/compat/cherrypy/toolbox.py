@@ -1,8 +1,9 @@
-"""``Tool`` and its kinds, and the toolboxes in which they are found by the names that configuration
-has.
+"""``Tool`` and its subclasses, and ``Toolbox``, which holds tools by the names that configuration
+uses.
 
-``tools.NAME.on`` switches a tool on for a path, ``tools.NAME.OPTION`` are its keyword arguments.
-The same is said of a handler or a class of handlers by ``@cherrypy.tools.NAME(option=...)``.
+In configuration ``tools.NAME.on`` switches a tool on for a path; ``tools.NAME.OPTION`` sets a
+keyword argument. The decorator ``@cherrypy.tools.NAME(option=...)`` does both for a handler or a
+class of handlers.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ Target = TypeVar("Target")
 
 
 class Tool:
-    """A function that is called at a hook point:
-    ``Tool(point, callable, name=None, priority=50)``.
+    """A function called at a hook point of requests: ``Tool(point, callable, name=None,
+    priority=50)``.
     """
 
     namespace = "tools"
@@ -41,7 +42,7 @@ class Tool:
         self.__doc__ = getattr(callable, "__doc__", None)
 
     def _refuse_switch(self, *value: object) -> NoReturn:
-        """Not to be set: raises ``AttributeError``."""
+        """Refuse to set ``on``: raises ``AttributeError``."""
         raise AttributeError(
             f"a tool is switched on by configuration or as a decorator: @{self._path}()"
         )
@@ -53,7 +54,7 @@ class Tool:
         return f"{self.namespace}.{self._name}"
 
     def _merged_args(self, d: Mapping[str, object] | None = None) -> Section:
-        """Return the tool's configuration for the current request, over ``d``; ``on`` left out."""
+        """Return the tool's options for the current request, merged over ``d``, without ``on``."""
         merged = dict(d or ())
         toolmap = serving.request.toolmaps.get(self.namespace, {})
         merged.update(toolmap.get(self._name, {}))
@@ -74,12 +75,12 @@ class Tool:
         return decorate
 
     def _setup(self) -> None:
-        """Attach the tool to the current request. Called when it is on for the request's path."""
+        """Attach the tool to the current request; called if it is on for the request's path."""
         self._attach(serving.request.hooks, self._merged_args())
 
     def _attach(self, hooks: HookMap, options: Section) -> None:
-        """Add the tool's function to hooks, with these keyword arguments; ``priority`` is none of
-        them.
+        """Add the tool's function to hooks, with these options as keyword arguments, except
+        ``priority``.
         """
         priority = options.pop("priority", None)
         if priority is None:
@@ -94,7 +95,9 @@ class Tool:
 
 
 def _own_config(target: Any) -> Section:
-    """Return the configuration of a function or class, its own: a base class keeps what it has."""
+    """Return the configuration of a function or class. A class gets a dict of its own, so that its
+    base class isn't changed.
+    """
     config: Section
     if isinstance(target, type) and "_cp_config" not in vars(target):
         target._cp_config = config = dict(getattr(target, "_cp_config", {}))  # type: ignore[attr-defined]
@@ -106,7 +109,7 @@ def _own_config(target: Any) -> Section:
 
 
 class HandlerTool(Tool):
-    """A tool that may answer in the handler's place: its function returns whether it has set the
+    """A tool that may answer instead of the handler: its function returns whether it has set the
     response's body.
     """
 
@@ -114,7 +117,7 @@ class HandlerTool(Tool):
         super().__init__("before_handler", callable, name)
 
     def handler(self, *args: object, **kwargs: object) -> Callable[..., object]:
-        """Return an exposed handler that is this tool with these arguments."""
+        """Return an exposed handler that answers by calling this tool with these arguments."""
 
         def handle(*others: object, **values: object) -> object:
             self.callable(*args, **self._merged_args(kwargs))
@@ -133,8 +136,8 @@ class HandlerTool(Tool):
 
 
 class HandlerWrapperTool(Tool):
-    """A tool around the handler: ``newhandler(next_handler, *args, **kwargs)`` calls it, or answers
-    itself.
+    """A tool around the handler: ``newhandler(next_handler, *args, **kwargs)`` is called instead of
+    it, and may call it.
     """
 
     def __init__(
@@ -157,7 +160,7 @@ class HandlerWrapperTool(Tool):
 
 
 class ErrorTool(Tool):
-    """A tool instead of the response to an unexpected exception:
+    """A tool that makes the response for an unexpected exception: it sets
     ``request.error_response``.
     """
 
@@ -172,7 +175,9 @@ class ErrorTool(Tool):
 
 
 class Toolbox:
-    """Tools by name. A tool that is set as an attribute gets its name and its toolbox by that."""
+    """A set of tools, by attribute. Setting a tool as an attribute gives it that name and this
+    toolbox.
+    """
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
@@ -183,16 +188,16 @@ class Toolbox:
             if value._name is None:
                 value._name = name
             value.namespace = self.namespace
-            self._version += 1  # what was planned with the tool of that name holds no longer
+            self._version += 1  # plans made with the tool's predecessor are invalid
         object.__setattr__(self, name, value)
 
-    def __getattr__(self, name: str) -> Any:  # so that type checkers know tools that are added
+    def __getattr__(self, name: str) -> Any:  # so that type checkers accept added tools
         tool = f"{self.__dict__.get('namespace', '')}.{name}"
         advice = ADVICE.get(f"cherrypy.{tool}")
         raise AttributeError(f"there is no tool {tool}{f' here: {advice}' if advice else ''}")
 
     def register(self, point: str, **kwargs: Any) -> Callable[[Target], Target]:
-        """Make the function below a tool, which has its name unless ``name`` is given;
+        """Decorate a function to make it a tool with the function's name, or with ``name``.
         ``priority``: see ``Tool``.
         """
 

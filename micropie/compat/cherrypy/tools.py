@@ -1,4 +1,4 @@
-"""The built-in tools, with the hook points at which they are called and their priorities."""
+"""The built-in tools, each with its hook point and its priority."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from micropie.compat.missing import tell
 
 
 class SessionTool(Tool):
-    """``tools.sessions``: see ``lib.sessions``."""
+    """``tools.sessions``: gives each request its session, see ``lib.sessions``."""
 
     def __init__(self) -> None:
         super().__init__("before_request_body", sessions.init)
@@ -51,7 +51,7 @@ class SessionTool(Tool):
         hooks.attach("on_end_request", sessions.close)
 
     def regenerate(self) -> None:
-        """Give the session another id, and set the cookie anew with its options."""
+        """Give the session a new id, and set the cookie again with the tool's options."""
         serving.session.regenerate()
         options = self._merged_args()
         names = (
@@ -71,7 +71,7 @@ class SessionTool(Tool):
 
 
 class CachingTool(Tool):
-    """``tools.caching``: see ``lib.caching``."""
+    """``tools.caching``: answers from a cache, see ``lib.caching``."""
 
     def __init__(self) -> None:
         super().__init__("before_handler", caching.get, "caching")
@@ -88,11 +88,13 @@ class CachingTool(Tool):
 
 
 class SessionAuthTool(HandlerTool):
-    """``tools.session_auth``. Its options are the attributes of ``lib.cptools.SessionAuth``."""
+    """``tools.session_auth``: asks for a log-in. Its options are the attributes of
+    ``lib.cptools.SessionAuth``.
+    """
 
 
 def default_toolbox() -> Toolbox:
-    """Return ``cherrypy.tools``."""
+    """Return the toolbox that is ``cherrypy.tools``, with all built-in tools."""
     box = Toolbox("tools")
     box.session_auth = SessionAuthTool(cptools.session_auth)
     box.allow = Tool("on_start_resource", cptools.allow)
@@ -104,7 +106,7 @@ def default_toolbox() -> Toolbox:
     box.err_redirect = ErrorTool(cptools.redirect)
     box.etags = Tool("before_finalize", cptools.validate_etags, priority=75)
     box.decode = Tool("before_request_body", encoding.decode)
-    # The handler's text is encoded before tools look at the body.
+    # Later hooks of other tools then find encoded bytes as the body.
     box.encode = Tool("before_handler", encoding.ResponseEncoder, priority=70)
     box.gzip = Tool("before_finalize", encoding.gzip, priority=80)
     box.staticdir = HandlerTool(static.staticdir)

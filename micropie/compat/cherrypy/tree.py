@@ -1,6 +1,6 @@
-"""``Application`` and the ``Tree`` that applications are mounted on.
+"""``Application``, a tree of handlers, and ``Tree``, on which applications are mounted.
 
-Both are WSGI and ASGI applications.
+Both can be called as WSGI and as ASGI applications.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ tools = default_toolbox()
 
 
 class _Servable(Carried):
-    """What servers can call. The bus starts and stops with it."""
+    """The base class of both. The bus starts and stops with an object that a server runs."""
 
     def __init__(self) -> None:
         super().__init__("cherrypy", partial(CherryPySite, self))
@@ -43,11 +43,11 @@ class _Servable(Carried):
         self.native.shutdown_handlers.append(bus.follow_stop)
 
     def find(self, path: str) -> Any:
-        """Return what answers a path below the server's root, None if nothing does."""
+        """Return the application for a path below the server's root, None if there is none."""
         raise NotImplementedError
 
     def check(self, config: Config) -> None:
-        """Raise ``SetupError`` for old configuration that contradicts the settings of native
+        """Raise ``SetupError`` for CherryPy configuration that contradicts settings of native
         handlers.
         """
         raise NotImplementedError
@@ -67,9 +67,9 @@ class _Servable(Carried):
 
 
 class Application(_Servable):
-    """A tree of handlers below ``script_name``, with its configuration.
+    """An object whose attributes are handlers, mounted at ``script_name``, and its configuration.
 
-    ``script_name`` is None if the server or a mount decides about it: SCRIPT_NAME.
+    If ``script_name`` is None, the server or a mount decides it (SCRIPT_NAME in the environ).
     """
 
     relative_urls = False
@@ -101,7 +101,7 @@ class Application(_Servable):
 
     @property
     def script_name(self) -> str:
-        """The path that the application is mounted at, without a slash at its end."""
+        """The path at which the application is mounted, without a slash at its end."""
         if self._script_name is not None:
             return self._script_name
         native = current.get(None)
@@ -116,33 +116,35 @@ class Application(_Servable):
 
     @property
     def wsgiapp(self) -> NoReturn:
-        """CherryPy's application for WSGI, with its pipeline.
+        """CherryPy's WSGI pipeline, which doesn't exist here.
 
-        Raises ``AttributeError`` that says what to write.
+        Raises ``AttributeError`` with advice what to write.
         """
         raise AttributeError(
             f"an Application has no wsgiapp here: {ADVICE['cherrypy.Application.wsgiapp']}"
         )
 
     def merge(self, config: Source) -> None:
-        """Add configuration: sections by path in a dict, a file's path, or an open file."""
+        """Add configuration: sections by path, in a dict, the path of a file, or an open file."""
         merge(self.config, config)
         self.namespaces(self.config.get("/", {}))
 
     def find_config(self, path: str, key: str, default: object = None) -> Any:
-        """Return what the section of a path says of a key, or that of the nearest path above; else
-        ``default``.
+        """Return the value of ``key`` in the section for ``path``, or in that of the nearest path
+        above; else ``default``.
         """
         named = [name for name, section in self.config.items() if key in section]
         above = [name for name in named if name == "/" or _is_at(path, name)]
         return self.config[max(above, key=len)][key] if above else default
 
     def find(self, path: str) -> Application:
-        """Return this application, which answers every path."""
+        """Return this application, since it answers every path."""
         return self
 
     def check(self, config: Config) -> None:
-        """See ``_Servable``. That of handlers and classes is checked when a path leads to them."""
+        """Check the application's own configuration, see ``_Servable.check``. That of handlers and
+        classes is checked when a request reaches them.
+        """
         for options in self.session_options():
             sessions.check_options(options, config)
 
@@ -162,9 +164,7 @@ class Application(_Servable):
                 }
 
     def _directory_section(self, path: str) -> dict[str, str]:
-        """Return the configuration that names the path at which a static directory is
-        configured.
-        """
+        """Return ``{"tools.staticdir.section": path}``, which is one kept dict for each path."""
         section = self._directories.get(path)
         if section is None:
             if len(self._directories) > 256:
@@ -173,10 +173,12 @@ class Application(_Servable):
         return section
 
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
-        """Return the paths of sections by the names that their segments stand for.
+        """Return the paths that have a section in the configuration, by the same paths with
+        ``translate`` applied.
 
-        ``/my-page``, ``/my.page`` and ``/my_page`` lead to one handler, so what is configured for
-        one of them holds for all. A log-in that only one of them asks for would be none.
+        ``/my-page``, ``/my.page`` and ``/my_page`` lead to the same handler, so a section for one
+        of them must apply to all. Else a log-in that one of them asks for could be avoided by
+        another.
         """
         paths = tuple(self.config)
         *made_of, spellings = self._spelt
@@ -203,7 +205,9 @@ def _refuse_pipeline(name: str, value: object) -> None:
 
 
 class Tree(_Servable):
-    """Applications by their paths. The longest path that fits answers."""
+    """Applications by the path at which they are mounted. The longest path that fits a request's
+    wins.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -243,12 +247,12 @@ class Tree(_Servable):
         return app
 
     def graft(self, wsgi_callable: object, script_name: str = "") -> None:
-        """Mount a WSGI application; an ``App`` or an ASGI application, too."""
+        """Mount an application of another kind: WSGI, ASGI or a ``micropie.App``."""
         self.apps[script_name.rstrip("/")] = wsgi_callable
 
     def script_name(self, path: str | None = None) -> str | None:
-        """Return the path of the application that answers ``path``, by default the current
-        request's; None if none.
+        """Return where the application for ``path`` is mounted, None if there is none. ``path``: by
+        default the current request's.
         """
         if path is None:
             request = current_exchange().request
@@ -256,12 +260,12 @@ class Tree(_Servable):
         return max((prefix for prefix in self.apps if _is_at(path, prefix)), key=len, default=None)
 
     def find(self, path: str) -> Any:
-        """Return the application that answers a path, None if there is none."""
+        """Return the application for a path, None if there is none."""
         found = self.script_name(path)
         return None if found is None else self.apps[found]
 
     def check(self, config: Config) -> None:
-        """See ``_Servable``."""
+        """Check each application's configuration, see ``_Servable.check``."""
         for prefix, app in self.apps.items():
             if isinstance(app, Application):
                 if not app.native._micropie.is_blank:

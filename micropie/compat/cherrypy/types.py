@@ -1,4 +1,4 @@
-"""Types that several modules of this package name."""
+"""Types that several modules of this package use."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 Section: TypeAlias = dict[str, Any]
-"""Configuration by key, with values of any kind: of a path, of a handler, or of a tool, whose
-options it is."""
+"""Configuration as a dict: of a path, of a handler, or the options of a tool."""
 
 Parameters: TypeAlias = dict[str, Any]
-"""What a handler is called with by name: text, lists of text, parts of forms, and what tools make
-of them."""
+"""The keyword arguments of a handler: text, lists of texts, parts of forms, and values that tools
+have converted.
+"""
 
 Namespace: TypeAlias = Callable[[str, Any], object]
-"""A function that is called with the name and the value of each key of a namespace of the
-configuration."""
+"""A function for one namespace of the configuration, called with each key's name and value."""
 
 
 class Readable(Protocol):
-    """An open file, or another object with ``read``."""
+    """An open binary file, or another object with ``read``."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most so many bytes, none at the end."""
+        """Return at most ``size`` bytes, b"" at the end."""
 
 
 class FileLike(Protocol):
-    """A ``Readable``, or one of text."""
+    """An open file, binary or text, or another object with ``read``."""
 
     def read(self, size: int, /) -> bytes | str:
-        """Return at most so many bytes or characters, none at the end."""
+        """Return at most ``size`` bytes or characters, none at the end."""

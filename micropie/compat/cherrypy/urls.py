@@ -1,4 +1,4 @@
-"""``cherrypy.url``: the address of a page of this site."""
+"""``cherrypy.url``: make URLs for pages of this site."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import current
 
 bases: list[Callable[[], str]] = []
-"""Returns scheme and host where no request is answered; ``cherrypy.server`` puts its own here."""
+"""A function that returns scheme and host where no request is answered; ``cherrypy.server`` sets
+it.
+"""
 
 
 class Place(NamedTuple):
-    """Where a page is. Functions of both halves ask in native handlers, too."""
+    """The parts of a page's URL. They are also known in native handlers, where some of this
+    package's functions ask for them.
+    """
 
     base: str
     script_name: str
@@ -24,7 +28,7 @@ class Place(NamedTuple):
 
 
 def place() -> Place | None:
-    """Return the place of the current request, None outside of requests."""
+    """Return the parts of the current request's URL, None outside of requests."""
     request = serving.request
     if request.app is not None:
         return Place(request.base, request.script_name, request.path_info, request.query_string)
@@ -46,12 +50,13 @@ def url(
     base: str | None = None,
     relative: bool | str | None = None,
 ) -> str:
-    """Return the absolute address of a path, which is below the application if it begins with a
-    slash.
+    """Return an absolute URL for ``path``, which begins at the application's root if it has a slash
+    in front.
 
-    Otherwise it is relative to the page. ``qs``: the query, text or a dict. ``script_name``,
-    ``base``: instead of the application's and the server's. ``relative``: True for an address
-    relative to the page, "server" for one without scheme and host.
+    Without that slash it is relative to the current page. ``qs``: the query, as text, a dict or
+    pairs. ``script_name``, ``base``: used instead of the application's path, and of scheme and
+    host. ``relative``: True for a URL relative to the current page, "server" for one without scheme
+    and host.
     """
     request = serving.request
     if isinstance(qs, dict) or (qs and not isinstance(qs, str)):
@@ -63,7 +68,7 @@ def url(
         return f"{bases[-1]() if base is None else base}{address}{query}"
     page = here.path_info
     if not path.startswith("/"):
-        # A page is relative to its directory; the index of a directory is the directory.
+        # A page's relative links begin at its directory; an index is the directory itself.
         if request.is_index is True and not page.endswith("/"):
             page += "/"
         elif request.is_index is False and page.endswith("/") and page != "/":
@@ -84,7 +89,7 @@ def url(
 
 
 def _normal(path: str) -> str:
-    """Return a path without ``.`` and ``..``."""
+    """Return a path with ``.`` and ``..`` resolved."""
     if "./" not in path and not path.endswith(("/.", "/..")):
         return path
     atoms: list[str] = []
@@ -98,7 +103,7 @@ def _normal(path: str) -> str:
 
 
 def _relative(address: str, page: str) -> str:
-    """Return ``address`` as it is written on ``page``."""
+    """Return ``address`` as a link relative to ``page``."""
     old, new = page.split("/")[:-1], address.split("/")
     while old and new and old[0] == new[0]:
         old.pop(0)

@@ -340,7 +340,7 @@ def _check_readable(structures: Iterable[type]) -> None:
                 structure.model_rebuild()  # raises a NameError of its own
             hints = _hints_inside(structure).values()
         except UNREADABLE as error:
-            raise unreadable(structure.__name__, error) from None
+            raise unreadable(structure, error) from None
         for kind in chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints):
             waiting += [kind] if is_structure(kind) else []
 

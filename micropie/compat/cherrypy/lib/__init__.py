@@ -1,7 +1,7 @@
-"""CherryPy's library: what its tools are made of, for applications that call it themselves.
+"""CherryPy's library: the functions behind its tools, which applications may also call themselves.
 
-Open ``cptools.py`` to change one of the small tools, ``encoding.py`` for ``encode``, ``decode`` and
-``gzip``, ``static.py`` for files, and the module with the tool's name for any other.
+Where to change what: ``cptools.py`` has the small tools, ``encoding.py`` has ``encode``, ``decode``
+and ``gzip``, ``static.py`` sends files. Any other tool is in the module with its name.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from micropie.compat.results import Chunks
 
 class _Closable(Protocol):
     def close(self) -> object:
-        """Let go of what it has open."""
+        """Close the object."""
 
 
 def is_iterator(obj: object) -> TypeGuard[Iterator[object]]:
-    """Return whether ``obj`` is used up by iterating over it."""
+    """Return whether ``obj`` is an iterator: iterating over it uses it up."""
     return isinstance(obj, GeneratorType) or (hasattr(obj, "__iter__") and iter(obj) is obj)
 
 
@@ -33,9 +33,9 @@ def is_closable_iterator(obj: object) -> TypeGuard[_Closable]:
 
 
 class file_generator:  # noqa: N801 - CherryPy's name
-    """Iterate over an open file in pieces of ``chunkSize`` bytes or characters.
+    """An iterator over an open file in pieces of ``chunkSize`` bytes or characters.
 
-    The file is closed once: after the last piece, or by ``close``.
+    The file is closed after the last piece, or by ``close``.
     """
 
     def __init__(self, input: FileLike, chunkSize: int = 65536) -> None:  # noqa: A002, N803
@@ -54,16 +54,17 @@ class file_generator:  # noqa: N801 - CherryPy's name
         raise StopIteration
 
     def close(self) -> None:
-        """Close the file, unless that has been done."""
+        """Close the file if it isn't closed yet."""
         close, self._close = self._close, None
         if close is not None:
             close()
 
 
 def pieces_of(file: FileLike) -> file_generator:
-    """Return the pieces of a file-like object that a handler has returned.
+    """Return an iterator over a file-like object that a handler has returned.
 
-    It is closed with the request at the latest, because an error may replace the response.
+    It is closed when the request ends at the latest, since an error page may replace the response
+    before it is read.
     """
     pieces = file_generator(file)
     native = current.get(None)
@@ -75,23 +76,25 @@ def pieces_of(file: FileLike) -> file_generator:
 def file_generator_limited(
     fileobj: Readable, count: int, chunk_size: int = 65536
 ) -> Iterator[bytes]:
-    """Yield ``count`` bytes of an open file, or less if it has less."""
+    """Yield the next ``count`` bytes of an open file, fewer if it ends before."""
     while count > 0 and (chunk := fileobj.read(min(chunk_size, count))):
         count -= len(chunk)
         yield chunk
 
 
 class FilePart(Chunks):
-    """The bytes of a file on a disk whose Content-Length is set, so they are sent as they are."""
+    """A part of a file on disk, as chunks. Content-Length is set already, so they need no further
+    step.
+    """
 
 
 def listed(value: str | Iterable[str] | None) -> list[str]:
-    """Return an option that may be one text, several or none."""
+    """Return an option's value as a list: one text, an iterable of texts, or None for ``[]``."""
     return [value] if isinstance(value, str) else list(value or ())
 
 
 def set_vary_header(response: Any, header_name: str) -> None:
-    """Add a name to the header Vary."""
+    """Add a name to the response's Vary header, unless it is there."""
     names = [name.strip() for name in response.headers.get("Vary", "").split(",") if name.strip()]
     if header_name not in names:
         names.append(header_name)

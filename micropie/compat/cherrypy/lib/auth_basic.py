@@ -1,4 +1,4 @@
-"""The tool ``auth_basic``: a name and a password by HTTP Basic authentication (RFC 7617)."""
+"""The tool ``auth_basic``: log-in by HTTP Basic authentication (RFC 7617)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from unicodedata import normalize
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.serving import serving
 
-# Characters of a name and a password whose accents are brought into one form, which may take
-# quadratic time.
+# The most characters of a name or a password that are normalized (NFC), which may take quadratic
+# time.
 _MOST_NORMALIZED = 1024
 
 _REFUSED = "You are not authorized to access that resource"
 
 
 def checkpassword_dict(user_password_dict: Mapping[str, str]) -> Callable[[str, str, str], bool]:
-    """Return a function for ``checkpassword`` that knows the passwords of a dict."""
+    """Return a function for the option ``checkpassword`` that compares with the passwords in a
+    dict.
+    """
 
     def check(realm: str, user: str, password: str) -> bool:
         known = user_password_dict.get(user)
@@ -34,10 +36,11 @@ def basic_auth(
     debug: bool = False,
     accept_charset: str = "utf-8",
 ) -> None:
-    """Set ``request.login``, or answer with 401, or with 400 if the header is malformed.
+    """Set ``request.login`` to the user's name, or answer with 401; with 400 if the header is
+    malformed.
 
-    ``checkpassword(realm, user, password)`` says whether they are right. ``accept_charset``: the
-    encoding of name and password; ISO-8859-1 is tried, too.
+    ``checkpassword(realm, user, password)`` returns whether the password is right.
+    ``accept_charset``: the encoding of name and password; ISO-8859-1 is tried after it.
     """
     if '"' in realm:
         raise ValueError('the realm of auth_basic can not have a " in it')

@@ -1,6 +1,4 @@
-"""The tool ``auth_digest``: a name and a password by HTTP Digest authentication (RFC 7616) with
-MD5.
-"""
+"""The tool ``auth_digest``: log-in by HTTP Digest authentication (RFC 7616) with MD5."""
 
 from __future__ import annotations
 
@@ -19,11 +17,11 @@ from micropie.compat.cherrypy.serving import serving
 
 GetHA1: TypeAlias = Callable[[str, str], "str | None"]
 
-# One parameter of the header.
+# One parameter of the Authorization header.
 _PARAMETER = re.compile(r'\s*+(\w++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^",\s]++))\s*+(?:,|$)')
 _REQUIRED = ("username", "realm", "nonce", "uri", "response")
 
-# Seconds that a nonce is accepted. After them a client is asked to use another one.
+# Seconds for which a nonce is accepted. After that the client is asked to use another one.
 _NONCE_LIFE = 600
 
 
@@ -33,7 +31,7 @@ def H(text: str) -> str:  # noqa: N802 - RFC 7616's name
 
 
 def get_ha1_dict_plain(user_password_dict: Mapping[str, str]) -> GetHA1:
-    """Return a function for ``get_ha1`` that knows the passwords of a dict."""
+    """Return a function for the option ``get_ha1`` that hashes the passwords in a dict."""
 
     def get_ha1(realm: str, username: str) -> str | None:
         password = user_password_dict.get(username)
@@ -43,15 +41,15 @@ def get_ha1_dict_plain(user_password_dict: Mapping[str, str]) -> GetHA1:
 
 
 def get_ha1_dict(user_ha1_dict: Mapping[str, str]) -> GetHA1:
-    """Return a function for ``get_ha1`` that knows the hashes of a dict:
-    ``H("user:realm:password")``.
+    """Return a function for the option ``get_ha1`` that looks up hashes in a dict:
+    ``H("user:realm:password")`` by user.
     """
     return lambda realm, username: user_ha1_dict.get(username)
 
 
 def get_ha1_file_htdigest(filename: str) -> GetHA1:
-    """Return a function for ``get_ha1`` that looks into a file of Apache's ``htdigest`` each
-    time.
+    """Return a function for the option ``get_ha1`` that reads a file of Apache's ``htdigest`` at
+    each call.
     """
 
     def get_ha1(realm: str, username: str) -> str | None:
@@ -66,7 +64,7 @@ def get_ha1_file_htdigest(filename: str) -> GetHA1:
 
 
 def synthesize_nonce(s: str, key: str, timestamp: int | None = None) -> str:
-    """Return a nonce for a realm ``s``. Only who knows ``key`` can make one."""
+    """Return a nonce for the realm ``s``. It can only be made with the secret ``key``."""
     moment = int(time.time()) if timestamp is None else timestamp
     return f"{moment}:{H(f'{moment}:{s}:{key}')}"
 
@@ -80,7 +78,9 @@ def www_authenticate(
     stale: bool = False,
     accept_charset: str = "UTF-8",
 ) -> str:
-    """Return the header by which a client is asked for name and password."""
+    """Return the value of the WWW-Authenticate header, which asks a client for name and
+    password.
+    """
     nonce = nonce or synthesize_nonce(realm, key)
     header = f'Digest realm="{realm}", nonce="{nonce}", algorithm="{algorithm}", qop="{qop}"'
     if stale:
@@ -91,9 +91,9 @@ def www_authenticate(
 
 
 class HttpDigestAuthorization:
-    """What a client's Authorization header says.
+    """The parameters of an Authorization header.
 
-    Raises ``ValueError`` for one that is malformed.
+    Raises ``ValueError`` if it is malformed.
     """
 
     def __init__(self, auth_header: str, http_method: str, accept_charset: str = "UTF-8") -> None:
@@ -116,7 +116,7 @@ class HttpDigestAuthorization:
             raise ValueError("cnonce and nc are sent with a qop, and not without")
 
     def validate_nonce(self, s: str, key: str) -> bool:
-        """Return whether the nonce was made for the realm ``s`` with ``key``."""
+        """Return whether the nonce in the header was made for the realm ``s`` with ``key``."""
         moment, _, _ = self.nonce.partition(":")
         if not moment.isascii() or not moment.isdigit() or len(moment) > 15:
             return False
@@ -125,11 +125,13 @@ class HttpDigestAuthorization:
         )
 
     def is_nonce_stale(self, max_age_seconds: int = _NONCE_LIFE) -> bool:
-        """Return whether a valid nonce is too old."""
+        """Return whether the nonce in the header, which must be valid, is older than
+        ``max_age_seconds``.
+        """
         return int(self.nonce.partition(":")[0]) + max_age_seconds <= int(time.time())
 
     def request_digest(self, ha1: str) -> str:
-        """Return the response of a client that has the hash ``ha1``."""
+        """Return the response that a client computes if it has the hash ``ha1``."""
         if self.algorithm == "MD5-SESS":
             ha1 = H(f"{ha1}:{self.nonce}:{self.cnonce}")
         ha2 = H(f"{self.http_method}:{self.uri}")
@@ -150,8 +152,8 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def _is_signed_for(uri: str, request: Any) -> bool:
-    """Return whether a log-in is that of this request: what was signed for one page opens no other
-    (section 3.4.6).
+    """Return whether the client has signed this request's URL, since a log-in for one page must not
+    open another (RFC 7616, section 3.4.6).
     """
     path, _, query = uri.partition("?")
     return (unquote(path), query) == (request.script_name + request.path_info, request.query_string)
@@ -160,10 +162,11 @@ def _is_signed_for(uri: str, request: Any) -> bool:
 def digest_auth(
     realm: str, get_ha1: GetHA1, key: str, debug: bool = False, accept_charset: str = "utf-8"
 ) -> None:
-    """Set ``request.login``, or answer with 401, or with 400 if the header is malformed.
+    """Set ``request.login`` to the user's name, or answer with 401; with 400 if the header is
+    malformed.
 
     ``get_ha1(realm, username)`` returns the hash of a user's password, see ``get_ha1_dict``.
-    ``key`` is a secret, by which the server knows its own nonces.
+    ``key``: a secret with which the server signs its nonces.
     """
     request = serving.request
     header: str = request.headers.get("Authorization", "")

@@ -1,5 +1,5 @@
-"""The tool ``caching``: responses kept in memory, by their address and by the headers that their
-Vary names.
+"""The tool ``caching``: keeps responses in memory, by URL and by the request headers that the
+response's Vary names.
 """
 
 from __future__ import annotations
@@ -21,49 +21,48 @@ from micropie.compat.cherrypy.urls import Place, place
 expires = cptools.expires
 
 Variant: TypeAlias = tuple[str | None, HeaderMap, bytes, float]
-"""Status, headers, body, and the time in seconds since 1970 at which they were made."""
+"""(status, headers, body, seconds since 1970 when the response was made)."""
 
 
-# What the dispatcher has seen of the request, and the headers that a response depends on. Never one
-# joined text: "/page%3Fa" and "/page?a" are two pages, and "/a/../page" is none. With the names of
-# the headers: of two responses to one address each may depend on another one.
+# A response's URL, split into parts as the dispatcher has it, and the request headers that it
+# depends on. One joined text won't do: "/page%3Fa" and "/page?a" are two pages, and "/a/../page"
+# isn't "/page". The headers' names are included since two responses for one URL may depend on
+# different headers.
 _Key: TypeAlias = tuple[Place | None, tuple[tuple[str, str | None], ...]]
 
-# Characters of a key: ``maxsize`` does not count them.
+# The most characters of a key, since ``maxsize`` does not count them.
 _LONGEST_KEY = 8000
 
 
 class Cache:
-    """The interface of ``tools.caching.cache_class``.
+    """The interface of a class for the option ``tools.caching.cache_class``.
 
-    All methods are about the address of the current request.
+    All methods act on the URL of the current request.
     """
 
     delay: float = 600
     maxobj_size: float = math.inf
-    """The most bytes of a body that is put."""
+    """The most bytes of a body that ``put`` is called with."""
 
     def get(self) -> Variant | None:
-        """Return status, headers, body and the time in seconds since 1970 that were put, or
-        None.
-        """
+        """Return (status, headers, body, time) of a kept response, None if there is none."""
         raise NotImplementedError
 
     def put(self, variant: Variant, size: int) -> None:
-        """Keep status, headers, body and time; ``size`` is the body's length."""
+        """Keep a response; ``size`` is the length of its body in bytes."""
         raise NotImplementedError
 
     def delete(self) -> None:
-        """Forget the address."""
+        """Remove all responses for this URL."""
         raise NotImplementedError
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all responses."""
         raise NotImplementedError
 
     def release(self) -> None:
-        """The current request is over: if it was to put something, nobody need wait for it any
-        longer.
+        """Called when the current request ends: requests that wait for its response must not wait
+        any longer.
         """
 
 
@@ -74,12 +73,12 @@ class _Entry(NamedTuple):
 
 
 class MemoryCache(Cache):
-    """Responses in this process's memory. The attributes are options of the tool.
+    """A cache in this process's memory. Its attributes are the tool's options.
 
-    ``maxobjects``, ``maxsize``: the most responses, and bytes of them; the least recently used go
-    first. ``maxobj_size``: a longer body is not kept. ``delay``: seconds for which one is kept.
-    ``antistampede_timeout``: seconds that requests of one address wait for the first of them to
-    make the response; None or 0 for none.
+    ``maxobjects``, ``maxsize``: the most responses, and bytes of all together; the least recently
+    used are removed first. ``maxobj_size``: the most bytes of a body to keep. ``delay``: seconds
+    for which a response is kept. ``antistampede_timeout``: seconds for which requests for one URL
+    wait while the first of them makes the response; None or 0 for not at all.
     """
 
     maxobjects = 1000
@@ -92,7 +91,7 @@ class MemoryCache(Cache):
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all responses."""
         with self._lock:
             self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
             self._varies: dict[Place | None, Sequence[str]] = {}
@@ -100,12 +99,16 @@ class MemoryCache(Cache):
             self.cursize = 0
 
     def _key(self) -> _Key:
-        """Return the address, and the headers that the last response to it depends on."""
+        """Return the key for the current request: its URL, and the headers that the last response
+        for this URL depends on.
+        """
         address, headers = place(), serving.request.headers
         return address, tuple((name, headers.get(name)) for name in self._varies.get(address, ()))
 
     def get(self) -> Variant | None:
-        """Return what was put for a request like this one."""
+        """Return the response kept for the current request. If another request is making it, wait
+        for that first.
+        """
         event = None
         with self._lock:
             key = self._key()
@@ -136,7 +139,7 @@ class MemoryCache(Cache):
             self.cursize -= entry.size
 
     def put(self, variant: Variant, size: int) -> None:
-        """Keep a response."""
+        """Keep a response for the current request."""
         _, headers, _, created = variant
         with self._lock:
             names = sorted(element.value for element in headers.elements("Vary"))
@@ -155,7 +158,7 @@ class MemoryCache(Cache):
                 self._varies.pop(oldest[0], None)
 
     def delete(self) -> None:
-        """Forget all responses of this address."""
+        """Remove all responses for the current request's URL."""
         address = place()
         with self._lock:
             self._varies.pop(address, None)
@@ -163,7 +166,7 @@ class MemoryCache(Cache):
                 self._forget(key)
 
     def release(self) -> None:
-        """Let the requests go on that wait for this one."""
+        """Wake the requests that wait for the current one."""
         event = getattr(serving.request, "_cache_event", None)
         if event is not None:
             with self._lock:
@@ -173,7 +176,7 @@ class MemoryCache(Cache):
 
 
 class _Current:
-    """The cache of this process, made by the first request that has the tool."""
+    """Holds this process's cache, which the first request with the tool creates."""
 
     cache: Cache | None = None
     lock = threading.Lock()
@@ -194,10 +197,11 @@ def get(
     debug: bool = False,
     **kwargs: object,
 ) -> bool:
-    """Answer from the cache if it has a response; else the request's response may be put into it.
+    """Answer from the cache if it has a response; if not, allow ``tee_output`` to put this
+    request's response there.
 
-    Only GET and HEAD, without credentials (RFC 9111, section 3.5). Any method of
-    ``invalid_methods``, and any other but OPTIONS and TRACE, forgets the address. Sets
+    Only applies to GET and HEAD without credentials (RFC 9111, section 3.5). A method of
+    ``invalid_methods``, or any other except OPTIONS and TRACE, removes the URL's responses. Sets
     ``request.cached`` and ``request.cacheable``.
     """
     request, response = serving.request, serving.response
@@ -245,17 +249,17 @@ def get(
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _KEPT = frozenset({"GET", "HEAD"})
 
-# Answers that depend on the address alone. A part of a file, a failed condition or a refusal is for
-# one client: if it were kept, it would be everybody's answer.
+# Statuses of responses that depend on the URL alone. A part of a file, a failed condition or a
+# refusal is meant for one client, and must not become the answer for all.
 _FOR_ALL = frozenset({200, 203, 300, 301, 308, 404, 410})
 
 
 def tee_output() -> None:
-    """Put the response to a GET into the cache when its body has been made."""
+    """Put the response to a GET into the cache once its body is complete."""
     request, response, cache = serving.request, serving.response, _Current.cache
     if (
         cache is not None
-        and request.method == "GET"  # a handler may answer HEAD in another way
+        and request.method == "GET"  # a handler may answer HEAD differently
         and valid_status(response.status)[0] in _FOR_ALL
         and "no-store" not in request.headers.values("Cache-Control")
         and not _is_for_one_visitor()
@@ -264,7 +268,7 @@ def tee_output() -> None:
 
 
 def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:
-    """Yield the pieces of a body, and keep them as long as the cache may take them."""
+    """Yield a body's pieces, and put them into the cache at the end unless they are too long."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -287,7 +291,9 @@ def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:
 
 
 def _is_for_one_visitor() -> bool:
-    """Return whether the response says so, or was made with a session or a cookie."""
+    """Return whether the response is for one visitor: its headers say so, or it was made with a
+    session or a cookie.
+    """
     headers, session = serving.response.headers, getattr(serving, "session", None)
     request = serving.request
     seen = cptools.watched_headers().seen

@@ -1,4 +1,4 @@
-"""The small tools."""
+"""The functions of CherryPy's smaller tools."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from micropie.compat.cherrypy.urls import url as make_url
 from micropie.compat.core import checked_base
 
 _SUCCESS = range(200, 300)
-_LONG_AGO = 1169942400  # January 2007: the date that CherryPy gives what must not be cached
+_LONG_AGO = 1169942400  # January 2007: CherryPy's Expires for responses that must not be cached
 
 
 # -- conditions ------------------------------------------------------------------------------------
 
 
 def validate_etags(autotags: bool = False, debug: bool = False) -> None:
-    """Compare the response's ETag with If-Match and If-None-Match: the tool ``etags``.
+    """The tool ``etags``: compare the response's ETag with the request's If-Match and
+    If-None-Match.
 
-    ``autotags``: make one of the body if a response with status 200 has none. Raises 304 or 412.
+    ``autotags``: if a response with status 200 has no ETag, make one from its body. Raises 304 or
+    412.
     """
     response = serving.response
-    if getattr(response, "ETag", None) is not None:  # done already
+    if getattr(response, "ETag", None) is not None:  # this has been done already
         return
     request, (status, _, _) = serving.request, valid_status(response.status)
     etag = response.headers.get("ETag")
@@ -46,7 +48,7 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     if wanted and wanted != ["*"] and etag not in wanted:
         raise HTTPError(412, f"If-Match failed: ETag {etag!r} did not match {wanted!r}")
     known = [str(element) for element in request.headers.elements("If-None-Match")]
-    # proxies weaken what they compress
+    # Proxies make an ETag weak when they compress the response.
     if known == ["*"] or etag in known or (etag and f"W/{etag}" in known):
         if request.method in ("GET", "HEAD"):
             raise HTTPRedirect([], 304)
@@ -54,7 +56,8 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
 
 
 def validate_since() -> None:
-    """Compare the response's Last-Modified with If-Modified-Since and If-Unmodified-Since.
+    """Compare the response's Last-Modified with the request's If-Modified-Since and
+    If-Unmodified-Since.
 
     Raises 304 or 412.
     """
@@ -75,10 +78,11 @@ def validate_since() -> None:
 
 
 def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = False) -> None:
-    """Say for how long the response may be used from a cache: ``secs`` seconds, 0 for not at all.
+    """The tool ``expires``: set headers that allow caches to keep the response for ``secs``
+    seconds; 0 forbids it.
 
-    Only a response that could be kept in a cache gets the headers: one with an ETag, Last-Modified,
-    Age or Expires. ``force``: any, and headers that are set already are replaced.
+    Only set on a response that caches could keep: one with ETag, Last-Modified, Age or Expires.
+    ``force``: set them on any response, replacing those that are set already.
     """
     response = serving.response
     headers = response.headers
@@ -95,11 +99,13 @@ def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = Fals
     set_header("Expires", HTTPDate(response.time + seconds if seconds else _LONG_AGO))
 
 
-# -- what a request has to be ----------------------------------------------------------------------
+# -- conditions for a request --------------------------------------------------------------------
 
 
 def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> None:
-    """Answer only these methods, by default GET and HEAD; others by 405."""
+    """The tool ``allow``: answer requests with any other method than these with 405. By default GET
+    and HEAD.
+    """
     allowed = [each.upper() for each in listed(methods)] or ["GET", "HEAD"]
     if "GET" in allowed and "HEAD" not in allowed:
         allowed.append("HEAD")
@@ -109,9 +115,9 @@ def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> No
 
 
 def accept(media: str | Sequence[str] | None = None, debug: bool = False) -> str | None:
-    """Return the one of the types ``media`` that the client likes best.
+    """The tool ``accept``: return the media type among ``media`` that the client prefers.
 
-    Raises 406 if it accepts none.
+    Raises 406 if it accepts none of them.
     """
     offered = listed(media)
     if not offered:
@@ -144,8 +150,8 @@ def referer(
     message: str = "Forbidden Referer header.",
     debug: bool = False,
 ) -> None:
-    """Answer by ``error`` unless the Referer matches ``pattern``; with ``accept=False`` if it
-    does.
+    """The tool ``referer``: answer with the status ``error`` unless the Referer matches
+    ``pattern``; with ``accept=False``, if it matches.
     """
     stated = serving.request.headers.get("Referer")
     allowed = accept_missing if stated is None else bool(re.match(pattern, stated)) is bool(accept)
@@ -156,9 +162,10 @@ def referer(
 def convert_params(
     exception: type[Exception] | tuple[type[Exception], ...] = ValueError, error: int = 400
 ) -> None:
-    """Convert the parameters by the handler's annotations, ``count: int``.
+    """The tool ``params``: convert the request's parameters by the handler's annotations, such as
+    ``count: int``.
 
-    What can't be is answered by ``error``.
+    If that raises ``exception``, the answer has the status ``error``.
     """
     request = serving.request
     function = getattr(request.handler, "callable", None)
@@ -180,14 +187,16 @@ def proxy(
     scheme: str = "X-Forwarded-Proto",
     debug: bool = False,
 ) -> None:
-    """Take scheme, host and client from the headers that a proxy sets.
+    """The tool ``proxy``: take scheme, host and the client's address from headers that a proxy
+    sets.
 
-    Whoever reaches the server directly can lie.
+    A client that reaches the server without the proxy can forge them.
 
-    ``base``: scheme and host, if the proxy does not say. ``local``, ``remote``, ``scheme``: the
-    headers, "" for none. Of several addresses in X-Forwarded-For the last is the client's, which
-    the proxy itself has seen; of several schemes and hosts it is the first. Raises ``HTTPError``
-    400 for a host that is none and for another scheme than http and https, as both get into links.
+    ``base``: scheme and host if the proxy doesn't state them. ``local``, ``remote``, ``scheme``:
+    the names of the headers, "" to ignore one. Of several addresses in X-Forwarded-For the last
+    counts, since the proxy itself has seen that client; of several schemes or hosts, the first.
+    Raises ``HTTPError`` 400 for a malformed host and for schemes other than http and https, since
+    both get into links.
     """
     request = serving.request
     stated = first_value(request.headers.get(scheme)) if scheme else ""
@@ -208,13 +217,13 @@ def proxy(
 
 
 def ignore_headers(headers: str | Iterable[str] = ("Range",), debug: bool = False) -> None:
-    """Forget headers of the request."""
+    """The tool ``ignore_headers``: remove headers from the request."""
     for name in listed(headers):
         serving.request.headers.pop(name, None)
 
 
 def response_headers(headers: Iterable[tuple[str, str]] | None = None, debug: bool = False) -> None:
-    """Set headers of the response."""
+    """The tool ``response_headers``: set headers of the response."""
     for name, value in headers or ():
         serving.response.headers[name] = value
 
@@ -223,7 +232,7 @@ response_headers.failsafe = True  # type: ignore[attr-defined]
 
 
 def flatten(debug: bool = False) -> None:
-    """Join what generators inside of the body yield to one sequence."""
+    """The tool ``flatten``: if the body yields generators, yield their pieces instead."""
 
     def flattened(body: Iterable[object]) -> Iterator[object]:
         for piece in body:
@@ -237,7 +246,7 @@ def flatten(debug: bool = False) -> None:
 
 
 class _WatchedHeaders(HeaderMap):
-    """Headers that note which of them are looked at."""
+    """Headers that record in ``seen`` which of them were read."""
 
     __slots__ = ("seen",)
 
@@ -246,7 +255,7 @@ class _WatchedHeaders(HeaderMap):
         super().__init__(headers)
 
     def transform_key(self, key: object) -> str:  # type: ignore[override]
-        """Return a key as it is stored."""
+        """Return a key's spelling in the dict, and record it."""
         name = HeaderMap.transform_key(key)
         self.seen.add(name)
         return name
@@ -256,17 +265,17 @@ class _WatchedHeaders(HeaderMap):
         return super().__iter__()
 
     def copy(self) -> Any:
-        """Return a copy, whose use is not noted."""
+        """Return a copy that doesn't record."""
         self.seen.add(ALL)
         return HeaderMap(self)
 
     def items(self) -> Any:
-        """Return the names with their values."""
+        """Return the names with their values; all count as read."""
         self.seen.add(ALL)
         return super().items()
 
     def values(self, key: str | None = None) -> Any:
-        """Return the values of one header, or of all."""
+        """Return the values of one header, or of all, which then count as read."""
         if key is None:
             self.seen.add(ALL)
         return super().values(key)
@@ -276,7 +285,9 @@ ALL = "*"
 
 
 def watched_headers() -> _WatchedHeaders:
-    """Return the request's headers, which note from now on which of them are looked at."""
+    """Replace the request's headers by ones that record which of them are read, and return
+    these.
+    """
     request = serving.request
     if not isinstance(request.headers, _WatchedHeaders):
         request.headers = _WatchedHeaders(request.headers)
@@ -286,7 +297,7 @@ def watched_headers() -> _WatchedHeaders:
 
 
 def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
-    """Name the request's headers that were looked at in the response's Vary."""
+    """The tool ``autovary``: list the request headers that were read in the response's Vary."""
     request = serving.request
     ignored = {"Content-Disposition", "Content-Length", "Content-Type", ALL, *(ignore or ())}
     watched = watched_headers()
@@ -303,7 +314,9 @@ def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
 
 
 def redirect(url: str = "", internal: bool = True, debug: bool = False) -> None:
-    """Answer with another page: its handler if ``internal``, else a redirect."""
+    """The tool ``redirect``: answer with another page's handler if ``internal`` is true, else with
+    a redirect to it.
+    """
     if internal:
         raise InternalRedirect(url)
     raise HTTPRedirect(url)
@@ -312,9 +325,11 @@ def redirect(url: str = "", internal: bool = True, debug: bool = False) -> None:
 def trailing_slash(
     missing: bool = True, extra: bool = False, status: int | None = None, debug: bool = False
 ) -> None:
-    """Redirect to the address with a slash at its end for an index, if ``missing``.
+    """The tool ``trailing_slash``: redirect the URL of an index to the one with a slash at its end,
+    if ``missing`` is true.
 
-    ``extra``: and to the one without for other pages. ``status``: of the redirect, 301 by default.
+    ``extra``: also redirect other pages to the URL without the slash. ``status``: that of the
+    redirect, by default 301.
     """
     request = serving.request
     path = request.path_info
@@ -333,12 +348,12 @@ _logger = logging.getLogger("cherrypy.error")
 
 
 def log_traceback(severity: int = logging.ERROR, debug: bool = False) -> None:
-    """Log the exception that is being handled."""
+    """The tool ``log_tracebacks``: log the exception that is being handled."""
     _logger.log(severity, "HTTP", exc_info=True)
 
 
 def log_request_headers(debug: bool = False) -> None:
-    """Log the request's headers, without what lets others log in."""
+    """The tool ``log_headers``: log the request's headers, except those with credentials."""
     lines = [
         (
             f"  {name}: "
@@ -350,7 +365,7 @@ def log_request_headers(debug: bool = False) -> None:
 
 
 def log_hooks(debug: bool = False) -> None:
-    """Log the hooks of the request."""
+    """The tool ``log_hooks``: log the request's hooks."""
     lines = ["Request Hooks:"]
     for point, hooks in serving.request.hooks.items():
         lines += [f"    {point}:", *(f"        {hook!r}" for hook in sorted(hooks))]
@@ -361,32 +376,32 @@ def log_hooks(debug: bool = False) -> None:
 
 
 class SessionAuth:
-    """A form for name and password before the pages, and the log-in in the session: the tool
-    ``session_auth``.
+    """The tool ``session_auth``: pages are only shown after a log-in by a form, and the user's name
+    is kept in the session.
 
-    Override or give ``check_username_and_password(username, password)``, which returns a message
-    for wrong ones.
+    Override ``check_username_and_password(username, password)`` in a subclass, or give it as an
+    option. It returns a message if they are wrong.
     """
 
     session_key = "username"
     debug = False
 
     def check_username_and_password(self, username: str, password: str) -> str | None:
-        """Return a message if they are wrong."""
+        """Return a message if the name or the password is wrong, None if they are right."""
         return "No check of passwords is set"
 
     def anonymous(self) -> str | None:
-        """Return a name for who has not logged in, None for the form."""
+        """Return a user's name for visitors who haven't logged in, None to show them the form."""
         return None
 
     def on_login(self, username: str) -> None:
-        """Called after a log-in."""
+        """Do nothing; called after a log-in."""
 
     def on_logout(self, username: str) -> None:
-        """Called after a log-out."""
+        """Do nothing; called after a log-out."""
 
     def on_check(self, username: str) -> None:
-        """Called before each page of who has logged in."""
+        """Do nothing; called before each page that is shown to a user who has logged in."""
 
     def login_screen(
         self,
@@ -395,7 +410,7 @@ class SessionAuth:
         error_msg: str = "",
         **kwargs: object,
     ) -> bytes:
-        """Return the page with the form."""
+        """Return the page with the log-in form."""
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Log '
             "in</title></head><body>\n"
@@ -409,7 +424,7 @@ class SessionAuth:
     def do_login(
         self, username: str, password: str, from_page: str = "..", **kwargs: object
     ) -> bool:
-        """Check a name and a password, and redirect to the page that was asked for."""
+        """Check a name and a password, and redirect to ``from_page`` if they are right."""
         message = self.check_username_and_password(username, password)
         if message:
             return self._show_screen(from_page=from_page, username=username, error_msg=message)
@@ -419,7 +434,7 @@ class SessionAuth:
         raise HTTPRedirect(_on_this_site(from_page))
 
     def do_logout(self, from_page: str = "..", **kwargs: object) -> bool:
-        """Forget who has logged in, and redirect."""
+        """Remove the user's name from the session, and redirect to ``from_page``."""
         username = serving.session.get(self.session_key)
         serving.session[self.session_key] = None
         if username:
@@ -428,7 +443,9 @@ class SessionAuth:
         raise HTTPRedirect(_on_this_site(from_page))
 
     def do_check(self) -> bool:
-        """Show the form to who has not logged in. Returns whether that is the answer."""
+        """Show the form to a visitor who hasn't logged in. Return whether the request is
+        answered.
+        """
         request = serving.request
         username = serving.session.get(self.session_key)
         if not username:
@@ -445,7 +462,9 @@ class SessionAuth:
         return True
 
     def run(self) -> bool:
-        """Do what the request's path says. Returns whether it is answered."""
+        """Log in, log out or check, by the request's path. Return whether the request is
+        answered.
+        """
         request = serving.request
         pages: list[tuple[str, str | None, Callable[..., bool]]] = [
             ("login_screen", None, self._show_screen),
@@ -462,12 +481,16 @@ class SessionAuth:
 
 
 def _on_this_site(page: str) -> str:
-    """Return an address of this site: a log-in must not lead elsewhere."""
+    """Return ``page`` if it is a URL of this site, else "..": a log-in must not redirect to other
+    sites.
+    """
     return ".." if leads_away(page, serving.request.base) else page
 
 
 def session_auth(**kwargs: object) -> bool:
-    """Show a form for name and password, unless the session knows who asks; see ``SessionAuth``."""
+    """Show the log-in form unless the session has a user's name, see ``SessionAuth``; the options
+    are its attributes.
+    """
     checker = SessionAuth()
     for name, value in kwargs.items():
         setattr(checker, name, value)

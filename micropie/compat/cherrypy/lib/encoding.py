@@ -1,4 +1,4 @@
-"""The tools ``encode``, ``decode`` and ``gzip``."""
+"""The functions of the tools ``encode``, ``decode`` and ``gzip``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ UTF8 = "utf-8"
 def decode(
     encoding: str | Sequence[str] | None = None, default_encoding: str | Sequence[str] = UTF8
 ) -> None:
-    """Read forms in ``encoding``, or in the one that they state, else in ``default_encoding``."""
+    """Decode forms from ``encoding``; without one, from the charset that they state, else from
+    ``default_encoding``.
+    """
     body = serving.request.body
     if encoding is not None:
         body.attempt_charsets = listed(encoding)
@@ -34,11 +36,11 @@ def decode(
 
 
 class ResponseEncoder:
-    """The tool ``encode``: text that a handler returns becomes bytes, and the Content-Type says
-    how.
+    """The tool ``encode``: encode text that a handler returns, and add the charset to the
+    Content-Type.
 
-    ``encoding``: UTF-8 unless given. ``text_only``: only for the types ``text/*``. ``add_charset``:
-    whether the Content-Type says so.
+    ``encoding``: by default UTF-8. ``text_only``: do this for the types ``text/*`` only.
+    ``add_charset``: whether to change the Content-Type.
     """
 
     default_encoding = UTF8
@@ -61,7 +63,9 @@ class ResponseEncoder:
         return self.encode(self.oldhandler(*args, **kwargs))
 
     def encode(self, body: object) -> object:
-        """Return a handler's result with its text encoded, and state that in Content-Type."""
+        """Return a handler's result with all text encoded, and set the charset in the
+        Content-Type.
+        """
         return then(body, self._encoded)
 
     def _encoded(self, body: object) -> object:
@@ -84,7 +88,7 @@ class ResponseEncoder:
             )
         if isinstance(body, FileRange | FilePart):
             return body
-        if not response.stream:  # the handler may have counted characters
+        if not response.stream:  # a handler may have counted characters, not bytes
             headers.pop("Content-Length", None)
         if isinstance(body, str):
             return self._bytes(body, encoding)
@@ -109,10 +113,10 @@ def gzip(
     mime_types: Sequence[str] = ("text/html", "text/plain"),
     debug: bool = False,
 ) -> None:
-    """Compress the response if its type is one of ``mime_types``, and the client accepts it."""
+    """Compress the response if its type is one of ``mime_types`` and the client accepts gzip."""
     request, response = serving.request, serving.response
     set_vary_header(response, "Accept-Encoding")
-    # What was cached is as it was sent then.
+    # A cached response is in the form in which it was sent first.
     if not response.body or getattr(request, "cached", False):
         return
     accepted = request.headers.elements("Accept-Encoding")
@@ -133,7 +137,9 @@ def gzip(
 
 
 def _is_of(media_type: str, kind: str) -> bool:
-    """Return whether a type is ``kind``, which may be ``text/*`` or ``application/*+xml``."""
+    """Return whether a media type fits ``kind``, which may have wildcards: ``text/*``,
+    ``application/*+xml``.
+    """
     if "*" not in kind:
         return media_type == kind
     main, _, subtype = kind.partition("/")
@@ -144,7 +150,7 @@ def _is_of(media_type: str, kind: str) -> bool:
 
 
 def compress(body: Iterable[bytes], compress_level: int) -> Iterator[bytes]:
-    """Yield the pieces of a body in gzip's format."""
+    """Yield a body's pieces compressed in gzip format."""
     compressor = zlib.compressobj(compress_level, wbits=31)
     try:
         for piece in body:
@@ -158,5 +164,5 @@ def compress(body: Iterable[bytes], compress_level: int) -> Iterator[bytes]:
 
 
 def decompress(body: bytes) -> bytes:
-    """Return the bytes of a body in gzip's format."""
+    """Return the decompressed bytes of a body in gzip format."""
     return zlib.decompress(body, wbits=31)

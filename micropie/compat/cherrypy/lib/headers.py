@@ -1,4 +1,4 @@
-"""``cherrypy.lib.headers``, whose name applications use for its function."""
+"""``cherrypy.lib.headers``: exists because applications import its function from here."""
 
 from micropie.compat.cherrypy.lib.httputil import parse_header
 

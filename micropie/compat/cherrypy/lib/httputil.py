@@ -1,4 +1,4 @@
-"""HTTP's dates, statuses, ranges and headers, under the names of CherryPy's ``lib.httputil``."""
+"""Dates, statuses, ranges and headers of HTTP, under the names of CherryPy's ``lib.httputil``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from micropie.compat.core import codec_of
 from micropie.compat.results import LONGEST_KEPT
 
 # One element of a header's list, and one parameter of an element. A separator in quotes doesn't end
-# it. Quotes that are not closed extend to the end, so that no character is looked at twice.
+# it. Quotes that are not closed extend to the end, so that no character is read twice.
 _ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^",])++')
 _PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^";])++')
 _IMAGE_MAP = re.compile(r"[0-9]{1,18},[0-9]{1,18}")
 _WEIGHT = re.compile(r"[0-9]*+\.?+[0-9]*+")
-# Encoded words of one header that are decoded: the standard library takes quadratic time for them.
+# The most encoded words (RFC 2047) of one header that are decoded: the standard library takes
+# quadratic time for them.
 _MOST_WORDS = 100
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -44,21 +45,23 @@ response_codes: dict[int, tuple[str, str]] = {
 
 
 def HTTPDate(timeval: float | None = None) -> str:  # noqa: N802 - CherryPy's name
-    """Return seconds since 1970, by default the present time, as HTTP writes it."""
+    """Return seconds since 1970, by default the present time, in the format of HTTP headers."""
     return formatdate(time.time() if timeval is None else timeval, usegmt=True)
 
 
 def protocol_from_http(protocol_str: str) -> tuple[int, int]:
-    """Return (1, 1) for "HTTP/1.1"."""
+    """Return a protocol's version as numbers: (1, 1) for "HTTP/1.1"."""
     return int(protocol_str[5]), int(protocol_str[7])
 
 
 def valid_status(status: int | str | None) -> tuple[int, str, str]:
-    """Return the code, the reason and a sentence for 404, "404" or "404 My Reason"; None is 200.
+    """Return (code, reason, sentence) for a status such as 404, "404" or "404 My Reason"; None
+    means 200.
 
-    Raises ``ValueError`` for anything but a number from 100 to 599.
+    Raises ``ValueError`` unless the code is a number from 100 to 599.
     """
-    # A reason may have a client's text, and what is no status at all may be no key.
+    # The cache takes no long text, since a reason may come from a client, and no unhashable
+    # objects.
     is_kept = (
         len(status) <= LONGEST_KEPT if isinstance(status, str) else isinstance(status, int | None)
     )
@@ -82,18 +85,16 @@ def _valid_status(status: int | str | None) -> tuple[int, str, str]:
 
 
 def urljoin(*atoms: str) -> str:
-    """Join parts of a path with slashes, of which no two follow each other: ``"/a/", "/b"`` is
-    "/a/b".
-    """
+    """Join parts of a path with single slashes: ``"/a/", "/b"`` becomes "/a/b"."""
     return re.sub("/{2,}", "/", "/".join(atom for atom in atoms if atom)) or "/"
 
 
 def parse_query_string(
     query_string: str, keep_blank_values: bool = True, encoding: str = "utf-8"
 ) -> Parameters:
-    """Return the parameters of a query: text, or a list of it for a name that comes several times.
+    """Return a query's parameters by name: text, or a list of texts if a name occurs several times.
 
-    "3,4", a click into an image, is {"x": 3, "y": 4}.
+    "3,4", which a click into an image map sends, becomes {"x": 3, "y": 4}.
     """
     if _IMAGE_MAP.fullmatch(query_string):
         x, y = query_string.split(",")
@@ -107,7 +108,7 @@ def parse_query_string(
 
 
 def add_parameter(parameters: Parameters, name: str, value: object) -> None:
-    """Add a value; a second one of the same name makes a list."""
+    """Add a parameter; if the name exists already, its value becomes a list."""
     if name not in parameters:
         parameters[name] = value
     elif isinstance(parameters[name], list):
@@ -117,10 +118,10 @@ def add_parameter(parameters: Parameters, name: str, value: object) -> None:
 
 
 def get_ranges(headervalue: str | None, content_length: int) -> list[tuple[int, int]] | None:
-    """Return the ranges of a Range header: (first byte, byte after the last).
+    """Return (first byte, last byte + 1) for each range of a Range header.
 
-    None if there is no header or it is not to be obeyed; an empty list if the content has none of
-    the ranges.
+    None if there is no header or it must be ignored; an empty list if no range lies within the
+    content.
     """
     unit, equals, listed = (headervalue or "").partition("=")
     if not equals or unit.strip().lower() != "bytes":
@@ -147,7 +148,7 @@ def get_ranges(headervalue: str | None, content_length: int) -> list[tuple[int, 
 
 @total_ordering
 class HeaderElement:
-    """A value of a header's list, with its parameters: ``text/html;level=1``."""
+    """An element of a header's list with its parameters: ``text/html;level=1``."""
 
     def __init__(self, value: str, params: Mapping[str, str] | None = None) -> None:
         self.value = value
@@ -155,7 +156,7 @@ class HeaderElement:
 
     @staticmethod
     def parse(elementstr: str) -> tuple[str, dict[str, str]]:
-        """Return the value and the parameters in a text."""
+        """Return the value and the parameters of an element given as text."""
         value, *rest = (part.strip() for part in _PARAMETER.findall(elementstr) or [""])
         params: dict[str, str] = {}
         for text in rest:
@@ -165,7 +166,7 @@ class HeaderElement:
 
     @classmethod
     def from_str(cls, elementstr: str) -> Self:
-        """Return the element in a text."""
+        """Return an element parsed from text."""
         return cls(*cls.parse(elementstr))
 
     def __lt__(self, other: Self) -> bool:
@@ -187,14 +188,14 @@ parse_header = HeaderElement.parse
 
 
 class AcceptElement(HeaderElement):
-    """A value of an ``Accept`` header.
+    """An element of an ``Accept`` header.
 
-    The one that a client likes best is the least: ``sorted`` puts it last.
+    Elements compare by the client's preference: ``sorted`` puts the preferred one last.
     """
 
     @property
     def qvalue(self) -> float:
-        """The weight, from 0 to 1."""
+        """The weight (parameter ``q``), from 0 to 1."""
         given = self.params.get("q", "1")
         return min(float(given), 1.0) if given.strip(".") and _WEIGHT.fullmatch(given) else 1.0
 
@@ -203,7 +204,9 @@ class AcceptElement(HeaderElement):
 
 
 def header_elements(fieldname: str, fieldvalue: str | None) -> list[Any]:
-    """Return the values of a header, those of ``Accept`` headers with the best first."""
+    """Return the elements of a header's list, those of ``Accept`` headers with the preferred one
+    first.
+    """
     if not fieldvalue:
         return []
     texts = _ELEMENT.findall(fieldvalue)
@@ -216,9 +219,10 @@ def header_elements(fieldname: str, fieldvalue: str | None) -> list[Any]:
 
 
 def decode_TEXT(value: str) -> str:  # noqa: N802 - CherryPy's name
-    """Decode a header's value that is encoded as RFC 2047 says: "=?utf-8?q?f=C3=BCr?=" is "für".
+    """Decode the encoded words (RFC 2047) in a header's value: "=?utf-8?q?f=C3=BCr?=" becomes
+    "für".
 
-    What can't be decoded is returned as it is, and so is a value of very many words.
+    A value that can't be decoded, or that has very many such words, is returned unchanged.
     """
     if value.count("=?") > _MOST_WORDS:
         return value
@@ -232,11 +236,11 @@ def decode_TEXT(value: str) -> str:  # noqa: N802 - CherryPy's name
         return value
 
 
-_title = lru_cache(maxsize=1024)(str.title)  # names are few
+_title = lru_cache(maxsize=1024)(str.title)  # the same few names occur in all requests
 
 
 class CaseInsensitiveDict(dict[str, Any]):
-    """A dict whose keys are title-cased: "content-type" and "Content-Type" are one key."""
+    """A dict whose keys are kept in title case: "content-type" and "Content-Type" are one key."""
 
     __slots__ = ()
 
@@ -246,7 +250,7 @@ class CaseInsensitiveDict(dict[str, Any]):
 
     @staticmethod
     def transform_key(key: object) -> str:
-        """Return a key as it is stored. Raises ``TypeError`` for one that is no text."""
+        """Return a key's spelling in the dict. Raises ``TypeError`` if it isn't text or bytes."""
         name = key.decode("latin-1") if isinstance(key, bytes) else key
         if not isinstance(name, str):
             raise TypeError(f"a header's name must be text, not {key!r}")
@@ -273,7 +277,7 @@ class CaseInsensitiveDict(dict[str, Any]):
         return super().pop(self.transform_key(key), *default)
 
     def setdefault(self, key: object, default: object = None) -> Any:
-        """Return the value of a key, which is set to ``default`` if there is none."""
+        """Return the value of a key; if it has none, set ``default`` first."""
         return super().setdefault(self.transform_key(key), default)
 
     def update(self, *args: object, **kargs: object) -> None:
@@ -286,7 +290,7 @@ class CaseInsensitiveDict(dict[str, Any]):
         return self
 
     def copy(self) -> Self:
-        """Return a copy of the same kind."""
+        """Return a copy of the same class."""
         return type(self)(self)
 
     @classmethod
@@ -304,34 +308,35 @@ class HeaderMap(CaseInsensitiveDict):
     use_rfc_2047 = True
 
     def elements(self, key: str) -> list[Any]:
-        """Return a header's values with their parameters, sorted."""
+        """Return the elements of a header's list, sorted."""
         return header_elements(self.transform_key(key), self.get(key))
 
     def values(self, key: str | None = None) -> Any:
-        """Return a header's values without their parameters; without a name the text of all
-        headers.
+        """Return the values of a header's elements, without parameters; without ``key``, the values
+        of all headers.
         """
         return (
             super().values() if key is None else [element.value for element in self.elements(key)]
         )
 
     def output(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers as they are sent."""
+        """Return the headers as they are sent: (name, value), both encoded."""
         return list(self.encode_header_items(self.items()))
 
     @classmethod
     def encode_header_items(
         cls, header_items: Iterable[tuple[object, object]]
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Yield pairs as they are sent."""
+        """Yield (name, value) encoded as they are sent."""
         for name, value in header_items:
             yield cls.encode(name), cls.encode(value)
 
     @classmethod
     def encode(cls, v: object) -> bytes:
-        """Return a name or a value in Latin-1, as RFC 2047 says if that has no room for it.
+        """Return a name or a value encoded in Latin-1, or as encoded words (RFC 2047) if it has
+        other characters.
 
-        Control characters are left out: a line end would begin another header.
+        Control characters are removed: a line end would begin another header.
         """
         text = _CONTROLS.sub("", v.decode("latin-1") if isinstance(v, bytes) else str(v))
         try:
@@ -341,7 +346,7 @@ class HeaderMap(CaseInsensitiveDict):
 
 
 class Host:
-    """An address of a client or of the server."""
+    """The network address of a client or of the server: ``ip``, ``port`` and host ``name``."""
 
     ip = "0.0.0.0"  # noqa: S104 - nothing listens there
     port = 80

@@ -1,4 +1,4 @@
-"""The tools ``json_in`` and ``json_out``."""
+"""The functions of the tools ``json_in`` and ``json_out``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.results import then
 from micropie.config import Settings
 
-# Without what ``json.loads`` and ``json.dumps`` ask first.
+# Called directly, without the checks of options in ``json.loads`` and ``json.dumps``.
 _decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
 
 _TYPES = ("application/json", "text/javascript")
@@ -22,9 +22,9 @@ _MOST = Settings().max_data_size
 
 
 def json_processor(entity: Any, max_data_size: int = _MOST) -> None:
-    """Parse a request's body into ``request.json``.
+    """Parse a body as JSON and set the value as ``request.json``.
 
-    Raises ``HTTPError`` 400, and 413 for more than so many bytes.
+    Raises ``HTTPError`` 400 if it isn't JSON, 413 if it is longer than ``max_data_size`` bytes.
     """
     data: bytes = entity.fp.read(max_data_size + 1)
     if len(data) > max_data_size:
@@ -42,12 +42,12 @@ def json_in(
     processor: Callable[[Any], object] = json_processor,
     max_data_size: int = _MOST,
 ) -> None:
-    """Parse JSON bodies into ``request.json``.
+    """The tool ``json_in``: parse JSON bodies and set the value as ``request.json``.
 
-    ``content_type``: which bodies are JSON. ``force``: any other body is answered with 415; with
-    False it is read as without this tool. ``processor``: is called with the body, an object with
-    ``fp``, ``headers`` and ``length``. ``max_data_size``: the most bytes of a document, which takes
-    many times its memory; more are a 413.
+    ``content_type``: the media types of JSON bodies. ``force``: whether other bodies are answered
+    with 415; if not, they are read as without this tool. ``processor``: called with the body, an
+    object with ``fp``, ``headers`` and ``length``. ``max_data_size``: the most bytes of a body,
+    since parsing takes many times as much memory; more are answered with 413.
     """
     types = listed(content_type)
     body = serving.request.body
@@ -67,12 +67,12 @@ def json_in(
 
 
 def json_handler(*args: object, **kwargs: object) -> object:
-    """Call the handler and return what it returns as JSON."""
+    """Call the handler, and return its result as JSON."""
     return then(serving.request._json_inner_handler(*args, **kwargs), encoded)
 
 
 def encoded(value: object) -> bytes:
-    """Return a value as JSON."""
+    """Return a value encoded as JSON, in UTF-8."""
     return _encode(value).encode()
 
 
@@ -81,13 +81,14 @@ def json_out(
     debug: bool = False,
     handler: Callable[..., object] = json_handler,
 ) -> None:
-    """Answer with the handler's result as JSON.
+    """The tool ``json_out``: send the handler's result as JSON.
 
-    ``content_type``: None leaves the header alone. ``handler``: is called instead of the
-    handler, which is ``request._json_inner_handler``, and returns text or bytes.
+    ``content_type``: the media type to set, None to leave the header unchanged. ``handler``: a
+    function called instead of the handler, which it finds as ``request._json_inner_handler``; it
+    returns text or bytes.
     """
     request = serving.request
-    if request.handler is None:  # another tool has answered
+    if request.handler is None:  # another tool has answered the request
         return
     request._json_inner_handler = request.handler
     request.handler = handler
@@ -96,10 +97,10 @@ def json_out(
 
 
 def encode(value: object) -> Iterable[bytes]:
-    """Yield a value as JSON."""
+    """Yield the JSON of a value as a body's only piece."""
     yield encoded(value)
 
 
 def decode(text: str | bytes) -> Any:
-    """Return the value of a JSON text."""
+    """Return the value of JSON text."""
     return json.loads(text)

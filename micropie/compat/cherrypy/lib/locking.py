@@ -1,5 +1,5 @@
-"""``cherrypy.lib.locking``: the time that a session of an application's own class waits for its
-lock.
+"""``cherrypy.lib.locking``: time limits for waiting for a lock, for session classes that
+applications define.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 
 class LockTimeout(Exception):
-    """A lock could not be had in time."""
+    """Raised if a lock wasn't free in time."""
 
 
 class NeverExpires:
-    """A timer without an end."""
+    """A timer that never expires."""
 
     def expired(self) -> bool:
         """Return False."""
@@ -20,25 +20,25 @@ class NeverExpires:
 
 
 class Timer:
-    """A timer that ends at ``expiration``, a time with its zone."""
+    """A timer that expires at ``expiration``, a datetime with a time zone."""
 
     def __init__(self, expiration: datetime) -> None:
         self.expiration = expiration
 
     @classmethod
     def after(cls, elapsed: timedelta) -> Timer:
-        """Return a timer that ends after ``elapsed``."""
+        """Return a timer that expires after ``elapsed``."""
         return cls(datetime.now(UTC) + elapsed)
 
     def expired(self) -> bool:
-        """Return whether it has ended."""
+        """Return whether the timer has expired."""
         return datetime.now(UTC) >= self.expiration
 
 
 class LockChecker:
-    """Whether to go on waiting for a session's lock.
+    """Tells a loop that waits for a session's lock when to give up.
 
-    ``timeout``: a timedelta or seconds; without one, for ever.
+    ``timeout``: a timedelta or seconds; None to wait for ever.
     """
 
     def __init__(self, session_id: str | None, timeout: timedelta | float | None) -> None:
@@ -47,7 +47,7 @@ class LockChecker:
         self.timer = Timer.after(limit) if limit else NeverExpires()
 
     def expired(self) -> bool:
-        """Return False as long as the time lasts. Raises ``LockTimeout`` after it."""
+        """Return False until the timeout is over, then raise ``LockTimeout``."""
         if self.timer.expired():
             raise LockTimeout(f"Timeout acquiring lock for {self.session_id}")
         return False

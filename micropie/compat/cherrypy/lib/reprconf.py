@@ -1,5 +1,5 @@
-"""``cherrypy.lib.reprconf``, whose name applications use to read configuration files of their
-own.
+"""``cherrypy.lib.reprconf``: exists because applications read their own configuration files by
+it.
 """
 
 from micropie.compat.cherrypy.config import NamespaceSet, Parser

@@ -1,13 +1,15 @@
-"""Sessions: the tool ``sessions``, and the classes that store them.
+"""Sessions: the tool ``sessions``, and classes that store the data.
 
-``cherrypy.session`` is a dict of one visitor. Its ``id`` is in a cookie. It is loaded when it is
-first used, and saved before the answer is sent, after errors and redirects, too.
+``cherrypy.session`` is a dict with the data of one visitor, whose cookie has the session's ``id``.
+The data is loaded when it is first used, and saved before the answer is sent, also after errors and
+redirects.
 
-By default a request has its session for itself: another one with the same session waits before its
-handler runs ("implicit"), or before its body is read ("early"). With "explicit" the handler itself
-calls ``acquire_lock``. A lock belongs to the session object and not to a thread, because one
-request may run in several. An answer that is streamed lets go of it before the first piece is sent:
-the pieces need threads, which those who wait would have.
+By default a request has its session for itself: another request with the same session waits before
+its handler runs ("implicit"), or before its body is read ("early"). With "explicit" the handler
+must call ``acquire_lock`` itself. A lock belongs to the session object and not to a thread, since
+one request may run in several threads. If the answer is streamed, the lock is released before the
+first piece is sent: making the pieces needs threads, and requests waiting for the lock could occupy
+all of them.
 """
 
 from __future__ import annotations
@@ -48,23 +50,23 @@ _logger = logging.getLogger("cherrypy.error")
 _MISSING: Final = object()
 
 Data: TypeAlias = dict[str, Any]
-"""What a session keeps: values of any kind by name."""
+"""A session's data: values of any type by name."""
 
 
 class _Serializer(Protocol):
     def dumps(self, obj: object, /) -> str | bytes:
-        """Return a value as text or bytes."""
+        """Return a value encoded as text or bytes."""
 
     def loads(self, content: bytes, /) -> Any:
-        """Return the value again."""
+        """Return the value that ``dumps`` was given."""
 
 
-# What an id may be. It becomes the name of a file, or the key of a database.
+# The form of an id, which becomes part of a file's name or of a database key.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class _Busy(HTTPError):
-    """503: other requests of this session are answered first."""
+    """The error 503 for a request that waited too long for other requests with its session."""
 
     def __init__(self) -> None:
         super().__init__(503, "Another request of this session takes very long.")
@@ -75,41 +77,43 @@ class _Busy(HTTPError):
 
 
 class Session:
-    """A visitor's data, a dict.
+    """The base class of sessions: a dict with one visitor's data.
 
-    Subclasses store it: ``_exists``, ``_load``, ``_save``, ``_delete``, and locks.
+    Subclasses store it by defining ``_exists``, ``_load``, ``_save``, ``_delete``, and locks.
     """
 
     timeout: float = 60
-    """Minutes from the last request until it expires."""
+    """Minutes from the last request until the session expires."""
     lock_timeout: float | timedelta | None = 60
-    """Seconds to wait for a lock; then 503."""
+    """Seconds to wait for a lock; then the answer is 503."""
     queue_timeout: float | None = 10
-    """Seconds for which one request may have the session while many wait for it; see
-    ``LockTable``. None for any time."""
+    """Seconds for which one request may hold the lock while many others wait, see ``LockTable``.
+    None for no limit.
+    """
     clean_freq: float = 5
-    """Minutes between two clean-ups; 0 for none."""
+    """Minutes between two clean-ups of expired sessions; 0 for none."""
     max_session_size: int = 64 * 1024
-    """The most bytes, counted as JSON. A larger one is not saved: the answer is 500, and RamSession
-    forgets it."""
+    """The most bytes of the data, counted as JSON. Larger data isn't saved and the answer is 500;
+    ``RamSession`` also deletes the session.
+    """
     clean_thread: ClassVar[Monitor | None] = None
     locks: ClassVar[LockTable] = LockTable()
     id_observers: list[Callable[[str], object]]
     locked = False
     loaded = False
     missing = False
-    """Whether the client has sent an id that is unknown."""
+    """Whether the client has sent an id that isn't stored."""
     regenerated = False
     originalid: str | None = None
-    """The id that the client has sent."""
+    """The id that the client has sent, or None."""
     debug = False
     store: SessionStore | None = None
-    """The store of native sessions, if native handlers share this session."""
+    """The store of micropie's sessions, if native handlers share this session."""
     _prepared: ClassVar[tuple[Mapping[str, object], ...]]
-    # Whether the id is of stored data, and whether this request has deleted it.
+    # Whether data is stored for the id, and whether this request has deleted it.
     _was_stored = False
     _ended = False
-    # The name that was locked: a session may get another id while it is locked.
+    # The id that was locked: the session may get another one meanwhile.
     _locked_id: str | None = None
 
     def __init__(self, id: str | None = None, **kwargs: object) -> None:  # noqa: A002 - CherryPy's name
@@ -130,11 +134,13 @@ class Session:
 
     @classmethod
     def setup(cls, **kwargs: object) -> None:
-        """Set the storage up, once for each process and for each ``kwargs``, the tool's options."""
+        """Prepare the storage; called once in each process for each combination of the tool's
+        options, ``kwargs``.
+        """
 
     @property
     def id(self) -> str | None:
-        """The id."""
+        """The session's id."""
         return self._id
 
     @id.setter
@@ -144,7 +150,7 @@ class Session:
             observer(value)
 
     def now(self) -> datetime:
-        """Return the present time, by which sessions expire."""
+        """Return the present time, which is compared with the times at which sessions expire."""
         return datetime.now()
 
     def generate_id(self) -> str:
@@ -155,7 +161,7 @@ class Session:
         return _ID.fullmatch(text) is not None
 
     def regenerate(self) -> None:
-        """Give the session another id, with the data that was loaded; what was stored is
+        """Give the session a new id and keep its data; what is stored under the old id is
         deleted.
         """
         self.regenerated = True
@@ -171,19 +177,19 @@ class Session:
         while self._exists():
             self._id = self.generate_id()
         self._ended = False
-        self.id = self._id  # which tells the observers
+        self.id = self._id  # the setter calls the observers
         if was_locked:
             self.acquire_lock()
 
     def clean_up(self) -> None:
-        """Delete what has expired."""
+        """Delete expired sessions from the storage."""
 
     # -- storage -----------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Load what is stored. It is called by the first use."""
+        """Load the data from the storage; the first use of the dict does it."""
         found = self._load()
-        if found is None and self._was_stored:  # another request has ended it just now
+        if found is None and self._was_stored:  # another request has just deleted the session
             self._regenerate()
         self._data = {} if found is None or found[1] < self.now() else found[0]
         self.loaded = True
@@ -196,9 +202,9 @@ class Session:
             cls.clean_thread.start()
 
     def save(self) -> None:
-        """Store it, if it was used, and unlock it.
+        """Store the data if it was used, and release the lock.
 
-        What this or another request has deleted meanwhile stays deleted.
+        A session that this or another request has deleted meanwhile stays deleted.
         """
         try:
             if self.loaded and not self._ended and (not self._was_stored or self._exists()):
@@ -213,17 +219,19 @@ class Session:
         check_size(data, self.max_session_size, "tools.sessions.max_session_size = {}")
 
     def delete(self) -> None:
-        """Delete what is stored. Nothing of this request is stored any more: a log-out is final."""
+        """Delete the session from the storage. This request won't store it again, so a log-out is
+        final.
+        """
         self._ended = True
         self._delete()
 
     def acquire_lock(self) -> None:
-        """Wait until no other request of this process has locked the session, then lock it.
+        """Lock the session, waiting until no other request of this process holds the lock.
 
-        Raises 503.
+        Raises ``HTTPError`` 503 if that takes too long.
         """
         assert self._id is not None  # noqa: S101
-        if self._locked_id is not None:  # by the tool itself
+        if self._locked_id is not None:  # the tool has locked it already
             return
         limit = self.lock_timeout
         seconds = (
@@ -238,7 +246,7 @@ class Session:
         self.locked, self._locked_id = True, self._id
 
     def release_lock(self) -> None:
-        """Unlock the session."""
+        """Release the lock."""
         if self._locked_id is None:
             return
         self.locked, locked_id, self._locked_id = False, self._locked_id, None
@@ -291,11 +299,11 @@ class Session:
         )
 
     def setdefault(self, key: str, default: object = None) -> Any:
-        """Return the value of a key, which is set to ``default`` if there is none."""
+        """Return the value of a key; if it has none, set ``default`` first."""
         return self._loaded_data().setdefault(key, default)
 
     def update(self, d: Mapping[str, object]) -> None:
-        """Set the keys of another dict."""
+        """Set the keys of another mapping."""
         self._loaded_data().update(d)
 
     def clear(self) -> None:
@@ -316,10 +324,10 @@ class Session:
 
 
 class RamSession(Session):
-    """Sessions in this process's memory, with values of any kind. Other workers do not see them.
+    """Sessions in this process's memory, with values of any type. Other processes don't see them.
 
-    Of more than ``capacity`` sessions the least recently saved go: clients without cookies get a
-    new one each time.
+    There are at most ``capacity`` sessions; the least recently saved are removed, since clients
+    without cookies get a new one at each request.
     """
 
     capacity: ClassVar[int] = 100_000
@@ -328,7 +336,7 @@ class RamSession(Session):
     clean_thread: ClassVar[Monitor | None] = None
 
     def clean_up(self) -> None:
-        """Delete what has expired."""
+        """Delete expired sessions."""
         now = self.now()
         for session_id, (_, expires) in [*self.cache.items()]:
             if expires <= now:
@@ -338,7 +346,7 @@ class RamSession(Session):
         try:
             super()._check_size(data)
         except ResponseError:
-            self._delete()  # what is stored is this very dict, and has grown already
+            self._delete()  # the stored data is this same dict, too large by now
             raise
 
     def _exists(self) -> bool:
@@ -349,7 +357,7 @@ class RamSession(Session):
 
     def _save(self, expiration_time: datetime) -> None:
         self.cache[self._id or ""] = self._data, expiration_time
-        with contextlib.suppress(KeyError):  # another request has ended it just now
+        with contextlib.suppress(KeyError):  # another request has just deleted it
             self.cache.move_to_end(self._id or "")
         while len(self.cache) > self.capacity:
             self.cache.popitem(last=False)
@@ -362,11 +370,12 @@ class RamSession(Session):
 
 
 class FileSession(Session):
-    """Sessions in files, one for each, below ``storage_path``: for several processes of one
-    machine.
+    """Sessions in files below ``storage_path``, one for each, so that several processes of one
+    machine can share them.
 
-    The values are JSON. ``serializer`` is another module or object with ``dumps`` and ``loads``,
-    for text or bytes: ``pickle`` for any value, in a directory that nobody else may write into.
+    Values are stored as JSON. ``serializer``: another module or object with ``dumps`` and
+    ``loads``, for text or bytes. With ``pickle`` values may have any type; then no other user may
+    write into the directory.
     """
 
     SESSION_PREFIX = "session-"
@@ -374,11 +383,11 @@ class FileSession(Session):
     storage_path: str = ""
     serializer: _Serializer = json
     folders: ClassVar[set[str]] = set()
-    """All that this process uses: there is one clean-up for them."""
+    """All directories that this process uses, since one clean-up serves them all."""
     locks: ClassVar[LockTable] = LockTable()
     clean_thread: ClassVar[Monitor | None] = None
     lock: Any = None
-    """The locked file."""
+    """The open file whose lock is held."""
 
     def __init__(self, id: str | None = None, **kwargs: Any) -> None:  # noqa: A002 - CherryPy's name
         kwargs["storage_path"] = folder = os.path.abspath(
@@ -389,7 +398,7 @@ class FileSession(Session):
 
     @classmethod
     def setup(cls, **kwargs: Any) -> None:
-        """Set the directory up. Raises ``ValueError`` without ``storage_path``."""
+        """Create the directory. Raises ``ValueError`` if ``storage_path`` isn't given."""
         if not kwargs.get("storage_path"):
             raise ValueError("sessions in files need a directory: tools.sessions.storage_path")
         os.makedirs(kwargs["storage_path"], mode=0o700, exist_ok=True)
@@ -412,13 +421,13 @@ class FileSession(Session):
             data, seconds = self.serializer.loads(content)
             return data, datetime.fromtimestamp(seconds)
         except Exception:
-            # A file of another program, or another serializer: the visitor logs in again.
+            # Written by another program or another serializer: the visitor has to log in again.
             _logger.warning("the session in %s can't be read", path, exc_info=True)
             return None
 
     def _save(self, expiration_time: datetime) -> None:
         content = self.serializer.dumps([self._data, expiration_time.timestamp()])
-        # Another process reads either the old file or the new one.
+        # The new file replaces the old one at once, so another process never reads half of it.
         with tempfile.NamedTemporaryFile(
             dir=self.storage_path, prefix="saving-", delete=False
         ) as file:
@@ -429,7 +438,7 @@ class FileSession(Session):
         Path(self._get_file_path()).unlink(missing_ok=True)
 
     def acquire_lock(self, path: str | None = None) -> None:
-        """Lock the session, for the other processes of this machine, too."""
+        """Lock the session, also against the other processes of this machine."""
         if self._locked_id is not None:
             return
         super().acquire_lock()
@@ -442,7 +451,7 @@ class FileSession(Session):
             raise
 
     def release_lock(self, path: str | None = None) -> None:
-        """Unlock the session."""
+        """Release the lock."""
         lock, self.lock = self.lock, None
         if lock is None:
             return
@@ -455,7 +464,7 @@ class FileSession(Session):
         super().release_lock()
 
     def clean_up(self) -> None:
-        """Delete what has expired, in all directories."""
+        """Delete expired sessions in all directories."""
         now = self.now()
         for path in chain.from_iterable(
             Path(each).glob(f"{self.SESSION_PREFIX}*") for each in [*self.folders]
@@ -475,13 +484,13 @@ class FileSession(Session):
 
 
 def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
-    """Return an open file that no other process has locked.
+    """Return an open file whose lock (``flock``) is held by this process.
 
-    Raises 503 if that takes longer than ``limit``.
+    Raises ``HTTPError`` 503 if waiting takes longer than ``limit``.
     """
     try:
         fcntl = import_module("fcntl")
-    except ImportError:  # Windows: one process is what sessions in files are for there
+    except ImportError:  # on Windows, where only one process can use such sessions
         return open(path, "wb")
     seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
     end = None if seconds is None else time.monotonic() + seconds
@@ -489,8 +498,8 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
         file = open(path, "wb")  # noqa: SIM115 - it is closed by whoever unlocks it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who had it may have removed it meanwhile: then this lock is of a file that nobody else
-            # will find.
+            # The holder of the lock may have removed the file meanwhile: then this lock has no
+            # effect, since others open a new file.
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return file
         except OSError:
@@ -502,11 +511,11 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
 
 
 class BackendSession(Session):
-    """Sessions in a backend of ``micropie.sessions``, which native handlers may share:
-    ``tools.sessions.backend``.
+    """Sessions in a backend of ``micropie.sessions`` (the option ``tools.sessions.backend``), which
+    native handlers may share.
 
-    Each key that has changed is stored, so that no change of another process is lost. The values
-    are JSON.
+    Only keys that have changed are stored, so that changes of another process are kept. Values are
+    stored as JSON.
     """
 
     backend: SessionBackend
@@ -515,9 +524,10 @@ class BackendSession(Session):
 
     @classmethod
     def setup(cls, **kwargs: Any) -> None:
-        """Check the backend.
+        """Check the backend's type.
 
-        Raises ``ValueError`` for one that has to be awaited, or that stores nothing itself.
+        Raises ``ValueError`` if its methods are ``async def``, or if it keeps no data on the
+        server.
         """
         backend = kwargs["backend"]
         if inspect.iscoroutinefunction(backend.load) or inspect.iscoroutinefunction(backend.save):
@@ -531,20 +541,24 @@ class BackendSession(Session):
             )
 
     def generate_id(self) -> str:
-        """Return an id as native sessions have it."""
+        """Return a new id in the format of micropie's sessions."""
         return secrets.token_urlsafe(32) if self.store is None else self.store.make_id()
 
     def _is_id(self, text: str) -> bool:
         return super()._is_id(text) if self.store is None else bool(self.store.is_id(text))
 
     def regenerate(self) -> None:
-        """Give the session another id, with its data; what was stored is deleted."""
+        """Give the session a new id and keep its data; what is stored under the old id is
+        deleted.
+        """
         native = self._loaded_data()
         super().regenerate()
         native.regenerate()
 
     def save(self) -> None:
-        """Store it, if old pages, native hooks or both have used it, and unlock it."""
+        """Store the data if CherryPy's handlers or native hooks have used it, and release the
+        lock.
+        """
         native = None if self.store is None else current.get()._exchange.answer.session
         if native is not None and native.changed:
             self._loaded_data()
@@ -568,21 +582,21 @@ class BackendSession(Session):
         if self.store is None:
             native = NativeSession(self._id if stored else None, stored)
         else:
-            # It may have been opened before this request had its lock.
+            # It may have been loaded before this request got the lock.
             native = current.get().session
             native.reload(stored)
-        return native, self.now() + timedelta(days=1)  # the backend itself knows when it expires
+        return native, self.now() + timedelta(days=1)  # the backend itself removes expired sessions
 
     def _save(self, expiration_time: datetime) -> None:
         native = self._loaded_data()
-        if native.regenerated and native.id == self._id:  # by a native hook, or by ``clear``
+        if native.regenerated and native.id == self._id:  # a native hook or ``clear`` has done it
             self.regenerate()
         seconds = round(self.timeout * 60)
         merge = getattr(self.backend, "merge", None)
         if merge is not None and native.id == self._id:
             changes = native.changes()
             changes.check = self._check_size
-            # a session that another request has ended stays ended
+            # does nothing if another request has deleted the session
             merge(self._id, changes, seconds)
         else:
             self.backend.save(self._id or "", dict(native), seconds)
@@ -600,8 +614,8 @@ class BackendSession(Session):
 
 # -- the tool --------------------------------------------------------------------------------------
 
-# Options that old pages alone would obey, with their defaults, and the settings that hold for both
-# halves.
+# Options that would apply to CherryPy's handlers only, with their defaults, and the settings of
+# ``App`` that apply to both.
 _OF_BOTH: Final[Mapping[str, tuple[object, str, Callable[[Any], object]]]] = {
     "timeout": (None, "session_timeout", lambda minutes: round(minutes * 60)),
     "max_session_size": (None, "max_session_size", int),
@@ -661,11 +675,11 @@ class UnsharedSessions(SessionBackend):
 
 
 def check_options(options: Mapping[str, Any], config: Config) -> None:
-    """Check the tool's options against the settings of native handlers, unless the tool's cookie is
-    another one.
+    """Compare the tool's options with the session settings of native handlers, unless the tool has
+    a cookie of its own.
 
-    Raises ``SetupError`` for an option that says something else than they, and for sessions that
-    are not theirs.
+    Raises ``SetupError`` for an option that contradicts a setting, and if the two use different
+    sessions.
     """
     backend = options.get("backend")
     if has_own_cookie(options):
@@ -719,14 +733,15 @@ def init(
     samesite: str | None = "Lax",
     **kwargs: object,
 ) -> None:
-    """Make the session of the current request, and set its cookie.
+    """The tool ``sessions``: create the session object for the current request, and set its cookie.
 
-    ``storage_class``: by default ``RamSession``; ``backend``: a backend of ``micropie.sessions`` in
-    its place. ``storage_type``: "ram" or "file"; "redis" for a class that a program has set here as
-    ``RedisSession``. ``timeout``: in minutes, by default 60. ``path``, or the one in the header
-    ``path_header``, ``name``, ``domain``, ``secure``, ``httponly``, ``samesite``: of the cookie;
-    its name is "session_id", or with a ``backend`` that of native sessions. ``persistent``: whether
-    the cookie outlives the browser. Other options are the storage's.
+    ``storage_class``: by default ``RamSession``; ``backend``: a backend of ``micropie.sessions``
+    instead of a class. ``storage_type``: "ram" or "file", or "redis" if the program has set a class
+    ``RedisSession`` in this module. ``timeout``: minutes, by default 60. ``path`` (or
+    ``path_header``, a request header with the path), ``name``, ``domain``, ``secure``,
+    ``httponly``, ``samesite``: attributes of the cookie. Its default name is "session_id"; with a
+    ``backend``, that of micropie's sessions. ``persistent``: whether the cookie outlives the
+    browser. Other options are passed to the class.
     """
     request = serving.request
     if getattr(request, "_session_init_flag", False):
@@ -755,7 +770,7 @@ def init(
             kwargs.setdefault("max_session_size", config.settings.max_session_size)
     timeout = 60 if timeout is None else timeout
     serving.cookie_name = name = name or "session_id"
-    # those that another tool has put there, or the client's
+    # Cookies that another tool has set on the request, else the client's.
     morsel = vars(request).get("cookie", request.micropie_cookies).get(name)
     sent = None if morsel is None else morsel.value
     kwargs.update(timeout=timeout, clean_freq=clean_freq)
@@ -769,7 +784,7 @@ def init(
     serving.session = session = cls(sent, **kwargs)
     session.debug = debug
     if native is not None:
-        # also if the client has left, and no hook is called any more
+        # Called even if the client has disconnected and no hook runs any more.
         native.on_close(partial(_unlock, session))
     session.id_observers.append(lambda new_id: serving.response.cookie.__setitem__(name, new_id))
     set_response_cookie(
@@ -801,12 +816,12 @@ def set_response_cookie(
     httponly: bool = True,
     samesite: str | None = "Lax",
 ) -> None:
-    """Set the session's cookie; see ``init``.
+    """Set the session's cookie on the current response; the arguments are those of ``init``.
 
-    ``timeout`` None: it ends with the browser. Over https it is secure.
+    If ``timeout`` is None, the cookie ends with the browser. Over https it always has ``secure``.
     """
     cookie, session = serving.response.cookie, serving.session
-    if session.store is not None:  # the one cookie of both halves
+    if session.store is not None:  # the cookie that native handlers share
         native = current.get()
         cookie.load(session.store.cookie(session.id, native.scheme, native.root_path))
         return
@@ -828,9 +843,9 @@ def set_response_cookie(
 
 
 def expire() -> None:
-    """Have the browser forget the cookie.
+    """Make the browser delete the session's cookie.
 
-    The session itself stays until its time is over, or ``session.delete()``.
+    The session itself is kept until it expires or ``session.delete()`` is called.
     """
     morsel = serving.response.cookie[serving.cookie_name]
     morsel["expires"] = HTTPDate(time.time() - 365 * 24 * 3600)
@@ -838,31 +853,32 @@ def expire() -> None:
 
 
 def save() -> None:
-    """Save the session before its answer is sent, once."""
+    """Save the session once, before the answer is sent."""
     request, response = serving.request, serving.response
     session = getattr(serving, "session", None)
     if session is None or getattr(request, "_sessionsaved", False):
         return
     request._sessionsaved = True
-    if session.loaded:  # no cache may give the answer to anybody else
+    if session.loaded:  # caches must not give this answer to other clients
         stated = response.headers.get("Vary")
         response.headers["Vary"] = f"{stated}, Cookie" if stated else "Cookie"
         response.headers.setdefault("Cache-Control", "private")
     if not response.stream:
-        if is_iterator(response.body):  # it may still use the session
+        if is_iterator(response.body):  # the generator may still use the session
             response.collapse_body()
         session.save()
         return
     session.save()
-    # the native session is saved with the head: the pieces of a stream have their own
+    # A native session is saved with the answer's headers; afterwards a stream's pieces have a
+    # session of their own.
     if session.store is not None:
         session.store, session.loaded = None, False
     response.body = _saved_at_its_end(session, response.body)
 
 
 def _saved_at_its_end(session: Session, body: Iterable[object]) -> Iterator[object]:
-    """Yield the pieces of a stream; save the session again if they have changed it, before the
-    client sees the end.
+    """Yield a stream's pieces. If they have changed the session, save it again before the client
+    gets the end.
     """
     before = repr(session._data)
     try:
@@ -878,7 +894,7 @@ save.priority = 90  # type: ignore[attr-defined]
 
 
 def close() -> None:
-    """Unlock the session at the end of a request in any case."""
+    """Release the session's lock when the request ends, whatever happened."""
     session: Session | None = getattr(serving, "session", None)
     if session is not None:
         _unlock(session)

@@ -1,5 +1,5 @@
-"""Files as answers: ``serve_file`` and its like for handlers, and the tools ``staticdir`` and
-``staticfile``.
+"""Files as answers: ``serve_file`` and similar functions for handlers, and the tools ``staticdir``
+and ``staticfile``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import FileRange, current, select, validators_of
 from micropie.compat.results import LONGEST_NAME, Chunks, in_ascii
 
-# Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110
-# allows.
+# Several ranges are only sent if they are few and short; else the whole file is sent, which RFC
+# 9110 allows.
 _MOST_RANGES = 16
-_LONGEST_PARTS = 1024 * 1024  # bytes
+_LONGEST_PARTS = 1024 * 1024  # bytes of all ranges together
 
 _OPEN_FLAGS = (
     os.O_RDONLY
@@ -39,7 +39,7 @@ _OPEN_FLAGS = (
 
 @lru_cache(maxsize=1)
 def _types() -> Mapping[str, str]:
-    """Return types by the extension, the same on every machine."""
+    """Return the media types by file extension, which don't depend on the machine."""
     own = {
         ".ico": "image/x-icon",
         ".bz2": "application/x-bzip2",
@@ -56,11 +56,11 @@ def serve_file(
     name: str | None = None,
     debug: bool = False,
 ) -> bytes | FileRange:
-    """Set status, headers and body of the response to a file's, and return the body.
+    """Set the response's status and headers for a file, and return the body.
 
-    ``path`` is absolute, or ``ValueError`` is raised; 404 if there is no such file.
-    ``content_type``: by default that of the extension. ``disposition``: "attachment" or "inline",
-    with ``name``, by default the file's own.
+    Raises ``ValueError`` if ``path`` is relative, 404 if there is no such file. ``content_type``:
+    by default that of the extension. ``disposition``: "attachment" or "inline", with ``name``, by
+    default the file's own.
     """
     path = os.fspath(path)
     if not os.path.isabs(path):
@@ -90,7 +90,7 @@ def serve_file(
 
 
 def serve_download(path: str | os.PathLike[str], name: str | None = None) -> bytes | FileRange:
-    """Send a file that browsers save."""
+    """Send a file that browsers save instead of showing it."""
     return serve_file(path, "application/x-download", "attachment", name)
 
 
@@ -101,9 +101,10 @@ def serve_fileobj(
     name: str | None = None,
     debug: bool = False,
 ) -> object:
-    """Send an open file, or another object with ``read``, as ``serve_file`` does.
+    """Send an open file, or another object with ``read``, with headers like those of
+    ``serve_file``.
 
-    It is closed at its end.
+    It is closed after the last piece.
     """
     headers = serving.response.headers
     body: Any = pieces_of(fileobj)
@@ -112,7 +113,7 @@ def serve_fileobj(
     _set_disposition(disposition, name, None)
     try:
         facts = os.fstat(fileobj.fileno())
-    except (AttributeError, OSError):  # not on a disk
+    except (AttributeError, OSError):  # the object isn't a file on disk
         facts = None
     if facts is None or not stat.S_ISREG(facts.st_mode):
         if hasattr(fileobj, "seek"):
@@ -137,7 +138,7 @@ def serve_fileobj(
 
 
 def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRange:
-    """Set the body to the parts of the file that are asked for."""
+    """Set the status and headers for the ranges that the client asks for, and return the body."""
     response = serving.response
     ranges = _ranges(facts.st_size)
     _accept_ranges()
@@ -168,13 +169,15 @@ def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRa
     return part
 
 
-_SMALL = 256 * 1024  # bytes; what is not longer is read at once
+_SMALL = 256 * 1024  # bytes; shorter files are read at once
 
 _CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 
 
 def _set_validators(facts: os.stat_result) -> None:
-    """Set ETag and Last-Modified, and compare them with what the client has. Raises 304 or 412."""
+    """Set ETag and Last-Modified, and compare them with the request's conditions. Raises 304 or
+    412.
+    """
     request, response = serving.request, serving.response
     headers = response.headers
     version, modified = validators_of(facts)
@@ -183,7 +186,7 @@ def _set_validators(facts: os.stat_result) -> None:
     etag = headers.setdefault("ETag", f'"{version}"')
     if valid_status(response.status)[0] != 200 or request.method not in ("GET", "HEAD"):
         return
-    # Without its Range: a range outside of the file has an answer of its own below.
+    # Without the request's Range: ``_ranges`` answers one that lies outside of the file.
     conditions = {
         name: value for name in _CONDITIONS if (value := request.micropie_header(name)) is not None
     }
@@ -196,7 +199,9 @@ def _set_validators(facts: os.stat_result) -> None:
 
 
 def _ranges(size: int) -> list[tuple[int, int]] | None:
-    """Return the parts that the client asks for, None for all. Raises 416."""
+    """Return the ranges that the client asks for, None for the whole file. Raises 416 if the file
+    has none of them.
+    """
     request, headers = serving.request, serving.response.headers
     condition = request.micropie_header("If-Range")
     is_current = condition is None or condition in (
@@ -249,14 +254,16 @@ _NOT_IN_A_NAME = re.compile(r'[\x00-\x1f\x7f"\\]')
 
 
 def _set_disposition(disposition: str | None, name: str | None, own_name: str | None) -> None:
-    """Set Content-Disposition. A name that is not plain ASCII is there twice, as RFC 6266 says."""
+    """Set Content-Disposition. A name that isn't ASCII is given twice, in ASCII and in UTF-8 (RFC
+    6266).
+    """
     if disposition is None:
         return
     shown = name or own_name
     header = disposition
     if shown is not None:
         shown = _NOT_IN_A_NAME.sub("_", shown[:LONGEST_NAME]).encode("utf-8", "replace").decode()
-        plain = _NOT_IN_A_NAME.sub("_", in_ascii(shown))  # in ASCII a character may become a quote
+        plain = _NOT_IN_A_NAME.sub("_", in_ascii(shown))  # conversion may add quotes
         header += f'; filename="{plain}"'
         if plain != shown:
             header += f"; filename*=UTF-8''{quote(shown, safe='')}"
@@ -275,12 +282,12 @@ def staticdir(
     index: str = "",
     debug: bool = False,
 ) -> bool:
-    """Answer GET and HEAD with a file of a directory, if it has one: the tool ``staticdir``.
+    """The tool ``staticdir``: answer GET and HEAD with a file of a directory, if it is there.
 
-    ``section``: the path of the directory, set by the configuration's. ``dir``: absolute, or below
-    ``root``. ``match``: a regular expression for the paths. ``content_types``: types by the
-    extension without its dot. ``index``: the name of the file for a directory. Raises 403 for a
-    path that leads out of the directory.
+    ``section``: the directory's URL path, which the configuration sets. ``dir``: its path, absolute
+    or below ``root``. ``match``: a regular expression that URL paths must match. ``content_types``:
+    media types by extension without the dot. ``index``: the file that answers for a directory.
+    Raises 403 for a path that leads out of the directory.
     """
     request = serving.request
     if request.method not in ("GET", "HEAD") or (match and not re.search(match, request.path_info)):
@@ -292,7 +299,8 @@ def staticdir(
     base, normal = os.path.normpath(folder), os.path.normpath(path)
     if normal != base and not normal.startswith(os.path.join(base, "")):
         raise HTTPError(403)
-    # the system would follow a link first, and then leave the directory that it leads to
+    # Resolve ".." before any link: the system would follow a link first, and apply ".." to the
+    # directory that it leads to.
     if ".." in below:
         path = os.path.join(normal, "") if path.endswith("/") else normal
     if _attempt(path, content_types):
@@ -310,9 +318,9 @@ def staticfile(
     content_types: Mapping[str, str] | None = None,
     debug: bool = False,
 ) -> bool:
-    """Answer GET and HEAD with one file, if it is there: the tool ``staticfile``.
+    """The tool ``staticfile``: answer GET and HEAD with one file, if it is there.
 
-    See ``staticdir``.
+    The options are those of ``staticdir``.
     """
     request = serving.request
     if request.method not in ("GET", "HEAD") or (match and not re.search(match, request.path_info)):
@@ -337,6 +345,7 @@ def _attempt(path: str, content_types: Mapping[str, str] | None) -> bool:
     try:
         serve_file(path, kind)
     except NotFound:
-        # What was set of a file that is none must not stay with the answer of another one.
+        # The response goes back to what it was: headers set for this file must not stay for another
+        # answer.
         return False
     return True

@@ -1,7 +1,7 @@
-"""The process around an application: the bus, its plugins and its servers.
+"""Control of the process in which applications run: the bus, its plugins, and servers.
 
-Open ``wspbus.py`` to change the bus and its states, ``plugins.py`` for what runs beside requests,
-and ``servers.py`` for servers that a program starts itself.
+Where to change what: ``wspbus.py`` has the bus and its states, ``plugins.py`` tasks that run beside
+requests, ``servers.py`` servers that a program starts itself.
 """
 
 from micropie.compat.cherrypy.process.wspbus import Bus as Bus

@@ -1,5 +1,5 @@
-"""Plugins of the bus: what runs beside the requests, and what a program does with its own
-process.
+"""Plugins of the bus: tasks beside the requests, signals, and changes of the process such as its
+user.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from micropie.compat.cherrypy.process.wspbus import Bus, states  # noqa: F401 - 
 
 
 class SimplePlugin:
-    """Subscribes its methods to the channels of their names: ``start``, ``stop``, ``exit``,
-    channels of one's own.
+    """A plugin whose methods are called for the bus's channels of the same names: ``start``,
+    ``stop``, ``exit``, or a program's own.
     """
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
 
     def subscribe(self) -> None:
-        """Subscribe the methods to the channels that there are."""
+        """Subscribe each method that has the name of a channel."""
         for channel, method in self._methods():
             self.bus.subscribe(channel, method)
 
     def unsubscribe(self) -> None:
-        """Undo ``subscribe``."""
+        """Unsubscribe the methods."""
         for channel, method in self._methods():
             self.bus.unsubscribe(channel, method)
 
@@ -43,8 +43,8 @@ class SimplePlugin:
 
 
 class BackgroundTask(threading.Thread):
-    """A thread that calls a function every ``interval`` seconds, until ``cancel()`` or an
-    exception.
+    """A thread that calls a function every ``interval`` seconds, until ``cancel()`` is called or
+    the function raises an exception.
     """
 
     def __init__(
@@ -65,22 +65,22 @@ class BackgroundTask(threading.Thread):
 
     @property
     def running(self) -> bool:
-        """Whether the thread runs and is not cancelled."""
+        """Whether the thread runs and isn't cancelled."""
         return self.is_alive() and not self._cancelled.is_set()
 
     def cancel(self) -> None:
-        """End the thread, at the latest when the function returns."""
+        """End the thread; if the function is running, after it returns."""
         self._cancelled.set()
 
     def run(self) -> None:
-        """Call the function again and again."""
+        """Call the function every ``interval`` seconds."""
         while not self._cancelled.wait(self.interval):
             try:
                 self.function(*self.args, **self.kwargs)
             except Exception:
                 if self.bus is None:
                     raise
-                # It ends, because it would fail again and again.
+                # The thread ends, since the function would probably fail each time.
                 self.bus.log(
                     f"Error in background task thread function {self.function!r}.", 40, True
                 )
@@ -88,8 +88,8 @@ class BackgroundTask(threading.Thread):
 
 
 class Monitor(SimplePlugin):
-    """Calls a function every ``frequency`` seconds, from the bus's start to its stop. 0 or less:
-    never.
+    """Calls a function every ``frequency`` seconds while the bus is started; never if that is 0 or
+    less.
     """
 
     callback: Any = None
@@ -110,11 +110,11 @@ class Monitor(SimplePlugin):
         self.thread = None
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread that calls the function."""
         if self.frequency > 0 and self.thread is None:
             self.thread = thread = BackgroundTask(self.frequency, self.callback, bus=self.bus)
             thread.name = self.name or type(self).__name__
-            thread.start()  # it may stop the monitor at once
+            thread.start()  # the function may stop the monitor at its first call
             self.bus.log(f"Started monitor thread {thread.name!r}.")
 
     start.priority = 70  # type: ignore[attr-defined]
@@ -130,15 +130,15 @@ class Monitor(SimplePlugin):
             self.bus.log(f"Stopped thread {thread.name!r}.")
 
     def graceful(self) -> None:
-        """End the thread and start another one."""
+        """End the thread and start a new one."""
         self.stop()
         self.start()
 
 
 class Autoreloader(Monitor):
-    """Runs the program again when a file of a module has changed, or one of ``files``.
+    """Restarts the program when the file of an imported module, or one of ``files``, has changed.
 
-    ``match``: a regular expression for the names of the modules.
+    ``match``: a regular expression for the names of the modules to watch.
     """
 
     files: set[str]
@@ -151,9 +151,9 @@ class Autoreloader(Monitor):
         self._times: dict[str, int | None] = {}
 
     def start(self) -> None:
-        """Note the files' times, and start the thread."""
+        """Note the files' modification times, and start the thread."""
         if self.bus.is_hosted:
-            return  # a server from outside has a reloader of its own
+            return  # a server from outside reloads by itself
         if self.thread is None:
             self._times = {}
             self.run()
@@ -162,13 +162,13 @@ class Autoreloader(Monitor):
     start.priority = 70  # type: ignore[attr-defined]
 
     def sysfiles(self) -> set[str]:
-        """Return the files of the modules that are imported."""
+        """Return the paths of the imported modules' files."""
         modules = [module for name, module in [*sys.modules.items()] if re.match(self.match, name)]
         paths = {getattr(module, "__file__", None) for module in modules}
         return {os.path.abspath(path) for path in paths if isinstance(path, str)}
 
     def run(self) -> None:
-        """Look at the files; restart if one has another time than before."""
+        """Check the files, and restart if one has another modification time than before."""
         for path in sorted(self.sysfiles() | self.files):
             try:
                 modified = os.stat(path).st_mtime_ns
@@ -184,8 +184,8 @@ class Autoreloader(Monitor):
 
 
 class ThreadManager(SimplePlugin):
-    """Publishes "start_thread" before a thread answers its first request, and "stop_thread" for it
-    at the stop.
+    """Publishes "start_thread" when a thread answers its first request, and "stop_thread" for each
+    thread when the bus stops.
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -196,7 +196,9 @@ class ThreadManager(SimplePlugin):
             self.bus.listeners.setdefault(channel, set())
 
     def acquire_thread(self) -> None:
-        """Number the current thread, unless that has been done."""
+        """Give the current thread a number and publish "start_thread", unless that is done
+        already.
+        """
         ident = threading.get_ident()
         if ident in self.threads:
             return
@@ -205,14 +207,14 @@ class ThreadManager(SimplePlugin):
         self.bus.publish("start_thread", number)
 
     def release_thread(self) -> None:
-        """Forget the current thread."""
+        """Remove the current thread and publish "stop_thread"."""
         with self._lock:
             number = self.threads.pop(threading.get_ident(), None)
         if number is not None:
             self.bus.publish("stop_thread", number)
 
     def stop(self) -> None:
-        """Forget all threads."""
+        """Remove all threads and publish "stop_thread" for each."""
         with self._lock:
             numbers = [*self.threads.values()]
             self.threads.clear()
@@ -220,7 +222,7 @@ class ThreadManager(SimplePlugin):
             self.bus.publish("stop_thread", number)
 
     def graceful(self) -> None:
-        """See ``stop``."""
+        """Do the same as ``stop``."""
         self.stop()
 
 
@@ -228,9 +230,10 @@ class ThreadManager(SimplePlugin):
 
 
 class SignalHandler:
-    """Exits at SIGTERM, restarts or exits at SIGHUP, calls ``graceful`` at SIGUSR1.
+    """Reacts to signals: SIGTERM exits, SIGHUP restarts (or exits at a terminal), SIGUSR1 calls
+    ``graceful``.
 
-    ``handlers`` says so by name.
+    ``handlers`` has the function for each signal's name.
     """
 
     handlers: dict[str, Callable[[], object]]
@@ -242,22 +245,24 @@ class SignalHandler:
         self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def subscribe(self) -> None:
-        """Set the handlers.
+        """Install the signal handlers.
 
-        Only the main thread can; a signal that the system lacks is left out.
+        Only the main thread can do that. Signals that the system doesn't have are skipped.
         """
         for name, handler in self.handlers.items():
             if name in Signals.__members__:
                 self.set_handler(name, handler)
 
     def unsubscribe(self) -> None:
-        """Set the handlers that there were before."""
+        """Restore the signal handlers that were installed before."""
         for number, handler in self._previous.items():
             set_signal(number, handler)
         self._previous = {}
 
     def set_handler(self, signal: int | str, listener: Callable[[], object] | None = None) -> None:
-        """Call ``listener`` at a signal, which is a name or a number. None: as the system does."""
+        """Have ``listener`` called at a signal, given by name or number; None restores the system's
+        default.
+        """
         number = Signals.__members__.get(signal) if isinstance(signal, str) else signal
         if number not in self.signals:
             raise ValueError(f"No such signal: {signal!r}")
@@ -275,7 +280,7 @@ class SignalHandler:
         self.handlers[name]()
 
     def handle_SIGHUP(self) -> None:  # noqa: N802 - CherryPy's name
-        """Exit if a terminal was closed; restart if the process has none, as a daemon."""
+        """Exit if a terminal was closed; restart if the process has no terminal, as a daemon."""
         if os.isatty(sys.stdin.fileno()):
             self.bus.log("SIGHUP caught but not daemonized. Exiting.")
             self.bus.exit()
@@ -288,7 +293,7 @@ class SignalHandler:
 
 
 class PIDFile(SimplePlugin):
-    """Writes the process's number into a file at the start, and removes the file at the exit."""
+    """Writes the process's id (PID) to a file at the start, and removes the file at the exit."""
 
     def __init__(self, bus: Bus, pidfile: str | os.PathLike[str]) -> None:
         super().__init__(bus)
@@ -296,7 +301,7 @@ class PIDFile(SimplePlugin):
         self.finalized = False
 
     def start(self) -> None:
-        """Write the file."""
+        """Write the process's id to the file."""
         if not self.finalized:
             with open(self.pidfile, "w", encoding="ascii") as file:
                 file.write(f"{os.getpid()}\n")
@@ -307,14 +312,14 @@ class PIDFile(SimplePlugin):
 
     def exit(self) -> None:
         """Remove the file."""
-        with suppress(OSError):  # it is gone already
+        with suppress(OSError):  # it doesn't exist any more
             os.remove(self.pidfile)
             self.bus.log(f"PID file removed: {self.pidfile!r}.")
 
 
 class DropPrivileges(SimplePlugin):
-    """Becomes another user and group, and sets the umask, when the server listens: on port 80 as
-    root, for example.
+    """Changes user, group and umask once the server listens, so that a program started as root can
+    use port 80.
 
     ``uid`` and ``gid`` are numbers or names.
     """
@@ -337,11 +342,11 @@ class DropPrivileges(SimplePlugin):
         )
 
     def start(self) -> None:
-        """Change them."""
+        """Change group, user and umask."""
         if self.finalized:
             return
         self.finalized = True
-        if self.gid is not None:  # first: the other user may not
+        if self.gid is not None:  # the group first: the new user may not change it
             if os.geteuid() == 0:
                 os.setgroups([])
             os.setgid(self.gid)
@@ -355,11 +360,11 @@ class DropPrivileges(SimplePlugin):
 
 
 class Daemonizer(SimplePlugin):
-    """Goes on in the background at the start: without a terminal, and not the child of who started
-    the program.
+    """Moves the process to the background at the start: without a terminal, and no longer a child
+    of the process that started it.
 
-    It is before the server and other threads, which a fork would lose: with threads it only logs a
-    warning.
+    Its priority is before the server's and other threads', since a fork would lose these. If there
+    are threads already, it logs a warning and forks nevertheless.
     """
 
     def __init__(
@@ -370,7 +375,7 @@ class Daemonizer(SimplePlugin):
         self.finalized = False
 
     def start(self) -> None:
-        """Fork twice, the second time so that no terminal can be had again."""
+        """Fork twice; after the second fork the process can't get a terminal again."""
         if self.finalized:
             self.bus.log("Already daemonized.")
             return
@@ -399,7 +404,7 @@ class Daemonizer(SimplePlugin):
         stderr: str = os.devnull,
         logger: Callable[[str], object] = lambda message: None,
     ) -> None:
-        """Do so at once."""
+        """Move the process to the background now."""
 
         def leave_terminal() -> None:
             os.setsid()
@@ -417,5 +422,5 @@ class Daemonizer(SimplePlugin):
 
 
 def _go_on_in_child(function: Callable[[], object]) -> None:
-    """End this process, and call ``function`` in its child, which goes on."""
+    """Fork: end this process, and call ``function`` in the child, which continues the program."""
     os._exit(0) if os.fork() else function()

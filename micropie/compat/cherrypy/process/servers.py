@@ -1,4 +1,4 @@
-"""Servers of a program's own that start and stop with the bus."""
+"""Let a server that a program brings along start and stop with the bus."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from micropie.compat.cherrypy.process.wspbus import Bus
 
 
 class ServerAdapter:
-    """``httpserver`` serves when the bus starts: an object with ``start``, ``stop`` and ``ready``,
-    as those of cheroot.
+    """Starts ``httpserver`` with the bus: an object with ``start``, ``stop`` and ``ready``, such as
+    a server of cheroot.
 
-    It is called in a thread of its own. ``bind_addr``: what the log says of it.
+    Its ``start`` runs in a thread of its own. ``bind_addr``: the address to show in the log.
     """
 
     interrupt: BaseException | None = None
-    """What has ended the server's thread."""
+    """The exception that has ended the server's thread."""
 
     bind_addr: Any
 
@@ -28,23 +28,23 @@ class ServerAdapter:
 
     @property
     def running(self) -> bool:
-        """Whether it serves."""
+        """Whether the server is running."""
         return bool(getattr(self.httpserver, "ready", False))
 
     def subscribe(self) -> None:
-        """Start and stop with the bus."""
+        """Subscribe ``start`` and ``stop`` to the bus."""
         self.bus.subscribe("start", self.start)
         self.bus.subscribe("stop", self.stop)
 
     def unsubscribe(self) -> None:
-        """Undo ``subscribe``: another server serves the application."""
+        """Unsubscribe from the bus, as when another server serves the application."""
         self.bus.unsubscribe("start", self.start)
         self.bus.unsubscribe("stop", self.stop)
 
     def start(self) -> None:
-        """Serve, in a thread of this process.
+        """Start the server in a thread of this process.
 
-        Raises ``ValueError`` without a server, and what that raises.
+        Raises ``ValueError`` if ``httpserver`` is None, and the exceptions of its ``start``.
         """
         if self.httpserver is None:
             raise ValueError("No HTTP server has been created.")
@@ -64,7 +64,7 @@ class ServerAdapter:
             self.bus.exit()
 
     def stop(self) -> None:
-        """Stop serving."""
+        """Stop the server."""
         if self.running:
             self.httpserver.stop()
             self.bus.log(f"HTTP Server {self.bind_addr} shut down")
@@ -72,12 +72,12 @@ class ServerAdapter:
     stop.priority = 25  # type: ignore[attr-defined]
 
     def restart(self) -> None:
-        """Stop and start."""
+        """Stop the server and start it again."""
         self.stop()
         self.start()
 
     def wait(self) -> None:
-        """Wait until it serves."""
+        """Wait until the server is ready."""
         while not self.running:
             if self.interrupt:
                 raise self.interrupt

@@ -1,8 +1,8 @@
-"""The bus: channels to publish on and to subscribe to, and the states of a process.
+"""The bus: channels on which functions subscribe to messages, and the states of a process.
 
     STOPPED -> start() -> STARTING -> STARTED -> stop() -> STOPPING -> STOPPED -> exit() -> EXITING
 
-Every change of the state calls the subscribers of the channel of its name: ``start``, ``stop``,
+Each change of state calls the subscribers of a channel with the method's name: ``start``, ``stop``,
 ``exit``.
 """
 
@@ -20,12 +20,12 @@ from typing import Any
 
 _OF_REQUESTS = {"before_request", "after_request", "start_thread", "stop_thread"}
 
-# The exit status of a program that could not be shut down in order.
+# The exit status after a shutdown that failed.
 _SOFTWARE_ERROR = 70
 
 
 class ChannelFailures(Exception):
-    """What the subscribers of a channel have raised. All of them were called."""
+    """The exceptions that subscribers of a channel have raised, after all of them were called."""
 
     delimiter = "\n"
 
@@ -34,13 +34,13 @@ class ChannelFailures(Exception):
         self._exceptions = list(exceptions)
 
     def handle_exception(self) -> None:
-        """Add the exception that is being handled."""
+        """Add the exception that is being handled to the list."""
         caught = sys.exception()
         if caught is not None:
             self._exceptions.append(caught)
 
     def get_instances(self) -> list[BaseException]:
-        """Return the exceptions."""
+        """Return the list of exceptions."""
         return self._exceptions[:]
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class ChannelFailures(Exception):
 
 
 class State:
-    """A state of the bus."""
+    """A state of the bus, such as STARTED."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -68,30 +68,32 @@ states = SimpleNamespace(
 
 
 class Bus:
-    """Channels, and the state of the process."""
+    """The channels of messages, and the state of the process."""
 
     states = states
     execv = False
-    """Whether ``block`` runs the program again when the bus has exited."""
+    """Whether ``block`` runs the program again after the bus has exited."""
 
     def __init__(self) -> None:
         self.state: State = states.STOPPED
         self.is_hosted = False
-        """Whether a server that was started from outside serves the application, so that the
-        process is not ours."""
+        """Whether a server from outside runs the application; then the bus must not end the
+        process.
+        """
         self.serves_itself = False
         """Whether this process has started a server, which calls the application's startup
-        handlers."""
+        handlers.
+        """
         self.before_start: Callable[[], object] = bool
         """Called when a program starts the bus."""
         self.listeners: dict[str, set[Callable[..., object]]] = {
             channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")
         }
         self.watches_requests = False
-        """Whether somebody has subscribed to what happens to requests and their threads."""
+        """Whether any function is subscribed to a channel for requests or their threads."""
         self._priorities: dict[tuple[str, Callable[..., object]], int] = {}
         self._has_clean_exit = False
-        self._hosted = 0  # the applications that servers from outside have started
+        self._hosted = 0  # how many applications servers from outside have started
 
     # -- channels ----------------------------------------------------------------------------------
 
@@ -101,10 +103,11 @@ class Bus:
         callback: Callable[..., object] | None = None,
         priority: int | None = None,
     ) -> Any:
-        """Call ``callback`` with what is published on ``channel``. Without it, a decorator.
+        """Have ``callback`` called with each message published on ``channel``. Without a callback,
+        return a decorator.
 
-        ``priority``: from 0, which is called first, to 100; by default the callback's attribute of
-        that name, or 50.
+        ``priority``: from 0 (called first) to 100; by default the callback's attribute
+        ``priority``, or 50.
         """
         if callback is None:
             return lambda function: self.subscribe(channel, function, priority)
@@ -116,18 +119,16 @@ class Bus:
         return callback
 
     def unsubscribe(self, channel: str, callback: Callable[..., object]) -> None:
-        """Call ``callback`` no longer."""
+        """Don't call ``callback`` for this channel any more."""
         found = self.listeners.get(channel, set())
         if callback in found:
             found.discard(callback)
             del self._priorities[channel, callback]
 
     def publish(self, channel: str, *args: object, **kwargs: object) -> list[Any]:
-        """Call the subscribers of ``channel`` and return what they return, in the order of their
-        priorities.
+        """Call the subscribers of ``channel`` by priority, and return the list of their results.
 
-        If some of them raise, the others are called all the same; then ``ChannelFailures`` is
-        raised.
+        All are called even if some raise exceptions; then ``ChannelFailures`` is raised.
         """
         listeners = self.listeners.get(channel)
         if not listeners:
@@ -141,20 +142,20 @@ class Bus:
             except KeyboardInterrupt:
                 raise
             except SystemExit as error:
-                if failures and not error.code:  # a good end does not hide what has failed
+                if failures and not error.code:  # exit status 0 would hide the failures
                     error.code = 1
                 raise
             except Exception:
                 failures.handle_exception()
-                if channel != "log":  # it would fail again
+                if channel != "log":  # logging an error of the log would fail again
                     self.log(f"Error in {channel!r} listener {listener!r}", 40, True)
         if failures:
             raise failures
         return output
 
     def log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """Publish a message on the channel "log", with the exception that is being handled if
-        ``traceback``.
+        """Publish a message on the channel "log"; with ``traceback``, the exception that is being
+        handled is added.
         """
         caught = sys.exception()
         if traceback and caught is not None:
@@ -164,7 +165,9 @@ class Bus:
     # -- states ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Call the subscribers of "start". If one fails, the bus exits, and that is raised."""
+        """Call the subscribers of "start". If one raises an exception, exit the bus and raise
+        it.
+        """
         self.before_start()
         if not self._has_clean_exit:
             self._has_clean_exit = True
@@ -192,7 +195,7 @@ class Bus:
         self.log("Bus STOPPED")
 
     def exit(self) -> None:
-        """Stop, and call the subscribers of "exit". ``block`` returns then."""
+        """Stop, then call the subscribers of "exit". After that ``block`` returns."""
         was_starting = self.state is states.STARTING
         try:
             self.stop()
@@ -202,7 +205,7 @@ class Bus:
                 raise
             self.log("The bus could not exit in order", 40, True)
             os._exit(_SOFTWARE_ERROR)
-        if was_starting and not self.is_hosted:  # by a signal: ``start`` would go on
+        if was_starting and not self.is_hosted:  # ``start`` would go on after the signal
             self.log("Bus EXITED while it was starting", 40)
             os._exit(_SOFTWARE_ERROR)
 
@@ -213,7 +216,7 @@ class Bus:
         self.log("Bus EXITED")
 
     def restart(self) -> None:
-        """Exit, and run the program again, which ``block`` does."""
+        """Exit, and have ``block`` run the program again."""
         if self.is_hosted:
             raise RuntimeError(
                 "the server that serves this application restarts it: "
@@ -228,11 +231,11 @@ class Bus:
         self.publish("graceful")
 
     def block(self, interval: float = 0.1) -> None:
-        """Wait until the bus has exited, then for the other threads.
+        """Wait until the bus has exited, then until other threads have ended.
 
-        Ctrl-C and ``SystemExit`` make it exit.
+        Ctrl-C and ``SystemExit`` exit the bus.
 
-        The subscribers of "main" are called every ``interval`` seconds.
+        A message is published on "main" every ``interval`` seconds.
         """
         try:
             self.wait(states.EXITING, interval, "main")
@@ -245,7 +248,8 @@ class Bus:
             raise
         self.log("Waiting for child threads to terminate...")
         for thread in threading.enumerate():
-            # Threads of other code, which ``threading`` only knows by sight, can't be waited for.
+            # ``threading`` only has stand-ins for threads started by other code; these can't be
+            # joined.
             if thread is not threading.current_thread() and not thread.daemon:
                 self.log(f"Waiting for thread {thread.name}.")
                 thread.join()
@@ -255,13 +259,13 @@ class Bus:
     def wait(
         self, state: State | Iterable[State], interval: float = 0.1, channel: str | None = None
     ) -> None:
-        """Wait for a state, or one of several.
+        """Wait until the bus is in a state, or in one of several.
 
-        Something is published on ``channel`` every ``interval`` seconds.
+        A message is published on ``channel`` every ``interval`` seconds.
         """
         wanted = [state] if isinstance(state, State) else list(state)
-        # Sleeping, and not a condition: a signal's handler changes the state, and may interrupt
-        # this at any line.
+        # It sleeps instead of waiting for a condition, since a signal handler, which may interrupt
+        # any line, changes the state.
         while self.state not in wanted:
             time.sleep(interval)
             if channel is not None:
@@ -273,7 +277,7 @@ class Bus:
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> threading.Thread:
-        """Call ``func`` in a thread when the bus has started, and start it."""
+        """Start the bus; once it is started, a thread calls ``func``. Return the thread."""
 
         def call() -> None:
             self.wait(states.STARTED)
@@ -287,9 +291,9 @@ class Bus:
     # -- a server from outside ---------------------------------------------------------------------
 
     def follow_start(self) -> None:
-        """Start, because a server has started an application.
+        """Start the bus, because a server from outside has started an application.
 
-        Nothing if the program itself has started the bus.
+        Does nothing if the program itself has started the bus.
         """
         if self.is_hosted:
             self._hosted += 1
@@ -298,7 +302,7 @@ class Bus:
             self.start()
 
     def follow_stop(self) -> None:
-        """Exit, because the last application that a server has started ends."""
+        """Exit the bus if the last application that a server from outside has started ends."""
         if not self.is_hosted:
             return
         self._hosted -= 1
@@ -312,13 +316,15 @@ class Bus:
     # -- the end of the process --------------------------------------------------------------------
 
     def _clean_exit(self) -> None:
-        """Exit if the program ends without it. ``_do_execv`` is left out: nobody asked for it."""
+        """Exit the bus at the program's end, if it wasn't. The program isn't run again: nobody has
+        asked for that.
+        """
         if self.state is not states.EXITING and self.state is not states.STOPPED:
             self.log("The program ends, and engine.exit() was not called: the bus exits", 30)
             self.exit()
 
     def _do_execv(self) -> None:
-        """Run this program again, in this process. Its files and sockets are closed by that."""
+        """Replace this process by a new run of the program. Open files and sockets are closed."""
         command = [sys.executable, *sys.orig_argv[1:]]
         self.log(f"Re-spawning {' '.join(command)}")
         os.chdir(_DIRECTORY)

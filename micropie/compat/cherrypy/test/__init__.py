@@ -1,4 +1,4 @@
-"""``cherrypy.test``: what CherryPy gives applications for their own tests.
+"""``cherrypy.test``: the test case that CherryPy offers for applications' own tests.
 
-Open ``helper.py`` to change ``CPWebCase``.
+``CPWebCase`` is in ``helper.py``.
 """

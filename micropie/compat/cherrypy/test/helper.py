@@ -1,4 +1,4 @@
-"""``CPWebCase``, the test case of CherryPy's manual: its requests go to ``cherrypy.tree`` in this
+"""``CPWebCase``, the test case in CherryPy's manual. It sends requests to ``cherrypy.tree`` in this
 process, without a server.
 """
 
@@ -21,8 +21,9 @@ Headers = list[tuple[str, str]]
 class CPWebCase(TestCase):
     """A test of the applications that its static method ``setup_server`` mounts.
 
-    ``getPage`` sets ``status``, such as "200 OK", ``headers``, ``body`` and ``cookies``, which are
-    the headers that send the cookies back. ``script_name`` is put before each URL.
+    ``getPage`` sets ``status`` (such as "200 OK"), ``headers``, ``body``, and ``cookies``: the
+    headers to give to the next call, which send the cookies back. ``script_name`` is put in front
+    of each URL.
     """
 
     script_name = ""
@@ -38,7 +39,7 @@ class CPWebCase(TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        """Mount the applications."""
+        """Mount the applications by calling ``setup_server``."""
         config.update({"environment": "test_suite", "engine.autoreload.on": False})
         if cls.setup_server is not None:
             cls.setup_server()
@@ -126,62 +127,64 @@ class CPWebCase(TestCase):
             self._refuse(msg, f"the status is not {status!r}")
 
     def assertHeader(self, key: str, value: object = None, msg: str | None = None) -> str:
-        """Fail unless there is this header, with the value if one is given; return its value."""
+        """Fail unless there is this header, with this value if one is given. Return its value."""
         for found in self._values(key):
             if value is None or str(value) == found:
                 return found
         self._refuse(msg, f"there is no header {key}: {value or ''}")
 
     def assertHeaderIn(self, key: str, values: Iterable[object], msg: str | None = None) -> str:
-        """Fail unless the header has one of these values; return it."""
+        """Fail unless the header has one of these values. Return the value."""
         allowed = [str(value) for value in values]
         found = next((one for one in self._values(key) if one in allowed), None)
         return self._refuse(msg, f"{key} is none of {allowed}") if found is None else found
 
     def assertHeaderItemValue(self, key: str, value: object, msg: str | None = None) -> str:
-        """Fail unless the header, a list, has this item; return the header."""
+        """Fail unless the header's list has this item. Return the header's value."""
         for found in self._values(key):
             if str(value) in [item.strip() for item in found.split(",")]:
                 return found
         self._refuse(msg, f"{value!r} is not in {key}")
 
     def assertNoHeader(self, key: str, msg: str | None = None) -> None:
-        """Fail if there is this header."""
+        """Fail if the response has this header."""
         if self._values(key):
             self._refuse(msg, f"there is a header {key}")
 
     def assertBody(self, value: str | bytes, msg: str | None = None) -> None:
-        """Fail unless the body is this text."""
+        """Fail unless the body is exactly this text."""
         if self.body != _in_bytes(value):
             self._refuse(msg, f"the body is not {value!r}")
 
     def assertInBody(self, value: str | bytes, msg: str | None = None) -> None:
-        """Fail unless the body has this text in it."""
+        """Fail unless the body contains this text."""
         if _in_bytes(value) not in self.body:
             self._refuse(msg, f"{value!r} is not in the body")
 
     def assertNotInBody(self, value: str | bytes, msg: str | None = None) -> None:
-        """Fail if the body has this text in it."""
+        """Fail if the body contains this text."""
         if _in_bytes(value) in self.body:
             self._refuse(msg, f"{value!r} is in the body")
 
     def assertMatchesBody(
         self, pattern: str | bytes, msg: str | None = None, flags: int = 0
     ) -> re.Match[bytes]:
-        """Fail unless a regular expression is found in the body; return what it has found."""
+        """Fail unless a regular expression is found in the body. Return the match."""
         found = re.search(_in_bytes(pattern), self.body, flags)
         return (
             self._refuse(msg, f"{pattern!r} is not found in the body") if found is None else found
         )
 
     def assertErrorPage(self, status: str | int, message: str = "", pattern: str = "") -> None:
-        """Fail unless the response is this error, with the message and what the pattern finds."""
+        """Fail unless the response has this error status, and the page contains the message and
+        matches the pattern.
+        """
         self.assertStatus(status)
         self.assertInBody(message)
         self.assertMatchesBody(pattern)
 
     def assertEqualDates(self, dt1: datetime, dt2: datetime, seconds: float = 1) -> None:
-        """Fail unless two times are almost the same."""
+        """Fail unless two times differ by at most ``seconds``."""
         if abs(dt1 - dt2).total_seconds() > seconds:
             self.fail(f"{dt1} and {dt2} are not the same")
 
