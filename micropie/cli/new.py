@@ -84,7 +84,7 @@ from app import app
 
 
 def test_it_greets() -> None:
-    with TestClient(app, base_url="https://testserver") as client:
+    with TestClient(app) as client:
         answer = client.post_form("/", {"name": "<Ann>"}, follow_redirects=True)
         assert "Hello, &lt;Ann&gt;!" in answer.text
         assert client.get("/status").json() == {"status": "ok"}
@@ -92,8 +92,14 @@ def test_it_greets() -> None:
 
 README = """# NAME
 
-    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[standard,test]"
-    micropie run --reload        # http://127.0.0.1:8000/
+micropie is not on PyPI. Build its wheel from a clone, here the folder `../micropie`, and install it:
+
+    pip wheel --no-deps --wheel-dir wheels ../micropie
+    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[standard,test]"INSTALL
+
+Then start the application, or run its test:
+
+    micropie run --reload        # http://127.0.0.1:8000/START
     pytest
 
 PARTS `micropie routes` lists what is
@@ -101,16 +107,14 @@ public, `micropie check` finds mistakes before a deployment.
 
 `.env` has the settings of this machine, and git ignores it: `DEBUG=1` shows error pages. Leave it out on a server.
 
-The public index has no `micropie-dual`, so the project does not name it as a dependency: anybody could register the
-name. `wheels` has its wheel, made by `pip wheel --no-deps --wheel-dir wheels .` in a clone of its repository. Where it
-is installed already, `pip install "micropie-dual[test]"` adds what the test needs.
+`pyproject.toml` doesn't list micropie as a dependency, because anybody could register its name on PyPI.
 """  # noqa: E501
 
 PYPROJECT = """[project]
 name = "NAME"
 version = "0.1.0"
 requires-python = ">=3.11"
-dependencies = []  # and micropie-dual, which is no package of the public index: see README.md
+dependencies = []  # and micropie-dual, which is not on PyPI: see README.md
 
 [build-system]
 requires = ["hatchling"]
@@ -152,7 +156,7 @@ def _words(arguments: Namespace, name: str) -> dict[str, str]:
     parts, files = "`app.py` is the application", '"app.py", "templates", "static"'
     if arguments.api:
         files = '"app.py"'
-        parts += ", with its document at `/docs`, which needs `pip install ../micropie/swagger-ui`."
+        parts += ". `/docs` has its documentation."
     elif arguments.package:
         files = f'"{module}"'
         parts = f"`{module}/app.py` is the application. Each part of it is a file in `{module}`."
@@ -161,6 +165,8 @@ def _words(arguments: Namespace, name: str) -> dict[str, str]:
     return {
         "VERSION": __version__,
         "PARTS": parts,
+        "INSTALL": "\n    pip install ../micropie/swagger-ui" if arguments.api else "",
+        "START": "docs" if arguments.api else "",
         "FILES": files,
         "MODULE": module,
         "NAME": name,
@@ -176,9 +182,8 @@ NEXT = """Created {folder}. Next steps:
     cd {folder}
     micropie run --reload
 
-To run its test and the checker:
+README.md has the packages to install for its test. To run it, and the checker:
 
-    pip install "micropie-dual[test]"
     pytest
     micropie check"""
 

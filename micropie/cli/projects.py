@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from micropie import App, HTTPError, describe, get, post
 from micropie.middleware import SecurityDefaults
 
-# The names under which the API is reached; others are answered by 400.
+# The names under which the API is reached; others get a 400.
 HOSTS = os.environ.get("HOSTS", "127.0.0.1,localhost,testserver").split(",")
 
 
@@ -80,14 +80,14 @@ from app import Pies
 
 
 def test_a_pie_is_baked() -> None:
-    with TestClient(Pies(), base_url="https://testserver") as client:
+    with TestClient(Pies()) as client:
         assert client.post("/pies", json={"name": "plum"}).status_code == 201
         assert client.get("/pies/1").json() == {"name": "plum", "price": 4, "number": 1}
         assert client.get("/pies/2").status_code == 404
 
 
 def test_invalid_values_are_explained() -> None:
-    with TestClient(Pies(), base_url="https://testserver") as client:
+    with TestClient(Pies()) as client:
         answer = client.post("/pies", json={"name": "", "price": 0})
         assert answer.status_code == 400
         assert len(answer.json()["errors"]) == 2
@@ -160,7 +160,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "testserver")  # others are answered by 400
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "testserver")  # others get a 400
     debug: bool = False
 '''
 
@@ -205,7 +205,7 @@ from MODULE.app import make_app
 
 
 def test_it_greets() -> None:
-    with TestClient(make_app({}), base_url="https://testserver") as client:
+    with TestClient(make_app({})) as client:
         answer = client.post_form("/greetings", {"name": "<Ann>"}, follow_redirects=True)
         assert "Hello, &lt;Ann&gt;!" in answer.text
         assert client.get("/status").json() == {"status": "ok"}

@@ -774,14 +774,15 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, ki
         "note: debug is on by .env: leave this file out on a server\n0 findings\n",
     )
     assert run_micropie(tmp_path / "pies", "check", environ={"DEBUG": "0"}).stdout == "0 findings\n"
-    assert 'pip install "micropie-dual[test]"' in output
     assert "any.whl[standard,test]" in (tmp_path / "pies" / "README.md").read_text()
     files = [file for file in (tmp_path / "pies").rglob("*.*") if file.suffix != ".pyc"]
-    left = re.compile(r"\b(NAME|MODULE|PARTS|FILES|VERSION)\b")
+    left = re.compile(r"\b(NAME|MODULE|PARTS|FILES|VERSION|INSTALL|START)\b")
     assert [file for file in files if file.is_file() and left.search(file.read_text())] == []
     assert "micropie.__path__" in (tmp_path / "pies" / "AGENTS.md").read_text()
     installed = (tmp_path / "pies" / "README.md").read_text()
     assert f"micropie_dual-{__version__}-py3-none-any.whl" in installed
+    assert installed.index("pip wheel ") < installed.index("pip install ")
+    assert ("swagger-ui" in installed, "8000/docs" in installed) == (kind == "--api",) * 2
     assert command("new", "pies")[2] == "micropie: pies already exists and is not empty\n"
     for name in ("a b", "class"):
         assert "can't be the name of a project" in command("new", name)[2]
