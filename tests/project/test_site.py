@@ -280,6 +280,26 @@ def test_the_pages_are_not_more_than_somebody_reads() -> None:
     assert sum(len(page.read_text().split()) for page in pages) <= 65_000
 
 
+def test_each_included_file_has_a_link() -> None:
+    linked, included = set[tuple[Path, Path]](), set[tuple[Path, Path]]()
+    for page in (ROOT / "docs").rglob("*.md"):
+        text = page.read_text()
+        linked |= {(page, (page.parent / to).resolve()) for to in re.findall(r"\]\((.+?)\)", text)}
+        included |= {
+            (page, ROOT / file) for file in re.findall(r'^--8<-- "(.+)"$', text, re.MULTILINE)
+        }
+    assert included
+    assert included - linked == set()
+
+
+def test_no_page_installs_micropie_by_its_name() -> None:
+    """PyPI doesn't have it, so anybody could register it there."""
+    by_name = re.compile(r"pip install [^`\n]*(?<![/\w])micropie[-_\[]")
+    pages = {*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")}
+    found = {page.name for page in pages if by_name.search(page.read_text())}
+    assert found == {"install.md"}  # where it is installed
+
+
 # A row, an empty line, and a row that does not begin another table.
 INTERRUPTED = re.compile(r"^\|.*\|\n\n(?=\|.*\|\n(?!\|\s*-))", re.MULTILINE)
 
