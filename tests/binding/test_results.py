@@ -774,10 +774,10 @@ class AroundModel(msgspec.Struct):
 @pytest.mark.parametrize(
     ("annotation", "where"),
     [
-        ("Sized", "an annotation of shown.<locals>.show"),
-        ("list[Sized] | None", "an annotation of shown.<locals>.show"),
-        ("no type", "an annotation of shown.<locals>.show"),
-        ("pydantic.Missing", "an annotation of shown.<locals>.show"),
+        ("Sized", "the result annotation of shown.<locals>.show"),
+        ("list[Sized] | None", "the result annotation of shown.<locals>.show"),
+        ("no type", "the result annotation of shown.<locals>.show"),
+        ("pydantic.Missing", "the result annotation of shown.<locals>.show"),
         (Odd, "an annotation of Odd"),
         (list[AroundOdd], "an annotation of Odd"),
         (UserOut | AroundOdd, "an annotation of Odd"),
