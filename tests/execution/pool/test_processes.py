@@ -711,15 +711,40 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     del sys.modules["slow_kitchen"]
 
 
+class Noted(threading.Semaphore):
+    """Notes what its callers get."""
+
+    def __init__(self, value: int) -> None:
+        super().__init__(value)
+        self.got: list[bool] = []
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        self.got.append(super().acquire(blocking, timeout))
+        return self.got[-1]
+
+
 def test_a_start_is_no_part_of_the_calls_time(slow: Any, tmp_path: Path) -> None:
-    pool, seconds = Pool(1), 1.0
+    pool = Pool(1)
+    pool._free = free = Noted(1)
     with ThreadPoolExecutor(2) as others:
-        called = [others.submit(pool.call, seconds, slow.pid) for _ in range(2)]
+        # the one waits for its process to start, the other for a process
+        called = [others.submit(pool.call, PATIENCE, slow.pid)]
         until((tmp_path / "begun").exists)
-        time.sleep(seconds + 0.2)  # the one waits for its process to start, the other for a process
+        called.append(others.submit(pool.call, 2.0, slow.pid))
+        until(lambda: False in free.got)
         (tmp_path / "go_on").touch()
         assert {future.result(PATIENCE) for future in called} == {*pool_pids(pool)}
     pool.close()
+
+
+def test_a_start_that_ends_late_leaves_a_call_its_time(slow: Any, tmp_path: Path) -> None:
+    pool = Pool(1)
+    states = iter([False, True, True])  # it starts, it has just started, and all of a wait later
+    pool._have_started = lambda: next(states)  # type: ignore[method-assign]
+    pool._free = free = Noted(0)
+    with pytest.raises(TookTooLong, match=r"^waited longer than 0\.01 seconds for a process$"):
+        pool.call(0.01, slow.pid)
+    assert free.got == [False, False]
 
 
 def test_a_start_whose_caller_leaves_goes_on(slow: Any, tmp_path: Path) -> None:

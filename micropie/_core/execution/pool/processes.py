@@ -114,11 +114,12 @@ class Pool:
             )
         token = token or CancelToken()
         search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
+        # Wait on if a process was starting meanwhile, because that is not a handler's fault.
+        have_started = self._have_started()
         while not self._free.acquire(timeout=seconds):
-            with self._lock:
-                # Wait on if a process is still starting, because that is not a handler's fault.
-                if all(worker.found for worker in self._workers):
-                    raise TookTooLong(f"waited longer than {seconds:g} seconds for a process")
+            had_started, have_started = have_started, self._have_started()
+            if had_started and have_started:
+                raise TookTooLong(f"waited longer than {seconds:g} seconds for a process")
         try:
             token.check()
             worker = self._take()
@@ -142,6 +143,10 @@ class Pool:
             return chunks
         self._give_back(worker, is_over=token.detach())  # it may be killed after its last message
         return open_message(message)
+
+    def _have_started(self) -> bool:
+        with self._lock:
+            return all(worker.found for worker in self._workers)
 
     @property
     def busy(self) -> int:
