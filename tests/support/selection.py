@@ -53,7 +53,6 @@ ALIKE = (
 # What starts processes, or waits until somebody is given up. The functions of a file share the
 # worlds between them.
 COSTLY = (
-    "tests/compat/",
     "tests/execution/pool/",
     "tests/execution/test_redis_",
     "tests/http/test_receiving.py::test_a_process_parses_what_its_handler_asks_for",
