@@ -221,7 +221,8 @@ def _options(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name.startswith(("PYTHON", "COVERAGE_")) and name != "PYTHONPATH"
+        if (name.startswith("PYTHON") and name != "PYTHONPATH")
+        or name in (VARIABLE, "COVERAGE_PROCESS_CONFIG")
     }
 
 
