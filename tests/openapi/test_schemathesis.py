@@ -148,7 +148,13 @@ USER = {"name": "ann", "password": "a long password"}
 @pytest.mark.parametrize(
     ("make", "world"),
     [
-        pytest.param(make, world, id=f"{make.__name__}-{world}")
+        pytest.param(
+            make,
+            world,
+            id=f"{make.__name__}-{world}",
+            # hundreds of operations; test_generated_clients.py asks for each
+            marks=[pytest.mark.in_test_all] if make is topics else [],
+        )
         for make, world in zip(MAKERS, cycle(["wsgi", "asyncio"]), strict=False)
     ],
 )
