@@ -1,8 +1,11 @@
 import os
 import smtplib
+from asyncio import sleep
 from email.message import EmailMessage
 
+from redis.exceptions import RedisError
 from taskiq import TaskiqScheduler
+from taskiq.exceptions import SendTaskError
 from taskiq.middlewares import SmartRetryMiddleware
 from taskiq.schedule_sources import LabelScheduleSource
 from taskiq_redis import ListRedisScheduleSource, RedisStreamBroker
@@ -24,7 +27,18 @@ broker = RedisStreamBroker(
     unacknowledged_lock_timeout=60,
     maxlen=100_000,
 ).with_middlewares(retries)
-scheduler = TaskiqScheduler(broker, [LabelScheduleSource(broker), later])
+
+
+class Scheduler(TaskiqScheduler):
+    async def on_ready(self, source, task):
+        while True:  # taskiq's own forgets a task that comes due while Redis restarts
+            try:
+                return await super().on_ready(source, task)
+            except (SendTaskError, RedisError):
+                await sleep(5)
+
+
+scheduler = Scheduler(broker, [LabelScheduleSource(broker), later])
 
 
 class TryAgain(Exception):

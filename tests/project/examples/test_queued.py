@@ -167,6 +167,38 @@ def test_an_order_without_a_broker_is_not_accepted(shop: Shop) -> None:
                 client.post("/order", data={"pie": "apple", "email": "ann@example.com"})
 
 
+def test_a_task_that_comes_due_while_redis_restarts_is_queued(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shop.redis():
+        due = asyncio.run(scheduled(shop.module("jobs")))
+    with ExitStack() as running:
+
+        async def restart(seconds: float) -> None:
+            running.enter_context(shop.redis())
+
+        jobs = shop.module("jobs")
+        monkeypatch.setattr(jobs, "sleep", restart)
+        asyncio.run(queue(jobs, due))
+        with redis.Redis.from_url(shop.url) as server:
+            assert server.xlen("taskiq") == 1
+            assert not [*server.scan_iter("schedule:data:*")]
+
+
+async def scheduled(jobs: ModuleType) -> Any:
+    now = datetime.datetime.now(datetime.UTC)
+    await jobs.send_mail.schedule_by_time(jobs.later, now, "ann@example.com", "", "", "")
+    (due,) = await jobs.later.get_schedules()
+    await jobs.later._connection_pool.disconnect()
+    return due
+
+
+async def queue(jobs: ModuleType, due: Any) -> None:
+    await jobs.scheduler.on_ready(jobs.later, due)
+    await jobs.broker.shutdown()
+    await jobs.later._connection_pool.disconnect()
+
+
 def test_a_task_whose_worker_is_killed_goes_to_another_one(shop: Shop) -> None:
     with shop.redis() as server:
         (shop.folder / "hangs").touch()
