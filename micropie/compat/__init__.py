@@ -4,11 +4,11 @@ micropie.compat import bottle``.
 After ``install("bottle")`` every ``import bottle`` in the process gets this module, also in
 plugins. ``import micropie`` imports nothing of this package.
 
-Where to change what: ``bottle``, ``cherrypy`` and ``pixie_web`` are the modules that migrated
-applications import. ``core.py`` has the names of micropie's core that they may use
-(``tests/compat/CARRYING.md`` lists them). ``carrier.py`` joins the other framework's handlers and
-micropie's in one application. ``stand_in.py`` has ``install``, ``programs.py`` runs programs that
-start a server themselves, and ``missing.py`` says for names that are missing what to write instead.
+Open ``bottle``, ``cherrypy`` or ``pixie_web`` to change a module that migrated applications import,
+``core.py`` for the names of micropie's core that these may use (``tests/compat/CARRYING.md`` lists
+them), ``carrier.py`` to change how one application runs another framework's handlers beside
+micropie's, ``stand_in.py`` for ``install``, ``programs.py`` for programs that start a server
+themselves, ``missing.py`` for the advice what to write instead of names that are missing.
 """
 
 from micropie.compat.missing import ADVICE, SERVERS, UNKNOWN, advice_for

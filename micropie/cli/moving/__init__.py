@@ -1,10 +1,10 @@
 """``micropie check --from cherrypy PATH``: list what must be changed in a program that moves from
 another framework.
 
-Where to change what: ``sources.py`` reads files, plugins and configuration; ``applications.py``
-finds middleware and programs that start a server, ``idioms.py`` calls by their shape,
-``of_micropie.py`` differences for programs of MicroPie; ``names.py`` resolves imported names.
-``micropie.compat.missing`` has the names and the advice.
+Open ``sources.py`` to change how files, plugins and configuration are read, ``applications.py`` for
+middleware and programs that start a server, ``idioms.py`` for calls found by their shape,
+``of_micropie.py`` for programs of the framework MicroPie, ``names.py`` for imported names.
+``micropie.compat.missing`` has the names that are missing and the advice.
 """
 
 from micropie.cli.moving.sources import CONFIG_KEYS, Finding, findings

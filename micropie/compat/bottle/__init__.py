@@ -4,10 +4,10 @@ An application written for Bottle 0.13 runs on this package unchanged, under any
 server. docs/moving/bottle.md lists the intentional differences and says how to go on to micropie's
 own API.
 
-Where to change what: ``exchange.py`` answers one request, errors and ``abort`` included;
-``routing.py`` has the rules, ``requests.py`` and ``responses.py`` the objects ``request`` and
-``response``, ``app.py`` the class ``Bottle``. ``tests/compat/bottle_requests.py`` has the requests
-by which this package is compared with the original.
+Open ``exchange.py`` to change how one request is answered, errors and ``abort`` included,
+``routing.py`` for rules, ``requests.py`` and ``responses.py`` for the objects ``request`` and
+``response``, ``app.py`` for the class ``Bottle``. ``tests/compat/bottle_requests.py`` has the
+requests by which this package is compared with the original.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ An application written for CherryPy 18 runs on this package unchanged, under any
 server. docs/moving/cherrypy-differences.md lists the intentional differences;
 docs/moving/cherrypy.md says how to go on to micropie's own API.
 
-Where to change what: ``life.py`` has the order of steps in which a request is answered,
-``dispatch.py`` finds handlers, ``messages.py`` and ``body.py`` have the objects that handlers read
-and set, ``config.py`` reads configuration, ``tools.py`` lists the built-in tools.
+Open ``life.py`` to change the order of steps in which a request is answered, ``dispatch.py`` for
+how a handler is found, ``messages.py`` and ``body.py`` for the objects that handlers read and set,
+``config.py`` for configuration, ``tools.py`` for the list of built-in tools.
 ``tests/compat/cherrypy_requests.py`` has the requests by which this package is compared with the
 original.
 """

@@ -1,7 +1,7 @@
 """CherryPy's library: the functions behind its tools, which applications may also call themselves.
 
-Where to change what: ``cptools.py`` has the small tools, ``encoding.py`` has ``encode``, ``decode``
-and ``gzip``, ``static.py`` sends files. Any other tool is in the module with its name.
+Open ``cptools.py`` to change one of the small tools, ``encoding.py`` for ``encode``, ``decode`` and
+``gzip``, ``static.py`` for files. Any other tool is in the module with its name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Control of the process in which applications run: the bus, its plugins, and servers.
 
-Where to change what: ``wspbus.py`` has the bus and its states, ``plugins.py`` tasks that run beside
-requests, ``servers.py`` servers that a program starts itself.
+Open ``wspbus.py`` to change the bus and its states, ``plugins.py`` for tasks that run beside
+requests, ``servers.py`` for servers that a program starts itself.
 """
 
 from micropie.compat.cherrypy.process.wspbus import Bus as Bus

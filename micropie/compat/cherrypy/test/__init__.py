@@ -1,4 +1,4 @@
 """``cherrypy.test``: the test case that CherryPy offers for applications' own tests.
 
-``CPWebCase`` is in ``helper.py``.
+Open ``helper.py`` to change ``CPWebCase``.
 """
