@@ -55,6 +55,9 @@ def texts_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield each string of a module with its line, without docstrings and parts of f-strings."""
     passed = set[ast.AST]()
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("by_name", "names_on_demand"):
+            for table in node.args:  # its values are lists of names
+                passed.update(table.values if isinstance(table, ast.Dict) else ())
         if isinstance(node, ast.Expr):
             passed.add(node.value)
         elif isinstance(node, ast.JoinedStr):

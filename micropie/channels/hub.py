@@ -89,9 +89,9 @@ class Channels:
         if not channels:
             raise ValueError("subscribe takes the names of channels")
         if type(size) is not int or size < 1:
-            raise ValueError(f"size is how many messages may wait, 1 or more, not {size!r}")
+            raise ValueError(f"size must be 1 or more messages, not {size!r}")
         if when_full not in get_args(WhenFull):
-            raise ValueError(f'when_full is "drop_oldest" or "close", not {when_full!r}')
+            raise ValueError(f'when_full must be "drop_oldest" or "close", not {when_full!r}')
         names = tuple(checked_name(name) for name in dict.fromkeys(channels))
         return Subscription(self, names, size, when_full, label)
 

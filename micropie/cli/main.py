@@ -72,7 +72,7 @@ def _from_environment(name: str, default: str | None = None) -> str | None:
 def _flag(name: str) -> bool:
     text = _from_environment(name) or "0"
     if text.lower() not in (*_YES, *_NO):
-        raise CommandError(f"MICROPIE_{name} is 1 or 0, not {text!r}")
+        raise CommandError(f"MICROPIE_{name} must be 1 or 0, not {text!r}")
     return text.lower() in _YES
 
 

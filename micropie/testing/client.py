@@ -149,7 +149,7 @@ class TestClient(httpx.Client):
         elif protocol == "wsgi":
             self.app_transport = WSGITransport(app, settings)
         else:
-            raise ValueError(f"protocol is 'asgi' or 'wsgi', not {protocol!r}")
+            raise ValueError(f"protocol must be 'asgi' or 'wsgi', not {protocol!r}")
         url = httpx.URL(base_url)
         super().__init__(
             transport=self.app_transport,

@@ -954,4 +954,4 @@ def test_the_log_says_that_a_result_fails_a_check_without_words(
             return {"number": -1}  # type: ignore[return-value]
 
     assert make_client(Site()).get("/page").status_code == 500
-    assert "does not match its annotation: Invalid value" in caplog.text
+    assert "annotation Wordless: Invalid value" in caplog.text

@@ -358,12 +358,12 @@ def test_what_is_no_object_of_a_generic_class_is_a_500(
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("/missing", "Users.missing returned a dict, which does not match its annotation: Object missing required field `name`"),
-        ("/wrong", "Users.wrong returned a list, which does not match its annotation: Expected `str`, got `int` - at `$[0].name`"),
-        ("/wrong_model", "Users.wrong_model returned a dict, which does not match its annotation: name: Input should be a valid string"),
-        ("/missing_in_model", "Users.missing_in_model returned a dict, which does not match its annotation: name: Field required"),
-        ("/one", "Users.one returned a Model, which does not match its annotation: 0: Input should be a valid dictionary"),
-        ("/several", "Users.several returned a list, which does not match its annotation: Expected `object`, got `array`"),
+        ("/missing", "Users.missing returned dict, which does not match its annotation UserOut: Object missing required field `name`"),
+        ("/wrong", f"Users.wrong returned list, which does not match its annotation list[{__name__}.UserOut]: Expected `str`, got `int` - at `$[0].name`"),
+        ("/wrong_model", "Users.wrong_model returned dict, which does not match its annotation Model: name: Input should be a valid string"),
+        ("/missing_in_model", "Users.missing_in_model returned dict, which does not match its annotation Model: name: Field required"),
+        ("/one", f"Users.one returned Model, which does not match its annotation list[{__name__}.Model]: 0: Input should be a valid dictionary"),
+        ("/several", "Users.several returned list, which does not match its annotation UserOut: Expected `object`, got `array`"),
     ],
 )  # fmt: skip
 def test_a_result_that_does_not_fit_is_a_500_and_the_log_names_the_key(
@@ -385,7 +385,7 @@ def test_a_handler_without_a_name_is_told_as_one(
     app.get("/made")(partial(made, 5))
     assert make_client(app).get("/made").status_code == 500
     assert (
-        "a handler returned a dict, which does not match its annotation: Expected `str`"
+        "a handler returned dict, which does not match its annotation UserOut: Expected `str`"
         in caplog.text
     )
 
@@ -529,7 +529,8 @@ def test_without_msgspec_objects_of_the_class_are_sent_and_others_are_not(
     monkeypatch.setitem(sys.modules, "msgspec", None)
     assert convert.has_only(convert.exact, UserOut("ann"))
     with pytest.raises(
-        ResponseError, match=r"returned a User, which does not match its annotation: .*msgspec"
+        ResponseError,
+        match=r"returned User, which does not match its annotation UserOut: .*msgspec",
     ):
         convert.make(User("ann"))
 

@@ -136,9 +136,9 @@ def test_what_subscribe_does_not_take() -> None:
     with pytest.raises(ValueError, match="takes the names"):
         channels.subscribe()
     for size in (0, -1, True, 1.5, None):
-        with pytest.raises(ValueError, match="size is"):
+        with pytest.raises(ValueError, match="size must be"):
             channels.subscribe("room", size=size)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="when_full is"):
+    with pytest.raises(ValueError, match="when_full must be"):
         channels.subscribe("room", when_full="wait")  # type: ignore[arg-type]
 
 

@@ -1210,7 +1210,7 @@ def test_a_variable_that_is_neither_yes_nor_no(
     command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MICROPIE_WSGI", "uwsgi")
-    assert command("run") == (2, "", "micropie: MICROPIE_WSGI is 1 or 0, not 'uwsgi'\n")
+    assert command("run") == (2, "", "micropie: MICROPIE_WSGI must be 1 or 0, not 'uwsgi'\n")
     monkeypatch.setenv("MICROPIE_WSGI", "Off")
     assert command("run", "nowhere") == (
         2,

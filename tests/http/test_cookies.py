@@ -199,7 +199,7 @@ def test_an_attribute_that_headers_cannot_hold(attribute: str, value: str) -> No
 
 
 def test_samesite_is_one_of_three() -> None:
-    with pytest.raises(ValueError, match="'Lax', 'Strict', 'None' or None"):
+    with pytest.raises(ValueError, match="must be 'Lax', 'Strict', 'None' or None"):
         format_cookie("n", "v", samesite="sometimes")
 
 

@@ -22,8 +22,10 @@ import msgspec
 import orjson
 import pydantic
 import pytest
+import werkzeug
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.responses import JSONResponse
 
 from micropie._core.http import json as codec
 from micropie._core.http.json import CodecError
@@ -333,6 +335,11 @@ PLACES: list[tuple[Any, str]] = [
     ({"deep": {"ratio": math.nan}, "none": None}, "$.deep.ratio: NaN and Infinity "),
     ({"when": {(1, 2): 3}}, "$.when[(1, 2)]: A dict key of type tuple "),
     ([Team()], "write App(encoders={Team: ...}) with a function that converts it to one"),
+    (
+        JSONResponse({}),
+        "A value of type JSONResponse can't be written as JSON: return its body, or",
+    ),
+    (werkzeug.Response(), "the Response of micropie: Response(body, status=201)"),
 ]
 
 

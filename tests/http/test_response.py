@@ -207,13 +207,13 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "Flask's order, of nothing": (lambda: (None, 204), "a status comes first"),
     "a redirect and a status": (
         lambda: (Redirect("/a"), 301),
-        r"write Redirect\(..., status=...\), and return it alone",
+        "set the status and the headers of the Redirect itself, and return it alone",
     ),
-    "a response and a status": (lambda: (Response("a"), 404), r"write Response\(..., status=...\)"),
-    "a status and a response": (lambda: (404, Response("a")), r"write Response\(..., status=...\)"),
+    "a response and a status": (lambda: (Response("a"), 404), "of the Response itself"),
+    "a status and a response": (lambda: (404, Response("a")), "of the Response itself"),
     "a status and an error": (
         lambda: (404, HTTPError(404), {}),
-        r"write HTTPError\(..., status=...\)",
+        "of the HTTPError itself",
     ),
     "headers as text": (
         lambda: (200, "x", "zzz"),

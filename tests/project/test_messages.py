@@ -107,4 +107,5 @@ def test_all_messages_are_in_one_file(tmp_path: Path) -> None:
     ):
         assert message in text
     assert "Return the help" not in text  # no docstring
+    assert "FastAPI Flask" not in text  # no list of names
     assert len(text.splitlines()) > 1500

@@ -13,7 +13,7 @@ pydantic converts its fields.
 
 from typing import TYPE_CHECKING
 
-from micropie._core.binding.annotations import without_aliases
+from micropie._core.binding.annotations import type_name, without_aliases
 from micropie._core.binding.fields import is_structure
 from micropie._core.binding.signatures.parameters import BoundParameter
 from micropie._core.binding.signatures.plan import Plan, asked_behind, is_key, python_call_of
@@ -45,7 +45,8 @@ __all__ = [
     "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "Messages",
     "OwnTypes", "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "as_it_is",
     "asked_behind", "converter_for", "is_adapted", "is_key", "is_structure", "items_of",
-    "python_call_of", "result_filter", "sends_null", "stated_source", "without_aliases",
+    "python_call_of", "result_filter", "sends_null", "stated_source", "type_name",
+    "without_aliases",
 ]
 # fmt: on
 

@@ -149,3 +149,8 @@ def is_json_text(item: object) -> bool:
     JSON.
     """
     return is_of_pydantic(item, "Json")
+
+
+def type_name(key: object) -> str:
+    """Return a type's name for messages."""
+    return getattr(key, "__name__", repr(key)) if get_origin(key) is None else repr(key)

@@ -284,15 +284,15 @@ _FOR_URLS = str.maketrans("+/", "-_")  # RFC 4648, section 5
 
 def _refuse(value: object) -> NoReturn:
     name = type(value).__name__
-    if isawaitable(value):
-        raise CodecError(
-            f"A value of type {name} can't be written as JSON: write await in front of the call"
-        )
-    raise CodecError(
-        f"A value of type {name} can't be written as JSON; return a str, number, dict, list "
-        "or dataclass instead, or "
+    advice = (
+        "return a str, number, dict, list or dataclass instead, or "
         f"write App(encoders={{{name}: ...}}) with a function that converts it to one"
     )
+    if isawaitable(value):
+        advice = "write await in front of the call"
+    elif hasattr(value, "status_code"):  # a response of another framework
+        advice = "return its body, or the Response of micropie: Response(body, status=201)"
+    raise CodecError(f"A value of type {name} can't be written as JSON: {advice}")
 
 
 @cache

@@ -306,9 +306,8 @@ def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
         if isinstance(part, _WITH_STATUS):
             kind = type(part).__name__
             raise ResponseError(
-                f"a handler returned {result!r:.200}: a {kind} has its status, headers and "
-                "body in itself: write "
-                f"{kind}(..., status=...), and return it alone"
+                f"a handler returned {result!r:.200}: set the status and the headers of the "
+                f"{kind} itself, and return it alone"
             )
     if states_status(result):
         headers = result[2] if len(result) == 3 and result[2] is not None else ()

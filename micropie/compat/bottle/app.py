@@ -226,7 +226,7 @@ class Bottle(Carried):
             plugin.setup(self)
         if not callable(plugin) and not hasattr(plugin, "apply"):
             raise TypeError(
-                f"a plugin is a decorator or has apply(callback, route), not {plugin!r}"
+                f"a plugin must be a decorator or have apply(callback, route), not {plugin!r}"
             )
         self.plugins.append(plugin)
         self.reset()

@@ -273,7 +273,7 @@ def _cookie_attribute(key: str, setting: Any) -> object:
     if key == "samesite":
         rule = (setting or "none").lower()
         if rule not in ("lax", "strict", "none"):
-            raise CookieError(f"samesite is 'lax', 'strict' or 'none', not {setting!r}")
+            raise CookieError(f"samesite must be 'lax', 'strict' or 'none', not {setting!r}")
         return rule
     return setting
 

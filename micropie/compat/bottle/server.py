@@ -165,7 +165,7 @@ def adapter_for(server: object, host: str, port: int, options: dict[str, object]
     if isinstance(server, type):
         server = server(host=host, port=port, **options)
     if not isinstance(server, ServerAdapter):
-        raise ValueError(f"server is a name, or is derived from ServerAdapter, not {server!r}")
+        raise ValueError(f"server must be a name or a ServerAdapter, not {server!r}")
     return server
 
 

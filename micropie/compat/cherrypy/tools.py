@@ -40,7 +40,7 @@ class SessionTool(Tool):
         locking = options.pop("locking", "implicit")
         if locking not in ("implicit", "early", "explicit"):
             raise ValueError(
-                f"tools.sessions.locking is 'implicit', 'early' or 'explicit', not {locking!r}"
+                f"tools.sessions.locking must be 'implicit', 'early' or 'explicit', not {locking!r}"
             )
         super()._attach(hooks, options)
         if locking == "implicit":

@@ -37,6 +37,7 @@ from micropie._core.binding.annotations import (
     bare,
     elements_of,
     hints_of,
+    type_name,
     united,
     unreadable,
     without_none,
@@ -273,10 +274,9 @@ class ResultFilter(NamedTuple):
         except (ValueError, TypeError, ImportError) as error:
             from micropie._core.binding.structures.invalid import described
 
-            given = type(result).__name__
             raise ResponseError(
-                f"{self.name} returned a {given}, which does not match its "
-                f"annotation: {described(error)}"
+                f"{self.name} returned {type(result).__name__}, which does not match its "
+                f"annotation {type_name(self.maker.hint)}: {described(error)}"
             ) from None
         return made
 

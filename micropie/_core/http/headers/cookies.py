@@ -194,7 +194,7 @@ def _attributes_of(
     rule = None if samesite is None else samesite.capitalize()
     if rule not in ("Lax", "Strict", "None", None):
         raise ValueError(
-            f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}"
+            f"samesite of cookie {name!r} must be 'Lax', 'Strict', 'None' or None, not {samesite!r}"
         )
     for reason, needs_secure in (
         ("this name", name.startswith(PREFIXES)),

@@ -8,6 +8,7 @@ also in ``openapi/document.py``), ``providers.py`` to change how resources are o
 
 from __future__ import annotations
 
+from micropie._core.binding import type_name
 from micropie._core.execution.placement import AnyFunction
 from micropie._core.routing.discovery.checks import (
     HOLDS,
@@ -48,7 +49,6 @@ from micropie._core.routing.discovery.providers import (
     check_provider,
     in_place_of,
     open_resources,
-    type_name,
 )
 
 # fmt: off

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, AsyncContextDecorator, ContextDec
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, cast, get_origin
 
-from micropie._core.binding import OwnTypes, Plan, asked_behind, is_key
+from micropie._core.binding import OwnTypes, Plan, asked_behind, is_key, type_name
 from micropie._core.errors import ResponseError, SetupError
 from micropie._core.execution import entered_on_loop
 from micropie._core.execution.placement import LOOP, MARK, AnyFunction, layers
@@ -288,8 +288,3 @@ def in_place_of(key: object, fake: object) -> AnyFunction:
 
     setattr(give, MARK, LOOP)  # it never blocks
     return give
-
-
-def type_name(key: object) -> str:
-    """Return a type's name for messages."""
-    return getattr(key, "__name__", repr(key)) if get_origin(key) is None else repr(key)

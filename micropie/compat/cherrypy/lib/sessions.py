@@ -798,7 +798,7 @@ def _class_for(storage_type: str | None, options: Mapping[str, object]) -> type[
     found = globals().get(f"{(storage_type or 'ram').title()}Session")
     if not isinstance(found, type):
         raise ValueError(
-            "tools.sessions.storage_type is 'ram', 'file', or 'x' of a class "
+            "tools.sessions.storage_type must be 'ram', 'file', or 'x' of a class "
             "cherrypy.lib.sessions.XSession, not "
             f"{storage_type!r}: for several machines write tools.sessions.backend = "
             "RedisSessionBackend(url)"
