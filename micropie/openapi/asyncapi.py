@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from inspect import Parameter
-from typing import Any, get_args, get_origin
+from typing import Any, Never, get_args, get_origin
 
 from micropie import App, EventStream
 from micropie.extensions import Application, Inspector, RouteEntry
@@ -73,7 +73,8 @@ class _ChannelBuilder(Builder):
         self.channels[name]["bindings"] = {
             "ws": {"method": "GET", **self._in_url(inputs), "bindingVersion": _WEBSOCKET_BINDING}
         }
-        self._operation_of(name, "receive", self._message(received, is_received=True))
+        if received is not Never:
+            self._operation_of(name, "receive", self._message(received, is_received=True))
         self._operation_of(name, "send", self._message(sent, is_received=False))
 
     def add_events(self, entry: RouteEntry) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Never
 
 import msgspec
 import pydantic
@@ -31,7 +31,7 @@ class Model(pydantic.BaseModel):
 
 
 class Inner(App):
-    async def ws_model(self, ws: WebSocket[Model, Model]) -> None: ...
+    async def ws_model(self, ws: WebSocket[Never, Model]) -> None: ...
 
 
 class Root(App):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import Parameter
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Never, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, united
 from micropie._core.binding.signatures.parameters import DOCUMENT, bound_parameter
@@ -22,7 +22,7 @@ from micropie._core.http.json import dumps, exact, loads
 
 
 class Messages:
-    """The types of the messages that a handler receives and sends.
+    """The types of the messages that a handler receives and sends; ``Never`` if it receives none.
 
     ``call``: the name of the socket's method that receives such messages, and the key of the
     content in an ASGI event.
@@ -35,10 +35,10 @@ class Messages:
         self.call = "receive", "text"
         if received in (str, bytes):
             self.call = ("receive_text", "text") if received is str else ("receive_bytes", "bytes")
-        parameter = Parameter(
-            "message", Parameter.KEYWORD_ONLY, annotation=Annotated[received, Body()]
+        hint = Annotated[object if received is Never else received, Body()]
+        self._parameter = bound_parameter(
+            Parameter("message", Parameter.KEYWORD_ONLY, annotation=hint), False, own
         )
-        self._parameter = bound_parameter(parameter, False, own)
         place = self._parameter.places[0]  # a structure may be a form as well
         self._is_exact = place.values is not DOCUMENT.values  # numbers must keep all digits
         self._convert: Any = place.read
