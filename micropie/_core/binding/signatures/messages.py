@@ -35,9 +35,11 @@ class Messages:
         self.call = "receive", "text"
         if received in (str, bytes):
             self.call = ("receive_text", "text") if received is str else ("receive_bytes", "bytes")
-        hint = Annotated[object if received is Never else received, Body()]
+        hint = object if received is Never else received
         self._parameter = bound_parameter(
-            Parameter("message", Parameter.KEYWORD_ONLY, annotation=hint), False, own
+            Parameter("message", Parameter.KEYWORD_ONLY, annotation=Annotated[hint, Body()]),
+            False,
+            own,
         )
         place = self._parameter.places[0]  # a structure may be a form as well
         self._is_exact = place.values is not DOCUMENT.values  # numbers must keep all digits
