@@ -20,7 +20,7 @@ from micropie import App, SetupError
 from micropie.cli.command import commands_of, parser_of
 from micropie.cli.moving import findings
 from micropie.cli.routes import open_by_name
-from micropie.cli.serving.run import in_memory
+from micropie.cli.serving.unshared import in_memory
 from micropie.cli.target import CommandError, find_target
 from micropie.config import read_env_file, unread
 from micropie.debug import application_errors, paths_of_hooks, session_change, source_notes
@@ -126,7 +126,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
         if near:
             yield f"{name} is set, but no setting reads it: write {near}"
     if place := _several_workers():
-        for kind, advice in in_memory(inner, [*entries, *sockets]):
+        for kind, advice in in_memory(app).items():
             yield f"{place}, and each keeps its own {kind} in memory: to share them, {advice}"
 
 

@@ -8,17 +8,18 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from micropie import App, WebSocket
+from micropie import App, Request, WebSocket, flash, get, post, requires
 from micropie.channels import RedisChannels
 from micropie.cli.serving import reloading
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.servers import choose
-from micropie.middleware import RateLimit, RedisRates
+from micropie.middleware import FlowMiddleware, MemoryRates, RateLimit, RedisRates
 from micropie.sessions import SQLiteSessionBackend
 from tests.support.certificates import make_certificate
 from tests.support.commands import micropie, serving_command
@@ -563,38 +564,138 @@ def test_the_trio_worker_is_not_for_the_internet() -> None:
     assert warned == {"asyncio": False, "trio": True}
 
 
-class Keeps(App):
+def members(request: Request) -> bool:
+    return "user" in request.session
+
+
+class Members(FlowMiddleware):
+    def before(self, request: Request) -> None:
+        request.session.get("user")
+
+
+class User:
+    """What a provider returns."""
+
+
+class ByHandler(App):
     def login(self) -> str:
         self.request.session["user"] = "Ann"
         return "in"
 
+
+class ByCheck(App):
+    @requires(members)
+    def index(self) -> str:
+        return "pies"
+
+
+class ByMiddleware(App):
+    @Members()
+    @get
+    def index(self) -> str:
+        return "pies"
+
+
+class ByKey(App):
+    @RateLimit(
+        5, key=lambda request: request.session["user"], store=RedisRates("redis://localhost")
+    )
+    def index(self) -> str:
+        return "pies"
+
+
+class ByMethod(App):
+    @property
+    def _name(self) -> object:
+        return self.request.session.get("name")
+
+    def index(self) -> str:
+        return str(self._name)
+
+
+class ByProvider(App):
+    def __init__(self) -> None:
+        super().__init__()
+
+        @self.provides(User)
+        def user(request: Request) -> User:
+            flash("Welcome")
+            return User()
+
+    def index(self, user: User) -> str:
+        return "pies"
+
+
+class ByChannels(App):
     async def ws_news(self, ws: WebSocket) -> None:
         await ws.accept()
         for _ in [self.channels]:
             pass
 
 
-class Shares(Keeps):
-    def __init__(self) -> None:
-        super().__init__(
-            SQLiteSessionBackend(":memory:"),
-            channels=RedisChannels("redis://localhost"),
-            rates=RedisRates("redis://localhost"),
-        )
+class LimitsAll(App):
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
         self.middlewares.append(RateLimit(5))
 
 
+class LimitsOne(App):
+    @RateLimit(5, store=MemoryRates())
+    @post
+    def login(self) -> str:
+        return "in"
+
+
+@RateLimit(5)
+class LimitsClass(App):
+    @post
+    def login(self) -> str:
+        return "in"
+
+
+ALL = ["sessions", "channels", "rate limits"]
+
+
+def with_inside(isolated: bool, **settings: object) -> App:
+    """Return an application that has others inside, which keep all kinds."""
+    app = App(**settings)  # type: ignore[arg-type]
+    for one in (ByHandler, ByChannels, LimitsOne):
+        app.mount(f"/{one.__name__}", one(), isolated=isolated)
+    return app
+
+
 @pytest.mark.parametrize(
-    ("app", "workers", "kinds"),
+    ("make", "workers", "kinds"),
     [
-        (Keeps, 2, ["sessions", "channels", "rate limits"]),
-        (Keeps, 1, []),
-        (Shares, 2, []),
+        (ByHandler, 1, []),
+        (ByHandler, 2, ALL[:1]),
+        (ByCheck, 2, ALL[:1]),
+        (ByMiddleware, 2, ALL[:1]),
+        (ByKey, 2, ALL[:1]),
+        (ByMethod, 2, ALL[:1]),
+        (ByProvider, 2, ALL[:1]),
+        (ByChannels, 2, ALL[1:2]),
+        (LimitsAll, 2, ALL[2:]),
+        (LimitsOne, 2, ALL[2:]),
+        (LimitsClass, 2, ALL[2:]),
+        (lambda: with_inside(False), 2, ALL),
+        (lambda: with_inside(True), 2, ALL),
+        (lambda: LimitsAll(rates=MemoryRates()), 2, ALL[2:]),
+        (lambda: LimitsAll(rates=RedisRates("redis://localhost")), 2, []),
+        (
+            lambda: with_inside(
+                False,
+                session_backend=SQLiteSessionBackend(":memory:"),
+                channels=RedisChannels("redis://localhost"),
+            ),
+            2,
+            ALL[2:],
+        ),
         (App, 2, []),
     ],
 )
 def test_several_workers_are_told_what_each_keeps_in_memory(
-    app: type[App],
+    make: Callable[[], App],
     workers: int,
     kinds: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -611,10 +712,7 @@ def test_several_workers_are_told_what_each_keeps_in_memory(
         start=lambda target, options: served.append(options),
     )
     monkeypatch.setattr(run, "choose", lambda options: server)
-    root = app()
-    if app is Keeps:
-        root.middlewares.append(RateLimit(5))
-    run.serve(Target(root, "app:app"), Options(workers=workers, port=0))
+    run.serve(Target(make(), "app:app"), Options(workers=workers, port=0))
     assert [one.workers for one in served] == [workers]
     lines = [
         line

@@ -23,10 +23,9 @@ from micropie import App, request
 from micropie.cli import run as run_command
 from micropie.cli.main import main
 from micropie.cli.serving import made
-from micropie.cli.serving.run import in_memory
+from micropie.cli.serving.unshared import in_memory
 from micropie.compat import bottle, cherrypy, install
 from micropie.compat.originals import warn_of_originals
-from micropie.extensions import Inspector
 from micropie.sessions import InMemorySessionBackend
 from tests.conftest import MakeClient
 from tests.support.commands import environment, serving_command
@@ -396,9 +395,11 @@ def test_sessions_of_cherrypy_in_memory_are_named(
 ) -> None:
     config = {f"tools.sessions.{name}": value for name, value in (options or {}).items()}
     config["tools.sessions.on"] = options is not None
-    inspector = Inspector(cherrypy.Application(object(), "", {"/": config}).native)
-    found = [*in_memory(inspector.applications(), inspector.routes())]
-    assert [kind for kind, _ in found] == ["sessions"] * is_warned
+    old = cherrypy.Application(object(), "", {"/": config})
+    around = App()
+    around.mount("/shop", old)
+    for app in (old.native, around):
+        assert [*in_memory(app)] == ["sessions"] * is_warned
 
 
 def test_importing_the_program_runs_nothing() -> None:

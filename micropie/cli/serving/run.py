@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from micropie import SetupError
-from micropie.channels import Channels
 from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.places import checked_place
 from micropie.cli.serving.reloading import CHILD_PORT, run_and_reload
 from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
-from micropie.extensions import Application, Inspector, Outside, RouteEntry
-from micropie.middleware import MemoryRates, RateLimit
-from micropie.sessions import InMemorySessionBackend
+from micropie.cli.serving.unshared import in_memory
+from micropie.extensions import Inspector, Outside
 
 DEBUG_KEY = "MICROPIE_DEBUG_KEY"
 
@@ -46,8 +43,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         Outside(target.app)  # compiled here, so that a SetupError is raised once
     inspector = Inspector(target.app)
     inside, entries = inspector.applications(), inspector.routes()
-    sockets = inspector.routes(websockets=True)
-    for kind, advice in in_memory(inside, [*entries, *sockets]) if options.workers > 1 else ():
+    for kind, advice in in_memory(target.app).items() if options.workers > 1 else ():
         print(
             f"micropie: each worker keeps its own {kind} in memory; to share them, {advice}",
             file=sys.stderr,
@@ -67,28 +63,6 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         pass
     finally:
         del os.environ[IS_SERVING]
-
-
-def in_memory(
-    inside: Sequence[Application], entries: Sequence[RouteEntry]
-) -> Iterator[tuple[str, str]]:
-    """Yield what an application keeps in memory and seems to use, each with what to write to share
-    it between workers.
-    """
-    kept = [*getattr(inside[0].app, "kept_in_memory", tuple)()]  # by old handlers
-    yield from kept
-    uses_sessions = any(one.mentions(name) for one in entries for name in ("session", "flash"))
-    is_in_memory = isinstance(inside[0].session_backend, InMemorySessionBackend)
-    if is_in_memory and uses_sessions and not kept:
-        yield "sessions", 'write App(session_backend=SQLiteSessionBackend("sessions.db"))'
-    uses_channels = any(one.mentions("channels") for one in entries)
-    if type(inside[0].channels) is Channels and uses_channels:
-        yield "channels", 'write App(channels=RedisChannels("redis://..."))'
-    hooks = [hook for one in inside for hook in one.middlewares]
-    stores = [hook.store for hook in hooks if isinstance(hook, RateLimit)]
-    rates = inside[0].settings.rates or MemoryRates()
-    if any(isinstance(rates if store is None else store, MemoryRates) for store in stores):
-        yield "rate limits", 'write App(rates=RedisRates("redis://..."))'
 
 
 def _announcement(server: Server, target: Target, options: Options) -> str:

@@ -1,0 +1,79 @@
+"""What each worker process keeps for itself, because it is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from inspect import unwrap
+from types import CodeType
+
+from micropie import App
+from micropie.channels import Channels
+from micropie.extensions import Application, Inspector, RouteEntry
+from micropie.middleware import MemoryRates, RateLimit
+from micropie.sessions import InMemorySessionBackend
+
+
+def in_memory(app: App) -> dict[str, str]:
+    """Return the kinds of data that an application, and those inside it, keep in memory and seem to
+    use. The value of each is what to write to share it between workers.
+    """
+    inspector = Inspector(app)
+    inside = inspector.applications()
+    found: dict[str, str] = {}
+    for one in inside:
+        found |= getattr(one.app, "kept_in_memory", tuple)()  # by old handlers
+        for mount in one.mounts:
+            inner = getattr(mount.target, "native", mount.target)  # of a migrated application
+            if isinstance(inner, App) and all(inner is not other.app for other in inside):
+                found |= in_memory(inner)
+    entries = [*inspector.routes(), *inspector.routes(websockets=True)]
+    for entry in entries:
+        part, names = entry.application, set(_names_of(entry))
+        has_sessions = not names.isdisjoint(("session", "flash"))
+        if has_sessions and isinstance(part.session_backend, InMemorySessionBackend):
+            advice = 'write App(session_backend=SQLiteSessionBackend("sessions.db"))'
+            found.setdefault("sessions", advice)
+        if type(part.channels) is Channels and "channels" in names:
+            found.setdefault("channels", 'write App(channels=RedisChannels("redis://..."))')
+    # Hooks above a handler are those of its route.
+    parts: list[Application] = [*inside, *(entry.application for entry in entries)]
+    limits = [hook for one in parts for hook in one.middlewares if isinstance(hook, RateLimit)]
+    shared = inside[0].settings.rates or MemoryRates()
+    if any(isinstance(shared if one.store is None else one.store, MemoryRates) for one in limits):
+        found["rate limits"] = 'write App(rates=RedisRates("redis://..."))'
+    return found
+
+
+def _names_of(entry: RouteEntry) -> Iterator[str]:
+    """Yield the attributes and variables in the author's code for a route: the handler and the
+    other methods of its class, providers, and hooks with the functions that they call.
+    """
+    yield from _names_in(entry.route.function)
+    yield from _names_in_methods(type(entry.application.app))
+    for signature in entry.signature.needed():
+        yield from _names_in(signature.function)
+    for hook in entry.application.middlewares:
+        yield from _names_in(hook)
+        yield from _names_in_methods(type(hook))
+        for value in getattr(hook, "__dict__", {}).values():
+            yield from _names_in(value)
+
+
+def _find_names_in_methods(kind: type) -> frozenset[str]:
+    classes = [one for one in kind.__mro__ if one.__module__.partition(".")[0] != "micropie"]
+    values = [value for one in classes for value in vars(one).values()]
+    functions = [getattr(value, "fget", None) or value for value in values]  # properties
+    return frozenset(name for one in functions for name in _names_in(one))
+
+
+# Once for each class, because an application has many routes.
+_names_in_methods: Callable[[type], frozenset[str]] = cache(_find_names_in_methods)
+
+
+def _names_in(function: object) -> Iterator[str]:
+    codes = [getattr(unwrap(function) if callable(function) else None, "__code__", None)]
+    for code in codes:  # the list grows in the loop
+        if isinstance(code, CodeType):
+            codes += code.co_consts
+            yield from (*code.co_names, *code.co_varnames)
