@@ -90,6 +90,7 @@ CACHES = {
     "_core/files/recent.py:_entries": "test_R48_a_kept_file_is_the_file_of_its_request",
     "_core/files/static.py:_cache_control": FUNCTION,
     "_core/files/static.py:_head": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/http/forms/multipart.py:_LINES": "test_a_table_of_names_has_a_value_for_each_name",
     "_core/http/forms/multipart.py:_short_head": FUNCTION,
     "_core/http/headers/conditional.py:http_date": FUNCTION,
     "_core/http/headers/cookies.py:_attributes_of": FUNCTION,

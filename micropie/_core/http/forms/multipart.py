@@ -14,18 +14,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from threading import RLock
-from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from micropie._core.errors import BadRequest, HTTPError, logger, too_many
 from micropie._core.http.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
 from micropie._core.http.forms.uploads import UploadFile
-from micropie._core.http.headers import cached_if_short, disposition
+from micropie._core.http.headers import NameTable, cached_if_short, disposition
 from micropie._core.on_demand import pattern
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
 """A function that returns the text of a field from its headers, with lower-case names, and its
@@ -398,18 +395,19 @@ _HEADER_LINE = pattern(r"[A-Za-z0-9_-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 _HEADER_LINES: Final = "micropie_part_header"
 
 
-def _header_line(data: ReadableBuffer, errors: str = "strict") -> tuple[str, int]:
-    """Decode one line of a part's headers. The package calls this as a codec.
+def _header_line(data: bytes) -> tuple[str, int]:
+    """Decode one line of a part's headers. The package does so with a codec.
 
     Without it, the package would strip Unicode blanks from a header's name, and refuse a line feed
     without a carriage return only in some chunks. Raises ``UnicodeDecodeError``, which becomes a
     400.
     """
-    text, size = codecs.utf_8_decode(data, errors, True)
+    text, size = codecs.utf_8_decode(data, "strict", True)
     if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):
         raise UnicodeDecodeError(_HEADER_LINES, b"", 0, 0, "is no header")
     return text, size
 
 
-_CODEC: Final = codecs.CodecInfo(codecs.utf_8_encode, _header_line)
+_LINES = NameTable(_header_line)  # the fields of a site's forms are few
+_CODEC: Final = codecs.CodecInfo(codecs.utf_8_encode, lambda data, _="": _LINES[bytes(data)])
 codecs.register({_HEADER_LINES: _CODEC}.get)

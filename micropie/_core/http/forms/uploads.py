@@ -11,10 +11,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from micropie._core.on_demand import pattern
+from micropie._core.on_demand import module, pattern
 from micropie._core.spellings import UploadSpellings
+
+if TYPE_CHECKING:
+    import tempfile
+else:
+    tempfile = module("tempfile")  # few sites have uploads
 
 CHUNK = 64 * 1024
 
@@ -73,9 +78,7 @@ class UploadFile(UploadSpellings):
         self.headers = {**headers}
         self.content_type = headers.get("content-type", "application/octet-stream")
         self.size = 0
-        from tempfile import SpooledTemporaryFile
-
-        self.file = SpooledTemporaryFile(max_size=spool_size or -1)  # noqa: SIM115 - see ``close``; 0 would be no limit
+        self.file = tempfile.SpooledTemporaryFile(max_size=spool_size or -1)  # 0 would be no limit
 
     @property
     def filename(self) -> str:
