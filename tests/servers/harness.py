@@ -290,8 +290,8 @@ def serving(app: str, **options: Any) -> Iterator[ServerOf]:
         if name not in running:
             log = logs.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is the context
             # hypercorn's own process serves in half the time that its worker takes to start
-            workers = 0 if "hypercorn" in name else 1
-            running[name] = start(KINDS[name], app, log, workers=workers, **options)
+            given = {"workers": 0 if "hypercorn" in name else 1, **options}
+            running[name] = start(KINDS[name], app, log, **given)
         return running[name]
 
     with logs:

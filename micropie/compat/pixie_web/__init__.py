@@ -4,7 +4,7 @@ Response, RouteType, proc_env``.
 All routes are added to one ``App``, ``app``. ``run()`` serves it; other servers can load it from
 the program's module. A route's ``RouteType`` says where its handler runs: ``sync`` on the event
 loop, ``asnc`` there as ``async def``, ``sync_thread`` in a thread, ``pool``, the default, in a
-process of the pool. ``templates.py`` has ``Template``.
+process of the pool. Open ``templates.py`` to change ``Template``.
 """
 
 from __future__ import annotations
