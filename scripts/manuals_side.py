@@ -10,13 +10,16 @@ import json
 import random
 import re
 import sys
+import unittest
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 VERBS = frozenset({"GET", "POST", "PUT", "DELETE"})
 FORM = b"name=pie&username=ann&password=x&length=7"
+OTHERS = ("eventlet", "gevent", "tornado", "twisted")
 SAMPLES = {":int": "7", ":float": "1.5", ":path": "a/b", ":re:": "pie"}
 
 
@@ -31,6 +34,13 @@ class Bottle:
         self.names: dict[str, Any] = {}
         exec("from bottle import *", self.names)  # noqa: S102
         self.names |= {"bottle": module, "app": module.default_app()}
+
+    def begin(self) -> None:
+        self.served.clear()
+        self.names["app"] = self.module.app.push()
+
+    def end(self) -> None:
+        """Nothing is left to do: decorators have added the routes."""
 
     @property
     def app(self) -> Any:
@@ -54,6 +64,7 @@ class CherryPy:
 
     def __init__(self, module: Any) -> None:
         self.app = module.tree
+        self.listeners = module.engine.listeners
         module.config.update({"log.screen": False})
         for owner, name in (
             (module.engine, "start"),
@@ -69,6 +80,21 @@ class CherryPy:
 
         module.quickstart = quickstart
         self.names: dict[str, Any] = {"cherrypy": module}
+        self.before: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        self.app.apps.clear()
+        for channel in ("before_request", "after_request"):  # of plugins that have not started
+            self.listeners.get(channel, set()).clear()
+        self.before = dict(self.names)
+
+    def end(self) -> None:
+        """Mount the classes of a block that mounts none."""
+        for name, value in () if self.app.apps else [*self.names.items()]:
+            is_test = isinstance(value, type) and issubclass(value, unittest.TestCase)
+            if isinstance(value, type) and value is not self.before.get(name) and not is_test:
+                with suppress(Exception):  # it needs arguments, or is a tool
+                    self.app.mount(value(), f"/{name}")
 
     def paths(self) -> set[str]:
         found: set[str] = set()
@@ -87,7 +113,9 @@ class CherryPy:
         for name in dir(node):
             if name[:1] == "_" or name == "favicon_ico":  # cherrypy adds that one
                 continue
-            value = getattr(node, name, None)
+            value = None
+            with suppress(Exception):  # of a property
+                value = getattr(node, name)
             below = path if name in ("index", "default") else f"{path}/{name}"
             if getattr(value, "exposed", False) and callable(value):
                 below = path if name in VERBS else below
@@ -149,13 +177,19 @@ def main() -> None:
         importlib.import_module("micropie.compat").install(framework)
     side = (Bottle if framework == "bottle" else CherryPy)(importlib.import_module(framework))
     side.names |= {"__name__": "__main__", "__file__": str(Path("block.py").resolve())}
+    sys.modules |= dict.fromkeys(OTHERS)  # type: ignore[arg-type]  # their loops would not end
     random.seed(1)
+    for source in block["earlier"]:
+        with suppress(BaseException):
+            exec(source, side.names)  # noqa: S102
+    side.begin()
     raised = ""
     try:
         code = compile(block["source"], "block.py", "exec", dont_inherit=True)
         exec(code, side.names)  # noqa: S102
     except BaseException as error:
         raised = f"{type(error).__name__}: {error}"
+    side.end()
     requests = block.get("requests")
     if requests is None:
         paths = sorted(side.paths())[:40]
