@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from html import escape
-from typing import Any
 from urllib.parse import quote
 
 from micropie import Response
@@ -106,7 +105,7 @@ def _text(text: str) -> str:
     return f'<p class="about">{escape(text)}</p>' if text else ""
 
 
-def _schema(schema: Any) -> str:
+def _schema(schema: Schema) -> str:
     """Return a schema as JSON, with links to those that it refers to."""
     if not schema:
         return "<p>Anything.</p>"
