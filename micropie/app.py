@@ -839,7 +839,7 @@ _ELSEWHERE = by_name(
     }
 )
 
-_LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # templates see these, too
+_LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # methods that templates can call too
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
 
 

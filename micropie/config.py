@@ -120,5 +120,5 @@ def read_env_file(file: str = ".env") -> dict[str, str]:
         return {
             name: value for name, value in dotenv.dotenv_values(file).items() if value is not None
         }
-    except (OSError, ValueError) as error:  # not UTF-8
+    except (OSError, ValueError) as error:  # the file can't be read, or isn't UTF-8
         raise SetupError(f"{file} can't be read: {error}") from None

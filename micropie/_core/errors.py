@@ -334,7 +334,7 @@ def takes(function: Any, count: int) -> bool:
         inspect.signature(function, follow_wrapped=False).bind(*[None] * count)
     except TypeError:
         return False
-    except ValueError:  # some builtins have none
+    except ValueError:  # some built-in functions have no signature
         pass
     return True
 

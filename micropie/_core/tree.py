@@ -97,7 +97,8 @@ class Tree(Registrations):
         self.docs: object = None
         self.sites: dict[Kind, Site] = {}
         self.shutdowns: dict[Kind, ShutdownSignal] = {}
-        self._inside: list[AppBase] = []  # since it was last compiled as the outermost one
+        # The applications inside when this was last compiled as the outermost.
+        self._inside: list[AppBase] = []
         # The outermost applications that were compiled with this one inside them.
         self._roots: dict[int, AppBase] = {}
         _trees.add(self)
@@ -236,7 +237,7 @@ class Tree(Registrations):
         path = (*ancestors, self.app)
         inner = [mount.target for mount in self.mounts if mount.kind == APP and not mount.isolated]
         for child in (*self._children(ancestors).values(), *inner):
-            if child not in path:  # ``inside`` refuses an application inside itself
+            if child not in path:  # ``inside`` refuses an application that contains itself
                 yield from child._micropie.walk(path)
 
     def _children(self, ancestors: tuple[AppBase, ...]) -> dict[str, AppBase]:

@@ -128,7 +128,7 @@ class ASGIExchange(StreamedExchange):
         wanted, found = name.encode(), None
         for key, value in self.scope["headers"]:
             if key == wanted:
-                if found is not None:  # HTTP/2 may bring several cookies
+                if found is not None:  # HTTP/2 may send several Cookie headers
                     return Headers(self.scope["headers"]).get(name)
                 found = value
         return None if found is None else found.decode("latin-1")
@@ -139,7 +139,7 @@ class ASGIExchange(StreamedExchange):
             if field in by_field:
                 found[by_field[field]] = value.decode("latin-1")
                 count += 1
-        if count > len(found):  # a name came twice
+        if count > len(found):  # a name occurs twice
             found = {name: self.header(name) or "" for name in found}
         return found
 
@@ -147,7 +147,7 @@ class ASGIExchange(StreamedExchange):
         media_type, length = b"", None
         for name, value in self.scope["headers"]:
             if name == b"content-type":
-                media_type = b"," if media_type else value  # two headers count as none
+                media_type = b"," if media_type else value  # two headers count as a malformed one
             elif name == b"content-length":
                 length = value if length is None or length == value else b"two that differ"
         return media_type.decode("latin-1"), None if length is None else length.decode("latin-1")

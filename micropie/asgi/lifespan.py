@@ -77,7 +77,8 @@ async def serve_lifespan(
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         finally:
-            with anyio.CancelScope(shield=True):  # the functions have a time limit
+            with anyio.CancelScope(shield=True):
+                # Shielded: the functions have time limits of their own.
                 await background.join()
     except BaseException:  # the server cancelled, and sent no lifespan.shutdown
         await _stop_cancelled(lifecycle, context)
@@ -137,7 +138,8 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         for number, server_handler in server_handlers.items():
-            if signal.getsignal(number) is handle:  # unless other code has set one since
+            if signal.getsignal(number) is handle:
+                # Leave it if other code has set another handler since.
                 _set_handler(number, server_handler)
 
 
@@ -148,5 +150,5 @@ def _set_handler(number: int, handler: Callable[[int, FrameType | None], object]
     would not.
     """
     signal.signal(number, handler)
-    if hasattr(signal, "siginterrupt"):  # Windows doesn't interrupt any
+    if hasattr(signal, "siginterrupt"):  # missing on Windows, where signals don't interrupt calls
         signal.siginterrupt(number, False)

@@ -69,7 +69,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
                     result = await perform_step(kind, function, arguments, exchange, held)
-            except Exception as error:  # this may be a StopIteration of the step
+            except Exception as error:  # the step may raise StopIteration
                 resume, result = flow.throw, error
             except BaseException as error:
                 failure = await failure_of_step(exchange, error, step is not None)
@@ -105,7 +105,7 @@ async def failure_of_step(
     try:
         return await _unwound(exchange, error) or error
     finally:
-        del error  # see _unwound
+        del error  # for the reason that ``_unwound`` gives
 
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
@@ -226,7 +226,7 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
             if kind is RELEASE:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     await perform_step(_LEFT_AT_ONCE, function, arguments, exchange)
-            else:  # without a scope, as a generator may have one open
+            else:  # without a cancel scope, as a generator may have one open
                 await perform_step(kind, function, arguments, exchange)
         except BaseException as error:
             failure = error if isinstance(error, Exception) else execution.failure_of(error)
@@ -266,7 +266,7 @@ async def close_request(exchange: Exchange) -> None:
     else:
         exchange.close()
     ends = exchange.ends
-    if ends is not None:  # there are tasks
+    if ends is not None:  # tasks to run after the response
         tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
         seconds = config_of(exchange).settings.background_timeout
         # Servers copy the state, so the tasks may have ended with the lifespan.

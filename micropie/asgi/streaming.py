@@ -114,7 +114,7 @@ def encode_headers(
         headers = [(_NAMES[name], value.encode("latin-1")) for name, value in pairs]
     elif content_type is None or length is None:
         headers = [*pairs.encoded]
-    else:  # the usual case
+    else:  # true for most streams
         return [*pairs.encoded, _TYPES[content_type], (b"content-length", b"%d" % length)]
     if content_type is not None:
         headers.append(_TYPES[content_type])
@@ -133,7 +133,7 @@ class StreamedExchange(Exchange):
     """The part of an ``ASGIExchange`` that receives and sends messages for its stream."""
 
     config: Config
-    send: Send  # the server's
+    send: Send  # the server's function
     in_flight: anyio.Event | None = None  # set while a call of ``receive`` is awaited
     _receive: Receive
 
@@ -196,7 +196,7 @@ async def send_streamed(
 
     If the client disconnected, that is logged at the level DEBUG, and not raised.
     """
-    if isinstance(stream, ThreadStream):  # it comes from a migrated application
+    if isinstance(stream, ThreadStream):  # a stream of a migrated application
         stream = streams.MadeAhead(stream, exchange.config.threads)
     file = stream.file
     try:

@@ -34,7 +34,7 @@ from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import ITERATION, Connection
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar  # with defaults, as Python's own from 3.13 on
+    from typing_extensions import TypeVar  # typing's TypeVar has defaults only from Python 3.13 on
 
     from micropie._core.binding import Messages
 
@@ -56,7 +56,8 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     try:
         if type(found) is Handover:
             refusal = await perform(ask_guards(request, found), exchange)
-        elif (await receive())["type"] == "websocket.connect":  # else the client has left already
+        elif (await receive())["type"] == "websocket.connect":
+            # Otherwise the client has disconnected already.
             run_handler = partial(connection.run, WebSocket(exchange, request, connection))
             try:
                 close_info = await perform(converse(found, request, run_handler), exchange)
@@ -75,7 +76,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
                 await close_request(exchange)
         finally:
             current.reset(token)
-    if type(found) is Handover:  # the mounted application must not see this request
+    if type(found) is Handover:  # the mounted application gets a request of its own
         if refusal is None:
             await found.mount.target(found.scope_in(exchange.scope_below()), receive, send)
         elif (await receive())["type"] == "websocket.connect":
@@ -160,7 +161,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         if session is not None:
             session.keep_cookie(store.in_cookie)
             session.saver = self.save_session
-        if cookie is not None:  # a cookie can't be sent later
+        if cookie is not None:  # later no cookie can be sent
             pairs.append(("set-cookie", cookie))
         exchange.answer.accept()
         await connection.accept(subprotocol, pairs)

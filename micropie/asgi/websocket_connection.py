@@ -59,7 +59,7 @@ from micropie.asgi.streaming import encode_headers, head_message
 # and never fails, nothing else on the event loop would run, and a disconnect would go unnoticed.
 SENDS_UNTIL_CHECK = 64
 
-ITERATION = "async for"  # stands for an iteration, which a closed socket ends
+ITERATION = "async for"  # names an iteration, which ends without an exception at a closed socket
 
 SENT = object()  # the result of a ``send`` that did not have to wait
 
@@ -76,17 +76,17 @@ MAX_MESSAGES = 32
 class Connection(websockets.Progress):
     """One WebSocket, between the server's ``receive`` and ``send`` and the calls of the handler."""
 
-    _size = 0  # bytes of the messages that wait
+    _size = 0  # bytes of messages that nobody has received yet
     _sent_unchecked = 0
     _tasks: LoopTasks
     _stop_reading: Action | None = None  # set while a task reads
     _waits_for: object = None  # the object that the handler's task awaits
-    _is_grace_due = False  # whether the grace begins when the handler waits again
+    _is_grace_due = False  # whether the grace period begins when the handler waits again
     # Whether a call has raised that the socket is closed. A handler that goes on regardless would
     # block all others, so from then on each call lets other tasks run.
     _is_told = False
     _arrival: LoopFuture | None = None  # set while a task of the author's waits for a message
-    _room: LoopFuture | None = None  # set while the reader waits until one is taken
+    _room: LoopFuture | None = None  # set while the reading task waits until a message is taken
     # The right to send, first come, first served. It is made for the first ``send`` that has to
     # wait.
     _turn: anyio.Semaphore | None = None
@@ -116,7 +116,7 @@ class Connection(websockets.Progress):
                 await self._run_handler(handler(websocket, *arguments).__await__())
         except Exception:
             raise
-        except BaseException as error:  # it may have come from a provider's scope
+        except BaseException as error:  # an exception may come from a provider's cancel scope
             failure = await failure_of_step(self._exchange, error)
             try:
                 raise failure
@@ -330,7 +330,7 @@ class Connection(websockets.Progress):
                 "accept",
                 {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded},
             )
-        finally:  # also after a cancellation, as the handler may go on
+        finally:  # runs after a cancellation too, since the handler may continue
             if self.state is websockets.OPEN:
                 self._stop_reading = self._tasks.start_soon(self._read)
 
@@ -346,7 +346,7 @@ class Connection(websockets.Progress):
             if turn is not None and not turn.value:
                 await turn.acquire()
                 held = turn
-                if self.state not in websockets.SENDING:  # it was closed in the meantime
+                if self.state not in websockets.SENDING:  # another task has closed it meanwhile
                     raise self.refusal(method)
             # The first step is made manually, because a ``send`` that doesn't have to wait needs
             # neither a turn nor a timer.

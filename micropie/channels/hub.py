@@ -183,7 +183,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self._mailbox = Mailbox(size, when_full)
         self._is_open = False
         self._in_a_row = 0  # messages that a task took without waiting
-        self._forget: Callable[[], object] = int  # does nothing until it is set
+        self._forget: Callable[[], object] = int  # does nothing before the subscription begins
         self._waiter: TaskWaiter | None = None  # kept for a task's next wait
 
     @property

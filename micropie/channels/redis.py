@@ -31,7 +31,7 @@ TIMEOUT = 5.0
 # Seconds of silence after which the server is asked whether it still responds. If the address leads
 # to another server by then, that server ends the connection.
 SILENCE = 2.5
-# Seconds in which it has to respond.
+# Seconds within which Redis has to respond.
 ANSWER_WITHIN = 10.0
 # Seconds within that time after which a new connection is tried, too. If it gets a response, the
 # name leads to another server by now.
@@ -313,7 +313,7 @@ class _Listener(threading.Thread):
                     )
                 pause = shortest
             else:
-                if reason and pause == shortest:  # the first attempt that failed
+                if reason and pause == shortest:  # this was the first failed attempt
                     logger.error("RedisChannels can't subscribe: %s", reason)
                 pause = min(2 * pause, longest)
             with self._lock:
@@ -335,7 +335,8 @@ class _Listener(threading.Thread):
     def _listen(self) -> None:
         with self._hub._client.reached() as client, closing(client.pubsub()) as connection:
             connection.subscribe(self._control)
-            asked_at, answers = 0.0, False  # it, and whether another connection was answered
+            # When Redis was asked, and whether another connection got an answer.
+            asked_at, answers = 0.0, False
             while not self._is_closed:
                 message = connection.get_message(timeout=_BETWEEN_LOOKS if asked_at else SILENCE)
                 if message is not None:

@@ -166,7 +166,8 @@ def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
     reached by the first.
     """
     for inner in (one.app for one in all_inside):
-        first: dict[object, str] = {all_inside[0].app: ""}  # may be an attribute too
+        # The outermost may be an attribute of an inner one.
+        first: dict[object, str] = {all_inside[0].app: ""}
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if isinstance(value, App) and not name.startswith("_"):
                 known = first.setdefault(value, name)

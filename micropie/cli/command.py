@@ -133,7 +133,7 @@ def _kind_of(annotation: Any) -> tuple[object, bool]:
         annotation = others[0]
     if get_origin(annotation) is not list:
         return annotation, False
-    return (*get_args(annotation), str)[0], True  # a bare ``typing.List`` has no X
+    return (*get_args(annotation), str)[0], True  # a bare ``typing.List`` has no element type
 
 
 def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest: bool) -> None:

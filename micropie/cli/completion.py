@@ -55,7 +55,7 @@ def words_for(line: str) -> list[str]:
     """Return the words that can replace the last word of a command line."""
     try:
         words = shlex.split(line)[1:]
-    except ValueError:  # a quote is not closed
+    except ValueError:  # a quote isn't closed yet
         return []
     last = words.pop() if words and not line[-1].isspace() else ""
     if words[-1:] in (["-a"], ["--app"]):

@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words and words[0] not in COMMANDS and not words[0].startswith("-"):
             return _run_own(before, words)
         parsed, unknown = parsers(before)[""].parse_known_args(words or ["--help"])
-        if unknown:  # argparse would show the usage of micropie instead
+        if unknown:
+            # The message of argparse would show the usage of ``micropie``, not of the command.
             near = get_close_matches(
                 unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1
             )
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, ServingError, SetupError) as error:
         print(f"micropie: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of the output, such as head, has ended
+    except BrokenPipeError:  # the reading program, such as ``head``, has ended
         sys.stderr.close()
         return 1
 
@@ -61,7 +62,7 @@ def _read_env_file() -> None:
     for name, value in read_env_file().items():
         try:
             os.environ.setdefault(name, value)
-        except ValueError as error:  # a NUL
+        except ValueError as error:  # a null character in a path
             raise CommandError(f".env can't be read: {error}") from None
 
 

@@ -60,7 +60,7 @@ def any_client(
     try:
         app = request.getfixturevalue("app")
     except pytest.FixtureLookupError as error:
-        if error.argname != "app":  # it is one that ``app`` itself requests
+        if error.argname != "app":  # the missing fixture is one that ``app`` requests
             raise
         sentence = "any_client calls the application of your fixture app: write one that returns it"
         raise pytest.fail.Exception(sentence, pytrace=False) from None

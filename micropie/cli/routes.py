@@ -64,7 +64,7 @@ def execute(arguments: Namespace) -> int:
     return 0
 
 
-_WIDEST, _NARROWEST = 80, 20  # characters of a handler
+_WIDEST, _NARROWEST = 80, 20  # the width in characters of the handlers' column
 
 
 def _cut(text: str, width: int) -> str:

@@ -45,7 +45,7 @@ def _take_from_platform(arguments: Namespace) -> None:
     taken = {"port": "PORT", "workers": "WEB_CONCURRENCY"}
     if arguments.uds is not None or arguments.fd is not None:
         del taken["port"]
-    if arguments.reload:  # in development, one worker is enough
+    if arguments.reload:  # one worker is enough for development
         del taken["workers"]
     lines = []
     for option, variable in taken.items():

@@ -148,7 +148,8 @@ class MovedApp(App):
         self._micropie.changed()
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in _ARGUMENTS and not isinstance(value, App):  # it is mounted
+        if name in _ARGUMENTS and not isinstance(value, App):
+            # An ``App`` as an attribute is a mount.
             raise SetupError(
                 f"{name!r} is a setting, and no attribute: write native.configure({name}=...)"
             )

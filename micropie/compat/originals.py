@@ -87,7 +87,8 @@ class _Watch:
             return None
         found = (one.find_spec(fullname, path, target) for one in sys.meta_path if one is not self)
         spec = next((one for one in found if one is not None), None)
-        if spec is not None and spec.loader is not None:  # folders have none
+        if spec is not None and spec.loader is not None:
+            # A folder without ``__init__.py`` has no loader.
             spec.loader = _Loader(spec.loader, self.framework)  # type: ignore[assignment]
         return spec
 
@@ -119,7 +120,7 @@ class _Loader:
 
 def _guard(framework: str, module: Any) -> None:
     name, guard = _GUARDS[framework]
-    kind = type(vars(module).get(name))  # another module of that name has none of its own
+    kind = type(vars(module).get(name))  # another module with this name may have no such class
     if is_below(kind.__module__, framework) and kind not in _guarded:
         _guarded.add(kind)
         guard(module)
@@ -228,7 +229,8 @@ def _refuse(framework: str, log: object = None) -> None:
         frame = frame.f_back
         name = None if frame is None else frame.f_globals.get("__name__")
     assert frame is not None  # noqa: S101 - something outside has called it
-    if name is not None and is_below(name, "micropie"):  # by a decorator
+    if name is not None and is_below(name, "micropie"):
+        # Code of micropie has called a function of the original.
         raise OriginalFrameworkError(_of_original(used, framework))
     # A template's code belongs to no module, so its file is named.
     raise OriginalFrameworkError(import_of_original(name or frame.f_code.co_filename, framework))

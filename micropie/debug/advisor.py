@@ -99,7 +99,7 @@ def review_site(site: Site) -> None:
 
 def add_hint(exchange: Exchange, failure: BaseException) -> None:
     """Add a hint to an exception that is about to be logged, if it comes from a common error."""
-    with suppress(Exception):  # without file descriptors, importing fails
+    with suppress(Exception):  # the import fails if no file descriptors are left
         from micropie.debug.failures import hint_for
 
         hint = hint_for(exchange, failure)

@@ -37,7 +37,7 @@ def foreign_attributes(
         value = own.get(setting, inspect.getattr_static(cls, setting, None))
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
             yield f"{name}.{setting} is not a setting: write {name}({setting}=...)"
-    for setting in _ONE_WORD:  # on an object, it may be the author's own attribute
+    for setting in _ONE_WORD:  # an object's attribute with this name may be the author's own
         value = inspect.getattr_static(cls, setting, None)
         is_plain = type(value) in (str, list, tuple, dict) and setting not in registered.settings
         if is_plain and SETTINGS[setting].rule.is_right(value):

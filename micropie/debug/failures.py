@@ -31,7 +31,7 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
     text = str(failure)[:300]
     owner = type(getattr(failure, "obj", None))
     if owner.__name__ in _OURS and not _is_ours(owner):
-        return ""  # it comes from another library
+        return ""  # another library defines it
     for expression, advice in hints.items():
         if re.search(expression, text):
             return advice
@@ -117,7 +117,7 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
     stated = getattr(None if route is None else route.function, "__annotations__", {})
     takes_errors = any("BindingErrors" in str(one) for one in stated.values())
     used = [f"{one}.{getattr(failure, 'name', '')}" for one in stated]
-    line = traceback.extract_tb(failure.__traceback__)[-1].line  # "" if there is no file
+    line = traceback.extract_tb(failure.__traceback__)[-1].line  # "" if the source file is missing
     is_none = takes_errors and getattr(failure, "obj", 0) is None
     if not is_none or (line and not any(one in line for one in used)):
         return ""
@@ -238,14 +238,14 @@ _HINTS = {
         },
         **_OF_REQUESTS,
     },
-    "RuntimeError": {  # raised by asyncio
+    "RuntimeError": {  # an exception of asyncio
         "no (running|current) event loop": (
             "asyncio does not run here. A def handler runs in a thread: write async def, or "
             "run_async(function). On trio, use anyio instead of asyncio."
         ),
         "cannot be called from a running event loop": "Write await in front of the call.",
     },
-    "TemplateSyntaxError": {  # raised by Jinja2
+    "TemplateSyntaxError": {  # an exception of Jinja2
         "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",
         "unknown tag 'url'": "Write {{ url_for('name', 5) }}.",
         "expected token 'end of print statement', got ':'": (

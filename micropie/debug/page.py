@@ -34,11 +34,11 @@ from micropie.extensions import Inspector, RouteEntry
 
 logger = logging.getLogger("micropie")
 
-_LINES_AROUND = 5  # before and after the failing line
-_MOST_FRAMES = 40  # innermost ones of an exception; a recursion has 1000
-_MOST_VARIABLES = 50  # of one frame
-_LONGEST_VALUE = 1000  # characters
-_LONGEST_REPR = 10_000  # searched for secrets
+_LINES_AROUND = 5  # lines shown before and after the failing one
+_MOST_FRAMES = 40  # the most frames shown of an exception, the innermost; a recursion has 1000
+_MOST_VARIABLES = 50  # the most variables shown of a frame
+_LONGEST_VALUE = 1000  # characters shown of a value
+_LONGEST_REPR = 10_000  # characters of a value that are searched for secrets
 _MASK = "********"
 
 _WORDS = "pass(?:word|wd|phrase)|pwd|secret|token|credential|authori[sz]ation|cookie|session|api[_-]?key|private|signature"  # noqa: E501
@@ -98,7 +98,7 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
     own = {str(owner.__module__).partition(".")[0] for owner in owners}
     for relation, exception in _chain(failure):
         parts.append(f"<h2>{escape(relation)}: {escape(type(exception).__name__)}</h2>")
-        if exception is not failure:  # its text is in the heading
+        if exception is not failure:  # the failure's own text is in the heading
             parts.append(f"<p>{escape(_text_of(exception))}</p>")
         parts.append(_frames(exception, own))
     del exception
@@ -371,7 +371,7 @@ def _repr(value: object) -> str:
     """Return a value's repr without secrets, cut to a readable length."""
     try:
         text = _reprs.repr(value)
-    except Exception as error:  # a subclass of dict or list that raises when it is read
+    except Exception as error:  # a subclass of dict or list may raise when it is read
         text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
     text = _hide_secrets(text[:_LONGEST_REPR])
     return (

@@ -160,7 +160,7 @@ def warn_of_names(exchange: Exchange) -> None:
     plain = [one.name for one in parameters if get_origin(one.annotation) is not Annotated]
     alike = {_letters(name): name for name in plain}
     sent: dict[str, object] = {}
-    with suppress(HTTPError):  # a malformed query isn't an error if nothing reads it
+    with suppress(HTTPError):  # a malformed query is no error if the handler doesn't read it
         sent |= exchange.query
     for name in {**sent, **(exchange.body.form or {})}.keys() - known:
         parameter = alike.get(_letters(name)) if len(name) < _LONGEST else None

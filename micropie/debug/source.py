@@ -67,7 +67,8 @@ def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Ite
     its access check.
     """
     classes = _own_classes(registered)
-    if not any(REQUIRES in own_attributes(cls) for cls in classes):  # which guards all of it
+    if not any(REQUIRES in own_attributes(cls) for cls in classes):
+        # ``@requires`` on a class guards all of it.
         yield from _lost_guards(classes)
     for source in _sources_of(_functions_of(registered, handlers)):
         yield from source.lost_answers()
@@ -237,7 +238,7 @@ class FunctionSource:
         stated = {key: str(one) for key, one in self._function.__annotations__.items()}
         own = self._arguments[self._arguments[:1] == ["self"] :]
         is_filled = resources is not None
-        names = {  # values from the client, and variables with them
+        names = {  # values that come from the client
             one
             for one in own
             if one == "request" or (is_filled and not _names(stated.get(one), resources or ()))
@@ -397,7 +398,7 @@ class FunctionSource:
         """Return the change that the function makes to the session, or "" if there is none."""
         if self.logs_in_elsewhere():
             return ""
-        names = {"session"}  # and variables: session = self.request.session
+        names = {"session"}  # also variables: session = self.request.session
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Assign) and _is_session(node.value, names):
                 names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
@@ -484,7 +485,8 @@ def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield target, value
 
 
-_SECRETS = frozenset({"code", "state", "ticket", "token"})  # from OAuth, CAS and links in mails
+# Parameters of OAuth, CAS and links in mails.
+_SECRETS = frozenset({"code", "state", "ticket", "token"})
 _CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})
 
 

@@ -100,7 +100,8 @@ def _marked(app: AppBase) -> list[Any]:
 
 
 def _entry(function: Callable[..., object], name: str, config: Config) -> RouteEntry:
-    here = config.changed({"run_in": "thread"})  # no handler, so not in the pool
+    # Code outside of handlers runs in a thread, never in the pool.
+    here = config.changed({"run_in": "thread"})
     return RouteEntry(Route(function, name, here, RouteMark(), ""), [], is_default=False)
 
 

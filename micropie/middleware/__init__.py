@@ -54,7 +54,7 @@ __all__ = [
 ]
 # fmt: on
 
-TookTooLong.__module__ = __name__  # as in ``micropie``
+TookTooLong.__module__ = __name__  # shown as ``micropie.TookTooLong``
 
 # A site imports only the middleware that it uses, because importing all of it would take longer
 # than the rest.

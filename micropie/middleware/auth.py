@@ -26,7 +26,7 @@ from micropie.middleware.base import FlowMiddleware
 # Base64 with its padding and no other characters. ``b64decode`` accepts more.
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
-# RFC 6750, section 2.1.
+# The syntax of a bearer token: RFC 6750, section 2.1.
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 # Characters that need no escape between quotes (RFC 9110, section 5.6.4). ASCII only, because the
@@ -36,7 +36,7 @@ _REALM = re.compile(r"[ !#-\[\]-~]+")
 # A token in the sense of RFC 9110, section 11.1.
 _SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-# RFC 6749, section 3.3.
+# The syntax of a scope: RFC 6749, section 3.3.
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
 # RFC 7617, section 2: a user name without a colon, a colon, and a password. Neither has control
@@ -239,7 +239,7 @@ class BearerAuth(_AuthMiddleware):
         """
         if request._exchange.user_checked_by is not self._check:
             scheme, token = _parts(request)
-            if scheme != self._scheme:  # without an error code: RFC 6750, section 3.1
+            if scheme != self._scheme:  # no error code in this case: RFC 6750, section 3.1
                 self._refuse(self._missing)
             if not _TOKEN.fullmatch(token):
                 self._refuse("The Authorization header is malformed.", 400, "invalid_request")

@@ -169,7 +169,7 @@ class Compress(FlowMiddleware):
 
     def _stream(self, request: Request, response: Response, stream: Stream) -> Response:
         length = stream.length
-        if length is None:  # a mounted application may have set one
+        if length is None:  # a mounted application may have set the length
             stated = response.headers.get("Content-Length") or ""
             length = int(stated) if stated.isascii() and stated.isdigit() else self._minimum
         if length >= self._minimum:
@@ -209,7 +209,8 @@ class _Compressed:
         """Decide whether to compress, once, and return the compressor, or None."""
         if self._may_compress is None:
             request = cast(Request, self._request())
-            if request._exchange.answer.response is not None:  # set by the generator
+            if request._exchange.answer.response is not None:
+                # The generator has set another response.
                 response = as_response(response, as_response(request._exchange.answer.response))
             self._may_compress = self._settings.may_compress(
                 response, request._exchange.config.text_type

@@ -137,7 +137,7 @@ class CORSMiddleware(FlowMiddleware):
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that tell browsers which scripts may read the response."""
         headers = response.headers
-        if not self._any_origin:  # also for a refusal, which depends on the origin, too
+        if not self._any_origin:  # a refusal varies by origin too
             add_vary(response.pairs, "Origin")
         is_preflight = _is_preflight(request)
         allowed = self._allowed_origin(request._exchange.header("origin") or "")
@@ -166,7 +166,7 @@ class CORSMiddleware(FlowMiddleware):
     def _allowed_origin(self, origin: str) -> str | None:
         if self._any_origin:
             return "*"
-        if origin in self._origins:  # in the normal spelling that browsers use
+        if origin in self._origins:  # in the spelling that browsers send
             return origin
         normal = normal_origin(origin)
         is_allowed = normal in self._origins or (

@@ -34,7 +34,7 @@ def _takes_nothing(function: object) -> bool:
         signature(function).bind()
     except TypeError:
         return False
-    except ValueError:  # a function written in C without a signature
+    except ValueError:  # a function of a C module has no signature
         pass
     return True
 
@@ -62,7 +62,7 @@ class HealthCheck(FlowMiddleware):
         self._timeout = timeout
         self._is_live = live
         self._failing: set[str] = set()
-        # The calls that are in a thread, by check.
+        # For each check by name, the calls of it that run in threads now.
         self._running: defaultdict[str, set[object]] = defaultdict(set)
 
     def before(self, request: Request) -> Flow[Response]:
@@ -82,7 +82,7 @@ class HealthCheck(FlowMiddleware):
         return Response(document, 200 if status == "ok" else 503, [("Cache-Control", "no-store")])
 
     def _log(self, name: str, problem: str) -> None:
-        if (problem != "") == (name in self._failing):  # nothing has changed
+        if (problem != "") == (name in self._failing):  # the check's result is the same as before
             return
         if problem:
             self._failing.add(name)

@@ -122,7 +122,7 @@ class Metrics(FlowMiddleware):
     def before(self, request: Request) -> None:
         """Start the clock."""
         if isinstance(request, WebSocketRequest):
-            if request.route is not None:  # otherwise a mounted application gets it
+            if request.route is not None:  # a mounted application counts its own requests
                 self._all.open_sockets.inc()
                 request.on_close(partial(self._end_socket, request, request.route.pattern))
             return
@@ -138,7 +138,7 @@ class Metrics(FlowMiddleware):
         events may last for days.
         """
         began = vars(request).get(_BEGAN)
-        if began is not None:  # otherwise an outer hook has answered
+        if began is not None:  # unset if an outer hook has answered
             self._all.seconds.labels(*_labels_of(request)).observe(perf_counter() - began)
 
     def _end(self, request: Request) -> None:
@@ -235,7 +235,7 @@ def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)  # signal 0 only checks whether it exists
     except OSError as error:
-        return isinstance(error, PermissionError)  # it belongs to another user
+        return isinstance(error, PermissionError)  # the process exists, and belongs to another user
     return True
 
 

@@ -89,7 +89,7 @@ class ProxyHeaders(FlowMiddleware):
             )
         check_each("ProxyHeaders", *FLAG, host=host, forwarded=forwarded)
         self._hops = hops
-        self.sets_host = host  # read before the application for a host is chosen
+        self.sets_host = host  # must run before the application for a host is chosen
         self._elements = _forwarded if forwarded else _x_forwarded
 
     def before(self, request: Request) -> None:

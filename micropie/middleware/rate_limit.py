@@ -55,7 +55,7 @@ _TOO_MANY = (
 # The well-known prefix for IPv4 addresses inside IPv6 (RFC 6052, section 2.1).
 _NAT64 = IPv6Network("64:ff9b::/96")
 
-_LONGEST = 366 * 24 * 3600  # seconds
+_LONGEST = 366 * 24 * 3600  # the longest period in seconds
 
 # Characters. The end of a longer key, which a client may have chosen, is replaced by its digest.
 _LONGEST_KEY = 128

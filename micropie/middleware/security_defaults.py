@@ -30,7 +30,7 @@ class SecurityDefaults:
 
     def __init__(
         self,
-        *hosts: *tuple[str, *tuple[str, ...]],  # at least one
+        *hosts: *tuple[str, *tuple[str, ...]],  # one or more hosts
         proxies: Iterable[str] = (),
         csp: str | None = None,
         hsts: int | None = YEAR,

@@ -23,7 +23,7 @@ _AS_THEY_ARE: Mapping[object, Schema] = {
     str: {"contentType": "text/plain", "payload": _TEXT},
     bytes: {"contentType": "application/octet-stream", "payload": {**_TEXT, "format": "binary"}},
 }
-_WEBSOCKET_BINDING, _HTTP_BINDING = "0.1.0", "0.3.0"  # the versions of these bindings
+_WEBSOCKET_BINDING, _HTTP_BINDING = "0.1.0", "0.3.0"  # versions of the binding formats
 
 
 def build_channels(app: App, docs: Docs) -> Schema:

@@ -73,7 +73,9 @@ class Sorted(NamedTuple):
 
 
 class _DocumentedRoute:
-    """The facts about a route's entry that are used several times."""
+    """A route's entry with facts that are computed once, as several parts of the document use
+    them.
+    """
 
     def __init__(self, entry: RouteEntry) -> None:
         self.entry = entry
@@ -99,7 +101,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
     document["paths"] = dict(sorted(builder.paths.items()))
     tags = {name: {"description": sentence} for name, sentence in docs.tags.items()}
     every = [one for path in document["paths"].values() for one in path.values()]
-    if builder.tags:  # the outermost application's operations, under its name
+    if builder.tags:  # tag the outermost application's operations with its name
         name = type(app).__name__
         for operation in every:
             operation.setdefault("tags", [name])
@@ -155,7 +157,7 @@ class Builder:
         documented = _DocumentedRoute(entry)
         route, description = entry.route, documented.description
         self.inputs.own = self.answers.own = documented.application.types
-        # Static files.
+        # A function of micropie's own, such as the handler of static files, is not documented.
         function = inspect.unwrap(documented.signature.function)
         is_builtin = getattr(function, "__module__", "").partition(".")[0] == "micropie"
         if entry.is_default or is_builtin or not description.include_in_schema:
@@ -292,7 +294,7 @@ class Builder:
             rule = entry.route.wildcards.get(own, "")
             schema, _ = _without_null(self.inputs.of(known[own].annotation) if own in known else {})
             number = _KINDS.get(rule)
-            if number is not None:  # with the constraints from the annotation
+            if number is not None:  # takes constraints from the annotation
                 schema = (
                     {**schema, **number}
                     if schema.get("type") in ("integer", "number")
@@ -339,7 +341,7 @@ class Builder:
             # A Decimal is text in JSON, but a number in its schema.
             number = parameter.default if schema.get("type") == "number" else None
             value = loads(dumps(parameter.default if number is None else float(number)))
-        except ValueError:  # infinity, NaN, or an object that JSON can't express
+        except ValueError:  # JSON can't express infinity, NaN or this object
             return schema
         # An application's own encoders and decoders may use another JSON type.
         is_other = schema.get("type") == "string" and not isinstance(value, str)
@@ -362,7 +364,7 @@ class Builder:
                 kinds = [_FORM]
             elif is_array or not where.may_be_in("form"):
                 kinds = [_JSON]
-            required = parameter.default is Parameter.empty  # for JSON, at least {}
+            required = parameter.default is Parameter.empty  # a JSON body is then at least {}
             if kinds == [_FORM]:
                 required = self._is_required(parameter, schema)
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
@@ -461,7 +463,7 @@ class Builder:
         application = documented.application
         headers = {**_HEADERS}
         if not _challenges(application):
-            del headers["401"]  # a check may send any response
+            del headers["401"]  # a check may send any response, so 401 isn't certain
         for status, sentence in errors.items():
             handled, about = self._handled(documented, int(status), sentence)
             for code, answer in handled.items():
@@ -567,7 +569,7 @@ class Builder:
 
         If an author's error handler handles it, the response may be anything.
         """
-        is_others = sentence == _MALFORMED  # a ``BindingError`` has other words
+        is_others = sentence == _MALFORMED  # a ``BindingError`` has its own sentence
         keys = [key for handlers in application.error_handlers for key in handlers]
         if any(_may_answer(key, number) for key in keys if not is_others or key != BindingError):
             return {"description": sentence}
@@ -608,9 +610,10 @@ def _refusals(check: Callable[..., object]) -> set[int]:
     """
     try:
         answer = inspect.signature(check, eval_str=True).return_annotation
-    except (NameError, ValueError):  # an import for type checkers, or a builtin
+    except (NameError, ValueError):
+        # Only type checkers import the name, or a built-in has no signature.
         return {403}
-    if answer == typing.Literal[True]:  # it refuses only by raising
+    if answer == typing.Literal[True]:  # the check refuses only by raising
         return set()
     kinds = {answer, *typing.get_args(answer)}
     if kinds - {answer} == {Redirect, typing.Literal[True]}:
@@ -751,7 +754,7 @@ def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-# RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585, section 4.
+# The header that belongs to a status: RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585, section 4.
 _HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
 # Methods that a handler calls -> the status that it may send then: RFC 9110, section 13.
 # ``required=True`` adds 428.

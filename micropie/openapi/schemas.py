@@ -147,7 +147,8 @@ class Schemas:
         reference = "#/components/schemas/{model}"
         try:
             schema: Schema = adapter.json_schema(mode=self._mode, ref_template=reference)
-        except sys.modules["pydantic"].PydanticUserError:  # of a class with its own validator alone
+        except sys.modules["pydantic"].PydanticUserError:
+            # Raised for a class that has only a validator of its own.
             return {}
         self.components |= {**schema.pop("$defs", {}), **self.components}
         return schema
@@ -168,7 +169,8 @@ class Schemas:
             return self.of(encode)
         try:
             return self.of(inspect.signature(encode, eval_str=True).return_annotation)
-        except (ValueError, NameError):  # a built-in, or a type checker's import
+        except (ValueError, NameError):
+            # A built-in without a signature, or a name that only type checkers import.
             return {}
 
     def _union(self, members: Sequence[object], metadata: Sequence[object] = ()) -> Schema:
@@ -301,7 +303,7 @@ def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: 
 
     ``info``: msgspec's description of the type. ``done``: the components that were visited.
     """
-    own = getattr(info, "type", None) or info  # without the parts of ``Meta``
+    own = getattr(info, "type", None) or info  # ignores the other parts of ``Meta``
     kind = type(own).__name__
     reference = schema.get("$ref", "").rpartition("/")[2]
     if reference:

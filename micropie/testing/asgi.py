@@ -193,7 +193,7 @@ class LifespanCall(ClientCall):
     disconnect = SHUTDOWN
 
     def reports(self) -> dict[str, Callable[[BaseException], None]]:
-        return {}  # a failure leaves the application as an exception
+        return {}  # exceptions leave the application, so there is no answer for them
 
     def shutdown(self) -> None:
         self.ask("shutdown")

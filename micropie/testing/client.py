@@ -158,7 +158,7 @@ class TestClient(httpx.Client):
             headers=headers,
             cookies=cookies,
             follow_redirects=follow_redirects,
-            timeout=None,  # httpx2's timeouts are for sockets
+            timeout=None,  # httpx2's timeouts only apply to sockets
             trust_env=False,
         )
 

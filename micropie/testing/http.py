@@ -205,7 +205,7 @@ class AppTransport(httpx.BaseTransport, ABC):
     def __init__(self, app: Callable[..., Any], settings: ClientSettings) -> None:
         self.app = app
         self.settings = settings
-        self.overrides = ExitStack()  # they end when the client is closed
+        self.overrides = ExitStack()  # undone when the client is closed
         # Ends everything that was started. A client may be closed twice, by a call and by ``with``.
         self.ends = ExitStack()
         self._open: set[HttpCall] = set()
@@ -223,7 +223,7 @@ class AppTransport(httpx.BaseTransport, ABC):
             stack.push(self)
             if self.settings.lifespan:
                 self.startup()
-            stack.pop_all()  # the startup succeeded
+            stack.pop_all()  # keeps them, as the startup has succeeded
         return self
 
     def __exit__(

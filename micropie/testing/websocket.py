@@ -19,8 +19,9 @@ DENIAL = "websocket.http.response"
 TRANSITIONS = {
     ("connecting", "websocket.accept"): "open",
     ("connecting", "websocket.close"): "closed",
-    ("connecting", f"{DENIAL}.start"): "denying",  # only if the scope offers it
-    ("denying", f"{DENIAL}.body"): "denying",  # "closed" for the last one
+    # Only if the scope offers to send a denial response.
+    ("connecting", f"{DENIAL}.start"): "denying",
+    ("denying", f"{DENIAL}.body"): "denying",  # the last message leads to "closed"
     ("open", "websocket.send"): "open",
     ("open", "websocket.close"): "closed",
 }

@@ -59,7 +59,7 @@ def serve_http(
         kind, _, answer = step
         if kind is not ANSWER:
             answer = perform(flow, exchange, step)
-        next(flow, None)  # ends it, which is faster than closing it
+        next(flow, None)  # runs it to its end, faster than ``close``
         if answer.__class__ is Handover:
             # The mounted application must not see this application's current request.
             current.reset(token)
@@ -86,7 +86,7 @@ def serve_http(
         raise
     if exchange.ends is None:
         return [body]
-    if exchange.resources:  # of a stream that a hook replaced
+    if exchange.resources:  # resources of a stream that a hook replaced
         perform(end_resources(exchange), exchange)
     closing = _ClosingBody((body,))
     closing.close = exchange.close
@@ -122,7 +122,7 @@ def _head(
         headers = [(CAPITALS[name], value) for name, value in pairs]
     elif content_type is None or length is None:
         headers = [*pairs.capitalized]
-    else:  # the usual case
+    else:  # true for most responses
         return [
             *pairs.capitalized,
             ("Content-Type", content_type),
@@ -168,14 +168,14 @@ class _Chunks:
         self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        # ``map`` enters the context in C.
+        # ``map`` enters the request's context for each chunk without a Python function.
         return iter(()) if self._is_over else map(self._run, repeat(self._made().__next__))
 
     def _made(self) -> Iterator[bytes]:
         """Make the chunks. This runs in the request's context."""
         stream = self._stream
         yield stream.first
-        if stream.items is None:  # it was closed in the meantime
+        if stream.items is None:  # another call has closed it meanwhile
             return
         try:
             if isinstance(stream, LoopStream):

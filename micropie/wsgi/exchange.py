@@ -78,7 +78,7 @@ class WSGIExchange(Exchange):
         """See ``Exchange``. Also start the functions of ``after_response``."""
         was_answered = self.answer.is_over
         super().close()
-        if self.ends is not None and not was_answered:  # there are tasks
+        if self.ends is not None and not was_answered:  # tasks to run after the response
             settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
 
@@ -167,7 +167,7 @@ class WSGIExchange(Exchange):
             for key, value in environ.items()
             if key.startswith("HTTP_") and key not in _BODY_KEYS
         ]
-        # The length may be an int.
+        # The length may be an int, and WSGI requires text.
         pairs += [
             (name, f"{environ[key]}") for name, key in _UNPREFIXED.items() if environ.get(key)
         ]
@@ -253,7 +253,7 @@ class WSGIExchange(Exchange):
             return self.receive_piece()
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
-        return work()  # no server reports that a client has disconnected
+        return work()  # under WSGI no server reports a disconnected client
 
     def perform(self, flow: Flow[Value]) -> Value:
         return perform(flow, self)

@@ -41,7 +41,7 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
     def stop() -> None:
         try:
             portal.start_task_soon(leave.set)
-        except RuntimeError:  # the loop has ended, and cancelled everything on it
+        except RuntimeError:  # the loop has ended and cancelled its tasks
             return
         life.result()
 

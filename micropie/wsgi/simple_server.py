@@ -19,7 +19,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-# RFC 9112, section 5, without folded lines.
+# One line with a header: RFC 9112, section 5, without folded lines.
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[^\r\n\0]*\r?\n")
 _MOST_HEADERS = 100
 _LONGEST_LINE = 65536  # bytes

@@ -80,14 +80,15 @@ class WSGIState:
             self.site = None
         if config is not None:
             config.shutdown.end()
-            wait_for_tasks(config.settings.background_timeout + 1)  # of ``after_response``
+            # The tasks of ``after_response``.
+            wait_for_tasks(config.settings.background_timeout + 1)
         for site in self._sites:
             site.close()
         if stop is not None:
             stop()
 
     def _stop_at_exit(self) -> None:
-        with suppress(Exception):  # it has been logged
+        with suppress(Exception):  # the failure is logged already
             self.stop()
 
 

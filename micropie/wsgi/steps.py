@@ -46,7 +46,7 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
                     result = exchange.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, exchange)
-            except Exception as error:  # this may be a StopIteration of the step
+            except Exception as error:  # the step may raise StopIteration
                 resume, result = flow.throw, error
             except BaseException as error:
                 # A ``step`` means that this is a request. Elsewhere, as in commands, an exit ends

@@ -129,7 +129,7 @@ def fields_of(structure: type) -> Sequence[Field]:
         ]
     else:
         hints = hints_of_class(structure)
-        found = [  # with pydantic, ``Field`` may be a default: ``pieces: int = Field(gt=0)``
+        found = [  # with pydantic, a default may be ``Field(...)``: ``pieces: int = Field(gt=0)``
             (
                 one.encode_name,
                 "",

@@ -139,7 +139,7 @@ class BackgroundLoop:
     def end(self) -> None:
         """Start no more tasks, and call ``lost`` for each that has not begun."""
         self.has_ended = True
-        with suppress(KeyError):  # until none is left; ``spawn`` removes its own, too
+        with suppress(KeyError):  # ends when the set is empty; ``spawn`` removes tasks from it too
             while True:
                 self._waiting.pop()()
 

@@ -233,7 +233,7 @@ class LoopTasks:
         try:
             await function(*arguments)
         except anyio.get_cancelled_exc_class():
-            pass  # asyncio's task would keep it, with all frames of its traceback
+            pass  # asyncio's task would keep the exception and all frames of its traceback
         finally:
             self._ended(mark)
 
@@ -256,7 +256,7 @@ class SingleWaiterEvent:
 
     def __init__(self, tasks: LoopTasks) -> None:
         self._new = tasks.new_future
-        self._rung: LoopFuture | None = None  # the future of the last wait
+        self._rung: LoopFuture | None = None  # the future that the last wait created
 
     def wait(self) -> LoopFuture:
         """Return an awaitable that ends with the next ``ring``. Await it right away."""
@@ -293,7 +293,7 @@ class ThreadsafeWaker:
                 self._call_soon(self._call_all)
 
     def _call_all(self) -> None:
-        self._is_woken = False  # first, so that a new function wakes the loop again
+        self._is_woken = False  # set first: a function added from now on must wake the loop again
         while self._functions:
             self._functions.popleft()()
 

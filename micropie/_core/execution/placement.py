@@ -78,9 +78,9 @@ class Rank(IntEnum):
 
     QUEUED = 0  # a new request; it is refused if too many wait
     WAITING = 1  # any other call, in the same queue
-    BEGUN = 2  # a call of a request that has had a thread before
-    HOLDING = 3  # the same, if others may wait for something it holds
-    RELEASING = 4  # a call that releases such a thing
+    BEGUN = 2  # a call of a request that has had a thread already
+    HOLDING = 3  # the same, and the request may hold a lock that others wait for
+    RELEASING = 4  # a call that releases such a lock
 
 
 class Threads:

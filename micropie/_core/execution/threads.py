@@ -120,7 +120,7 @@ class Slots:
         self._free = self._size
         self._lent = 0
         new: _Queue = deque(), 0
-        self._queues: Sequence[_Queue] = (  # by rank
+        self._queues: Sequence[_Queue] = (  # in the order of the ranks in placement.py
             new,
             new,
             (deque(), 0),  # BEGUN
@@ -160,7 +160,7 @@ class Slots:
                 )
             if not turn.came.is_set():
                 raise TimeoutError(ALL_WAIT)
-        except BaseException:  # refused after ``patience``, or the task is cancelled
+        except BaseException:  # refused after ``patience`` seconds, or the task was cancelled
             if not turn.came.is_set():
                 waiting.remove(turn)
                 self._number_waiting -= 1
@@ -275,7 +275,7 @@ class Slots:
                 )
             else:
                 outcome = work.run()
-        except BaseException:  # no thread can be started, or the task is cancelled
+        except BaseException:  # no thread could be started, or the task was cancelled
             if work.claim.acquire(blocking=False):
                 self.give()
                 raise
@@ -283,7 +283,7 @@ class Slots:
 
             def end() -> None:
                 ended.set()
-                while gives:  # only once, though this may be called twice
+                while gives:  # releases the slot once, even if this is called twice
                     gives.pop()()
 
             work.leave(partial(self.waker.call, end))

@@ -75,7 +75,7 @@ _OWN_TYPES = {
     ".zst": "application/zstd",
 }
 
-_EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # ".png" is a name without extension
+_EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # a name such as ".png" has no extension
 
 # In a quoted string, "\" escapes and '"' ends it, and browsers decode "%" there, too (RFC 6266,
 # appendix D).

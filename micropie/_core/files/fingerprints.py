@@ -27,7 +27,7 @@ Fingerprint: TypeAlias = tuple[str, Facts]
 LARGEST_ASKED = 64 * 1024 * 1024
 
 # Each file is checked at most once in ``FRESH_FOR`` seconds.
-KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # files
+KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # for at most so many files
 after_fork_in_child(KNOWN.clear)
 
 # The files that ``identified`` has returned, by those that ``find`` returned.

@@ -131,7 +131,7 @@ class ResolvedFile(NamedTuple):
         return self._replace(fingerprint=fingerprint, has_date=is_date)
 
 
-@cached_if_short(256)  # browsers send few different ones
+@cached_if_short(256)  # browsers send few different values
 def codings_for(accept_encoding: str) -> tuple[str, ...]:
     """Return the suffixes of the compressed files that an Accept-Encoding header allows, the best
     first.
@@ -174,7 +174,8 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         version = facts_of(facts)
         found = ResolvedFile(full, "", False, *version, version)
         for suffix in _CODINGS:
-            if os.access(full + suffix, os.F_OK):  # nearly never, and this raises no exception
+            if os.access(full + suffix, os.F_OK):
+                # Rarely true; cheaper than ``stat``, whose exception it avoids.
                 found = _best_coding(found, suffixes, follow_symlinks)
                 break
     except ValueError:  # a lone surrogate can't be encoded for the file system

@@ -31,10 +31,10 @@ from micropie._core.files.lookup import Key, ResolvedFile
 Name = TypeVar("Name")
 Value = TypeVar("Value")
 
-FRESH_FOR = 1.0  # seconds
+FRESH_FOR = 1.0  # seconds for which an entry is used without a check
 
-LARGEST = 1024 * 1024  # bytes of one file
-CAPACITY = 32 * LARGEST  # bytes of all files
+LARGEST = 1024 * 1024  # the most bytes of one file that is kept
+CAPACITY = 32 * LARGEST  # the most bytes of all kept files
 # Bytes that each file counts in addition, so that the number of empty files is limited, too.
 OVERHEAD = 1024
 
@@ -92,7 +92,7 @@ after_fork_in_child(CONTENTS.clear)
 
 SLOW = 0.002  # seconds; nobody notices such a stall of the event loop
 SLOW_LOOKS = 3
-SLOW_FOR = 60.0  # seconds
+SLOW_FOR = 60.0  # seconds for which a slow disk is remembered
 
 # Bytes that the event loop reads itself, because copying them takes less time than a hop to a
 # thread.
@@ -100,7 +100,7 @@ LARGEST_LOOK = 64 * 1024
 MOST_LOOKS = 2048  # keys and files; clients may request any name
 LONGEST_PATH = 4096  # characters, PATH_MAX on Linux; a client may send longer paths
 
-_NOT_SLOW: Final = (0, 0.0)  # no slow checks, and a time in the past
+_NOT_SLOW: Final = (0, 0.0)  # (number of slow checks, a time in the past)
 
 
 class RecentLooks(Recent["Key", "ResolvedFile | None"]):

@@ -84,10 +84,10 @@ from micropie._core.routing.decorators import run_in
 from micropie._core.routing.discovery import FINGERPRINT
 from micropie._core.streams import PART_CHUNK, FileRange
 
-SMALL = PART_CHUNK  # bytes; a file of this size is read in one hop to a thread
+SMALL = PART_CHUNK  # bytes; a file up to this size is read by one call in a thread
 _YEAR = 365 * 24 * 3600  # seconds
 
-ATTEMPTS = 5  # how often a file is looked up that changes meanwhile
+ATTEMPTS = 5  # how often to look a file up again if it changes meanwhile
 
 # A file, which part of it to send, and its bytes or the open file.
 Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes, FileRange | None]
@@ -162,7 +162,7 @@ def directory_route(
     @run_in("loop")
     def serve(path: str) -> FileReference | Response:
         exchange = current_request()._exchange
-        literal = exchange.literal_path  # without escapes
+        literal = exchange.literal_path  # a path without escapes
         # A trailing slash is ignored in other paths, but here it would mean a directory. No file's
         # name contains an escaped slash, and "/private%2Ffile" must not bypass a proxy that guards
         # "/private/".
@@ -379,7 +379,7 @@ def _lasting(
 _NO_CACHE = "cache-control", "no-cache"
 
 
-@lru_cache(maxsize=256)  # an author's handler may compute the age
+@lru_cache(maxsize=256)  # limited, since a handler may compute any age
 def _cache_control(scope: str, lifetime: str) -> tuple[str, str]:
     return "cache-control", f"{scope}, {lifetime}"
 

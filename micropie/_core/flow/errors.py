@@ -51,7 +51,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
                 exchange.config.advisor.review_redirect(exchange, failure)
             try:
                 response = redirect_response(failure, request)
-            except HTTPError as error:  # it leads to another site, or the Host is malformed
+            except HTTPError as error:
+                # The redirect leads to another site, or the Host is malformed.
                 failure = error.with_traceback(None)  # because the traceback refers to this frame
         elif exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
             # The Allow header lists the methods.
@@ -168,7 +169,8 @@ def _author_response(
     if type(response.body) is FileReference:
         files.describe(response, *(yield from files.open_file(request, response)))
     if answer.stream is None:
-        answer.begin(stream_of(response.body))  # to be closed if a hook replaces it
+        # ``begin`` closes it if a hook replaces the response.
+        answer.begin(stream_of(response.body))
     return response
 
 

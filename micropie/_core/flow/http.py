@@ -188,7 +188,7 @@ def _find(
     the exception is raised right here.
     """
     exchange = request._exchange
-    exchange.config = site.config  # so that an error of the search itself finds a configuration
+    exchange.config = site.config  # needed if ``find`` fails
     found = site.find(request)
     if type(found) is Refusal:
         error, exchange.config = found
@@ -323,7 +323,7 @@ def _answer(request: Request, result: object) -> Flow[Answer | Handover]:
     on ``self.response``.
     """
     exchange = request._exchange
-    if type(result) in BODIES:  # nothing to await, no file to open
+    if type(result) in BODIES:  # most results: nothing to await, no file to open
         return _finish(request, _response_of(exchange, result), None, None)
     if type(result) in _GENERATORS:
         return _finish(request, _response_of(exchange, result), stream_of(result), None)
@@ -402,7 +402,7 @@ def _finish(
     if exchange.ends is not None:
         exchange.ends.before_head.clear()
     try:
-        if exchange.hooks is not None:  # hooks may wait
+        if exchange.hooks is not None:  # hooks may have to be awaited
             made.begin(stream)
             body = response and response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)

@@ -39,7 +39,8 @@ def call_in_pool(
     """
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
-    read: Sequence[str] = ("cookie", "authorization")  # a stream may have read them
+    # Headers to count as read, since a stream may read them later.
+    read: Sequence[str] = ("cookie", "authorization")
     try:
         result = pool.made.call(seconds, PooledHandler(name), job, token=token)
         if type(result) is _Returned:

@@ -114,7 +114,7 @@ def converse(
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
     finally:
-        del failure, found  # the traceback refers to this frame: else, it is a cycle
+        del failure, found  # or the traceback and this frame would refer to each other
     try:
         yield from cleanup(request)
     except Exception as error:

@@ -69,7 +69,7 @@ class AnswerState:
     def set_result(self, result: object) -> Response:
         """Make the response from a handler's result and what was set before, and return it."""
         response, self.has_more = self.response, True
-        if type(result) in _MERE_BODIES:  # the usual case
+        if type(result) in _MERE_BODIES:  # true for most results
             if response is None:
                 self.response = response = Response(result)
             else:

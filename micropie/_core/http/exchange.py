@@ -262,8 +262,8 @@ class Exchange:
     answer: AnswerState
     ends: Ends | None = None  # functions to call when the request is over
     generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
-    resources: Resources | None = None  # those opened for checks and for the handler
-    user_checked_by: object = None  # the function that made ``request.state.user`` from a token
+    resources: Resources | None = None  # those opened for the checks and the handler
+    user_checked_by: object = None  # the check that has set ``request.state.user`` from a token
 
     hooks: Any = None  # the flow's plan of the hooks around the handler
 
@@ -287,7 +287,7 @@ class Exchange:
     # Parsed values. ``literal_path`` is the decoded path if it had no escapes; the router has a
     # short cut for it.
     literal_path: str | None = None
-    peer: Peer = Peer()  # what middleware has set about it
+    peer: Peer = Peer()  # the address and scheme as middleware has corrected them
 
     # -- the head ----------------------------------------------------------------------------------
 
@@ -391,7 +391,8 @@ class Exchange:
         if not segments[-1]:
             del segments[-1]
         path = "/" + "/".join(segments)
-        if not DOTS_AND_EMPTY.isdisjoint(segments) or leads_up(path):  # "..%2Fx" is one segment
+        if not DOTS_AND_EMPTY.isdisjoint(segments) or leads_up(path):
+            # "..%2Fx" is one segment, but leads up.
             raise HTTPError(404)
         self.path = path
         return segments

@@ -116,7 +116,8 @@ class Codec:
         except ValueError as error:
             if isinstance(data, bytes) and data.startswith(_BOM) and data[3:6] != _BOM:
                 return self.loads(data[3:])
-            reason = str(error).partition(";")[0]  # behind it int() names Python's setting
+            # After the semicolon, int() names a setting of Python.
+            reason = str(error).partition(";")[0]
             raise ValueError(f"The JSON is not valid: {reason}.") from None
 
     @cached_property
@@ -226,7 +227,7 @@ class Codec:
             return _struct(value)
         if hasattr(kind, "model_dump"):
             own = {"fallback": self._step} if self._own else {}
-            # by alias, as in a request's body
+            # The names are the fields' aliases, as in a request's body.
             dumped: object = value.model_dump(mode="json", by_alias=True, **own)
             return _refuse(value) if type(dumped) is kind else dumped
         # a proxy gives the class of its target as ``__class__``
@@ -301,7 +302,7 @@ def _conversions() -> _Conversions:
     from decimal import Decimal
     from uuid import UUID
 
-    # With the interfaces.
+    # These include the interfaces, which are subclasses of the addresses.
     addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)
     return (
         (datetime, datetime.isoformat),
@@ -413,7 +414,7 @@ def _exact_decoder() -> JSONDecoder:
 
     def read(text: str) -> float | Decimal:
         value = float(text)
-        if len(text) < 16 and "-" not in text[1:]:  # a float has 15 digits
+        if len(text) < 16 and "-" not in text[1:]:  # a float has 15 exact digits
             return value
         try:
             number = Decimal(text)

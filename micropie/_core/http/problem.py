@@ -113,7 +113,7 @@ def translated(request: Request, sentence: str) -> str:
         return sentence
     try:
         return in_words_of(catalog_of(request), sentence)
-    except Exception as failure:  # this may be for an error's response
+    except Exception as failure:  # this may run while another error is answered
         request._exchange.log_failure("App(translations=...) failed", failure)
         return sentence
 
@@ -123,7 +123,7 @@ def _wanted_form(request: Request) -> str:
     accept = request._exchange.header("accept") or "*/*"
     if accept != "*/*":
         return _wanted_of(accept)
-    with suppress(HTTPError):  # ignore a malformed Content-Length
+    with suppress(HTTPError):  # the Content-Length may be malformed
         if request.method not in ("GET", "HEAD") and request.is_json:
             return "json"
     return "text"

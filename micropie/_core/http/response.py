@@ -250,7 +250,7 @@ def as_response(result: object, response: Response | None = None) -> Response:
     """
     response = Response() if response is None else response
     body: Any = result
-    if result is response:  # ``return self.response``
+    if result is response:  # the handler did ``return self.response``
         body = response.body
     elif isinstance(result, Response):
         body = result.body
@@ -516,7 +516,8 @@ def checked_headers(
             elif key == "content-type":
                 content_type = text
             elif key == "content-length":
-                if stated_length not in (None, text):  # clients may read either (section 8.6)
+                if stated_length not in (None, text):
+                    # Clients may trust either length (RFC 9110, section 8.6).
                     raise ResponseError(
                         f"a response has one Content-Length, not {stated_length!r} and {text!r}"
                     )
@@ -531,7 +532,7 @@ def checked_headers(
     return headers, content_type, length
 
 
-@lru_cache(maxsize=64)  # every response may have it
+@lru_cache(maxsize=64)  # limited: every response may have another value
 def warn_once(name: str) -> None:
     logger.warning("header %r is set by the server: ignored", name)
 
@@ -638,7 +639,7 @@ def as_browsers_read(location: str) -> str:
 
 _PATH = pattern(r"/(?![/\\])[!-~]*+")
 _CONTROL = pattern("[\0-\x1f\x7f]")
-_SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # of any length
+_SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # a URL's scheme, of any length
 _LONGEST_SPLIT = 2000  # characters; a host has 253 at most
 
 

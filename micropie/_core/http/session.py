@@ -19,8 +19,8 @@ T = TypeVar("T")
 # A session's data, by key.
 SessionData: TypeAlias = dict[str, object]
 
-# By key: the functions to call with the stored value, and the value that this request saw after the
-# last call.
+# For each key: the functions that ``update`` was given, which are called again with the stored
+# value when the session is saved; and the value after the last call in this request.
 _Update: TypeAlias = Callable[[Any], object]
 _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 
@@ -40,7 +40,7 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
     encode count with their ``repr``. ``is_debug``: log keys that are not text, because JSON turns
     them into text.
     """
-    if not is_debug and _most_bytes(data) <= most:  # most sessions need no encoding to measure them
+    if not is_debug and _most_bytes(data) <= most:  # an upper bound is enough for most sessions
         return
     for key in _other_keys(data) if is_debug else ():
         logger.warning(
@@ -63,14 +63,14 @@ def _most_bytes(data: Mapping[str, object]) -> float:
     size = 2
     for key, value in data.items():
         if type(value) is str:
-            size += 12 * len(value)  # each character beyond the BMP takes two escapes
+            size += 12 * len(value)  # characters beyond U+FFFF take two escapes, 12 bytes
         elif type(value) is int:
             size += value.bit_length()
         elif type(value) not in _UNCHANGEABLE:
             return inf
         if type(key) is not str:
             return inf
-        size += 12 * len(key) + 32  # for punctuation and a float
+        size += 12 * len(key) + 32  # 32: punctuation and a number
     return size
 
 
@@ -234,7 +234,7 @@ class Session(dict[str, Any]):
         self[key] = value = function(self.get(key))
         if as_stored:
             self._updates[key] = [*functions, function], copy.deepcopy(value)
-        else:  # it was set before: this value replaces the stored one
+        else:  # it was set before, so this value replaces the stored one
             self._updates.pop(key, None)
         return value
 

@@ -22,11 +22,11 @@ from micropie._core.http.protocols import ServerMessage
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"
-REFUSING: Final = "refusing"  # by the application, before the handshake was accepted
+REFUSING: Final = "refusing"  # the application refuses the handshake
 REFUSED: Final = "refused"
-CLOSING: Final = "closing"  # by the application
+CLOSING: Final = "closing"  # the application closes
 CLOSED: Final = "closed"
-GONE: Final = "gone"  # closed by the client, or lost
+GONE: Final = "gone"  # the client has closed, or the connection is lost
 
 ACCEPT: Final = "accept"
 RECEIVE: Final = "receive"
@@ -34,7 +34,7 @@ SEND: Final = "send"
 CLOSE: Final = "close"
 # The server got the close frame, or the response to the handshake.
 FINISH: Final = "finish"
-LEAVE: Final = "leave"  # the client closed, or the network failed
+LEAVE: Final = "leave"  # the client has closed, or the connection is lost
 
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (CONNECTING, ACCEPT): OPEN,
@@ -200,7 +200,7 @@ def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collec
     if origin is None or "*" in others:
         return True
     wanted = normal_origin(origin)
-    if not wanted:  # also "null", from a sandboxed frame of any site
+    if not wanted:  # an empty or "null" origin, which a sandboxed frame of any site has
         return False
     return wanted == normal_origin(f"{scheme}://{host}") or wanted in map(normal_origin, others)
 

@@ -102,7 +102,7 @@ class _Call:
         try:
             with self._scope:
                 await self._mount.target(scope, self._receive, self._send)
-        except BaseException as error:  # nobody waits for this task
+        except BaseException as error:  # logged here, since nobody awaits this task
             is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
             if is_cancellation and execution.failure_of(error) is None:
                 raise
@@ -122,13 +122,14 @@ class _Call:
         if self._is_complete or self._failures:
             return {"type": "http.disconnect"}
         body, self._body = self._body, None
-        if body is not None:  # a hook has received it
+        if body is not None:  # a hook has received the whole body
             return {"type": "http.request", "body": body, "more_body": False}
         message: ServerMessage = {"type": "http.disconnect"}
         with anyio.CancelScope() as self._receiving:
             try:
                 message = await self._exchange.receive_message()
-            except (ClientDisconnect, HTTPError) as error:  # of a body that is read in a thread
+            except (ClientDisconnect, HTTPError) as error:
+                # Raised by a body that is read in a thread.
                 # The traceback refers to this call.
                 self._failures.append(error.with_traceback(None))
             finally:
@@ -156,7 +157,7 @@ class _Call:
         await self._until_taken()
         self._chunk = bytes(message.get("body", b"")), more
         self._given.ring()
-        if self._has_begun:  # the first chunk may come with the head
+        if self._has_begun:  # a first chunk that is ready is sent together with the head
             await self._until_taken()
 
     async def _until_taken(self) -> None:

@@ -71,7 +71,8 @@ class MountedLife:
         }
         try:
             await self._mount.target(scope, self._receive, self._send)
-        except SetupError as error:  # from a bridge, for example: each request would fail
+        except SetupError as error:
+            # Raised by a bridge, for example; it would be raised for each request too.
             self._failure, self._is_refused = str(error), True
         except Exception as error:
             if self._started.is_set() and not self._failure:

@@ -49,7 +49,7 @@ class WSGICall(Iterable[bytes]):
         self._on_write = write or self.written.append
         self._head: tuple[str, HeaderPairs] | None = None
         self._is_sent = False
-        self._taken = 0  # bytes
+        self._taken = 0  # bytes read so far
         self._iterable: Iterable[bytes] = ()
         self._chunks: Iterator[bytes] = iter(())
 
@@ -94,7 +94,7 @@ class WSGICall(Iterable[bytes]):
                     self.written.append(chunk)
                     break
             else:
-                self._chunks = iter(())  # don't ask an iterator again that has ended
+                self._chunks = iter(())  # an iterator that has ended must not be asked again
         return self.written.pop(0) if self.written else b""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -174,7 +174,7 @@ class WSGICall(Iterable[bytes]):
             self._on_write(data)
 
 
-@cached_if_short(256)  # few, and the same in every response
+@cached_if_short(256)  # few names, the same in every response
 def _status_of(line: str) -> GivenStatus | None:
     match = _STATUS_LINE.fullmatch(line)
     return None if match is None else GivenStatus(match["number"], match["reason"] or "")
@@ -218,10 +218,10 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     except BaseException:
         call.close()
         raise
-    is_head = exchange.method == "HEAD"  # a stream leaves the Content-Length unchanged
+    is_head = exchange.method == "HEAD"  # a stream keeps the Content-Length for HEAD
     body = streamed_body(response, chunk, more, is_head)
     if body is None:
-        exchange.on_close(call.finish)  # so that the client gets its response first
+        exchange.on_close(call.finish)  # after the response was sent
     else:
         response.body = ThreadStream(_chunks(call, chunk, body), may_begin_empty=True, owner=call)
     return response
@@ -237,7 +237,7 @@ def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
     """Return the environ for a mounted application: the prefix is moved from ``PATH_INFO`` to
     ``SCRIPT_NAME``.
     """
-    client = exchange.peer.client  # the environ does not have it
+    client = exchange.peer.client  # middleware may have corrected the address
     environ = move({**(exchange.environ or {})}, exchange, mounted_path, client)
     if client is not None:
         environ.pop("REMOTE_HOST", None)  # it is the proxy's name

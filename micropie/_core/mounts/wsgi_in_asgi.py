@@ -53,9 +53,9 @@ class _Call:
         self._body = exchange.body.so_far
         self._more = self._body is None
         self._waker = self._slots.waker
-        # From the thread; each with whether more may follow.
+        # Chunks from the thread, each with a flag that says whether more may follow.
         self._chunks: deque[Piece] = deque()
-        self._failures: list[BaseException] = []  # of the application
+        self._failures: list[BaseException] = []  # exceptions of the application
         self._chunk_given = SingleWaiterEvent(self._slots.tasks)
         # Limits the chunks that were not taken yet. Most responses are passed on whole and need
         # none.
@@ -71,11 +71,11 @@ class _Call:
         exchange = self._exchange
         if self._more and exchange.has_short_body:
             self._body = b""
-            with suppress(Exception):  # raised again when the application reads on
+            with suppress(Exception):  # the exception is raised again when the application reads on
                 while self._more:
                     piece, self._more = await exchange.receive_piece()
                     self._body += piece
-        is_empty = (  # RFC 9112, section 6.3
+        is_empty = (  # a body without length and encoding is empty: RFC 9112, section 6.3
             exchange.method in _USUALLY_EMPTY
             and not exchange.framing[2]
             and exchange.header("transfer-encoding") is None
@@ -109,7 +109,7 @@ class _Call:
             self._receiving.cancel()
         while not self._has_ended:
             await self._next_chunk()
-        self._failures.clear()  # nobody wants them, and they refer to this call
+        self._failures.clear()  # not needed any more, and they refer to this call
 
     async def _next_chunk(self) -> Piece:
         while not self._chunks:

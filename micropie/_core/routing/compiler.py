@@ -150,7 +150,8 @@ class _Compiler(NamedTuple):
         name = self.config.scope + name
         route = Route(function, name, self.config, mark, path)
         if segment == "index" and marks_of(function) and not route.plan.takes_rest:
-            route.most_segments = 0  # its decorator sets its only path
+            # The path is the one in its decorator: parameters add no segments to it.
+            route.most_segments = 0
         if segment == "default":
             node.default = route.as_fallback()
             return
@@ -203,7 +204,8 @@ class _Compiler(NamedTuple):
 
     def _add_mount(self, mount: Mount) -> None:
         outer, prefix = self.config, self.config.prefix + mount.prefix
-        if mount.kind == APP and not mount.isolated:  # it shares this one's sessions and hooks
+        if mount.kind == APP and not mount.isolated:
+            # Such an ``App`` shares this one's sessions and hooks.
             shared: Registrations = mount.target._micropie
             # the prefix of its routes' names: "api.v1." below "/api/v1"
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."

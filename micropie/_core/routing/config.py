@@ -203,7 +203,7 @@ class Registrations:
         """
         if not self._own_channels:
             self._own_channels.append(self.upper.make_channels())
-        return self._own_channels[0]  # if two threads have made them, both use the first
+        return self._own_channels[0]  # if two threads have created them, both use the first
 
     @property
     def framework(self) -> tuple[type, ...]:
@@ -250,7 +250,7 @@ class HandlerPool:
                 if self._executor is None
                 else package.ExecutorPool(self._executor)
             )
-        return self._made[0]  # if two threads have made one, both use the first
+        return self._made[0]  # if two threads have created one, both use the first
 
     def usage(self) -> tuple[int, int]:
         """Return how many processes are running a handler, and how many there may be; (0, 0) for an
@@ -383,7 +383,7 @@ class Config(MessageConfig):
         if outer is not None:
             self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
-        if "errors" in own:  # it handles all of its errors by itself
+        if "errors" in own:  # the application has a handler for all its errors
             self.error_handlers = handlers_of_classes(self.error_handlers)
         otherwise: Kind = INLINE if blocking is INLINE else CALL
         handlers = {
@@ -447,7 +447,8 @@ class Config(MessageConfig):
         root = "" if request is None else quote(request.root_path)
         if there == here and not is_absolute:
             return root + path
-        base = None if "*" in there else self.settings.base_url  # a base_url has one host
+        # A base_url can't stand for any host.
+        base = None if "*" in there else self.settings.base_url
         states_host = there != "" and "*" not in there
         if base is None and request is not None and (states_host or there == here):
             base = f"{request.scheme}://{request.host}{root}"
@@ -492,7 +493,7 @@ def _pools(settings: Settings) -> Mapping[str, object]:
 
 
 def _signing(settings: Settings) -> Mapping[str, object]:
-    if settings.secret_key is None:  # itsdangerous may not be installed
+    if settings.secret_key is None:  # without a secret key itsdangerous need not be installed
         return {"signer": None}
     return {
         "signer": import_module("micropie._core.http.headers.signing").AppSigner(

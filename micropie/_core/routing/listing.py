@@ -75,7 +75,7 @@ class Application(NamedTuple):
         """Methods without a route because they override a method that has a route's decorator, but
         have no decorator themselves: by the method's name, a sentence that says what to write.
         """
-        routed: dict[str, type] = {}  # by name, the class whose method has a route
+        routed: dict[str, type] = {}  # by method name, the class that has the route
         lost: dict[str, str] = {}
         for cls in reversed(type(self.app).__mro__):
             for name, value in vars(cls).items():

@@ -81,7 +81,7 @@ def _reject_misplaced_attributes(
             continue
         instead = own.get(name, value)
         if instead is not value and (instead is None or marks_of(instead)):
-            continue  # replaced intentionally
+            continue  # intended: a later function replaces this one
         # What the decorator may be above, including functions inside a property or another object.
         inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
         if any(is_misplaced(one) and _is_written_in(cls, one) for one in inside):

@@ -231,13 +231,13 @@ class Router:
 
     def _nodes(self) -> Sequence[Node]:
         nodes = [self.root]
-        for node in nodes:  # the list grows in the loop
+        for node in nodes:  # the loop appends to the list
             nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
         return nodes
 
     def _add_short_cuts(self) -> None:
         places = [("", self.root)]
-        for path, node in places:  # the list grows in the loop
+        for path, node in places:  # the loop appends to the list
             for method, route in node.routes.items():
                 self.exact[method][path or "/"] = route
             for method, route in node.takers().items():
@@ -303,6 +303,7 @@ class Router:
             for routes in (node.routes, default):
                 for method, route in routes.items():
                     entry = entries.setdefault(id(route), RouteEntry(route, [], routes is default))
-                    if method not in entry.methods:  # ``index`` handles two paths
+                    if method not in entry.methods:
+                        # ``index`` handles two paths, with different methods.
                         entry.methods.append(method)
         return sorted(entries.values(), key=lambda entry: (entry.route.pattern, entry.methods))

@@ -192,7 +192,7 @@ class Route(RouteInfo):
             self.plan.check_wildcards(
                 [name for name in self.wildcards if name not in of_providers], pattern
             )
-            self.most_segments = 0  # the path gives only the wildcards' values
+            self.most_segments = 0  # only wildcards take values from the path
         converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
         self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
@@ -340,7 +340,7 @@ def mentions(function: AnyFunction, name: str) -> bool:
     """
     *_, inner = layers(function)
     codes = [code] if (code := getattr(inner, "__code__", None)) else []
-    for code in codes:  # the list grows in the loop
+    for code in codes:  # the loop appends to the list
         codes += [const for const in code.co_consts if hasattr(const, "co_names")]
     return any(name in (*code.co_names, *code.co_varnames) for code in codes)
 

@@ -114,7 +114,7 @@ _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True,
 _SUPPLIER = _or_none(_Rule(lambda value: takes(value, 0), "a function without parameters"))
 _FUNCTION = _or_none(_Rule(lambda value: takes(value, 1), "a function of one argument"))
 _EXECUTOR = _or_none(_Rule(_is_executor, "an Executor"))
-_KEY = _Rule(lambda value: True, "a key")  # ``AppSigner`` checks it later
+_KEY = _Rule(lambda value: True, "a key")  # accepts all; ``AppSigner`` checks keys
 _RATES = _or_none(
     _Rule(lambda value: takes(getattr(value, "hit", None), 3), "MemoryRates() or RedisRates(url)")
 )

@@ -143,7 +143,7 @@ class Site:
         is_plain = (
             takes_socket
             or not self.sockets.has_routes
-            or exchange.method != "GET"  # a handshake is a GET
+            or exchange.method != "GET"  # a WebSocket's handshake is a GET
             or "websocket" not in (exchange.header("upgrade") or "").lower()
         )
         if is_plain or type(self.find_socket(request)) is not tuple:
@@ -257,7 +257,9 @@ class MountRoute(OutsideRoute):
         on_loop = config.blocking is not INLINE
         called = mount.under(ASGI if on_loop else WSGI)
         kind, call = _answering(called, config.settings, on_loop)
-        is_read_ahead = not on_loop and called.kind == ASGI  # no other thread is needed for it here
+        # Under WSGI, a short body is received before an ASGI application runs, so that no other
+        # thread has to read it.
+        is_read_ahead = not on_loop and called.kind == ASGI
         super().__init__(config, call, 2, kind, AHEAD if is_read_ahead else True, prefix or "/")
         self.mount = mount
         self.prefix = split_host(prefix)[1]
@@ -361,7 +363,8 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
         path += "/"
         below += "" if below.endswith("/") else "/"
     above = path.removesuffix(below) if path.endswith(below) else ""
-    if marks_above(target) and not hasattr(target, "_micropie_is_framework"):  # an App asks its own
+    if marks_above(target) and not hasattr(target, "_micropie_is_framework"):
+        # Such an object runs its own checks.
         raise ResponseError(
             f"{target!r} has middleware or @requires above it, and a hook that chooses it runs "
             "neither: mount it, or refuse the request in the hook"

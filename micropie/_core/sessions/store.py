@@ -58,7 +58,7 @@ class SessionStore:
             for is_below in (True, False)
         }
         self._timeout = settings.session_timeout
-        self._looks = 5  # checks for an unknown proxy; unlike probes, visitors have sessions
+        self._looks = 5  # how many checks for an unknown proxy are left
         self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
@@ -190,7 +190,7 @@ class SessionStore:
         changes.new_id = self.make_id() if session.regenerated else None
         if "merge" in self._methods:
             data = yield from self._ask("merge", session.id, changes, self._timeout)
-        else:  # only a change at the same moment can be lost
+        else:  # only a change made at the same moment may be lost
             is_over = changes.emptied and not changes.values
             stored = {} if is_over else deepcopy((yield from self._ask("load", session.id)))
             data = changes.apply(stored) if stored else {}

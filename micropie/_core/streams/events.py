@@ -91,14 +91,14 @@ def _lines(field: str, text: str) -> str:
     return f"{field}: " + _LINE_END.sub(f"\n{field}: ", text)
 
 
-@lru_cache(maxsize=1)  # a channel's message goes to many streams in turn
+@lru_cache(maxsize=1)  # for a channel's message, which many streams encode one after another
 def _encode_text(text: str) -> bytes:
     if text.endswith("\n\n") and text.startswith("data:"):
         warn_of_format()
     return f"{_lines('data', text)}\n\n".encode()
 
 
-@cache  # once is enough
+@cache  # warns only once
 def warn_of_format() -> None:
     logger.warning(
         'an event source yields "data: ...\\n\\n": yield the data alone, or event(data), because '
@@ -129,7 +129,7 @@ def encode_mapped(function: Callable[[Any], object], item: object) -> bytes:
 _FIELDS = {"event", "data", "id", "retry", "comment"}
 
 
-@cache  # once is enough
+@cache  # warns only once
 def warn_of_dict() -> None:
     logger.warning(
         "an event source yields a dict of an event's fields, which is sent as data as a whole: "
@@ -187,7 +187,7 @@ class EventStream(Response):
                 f"heartbeat must be a number of seconds above 0, or None, not {heartbeat!r}"
             )
         if "gevent.monkey" in sys.modules or "uwsgi" in sys.modules:
-            refuse_greenlets()  # now, because the response starts before the loop is needed
+            refuse_greenlets()  # raises now, before the response has started
         encode = encode_item if map is None else partial(encode_mapped, map)
         rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal())
         # The response only starts once a subscription is entered, so that its reader misses no

@@ -135,7 +135,7 @@ def as_bytes(chunk: object) -> bytes:
     if isinstance(chunk, str):
         return chunk.encode()
     if isinstance(chunk, _BYTES):
-        return bytes(chunk)  # PEP 3333 allows no subclass
+        return bytes(chunk)  # PEP 3333 forbids subclasses of bytes
     if is_html(chunk):
         return html(chunk).encode()
     raise ResponseError(
@@ -213,7 +213,7 @@ class StreamTransform(Protocol):
         """
 
     def finish(self) -> bytes:
-        """Return the rest, after the last item."""
+        """Return the bytes that end the stream, after its last chunk."""
 
 
 class EventRules(NamedTuple):
@@ -470,12 +470,12 @@ class LoopStream(Stream):
         if self.events is not None:
             self._signal.end()
             stream_shutdown.reset(self._token)
-            del self._token  # it refers to the context, and that to the request: a cycle
+            del self._token  # or the context, the request and this object would refer to each other
         if type(self.items) is not AsyncGeneratorType:
             if not self.has_ended:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     failure = await self._close_after(failure)
-        elif self.items.ag_frame is not None:  # otherwise it has ended
+        elif self.items.ag_frame is not None:  # a frame means that it hasn't ended
             scope.shield = True
             scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
             failure = await self._close_after(failure)
@@ -578,7 +578,7 @@ def stream_of(body: object) -> LoopStream | ThreadStream | None:
 
     A list is JSON, not a stream.
     """
-    if type(body) in BODIES:  # the checks below would take as long as encoding the body
+    if type(body) in BODIES:  # true for most bodies; the checks below take as long as encoding
         return None
     if type(body) is AsyncGeneratorType:
         return LoopStream(body)

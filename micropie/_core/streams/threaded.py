@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import CancelledError  # of ``from_thread.run``
+from concurrent.futures import CancelledError  # raised by ``from_thread.run``
 from contextvars import Context, copy_context
 from threading import Lock
 from time import monotonic
@@ -62,7 +62,7 @@ class MadeAhead(LoopStream):
     """
 
     encode: Callable[[Any], bytes] = bytes  # the chunks are bytes already
-    _is_waiting = False  # for the thread
+    _is_waiting = False  # whether the task waits for the thread
     _has_turn = False
     _has_told_end = False
     _is_over = False  # no more chunks are wanted
@@ -72,7 +72,7 @@ class MadeAhead(LoopStream):
         self.file, self.length = stream.file, stream.length
         self.first = stream.first
         if self.file is not None and self.first is PENDING:
-            self.first = next(stream, END)  # it was read when the file was opened
+            self.first = next(stream, END)  # opening the file has read it
         self._stream = stream
         self._threads = IO_THREADS if stream.file is not None else threads
         self._turns = self._threads if stream.file is not None else threads.turns
@@ -95,7 +95,7 @@ class MadeAhead(LoopStream):
         if chunk is None:
             self._made.append(None)
             self._has_told_end = True
-            if self.has_ended:  # nothing closes it then; see ``_forget``
+            if self.has_ended:  # ``close`` won't be called then; see ``_forget``
                 self._forget()
             raise self._failures.pop() if self._failures else StopAsyncIteration
         if not self._made and not self._has_turn and self._may_make_ahead:
@@ -214,7 +214,8 @@ class MadeAhead(LoopStream):
                 if chunks_left <= 0 or bytes_left <= 0 or monotonic() > until:
                     return  # the end of the turn wakes the task as well
                 if self._is_waiting:
-                    self._is_waiting = False  # one ring wakes the task until it waits again
+                    # One call wakes the task; it needs no other until it waits again.
+                    self._is_waiting = False
                     self._waker.call(self._progress.ring)
         except StopIteration:
             self._made.append(None)

@@ -82,7 +82,7 @@ class Environment(jinja2.Environment):
         else c %}``, because that is known only when the page is rendered.
         """
         seen = [template]
-        for child in seen:  # the list grows in the loop
+        for child in seen:  # the loop appends to the list
             layout: Any = self.known_layout(child, source if child is template else None)
             if isinstance(layout, nodes.Name):
                 layout = context.get(layout.name)
@@ -101,7 +101,7 @@ class Environment(jinja2.Environment):
         assert self.loader is not None  # noqa: S101
         names: set[str] = set()
         templates: list[str | None] = [name]
-        for template in templates:  # the list grows in the loop
+        for template in templates:  # the loop appends to the list
             try:
                 tree = self.parse(self.loader.get_source(self, template or "")[0], template)
             except jinja2.TemplateError:

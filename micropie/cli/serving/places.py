@@ -30,7 +30,7 @@ def checked_place(options: Options) -> Options:
 def _free_port(options: Options) -> int:
     port = int(os.environ.get(CHILD_PORT, options.port))
     try:
-        # With the options that servers set.
+        # The probe has the socket options that servers set.
         with socket.socket(options.family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((options.host, port))

@@ -80,7 +80,7 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
         )
     elif server.protocol != ASGI and not options.wsgi and options.server is None:
         text += "\nNo ASGI server is installed, so there are no WebSockets: pip install uvicorn"
-    elif options.loop == "trio":  # tests/servers/upstream/hypercorn-trio.md
+    elif options.loop == "trio":  # the reason: tests/servers/upstream/hypercorn-trio.md
         text += (
             "\nA single malformed packet ends hypercorn on trio. Don't expose it to the internet: "
             "use asyncio there"
@@ -111,7 +111,7 @@ def _name_of(app: object) -> str | None:
     if attribute is None:
         return None
     spec = getattr(main, "__spec__", None)
-    if spec is not None:  # python -m shop.site
+    if spec is not None:  # started as ``python -m shop.site``
         return f"{spec.name}:{attribute}"
     file = getattr(main, "__file__", None)
     return None if file is None else f"{Path(file).stem}:{attribute}"

@@ -175,7 +175,8 @@ class Bottle(Carried):
         try:
             path = self.router.build(routename, **kargs)
         except RouteBuildError:
-            with suppress(LookupError):  # templates of both halves link to a route that has moved
+            with suppress(LookupError):
+                # Templates shared with native handlers may link to a route that is native now.
                 return self.native.url_for(routename, **kargs)
             raise
         above = request.environ.get("SCRIPT_NAME", "").strip("/") + "/"
@@ -417,7 +418,7 @@ def redirect(url: str, code: int | None = None) -> NoReturn:
     try:
         raise answer
     finally:
-        del answer  # or this frame and the traceback would refer to each other
+        del answer  # or the traceback and this frame would refer to each other
 
 
 def auth_basic(

@@ -192,7 +192,7 @@ def end(
             raise
         out = _failed(exchange, "Internal Server Error", error)
     finally:
-        failure = None  # or this frame and the traceback would refer to each other
+        failure = None  # or the traceback and this frame would refer to each other
     try:
         return to_response(exchange, out)
     finally:

@@ -58,13 +58,14 @@ class BottleSite(CarryingSite):
         exchange = request._exchange
         path = exchange.literal_path
         if path is None:
-            request.path = path = decoded(path_of(request))  # routing's, also for hooks
+            # Hooks see the path by which routes are found.
+            request.path = path = decoded(path_of(request))
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
         # Bottle always reads it, and hooks see the value that Bottle reads.
         exchange.method = method = exchange.method.upper()
-        if self._before:  # hooks may change the path, so no route yet
+        if self._before:  # hooks may change the path, so the route is found after them
             return self._any, (request, None), NO_VALUES
         try:
             found = self._search(method, path)
@@ -143,7 +144,7 @@ class _BottleRoute(OutsideRoute):
         try:
             return end(exchange, out, failure, dumps)
         finally:
-            del failure  # or this frame and the traceback would refer to each other
+            del failure  # or the traceback and this frame would refer to each other
 
     async def _answer_async(self, request: Request, found: Found) -> Answer:
         await _receive(request, self._limited)
@@ -192,7 +193,7 @@ async def _finish(
     try:
         return end(exchange, out, failure, dumps)
     finally:
-        del failure  # or this frame and the traceback would refer to each other
+        del failure  # or the traceback and this frame would refer to each other
 
 
 def answer_raised(app: Application, request: Request, error: HTTPResponse) -> Answer:

@@ -34,7 +34,7 @@ from micropie.extensions import loads
 
 Value = TypeVar("Value")
 
-_PIECE = 64 * 1024  # bytes
+_PIECE = 64 * 1024  # bytes read at once
 
 # Values kept in the environ, by the key that they are parsed from; setting that key removes them.
 _PARSED_FROM = {
@@ -421,7 +421,7 @@ def _from_json(data: bytes) -> Any:
         pass
     try:
         return codec.loads(data)  # also reads NaN, and encodings other than UTF-8
-    except (ValueError, RecursionError):  # or bad UTF-8; deep nesting
+    except (ValueError, RecursionError):  # malformed, not UTF-8, or nested too deeply
         pass
     raise HTTPError(400, "Invalid JSON")
 

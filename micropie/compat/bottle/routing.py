@@ -8,8 +8,8 @@ and one regular expression that joins all its other rules. A single match tells 
 the text of each wildcard.
 
 Clients choose the path, so the time of a match must grow only in proportion to its length. Where a
-wildcard can end at only one place, the expression does not go back. A rule with several wildcards
-that do is not tried on a path so long that it would take much time.
+wildcard can end at only one place, the expression does not backtrack. A rule in which several
+wildcards backtrack only matches paths below a length for which that is quick.
 """
 
 from __future__ import annotations
@@ -358,7 +358,8 @@ class Router:
                 ("PROXY", "HEAD", "GET", "ANY") if method == "HEAD" else ("PROXY", method, "ANY")
             )
             tables = [self._tables[name] for name in names if name in self._tables]
-            if method in self._tables:  # clients could send any number of others
+            if method in self._tables:
+                # Not for unknown methods: clients could fill the memory with them.
                 self._orders[method] = tables
         for table in tables:
             found = table.find(path)

@@ -103,7 +103,7 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
 
 
 def _find(request: Request) -> Plan:
-    """Find and set a request's handler, and return the plan that its configuration makes."""
+    """Set the handler and the configuration of a request, and return their plan (``plans.py``)."""
     app = request.app
     dispatch = request.dispatch
     if app.config:
@@ -141,7 +141,7 @@ def answer(exchange: Exchange, begun: Begun) -> Life:
         request.close()
         request = exchange.request = _redirected(request, app, redirect)
         exchange.response = app.response_class()
-        del redirect  # or this frame and the traceback would refer to each other
+        del redirect  # or the traceback and this frame would refer to each other
         if _place_of(request) in visited:
             log(f"InternalRedirect visited the same URL twice: {visited[-1]!r}", "ENGINE", 40)
             _give_up(request, exchange.response)
@@ -210,7 +210,7 @@ def _respond(
                 (request.__dict__.get("hooks") or plan.hooks).run("before_finalize")
                 response.finalize()
         finally:
-            begun.failure = None  # or this frame and the traceback would refer to each other
+            begun.failure = None  # or the traceback and this frame would refer to each other
             _run(request, plan, "on_end_resource")
     except (*request.throws, ClientDisconnect, NativeError):
         raise

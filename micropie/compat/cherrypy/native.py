@@ -74,7 +74,7 @@ class CherryPySite(CarryingSite):
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
-        request.method = request.method.upper()  # for ``MethodDispatcher``
+        request.method = request.method.upper()  # ``MethodDispatcher`` compares with capitals
         root = request.root_path
         app = self._owner.find(root + path)
         is_own = hasattr(app, "plans")  # an application of the original CherryPy has none
@@ -164,7 +164,7 @@ async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
         try:
             is_over, waiting = await slots_of(_THREADS).call(_advance, (resume, value), None)
         finally:
-            del value  # or this frame and the traceback would refer to each other
+            del value  # or the traceback and this frame would refer to each other
         if is_over:
             return to_native(native, waiting, is_encoded=False)
 

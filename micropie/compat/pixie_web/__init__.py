@@ -201,7 +201,8 @@ def route(
             return await function(Env(), *arguments, **values)
 
         handler: Any = call_async if is_async else call
-        handler.__signature__ = inspect.Signature(parameters[1:])  # without ``env``
+        # The binding of parameters must not see ``env``.
+        handler.__signature__ = inspect.Signature(parameters[1:])
         if not is_async:
             # A generator that isn't async runs in a thread.
             in_thread = route_type is RouteType.sync and inspect.isgeneratorfunction(function)

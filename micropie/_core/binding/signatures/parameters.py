@@ -188,7 +188,7 @@ def from_path(parameter: BoundParameter, value: object) -> object:
     if not isinstance(value, str):
         if parameter.is_plain(is_number=True):
             return value
-        value = str(value)  # the parameter may have constraints, or be a Decimal
+        value = str(value)  # constraints or Decimal may follow: they need text
     return _from_texts(parameter, [value], "path")
 
 
@@ -243,7 +243,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
                 for one in problems_of(error, maker, document, is_json)
             ]
         ) from None
-    converter = parameter.converter  # it may limit the length of a list
+    converter = parameter.converter  # the converter may limit the list's length
     return made if converter.from_json is as_it_is else _converted(parameter, made, place)
 
 
@@ -494,7 +494,7 @@ def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
     annotation, optional = _within(annotation)
     if get_origin(annotation) is not list:
         return annotation, False, optional
-    element, *_ = get_args(annotation) or (str,)  # a bare ``typing.List`` has no X
+    element, *_ = get_args(annotation) or (str,)  # a bare ``typing.List`` has no element type
     return element, True, optional
 
 

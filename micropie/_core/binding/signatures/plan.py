@@ -106,7 +106,8 @@ class Plan:
                 )
             socket = signature.pop(0)
             self._taken.add(socket.name)
-            if "[" in str(socket.annotation):  # others may name imports for type checkers only
+            if "[" in str(socket.annotation):
+                # Other annotations may be names that only type checkers import.
                 self.messages = _messages_of(function, socket, own)
         signature = _annotated(function, signature)
         self.provided = [*_provided_parameters(signature, provided)]
@@ -134,8 +135,8 @@ class Plan:
                 raise SetupError(f"parameter {one.name!r}: {error}") from None
         self._positional = [one for kind in _POSITIONAL for one in bound[kind]]
         self._keywords = bound[Parameter.KEYWORD_ONLY]
-        self._rest = bound[Parameter.VAR_POSITIONAL]  # *args, if it has it
-        self._others = bound[Parameter.VAR_KEYWORD]  # **kwargs, if it has it
+        self._rest = bound[Parameter.VAR_POSITIONAL]  # the *args parameter, or None
+        self._others = bound[Parameter.VAR_KEYWORD]  # the **kwargs parameter, or None
         self._all = self._positional + self._keywords
         self._taken |= {one.name for one in self._all}
         # A JSON body or a form has to be parsed to find these, or to say why they are missing.
@@ -268,7 +269,7 @@ class Plan:
                 if name in self._taken:
                     continue
                 given = query.get(name) or body.get(name) or uploads.get(name) or ()
-                is_one = name in values or len(given) <= 1  # otherwise a list
+                is_one = name in values or len(given) <= 1  # several values make a list
                 converter = others.converter if is_one else several
                 found.append(others._replace(name=name, key=name, converter=converter))
         return found
@@ -506,7 +507,8 @@ def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[s
 def _messages_of(
     function: Callable[..., object], socket: Parameter, own: OwnTypes
 ) -> Messages | None:
-    from micropie._core.binding.signatures.messages import messages_of  # few sites have them
+    # Imported only if used, as few sites have such handlers.
+    from micropie._core.binding.signatures.messages import messages_of
 
     (socket,) = _annotated(function, [socket])
     return messages_of(function, socket.annotation, own)

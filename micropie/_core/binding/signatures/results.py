@@ -96,7 +96,8 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
         return (), (answer,)
     atoms = [_atoms(one) for one in parts if one is not ...]
     statuses = [*filter(_may_be_status, atoms[0])]
-    numbers = chain.from_iterable((*atoms[:2], atoms[-1]))  # (201, 2) is no status and a body
+    # Not for a tuple such as (201, 2), where 2 can't be a body.
+    numbers = chain.from_iterable((*atoms[:2], atoms[-1]))
     if len(parts) not in (2, 3) or not statuses or all(map(_is_int, numbers)):
         return (), (answer,)
     if len(atoms) == 1 or statuses != atoms[0] or not all(map(_is_int, statuses)):
@@ -337,7 +338,7 @@ def _check_readable(structures: Iterable[type]) -> None:
         seen.add(structure)
         try:
             if is_pydantic(structure) and hasattr(structure, "model_rebuild"):
-                structure.model_rebuild()  # raises a NameError of its own
+                structure.model_rebuild()  # its own NameError names what is missing
             hints = _hints_inside(structure).values()
         except UNREADABLE as error:
             raise unreadable(structure, error) from None

@@ -113,7 +113,7 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
         hint = hint.__supertype__
     try:
         return converter_for(hint, own)
-    except SetupError:  # a structure, or a constraint of the library only
+    except SetupError:  # a structure, or a constraint that only a library checks
         pass
     if get_origin(hint) is not Annotated:
         return ANYTHING

@@ -38,7 +38,7 @@ MOST_ERRORS = 100  # how many errors of one body are described
 # counts as ten more values.
 MOST_VALUES = 12_000
 CALL = 10
-DEEPEST = 10  # steps of a path into the document
+DEEPEST = 10  # of the path to a value in the document
 
 
 def problems_of(
@@ -101,7 +101,7 @@ def _problem(
 
 _STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
-_WORDLESS = "Invalid value"  # when a check raises ``ValueError()``
+_WORDLESS = "Invalid value"  # the message for a check that raises ``ValueError()`` without one
 
 
 class _Search:
@@ -152,11 +152,11 @@ def _described(
     text, place = (before, after.removesuffix("`")) if dash else (after, "")
     if error.__cause__ is not None and is_structure(bare(hint)[0]):  # raised by ``__post_init__``
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
-    if text.startswith("Invalid enum value"):  # msgspec quotes it
+    if text.startswith("Invalid enum value"):  # msgspec's message quotes the value
         choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
         expected = [converter_for(one, own).expected for one in choices]
         text = f"Expected {expected[0]}" if len(expected) == 1 else "Invalid enum value"
-    elif text.startswith("Invalid value"):  # the tag of a union
+    elif text.startswith("Invalid value"):  # msgspec's message for a union's unknown tag
         text = _WORDLESS
     inner = tuple(
         name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place)

@@ -139,7 +139,7 @@ class ByPydantic(Maker):
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         super().__init__(hint, own)
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
-        self._adapters = {hint: self._adapter}  # also those of a union's members
+        self._adapters = {hint: self._adapter}  # also has the adapters of a union's members
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. ``part`` is not used."""
@@ -222,7 +222,7 @@ class ByMsgspec(Maker):
                 made = convert(_with_whole_numbers(document), kind, dec_hook=self._decoded)
         except refused as error:  # msgspec's exception is no ValueError
             raise ValueError(str(error)) from error.__cause__  # an exception of the author's
-        except TypeError:  # a list inside an element of a set
+        except TypeError:  # an unhashable list inside a set
             raise ValueError("Expected values that can be hashed") from None
         except RecursionError:
             raise ValueError("Expected fewer levels") from None

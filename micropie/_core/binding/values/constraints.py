@@ -26,7 +26,7 @@ MOST_MATCHED = 1000
 
 
 # The limits below keep clients from sending values that take quadratic time, here or in a handler.
-MAX_DIGITS = 4300  # of a number, like the limit of CPython's int()
+MAX_DIGITS = 4300  # of a number's digits, the same as CPython's limit for int()
 MAX_EXPONENT = 308  # of a Decimal, as for floats: int(Decimal("1e300000")) takes seconds
 # Elements of a set, or keys of a dict unless they are text. A client can choose a million ints with
 # the same hash, and then each new one is compared with all others. The hash of a text depends on a
@@ -89,7 +89,7 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     ),
 }
 
-# For msgspec's ``Meta(tz=True)``, and for ``Meta(tz=False)``.
+# The messages for msgspec's ``Meta(tz=True)`` and ``Meta(tz=False)``.
 _WITH_OFFSET = "Please add the offset from UTC, as in 2026-01-31T13:45:00Z."
 _WITHOUT_OFFSET = "Please leave out the offset from UTC, as in 2026-01-31T13:45:00."
 
@@ -193,7 +193,7 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
         if alias is not None:
             advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
             raise SetupError(f"Field(alias={alias!r}) {advice}")
-        # pydantic's Field; annotated_types.Interval and Len
+        # Objects with several constraints: pydantic's Field, annotated_types.Interval and Len.
         several = getattr(item, "metadata", item)
         func = getattr(item, "func", None)
         if isinstance(several, Iterable):

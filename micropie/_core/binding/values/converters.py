@@ -131,7 +131,8 @@ class OwnTypes(NamedTuple):
         try:
             first, *_ = inspect.signature(decode, eval_str=True).parameters.values()
             taken = first.annotation
-        except (ValueError, NameError):  # a built-in, no parameter, or a type checker's import
+        except (ValueError, NameError):
+            # A built-in without a signature, or a name that only type checkers import.
             taken = str
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
@@ -153,7 +154,8 @@ NO_OWN_TYPES = OwnTypes({}, {})
 # int() also accepts "1_0", " 1 " and the digits of other scripts.
 _WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_SHORT_NUMBER = pattern(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?")  # always passes is_moderate
+# Such numbers are short enough for ``is_moderate``.
+_SHORT_NUMBER = pattern(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?")
 # UUID() also accepts braces, signs, hyphens anywhere and the digits of other scripts.
 _UUID = pattern("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 # fromisoformat() also accepts any character instead of the T, and a fraction of any length.
@@ -165,7 +167,7 @@ _DURATION = pattern(
     r"(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9}(?:\.[0-9]{1,9})?)S)?)?"
 )
 _PATH = pattern("[^\0]+")
-_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # no zone, which may be any text: "::1%<script>"
+_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # without a zone, which may be any text: "::1%<script>"
 _FROM_URLS = str.maketrans("-_", "+/")  # the URL-safe alphabet of base64 (RFC 4648, section 5)
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
@@ -619,7 +621,7 @@ def _hashed(kind: Collect) -> Collect:
             raise ValueError(len(elements))
         try:
             return kind(elements)
-        except TypeError:  # JSON's lists and objects
+        except TypeError:  # lists and objects of JSON can't be hashed
             raise ValueError("an element can't be hashed") from None
 
     return collect

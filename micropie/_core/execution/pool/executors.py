@@ -25,7 +25,7 @@ from micropie._core.execution.pool.remote import CancelToken, PoolError, open_me
 # The most bytes of a stream. It is in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
 
-CHUNK_BYTES = 64  # about the memory of a chunk, without its content
+CHUNK_BYTES = 64  # memory that each chunk takes besides its content
 
 
 # -- in the server's process -----------------------------------------------------------------------
@@ -38,7 +38,7 @@ class ExecutorPool:
     """
 
     token = CancelToken
-    stream = ()  # types of streams that still make chunks
+    stream = ()  # types that are streams, and may still yield chunks
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -76,7 +76,7 @@ class ExecutorPool:
                 raise PoolError(f"the executor lost it: {reason}") from None
         finally:
             token.detach()
-            future.cancel()  # unless it has begun
+            future.cancel()  # has no effect if the call has begun
             # An error's traceback refers to this frame. If a Dask worker is lost, Dask repeats its
             # job as long as something refers to the future.
             del future

@@ -54,7 +54,7 @@ START_WITHIN = 300.0
 
 CAN_PASS_PIPES = os.name == "posix"  # on Windows, subprocess passes no descriptors
 
-AHEAD = 4  # chunks that a process makes before the first is taken
+AHEAD = 4  # how many chunks a process makes before the first is taken
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -106,7 +106,7 @@ class Pool:
         chunk; and ``PoolError``. The time that a process takes to find the function does not count.
         Cancelling ``token`` ends the process, but only once it has found the function.
         """
-        if _is_in_pool:  # otherwise each process would start another one
+        if _is_in_pool:  # or each process would start a pool of its own
             raise PoolError(
                 "a process of a pool can't start a pool; if a module calls a handler when it "
                 "is imported, "
@@ -293,7 +293,7 @@ class _Worker:
         import subprocess
         from multiprocessing.connection import Pipe
 
-        self.found: set[bytes] = set()  # those that it was asked to find
+        self.found: set[bytes] = set()  # functions that it has been asked to find, pickled
         self.connection, theirs = Pipe()
         their_life, self._life = Pipe(duplex=False)
         passed = theirs.fileno(), their_life.fileno()

@@ -32,7 +32,7 @@ from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
 
 _running: set[Future[None]] = set()
-after_fork_in_child(_running.clear)  # in a child, they run in the parent
+after_fork_in_child(_running.clear)  # the parent runs these tasks, not the child
 
 # Not the threads of handlers, which would then have to wait for these functions. 40 is anyio's
 # default. As many calls may wait as handlers by default; each keeps a request and its uploads in
@@ -139,7 +139,7 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
 
     Raises only a cancellation.
     """
-    begun = None  # the task that runs
+    begun = None  # the task that is running
 
     def begin(task: Task) -> Any:
         nonlocal begun

@@ -58,8 +58,9 @@ class RunningGenerator:
         self.number = next(_NUMBERS)
         self._generator = generator
         self._kind = kind
-        self._part = HANDLER  # the kind of the next part, if it may block
-        self.is_async = isinstance(generator, AsyncGeneratorType)  # it may have a scope open
+        self._part = HANDLER  # which part of the generator runs next, for its choice of a thread
+        # An async generator may have a cancel scope open.
+        self.is_async = isinstance(generator, AsyncGeneratorType)
 
     @property
     def has_ended(self) -> bool:

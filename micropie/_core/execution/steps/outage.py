@@ -13,7 +13,8 @@ from micropie._core.execution.steps.steps import INLINE, Flow, Result, call, res
 
 # Seconds until the log repeats that a service is still unavailable.
 _REPORT_EVERY = 60.0
-# The same, if the service has responded in between: single connections fail now and then.
+# The same if a call has succeeded since the last report, since then this is another outage, perhaps
+# of a single connection.
 _REPORT_AGAIN = 5.0
 
 
@@ -64,7 +65,7 @@ class Outage:
         self._subject = subject
         self._consequence = consequence
         self._lock = Lock()
-        self._trial = Lock()  # held by the one call that tries
+        self._trial = Lock()  # held by the call that tries whether the service responds again
         self.is_on = self._is_reported = False
         self._next_try = self._next_report = 0.0
 

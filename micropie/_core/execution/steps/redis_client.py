@@ -32,7 +32,7 @@ else:
     class _Connection(redis.Connection):
         """A connection that looks up the name of the host within the time limit for connecting."""
 
-        is_looked_up = False  # since the connection was closed
+        is_looked_up = False  # whether the host was looked up since the connection was closed
 
         def connect(self) -> None:
             """Connect to the host, unless it is connected."""
@@ -125,7 +125,7 @@ def _primary(url: str) -> _Primary | None:
     scheme, has_sentinels, rest = url.partition("+sentinel://")
     parse: Any = redis.connection.parse_url
     if not has_sentinels:
-        parse(url).get("host", "").encode("idna")  # as resolvers do
+        parse(url).get("host", "").encode("idna")  # in the same form as resolvers use
         return None
     place, _, query = rest.partition("?")
     user, at, place = place.rpartition("@")

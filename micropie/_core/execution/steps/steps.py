@@ -89,7 +89,7 @@ HANDLER: Final = Call(is_queued=True)
 RELEASE: Final = Call(releases=True)
 IO: Final = Call(IO_THREADS, leave_after=None)
 
-Kind: TypeAlias = Literal["await", "inline"] | Call  # of an author's function
+Kind: TypeAlias = Literal["await", "inline"] | Call  # how an author's function is called
 
 
 class RouteFunction(Protocol):

@@ -150,7 +150,7 @@ class _Part:
         self.headers = {**headers}
         self._source: PartSource | None = source  # None once the next part has been requested
         self._exchange = exchange
-        self._rest = memoryview(b"")  # the unread end of a chunk that ``read(n)`` began
+        self._rest = memoryview(b"")  # the rest of a chunk that ``read(n)`` has not returned yet
         self._has_ended = False
 
     @property

@@ -51,7 +51,8 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         return
     else:
         accept = _PARSED.get(media_type) or ("json" if is_json(media_type) else None)
-        if accept is None or body.form is not None:  # nothing is to be parsed, or a hook did it
+        if accept is None or body.form is not None:
+            # Nothing to parse, or a hook has parsed the form.
             return
         most = exchange.config.limits.max_data_size
     data = body.data
@@ -93,7 +94,8 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
     beginning = exchange.body.so_far
     if beginning is None:
         beginning = yield from _receive_beginning(exchange, limits.max_data_size)
-    beginning = beginning[: limits.max_data_size]  # the same for every cut into pieces
+    # So that it doesn't depend on how the body was split into pieces.
+    beginning = beginning[: limits.max_data_size]
     if media_type == FORM:  # other fields, in any charset, aren't parsed
         return (
             (b"&" + beginning)

@@ -24,8 +24,8 @@ class Limits(NamedTuple):
     max_fields: int = 1000  # as Django and PHP
     max_files: int = 100  # as Django
     max_data_size: int = 5 * MEBIBYTE // 2  # of all fields together, 413 above it, as Django
-    max_file_memory: int = 16 * MEBIBYTE  # of all files together; those above it go to disk
-    spool_size: int = MEBIBYTE  # a file up to this size is in memory, then on disk
+    max_file_memory: int = 16 * MEBIBYTE  # of all files together; files beyond it go to disk
+    spool_size: int = MEBIBYTE  # a longer file goes to disk
 
 
 DEFAULT_LIMITS = Limits()

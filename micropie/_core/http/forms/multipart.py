@@ -44,8 +44,8 @@ class PartHead(NamedTuple):
 PartEvent: TypeAlias = PartHead | bytes | None
 """An event: the head of a part, then its bytes, chunk by chunk, then None at its end."""
 
-_MOST_PREAMBLE: Final = 4096  # bytes
-_MOST_HEADERS: Final = 8  # of a part; browsers send 2, RFC 7578 has 3
+_MOST_PREAMBLE: Final = 4096  # bytes before the first part
+_MOST_HEADERS: Final = 8  # of one part; browsers send 2, RFC 7578 defines 3
 _MOST_HEADER: Final = 4096  # bytes: enough for a file name of 255 escaped characters
 _DASH: Final = ord("-")
 _MOST_LINES: Final = 512  # parsed on the event loop; a part has four or more
@@ -75,7 +75,7 @@ class PartParser:
     _start: bytes  # its first bytes, while they may be the boundary
     _size: int
     _name_size: int
-    _room: float  # the most bytes of its value
+    _room: float  # how many bytes its value may still have
 
     def __init__(
         self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False
@@ -367,7 +367,7 @@ def _not_stored(error: OSError) -> Exception:
     import tempfile
 
     code = error.errno
-    if tempfile.tempdir is None:  # no folder can be written to, for an unknown reason
+    if tempfile.tempdir is None:  # no folder is writable, and ``tempfile`` doesn't say why
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as reason:

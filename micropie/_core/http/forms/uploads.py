@@ -52,7 +52,7 @@ def safe_filename(raw: str) -> str:
         return name
     stem, dot, extension = name.rpartition(".")
     suffix = (dot + extension).encode()
-    if not stem or len(suffix) > 32:  # it has no file type
+    if not stem or len(suffix) > 32:  # then the last dot doesn't begin a file type
         stem, suffix = name, b""
     return (
         (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
@@ -156,7 +156,8 @@ class NewFile:
                 return
             if self._file is None:
                 try:
-                    self._file = self.path.open("xb")  # "x" does not follow a symlink either
+                    # "x" refuses an existing file and doesn't follow a symlink.
+                    self._file = self.path.open("xb")
                 except (FileNotFoundError, NotADirectoryError) as error:
                     error.add_note(f"save_to takes a directory that exists, not {self.path.parent}")
                     raise

@@ -130,7 +130,7 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     known = headers.get("if-none-match")
     if known is not None:
         opaque = etag.removeprefix("W/")
-        if known == opaque:  # the usual form
+        if known == opaque:  # the tags are equal in most requests
             return True
         return known.strip(" \t") == "*" or any(
             tag == opaque for _, tag in _ENTITY_TAG.findall(known, 0, _LONGEST_TAGS)

@@ -272,7 +272,7 @@ def make_private(
     return headers, was_public
 
 
-@lru_cache(maxsize=256)  # few heads are constants; it also keeps those of files
+@lru_cache(maxsize=256)  # for constant headers and those of files
 def known_private(
     head: KnownHead, depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[KnownHead, bool]:

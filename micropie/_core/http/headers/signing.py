@@ -52,7 +52,7 @@ class Signer:
                 "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
         self._serializer: Any = itsdangerous.URLSafeSerializer(
-            keys[::-1],  # itsdangerous signs with the last key
+            keys[::-1],  # itsdangerous signs with the last of its keys
             salt=salt,
             serializer=serializer,
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},

@@ -32,7 +32,7 @@ Check: TypeAlias = Callable[[Request], _Result] | Callable[Concatenate[Request, 
 
 # The attribute in which a migrated application has the ``App`` that runs it, with its marks.
 _NATIVE = "__micropie_native__"
-HOLDS = "__micropie_holds__"  # ``requires`` leaves its first check here on what it returns
+HOLDS = "__micropie_holds__"  # the attribute in which ``requires`` stores its first check
 
 
 class Mark(Protocol):

@@ -211,11 +211,11 @@ def wrapped_by(value: object) -> Iterator[object]:
     of a closure.
     """
     layers = [value]
-    for layer in layers:  # the list grows in the loop
+    for layer in layers:  # the loop appends to the list
         yield layer
         inner = [getattr(layer, name, None) for name in ("__wrapped__", "__func__", "func", "fget")]
         for cell in getattr(layer, "__closure__", None) or ():
-            with suppress(ValueError):  # a variable without a value yet
+            with suppress(ValueError):  # a closure variable without a value yet
                 inner.append(cell.cell_contents)
         layers += [
             one for one in inner if is_method(one) and not any(one is known for known in layers)
@@ -257,7 +257,7 @@ def _bound(value: Any, instance: object) -> Any:
     binds the function inside it, which has no marks.
     """
     if isinstance(value, functools.partial) and sys.version_info < (3, 14):
-        bound: Any = value  # 3.13 warns, and doesn't bind it either
+        bound: Any = value  # Python 3.13 warns of a ``partial``, and doesn't bind it either
     else:
         bound = value.__get__(instance, type(instance))
     if isinstance(value, functools.singledispatchmethod):

@@ -39,7 +39,7 @@ def _int(text: str) -> tuple[int] | None:
     # 64 bits are enough for the keys of every database, and SQLite fails for more. Python's int()
     # would also accept "+1", "1_0" and digits of other scripts. A regular expression would take
     # 1,000 instructions more.
-    if len(text) < _DIGITS and text.isdecimal() and text.isascii():  # the usual case
+    if len(text) < _DIGITS and text.isdecimal() and text.isascii():  # true for most numbers
         return (int(text),)
     digits = text.removeprefix("-")
     if not (digits.isdecimal() and digits.isascii() and len(digits) <= _DIGITS):
@@ -48,7 +48,7 @@ def _int(text: str) -> tuple[int] | None:
     return (number,) if -(2**63) <= number < 2**63 else None
 
 
-_DIGITS = 19  # of 2**63
+_DIGITS = 19  # digits of 2**63
 
 
 # At most 300 digits are below the largest float, so the value is never infinite.
@@ -127,7 +127,7 @@ class Segment:
 
     def split(self, text: str) -> Sequence[str]:
         """Return the text of each wildcard, or () if the literal text doesn't match."""
-        if self._parts is None:  # the segment is one wildcard
+        if self._parts is None:  # a single wildcard is the whole segment
             return (text,) if text else ()
         found = self._parts.fullmatch(text)
         return found.groups() if found is not None else ()

@@ -62,7 +62,7 @@ class Provider:
         if inspect.iscoroutinefunction(inner):
             self.call_kind = AWAIT
         elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-            self.call_kind = INLINE  # calling it runs none of its code yet
+            self.call_kind = INLINE  # calling a generator function runs none of its code
         self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
         has_parameters = inspect.isfunction(function) or inspect.ismethod(function)
         call = function if has_parameters else lambda: function()  # noqa: PLW0108 - its signature is what matters
@@ -216,7 +216,8 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
         made = function(*arguments)
     else:
         made = yield provider.call_kind, function, arguments
-    if not hasattr(type(made), "__aenter__"):  # some can be awaited as well
+    if not hasattr(type(made), "__aenter__"):
+        # What is awaitable and a context manager counts as the latter.
         made = yield from awaited(made)
     if hasattr(type(made), "__aenter__"):
         manager = made
@@ -286,5 +287,5 @@ def in_place_of(key: object, fake: object) -> AnyFunction:
     def give() -> Iterator[object]:
         yield fake
 
-    setattr(give, MARK, LOOP)  # it never blocks
+    setattr(give, MARK, LOOP)  # the function never blocks
     return give

@@ -263,7 +263,8 @@ def _set_disposition(disposition: str | None, name: str | None, own_name: str | 
     header = disposition
     if shown is not None:
         shown = _NOT_IN_A_NAME.sub("_", shown[:LONGEST_NAME]).encode("utf-8", "replace").decode()
-        plain = _NOT_IN_A_NAME.sub("_", in_ascii(shown))  # conversion may add quotes
+        # Replaced after the conversion to ASCII, which may yield quotes.
+        plain = _NOT_IN_A_NAME.sub("_", in_ascii(shown))
         header += f'; filename="{plain}"'
         if plain != shown:
             header += f"; filename*=UTF-8''{quote(shown, safe='')}"
