@@ -60,7 +60,8 @@ Steps: TypeAlias = Generator[object, object, Value]
 def await_within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Value]:
     """Await ``awaitable``.
 
-    Raises ``TimeoutError`` as ``resume`` does. If it doesn't wait, no timer is made.
+    Raises ``TimeoutError`` as ``resume`` does. No timer is made if ``awaitable`` ends
+    without waiting.
     """
     steps = awaitable.__await__()
     try:

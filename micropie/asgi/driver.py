@@ -160,7 +160,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         await _clean_up(exchange, error)
         raise
     finally:
-        # an exception's traceback refers to this frame: without this, it would be a reference cycle
+        # or an exception's traceback and this frame would refer to each other
         result = None
         try:
             if exchange.ends is not None:
@@ -207,4 +207,4 @@ async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:
         if failure is not error:
             raise failure from failure.__cause__
     finally:
-        del failure, error  # their tracebacks refer to this frame
+        del failure, error  # or their tracebacks and this frame would refer to each other

@@ -121,7 +121,7 @@ class Connection(websockets.Progress):
             try:
                 raise failure
             finally:
-                del failure  # its traceback refers to this frame
+                del failure  # or its traceback and this frame would refer to each other
         finally:
             shutdown.leave(self._close_beside)
             if self._stop_reading is not None:
@@ -135,8 +135,8 @@ class Connection(websockets.Progress):
     def _run_handler(self, steps: Steps[object]) -> Steps[None]:
         """Await the handler.
 
-        If the handler waits again after its client has disconnected, start its grace. If it is
-        cancelled because of that, shield its clean-up.
+        If the handler waits again after its client has disconnected, begin its grace period. If it
+        is cancelled because of that, shield its clean-up.
         """
         sent: object = None
         raised: BaseException | None = None

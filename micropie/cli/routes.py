@@ -22,7 +22,7 @@ from micropie.extensions import Inspector, RouteEntry
 
 @dataclass(frozen=True, slots=True)
 class PublicRoute:
-    """A row of the list."""
+    """A row in the list that ``micropie routes`` prints."""
 
     methods: str
     path: str

@@ -78,7 +78,7 @@ class AccessLog(FlowMiddleware):
     def _write(self, request: Request, began: float | None) -> None:
         """Log a finished request.
 
-        ``began`` is its ``perf_counter``, or None if ``before`` was not called.
+        ``began`` is the ``perf_counter`` when it began, or None if ``before`` was not called.
         """
         logger = self._logger
         if not logger.isEnabledFor(logging.INFO):

@@ -287,8 +287,8 @@ class Schemas:
         }
 
     def _beyond_pydantic(self, unknown: set[str], found: Schema, about: str) -> Schema:
-        """Return the schema of a type that pydantic can't describe, by its encoder. Add a type
-        without one to ``unknown``.
+        """Return the schema of a type that pydantic can't describe: that of the type which its
+        encoder returns. Add a type without an encoder to ``unknown``.
         """
         schema = self.of(found.get("cls", Any))
         if schema and "$ref" not in str(schema):  # pydantic accepts only its own references

@@ -189,7 +189,7 @@ class _Chunks:
             try:
                 raise failure
             finally:
-                del failure  # its cause's traceback refers to this frame
+                del failure  # or its cause's traceback and this frame would refer to each other
         self._is_over = True
 
     def _fail(self, failure: Exception) -> None:

@@ -53,13 +53,13 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
                 # the process.
                 failure = None if step is None else execution.failure_of(error)
                 resume, result = flow.throw, failure or error
-                del failure  # its cause's traceback refers to this frame
+                del failure  # or its cause's traceback and this frame would refer to each other
             kind, function, arguments = resume(result)
         value: Value = arguments
     except StopIteration as end:
         value = end.value
     finally:
-        # an exception's traceback refers to this frame: without this, it would be a reference cycle
+        # or an exception's traceback and this frame would refer to each other
         result = None
     return value
 

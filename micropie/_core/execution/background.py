@@ -52,7 +52,7 @@ def contained(error: BaseException) -> Exception:
             raise error
         return failure
     finally:
-        del error  # its traceback refers to this frame
+        del error  # or its traceback and this frame would refer to each other
 
 
 # -- the outcome of a call -------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def released(outcome: Outcome) -> Any:
     try:
         raise error
     finally:
-        del error  # its traceback refers to this frame
+        del error  # or its traceback and this frame would refer to each other
 
 
 # -- the loop --------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
                 response = redirect_response(failure, request)
             except HTTPError as error:
                 # The redirect leads to another site, or the Host is malformed.
-                failure = error.with_traceback(None)  # because the traceback refers to this frame
+                failure = error.with_traceback(None)  # else error and frame refer to each other
         elif exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
             # The Allow header lists the methods.
             response = Response(None, 204, failure.headers)
@@ -99,7 +99,7 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
     except Exception as error:
         # ``respond_to`` logs a header or a text that can't be sent.
         if isinstance(error, HTTPError):
-            failure = error.with_traceback(None)  # because the traceback refers to this frame
+            failure = error.with_traceback(None)  # else error and frame refer to each other
     return None, failure
 
 

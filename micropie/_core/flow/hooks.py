@@ -362,7 +362,7 @@ def run_after(
             response = yield from respond_to(request, failure)
         return response
     finally:
-        # the traceback refers to this frame: without this, it would be a reference cycle
+        # or the traceback and this frame would refer to each other
         del failure, raised, traceback
 
 

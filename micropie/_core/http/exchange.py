@@ -352,8 +352,8 @@ class Exchange:
         return f"{self.method} {self.path!r}" + (f" [{self.id}]" if self.id else "")
 
     def raw_path(self) -> bytes:
-        """Return the path below ``root_path`` as the client sent it, still escaped; b"" if it is
-        not below.
+        """Return the path below ``root_path`` as the client sent it, still escaped; b"" if
+        that path is not below it.
         """
         literal = self.literal_path
         return self._server_path() if literal is None else escaped_path(literal.encode())
@@ -739,8 +739,8 @@ class Exchange:
         return self.headers.get(name)
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
-        """Return those of several headers that the request has, by their lower-case names, in one
-        pass.
+        """Return the headers among ``names`` that the request has, by their lower-case names. All
+        are found in one pass.
         """
         raise NotImplementedError
 

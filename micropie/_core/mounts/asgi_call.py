@@ -130,7 +130,7 @@ class _Call:
                 message = await self._exchange.receive_message()
             except (ClientDisconnect, HTTPError) as error:
                 # Raised by a body that is read in a thread.
-                # The traceback refers to this call.
+                # Without its traceback, or that and this call would refer to each other.
                 self._failures.append(error.with_traceback(None))
             finally:
                 self._receiving = None

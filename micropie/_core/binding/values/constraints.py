@@ -48,7 +48,7 @@ class Constraint(NamedTuple):
     bound: Any
 
     def sentence(self, value: object) -> str:
-        """Return the sentence for a visitor who sent ``value``."""
+        """Return the message for a visitor whose ``value`` doesn't meet the constraint."""
         is_text = isinstance(value, str)
         if self.name == "min_length" and is_text and self.bound == 1:
             return REQUIRED_FIELD

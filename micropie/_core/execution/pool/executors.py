@@ -25,7 +25,7 @@ from micropie._core.execution.pool.remote import CancelToken, PoolError, open_me
 # The most bytes of a stream. It is in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
 
-CHUNK_BYTES = 64  # memory that each chunk takes besides its content
+CHUNK_BYTES = 64  # memory in bytes that each chunk takes besides its content
 
 
 # -- in the server's process -----------------------------------------------------------------------

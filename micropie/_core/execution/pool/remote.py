@@ -116,4 +116,4 @@ def open_message(message: PoolMessage) -> Any:
     try:
         raise error
     finally:
-        del error  # its traceback refers to this frame
+        del error  # or its traceback and this frame would refer to each other

@@ -181,7 +181,7 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
         failure = execution.contained(error) if is_cancellation else error
         # A SystemExit would end the loop, and with it the functions of other requests.
         exchange.log_failure(f"{_label(exchange, task)} failed", failure)
-        del failure  # its cause's traceback refers to this frame
+        del failure  # or its cause's traceback and this frame would refer to each other
 
 
 def _label(exchange: Answered, task: Task) -> str:

@@ -120,7 +120,7 @@ class RunningGenerator:
         except BaseException as error:
             return error
         finally:
-            del cancellation  # its traceback refers to this frame
+            del cancellation  # or its traceback and this frame would refer to each other
         return None
 
     def close(self) -> Flow[None]:
@@ -202,7 +202,7 @@ class Resources(list[RunningGenerator]):
                     failure = thrown = alone_in(raised)
             return failure
         finally:
-            # The traceback refers to this frame: without this, it would be a reference cycle.
+            # or the traceback and this frame would refer to each other
             del failure, thrown, raised, traceback
 
     def forget(self, generator: RunningGenerator) -> None:
@@ -300,7 +300,7 @@ class ResourceContext(Generic[Value]):
             if raised is not failure:
                 raise_any(raised)
         finally:
-            # the traceback refers to this frame: without this, it would be a reference cycle
+            # or the traceback and this frame would refer to each other
             del failure, raised
 
 
@@ -338,6 +338,5 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
         value: Value = end.value
         return value
     finally:
-        # the exception's traceback refers to this frame: without this, it would be a reference
-        # cycle
+        # or the exception's traceback and this frame would refer to each other
         result = None

@@ -34,7 +34,7 @@ async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]
         except StopAsyncIteration:
             return
         finally:
-            value = failure = None  # its traceback refers to this frame
+            value = failure = None  # or its traceback and this frame would refer to each other
         try:
             value = yield result
         except BaseException as error:
@@ -63,7 +63,7 @@ class _GeneratorTask:
                 TASKS.get().start_soon(self._run)
             else:
                 self._asked.set()
-            del failure  # the exception's traceback refers to this frame
+            del failure  # or the exception's traceback and this frame would refer to each other
             await self._done.wait()
         outcome, self._outcome = self._outcome, None
         return released(outcome or [])

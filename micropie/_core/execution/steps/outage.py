@@ -105,7 +105,9 @@ class Outage:
         return answer
 
     def note(self, error: OSError, seconds: float) -> None:
-        """Note that a call failed with ``error`` after so many ``seconds``. Log it if it is new."""
+        """Note that a call failed with ``error`` after ``seconds``. Log it unless that was done
+        recently.
+        """
         with self._lock:
             now = monotonic()
             self.is_on, self._next_try = True, now + min(4 * seconds, self.retry_after)

@@ -121,8 +121,8 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     fields: dict[str, list[str]] = {}
     # If there is one pair too many, it is part of the last.
     for pair in text.split("&", limits.max_fields) if text else ():
-        # An empty pair (``a=1&&b=2``) isn't a field, but it counts: a million of them take as long
-        # as fields.
+        # An empty pair (``a=1&&b=2``) isn't a field, but it counts toward the limit: a million of
+        # them take as long as fields.
         if budget is not None:
             budget.begin()
         if pair:

@@ -164,7 +164,7 @@ class PartParser:
         try:
             self._parser.close()
         except MultipartError as error:
-            error.__traceback__ = None  # its frames refer to it: a reference cycle
+            error.__traceback__ = None  # or its frames and it would refer to each other
             return False
         finally:
             self._parser.error = None  # for the same reason
