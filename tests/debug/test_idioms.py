@@ -89,7 +89,13 @@ MODULES = [
         "FastAPI: Query(gt=0)",
         "Annotated[int, Query(gt=0)]",
         "",
-        "Annotated[int, Query(), Meta(ge=1)]",
+        "Annotated[..., Query(), Meta(gt=0)]",
+    ),
+    (
+        "FastAPI: Query(regex=)",
+        "Annotated[str, Query(regex='a+')]",
+        "",
+        "write Annotated[..., Query(), Meta(pattern='a+')], with Meta of msgspec",
     ),
     ("FastAPI: Query(1)", "n: int = Query(1)", "", "a default stands behind the annotation"),
     ("FastAPI: Body(embed=True)", "Body(embed=True)", "", "a class with the fields"),
@@ -99,20 +105,32 @@ MODULES = [
         "from starlette.background import BackgroundTasks\n"
         "class Root(App):\n    def index(self, tasks: BackgroundTasks): ...",
         "GET /",
-        "request.after_response(function)",
+        "'tasks': BackgroundTasks of starlette fills no parameter: write request.after_response(",
     ),
-    (
-        "FastAPI: Annotated with Depends",
-        "from fastapi import Depends\n"
-        "class Root(App):\n    def index(self, db: Annotated[str, Depends(len)]): ...",
-        "GET /",
-        "it has Depends of fastapi, which micropie doesn't know: annotate a resource with its type",
-    ),
-    (
-        "FastAPI: Depends as an annotation",
-        "from fastapi import Depends\nclass Root(App):\n    def index(self, db: Depends(len)): ...",
-        "GET /",
-        "it has Depends of fastapi, which micropie doesn't know: annotate a resource with its type",
+    *(
+        (
+            f"FastAPI: {written}",
+            f"import fastapi\nclass Root(App):\n    def index(self, one: {written}): ...",
+            "GET /",
+            f"parameter 'one': {name} fills no parameter: write {advice}",
+        )
+        for written, name, advice in [
+            ("Annotated[str, fastapi.Depends(len)]", "Depends of fastapi", "db: Db, the type of"),
+            ("fastapi.Depends(len)", "Depends of fastapi", "db: Db, the type of a resource, and"),
+            ("str = fastapi.Security(len)", "Security of fastapi", "db: Db, the type of"),
+            ("Annotated[str, fastapi.Query()]", "Query of fastapi", "the one of micropie"),
+            ("Annotated[str | None, fastapi.Header()]", "Header of fastapi", "the one of micropie"),
+            ("str = fastapi.Cookie(None)", "Cookie of fastapi", "the one of micropie"),
+            ("str = fastapi.Form()", "Form of fastapi", "the one of micropie"),
+            ("Annotated[dict, fastapi.Body()]", "Body of fastapi", "the one of micropie"),
+            ("int = fastapi.Path()", "Path of fastapi", "number: int, which <number:int> in"),
+            ("bytes = fastapi.File()", "File of fastapi", "pie: UploadFile, of micropie"),
+            ("fastapi.UploadFile", "UploadFile of fastapi", "the one of micropie"),
+            ("fastapi.Request", "Request of starlette", "the one of micropie"),
+            ("fastapi.Response", "Response of starlette", "self.response in the handler"),
+            ("fastapi.WebSocket", "WebSocket of starlette", "@websocket above the handler"),
+            ("fastapi.BackgroundTasks", "BackgroundTasks of fastapi", "request.after_response("),
+        ]
     ),
     ("any: a keyword that no framework has", "route('/x', colour=1)", "", "takes no colour"),
     (
@@ -311,13 +329,13 @@ MODULES = [
         "FastAPI: response as a parameter",
         "class Root(App):\n    def index(self, response: Response): ...",
         "GET /",
-        "no client sends a Response: write self.response in the handler",
+        "Response of micropie fills no parameter: write self.response in the handler",
     ),
     (
         "FastAPI: a socket in a handler",
         "class Root(App):\n    async def chat(self, ws: WebSocket): ...",
         "GET /chat",
-        "no client sends a WebSocket: write @websocket above the handler",
+        "WebSocket of micropie fills no parameter: write @websocket above the handler",
     ),
     (
         "Express: req and res",

@@ -91,7 +91,7 @@ def health_with_argument() -> App:
     ("make", "words"),
     [
         (Asks, "write request: Request, or request: str"),
-        (Injects, "it has Depends of fastapi, which micropie doesn't know"),
+        (Injects, "parameter 'db': Depends of fastapi fills no parameter: write db: Db"),
         (Static, "leave out @staticmethod, or self"),
         (SocketByName, "write ws as the first parameter of async def ws_name, or below @websocket"),
         (TooLarge, "TooLarge.order: a library rejects the types of its parameters: Integer bounds"),

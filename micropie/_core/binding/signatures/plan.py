@@ -35,6 +35,7 @@ from micropie._core.errors import HTTPError, SetupError
 from micropie._core.execution.placement import layers
 from micropie._core.http import BindingError, BindingErrors, ParameterError, Request, translated
 from micropie._core.http.forms import nested
+from micropie._core.on_demand import by_name
 
 if TYPE_CHECKING:
     from micropie._core.binding.signatures.messages import Messages
@@ -416,17 +417,11 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     kind, *metadata = get_args(parameter.annotation) or [parameter.annotation]
     for stated in (kind, type(parameter.default), *map(type, metadata)):
         origin = str(getattr(stated, "__module__", "")).partition(".")[0]
-        if origin in _OTHER_FRAMEWORKS and stated not in own.decoders:
-            name = getattr(stated, "__name__", type(stated).__name__)
-            raise SetupError(
-                f"it has {name} of {origin}, which micropie doesn't know: annotate a resource "
-                "with its type, db: Db, and provide it with @app.provides(Db); import Query, "
-                "Form, Header, Cookie, Body, Request and UploadFile from micropie; start a "
-                "background task with request.after_response(function)"
-            )
-        name = getattr(stated, "__name__", "")
-        if origin == "micropie" and name in _NO_VALUES and stated not in own.decoders:
-            raise SetupError(f"no client sends a {name}: write {_NO_VALUES[name]}")
+        name = getattr(stated, "__name__", type(stated).__name__)
+        is_ours = f"{origin}.{name}" in ("micropie.Response", "micropie.WebSocket")
+        if (is_ours or origin in _OTHER_FRAMEWORKS) and stated not in own.decoders:
+            advice = _INSTEAD.get(name, _INSTEAD["Depends"])
+            raise SetupError(f"{name} of {origin} fills no parameter: write {advice}")
     default, name = parameter.default, parameter.name
     if inspect.isroutine(parameter.annotation):
         function = parameter.annotation.__name__
@@ -451,10 +446,18 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         )
 
 
-_NO_VALUES = {
-    "Response": "self.response in the handler, without a parameter",
-    "WebSocket": "@websocket above the handler, or async def ws_name(self, ws)",
-}
+_INSTEAD = by_name(
+    {
+        "db: Db, the type of a resource, and @app.provides(Db) above what opens it": "Depends",
+        "the one of micropie": "Query Header Cookie Form Body Request UploadFile",
+        "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
+        "self.response in the handler, without a parameter": "Response JSONResponse",
+        "number: int, which <number:int> in the path fills": "Path",
+        "pie: UploadFile, of micropie": "File FileStorage UploadedFile",
+        "request: Request, of micropie": "HTTPConnection HttpRequest",
+        "@websocket above the handler, or async def ws_name(self, ws)": "WebSocket",
+    }
+)
 _NOT_ANNOTATED = {
     "request": "request: Request",
     "req": "req: Request",
@@ -462,7 +465,7 @@ _NOT_ANNOTATED = {
     "res": "self.response in the handler",
     "ws": "ws as the first parameter of async def ws_name, or below @websocket",
 }
-_OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"})
+_OTHER_FRAMEWORKS = frozenset("fastapi litestar starlette django flask werkzeug".split())
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:

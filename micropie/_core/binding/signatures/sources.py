@@ -25,12 +25,14 @@ class Source:
 
     def __init__(self, name: str | None = None, **others: Never) -> None:
         called = type(self).__name__
+        limit, value = next(iter(others.items()), ("", None))
+        meta = f"Meta({limit.replace('regex', 'pattern')}={value!r})"
         refuse_others(
             called,
             others,
             {
-                f"Annotated[int, {called}(), Meta(ge=1)], with Meta of msgspec": (
-                    "gt ge lt le min_length max_length pattern regex title description"
+                f"Annotated[..., {called}(), {meta}], with Meta of msgspec": (
+                    "gt ge lt le multiple_of min_length max_length pattern regex title description"
                 ),
                 f'{called}("X-Name")': "alias",
                 "the default behind the annotation, = 1": "default",
