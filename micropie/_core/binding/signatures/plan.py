@@ -465,7 +465,7 @@ _NOT_ANNOTATED = {
     "res": "self.response in the handler",
     "ws": "ws as the first parameter of async def ws_name, or below @websocket",
 }
-_OTHER_FRAMEWORKS = frozenset("fastapi litestar starlette django flask werkzeug".split())
+_OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"})
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:
