@@ -97,6 +97,7 @@ class ClientCall:
 
     disconnect: Message  # tells the application that the client has disconnected
     body: Iterator[Message]  # of an HTTP request
+    advice = "if it needs longer, write TestClient(app, app_timeout=60)"
 
     def __init__(self, runner: Runner, label: str, settings: ClientSettings) -> None:
         self.label = label
@@ -248,8 +249,10 @@ class ClientCall:
         except queue.Empty:
             waits = " and ".join(self.waits)
             where = f"it waits in {waits}" if waits else "it does not wait for the client"
-            message = f"{self.label}: the application did not {what} within {timeout:g} s ({where})"
-            raise AppTimeout(message) from None
+            raise AppTimeout(
+                f"{self.label}: the application did not {what} within {timeout:g} s ({where}): "
+                f"{self.advice}"
+            ) from None
         self.ended = self.ended or event is None
         return event
 

@@ -121,7 +121,7 @@ class TestClient(httpx.Client):
         root_path: str = "",
         client: tuple[str, int] | None = ("127.0.0.1", 50000),
         lifespan: bool = True,
-        app_timeout: float = 10.0,
+        app_timeout: float = 15.0,  # longer than ``websocket_grace``
         raw_uri: bool = True,
         denial_response: bool = False,
         follow_redirects: bool = False,

@@ -58,6 +58,9 @@ class WebSocketCall(ClientCall):
     """
 
     disconnect = disconnect()
+    advice = (
+        f"{ClientCall.advice}; a handler that only sends is cancelled after App(websocket_grace=10)"
+    )
     _state = "connecting"
 
     def checked(self, message: Message) -> Message:

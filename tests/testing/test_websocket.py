@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ import anyio
 import httpx2 as httpx
 import pytest
 
+from micropie import App, WebSocket
+from micropie._core.routing import SETTINGS
 from micropie.testing import (
     AppTimeout,
     ClientDisconnected,
@@ -410,9 +413,29 @@ def test_waiting_too_long_fails_the_test_and_loses_nothing(world: str) -> None:
 @every_loop
 def test_an_application_that_does_not_end_is_cancelled_and_reported(world: str) -> None:
     client = connect(sleep, world, app_timeout=0.5)
-    with pytest.raises(AppTimeout, match="did not end"), client.websocket("/"):
+    words = r"did not end .*\(app, app_timeout=60\); a handler that only sends is cancelled after"
+    with pytest.raises(AppTimeout, match=words), client.websocket("/"):
         pass
     close_late(client)
+
+
+@every_loop
+def test_a_handler_that_only_sends_ends_with_its_client(world: str) -> None:
+    class News(App):
+        async def ws_news(self, ws: WebSocket) -> None:
+            await ws.accept()
+            async with self.channels.subscribe("news") as messages:
+                await ws.send_text("ready")
+                async for message in messages:
+                    await ws.send_json(message)
+
+    news = News(websocket_grace=0.05)
+    with TestClient(news, backend=world) as client, client.websocket("/news") as ws:
+        assert ws.receive_text() == "ready"
+        news.channels.publish("news", {"pie": 1})
+        assert ws.receive_json() == {"pie": 1}
+    wait = inspect.signature(TestClient).parameters["app_timeout"].default
+    assert wait > SETTINGS["websocket_grace"].default  # so it also ends without this argument
 
 
 @every_loop
