@@ -406,7 +406,7 @@ class App(Base[Outermost_co]):
         ):
             self._micropie.changed()
 
-    if not TYPE_CHECKING:  # pragma: no branch - checkers know all names
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers must see unknown names as errors
 
         def __getattr__(self, name: str) -> Any:
             """Raise an error that says what to write for a missing name that other frameworks

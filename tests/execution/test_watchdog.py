@@ -24,7 +24,7 @@ from tests.asgi.calls import every_loop, run
 from tests.conftest import LOOP_PATIENCE, LOOPS, MakeClient
 from tests.support.waiting import PATIENCE, until
 
-STANDS = "the event loop was blocked for "
+STANDS = "the event loop has been blocked for "
 
 
 class Root(App):
@@ -78,7 +78,7 @@ def test_each_handler_is_named_once_a_minute(
     assert client.get("/slow").text == "done"
     messages = [record.getMessage() for record in caplog.records]
     places = [
-        message.partition(" seconds: ")[2].split(", in ")
+        message.partition(" so far: ")[2].split(", in ")
         for message in messages
         if message.startswith(STANDS)
     ]

@@ -80,7 +80,7 @@ class _Watchdog:
         if now >= self._named.get(code, now):
             self._named[code] = now + _MINUTE
             advice = "use def instead of async def, or await the call"
-            words = f"the event loop was blocked for %.1f seconds: %s; {advice}"
+            words = f"the event loop has been blocked for %.1f seconds so far: %s; {advice}"
             logger.warning(words, seconds, place)
 
 

@@ -597,7 +597,7 @@ def with_marks(config: Config, marks: Sequence[object]) -> Config:
 def config_of(answering: HasConfig) -> Config:
     """Return the configuration of the application that answers a request.
 
-    Packages below this one know only those parts of it that messages need (``http/exchange.py``).
+    Lower packages see only the attributes in the protocols of ``http/exchange.py``.
     """
     config: Config = answering.config
     return config
