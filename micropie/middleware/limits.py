@@ -161,5 +161,5 @@ class Timeout(FlowMiddleware):
         self._seconds = seconds
 
     def before(self, request: Request) -> None:
-        """Set the limit."""
+        """Set the time limit of the request."""
         request._exchange.time_limit = self._seconds

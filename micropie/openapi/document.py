@@ -656,8 +656,8 @@ def _bare(annotation: object) -> object:
 
 
 def _is_error(annotation: object) -> bool:
-    """Return whether an annotation stands for a response that is described elsewhere, or for
-    none.
+    """Return whether an annotation is an error's class, which is described elsewhere, or says that
+    the function never returns.
     """
     is_raised = isinstance(annotation, type) and issubclass(annotation, HTTPError)
     return is_raised or annotation in (typing.NoReturn, typing.Never)

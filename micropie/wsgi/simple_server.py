@@ -88,7 +88,7 @@ def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus |
     """Return a status to refuse a request whose head or body another server could read differently,
     or None.
     """
-    if version == "HTTP/0.9":  # it has no head, and no Message since Python 3.14
+    if version == "HTTP/0.9":  # its requests have no headers
         return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
     if len(lines) > _MOST_HEADERS or any(len(line) > _LONGEST_LINE for line in lines):
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE

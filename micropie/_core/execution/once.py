@@ -30,7 +30,7 @@ class Once:
         self._opened = LoopLocal[list[object]](list)
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Open it on this loop; ``stack`` will close it."""
+        """Open the value on this loop; ``stack`` will close it."""
         opened = self._opened.get()
         made: Any = self._make()
         if inspect.isawaitable(made) and not hasattr(type(made), "__aenter__"):

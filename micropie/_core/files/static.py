@@ -257,7 +257,7 @@ def _looked_at_again(
 def _find_and_open(
     request: Request, response: Response, asked: Mapping[str, str], key: Key
 ) -> Opened:
-    """Do everything that may block, in a single call."""
+    """Find and open the file: everything that may block, in a single call of a thread."""
     root, path, _, follow_symlinks = key
     is_cached = response.body.options.cached
     is_noted = not is_cached and len(path) <= LONGEST_PATH

@@ -170,7 +170,7 @@ class PooledExchange(Exchange):
         return PooledSession(None, self.values)
 
     def response(self) -> NoReturn:
-        """Raise ``RuntimeError``."""
+        """Raise ``RuntimeError``: the response can't be set here."""
         _refuse(
             "a handler in a process has no self.response: return "
             "(status, body, headers) or a Response"

@@ -288,7 +288,11 @@ def with_html(response: Response) -> Response:
 def _pour(
     response: Response, status: int, pairs: Sequence[tuple[str, str]], content_type: str | None
 ) -> None:
-    """Replace the status, the headers and the type that a result has."""
+    """Set the status, the headers and the type of a response to those of a result.
+
+    Headers with a name that ``pairs`` has are replaced, unless both may be sent
+    (``_KEPT_FROM_BOTH``). The type is kept if ``content_type`` is None.
+    """
     response.status = status
     if response.pairs and pairs:
         stated = {name.lower() for name, _ in pairs} - _KEPT_FROM_BOTH

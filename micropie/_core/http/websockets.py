@@ -153,7 +153,7 @@ class Progress:
         return ConnectionClosed(self.code or LOST, self.reason, message)
 
     def closed(self) -> ConnectionClosed:
-        """Return the exception that says how it ended."""
+        """Return the exception that says how the WebSocket ended."""
         return ConnectionClosed(self.code or LOST, self.reason)
 
 

@@ -604,7 +604,7 @@ def config_of(answering: HasConfig) -> Config:
 
 
 class HasConfig(Protocol):
-    """An exchange, or the context of a lifespan."""
+    """An object with the attribute ``config``: an exchange, or the context of a lifespan."""
 
     @property
     def config(self) -> Any: ...

@@ -111,10 +111,10 @@ def _reject_misplaced_attributes(
 
 
 def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMisplaced:
-    """Return a function that says whether an object has a route or an access check, but is not a
-    handler.
+    """Return a function that says whether an object has a route or an access check, but is not
+    among the handlers that were found.
 
-    Without the error, its path would get 404, and the check would protect nothing.
+    Such a route would be answered with 404, and such a check would protect nothing.
     """
     handlers = [
         *(handler.function for handler in found),

@@ -80,7 +80,9 @@ class InMemorySessionBackend(SessionBackend):
             return copied(self._replace(session_id, changes.new_id or session_id, data, timeout))
 
     def _replace(self, old_id: str, new_id: str, data: SessionData, timeout: int) -> SessionData:
-        """Store a copy of ``data`` and return it."""
+        """Delete the session ``old_id``, store a copy of ``data`` as ``new_id``, and return the
+        copy. Then delete expired sessions.
+        """
         # Store what JSON would return, so that values that work here also work in SQLite and Redis.
         stored = serializer.as_loaded(data)
         now = time.monotonic()

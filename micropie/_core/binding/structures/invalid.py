@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str | int, ...]
 
 MOST_ERRORS = 100  # how many errors of one body are described
-# How many values of one body are converted again; a value counts again for each value that it is
-# inside of. This keeps the cost of refusing a body within a few milliseconds. Each conversion
-# counts as ten more values.
+# The budget for finding the errors of one body: how many values are converted again. A value counts
+# once for each value that contains it, and a conversion as ``CALL`` more. So it takes a few
+# milliseconds at most to refuse a body.
 MOST_VALUES = 12_000
 CALL = 10
 DEEPEST = 10  # of the path to a value in the document

@@ -316,7 +316,10 @@ class _Worker:
             their_life.close()
 
     def receive(self, seconds: float) -> PoolMessage:
-        """Return its next message. Raises ``TookTooLong``, or ``PoolError`` if it has ended."""
+        """Return the process's next message.
+
+        Raises ``TookTooLong``, or ``PoolError`` if the process has ended.
+        """
         if not self.connection.poll(seconds):
             where = "in its process" if self.found else "to start in its process"
             raise TookTooLong(f"took longer than {seconds:g} seconds {where} and was ended")

@@ -41,7 +41,7 @@ _THREADS = Threads(40, 1000)
 
 
 class Task(NamedTuple):
-    """A function and its arguments."""
+    """A function to call after a response, with its arguments."""
 
     function: AnyFunction
     arguments: Sequence[object]

@@ -219,7 +219,7 @@ class Resources(list[RunningGenerator]):
 
 
 class Performer(Protocol):
-    """The request for which a resource is opened."""
+    """The methods of a request that are needed to open and close its resources."""
 
     def shielded(self, generator: AsyncGenerator[Value], /) -> AsyncGenerator[Value]:
         """Return a generator whose clean-up is protected from cancellation."""

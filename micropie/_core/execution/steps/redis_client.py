@@ -47,7 +47,7 @@ else:
             super().disconnect(*arguments, **options)  # type: ignore[no-untyped-call]
 
     class _TLSConnection(_Connection, redis.SSLConnection):
-        """The same, with TLS."""
+        """A ``_Connection`` over TLS."""
 
 
 # The option that keeps redis-py from sending its own name; before version 7 there were two.

@@ -115,7 +115,7 @@ class ReceivedBody:
         return copy
 
     def keep(self, data: BodyReader | bytes) -> None:
-        """Store the body. Bytes are the whole body."""
+        """Store the body: all of it as bytes, or the reader that receives it."""
         self.data = data
 
     def return_piece(self, piece: bytes, more: bool) -> None:
