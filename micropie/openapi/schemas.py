@@ -299,7 +299,7 @@ class Schemas:
 
 def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: set[str]) -> None:
     """Add the format of each datetime and time, which msgspec leaves out if they may have no time
-    zone.
+    zone. Shorten the description of micropie's own types.
 
     ``info``: msgspec's description of the type. ``done``: the components that were visited.
     """
@@ -313,6 +313,9 @@ def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: 
         if reference in done or schema.get("title", "").partition("[")[0] != owner:
             return
         done.add(reference)
+        if own.cls.__module__.startswith("micropie."):  # its other paragraphs are for authors
+            about = schema["description"].partition("\n\n")[0]
+            schema["description"] = " ".join(about.split())
     if kind in _FORMATS and schema.get("type") == "string":
         schema.setdefault("format", _FORMATS[kind])
     fields = getattr(own, "fields", ())

@@ -20,6 +20,7 @@ from micropie import (
     Form,
     Header,
     HTTPError,
+    Page,
     Query,
     Redirect,
     Request,
@@ -948,6 +949,23 @@ def test_ids_are_unique() -> None:
 
     found = [one["get"]["operationId"] for one in Doubled().openapi()["paths"].values()]
     assert sorted(found) == ["same", "same_get"]
+
+
+def test_a_page_is_described_for_clients() -> None:
+    class Shop(App):
+        def pies(self) -> Page[Paged]:
+            raise NotImplementedError
+
+        def shelves(self) -> list[Page[int]]:
+            raise NotImplementedError
+
+    about = (
+        "One page of a list: its ``items`` and its ``number`` from 1, the ``size`` of a full page, "
+        "and the ``total`` of all items."
+    )
+    document = TestClient(Shop(docs=Docs())).get("/openapi.json").json()
+    found = document["components"]["schemas"]
+    assert [found[name]["description"] for name in ("Page_Paged_", "Page_int_")] == [about] * 2
 
 
 def test_two_classes_of_one_name_are_two_components() -> None:

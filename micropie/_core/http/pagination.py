@@ -16,15 +16,16 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """One page of a list: ``for pie in page`` in a template, ``page.next_url`` for a link.
+    """One page of a list: its ``items`` and its ``number`` from 1, the ``size`` of a full page, and
+    the ``total`` of all items.
+
+    In a template, write ``for pie in page``, and ``page.next_url`` for a link::
 
         rows = db.execute("SELECT * FROM pies LIMIT 20 OFFSET ?", [Page.offset(page, 20)]).fetchall()
         return self.render("pies.html", page=Page(rows, page, size=20, total=count))
 
-    ``items``: those of this page. ``number``: of the page, from 1. ``size``: the most items of a
-    page. ``total``: the number of all items. Raises ``HTTPError`` 404 for a page that does not
-    exist (the first page always exists), and 400 for a size below 1, because it may come from the
-    client.
+    Raises ``HTTPError`` 404 for a page that does not exist (the first page always exists), and 400
+    for a size below 1, because it may come from the client.
     """  # noqa: E501
 
     items: Sequence[Item]
