@@ -68,8 +68,8 @@ PAGE = """<!doctype html>
   <button>Greet</button>
 </form>
 <ul>{% for name in names %}<li>{{ name }}</li>{% endfor %}</ul>
-</html>
 </main>
+</html>
 """
 
 CSS = """body { font: 1rem/1.5 system-ui; max-width: 40rem; margin: 2rem auto; padding: 0 1rem }
@@ -180,9 +180,10 @@ def _filled(text: str, words: dict[str, str]) -> str:
 NEXT = """Created {folder}. Next steps:
 
     cd {folder}
+    pip install "../micropie[standard,test]"{pages}    # ../micropie is the clone
     micropie run --reload
 
-README.md has the packages to install for its test. To run it, and the checker:
+To run its test and the checker:
 
     pytest
     micropie check"""
@@ -212,5 +213,5 @@ def execute(arguments: Namespace) -> int:
         raise CommandError(
             f"{folder} can't be created: {error.strerror}: {error.filename}"
         ) from None
-    print(NEXT.format(folder=folder))
+    print(NEXT.format(folder=folder, pages=" ../micropie/swagger-ui" if arguments.api else ""))
     return 0

@@ -779,6 +779,7 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, ki
     left = re.compile(r"\b(NAME|MODULE|PARTS|FILES|VERSION|INSTALL|START)\b")
     assert [file for file in files if file.is_file() and left.search(file.read_text())] == []
     assert "micropie.__path__" in (tmp_path / "pies" / "AGENTS.md").read_text()
+    assert ("pip install" in output, "swagger-ui" in output) == (True, kind == "--api")
     installed = (tmp_path / "pies" / "README.md").read_text()
     assert f"micropie_dual-{__version__}-py3-none-any.whl" in installed
     assert installed.index("pip wheel ") < installed.index("pip install ")
