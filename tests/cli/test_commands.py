@@ -776,6 +776,9 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, ki
     assert run_micropie(tmp_path / "pies", "check", environ={"DEBUG": "0"}).stdout == "0 findings\n"
     assert "any.whl[standard,test]" in (tmp_path / "pies" / "README.md").read_text()
     files = [file for file in (tmp_path / "pies").rglob("*.*") if file.suffix != ".pyc"]
+    pages = [file.read_text() for file in files if file.suffix == ".html"]
+    closed = ["".join(re.findall("</(?:main|body|html)>", page)) for page in pages]
+    assert set(closed) <= {"", "</main></html>"}
     left = re.compile(r"\b(NAME|MODULE|PARTS|FILES|VERSION|INSTALL|START)\b")
     assert [file for file in files if file.is_file() and left.search(file.read_text())] == []
     assert "micropie.__path__" in (tmp_path / "pies" / "AGENTS.md").read_text()

@@ -1,7 +1,7 @@
 """A stranger's first hour: the pages of Start and of the tutorials, and what ``micropie new`` makes.
 
-    python -m tests.project.first_hour start tutorial new
-    python -m tests.project.first_hour tutorial/api
+    python -m tests.project.first_hour start tutorial new new/package
+    python -m tests.project.first_hour tutorial/api new/api
 
 It needs what these pages tell to install, pytest included, and nothing else that tests need.
 ``scripts/release`` runs it in an environment that has only the wheel and those packages.
@@ -57,14 +57,15 @@ def read(folder: Path) -> None:
                 run([sys.executable, "-m", "pytest", "-q"], copied)
 
 
-def make_new() -> None:
+def make_new(*options: str) -> None:
     """Make a project, and follow what is printed, but for the server, which stays."""
     micropie = [sys.executable, "-m", "micropie"]
     with TemporaryDirectory() as directory:
-        printed = run([*micropie, "new", "pies"], Path(directory))
+        printed = run([*micropie, "new", "pies", *options], Path(directory))
         lines = [line.strip() for line in printed.splitlines() if line.startswith("    ")]
-        assert lines[:2] == ["cd pies", "micropie run --reload"], printed
-        for line in lines[2:]:
+        assert lines[::2][:2] == ["cd pies", "micropie run --reload"], printed
+        assert lines[1].startswith("pip install "), printed
+        for line in lines[3:]:
             words = shlex.split(line)
             if words[0] != "pip":  # tests run where the network may be missing
                 run([sys.executable, "-m", *words], Path(directory, "pies"))
@@ -83,8 +84,8 @@ def run(command: list[str], folder: Path) -> str:
 
 def main() -> None:
     for name in sys.argv[1:]:
-        if name == "new":
-            make_new()
+        if name.split("/")[0] == "new":
+            make_new(*[f"--{kind}" for kind in name.split("/")[1:]])
         else:
             read(ROOT / "docs" / name)
 

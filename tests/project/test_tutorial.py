@@ -145,8 +145,10 @@ def served(folder: Path) -> Iterator[str]:
 
 @pytest.mark.in_test_all
 def test_the_first_hour_of_a_stranger_can_be_run() -> None:
-    """Make a new project, as ``scripts/release`` does with all pages of Start and the tutorials."""
-    done = run(STEPS.parent.parent, "-m", "tests.project.first_hour", "new")
+    """Make new projects, as ``scripts/release`` does with all pages of Start and the tutorials."""
+    done = run(
+        STEPS.parent.parent, "-m", "tests.project.first_hour", "new", "new/api", "new/package"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
