@@ -39,7 +39,7 @@ def serving(*command: str, path: str = "/", **environ: str) -> Iterator[str]:
     port = free_port()
     with running(*(one.format(port=port) for one in command), **environ):
         url = f"http://127.0.0.1:{port}"
-        until(lambda: is_served(url + path))
+        until(lambda: is_served(url + path), 90)
         yield url
 
 

@@ -66,6 +66,6 @@ def opentelemetry(world: World) -> None:
     spans_of(world, "http/protobuf")
 
 
-@works("opentelemetry-exporter-otlp-proto-grpc", "asyncio", "wsgi", what="as above")
+@works("opentelemetry-exporter-otlp-proto-grpc", "asyncio", "wsgi", what="the same by gRPC")
 def opentelemetry_by_grpc(world: World) -> None:
     spans_of(world, "grpc")
