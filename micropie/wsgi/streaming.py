@@ -1,7 +1,7 @@
 """Async streams under WSGI: a task on the background loop makes the chunks, and the server's thread
 takes them.
 
-The task stays two chunks ahead of what the server has asked for, then waits until none is left. The
+The task makes two chunks more than the server has asked for, then waits until these are taken. The
 server's thread waits for each chunk. If that takes too long, it sends a heartbeat.
 """
 

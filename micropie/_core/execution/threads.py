@@ -243,7 +243,8 @@ class Slots:
         """Return how many threads are busy, how many calls wait for one, and how many threads there
         are.
 
-        A thread that a request keeps for its next call counts as busy, a lent one doesn't.
+        A thread that a request keeps for its next call counts as busy. One whose slot is lent to
+        another request doesn't.
         """
         return self._size - self._free, self._number_waiting, self._size
 

@@ -275,7 +275,7 @@ class Config(MessageConfig):
     application sets one of the settings that the part depends on. ``prefix`` and ``names`` are
     where the application is in the tree and how its routes' names begin: "/blog" and "blog." for
     example. For an application with its own host, the prefix is "//blog.example.com". Raises
-    ``SetupError``.
+    ``SetupError`` if the application's settings are invalid.
     """
 
     app: AppBase
