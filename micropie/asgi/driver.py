@@ -126,7 +126,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         answer: Any = arguments
         if kind is not ANSWER:
             answer = await perform(flow, exchange, (kind, function, arguments))
-        next(flow, None)  # ends it, which is faster than closing it
+        next(flow, None)  # runs it to its end, faster than ``close``
         if answer.__class__ is Handover:
             # The mounted application must not see this application's current request.
             current.reset(token)

@@ -48,8 +48,8 @@ class CarryingSite(Site):
     def find_native(self, request: Request, path: str) -> SearchResult | None:
         """Return the native route or mount for a request.
 
-        If there is none, return None and set ``request.path`` to ``path``; ``refused_method`` has
-        the 405.
+        If there is none, return None and set ``request.path`` to ``path``: ``refused_method`` then
+        makes the 405.
 
         Call it only if ``finds_native`` is true.
         """
@@ -91,7 +91,8 @@ class CarryingTree(Tree):
     moved_from: str
     """The name of the framework that the application was written for."""
     unshared: Callable[[], SessionBackend | None] | None = None
-    """Makes the backend of native handlers if old ones have sessions that are not shared."""
+    """A function that returns the session backend of native handlers, if the old ones have
+    sessions of their own."""
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
     """See ``MovedApp.kept_in_memory``."""
 

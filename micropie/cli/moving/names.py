@@ -64,8 +64,8 @@ def _written(node: ast.AST) -> list[str]:
 
 
 def statements_of(tree: ast.Module, module: str) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Yield the statements that import a module, or of it; without those that an ``ImportError``
-    leads to.
+    """Yield the statements that import a module or something from it, except those that run only
+    after an ``ImportError``.
     """
     instead = {
         node
@@ -83,8 +83,8 @@ def statements_of(tree: ast.Module, module: str) -> Iterator[ast.Import | ast.Im
 
 
 def derived(trees: Iterable[ast.Module], bases: frozenset[str]) -> frozenset[str]:
-    """Return the names of a program's classes that are derived from ``bases``, or from one another,
-    in whichever module.
+    """Return the names of a program's classes that are derived from ``bases``, directly or through
+    each other, in any module.
     """
     classes = [
         (node.name, [name_of(base, names) for base in node.bases])

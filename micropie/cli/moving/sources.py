@@ -32,7 +32,7 @@ ADVICE: Mapping[str, str] = COMPAT.ADVICE
 
 
 class Finding(NamedTuple):
-    """A place in a source file, and what to write there. ``is_note``: it may stay as it is."""
+    """A place in a source file, and what to write there. ``is_note``: the code may stay."""
 
     file: Path
     line: int
@@ -147,7 +147,9 @@ def _installs(tree: ast.Module, framework: str) -> bool:
 
 
 def _forgotten(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[Finding]:
-    """Yield the imports of the original, if another statement imports the stand-in."""
+    """Yield the imports of the original framework, if another statement imports its compatibility
+    module.
+    """
     stand_in = f"micropie.compat.{framework}"
     if any(True for tree in trees.values() for _ in statements_of(tree, stand_in)):
         for file, tree in trees.items():
@@ -158,7 +160,8 @@ def _forgotten(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[Fin
 
 
 def _replaced(framework: str, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-    """Yield the statements that import of the stand-in what one imports of the original.
+    """Yield the statements that import from the compatibility module what ``node`` imports from the
+    original.
 
     There is none for ``import cherrypy.lib.static``.
     """

@@ -85,7 +85,7 @@ class Bus:
         handlers.
         """
         self.before_start: Callable[[], object] = bool
-        """Called when a program starts the bus."""
+        """Called when a program starts the bus itself."""
         self.listeners: dict[str, set[Callable[..., object]]] = {
             channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")
         }
