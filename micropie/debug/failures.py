@@ -24,6 +24,8 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
     kind, route = type(failure), exchange.route
     if kind is KeyError:
         return _of_name(failure)
+    if any(_FOREIGN.match(f"{one.__module__}.{one.__name__}") for one in kind.__mro__):
+        return 'Write raise HTTPError(404, "No pie.") or Redirect("/pies"), of micropie.'
     hints = _HINTS.get(kind.__name__)
     if hints is None:
         return ""  # str() of an author's exception may fail
@@ -133,6 +135,11 @@ def _of_attribute(failure: BaseException) -> str:
     near = get_close_matches(name, names, n=3)
     return f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(names)}."
 
+
+# Exceptions that are responses in other frameworks.
+_FOREIGN = re.compile(
+    r"(starlette|werkzeug|bottle|cherrypy|django)\b.*\.(HTTP\w+|Http404|PermissionDenied)$"
+)
 
 # Attributes that requests have in other frameworks. Templates may use them, too.
 _OF_REQUESTS = {

@@ -48,7 +48,7 @@ def notes_of(
             yield from source.unsafe_html()
         yield from source.shared_state(resources)
         yield from source.unread_errors()
-        yield from source.bare_events()
+        yield from source.blocking_calls()
     # The methods with one leading underscore.
     helpers = [
         one for cls in classes for name, one in vars(cls).items() if name[0] == "_" != name[1:2]
@@ -362,22 +362,16 @@ class FunctionSource:
                     f"{one.default!r}"
                 )
 
-    def bare_events(self) -> Iterator[str]:
-        """Yield a sentence if the function yields server-sent events without an ``EventStream``."""
-        function = self._function
-        if not (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
-            return
-        for node in ast.walk(self._tree):
-            call = node.value if isinstance(node, ast.Yield) else None
-            name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
-            made = self._function.__globals__.get(name)
-            if getattr(made, "__module__", "") == "micropie._core.streams.events":
+    def blocking_calls(self) -> Iterator[str]:
+        """Yield a sentence for each parameter whose methods block the event loop."""
+        is_async = isinstance(self._tree, ast.AsyncFunctionDef)
+        for kind in typing.get_type_hints(self._function).values() if is_async else ():
+            name = f"{getattr(kind, '__module__', '')}.{getattr(kind, '__name__', '')}"
+            if _BLOCKING.match(name):
                 yield (
-                    f"{self._place}: {self._function.__qualname__} yields events, but browsers "
-                    "don't read them as events: write return EventStream(...) with its own "
-                    "generator"
+                    f"{self._place}: {self._function.__qualname__} blocks the event loop with "
+                    f"{name}: write def, or use the asynchronous class"
                 )
-                return
 
     def closed_too_early(self) -> Iterator[str]:
         """Yield a sentence for each value that is returned from the ``with`` block that closes
@@ -459,6 +453,10 @@ def _parts(node: ast.AST) -> Iterator[Any]:
         yield node
 
 
+# Clients of databases and HTTP, without their asynchronous classes.
+_BLOCKING = re.compile(
+    r"(sqlalchemy\.(orm|engine)|sqlite3|psycopg2?|pymysql|redis\.client|requests)\b(?!.*Async)"
+)
 _TAG = re.compile(r"<([a-zA-Z][\w-]*([\s/>]|$)|[/!])")  # doesn't match "<ann@example.com>"
 _SENT = ("request.", "self.request.")
 

@@ -28,6 +28,8 @@ MODULES = [
     ("FastAPI: APIRouter", "from micropie import APIRouter", "", "write class Pies(App)"),
     ("FastAPI: Depends", "from micropie import App, Depends", "", "@app.provides(Db)"),
     ("FastAPI: HTTPException", "from micropie import HTTPException", "", "raise HTTPError(404)"),
+    ("FastAPI: File", "from micropie import File", "", "write a parameter pie: UploadFile"),
+    ("FastAPI: Path", "from micropie import Path", "", "write a parameter number: int, which"),
     ("Flask: jsonify", "from micropie import jsonify", "", 'write return {"name": "apple"}'),
     ("Flask: Blueprint", "App().register_blueprint(App())", "", 'app.mount("/prefix", other)'),
     ("Bottle: merge", "App().merge(App())", "", 'write app.mount("/prefix", other)'),
@@ -130,6 +132,28 @@ MODULES = [
             ("fastapi.Response", "Response of starlette", "self.response in the handler"),
             ("fastapi.WebSocket", "WebSocket of starlette", "@websocket above the handler"),
             ("fastapi.BackgroundTasks", "BackgroundTasks of fastapi", "request.after_response("),
+        ]
+    ),
+    *(
+        (
+            f"raised: {raised}",
+            f"import {raised.partition('.')[0]}\nfrom django import http\n"
+            "from django.core import exceptions\nimport werkzeug.exceptions\n"
+            f"class Root(App):\n    def index(self):\n        raise {raised}",
+            "GET /",
+            'Write raise HTTPError(404, "No pie.") or Redirect("/pies"), of micropie.',
+        )
+        for raised in [
+            "fastapi.HTTPException(404)",
+            "starlette.exceptions.HTTPException(404)",
+            "werkzeug.exceptions.NotFound",
+            "bottle.HTTPError(404)",
+            "bottle.HTTPResponse('x', 404)",
+            "cherrypy.HTTPError(404)",
+            "cherrypy.HTTPRedirect('/x')",
+            "cherrypy.NotFound",
+            "django.http.Http404",
+            "django.core.exceptions.PermissionDenied",
         ]
     ),
     ("any: a keyword that no framework has", "route('/x', colour=1)", "", "takes no colour"),

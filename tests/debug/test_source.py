@@ -109,10 +109,6 @@ IN_CLASS = {
         "shop.py:{2}: Root.a does not check wrong, so it treats invalid values as valid: write "
         "if wrong: and the form again"
     ),
-    'async def a(self):\n    yield "b"\n    yield event("c")\n    yield event("d")': (
-        "shop.py:{2}: Root.a yields events, but browsers don't read them as events: write return EventStream(...) with its own "
-        "generator"
-    ),
     'def a(name):\n    return name + "b"': "Root.a has name for self: write def a(self, name)",
     "async def startup(self): ...": (
         "Root.startup is a page: write the code to run then in a method lifespan"
@@ -244,8 +240,28 @@ RIGHT = [
     'def a(self):\n    return template(source=HEAD + f"<b>{HEAD}</b>")',
     "class Inner(App): ...\ninner = Inner()\n_api = App",
     'def a(self, name):\n    return template(source="<b>{{ name }}</b>", name=name)',
-    "async def a(self):\n    return EventStream(self._b())\nasync def _b(self):\n    yield event(1)",
 ]
+BLOCKING = {
+    "async def a(self, db: orm.Session): ...": ["sqlalchemy.orm.session.Session"],
+    "async def a(self, db: Annotated[sqlite3.Connection, 5]): ...": ["sqlite3.Connection"],
+    "def a(self, db: orm.Session): ...": [],
+    "async def a(self, db: AsyncSession): ...": [],
+}
+
+
+@pytest.mark.parametrize(("body", "names"), BLOCKING.items(), ids=[*BLOCKING])
+def test_a_client_that_blocks_the_loop_is_noted(notes: Notes, body: str, names: list[str]) -> None:
+    found = notes(
+        "import sqlite3\nfrom sqlalchemy import orm\nfrom sqlalchemy.ext.asyncio import AsyncSession\n"
+        f"class Root(App):\n    {body}\n    def __init__(self):\n        super().__init__()\n"
+        "        for kind in (orm.Session, AsyncSession, sqlite3.Connection):\n"
+        "            self.provides(kind)(mail)"
+    )
+    assert found == [
+        f"shop.py:{LINES + 5}: Root.a blocks the event loop with {name}: write def, or use the "
+        "asynchronous class"
+        for name in names
+    ]
 
 
 @pytest.mark.parametrize(("body", "words"), IN_CLASS.items(), ids=[*IN_CLASS])
