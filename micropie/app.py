@@ -855,8 +855,8 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
     is_backend = hasattr(value, "load") and hasattr(value, "save") and value is not kind
     if name == "session_backend" and not (is_backend or isinstance(value, property | None)):
         raise SetupError(
-            "session_backend, the only argument without a keyword, takes a SessionBackend "
-            f"object, not {value!r}; an App needs no name"
+            'session_backend takes an object such as SQLiteSessionBackend("sessions.db"), '
+            f"not {value!r}; if that is the App's name, leave it out"
         )
 
 

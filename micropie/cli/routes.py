@@ -104,9 +104,10 @@ def open_by_name(app: App) -> str:
     if not names:
         return ""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    accepted = " and ".join(filter(None, ", ".join(sorted(open_methods)).rpartition(", ")[::2]))
     return (
-        f"by name {', '.join(sorted(open_methods))} reach {', '.join(names[:5])}{more}: "
-        f'write {type(app).__name__}(methods=["GET", "HEAD", "POST"]) to answer them with 405'
+        f"handlers without a decorator ({', '.join(names[:5])}{more}) also accept {accepted}: "
+        f'write {type(app).__name__}(methods=["GET", "HEAD", "POST"]) to reject them with 405'
     )
 
 

@@ -69,4 +69,4 @@ def may_see_debug_pages(request: Request) -> bool:
 
 @lru_cache(maxsize=1)  # logs each URL once
 def _tell(url: str) -> None:
-    logger.warning("a debug page is shown to the browser that has opened %s", url)
+    logger.warning("to see debug pages in your browser, open %s", url)

@@ -107,8 +107,8 @@ def without_effect(registered: Registrations) -> Iterator[str]:
             yield f"{place}: {name}.{attribute} is hidden by the attribute self.{attribute}"
         if isinstance(own, type) and issubclass(own, AppBase):
             if not any(isinstance(one, own) for one in inside):
-                kind = own.__name__
-                yield f"{name}.{attribute} is a class, so it has no routes: write {kind}()"
+                advice = f"write {attribute} = {own.__name__}()"
+                yield f"{name}.{attribute} is a class, so it has no routes: {advice}"
             continue
         if isinstance(own, AppBase) or any(own is one for one in mounted):
             continue

@@ -151,7 +151,7 @@ def warn_of_attribute(request: Request) -> None:
     application, log why that isn't a page.
     """
     inspector = Inspector(request.app, inside=True)
-    own, *_ = inspector.applications()
+    own, *_ = found = inspector.applications()
     below = request.path.removeprefix(own.path.removeprefix(own.host))
     name = below.strip("/").partition("/")[0]
     value = inspect.getattr_static(own.app, name, None)
@@ -169,6 +169,8 @@ def warn_of_attribute(request: Request) -> None:
         advice = f"class {kind}(App)"
     if isinstance(value, type):
         kind, advice = "class", f"{name} = {value.__name__}(), an object"
+        if issubclass(value, App) and not any(isinstance(one.app, value) for one in found):
+            return  # it was logged at startup
     elif inspect.isfunction(value):
         advice = "@get above it, and no @hidden"
     owner = type(own.app).__name__

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from io import IOBase
@@ -22,6 +23,7 @@ from micropie._core.http import (
     BindingError,
     Exchange,
     FileReference,
+    ParameterError,
     Request,
     Response,
     Session,
@@ -39,6 +41,7 @@ _SENDING_ON = (301, 302, 303, 307, 308)
 _OFTEN_EMPTY = (201, 202, 204)
 _STATUSES = range(200, 600)
 _LONGEST = 100  # characters of a name
+_MISSING = "; expected"  # in the sentence for a missing value, unless that says why it is missing
 _WITH_STATUS = (Response, HTTPError, Redirect)
 
 
@@ -179,12 +182,13 @@ def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name)).lower()
 
 
-def hint_of_default(exchange: Exchange, name: str, given: object) -> str:
+def hint_of_default(exchange: Exchange, error: ParameterError) -> str:
     """Return the advice for a missing value whose parameter may be None, or ""."""
-    function = None if exchange.route is None else exchange.route.function
-    annotation = str(getattr(function, "__annotations__", {}).get(name, ""))
-    is_missing = given is None and ("None" in annotation or "Optional" in annotation)
-    return f"It may be missing if you write {name}: ... = None." if is_missing else ""
+    annotations = getattr(getattr(exchange.route, "function", None), "__annotations__", {})
+    annotation = f"{annotations.get(error.parameter, '')}"
+    if _MISSING in error.sentence and re.search("None|Optional", annotation):
+        return f"It may be missing if you write {error.parameter}: ... = None."
+    return ""
 
 
 def _says_none(function: object) -> bool:
@@ -250,7 +254,7 @@ def review_redirect(exchange: Exchange, redirect: Redirect) -> None:
     """Log that a redirect's location is a bare name, which is relative to the current page."""
     if redirect.location.isidentifier():
         logger.warning(
-            "%s redirects to %r, which is relative to it: write '/%s', or url_for(...)",
+            "%s redirects to %r, which is relative to it: write url_for(...), or '/%s'",
             exchange.label,
             *[redirect.location] * 2,
         )
@@ -301,9 +305,12 @@ def debug_page(request: Request, failure: Exception) -> Response | None:
 
 def _warn_of_invalid_values(exchange: Exchange, failure: BindingError) -> None:
     sentences = [error.sentence for error in failure.errors]
+    body = exchange.body.form or exchange.body.document
+    if isinstance(body, dict) and _MISSING in " ".join(sentences):
+        sentences.append(f"The body has {str([*body])[:300]}.")
     for one in failure.errors:
         if one.source == "file" and one.given is None:
             sentences.append(f"{one.parameter} came as a file: write {one.parameter}: UploadFile.")
-        sentences.append(hint_of_default(exchange, one.parameter, one.given))
+        sentences.append(hint_of_default(exchange, one))
     logger.warning("%s: %s", exchange.label, " ".join(filter(None, sentences)))
     warn_of_names(exchange)

@@ -319,8 +319,10 @@ class FunctionSource:
         )
         is_owner = f"{first}." in ast.unparse(self._tree)
         if is_method and not is_owner and first not in ("self", "cls", "_"):
-            name = self._function.__qualname__
-            yield f"{name} has {first} for self: write def {handler.name}(self, {first})"
+            yield (
+                f"{self._function.__qualname__}: its first parameter is {first!r} instead of self: "
+                f"write def {handler.name}(self, {first})"
+            )
 
     def held_resources(self, resources: Mapping[str, bool], takes_socket: bool) -> Iterator[str]:
         """Yield sentences if a resource stays open while a client is connected, and if a message is

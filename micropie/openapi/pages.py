@@ -106,8 +106,8 @@ def _assets(docs: Docs) -> Path:
         directory = Path(docs.assets)
         if missing := [name for name in _NEEDED if not (directory / name).is_file()]:
             raise SetupError(
-                f"Docs(assets={str(docs.assets)!r}): there is no {' and no '.join(missing)} in it. "
-                "Give the directory of the npm package swagger-ui-dist"
+                f"Docs(assets={str(docs.assets)!r}): there is no {' and no '.join(missing)} "
+                f"in {directory.absolute()}. Give the directory of the npm package swagger-ui-dist"
             )
         return directory
     found = find_spec("micropie_swagger_ui")

@@ -481,15 +481,23 @@ def test_the_log_of_development_has_the_sentence_for_the_programmer(
     app = App(debug=debug)
 
     @app.post("/upload")
-    def upload(avatar: UploadFile) -> None: ...
+    def upload(avatar: UploadFile | None = None) -> None: ...
 
-    assert make_client(app).post("/upload", data={"avatar": "a.png"}).status_code == 400
-    logged = [
-        line
-        for line in caplog.messages
-        if line.startswith("POST '/upload': Parameter 'avatar' is missing; only its name")
-    ]
-    assert len(logged) == debug
+    @app.post("/bake")
+    def bake(name: str, note: str | None) -> None: ...
+
+    client = make_client(app)
+    for form in ({"data": {"nmae": "plum"}}, {"json": {"nmae": "plum"}}):
+        caplog.clear()
+        assert client.post("/upload", data={"avatar": "a.png"}).status_code == 400
+        assert client.post("/bake", **form).status_code == 400  # type: ignore[arg-type]
+        assert [line for line in caplog.messages if line.startswith("POST")] == [
+            "POST '/upload': Parameter 'avatar' is missing; only its name arrived, because the form "
+            'needs enctype="multipart/form-data".',
+            "POST '/bake': Parameter 'name' is missing; expected text. Parameter 'note' is "
+            "missing; expected text. The body has ['nmae']. It may be missing if you write note: "
+            "... = None.",
+        ][: 2 * debug]
 
 
 @pytest.mark.parametrize(

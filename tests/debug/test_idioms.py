@@ -469,7 +469,13 @@ MODULES = [
         "any: a class in a class",
         "class Root(App):\n    class Shop(App): ...",
         "GET /Shop",
-        "Root.Shop is not a page but a class: write Shop = Shop(), an object",
+        "Root.Shop is a class, so it has no routes: write Shop = Shop()",
+    ),
+    (
+        "any: a class beside its application",
+        "class Shop(App): ...\nclass Root(App):\n    kind = Shop\n    shop = Shop()",
+        "GET /kind",
+        "Root.kind is not a page but a class: write kind = Shop(), an object",
     ),
     (
         "any: applications in a dict",
@@ -759,7 +765,7 @@ MODULES = [
         "Django: a redirect by name",
         "class Root(App):\n    def index(self):\n        return Redirect('login')",
         "GET /",
-        "redirects to 'login', which is relative to it: write '/login', or url_for(...)",
+        "redirects to 'login', which is relative to it: write url_for(...), or '/login'",
     ),
     (
         "any: the errors of a form without annotation",
@@ -843,7 +849,7 @@ MODULES = [
         "any: provides without the type",
         "class Root(App): ...\n@Root().provides\ndef db(): ...",
         "GET /",
-        "write @app.provides(Db)",
+        "write @app.provides(Session) above a function",
     ),
     (
         "Flask: url_for('static')",

@@ -671,7 +671,9 @@ def test_R76_only_a_browser_with_the_key_sees_a_page(
     for path in ("/oops", "/oop"):
         assert "Traceback" not in client.get(path).text
         assert "Did you mean" not in client.get(path).text
-    told = [one.message for one in caplog.records if "has opened" in one.message]
+    told = [
+        one.message for one in caplog.records if "to see debug pages in your browser" in one.message
+    ]
     assert len(told) == 1
     address = told[0].rpartition(" ")[2]
     assert client.get(address + "x").status_code == 404
@@ -680,7 +682,10 @@ def test_R76_only_a_browser_with_the_key_sees_a_page(
     assert "HttpOnly; SameSite=Strict" in opened.headers["set-cookie"]
     assert "Traceback" in client.get("/oops").text
     assert "Did you mean" in client.get("/oop").text
-    assert len([one for one in caplog.records if "has opened" in one.message]) == 1
+    assert (
+        len([one for one in caplog.records if "to see debug pages in your browser" in one.message])
+        == 1
+    )
 
 
 def test_R76_the_key_is_given_to_nobody_elsewhere(make_client: MakeClient) -> None:
@@ -707,7 +712,7 @@ def test_R76_guards_and_inner_applications_are_not_in_the_key_s_way(
     base = f"http://localhost:{next(PORTS)}"
     client = make_client(outer, base_url=base, root_path="/shop")
     assert "secret" not in client.get("/inner/oops").text
-    address = caplog.text.partition("has opened ")[2].split()[0]
+    address = caplog.text.partition("in your browser, open ")[2].split()[0]
     assert address.startswith(f"{base}/shop/inner/_debug/")
     opened = client.get(address.removeprefix(f"{base}/shop"))
     assert (opened.status_code, opened.headers["cache-control"]) == (200, "no-store")

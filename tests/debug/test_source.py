@@ -109,7 +109,7 @@ IN_CLASS = {
         "shop.py:{2}: Root.a does not check wrong, so it treats invalid values as valid: write "
         "if wrong: and the form again"
     ),
-    'def a(name):\n    return name + "b"': "Root.a has name for self: write def a(self, name)",
+    'def a(name):\n    return name + "b"': "Root.a: its first parameter is 'name' instead of self: write def a(self, name)",
     "async def startup(self): ...": (
         "Root.startup is a page: write the code to run then in a method lifespan"
     ),
@@ -143,7 +143,9 @@ IN_CLASS = {
         "shop.py:{3}: a value in the source of a template runs as code: write "
         'template(source="... {{{{ name }}}}", name=name)'
     ),
-    "class _Api(App): ...\napi = _Api": ("Root.api is a class, so it has no routes: write _Api()"),
+    "class _Api(App): ...\napi = _Api": (
+        "Root.api is a class, so it has no routes: write api = _Api()"
+    ),
     "@post\ndef a(self):\n    self.request.after_response(self.b, 3)\ndef b(self, number: int): ...": (
         "shop.py:{5}: b is a page, but another one calls it or passes it on: rename it to _b if clients must not "
         "reach it"

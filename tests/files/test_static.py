@@ -222,7 +222,9 @@ def test_a_prefix_that_is_none_fails_at_set_up(site: Path, prefix: Any) -> None:
 
 def test_a_directory_that_is_not_there_fails_at_set_up(site: Path) -> None:
     for wrong in (site / "nowhere", site / "a.txt", str(site / "nowhere")):
-        with pytest.raises(SetupError, match="there is no directory"):
+        with pytest.raises(
+            SetupError, match=f"there is no directory .*; the working directory is {Path.cwd()}"
+        ):
             App().static("/static", wrong)
 
 

@@ -823,12 +823,14 @@ def test_a_function_after_the_response_that_takes_more_is_a_mistake_of_its_calle
     def wrong(request: Request) -> None:
         request.after_response(of_token, "token")  # type: ignore[arg-type]
 
-    assert make_client(app, raise_app_exceptions=False).get("/later").status_code == 500
-    assert (
-        "after_response(of_token, ...) gives 1 arguments, which the function doesn't accept"
-        in caplog.text
-    )
-    assert "with request.resource(Database) as database" in caplog.text
+    @app.get("/later_too")
+    def wrong_too(request: Request) -> None:
+        request.after_response(Database)  # type: ignore[arg-type]
+
+    client = make_client(app, raise_app_exceptions=False)
+    assert [client.get(path).status_code for path in ("/later", "/later_too")] == [500, 500]
+    assert "with request.resource(Database) as db: inside of it" in caplog.text
+    assert " gets 0 arguments: write after_response(function, argument, ...)" in caplog.text
 
 
 # -- checks, which ask by parameters ---------------------------------------------------------------

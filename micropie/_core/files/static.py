@@ -147,7 +147,10 @@ def directory_route(
     if not is_path or not DOTS_AND_EMPTY.isdisjoint(prefix[1:].removesuffix("/").split("/")):
         raise SetupError(f'files are served below a path such as "/static", not {prefix!r}')
     if not isinstance(directory, str | os.PathLike) or not Path(directory).is_dir():
-        raise SetupError(f"there is no directory {directory!r} to serve files from")
+        raise SetupError(
+            f"there is no directory {directory!r} to serve files from; the working directory is "
+            f"{Path.cwd()}"
+        )
     for name, kinds in _OPTIONS.items():
         check_each("App.static", *kinds, **{name: options[name]})
     root = resolved_root(str(Path(directory).absolute()))

@@ -234,6 +234,7 @@ class MessageConfig:
     static_url: Callable[..., str]
     resource: Callable[[Any, Any], ResourceContext[Any]]
     proxy_watch: ProxyWatch
+    providers: Any
     advisor: Any
     """The module ``micropie.debug.advisor`` in development, which helps authors find errors; else
     None.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from inspect import signature
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack, cast, overload
 
@@ -490,14 +491,13 @@ class Request(RequestSpellings):
                 f"after_response takes a function and its arguments, not {function!r}: "
                 "write after_response(function, argument), without calling it"
             )
-        if not takes(function, len(arguments)):
-            name = getattr(function, "__qualname__", repr(function))
-            raise SetupError(
-                f"after_response({name}, ...) gives {len(arguments)} arguments, which the "
-                "function doesn't accept; open a resource inside it: with "
-                "request.resource(Database) as database"
-            )
         exchange = self._exchange
+        if not takes(function, len(arguments)):
+            exchange.config.providers.refuse_to_ask(function, len(arguments))
+            raise SetupError(
+                f"{getattr(function, '__qualname__', repr(function))}{signature(function)} gets "
+                f"{len(arguments)} arguments: write after_response(function, argument, ...)"
+            )
         exchange.at_end().add_task(Task(function, arguments))
 
     @overload

@@ -85,10 +85,9 @@ class ErrorHandler:
         if are_requests not in _GIVEN or any(
             one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters
         ):
-            name = getattr(function, "__qualname__", function)
             raise SetupError(
-                f"the error handler {name}: write def page(request, error), "
-                "with both parameters, one or none"
+                f"the error handler {getattr(function, '__qualname__', function)}: write "
+                "def page(request, error), with both parameters, one or none"
             )
         self.given = _GIVEN[are_requests]
 

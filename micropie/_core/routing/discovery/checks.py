@@ -70,8 +70,8 @@ def refuse_unless_check(check: Check) -> None:
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
     if isinstance(check, type) or is_generator or is_method or not _takes_request(check):
         raise SetupError(
-            f"{_name_of(check)} is not a check: write @requires(members), with a function of the "
-            "request without yield, def members(request)"
+            f"{_name_of(check)} is not a check, a function of the request without yield: write "
+            "@requires(members) above the handler, with def members(request): ..."
         )
 
 

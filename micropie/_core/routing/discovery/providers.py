@@ -262,7 +262,7 @@ def check_key(key: object) -> None:
     if not is_key(key):
         raise SetupError(
             f"provides takes the type that parameters are annotated with, not {key!r}: write "
-            "@app.provides(Db)"
+            "@app.provides(Session) above a function that opens a Session"
         )
     if key in _OF_REQUESTS:
         raise SetupError(f"{type_name(key)} can't be provided: every request has its own")
