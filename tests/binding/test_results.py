@@ -12,7 +12,17 @@ from datetime import date
 from functools import partial
 from threading import get_ident
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, Generic, List, Optional, TypedDict, TypeVar  # noqa: UP035
+from typing import (  # noqa: UP035
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    List,
+    Literal,
+    Optional,
+    TypedDict,
+    TypeVar,
+)
 
 import msgspec
 import pydantic
@@ -543,6 +553,12 @@ def test_a_response_model_without_fields_is_a_mistake(stated: object) -> None:
 
     with pytest.raises(SetupError, match="has no fields: write a dataclass"):
         Site().openapi()
+
+
+def test_a_status_as_text_is_a_mistake() -> None:
+    words = r"tuple\[.*UserOut\]: '201' is text, not a status: write Literal\[201\]$"
+    with pytest.raises(SetupError, match=words):
+        shown(tuple[Literal["201"], UserOut], None).openapi()
 
 
 def test_a_response_model_is_the_answer_in_the_document() -> None:

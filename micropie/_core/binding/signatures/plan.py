@@ -418,8 +418,7 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     for stated in (kind, type(parameter.default), *map(type, metadata)):
         origin = str(getattr(stated, "__module__", "")).partition(".")[0]
         name = getattr(stated, "__name__", type(stated).__name__)
-        is_ours = f"{origin}.{name}" in ("micropie.Response", "micropie.WebSocket")
-        if (is_ours or origin in _OTHER_FRAMEWORKS) and stated not in own.decoders:
+        if f"{origin}.{name}".startswith(_MISTAKEN) and stated not in own.decoders:
             advice = _INSTEAD.get(name, _INSTEAD["Depends"])
             raise SetupError(f"{name} of {origin} fills no parameter: write {advice}")
     default, name = parameter.default, parameter.name
@@ -465,7 +464,16 @@ _NOT_ANNOTATED = {
     "res": "self.response in the handler",
     "ws": "ws as the first parameter of async def ws_name, or below @websocket",
 }
-_OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"})
+_MISTAKEN = (
+    "fastapi.",
+    "litestar.",
+    "starlette.",
+    "django.",
+    "flask.",
+    "werkzeug.",
+    "micropie.Response",
+    "micropie.WebSocket",
+)
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:

@@ -96,6 +96,9 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
         return (), (answer,)
     atoms = [_atoms(one) for one in parts if one is not ...]
     statuses = [*filter(_may_be_status, atoms[0])]
+    for one in atoms[0]:
+        if isinstance(one, str) and one.isdecimal():
+            raise SetupError(f"{answer}: {one!r} is text, not a status: write Literal[{one}]")
     # Not for a tuple such as (201, 2), where 2 can't be a body.
     numbers = chain.from_iterable((*atoms[:2], atoms[-1]))
     if len(parts) not in (2, 3) or not statuses or all(map(_is_int, numbers)):

@@ -25,8 +25,8 @@ class Source:
 
     def __init__(self, name: str | None = None, **others: Never) -> None:
         called = type(self).__name__
-        limit, value = next(iter(others.items()), ("", None))
-        meta = f"Meta({limit.replace('regex', 'pattern')}={value!r})"
+        limit = next(iter(others), "")
+        meta = f"Meta({limit.replace('regex', 'pattern')}={others.get(limit)!r})"
         refuse_others(
             called,
             others,
