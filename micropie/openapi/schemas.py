@@ -459,8 +459,8 @@ def _for_generators(found: Any) -> Any:
 
 
 def without_infinities(found: Any) -> Any:
-    """Return a document without numbers that JSON lacks, in bounds, examples and elsewhere. A
-    default that contains one is left out as a whole.
+    """Return a copy of a document without infinities and NaN, which JSON can't express, in bounds,
+    examples and elsewhere. A default that contains one is left out as a whole.
     """
     if isinstance(found, tuple | list):
         return [without_infinities(one) for one in found if _is_writable("", one)]

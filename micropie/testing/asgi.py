@@ -186,8 +186,8 @@ class LifespanCall(ClientCall):
     """Startup and shutdown of the application, around everything else.
 
     If an application raises before it receives ``lifespan.startup``, it doesn't support the
-    lifespan. If it raises after that, it has failed. Servers ignore that silently, but in a test it
-    would hide a broken startup.
+    lifespan. If it raises after that, it has failed. A server takes that for missing support, too,
+    and goes on; in a test that would hide a broken startup.
     """
 
     disconnect = SHUTDOWN

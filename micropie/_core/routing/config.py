@@ -417,8 +417,8 @@ class Config(MessageConfig):
         )
 
     def changed(self, settings: Mapping[str, object] = _NO_SETTINGS, **parts: object) -> Config:
-        """Return a copy of this config with other ``settings`` or parts, for some of the
-        application's routes.
+        """Return a copy of this config for some of the application's routes, with these
+        ``settings`` and ``parts`` instead of its own.
         """
         config = copy(self)
         vars(config).update(parts, hook_plan=None)

@@ -515,7 +515,9 @@ class LoopStream(Stream):
 
 
 class _ChunkTimeout(TimeoutError):
-    """The items were cancelled while a chunk was sent."""
+    """The time limit ended while a chunk was being sent, so the code that makes the items was
+    cancelled.
+    """
 
 
 class ThreadStream(Stream):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from inspect import unwrap
 from types import CodeType
 
@@ -28,10 +27,13 @@ def in_memory(app: App) -> dict[str, str]:
             if isinstance(inner, App) and all(inner is not other.app for other in inside):
                 found |= in_memory(inner)
     entries = [*inspector.routes(), *inspector.routes(websockets=True)]
+    # Once for each application, because it may have many routes.
+    in_methods = {one.app: _names_in_methods(type(one.app)) for one in inside}
     for entry in entries:
-        part, names = entry.application, set(_names_of(entry))
-        has_sessions = not names.isdisjoint(("session", "flash"))
-        if has_sessions and isinstance(part.session_backend, InMemorySessionBackend):
+        part = entry.application
+        names = in_methods[part.app].union(_names_of(entry, part))
+        uses_session = not names.isdisjoint(("session", "flash"))
+        if uses_session and isinstance(part.session_backend, InMemorySessionBackend):
             advice = 'write App(session_backend=SQLiteSessionBackend("sessions.db"))'
             found.setdefault("sessions", advice)
         if type(part.channels) is Channels and "channels" in names:
@@ -45,30 +47,25 @@ def in_memory(app: App) -> dict[str, str]:
     return found
 
 
-def _names_of(entry: RouteEntry) -> Iterator[str]:
-    """Yield the attributes and variables in the author's code for a route: the handler and the
-    other methods of its class, providers, and hooks with the functions that they call.
+def _names_of(entry: RouteEntry, part: Application) -> Iterator[str]:
+    """Yield the attributes and variables in the author's code for a route: in the handler, in its
+    providers, and in hooks with the functions that they call.
     """
     yield from _names_in(entry.route.function)
-    yield from _names_in_methods(type(entry.application.app))
     for signature in entry.signature.needed():
         yield from _names_in(signature.function)
-    for hook in entry.application.middlewares:
+    for hook in part.middlewares:
         yield from _names_in(hook)
         yield from _names_in_methods(type(hook))
         for value in getattr(hook, "__dict__", {}).values():
             yield from _names_in(value)
 
 
-def _find_names_in_methods(kind: type) -> frozenset[str]:
+def _names_in_methods(kind: type) -> set[str]:
     classes = [one for one in kind.__mro__ if one.__module__.partition(".")[0] != "micropie"]
     values = [value for one in classes for value in vars(one).values()]
     functions = [getattr(value, "fget", None) or value for value in values]  # properties
-    return frozenset(name for one in functions for name in _names_in(one))
-
-
-# Once for each class, because an application has many routes.
-_names_in_methods: Callable[[type], frozenset[str]] = cache(_find_names_in_methods)
+    return {name for one in functions for name in _names_in(one)}
 
 
 def _names_in(function: object) -> Iterator[str]:
