@@ -168,19 +168,6 @@ _HINTS = {
             "request.json(), uploads, and form and files, which take no (), don't need await: "
             "leave it out. Only async functions are awaited, your own included."
         ),
-        "keyword argument 'status_code'": (
-            'The argument is called status: HTTPError(404, "No pie."), Response(body, status=404).'
-        ),
-        "keyword argument 'detail'": (
-            'The sentence is the second argument: HTTPError(404, "No such pie.").'
-        ),
-        "keyword argument '(media_type|mimetype)'": (
-            'The argument is called content_type: Response(body, content_type="text/csv").'
-        ),
-        "keyword argument 'content'": 'The body comes first: Response("text", status=201).',
-        "Redirect.* keyword argument 'code'": (
-            'The argument is called status: Redirect("/pies", status=302).'
-        ),
         "cookie.* keyword argument 'secret'": (
             'Write request.set_signed_cookie("name", value), with App(secret_key=...).'
         ),
@@ -194,7 +181,6 @@ _HINTS = {
         "Mapping.get.. got an unexpected keyword argument 'type'": (
             "A parameter converts a value: def pies(self, page: int = 1)."
         ),
-        "Redirect.* keyword argument 'permanent'": 'Write Redirect("/pies", status=308).',
         "'(Headers|MultiDict)' object does not support item": (
             "It is what the client sent: write response.headers[...] for the response, and "
             "request.state.name = value for what other code reads."

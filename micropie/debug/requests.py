@@ -15,6 +15,7 @@ from io import IOBase
 from pathlib import PurePath
 from typing import Annotated, get_origin
 
+from micropie._core.binding import answer_parts, answers_of
 from micropie._core.errors import HTTPError, Redirect, logger
 from micropie._core.execution.placement import layers
 from micropie._core.flow import log_request_failure
@@ -63,8 +64,13 @@ def review_result(exchange: Exchange, result: object) -> None:
             "intended"
         )
         advice = "" if says_none else words
+    elif type(result) is tuple and states_status(result):
+        # An annotation without statuses allows any.
+        declared = [answer_parts(one)[0] or result for one in answers_of(route.function)]
+        words = f"returned status {result[0]}: write Literal[{result[0]}] in the annotation"
+        advice = "" if any(result[0] in one for one in declared) else words
     elif type(result) is tuple:
-        advice = "" if states_status(result) else _advice_for(result)
+        advice = _advice_for(result)
     else:
         is_typed = set_up is not None and (
             set_up.content_type is not None

@@ -68,9 +68,9 @@ class Idioms(App):
 @pytest.mark.parametrize(
     ("method", "path", "words"),
     [
-        ("GET", "/status", "The argument is called status"),
-        ("GET", "/detail", "The sentence is the second argument"),
-        ("GET", "/media", "The argument is called content_type"),
+        ("GET", "/status", "It takes (status, message="),
+        ("GET", "/detail", "It takes (status, message="),
+        ("GET", "/media", "It takes (body="),
         ("GET", "/args", 'Write request.query["name"].'),
         ("POST", "/indexed", "Call the method first"),
         ("GET", "/page", "Page.of takes a list, not generator: write Page.of([*items])"),
@@ -123,8 +123,8 @@ class MoreIdioms(App):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/moved", 'Redirect("/pies", status=302)'),
-        ("/mimetype", "The argument is called content_type"),
+        ("/moved", "It takes (location, status=303, "),
+        ("/mimetype", "It takes (body="),
         ("/body", "It is a method: call it first"),
         ("/code", "response.status = 201"),
         ("/kept", "self.request.session"),
@@ -212,7 +212,7 @@ def test_a_hint_is_for_micropie_alone_and_stands_once(
     logged = "".join(logging.Formatter().format(one) for one in caplog.records)
     assert "Write return" not in logged
     assert "The client has sent" not in logged
-    assert "The argument is called status" not in logged
+    assert "It takes (" not in logged
     assert "Without an annotation" not in logged
     assert KNOWN.__notes__ == [
         'A session is a dict: session["name"]. App(session_timeout=...) ends it.'

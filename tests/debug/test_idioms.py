@@ -253,7 +253,7 @@ MODULES = [
         "Starlette: Response(content=)",
         "class Root(App):\n    def index(self):\n        return Response(content='x')",
         "GET /",
-        "The body comes first",
+        "It takes (body=",
     ),
     (
         "Starlette: ws.iter_text()",
@@ -655,10 +655,17 @@ MODULES = [
         ": write _ticks()",
     ),
     (
+        "any: a status that the annotation lacks",
+        "from typing import Literal\nclass Root(App):\n"
+        "    def index(self) -> tuple[Literal[201], str]:\n        return 200, 'x'",
+        "GET /",
+        "returned status 200: write Literal[200] in the annotation",
+    ),
+    (
         "Django: Redirect(permanent=True)",
         "class Root(App):\n    def index(self):\n        return Redirect('/', permanent=True)",
         "GET /",
-        'Write Redirect("/pies", status=308).',
+        "It takes (location, status=303, ",
     ),
     (
         "Django: response[...]",

@@ -7,7 +7,7 @@ import functools
 import logging
 from collections import UserList
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -141,6 +141,9 @@ class Pies(App):
     def stated(self) -> tuple[int, str]:
         return 201, "plum"
 
+    def declared(self) -> tuple[Literal[201], str] | tuple[Literal[202], bytes]:
+        return 202, b"plum"
+
     def number(self) -> int:
         return 204
 
@@ -169,7 +172,15 @@ def test_what_is_meant_so_is_told_by_nobody(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Pies(debug=True))
-    for path in ("/text", "/typed", "/events", "/found?other=1&pie=x", "/stated", "/described"):
+    for path in (
+        "/text",
+        "/typed",
+        "/events",
+        "/found?other=1&pie=x",
+        "/stated",
+        "/declared",
+        "/described",
+    ):
         assert client.get(path).status_code in (200, 201, 202)
     for path in ("/number", "/headed", "/deep", "/teapot"):
         assert client.get(path).status_code in (200, 418)
