@@ -6,6 +6,7 @@ The exit status is 1 if there are any.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
@@ -67,6 +68,7 @@ def _notes(app: App) -> Iterator[str]:
     for application in applications:
         yield from source_notes(application, applications)
         yield from _compared_paths(application, inspector.routes())
+        yield from _replaced_methods(application)
     for name, near in unread():
         if not near:
             yield f"{name} is set, but no setting reads it"
@@ -85,6 +87,22 @@ def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> 
                     f"{place}: {path!r} is compared with request.path, and {path}/... is "
                     f"{entry.route.name}, too: compare request.route.name"
                 )
+
+
+def _replaced_methods(application: Application) -> Iterator[str]:
+    """Yield the handlers in the place of a method of ``App`` that other methods call."""
+    owner, sources = type(application.app), dict[str, str]()
+    for name, value in vars(owner).items():
+        if inspect.isfunction(value):
+            with suppress(OSError):  # there is no source
+                sources[name] = inspect.getsource(value)
+    names = {one.name for one in application.handlers} & sources.keys() & {*dir(App)}
+    for name in sorted(names):
+        callers = [one for one, text in sources.items() if f"self.{name}(" in text]
+        if callers and f"super().{name}(" not in sources[name]:
+            method = f"{owner.__name__}.{name} replaces App.{name}"
+            place = Inspector.place_of(getattr(owner, name))
+            yield f"{place}: {method}, which {callers[0]} calls: rename it"
 
 
 def _is_debug_of_this_machine() -> bool:

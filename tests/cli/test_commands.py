@@ -421,6 +421,31 @@ def test_routes_and_check_say_what_changes_by_name(
     assert ("also accept" in routes, "also accept" in checked) == (words != "", words != "")
 
 
+def test_check_notes_handlers_that_replace_methods_of_app(command: Run, tmp_path: Path) -> None:
+    source = """
+from micropie import App, get
+class Root(App):
+    @get
+    def render(self, a): return a
+    @get
+    def error(self): return "error"
+    @get
+    def url_for(self, name): return super().url_for(name)
+    @get
+    def index(self): return self.url_for("error") + self._page()
+    def _page(self): return self.render("index.html", b=1)
+
+app = Root()
+exec("def health(self): return self.health()")
+Root.health = health
+"""
+    (tmp_path / "replaces.py").write_text(source)
+    notes = command("check", "replaces")[1].splitlines()
+    assert [note for note in notes if "replaces App" in note] == [
+        "note: replaces.py:4: Root.render replaces App.render, which _page calls: rename it"
+    ]
+
+
 def test_check_finds_a_class_in_the_place_of_an_application(command: Run, tmp_path: Path) -> None:
     source = """
 from micropie import App
