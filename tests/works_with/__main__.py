@@ -40,10 +40,6 @@ HEAD = """\
 |package|tried|asyncio|trio|WSGI|
 |-|-|-|-|-|
 """
-TAIL = """
-`scripts/one-file` runs PyInstaller and zip archives, `scripts/pyodide` Pyodide, and a test five type
-checkers.
-"""
 SIGNS = {True: "✓", False: "**fails**", None: "–"}
 SECONDS = 180  # for one program in one world, on a busy machine
 
@@ -87,7 +83,7 @@ def main(arguments: list[str]) -> int:
     found = [*rows(arguments or [*ALL])]
     if not arguments:
         head = HEAD.format(count=len(found), python=platform.python_version())
-        PAGE.write_text(head + "".join(row for row, _ in found) + TAIL)
+        PAGE.write_text(head + "".join(row for row, _ in found))
     return 0 if all(is_well for _, is_well in found) else 1
 
 
