@@ -141,7 +141,7 @@ class TestClient(httpx.Client):
         if protocol == "asgi":
             if backend not in anyio.get_all_backends():
                 raise ValueError(
-                    f"backend is one of {', '.join(anyio.get_all_backends())}, not {backend!r}"
+                    f"backend must be one of {', '.join(anyio.get_all_backends())}, not {backend!r}"
                 )
             self.app_transport = ASGITransport(
                 app, settings, partial(start_loop, backend, backend_options)
