@@ -90,7 +90,7 @@ def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> 
 
 
 def _replaced_methods(application: Application) -> Iterator[str]:
-    """Yield the handlers in the place of a method of ``App`` that other methods call."""
+    """Yield the handlers that replace a method of ``App`` which other methods call."""
     owner, sources = type(application.app), dict[str, str]()
     for name, value in vars(owner).items():
         if inspect.isfunction(value):
