@@ -66,7 +66,6 @@ CACHES = {
     "compat/bottle/dicts.py:_header_name": FUNCTION,
     "compat/bottle/files.py:_validators": FUNCTION,
     "compat/bottle/templates.py:engine": NO_KEY,
-    "cli/serving/unshared.py:_names_in_methods": AUTHORS,
     "compat/carrier.py:_status_of": FUNCTION,
     "compat/cherrypy/lib/caching.py:_entries": "test_R48_a_kept_page_is_the_page_of_its_request",
     "compat/cherrypy/lib/httputil.py:_title": FUNCTION,

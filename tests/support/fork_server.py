@@ -26,7 +26,7 @@ from multiprocessing import process
 from pathlib import Path
 from typing import NoReturn
 
-from tests.support.environment import unmeasured
+from tests.support.environment import import_path, unmeasured
 from tests.support.started.sitecustomize import VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +90,7 @@ class ForkServer:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(other.fileno())],
                 cwd=ROOT,
-                env=unmeasured(**OPTIONS, **marks),
+                env=unmeasured(**{**OPTIONS, "PYTHONPATH": import_path(ROOT)}, **marks),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[other.fileno()],
                 start_new_session=True,

@@ -32,6 +32,11 @@ GROUPS = [
 ]
 PAGE = Path(__file__).parents[2] / "docs" / "works-with.md"
 HEAD = """\
+---
+search:
+  boost: 0.1
+---
+
 # Works with
 
 `scripts/works-with` runs {count} small programs with current releases, and writes this page (Python

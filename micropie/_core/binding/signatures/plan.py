@@ -418,7 +418,8 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     for stated in (kind, type(parameter.default), *map(type, metadata)):
         origin = str(getattr(stated, "__module__", "")).partition(".")[0]
         name = getattr(stated, "__name__", type(stated).__name__)
-        if f"{origin}.{name}".startswith(_MISTAKEN) and stated not in own.decoders:
+        is_mistaken = origin in _OTHER_FRAMEWORKS or f"{origin}.{name}" in _NO_VALUES
+        if is_mistaken and stated not in own.decoders:
             advice = _INSTEAD.get(name, _INSTEAD["Depends"])
             raise SetupError(f"{name} of {origin} fills no parameter: write {advice}")
     default, name = parameter.default, parameter.name
@@ -464,16 +465,8 @@ _NOT_ANNOTATED = {
     "res": "self.response in the handler",
     "ws": "ws as the first parameter of async def ws_name, or below @websocket",
 }
-_MISTAKEN = (
-    "fastapi.",
-    "litestar.",
-    "starlette.",
-    "django.",
-    "flask.",
-    "werkzeug.",
-    "micropie.Response",
-    "micropie.WebSocket",
-)
+_OTHER_FRAMEWORKS = {"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"}
+_NO_VALUES = {"micropie.Response", "micropie.WebSocket"}
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:
