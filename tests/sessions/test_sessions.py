@@ -288,7 +288,9 @@ def test_a_backend_without_methods_says_what_it_lacks() -> None:
 
 @pytest.mark.parametrize("backend", ["memory", 5, object(), dict])
 def test_what_is_no_backend_is_refused(backend: Any) -> None:
-    with pytest.raises(SetupError, match=r"session_backend takes an object such as SQLiteSessionBackend"):
+    with pytest.raises(
+        SetupError, match=r"session_backend takes an object such as SQLiteSessionBackend"
+    ):
         App(backend)
 
 
