@@ -360,24 +360,40 @@ def test_micropie_run_serves_a_program_that_starts_a_server(
         bottle.app.pop()
 
 
+def test_only_an_engine_with_its_server_ends_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[Any] = []
+    monkeypatch.setattr(
+        "micropie.compat.cherrypy.program.end_if_read", lambda *at: ended.append(at)
+    )
+    for start in (set(), {cherrypy.server.start}):
+        monkeypatch.setitem(cherrypy.engine.listeners, "start", start)
+        cherrypy.engine.before_start()
+    assert ended == [(cherrypy.tree, *cherrypy.server.bind_addr)]
+
+
 def test_micropie_run_gives_servers_a_name_that_installs_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     served: list[Any] = []
-    (tmp_path / "shop.py").write_text("from micropie.compat import bottle\napp = bottle.Bottle()\n")
+    (tmp_path / "served_shop.py").write_text(
+        "from micropie.compat import bottle\napp = bottle.Bottle()\n"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(run_command, "serve", lambda target, options, reload: served.append(target))
     monkeypatch.setattr(made, "install_stand_in", served.append)
     for name in (made.STAND_IN, made.STAND_IN_FOR):
         monkeypatch.setenv(name, "")
-    assert main(["run", "shop:app", "--stand-in", "bottle"]) == 0
+    assert main(["run", "served_shop:app", "--stand-in", "bottle"]) == 0
     assert served[0] == "bottle"
     assert (served[1].name, served[1].named("uvicorn")) == (
-        "shop:app",
+        "served_shop:app",
         "micropie.cli.serving.made:app",
     )
-    assert (os.environ[made.STAND_IN], os.environ[made.STAND_IN_FOR]) == ("bottle", "shop:app")
+    assert (os.environ[made.STAND_IN], os.environ[made.STAND_IN_FOR]) == (
+        "bottle",
+        "served_shop:app",
+    )
 
 
 @pytest.mark.parametrize(

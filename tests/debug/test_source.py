@@ -50,6 +50,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
     """What is noted about a module, whose application is made by ``Root()``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "shop", raising=False)  # of another test
 
     def of(text: str) -> list[str]:
         (tmp_path / "shop.py").write_text(f"{HEAD}{text}\n")

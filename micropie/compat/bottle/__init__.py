@@ -277,9 +277,8 @@ _OF_PYTHON = {
     "weakref": "weakref",
 }
 __all__ += list(_OF_PYTHON)
-__all__ += ["threading"]
-if PathFinder.find_spec("bottle") is not None:  # whose engine it is
-    __all__ += ["SimpleTemplate"]
+# SimpleTemplate is the engine of Bottle's own package.
+__all__ += ["threading", *(["SimpleTemplate"] if PathFinder.find_spec("bottle") else [])]
 
 
 def __getattr__(name: str) -> Any:
