@@ -278,7 +278,9 @@ _OF_PYTHON = {
 }
 __all__ += list(_OF_PYTHON)
 # SimpleTemplate is the engine of Bottle's own package.
-__all__ += ["threading", *(["SimpleTemplate"] if PathFinder.find_spec("bottle") else [])]
+_ENGINE = ["SimpleTemplate"] if PathFinder.find_spec("bottle") else []
+__all__ += ["threading"]
+__all__ += _ENGINE
 
 
 def __getattr__(name: str) -> Any:
