@@ -280,7 +280,7 @@ __all__ += list(_OF_PYTHON)
 # SimpleTemplate is the engine of Bottle's own package.
 _ENGINE = ["SimpleTemplate"] if PathFinder.find_spec("bottle") else []
 __all__ += ["threading"]
-__all__ += _ENGINE
+__all__ += list(_ENGINE)
 
 
 def __getattr__(name: str) -> Any:
