@@ -134,8 +134,8 @@ class MovedApp(App):
     _micropie: CarryingTree
 
     def kept_in_memory(self) -> Iterable[tuple[str, str]]:
-        """Return what old handlers keep in memory, "sessions", with the words that share it between
-        workers.
+        """Return pairs: what old handlers keep in each worker's memory, such as "sessions", and
+        what to write to share it.
         """
         return self._micropie.in_memory()
 

@@ -77,7 +77,9 @@ def unexposed_websockets(registered: Registrations, expose: str) -> Iterator[str
 
 
 def _refused_preflights(registered: Registrations) -> Iterator[str]:
-    """Yield a sentence for each authentication hook that runs before ``CORSMiddleware``."""
+    """Yield a sentence for each ``CORSMiddleware`` whose preflights are refused by an authentication
+    hook before it.
+    """
     name = type(registered.app).__name__
     refusing = ""
     for hook in registered.app.middlewares:

@@ -25,7 +25,7 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
     if kind is KeyError:
         return _of_name(failure)
     if any(_FOREIGN.match(f"{one.__module__}.{one.__name__}") for one in kind.__mro__):
-        return 'Write raise HTTPError(404, "No pie.") or Redirect("/pies"), of micropie.'
+        return 'Raise an exception of micropie: HTTPError(404, "No pie.") or Redirect("/pies").'
     hints = _HINTS.get(kind.__name__)
     if hints is None:
         return ""  # str() of an author's exception may fail
@@ -123,7 +123,7 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
     is_none = takes_errors and getattr(failure, "obj", 0) is None
     if not is_none or (line and not any(one in line for one in used)):
         return ""
-    return "An invalid value is None: check the errors first, if errors: ..."
+    return "A value that was invalid is None: begin with if errors: ..."
 
 
 def _of_attribute(failure: BaseException) -> str:

@@ -767,7 +767,9 @@ _REDIRECTS = range(300, 400)
 
 
 def _challenges(application: Application) -> bool:
-    """Return whether middleware, and not a check, requires authentication."""
+    """Return whether any middleware other than checks has a ``security_scheme``, so that a 401
+    surely has ``WWW-Authenticate``.
+    """
     checks = {*map(id, application.checks)}
     return any(
         hasattr(one, "security_scheme") for one in application.middlewares if id(one) not in checks

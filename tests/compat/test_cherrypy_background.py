@@ -102,7 +102,7 @@ def test_servers_that_are_not_installed_are_left_out(
     server.stop()
     assert server.name == "wsgiref"
     with pytest.raises(
-        OSError, match="waitress can't be run beside a program here; there are: wsgiref"
+        OSError, match="waitress can't run in a thread of the program; these can: wsgiref"
     ):
         BackgroundServer(Root(), Options(server="waitress"))
 

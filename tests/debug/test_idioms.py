@@ -141,7 +141,7 @@ MODULES = [
             "from django.core import exceptions\nimport werkzeug.exceptions\n"
             f"class Root(App):\n    def index(self):\n        raise {raised}",
             "GET /",
-            'Write raise HTTPError(404, "No pie.") or Redirect("/pies"), of micropie.',
+            'Raise an exception of micropie: HTTPError(404, "No pie.") or Redirect("/pies").',
         )
         for raised in [
             "fastapi.HTTPException(404)",
@@ -910,7 +910,7 @@ MODULES = [
         "FastAPI: errors that nobody asks for",
         "Post = dataclasses.make_dataclass('Post', [('title', str)])\nclass Root(App):\n    @post\n    def index(self, errors: BindingErrors, post: Post):\n        return post.title",
         "POST /",
-        "An invalid value is None: check the errors first",
+        "A value that was invalid is None: begin with",
     ),
     (
         "any: None without errors",

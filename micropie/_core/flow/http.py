@@ -263,7 +263,8 @@ def _before_handler(
 
 
 def call_handler(request: Request, route: Route, arguments: Sequence[object]) -> Flow[object]:
-    """Run the handler with the resources of its providers, a time limit, or both.
+    """Run the handler, in a process if it is pooled, with its providers' resources and its time
+    limit if it has them.
 
     Return its result, with only the fields that the handler's annotation allows.
     """

@@ -156,7 +156,7 @@ def adapter_for(server: object, host: str, port: int, options: dict[str, object]
     if isinstance(server, str):
         found = load(server) if ":" in server else server_names.get(server)
         if found is None:
-            others = "any other WSGI or ASGI server takes the application itself"
+            others = "start any other WSGI or ASGI server yourself, and give it the application"
             raise ValueError(
                 f"there is no server {server!r} here, but {', '.join(server_names)}: "
                 f"{SERVERS.get(server, others)}"

@@ -62,8 +62,8 @@ class BackgroundServer:
     """
 
     def __init__(self, app: object, options: Options) -> None:
-        """Start the server. Raises ``OSError``, with a message that names the option, if no
-        installed server supports the options.
+        """Start the server. Raises ``OSError``, with a message that says why, if it can't start
+        with these options.
         """
         self.name = _choose(options)
         if options.certificate is None and options.key is not None:
@@ -107,7 +107,7 @@ def _choose(options: Options) -> str:
         return able[0]
     if options.server not in able:
         raise _refusal(
-            f"{options.server} can't be run beside a program here; there are: {', '.join(able)}"
+            f"{options.server} can't run in a thread of the program; these can: {', '.join(able)}"
         )
     return options.server
 

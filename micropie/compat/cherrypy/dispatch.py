@@ -318,8 +318,8 @@ class MethodDispatcher(Dispatcher):
     """
 
     def __call__(self, path_info: str) -> None:
-        """Find the object for a path, and set its method and configuration on the current
-        request.
+        """Find the object for a path, and let the current request's ``handler`` be its method, or
+        one that refuses with 404 or 405. Its configuration is added to the request's.
         """
         request = serving.request
         resource, vpath = self.find_handler(path_info)

@@ -213,8 +213,8 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
 
 def is_adapted(annotation: Hint) -> bool:
     """Return whether only pydantic can make the values of an annotation: the type is one of
-    pydantic's, or only pydantic enforces the metadata. Structures don't count, because they have
-    makers.
+    pydantic's, or only pydantic enforces the metadata. False for structures, which
+    ``structures/makers.py`` makes.
     """
     metadata = getattr(annotation, "__metadata__", ())
     kind = get_args(annotation)[0] if metadata else annotation

@@ -245,7 +245,7 @@ def _to_timedelta(text: str) -> timedelta:
 
 
 def as_it_is(value: T) -> T:
-    """Return a value of a document unchanged."""
+    """Return a value unchanged: the ``from_json`` of a type that JSON has, for example."""
     return value
 
 

@@ -1,5 +1,5 @@
-"""Refuse structures that no body may fill, and values in a structure that a parameter of the same
-type would not accept.
+"""Refuse structures (dataclasses, models, ...) with fields that a client can't or must not set, and
+field values that a parameter of the field's type would not accept.
 
 msgspec and pydantic accept more than parameters do: NaN, numbers of a million digits, and sets of
 numbers whose hashes a client has chosen. And each library enforces only its own constraints.

@@ -45,7 +45,9 @@ class Mark(Protocol):
 
 
 class Checking:
-    """The mark of a check. It is a hook; see ``flow/hooks.py``."""
+    """What ``@requires(check)`` puts on a handler or an application. ``flow/hooks.py`` runs it as a
+    hook.
+    """
 
     guards = needs_session = True
 
