@@ -77,8 +77,8 @@ def unexposed_websockets(registered: Registrations, expose: str) -> Iterator[str
 
 
 def _refused_preflights(registered: Registrations) -> Iterator[str]:
-    """Yield a sentence for each ``CORSMiddleware`` whose preflights are refused by an authentication
-    hook before it.
+    """Yield a sentence for each ``CORSMiddleware`` whose preflights an authentication hook, which
+    comes before it, refuses.
     """
     name = type(registered.app).__name__
     refusing = ""
