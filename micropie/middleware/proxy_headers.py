@@ -18,7 +18,15 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
-from micropie._core.errors import FLAG, SetupError, check, check_each, is_count, refuse_text
+from micropie._core.errors import (
+    FLAG,
+    BadRequest,
+    SetupError,
+    check,
+    check_each,
+    is_count,
+    refuse_text,
+)
 from micropie._core.http import Address, Request
 from micropie._core.http.addresses import checked_base
 from micropie.middleware.base import FlowMiddleware
@@ -102,7 +110,12 @@ class ProxyHeaders(FlowMiddleware):
             _ip(peer.host) if peer is not None else None
         ):
             return
-        scheme, host, node = self._read(request)
+        try:
+            scheme, host, node = self._read(request)
+        except BadRequest:
+            # So the proxy isn't reported as one that nobody has listed.
+            exchange.state_peer(scheme=exchange.scheme)
+            raise
         exchange.state_peer(
             scheme=scheme or exchange.scheme,
             client=exchange.peer.client if node is None else Address(str(node[0]), node[1]),

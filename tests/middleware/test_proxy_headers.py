@@ -10,7 +10,8 @@ import pytest
 
 from micropie import App, SetupError
 from micropie._core.routing.proxy_watch import ProxyWatch
-from micropie.middleware import ProxyHeaders
+from micropie.middleware import ProxyHeaders, SecurityDefaults
+from micropie.sessions import InMemorySessionBackend
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.debugging import DEVELOPER
@@ -637,6 +638,16 @@ def test_a_named_proxy_is_no_warning(
     connected = make_client(app, client=(peer, 4321) if peer else None)
     connected.get("/", headers={"X-Forwarded-For": client})
     connected.get("/", headers={"X-Forwarded-Proto": "https"})
+    assert warnings() == []
+
+
+def test_a_named_proxy_with_a_malformed_scheme_is_no_warning(
+    make_client: MakeClient, warnings: Warnings
+) -> None:
+    app = Root(InMemorySessionBackend(), security=SecurityDefaults("testserver", proxies=NETWORK))
+    headers = {"X-Forwarded-Proto": "ftp", "X-Forwarded-For": "1.2.3.4"}
+    answer = make_client(app, client=(PEER, 4321)).get("/", headers=headers)
+    assert (answer.status_code, answer.text) == (400, SCHEME_SENTENCE)
     assert warnings() == []
 
 
