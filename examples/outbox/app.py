@@ -17,7 +17,7 @@ FILE = os.environ.get("OUTBOX_DATABASE", "/tmp/outbox.db")  # noqa: S108
 
 @contextmanager
 def connect() -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(FILE, timeout=30)
+    connection = sqlite3.connect(FILE, timeout=30, check_same_thread=False)
     try:
         with connection:  # commits, or rolls back
             yield connection

@@ -205,7 +205,9 @@ def test_a_job_outlives_a_server(kind: str, tmp_path: Path) -> None:
             client = browse("outbox")
             client.post("order", data={"pie": "apple", "email": "ann@example.com"})
             until(lambda: "To: ann@example.com" in server.output())
-            assert client.get("").json() == ["apple"]
+            answer = client.get("")
+            assert answer.status_code == 200, server.output()
+            assert answer.json() == ["apple"]
     # of a server that was killed after the commit
     with sqlite3.connect(own["OUTBOX_DATABASE"]) as database:
         database.execute(
