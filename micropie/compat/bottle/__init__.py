@@ -276,11 +276,10 @@ _OF_PYTHON = {
     "urlunquote": "urllib.parse:unquote",
     "weakref": "weakref",
 }
-__all__ += list(_OF_PYTHON)
 # SimpleTemplate is the engine of Bottle's own package.
 _ENGINE = ["SimpleTemplate"] if PathFinder.find_spec("bottle") else []
-__all__ += ["threading"]
-__all__ += list(_ENGINE)
+_MORE = [*_OF_PYTHON, "threading", *_ENGINE]
+__all__ += list(_MORE)
 
 
 def __getattr__(name: str) -> Any:
