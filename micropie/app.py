@@ -343,7 +343,7 @@ class App(Base[Outermost_co]):
         reload: bool = False,
         **others: Never,
     ) -> None:
-        """Serve this application with the best installed server, until the process is told to end::
+        """Serve this application with the best installed server, until the process is stopped::
 
             if __name__ == "__main__":
                 app.run(reload=True)

@@ -16,7 +16,7 @@ from micropie.cli.target import find_program, find_target
 
 
 def execute(arguments: Namespace) -> int:
-    """Serve the application until the process is told to end."""
+    """Serve the application until the process is stopped."""
     _take_from_platform(arguments)
     names = [field.name for field in fields(Options)]
     stated = {name: value for name in names if (value := getattr(arguments, name)) is not None}

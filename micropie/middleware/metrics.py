@@ -275,8 +275,8 @@ def add_metrics(
 
 
 def _check_directory() -> None:
-    """Raise ``SetupError`` if prometheus_client was told to keep the numbers of several processes
-    in a directory, but can't.
+    """Raise ``SetupError`` if prometheus_client should keep the numbers of several processes in a
+    directory, but can't.
     """
     directory = os.environ.get(DIRECTORY)
     if directory is None:

@@ -33,7 +33,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:
-    """Serve ``app`` with gunicorn, from this process, until it is told to shut down. Open streams
+    """Serve ``app`` with gunicorn, from this process, until it is stopped. Open streams
     end with their worker.
 
         run_gunicorn(app, {"bind": ["127.0.0.1:8000"], "workers": 2})

@@ -5,7 +5,7 @@ awaits a task of a client library and that task is cancelled, the server takes t
 cancellation of the request. Both are only failures of one request. ``failure_of`` distinguishes
 them from the exceptions that are meant for the server:
 
-- ``KeyboardInterrupt`` is meant for the server. So is an exit that a signal handler raises, as
+- ``KeyboardInterrupt`` is for the server. So is an exit that a signal handler raises, as
   gunicorn's do in the thread that they interrupt.
 - A cancellation is real while the task is being cancelled: by a scope around it, or by
   ``Task.cancel``. Then it passes through everything.

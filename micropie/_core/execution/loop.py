@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 # Seconds that a stream may take to clean up after its client has disconnected.
 CLEAN_UP_WITHIN = 10.0
 
-# Seconds that a mounted application may take to end after it was told that its client has
-# disconnected.
+# Seconds that a mounted application may take to end after it got ``http.disconnect``.
 LEAVE_WITHIN = 2.0
 
 # How many chunks may be made in another thread or task when one is requested: that one, and two

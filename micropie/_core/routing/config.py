@@ -360,7 +360,7 @@ class Config(MessageConfig):
         """How the names of this application's routes begin: "" or "blog."."""
         self.scopes = {prefix: names, **self.scopes}
         self.shutdown = shutdown
-        """Set when the server is told to stop. The whole tree shares it."""
+        """Set when the server begins to stop. The whole tree shares it."""
         self.blocking = blocking
         """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE if they run in the
         server's thread.

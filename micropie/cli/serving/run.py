@@ -21,7 +21,7 @@ DEBUG_KEY = "MICROPIE_DEBUG_KEY"
 
 
 def serve(target: Target, options: Options, reload: bool = False) -> None:
-    """Serve ``target`` until the process is told to end. Raises ``ServingError`` for options that
+    """Serve ``target`` until the process is stopped. Raises ``ServingError`` for options that
     can't be met. Also raises the application's ``SetupError``, because a server would print its
     traceback.
 
@@ -92,7 +92,7 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
 
 
 def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
-    """Serve ``app`` until the process is told to end.
+    """Serve ``app`` until the process is stopped.
 
     If the options can't be met, the process exits with one sentence.
     """

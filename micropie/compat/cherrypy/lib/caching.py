@@ -250,7 +250,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _KEPT = frozenset({"GET", "HEAD"})
 
 # Statuses of responses that depend on the URL alone. A part of a file, a failed condition or a
-# refusal is meant for one client, and must not become the answer for all.
+# refusal is for one client, and must not become the response to all.
 _FOR_ALL = frozenset({200, 203, 300, 301, 308, 404, 410})
 
 
