@@ -79,7 +79,11 @@ GROUPS = {
     ),
     "csrf": (
         ["micropie/_core/http/csrf.py", "micropie/middleware/csrf.py"],
-        ["tests/http/test_csrf.py", "tests/middleware/test_csrf.py"],
+        [
+            "tests/http/test_csrf.py",
+            "tests/middleware/test_csrf.py",
+            "tests/sessions/test_store.py",
+        ],
     ),
     "files": (
         [*_modules("micropie/_core/files"), "micropie/_core/http/headers/conditional.py"],
