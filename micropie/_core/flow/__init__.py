@@ -1,5 +1,5 @@
-"""The life of a request and of a WebSocket, as synchronous generators: they yield whatever may have
-to wait.
+"""The life of a request and of a WebSocket, as synchronous generators: they yield a step wherever
+they may have to wait.
 
 Open ``http.py`` to change the six stages of a request, ``websocket.py`` for those of a WebSocket.
 Open ``hooks.py`` to change how middleware runs around the handler (docs/reference/hooks.md has the

@@ -1,4 +1,4 @@
-"""Which response an exception gets: that of the author's error handler, a plain sentence or the
+"""Which response an exception gets: the one of the author's error handler, a plain sentence, or the
 debug page.
 
 The client sees only the status, one sentence and the request's id. The traceback goes to the log.
@@ -36,7 +36,7 @@ from micropie._core.streams import is_stream, stream_of
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
-    """Return the response of the author's error handler for ``failure``, or else the plain one.
+    """Return the response for ``failure``: the one of the author's error handler, or a plain one.
 
     For an ``HTTPError`` or a ``Redirect``, keep the headers that were set on ``self.response``,
     except those that describe the discarded body. The exception's own headers replace them. If the
@@ -52,10 +52,10 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
             try:
                 response = redirect_response(failure, request)
             except HTTPError as error:
-                # The redirect leads to another site, or the Host is malformed.
-                failure = error.with_traceback(None)  # else error and frame refer to each other
+                # The redirect points to another site, or the Host header is malformed.
+                failure = error.with_traceback(None)  # avoid a reference cycle with this frame
         elif exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
-            # The Allow header lists the methods.
+            # The exception's Allow header lists the methods, so this answers the client's question.
             response = Response(None, 204, failure.headers)
         elif isinstance(failure, ClientDisconnect):
             response = error_response(400, "The request's body ended too early.")
@@ -68,18 +68,19 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         else:
             response = response or _default_response(request, failure)
             response = response if answer.response is None else answer.set_result(response)
-    except BaseException as error:  # an HTTPError: the author's file can't be opened
+    # The error handler's file can't be opened, for example.
+    except BaseException as error:
         response = plain_response(request, execution.contained(error))
     return response
 
 
 def default_answer(request: Request, failure: Exception) -> tuple[Answer | None, Exception]:
-    """Return the response to an ``HTTPError`` or a ``Redirect`` if only the framework decides about
-    it: there is no hook, error handler, translation or session, and nothing was set on
-    ``self.response``.
+    """Return the encoded response to an ``HTTPError`` or a ``Redirect``, and ``failure``, if no
+    code of the application takes part in it: there is no hook, error handler, translation or
+    session, and nothing was set on ``self.response``.
 
-    Otherwise return None and the exception for ``respond_to``. That is ``failure`` itself, or a 400
-    for a redirect to another site, which has been logged by then.
+    Otherwise return None and the exception to pass to ``respond_to``: ``failure`` itself, or the
+    400 that replaces a redirect to another site.
     """
     exchange = request._exchange
     config = exchange.config
@@ -97,9 +98,9 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
         if exchange.method != "OPTIONS" or not isinstance(failure, MethodNotAllowed):
             return encoded_error(request, failure), failure
     except Exception as error:
-        # ``respond_to`` logs a header or a text that can't be sent.
+        # A header or a text that can't be sent is logged later, by ``respond_to``.
         if isinstance(error, HTTPError):
-            failure = error.with_traceback(None)  # else error and frame refer to each other
+            failure = error.with_traceback(None)  # avoid a reference cycle with this frame
     return None, failure
 
 
@@ -117,8 +118,8 @@ def plain_response(request: Request, failure: Exception) -> Response:
 
 
 def _by_its_number(request: Request, failure: OSError) -> OSError:
-    """Return a 503 if the process or the machine has run out of file descriptors, because that is
-    usually over soon; otherwise return ``failure`` unchanged.
+    """Return a 503 if the process or the machine has run out of file descriptors, because such a
+    shortage usually ends soon. Otherwise return ``failure`` unchanged.
     """
     if failure.errno in (errno.EMFILE, errno.ENFILE):
         failure = Outage.Unavailable("Please try again later.", str(failure))
@@ -137,7 +138,7 @@ def _author_response(
     request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
 ) -> Flow[Response]:
     """Return the response of the author's error handler. If the handler raises an ``HTTPError`` or
-    a ``Redirect``, return the default response to that.
+    a ``Redirect``, return the default response to the new exception.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
@@ -153,9 +154,9 @@ def _author_response(
         if result is None and exchange.config.advisor is not None:
             exchange.config.advisor.review_error_handler(handler.function)
         response = answer.set_result(result)
-    except (HTTPError, Redirect) as error:  # raised by the error handler
-        # The handler may have raised ``failure`` itself, and its traceback refers to this frame:
-        # without this, the request would be a reference cycle.
+    except (HTTPError, Redirect) as error:
+        # The handler may have raised ``failure`` again. Its traceback refers to this frame, so
+        # keeping the variable would make a reference cycle.
         del failure
         return answer.set_result(
             redirect_response(error, request)
@@ -169,15 +170,16 @@ def _author_response(
     if type(response.body) is FileReference:
         files.describe(response, *(yield from files.open_file(request, response)))
     if answer.stream is None:
-        # ``begin`` closes it if a hook replaces the response.
+        # The stream is registered here, so that it is closed if a hook replaces the response.
         answer.begin(stream_of(response.body))
     return response
 
 
 def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
-    """Call an error handler and forget its arguments, of which the exception is one. A driver's
-    frame keeps the last step it performed, and the exception's traceback refers to that frame: a
-    step that kept the exception would be a reference cycle.
+    """Call an error handler, and empty the list of its arguments, which contains the exception.
+
+    The driver keeps its last step, the step keeps this list, and the exception's traceback refers
+    to the driver's frame. If the list kept the exception, they would form a reference cycle.
     """
     given = [*arguments]
     arguments.clear()

@@ -10,12 +10,12 @@ Middleware is an object with hooks (``middleware/base.py``), or a generator func
 
     app.middlewares.append(timed)
 
-``yield`` returns the ``Response``: that of the handler, of a redirect, or of a hook that answered
-before the handler. If the handler or a hook inside raised an exception, ``yield`` raises it, as in
-``contextlib.contextmanager``, so ``with engine.begin(): yield`` does not commit after a failure. A
-value that you yield is a response: ``yield 401, "no"`` before the handler means that the handler is
-not called, and ``yield "other"`` after it replaces its response. In a ``def``, ``return`` does the
-same.
+``yield`` returns the ``Response``, which comes from the handler, from a redirect, or from a hook
+that answered before the handler. If the handler or an inner hook raised an exception, ``yield``
+raises it, as in ``contextlib.contextmanager``, so ``with engine.begin(): yield`` does not commit
+after a failure. A value that you yield is a response: ``yield 401, "no"`` before the handler means
+that the handler is not called, and ``yield "other"`` after it replaces its response. In a ``def``,
+``return`` does the same.
 
 Every middleware has a part before the handler and one after it (``_Hook``). ``HookPlan`` finds out
 once, when a middleware first runs, which kind it is and how its functions are called.
@@ -51,8 +51,8 @@ from micropie._core.spellings import status_of
 # The methods of these classes do nothing, so a hook that was not overridden is not called.
 _BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
-# A method of a middleware, or a function that is called instead. It may be a plain function, a
-# coroutine function or a flow.
+# A method of a middleware, or a function that takes the method's place. It may be a plain function,
+# a coroutine function or a flow.
 _Part: TypeAlias = Any
 
 # The keys allowed in the dict that a hook returns.
@@ -60,18 +60,19 @@ _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
 def _nothing(*arguments: object) -> None:
-    """Stand for a part of a hook that its author didn't write."""
+    """Do nothing: the default for a part of a hook that its author didn't write."""
 
 
 class _Hook:
     """A middleware, and how to run it.
 
-    ``before`` is called in the way ``kind``. It returns the response, or None to continue, or a
-    flow that does. ``after`` gets the response and, if ``sees_failures`` is set, the exception of
-    the handler or of a hook inside, or None. It returns another response, or None to keep the one
-    it got, or a flow that does. If ``class_name`` is set, the methods return dicts, and ``after``
-    is the method ``after_request``, called in the way ``after_kind``. ``may_hold``: whether
-    ``before`` may open something in a thread that only ``after`` closes.
+    ``before`` is called by a step of the kind ``kind``. It returns the response, or None to
+    continue, or a flow whose result is one of these. ``after`` gets the response and, if
+    ``sees_failures`` is set, the exception of the handler or of an inner hook, or None. It returns
+    another response, or None to keep the one it got, or a flow whose result is one of these. If
+    ``class_name`` is set, the methods return dicts, and ``after`` is the method ``after_request``,
+    called by a step of the kind ``after_kind``. ``may_hold``: whether ``before`` may open something
+    in a thread that only ``after`` closes.
     """
 
     def __init__(
@@ -92,8 +93,8 @@ class _Hook:
 
 
 def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
-    """Return a method of a middleware and how to call it: ``otherwise`` if it may block. If the
-    author didn't write the method, return ``_nothing``.
+    """Return a method of a middleware and the kind of step that calls it, which is ``otherwise``
+    for a method that may block. If the author didn't write the method, return ``_nothing``.
     """
     method: _Part = getattr(middleware, name, None) or _nothing
     function = getattr(method, "__func__", method)
@@ -102,11 +103,11 @@ def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
 
 
 def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
-    """Return a middleware with the plan to run it. ``blocking``: how to call functions that may
+    """Return the plan to run a middleware. ``blocking``: the kind of step for functions that may
     block.
 
-    Raises ``SetupError`` for an object that is not a middleware. This is checked here as well,
-    because the list may have been extended after startup.
+    Raises ``SetupError`` for an object that is not a middleware. Startup has checked this already,
+    but the list may have grown since then.
     """
     check_middlewares(providers, [middleware])
     needs_session = getattr(middleware, "needs_session", True)
@@ -122,15 +123,15 @@ def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
 
 
 def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
-    """Return the part before the handler for a check of ``@requires``."""
+    """Return the ``before`` function that runs a check of ``@requires``."""
     kind, asked = kind_of(mark.check, blocking), providers.asked_by_check(mark.check)
     needed = providers.needed_for(one.key for one in asked.values())
 
     def before(request: Request) -> Flow[object]:
         """Return the response of the check, or None if the check returned True.
 
-        Raises 403 if the check returns False, and ``ResponseError`` if it returns None, because its
-        author may have forgotten a ``return``.
+        Raises a 403 if the check returns False, and ``ResponseError`` if it returns None, because
+        its author may have forgotten a ``return``.
         """
         check = mark.check
         if asked:
@@ -161,8 +162,8 @@ _ANSWERS = frozenset({"builtins", "markupsafe", "micropie"})
 
 
 def _is_no_answer(result: object) -> bool:
-    """Return whether a check returned one of the author's objects, such as the user. Sent as JSON,
-    it would show strangers what the check has loaded.
+    """Return whether the result of a check is one of the author's objects, such as the user. Sent
+    as JSON, the object would show strangers what the check has loaded.
     """
     is_known = type(result).__module__.partition(".")[0] in _ANSWERS
     return not (is_known or isinstance(result, Response) or hasattr(result, "__html__"))
@@ -179,8 +180,8 @@ def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook
 
 
 def _changed(response: Response, changes: object, class_name: str) -> Flow[Response | None]:
-    """Apply the dict that a hook returned to the response, and return the response; return None if
-    the hook returned None.
+    """Apply the dict that a hook returned to the response. Return the response, or None if the hook
+    returned None.
 
     Raises ``ResponseError`` for any other value, and for unknown keys.
     """
@@ -203,13 +204,13 @@ def _changed(response: Response, changes: object, class_name: str) -> Flow[Respo
 
 def _generator_hook(function: Any, needs_session: bool) -> _Hook:
     """Return the plan for a middleware that is a generator function."""
-    kind, owner = kind_of(function), object()  # ``after`` finds the generator by its owner
+    kind, owner = kind_of(function), object()  # ``after`` finds its generator by this object
 
     def before(request: Request) -> Flow[object]:
         running = RunningGenerator(function(request), kind, owner)
         request._exchange.begin_generator(running)
         answer = yield from running.resume(None)
-        if answer is None and running.has_ended:  # the author may have meant to refuse the request
+        if answer is None and running.has_ended:  # perhaps a ``return`` to refuse the request
             name = getattr(function, "__name__", repr(function))
             raise ResponseError(
                 f"{name} in middlewares ended without a yield: write yield where the handler "
@@ -223,8 +224,9 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         """Run the generator to its end, and return the response. Raises ``failure`` if the
         generator doesn't catch it.
 
-        A generator that has not begun, because an earlier hook answered, or that has already ended,
-        does not run. Then return None, or the response that it gave when it was cancelled.
+        A generator does not run if it never began, because an earlier hook answered, or if it has
+        already ended. In these cases, return None, or the response that the generator gave when it
+        was cancelled.
         """
         generators = request._exchange.generators
         running = next((one for one in generators if one.owner is owner), None)
@@ -246,13 +248,13 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
 
 
 class HookPlan:
-    """The hooks around the handlers of a configuration, valid until its list of middlewares
-    changes.
+    """The hooks around the handlers of a configuration. The plan is valid until the configuration's
+    list of middlewares changes.
 
-    ``ids`` has the ``id()`` of each middleware; the plan keeps the middlewares alive, so that no
-    new object gets one of these. ``before`` and ``after`` (the last hook first) leave out hooks
-    without such a part. ``guards`` is the plan of the hooks that also check WebSocket handshakes
-    and isolated mounts; they can't change the response.
+    ``ids`` has the ``id()`` of each middleware. The plan keeps the middlewares alive, so no new
+    object can get the same id. ``before``, and ``after`` with the last hook first, leave out hooks
+    without that part. ``guards`` is the plan of the hooks that also check WebSocket handshakes and
+    isolated mounts; these hooks can't change the response.
     """
 
     def __init__(self, middlewares: Sequence[tuple[Any, Providers]], blocking: Kind) -> None:
@@ -283,11 +285,10 @@ def planned_hooks(config: Config) -> HookPlan:
 
 
 def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
-    """Run each hook's part before the handler until one of them answers; return its answer, or
-    None.
+    """Run each hook's part before the handler until a hook answers. Return its answer, or None.
 
-    A session backend that may wait is asked just before the first hook that needs the session. A
-    hook that refuses the request earlier therefore costs the backend nothing.
+    The session is loaded just before the first hook that needs it, if its backend may wait. If an
+    earlier hook refuses the request, the backend is never called.
     """
     exchange = request._exchange
     store = exchange.config.sessions
@@ -318,10 +319,10 @@ def run_after(
     """Run each hook's part after the handler, the last hook first. Return the response with their
     changes.
 
-    ``response`` is that of the handler, or None if the handler raised ``failure``. Generator
-    functions get the exception; it is turned into a response when the first hook needs one. A
-    ``Redirect`` counts as a response, not as a failure. If a hook raises an exception, the hooks
-    that follow get that one; each hook is called once.
+    ``response`` is the handler's, or None if the handler raised ``failure``. Generator functions
+    get the exception; it is turned into a response when the first hook needs a response. A
+    ``Redirect`` counts as a response, not as a failure. If a hook raises an exception, the
+    remaining hooks get that exception instead. Each hook is called once.
     """
     raised = traceback = None
     answer = request._exchange.answer
@@ -352,7 +353,7 @@ def run_after(
             except BaseException as error:
                 raised = execution.contained(error)
             if raised is failure:
-                # leave out the frames of the hook that only passed the exception on
+                # The hook only passed the exception on, so leave its frames out.
                 raised.__traceback__ = traceback
             else:
                 response, failure = None, alone_in(raised)
@@ -362,14 +363,14 @@ def run_after(
             response = yield from respond_to(request, failure)
         return response
     finally:
-        # or the traceback and this frame would refer to each other
+        # Avoid a reference cycle of the traceback and this frame.
         del failure, raised, traceback
 
 
 def _seen_by(
     hook: _Hook, request: Request, response: Response | None, failure: Exception
 ) -> Flow[tuple[Response | None, Exception | None]]:
-    """Return the response and the failure that a hook gets after ``failure``."""
+    """Return the response and the failure to pass to a hook, now that ``failure`` was raised."""
     is_answer = isinstance(failure, Redirect)
     if response is None and (is_answer or not hook.sees_failures):
         response = yield from respond_to(request, failure)
@@ -390,8 +391,8 @@ class SocketHook:
 
 
 def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, str] | None]:
-    """Run each ``before_websocket`` until one refuses the handshake. Return its code and reason, or
-    None.
+    """Run each ``before_websocket`` until one refuses the handshake. Return the code and reason of
+    the refusal, or None.
 
     Every hook that was called is added to ``hooks_begun``, so its ``after_websocket`` runs later.
     """
@@ -416,8 +417,8 @@ def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, st
 
 
 def run_after_websocket(begun: list[SocketHook], request: Request) -> Flow[None]:
-    """Run ``after_websocket`` of each hook in ``begun``, the last first. Exceptions are logged, so
-    the remaining hooks still run.
+    """Run ``after_websocket`` of each hook in ``begun``, the last hook first. Exceptions are
+    logged, so the remaining hooks still run.
     """
     while begun:
         hook = begun.pop()

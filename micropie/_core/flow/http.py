@@ -17,15 +17,15 @@ where it may have to wait, and gets the step's result as the value of that ``yie
        is sent (``http/response.py``).
     6. Errors: an exception of a stage becomes a response, which takes the way of stage 5.
 
-A driver starts a flow as it would call a function, so a flow that never yields costs no more than a
-call. There is no second version of a flow for requests that don't have to wait.
+A driver starts a flow like a function call, so a flow that never yields costs no more than a call.
+That is why no flow has a second version for requests that don't have to wait.
 
-Each exception is caught in one place and answered after the ``except`` block, so that later
-exceptions get no false ``__context__``. Then the variable is deleted: the exception's traceback
-refers to the frame, and the request would be a reference cycle. Only a response that needs no step
-may be made inside the block. The flow catches ``Exception`` only, and those exits and cancellations
-that ``execution.contained`` turns into one. A real cancellation and the interpreter's exit pass
-through, and nothing yields while they do.
+Each exception is caught in one place and turned into a response after the ``except`` block, so that
+later exceptions get no false ``__context__``. Then the variable is deleted, because the exception's
+traceback refers to the frame: together they would be a reference cycle. Only a response that needs
+no step may be made inside the block. The flow catches ``Exception``, and those exits and
+cancellations that ``execution.contained`` turns into an ``Exception``. A real cancellation and the
+interpreter's exit pass through, and nothing yields while they do.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ from micropie._core.routing import (
 from micropie._core.sessions import Session
 from micropie._core.streams import LoopStream, Stream, ThreadStream, stream_of
 
-pooled: Any = module("micropie._core.flow.pooled")  # few sites have handlers in processes
+# imported on first use: few sites have handlers in processes
+pooled: Any = module("micropie._core.flow.pooled")
 
 _FAILURES = range(500, 600)
 _SUCCESSES = range(200, 300)
@@ -103,8 +104,8 @@ _Stream: TypeAlias = LoopStream | ThreadStream
 
 
 def respond(site: Site, request: Request) -> Flow[Any]:
-    """Answer a request. The last step is the answer, or a mounted application that sends its
-    response itself.
+    """Take a request through the six stages. The last step has the answer, or a mounted application
+    that sends its response itself.
     """
     exchange = request._exchange
     answer: Answer | Handover
@@ -112,8 +113,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
     failure: BaseException | None = None
     other: Handover | Exception | None = None
     try:
-        # 1. Route. A path without arguments is found by one look-up here; all others are searched
-        # by the site.
+        # 1. Route. One look-up here finds a path without arguments; the site searches for all
+        # others.
         method = exchange.method
         route = site.exact[method].get(exchange.literal_path)
         result = None
@@ -128,8 +129,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         if config.middlewares or config.sessions.opens_ahead or other is not None:
             result = yield from _before_handler(request, config, other)
         if result is None:
-            # 3. Body. For GET and HEAD it is ignored, because it has no meaning: RFC 9110, sections
-            # 9.3.1, 9.3.2.
+            # 3. Body. The body of a GET or HEAD is ignored, because it has no meaning: RFC 9110,
+            # sections 9.3.1, 9.3.2.
             if method not in _WITHOUT_BODY:
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run.
@@ -138,7 +139,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                     arguments = yield IO, route.bind, (request, arguments, values)
                 else:
                     arguments = route.bind(request, arguments, values)
-            # Without hooks, no time limit can be set and no resource be open at this point.
+            # Only a hook can have set a time limit or opened a resource by now.
             if route.is_special or (
                 exchange.hooks is not None
                 and (exchange.resources or exchange.time_limit is not None)
@@ -159,7 +160,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             body = encode_body(result)
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
         elif isinstance(result, RaisedAnswer):
-            # treat it like a raised one, but without a traceback that refers to this frame
+            # A returned error is treated like a raised one. It isn't raised, because its traceback
+            # would refer to this frame.
             failure = result
         else:
             answer = yield from _answer(request, result)
@@ -180,15 +182,15 @@ def respond(site: Site, request: Request) -> Flow[Any]:
 def _find(
     site: Site, request: Request
 ) -> tuple[Config, Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
-    """Return a request's configuration and route, with the arguments and values from its path, and
-    set the configuration and the route on the request.
+    """Return a request's configuration and route, and the arguments and values from its path. Also
+    set the configuration and the route on the exchange.
 
     If there is no route, the last item of the tuple is a mounted application that sends its
     response itself, or the exception to raise once the hooks have seen the request. Without hooks,
     the exception is raised right here.
     """
     exchange = request._exchange
-    exchange.config = site.config  # needed if ``find`` fails
+    exchange.config = site.config  # the error response needs it if ``find`` fails
     found = site.find(request)
     if type(found) is Refusal:
         error, exchange.config = found
@@ -219,8 +221,8 @@ def _before_handler(
 
     Return a hook's answer, or None if the handler has to run.
 
-    ``other`` takes the place of a handler: a mounted application, which is returned after the hooks
-    that guard it, or an exception, which is raised after all hooks.
+    ``other`` is given if there is no handler to run. It is a mounted application, which is returned
+    after the hooks that guard it, or an exception, which is raised after all hooks.
     """
     exchange = request._exchange
     hooks = planned_hooks(config)
@@ -263,15 +265,14 @@ def _before_handler(
 
 
 def call_handler(request: Request, route: Route, arguments: Sequence[object]) -> Flow[object]:
-    """Run the handler, in a process if it is pooled, with its providers' resources and its time
-    limit if it has them.
+    """Run the handler with its resources and its time limit, in a process if the handler is pooled.
 
-    Return its result, with only the fields that the handler's annotation allows.
+    Return the handler's result, with only the fields that the handler's annotation allows.
     """
     exchange = request._exchange
     if route.providers:
         arguments = yield from with_resources(request, route, arguments)
-    if route.is_pooled:  # the process itself enforces the time limit
+    if route.is_pooled:  # ``call_in_pool`` enforces the time limit
         config, token = route.config, route.config.pool.made.token()
         call = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
         threads = Call(config.pool_threads, is_queued=True, leave_after=0.0)
@@ -279,7 +280,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
             result = yield threads, pooled.call_in_pool, call
         except Exception:
             raise
-        except BaseException:  # a cancellation ends the handler instead of waiting for it
+        except BaseException:  # a cancelled request ends the handler
             token.cancel()
             raise
     elif exchange.time_limit is not None:
@@ -302,9 +303,9 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
 def _call_limited(
     request: Request, route: Route, arguments: Sequence[object], seconds: float
 ) -> Flow[object]:
-    """Run the handler with a time limit, in a way that can be interrupted, and return its result.
+    """Run the handler by a step that can be interrupted after ``seconds``, and return its result.
 
-    Raises 503 when the time is over.
+    Raises a 503 when the time is over.
     """
     try:
         return (yield from call_within(seconds, route.limited_step_kind, route.call, *arguments))
@@ -332,8 +333,8 @@ def _answer(request: Request, result: object) -> Flow[Answer | Handover]:
 
 
 def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
-    """Return the answer for a result that may be awaitable or a file. If the result is a mounted
-    application, return that.
+    """Return the answer for a result that may be awaitable or a file. Return a mounted application
+    unchanged.
     """
     exchange = request._exchange
     made = exchange.answer
@@ -343,14 +344,15 @@ def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
         if type(result) is Handover or (type(result) is EncodedAnswer and not is_joined):
             return result
         if not isinstance(result, Response) and isawaitable(result):
-            # The coroutine of an ``async def`` that a decorator hides.
+            # A decorator has hidden that the handler is an ``async def``, so the result is a
+            # coroutine.
             result = yield AWAIT, itself, (result,)
     response = _response_of(exchange, result)
     if response.body.__class__ is FileReference:
         try:
             file, part = yield from files.open_file(request, response)
         except Exception as failure:
-            made.replace(None)  # the error response must not get the headers of this response
+            made.replace(None)  # the error response must not get the file's headers
             if exchange.config.advisor is not None and type(failure) is HTTPError:
                 exchange.config.advisor.review_missing_file(response.body)
             raise
@@ -369,9 +371,7 @@ def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
 
 
 def _response_of(exchange: Exchange, result: object) -> Response:
-    """Return the response for a handler's result. Raises the result if it is an ``HTTPError`` or a
-    ``Redirect``.
-    """
+    """Return the response for a handler's result. An ``HTTPError`` or a ``Redirect`` is raised."""
     config = exchange.config
     if config.advisor is not None:
         config.advisor.review_result(exchange, result)
@@ -395,8 +395,8 @@ def _finish(
 
     If this raises, the stream is closed.
 
-    ``after_request`` hooks may change the response and the session. So may a stream, until it has
-    given its first chunk.
+    ``after_request`` hooks may change the response and the session. A stream may do so as well,
+    until it has produced its first chunk.
     """
     exchange = request._exchange
     made = exchange.answer
@@ -437,7 +437,7 @@ def _finish(
     try:
         if stream is not None:
             yield from stream.close()
-        else:  # the error response must not get the headers of this response
+        else:  # the error response must not get the old headers
             made.replace(None)
         raise failure
     finally:
@@ -445,8 +445,8 @@ def _finish(
 
 
 def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
-    """Return the response's body if it is a stream. If hooks have replaced a stream by this body,
-    close that one.
+    """Return the stream of a response whose body was replaced by hooks, or None if the new body is
+    no stream. In that case, close the stream that it replaced.
     """
     exchange = request._exchange
     made = exchange.answer.stream
@@ -455,7 +455,7 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
         files.describe(response, *(yield from files.open_file(request, response)))
     stream = stream_of(with_html(response).body)
     exchange.answer.begin(stream or replaced)
-    if stream is not None:  # because the new stream may read from the replaced one
+    if stream is not None:  # the replaced one stays open: the new one may read from it
         streams.follow_events(stream, replaced, response)
     elif replaced is not None:
         yield from replaced.close()
@@ -463,13 +463,16 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
 
 
 def _encoded(exchange: Exchange, response: Response, stream: Stream | None) -> tuple[Answer, bool]:
-    """Return the answer for a response, and whether the session has to be saved. The answer is
-    encoded before the session is saved, because an answer that can't be sent must not leave a
-    session behind.
+    """Return the answer for a response, and whether the session has to be saved.
+
+    The answer is encoded before the session is saved, because the session must not be saved if the
+    answer can't be sent.
     """
     made = exchange.answer
     if stream is not None:
-        if made.response is not None:  # a generator has set it; hooks' headers come first
+        # The stream's generator has set headers on ``self.response``. Those set by hooks come
+        # first.
+        if made.response is not None:
             response = made.set_result(response)
             made.replace(None)
         if exchange.ends is not None:
@@ -480,8 +483,8 @@ def _encoded(exchange: Exchange, response: Response, stream: Stream | None) -> t
             and exchange.header("cookie")
             and handlers_route(exchange) is not None
         )
-        # A later chunk may read the session, but then the headers that say so have already been
-        # sent.
+        # A later chunk may read the session, when it is too late for the headers that forbid
+        # caching. So count the session as read now.
         if may_read and exchange.config.sessions.find_id(exchange):
             exchange.opened_session()
     saves = (
@@ -499,7 +502,7 @@ def _encoded(exchange: Exchange, response: Response, stream: Stream | None) -> t
 
 
 def _private(exchange: Exchange, answer: Answer, has_own_cookie: bool) -> Answer:
-    """Return the answer with headers that keep shared caches from giving it to another client."""
+    """Return the answer with headers that keep shared caches from sending it to other clients."""
     status, content_type, length, pairs, body, stream = answer
     make = known_private if pairs.__class__ is KnownHead else make_private
     headers, was_public = make(pairs, exchange.answer.depends_on, has_own_cookie)
@@ -532,8 +535,8 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
 def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
     """Close the handler's resources and return the answer for an exception.
 
-    Raises the exception if it is not a failure of this request. Raises it, too, if the server is to
-    have it and the author wrote no error handler for it.
+    Raises the exception if it is not a failure of this request, or if the server is to get it
+    (``passes_failure_on``) and the author wrote no error handler for it.
     """
     exchange = request._exchange
     made = exchange.answer
@@ -560,7 +563,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
                 made.break_off()
             is_server_s = is_server_s and config_of(exchange).error_handler_for(failure)[0] is None
         if made.is_without_session and not made.is_broken_off:
-            # while the backend is unavailable, the author's error page gets an empty session
+            # The author's error page gets an empty session while the backend is unavailable.
             with suppress(HTTPError):
                 yield from exchange.open_session()
         if made.stream is not None:
@@ -568,8 +571,8 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         answer = yield from _finish(request, None, None, failure)
     except Exception as error:  # the plain response runs no code of the application
         made.take_session()
-        # An HTTPError is the 503 of a session backend, which has been logged, or comes from the
-        # stream of an error page.
+        # If the new exception is an HTTPError, it is the 503 of a session backend, already logged,
+        # or it comes from the stream of an error page.
         answer = encode(plain_response(request, error), None, exchange.method == "HEAD")
         if exchange.ends is not None:
             made.end(answer)

@@ -1,10 +1,10 @@
 """Startup and shutdown of an application, written once for both protocols.
 
-Startup: an application's ``lifespan`` context manager is entered and its startup handlers run,
-then those of the applications inside it. If one fails, what had started is undone and the exception
-is raised. Shutdown is the reverse: inner applications first; in each the shutdown handlers, then
-its ``lifespan`` is left. An exception is logged, does not keep the others from running, and is
-raised at the end.
+Startup enters an application's ``lifespan`` context manager and runs its startup handlers, then
+does the same for the applications inside it. If one fails, everything that had started is stopped
+again and the exception is raised. Shutdown is the reverse, inner applications first: it runs the
+shutdown handlers of each and leaves its ``lifespan``. An exception is logged, does not keep the
+others from running, and is raised at the end.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from micropie._core.http.protocols import ON_FAILURE
 from micropie._core.mounts import ASGI, WSGI
 from micropie._core.routing import Config, Site
 
-# Seconds after which the log says which function startup or shutdown waits for: most servers wait
-# silently and without a limit.
+# Seconds after which startup or shutdown logs the function that it is waiting for, because most
+# servers wait silently and without a limit.
 _LONG = 10.0
 
 # The protocols of servers, for the mounts that are started with an application.
@@ -50,14 +50,12 @@ def log_lifecycle_failure(sentence: str, error: Exception, server: Mapping[str, 
 
 
 class Component(Protocol):
-    """The part of an ``App``, or of a mounted application, that is started and stopped with the
-    rest.
-    """
+    """The interface by which an ``App`` or a mounted application is started and stopped."""
 
     startup_handlers: list[LifecycleFunction]
     shutdown_handlers: list[LifecycleFunction]
     state: State
-    """Gets the values of the dict that ``lifespan`` yields."""
+    """Startup stores the values of the dict that ``lifespan`` yields here."""
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager, or None if the author wrote none."""
@@ -77,12 +75,11 @@ class Lifecycle:
         ]
         self.is_empty = not (has_lifespan or handlers)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
-        # For each part that was started, in that order, the flows that undo it. None of them has
-        # begun.
+        # For each part that was started, in this order, the flows that stop it. No flow has begun.
         self._undo: list[Iterable[Flow[None]]] = []
 
     def start(self) -> Flow[None]:
-        """Start everything. If a part fails, undo those that had started and raise its
+        """Start everything. If a part fails, stop those that had started, then raise the
         exception.
         """
         try:
@@ -96,8 +93,8 @@ class Lifecycle:
                     if isinstance(state, dict):
                         for name, value in state.items():
                             app.state[name] = value
-                # The shutdown handlers are all called if at least one startup handler has run, or
-                # if there is none.
+                # Shutdown calls all shutdown handlers once the first startup handler has succeeded,
+                # or if there is no startup handler.
                 for handler in app.startup_handlers[:1]:
                     yield from _call("startup", handler)
                 self._undo.append(_call("shutdown", handler) for handler in app.shutdown_handlers)
@@ -134,24 +131,24 @@ class Startable(Protocol):
         """Whether startup runs the author's code, which may wait."""
 
     def compiled(self, blocking: Kind = ..., /) -> Site:
-        """Return the site, compiled on first use. ``blocking`` is the kind of step that calls
-        ``def`` handlers.
+        """Return the site, compiled on first use. ``blocking``: the kind of step that calls ``def``
+        handlers.
         """
 
     def publish(self, site: Site, state: Any, /) -> None:
-        """Let the requests that follow find ``site`` in the driver's ``state``, unless the
-        application has changed since it was compiled.
+        """Store ``site`` in the driver's ``state`` for the next requests, unless the application
+        has changed since the site was compiled.
         """
 
     def lifecycle(self, protocol: str | None = ..., /) -> Lifecycle:
-        """Return a new life cycle of the application and of those mounts that a server of
-        ``protocol`` starts; with None, of no mounts.
+        """Return a new life cycle of the application and of the mounts that a server of
+        ``protocol`` starts. With None, leave out the mounts.
         """
 
 
 class LifespanContext(Exchange):
-    """Takes the place of a request while a driver performs the steps of startup and shutdown: it
-    has a configuration and nothing else.
+    """Takes the place of a request's exchange while a driver performs the steps of startup and
+    shutdown. It has only a configuration.
     """
 
     def __init__(self, config: Config) -> None:
@@ -164,9 +161,9 @@ def _call(stage: str, handler: LifecycleFunction) -> Flow[None]:
 
 
 def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
-    """Perform ``flow``, and log ``name`` if that takes long.
+    """Run ``flow``, and log ``name`` if it takes longer than ``_LONG``.
 
-    A timer's thread writes the log, because ``flow`` may block its own thread.
+    A timer's thread writes the log, because ``flow`` may block the thread it runs in.
     """
     words = "%s: %s has been running for %g seconds"
     if stage == "startup":

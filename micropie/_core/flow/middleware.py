@@ -2,9 +2,9 @@
 
 Every hook may be ``def`` or ``async def``, and every hook is optional.
 
-A hook opens a resource by ``with request.resource(Database) as database``.
+To open a resource in a hook, write ``with request.resource(Database) as database``.
 
-Middleware can also be a generator function, which needs no class: ``flow/hooks.py``.
+Middleware can also be a generator function, which needs no class. See ``flow/hooks.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from micropie._core.routing.discovery import mark_with
 
 Target = TypeVar("Target")
 
-# Names that hooks have in Django, in Starlette, and in ``FlowMiddleware``.
+# Names of hooks that ``HttpMiddleware`` never calls: those of Django, of Starlette, and of
+# ``FlowMiddleware``.
 _ELSEWHERE = ("process_request", "process_response", "dispatch", "before", "after")
 
 
@@ -32,8 +33,8 @@ class _Decorator:
     statuses: Sequence[int] = ()
 
     def __call__(self, target: Target) -> Target:
-        """Run this middleware only around ``target``, inside all ``middlewares``, and return
-        ``target``: ``@Timeout(5)``.
+        """Run this middleware only around ``target``, inside all ``middlewares``. Return
+        ``target``, so that ``@Timeout(5)`` works as a decorator.
         """
         mark_with(target, [self])
         return target
@@ -43,24 +44,24 @@ class HttpMiddleware(_Decorator):
     """Runs before the handler of each request and after each response:
     ``app.middlewares.append(Mine())``.
 
-    ``@Mine()`` above a handler or an ``App`` class runs only around that, and ``Mine()(app)`` only
-    around that ``App``.
+    ``@Mine()`` above a handler or an ``App`` class runs only around that handler or class, and
+    ``Mine()(app)`` only around that ``App``.
 
     The hook methods are looked up once, when the middleware first runs.
 
     ``guards`` (False): set it to True in your class if ``before_request`` decides who may enter.
-    Then it is also called for WebSocket handshakes, for isolated mounts, and for the WebSockets of
-    mounted applications. ``needs_session`` (True): whether ``before_request`` may read the session.
-    Hooks with False, if they come before all others, run before a session backend is asked.
-    ``statuses`` (()): the error statuses with which it refuses requests, for the OpenAPI document:
-    ``statuses = (429,)``.
+    The hook is then also called for WebSocket handshakes, for isolated mounts, and for the
+    WebSockets of mounted applications. ``needs_session`` (True): whether ``before_request`` may
+    read the session. Hooks with False that come before all others run before the session is loaded
+    from a backend. ``statuses`` (()): the error statuses with which the middleware refuses
+    requests, for the OpenAPI document: ``statuses = (429,)``.
     """
 
     needs_session = True
 
     def __init_subclass__(cls, **arguments: Any) -> None:
-        """Raise ``SetupError`` for a class whose hooks have only names of other frameworks, because
-        none would ever be called.
+        """Raise ``SetupError`` for a class whose hooks all have names of other frameworks, because
+        no hook would ever be called.
         """
         super().__init_subclass__(**arguments)
         if (
@@ -90,8 +91,8 @@ class HttpMiddleware(_Decorator):
         response_body: Any,
         extra_headers: list[tuple[str, str]],
     ) -> object:
-        """Run after every response, including errors and those of ``before_request``, in the
-        reverse order of ``before_request``.
+        """Run after every response, including error responses and those of ``before_request``.
+        Hooks run in the reverse order of ``before_request``.
 
         ``response_body`` is the handler's result before it is encoded. ``extra_headers`` may be
         changed in place. Return a dict to replace any of ``status``, ``body`` and ``headers``, or
@@ -104,11 +105,12 @@ class FlowMiddleware(_Decorator):
 
     It costs less than ``HttpMiddleware``.
 
-    Each method is either a plain function that does not wait, or a generator function. A generator
-    waits by ``result = yield from call(kind_of(function), function, ...)``, under both protocols.
+    Each method is either a plain function that does not wait, or a generator function. Under both
+    protocols, a generator function waits with ``result = yield from call(kind_of(function),
+    function, ...)``.
 
     ``guards``, ``needs_session`` (False here) and ``statuses``: see ``HttpMiddleware``. If
-    ``guards`` is set, ``before`` is called for a handshake before its origin is checked, because it
+    ``guards`` is set, ``before`` is called before the origin of a handshake is checked, because it
     may set the client, the scheme and the host.
     """
 
@@ -119,7 +121,7 @@ class FlowMiddleware(_Decorator):
 
         Return None to continue. Any other value is the response, like the result of a handler.
 
-        The same holds for the value that a generator function returns.
+        The value that a generator function returns has the same meaning.
         """
 
     def after(

@@ -1,8 +1,8 @@
 """Handlers that run in a process of the pool, and the copy of the request that they can read there.
 
-Only the arguments, the result and this copy are sent between the processes, with ``pickle``. Of the
-handler only its name is sent, by which the process imports it (``placement.py``). The application
-is never sent.
+Only the arguments, the result and the copy of the request are sent between the processes, with
+``pickle``. The handler itself is not sent: the process imports it by its name (``placement.py``).
+The application is never sent.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ def call_in_pool(
 ) -> Any:
     """Call a handler in a process of the pool and wait for its result. ``token`` cancels the call.
 
-    Raises what the handler raises, and 503 after ``seconds`` or after the request's own time limit,
-    if that is shorter.
+    Raises what the handler raises, and a 503 after ``seconds`` or after the request's own time
+    limit, whichever is shorter.
     """
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
-    # Headers to count as read, since a stream may read them later.
+    # The headers to count as read by the handler: both, unless the process returns which ones. A
+    # stream may read them later.
     read: Sequence[str] = ("cookie", "authorization")
     try:
         result = pool.made.call(seconds, PooledHandler(name), job, token=token)
@@ -191,7 +192,7 @@ class PooledExchange(Exchange):
 
 
 class PooledRequest(Request):
-    """A read-only copy of a request. Changing the request or its answer raises ``RuntimeError``."""
+    """A read-only copy of a request. Changing it or its response raises ``RuntimeError``."""
 
     def after_response(self, *_: object, **__: object) -> NoReturn:
         """Raise ``RuntimeError``: the functions would have to be called in the server's process."""
@@ -213,7 +214,7 @@ class PooledConfig:
     The application stays in the server's process.
     """
 
-    # Encodes events and the channel messages that the handler makes itself.
+    # Encodes events, and the channel messages that the handler creates.
     dumps = staticmethod(dumps_with({}))
 
     def __init__(self, limits: Limits) -> None:

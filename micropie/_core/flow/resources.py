@@ -2,9 +2,10 @@
 the handler's result.
 
 A resource is opened once for a request (``discovery/providers.py``). It is closed when the handler
-has returned, before the hooks see its response, or at the end of the stream that the handler
-returned. Resources that only access checks depend on are closed before a stream begins, or the
-handler of a WebSocket. A result is filtered by its annotation while the resources are open.
+has returned, before the hooks see its response, or at the end of a stream that the handler
+returned. Resources that only access checks depend on are closed earlier: before a stream begins, or
+before the handler of a WebSocket runs. A result is filtered by its annotation while the resources
+are open.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from micropie._core.streams import is_stream, stream_of
 def with_resources(
     request: Request, route: Route, arguments: Sequence[object]
 ) -> Flow[Sequence[object]]:
-    """Open the resources that the handler's parameters name.
+    """Open the resources that the handler's parameters depend on.
 
-    Return the handler's arguments, with the resources. Raises what a provider raises.
+    Return the handler's arguments including the resources. Raises what a provider raises.
     """
     resources = request._exchange.own_resources()
     yield from open_resources(request, resources, route.providers)
@@ -42,15 +43,15 @@ def with_resources(
     )
 
 
-# Results that are complete responses, so no filter changes them.
+# Results that are complete responses. No filter changes them.
 _WHOLE = (Response, EncodedAnswer, HTTPError, Redirect, Handover)
 
 
 def filtered(route: Route, result_filter: ResultFilter | None, result: object) -> Flow[object]:
-    """Return a handler's result with only the fields that its annotation has, or those of the type
-    that the annotation gives for its status.
+    """Return a handler's result with only the fields that its annotation allows. The annotation may
+    give each status a type of its own.
 
-    Complete responses and streams stay as they are.
+    Complete responses and streams are returned unchanged.
 
     The result of a ``def`` handler is filtered in a thread as well, because reading an attribute
     may query a database.
@@ -78,11 +79,11 @@ def filtered(route: Route, result_filter: ResultFilter | None, result: object) -
 
 
 def as_lines(request: Request, route: Route, result: object) -> object:
-    """Return a handler's result. A stream of items becomes a stream of JSON Lines if the route's
-    annotation says so.
+    """Return a handler's result. If the route's annotation declares JSON Lines, turn a stream of
+    items into a stream of lines.
 
-    Each item is filtered and encoded when it is sent. An item that can't be encoded ends the
-    response as broken.
+    Each item is filtered and encoded when it is sent. An item that can't be encoded breaks the
+    response off.
     """
     status, body, *headers = (
         result if isinstance(result, tuple) and states_status(result) else (None, result)
@@ -111,7 +112,8 @@ def close_unless_streamed(
     result = yield from awaited(result)
     response = as_response(result)
     yield from close_resources(exchange, None, providers if is_stream(response.body) else ())
-    if is_html(response.body):  # render it now: it may need a resource that is closed next
+    # Render the HTML now, because it may need a resource that is closed next.
+    if is_html(response.body):
         return response.body if is_html(result) else response
     return result
 
@@ -122,8 +124,8 @@ def close_resources(
     """Close the resources of a request, except those of the providers in ``kept``. Raises the
     exception of a provider, or else ``failure``.
 
-    If closing fails, the functions that the handler passed to ``after_response`` are not called: a
-    commit that failed has stored nothing.
+    If closing fails, the functions that the handler passed to ``after_response`` are not called,
+    because a failed commit has stored nothing.
     """
     try:
         if exchange.resources:
@@ -137,7 +139,7 @@ def close_resources(
 
 
 def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[None]:
-    """Close the resources that a stream has used. The stream is closed already.
+    """Close the resources that a stream has used, after the stream itself was closed.
 
     ``failure``: the exception that broke the stream off, if any.
 

@@ -1,10 +1,10 @@
 """The life of a WebSocket, written once for every server; ``flow/http.py`` is its counterpart for
 requests.
 
-A driver (``asgi/websocket.py``) makes the request and calls ``found_socket``, which is the search
-of stage 1. If a mounted application serves the path, the driver passes the WebSocket to it.
+A driver (``asgi/websocket.py``) makes the request and calls ``found_socket``, which finds the route
+for stage 1. If a mounted application serves the path, the driver passes the WebSocket to it.
 Otherwise the driver makes the socket, performs the steps of ``converse``, and then ends the
-WebSocket by the ``CloseInfo`` that the flow returns:
+WebSocket as described by the ``CloseInfo`` that the flow returns:
 
     1. The path leads to a route.             4. The arguments are bound and the handler runs.
     2. Hooks of HTTP that guard run, and      5. ``after_websocket`` hooks run and the session is saved.
@@ -53,8 +53,8 @@ from micropie._core.routing import (
 
 
 class CloseInfo(NamedTuple):
-    """How to end a WebSocket: by a close frame or, if it was not accepted, by a response to its
-    handshake.
+    """How to end a WebSocket: with a close frame or, if it was not accepted, with an HTTP response
+    to its handshake.
     """
 
     code: int
@@ -63,8 +63,8 @@ class CloseInfo(NamedTuple):
 
 
 def found_socket(site: Site, request: WebSocketRequest) -> SearchResult:
-    """Return the route of a WebSocket, or the mounted application that serves it, or a ``Refusal``,
-    which ``converse`` answers.
+    """Return the route of a WebSocket, or the mounted application that serves it, or a ``Refusal``
+    to pass to ``converse``.
     """
     request._exchange.config = site.config
     return site.find_socket(request)
@@ -77,8 +77,8 @@ def converse(
 ) -> Flow[CloseInfo]:
     """Take a WebSocket through stages 1 to 5. Return how to end it, if it is still open.
 
-    ``run_handler(handler, *arguments)`` is the driver's: it calls the handler with its socket and
-    these arguments.
+    ``run_handler(handler, *arguments)`` is a function of the driver that calls the handler with the
+    socket and these arguments.
     """
     exchange = request._exchange
     failure: Exception | None = None
@@ -90,13 +90,14 @@ def converse(
         exchange.route = route
         exchange.outside.update(route.for_tools)
         exchange.config = route.config
-        # 2. and 3. In a generator of its own, so that its frame is freed while the socket is open.
+        # 2. and 3. These are a separate generator, so that its frame is freed while the socket is
+        # open.
         refusal = yield from _handshake(request, route.config)
         if refusal is not None:
             close_info = refusal
         else:
-            # 4. Bind and run, perhaps for hours. Resources that only access checks depend on are
-            # closed before.
+            # 4. Bind and run, perhaps for hours. So close the resources that only access checks
+            # depend on.
             if exchange.resources:
                 yield from close_resources(exchange, None, route.providers)
             if len(arguments) != route.plain_args:
@@ -114,7 +115,7 @@ def converse(
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
     finally:
-        del failure, found  # or the traceback and this frame would refer to each other
+        del failure, found  # avoid a reference cycle with this frame
     try:
         yield from cleanup(request)
     except Exception as error:
@@ -139,14 +140,15 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
 
 
 def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
-    """Perform stages 2 and 3. Return how to refuse the handshake if a hook refuses it, or None."""
-    # 2. Hooks that guard, and the session.
+    """Perform stages 2 and 3. Return how to refuse the handshake, or None if no hook refuses it."""
+    # 2. Run the hooks that guard, and open the session.
     if config.middlewares or config.sessions.opens_ahead:
         refusal = yield from _run_guards(request)
         if refusal is not None:
             return refusal
         yield from request._exchange.open_session()
-    # 3. Origin and hooks. Hooks for WebSockets never see a handshake from a page of another site.
+    # 3. Check the origin and run the hooks for WebSockets, which never see a handshake from a page
+    # of another site.
     _check_origin(request, config)
     refused = (yield from run_before_websocket(config, request)) if config.ws_middlewares else None
     if refused is None:
@@ -175,7 +177,7 @@ def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo 
     request._exchange.config = handover.config
     try:
         refusal = yield from _run_guards(request)
-        # an isolated App checks the origin by its own settings
+        # An isolated App is not checked here, because it checks the origin by its own settings.
         is_foreign = handover.mount.kind != APP
         if refusal is None and is_foreign and handover.config.settings.websocket_origins_for_mounts:
             _check_origin(request, handover.config)
@@ -187,8 +189,8 @@ def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo 
 
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
-    """Run the HTTP hooks that also guard WebSockets. Return how to refuse if one of them does, or
-    None.
+    """Run the HTTP hooks that also guard WebSockets. Return how to refuse the handshake, or None if
+    no hook refuses it.
     """
     guards = planned_hooks(config_of(request._exchange)).guards
     answer = yield from run_before(guards.before, request)
@@ -212,7 +214,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
     failure = alone_in(failure)
     if isinstance(failure, RaisedAnswer) and failure.is_foreign:
         failure = failure.as_native(in_socket=True)
-    # it was not raised by a closed WebSocket
+    # A failure that only means that the WebSocket is closed needs no error response.
     if not isinstance(failure, Redirect) and failure_in(failure) is None:
         logger.debug("%s: %s", request._exchange.label, failure)
         return _close_info_after_return(request)
@@ -232,6 +234,8 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
 
 
 def _close_info(request: WebSocketRequest, code: int, reason: str, response: Response) -> CloseInfo:
-    """Return how to end the WebSocket. ``response`` is sent if it was not accepted."""
+    """Return how to end the WebSocket. ``response`` is only sent if the handshake was not
+    accepted.
+    """
     is_accepted = request._exchange.answer.is_accepted
     return CloseInfo(code, reason, None if is_accepted else encode(response, None, head_only=False))
