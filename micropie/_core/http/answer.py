@@ -1,6 +1,4 @@
-"""``AnswerState``: the response to one request, from the first thing that is set for it until it is
-over.
-"""
+"""``AnswerState``: the response to one request, while it is made and sent."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ class AnswerState:
     """The state of a response. Only its own methods change it."""
 
     has_more = False
-    """Whether more than the handler's result decides about the response: hooks, the session,
+    """Whether anything besides the handler's result affects the response: hooks, the session,
     something that was set on ``self.response``, or a header that identifies the client.
     """
     response: Response | None = None
@@ -34,23 +32,23 @@ class AnswerState:
     """The body's chunks. The driver closes them if nothing else does."""
 
     depends_on: Sequence[str] = ()
-    """The headers that were read and that identify the client. Because of them, caches must not
-    give the response to other clients.
+    """The headers that were read and that identify the client, such as "cookie". If there are any,
+    caches must not send the response to other clients.
     """
 
     session: Session | None = None
     is_without_session = False
-    """Whether neither the handler nor a hook needs the session, so that the backend isn't asked for
-    it.
+    """Whether neither the handler nor a hook needs the session, so it isn't loaded from the
+    backend.
     """
     csrf_secret: str | None = None
-    """The secret of the CSRF token that was made for a client without a session; None if there is
-    none.
+    """The secret of the CSRF token that was made for a client without a session; None if no token
+    was made.
     """
     csrf_salt: str | None = None
     """The salt of the CSRF token in this response; None if the response has no token."""
 
-    # Read by functions of ``on_close``.
+    # Functions passed to ``on_close`` read these.
     status: int | None = None
     length: int | None = None
     is_broken_off = False
@@ -61,13 +59,15 @@ class AnswerState:
 
     @property
     def has_content(self) -> bool:
-        """Whether the response may have content: its status is not 204 or 304, as ``not_modified``
-        sets.
+        """Whether the response may have content. It may not if a 204 or 304 was set, for example by
+        ``not_modified``.
         """
         return self.response is None or self.response.status not in WITHOUT_CONTENT
 
     def set_result(self, result: object) -> Response:
-        """Make the response from a handler's result and what was set before, and return it."""
+        """Make the response from a handler's result and from what was set on ``self.response``.
+        Return the response.
+        """
         response, self.has_more = self.response, True
         if type(result) in _MERE_BODIES:  # true for most results
             if response is None:
@@ -105,32 +105,32 @@ class AnswerState:
         self.response = Response(headers=kept) if kept else None
 
     def depend_on(self, header: str) -> None:
-        """Note that a header was read that identifies the client: "cookie" or "authorization"."""
+        """Record that a header that identifies the client was read: "cookie" or "authorization"."""
         if header not in self.depends_on:
             self.has_more = True
             self.depends_on = (*self.depends_on, header)
 
     def begin(self, stream: ChunkedBody | None) -> None:
-        """Send the body as this stream, or in one piece if it is None."""
+        """Record that the body is sent as this stream, or in one piece if ``stream`` is None."""
         self.stream = stream
 
     def continue_stream(self, stream: ChunkedBody) -> None:
-        """Send the body as this stream, whose first chunk has been fetched. From now on, only its
-        generator can set something.
+        """Record that the body is sent as this stream, whose first chunk has been fetched. From now
+        on, only the stream's generator can set something on ``self.response``.
         """
         self.stream, self.response = stream, None
 
     def end(self, answer: Answer) -> None:
-        """Note the status and the length, which are final now."""
+        """Record the status and the length, which are final now."""
         self.status = None if self.is_broken_off else answer[0]
         self.length = answer[2]
 
     def accept(self) -> None:
-        """Note that the handshake of a WebSocket was accepted (RFC 6455, section 4.2.2)."""
+        """Record that the handshake of a WebSocket was accepted (RFC 6455, section 4.2.2)."""
         self.is_accepted, self.status = True, 101
 
     def break_off(self) -> None:
-        """Note that the client does not get the response, or not all of it."""
+        """Record that the client does not get the response, or not all of it."""
         self.is_broken_off = True
 
     def close(self) -> None:
@@ -146,22 +146,22 @@ class AnswerState:
         self.session, self.has_more = session, True
 
     def take_session(self) -> Session | None:
-        """Return the session, and forget it: it is saved only once, and an error's response must
-        not try again.
+        """Return the session and remove it from this object, so that it is saved only once. The
+        response to an error must not save it again.
         """
         session, self.session = self.session, None
         return session
 
     def need_no_session(self) -> None:
-        """Leave the session in its backend: nothing needs it."""
+        """Record that nothing needs the session, so it isn't loaded from its backend."""
         self.is_without_session = True
 
     def leave_session_unopened(self) -> None:
-        """Use an empty session until the backend is asked."""
+        """Use an empty session until the session is loaded from its backend."""
         self.session, self.has_more = UnopenedSession(), True
 
     def make_csrf_token(self, secret: str | None, salt: str | None) -> None:
-        """Keep the secret that a visitor gets in a cookie, or the salt of the token in the
+        """Store the secret that a visitor gets in a cookie, or the salt of the token in the
         response.
         """
         self.csrf_secret = secret or self.csrf_secret

@@ -1,5 +1,5 @@
-"""``BindingError``: all values of a request that are invalid for the handler's parameters;
-``BindingErrors`` for handlers that show a form again.
+"""The invalid values of a request: ``BindingError`` becomes a 400, and ``BindingErrors`` is for
+handlers that show a form again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from micropie._core.http.protocols import Json
 class ParameterError:
     """One invalid value.
 
-    ``str(error)`` is a sentence for a visitor that has none of the client's own text.
+    ``str(error)`` is a sentence for the visitor. It contains no text from the client.
     """
 
     parameter: str
@@ -52,9 +52,9 @@ class ParameterError:
 class BindingError(BadRequest):
     """The client gets a 400 because values in its request are invalid.
 
-    ``errors``: a ``ParameterError`` for each of them.
+    ``errors``: a ``ParameterError`` for each invalid value.
 
-    The message has the sentences for a visitor, each after the name of its field.
+    The message consists of the sentences for the visitor, each after the name of its field.
     """
 
     def __init__(self, errors: Sequence[ParameterError]) -> None:
@@ -69,11 +69,11 @@ class BindingErrors:
     The handler is called although values are invalid; their parameters have their defaults, or
     None. The object is empty, and false, if all values are valid. ``for error in errors`` gives
     each ``ParameterError``; ``errors["age"]`` is the first error of a form's field or of a
-    parameter, or None; ``errors["lines[0].price"]`` that of a field inside others. ``given``: the
-    values of the query and the form, to fill the form with: text by name, a list if a name has
-    several values, and for ``lines[0].price`` also the list ``lines`` of dicts. They come from the
-    client, so escape them in HTML. Tests can make an object themselves; ``is_submitted``: whether a
-    form was sent.
+    parameter, or None; ``errors["lines[0].price"]`` is the first error of a nested field.
+    ``given``: the values of the query and the form, to fill the form with. It maps names to text,
+    or to a list if a name has several values; for ``lines[0].price`` it also has the list ``lines``
+    of dicts. The values come from the client, so escape them in HTML. ``is_submitted``: whether a
+    form was sent. Tests can make an object themselves.
     """
 
     def __init__(
@@ -97,13 +97,11 @@ class BindingErrors:
             self.given |= _as_texts(loads(dumps(values)))
 
     def add(self, field: str, sentence: str) -> None:
-        """Add the error of a check in the handler: ``errors.add("name", "This name is
-        taken.")``.
-        """
+        """Add an error that the handler found: ``errors.add("name", "This name is taken.")``."""
         self._errors.append(ParameterError(field, "", self.given.get(field), "", sentence=sentence))
 
     def extend(self, errors: Iterable[ParameterError]) -> None:
-        """Add errors that were made elsewhere, such as those of another form."""
+        """Add errors from elsewhere, such as another form."""
         self._errors.extend(errors)
 
     def __getitem__(self, field: str) -> ParameterError | None:
@@ -120,8 +118,8 @@ class BindingErrors:
 
 
 def _names_of(error: ParameterError) -> tuple[str, ...]:
-    """Return the names of a field. "sizes[1]", an element of a list, may also have been sent as one
-    of several "sizes".
+    """Return the names under which a field's value may have been sent. The element "sizes[1]" of a
+    list may also have been sent as one of several values named "sizes".
     """
     name, _, number = error.field.rpartition("[")
     other = name if number.removesuffix("]").isdigit() else error.field
@@ -129,7 +127,7 @@ def _names_of(error: ParameterError) -> tuple[str, ...]:
 
 
 def _as_texts(value: Json) -> Json:
-    """Return a JSON value as a form would send it: a ticked box as "on", None as ""."""
+    """Return a JSON value as a form would send it: True as "on" and None as ""."""
     if isinstance(value, dict):
         return {name: _as_texts(one) for name, one in value.items()}
     if isinstance(value, list):

@@ -1,19 +1,18 @@
-"""The CSRF token (cross-site request forgery): it is made from a client's secret, and a page's
-forms send it back.
+"""The CSRF token, against cross-site request forgery. It is made from a secret of the client, and
+the forms of a page send it back.
 
 A page of another site can make a browser send a form with its cookies, but it can't read the token.
 This module makes and compares tokens; ``CSRFMiddleware`` decides which requests need one.
 
-If a client has a session, its secret is stored there. A visitor without a session who only looks at
-a form gets the secret in a cookie of its own, so nothing is stored for visitors, who would crowd
-out the sessions of users. This cookie is not signed, because an attacker could get a signed one
-like any visitor. But over https no other host can set it: its name begins with ``__Host-``, and
-browsers let only the host itself set such a cookie.
+If a client has a session, the secret is stored there. A visitor without a session who only views a
+form gets the secret in a separate cookie. So nothing is stored on the server for mere visitors, who
+would crowd out the sessions of users. The cookie is not signed, because an attacker could get a
+signed one like any visitor. But over https no other host can set it: its name begins with
+``__Host-``, and browsers accept such a cookie only from the host itself.
 
-Each page contains the secret in a different form: a random salt, followed by the salt's HMAC with
-the secret as key. A token that stays the same could be guessed character by character from the
-length of compressed pages that contain text from the visitor (BREACH). The bare secret is accepted
-as well.
+The token is different in each page: a random salt, followed by the salt's HMAC with the secret as
+key. If it were always the same, it could be guessed character by character from the length of
+compressed pages that contain text from the visitor (BREACH). The bare secret is accepted as well.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ def csrf_token(request: Request) -> str:
     Every page gets a different token, and all tokens of a client are accepted.
 
     The first call for a client makes its secret (256 bits) and stores it in the session or in a
-    cookie. Raises ``ResponseError`` if a page's first call comes after its response has started:
-    the secret could not be stored, and the headers that keep the page out of shared caches could
-    not be sent.
+    cookie. Raises ``ResponseError`` if a page's first call comes after its response has started,
+    because then the secret can't be stored, and the headers that keep the page out of shared caches
+    can't be sent.
     """
-    import secrets  # imports modules that take longer than the rest of a small application
+    import secrets  # slow to import: longer than the rest of a small application
 
     exchange = request._exchange
     answer = exchange.answer
@@ -97,7 +96,7 @@ def _find_secret(request: Request) -> str | None:
     secret = session.get(CSRF_FIELD)
     if isinstance(secret, str) and secret:
         return secret
-    # After a log-in, the secret of the visitor's cookie is no longer valid.
+    # After a log-in, the secret in the visitor's cookie is no longer valid.
     return request._exchange.answer.csrf_secret or (
         None if session.renewed else _secret_in_cookie(request)
     )

@@ -1,6 +1,7 @@
-"""HTML with escaped values: ``escape``, ``html`` and template strings. This is not markupsafe,
-whose text escapes everything that is joined to it: a page must not depend on which packages are
-installed.
+"""HTML with escaped values: ``escape``, ``html`` and template strings.
+
+markupsafe is not used here. Its text escapes everything that is joined to it, and a page must not
+depend on which packages are installed.
 """
 
 from __future__ import annotations
@@ -26,9 +27,7 @@ class Escaped(str):
 
 
 class Template(Protocol):
-    """The part of Python 3.14's template strings (PEP 750), ``t"<p>{name}</p>"``, that is used
-    here.
-    """
+    """The part of Python 3.14's template strings (PEP 750) used here: ``t"<p>{name}</p>"``."""
 
     @property
     def interpolations(self) -> Sequence[Any]: ...
@@ -45,11 +44,12 @@ def escape(value: object) -> str:
 
         return f"Hello, {escape(name)}!"
 
-    A value that is HTML already, because it has a method ``__html__`` as markupsafe's ``Markup``
-    has, is returned unchanged. Templates escape on their own, and ``html`` escapes all values of a
-    pattern.
+    A value with a method ``__html__``, such as markupsafe's ``Markup``, is HTML already and is
+    returned unchanged. You don't need this function in templates, or for the values of ``html``,
+    because both escape on their own.
     """
-    # Look it up on the class, because an object may have attributes that clients choose.
+    # Look ``__html__`` up on the class, because clients may have chosen the attributes of an
+    # object.
     as_html = getattr(type(value), "__html__", None)
     if as_html is not None:
         return Escaped(as_html(value))
@@ -58,16 +58,16 @@ def escape(value: object) -> str:
 
 
 def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named: object) -> str:
-    """Return a pattern, written as for ``str.format``, as HTML. Each value is escaped for text and
-    quoted attributes.
+    """Format a pattern like ``str.format``, and return it as HTML. Each value is escaped, so it may
+    be used in text and in quoted attributes.
 
         return html("<p>Hello, {}!</p>", name)
 
     ``pattern`` must be the author's own text, never an f-string. The items of a list, a tuple or an
     iterator are joined, and a value that is HTML already stays unchanged: ``html("<ul>{}</ul>",
     [html("<li>{}</li>", one) for one in names])``. A template string is a pattern with its values:
-    ``html(t"<p>Hello, {name}!</p>")``. Raises ``TypeError`` for a text without values, because they
-    may have been put into it unescaped; if a place of the pattern has no value; and for ``%s``
+    ``html(t"<p>Hello, {name}!</p>")``. Raises ``TypeError`` for a pattern without values, because
+    they may have been inserted unescaped; for a placeholder that gets no value; and for ``%s``
     instead of ``{}``.
     """
     if is_html(pattern):
@@ -122,7 +122,8 @@ def is_html(value: object) -> TypeGuard[Template | _HasHtml]:
 def html_body(value: object) -> str | Iterator[str]:
     """Return the text of an object for which ``is_html`` is true.
 
-    Return chunks of it if it is large, or has iterators, which may block.
+    If the text is large, or made from iterators, which may block, return an iterator of chunks
+    instead.
     """
     chunks = in_chunks(_pieces(value))
     if _has_iterators(value):
@@ -163,7 +164,8 @@ def _has_iterators(value: Any) -> bool:
 
 
 def in_chunks(pieces: Generator[str], first: int = CHUNK, others: int = CHUNK) -> Iterator[str]:
-    """Yield ``pieces`` joined to chunks of at least ``first``, then ``others`` characters.
+    """Join ``pieces`` to larger chunks and yield these. The first chunk has at least ``first``
+    characters, the others have at least ``others``.
 
     ``pieces`` is closed at the end, or together with this generator.
     """

@@ -1,9 +1,8 @@
-"""``Exchange``: one request and its response, as the framework sees them while the request is
-handled.
+"""``Exchange``: the framework's internal object for one request and its response.
 
-The ``Request`` that authors use (``request.py``) is a view of it, so that their attributes never
-collide with those of the framework. A request refers to its exchange and never the other way round,
-or each request would be a reference cycle.
+Authors use a ``Request`` (``request.py``), which is a view of the exchange. So attributes that they
+set on the request never collide with those of the framework. A request refers to its exchange and
+never the other way round, because each request would be a reference cycle.
 
 The class has three parts: the state that the flow, the drivers and hooks store here; the facts
 about the request that several of them read; and at the end the methods that a driver's subclass
@@ -114,10 +113,10 @@ class Address(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """The peer of a request as middleware sets it from the headers of a trusted proxy. A field is
-    None if no header gives it.
+    """The peer of a request, as middleware reads it from the headers of a trusted proxy. A field is
+    None if no header declares it.
 
-    ``by``: the hooks that set it early, before the application for the host was chosen.
+    ``by``: the hooks that set the peer early, before the application for the host was chosen.
     """
 
     scheme: str | None = None
@@ -151,16 +150,16 @@ class RouteInfo:
     """The pattern without the host."""
     reads_body: object
     for_tools: Mapping[str, object]
-    """What is added to the server's scope or environ once the route is found, for tools around the
-    application.
+    """Values for tools around the application. They are added to the server's scope or environ once
+    the route is found.
     """
     function: Callable[..., object] | None = None
     """The author's function inside its decorators; None for a mounted application."""
     is_pooled = False
     """Whether the handler runs in a process of the pool."""
     most_on_loop = 8 * 1024
-    """The most bytes of JSON or of a form that are parsed and bound on the event loop, which takes
-    0.1 to 0.9 ms. Larger bodies get a thread, which costs 0.1 ms.
+    """The most bytes of JSON or of a form that are parsed and bound on the event loop. That many
+    take 0.1 to 0.9 ms. Larger bodies are parsed in a thread, which costs 0.1 ms.
     """
     path_names: Sequence[str] = ()
     """The names of the values in a request's ``path_params``."""
@@ -206,7 +205,7 @@ class Sessions(Protocol):
 
 
 class ProxyWatch(Protocol):
-    """Warns about a proxy that the application was not told about, until ``looks`` is 0."""
+    """Warns about a proxy that is not configured, by checking requests until ``looks`` is 0."""
 
     looks: int
 
@@ -216,7 +215,7 @@ class ProxyWatch(Protocol):
 class MessageConfig:
     """The part of an application's configuration that messages read.
 
-    ``Config`` is a subclass with all of it.
+    ``Config`` is a subclass with the whole configuration.
     """
 
     __slots__ = ()
@@ -236,8 +235,8 @@ class MessageConfig:
     proxy_watch: ProxyWatch
     providers: Any
     advisor: Any
-    """The module ``micropie.debug.advisor`` in development, which helps authors find errors; else
-    None.
+    """The module ``micropie.debug.advisor``, which helps authors find errors, in development;
+    otherwise None.
     """
 
 
@@ -247,7 +246,7 @@ class MessageConfig:
 class Exchange:
     """One request and its response.
 
-    A driver makes it, with ``method`` and ``path``; the flow sets the rest.
+    A driver makes the exchange, with ``method`` and ``path``. The flow sets the rest.
     """
 
     method: str
@@ -263,32 +262,32 @@ class Exchange:
     answer: AnswerState
     ends: Ends | None = None  # functions to call when the request is over
     generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
-    resources: Resources | None = None  # those opened for the checks and the handler
+    resources: Resources | None = None  # opened for access checks and the handler
     user_checked_by: object = None  # the check that has set ``request.state.user`` from a token
 
-    hooks: Any = None  # the flow's plan of the hooks around the handler
+    hooks: Any = None  # a ``HookPlan``: the hooks around the handler
 
-    # For a WebSocket:
-    hooks_begun: list[Any] | None = None  # those whose ``after_websocket`` must still be called
+    # For a WebSocket, the hooks whose ``after_websocket`` must still be called.
+    hooks_begun: list[Any] | None = None
 
     # Set by hooks and middleware:
     time_limit: float | None = None  # seconds that the handler may take
-    # Called in the pool's process before the handler; they are pickled.
+    # These functions are pickled, and called in the pool's process before the handler.
     enter_in_pool: tuple[Callable[[], object], ...] = ()
     list_routes: Callable[[], Sequence[Any]] | None = None  # set for a 404 with debug=True
     # Whether the server gets an exception for which the author has no error handler.
     passes_failure_on = False
 
     # Where the flow runs:
-    has_begun = False  # whether one of its calls has had a thread of the application
-    opens_more = False  # whether it opens resources that are not in ``resources``
-    reader: Slots | None = None  # the threads of which one waits for the body (ASGI)
-    is_pooled = False  # whether this is a request's copy in a pool process
+    has_begun = False  # whether a call of this request has run in a thread of the application
+    opens_more = False  # whether the request opens resources that are not in ``resources``
+    reader: Slots | None = None  # the threads, if one of them is waiting for the body (ASGI)
+    is_pooled = False  # whether this is a copy of the request in a pool process
 
-    # Parsed values. ``literal_path`` is the decoded path if it had no escapes; the router has a
-    # short cut for it.
+    # Parsed values. ``literal_path`` is the path if it has no escapes; the router looks it up
+    # directly.
     literal_path: str | None = None
-    peer: Peer = Peer()  # the address and scheme as middleware has corrected them
+    peer: Peer = Peer()  # address and scheme, corrected by middleware
 
     # -- the head ----------------------------------------------------------------------------------
 
@@ -320,7 +319,7 @@ class Exchange:
         self.peer = self.peer._replace(**stated)
 
     def check_peer(self) -> None:
-        """Log a warning if the server's peer is a proxy that the application was not told about."""
+        """Log a warning if the server's peer seems to be a proxy that is not configured."""
         is_stated = self.peer.scheme is not None or self.peer.client is not None
         if not is_stated and self.config.proxy_watch.looks:
             self.config.proxy_watch.look(self)
@@ -345,9 +344,9 @@ class Exchange:
 
     @property
     def label(self) -> str:
-        """What log lines call the request: ``GET '/path'``, with its id if it has one.
+        """The name of the request in log lines: ``GET '/path'``, with its id if it has one.
 
-        The path is written with ``repr``, so that a line end in it can't begin a new line in the
+        The path is written with ``repr``, so a line end in the path can't begin a new line in the
         log.
         """
         return f"{self.method} {self.path!r}" + (f" [{self.id}]" if self.id else "")
@@ -362,8 +361,8 @@ class Exchange:
     def url_path(self) -> str:
         """Return the path as it appears in a URL, with the prefix of the mount.
 
-        Each segment is escaped on its own: ``/%2Fevil.com`` has the ``path`` ``//evil.com``, and a
-        link to that would lead to another site.
+        Each segment is escaped on its own. For example, ``/%2Fevil.com`` has the ``path``
+        ``//evil.com``, which would be a link to another site.
         """
         segments = map(unquote_to_bytes, self.raw_path().strip(b"/").split(b"/"))
         below = "/".join(quote(segment, safe=SEGMENT_SAFE) for segment in segments)
@@ -374,8 +373,8 @@ class Exchange:
 
         Raises 400 and 404.
 
-        Set ``path`` to these segments joined by "/". So hooks and logs see the path that was
-        routed, and ``/secret/`` is ``/secret`` for them, too.
+        Also set ``path`` to these segments joined by "/", so that hooks and logs see the path that
+        was routed: ``/secret`` for ``/secret/``.
         """
         path = self.literal_path
         if path and path[0] == "/" and "//" not in path and "/." not in path and "\0" not in path:
@@ -393,7 +392,7 @@ class Exchange:
             del segments[-1]
         path = "/" + "/".join(segments)
         if not DOTS_AND_EMPTY.isdisjoint(segments) or leads_up(path):
-            # "..%2Fx" is one segment, but leads up.
+            # "..%2Fx" is one segment, but points outside the directory.
             raise HTTPError(404)
         self.path = path
         return segments
@@ -407,7 +406,7 @@ class Exchange:
         Raises 400 for a malformed length.
         """
         named, length = self.body_headers()
-        # Only ASCII digits, because ``int`` accepts "+5" and "1_0", too. 18 digits are enough for
+        # Accept digits only, because ``int`` also accepts "+5" and "1_0". 18 digits are enough for
         # 888 petabytes.
         if length is not None and not (length.isdecimal() and len(length) <= 18):
             raise BadRequest("The Content-Length header must be one whole number.")
@@ -429,15 +428,15 @@ class Exchange:
         return body
 
     def json_value(self) -> Json:
-        """Return the value of the JSON body; None for null, and if there is no JSON."""
+        """Return the value of the JSON body; None if it is null, or if there is no JSON."""
         document = self.body.parsed(self)
         return None if document is NULL else document
 
     @property
     def fields(self) -> Mapping[str, list[Json]]:
-        """The form, or the JSON body's top level: name -> values.
+        """The fields of the form, or the top level of the JSON body: name -> values.
 
-        The elements of a JSON array are the values of its name.
+        The elements of an array at the top level become the values of its name.
         """
         document = self.body.parsed(self)
         if not isinstance(document, dict):
@@ -447,8 +446,8 @@ class Exchange:
         }
 
     def unread_body(self) -> tuple[int, str] | None:
-        """Return the status and the sentence for a request whose body is neither JSON nor a form;
-        None if it has no body.
+        """Return the status and the sentence of the error for a body that is neither JSON nor a
+        form. Return None if there is no such error.
         """
         if self.method in ("GET", "HEAD") or (self.route is not None and self.route.reads_body):
             return None
@@ -464,11 +463,11 @@ class Exchange:
 
     @property
     def has_short_body(self) -> bool:
-        """Whether to receive the body's first piece before the handler runs, which may save a hop
+        """Whether to receive the body's first piece before the handler runs. This may save a switch
         between threads.
 
-        The client sends it anyway, unless it waits for "100 Continue". Raises 400 for a malformed
-        length.
+        The client sends a short body anyway, unless it waits for "100 Continue". Raises 400 for a
+        malformed length.
         """
         return 0 < (self.framing[2] or 0) <= _SHORT_BODY and self.header("expect") is None
 
@@ -494,7 +493,8 @@ class Exchange:
         return answer.response or answer.begin_response()
 
     def opened_session(self) -> Session:
-        """Return the client's session. It is loaded now if the backend never waits.
+        """Return the client's session. If it is not loaded yet and the backend never waits, load it
+        now.
 
         If the session's cookie can't be sent any longer, the session refuses changes.
         """
@@ -507,12 +507,12 @@ class Exchange:
             if answer.is_over or answer.stream is not None:
                 if self.is_head_sent:
                     session.seal()
-            elif answer.is_accepted:  # a WebSocket, whose headers have been sent
+            elif answer.is_accepted:  # a WebSocket whose headers have been sent
                 session.keep_cookie(self.config.sessions.in_cookie)
         return session
 
     def open_session(self) -> Flow[None]:
-        """Load the session from a backend that may wait, if it was left unopened until now."""
+        """Load the session if it was left unopened, because its backend may wait."""
         if isinstance(self.answer.session, UnopenedSession):
             # The cookie's name depends on the scheme, which a hook may have set by now.
             session_id = self.config.sessions.find_id(self)
@@ -525,14 +525,12 @@ class Exchange:
         self.hooks, self.answer.has_more = hooks, True
 
     def note_begin(self) -> None:
-        """Note that a call of this request has had a thread of the application."""
+        """Record that a call of this request has run in a thread of the application."""
         self.has_begun = True
 
     @property
     def rank(self) -> Rank:
-        """The rank of this request's next call among those that wait for a thread of the
-        application.
-        """
+        """The rank of this request's next call in the queue for a thread of the application."""
         if not self.has_begun:
             return Rank.QUEUED
         may_hold = (
@@ -545,20 +543,20 @@ class Exchange:
         return Rank.HOLDING if may_hold else Rank.BEGUN
 
     def begin_generator(self, running: RunningGenerator) -> None:
-        """Note generator middleware that has begun, so that it will be ended."""
+        """Record that a generator middleware has begun, so that it will be ended."""
         self.generators = [*self.generators, running]
 
     def know_user(self, checked_by: object) -> None:
-        """Note which function made ``request.state.user`` from a token."""
+        """Record which function set ``request.state.user`` from a token."""
         self.user_checked_by = checked_by
 
     def read_by(self, slots: Slots | None) -> None:
-        """Note the threads of which one waits for the body; None when it no longer waits."""
+        """Record the threads, one of which is waiting for the body; None when none is waiting."""
         self.reader = slots
 
     def call_before_head(self, change: Callable[[Response], object]) -> None:
-        """Call ``change(response)`` when a streamed response has its first chunk, before anything
-        is sent.
+        """Call ``change(response)`` when the first chunk of a streamed response has been fetched,
+        before anything is sent.
 
         By then the generator has set all that it can on ``request.response``. ``change`` may only
         change headers. It is not called if an error or a hook's response replaces the stream.
@@ -568,7 +566,7 @@ class Exchange:
     def at_end(self) -> Ends:
         """Return the lists of functions to call when the request is over.
 
-        If this was called, the driver calls ``close``.
+        Once this was called, the driver calls ``close`` at the end of the request.
         """
         ends = self.ends
         if ends is None:
@@ -595,14 +593,14 @@ class Exchange:
         return self.resources
 
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-        """Return a provider's generator. If requests can be cancelled, its clean-up is protected
-        from that.
+        """Return a provider's generator. If requests can be cancelled, return a generator whose
+        clean-up is protected from the cancellation.
         """
         return generator
 
     def open_generators(self) -> list[RunningGenerator]:
-        """Return the generators that have not ended, the latest first, because those inside another
-        one may have open scopes.
+        """Return the generators that have not ended, the latest first, because an inner generator
+        may have an open scope that must end before the outer one.
         """
         begun = [one for one in (*(self.resources or ()), *self.generators) if not one.has_ended]
         return sorted(begun, key=attrgetter("number"), reverse=True)
@@ -616,7 +614,7 @@ class Exchange:
                 yield from part.close()
 
     def clean_up(self, steps: Iterable[Step]) -> Flow[None]:
-        """Perform steps, such as ``cleanup_steps``, after a request broke off.
+        """Yield steps, such as those of ``cleanup_steps``, after a request broke off.
 
         Failures are logged.
         """
@@ -652,8 +650,8 @@ class Exchange:
 
     def release(self) -> None:
         """Release everything that the request keeps."""
-        self.resources = None  # it may refer to the request, a reference cycle
-        ends, self.ends = self.ends, None  # its context refers to the request
+        self.resources = None  # resources may refer to the request: avoid a cycle
+        ends, self.ends = self.ends, None  # so may the context of its tasks
         assert ends is not None  # noqa: S101
         for release in ends.releases:
             release()
@@ -664,8 +662,8 @@ class Exchange:
         """Log an exception that the client does not see, and pass it to ``App(on_error=...)``. In
         development, a hint is added to frequent errors.
 
-        If a service is unavailable, the sentence is enough; the traceback is only logged at the
-        level DEBUG.
+        If a service is unavailable, log only the sentence. The traceback is logged at the level
+        DEBUG.
         """
         if self.config.advisor is not None:
             self.config.advisor.add_hint(self, failure)
@@ -685,9 +683,9 @@ class Exchange:
                 logger.exception("on_error failed")
 
     def break_off(self, failure: BaseException) -> None:
-        """Note that the response broke off after it had started, and log why.
+        """Record that the response broke off after it had started, and log why.
 
-        A client that disconnected is logged at the level DEBUG only.
+        If the client has disconnected, log at the level DEBUG only.
         """
         self.answer.break_off()
         if isinstance(failure, ClientDisconnect):
@@ -734,14 +732,14 @@ class Exchange:
         raise NotImplementedError
 
     def header(self, name: str) -> str | None:
-        """Return one header, or None. ``name`` is in lower case. For a few headers this is faster
-        than ``headers``.
+        """Return the value of a header, or None. ``name`` is in lower case. If you need only a few
+        headers, this is faster than ``headers``.
         """
         return self.headers.get(name)
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
-        """Return the headers among ``names`` that the request has, by their lower-case names. All
-        are found in one pass.
+        """Return those of the headers ``names`` that the request has: lower-case name -> value. One
+        pass finds them all.
         """
         raise NotImplementedError
 
@@ -787,11 +785,11 @@ class Exchange:
         raise NotImplementedError
 
     def perform(self, flow: Flow[Value]) -> Value:
-        """Perform a flow for a ``def`` handler, and wait for its result."""
+        """Run a flow for a ``def`` handler, and wait for its result."""
         raise NotImplementedError
 
     def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
-        """Perform a flow for an ``async def`` handler, which awaits the result."""
+        """Return an awaitable that runs a flow, for an ``async def`` handler."""
         raise NotImplementedError
 
     def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
@@ -802,7 +800,7 @@ class Exchange:
 class FlowIterator(Generic[Value]):
     """An async iterator that runs a flow for each item, until a result is empty.
 
-    It isn't an async generator, because one that is left by ``break`` has to be closed manually.
+    It isn't an async generator, because after a ``break`` the author would have to close that.
     """
 
     def __init__(self, step: Callable[[], Flow[Value | None]], exchange: Exchange) -> None:

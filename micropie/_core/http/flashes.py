@@ -11,8 +11,8 @@ from micropie._core.http.request import Request, current_request
 
 _KEY = "_flashes"
 
-# The most messages that no page has shown yet. A client that never requests a page must not fill
-# the session.
+# The most messages that wait to be shown. Without a limit, a client that never requests a page
+# would fill the session.
 _MOST = 100
 _LONGEST = 500  # characters
 

@@ -1,24 +1,24 @@
 """JSON encoding and decoding. Only this module knows orjson.
 
-A ``Codec`` has ``dumps`` and ``loads``. Whether orjson is used, missing or too old, the same values
-are written and read, and values of the same types are refused. Error texts are those of the parser,
-and so are the limits of a text that is read. The written bytes differ only in the exponents of
-floats: 1e-7 is written as 1e-07 without orjson.
+A ``Codec`` has ``dumps`` and ``loads``. They accept and refuse the same values and types whether
+orjson is used, missing or too old. The texts of errors come from the parser in use, and so do the
+limits of a text that is read. The written bytes differ only in the exponents of floats: 1e-7 is
+written as 1e-07 without orjson.
 
-Encoded: str, int, float, bool, None, dict, list, tuple, sets and other mappings and sequences,
-datetime, date and time (``isoformat()``; a naive one stays naive), timedelta (ISO 8601,
-``P1DT7200S``), UUID, paths, IP addresses and Decimal (strings: a float would lose digits), bytes
-(base64), Enum (its value), dataclasses, attrs classes, msgspec structs, pydantic models by the
-aliases of their fields, and pydantic's types by its own rules. The types for which an application
-has encoders come before all these. A subclass is encoded like its base, a mapping by its
+These types are encoded: str, int, float, bool, None, dict, list, tuple, sets and other mappings and
+sequences, datetime, date and time (as ``isoformat()``; a naive one stays naive), timedelta (ISO
+8601, ``P1DT7200S``), UUID, paths, IP addresses and Decimal (as strings, because a float would lose
+digits), bytes (base64), Enum (its value), dataclasses, attrs classes, msgspec structs, pydantic
+models by the aliases of their fields, and pydantic's types by its own rules. An application's own
+encoders take precedence over all these. A subclass is encoded like its base, a mapping by its
 ``items()``. A dict's keys may be anything that these rules turn into a string, number, bool or
 None. The result is compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254
-levels raise ``CodecError``, which names the key.
+levels raise ``CodecError``, whose message contains the key.
 
-Decoded: RFC 8259. If a key is repeated, the last one wins; integers are exact at any size that the
-parser accepts. A byte order mark before the text is skipped (section 8.1). ``ValueError`` is raised
-for malformed text, NaN and Infinity, a float too large for a double, an escaped lone surrogate (it
-can be neither stored nor sent as UTF-8), and more levels than the parser can nest.
+Decoding follows RFC 8259. If a key is repeated, the last one wins. Integers are exact at any size
+that the parser accepts. A byte order mark before the text is skipped (section 8.1). ``ValueError``
+is raised for malformed text, NaN and Infinity, a float too large for a double, an escaped lone
+surrogate (it can be neither stored nor sent as UTF-8), and more levels than the parser can nest.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: dumps() of deeply nested values ov
 
 
 class CodecError(ValueError):
-    """A value can't be encoded as JSON. The message says why."""
+    """Raised for a value that can't be encoded as JSON, with the reason."""
 
 
 def _installed() -> ModuleType | None:
     """Return the module orjson, or None if it is not installed.
 
-    It is imported when JSON is first used, because with uuid it takes a tenth of a small
+    It is imported when JSON is first used, because orjson and uuid together take a tenth of a small
     application's startup.
     """
     try:
@@ -67,25 +67,25 @@ def _installed() -> ModuleType | None:
 
 
 def encoder_of(kind: type, own: Encoders) -> Encoder | None:
-    """Return the application's encoder for a class, or for its nearest base class that has one, or
-    None.
+    """Return the application's encoder for a class or for its nearest base class, or None if it has
+    no encoder.
     """
     return next((own[base] for base in kind.__mro__ if base in own), None)
 
 
 # -- encoding -------------------------------------------------------------------------------------
 
-_MAX_DEPTH_OUT = 254  # orjson's own limit, counted the same way
+_MAX_DEPTH_OUT = 254  # levels; the same limit as orjson's
 _ATOMS = frozenset([str, int, float, bool, type(None)])
 BUILTINS = _ATOMS | {dict, list, tuple}
 
 
 class Codec:
-    """``dumps``, with an application's ``own`` encoders, and ``loads``, with the orjson that
-    ``find`` returns.
+    """``dumps`` and ``loads`` for an application.
 
-    ``own``: encoders by class; each also encodes values of its subclasses. ``find`` returns None to
-    work without orjson. An orjson that is too old is not used either.
+    ``own``: the application's encoders, by class; each also encodes values of its subclasses.
+    ``find``: a function that returns the module orjson, or None to work without it. An orjson that
+    is too old is not used.
     """
 
     def __init__(self, find: Callable[[], ModuleType | None], own: Encoders) -> None:
@@ -104,9 +104,9 @@ class Codec:
         try:
             if type(data) is not bytes:
                 data = data.encode() if isinstance(data, str) else bytes(data)
-            # orjson makes a float from a number beyond 64 bits, which has 19 digits in a row. At
-            # least 4 of them are at every 4th byte, so searching only these bytes is a quarter of
-            # the work.
+            # orjson makes a float from an integer beyond 64 bits, so look for the 19 digits in a
+            # row that such a number has. At least 4 of them are at every 4th byte, so searching
+            # only these bytes is a quarter of the work.
             has_digits = data[3::4].translate(_DIGITS).find(b"0000") >= 0
             if self._module is None or (has_digits and _LONG_NUMBER.search(data)):
                 return _decode_plain(data)
@@ -116,13 +116,13 @@ class Codec:
         except ValueError as error:
             if isinstance(data, bytes) and data.startswith(_BOM) and data[3:6] != _BOM:
                 return self.loads(data[3:])
-            # After the semicolon, int() names a setting of Python.
+            # Leave out what follows the semicolon, where int() mentions a setting of Python.
             reason = str(error).partition(";")[0]
             raise ValueError(f"The JSON is not valid: {reason}.") from None
 
     @cached_property
     def _encode(self) -> Callable[[object], bytes] | None:
-        from uuid import UUID  # imports modules that take longer than this package
+        from uuid import UUID  # slow to import: longer than this package
 
         module = self._module
         # orjson encodes an Enum and a UUID without calling ``default``, so an application's own
@@ -146,12 +146,13 @@ class Codec:
         try:
             if self._encode is not None:
                 data = self._encode(value)
-                # It may be None or a NaN, which the standard library's encoder refuses.
+                # A null may come from a NaN, which the standard library's encoder refuses.
                 if data.find(b"null") >= 0:
                     JSONEncoder(allow_nan=False, default=self._step).encode(value)
                 return data
         except (TypeError, ValueError):
-            # Large integers, keys that are not str, and errors: ``_dumps_plain`` decides.
+            # It is a large integer, a key that is not a str, or an error, which ``_dumps_plain``
+            # handles.
             pass
         return self._dumps_plain(value)
 
@@ -175,12 +176,12 @@ class Codec:
     def _tree_of(self, value: Any, path: list[object]) -> Any:
         """Return ``value`` converted to dicts with str keys, lists and atoms only.
 
-        ``path``: the keys that lead to it. After an error, they lead to the value that can't be
-        encoded.
+        ``path``: the keys under which ``value`` was found. After an error, it has the keys of the
+        value that can't be encoded.
 
-        The standard library's encoder can't do this itself: it has no limit for the depth, doesn't
-        call ``default`` for keys, and encodes an Enum that is also a str as that str. This method
-        uses one frame per level, so 254 levels are within Python's recursion limit.
+        The standard library's encoder can't do this itself, because it has no limit for the depth,
+        doesn't call ``default`` for keys, and encodes an Enum that is also a str as that str. This
+        method uses one frame per level, so 254 levels are within Python's recursion limit.
         """
         steps = 0
         while type(value) not in BUILTINS:
@@ -227,18 +228,18 @@ class Codec:
             return _struct(value)
         if hasattr(kind, "model_dump"):
             own = {"fallback": self._step} if self._own else {}
-            # The names are the fields' aliases, as in a request's body.
+            # Use the aliases of the fields, as in a request's body.
             dumped: object = value.model_dump(mode="json", by_alias=True, **own)
             return _refuse(value) if type(dumped) is kind else dumped
-        # a proxy gives the class of its target as ``__class__``
+        # the ``__class__`` of a proxy is the class of its target
         return (_conversion_of(value.__class__) or _refuse)(value)
 
 
 def _struct(value: Any) -> object:
-    """Return a msgspec.Struct as a dict or list of its values. msgspec makes it, because it knows
-    the struct's names, its tag and its unset values. The values themselves stay unchanged.
+    """Return a msgspec.Struct as a dict or list of its values, which stay unchanged. msgspec
+    converts it, because it knows the struct's names, its tag and its unset values.
     """
-    # If there is a struct, msgspec has been imported.
+    # msgspec has been imported, because there is a struct.
     tree: Any = sys.modules["msgspec"].to_builtins(value, enc_hook=lambda _: None)
     values = [getattr(value, name) for name in value.__struct_fields__]
     if type(tree) is list:
@@ -268,8 +269,8 @@ def _duration(value: timedelta) -> str:
 
 
 def url_text(value: object) -> str:
-    """Return a value as text for a URL, which binding converts back to the same value: an Enum's
-    value, ISO 8601 for a duration, base64 for bytes.
+    """Return a value as text for a URL: an Enum's value, ISO 8601 for a duration, base64 for bytes.
+    Binding converts the text back to the same value.
     """
     if isinstance(value, Enum):
         return url_text(value.value)
@@ -291,7 +292,7 @@ def _refuse(value: object) -> NoReturn:
     )
     if isawaitable(value):
         advice = "write await in front of the call"
-    elif hasattr(value, "status_code"):  # a response of another framework
+    elif hasattr(value, "status_code"):  # it is a response of another framework
         advice = "return its body, or the Response of micropie: Response(body, status=201)"
     raise CodecError(f"A value of type {name} can't be written as JSON: {advice}")
 
@@ -302,7 +303,7 @@ def _conversions() -> _Conversions:
     from decimal import Decimal
     from uuid import UUID
 
-    # These include the interfaces, which are subclasses of the addresses.
+    # These include the classes for interfaces, which are subclasses of those for addresses.
     addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)
     return (
         (datetime, datetime.isoformat),
@@ -311,7 +312,7 @@ def _conversions() -> _Conversions:
         (UUID, str),
         (Decimal, lambda value: str(value) if value.is_finite() else _refuse(value)),
         (type, _refuse),
-        (Enum, lambda value: value.value),  # first, as it may also be a str or an int
+        (Enum, lambda value: value.value),  # first, because an Enum may also be a str or an int
         (str, str.__str__),
         (int, int.__int__),
         (float, float.__float__),
@@ -354,7 +355,7 @@ def _by_pydantic(kind: type) -> Encoder:
 
 
 _COLLECTIONS: _Conversions = (
-    # These come after dataclasses, structs and models, any of which may also be a collection.
+    # These are checked after dataclasses, structs and models, which may also be collections.
     (tuple, list),
     ((bytes, bytearray, memoryview), lambda value: b2a_base64(value, newline=False).decode()),
     (Mapping, lambda value: dict(value.items())),
@@ -393,18 +394,20 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)
 
-# Without this, every number is the same as a float: up to 15 digits, and not close to zero.
+# If a text doesn't match, floats represent all its numbers exactly: each has up to 15 digits and is
+# not close to zero.
 _INEXACT = pattern(rb"[0-9.]{16}|[eE]-[0-9]{3}")
 
 
 def exact(data: bytes) -> Json:
     """Return the value of a JSON text that ``loads`` has accepted, with a Decimal for each number
     that a float can't represent with all its digits. Return None if there is certainly no such
-    number. Raises ``ValueError`` if it is nested too deeply, and for a number too close to zero.
+    number. Raises ``ValueError`` if the text is nested too deeply, and for a number too close to
+    zero.
     """
     try:
         return _exact_decoder().decode(data.decode("utf-8-sig")) if _INEXACT.search(data) else None
-    except RecursionError:  # orjson allows deeper nesting
+    except RecursionError:  # ``loads`` may have accepted the depth, with orjson
         raise ValueError(_TOO_DEEP) from None
 
 
@@ -414,7 +417,7 @@ def _exact_decoder() -> JSONDecoder:
 
     def read(text: str) -> float | Decimal:
         value = float(text)
-        if len(text) < 16 and "-" not in text[1:]:  # a float has 15 exact digits
+        if len(text) < 16 and "-" not in text[1:]:  # a float represents 15 digits exactly
             return value
         try:
             number = Decimal(text)
@@ -436,13 +439,13 @@ Infinity, because the text comes from a client. The sentence of the error may be
 
 
 def dumps_with(own: Encoders) -> Dumps:
-    """Return the ``dumps`` for an application with ``own`` encoders; they may be empty."""
+    """Return the ``dumps`` for an application with the encoders ``own``, which may be empty."""
     return Codec(_installed, own).dumps if own else _dumps
 
 
 def dumps(value: object) -> bytes:
-    """Return a value encoded as JSON, in UTF-8. During a request, the encoders of the application
-    that handles it are used.
+    """Return a value encoded as JSON, in UTF-8. During a request, use the encoders of the
+    application that handles it.
 
     Raises ``ValueError`` for a value that can't be encoded.
     """

@@ -1,4 +1,4 @@
-"""``MultiDict``: the names of a query, a form or its files, each with one value or several."""
+"""``MultiDict``: the fields of a query or form, or its files. A name may have several values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Default = TypeVar("Default")
 class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has no hash
     """Names and their values, in the order in which the client sent them. It is read-only.
 
-    As a mapping it has the first value of each name: ``form["colour"]``, ``form.get("colour",
+    As a mapping, it returns the first value of each name: ``form["colour"]``, ``form.get("colour",
     "red")``, ``items()``. ``getlist`` returns all values of a name. ``form("colour", "red")`` is an
     older spelling of ``get``.
     """
@@ -24,7 +24,7 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
 
     def __getitem__(self, name: str) -> Value:
         values = self._lists.get(name)
-        if not values:  # an empty JSON array counts as none
+        if not values:  # an empty JSON array counts as no value
             raise KeyError(name)
         return values[0]
 
@@ -56,5 +56,5 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
         return self.get(name, default)
 
     def __repr__(self) -> str:
-        # Without the values, which may be secret: logs and error pages show this.
+        # Leave out the values, which may be secret, because logs and error pages show this text.
         return f"<MultiDict {[*self]!r}>"

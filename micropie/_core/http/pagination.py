@@ -40,7 +40,7 @@ class Page(Generic[Item]):
 
     @classmethod
     def of(cls, items: Sequence[Found], number: int = 1, size: int = 20) -> Page[Found]:
-        """Return page ``number`` of a list that has all items.
+        """Return page ``number`` of ``items``, a sequence of all items.
 
         Raises ``HTTPError``, see ``Page``, and ``TypeError`` for an object without a length.
         """
@@ -53,10 +53,10 @@ class Page(Generic[Item]):
 
     @staticmethod
     def offset(number: int, size: int) -> int:
-        """Return how many items come before page ``number``, for the OFFSET of a query.
+        """Return the number of items before page ``number``, for the OFFSET of a query.
 
-        Raises ``HTTPError`` 404 for a page below 1, and for one beyond 2**63 items, to which
-        databases can't count; 400 for a size below 1.
+        Raises ``HTTPError``: 404 for a page below 1 or beyond 2**63 items, which is the limit of
+        databases; 400 for a size below 1.
         """
         _check_size(size)
         offset = (number - 1) * size
@@ -86,8 +86,8 @@ class Page(Generic[Item]):
         return f"{request._exchange.url_path()}?{urlencode(query, doseq=True)}"
 
     def numbers(self, edge: int = 1, around: int = 2) -> Iterator[int | None]:
-        """Yield the numbers to link to: ``edge`` at either end, ``around`` on either side of this
-        page, and None for a gap.
+        """Yield the page numbers to link to: ``edge`` numbers at either end, ``around`` numbers on
+        either side of this page, and None for a gap.
         """
         pages = self.pages
         spans = [

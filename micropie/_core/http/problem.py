@@ -28,11 +28,11 @@ PROBLEM = "application/problem+json"
 _VARY = "vary", "Accept"
 _ALSO_VARY = KnownHead((*NO_OTHER_HEADERS, _VARY))
 
-# The attributes of a ``ParameterError`` in the document, for each invalid value.
-# ``openapi/schemas.py`` has the schema.
+# The attributes of each ``ParameterError`` that a problem document contains. The schema is in
+# ``openapi/schemas.py``.
 _OF_ERROR = ("parameter", "source", "expected", "path", "field")
 
-# The page has no style, because a strict Content-Security-Policy allows none.
+# The page has no styles, because a strict Content-Security-Policy would block them.
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -44,10 +44,10 @@ _PAGE = """<!doctype html>
 <p>"""
 
 
-_escaped = cached_if_short(256)(escape)  # sentences that are sent again and again
+_escaped = cached_if_short(256)(escape)  # most sentences are sent again and again
 
 
-@lru_cache(maxsize=256)  # a few statuses in a few languages
+@lru_cache(maxsize=256)  # there are a few statuses in a few languages
 def _page_head(title: str) -> str:
     return _PAGE.format(title=escape(title))
 
@@ -65,8 +65,8 @@ def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response
 
 
 def encoded_error(request: Request, error: HTTPError | Redirect) -> Answer:
-    """Return the response of ``error_answer`` or ``redirect_response``, checked and encoded, for
-    cases in which nothing else changes it.
+    """Return the checked and encoded response to an ``HTTPError`` or a ``Redirect``, if no hook,
+    session or header changes it.
     """
     status, is_head = error.status, request._exchange.method == "HEAD"
     if isinstance(error, Redirect):
@@ -85,13 +85,13 @@ def _described(
 ) -> tuple[object, HeaderPairs, str | None]:
     """Return the body, the headers and the content type of the response to an error."""
     message, headers = error.message, error.headers
-    if not isinstance(message, str):  # a dict or a list is the author's own document
+    if not isinstance(message, str):  # a dict or list is the author's error document
         return message, headers, None
     settings = request._exchange.config.settings
     kind = kind or settings.errors
     if kind == "auto":
         kind = _wanted_form(request)
-        headers = [*headers, _VARY]  # the sentence was chosen by Accept, too
+        headers = [*headers, _VARY]  # the sentence was also chosen by Accept
     title = PHRASES.get(error.status, "Error")
     if settings.translations is not None:
         is_default = message == f"{error.status} {title}"
@@ -105,15 +105,15 @@ def _described(
 
 
 def translated(request: Request, sentence: str) -> str:
-    """Return a sentence translated for this request by ``App(translations=...)``; unchanged if that
-    raises an exception.
+    """Return a sentence translated for this request by ``App(translations=...)``. If the
+    translation raises an exception, return the sentence unchanged.
     """
     catalog_of = request._exchange.config.settings.translations
     if catalog_of is None:
         return sentence
     try:
         return in_words_of(catalog_of(request), sentence)
-    except Exception as failure:  # this may run while another error is answered
+    except Exception as failure:  # the response to an error must not fail
         request._exchange.log_failure("App(translations=...) failed", failure)
         return sentence
 
@@ -129,7 +129,8 @@ def _wanted_form(request: Request) -> str:
     return "text"
 
 
-# Browsers send few different ones, and parsing one takes longer than the rest of the response.
+# Cached, because browsers send few different headers, and parsing one takes longer than the rest of
+# the response.
 @cached_if_short(128)
 def _wanted_of(accept: str) -> str:
     best = choose_type(accept, ("text", "html", "problem", "json"))
@@ -139,7 +140,7 @@ def _wanted_of(accept: str) -> str:
 def _page(error: HTTPError, title: str, message: str) -> str:
     title = f"{error.status} {title}"
     message = "" if message == title else _escaped(message)
-    if isinstance(error, BindingError):  # a form's visitor gets one line for each field
+    if isinstance(error, BindingError):  # one line for each field of the form
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
     return f"{_page_head(title)}{message}</p>\n</main>\n</html>\n"
 
@@ -149,7 +150,8 @@ def _problem(error: HTTPError, title: str, message: str) -> dict[str, object]:
         "type": "about:blank",
         "title": title,
         "status": error.status,
-        # Leave out the status of a default sentence, because the document has a member for it.
+        # A default sentence begins with the status. Remove it, because the document has a member
+        # for it.
         "detail": message.removeprefix(f"{error.status} "),
     }
     if isinstance(error, BindingError):

@@ -1,4 +1,4 @@
-"""Type aliases that several modules share."""
+"""Type aliases and protocols that several modules share."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Environ: TypeAlias = dict[str, Any]
 ON_FAILURE: Final = "micropie.on_failure"
 """The key, in a scope or an environ, of the function by which a test client receives failures."""
 Json: TypeAlias = Any
-"""A value from a JSON text. Authors can index it without a check of its type, because they know
-their documents.
+"""A value from a JSON text. It is ``Any``, because authors know their documents and want to index
+them without type checks.
 """
 
 if TYPE_CHECKING:
 
     class JsonDocument(SupportsKeysAndGetItem[str, Any], Iterable[Any], Any):  # type: ignore[misc]
-        """Stands for anything but a coroutine: type checkers accept whatever they accept for
-        ``Any``, but refuse ``await request.json()``, which other frameworks need. The operators are
-        listed because pyright wants their types.
+        """The type of a JSON document for type checkers. They accept whatever they accept for
+        ``Any``, except ``await request.json()``, which other frameworks need. The operators are
+        listed because pyright needs their types.
         """
 
         __await__: LeaveAwaitOut
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
         def keys(self) -> Any: ...
 
     class LeaveAwaitOut:
-        """The name that mypy shows in its message."""
+        """mypy shows this name in its message about the ``await``."""
 
 
 ReceivedJson: TypeAlias = "JsonDocument | Any"
 Encoder: TypeAlias = Callable[[Any], object]
-"""A function for the values of one class."""
+"""A function that encodes the values of one class."""
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
 
 Texts: TypeAlias = list[str] | tuple[str, ...] | Set[str]
@@ -65,7 +65,7 @@ Parameters: TypeAlias = dict[str, list[str]]
 
 
 class ChunkedBody(Protocol):
-    """The part of a ``Stream`` that requests and responses use."""
+    """The part of the class ``Stream`` that requests and responses use."""
 
     @property
     def length(self) -> int | None:
@@ -77,11 +77,11 @@ class ChunkedBody(Protocol):
 
     @property
     def has_begun(self) -> bool:
-        """Whether status and headers are final, because the first chunk is there."""
+        """Whether the status and headers are final, because the first chunk has been fetched."""
 
     @property
     def is_empty(self) -> bool:
         """Whether the stream ended without a chunk."""
 
     def close(self) -> Flow[None]:
-        """Close the stream, unless it is closed."""
+        """Close the stream, unless it is closed already."""

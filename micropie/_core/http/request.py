@@ -1,6 +1,6 @@
 """``Request``: the client's request, as authors see it.
 
-It is a view of an ``Exchange``, whatever the protocol is.
+It is a view of an ``Exchange``, and the same for every protocol.
 
 Nothing is parsed before it is used.
 """
@@ -64,8 +64,8 @@ class Request(RequestSpellings):
     """The values of the parameters in the path, in order."""
 
     app: Final[Any] = attribute_of("_exchange.config.app")
-    """The ``App`` whose handler handles the request; for a path without a handler, the outermost
-    one.
+    """The ``App`` whose handler handles the request; the outermost ``App`` for a path without a
+    handler.
     """
 
     route: Final[RouteInfo | None] = attribute_of("_exchange.route")
@@ -84,8 +84,9 @@ class Request(RequestSpellings):
     """The headers: names are case-insensitive, ``get_all`` returns repeated ones, values are
     latin-1 text.
 
-    After ``Authorization`` was looked up, the response varies by it and is private, as after
-    ``cookies``, whether or not the client sent it. Raises 431 if there are more than 1000 headers.
+    If you look up ``Authorization``, the response gets ``Vary: Authorization`` and becomes private,
+    whether or not the client sent the header. See ``cookies``. Raises 431 if there are more than
+    1000 headers.
     """
 
     @property
@@ -124,18 +125,18 @@ class Request(RequestSpellings):
         self.response.set_cookie(name, self._exchange.signer.dump(name, value), **attributes)
 
     def sign(self, value: object, purpose: str, *, expires: float) -> str:
-        """Return ``value``, which JSON can hold, as text for a link that only this application can
-        make: ``self.absolute_url_for("reset", key=request.sign(name, "reset", expires=3600))``.
+        """Return ``value``, anything that JSON can hold, as signed text for a link:
+        ``self.absolute_url_for("reset", key=request.sign(name, "reset", expires=3600))``.
 
-        ``expires``: the seconds for which ``unsign`` returns the value, and only for the same
-        ``purpose``. The client can read the value, and use the text more than once. Raises
-        ``SetupError`` without ``App(secret_key=...)``, and ``TypeError`` for a value that JSON
-        can't hold.
+        ``unsign`` returns the value for ``expires`` seconds, if it is called with the same
+        ``purpose``. Only this application can make such a text. The client can read the value, and
+        use the text more than once. Raises ``SetupError`` without ``App(secret_key=...)``, and
+        ``TypeError`` for a value that JSON can't hold.
         """
         return self._exchange.signer.sign(value, purpose, expires)
 
     def unsign(self, text: str, purpose: str) -> Any:
-        """Return the value from which ``sign`` made ``text``, for this ``purpose``.
+        """Return the value that ``sign`` has turned into ``text`` for the same ``purpose``.
 
         Raises ``HTTPError``: 403 if the text is forged, damaged or for another purpose, 410 if it
         has expired. Raises ``SetupError`` as ``sign`` does.
@@ -144,11 +145,11 @@ class Request(RequestSpellings):
 
     @property
     def last_event_id(self) -> str | None:
-        """The id of the last event that an ``EventStream``'s client received before it reconnected,
-        or None.
+        """The id of the last event that the client of an ``EventStream`` received before it
+        reconnected, or None.
         """
         value = self.headers.get("Last-Event-ID")
-        # This header is UTF-8, unlike all others: HTML, section 9.2.3.
+        # This header is UTF-8, unlike all others (HTML, section 9.2.3).
         return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
@@ -177,8 +178,8 @@ class Request(RequestSpellings):
 
     @property
     def raw_path(self) -> bytes:
-        """The path below ``root_path`` as the client sent it, still escaped; b"" if it is not
-        below.
+        """The path below ``root_path`` as the client sent it, still escaped; b"" if the path is not
+        below ``root_path``.
         """
         return self._exchange.raw_path()
 
@@ -211,8 +212,8 @@ class Request(RequestSpellings):
         return choose_type(self.headers.get("accept"), types)
 
     def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:
-        """Return whether the client has this version already, and send the validators ETag and
-        Last-Modified. If it has, return nothing from the handler::
+        """Return whether the client has this version already. If so, return None from the handler.
+        The response gets the validators ETag and Last-Modified in any case::
 
             if self.request.not_modified(etag=str(pie.version)):
                 return None  # a 304 without a body
@@ -267,7 +268,8 @@ class Request(RequestSpellings):
 
     # -- where it came from ------------------------------------------------------------------------
 
-    # The server only knows its own peer. Middleware sets these from the headers of a trusted proxy.
+    # Behind a proxy, the server only knows the proxy. Middleware sets these values from the headers
+    # of a trusted proxy.
 
     @property
     def scheme(self) -> str:
@@ -316,7 +318,7 @@ class Request(RequestSpellings):
 
     @property
     def url(self) -> str:
-        """The absolute URL with the query, built from parts that were checked."""
+        """The absolute URL with the query. Its parts have been checked."""
         query = self.query_string
         return f"{self.scheme}://{self.host}{self._exchange.url_path()}" + (
             f"?{query}" if query else ""
@@ -338,7 +340,7 @@ class Request(RequestSpellings):
 
     @property
     def state(self) -> State:
-        """Attributes of this request. It starts with those of the server's lifespan state."""
+        """Attributes of your own for this request. At first it has those of the lifespan state."""
         state = self._state
         if state is None:
             self._state = state = State()
@@ -353,13 +355,13 @@ class Request(RequestSpellings):
     def form(self) -> MultiDict[Json]:
         """The fields of the form, as text: ``form.get("name", "")``, ``form.getlist("tag")``.
 
-        For a JSON body, these are the values of its top level; the elements of an array there are
+        If the body is JSON, these are the values of its top level. The elements of an array become
         several values of its name.
         """
         return MultiDict(self._exchange.fields)
 
     def json(self, name: str | None = None, default: Json = None) -> ReceivedJson:
-        """Return the JSON body or, with ``name``, the value of that key at its top level, or
+        """Return the JSON body. With ``name``, return the value of that key at the top level, or
         ``default``.
 
         Raises 400 for malformed JSON. Without ``name``, it also raises 400 for an empty body, 415
@@ -394,14 +396,14 @@ class Request(RequestSpellings):
 
     @property
     def files(self) -> MultiDict[UploadFile]:
-        """The uploaded files: ``files["photo"]``, or all of one name:
-        ``files.getlist("photos")``.
+        """The uploaded files: ``files["photo"]``, or ``files.getlist("photos")`` for all files of a
+        name.
         """
         return MultiDict(self._exchange.body.uploads)
 
     def body(self) -> Awaitable[bytes]:
-        """``await request.body()``: the whole body. It is received now, unless that was done
-        before.
+        """``await request.body()``: the whole body. It is received now, unless it has been received
+        already.
 
         Raises 413 if it is longer than ``max_body_size``.
         """
@@ -423,8 +425,8 @@ class Request(RequestSpellings):
             yield piece
 
     def parts(self) -> Parts:
-        """A multipart form part by part: ``async for part in request.parts()``, in a ``def``
-        handler a plain ``for``.
+        """Iterate over a multipart form part by part: ``async for part in request.parts()``. Use a
+        plain ``for`` in a ``def`` handler.
 
         With ``@reads_body`` above the handler, you get each part while it arrives, and can read it
         once. Otherwise the whole form has been received already. Raises 415 if the body is not a
@@ -455,10 +457,11 @@ class Request(RequestSpellings):
 
     @property
     def response(self) -> Response:
-        """Status, headers and cookies to send with whatever the handler returns.
+        """The object on which to set the status, headers and cookies that are sent with the
+        handler's result.
 
-        Raises ``ResponseError`` once a stream has given its first chunk, because the response has
-        started by then.
+        Raises ``ResponseError`` once a stream has produced its first chunk, because the response
+        has started by then.
         """
         return self._exchange.response()
 
@@ -480,11 +483,11 @@ class Request(RequestSpellings):
         """Call ``function(*arguments)`` after the response has been sent, or after the client has
         disconnected.
 
-        An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order,
-        whatever the response is. They can read the request, its session and its uploads, but not
-        change them. A failure is logged. A function that still runs ``background_timeout`` seconds
-        after the response is cancelled. Raises ``TypeError`` for anything but a function, and
-        ``SetupError`` for a function that can't take these arguments.
+        An ``async def`` runs on the event loop, a ``def`` in a thread. Several functions run in the
+        order of the calls, even after an error response. They can read the request, its session and
+        its uploads, but not change them. A failure is logged. A function that still runs
+        ``background_timeout`` seconds after the response is cancelled. Raises ``TypeError`` for
+        anything but a function, and ``SetupError`` for a function that can't take these arguments.
         """
         if not callable(function):
             raise TypeError(
@@ -522,13 +525,13 @@ class Request(RequestSpellings):
     def on_close(self, close: Callable[[], object]) -> None:
         """Call ``close`` when the request is over, whatever happens.
 
-        ``status`` and ``broken_off`` are final by then.
+        By then, ``status`` and ``broken_off`` are final.
         """
         self._exchange.on_close(close)
 
     def on_failure(self, report: Callable[[BaseException], object]) -> None:
-        """Call ``report(failure)`` for each failure of this request: an exception that leads to a
-        500, or that ends the response after it has started.
+        """Call ``report(failure)`` for each failure of this request. A failure is an exception that
+        becomes a 500, or that breaks the response off after it has started.
 
             request.on_failure(client.capture_exception)
 
@@ -550,7 +553,9 @@ class Request(RequestSpellings):
         self._exchange.carry_into_pool(enter)
 
     status: Final[int | None] = attribute_of("_exchange.answer.status")
-    """The status of the response, once it is final; None if the client disconnected before."""
+    """The status of the response once it is final; None until then, and if the client disconnected
+    first.
+    """
 
     length: Final[int | None] = attribute_of("_exchange.answer.length")
     """The length of the response's body in bytes; None for a stream of unknown length."""
@@ -558,8 +563,8 @@ class Request(RequestSpellings):
     broken_off: Final[bool] = attribute_of("_exchange.answer.is_broken_off")
     """Whether the response ended early, as far as the server reports it.
 
-    The client disconnected, a stream failed, or the server timed out. Final when ``on_close``
-    functions run.
+    The reason may be that the client disconnected, a stream failed, or the server timed out. The
+    value is final when ``on_close`` functions run.
     """
 
     def __repr__(self) -> str:

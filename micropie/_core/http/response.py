@@ -3,10 +3,10 @@ a header and a body may be sent.
 
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
-Every header that an author sets passes ``checked_headers``. If the result has a usual type and
-nothing was set on the response, ``respond`` sends it with ``NO_OTHER_HEADERS`` and without checks,
-so a header for all responses must be added there, too. A value that can't be sent raises
-``ResponseError`` before the response starts. It is never dropped silently.
+``checked_headers`` checks every header that an author sets. If the result has a usual type and
+nothing was set on the response, ``respond`` sends it with ``NO_OTHER_HEADERS`` and without checks.
+So to add a header to all responses, add it to ``NO_OTHER_HEADERS``, too. A value that can't be sent
+raises ``ResponseError`` before the response starts. It is never dropped silently.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 
-# With this header browsers trust the Content-Type, so they never run JSON, an upload or the text of
-# an error as a page.
+# With this header, browsers trust the Content-Type. So they never run JSON, an upload or an error's
+# text as HTML.
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = KnownHead((NOSNIFF,))
 
@@ -68,8 +68,8 @@ NO_OTHER_HEADERS: Final = KnownHead((NOSNIFF,))
 TOKEN: Final = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\t\x20-\x7e\x80-\xff]*")
 
-# They describe the connection, which belongs to the server (RFC 9110, section 7.6.1; PEP 3333
-# forbids them).
+# These headers describe the connection, so only the server may set them (RFC 9110, section 7.6.1;
+# PEP 3333 forbids them).
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -82,7 +82,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 
-# Headers that ``checked_headers`` doesn't pass on unchanged.
+# Headers that ``checked_headers`` drops or handles separately.
 _SPECIAL = _HOP_BY_HOP | {"content-type", "content-length", "location", NOSNIFF[0]}
 
 # The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not
@@ -92,7 +92,7 @@ _URL = pattern(rf"[{re.escape(_URL_SAFE)}\w.-]*", re.ASCII)
 
 
 class Response:
-    """A response.
+    """A response: its body, status, headers and content type.
 
     ``body`` is anything that a handler may return: text, bytes, None, a value for JSON, an
     iterator, a file.
@@ -133,16 +133,17 @@ class Response:
     def set_cookie(self, name: str, value: str, **attributes: Unpack[CookieAttributes]) -> None:
         """Set a cookie.
 
-        ``value`` is text; percent-encode what a cookie can't hold (``urllib.parse.quote``).
+        ``value`` is text. Use ``urllib.parse.quote`` for characters that a cookie can't hold.
 
-        ``max_age``: seconds until the cookie expires, or a timedelta. ``expires``: a datetime
-        instead, in UTC if it is naive. Without either, the browser deletes the cookie when it is
-        closed. ``path``: the cookie is sent for paths below this one, "/" by default. ``domain``:
-        it is sent to this domain and its subdomains; None, the default, for only the host that sets
-        it. ``samesite``: whether requests from other sites carry it: "Lax" (default) if they open a
-        page, "Strict" never, "None" always; None lets the browser decide. False by default:
-        ``secure``, it is sent over https only; ``httponly``, scripts can't read it;
-        ``partitioned``, in a frame, each site around the frame has its own.
+        ``max_age``: seconds until the cookie expires, or a timedelta. ``expires``: instead of
+        ``max_age``, a datetime, in UTC if it is naive. Without either, the browser deletes the
+        cookie when it is closed. ``path``: the cookie is sent for paths below this one, "/" by
+        default. ``domain``: the cookie is sent to this domain and its subdomains; with None, the
+        default, only to the host that sets it. ``samesite``: whether requests from other sites
+        carry the cookie: "Lax" (default) if they open a page, "Strict" never, "None" always; None
+        lets the browser decide. These are False by default: ``secure``, the cookie is sent over
+        https only; ``httponly``, scripts can't read it; ``partitioned``, inside a frame, each
+        top-level site has a separate cookie.
 
         Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for
         cookies that browsers would drop silently: one of more than 4096 bytes; one without
@@ -165,12 +166,12 @@ class Response:
 
 
 class GivenStatus(int):
-    """The status of a mounted application's response: from 200 to 999, with a reason if the
-    application gives one.
+    """The status of a mounted application's response: from 200 to 999, with the reason phrase that
+    the application sends, if any.
 
     ``reason`` has visible latin-1 characters, spaces and tabs (RFC 9112, section 4). Raises
-    ``ResponseError`` for any other text, which might be a second header, and for 1xx, because
-    clients would take what follows for another response.
+    ``ResponseError`` for any other text, which might inject a header, and for 1xx, because clients
+    expect another response after it.
     """
 
     reason: str
@@ -191,7 +192,7 @@ class GivenStatus(int):
 
 
 class FileOptions(NamedTuple):
-    """How a file is found and sent: the options of ``static_file``."""
+    """The options of ``static_file``: how a file is found and sent."""
 
     root: str
     max_age: int | None
@@ -204,12 +205,12 @@ class FileOptions(NamedTuple):
 
 
 class FileReference:
-    """A body that is a file to be opened later: ``static_file`` returns it in a response, and
+    """A body that is a file, not opened yet. ``static_file`` returns it in a response, and
     ``files/static.py`` opens it.
 
-    It is neither a tuple nor a dataclass, so that one which was never opened is an error and isn't
-    sent as the JSON of a path. ``fingerprint``: the one in the URL, for the version that the page
-    was made for.
+    It is neither a tuple nor a dataclass, because those would be sent as JSON if they were never
+    opened by mistake. ``fingerprint``: the fingerprint in the URL, which identifies the version
+    that the page links to.
     """
 
     __slots__ = ("fingerprint", "options", "path")
@@ -220,9 +221,10 @@ class FileReference:
         self.fingerprint = fingerprint
 
 
-# Everything that a driver sends, checked: status, Content-Type, Content-Length (None: no such
-# header), all other headers (with lower-case names), the body, and the stream or None. It is a bare
-# tuple, because making an object of a class takes ten times as long, a tenth of a request.
+# Everything that a driver sends, already checked: status, Content-Type, Content-Length (None for no
+# such header), all other headers with lower-case names, the body, and the stream or None. It is a
+# bare tuple, because making an object of a class takes ten times as long, which is a tenth of a
+# request.
 Answer: TypeAlias = tuple[
     int, str | None, int | None, Sequence[tuple[str, str]], bytes, ChunkedBody | None
 ]
@@ -231,7 +233,7 @@ Answer: TypeAlias = tuple[
 class EncodedAnswer(
     tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, "ChunkedBody | None"]
 ):
-    """An ``Answer`` that a handler's wrapper has made from parts that need no check.
+    """An ``Answer`` that is returned in place of a handler's result. Its parts need no check.
 
     Authors don't make it.
     """
@@ -240,11 +242,11 @@ class EncodedAnswer(
 
 
 def as_response(result: object, response: Response | None = None) -> Response:
-    """Put a handler's result into ``response``, on which ``self.response`` may have set something,
-    or into a new one. Return the response.
+    """Put a handler's result into ``response``, the object that ``self.response`` returned, or into
+    a new one if that is None. Return the response.
 
     A bare body only replaces the body. A result that is a response itself also replaces the status,
-    the type and the headers that it has; Set-Cookie and Vary are kept from both. A template string,
+    the type and the headers that it has, but Set-Cookie and Vary are combined. A template string,
     and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or ``Redirect`` that was
     returned, and ``ResponseError`` for a tuple with the body before the status.
     """
@@ -254,7 +256,8 @@ def as_response(result: object, response: Response | None = None) -> Response:
         body = response.body
     elif isinstance(result, Response):
         body = result.body
-        # A file's 200 isn't a choice, because the file may be an error's page.
+        # Keep the status that was set if a file has the default 200, because the file may be an
+        # error page.
         status = (
             response.status
             if type(body) is FileReference and result.status == 200
@@ -290,8 +293,8 @@ def _pour(
 ) -> None:
     """Set the status, the headers and the type of a response to those of a result.
 
-    Headers with a name that ``pairs`` has are replaced, unless both may be sent
-    (``_KEPT_FROM_BOTH``). The type is kept if ``content_type`` is None.
+    Headers are replaced by those of the same name in ``pairs``, unless both may be sent
+    (``_KEPT_FROM_BOTH``). If ``content_type`` is None, the type is not changed.
     """
     response.status = status
     if response.pairs and pairs:
@@ -303,8 +306,8 @@ def _pour(
 
 
 def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
-    """Apply (status, body) or (status, body, headers), and return the body. Any other tuple is
-    itself a body for JSON.
+    """Apply a tuple (status, body) or (status, body, headers) to the response, and return the body.
+    Return any other tuple unchanged: it is itself a body, sent as JSON.
     """
     for part in result[:2]:
         if isinstance(part, _WITH_STATUS):
@@ -330,14 +333,14 @@ def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
 # The types of most results. They are bodies that are neither HTML objects nor streams.
 BODIES = frozenset({str, bytes, dict, list, type(None)})
 
-_STATUSES = range(200, 600)  # those that can be sent
+_STATUSES = range(200, 600)  # the statuses that can be sent
 WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 
 _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
-# How results of a class are sent: the first matching row counts. "response" stands for a complete
-# response, and the last row for classes about which nothing is known.
+# How results of a class are sent: the first matching row counts. "response" means a complete
+# response. The last row is for classes about which nothing is known.
 _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
     ("response", lambda kind: issubclass(kind, (Response, FileReference, EncodedAnswer, *ERRORS))),
     ("html", is_html_type),
@@ -352,7 +355,7 @@ _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
 
 def sent_as(kind: type) -> str:
     """Return how results of a class are sent: as "json", "text", "html", a "stream" or a
-    "response"; "awaited" if they are awaited first; "" if the class doesn't tell.
+    "response"; "awaited" if they are awaited first; "" if that depends on the object.
     """
     return next((how for how, matches in _SENT_AS if matches(kind)), "json")
 
@@ -360,7 +363,7 @@ def sent_as(kind: type) -> str:
 def states_status(result: tuple[object, ...]) -> bool:
     """Return whether this tuple is (status, body) or (status, body, headers).
 
-    Two or three numbers are a value for JSON.
+    A tuple of two or three numbers is a JSON value.
     """
     return (
         2 <= len(result) <= 3
@@ -381,19 +384,20 @@ def encode(
 ) -> Answer:
     """Check and encode a response.
 
-    Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
+    Raises ``ResponseError`` or ``CodecError`` for a response that can't be sent.
 
-    ``stream``: the body, if it comes in chunks. ``head_only``: True for HEAD, which gets the head
-    of GET's response and no body (RFC 9110, section 9.3.2). ``text_type``: the content type of a
-    body that is not JSON and has none set.
+    ``stream``: the body, if it is sent in chunks. ``head_only``: True for HEAD, whose response has
+    the headers of the response to GET but no body (RFC 9110, section 9.3.2). ``text_type``: the
+    content type of a body that is not JSON and has no content type set.
     """
     status, body, is_given = response.status, response.body, False
     if status.__class__ is not int or status not in _STATUSES:
         status = _checked_status(status)
         is_given = status.__class__ is GivenStatus
-    # Without content, no header may describe it (RFC 9110, section 8.6).
+    # A response without content must not have headers that describe content (RFC 9110, section
+    # 8.6).
     has_content = status not in WITHOUT_CONTENT
-    # A mounted application sets its own headers.
+    # The content type "" means that a mounted application sets its own headers.
     is_described = has_content and response.content_type != ""
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
     content_type = length = None
@@ -422,7 +426,7 @@ def encode(
 
 
 def _checked_status(status: object) -> int:
-    """Return a status that can be sent. That of a mounted application is returned unchanged."""
+    """Return a status if it can be sent. A mounted application's status is returned unchanged."""
     if type(status) is GivenStatus:
         return status
     # 1xx statuses belong to the server; 101 would switch the connection to another protocol.
@@ -434,13 +438,12 @@ def _checked_status(status: object) -> int:
 
 
 def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool, str | None]:
-    """Return a body as bytes, whether it was encoded as JSON, and the content type, with a charset
-    for text.
+    """Return a body as bytes, whether it was encoded as JSON, and its content type, with a charset
+    if it is text.
 
-    Text is encoded in the charset of ``content_type``, or else in UTF-8, in which JSON always is
-    (RFC 8259, section 8.1). None gives an empty body, or ``null`` if ``content_type`` is that of
-    JSON. Raises ``ResponseError`` for a charset that is unknown, or that lacks some of the text's
-    characters.
+    Text is encoded in the charset of ``content_type``, or else in UTF-8. JSON is always UTF-8 (RFC
+    8259, section 8.1). None gives an empty body, or ``null`` if ``content_type`` is JSON. Raises
+    ``ResponseError`` for a charset that is unknown, or that lacks some of the text's characters.
     """
     if type(body) is bytes:
         return body, False, content_type
@@ -464,7 +467,7 @@ _STATED = pattern(r';[ \t]*charset[ \t]*=("[^"]*"|[^;]*)', re.IGNORECASE)
 _CHARSET = pattern(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)
 
 
-@cached_if_short(256)  # types are few and the same in every response
+@cached_if_short(256)  # a site has few content types
 def _charset_of(content_type: str) -> str | None:
     """Return the charset in a content type; None if there is none, or if it is UTF-8."""
     charset = _CHARSET.search(content_type)
@@ -473,7 +476,7 @@ def _charset_of(content_type: str) -> str | None:
 
 @cached_if_short(256)
 def _with_charset(content_type: str) -> str:
-    """Return a content type for text. A ``text/`` type without a charset gets that of UTF-8,
+    """Return a content type for text. Add ``charset=utf-8`` to a ``text/`` type without a charset,
     because browsers would assume windows-1252.
     """
     is_text = content_type[:5].lower() == "text/" and _STATED.search(content_type) is None
@@ -481,8 +484,8 @@ def _with_charset(content_type: str) -> str:
 
 
 def _in_utf_8(content_type: str) -> str:
-    """Return a content type with the charset UTF-8, for text that is sent in UTF-8 whatever charset
-    was set.
+    """Return a content type with ``charset=utf-8`` in place of any other charset, for text that is
+    always sent in UTF-8.
     """
     is_other = _charset_of(content_type) is not None
     return _with_charset(_STATED.sub("", content_type) if is_other else content_type)
@@ -496,9 +499,9 @@ def checked_headers(
     Return them with lower-case names and, separately, Content-Type and Content-Length, or None.
 
     Headers about the connection are left out, with one warning in the log for each name.
-    ``is_given``: they come from a mounted application, whose Location stays unchanged. ``others``:
-    headers to add, ``NO_OTHER_HEADERS`` or none; a header that was set replaces the one of the same
-    name.
+    ``is_given``: the headers come from a mounted application, so its Location stays unchanged.
+    ``others``: headers to add, ``NO_OTHER_HEADERS`` or none. A header that was set replaces the one
+    of the same name.
 
     Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control
     characters, and for two different Content-Lengths.
@@ -510,7 +513,7 @@ def checked_headers(
             key = _KEYS[name]
             text = value.strip(" \t") if value.__class__ is str else ""
             if key not in _SPECIAL and text and text.isascii() and text.isprintable():
-                headers.append((key, text))  # the usual case: nothing else to check
+                headers.append((key, text))  # most headers: nothing else to check
                 continue
             text = check_value(key, value, is_given)
             if key not in _SPECIAL or key == "location":
@@ -521,7 +524,7 @@ def checked_headers(
                 content_type = text
             elif key == "content-length":
                 if stated_length not in (None, text):
-                    # Clients may trust either length (RFC 9110, section 8.6).
+                    # Refuse this, because clients may trust either length (RFC 9110, section 8.6).
                     raise ResponseError(
                         f"a response has one Content-Length, not {stated_length!r} and {text!r}"
                     )
@@ -536,7 +539,7 @@ def checked_headers(
     return headers, content_type, length
 
 
-@lru_cache(maxsize=64)  # limited: every response may have another value
+@lru_cache(maxsize=64)  # limited, because an author may set ever new names
 def warn_once(name: str) -> None:
     logger.warning("header %r is set by the server: ignored", name)
 
@@ -560,8 +563,8 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
         raise ResponseError(
             f"header {name!r} must be text, not {type(value).__name__}: {value!r}; write str(...)"
         )
-    # They don't belong to the value (RFC 9110, section 5.5), and servers refuse the whole response
-    # because of them.
+    # Spaces around a value are not part of it (RFC 9110, section 5.5), and servers refuse a
+    # response that has them.
     value = value.strip(" \t")
     if name == "location" and not is_given:
         if _URL.fullmatch(value):
@@ -577,16 +580,17 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
 
 
 class Origin(Protocol):
-    """The part of a request that says which scheme and host it is for."""
+    """The scheme and host of a request, to compare a redirect with."""
 
     scheme: str
     host: str
 
 
 def redirect_response(redirect: Redirect, site: Origin) -> Response:
-    """Return the response for a ``Redirect``, raised during a request for ``site``.
+    """Return the response for a ``Redirect`` that was raised during a request. ``site``: the
+    request.
 
-    Raises as ``_allowed`` does.
+    Raises what ``_allowed`` raises.
     """
     location = _allowed(redirect, site)
     return Response("", redirect.status, [*redirect.headers, ("Location", location)])
@@ -595,9 +599,7 @@ def redirect_response(redirect: Redirect, site: Origin) -> Response:
 def encoded_redirect(
     redirect: Redirect, site: Origin, head_only: bool, text_type: str = HTML
 ) -> Answer:
-    """Return the response of ``redirect_response``, checked and encoded, for cases in which nothing
-    else changes it.
-    """
+    """Return the checked and encoded response for a ``Redirect``, if nothing else changes it."""
     if redirect.headers or type(redirect.status) is not int:
         return encode(redirect_response(redirect, site), None, head_only, text_type)
     location = check_value("location", _allowed(redirect, site))
@@ -607,12 +609,12 @@ def encoded_redirect(
 def _allowed(redirect: Redirect, site: Origin) -> str:
     """Return the location of a redirect.
 
-    Raises 400 for a control character. Also raises it for another host, and for http instead of
-    https, unless the redirect allows that: the location may come from the client. For the author,
-    the log says what to write.
+    Raises 400 for a control character. Also raises 400 for another host, and for http instead of
+    https, unless the redirect allows this, because the location may come from the client. The log
+    shows the author what to write.
     """
     location, problem = redirect.location, ""
-    # Most locations are a path, which browsers read as it is.
+    # Most locations are plain paths, which need no further check.
     if not _PATH.fullmatch(location):
         seen = as_browsers_read(location)
         if redirect.allow_external:
@@ -635,8 +637,8 @@ def as_browsers_read(location: str) -> str:
     """Return a URL as browsers read it, in lower case: "/\\evil.com" and "\\t//evil.com" mean
     "//evil.com".
 
-    They drop tabs and line ends, trim blanks and read a backslash as a slash (WHATWG URL, section
-    4.4).
+    Browsers drop tabs and line ends, trim blanks and read a backslash as a slash (WHATWG URL,
+    section 4.4).
     """
     return location.translate(_AS_READ).strip(_BLANKS).lower()
 
@@ -651,12 +653,13 @@ def _leads_away(location: str, seen: str, site: Origin) -> bool:
     if _SCHEME.match(seen) is None and not seen.startswith("//"):
         return False
     try:
-        # The scheme and the host are at the beginning, so that part is enough; ``urlsplit`` caches
-        # the text that it gets, however long.
+        # Pass only the beginning, which has the scheme and the host, because ``urlsplit`` caches
+        # its argument however long it is.
         parts = urlsplit(seen[:_LONGEST_SPLIT])
     except ValueError:
         return True
-    # It would be sent as "http://us%5C@evil.com", and that is another host.
+    # Refuse a backslash, because the location would be sent as "http://us%5C@evil.com", which has
+    # another host.
     if "\\" in location:
         return True
     return (
@@ -669,21 +672,21 @@ _AS_READ = str.maketrans("\\", "/", "\t\r\n")
 
 
 def error_response(status: int, message: object, headers: HeadersLike = ()) -> Response:
-    """Return an error's default response: one sentence as plain text, so that no browser runs
-    anything in it, or JSON.
+    """Return an error's default response: JSON, or one sentence as plain text, which no browser
+    runs.
     """
     return Response(message, status, headers, TEXT if isinstance(message, str) else None)
 
 
 def start_failed(head_only: bool) -> Answer:
-    """Return the response to requests when the application can't start."""
+    """Return the response that requests get if the application could not start."""
     return encode(error_response(500, "500 Internal Server Error"), None, head_only)
 
 
 def status_line(status: int) -> str:
     """Return ``"404 Not Found"`` for 404.
 
-    PEP 3333 requires a reason, even for a status that has none.
+    PEP 3333 requires a reason, so an unknown status gets one as well.
     """
     if isinstance(status, GivenStatus) and status.reason:
         return f"{status} {status.reason}"

@@ -19,12 +19,13 @@ T = TypeVar("T")
 # A session's data, by key.
 SessionData: TypeAlias = dict[str, object]
 
-# For each key: the functions that ``update`` was given, which are called again with the stored
-# value when the session is saved; and the value after the last call in this request.
+# For each key, the functions that were passed to ``update_atomic`` and the value after the last
+# call in this request. When the session is saved, the functions are called again with the stored
+# value.
 _Update: TypeAlias = Callable[[Any], object]
 _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 
-# The name of the CSRF secret's key in the session, of the field in a form, and of the cookie.
+# The name of the CSRF secret in the session, and of the token's form field and cookie.
 CSRF_FIELD: Final = "csrf_token"
 
 _MISSING = object()
@@ -34,13 +35,13 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=repr, skipkeys=True).e
 
 
 def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bool = False) -> None:
-    """Raise ``ResponseError`` if a session is too large. Otherwise clients could fill the store.
+    """Raise ``ResponseError`` if a session is too large, so that clients can't fill the store.
 
-    ``setting``: the setting that has the value ``most``, in bytes of JSON. Values that JSON can't
-    encode count with their ``repr``. ``is_debug``: log keys that are not text, because JSON turns
-    them into text.
+    ``most``: the limit, in bytes of JSON. ``setting``: the name of the setting that has this value.
+    Values that JSON can't encode count with their ``repr``. ``is_debug``: log keys that are not
+    text, because JSON turns them into text.
     """
-    if not is_debug and _most_bytes(data) <= most:  # an upper bound is enough for most sessions
+    if not is_debug and _most_bytes(data) <= most:  # this cheap check is enough for most sessions
         return
     for key in _other_keys(data) if is_debug else ():
         logger.warning(
@@ -63,19 +64,19 @@ def _most_bytes(data: Mapping[str, object]) -> float:
     size = 2
     for key, value in data.items():
         if type(value) is str:
-            size += 12 * len(value)  # characters beyond U+FFFF take two escapes, 12 bytes
+            size += 12 * len(value)  # a character beyond U+FFFF takes two escapes, 12 bytes
         elif type(value) is int:
             size += value.bit_length()
         elif type(value) not in _UNCHANGEABLE:
             return inf
         if type(key) is not str:
             return inf
-        size += 12 * len(key) + 32  # 32: punctuation and a number
+        size += 12 * len(key) + 32  # 32 bytes for punctuation and a number
     return size
 
 
 def _other_keys(value: object) -> Iterator[object]:
-    """Yield the keys that are not text, also those of dicts inside lists and dicts."""
+    """Yield the keys that are not text, including those of nested dicts."""
     inside: Iterable[object] = value if isinstance(value, list | tuple) else ()
     if isinstance(value, Mapping):
         yield from (key for key in value if not isinstance(key, str))
@@ -101,12 +102,12 @@ def copied(data: Mapping[str, object]) -> SessionData:
 
 @dataclass(slots=True, eq=False)
 class Changes:
-    """One request's changes to its session. They are applied to the stored data, which other
-    requests may have changed in the meantime.
+    """The changes that one request made to its session. They are applied to the stored data, which
+    other requests may have changed in the meantime.
 
-    ``emptied``: discard all stored data. ``new_id``: the id under which to store the result, while
-    the old id is deleted; None to keep the id. ``check`` is called with the result, and raises
-    ``ResponseError`` if it must not be stored.
+    ``emptied``: whether to discard all stored data first. ``new_id``: the id under which to store
+    the result, after which the old id is deleted; None to keep the id. ``check`` is called with the
+    result, and raises ``ResponseError`` if it must not be stored.
     """
 
     values: SessionData
@@ -117,11 +118,11 @@ class Changes:
     check: Callable[[SessionData], object] | None = None
 
     def apply(self, stored: Mapping[str, object]) -> SessionData:
-        """Return ``stored`` with the changes, key by key. If the result is empty, delete the
-        session.
+        """Return ``stored`` with the changes applied key by key. If the result is empty, the caller
+        deletes the session.
 
-        Functions given to ``update_atomic`` may change the values in ``stored``, so don't use it
-        afterwards.
+        Don't use ``stored`` afterwards, because functions passed to ``update_atomic`` may have
+        changed its values.
         """
         kept = {} if self.emptied else stored
         data = {key: value for key, value in kept.items() if key not in self.deletions}
@@ -137,8 +138,8 @@ class Changes:
 
 
 def _checked(method: Callable[..., object]) -> Callable[..., Any]:
-    """Return a ``dict`` method that changes a session, with a check: it raises ``ResponseError``
-    once changes would be lost.
+    """Return a ``dict`` method that changes a session, wrapped so that it raises ``ResponseError``
+    if the change would be lost.
     """
 
     @wraps(method)
@@ -150,13 +151,13 @@ def _checked(method: Callable[..., object]) -> Callable[..., Any]:
 
 
 class Session(dict[str, Any]):
-    """A client's data across requests.
+    """Data of a client that is stored between requests.
 
     ``id`` is None until the session is stored for the first time.
 
-    An empty session is deleted. ``data`` is the stored data. The session compares itself with it,
-    so don't change it afterwards. The session works on a copy, because no method of the dict
-    notices a change like ``session["cart"].append(...)``.
+    An empty session is deleted. ``data`` is the stored data. The session works on a copy and
+    compares itself with ``data`` to find its changes, because no method of the dict notices a
+    change like ``session["cart"].append(...)``. So don't change ``data`` afterwards.
     """
 
     __slots__ = (
@@ -176,17 +177,19 @@ class Session(dict[str, Any]):
         self._loaded = data = data or {}
         is_flat = _UNCHANGEABLE.issuperset(map(type, data.values()))
         dict.__init__(self, data if is_flat else copied(data))
-        self._refusal = ""  # why it can't be changed any longer
+        self._refusal = ""  # the reason for refusing changes; "" while they are allowed
         self._is_cleared = False  # whether all stored data is to be discarded
         self.id = session_id
         self.regenerated = False  # whether it gets a new id when it is saved
-        # Whether ``regenerate`` was called, even if the session is not stored yet.
+        # Whether ``regenerate`` was called. Unlike ``regenerated``, it is also set for a session
+        # that is not stored yet.
         self.renewed = False
         self._updates: _Updates = {}
-        self.has_sent_id = False  # whether a WebSocket sent the id, so that it can't change
-        # The future ``id``, if the client already has a cookie with it.
+        self.has_sent_id = False  # whether a WebSocket has sent the id, which can't change then
+        # The ``id`` that this session will get, because the client already has a cookie with it.
         self.reserved_id: str | None = None
-        self.saver: Callable[[], Awaitable[None]] | None = None  # for an accepted WebSocket
+        # saves the session of an accepted WebSocket
+        self.saver: Callable[[], Awaitable[None]] | None = None
 
     @property
     def changed(self) -> bool:
@@ -197,7 +200,7 @@ class Session(dict[str, Any]):
         """Give the session a new id and delete the old one. Call this at log-in, and whenever the
         user gets more rights.
 
-        An id or a CSRF token that an attacker has learnt or planted before is then useless.
+        This makes an id or a CSRF token useless that an attacker learned or planted before.
         """
         if self.has_sent_id:
             raise ResponseError(
@@ -212,7 +215,7 @@ class Session(dict[str, Any]):
         """Remove everything, at log-out. This includes keys that other requests add in the
         meantime.
 
-        Values that are set afterwards are stored under a new id, so no slower request can change
+        Values that are set afterwards are stored under a new id, so a slower request can't change
         them.
         """
         self._check()
@@ -222,8 +225,8 @@ class Session(dict[str, Any]):
         self.regenerated = self._is_cleared and not self.has_sent_id
 
     def update_atomic(self, key: str, function: Callable[[Any], T]) -> T:
-        """Set ``key`` to ``function(value)``; the value is None if there is none. ``lambda n: (n or
-        0) + 1`` loses no count.
+        """Set ``key`` to ``function(value)``, where ``value`` is the current value or None. A
+        counter, ``lambda n: (n or 0) + 1``, then loses no count if requests overlap.
 
         Return the result as this request sees it. When the session is saved, ``function`` is called
         again, perhaps several times, with the value stored by then. It must have no side effects.
@@ -234,12 +237,12 @@ class Session(dict[str, Any]):
         self[key] = value = function(self.get(key))
         if as_stored:
             self._updates[key] = [*functions, function], copy.deepcopy(value)
-        else:  # it was set before, so this value replaces the stored one
+        else:  # this request has set the key, so the value replaces the stored one
             self._updates.pop(key, None)
         return value
 
     def changes(self) -> Changes:
-        """Return the differences from the loaded data."""
+        """Return the differences between this session and the loaded data."""
         loaded = self._loaded
         updates = {
             key: functions
@@ -256,8 +259,8 @@ class Session(dict[str, Any]):
         )
 
     def reload(self, stored: SessionData) -> None:
-        """Take over the data that is stored by now, and keep this request's changes. Don't change
-        ``stored`` afterwards.
+        """Replace the loaded data by ``stored``, the data that is stored now, and keep this
+        request's changes. Don't change ``stored`` afterwards.
         """
         changes = self.changes()
         self._loaded = stored
@@ -268,7 +271,7 @@ class Session(dict[str, Any]):
         }
 
     def mark_saved(self) -> None:
-        """Note that the session is stored as it is, so only later changes count."""
+        """Record that the session has been stored, so that only later changes count."""
         self._loaded = copy.deepcopy(dict(self))
         self.regenerated = self._is_cleared = False
         self._updates = {}
@@ -291,8 +294,8 @@ class Session(dict[str, Any]):
         """``await session.save()`` in a WebSocket handler: save the changes now instead of at the
         end.
 
-        Raises ``RuntimeError`` anywhere else, and before ``accept``, where the session is saved
-        with the response.
+        Raises ``RuntimeError`` in other handlers, where the session is saved with the response, and
+        before ``accept``.
         """
         if self.saver is None:
             raise RuntimeError(
@@ -302,8 +305,8 @@ class Session(dict[str, Any]):
         return self.saver()
 
     def seal(self) -> None:
-        """Refuse changes from now on: the session has been saved before the response starts, so
-        they would be lost.
+        """Refuse changes from now on. They would be lost, because the session is saved before the
+        response starts.
         """
         self._refusal = (
             "the session was saved before the response started: change it before the "
@@ -330,9 +333,9 @@ class Session(dict[str, Any]):
 
 
 class UnopenedSession(Session):
-    """An empty session that stands for one that is not loaded. Changes to it are discarded.
+    """An empty session in place of one that has not been loaded. Changes to it are discarded.
 
-    Hooks and error pages see it if a hook refused the request before the session backend was asked.
+    Hooks and error pages see it if a hook refused the request before the session was loaded.
     """
 
     __slots__ = ()

@@ -9,7 +9,7 @@ class State:
     """An object for any attributes: ``request.state.user = ...``, ``app.state.pool = ...``;
     ``state["user"]`` works too.
 
-    A missing attribute is looked up in ``_outer``, the state of the application around this one.
+    A missing attribute is looked up in ``_outer``, the state of the enclosing application.
     """
 
     __slots__ = ("__dict__", "_outer")
@@ -19,10 +19,11 @@ class State:
     if TYPE_CHECKING:
 
         def __setattr__(self, name: str, value: object) -> None:
-            """Accept any name, for type checkers."""
+            """Declare for type checkers that any attribute can be set."""
 
     def __getattr__(self, name: str) -> Any:
-        # ``_outer`` is not set: an ``__init__`` that sets it would double the time to make a state.
+        # ``_outer`` may be missing, because an ``__init__`` that sets it would double the time to
+        # make a state.
         if name == "_outer":
             return None
         if self._outer is not None:

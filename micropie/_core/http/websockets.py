@@ -1,8 +1,8 @@
 """The rules of a WebSocket: its handshake, its states as a table, its close codes, the allowed
 origins (RFC 6455).
 
-There is no I/O here. ``TRANSITIONS`` lists every legal transition; anything else raises an error
-that names the action and the state.
+There is no I/O here. ``TRANSITIONS`` lists every legal transition. Any other action raises an error
+with the action and the state.
 
     connecting --accept--> open --close--> closing --finish--> closed
         |  \\                  \\
@@ -24,7 +24,7 @@ CONNECTING: Final = "connecting"
 OPEN: Final = "open"
 REFUSING: Final = "refusing"  # the application refuses the handshake
 REFUSED: Final = "refused"
-CLOSING: Final = "closing"  # the application closes
+CLOSING: Final = "closing"  # the application is closing the WebSocket
 CLOSED: Final = "closed"
 GONE: Final = "gone"  # the client has closed, or the connection is lost
 
@@ -32,7 +32,7 @@ ACCEPT: Final = "accept"
 RECEIVE: Final = "receive"
 SEND: Final = "send"
 CLOSE: Final = "close"
-# The server got the close frame, or the response to the handshake.
+# The driver has passed the close frame, or the response to the handshake, to the server.
 FINISH: Final = "finish"
 LEAVE: Final = "leave"  # the client has closed, or the connection is lost
 
@@ -63,21 +63,22 @@ POLICY: Final = 1008
 TOO_BIG: Final = 1009
 FAILED: Final = 1011
 
-# 1004 is reserved. 1005, 1006 and 1015 stand for a missing code or close frame, so they can't be
-# sent. 1010 is for clients.
+# 1004 is reserved. 1005, 1006 and 1015 mean that there was no code or no close frame, so they can't
+# be sent. 1010 is for clients.
 _SENDABLE: Final = frozenset(range(1000, 1015)) - {1004, 1005, 1006, 1010}
 
-# Characters or bytes of a message above which its JSON is parsed in a thread, as for a body.
+# Characters or bytes. The JSON of a larger message is parsed in a thread, like that of a large
+# body.
 LARGE: Final = 64 * 1024
 
-# RFC 6455, section 5.5: a control frame has 125 bytes, of which two are the code.
+# Bytes. A control frame can hold 125, of which two are the code (RFC 6455, section 5.5).
 _LONGEST_REASON: Final = 123
 
 
 class WebSocketRequest(Request):
     """The handshake of a WebSocket: a ``GET`` without a body.
 
-    ``scheme`` is http or https, like that of the page.
+    ``scheme`` is http or https, not ws or wss.
     """
 
     __slots__ = ()
@@ -96,14 +97,14 @@ class WebSocketRequest(Request):
 
 
 class MessageError(ConnectionClosed, ValueError):
-    """The client sent another kind of message than the handler wanted, so the WebSocket was
-    closed.
+    """Raised if the client sent a message of another type than the handler expected. The WebSocket
+    has been closed.
     """
 
 
 class Progress:
-    """The state of a WebSocket. ``code`` and ``reason`` say how it ended; ``code`` is None until
-    then.
+    """The state of a WebSocket. ``code`` and ``reason`` are those of its end; ``code`` is None
+    until then.
     """
 
     state: str = CONNECTING
@@ -117,7 +118,8 @@ class Progress:
     def step(self, action: str, method: str) -> None:
         """Change to the state after ``action``.
 
-        Raises an error with the name of ``method`` if the action is not allowed now.
+        If the action is not allowed now, raise an error that contains ``method``, the method that
+        the author called.
         """
         state = TRANSITIONS.get((self.state, action))
         if state is None:
@@ -125,9 +127,9 @@ class Progress:
         self.state = state
 
     def end(self, action: str, code: int, reason: str) -> bool:
-        """End by ``action``, CLOSE or LEAVE.
+        """Record the end of the WebSocket. ``action``: CLOSE or LEAVE.
 
-        Return False if it had ended before: only the first end counts.
+        Return False if it had ended already, because only the first end counts.
         """
         state = TRANSITIONS.get((self.state, action))
         if state is not None:
@@ -135,8 +137,8 @@ class Progress:
         return state is not None
 
     def refusal(self, method: str) -> Exception:
-        """Return a ``RuntimeError`` for an error of the author's, or ``ConnectionClosed`` if the
-        WebSocket has ended.
+        """Return the exception for a call that is not allowed now: ``ConnectionClosed`` if the
+        WebSocket has ended, or a ``RuntimeError``, because the author misused it.
         """
         socket = f"{method}() on a WebSocket that"
         if self.state is CONNECTING:
@@ -153,7 +155,7 @@ class Progress:
         return ConnectionClosed(self.code or LOST, self.reason, message)
 
     def closed(self) -> ConnectionClosed:
-        """Return the exception that says how the WebSocket ended."""
+        """Return the ``ConnectionClosed`` with the code and reason of the end."""
         return ConnectionClosed(self.code or LOST, self.reason)
 
 
@@ -179,7 +181,7 @@ def is_too_big(content: str | bytes, limit: int) -> bool:
 
 
 def disconnect_info(message: ServerMessage) -> tuple[int, str]:
-    """Return code and reason of a ``websocket.disconnect``.
+    """Return the code and the reason of a ``websocket.disconnect`` message.
 
     Servers may leave out either, or send None.
     """
@@ -190,17 +192,17 @@ def disconnect_info(message: ServerMessage) -> tuple[int, str]:
 
 
 def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collection[str]) -> bool:
-    """Return whether a page of ``origin`` may open a WebSocket of ``scheme://host`` (http or
-    https).
+    """Return whether a page of ``origin`` may open a WebSocket to ``scheme://host``, where
+    ``scheme`` is http or https.
 
-    Browsers send cookies with a handshake from any site's page, and always an Origin header. A
-    client without that header is not a browser. ``others``: further origins that may; "*" stands
-    for any.
+    This check is needed because browsers send cookies with a handshake even from pages of other
+    sites. They always send an Origin header; a client without it is not a browser. ``others``:
+    further origins that are allowed; "*" allows any.
     """
     if origin is None or "*" in others:
         return True
     wanted = normal_origin(origin)
-    if not wanted:  # an empty or "null" origin, which a sandboxed frame of any site has
+    if not wanted:  # empty, or "null", the origin of any site's sandboxed frame
         return False
     return wanted == normal_origin(f"{scheme}://{host}") or wanted in map(normal_origin, others)
 

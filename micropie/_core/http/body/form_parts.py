@@ -1,8 +1,8 @@
 """``request.parts()``: a multipart form part by part, while it arrives or after it was received.
 
 Reading is written once, as flows. ``Part`` (in a ``for``) and ``AsyncPart`` (in an ``async for``)
-only perform them. When the next part is requested, the rest of the part before it is skipped. The
-rest of the body is never received.
+only run these flows. When the next part is requested, the unread rest of the previous part is
+skipped. What follows the last requested part is never received.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class ArrivingParts:
         self._events: Iterator[PartHead | bytes | None] = iter(())
 
     def next_part(self) -> Flow[PartHead | None]:
-        """Return the next part, or None after the last one. Skip the rest of the part before.
+        """Return the next part, or None after the last one. Skip the unread rest of the previous
+        part.
 
         Raises 400, 408 and 413, and ``ClientDisconnect``.
         """
@@ -134,7 +135,7 @@ class Parts:
 
 
 class _Part:
-    """A part: its head, which is known before its bytes, and how far it has been read."""
+    """A part: its headers, which arrive before its bytes, and how far it has been read."""
 
     name: str
     """The name of the field."""
@@ -143,7 +144,9 @@ class _Part:
     that is not a file.
     """
     headers: dict[str, str]
-    """The part's own headers, names in lower case; empty for a field that was received before."""
+    """The part's own headers, names in lower case; empty for a field of a form that was received
+    before the handler was called.
+    """
 
     def __init__(self, head: PartHead, source: PartSource, exchange: Exchange) -> None:
         self.name, self.raw_filename, headers = head
@@ -164,7 +167,8 @@ class _Part:
     def content_type(self) -> str:
         """The media type that the client declares.
 
-        By default, that of text for a field and that of bytes for a file (RFC 7578, section 4.4).
+        The default is ``text/plain`` for a field and ``application/octet-stream`` for a file (RFC
+        7578, section 4.4).
         """
         default = "text/plain" if self.raw_filename is None else "application/octet-stream"
         return self.headers.get("content-type", default)
@@ -193,7 +197,7 @@ class _Part:
 
     def _read(self, n: int) -> Flow[bytes]:
         """Return ``n`` bytes, or fewer at the end; if ``n`` is negative, return the rest."""
-        data = BytesIO()  # its ``getvalue`` makes no copy
+        data = BytesIO()  # BytesIO: its ``getvalue`` makes no copy
         missing = n
         while n < 0 or missing:
             if not self._rest or n < 0:
@@ -235,7 +239,7 @@ class Part(_Part):
     """A part of a multipart form in a ``def`` handler: ``for part in self.request.parts():``."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Iterate over the rest of it, piece by piece as it arrives."""
+        """Iterate over the rest of the part, chunk by chunk as it arrives."""
         while chunk := self._exchange.perform(self._next_chunk()):
             yield chunk
 
@@ -261,7 +265,7 @@ class AsyncPart(_Part):
     """
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Iterate over the rest of it, piece by piece as it arrives."""
+        """Iterate over the rest of the part, chunk by chunk as it arrives."""
         return FlowIterator(self._next_chunk, self._exchange)
 
     def read(self, n: int = -1) -> Awaitable[bytes]:

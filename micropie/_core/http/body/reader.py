@@ -14,16 +14,16 @@ from micropie._core.errors import too_many
 from micropie._core.execution.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 UNREAD: Final = "unread"
-# Returned piece by piece and not stored: for ``request.stream()`` and multipart forms.
+# The body is returned piece by piece and not stored: for ``request.stream()`` and multipart forms.
 STREAMED: Final = "streamed"
-KEPT: Final = "kept"  # received whole, and stored in ``data``
+KEPT: Final = "kept"  # the body is received whole, and stored in ``data``
 
 
 class BodyReader:
-    """A request's body of at most ``limit`` bytes. ``announced``: the length in its head, or None.
+    """A request's body of at most ``limit`` bytes. ``announced``: the Content-Length, or None.
 
-    ``size``: the bytes received so far; not counted if ``keep`` set the body. Raises ``HTTPError``
-    413 right away if the announced length is above the limit.
+    ``size``: the number of bytes received so far; not updated if ``keep`` sets the body. The
+    constructor raises ``HTTPError`` 413 if the announced length is above the limit.
     """
 
     __slots__ = ("_announced", "_limit", "data", "has_ended", "size", "state")
@@ -45,7 +45,7 @@ class BodyReader:
         self._count(0)
 
     def start_stream(self) -> None:
-        """Note that the body will be read by ``next_piece``.
+        """Declare that the body will be read by ``next_piece``.
 
         Raises ``RuntimeError`` if it was already streamed.
         """
@@ -85,14 +85,14 @@ class BodyReader:
             )
         self._count(0)  # the limit may have been lowered
         if self.state is UNREAD:
-            # If the length is known, WSGI can read the rest at once. 1 MiB in pieces took eight
-            # times as long.
+            # If the length is known, a WSGI driver can read the rest at once. Reading 1 MiB in
+            # pieces took eight times as long.
             receive_rest: ReceiveStep = (RECEIVE, no_function, (self._announced,))
             piece, more = yield receive_rest
             self._count(len(piece))
             if more:
-                # BytesIO grows by an eighth at a time, and ``getvalue`` makes no copy, while
-                # joining the pieces would take twice the body's size in memory.
+                # Use BytesIO, because it grows by an eighth at a time and its ``getvalue`` makes no
+                # copy. Joining the pieces would take twice the body's size in memory.
                 data = BytesIO()
                 data.write(piece)
                 while more:

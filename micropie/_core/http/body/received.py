@@ -1,4 +1,6 @@
-"""``ReceivedBody``: what has arrived of a request's body, and what was parsed from it."""
+"""``ReceivedBody``: the bytes of a request's body that have arrived, and the values parsed from
+them.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from micropie._core.http.protocols import Json, Parameters, Piece
 
 
 class _Null:
-    """The class of ``NULL``, which stands for a JSON body that is null; None means that there was
-    no JSON.
+    """The class of ``NULL``, which represents the JSON body ``null``. None means that there was no
+    JSON.
 
     Pickling keeps its identity, so it is the same object in every process.
     """
@@ -28,8 +30,8 @@ NULL: Final = _Null()
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
 
-# How many bytes of a body are received before a handler that runs in a thread and reads its body
-# itself.
+# The most bytes of a body that are received before the handler starts, if it runs in a thread and
+# reads the body itself.
 LARGE = 64 * 1024
 
 
@@ -46,8 +48,8 @@ class Parsing(Protocol):
 
 
 def unreadable(exchange: Parsing, error: HTTPError) -> HTTPError:
-    """Return the error for a body that can't be parsed. It is 415 if the body has a
-    Content-Encoding, because none is decoded (RFC 9110, section 15.5.16), or else ``error``.
+    """Return the error for a body that can't be parsed: a 415 if the body has a Content-Encoding,
+    because micropie decodes none (RFC 9110, section 15.5.16), or else ``error``.
     """
     if (exchange.header("content-encoding") or "identity").lower() == "identity":
         return error
@@ -59,12 +61,14 @@ class ReceivedBody:
     """The body of a request, as far as it was received. Only its own methods change it."""
 
     data: BodyReader | bytes | None = None
-    """None until the body is requested; bytes if it arrived in one piece."""
+    """The body: its bytes if it arrived in one piece, otherwise its reader; None until it is
+    requested.
+    """
     put_back: Piece | None = None
     """A piece to be received again, and whether more may follow it."""
     parse: Literal["form", "json"] | None = None
-    """How to parse the body when its values are first needed; None if that is done, or if there is
-    nothing to parse.
+    """How to parse the body when its values are first needed; None if it has been parsed, or if
+    there is nothing to parse.
     """
     is_large = False
     """Whether the body is so large that it is parsed in a thread."""
@@ -108,7 +112,9 @@ class ReceivedBody:
         return self._exact
 
     def copied(self) -> ReceivedBody:
-        """Return a copy for another process. It has no files, and no bytes once they are parsed."""
+        """Return a copy for another process. The copy has no files, and it has the bytes only if
+        they are not parsed yet.
+        """
         copy = ReceivedBody()
         copy.form, copy.parse, copy.document = self.form, self.parse, self.document
         copy.data = self.so_far if self.parse is not None else None
@@ -128,7 +134,9 @@ class ReceivedBody:
         return piece
 
     def parse_later(self, how: Literal["form", "json"] | None, is_large: bool) -> None:
-        """Have the body parsed when its values are first needed: in a thread if it is large."""
+        """Record how to parse the body when its values are first needed, and whether to use a
+        thread because it is large.
+        """
         self.parse, self.is_large = how, is_large and how is not None
 
     def parsed(self, exchange: Parsing) -> Json:
@@ -148,7 +156,7 @@ class ReceivedBody:
                     self.form = parse_query(data, exchange.config.limits)
                 except BadRequest as error:
                     raise unreadable(exchange, error) from None
-            elif data:  # some clients send the media type without a body, on DELETE for example
+            elif data:  # some clients declare JSON but send no body, for example with DELETE
                 try:
                     document = loads(data)
                 except ValueError as error:

@@ -15,9 +15,9 @@ from micropie._core.http.exchange import FORM, Exchange, RouteInfo
 from micropie._core.http.forms import BATCH, MOST_PIECES, MULTIPART
 from micropie._core.http.headers import is_json
 
-# For a handler that runs in a thread and receives the body itself: a short body is received before
-# the thread is needed, so that no thread waits for a slow client or has to ask the event loop for
-# the body.
+# For a handler that runs in a thread and receives the body itself. A short body is received before
+# the thread is needed, so no thread waits for a slow client, and none has to request the body from
+# the event loop.
 AHEAD: Final = "ahead"
 
 
@@ -31,8 +31,8 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     (``ReceivedBody.parse``), a multipart form while it arrives. ``reads_body``: True if the handler
     receives the body itself, ``AHEAD`` if it does so for long bodies only.
 
-    Raises 400 and 413 because of the announced length, whatever the media type is, and 400, 413 and
-    415 for an invalid body.
+    Raises 400 or 413 for an invalid or too large Content-Length, whatever the media type is, and
+    400, 413 or 415 for an invalid body.
     """
     media_type, parameters, length = exchange.framing
     body = exchange.body
@@ -52,7 +52,7 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     else:
         accept = _PARSED.get(media_type) or ("json" if is_json(media_type) else None)
         if accept is None or body.form is not None:
-            # Nothing to parse, or a hook has parsed the form.
+            # There is nothing to parse, or a hook has parsed the form already.
             return
         most = exchange.config.limits.max_data_size
     data = body.data
@@ -71,7 +71,8 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
 
 
 def find_field(exchange: Exchange, name: str) -> Flow[str]:
-    """Return the text of a form's first field with this name, for a hook; "" if there is none.
+    """Return the text of the form's first field named ``name``, or "" if there is none. Hooks call
+    this before the handler runs.
 
     The form is received before the handler runs. If the handler receives the body itself, only its
     first ``max_data_size`` bytes are read here, and then put back. Raises what ``receive_body``
@@ -94,9 +95,9 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
     beginning = exchange.body.so_far
     if beginning is None:
         beginning = yield from _receive_beginning(exchange, limits.max_data_size)
-    # So that it doesn't depend on how the body was split into pieces.
+    # Cut it, so that the result doesn't depend on how the body was split into pieces.
     beginning = beginning[: limits.max_data_size]
-    if media_type == FORM:  # other fields, in any charset, aren't parsed
+    if media_type == FORM:  # search the bytes: other fields may be in any charset
         return (
             (b"&" + beginning)
             .partition(f"&{name}=".encode())[2]
@@ -130,8 +131,8 @@ def _receive_beginning(exchange: Exchange, least: int) -> Flow[bytes]:
 
 
 def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[None]:
-    """Receive a multipart form, unless that has been done. Raises 400, 413 or 415 if it is
-    invalid.
+    """Receive a multipart form, unless it has been received already. Raises 400, 413 or 415 for an
+    invalid form.
     """
     if exchange.body.form is not None:
         return

@@ -16,8 +16,8 @@ The same rules apply to a query, an urlencoded form and a multipart form:
 its bytes, its end. It checks all limits, for both of its users: ``MultipartParser`` stores fields
 and files before the handler runs, and ``http/body/form_parts.py`` passes the events on as they are
 requested. Large bodies are parsed and bound in an IO step, and files are written in large pieces,
-because the hop to a thread costs more than a small write. The thread may still be writing when its
-request is cancelled, so the file is closed under a lock and refuses later writes.
+because the hop to a thread costs more than a small write. If a request is cancelled, the thread may
+still be writing. So the file is closed under a lock and refuses later writes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ __all__ = [
 ]
 # fmt: on
 
-# Modules that a site doesn't need are not imported, because that would take longer than all others.
+# These modules are imported on first use. Many sites don't need them, and importing them takes
+# longer than importing all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -21,10 +21,11 @@ class Limits(NamedTuple):
     """The limits of one query or form; sizes in bytes."""
 
     max_form_field_size: int = MEBIBYTE
-    max_fields: int = 1000  # as Django and PHP
-    max_files: int = 100  # as Django
-    max_data_size: int = 5 * MEBIBYTE // 2  # of all fields together, 413 above it, as Django
-    max_file_memory: int = 16 * MEBIBYTE  # of all files together; files beyond it go to disk
+    max_fields: int = 1000  # as in Django and PHP
+    max_files: int = 100  # as in Django
+    # of all fields together; larger forms get a 413, as in Django
+    max_data_size: int = 5 * MEBIBYTE // 2
+    max_file_memory: int = 16 * MEBIBYTE  # of all files together; further files go to disk
     spool_size: int = MEBIBYTE  # a longer file goes to disk
 
 
@@ -32,9 +33,10 @@ DEFAULT_LIMITS = Limits()
 
 
 class Budget:
-    """A counter of fields and their bytes: the limits that every kind of form shares.
+    """Counts the fields of a form and their bytes, and enforces the limits that all kinds of forms
+    share.
 
-    Raises 413.
+    Its methods raise 413 above a limit.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -56,7 +58,7 @@ class Budget:
         """
         limits = self._limits
         left = limits.max_data_size - self._memory
-        if size > limits.max_form_field_size <= left:  # report the limit that is reached first
+        if size > limits.max_form_field_size <= left:  # report the lower limit
             raise too_many(limits.max_form_field_size, "A field may have {most} bytes at most.")
         if size > left:
             raise too_many(
@@ -72,7 +74,7 @@ _NUL = "A field's name or value has a NUL character."
 
 
 def text_of(data: bytes) -> str:
-    """Return a name or a value as text. Raises ``BadRequest``."""
+    """Return a name or a value as text. Raises ``BadRequest`` if it is not UTF-8, or has a NUL."""
     text = _text_of(data)
     if "\0" in text:
         raise BadRequest(_NUL)
@@ -98,8 +100,8 @@ def require_utf8(charset: str) -> None:
 
 
 def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str, list[str]]:
-    """Return name -> values for a query or an urlencoded form. A str is WSGI's: bytes decoded as
-    latin-1.
+    """Parse a query or an urlencoded form into name -> values. ``query`` may be a str, which is
+    what WSGI gives: bytes decoded as latin-1.
 
     Raises 400 for malformed text, and 413 above a limit, which is checked before each field is
     decoded.
@@ -119,7 +121,7 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     is_decoded = "%" not in text and text.isascii() and text.isprintable()
     encoded: list[str] = []  # names and values alternate
     fields: dict[str, list[str]] = {}
-    # If there is one pair too many, it is part of the last.
+    # Stop splitting at the limit. If there are more pairs, they remain in the last one.
     for pair in text.split("&", limits.max_fields) if text else ():
         # An empty pair (``a=1&&b=2``) isn't a field, but it counts toward the limit: a million of
         # them take as long as fields.
@@ -134,8 +136,8 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
                 continue
             fields.setdefault(name, []).append(value)
     if encoded:
-        # Decode all at once, separated by NUL, which none may contain: a thousand short texts would
-        # take three times as long.
+        # Decode all texts at once, separated by NUL, which no text may contain. Decoding a thousand
+        # short texts one by one takes three times as long.
         decoded = _text_of(unescaped(_encoded("\0".join(encoded)))).split("\0")
         if len(decoded) > len(encoded):
             raise BadRequest(_NUL)
@@ -147,7 +149,7 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
 
 def _decoded(raw: str, budget: Budget) -> str:
     """Return a name or a value. ``budget`` counts its bytes."""
-    # First the smallest length that it can have, because decoding 6 MiB of %41 takes a second.
+    # First check the least possible length, because decoding 6 MiB of %41 takes a second.
     budget.measure(len(raw) - 2 * raw.count("%"))
     data = unescaped(_encoded(raw))
     budget.measure(len(data))
@@ -166,7 +168,7 @@ def _encoded(raw: str) -> bytes:
 
 _NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,6}\])+")
 _STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
-DEEPEST = 16  # a name with more steps is a plain name
+DEEPEST = 16  # levels; a deeper name counts as a plain name
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"

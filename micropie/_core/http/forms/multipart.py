@@ -25,8 +25,8 @@ from micropie._core.http.headers import NameTable, cached_if_short, disposition
 from micropie._core.on_demand import pattern
 
 FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
-"""A function that returns the text of a field from its headers, with lower-case names, and its
-bytes.
+"""A function that returns the text of a field. Its arguments are the headers of the field, with
+lower-case names, and its bytes.
 """
 
 
@@ -44,11 +44,11 @@ class PartHead(NamedTuple):
 PartEvent: TypeAlias = PartHead | bytes | None
 """An event: the head of a part, then its bytes, chunk by chunk, then None at its end."""
 
-_MOST_PREAMBLE: Final = 4096  # bytes before the first part
-_MOST_HEADERS: Final = 8  # of one part; browsers send 2, RFC 7578 defines 3
+_MOST_PREAMBLE: Final = 4096  # bytes that may come before the first part
+_MOST_HEADERS: Final = 8  # headers of one part; browsers send 2, RFC 7578 defines 3
 _MOST_HEADER: Final = 4096  # bytes: enough for a file name of 255 escaped characters
 _DASH: Final = ord("-")
-_MOST_LINES: Final = 512  # parsed on the event loop; a part has four or more
+_MOST_LINES: Final = 512  # lines that are parsed on the event loop; a part has four or more
 _MALFORMED: Final = (
     "The multipart form is malformed: a boundary is wrong, or the headers of a part are wrong, too "
     "many or too long."
@@ -61,7 +61,7 @@ class PartParser:
     It is stricter than RFC 2046: the text before the first boundary must be short, and part headers
     must not have folded lines or control characters. Bytes after the last boundary are ignored. A
     file input left empty counts as no part. ``any_charset``: accept fields that declare a charset
-    other than UTF-8, which get 415 otherwise.
+    other than UTF-8, instead of raising a 415.
     """
 
     # The bytes before the first boundary; None once it was found.
@@ -71,11 +71,11 @@ class PartParser:
 
     # About the part that is arriving:
     _head: PartHead
-    _is_part: bool  # False while it may be a file input left empty
-    _start: bytes  # its first bytes, while they may be the boundary
+    _is_part: bool  # False while the part may be a file input left empty
+    _start: bytes  # the part's first bytes, while they may be the boundary
     _size: int
     _name_size: int
-    _room: float  # how many bytes its value may still have
+    _room: float  # how many bytes the value may still have
 
     def __init__(
         self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False
@@ -84,7 +84,8 @@ class PartParser:
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
         self._parser = PushMultipartParser(
             boundary,
-            # One more, because the package counts a header's line end if it is cut in two.
+            # One byte more, because the package counts half of a line end if a chunk ends within
+            # it.
             max_header_size=_MOST_HEADER + 1,
             max_header_count=_MOST_HEADERS,
             header_charset=_HEADER_LINES,
@@ -100,8 +101,8 @@ class PartParser:
     def events(self, chunk: bytes) -> Iterator[PartEvent]:
         """Yield the events of the next chunk, which is not empty.
 
-        Take all of them before you pass the next chunk. Raises 400, 413 and 415, and raises the
-        same at each later call.
+        Consume all of them before you pass the next chunk. Raises 400, 413 and 415. After an error,
+        each later call raises the same error.
         """
         try:
             for event in self._found_in(chunk):
@@ -121,7 +122,8 @@ class PartParser:
                 else:
                     self.unselected.append(self._head.name)
         except MultipartError:
-            # The package refuses bytes after the last boundary if they come in a later chunk.
+            # The package refuses bytes after the last boundary if they come in a later chunk. They
+            # are allowed here, so it is an error only if the form is incomplete.
             if not self._is_complete():
                 self._failure = 400, _MALFORMED
                 raise BadRequest(_MALFORMED) from None
@@ -131,10 +133,10 @@ class PartParser:
             raise
 
     def finish(self, may_be_empty: bool = False) -> None:
-        """Declare the end of the body. Raises 400 if the form is incomplete.
+        """Signal the end of the body. Raises 400 if the form is incomplete.
 
-        ``may_be_empty``: accept an empty body as a form without parts, because some clients then
-        write no boundary.
+        ``may_be_empty``: accept an empty body as a form without parts, because some clients write
+        no boundary for such a form.
         """
         if self._failure is not None:
             raise HTTPError(*self._failure)
@@ -164,17 +166,17 @@ class PartParser:
         try:
             self._parser.close()
         except MultipartError as error:
-            error.__traceback__ = None  # or its frames and it would refer to each other
+            error.__traceback__ = None  # avoid a reference cycle of the exception and its frames
             return False
         finally:
-            self._parser.error = None  # for the same reason
+            self._parser.error = None  # it refers to the same frames
         return True
 
     def _begin(self, segment: MultipartSegment) -> None:
         """Check the head of a part, and count the part.
 
-        Raises 400; 413 above a limit; and 415 because of the charset of a field, whose bytes have
-        to become text.
+        Raises 400 for an invalid head, 413 above a limit, and 415 for a field in another charset
+        than UTF-8.
         """
         lines = segment.headerlist
         # Most fields have one header, Content-Disposition.
@@ -191,7 +193,7 @@ class PartParser:
             self._room = self._budget.begin()
             self._name_size = len(name.encode())
             if self._name_size > self._room or "content-length" in headers:
-                # If a field is longer, the package refuses it with 400.
+                # If the field turns out longer than its Content-Length, the package raises a 400.
                 length = int(headers.get("content-length", 0))
                 self._budget.measure(max(self._name_size, length))
         self._start, self._size = b"", 0
@@ -233,7 +235,7 @@ def _head_of(lines: Sequence[tuple[str, str]]) -> PartHead:
     return PartHead(*disposition(headers["content-disposition"]), headers)
 
 
-@cached_if_short(256)  # the forms of a site have few fields
+@cached_if_short(256)  # a site's forms have few different fields
 def _short_head(content_disposition: str) -> PartHead:
     return _head_of([("content-disposition", content_disposition)])
 
@@ -246,14 +248,14 @@ class MultipartParser:
     ``fields`` and ``files`` have lists by name. ``parts`` has both in the order of the form, as
     (name, value or file).
 
-    ``feed`` may run in another thread than ``close``, which can be called at any time, when a
-    request is cancelled. ``read_field`` converts a field in any charset to text; without it, all
-    fields must be UTF-8.
+    ``feed`` may run in a thread while another thread calls ``close``, which happens when a request
+    is cancelled. ``read_field`` converts a field in any charset to text; without it, all fields
+    must be UTF-8.
     """
 
     _head: PartHead
     _upload: UploadFile | None = None  # the file that is being received
-    _memory_used = 0  # bytes of the files so far
+    _memory_used = 0  # bytes of all files so far
     _is_closed = False
 
     def __init__(
@@ -318,7 +320,8 @@ class MultipartParser:
                 self._memory_for_file = min(self._limits.spool_size, left)
             self.files.setdefault(name, []).append(upload)
             self.parts.append((name, upload))
-            # Last, because a full disk may be noticed here; ``close`` then closes the file.
+            # Do this last: if the disk is full, ``seek`` may raise an error, and ``close`` then
+            # closes the file.
             upload.seek(0)
         else:
             data = bytes(self._value)
@@ -328,9 +331,9 @@ class MultipartParser:
             self.parts.append((name, value))
 
     def may_block(self, size: int, piece: bytes) -> bool:
-        """Return whether feeding ``size`` bytes, which end with ``piece``, may write to the disk
-        (tests/project/risks, R31), or may take long because there are many parts. If so, use a
-        thread.
+        """Return whether to feed ``size`` bytes, which end with ``piece``, in a thread: they may be
+        written to the disk (tests/project/risks, R31), or may take long because they have many
+        parts.
         """
         upload = self._upload
         if upload is not None:
@@ -361,8 +364,8 @@ class MultipartParser:
 
 
 def _not_stored(error: OSError) -> Exception:
-    """Return a 507 if the disk is full (RFC 4918, section 11.5), and log it; return an ``OSError``
-    if no file descriptor is left.
+    """Return the exception for an upload that can't be stored: a 507, which is logged, if the disk
+    is full (RFC 4918, section 11.5), or an ``OSError`` if no file descriptor is left.
     """
     import tempfile
 
@@ -374,7 +377,7 @@ def _not_stored(error: OSError) -> Exception:
             code = reason.errno
     if code in (errno.EMFILE, errno.ENFILE):
         return OSError(code, os.strerror(code))
-    # Without a traceback. If there is no folder, ``tempdir`` is None, and the error says so.
+    # Log no traceback. If no folder is writable, ``tempdir`` is None and the error's text says so.
     logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)
     return HTTPError(507, "There is no space for this upload at the moment.")
 
@@ -388,19 +391,19 @@ def boundary_of(parameters: dict[str, str]) -> str:
     return parameters.get("boundary", "")
 
 
-# RFC 2046, section 5.1.1, allows 70 characters from a smaller set; some clients send longer ones,
-# and others.
+# RFC 2046, section 5.1.1, allows 70 characters from a smaller set. Some clients send longer
+# boundaries, or other characters.
 _BOUNDARY = pattern("[!-~](?:[ -~]{0,254}[!-~])?")
 _HEADER_LINE = pattern(r"[A-Za-z0-9_-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 _HEADER_LINES: Final = "micropie_part_header"
 
 
 def _header_line(data: bytes) -> tuple[str, int]:
-    """Decode one line of a part's headers. The package does so with a codec.
+    """Decode one line of a part's headers. This is registered as a codec, which the package calls.
 
-    Without it, the package would strip Unicode blanks from a header's name, and refuse a line feed
-    without a carriage return only in some chunks. Raises ``UnicodeDecodeError``, which becomes a
-    400.
+    Otherwise the package would strip Unicode blanks from a header's name, and whether it refuses a
+    line feed without a carriage return would depend on the chunks. Raises ``UnicodeDecodeError``,
+    which becomes a 400.
     """
     text, size = codecs.utf_8_decode(data, "strict", True)
     if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):
@@ -408,6 +411,6 @@ def _header_line(data: bytes) -> tuple[str, int]:
     return text, size
 
 
-_LINES = NameTable(_header_line)  # the fields of a site's forms are few
+_LINES = NameTable(_header_line)  # a site's forms have few different fields
 _CODEC: Final = codecs.CodecInfo(codecs.utf_8_encode, lambda data, _="": _LINES[bytes(data)])
 codecs.register({_HEADER_LINES: _CODEC}.get)

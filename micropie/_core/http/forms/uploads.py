@@ -1,4 +1,5 @@
-"""Uploaded files: their bytes, on disk above 1 MiB, and the name that the client sent.
+"""Uploaded files: their bytes, which are stored on disk above 1 MiB, and the name that the client
+sent.
 
 ``raw_filename`` and ``headers`` are what the client sent; only ``filename`` is safe in a path.
 Nothing is parsed here, and only the disk can make this code wait.
@@ -19,19 +20,19 @@ from micropie._core.spellings import UploadSpellings
 if TYPE_CHECKING:
     import tempfile
 else:
-    tempfile = module("tempfile")  # few sites have uploads
+    tempfile = module("tempfile")  # imported on first use: few sites have uploads
 
 CHUNK = 64 * 1024
 
-# How many bytes a worker thread writes at once. The hop to a thread costs more than writing the 64
-# KiB that servers pass on at a time.
+# How many bytes a worker thread writes at once. Servers pass on 64 KiB at a time, but using a
+# thread costs more than writing so little.
 BATCH = 256 * 1024
-MOST_PIECES = 64  # in one batch: 256 KiB in pieces of a byte would take 20 MiB
+MOST_PIECES = 64  # in one batch: 256 KiB in one-byte pieces would take 20 MiB of memory
 
 MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
 
-# Control characters, marks of writing direction (which show "gpj.exe" as "exe.jpg"), and characters
-# that Windows reserves.
+# Characters to remove from a file's name: control characters, marks of writing direction (which
+# show "gpj.exe" as "exe.jpg"), and characters that Windows reserves.
 _UNSAFE = pattern(
     '[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]'
 )
@@ -52,7 +53,7 @@ def safe_filename(raw: str) -> str:
         return name
     stem, dot, extension = name.rpartition(".")
     suffix = (dot + extension).encode()
-    if not stem or len(suffix) > 32:  # then the last dot doesn't begin a file type
+    if not stem or len(suffix) > 32:  # the last dot begins no file type
         stem, suffix = name, b""
     return (
         (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
@@ -68,8 +69,8 @@ class UploadFile(UploadSpellings):
     __slots__ = ("_filename", "content_type", "file", "headers", "raw_filename", "size")
 
     file: IO[bytes]
-    """The open file. It is in memory up to ``spool_size`` bytes, and on disk above that, or once
-    its descriptor is used.
+    """The open file. It is stored in memory up to ``spool_size`` bytes, and on disk if it is larger
+    or if its descriptor is used.
     """
 
     def __init__(self, raw_filename: str, headers: dict[str, str], spool_size: int) -> None:
@@ -122,7 +123,7 @@ class UploadFile(UploadSpellings):
         except BaseException as error:
             target.discard()
             if isinstance(error, OSError) and error.filename is None:
-                error.filename = str(target.path)  # a full disk: lets the log say which file
+                error.filename = str(target.path)  # if the disk is full, the log names the file
             raise
         self.seek(0)
         return target.path

@@ -20,13 +20,13 @@ from micropie._core.http.headers.media_types import weights_of
 from micropie._core.on_demand import pattern
 
 _ENTITY_TAG = pattern(r'(W/)?("[^"]*+")')
-_LONGEST_TAGS = 4096  # characters of a list of tags; 64 KiB would take milliseconds
+_LONGEST_TAGS = 4096  # characters of a list of tags; parsing 64 KiB would take milliseconds
 
-# A single range, because ``_range_of`` ignores several.
+# This matches a single range, because a header with several is ignored.
 _RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
 
-# The form of HTTP's three date formats (section 5.6.7). email.utils accepts more, for example two
-# dates.
+# Matches the three date formats of HTTP (section 5.6.7). Without it, email.utils would accept other
+# texts, for example two dates.
 _DATE = pattern(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
 
 
@@ -52,7 +52,7 @@ def entity_tag(text: str) -> str:
         raise TypeError(f"an etag must be text, not {text!r}: write etag=str(...)") from None
 
 
-_TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # without "%", which begins an escape
+_TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # all but "%", which begins an escape
 
 
 @lru_cache(maxsize=1024)
@@ -77,13 +77,15 @@ def parse_http_date(value: str) -> int | None:
         if parsed is None:
             return None
         year, month, day, hour, minute, second, *_ = parsed
-        datetime(year, month, day, hour, minute, min(second, 59))  # raises; 60 is a leap second
+        # raises ``ValueError``; second 60 is a leap second
+        datetime(year, month, day, hour, minute, min(second, 59))
         return None if second > 60 else mktime_tz(parsed)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
 
-# The headers that ``select`` reads. Without any of them, it selects the whole.
+# The headers that ``select`` reads. If a request has none of them, the whole representation is
+# sent.
 CONDITIONS: Final = frozenset(
     {"if-match", "if-unmodified-since", "if-none-match", "if-modified-since", "range", "if-range"}
 )
@@ -92,12 +94,12 @@ CONDITIONS: Final = frozenset(
 def select(
     headers: Mapping[str, str], method: str, etag: str, modified: float, size: int
 ) -> Selection:
-    """Select which part of a representation of ``size`` bytes with these validators a GET or HEAD
-    gets.
+    """Return which part of a representation a GET or HEAD gets.
 
-    ``etag`` has its quotes; ``modified`` is whole seconds since 1970, or infinite without a date.
-    The order of the checks is that of section 13.2.2. Raises ``HTTPError`` 412 if a precondition
-    fails and 416 if the range is outside the representation.
+    ``etag``: with its quotes. ``modified``: whole seconds since 1970, or infinite if the date is
+    not known. ``size``: the length of the representation in bytes. The checks have the order of
+    section 13.2.2. Raises ``HTTPError``: 412 if a precondition fails, and 416 if the range is
+    outside the representation.
     """
     matches = headers.get("if-match")
     if matches is not None:
@@ -121,11 +123,11 @@ def select(
 
 
 def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
-    """Return whether the client has this version.
+    """Return whether the client already has this version.
 
     If-None-Match overrides If-Modified-Since (section 13.1.3).
 
-    ``etag`` is "" and ``modified`` is infinite if there is none.
+    ``etag`` is "" if there is no tag, and ``modified`` is infinite if there is no date.
     """
     known = headers.get("if-none-match")
     if known is not None:
@@ -140,8 +142,8 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
 
 
 def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bool:
-    """Return whether If-Range allows a range: it has the same strong tag, or exactly the same date
-    (section 13.1.5).
+    """Return whether the If-Range header allows a range, because it has the same strong tag or
+    exactly the same date (section 13.1.5).
     """
     condition = headers.get("if-range")
     if condition is None:
@@ -160,11 +162,12 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     representation.
     """
     match = _RANGE.fullmatch(value.strip(" \t"))
-    # No range of an empty file can be satisfied. Clients that always send a range get the whole
-    # file.
+    # No range of an empty file can be satisfied. Ignore it, because some clients always send a
+    # range.
     if match is None or match.groups() == ("", "") or size == 0:
         return None
-    # ``int`` refuses thousands of digits, and 19 digits are more bytes than any file has.
+    # Cut the numbers, because ``int`` refuses thousands of digits. With 19 digits a number is
+    # larger than any file.
     first, last = (
         int(digits.lstrip("0")[:19] or 0) if digits else None for digits in match.groups()
     )
@@ -179,15 +182,17 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-# Other names of a coding than the one in Content-Encoding (RFC 9110, section 8.4.1).
+# For the name of a coding in Content-Encoding, the other names that clients may send (RFC 9110,
+# section 8.4.1).
 _OTHER_NAMES: Final = {"gzip": ("x-gzip",)}
 
 
 def accepted_codings(header: str, codings: Iterable[str]) -> list[str]:
-    """Return those of ``codings`` that an Accept-Encoding header prefers to no coding, or likes as
-    much; the best first. Codings with equal weights stay in the given order.
+    """Return those of ``codings`` that an Accept-Encoding header weights at least as high as no
+    coding, the best first. Codings with equal weights stay in the given order.
 
-    A name overrides ``*``. Without the header no coding is used; section 12.5.3 would allow any.
+    A name overrides ``*``. Without the header, return no coding, although section 12.5.3 allows
+    any.
     """
     weights = weights_of(header, unclear=0.0)
     least = weights.get("identity", 0.0)

@@ -21,11 +21,11 @@ _ATTRIBUTE = pattern(r"[\x20-\x3A\x3C-\x7E]*")
 # 6.1), and drop longer ones.
 MAX_COOKIE = 4096
 
-_MOST_COOKIES = 1000  # browsers store 180 per domain; more would block the event loop
+_MOST_COOKIES = 1000  # browsers store 180 per domain; parsing more would block the event loop
 
-# The blanks around a name (RFC 6265, section 5.2). ``strip()`` would also remove a no-break space:
-# browsers accept a cookie "\xa0__Host-id" from any host of the domain, and here it would pass for
-# ``__Host-id``, which only the host itself can set.
+# The blanks that may surround a name (RFC 6265, section 5.2). ``strip()`` would also remove a
+# no-break space, which is unsafe: browsers accept a cookie "\xa0__Host-id" from any host of the
+# domain, and here it would count as ``__Host-id``, which only the host itself can set.
 _BLANKS = " \t"
 
 # Browsers accept cookies with these names only with Secure. ``__Host-`` also needs Path=/ and no
@@ -66,18 +66,18 @@ class SentCookies(dict[str, str]):
     clear = pop = popitem = _refuse
 
     def __reduce__(self) -> tuple[type[dict[str, str]], tuple[dict[str, str]]]:
-        return dict, (dict(self),)  # a copy or an unpickled object may be changed
+        return dict, (dict(self),)  # a copy or an unpickled object is a plain dict
 
 
 def parse_cookies(header: str) -> dict[str, str]:
     """Parse a Cookie header, decoded as latin-1, into name -> value.
 
-    The first value of a name wins. A piece without a name is ignored, and so are all after
-    ``_MOST_COOKIES``. Scripts store text as UTF-8 (``document.cookie``); a name or value that is
-    not UTF-8 stays latin-1.
+    The first value of a name wins. A piece without a name is ignored, and so are cookies beyond
+    ``_MOST_COOKIES``. Scripts store text as UTF-8 (``document.cookie``), so names and values are
+    decoded as UTF-8; if they are not valid UTF-8, they stay latin-1.
 
-    Never raises, because browsers also send what other sites' scripts have stored, and a broken
-    cookie must not lock a user out.
+    This never raises an error, because browsers also send cookies that other hosts have set, and a
+    broken cookie must not lock a user out.
     """
     cookies: dict[str, str] = {}
     for piece in header.split(";", _MOST_COOKIES)[:_MOST_COOKIES]:
@@ -85,8 +85,8 @@ def parse_cookies(header: str) -> dict[str, str]:
         if name[-1:] <= " ":
             name = name.rstrip(_BLANKS)
         if equals and name and name not in cookies:
-            # Blanks and the quote sort before the first character of nearly all values, so one
-            # comparison is enough for most.
+            # One comparison is enough for most values: blanks and the quote sort before the
+            # characters with which nearly all values begin.
             if value[:1] <= '"':
                 value = value.lstrip(_BLANKS)
                 is_quoted = len(value) >= 2 and value[0] == value[-1] == '"'
@@ -113,8 +113,8 @@ def is_cookie_name(name: object) -> bool:
 
 
 def without_prefix(name: str) -> str:
-    """Return a cookie's name without ``__Host-`` or ``__Secure-``; the same object if it has
-    neither.
+    """Return a cookie's name without the prefix ``__Host-`` or ``__Secure-``. A name without a
+    prefix is returned as the same object.
     """
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
@@ -158,8 +158,7 @@ def format_cookie(
             raise ValueError(
                 f"expires must be a datetime, not {expires!r}: write max_age for seconds"
             )
-        # email.utils instead of strftime, because the names of days and months must not depend on
-        # the locale.
+        # Not strftime, because the names of days and months must not depend on the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
         from email.utils import format_datetime
 
@@ -172,7 +171,7 @@ def format_cookie(
     return cookie
 
 
-@lru_cache(maxsize=16)  # an application sets few kinds of cookies, with many values
+@lru_cache(maxsize=16)  # an application sets few different cookies, with many values
 def _attributes_of(
     name: str,
     path: str | None,
@@ -182,7 +181,7 @@ def _attributes_of(
     samesite: str | None,
     partitioned: bool,
 ) -> str:
-    """Return a cookie's attributes, except those about its age, as they are written in a header.
+    """Return a cookie's attributes as header text, except Max-Age and Expires.
 
     Raises ``ValueError`` for an attribute that a header can't contain, and for a name that browsers
     would not accept with these attributes.

@@ -25,8 +25,8 @@ from micropie._core.http.protocols import HeaderPairs
 Text = TypeVar("Text", bound=str | bytes)
 Value = TypeVar("Value")
 
-# The longest text of a client, in characters, that is stored in a cache. uvicorn with httptools
-# accepts headers of any length.
+# The longest text from a client, in characters, that is stored in a cache. A limit is needed,
+# because uvicorn with httptools accepts headers of any length.
 LONGEST_KEPT = 500
 
 # The most headers of one request. gunicorn allows 100, daphne 500; uvicorn with httptools has no
@@ -35,8 +35,8 @@ MAX_HEADERS = 1000
 
 
 def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[Text], Value]]:
-    """Decorate a function of a client's text: its results are stored in a ``NameTable`` of ``most``
-    entries.
+    """Decorate a function whose argument is text from a client, so that its results are stored in a
+    ``NameTable`` of ``most`` entries.
 
     Returning a stored result runs no Python code.
     """
@@ -44,10 +44,11 @@ def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[
 
 
 class NameTable(dict[Text, Value]):
-    """The results of a function for short texts, such as the names of headers, made once for each.
+    """A dict that caches the results of a function for short texts, such as the names of headers.
 
-    The texts are few and repeat, unless an author sends back a client's. A table with ``most``
-    entries is cleared. Long texts are not stored: 256 headers of 10 MB would take 2.5 GB.
+    Usually there are few different texts, but a client may send many. So the table is cleared when
+    it has ``most`` entries. Long texts are not stored, because 256 headers of 10 MB would take 2.5
+    GB.
     """
 
     def __init__(self, make: Callable[[Text], Value], most: int = 1024) -> None:
@@ -65,7 +66,7 @@ class NameTable(dict[Text, Value]):
 
 _UNDERSCORE = ord("_")
 _AUTHORIZATION = b"authorization"
-_SEPARATORS = {b"cookie": b"; "}  # between the values of a repeated header; others have b", "
+_SEPARATORS = {b"cookie": b"; "}  # joins the values of a repeated header; the default is b", "
 
 
 class Headers(Mapping[str, str]):
@@ -79,11 +80,11 @@ class Headers(Mapping[str, str]):
     do.
 
     Names with "_" are dropped, as WSGI servers do, because an environ can't distinguish them from
-    names with "-": a client must not pass for a proxy by sending "X_Forwarded_For".
+    names with "-". Otherwise a client could imitate a proxy by sending "X_Forwarded_For".
 
-    ``note`` is called with "authorization" when that header is looked up, whether or not the
-    request has it, and when all headers are read and it is among them, because the response depends
-    on it then.
+    ``note`` is called with "authorization" when the response begins to depend on that header: when
+    the header is looked up, whether or not the request has it, and when all headers are read and
+    the request has it.
     """
 
     __slots__ = ("_by_name", "_note", "_sent", "_was_read")
@@ -101,7 +102,7 @@ class Headers(Mapping[str, str]):
         return [pair for pair in self._sent if _UNDERSCORE not in pair[0]]
 
     def _joined(self) -> dict[bytes, bytes]:
-        """Return the values by name, as bytes. They are decoded when they are looked up, because
+        """Return the values by name, as bytes. Each value is decoded when it is looked up, because
         few are.
         """
         if self._by_name is None:
@@ -123,7 +124,7 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, default: str | Value, /) -> str | Value: ...
 
     def get(self, name: str, default: object = None, /) -> object:
-        """Return a value, or ``default``. This takes a third of the mixin's time."""
+        """Return a value, or ``default``. This takes a third of the time of ``Mapping.get``."""
         key = name.encode("latin-1", "replace").lower()  # the same as ``_key_of``
         if key == _AUTHORIZATION:
             self._note("authorization")
@@ -142,7 +143,7 @@ class Headers(Mapping[str, str]):
         return value
 
     def items(self) -> ItemsView[str, str]:
-        """Return the names with their values. This takes a tenth of the mixin's time."""
+        """Return (name, value) pairs. This takes a tenth of the time of ``Mapping.items``."""
         self._note_all()
         return {
             name.decode("latin-1"): value.decode("latin-1")
@@ -178,13 +179,13 @@ class Headers(Mapping[str, str]):
 
 
 def _key_of(name: str) -> bytes:
-    # Encode before ``lower()``, because the Kelvin sign in lower case is a "k".
+    # Encode before ``lower()``, which would convert the Kelvin sign to a plain "k".
     return name.encode("latin-1", "replace").lower()
 
 
 _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 
-# Names in their usual capitals, because some clients compare them case-sensitively.
+# Header names in their usual capitals, because some clients compare them case-sensitively.
 CAPITALS: NameTable[str, str] = NameTable(
     lambda name: _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-"))), most=256
 )
@@ -213,7 +214,7 @@ PRIVATE: Final = ("cache-control", "private")
 
 
 def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
-    """Add those headers to a response whose names it does not have yet."""
+    """Add each of ``others`` to a response's headers, unless they have a header of that name."""
     stated = set()
     for name, _ in pairs:
         stated.add(name.lower())
@@ -235,9 +236,9 @@ def add_vary(pairs: HeaderPairs, name: str) -> None:
 def make_private(
     pairs: Iterable[tuple[str, str]], depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[HeaderPairs, bool]:
-    """Return headers for a response that is for one client only, with lower-case names. They keep
-    caches from giving the response to others (RFC 9111, section 4.1). Also return whether they were
-    ``public`` or had ``s-maxage``.
+    """Return the headers of a response changed so that caches don't send it to other clients (RFC
+    9111, section 4.1). Also return whether they had ``public`` or ``s-maxage``. The names are
+    lower-case.
 
     ``depends_on``: the headers that identified the client, "cookie" and "authorization". They are
     added to Vary, and the response becomes private unless the author has set Cache-Control.
@@ -272,7 +273,7 @@ def make_private(
     return headers, was_public
 
 
-@lru_cache(maxsize=256)  # for constant headers and those of files
+@lru_cache(maxsize=256)  # for heads that are constants or belong to files
 def known_private(
     head: KnownHead, depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[KnownHead, bool]:
@@ -284,8 +285,8 @@ def known_private(
 class HeaderNames:
     """Names of request headers that are looked up together, as both protocols spell them.
 
-    ``by_field``: the lower-case names by those of ASGI. ``by_key``: the same names by the keys of a
-    WSGI environ.
+    ``by_field``: maps names as in an ASGI scope to the lower-case names. ``by_key``: maps the keys
+    of a WSGI environ to the same names.
     """
 
     def __init__(self, *names: str) -> None:
@@ -298,7 +299,7 @@ class MutableHeaders(MutableMapping[str, str]):
 
     Names keep the author's spelling.
 
-    ``pairs`` is the list of the response itself, which is changed in place.
+    ``pairs`` is the response's own list. It is changed in place.
     """
 
     __slots__ = ("pairs",)
@@ -340,7 +341,9 @@ class MutableHeaders(MutableMapping[str, str]):
         return [value for key, value in self.pairs if key.lower() == wanted]
 
     def add(self, name: str, value: str) -> None:
-        """Add a value for ``name`` to those that it has (Set-Cookie, Link, Vary)."""
+        """Add a value for ``name`` and keep the existing ones, for example of Set-Cookie, Link or
+        Vary.
+        """
         self.pairs.append((name, value))
 
     def _remove(self, name: str) -> None:

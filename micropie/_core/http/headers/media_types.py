@@ -1,5 +1,5 @@
-"""Media types: Content-Type and its charset, Content-Disposition of a form's part, and the choice
-by Accept.
+"""Media types: parse Content-Type, its charset, and the Content-Disposition of a form's part;
+choose a type by the Accept header.
 
 Header values with parameters are parsed strictly, in linear time.
 """
@@ -32,7 +32,7 @@ _ESCAPED = pattern(r"\\(.)")
 _DISPOSITION = "Content-Disposition"
 
 
-# Browsers send one of three values, but each multipart form has its own boundary.
+# Browsers send one of three media types, but each multipart form has its own boundary.
 @cached_if_short(256)
 def content_type(value: str) -> tuple[str, dict[str, str]]:
     """Parse ``text/html; charset="utf-8"`` into ``("text/html", {"charset": "utf-8"})``.
@@ -56,8 +56,8 @@ def is_json(media_type: str) -> bool:
 
 
 def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
-    """Return the value before the first ``;`` in lower case, and the parameters, without quotes but
-    with their escapes.
+    """Return the part of ``value`` before the first ``;``, in lower case, and the parameters. The
+    quotes of a parameter are removed, its escapes are not.
 
     Text between two ``;`` without a name is skipped. Raises ``BadRequest`` for a repeated
     parameter, blanks around ``=`` and a broken quoted string, because two parsers might read them
@@ -81,7 +81,8 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
         name, quoted, token = match.groups()
         if name.lower() in parameters:
             raise BadRequest(f"The {header} header has a parameter twice.")
-        # ``filename=`` without a value: other parsers see a field, not a file without a name.
+        # Refuse ``filename=`` without a value, because some parsers would read a field, others a
+        # file without a name.
         if quoted is None and not token and header == _DISPOSITION:
             raise BadRequest(f"The {header} header has a malformed parameter.")
         parameters[name.lower()] = token.rstrip(" \t") if quoted is None else quoted
@@ -89,7 +90,7 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
     return value[:end].strip(" \t").lower(), parameters
 
 
-@cached_if_short(256)  # the fields of a form always have the same names
+@cached_if_short(256)  # a site's forms have few different fields
 def disposition(value: str) -> tuple[str, str | None]:
     """Return a part's name, and its file name or None.
 
@@ -109,8 +110,8 @@ def disposition(value: str) -> tuple[str, str | None]:
 
 
 def _unescaped(text: str) -> str:
-    # Browsers write %22 and don't escape backslashes (HTML, "multipart/form-data encoding"); others
-    # write \".
+    # Browsers write %22 for a quote and don't escape backslashes (HTML, "multipart/form-data
+    # encoding"). Other clients write \".
     if '\\"' in text:
         return text.replace("\\\\", "\\").replace('\\"', '"')
     return (
@@ -148,7 +149,7 @@ SHORT_NAMES = {
     "xml": "application/xml",
 }
 
-# As in RFC 9110, but also without the 0 and with more digits, as some clients write it.
+# A weight as in RFC 9110. Some clients leave out the 0, or write more digits.
 _QUALITY = pattern(r"q[ \t]*=[ \t]*(0?\.[0-9]++|0\.?|1(?:\.0*+)?)", re.IGNORECASE)
 
 
@@ -174,7 +175,7 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     return offered[weights.index(best)] if best > 0 else None
 
 
-_LONGEST_ACCEPT = 1000  # browsers send 200; 64 KiB would take milliseconds
+_LONGEST_ACCEPT = 1000  # browsers send 200; parsing 64 KiB would take milliseconds
 
 
 def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
@@ -195,9 +196,9 @@ def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
 
 # -- charsets --------------------------------------------------------------------------------------
 
-# Python caches each codec name that it has ever looked up, and some of its codecs take quadratic
-# time: punycode takes 15 s for 200 KB. So only names in its table of aliases are looked up, and
-# those of charsets that are missing there. The codecs for domains and literals are in neither.
+# The names of charsets that are looked up: those in Python's table of aliases, and charsets that
+# are missing there. Python caches each name that it has ever looked up, and some codecs take
+# quadratic time (punycode: 15 s for 200 KB). The codecs for domains and literals are left out.
 _KNOWN = {
     *aliases,
     *aliases.values(),

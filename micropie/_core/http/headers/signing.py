@@ -19,7 +19,9 @@ except ImportError:  # pragma: no cover - the tests set it to None
     itsdangerous = None  # type: ignore[assignment]
 
 Secret: TypeAlias = str | bytes | Sequence[str | bytes]
-"""One key of 32 bytes or more, or several: the first one signs, and all are accepted."""
+"""One key of 32 bytes or more, or a sequence of keys. The first one signs, and signatures of all
+are accepted.
+"""
 
 SHORTEST_SECRET = 32  # bytes: the size of an HMAC-SHA256, RFC 2104, section 3
 
@@ -28,9 +30,10 @@ class Signer:
     """Converts values to signed text for cookies and URLs, which can't be forged without the
     secret.
 
-    ``salt`` keeps text that was signed for one purpose from being accepted for another. ``user``
-    begins the messages of errors. ``serializer`` has ``dumps`` and ``loads``, by default those of
-    JSON. Raises ``SetupError`` without itsdangerous, and for a secret that could be guessed.
+    ``salt`` keeps text that was signed for one purpose from being accepted for another. ``user``:
+    the feature that needs the signer, with which error messages begin. ``serializer`` has ``dumps``
+    and ``loads``, by default those of JSON. Raises ``SetupError`` if itsdangerous is not installed,
+    and for a secret that could be guessed.
     """
 
     def __init__(self, secret: Secret, salt: str, user: str, serializer: Any = None) -> None:
@@ -69,8 +72,8 @@ class Signer:
         """
         try:
             value = self._serializer.loads(text, salt)
-            # base64 has several spellings of the same bytes, and Python's decoder skips unknown
-            # characters.
+            # Accept one spelling of a signature only: base64 has several for the same bytes, and
+            # Python's decoder skips unknown characters.
             tail = text.rpartition(".")[2]
             coding = itsdangerous.encoding
             is_ours = coding.base64_encode(coding.base64_decode(tail)) == tail.encode()
