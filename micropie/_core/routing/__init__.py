@@ -14,9 +14,9 @@ reads it, declare it in ``MessageConfig`` of ``http/exchange.py``, too.
 
 ``compiler.py`` makes a ``Route`` for each handler that ``discovery`` finds. Names of handlers,
 explicit routes and inner applications share one tree of segments; WebSockets have another. Matching
-takes time in proportion to the length of the path, because each node can be reached in one way
+takes time in proportion to the length of the path, because a path can reach each node in one way
 only. Two tables are short cuts through the tree: one for whole paths, and one for paths whose last
-segment is an argument. ``site.py`` checks mounts first, then asks the router.
+segment is an argument. ``site.py`` checks mounts first, then calls the router.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ __all__ = [
 ]
 # fmt: on
 
-# Modules that a site doesn't need are not imported, because that would take longer than all others.
+# These modules are imported on first use. Many sites don't need them, and importing them takes
+# longer than importing all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -1,9 +1,9 @@
 """Compile a tree of applications into its ``Site``: at the first request, and again if the author
 changes the tree.
 
-A tree has two routers, one for HTTP and one for WebSockets; a mounted application has two of its
-own. Each application adds its handlers and explicit routes below its own node in each router. All
-certain errors of the author are found here and raise a ``SetupError`` that says what to write.
+A tree has two routers, one for HTTP and one for WebSockets. So has each mounted application. An
+inner application adds its handlers and explicit routes to both routers, below its own node. Errors
+of the author that are certain are found here and raise a ``SetupError`` that says what to write.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from micropie._core.routing.routes import Route
 from micropie._core.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie._core.streams import ShutdownSignal
 
-# How many worker threads a route with its own hooks has, such as a health endpoint: a check of a
-# backend that hangs blocks one of them.
+# The number of worker threads of a route with its own hooks, such as a health endpoint. There are
+# several, because a check of a backend that hangs blocks one.
 _THREADS = 4
 
 
@@ -44,8 +44,8 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
 
     Raises ``SetupError`` if the tree can't be served.
 
-    ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def``
-    handlers: HANDLER, or INLINE if they may block the thread of the flow.
+    ``shutdown`` ends the tree's event streams. ``blocking``: the kind of step that calls ``def``
+    handlers: HANDLER, or INLINE if handlers may block the thread in which the flow runs.
     """
     config = _config(root, None, "", "", shutdown, blocking)
     hosts: Hosts = []
@@ -73,8 +73,8 @@ def _config(
 
 
 def _compiled(registered: Registrations, config: Config, hosts: Hosts) -> Site:
-    """Return the site of the application ``registered`` and those inside it, with two routers of
-    its own. Add it to ``hosts`` for each host of ``registered``.
+    """Return the site of the application ``registered`` and the applications inside it. It gets new
+    routers. If ``registered`` has its own hosts, add the site to ``hosts`` for each host.
     """
     routers = Router(config), Router(config)
     mounted: list[Mounted] = []
@@ -98,12 +98,12 @@ class _Compiler(NamedTuple):
     hosts: Hosts
     """The sites of all applications in the tree that have their own host."""
     mounted: list[Mounted]
-    """The mounts in the part of the tree, or on the host, that the routers are for."""
+    """The mounts that belong to the same site as the routers."""
     stated_names: dict[str, str]
-    """The paths of routes by the names that authors gave them."""
+    """The names that authors gave to routes: name -> path."""
 
     def compile(self, registered: Registrations) -> None:
-        """Add the routes of an application and of those inside it.
+        """Add the routes of an application and of the applications inside it.
 
         Raises ``SetupError`` for errors of the author.
         """
@@ -131,8 +131,8 @@ class _Compiler(NamedTuple):
             self._add_mount(mount)
 
     def _add_handler(self, name: str, function: AnyFunction, marks: Sequence[RouteMark]) -> None:
-        """Add a handler's explicit routes. If one of its marks has no path, also add the route by
-        its name: a segment, or ``index`` and ``default``.
+        """Add a handler's explicit routes. If one of its marks has no path, also add a route for
+        the handler's name, which is a segment of the path, or "index" or "default".
         """
         by_name = [mark for mark in marks if mark.path is None]
         for mark in marks:
@@ -150,7 +150,8 @@ class _Compiler(NamedTuple):
         name = self.config.scope + name
         route = Route(function, name, self.config, mark, path)
         if segment == "index" and marks_of(function) and not route.plan.takes_rest:
-            # The path is the one in its decorator: parameters add no segments to it.
+            # ``index`` with a decorator handles only its own path: its parameters take no further
+            # segments.
             route.most_segments = 0
         if segment == "default":
             node.default = route.as_fallback()
@@ -182,7 +183,7 @@ class _Compiler(NamedTuple):
         )
         if hasattr(function, FINGERPRINT):
             config.names.fingerprints[route_name] = getattr(function, FINGERPRINT)
-        # Gets its own threads, because it must respond while all others are busy.
+        # The route gets its own threads, because it must respond while all others are busy.
         if mark.hooks is not None:
             config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path)
@@ -205,13 +206,13 @@ class _Compiler(NamedTuple):
     def _add_mount(self, mount: Mount) -> None:
         outer, prefix = self.config, self.config.prefix + mount.prefix
         if mount.kind == APP and not mount.isolated:
-            # Such an ``App`` shares this one's sessions and hooks.
+            # An ``App`` that is not isolated shares the sessions and hooks of this application.
             shared: Registrations = mount.target._micropie
             # the prefix of its routes' names: "api.v1." below "/api/v1"
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."
             config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
             inner = _compiled(shared, config, self.hosts)
-            # all in one table, which refuses two mounts with the same prefix
+            # All mounts are in one table, which refuses two with the same prefix.
             self.mounted.extend([inner, *inner.mounted])
         elif mount.prefix:
             self.mounted.append(MountRoute(mount, prefix, outer))

@@ -2,9 +2,9 @@
 request.
 
 Settings are plain values that an author writes (``settings.py``). A config also has the objects
-that are made from them, such as thread limits, the session store and the templates. If an
-application doesn't set any of the settings for such an object, it shares that of the application
-around it.
+that are made from settings, such as thread limits, the session store and the templates. An
+application that sets none of the settings for such an object shares the object of the outer
+application.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ ErrorKey: TypeAlias = int | type
 Middlewares: TypeAlias = "list[object] | Chain"
 
 
-# Which part of the tuple ``(request, error)`` an error handler is called with, by which of its
-# parameters are the request.
+# The arguments of an error handler, as a slice of ``(request, error)``. Each key has one item for
+# each parameter of the handler: whether it takes the request.
 _GIVEN: dict[tuple[bool, ...], slice] = {
     (): slice(0),
     (True,): slice(1),
@@ -61,11 +61,11 @@ _GIVEN: dict[tuple[bool, ...], slice] = {
 
 
 class ErrorHandler:
-    """An author's function for errors, ``def`` or ``async def``. Its parameters are the error and
-    the request, in either order, or only one of them, or none.
+    """An author's error handler, ``def`` or ``async def``. Its parameters are the error and the
+    request, in either order, or only one of them, or none.
 
-    ``otherwise``: how to call it if it may block. ``given``: the slice of ``(request, error)`` that
-    it is called with. Raises ``SetupError`` for other parameters.
+    ``otherwise``: the kind of step that calls it if it may block. ``given``: its arguments, as a
+    slice of ``(request, error)``. Raises ``SetupError`` for other parameters.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class ErrorHandler:
         parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
         kinds = [one.kind for one in parameters]
         if kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
-            # A decorator that passes all arguments on: use the parameters of the function inside
-            # it.
+            # The function is a decorator's wrapper with ``*args`` and ``**kwargs``. Use the
+            # parameters of the function that it wraps.
             parameters = [*inspect.signature(function).parameters.values()]
         are_requests = tuple(
             one.name == "request" or one.annotation in (Request, "Request") for one in parameters
@@ -92,14 +92,14 @@ class ErrorHandler:
         self.given = _GIVEN[are_requests]
 
 
-# Error handlers by status or exception class, with the content type of their text, which is that of
-# the application that registered them.
+# The error handlers of an application by status or exception class, and the content type of their
+# text, which is that application's default type.
 ErrorHandlers: TypeAlias = tuple[Mapping[ErrorKey, ErrorHandler], str]
 
 
 def handlers_of_classes(levels: Sequence[ErrorHandlers]) -> Sequence[ErrorHandlers]:
-    """Return the handlers of specific exception classes, without those of a status, of
-    ``HTTPError`` and of ``Exception``.
+    """Return only the handlers of specific exception classes. Leave out the handlers of a status,
+    of ``HTTPError`` and of ``Exception``.
     """
     return [
         (
@@ -131,7 +131,7 @@ def check_error_key(key: object) -> ErrorKey:
 class AppBase(AppSpellings):
     """The part of an ``App`` that the core reads."""
 
-    # Looked up in each class's own dictionary: methods of a class that has it are not handlers.
+    # The methods of a class are not handlers if this is in the class's own ``__dict__``.
     _micropie_is_framework = True
 
     def __class_getitem__(cls, root: object) -> type[AppBase]:
@@ -158,7 +158,7 @@ class UpperLayers(Protocol):
         """
 
     def make_channels(self) -> object:
-        """Return new channels that live in this process's memory."""
+        """Return new channels that exist in this process's memory."""
 
     def warn_of_missing_security(self, config: Config, /) -> None:
         """Log which security middleware the outermost application of a tree lacks."""
@@ -170,7 +170,7 @@ class Registrations:
     """
 
     stated_channels: object = None
-    """The channels that the author has set; None for those of the application around this one."""
+    """The channels that the author has set; None to use those of the outer application."""
 
     def __init__(
         self, app: AppBase, template_names: Mapping[str, object], upper: UpperLayers
@@ -178,27 +178,27 @@ class Registrations:
         self.app = app
         self.upper = upper
         self.template_names = template_names
-        """Values by name that templates see in addition to those that a handler passes."""
+        """Values that templates see in addition to those that a handler passes: name -> value."""
         self.settings: dict[str, object] = {}
         """Only the settings that the author has set."""
         self.security: object = None
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
-        """Provider functions by the type that they provide."""
+        """Provider functions: type that they provide -> function."""
         self.overrides: dict[object, Callable[..., object]] = {}
-        """Replacements that a test uses for providers anywhere in the tree."""
+        """Functions by which a test replaces providers anywhere in the tree."""
         self.functions: list[tuple[Callable[..., object], RouteMark]] = []
         """Plain functions with an explicit route."""
         self.mounts: list[Mount] = []
         self.commands: list[Callable[..., object]] = []
-        """Plain functions that are commands of the command line."""
+        """Plain functions that can be called from the command line."""
         self._own_sessions = InMemorySessionBackend()
         self._own_channels: list[object] = []
 
     @property
     def own_channels(self) -> object:
-        """The channels of the outermost application if its author set none: in this process's
-        memory.
+        """The channels of an outermost application whose author set none. They exist in this
+        process's memory.
         """
         if not self._own_channels:
             self._own_channels.append(self.upper.make_channels())
@@ -213,19 +213,19 @@ class Registrations:
 
     @property
     def hosts(self) -> Sequence[str]:
-        """Its own hosts, without those of the application around it."""
+        """The hosts of this application, without those of the outer application."""
         return normal_hosts(self.settings.get("host"))
 
     def session_backend(self) -> SessionBackend:
-        """Return the session backend of this application if no other application is around it."""
+        """Return the session backend of this application, which must be the outermost one."""
         backend = self.app.session_backend
-        # compared to None, because a backend with a length may be empty
+        # an empty backend may be false
         return self._own_sessions if backend is None else backend
 
     def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Registrations]:
         """Return the applications inside this one by name. Mounts are not included.
 
-        ``ancestors``: the applications around this one, the outermost first.
+        ``ancestors``: the applications that contain this one, the outermost first.
         """
         raise NotImplementedError
 
@@ -270,11 +270,11 @@ class Config(MessageConfig):
 
     It doesn't change after set-up, except for the flow's plan of hooks.
 
-    It starts as a copy of the config around it; a part listed in ``_PARTS`` is made anew if the
-    application sets one of the settings that the part depends on. ``prefix`` and ``names`` are
-    where the application is in the tree and how its routes' names begin: "/blog" and "blog." for
-    example. For an application with its own host, the prefix is "//blog.example.com". Raises
-    ``SetupError`` if the application's settings are invalid.
+    It starts as a copy of the outer application's config. A part listed in ``_PARTS`` is made anew
+    if the application sets one of the settings that the part depends on. ``prefix`` is the
+    application's path in the tree and ``names`` the beginning of its routes' names, for example
+    "/blog" and "blog.". For an application with its own host, the prefix is "//blog.example.com".
+    Raises ``SetupError`` if the application's settings are invalid.
     """
 
     app: AppBase
@@ -293,47 +293,47 @@ class Config(MessageConfig):
     dumps: Callable[[Any], bytes]
     """Encodes JSON, with the application's own encoders."""
     bodies: dict[type, tuple[Callable[[Any], bytes], str]]
-    """How the most frequent types of bodies become bytes. Streams and files are not among them."""
+    """For the most frequent types of bodies, the function that encodes them and the content type.
+    Streams and files are not included.
+    """
     limits: Limits
     """The limits of a query and a form."""
 
     ancestors: tuple[AppBase, ...] = ()
-    """The applications around it, the outermost first."""
+    """The applications that contain this one, the outermost first."""
     scopes: Mapping[str, str] = {}
-    """The beginnings of route names by prefix, for this application and those around it: {"/blog":
-    "blog.", "": ""} for example.
+    """For this application and those that contain it: prefix -> beginning of route names. For
+    example, {"/blog": "blog.", "": ""}.
     """
     sessions: SessionStore
     templates: Templates
     providers: Providers
     channels_of: Registrations
-    """The application whose channels it uses."""
+    """The application whose channels this one uses."""
     middlewares: Middlewares
-    """All middleware from the outermost application to this one. It is a live view, so middleware
-    that is appended later counts.
+    """All middleware from the outermost application to this one. This is a live view, so it
+    includes middleware that is appended later.
 
-    For the outermost application this is the list itself, because every request checks whether it
-    is empty.
+    For the outermost application it is the list itself, which is faster to check: every request
+    checks whether there is middleware.
     """
     ws_middlewares: Middlewares
-    """The same for WebSocket middleware."""
+    """All WebSocket middleware from the outermost application to this one, also as a live view."""
     error_handlers: Sequence[ErrorHandlers] = ()
     """The error handlers of this application, followed by those of the applications around it."""
     fallback: Any
-    """The route of the application that is mounted at the root of ``app``. It gets the requests for
+    """The route of the application mounted at the root of ``app``, or None. It handles requests for
     which ``app`` has no route.
     """
     hook_plan: Any
-    """The plan for running ``middlewares`` and ``ws_middlewares``, which ``flow/hooks.py``
-    makes.
-    """
+    """The plan for running ``middlewares`` and ``ws_middlewares``. ``flow/hooks.py`` makes it."""
 
     overrides: Mapping[object, Callable[..., object]]
     names: RouteNames
     """The routes of the whole tree by name."""
     tree: list[Config]
     """The configs of the whole tree, the outermost application's first. An application that occurs
-    twice has two.
+    twice in the tree has two configs.
     """
 
     def __init__(
@@ -357,7 +357,7 @@ class Config(MessageConfig):
         self.app, self.prefix, self.fallback, self.hook_plan = app, prefix, None, None
         self.advisor = registered.upper.advisor_for(self.settings)
         self.scope = names
-        """How the names of this application's routes begin: "" or "blog."."""
+        """The beginning of the names of this application's routes: "" or "blog."."""
         self.scopes = {prefix: names, **self.scopes}
         self.shutdown = shutdown
         """Set when the server begins to stop. The whole tree shares it."""
@@ -382,7 +382,9 @@ class Config(MessageConfig):
         if outer is not None:
             self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
-        if "errors" in own:  # the application has a handler for all its errors
+        # the application formats its own errors, so only handlers of specific exceptions are
+        # inherited
+        if "errors" in own:
             self.error_handlers = handlers_of_classes(self.error_handlers)
         otherwise: Kind = INLINE if blocking is INLINE else CALL
         handlers = {
@@ -399,8 +401,8 @@ class Config(MessageConfig):
         return self.channels_of.own_channels if stated is None else stated
 
     def _take(self, settings: Settings, stated: Collection[str] | None) -> None:
-        """Use these settings, and make the parts that depend on one of ``stated``; with None, make
-        all parts.
+        """Use ``settings``, and make the parts that depend on a setting named in ``stated``; with
+        None, make all parts.
         """
         self.settings = settings
         for names, make in _PARTS:
@@ -408,8 +410,8 @@ class Config(MessageConfig):
                 vars(self).update(make(settings))
 
     def is_inside(self, outer: Config) -> bool:
-        """Return whether this application is that of ``outer``, or is inside it on the same
-        host.
+        """Return whether this application is the one of ``outer``, or is contained in it and on the
+        same host.
         """
         return (
             outer.prefix in self.scopes
@@ -417,8 +419,8 @@ class Config(MessageConfig):
         )
 
     def changed(self, settings: Mapping[str, object] = _NO_SETTINGS, **parts: object) -> Config:
-        """Return a copy of this config for some of the application's routes, with these
-        ``settings`` and ``parts`` instead of its own.
+        """Return a copy of this config in which ``settings`` and ``parts`` replace the
+        application's. Some of its routes use the copy.
         """
         config = copy(self)
         vars(config).update(parts, hook_plan=None)
@@ -446,7 +448,7 @@ class Config(MessageConfig):
         root = "" if request is None else quote(request.root_path)
         if there == here and not is_absolute:
             return root + path
-        # A base_url can't stand for any host.
+        # ``base_url`` has one host, so it doesn't help if the application's host is a wildcard.
         base = None if "*" in there else self.settings.base_url
         states_host = there != "" and "*" not in there
         if base is None and request is not None and (states_host or there == here):
@@ -462,13 +464,13 @@ class Config(MessageConfig):
         return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
 
     def error_handler_for(self, error: Exception) -> tuple[ErrorHandler | None, bool, str]:
-        """Return the author's handler for an error, or None; whether the author expected this
-        error; and the content type of the handler's text.
+        """Return the author's handler for an error, or None; whether the error is expected; and the
+        content type of the handler's text.
 
-        The nearest application with a handler for the error is asked first. There, the order is:
-        the error's class, its base classes, its status, and last ``HTTPError`` and ``Exception``,
-        which stand for any error. An error is expected if its class, or a base class other than
-        these two, is named.
+        The innermost application that has a handler for the error wins. Its handlers are searched
+        in this order: the error's class, its base classes, its status, and last ``HTTPError`` and
+        ``Exception``, which match any error. An error is expected if a handler is registered for
+        its class, or for a base class other than these two.
         """
         kinds = type(error).__mro__
         status = error.status if isinstance(error, HTTPError) else 500
@@ -492,7 +494,7 @@ def _pools(settings: Settings) -> Mapping[str, object]:
 
 
 def _signing(settings: Settings) -> Mapping[str, object]:
-    if settings.secret_key is None:  # without a secret key itsdangerous need not be installed
+    if settings.secret_key is None:  # without a key, itsdangerous isn't needed
         return {"signer": None}
     return {
         "signer": import_module("micropie._core.http.headers.signing").AppSigner(
@@ -522,7 +524,8 @@ def _limits(settings: Settings) -> Mapping[str, object]:
     return {"limits": limits}
 
 
-# Which settings each part of a config depends on, and how the parts are made from them, by name.
+# The parts of a config: the names of the settings that they depend on, and a function that makes
+# the parts from the settings and returns them by name.
 _PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]]]] = [
     (frozenset(names.split()), make)
     for names, make in (
@@ -584,8 +587,8 @@ def _templates(
 
 
 def with_marks(config: Config, marks: Sequence[object]) -> Config:
-    """Return ``config`` with ``marks`` as its last hooks. Without marks, return ``config``
-    itself.
+    """Return a copy of ``config`` with ``marks`` as its last hooks. Without marks, return
+    ``config`` itself.
     """
     if not marks:
         return config
@@ -594,16 +597,16 @@ def with_marks(config: Config, marks: Sequence[object]) -> Config:
 
 
 def config_of(answering: HasConfig) -> Config:
-    """Return the configuration of the application that answers a request.
+    """Return the configuration of the application that handles a request, with its full type.
 
-    Lower packages see only the attributes in the protocols of ``http/exchange.py``.
+    In ``http/exchange.py``, its declared type has only the attributes that lower packages use.
     """
     config: Config = answering.config
     return config
 
 
 class HasConfig(Protocol):
-    """An object with the attribute ``config``: an exchange, or the context of a lifespan."""
+    """An object with the attribute ``config``: an exchange, or a ``LifespanContext``."""
 
     @property
     def config(self) -> Any: ...
@@ -615,7 +618,7 @@ _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)
 class Chain:
     """A live view of two lists of middleware as one list.
 
-    ``providers``: those of the application that has the list ``inner``.
+    ``providers``: the providers of the application that has the list ``inner``.
     """
 
     def __init__(self, outer: Middlewares, inner: Sequence[object], providers: Providers) -> None:
@@ -632,8 +635,8 @@ class Chain:
 def with_providers(
     middlewares: Middlewares, outermost: Providers
 ) -> list[tuple[object, Providers]]:
-    """Return each middleware with the providers of its application. ``outermost``: the providers of
-    the outermost application.
+    """Return pairs of a middleware and the providers of its application. ``outermost``: the
+    providers of the outermost application.
     """
     if isinstance(middlewares, Chain):
         outer, inner = middlewares.parts

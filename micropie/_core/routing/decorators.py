@@ -58,7 +58,7 @@ def make_mark(
 
 
 def refuse_in_route(others: Mapping[str, object]) -> None:
-    """Raise ``SetupError`` for keywords that a route doesn't have."""
+    """Raise ``SetupError`` for keywords that route decorators don't accept."""
     refuse_others(
         "a route",
         others,
@@ -84,9 +84,9 @@ def route(
     """Handle ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
 
     Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``;
-    each fills the parameter of its name. Without ``path`` the handler keeps the path of its own
-    name. Without ``methods`` it handles those of the setting ``methods``. ``name`` is for
-    ``url_for``. Raises ``SetupError`` if one of these is invalid.
+    each fills the parameter of the same name. Without ``path``, the handler's name is its path.
+    Without ``methods``, it handles those of the setting ``methods``. ``name`` is for ``url_for``.
+    Raises ``SetupError`` for an invalid argument.
     """
     refuse_in_route(others)
     return make_mark(path, methods, name).decorate
@@ -158,7 +158,7 @@ def websocket(path: str | None, name: str | None) -> RouteMark:
     """Handle WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
 
     The method is an ``async def`` that takes the socket first, then parameters like any handler.
-    Without ``path`` its path is that of its name. A method whose name begins with ``ws_`` needs no
+    Without ``path``, its name is its path. A method whose name begins with ``ws_`` needs no
     decorator: ``ws_chat`` handles ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError`` for
     an invalid path or name.
     """
@@ -168,17 +168,18 @@ def websocket(path: str | None, name: str | None) -> RouteMark:
 def run_in(
     placement: Literal["loop", "thread", "process"],
 ) -> Callable[[Function], Function]:
-    """Run the handler below at ``placement`` instead of where the application's setting ``run_in``
-    says: ``@run_in("thread")``.
+    """Run the handler below at ``placement``, overriding the application's setting ``run_in``:
+    ``@run_in("thread")``.
 
     ``"loop"``: on the event loop, or under WSGI in the server's thread, for a ``def`` that never
-    blocks. ``"thread"``: in a worker thread, where it may block; the default for ``def``.
+    blocks. ``"thread"``: in a worker thread, where the handler may block; the default for ``def``.
     ``"process"``: in a process of a pool, for a long computation that must not delay other
-    requests. Its arguments and the values that it returns or yields are pickled, and the process
-    imports it by its name; ``self`` is a bare object of its class, and ``self.request`` is a
-    read-only copy. Checks, providers and middleware may have ``@run_in("loop")``, too. Raises
-    ``SetupError`` for another word. An ``async def`` can only run on the event loop; for another
-    placement, ``SetupError`` is raised when the application is first used.
+    requests. The arguments, and the values that the handler returns or yields, are pickled, and the
+    process imports the handler by its name; ``self`` is a bare object of its class, and
+    ``self.request`` is a read-only copy. Checks, providers and middleware may have
+    ``@run_in("loop")``, too. Raises ``SetupError`` for any other placement. An ``async def`` can
+    only run on the event loop; for another placement, ``SetupError`` is raised when the application
+    is first used.
     """
     if placement not in (LOOP, THREAD, PROCESS):
         raise SetupError(f'run_in takes "loop", "thread" or "process", not {placement!r}')
@@ -186,11 +187,13 @@ def run_in(
 
 
 def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """Make ``@hidden()`` raise a ``SetupError`` that says what to write."""
+    """Return the decorator with a check: if it is called without a function, as in ``@hidden()``,
+    it raises a ``SetupError`` that says what to write.
+    """
 
     @wraps(decorator)
     def checked(*functions: Function) -> Function:
-        # don't test "callable", because a classmethod isn't
+        # Don't check ``callable``, because a classmethod object isn't callable.
         if len(functions) != 1 or isinstance(functions[0], str):
             raise SetupError(f"write @{decorator.__name__} above a function, without parentheses")
         return decorator(*functions)
@@ -238,8 +241,8 @@ def max_body_size(size: int) -> Callable[[Function], Function]:
     """Limit the body for the handler below to ``size`` bytes, instead of to the application's
     ``max_body_size``.
 
-    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. JSON and form fields are also limited
-    by ``max_data_size``. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
+    For example ``@max_body_size(2 * 1024**3)``. A longer body gets a 413. JSON and form fields are
+    also limited by ``max_data_size``. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
     """
     return _size_marker("max_body_size", size)
 
@@ -248,8 +251,8 @@ def max_data_size(size: int) -> Callable[[Function], Function]:
     """Limit JSON and form fields for the handler below to ``size`` bytes, instead of to the
     application's ``max_data_size``.
 
-    ``@max_data_size(10 * 1024**2)``; more bytes get 413. ``max_body_size`` applies as well. Raises
-    ``SetupError`` unless ``size`` is an int of 0 or more.
+    For example ``@max_data_size(10 * 1024**2)``. More bytes get a 413. ``max_body_size`` applies as
+    well. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
     """
     return _size_marker("max_data_size", size)
 
@@ -261,8 +264,8 @@ def _size_marker(name: str, size: int) -> Callable[[Function], Function]:
 
 
 def requires(*checks: Check) -> Callable[[Target], Target]:
-    """Accept only requests that pass all ``checks``: above a handler, an ``App`` class, or called
-    with an ``App``.
+    """Accept only requests that pass all ``checks``. Use it above a handler or an ``App`` class, or
+    call it with an ``App``.
 
         @requires(members)
         def account(self): ...
@@ -270,11 +273,11 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
     A check is a function of the request: ``def`` (run in a worker thread under ASGI, unless it has
     ``@run_in("loop")``) or ``async def``. It returns True to accept the request. To refuse it, a
     check returns False, which is a 403, returns a response, or raises ``HTTPError`` or
-    ``Redirect``. If it returns None, perhaps because of a forgotten ``return``, the client gets a
-    500, and the log says what to write. Further parameters take resources, which are shared with
-    the handler. Checks run after the middleware, so ``request.session`` and ``request.state`` are
-    available, and before the body is received. Above a class, they apply to every path below the
-    application, including paths without a handler, WebSockets and mounted applications. Raises
+    ``Redirect``. If a check returns None, perhaps because of a forgotten ``return``, the client
+    gets a 500, and the log shows what to write. Further parameters take resources, which are shared
+    with the handler. Checks run after the middleware, so ``request.session`` and ``request.state``
+    are available, and before the body is received. Above a class, checks apply to every path below
+    the application, including paths without a handler, WebSockets and mounted applications. Raises
     ``SetupError`` for anything but a function that takes the request.
     """
     if not checks:
@@ -304,13 +307,14 @@ class describe:  # noqa: N801 - authors write it as a decorator
             return 201, pie
 
     ``summary`` and ``description``: by default the first line and the rest of the docstring.
-    ``tags``: by default the name of the application's class. ``status``: that of the annotated
-    response, by default 200; the handler sends it itself, as above. ``responses``: further
-    responses by their status, each a sentence, a type, or a tuple of both; with this status, the
-    fields of this type are sent. ``response_model``: the structure whose fields are sent, or a list
-    of it, if the handler's annotation can't name it. ``operation_id``: by default the name of the
-    handler. ``deprecated`` (False): whether clients should stop calling it.
-    ``include_in_schema=False`` leaves the handler out. Raises ``SetupError`` for an invalid status.
+    ``tags``: by default the name of the application's class. ``status``: the status of the
+    annotated response, by default 200. It only documents the status, so the handler sets it as
+    well, as above. ``responses``: further responses by status, each a sentence, a type, or a tuple
+    of both. A response with such a status gets only the fields of the type. ``response_model``: the
+    structure whose fields are sent, or a list of it, if the handler's annotation can't express it.
+    ``operation_id``: by default the name of the handler. ``deprecated`` (False): whether clients
+    should stop calling it. ``include_in_schema=False`` leaves the handler out. Raises
+    ``SetupError`` for an invalid status.
     """
 
     def __init__(
@@ -354,8 +358,8 @@ class describe:  # noqa: N801 - authors write it as a decorator
         )
 
     def response_of(self, status: int) -> tuple[str, object]:
-        """Return what ``responses`` has for a status: the sentence, or "", and the type, or
-        None.
+        """Return the sentence ("" if there is none) and the type (or None) that ``responses`` has
+        for a status.
         """
         given = (self.responses or {})[status]
         parts = given if isinstance(given, tuple) else (given,)
@@ -364,5 +368,5 @@ class describe:  # noqa: N801 - authors write it as a decorator
         return next(iter(sentences), ""), next(iter(types), None)
 
     def __call__(self, function: Function) -> Function:
-        """Leave the description on the handler, and return the handler."""
+        """Store the description as a mark on the handler, and return the handler."""
         return leave_mark(function, DESCRIPTION, self)

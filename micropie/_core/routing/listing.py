@@ -28,8 +28,8 @@ from micropie._core.sessions import SessionBackend
 
 
 class Application(NamedTuple):
-    """One application of a tree: the outermost one, an attribute of another one, or a mounted
-    one.
+    """An application of a tree: the outermost one, an attribute of another application, or a
+    mounted application.
     """
 
     app: AppBase
@@ -39,8 +39,8 @@ class Application(NamedTuple):
     the path begins with the host: ``//blog.example.com/archive``.
     """
     middlewares: Sequence[object]
-    """The hooks around its handlers; those of the applications around it come first. For a check of
-    ``@requires``, the author's function is listed.
+    """The hooks around its handlers, beginning with those of the outermost application. For a check
+    of ``@requires``, the list has the author's function.
     """
     session_backend: SessionBackend
     channels: Any
@@ -48,34 +48,34 @@ class Application(NamedTuple):
     checks: Sequence[Callable[..., object]]
     """The check functions of ``@requires`` among ``middlewares``."""
     mounts: Sequence[Mount]
-    """Its own calls of ``App.mount``, each with ``prefix``, ``target``, ``kind`` ("app", "asgi" or
-    "wsgi") and ``isolated``.
+    """The applications mounted on it by ``App.mount``, each with ``prefix``, ``target``, ``kind``
+    ("app", "asgi" or "wsgi") and ``isolated``.
     """
     settings: Settings
-    """Its settings, including those inherited from the applications around it."""
+    """Its settings, including those inherited from the applications that contain it."""
     host: str
-    """The beginning of ``path`` if it is on its own host, such as ``//blog.example.com``, or else
-    "".
+    """The host at the beginning of ``path``, such as ``//blog.example.com``, if the application is
+    on its own host, or else "".
     """
     scope: str
-    """How the names of its routes begin: "" or ``blog.``."""
+    """The beginning of the names of its routes: "" or ``blog.``."""
     error_handlers: Sequence[Mapping[ErrorKey, Callable[..., object]]]
-    """The authors' error handlers by status and exception class: first those of the application,
-    then those of the applications around it.
+    """The author's error handlers by status and exception class: first those of the application,
+    then those of the applications that contain it.
     """
     types: OwnTypes
-    """Its own types, from the settings ``encoders`` and ``decoders``, which are functions by class.
-    ``encoder_of(kind)`` returns the function that encodes values of a class, or None;
-    ``taken_by(kind)`` returns the type that the decoder of a class takes; ``choices(kind)`` returns
-    the values of an enumeration's members, as they are encoded.
+    """The types that the settings ``encoders`` and ``decoders`` add. ``encoder_of(kind)`` returns
+    the function that encodes values of a class, or None; ``taken_by(kind)`` returns the type that
+    the decoder of a class takes; ``choices(kind)`` returns the values of an enumeration's members,
+    as they are encoded.
     """
 
     @property
     def lost_routes(self) -> Mapping[str, str]:
-        """Methods without a route because they override a method that has a route's decorator, but
-        have no decorator themselves: by the method's name, a sentence that says what to write.
+        """Methods that lost their route: they override a method with a route decorator, but have no
+        decorator themselves. Maps the method's name to a sentence that says what to write.
         """
-        routed: dict[str, type] = {}  # by method name, the class that has the route
+        routed: dict[str, type] = {}  # method name -> class with the route
         lost: dict[str, str] = {}
         for cls in reversed(type(self.app).__mro__):
             for name, value in vars(cls).items():
@@ -92,10 +92,10 @@ class Application(NamedTuple):
 
     def error_results(self, status: int) -> Iterator[tuple[ErrorKey, tuple[object, ...]]]:
         """Yield the error handlers that may be called for errors with a status, in the order in
-        which they are looked up: each handler's key, and the types that it returns, in the form of
-        ``RouteEntry.results``.
+        which they are looked up. Each item is the handler's key and the types that it returns, as
+        in ``RouteEntry.results``.
 
-        A handler for the status itself, or for any error, is the last.
+        A handler for the status itself, or for any error, comes last.
         """
         for handlers in self.error_handlers:
             kinds = [one for one in (BindingError, BadRequest) if status == 400]
@@ -105,7 +105,9 @@ class Application(NamedTuple):
 
     @property
     def handlers(self) -> Sequence[Handler]:
-        """Its handlers with their names and decorators, without those of inner applications."""
+        """The application's handlers with their names and decorators, without those of inner
+        applications.
+        """
         tree, explicit = self.app._micropie, self.settings.expose == "explicit"
         return find_handlers(self.app, tree.framework, explicit)
 
@@ -138,21 +140,21 @@ class Signature(NamedTuple):
     name: str
     """The name of the route, or of the provider's function."""
     function: Callable[..., object]
-    """The function with its decorators, as it is called."""
+    """The function with its decorators, as the framework calls it."""
     parameters: Sequence[Parameter]
     """The parameters that get a value from the client, with their annotations as types."""
     providers: Mapping[str, Signature]
     """The providers of the other parameters, by parameter name."""
     values: Mapping[str, BoundParameter]
-    """Where each of ``parameters`` gets its value from, by name. ``first_place`` is a word such as
-    "query", "form", "json", "file" or "header", or "" if the value never comes from the client;
-    ``key`` is the name of the value there; ``is_whole``: the value is everything in that place;
-    ``is_stated``: the annotation names the place.
+    """For each of ``parameters``, by name, where its value comes from. ``first_place`` is a word
+    such as "query", "form", "json", "file" or "header", or "" if the value never comes from the
+    client; ``key`` is the name of the value there; ``is_whole``: whether the value is everything in
+    that place; ``is_stated``: whether the annotation declares the place.
     """
 
     def needed(self) -> Iterator[Signature]:
-        """Yield the providers, each after those that it depends on. A provider that several depend
-        on comes several times.
+        """Yield the providers, each after those that it depends on. If several providers depend on
+        one, it is yielded several times.
         """
         for one in self.providers.values():
             yield from (*one.needed(), one)
@@ -162,19 +164,20 @@ class RouteEntry(NamedTuple):
     """A route as it appears in listings."""
 
     route: Route
-    """The route, with these attributes: ``name``; ``pattern``; ``function``, the author's;
-    ``is_pooled``; ``methods``, those that its decorator sets, or (); ``wildcards`` of the pattern,
-    each with its rule, such as "int", or ""; ``most_segments``, how many segments may follow the
-    pattern as arguments; ``reads_body``, True if the handler receives the body itself;
-    ``description``, the ``describe`` above it, or None; ``body_parameter``, the first parameter
-    that only a body can fill, with ``name`` and ``converter`` (see ``TypeInfo``), or None.
+    """The route, with these attributes: ``name``; ``pattern``; ``function``, the author's function;
+    ``is_pooled``; ``methods``, those that its decorator sets, or (); ``wildcards``, which maps
+    those of the pattern to their rules, such as "int" or ""; ``most_segments``, how many further
+    segments after the pattern the route takes as arguments; ``reads_body``, True if the handler
+    receives the body itself; ``description``, the ``describe`` above it, or None;
+    ``body_parameter``, the first parameter that only a body can fill, with ``name`` and
+    ``converter`` (see ``TypeInfo``), or None.
     """
     methods: list[str]
     """The methods that it handles."""
     is_default: bool
-    """Whether it handles the paths that no other route matches."""
+    """Whether the route handles the paths that no other route matches."""
     hidden: str = ""
-    """A sentence that says why no request reaches the route, or ""."""
+    """The reason why no request reaches the route, as a sentence, or ""."""
 
     @property
     def application(self) -> Application:
@@ -207,19 +210,17 @@ class RouteEntry(NamedTuple):
     @property
     def signature(self) -> Signature:
         """The signature of the handler. ``parameters``: those that get a value from the client,
-        with their annotations as types. ``providers``: by the name of the parameter that each
-        fills; each has the same attributes. ``name``, and ``function`` with its decorators.
-        ``needed()`` yields the providers, each after those that it depends on; one that several
-        depend on comes several times.
+        with their annotations as types. ``providers``: the signatures of the providers, by the name
+        of the parameter that each fills. ``name``: the name of the route. ``function``: the handler
+        with its decorators. ``needed()`` yields the providers, each after those that it depends on;
+        if several depend on one, it is yielded several times.
         """
         route = self.route
         return _signature(route.name, route.plan, {one.key: one for one in route.providers})
 
     @property
     def asked_by_checks(self) -> list[Signature]:
-        """The providers that the checks of this route depend on, each after those that it depends
-        on itself.
-        """
+        """The providers that the checks of this route depend on, in the order of opening."""
         providers = self.route.config.providers
         asked = [providers.asked_by_check(check) for check in self.application.checks]
         needed = providers.needed_for(one.key for found in asked for one in found.values())
@@ -228,8 +229,8 @@ class RouteEntry(NamedTuple):
 
     @property
     def results(self) -> tuple[object, ...]:
-        """The types that the handler returns, from its annotation or ``response_model``; only
-        ``inspect.Parameter.empty`` if the annotation is missing or can't be read.
+        """The types that the handler returns, from its annotation or ``response_model``. If the
+        annotation is missing or can't be read, the only item is ``inspect.Parameter.empty``.
         """
         return answers_of(
             self.route.plan.function, getattr(self.route.description, "response_model", None)

@@ -81,8 +81,9 @@ def _reject_misplaced_attributes(
             continue
         instead = own.get(name, value)
         if instead is not value and (instead is None or marks_of(instead)):
-            continue  # intended: a later function replaces this one
-        # What the decorator may be above, including functions inside a property or another object.
+            continue  # the author has replaced this function
+        # All functions that the decorator may be above, including those inside a property or
+        # another object.
         inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
         if any(is_misplaced(one) and _is_written_in(cls, one) for one in inside):
             advice = (
@@ -111,10 +112,10 @@ def _reject_misplaced_attributes(
 
 
 def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMisplaced:
-    """Return a function that says whether an object has a route or an access check, but is not
-    among the handlers that were found.
+    """Return a function that returns whether an object has a mark for a route or an access check,
+    but is not among the handlers that were found.
 
-    Such a route would be answered with 404, and such a check would protect nothing.
+    Requests for such a route would get a 404, and such a check would protect nothing.
     """
     handlers = [
         *(handler.function for handler in found),
@@ -130,7 +131,7 @@ def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMispla
     def is_misplaced(value: object) -> bool:
         marks = own_attributes(value)
         is_idle = REQUIRES in marks and id(marks[REQUIRES]) not in guards
-        # an application is a valid target, because it may be mounted
+        # A callable object may have the check of an application, which may be mounted.
         if is_idle and (is_method(value) or not callable(value)):
             return True
         return any(id(mark) not in routes for mark in marks.get(MARKS, ()))

@@ -1,4 +1,4 @@
-"""The names of all routes of a tree, from which ``url_for`` makes paths."""
+"""``RouteNames``: maps the names of all routes of a tree to their paths, for ``url_for``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from micropie._core.routing.discovery import Pattern
 
 
 def _query_of(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield the name and value pairs of a query: one for each item of a collection, none for
-    None.
+    """Yield the (name, value) pairs of a query. A collection gives a pair for each item, and None
+    gives no pair.
     """
     for name, value in values.items():
         several: Collection[object] = (value,)
@@ -27,10 +27,10 @@ def _query_of(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 class RouteNames:
     """The routes of a tree of applications by name.
 
-    For each route: its escaped path from the root of the tree ("" for the root itself), with the
-    host before it if it is on its own host ("//example.com/path"), and the pattern that follows in
-    an explicit route. ``fingerprints``: for routes that serve files, the function that returns the
-    fingerprint of a file by its path.
+    It stores each route's escaped path from the root of the tree: "" for the root itself, or
+    "//example.com/path" on another host. For an explicit route, the pattern after that path is
+    stored as well. ``fingerprints``: for routes that serve files, the function that takes the path
+    of a file and returns its fingerprint.
     """
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class RouteNames:
     def add(
         self, name: str, path: str, pattern: Pattern | None = None, *, takes_socket: bool
     ) -> None:
-        """Add a route. If two routes have the same name, HTTP wins over WebSockets, then the one
-        whose handler has the name, then the first one.
+        """Add a route. If several routes have the same name, a route for HTTP wins over one for
+        WebSockets, then a route whose handler has that name, then the first one.
         """
         rank = (takes_socket, pattern is not None)
         if name not in self._routes or rank < self._routes[name][0]:
@@ -54,9 +54,9 @@ class RouteNames:
         segments: Sequence[object],
         values: dict[str, object],
     ) -> str:
-        """Return the path of a route by its name. The name is looked up in ``scopes`` (see
-        ``Config``), one after the other; a name that begins with a slash is looked up in the whole
-        tree.
+        """Return the path of a route by its name. The name is looked up in one of ``scopes`` (see
+        ``Config``) after the other. A name that begins with a slash is looked up from the root of
+        the tree.
 
         Raises ``LookupError`` for an unknown name and ``ValueError`` for values that the route
         would not match. Values that fill no wildcard become the query, except those that are None.
@@ -84,7 +84,7 @@ class RouteNames:
         return f"{path}?{query}" if query else path
 
     def fingerprint(self, name: str, scopes: Mapping[str, str], path: str) -> str:
-        """Return the fingerprint of a file. ``name``: that of the route that serves it.
+        """Return the fingerprint of a file. ``name``: the name of the route that serves the file.
 
         Raises ``LookupError`` if that route doesn't exist or serves no files.
         """

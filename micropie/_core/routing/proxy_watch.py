@@ -1,4 +1,4 @@
-"""The warning about a proxy that the application was not told about."""
+"""The warning about a proxy that is not configured as trusted."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ _logger = logging.getLogger("micropie.security")
 class ProxyWatch:
     """Warns once if requests come through a proxy that is not trusted.
 
-    It is asked when a request's client or scheme is used, and only for the first ``looks``
-    requests, so it costs a running site nothing.
+    It checks requests whose client or scheme is used, and only the first ``looks`` of them, so it
+    costs a running site nothing.
     """
 
     def __init__(self, looks: int = 10_000) -> None:
         self.looks = looks
 
     def look(self, exchange: Exchange) -> None:
-        """Log a warning if forwarding headers name another client or scheme than the server
-        does.
-        """
+        """Log a warning if the client or scheme in forwarding headers differs from the server's."""
         stated = exchange.named_headers(_FORWARDED)
         if not stated:
             self.looks -= 1
@@ -34,7 +32,7 @@ class ProxyWatch:
         host = "unix" if client is None else client.host
         addresses = stated.get("x-forwarded-for") or stated.get("forwarded") or host
         is_secure = stated.get("x-forwarded-proto", "").strip(" \t").lower() in ("https", "wss")
-        # otherwise the server itself trusts the proxy
+        # If they don't differ, the server itself trusts the proxy.
         if host not in addresses or (is_secure and scheme == "http"):
             self.looks = 0
             _logger.warning(

@@ -1,11 +1,11 @@
 """Find the route for a method and a path in a tree, which is compiled once from what the author
 defined.
 
-Each ``Node`` of the tree stands for the beginning of a path, and each step down for one segment.
-The names of handlers, the names of applications and the literal text of explicit routes are all
-keys of ``literals``. Wildcards of explicit routes are ``branches``. The ``routes`` of a node handle
-a path that ends there. A handler found by its name, ``default`` and ``index`` also take further
-segments, as arguments.
+Each ``Node`` of the tree represents the beginning of a path, and each step down represents one
+segment. The names of handlers, the names of applications and the literal text of explicit routes
+are all keys of ``literals``. Wildcards of explicit routes are ``branches``. The ``routes`` of a
+node handle a path that ends there. A handler found by its name, ``default`` and ``index`` also take
+further segments, as arguments.
 
 The most specific route wins, whatever the order of definition. At each node, the search tries:
 
@@ -13,18 +13,19 @@ The most specific route wins, whatever the order of definition. At each node, th
     2. wildcards for one segment,           5. the application's ``default``, and its ``index`` if the path
     3. wildcards for several (``path``),       leads into no application inside of it.
 
-If a way fails, the search goes back and tries the next one. 2 and 3 are sorted by ``Segment.rank``,
-so in effect the first segment in which two routes differ decides between them. If a route matches
-the path but not the method, the search goes on; if nothing else matches, the response is a 405 that
-lists the methods of all such routes. ``default`` and ``index`` don't handle a path that another
-handler of their application refused because of the method or the number of arguments.
+If one of these fails, the search goes back and tries the next. 2 and 3 are sorted by
+``Segment.rank``, so in effect the first segment in which two routes differ decides between them. If
+a route matches the path but not the method, the search goes on; if nothing else matches, the
+response is a 405 that lists the methods of all such routes. ``default`` and ``index`` don't handle
+a path that another handler of their application refused because of the method or the number of
+arguments.
 
 Finding a route takes time in proportion to the path's length, whatever the path is. A ``path``
 wildcard ends at a fixed place, because a pattern has at most one and what follows it is counted
-from the end. So every node is reached in one way only, and is visited at most once. At a node, one
-dictionary is looked up, and each wildcard looks at one segment, or at the whole path once. The
-number of routes matters only if many wildcards with different literal texts or expressions are at
-the same place, because they are tried one after the other.
+from the end. So the search visits each node at most once. At a node, it looks up one dictionary,
+and each wildcard checks one segment, or the whole path once. The number of routes matters only if
+many wildcards with different literal texts or expressions are at the same place, because they are
+tried one after the other.
 
 No attribute of an object is ever looked up by a name that a client sent.
 """  # noqa: E501
@@ -50,8 +51,8 @@ RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
 
 NO_VALUES: Mapping[str, object] = {}
 
-# Stands among the refused methods for a handler by name that takes fewer arguments than the path
-# has.
+# An entry in the set of refused methods. It means that a handler found by its name takes fewer
+# arguments than the path has.
 _SURPLUS = ""
 
 
@@ -65,15 +66,15 @@ class Refusal(NamedTuple):
     config: Config
 
 
-_ONE_SEGMENT = sys.maxsize  # for wildcards that match one segment only
+_ONE_SEGMENT = sys.maxsize  # the ``tail`` of wildcards that match one segment
 
 
 @final
 class _Branch(NamedTuple):
     """A step to ``node`` by a segment with wildcards.
 
-    ``tail``: how many segments of the pattern follow its ``path`` wildcard, or ``_ONE_SEGMENT`` if
-    the segment has none.
+    ``tail``: how many segments of the pattern follow the ``path`` wildcard, or ``_ONE_SEGMENT`` if
+    the segment has no such wildcard.
     """
 
     rank: tuple[int, ...]
@@ -83,14 +84,14 @@ class _Branch(NamedTuple):
 
 
 class Node:
-    """A place in the tree.
+    """A place in the tree: the beginning of a path.
 
-    ``config``: that of the application whose path ends here, or None. ``routes``: the routes for
-    the path that ends here, by method. Until the tree is complete, a route without declared methods
-    has the key "". ``arguments`` is the route of the handler that this node is named after;
-    ``default`` and ``index`` are those of the application that begins here. These three take
-    further segments as arguments. ``ways``: these and the branches, once the tree is complete; the
-    last one is tried first.
+    ``config``: the config of the application whose path ends here, or None. ``routes``: the routes
+    for the path that ends here, by method. Until the tree is complete, a route without declared
+    methods has the key "". ``arguments`` is the route of the handler with the name of this node;
+    ``default`` and ``index`` are the routes of those handlers of the application that begins here.
+    These three take further segments as arguments. ``ways``: all these and the branches, once the
+    tree is complete. They are tried from the last to the first.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -118,7 +119,7 @@ class Node:
         self.routes |= dict.fromkeys(methods, route)
 
     def complete(self) -> None:
-        """Sort the ways down. Give the route without declared methods those of its own methods that
+        """Sort ``ways``. Register the route without declared methods for those of its methods that
         no other route here declares.
 
         The handler of GET also handles HEAD.
@@ -146,7 +147,7 @@ class Node:
                 node = node.child(segment.text)
                 continue
             tail = following if segment.is_path else _ONE_SEGMENT
-            # A longer tail compares more text, so it comes first.
+            # A longer tail is more specific, so it comes first.
             rank = (segment.is_path, *segment.rank, -tail)
             branch = _Branch(rank, segment.match, tail, Node())
             node = node.branches.setdefault((segment.key, tail), branch).node
@@ -155,8 +156,8 @@ class Node:
     def answers(
         self, route: Route, method: str, segments: Sequence[str], depth: int, refused: set[str]
     ) -> bool:
-        """Return whether a route of this node takes ``segments[depth:]`` as its arguments. If it
-        takes the path but not the method, add its methods to ``refused``.
+        """Return whether a route of this node takes ``segments[depth:]`` as its arguments. If the
+        route takes the path but not the method, add its methods to ``refused``.
         """
         takes_all = len(segments) - depth <= route.most_segments
         if route is not self.arguments:
@@ -170,8 +171,8 @@ class Node:
         return False
 
     def takers(self) -> Mapping[str, Route]:
-        """Return the routes, by method, that take any one segment more, if nothing more specific
-        can match.
+        """Return the routes, by method, that take exactly one further segment of any text. Return
+        {} if a more specific route might match.
 
         Call this only when the tree is complete.
         """
@@ -204,7 +205,7 @@ class Router:
 
     ``exact`` and ``below`` are short cuts for ``find``, by method: ``exact`` has whole paths
     without wildcards, and ``below`` has paths whose handlers take one more segment, of any text, as
-    their argument. Both have paths without a trailing slash, as hooks see them in ``request.path``.
+    their argument. The paths in both have no trailing slash, like ``request.path``.
     """
 
     def __init__(self, config: Config) -> None:
@@ -258,8 +259,8 @@ class Router:
         """Return the route for decoded segments, or a refusal with 404 or 405."""
         count, config = len(segments), self.config
         refused: set[str] = set()
-        # The ways still to try, the next one last: the node, the way, how many segments come before
-        # it, and their wildcards' values.
+        # A stack of the alternatives still to try: the node, one of its ``ways``, the number of
+        # segments before it, and the values of their wildcards.
         left: list[tuple[Node, _Branch | Route, int, tuple[object, ...]]] = []
         node, depth = self.root, 0
         values: tuple[object, ...] = ()
@@ -304,6 +305,7 @@ class Router:
                 for method, route in routes.items():
                     entry = entries.setdefault(id(route), RouteEntry(route, [], routes is default))
                     if method not in entry.methods:
-                        # ``index`` handles two paths, with different methods.
+                        # The route has an entry already: ``index`` handles two paths, with
+                        # different methods.
                         entry.methods.append(method)
         return sorted(entries.values(), key=lambda entry: (entry.route.pattern, entry.methods))

@@ -1,5 +1,5 @@
-"""One route: a handler with the marks of its decorators, the plan of its arguments, and how it
-runs.
+"""``Route``: a handler with the marks of its decorators, the plan of its arguments, and the kind of
+step that runs it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def _writer(
 def _bodies(
     config: Config, answers: Sequence[object], own: ResultFilter | None
 ) -> dict[type, tuple[Callable[[Any], bytes], str]]:
-    """Return how to encode results that are sent unchanged, by their type."""
+    """Return the encoder and the content type for each type of result that is sent without a
+    filter.
+    """
     row = config.dumps, JSON
     null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}
     if config.advisor is not None:  # the advisor reviews each result
@@ -101,33 +103,34 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 class Route(RouteInfo):
-    """A handler as the flow needs it: ``call(*bind(...))``, in a step of the kind ``step_kind``.
+    """A handler as the flow runs it: ``call(*bind(...))``, in a step of the kind ``step_kind``.
 
-    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``limited_step_kind`` is the kind if there is a
-    time limit, which needs a step. ``is_pooled``: the handler runs in a process, and ``call`` is
-    its ``HandlerName``.
+    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``limited_step_kind`` is used if there is a time
+    limit, because then the call must be a step. ``is_pooled``: the handler runs in a process, and
+    ``call`` is its ``HandlerName``.
 
     ``pattern`` is the path as the author wrote it, or the path of the handler's name. Hooks read
-    ``pattern`` and ``name``. ``wildcards``: those of an explicit route, name -> rule, such as
-    "int". ``by_position``: their values are the handler's first arguments in this order, so they
-    can be passed without names.
+    ``pattern`` and ``name``. ``wildcards``: the wildcards of an explicit route, name -> rule, such
+    as "int". ``by_position``: whether their values are the handler's first arguments in this order,
+    so they can be passed without names.
 
-    ``providers``: those of the resources of its parameters, each after those that it depends on.
+    ``providers``: the providers of the handler's resources, in the order of opening.
 
-    ``result_filter`` keeps the fields that the handler's annotation has, and is None if the
-    annotation has no structure. ``stated_filters`` are those for the statuses of
-    ``@describe(responses=...)``. ``write_item`` encodes an item of its stream as a line, and is
-    None if the items are chunks. ``is_filtered``: the route has one of these. ``is_special``: the
-    route has providers or a filter, or runs in a process.
+    ``result_filter`` keeps the fields that the handler's annotation declares, and is None if the
+    annotation declares no structure. ``stated_filters``: the filters for the statuses of
+    ``@describe(responses=...)``. ``write_item`` encodes an item of the handler's stream as a line,
+    and is None if the items are chunks. ``is_filtered``: whether the route has any of these.
+    ``is_special``: whether the route has providers or a filter, or runs in a process.
 
     ``needs_session``: whether the session is opened for the handler.
 
-    ``reads_body``: the handler receives the body itself, so no form or JSON is received for it.
-    ``plain_args``: how many segments of the path are all the arguments, without ``bind``; -1 if
-    ``bind`` is always needed. ``most_segments``: see ``Plan``. ``methods``: those that its
-    decorator sets. ``answers``: those that it handles unless another route declares them.
-    ``mentions_session``: the code of a WebSocket handler names ``session``. ``has_warned``: the
-    warning that GET changed the session has been logged for this route.
+    ``reads_body``: whether the handler receives the body itself, so no form or JSON is received for
+    it. ``plain_args``: if the path has this number of arguments, they are all that the handler
+    needs, and ``bind`` is not called; -1 if ``bind`` is always needed. ``most_segments``: see
+    ``Plan``. ``methods``: the methods that its decorator sets. ``answers``: the methods that it
+    handles unless another route declares them. ``mentions_session``: whether the code of a
+    WebSocket handler contains the name ``session``. ``has_warned``: whether the warning that a GET
+    changed the session has been logged for this route.
     """
 
     function: AnyFunction
@@ -150,7 +153,8 @@ class Route(RouteInfo):
             )
         self.mentions_session = takes_socket and mentions(function, "session")
         stated = {name: marks[one] for name, one in _SIZES.items() if one in marks}
-        # The route gets its own config, so that a request has to look at one limit only.
+        # A route with its own limits gets its own config, so that each request checks only one
+        # limit.
         self.config = config.changed(stated) if stated else config
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers, parameter = _plan(function, name, takes_socket, config)
@@ -211,14 +215,14 @@ class Route(RouteInfo):
                     f"{name} runs in a process, but {needed} is opened in the server's process: "
                     "open it in the handler, or run the handler in a thread"
                 )
-            # otherwise ``call`` is the function itself
+            # If it takes no keywords, ``call`` is the function itself.
             takes_keywords = self.plan.call is not self.plan.function
             self.call = pooled_name(function, name)._replace(takes_keywords=takes_keywords)
         if parameter is not None:
             self._check_body(parameter)
 
     def show(self, pattern: str, endpoint: object) -> None:
-        """Set the pattern, and let tools around the application see this route."""
+        """Set the pattern, and the values by which tools around the application see this route."""
         self.pattern, self.path = pattern, split_host(pattern)[1]
         self.for_tools = (
             {"micropie.route": self}
@@ -227,8 +231,8 @@ class Route(RouteInfo):
         )
 
     def _check_body(self, parameter: BoundParameter) -> None:
-        """Raise ``SetupError`` for a parameter that takes a body if no request to this route has
-        one.
+        """Raise ``SetupError`` for a parameter that takes a body if no request to this route can
+        have a body.
         """
         takes = f"{self.name}: {parameter.name!r} takes {parameter.converter.expected}"
         if self.reads_body:
@@ -243,11 +247,10 @@ class Route(RouteInfo):
             )
 
     def as_fallback(self) -> Route:
-        """Return a copy of this route, for paths that come to it only because no other route
-        matches them.
+        """Return a copy of this route for the paths that no other route matches.
 
-        For the copy, a segment that can't be converted means that there is no such path: 404, not
-        400.
+        If a segment of such a path can't be converted, the copy responds with 404, not 400, because
+        the path does not exist.
         """
         route = copy(self)
         route.bind = partial(self.plan.bind, is_fallback=True)
@@ -263,7 +266,7 @@ def _plan(
     """Return the plan of a handler, its providers, and its first parameter that only a body can
     fill, or None.
 
-    A ``SetupError`` names the handler, and says how to hide it.
+    Raises ``SetupError`` with the handler's name and how to hide it.
     """
     written = inspect.unwrap(function)
     where = getattr(written, "__qualname__", name)
@@ -282,7 +285,7 @@ def _plan(
                 f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none"
             )
     except SetupError as error:
-        is_hidden = hasattr(function, "__micropie_hidden__")  # it is a command
+        is_hidden = hasattr(function, "__micropie_hidden__")  # hidden because of @command
         hint = (
             ""
             if is_hidden
@@ -300,8 +303,8 @@ def _plan(
 
 
 def _refuse_shared_answers(function: AnyFunction) -> None:
-    """Raise ``SetupError`` for a handler with a cache such as ``functools.cache`` whose result is
-    good for one request only: it reads the request, or its result is iterated over or awaited.
+    """Raise ``SetupError`` for a handler with a cache such as ``functools.cache`` whose result
+    can't be reused: the handler reads the request, or its result is iterated over or awaited.
     """
     *_, inner = layers(function)
     is_used_once = inspect.isgeneratorfunction(inner) or (
@@ -317,17 +320,18 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
         )
 
 
-_NO_SELF = "invalid method signature"  # the message of ``inspect``
+_NO_SELF = "invalid method signature"  # part of the message that ``inspect`` raises
 
 
 def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
-    """Return how to run a handler: AWAIT, INLINE, or HANDLER if it may block; and whether it is
-    async.
+    """Return the kind of step for a handler (AWAIT, INLINE, or HANDLER if it may block), and
+    whether it is async.
     """
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT, True
-    # Calling a generator function runs none of its code, so it needs no thread; its chunks get one.
+    # Calling a generator function runs none of its code, so it needs no thread. Its chunks are made
+    # in a thread.
     is_async = inspect.isasyncgenfunction(inner)
     return (
         INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER
@@ -349,8 +353,8 @@ _SIZES = {name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_s
 
 
 def _marks_on(function: AnyFunction) -> dict[str, Any]:
-    """Return the marks that decorators have left on a function and on those that it wraps. Those of
-    the uppermost function win.
+    """Return the marks that decorators have left on a function and on the functions that it wraps.
+    The marks of the outermost function win.
     """
     marks: dict[str, Any] = {}
     for layer in layers(function):
@@ -361,7 +365,7 @@ def _marks_on(function: AnyFunction) -> dict[str, Any]:
 def route_of(exchange: Exchange) -> Route:
     """Return the route of an exchange, which must have one.
 
-    Packages below this one know only its name and its pattern.
+    The type of ``exchange.route`` declares only what packages below this one use.
     """
     return cast("Route", exchange.route)
 

@@ -38,7 +38,7 @@ Value = TypeVar("Value")
 
 
 class _Rule(NamedTuple):
-    """A check of a setting's value, and a phrase for the values that pass it."""
+    """A check of a setting's value, and a phrase that describes valid values."""
 
     is_right: Callable[[object], bool]
     expected: str
@@ -50,7 +50,9 @@ class _Setting(NamedTuple):
 
 
 def _setting(default: Value, rule: _Rule) -> Value:
-    """Declare a setting's default and rule. For type checkers, the result is the default."""
+    """Declare a setting with its default and its rule. For type checkers, this returns the
+    default.
+    """
     return cast("Value", _Setting(default, rule))
 
 
@@ -90,7 +92,7 @@ def _is_path(value: object) -> bool:
 
 
 def _is_executor(value: object) -> bool:
-    # few sites have one, and it imports logging and threading
+    # not imported: few sites use one, and it imports logging and threading
     from concurrent.futures import Executor
 
     return isinstance(value, Executor)
@@ -114,7 +116,7 @@ _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True,
 _SUPPLIER = _or_none(_Rule(lambda value: takes(value, 0), "a function without parameters"))
 _FUNCTION = _or_none(_Rule(lambda value: takes(value, 1), "a function of one argument"))
 _EXECUTOR = _or_none(_Rule(_is_executor, "an Executor"))
-_KEY = _Rule(lambda value: True, "a key")  # accepts all; ``AppSigner`` checks keys
+_KEY = _Rule(lambda value: True, "a key")  # accepts anything, because ``AppSigner`` checks keys
 _RATES = _or_none(
     _Rule(lambda value: takes(getattr(value, "hit", None), 3), "MemoryRates() or RedisRates(url)")
 )
@@ -155,7 +157,7 @@ _NAMES = _dict_of(
 
 @dataclass_transform(eq_default=False, kw_only_default=True, frozen_default=True)
 def _keywords(cls: type[Value]) -> type[Value]:
-    """Tell type checkers that a class takes its attributes as keywords, like a dataclass.
+    """Declare for type checkers that a class takes its attributes as keywords, like a dataclass.
 
     A real dataclass with so many fields would take a tenth of micropie's import time.
     """
@@ -211,8 +213,8 @@ class Settings(MessageSettings):
     default, for one per processor that it may use.
     """
     pool: Executor | None = _setting(None, _EXECUTOR)
-    """A ``concurrent.futures.Executor`` that runs such handlers instead of the processes of
-    micropie; None, the default, for those processes.
+    """A ``concurrent.futures.Executor`` that runs handlers with ``run_in="process"``; None, the
+    default, for the processes of micropie.
     """
     pool_timeout: float = _setting(30.0, _SECONDS)
     """Seconds that a handler with ``run_in="process"``, or one chunk of its stream, may take, 30 by
@@ -417,7 +419,7 @@ class Settings(MessageSettings):
             )
 
     def overridden(self, changes: Mapping[str, object]) -> Settings:
-        """Return a copy of these settings with ``changes``.
+        """Return a copy of these settings, changed by ``changes``: name -> value.
 
         Raises ``SetupError`` for an unknown name or an invalid value.
         """
@@ -434,8 +436,8 @@ class Settings(MessageSettings):
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
-        # The filters and globals of an outer application stay, because a shared template may need
-        # them.
+        # Values of the outer application are kept. A shared template, for example, may need its
+        # filters and globals.
         merged = {}
         for name in ("template_filters", "template_globals", "encoders", "decoders", "file_types"):
             change = changes.get(name)
@@ -445,13 +447,14 @@ class Settings(MessageSettings):
 
     @property
     def loop_patience(self) -> float | None:
-        """Seconds for which code may block an event loop before the log names it; None without a
-        watchdog.
+        """Seconds for which code may block an event loop before the watchdog logs it; None without
+        a watchdog.
         """
         return (0.1 if self.debug else 1.0) if self.loop_watchdog else None
 
 
-# What micropie calls the arguments that applications of other frameworks take.
+# Arguments of applications in other frameworks, and the settings of micropie that correspond to
+# them.
 _ELSEWHERE = by_name(
     {
         "docs=Docs(title=...), of micropie.openapi": "title",

@@ -1,5 +1,5 @@
-"""The compiled form of a tree of applications, for flows and drivers: a ``Site``, which doesn't
-change and finds routes.
+"""``Site``: the compiled form of a tree of applications, in which flows and drivers find routes. It
+doesn't change.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ if TYPE_CHECKING:
 
 
 class Site:
-    """A compiled tree of applications: the whole tree, or one that is mounted in another below
+    """A compiled tree of applications: the whole tree, or a tree mounted in another one below
     ``prefix``.
 
-    ``config`` is that of the outermost application. ``exact[method][path]`` is a short cut for
-    paths without arguments; ``find`` finds all paths. ``sockets`` is a separate router for
-    WebSockets, so no handler is reached by the other protocol. Mounts are searched before routes,
-    but an application mounted at the root is asked after them: ``Config.fallback``.
+    ``config`` is the config of the outermost application. ``exact[method][path]`` is a short cut
+    for paths without arguments; ``find`` finds all paths. ``sockets`` is a separate router for
+    WebSockets, so that no request reaches a handler of the other protocol. Mounts are searched
+    before routes, except an application mounted at the root (``Config.fallback``), which is
+    searched last.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Site:
         self.config, self.router, self.sockets, self.mounted = config, router, sockets, mounted
         self.prefix = split_host(config.prefix)[1]
         self.has_mounts = bool(mounted)
-        self._depth = self.prefix.count("/")  # the number of segments of the prefix
+        self._depth = self.prefix.count("/")  # number of segments in the prefix
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         # the sites whose routes are listed
         self._sites = [self, *(entry for entry in mounted if isinstance(entry, Site))]
@@ -62,7 +63,7 @@ class Site:
         router.drop_short_cuts(split_host(one.route.pattern)[1] for one in sockets.entries())
 
     def _reached(self, router: Router) -> ByMethod:
-        """Return the short cuts of a router, without those whose path belongs to a mount."""
+        """Return the short cuts of a router, except those for paths that belong to a mount."""
         return ByMethod(
             {
                 method: {
@@ -75,8 +76,8 @@ class Site:
         )
 
     def entries(self, takes_socket: bool = False) -> list[RouteEntry]:
-        """Return every route of HTTP, or of WebSockets, once, with its methods. Routes of mounts
-        and hosts in this tree are included.
+        """Return every route for HTTP, or for WebSockets, once, with its methods. This includes the
+        routes of mounts and hosts in this tree.
         """
         return [entry for site in self._sites for entry in site._own_entries(takes_socket)]
 
@@ -92,7 +93,7 @@ class Site:
             yield entry
 
     def find_socket(self, request: Request) -> SearchResult:
-        """Return the route of a WebSocket, or the mounted application that serves it itself, or a
+        """Return the route of a WebSocket, or the mounted application that serves it, or a
         refusal.
         """
         exchange = request._exchange
@@ -103,7 +104,7 @@ class Site:
         """Return the route of a request, or the mounted application that sends its response itself,
         or a refusal with 400, 404 or 405.
 
-        ``takes_socket``: the request is for a WebSocket. WebSockets have a router of their own.
+        ``takes_socket``: whether the request is for a WebSocket. WebSockets have a separate router.
         """
         exchange, segments = request._exchange, None
         router = self.sockets if takes_socket else self.router
@@ -124,7 +125,8 @@ class Site:
         except HTTPError as error:  # the path or the host is malformed
             found = Refusal(error, self.config)
         if type(found) is not Refusal:
-            # The path of a WebSocket may also match a handler by name, as its arguments.
+            # Under WSGI, the path of a WebSocket handler may also match an HTTP handler that takes
+            # further segments as arguments. Refuse the handshake, instead of calling that handler.
             if (
                 self.sockets.has_routes
                 and found[1]
@@ -156,8 +158,8 @@ class Site:
         return is_upgrade and type(self.find_socket(request)) is tuple
 
     def find_own(self, request: Request) -> SearchResult | HTTPError:
-        """Return what ``find`` returns, but only the error if the refusal comes from this
-        application itself, so that the caller can look elsewhere.
+        """Return what ``find`` returns. If this application itself refuses the path, return only
+        the error, so that the caller can look elsewhere.
         """
         found = self.find(request)
         if type(found) is Refusal and found.config is self.config:
@@ -170,21 +172,20 @@ class Site:
             config.pool.close()
 
     def _inside(self, request: Request) -> Mounted | None:
-        """Return the site inside this one that a request is for, or the route of a mount, or
-        None.
-        """
+        """Return the inner site or the mount's route that serves a request, or None."""
         return self._mounts.find(request._exchange.raw_path())
 
     def _fallback(
         self, request: Request, router: Router, searched: Sequence[str] | None, refusal: Refusal
     ) -> MountRoute | None:
-        """Return the route of the application that is mounted at the root, for a path without a
-        route.
+        """Return the route of the application mounted at the root, for a path that has no route, or
+        None.
 
-        Return None if the mounted application could read the path as one that has a route here,
-        which may have access checks: it sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore
-        dots and doubled slashes. ``searched``: the segments for which ``refusal`` was returned, or
-        None if the path is malformed.
+        Return None if the mounted application could read the path as another path, for which there
+        is a route here. That route may have access checks, which must not be bypassed: the mounted
+        application sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots and doubled
+        slashes. ``searched``: the segments for which ``refusal`` was returned, or None if the path
+        is malformed.
         """
         path = normpath(unquote(request.raw_path.decode("latin-1")))
         segments = [*filter(None, path.split("/"))][self._depth :]
@@ -196,8 +197,8 @@ Hosts: TypeAlias = list[tuple[str, Site]]
 
 
 class HostSite(Site):
-    """The sites of the applications that have their own host, and ``others`` for all other
-    hosts.
+    """A site for several hosts: it has the sites of applications with their own host, and
+    ``others`` for all other hosts.
     """
 
     def __init__(self, hosts: Hosts, others: Site) -> None:
@@ -224,8 +225,7 @@ class HostSite(Site):
 class OutsideRoute(Route):
     """The route of an application outside the tree: a mounted one, or one written for another
     framework. ``call`` takes ``plain_args`` arguments, which the search itself returns, so nothing
-    is bound. ``kind`` is that of a step, see ``Route``; ``reads_body`` says when the body is
-    received.
+    is bound. ``kind``: the kind of step that calls it. ``reads_body``: as in ``Route``.
     """
 
     def __init__(
@@ -239,7 +239,7 @@ class OutsideRoute(Route):
     ) -> None:
         self.name = pattern
         self.methods, self.providers, self.is_filtered = (), (), False
-        # The application limits bodies itself, or not at all.
+        # No limit here, because the application may have its own.
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.show(pattern, call)
         self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
@@ -249,21 +249,22 @@ class OutsideRoute(Route):
 class MountRoute(OutsideRoute):
     """The route of a mounted application outside the tree.
 
-    Hooks and error pages work around the mounted application. If it is isolated, it gets the
-    server's call instead.
+    Hooks and error pages apply to the mounted application. An isolated application is called as the
+    server called micropie, without them.
     """
 
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
         on_loop = config.blocking is not INLINE
         called = mount.under(ASGI if on_loop else WSGI)
         kind, call = _answering(called, config.settings, on_loop)
-        # Under WSGI, a short body is received before an ASGI application runs, so that no other
-        # thread has to read it.
+        # Under WSGI, receive a short body before an ASGI application runs, so that no other thread
+        # has to read it.
         is_read_ahead = not on_loop and called.kind == ASGI
         super().__init__(config, call, 2, kind, AHEAD if is_read_ahead else True, prefix or "/")
         self.mount = mount
         self.prefix = split_host(prefix)[1]
-        # If a hook changes the session, there is no handler above which to write @post.
+        # Never log the warning that a GET changed the session, because it advises to write @post
+        # above the handler.
         self.has_warned = True
         if mount.kind != APP:  # an isolated App runs its own checks
             self.config = with_marks(self.config, marks_above(mount.target))
@@ -274,20 +275,20 @@ class MountRoute(OutsideRoute):
         return cls(Mount(prefix, target, kind_of_target(target, None), False), prefix, config)
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return this route for a request below its prefix, or the mounted application if it sends
-        its response itself.
+        """Return this route for a request below its prefix. If the mounted application sends its
+        response itself, return a ``Handover``.
 
         An ASGI application serves its WebSockets itself. A WebSocket below a WSGI application gets
-        404, because WSGI has none.
+        a 404, because WSGI has no WebSockets.
         """
         if takes_socket and self.mount.kind == WSGI:
             return Refusal(HTTPError(404), self.config)
         exchange = request._exchange
-        # Show checks the method in upper case, as most mounted frameworks read it.
+        # Convert the method to upper case for access checks, because most mounted frameworks do so.
         if not exchange.method.isupper():
             request.method = exchange.method.upper()
-        # For an application at the root below a server's prefix, "/shop" and "/shop/" are two
-        # paths.
+        # If the server has the prefix "/shop", an application mounted at the root distinguishes
+        # "/shop" and "/shop/".
         raw_path = b"" if not self.prefix and exchange.is_at_prefix else exchange.raw_path()
         path = mounted_path_of(exchange.root_path, self.prefix, raw_path)
         if self.mount.strip:
@@ -302,10 +303,12 @@ class MountRoute(OutsideRoute):
 
 @final
 class Handover(NamedTuple):
-    """The result of a search that finds a mounted application which takes the server's call itself.
+    """The result of a search that finds a mounted application which sends its response to the
+    server itself.
 
-    ``config`` has the hooks that run before it: the access checks. The driver calls
-    ``mount.target`` as the server called the driver: with ``scope_in`` or with ``environ_of``.
+    ``config`` has the hooks that run first: the access checks. The driver then calls
+    ``mount.target`` as the server called the driver, with the scope of ``scope_in`` or the environ
+    of ``environ_of``.
     """
 
     mount: Mount
@@ -313,20 +316,20 @@ class Handover(NamedTuple):
     config: Config
 
     def scope_in(self, scope: Scope) -> Scope:
-        """Return the scope of this request as the mounted application gets it."""
+        """Return the scope of this request for the mounted application."""
         return mounts.moved_scope(scope, self.mount, self.path)
 
     def environ_of(self, exchange: Exchange) -> Environ:
-        """Return the environ of this request as the mounted application gets it."""
+        """Return the environ of this request for the mounted application."""
         return mounts.environ_below(exchange, self.path)
 
 
 def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, AnyFunction]:
-    """Return how to call a mounted application: the kind of step, and a function of the
+    """Return the kind of step that calls a mounted application, and the function to call with the
     ``MountedPath`` and the exchange.
 
-    For an isolated application the function is never called, because it takes the server's call
-    instead.
+    The function is never called for an isolated application, for which the search returns a
+    ``Handover``.
     """
     if on_loop and mount.kind == WSGI:
         return AWAIT, partial(mounts.wsgi_under_asgi, mount, threads=Threads(settings.threads))
@@ -337,22 +340,22 @@ def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, A
     return AWAIT, partial(mounts.asgi_under_wsgi, mount, seconds=settings.mount_timeout)
 
 
-# What the prefix of a mount leads to.
+# What is mounted at a prefix: an ``App``'s site, or the route of another application.
 Mounted: TypeAlias = Site | MountRoute
 
 SearchResult: TypeAlias = RouteMatch | Handover | Refusal
-"""What a ``Site`` finds for a request: a route with its arguments, a mounted application that takes
-the server's call itself, or a refusal with 400, 404 or 405.
+"""What a ``Site`` finds for a request: a route with its arguments, a mounted application that sends
+its response itself, or a refusal with 400, 404 or 405.
 """
 
 
 def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:
     """Return the route of the application in ``request._subapp``, and the arguments for it.
 
-    A hook sets ``_subapp``, and may set ``request._subapp_path``: the end of the request's path
-    that the application gets. The text before it becomes the prefix. The leading slash of
-    ``_subapp_path`` may be left out, and "/" may mean just the prefix. Without ``_subapp_path`` the
-    application gets the whole path.
+    A hook sets ``_subapp``, and may set ``request._subapp_path``, the end of the request's path
+    that the application gets. The text before that becomes the prefix. The leading slash of
+    ``_subapp_path`` may be omitted, and "/" may also mean a path that ends with the prefix. Without
+    ``_subapp_path``, the application gets the whole path.
     """
     target, path = request._subapp, request.path
     below = path if request._subapp_path is None else request._subapp_path
@@ -364,7 +367,7 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
         below += "" if below.endswith("/") else "/"
     above = path.removesuffix(below) if path.endswith(below) else ""
     if marks_above(target) and not hasattr(target, "_micropie_is_framework"):
-        # Such an object runs its own checks.
+        # An ``App`` runs the checks above it. Any other object would be called without them.
         raise ResponseError(
             f"{target!r} has middleware or @requires above it, and a hook that chooses it runs "
             "neither: mount it, or refuse the request in the hook"

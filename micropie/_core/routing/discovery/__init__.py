@@ -1,4 +1,5 @@
-"""What authors write on classes and functions, and how the framework finds it.
+"""Find what authors define on classes and functions: handlers, marks of decorators, paths and
+providers.
 
 Open ``marks.py`` to change which attributes of an application are handlers, and which marks
 decorators leave on them. Open ``patterns.py`` to add a wildcard for explicit paths (``_KINDS``,

@@ -1,5 +1,5 @@
 """``@requires`` and middleware above handlers and applications. They run as hooks of the handler or
-application, inside ``middlewares``.
+application, after those in ``middlewares``.
 
 A handler or an application has one list of marks, the uppermost first. A mark is an access check or
 a middleware.
@@ -30,7 +30,8 @@ _Allowed: TypeAlias = bool | str | Redirect | Response | Mapping[str, Any] | tup
 _Result: TypeAlias = _Allowed | Awaitable[_Allowed]
 Check: TypeAlias = Callable[[Request], _Result] | Callable[Concatenate[Request, ...], _Result]
 
-# The attribute in which a migrated application has the ``App`` that runs it, with its marks.
+# The attribute in which a migrated application stores the ``App`` that runs it. That ``App`` gets
+# the marks.
 _NATIVE = "__micropie_native__"
 HOLDS = "__micropie_holds__"  # the attribute in which ``requires`` stores its first check
 
@@ -38,15 +39,16 @@ HOLDS = "__micropie_holds__"  # the attribute in which ``requires`` stores its f
 class Mark(Protocol):
     """An access check or a middleware above a handler or an application.
 
-    ``guards``: whether it decides who may enter.
+    ``guards``: whether the mark decides who may enter, so it also applies to WebSockets and
+    isolated mounts.
     """
 
     guards: bool
 
 
 class Checking:
-    """What ``@requires(check)`` puts on a handler or an application. ``flow/hooks.py`` runs it as a
-    hook.
+    """The mark that ``@requires(check)`` leaves on a handler or an application. ``flow/hooks.py``
+    runs it as a hook.
     """
 
     guards = needs_session = True
@@ -79,7 +81,7 @@ def refuse_unless_check(check: Check) -> None:
 
 def _takes_request(check: Check) -> bool:
     """Return whether a check can be called with the request, and with resources for its other
-    parameters, which need annotations.
+    parameters. For that, the other parameters need annotations.
     """
     function = python_call_of(check)
     if takes(check, 1) or not (inspect.isfunction(function) or inspect.ismethod(function)):
@@ -109,8 +111,8 @@ def marks_above(app: object) -> list[Mark]:
 
 
 def marked_layer(function: AnyFunction) -> AnyFunction | None:
-    """Return the layer of a function (see ``layers``) that has marks above it or above the class of
-    its object; None if there is none.
+    """Return the outermost layer of a function (see ``layers``) that has marks, or whose object's
+    class has marks; None if there is none.
     """
     for layer in layers(function):
         if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
@@ -123,8 +125,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
     it for middleware without ``guards`` above a WebSocket handler, because only middleware that
     guards sees WebSockets.
 
-    ``functools.wraps`` copies the marks to the function that it makes. A decorator without
-    ``wraps`` makes a function that only has the handler in a variable, so the marks would be lost.
+    A decorator with ``functools.wraps`` copies the marks to its wrapper. A decorator without it
+    hides them: its wrapper only refers to the handler in a variable.
     """
     if is_bare(getattr(function, "__func__", function)):
         return []
@@ -135,7 +137,7 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
                 f"@requires has no check, and would use {name} as one: write @requires(members), "
                 "with your check"
             )
-    # A callable object has the marks above its class and those above its method.
+    # A callable object has the marks above its class and those above its ``__call__``.
     marks = [
         mark
         for layer in layers(function)
@@ -155,7 +157,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
                 f"@{type(mark).__name__} has no effect above {_name_of(function)}, which handles "
                 f"WebSockets"
             )
-    # Each mark once, compared by identity, because the author may have defined ``==``.
+    # Return each mark once. Marks are compared by identity, because the author may have defined
+    # ``==``.
     return [
         *{id(mark.check if isinstance(mark, Checking) else mark): mark for mark in marks}.values()
     ]
@@ -173,7 +176,7 @@ def _name_of(function: Any) -> str:
 
 # -- middleware ------------------------------------------------------------------------------------
 
-# The methods of middleware classes, with their parameters.
+# The hooks of middleware classes and their parameters.
 _SOCKET_HOOKS = {"before_websocket": "request", "after_websocket": "request"}
 _HOOKS = {
     "before_request": "request",
@@ -185,8 +188,8 @@ _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 def check_middlewares(
     providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()
 ) -> None:
-    """Raise ``SetupError`` for an object that is not middleware, and for middleware that depends on
-    a resource by an annotation, which only checks may do.
+    """Raise ``SetupError`` for an object that is not middleware, and for middleware with a
+    parameter annotated with a resource, which only checks may have.
     """
     for middleware in [*middlewares, *of_sockets]:
         if isinstance(middleware, type) and any(
@@ -233,7 +236,7 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
         inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions
     ):
         return False
-    # A method has a signature itself; for a callable object, that of ``__call__`` counts.
+    # For a callable object, check the signature of ``__call__``.
     function = middleware if inspect.isroutine(middleware) else middleware.__call__
     providers.refuse_to_ask(function, 1)
     if not takes(function, 1):
@@ -243,8 +246,7 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
 
 
 def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Providers) -> bool:
-    """Return whether a middleware has one of these hooks. ``hooks``: the parameters of each, by its
-    name.
+    """Return whether a middleware has one of ``hooks``, a dict: name of the hook -> its parameters.
 
     Raises ``SetupError`` for a hook with other parameters, and for an ``async def`` that would
     never be awaited.

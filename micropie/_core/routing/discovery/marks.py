@@ -18,8 +18,8 @@ from micropie._core.routing.discovery.patterns import Pattern
 
 MARKS = "__micropie_routes__"
 REQUIRES = "__micropie_requires__"  # the attribute for checks and middleware
-# The attribute of a function that serves files: another function, which returns the fingerprint of
-# a file by its path.
+# The attribute of a function that serves files. Its value is a function that takes the path of a
+# file and returns its fingerprint.
 FINGERPRINT = "__micropie_fingerprint__"
 
 Function = TypeVar("Function", bound=AnyFunction)
@@ -29,9 +29,9 @@ SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
 
 
 def marks_of(function: object) -> list[RouteMark]:
-    """Return the marks of a function, also if it is below ``@staticmethod``.
+    """Return the route marks of a function, or of a ``staticmethod`` or similar object.
 
-    ``functools.wraps`` copies them to the function that it makes.
+    A wrapper made with ``functools.wraps`` has the marks of the function that it wraps.
     """
     marks: list[RouteMark] = getattr(function, MARKS, None) or getattr(
         getattr(function, "__func__", None), MARKS, []
@@ -58,10 +58,10 @@ class RouteMark(NamedTuple):
     """The mark that ``@route``, ``@get``, ``@websocket`` and the other decorators leave on a
     function.
 
-    ``path``: None for the path of the function's name. ``methods``: () for those of the setting
-    ``methods``. ``name``: for ``url_for``, None for the function's own. ``takes_socket``:
-    the route is for WebSockets, whose handshake is a GET. ``hooks``: the only hooks of the route,
-    or None for those of the application.
+    ``path``: the pattern, or None if the function's name is the path. ``methods``: the HTTP
+    methods, or () for those of the setting ``methods``. ``name``: the name for ``url_for``, or None
+    for the function's name. ``takes_socket``: whether the route is for WebSockets, whose handshake
+    is a GET. ``hooks``: the only hooks of the route, or None for those of the application.
     """
 
     path: Pattern | None = None
@@ -72,14 +72,14 @@ class RouteMark(NamedTuple):
 
     def decorate(self, function: Function) -> Function:
         """Add this mark to those of a function, and return the function."""
-        # A new list, because a subclass's override must not change the marks of the parent's
+        # Make a new list, because marks of an overriding method must not appear on the parent's
         # method.
         return leave_mark(function, MARKS, [*marks_of(function), self])
 
 
 class Handler(NamedTuple):
-    """A bound function, its public name, and its marks. Without decorators, it has one mark, for
-    the path of its name.
+    """A handler: its public name, the bound function, and its marks. A handler without decorators
+    has one mark, whose path is its name.
     """
 
     name: str
@@ -93,10 +93,11 @@ def find_handlers(
     """Return the handlers of an application, for HTTP and for WebSockets.
 
     Handlers are the public methods that the author wrote in the bodies of classes, and functions
-    with a route's decorator, even if they are set on the instance; with ``explicit``, only the
-    latter. Methods of ``framework`` classes, of the standard library and of other people's packages
-    need a decorator to be handlers. A function handles HTTP or WebSockets, never both. Raises
-    ``SetupError`` if two handlers have the same public name, or if one has marks of both protocols.
+    with a route decorator, even if they are set on the instance. With ``explicit``, only functions
+    with a decorator are handlers. Methods of ``framework`` classes, of the standard library and of
+    installed packages always need a decorator. A function handles HTTP or WebSockets, never both.
+    Raises ``SetupError`` if two handlers have the same public name, or if one has marks of both
+    protocols.
     """
     found: list[Handler] = []
     attributes: dict[tuple[str, bool], str] = {}
@@ -121,9 +122,9 @@ def _candidates(
 ) -> Iterator[tuple[str, AnyFunction]]:
     """Yield the functions that may be handlers, with their names.
 
-    Classes' attributes are read from their dictionaries, so no property's getter runs. The handler
-    of a name is the function that Python itself would find: an attribute of a class hides those
-    with the same name in its bases, even if it is not a handler.
+    The attributes of a class are read from its ``__dict__``, so no property's getter runs. As in
+    Python itself, an attribute of a class hides those of the same name in its bases, even if it is
+    not a handler.
     """
     own = vars(instance)
     for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
@@ -138,8 +139,8 @@ def _candidates(
 
 
 def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:
-    """Return the attributes of classes by name, each with its class. If several classes have a
-    name, the last one counts.
+    """Return the attributes of classes: name -> (class, value). If several classes have a name, the
+    last class counts.
     """
     return {name: (cls, value) for cls in classes for name, value in vars(cls).items()}
 
@@ -147,7 +148,7 @@ def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:
 def public_name(name: str) -> str:
     """Return an attribute's name in URLs: ``import_`` becomes ``import``.
 
-    A trailing underscore keeps a name from being a keyword, or from hiding another name such as
+    Authors add a trailing underscore if a name is a keyword or would hide another name such as
     ``get`` (PEP 8).
     """
     return name.removesuffix("_")
@@ -164,11 +165,11 @@ def _installed() -> tuple[str, tuple[str, ...]]:
 
 
 def _is_others(cls: type, application: type) -> bool:
-    """Return whether a class belongs to the standard library, or to an installed package that the
-    application is not part of.
+    """Return whether a class belongs to the standard library, or to an installed package other than
+    the application's.
 
-    ``class Root(App, Thread)`` must not handle /start and /join, because its author did not define
-    them.
+    For example, ``class Root(App, Thread)`` must not handle /start and /join, because the
+    application's author did not define these methods.
     """
     package = cls.__module__.partition(".")[0]
     file: str | None = getattr(sys.modules.get(cls.__module__), "__file__", None)
@@ -182,10 +183,12 @@ def _is_others(cls: type, application: type) -> bool:
 
 
 def _is_written_in(cls: type, value: object) -> bool:
-    """Return whether a function, or one that it wraps, was written in the module of the class.
+    """Return whether a function, or a function that it wraps, was written in the module of the
+    class.
 
-    A decorator of another module may return its own function without ``functools.wraps``. But
-    ``os.path.exists``, assigned in the body of a class, is not a method of the author's.
+    A method may be the wrapper of a decorator from another module, made without
+    ``functools.wraps``. But ``os.path.exists``, assigned in the body of a class, is not a method
+    that the author wrote.
     """
     return any(
         getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value)
@@ -193,22 +196,20 @@ def _is_written_in(cls: type, value: object) -> bool:
 
 
 def is_bare(value: object) -> bool:
-    """Return whether a value is a function that has no marks and wraps no other one, as most
-    are.
-    """
+    """Return whether a value is a plain function: it has no marks and wraps no other function."""
     return type(value) is FunctionType and value.__closure__ is None and not value.__dict__
 
 
 def is_hidden(value: object) -> bool:
-    """Return whether ``@hidden`` is among the decorators, even below a decorator that does not copy
-    marks.
+    """Return whether ``@hidden`` is among the decorators of a function, even below a decorator that
+    does not copy marks.
     """
     return any(getattr(function, "__micropie_hidden__", False) for function in wrapped_by(value))
 
 
 def wrapped_by(value: object) -> Iterator[object]:
-    """Yield a function and those that it wraps: as ``__wrapped__``, in a partial, or as a variable
-    of a closure.
+    """Yield a function and the functions that it wraps: as ``__wrapped__``, in a partial, or as a
+    closure variable.
     """
     layers = [value]
     for layer in layers:  # the loop appends to the list
@@ -232,8 +233,8 @@ def is_function(value: object) -> bool:
     """Return whether an attribute that is set on an application becomes a handler."""
     if isinstance(value, _FUNCTIONS):
         return True
-    # functools.cache and cachetools.cached make objects with ``__wrapped__``. It is looked up in
-    # the ``__dict__``, because some objects have an attribute of every name.
+    # functools.cache and cachetools.cached make objects with ``__wrapped__``. Look it up in the
+    # ``__dict__``, because some objects return an attribute for every name.
     wrapped = own_attributes(value).get("__wrapped__")
     return isinstance(wrapped, FunctionType) and not isinstance(value, _DESCRIPTORS)
 
@@ -250,19 +251,18 @@ _DESCRIPTORS = (staticmethod, classmethod, functools.partialmethod, functools.si
 
 
 def _bound(value: Any, instance: object) -> Any:
-    """Bind a function of a class as ``instance.name`` does, and keep the marks that decorators left
-    on it.
+    """Bind a function of a class to the instance, and keep the marks that decorators left on it.
 
     A decorator above ``@staticmethod`` and similar descriptors marks the descriptor, but Python
     binds the function inside it, which has no marks.
     """
     if isinstance(value, functools.partial) and sys.version_info < (3, 14):
-        bound: Any = value  # Python 3.13 warns of a ``partial``, and doesn't bind it either
+        bound: Any = value  # Python 3.13 warns about it, and doesn't bind it either
     else:
         bound = value.__get__(instance, type(instance))
     if isinstance(value, functools.singledispatchmethod):
         bound = functools.partial(bound)
-        # inspect then shows the signature without ``self``
+        # So that ``inspect`` shows the signature without ``self``.
         bound.__wrapped__ = value.func.__get__(instance, type(instance))
     marks = {name: mark for name, mark in vars(value).items() if name.startswith("__micropie_")}
     if marks and not is_function(value):

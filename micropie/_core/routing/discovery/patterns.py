@@ -1,11 +1,11 @@
-"""Explicit paths such as ``/users/<id:int>``: parsing them into segments, and making URLs by
-filling in values.
+"""Parse explicit paths such as ``/users/<id:int>`` into segments, and make URLs by filling in
+values.
 
 The syntax is Bottle's: ``<name>`` (text without "/"), ``<name:int>``, ``<name:float>``,
 ``<name:path>`` (one or more segments) and ``<name:re:[a-z]+>``. A path is matched segment by
 segment (``router.py``). Each segment is decoded first, so an escaped "/" is part of its text.
-Several wildcards in one segment, as in ``<year>-<month>``, need text between them: each value ends
-where that text occurs first, the last one gets the rest, and none may be empty. There is no
+Several wildcards in one segment, as in ``<year>-<month>``, need text between them. Each value ends
+where that text occurs first, the last value gets the rest, and no value may be empty. There is no
 backtracking, so matching takes time in proportion to the path's length. Only ``re`` wildcards use
 the author's regular expressions, on one segment of at most ``LONGEST_FOR_RE`` characters.
 """
@@ -24,21 +24,21 @@ from micropie._core.on_demand import pattern
 
 LONGEST_FOR_RE = 255  # characters, the longest name of a file
 
-# Returns the values of a text that matches, or None.
+# A function that returns the values of a text that matches, or None.
 Match: TypeAlias = Callable[[str], "tuple[object, ...] | None"]
 
 _WILDCARD = (
     r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>"
 )
 WILDCARD = pattern(_WILDCARD)
-# A "/" inside a wildcard belongs to its expression.
+# A "/" inside a wildcard is part of its regular expression, so it doesn't end the segment.
 _SEGMENT = pattern(f"/((?:{_WILDCARD}|[^/])+)?")
 
 
 def _int(text: str) -> tuple[int] | None:
-    # 64 bits are enough for the keys of every database, and SQLite fails for more. Python's int()
-    # would also accept "+1", "1_0" and digits of other scripts. A regular expression would take
-    # 1,000 instructions more.
+    # Accept only 64 bits, which are enough for the keys of every database; SQLite fails for more.
+    # Check the digits first, because int() also accepts "+1", "1_0" and digits of other scripts. A
+    # regular expression would take 1,000 instructions more.
     if len(text) < _DIGITS and text.isdecimal() and text.isascii():  # true for most numbers
         return (int(text),)
     digits = text.removeprefix("-")
@@ -48,21 +48,21 @@ def _int(text: str) -> tuple[int] | None:
     return (number,) if -(2**63) <= number < 2**63 else None
 
 
-_DIGITS = 19  # digits of 2**63
+_DIGITS = 19  # 2**63 has 19 digits
 
 
-# At most 300 digits are below the largest float, so the value is never infinite.
+# A number of at most 300 digits is below the largest float, so the value is never infinite.
 _FLOAT = pattern(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 
 def match_text(text: str) -> tuple[str] | None:
-    # If text stands before the wildcard, the value may be a path that leads up although the segment
-    # isn't: ``/v<name>`` matches "v../x".
+    # Refuse a value that points outside a directory. The router has only checked the whole segment,
+    # and with text before the wildcard, as in ``/v<name>``, the segment "v../x" looks harmless.
     return None if ".." in text and leads_up(text) else (text,)
 
 
 class Wildcard(NamedTuple):
-    """A wildcard of a pattern. ``rank``: the lower, the more specific.
+    """A wildcard of a pattern. ``rank``: a lower rank is more specific.
 
     ``rule`` is equal for wildcards that match the same texts.
     """
@@ -93,9 +93,10 @@ class Segment:
     ``text``: the literal text, or None if there are wildcards. ``is_path``: it has a ``path``
     wildcard, so it matches one or more segments, joined by "/".
 
-    With wildcards, ``key`` is equal for segments that match the same texts. ``rank`` sorts
-    segments, the most specific first: by the length of their literal text, then by kind. ``match``
-    returns the wildcards' values for a text that is not empty, or None.
+    These exist only for a segment with wildcards: ``key`` is equal for segments that match the same
+    texts. ``rank`` sorts segments, the most specific first: by the length of their literal text,
+    then by the kind of wildcard. ``match`` is a function that takes a text that is not empty and
+    returns the wildcards' values, or None.
     """
 
     def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:
@@ -139,7 +140,7 @@ class Segment:
         )
 
 
-# Patterns in the syntax of other frameworks.
+# Signs of another framework's syntax, and the advice for the author.
 _MISTAKEN = {
     r"\(\?|\\[dw]|[^\0]\$$": "is a regular expression: write <name:int>, or <name:re:[a-z]+>",
     "[<>]": "has an invalid wildcard: write <name> or <name:int>",
@@ -159,7 +160,7 @@ class Pattern:
     """
 
     def __init__(self, text: str) -> None:
-        literal = WILDCARD.sub("\0", text)  # \0 keeps the texts around a wildcard apart
+        literal = WILDCARD.sub("\0", text)  # \0 separates the texts around a wildcard
         for expression, problem in _MISTAKEN.items():
             if found := re.search(expression, literal):
                 raise SetupError(f"the route {text!r} {found.expand(problem)}")
@@ -193,8 +194,8 @@ class Pattern:
             given_values = [values.pop(wildcard.name) for wildcard in segment.wildcards]
             texts = [*map(url_text, given_values)]
             text = segment.join(texts)
-            # The texts are compared, because the pattern may split "a-b" at another place than it
-            # was joined.
+            # Check that the path matches these values again: with the pattern "<x>-<y>", a value
+            # "a-b" would be split at its own "-".
             fits = not segment.wildcards or (
                 [*segment.split(text)] == texts and segment.match(text)
             )

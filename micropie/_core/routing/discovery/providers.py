@@ -1,13 +1,13 @@
-"""``@app.provides(Session)``: functions that open resources for checks and handlers, once for each
-request, and for ``request.resource``.
+"""Providers, registered with ``@app.provides(Session)``: functions that open resources for checks
+and handlers, once for each request, and for ``request.resource``.
 
 A provider is a generator function, ``def`` or ``async def``, that yields once, or any callable that
 returns a context manager or the value itself. A plain function may have parameters: resources of
 other providers, the request, and values from the client, which are bound by name like a handler's.
-Any other callable, such as a class, is called without arguments, because its parameters were not
-written for clients.
+Any other callable, such as a class, is called without arguments, because clients must not set its
+parameters.
 
-Resources are opened one after the other, each after those that it depends on.
+Resources are opened one after the other, each after the resources that it depends on.
 ``execution/steps/generators.py`` closes them.
 """
 
@@ -41,14 +41,15 @@ from micropie._core.http.websockets import WebSocketRequest
 
 
 class Provider:
-    """The provider of ``key``. ``plan`` binds its arguments.
+    """The provider of ``key``, which is usually a type. ``plan`` binds the provider's arguments.
 
-    ``needs``: the providers that its own parameters depend on, each after those that it depends on
-    itself. Two providers are equal if they open the same resource: an inner application shares a
-    resource with the outer one, unless it has its own provider for it.
+    ``needs``: the providers that its own parameters depend on, directly or indirectly, in the order
+    of opening. Two providers are equal if they open the same resource: an inner application shares
+    a resource with the outer one, unless it has its own provider for it.
 
-    ``call_kind`` is how it is called, and ``run_kind`` how a plain generator runs that it returns.
-    ``is_class``: it is a class of async context managers, to be entered on the event loop.
+    ``call_kind``: the kind of step that calls the provider. ``run_kind``: the kind of step that
+    runs a plain generator returned by it. ``is_class``: whether it is a class of async context
+    managers, which are made and entered on the event loop.
     """
 
     def __init__(
@@ -85,10 +86,10 @@ class Provider:
 
 
 class Providers:
-    """The providers of an application: its own, and those of the applications around it.
+    """The providers of an application: its own, and those of the applications that contain it.
 
-    ``functions``: the author's functions by the type that each provides. A function that an
-    annotation names is its own key, so it need not be among them.
+    ``functions``: the author's functions, by the type that each provides. A parameter may also be
+    annotated with a provider function itself, which need not be among ``functions``.
     """
 
     def __init__(self, functions: Mapping[object, AnyFunction], own: OwnTypes) -> None:
@@ -102,9 +103,10 @@ class Providers:
     def needed_for(
         self, keys: Iterable[object], path: tuple[object, ...] = ()
     ) -> Sequence[Provider]:
-        """Return the providers for the resources ``keys``, each after those that it depends on.
+        """Return the providers for the resources ``keys`` and those that they depend on, in the
+        order of opening.
 
-        ``path``: the keys of the providers that lead to these, each depending on the next. Raises
+        ``path``: the keys of the providers that depend on these, each depending on the next. Raises
         ``SetupError`` if providers depend on each other in a circle, and for a provider's parameter
         that nothing can fill.
         """
@@ -117,7 +119,8 @@ class Providers:
             raise SetupError(f"{circle}: providers can't depend on each other")
         found = self._found.get(key)
         if found is None:
-            # A function that an annotation names is its own key. A test may replace it, too.
+            # If there is no function for the key, the key is itself the function. A test may have
+            # replaced it.
             function = cast("AnyFunction", self.functions.get(key, key))
             found = Provider(key, function, self, self._own)
             keys = (needed.key for needed in found.plan.provided)
@@ -126,10 +129,10 @@ class Providers:
         return found
 
     def asked_by_check(self, check: AnyFunction) -> Mapping[str, Provider]:
-        """Return the providers for the parameters of a check that follow the request, by the
-        parameters' names.
+        """Return the providers for the parameters of a check after the request: parameter name ->
+        provider.
 
-        Raises ``SetupError`` for a parameter that nothing fills, and for a provider that reads the
+        Raises ``SetupError`` for a parameter without a provider, and for a provider that reads the
         body.
         """
         asked = asked_behind(check, 1, self, refuses_others=True)
@@ -137,8 +140,8 @@ class Providers:
         return {name: self._find(key) for name, key in asked.items()}
 
     def refuse_to_ask(self, function: AnyFunction, given: int) -> None:
-        """Raise ``SetupError`` if a parameter that follows the first ``given`` ones is annotated
-        with a resource.
+        """Raise ``SetupError`` if a parameter after the first ``given`` ones is annotated with a
+        resource.
         """
         for name, key in asked_behind(function, given, self).items():
             is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
@@ -184,11 +187,11 @@ class Providers:
 def open_resources(
     request: Request, resources: Resources, providers: Sequence[Provider]
 ) -> Flow[None]:
-    """Open the resources of these providers, unless they are open. Each provider comes after those
-    that it depends on.
+    """Open the resources of ``providers``, unless they are open already. In ``providers``, each one
+    comes after those that it depends on.
 
-    The arguments of all are bound before the first is opened, so an invalid query costs no
-    connection.
+    The arguments of all providers are bound before the first resource is opened, so a request with
+    an invalid query opens no connection.
     """
     exchange, values = request._exchange, resources.values
     in_path = dict(
@@ -205,8 +208,8 @@ def open_resources(
 
 
 def _open(resources: Resources, provider: Provider, arguments: Sequence[object]) -> Flow[object]:
-    """Call a provider and return its resource. If the resource has to be closed, put it on the
-    stack.
+    """Call a provider and return its resource. If the resource has to be closed, push its generator
+    onto ``resources``.
     """
     function: Any = provider.plan.call
     made: Any
@@ -217,7 +220,7 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
     else:
         made = yield provider.call_kind, function, arguments
     if not hasattr(type(made), "__aenter__"):
-        # What is awaitable and a context manager counts as the latter.
+        # An object that is both awaitable and an async context manager is entered, not awaited.
         made = yield from awaited(made)
     if hasattr(type(made), "__aenter__"):
         manager = made
@@ -239,14 +242,14 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
 
 
 def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
-    """Yield the value of a context manager, then leave it."""
+    """Enter a context manager, yield its value, then leave it."""
     with manager as value:
         yield value
 
 
 def check_provider(function: object) -> None:
     """Raise ``SetupError`` for a context manager that was passed instead of the function that makes
-    it: it would open its resource only once.
+    it, because it would open its resource only once.
     """
     if isinstance(function, ContextDecorator | AsyncContextDecorator):
         raise SetupError(
