@@ -5,10 +5,10 @@ change where a parameter's value comes from; ``docs/binding.md`` has a row for e
 ``signatures/results.py`` to change which fields of a result are sent, ``annotations.py`` to change
 how an annotation is read, and ``fields.py`` for the fields of a structure.
 
-``signatures`` compiles a signature once into a ``Plan``: a list of parameters that know where their
-values are found, and the types of a WebSocket's messages. ``values`` converts text or JSON to a
-parameter's type. ``structures`` makes one object from a whole body, query or form; msgspec or
-pydantic converts its fields.
+``signatures`` compiles a signature once into a ``Plan``, which has the parameters and the places of
+their values, and the types of a WebSocket's messages. ``values`` converts text or JSON to a
+parameter's type. ``structures`` makes one object, such as a dataclass, from a whole body, query or
+form; msgspec or pydantic converts its fields.
 """
 
 from typing import TYPE_CHECKING

@@ -24,13 +24,14 @@ from typing import (
 from micropie._core.errors import SetupError
 
 Hint: TypeAlias = object
-"""The type of an annotation that is used as a value: a class, ``list[int]``, ``X | None``, a
-NewType. Python has no type that covers all of these.
+"""The type of variables that hold an annotation: a class, ``list[int]``, ``X | None``, a NewType.
+It is ``object``, because Python has no type that covers all of these.
 """
 
 _BUILTINS = vars(builtins)
 
-# Raised for an annotation that can't be read; IndexError is what CPython raises for "".
+# The exceptions that Python raises for an annotation that can't be read. CPython raises IndexError
+# for "".
 UNREADABLE = (NameError, AttributeError, SyntaxError, TypeError, IndexError)
 
 COLLECTIONS = (list, tuple, set, frozenset, Sequence)
@@ -46,9 +47,10 @@ def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:
 
 
 def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
-    """Return an annotation with every ``type Alias = ...`` replaced by its type.
+    """Return an annotation with every alias, made by ``type Alias = ...``, replaced by its type.
 
-    An alias that contains itself is replaced by ``Any``.
+    An alias that contains itself is replaced by ``Any``. ``around``: the aliases that contain this
+    annotation.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     alias = origin or annotation
@@ -72,8 +74,8 @@ def hints_of(annotations: Mapping[str, object], function: Callable[..., object])
     names = getattr(function, "__globals__", {})
     hints, others = dict[str, Hint](), dict[str, object]()
     for name, hint in annotations.items():
-        # Most annotations are a class or its name. Compiling these would take longer than the rest
-        # of a route's set-up.
+        # Look up a class or its name, as most annotations are. ``get_type_hints`` would take longer
+        # than the rest of a route's set-up.
         hints[name] = names.get(hint, _BUILTINS.get(hint)) if isinstance(hint, str) else hint
         if type(hints[name]) is not type:
             others[name] = hint
@@ -91,8 +93,8 @@ def hints_of(annotations: Mapping[str, object], function: Callable[..., object])
 def unreadable(
     owner: Callable[..., object], error: Exception, what: str = "an annotation"
 ) -> SetupError:
-    """Return the error for an annotation of a function or class that can't be read, with what to
-    write.
+    """Return the error for an annotation of a function or class that can't be read. The message
+    shows what to write.
     """
     name = getattr(owner, "__qualname__", "a handler")
     return SetupError(
@@ -110,7 +112,7 @@ def bare(hint: Hint) -> tuple[Hint, bool]:
 
 
 def without_none(hint: Hint) -> tuple[Hint, bool]:
-    """Return X for ``X | None``, and whether the annotation has this form."""
+    """Return X and True for ``X | None``, or the annotation itself and False."""
     members = united(hint)
     others = tuple(one for one in members if one is not types.NoneType)
     if 0 < len(others) < len(members):
@@ -119,7 +121,7 @@ def without_none(hint: Hint) -> tuple[Hint, bool]:
 
 
 def united(hint: Hint) -> tuple[Any, ...]:
-    """Return the members of a union; for any other annotation, a tuple of just that."""
+    """Return the members of a union. For any other annotation, return a tuple of the annotation."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
@@ -139,14 +141,14 @@ def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
 
 
 def is_of_pydantic(item: object, name: str) -> bool:
-    """Return whether ``item`` is the pydantic class called ``name``, or metadata of that class."""
+    """Return whether ``item`` is the pydantic class called ``name``, or an instance of it."""
     kind = item if isinstance(item, type) else type(item)
     return kind.__name__ == name and kind.__module__.partition(".")[0] == "pydantic"
 
 
 def is_json_text(item: object) -> bool:
-    """Return whether ``item`` is ``pydantic.Json``, which marks a value that is sent as a text of
-    JSON.
+    """Return whether ``item`` is ``pydantic.Json``, which marks a value sent as JSON inside a
+    text.
     """
     return is_of_pydantic(item, "Json")
 

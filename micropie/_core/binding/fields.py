@@ -1,5 +1,5 @@
-"""The fields of structures, read alike for dataclasses, attrs classes, TypedDicts, msgspec.Structs
-and pydantic models.
+"""Read the fields of structures: dataclasses, attrs classes, TypedDicts, msgspec.Structs and
+pydantic models.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from micropie._core.binding.annotations import (
 
 class Field(NamedTuple):
     """A field of a structure: its name in a document, its annotation, whether a document must have
-    it, and its default.
+    the field, and its default.
 
     ``kind`` and ``optional`` are the two values that ``bare`` returns for the annotation.
     """
@@ -53,8 +53,8 @@ class Field(NamedTuple):
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
-    """Return whether this is a structure, a type that a whole body can be converted to: a
-    dataclass, attrs class, TypedDict, msgspec.Struct or pydantic model.
+    """Return whether an annotation is a structure, which is a type that a whole body can be
+    converted to: a dataclass, attrs class, TypedDict, msgspec.Struct or pydantic model.
 
     ``Page[User]``, with ``Page`` a generic class, is a structure as well.
     """
@@ -86,8 +86,8 @@ def members_of(annotation: object) -> tuple[type, ...]:
 
 
 def structures_of(annotation: Hint) -> tuple[type, ...]:
-    """Return the structures that a whole body is made of: those of ``members_of``, and those inside
-    collections, dicts (as values) and unions, at any depth.
+    """Return the structures that a whole body can be converted to, as in ``members_of``, and also
+    those inside collections, values of dicts and unions, at any depth.
     """
     kind = _unannotated(annotation)
     if is_structure(kind):
@@ -98,8 +98,8 @@ def structures_of(annotation: Hint) -> tuple[type, ...]:
 
 
 def _unannotated(annotation: Any) -> Any:
-    """Return X for ``Annotated[X, ...]``, unless the metadata says that X is sent as a text of
-    JSON.
+    """Return X for ``Annotated[X, ...]``, unless the metadata is ``pydantic.Json``: then X is sent
+    as JSON inside a text.
     """
     metadata = getattr(annotation, "__metadata__", ())
     return (
@@ -164,7 +164,7 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
     given = {owner: _types_for(structure, {})}
     found = get_type_hints(owner, include_extras=True)
     hints: dict[str, Hint] = {}
-    for base in owner.__mro__:  # each class before those that it inherits from
+    for base in owner.__mro__:  # subclasses come before their bases
         given |= {
             get_origin(one): _types_for(one, given.get(base, {}))
             for one in vars(base).get("__orig_bases__", ())
@@ -179,16 +179,18 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
 
 
 def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
-    """Return which types ``Page[User]`` gives to the type variables of ``Page``."""
+    """Return the types of type variables. For ``Page[User]``, map the variable of ``Page`` to
+    ``User``.
+    """
     variables = getattr(get_origin(alias), "__parameters__", ())
     return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))
 
 
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
-    """Return all types in an annotation, and in the fields of structures in it: ``set[int]``,
-    ``int``, ...
+    """Return all types in an annotation, including the types of fields of its structures.
+    ``set[int]``, for example, contains ``set[int]`` and ``int``.
     """
-    kinds: list[object] = []  # a list, as the metadata of an ``Annotated`` may not be hashable
+    kinds: list[object] = []  # not a set: metadata of ``Annotated`` may not be hashable
     waiting: list[object] = [annotation]
     while waiting:
         kind = waiting.pop()

@@ -22,10 +22,10 @@ from micropie._core.http.json import dumps, exact, loads
 
 
 class Messages:
-    """The types of the messages that a handler receives and sends; ``Never`` if it receives none.
+    """Converts the messages that a WebSocket handler receives, and filters those that it sends.
 
     ``call``: the name of the socket's method that receives such messages, and the key of the
-    content in an ASGI event.
+    content in an ASGI event. The type of received messages may be ``Never``.
     """
 
     def __init__(
@@ -41,8 +41,9 @@ class Messages:
             False,
             own,
         )
-        place = self._parameter.places[0]  # a structure may be a form as well
-        self._is_exact = place.values is not DOCUMENT.values  # numbers must keep all digits
+        # JSON comes first; a structure may also have a place for forms
+        place = self._parameter.places[0]
+        self._is_exact = place.values is not DOCUMENT.values  # whether numbers must keep all digits
         self._convert: Any = place.read
         self._filter = result_filter(function, united(sent))
 
@@ -60,7 +61,7 @@ class Messages:
         return self._convert(self._parameter, document, "json")
 
     def write(self, value: object) -> str | bytes:
-        """Return the message for a value, with only the fields that the annotation has."""
+        """Return the message for a value, with only the fields that the annotation declares."""
         if isinstance(value, str | bytes) and self.sent in (str, bytes):
             return value
         made = value if self._filter is None or value is None else self._filter.make_item(value)
@@ -70,10 +71,10 @@ class Messages:
 def messages_of(
     function: Callable[..., object], annotation: Hint, own: OwnTypes
 ) -> Messages | None:
-    """Return the ``Messages`` for the annotation of a handler's socket; None if it gives no
-    types.
+    """Return the ``Messages`` for the annotation of a handler's socket, or None if the annotation
+    has no types of messages.
     """
-    if not hasattr(get_origin(annotation), "receive_json"):  # it isn't a socket
+    if not hasattr(get_origin(annotation), "receive_json"):  # not a ``WebSocket[...]``
         return None
     received, sent = get_args(annotation)
     try:

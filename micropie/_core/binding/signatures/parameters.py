@@ -1,9 +1,10 @@
-"""One parameter of a handler: where its value is looked for, and how it is converted.
+"""One parameter of a handler: the places that may have its value, and the conversion of the value.
 
-A parameter whose annotation names no source is looked up by its name in the places of ``BY_NAME``,
-one after the other, and gets its default if none has it. If the annotation names a source
-(``sources.py``), or is a file, a structure or the request itself, the parameter has places of its
-own. ``bound_parameter`` chooses them once; each request calls ``parameter.find``.
+If the annotation declares no source, the value is looked up by the parameter's name in the places
+of ``BY_NAME``, one after the other. If no place has it, the parameter gets its default. If the
+annotation declares a source (``sources.py``), or is a file, a structure or the request itself, the
+parameter has other places. ``bound_parameter`` chooses the places once; each request calls
+``parameter.find``.
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ REQUIRED = Parameter.empty
 class Place(NamedTuple):
     """A place where the value of a parameter may be.
 
-    ``name``: what errors call the place; "" for the request itself, which no client sends.
+    ``name``: the name of the place in errors; "" if the value is the request itself.
     ``values(request)`` returns a dict of the place's values by name or, if ``is_whole``, the one
     value or None. ``read(parameter, value, name)`` converts a value to the argument, and raises
-    ``BindingError`` for an invalid one. If ``read`` is None, the value is passed on unchanged.
+    ``BindingError`` for an invalid value. If ``read`` is None, the value is passed on unchanged.
     """
 
     name: str
@@ -72,8 +73,9 @@ class BoundParameter(NamedTuple):
     """A parameter that gets its value from a request.
 
     ``key``: the name of the value in ``places``, by default the parameter's name. ``is_stated``:
-    the annotation names the source. ``lists``: the form fields that may have several values.
-    ``is_in_path``: a segment of the path may be the value, and comes before all places.
+    whether the annotation declares the source. ``lists``: the form fields that may have several
+    values. ``is_in_path``: whether a segment of the path may be the value. The path takes
+    precedence over all places.
     """
 
     name: str
@@ -113,18 +115,19 @@ class BoundParameter(NamedTuple):
 
     @property
     def is_exact(self) -> bool:
-        """Whether there is a Decimal in the type. JSON is then parsed without floats, which takes
+        """Whether the type contains a Decimal. If so, JSON is parsed without floats, which takes
         longer.
         """
         return any(place.values is _EXACT for place in self.places)
 
     @property
     def label(self) -> str:
-        """What error messages call the parameter."""
+        """The name of the parameter in error messages."""
         return f"{self.first_place.capitalize() if self.is_stated else 'Parameter'} {self.key!r}"
 
     def find(self, request: Request) -> object:
-        """Return the value from a request: from the first place that has one, else the default.
+        """Return the value of the parameter for a request, from the first place that has one, or
+        the default.
 
         Raises ``BindingError`` for a value that is missing or can't be converted, and 415 for a
         body of a type that is not parsed.
@@ -147,17 +150,17 @@ class BoundParameter(NamedTuple):
         return self.default
 
     def _left_out(self, request: Request, form: Mapping[str, Sequence[str]]) -> object:
-        """Return the value if the form has no field of this name: an unticked box, for example,
-        sends none.
+        """Return the value for a form without a field of this name. A browser sends no field for an
+        unticked box, for example.
         """
         empty, has_files = self.converter.empty, FILES in self.places[:1]
         if empty is not None and FORM in self.places:
             return _from_texts(self, empty, "form")
-        # a form without multipart sends only the file's name
+        # A form that isn't multipart sends only the file's name.
         came_as_text = has_files and any(form.get(self.key, ()))
         is_missing = came_as_text and request._exchange.framing[0] != MULTIPART
         if empty is not None and has_files and not is_missing:
-            with suppress(BindingError):  # there must be more files
+            with suppress(BindingError):  # a constraint may require more files
                 return _from_files(self, [], "file")
             is_missing = True
         if is_missing or self.default is REQUIRED:
@@ -165,8 +168,8 @@ class BoundParameter(NamedTuple):
         return self.default
 
     def is_plain(self, is_number: bool) -> bool:
-        """Return whether the text of a segment, or the number that a wildcard has made of it, needs
-        no conversion.
+        """Return whether the value from the path needs no conversion. ``is_number``: the value is a
+        number, to which a wildcard has converted the segment; otherwise it is text.
         """
         convert = self.converter.from_text
         is_value = convert is str or (is_number and convert in NUMBERS)
@@ -188,7 +191,7 @@ def from_path(parameter: BoundParameter, value: object) -> object:
     if not isinstance(value, str):
         if parameter.is_plain(is_number=True):
             return value
-        value = str(value)  # constraints or Decimal may follow: they need text
+        value = str(value)  # as text, for a constraint or a Decimal
     return _from_texts(parameter, [value], "path")
 
 
@@ -210,8 +213,8 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
 
 
 def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
-    """Return the uploaded file, or a list of all if the parameter is a list. Raises 400 if the
-    parameter is annotated as something else.
+    """Return the uploaded file, or a list of all files if the parameter is a list. Raises 400 if
+    the parameter is not for files.
     """
     if parameter.is_in_path and parameter.converter.expected != ANYTHING.expected:
         raise _binding_error(parameter, place, None)
@@ -243,7 +246,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
                 for one in problems_of(error, maker, document, is_json)
             ]
         ) from None
-    converter = parameter.converter  # the converter may limit the list's length
+    converter = parameter.converter  # it may limit the length of a list
     return made if converter.from_json is as_it_is else _converted(parameter, made, place)
 
 
@@ -253,7 +256,9 @@ def _converted(
     place: str,
     convert: Callable[[Any], object] | None = None,
 ) -> object:
-    """Return what ``convert`` returns for a value; by default, the value is converted from JSON."""
+    """Return the value converted by ``convert``, or by default from JSON. Raises
+    ``BindingError``.
+    """
     try:
         return (convert or parameter.converter.from_json)(value)
     except ValueError as error:
@@ -267,7 +272,7 @@ def _binding_error(
     error: ValueError | None = None,
     sentence: str = "",
 ) -> BindingError:
-    """Return the error for a value that a parameter doesn't accept; ``value`` is None if it is
+    """Return the error for a value that a parameter doesn't accept. ``value`` is None if it is
     missing.
 
     ``error``: the exception that the conversion raised.
@@ -314,24 +319,24 @@ FILES = Place("file", attrgetter("_exchange.body.uploads"), _from_files)
 
 DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _converted)
 
-# Used for types with a Decimal inside, because a float would lose digits.
+# The JSON body for types that contain a Decimal, because a float would lose digits.
 _EXACT = attrgetter("_exchange.body.exact_document")
 
-# In this order, after the path.
+# The order of the lookup by name, after the path.
 BY_NAME: Sequence[Place] = (QUERY, DOCUMENT, FORM, FILES)
 # For a parameter without an annotation, or with ``Any``.
 _AS_IT_IS: Sequence[Place] = (QUERY, DOCUMENT._replace(read=None), FORM, FILES)
-# For a provider's parameter. The body's fields belong to the handler: if one of them got the name
-# of this parameter, it would decide which resource the provider opens.
+# For a provider's parameter. The body is left out, because its fields belong to the handler: a
+# field that happened to have the parameter's name would decide which resource the provider opens.
 IN_URL: Sequence[Place] = (QUERY,)
 
-# The places of the sources that an annotation can name, by the source's name. ``_of_source`` makes
-# those of headers and cookies.
+# The places for the sources that an annotation can declare, by the name of the source.
+# ``_of_source`` makes the places for headers and cookies.
 _STATED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
 
 
 def parameter_by_name(name: str, converter: Converter, default: object) -> BoundParameter:
-    """Return a parameter that is looked up by its name."""
+    """Return a parameter whose value is looked up by the parameter's name."""
     places = _AS_IT_IS if converter.from_json is as_it_is else BY_NAME
     return BoundParameter(name, name, converter, default, places, is_in_path=True)
 
@@ -345,7 +350,8 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     Raises ``SetupError`` for an annotation that can't be used.
 
     A provider's parameter without an annotation keeps its default, so no client can set it. If the
-    annotation names no source, the value comes from the path or the query.
+    annotation of a provider's parameter declares no source, the value comes from the path or the
+    query.
     """
     name, default = parameter.name, parameter.default
     stated, annotation = stated_source(parameter.annotation)
@@ -360,7 +366,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if stated is not None:
         return _exact(_of_source(name, annotation, or_none, stated, own), annotation, own)
     if kind is BindingErrors:
-        # the plan passes the errors to this parameter
+        # The plan fills this parameter with the errors.
         return BoundParameter(name, name, default=BindingErrors)
     if kind is Request or kind is WebSocketRequest:
         places = [Place("", as_it_is, None, is_whole=True)]
@@ -382,14 +388,14 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
 
 
 def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParameter:
-    """Return the parameter. If there is a Decimal in its type, JSON is parsed so that numbers keep
-    all digits.
+    """Return the parameter. If its type contains a Decimal, change its places so that numbers in
+    JSON keep all digits.
     """
     kinds = kinds_in(annotation)
     for kind in kinds:
         if isinstance(kind, type) and kind in own.decoders:
             kinds += kinds_in(own.taken_by(kind))
-    module = sys.modules.get("decimal")  # imported already, if an annotation names Decimal
+    module = sys.modules.get("decimal")  # an annotation with Decimal has imported it
     if module is None or module.Decimal not in kinds:
         return bound
     return bound._replace(
@@ -431,8 +437,8 @@ def _of_structure(
         places = [_STATED[stated.place]]
         expected = f"the fields of a {structure_name(hint)}"
         if isinstance(stated, Query) or default is REQUIRED:
-            # For a request without a form, the errors list all required fields. Without a query,
-            # the parameter has its default.
+            # If there is no form, use an empty one for a required parameter, so that the errors
+            # list all required fields. If there is no query, an optional parameter has its default.
             values = places[0].values
             empty: object = {} if default is REQUIRED else None
             places = [places[0]._replace(values=lambda request: values(request) or empty)]
@@ -451,7 +457,7 @@ def _of_structure(
 
 def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool) -> Converter:
     """Return the converter of a file or a structure, or of a list of them, with the constraints and
-    the ``Message`` in the ``Annotated`` around it.
+    the ``Message`` of its ``Annotated``.
     """
     metadata = getattr(without_none(annotation)[0], "__metadata__", ())
     found = with_metadata(converter, kind, metadata)
@@ -477,8 +483,8 @@ def _of_source(
 
         def texts(request: Request) -> object:
             found = stated.texts(request, key, converter.many is not None)
-            # as WSGI servers join headers; the first may come from the client, the last from its
-            # proxy
+            # Join repeated headers, as WSGI servers do. Choosing one would be unsafe: the first may
+            # come from the client, the last from its proxy.
             return [", ".join(found)] if found and converter.many is None else found or None
 
         place = Place(stated.place, texts, _from_texts, is_whole=True)
@@ -488,8 +494,8 @@ def _of_source(
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
-    """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether it was a
-    list; and whether it is optional.
+    """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether the
+    annotation is a list; and whether it is optional.
     """
     annotation, optional = _within(annotation)
     if get_origin(annotation) is not list:
@@ -499,8 +505,8 @@ def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
 
 
 def _within(annotation: Hint) -> tuple[Hint, bool]:
-    """Return X for ``Annotated[X, ...]`` and ``X | None``, in either order, and whether it is
-    optional.
+    """Return X for ``Annotated[X, ...]`` and ``X | None``, in either order, and whether the
+    annotation is optional.
 
     A union of structures keeps its ``Annotated``, because the metadata may say how pydantic chooses
     the member.

@@ -3,8 +3,8 @@
 
 Path segments fill positional parameters. Every other parameter is looked up by name: in the query,
 then in the form or the top level of a JSON body, then among the files; its default comes last. The
-session is never searched, because a value that a client writes into a URL must not pass for one
-from the session.
+session is never searched, because then a client could imitate a value of the session by writing it
+into a URL.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
-# The places that are read from the body. A form that is not multipart sends a file's name only.
+# The places that need the body. "file" is one, because a form that isn't multipart sends the file's
+# name as text.
 _OF_BODY = ("json", "form", "file")
 
 
@@ -61,27 +62,28 @@ class ProvidedParameter(NamedTuple):
 class Plan:
     """How to call a handler: ``plan.call(*plan.bind(request, segments, values))``.
 
-    ``takes_socket``: the first parameter is a WebSocket, which the caller passes before the bound
-    arguments.
+    ``takes_socket``: whether the first parameter is a WebSocket, which the caller passes before the
+    bound arguments.
 
-    ``provided`` (argument): the types that providers make. A parameter annotated with one of them
-    is not bound; the attribute ``provided`` lists these parameters. ``is_provider``: the function
-    is a provider, whose parameters without an annotation keep their defaults. ``own``: the
-    application's own types.
+    The argument ``provided``: the types that providers make. A parameter annotated with one of
+    these is not bound; the attribute ``provided`` lists such parameters. ``is_provider``: whether
+    the function is a provider, whose parameters without an annotation keep their defaults. ``own``:
+    the application's encoders and decoders.
 
-    ``parses_always``: parse a form or JSON even if the path gives all arguments, because a provider
-    depends on them.
+    ``parses_always``: whether to parse a form or JSON even if the path gives all arguments, because
+    a provider depends on the body.
 
-    ``takes_rest``: the handler has ``*args``. ``most_segments``: how many segments of a path can
-    become arguments. ``names_in_path``: the parameters that they fill, in order. ``reads_values``:
-    whether any parameter gets a value from the client. ``body_parameter``: the first parameter
-    whose value can only come from a body: a file, a form or its field, or a whole document; None if
-    there is none.
+    ``takes_rest``: whether the handler has ``*args``. ``most_segments``: how many segments of a
+    path can become arguments. ``names_in_path``: the names of the parameters that segments fill, in
+    order. ``reads_values``: whether any parameter gets a value from the client. ``body_parameter``:
+    the first parameter whose value can only come from a body: a file, a form or its field, or a
+    whole document; None if there is no such parameter.
 
-    ``messages``: the types of the messages in the socket's annotation; None for any messages.
+    ``messages``: the ``Messages`` for the types in the socket's annotation; None if it declares
+    none, so messages of any type are allowed.
 
-    ``function`` and ``parameters``, whose annotations are resolved to types, are used to describe
-    the handler.
+    ``function`` and ``parameters`` describe the handler, for example in listings. The annotations
+    of ``parameters`` are resolved to types.
     """
 
     messages: Messages | None = None
@@ -96,8 +98,8 @@ class Plan:
     ) -> None:
         self.function = self.call = function
         found = inspect.signature(function).parameters.values()
-        # Names that have a value already: **kwargs must never pass a client's value for one of
-        # them.
+        # Names of parameters that have a value already. A client must not set them by way of
+        # ``**kwargs``.
         self._taken = _fixed_names(function)
         signature = [one for one in found if one.name not in self._taken]
         if takes_socket:
@@ -108,7 +110,8 @@ class Plan:
             socket = signature.pop(0)
             self._taken.add(socket.name)
             if "[" in str(socket.annotation):
-                # Other annotations may be names that only type checkers import.
+                # Resolve only an annotation with types of messages. Others may be names that only
+                # type checkers import.
                 self.messages = _messages_of(function, socket, own)
         signature = _annotated(function, signature)
         self.provided = [*_provided_parameters(signature, provided)]
@@ -136,11 +139,12 @@ class Plan:
                 raise SetupError(f"parameter {one.name!r}: {error}") from None
         self._positional = [one for kind in _POSITIONAL for one in bound[kind]]
         self._keywords = bound[Parameter.KEYWORD_ONLY]
-        self._rest = bound[Parameter.VAR_POSITIONAL]  # the *args parameter, or None
-        self._others = bound[Parameter.VAR_KEYWORD]  # the **kwargs parameter, or None
+        self._rest = bound[Parameter.VAR_POSITIONAL]  # a list with the *args parameter, or []
+        self._others = bound[Parameter.VAR_KEYWORD]  # a list with the **kwargs parameter, or []
         self._all = self._positional + self._keywords
         self._taken |= {one.name for one in self._all}
-        # A JSON body or a form has to be parsed to find these, or to say why they are missing.
+        # The parameters for which a JSON body or a form has to be parsed, to find the value or the
+        # reason why it is missing.
         self._in_body = {
             one.name for one in self._all for place in one.places if place.name in _OF_BODY
         }
@@ -152,7 +156,8 @@ class Plan:
         self.most_segments = sys.maxsize if self.takes_rest else len(self._positional)
         given_by_name = [one for one in self.provided if one.position is None]
         self._takes_keywords = bool(self._keywords or self._others or given_by_name)
-        # A step has one tuple of arguments; the dict at its end holds the keyword arguments.
+        # A step has only a tuple of arguments, so keyword arguments are passed as a dict at its
+        # end.
         if self._takes_keywords:
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
         self.parses_always = False
@@ -164,8 +169,8 @@ class Plan:
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
     ) -> Sequence[Any]:
-        """Return the ``arguments`` of one call, completed by the providers' resources. ``values``
-        maps each provider's key to its resource.
+        """Return the ``arguments`` of one call with the providers' resources added. ``values`` maps
+        each provider's key to its resource.
         """
         complete = [*arguments]
         for name, key, position in self.provided:
@@ -190,12 +195,12 @@ class Plan:
                 )
 
     def plain_args(self, wildcards: Sequence[bool]) -> int:
-        """Return how many segments are all the arguments that the handler needs, without a
-        conversion.
+        """Return the number of segments with which the handler can be called without ``bind``: they
+        are all its arguments, and none needs a conversion.
 
         Return -1 if ``bind`` is always needed. ``wildcards`` has an item for each wildcard that
-        fills one of the first parameters: whether its value is a number already. It is empty for a
-        route by name, whose segments are text.
+        fills one of the first parameters: whether the wildcard has converted the value to a number.
+        It is empty for a handler found by its name, whose segments are text.
         """
         given = wildcards or [False] * len(self._positional)
         if (
@@ -216,11 +221,11 @@ class Plan:
         """Return the arguments for one ``call``.
 
         ``segments``: the path after the handler's name. ``values``: the wildcards of an explicit
-        route. If a parameter may be in the form or the JSON document, the body is parsed: 400 if it
-        is malformed. Raises ``BindingError`` with all parameters that are missing or can't be
-        converted. If the handler has a parameter for the errors, nothing is raised, and an invalid
-        parameter gets its default, or None. ``is_fallback``: no other handler matches the path, so
-        a segment that can't be converted means 404 instead of 400.
+        route. If a parameter may be in the form or the JSON document, the body is parsed, and a
+        malformed body raises 400. Raises ``BindingError`` with all parameters that are missing or
+        can't be converted. If the handler has a parameter for the errors, nothing is raised, and an
+        invalid parameter gets its default, or None. ``is_fallback``: whether the path matches no
+        other handler, so that a segment that can't be converted raises 404 instead of 400.
         """
         exchange, body = request._exchange, request._exchange.body
         if self.parses_always:
@@ -255,8 +260,8 @@ class Plan:
     def _all_for(
         self, request: Request, segments: Sequence[str], values: Mapping[str, object]
     ) -> Sequence[BoundParameter]:
-        """Return the parameters for one request: *args and **kwargs are replaced by a parameter for
-        each segment and name in the request.
+        """Return the parameters for one request. Replace *args by a parameter for each further
+        segment, and **kwargs by one for each name in the request.
         """
         rest = self._rest * (len(segments) - len(self._positional))
         found = [*self._positional, *rest, *self._keywords]
@@ -278,8 +283,8 @@ class Plan:
     def _reported(
         self, request: Request, arguments: list[object], errors: Sequence[ParameterError]
     ) -> list[object]:
-        """Return ``arguments`` with the errors in the parameter for ``BindingErrors``. Raise the
-        errors if the handler has no such parameter.
+        """Return ``arguments`` with the errors as the argument for the ``BindingErrors`` parameter.
+        If the handler has no such parameter, raise a ``BindingError``.
         """
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:
@@ -292,8 +297,8 @@ class Plan:
         return [report if value is BindingErrors else value for value in arguments]
 
     def _sent(self, request: Request) -> dict[str, object]:
-        """Return the values of the query and the form, to show the form filled in again. A name
-        with several values has a list.
+        """Return the values of the query and the form, with which the form can be shown again. A
+        name with several values has a list.
         """
         from micropie._core.binding.structures.forms import (
             values_of,  # imported only to show a form again
@@ -316,8 +321,8 @@ class Plan:
 
 
 def _check_order(parameters: Sequence[BoundParameter]) -> None:
-    """Raise ``SetupError`` for a parameter that the path may fill but that follows one whose
-    annotation names its source.
+    """Raise ``SetupError`` for a parameter that the path may fill after a parameter whose
+    annotation declares another source.
     """
     stated = None
     for one in parameters:
@@ -354,7 +359,7 @@ def _provided_parameters(
         stated = next(
             (item for item in metadata if inspect.isfunction(item) or inspect.ismethod(item)), None
         )
-        # a provider of Repository[User], otherwise of Repository
+        # Look for a provider of Repository[User], then for one of Repository.
         keys = () if many else filter(is_key, (key, get_origin(key)))
         key = stated or next((one for one in keys if one in provided), None)
         if (
@@ -376,8 +381,8 @@ def is_key(annotation: object) -> bool:
 
 
 def python_call_of(function: Callable[..., object]) -> Callable[..., object]:
-    """Return the callable whose signature is that of ``function``: for an object with ``__call__``,
-    that method.
+    """Return the function, method or class that is called if ``function`` is called. For an object
+    with ``__call__``, that is this method.
     """
     if inspect.isroutine(function) or isinstance(function, type):
         return function
@@ -390,15 +395,16 @@ def asked_behind(
     provided: Container[object],
     refuses_others: bool = False,
 ) -> Mapping[str, object]:
-    """Return the parameters that providers fill among those that follow the first ``given`` ones: a
-    dict from their names to the providers' keys.
+    """Return the parameters that providers fill, as a dict from their names to the providers' keys.
+    Skip the first ``given`` parameters.
 
     ``refuses_others``: raise ``SetupError`` for a parameter that no provider fills.
     """
     function = python_call_of(function)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         return {}
-    # Look at the decorator's own parameters, not at those of the function inside it.
+    # Don't follow ``__wrapped__``, because the decorator's own parameters count, not those of the
+    # wrapped function.
     parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
     found = _provided_parameters(_annotated(function, parameters), provided)
     asked = {one.name: one.key for one in found}
@@ -411,8 +417,8 @@ def asked_behind(
 
 
 def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
-    """Raise ``SetupError`` for a parameter with an annotation or a default of another framework. It
-    would silently be filled from the query.
+    """Raise ``SetupError`` for a parameter with an annotation or a default from another framework,
+    because it would silently be filled from the query.
     """
     kind, *metadata = get_args(parameter.annotation) or [parameter.annotation]
     for stated in (kind, type(parameter.default), *map(type, metadata)):
@@ -485,11 +491,11 @@ def _fixed_names(function: Callable[..., object]) -> set[str]:
 
 
 def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[str]:
-    """Return the names of the parameters that begin with an underscore. No request fills them, so
-    each has its default.
+    """Return the names of the parameters that begin with an underscore. No request fills these
+    parameters, so each keeps its default.
 
-    Raises ``SetupError`` if there is no default, or if the parameter comes before one that the path
-    fills.
+    Raises ``SetupError`` if there is no default, or if such a parameter comes before a parameter
+    that the path fills.
     """
     names: set[str] = set()
     fills_positions = False  # whether a positional argument follows
@@ -511,7 +517,7 @@ def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[s
 def _messages_of(
     function: Callable[..., object], socket: Parameter, own: OwnTypes
 ) -> Messages | None:
-    # Imported only if used, as few sites have such handlers.
+    # Imported here, because few sites have such handlers.
     from micropie._core.binding.signatures.messages import messages_of
 
     (socket,) = _annotated(function, [socket])

@@ -1,5 +1,5 @@
-"""What a handler's annotation says about its results: the types it returns, and which of their
-fields are sent.
+"""The annotation of a handler's result: the types that it declares, and the filter that sends only
+the declared fields.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ if TYPE_CHECKING:
 
 
 def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
-    """Return the types that a handler returns: those of its annotation, or of ``stated``, if given.
+    """Return the types that a handler returns, from its annotation, or from ``stated`` if given.
 
     Raises ``SetupError`` for an annotation that can't be read, for example because it names an
-    import for type checkers only. Without it, all fields would be sent.
+    import for type checkers only. Ignoring the annotation would send all fields.
     """
     *_, inner = layers(function)
     annotation = (
@@ -99,7 +99,7 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
     for one in atoms[0]:
         if isinstance(one, str) and one.isdecimal():
             raise SetupError(f"{answer}: {one!r} is text, not a status: write Literal[{one}]")
-    # Not for a tuple such as (201, 2), where 2 can't be a body.
+    # A tuple of numbers such as (201, 2) is a value, because 2 can't be a body.
     numbers = chain.from_iterable((*atoms[:2], atoms[-1]))
     if len(parts) not in (2, 3) or not statuses or all(map(_is_int, numbers)):
         return (), (answer,)
@@ -110,7 +110,7 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
 
 
 def _atoms(hint: Hint) -> list[object]:
-    """Return the members of a union; those that are a ``Literal`` are replaced by its values."""
+    """Return the members of a union, with each ``Literal`` replaced by its values."""
     return [
         one
         for kind in united(bare(hint)[0])
@@ -131,11 +131,12 @@ def _may_be_status(atom: object) -> bool:
 def result_filter(
     function: Callable[..., object], answers: Sequence[object], stated: object = None
 ) -> ResultFilter | None:
-    """Return the filter that keeps only the fields that the annotation of a handler's result has.
+    """Return the filter that keeps only the fields that the annotation of a handler's result
+    declares.
 
-    ``answers`` is what ``answers_of`` returned. Return None unless there are structures, or
-    collections and dicts of structures, among them. Raises ``SetupError`` for a ``stated`` type
-    without a structure, and for a structure whose annotations can't be read.
+    ``answers``: the types returned by ``answers_of``. Return None if they contain no structure, or
+    collection or dict of structures. Raises ``SetupError`` for a ``stated`` type without a
+    structure, and for a structure whose annotations can't be read.
     """
     kinds = [body for one in answers for body in answer_parts(one)[1]]
     others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
@@ -170,7 +171,7 @@ def result_filter(
 
 
 def items_of(answers: Iterable[object], is_generator: bool) -> tuple[object, ...]:
-    """Return the types of the items that a handler streams as JSON Lines, or () if it doesn't.
+    """Return the types of the items that a handler streams as JSON Lines, or () if it streams none.
 
     Text and bytes are chunks of any format, and so are items of type ``Any``. ``is_generator``: the
     handler is a generator function, so ``Iterable`` in its annotation means a stream.
@@ -190,8 +191,8 @@ _STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
 
 
 def sends_null(answers: Sequence[object]) -> bool:
-    """Return whether None is sent as JSON's null: another result of the handler with the same
-    statuses is JSON. Otherwise None is an empty body.
+    """Return whether None is sent as JSON's null, because another result of the handler with the
+    same statuses is JSON. Otherwise None is an empty body.
     """
     by_statuses: dict[object, list[Hint]] = {}
     for statuses, bodies in map(answer_parts, answers):
@@ -214,7 +215,7 @@ def _is_json(answer: object) -> bool:
     return isinstance(kind, type) and kind is not NoneType and sent_as(kind) == "json"
 
 
-# With one of these in its annotation, a handler may return anything, so all fields are sent.
+# A handler with one of these in its annotation may return anything, so all fields are sent.
 _ANYTHING = {Any, object, Parameter.empty}
 
 
@@ -228,12 +229,12 @@ def _classes_of(annotation: Hint) -> Iterator[type]:
 
 
 class ResultFilter(NamedTuple):
-    """Keeps only those fields of a handler's result that its annotation has.
+    """Keeps only those fields of a handler's result that its annotation declares.
 
-    ``name``: the handler's. ``maker`` makes an object of one of the ``classes`` or, with
-    ``is_list``, a list of them; without ``classes`` it makes nested lists and dicts. Objects whose
-    class is in ``exact`` are sent unchanged, and so are those of ``others``, the types beside the
-    structures.
+    ``name``: the name of the handler. ``maker`` makes an object of one of the ``classes`` or, with
+    ``is_list``, a list of such objects; without ``classes`` it makes nested lists and dicts.
+    Objects whose class is in ``exact`` are sent unchanged. So are those of ``others``, the declared
+    types that are not structures.
     """
 
     name: str
@@ -259,17 +260,18 @@ class ResultFilter(NamedTuple):
         return not self.is_list and type(result) in classes
 
     def make_item(self, item: object) -> object:
-        """Return an item of a stream, with only the fields that the annotation has."""
+        """Return an item of a stream, with only the fields that the annotation declares."""
         is_exact = self.has_only(self.exact, item) or isinstance(item, self.others)
         return item if is_exact else self.make(item)
 
     def make(self, result: object) -> object:
-        """Return a result with only the fields that the annotation has.
+        """Return a result with only the fields that the annotation declares.
 
         Raises ``ResponseError``, with the key of the invalid value, if the result is invalid.
         """
         try:
-            # msgspec doesn't convert objects of exactly these classes, nor the values inside them.
+            # msgspec returns objects of exactly these classes unchanged, including the values
+            # inside them, so don't call it.
             is_of_msgspec = not self.maker.is_pydantic
             is_made = is_of_msgspec and self.has_only(self.classes, result)
             made = result if is_made else self.maker.dump(result)
@@ -287,21 +289,21 @@ class ResultFilter(NamedTuple):
 
 # -- inside a result -----------------------------------------------------------------------------
 
-# A structure is sent with all fields of its own class. So an object of a subclass, or a dict
-# instead of an object, would send fields that the annotation does not have.
+# An object is sent with all fields of its own class. So an object of a subclass, or a dict instead
+# of an object, would send fields that the annotation does not declare.
 
 
 def _check_exact(value: object, hint: Hint) -> None:
-    """Raise ``TypeError`` if a value, or one inside it, may have fields that its annotation does
-    not have.
+    """Raise ``TypeError`` if a value, or a value inside it, may have fields that its annotation
+    does not declare.
     """
     for inside, inner in _parts(value, hint):
         _check_exact(inside, inner)
 
 
 def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
-    """Return the values inside a value, each with its annotation. ``hint`` is the annotation of the
-    outer one.
+    """Return the values directly inside a value, each with its annotation. ``hint`` is the
+    annotation of the outer value.
     """
     structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if is_structure(one)]
     if not structures or value is None or isinstance(value, str | int | float):
@@ -330,8 +332,8 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
 
 
 def _check_readable(structures: Iterable[type]) -> None:
-    """Raise ``SetupError`` for a structure, or one inside it, whose annotations can't be read: its
-    fields would not be filtered.
+    """Raise ``SetupError`` for a structure, or a structure inside it, whose annotations can't be
+    read, because its fields would not be filtered.
     """
     waiting, seen = [*structures], set[type]()
     while waiting:
@@ -341,7 +343,7 @@ def _check_readable(structures: Iterable[type]) -> None:
         seen.add(structure)
         try:
             if is_pydantic(structure) and hasattr(structure, "model_rebuild"):
-                structure.model_rebuild()  # its own NameError names what is missing
+                structure.model_rebuild()  # its error shows which name is missing
             hints = _hints_inside(structure).values()
         except UNREADABLE as error:
             raise unreadable(structure, error) from None
@@ -351,10 +353,10 @@ def _check_readable(structures: Iterable[type]) -> None:
 
 @lru_cache(maxsize=256)
 def _hints_inside(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations of those attributes of a structure that contain structures; none for a
-    pydantic model.
+    """Return the annotations of those attributes of a structure that contain structures: name ->
+    annotation. Return {} for a pydantic model.
     """
-    if is_pydantic(structure):  # pydantic filters by the annotations itself
+    if is_pydantic(structure):  # pydantic itself filters by the annotations
         return {}
     return {
         name: hint

@@ -1,5 +1,5 @@
-"""Sources that an annotation can name: ``Annotated[str, Header("X-Token")]`` reads this header and
-nothing else.
+"""Sources that an annotation can declare: ``Annotated[str, Header("X-Token")]`` reads only this
+header.
 
 Without a source, a parameter is looked up in the path, the query and the body.
 """
@@ -17,7 +17,7 @@ from micropie._core.http import Request
 class Source:
     """The base class of the sources.
 
-    ``name``: the name of the value in the source, by default the parameter's.
+    ``name``: the name of the value in the source, by default the parameter's name.
     """
 
     place = ""
@@ -65,8 +65,8 @@ class Header(Source):
         return self.name or parameter.replace("_", "-")
 
     def texts(self, request: Request, name: str, are_many: bool) -> Sequence[str]:
-        """Return the values of all headers with that name. ``are_many``: the parameter is a list,
-        so split them at commas.
+        """Return the values of all headers with that name. ``are_many``: whether the parameter is a
+        list, so the values are split at commas.
         """
         found = request.headers.get_all(name)
         if not are_many:
@@ -100,7 +100,8 @@ class Query(Source):
 
 
 class Form(Source):
-    """A field of a form, urlencoded or multipart but never JSON: ``text: Annotated[str, Form()]``.
+    """A field of an urlencoded or multipart form, but not of a JSON body: ``text: Annotated[str,
+    Form()]``.
 
     ``name`` is by default the parameter's.
     """
@@ -127,8 +128,8 @@ class Body(Source):
 
 
 def stated_source(annotation: object) -> tuple[Source | None, Any]:
-    """Return the source that an annotation names, or None, and the annotation without it. Both
-    ``Annotated[str, Header()]`` and ``Annotated[str, Header()] | None`` name one.
+    """Return the source that an annotation declares, or None, and the annotation without the
+    source. Both ``Annotated[str, Header()]`` and ``Annotated[str, Header()] | None`` declare one.
     """
     inner, is_optional = without_none(annotation)
     if is_optional and get_origin(inner) is Annotated:

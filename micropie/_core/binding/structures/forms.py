@@ -1,9 +1,9 @@
 """Turn the fields of a form into the document that msgspec and pydantic expect.
 
-All values of a form are texts, and some are missing.
+This is needed because all values of a form are texts, and some are missing.
 
-Browsers send nothing for an unticked box and for a list without a choice, and the text "" for an
-entry that is left empty.
+Browsers send nothing for an unticked box or a list without a choice, and the text "" for an input
+left empty.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from micropie._core.errors import SetupError
 from micropie._core.http import CSRF_FIELD
 from micropie._core.http.forms import Nested, rows
 
-# Texts of these types are converted like parameters, because msgspec and pydantic would refuse what
-# browsers send: a time without seconds, and "on" for a box.
+# Texts for these types are converted like parameters, because msgspec and pydantic would refuse
+# what browsers send: a time without seconds, and "on" for a ticked box.
 _AS_PARAMETERS = (bool, datetime, time)
 
 _ABSENT = object()
@@ -40,11 +40,11 @@ def document_of(
     own: OwnTypes,
     is_form: bool = True,
 ) -> dict[str, object]:
-    """Return the document for the fields of a form or a query, to make one of the structures
-    ``members``.
+    """Return the document for the fields of a form or a query. One of the structures ``members`` is
+    then made from it.
 
-    Names that are no fields are kept, except the CSRF token: a form has it for ``CSRFMiddleware``,
-    and the structure may forbid unknown names.
+    Names that are not fields are kept, except the CSRF token, which the form has for
+    ``CSRFMiddleware``: the structure may forbid unknown names.
     """
     document = {str(name): values_of(node) for name, node in tree.items() if name != CSRF_FIELD}
     for field in chain.from_iterable(map(fields_of, members)):
@@ -58,8 +58,8 @@ def document_of(
 
 
 def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
-    """Return a field's value in the document: its text or texts, a dict of the fields inside it, or
-    ``_ABSENT`` if the document is to leave it out.
+    """Return a field's value for the document: its text or texts, a dict of the fields inside it,
+    or ``_ABSENT`` if the field is to be left out.
     """
     kind = field.kind
     elements = elements_of(kind)
@@ -74,7 +74,7 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
     if isinstance(node, Mapping):
         members = members_of(kind)
         return document_of(members, node, own) if members else values_of(node)
-    if len(node) > 1 and kind is not bool:  # some pages have a hidden "false" before each box
+    if len(node) > 1 and kind is not bool:  # for a box, pages may send a hidden "false" first
         return node
     text = node[-1]
     if text == "" and field.optional:
@@ -95,8 +95,9 @@ def _limits_length(field: Field) -> bool:
 
 
 def values_of(node: Nested, has_lists: bool = False) -> object:
-    """Return the texts of a field: a str if there is one, a list if there are several. The fields
-    inside it become a dict by name or, with ``has_lists``, a list if all names are numbers.
+    """Return the texts of a field: a str if there is one, a list if there are several. For a field
+    with inner fields, return a dict by name or, with ``has_lists``, a list if all names are
+    numbers.
     """
     if not isinstance(node, Mapping):
         return node[0] if len(node) == 1 else node
@@ -106,14 +107,14 @@ def values_of(node: Nested, has_lists: bool = False) -> object:
 
 
 def described_as(hint: Hint, own: OwnTypes) -> Converter:
-    """Return the converter of a field, in order to describe the field. If no parameter could have
-    its type, return that of any value.
+    """Return the converter that describes a field. If no parameter could have the field's type,
+    return the converter for any value.
     """
     while isinstance(hint, NewType):
         hint = hint.__supertype__
     try:
         return converter_for(hint, own)
-    except SetupError:  # a structure, or a constraint that only a library checks
+    except SetupError:  # it is a structure, or has a constraint that only a library checks
         pass
     if get_origin(hint) is not Annotated:
         return ANYTHING

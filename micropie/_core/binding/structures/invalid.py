@@ -1,9 +1,9 @@
 """Find out what is wrong in a document or a form that could not be converted to a structure: each
 invalid value, with a message for the visitor.
 
-This happens only after the library has refused the document. Then its type and the document are
-walked side by side. msgspec stops at the first error, so each value is converted again on its own;
-pydantic reports all errors. The messages are the same as for a parameter of that type.
+This module is used only after the library has refused a document. pydantic reports all errors.
+msgspec stops at the first one, so the type and the document are walked side by side, and each value
+is converted again on its own. The messages are the same as for a parameter of that type.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str | int, ...]
 
 MOST_ERRORS = 100  # how many errors of one body are described
-# The budget for finding the errors of one body: how many values are converted again. A value counts
-# once for each value that contains it, and a conversion as ``CALL`` more. So it takes a few
-# milliseconds at most to refuse a body.
+# The budget for finding the errors of one body is the number of values that are converted again. A
+# value counts again for each value that contains it, and each conversion counts as ``CALL`` further
+# values. With this budget, refusing a body takes a few milliseconds at most.
 MOST_VALUES = 12_000
 CALL = 10
-DEEPEST = 10  # of the path to a value in the document
+DEEPEST = 10  # the longest path to a value in the document
 
 
 def problems_of(
     error: ValueError, maker: Maker, document: object, is_json: bool
 ) -> Sequence[ParameterError]:
-    """Return what is wrong in a document for which ``maker.make`` raised ``error``.
+    """Return the errors of a document for which ``maker.make`` raised ``error``.
 
-    The returned errors don't have the names of a parameter and a source yet.
+    The caller adds the names of the parameter and the source.
     """
     hint, own = maker.hint, maker.own
     if hasattr(error, "error_count"):  # pydantic has reported all errors
         return [*_of_pydantic(error, hint, own)]
-    if maker.is_pydantic:  # a check after pydantic refused the values
+    if maker.is_pydantic:  # raised by a check that ran after pydantic's
         return [_described(error, hint, document, (), own)]
     found = _Search(maker, is_json).mistakes(error, hint, document)
     return [*islice(found, MOST_ERRORS)]
@@ -76,9 +76,9 @@ def _problem(
     written: str = "",
     unknown: str = INVALID,
 ) -> ParameterError:
-    """Return the error for a value, or for a missing one (None). Its message is the author's
-    ``Message``, or else ``written`` by a validator, or else that of a parameter of this type. If no
-    parameter can have the type, it is ``unknown``.
+    """Return the error for a value, which is None if it is missing. Its message is the author's
+    ``Message``, or else ``written``, which comes from a validator, or else the message for a
+    parameter of this type. If no parameter can have the type, the message is ``unknown``.
     """
     converter = described_as(hint, own)
     try:
@@ -101,7 +101,7 @@ def _problem(
 
 _STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
-_WORDLESS = "Invalid value"  # the message for a check that raises ``ValueError()`` without one
+_WORDLESS = "Invalid value"  # for a check that raises ``ValueError()`` without a message
 
 
 class _Search:
@@ -117,8 +117,8 @@ class _Search:
     def mistakes(
         self, error: ValueError, hint: Hint, value: object, path: Path = ()
     ) -> Iterator[ParameterError]:
-        """Yield the errors inside a ``value`` for which msgspec raised ``error``. If there are none
-        inside, yield the error itself.
+        """Yield the errors inside a ``value`` for which msgspec raised ``error``. If no value
+        inside it is invalid, yield one for ``value`` itself.
         """
         own = self._maker.own
         is_found = False
@@ -130,7 +130,7 @@ class _Search:
                 yield _problem(own, inner, at, None, text, unknown=REQUIRED_FIELD)
                 continue
             cost = CALL + count_values(part, self._left)
-            if cost > self._left:  # smaller values may still be within the budget
+            if cost > self._left:  # skip it: smaller values may be within the budget
                 continue
             self._left -= cost
             try:
@@ -145,18 +145,19 @@ class _Search:
 def _described(
     error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes
 ) -> ParameterError:
-    """Return the error for one value. If the invalid value is deeper inside, msgspec's sentence
-    ends with its place.
+    """Return the error for one value. msgspec's message may end with the place of an invalid value
+    inside it.
     """
     before, dash, after = str(error).rpartition(" - at `")
     text, place = (before, after.removesuffix("`")) if dash else (after, "")
     if error.__cause__ is not None and is_structure(bare(hint)[0]):  # raised by ``__post_init__``
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
-    if text.startswith("Invalid enum value"):  # msgspec's message quotes the value
+    # replaced, because msgspec's message quotes the value
+    if text.startswith("Invalid enum value"):
         choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
         expected = [converter_for(one, own).expected for one in choices]
         text = f"Expected {expected[0]}" if len(expected) == 1 else "Invalid enum value"
-    elif text.startswith("Invalid value"):  # msgspec's message for a union's unknown tag
+    elif text.startswith("Invalid value"):  # for an unknown tag of a union
         text = _WORDLESS
     inner = tuple(
         name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place)
@@ -166,7 +167,7 @@ def _described(
 
 
 def _inside(hint: Hint, value: object) -> Iterator[tuple[Hint, object, str | int, bool]]:
-    """Yield the annotation, value and place of each value directly inside another, and whether it
+    """Yield the annotation, value and place of each value directly inside ``value``, and whether it
     is missing.
     """
     kind, _ = bare(hint)
@@ -181,7 +182,7 @@ def _inside(hint: Hint, value: object) -> Iterator[tuple[Hint, object, str | int
 
 
 def _at(text: str, path: Path) -> str:
-    """Return msgspec's sentence with a place: "Expected `int` - at `$.lines[0]`"."""
+    """Return a sentence with a place, in msgspec's format: "Expected `int` - at `$.lines[0]`"."""
     return f"{text} - at `${_steps(path)}`" if path else text
 
 
@@ -191,8 +192,8 @@ def _at(text: str, path: Path) -> str:
 def _of_pydantic(
     reason: Any, structure: Hint = None, own: OwnTypes = NO_OWN_TYPES
 ) -> Iterator[ParameterError]:
-    """Yield the errors that pydantic reports. If there are more than ``MOST_ERRORS``, which would
-    take seconds to describe, yield only their number.
+    """Yield the errors that pydantic reports. If there are more than ``MOST_ERRORS``, yield only
+    their number, because describing them would take seconds.
     """
     count = reason.error_count()
     if count > MOST_ERRORS:
@@ -229,7 +230,7 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
 
 
 def described(error: Exception) -> str:
-    """Return what is wrong with a handler's result, in the words of the library that refused it."""
+    """Return the library's message for a handler's result that it refused."""
     return (
         next(_of_pydantic(error)).sentence
         if hasattr(error, "error_count")

@@ -1,10 +1,9 @@
 """Make structures: convert a whole body, query or form to a dataclass, attrs class, TypedDict,
 msgspec.Struct or pydantic model.
 
-There is a maker for each of the two libraries, with the same methods: ``make`` converts a document
-to the object, and ``dump`` reduces a handler's result to the fields of its annotation.
-``limits.py`` rejects values that a library would accept from a client but that no parameter may
-have.
+Each of the two libraries has a maker class, with the same methods: ``make`` converts a document to
+the object, and ``dump`` reduces a handler's result to the fields of its annotation. ``limits.py``
+rejects values that a library would accept from a client but that no parameter may have.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ from micropie._core.http.json import dumps, loads
 
 
 class Maker:
-    """Makes the structures of one annotation, with one library.
+    """Makes the structures of one annotation. Each library has a subclass.
 
-    ``prepare`` must be called before ``make``.
+    Call ``prepare`` before ``make``.
 
     ``hint``: a structure, a union of structures, or lists and dicts of them. ``lists``: the fields
     that may have several values.
@@ -79,7 +78,7 @@ class Maker:
             if elements_of(field.kind) is not None
         ]
         self._has_hashes = any(map(has_chosen_hashes, kinds))
-        # pydantic accepts the text "nan" for a float.
+        # Floats need a check with pydantic only, which accepts the text "nan".
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))
 
@@ -88,20 +87,19 @@ class Maker:
         return document_of(self._members, nested(fields) if is_form else fields, self.own, is_form)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """Return the structure for a document from JSON or from a form. Raises ``ValueError`` if it
-        is invalid.
+        """Return the structure for a document, which comes from JSON or from a form. Raises
+        ``ValueError`` if the document is invalid.
 
-        ``part``: convert to this annotation, which is inside the structure's, instead of to the
-        whole.
+        ``part``: an annotation inside the structure, to convert to that instead of the whole.
         """
         raise NotImplementedError
 
     def dump(self, result: object) -> object:
-        """Return a handler's result with only the fields that the annotation has.
+        """Return a handler's result with only the fields that the annotation declares.
 
-        In a union whose structures have tags, the library chooses the member. In other unions it is
-        the member that has the result's class, or else the first that accepts the result. Raises
-        ``ValueError`` or ``TypeError`` if none does.
+        In a union whose structures have tags, the library chooses the member. In other unions, the
+        member with the result's class is used, or else the first that accepts the result. Raises
+        ``ValueError`` or ``TypeError`` if no member accepts it.
         """
         if result is None or not self._alternatives:
             return self._dumped(result, self.hint)
@@ -115,8 +113,8 @@ class Maker:
 
     @cached_property
     def _alternatives(self) -> list[tuple[Hint, object]]:
-        """The members of a union for which the library can't choose, each with the class of its
-        values.
+        """For a union in which the library can't choose the member, the members, each with the
+        class of its values.
         """
         body, _ = without_none(self.hint)
         kinds = united(body)
@@ -125,21 +123,21 @@ class Maker:
         return [(kind, _owner(kind)) for kind in kinds]
 
     def _dumped(self, result: object, kind: Hint) -> object:
-        """Return the fields of a result that ``kind`` has: the annotation, or a member of its
-        union.
+        """Return a result with only the fields of ``kind``, which is the annotation or a member of
+        its union.
         """
         raise NotImplementedError
 
 
 class ByPydantic(Maker):
-    """Makes pydantic models. If there is a model, pydantic has been imported."""
+    """Makes structures with pydantic, which has been imported by then."""
 
     is_pydantic = True
 
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         super().__init__(hint, own)
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
-        self._adapters = {hint: self._adapter}  # also has the adapters of a union's members
+        self._adapters = {hint: self._adapter}  # adapters for a union's members are added
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. ``part`` is not used."""
@@ -151,7 +149,7 @@ class ByPydantic(Maker):
         return made
 
     def _dumped(self, result: object, kind: Hint) -> object:
-        """Also write an object of a subclass with the annotation's fields, at any depth."""
+        """Return only the annotation's fields even for an object of a subclass, at any depth."""
         adapter = self._adapters.get(kind)
         if adapter is None:
             adapter = self._adapters[kind] = sys.modules["pydantic"].TypeAdapter(kind)
@@ -162,8 +160,8 @@ class ByPydantic(Maker):
 
 
 class ByMsgspec(Maker):
-    """Makes dataclasses, attrs classes, TypedDicts and Structs. A result may have pydantic models
-    inside.
+    """Makes structures with msgspec: dataclasses, attrs classes, TypedDicts and Structs. A result
+    may have pydantic models inside.
     """
 
     def prepare(self) -> None:
@@ -175,7 +173,7 @@ class ByMsgspec(Maker):
         # raises TypeError for a structure that msgspec can't make
         library.json.Decoder(self.hint)
         super().prepare()
-        # msgspec does not know all types that a parameter may have.
+        # Converters for the types of parameters that msgspec does not know.
         self._converters = {**simple_types()}
         for kind in kinds_in(self.hint):
             if not isinstance(kind, type) or kind not in self.own.decoders:
@@ -191,8 +189,8 @@ class ByMsgspec(Maker):
             self._converters[kind] = converter_for(kind, self.own)
 
     def _converter_of_pydantics(self, kind: type) -> Converter:
-        """Return the converter for a field with a type of pydantic's, such as ``HttpUrl``, in a
-        Struct or an attrs class.
+        """Return the converter for a field of a Struct or an attrs class whose type is one of
+        pydantic's, such as ``HttpUrl``.
         """
         owners = [*map(vars, kind.__mro__[:-1])]
         if not any("__init__" in one or "__new__" in one for one in owners):
@@ -203,8 +201,8 @@ class ByMsgspec(Maker):
         return converter_for(kind)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """See ``Maker``. msgspec refuses 5.0 for an int. In JSON and in JSON Schema, 5 and 5.0 are
-        equal, so this method accepts it.
+        """See ``Maker``. Accept 5.0 for an int, which msgspec refuses, because 5 and 5.0 are equal
+        in JSON and JSON Schema.
         """
         if self._has_hashes:
             check_sizes(document, self._is_list and part is None)
@@ -220,9 +218,10 @@ class ByMsgspec(Maker):
                 if not is_json or "`int`, got `float`" not in str(error):
                     raise
                 made = convert(_with_whole_numbers(document), kind, dec_hook=self._decoded)
-        except refused as error:  # msgspec's exception is no ValueError
-            raise ValueError(str(error)) from error.__cause__  # an exception of the author's
-        except TypeError:  # an unhashable list inside a set
+        except refused as error:  # raise one type of error
+            # the cause may be an exception of the author's code
+            raise ValueError(str(error)) from error.__cause__
+        except TypeError:  # a set contains a list
             raise ValueError("Expected values that can be hashed") from None
         except RecursionError:
             raise ValueError("Expected fewer levels") from None
@@ -246,7 +245,7 @@ class ByMsgspec(Maker):
 
     def _dumped(self, result: object, kind: Hint) -> object:
         library = msgspec()
-        try:  # not strict, because databases have 0 and 1 for booleans
+        try:  # not strict, because databases store booleans as 0 and 1
             return library.convert(
                 result, kind, strict=False, from_attributes=True, dec_hook=_model_of
             )
@@ -270,8 +269,8 @@ def _with_whole_numbers(document: object) -> object:
 
 
 def _model_of(kind: type, given: object) -> object:
-    """Return a pydantic model made from an object's attributes or from a dict. Return anything else
-    unchanged; msgspec then checks its class.
+    """Return a pydantic model made from an object's attributes or from a dict. If ``kind`` is not a
+    model, return ``given`` unchanged, and msgspec checks its class.
     """
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
 
@@ -285,7 +284,8 @@ def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
         return ByPydantic
     kinds: list[object] = []
     if "pydantic" in sys.modules:
-        with suppress(ImportError, TypeError):  # a result that msgspec can't make is sent as it is
+        # for a type that msgspec can't make, a result is sent unchanged
+        with suppress(ImportError, TypeError):
             kinds = kinds_in(hint)
     is_msgspecs = any(
         hasattr(one, "__struct_fields__") or hasattr(one, "__attrs_attrs__") for one in kinds

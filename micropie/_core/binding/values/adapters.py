@@ -1,8 +1,8 @@
-"""Values that pydantic makes: of its own types, such as ``HttpUrl``, and of annotations that only
-pydantic can enforce, such as ``Annotated[str, AfterValidator(...)]``.
+"""Convert values with pydantic: those of its own types, such as ``HttpUrl``, and those of
+annotations that only pydantic can enforce, such as ``Annotated[str, AfterValidator(...)]``.
 
 ``is_adapted`` in ``values/constraints.py`` decides which annotations these are. This module is
-imported with the first of them, so pydantic has been imported by then.
+imported for the first such annotation, so pydantic has been imported by then.
 """
 
 from __future__ import annotations
@@ -27,15 +27,14 @@ from micropie._core.on_demand import pattern
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-# msgspec and pydantic quote keys and tags, which a client may have made up, and an author may send
-# the sentence as HTML. All of "<<" is removed, because "<<p" would become "<p".
+# Messages of msgspec and pydantic quote keys and tags from the client, and an author may send a
+# message as HTML. So what could be markup is removed: quotes, and all "<" in a row, because
+# removing one of "<<p" would leave "<p".
 _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 
 
 def without_markup(text: str) -> str:
-    """Return an error message of a library without anything that could be HTML markup from a
-    client.
-    """
+    """Return a library's error message without text from a client that could be HTML markup."""
     return _MARKUP.sub("", text)
 
 
@@ -43,8 +42,8 @@ def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> 
     """Return the value that a ``TypeAdapter`` makes from a document. The texts of a form are never
     validated strictly.
 
-    A strict type accepts "2026-01-31" as a date in JSON only, so a document that was refused is
-    written as JSON and validated again. Raises ``ValueError``.
+    With strict types, pydantic accepts "2026-01-31" as a date in a JSON text only. So if the
+    document is refused, it is encoded as JSON and validated again. Raises ``ValueError``.
     """
     try:
         return adapter.validate_python(document, strict=is_json and None)
@@ -56,10 +55,10 @@ def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> 
 
 
 def _read_again(adapter: TypeAdapter[object], document: object) -> object:
-    """Return the value made from the document's JSON text. Return None if it can't be read, for
-    example because it has half a surrogate pair.
+    """Return the value made from the document's JSON text. Return None if pydantic can't parse the
+    text, for example because it has half a surrogate pair.
     """
-    write: type = str  # for Decimals, because pydantic reads JSON's numbers as floats
+    write: type = str  # encodes Decimals; as numbers, pydantic would parse them as floats
     while True:
         try:
             return adapter.validate_json(json.dumps(document, default=write))
@@ -99,7 +98,7 @@ class Adapter:
         self.takes_text = is_text or (get_origin(kind) or kind) not in (dict, Mapping)
 
     def from_text(self, value: object) -> object:
-        """Return the value for a text or, for a collection, for several texts."""
+        """Return the value for a text or, if the type is a collection, for several texts."""
         return self._make(value, False)
 
     def from_json(self, value: object) -> object:
@@ -122,7 +121,7 @@ class Adapter:
 
 
 def words_of(problem: Mapping[str, Any]) -> tuple[bool, str]:
-    """Return whether the sentence of a pydantic error was written by an author's validator, and the
+    """Return whether the sentence of a pydantic error comes from an author's validator, and the
     sentence.
     """
     is_written = problem["type"] in ("value_error", "assertion_error")

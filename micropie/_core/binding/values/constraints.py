@@ -1,7 +1,7 @@
 """Constraints in annotations: msgspec's ``Meta(ge=1)``, pydantic's ``Field(ge=1)``,
 annotated_types' ``Ge(1)``.
 
-A ``Message`` beside a constraint has the author's words for a value that breaks it.
+A ``Message`` next to a constraint has the author's text for values that don't meet the constraint.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ MOST_MATCHED = 1000
 
 
 # The limits below keep clients from sending values that take quadratic time, here or in a handler.
-MAX_DIGITS = 4300  # of a number's digits, the same as CPython's limit for int()
-MAX_EXPONENT = 308  # of a Decimal, as for floats: int(Decimal("1e300000")) takes seconds
-# Elements of a set, or keys of a dict unless they are text. A client can choose a million ints with
-# the same hash, and then each new one is compared with all others. The hash of a text depends on a
-# secret.
+MAX_DIGITS = 4300  # of one number; the same as CPython's limit for int()
+MAX_EXPONENT = 308  # of a Decimal, as of a float, because int(Decimal("1e300000")) takes seconds
+# The most elements of a set, or keys of a dict, that are not text. A client can choose a million
+# ints with the same hash, and then each new one is compared with all others. Text needs no limit,
+# because its hash depends on a secret.
 MAX_HASHED = 1000
 
 _Given = TypeVar("_Given")
 
 
 class Constraint(NamedTuple):
-    """A condition that a value must meet, and its wording: for a description, and for a visitor.
+    """A condition that a value must meet, and its text for descriptions and for a visitor.
 
-    ``fits(value, bound)`` raises ``TypeError`` for a value that has no order or no length.
+    ``fits(value, bound)`` returns whether the value meets it. It raises ``TypeError`` for a value
+    that can't be compared, or has no length.
     """
 
     name: str
@@ -67,9 +68,9 @@ class BrokenConstraint(ValueError):
     """
 
 
-# By the name of the attribute, which the three libraries share: the check of a value against a
-# bound, its wording, and the sentence for a visitor. ``openapi/schemas.py`` has the keywords of
-# JSON Schema.
+# The kinds of constraints, by the name of the attribute, which is the same in the three libraries.
+# Each has the check of a value against a bound, the text for descriptions, and the sentence for a
+# visitor. ``openapi/schemas.py`` has the keywords of JSON Schema.
 _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     "gt": (operator.gt, "above {}", "Please enter a value above {limit}."),
     "ge": (operator.ge, "at least {}", "Please enter a value of {limit} or more."),
@@ -93,7 +94,8 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
 _WITH_OFFSET = "Please add the offset from UTC, as in 2026-01-31T13:45:00Z."
 _WITHOUT_OFFSET = "Please leave out the offset from UTC, as in 2026-01-31T13:45:00."
 
-# For lengths: the sentence about a list, and the two about a text, with one character or several.
+# The sentences about lengths: for a list, for a text of one character, and for a text of several
+# characters.
 _COUNTED = {
     "min_length": (
         "Please choose at least {count}.",
@@ -115,10 +117,10 @@ class Message:
     """The author's message for an invalid value, in ``Annotated``: ``Message("Please choose another
     name.")``.
 
-    ``text`` (""): the message for every error without its own. A keyword gives the message for one
-    kind of error: ``required`` for a missing value, ``invalid`` for one of another type, or the
-    name of a constraint: ``Message(min_length="Too short.")``. Messages are translated with
-    ``App(translations=...)``. Raises ``SetupError`` for an unknown keyword.
+    ``text`` (""): the message for every error that has no message of its own. A keyword gives the
+    message for one kind of error: ``required`` for a missing value, ``invalid`` for a value of
+    another type, or the name of a constraint: ``Message(min_length="Too short.")``. Messages are
+    translated with ``App(translations=...)``. Raises ``SetupError`` for an unknown keyword.
     """
 
     def __init__(self, text: str = "", /, **words: str) -> None:
@@ -140,10 +142,10 @@ class Message:
 _FAULTS = ("required", "invalid", "predicate", "tz", *_KINDS)
 
 
-# Attributes that only describe a value.
+# Attributes of metadata that only describe a value.
 _DESCRIBING = frozenset({"title", "description", "examples", "extra_json_schema", "extra"})
 
-# Classes of metadata that describe a value, or how it is sent, but don't restrict it.
+# Classes of metadata that describe a value or its serialization, but don't restrict it.
 _DESCRIPTIONS = frozenset({
     "DocInfo", "Unit", "Discriminator", "Examples", "PlainSerializer", "SerializeAsAny",
     "SkipJsonSchema", "Tag", "WithJsonSchema", "WrapSerializer",
@@ -154,7 +156,7 @@ _LIBRARIES = frozenset({"annotated_types", "msgspec", "pydantic"})
 
 @cache
 def _samples() -> dict[object, object]:
-    """Return a sample value of each type, to try whether a constraint is possible for the type."""
+    """Return a sample value of each type, with which ``check_type`` tries a constraint."""
     from datetime import date
     from decimal import Decimal  # few parameters are Decimals
 
@@ -170,7 +172,7 @@ def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
     for constraint in constraints if kind in _samples() else ():
         if constraint.name == "tz":
             raise SetupError(f"no {getattr(kind, '__name__', kind)} is {constraint.words}")
-        if constraint.name not in _KINDS:  # an author's function, which may accept anything
+        if constraint.name not in _KINDS:  # a function, which may accept any type
             continue
         try:
             constraint.fits(_samples()[kind], constraint.bound)
@@ -189,7 +191,7 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
         library = type(item).__module__.partition(".")[0]
         if library not in _LIBRARIES or type(item).__name__ in _DESCRIPTIONS:
             continue
-        alias = getattr(item, "validation_alias", None)  # set by pydantic's Field
+        alias = getattr(item, "validation_alias", None)  # an attribute of pydantic's Field
         if alias is not None:
             advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
             raise SetupError(f"Field(alias={alias!r}) {advice}")
@@ -207,13 +209,13 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
                 f"such that {getattr(func, '__name__', func)}",
                 func,
             )
-        else:  # pydantic's AfterValidator may change the value
+        else:  # for example AfterValidator, which may change the value
             raise SetupError(f"{type(item).__name__} can't be enforced here")
 
 
 def is_adapted(annotation: Hint) -> bool:
-    """Return whether only pydantic can make the values of an annotation: the type is one of
-    pydantic's, or only pydantic enforces the metadata. False for structures, which
+    """Return whether only pydantic can make the values of an annotation, because the type is one of
+    pydantic's, or because only pydantic enforces the metadata. Return False for structures, which
     ``structures/makers.py`` makes.
     """
     metadata = getattr(annotation, "__metadata__", ())
@@ -226,11 +228,12 @@ def is_adapted(annotation: Hint) -> bool:
     )
 
 
-PYDANTIC_HOOK = "__get_pydantic_core_schema__"  # pydantic calls this method of a class or metadata
+# a method of classes or metadata that pydantic calls
+PYDANTIC_HOOK = "__get_pydantic_core_schema__"
 
 
 def _is_pydantics_alone(item: object) -> bool:
-    has_alias = getattr(item, "validation_alias", None) is not None  # set by pydantic's Field
+    has_alias = getattr(item, "validation_alias", None) is not None  # an attribute of pydantic's Field
     if type(item).__name__ in _DESCRIPTIONS or has_alias:
         return False
     if hasattr(item, PYDANTIC_HOOK):
@@ -264,8 +267,8 @@ def with_short_line_ends(text: str) -> str:
 
 
 def restricts(item: object, libraries: Container[str]) -> bool:
-    """Return whether metadata of one of ``libraries`` restricts a value instead of only describing
-    it.
+    """Return whether ``item`` is metadata of one of ``libraries`` that restricts a value instead of
+    only describing it.
     """
     kind = type(item)
     library = kind.__module__.partition(".")[0]
@@ -278,8 +281,8 @@ def restricts(item: object, libraries: Container[str]) -> bool:
 
 
 def _stated(item: object) -> Iterator[tuple[str, Any]]:
-    """Yield the names and values of an object's attributes that may restrict a value: ``Meta(ge=1,
-    le=5)``.
+    """Yield the attributes of metadata that may restrict a value, as (name, value): "ge" and "le"
+    for ``Meta(ge=1, le=5)``.
     """
     for name in dict.fromkeys([*_KINDS, *dir(item)]):
         value = getattr(item, name, None)
@@ -289,7 +292,7 @@ def _stated(item: object) -> Iterator[tuple[str, Any]]:
 
 
 def _bounds_of(item: object) -> Iterator[Constraint]:
-    """Yield the constraints that an object has as attributes."""
+    """Yield the constraints that metadata has as attributes."""
     for name, value in _stated(item):
         if name in _KINDS:
             fits, words, *_ = _KINDS[name]
@@ -307,18 +310,18 @@ def _bounds_of(item: object) -> Iterator[Constraint]:
 def checked(
     convert: Callable[[_Given], object], constraints: list[Constraint]
 ) -> Callable[[_Given], object]:
-    """Return a function that calls ``convert`` and then checks the constraints. It raises
+    """Return a function that calls ``convert`` and then checks the constraints. The function raises
     ``BrokenConstraint``.
     """
 
     def convert_and_check(given: _Given) -> object:
         value = convert(given)
-        if value is None:  # an optional parameter
+        if value is None:  # the parameter is optional
             return None
         for constraint in constraints:
             try:
                 holds = constraint.fits(value, constraint.bound)
-            except TypeError:  # the value has no order, or no length
+            except TypeError:  # the value can't be compared, or has no length
                 holds = False
             if not holds:
                 raise BrokenConstraint(constraint.name, constraint.sentence(value))
@@ -328,11 +331,9 @@ def checked(
 
 
 def is_moderate(number: Decimal) -> bool:
-    """Return whether a number is finite and all its digits have a place between 10**-308 and
-    10**308.
-    """
-    # The exponent of the last digit, or a letter for NaN and infinity; ``adjusted()`` is the
-    # exponent of the first digit.
+    """Return whether a number is finite and all its digits are between 10**-308 and 10**308."""
+    # This is the exponent of the last digit, or a letter for NaN and infinity. ``adjusted()`` is
+    # the exponent of the first digit.
     exponent = number.as_tuple().exponent
     return (
         isinstance(exponent, int)

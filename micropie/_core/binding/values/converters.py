@@ -1,7 +1,7 @@
 """Convert text (from a path, a query, a form) or a JSON value to the type of a parameter.
 
-``converter_for`` compiles an annotation to a ``Converter`` once, and requests only call it. A
-``Converter`` has two functions because text and JSON differ: for a bool, ``1`` in a query means
+``converter_for`` compiles an annotation to a ``Converter`` once, and requests only call the
+converter. It has two functions because text and JSON differ: for a bool, ``1`` in a query means
 true, but ``1`` in JSON is a number and is refused. Its ``expected`` completes the sentence
 "Parameter 'x' must be ...".
 """
@@ -55,7 +55,7 @@ from micropie._core.on_demand import module, pattern
 if TYPE_CHECKING:
     from decimal import Decimal
 
-decimal: Any = module("decimal")  # few sites use it
+decimal: Any = module("decimal")  # imported on first use: few sites need it
 
 T = TypeVar("T")
 
@@ -63,18 +63,18 @@ Collect: TypeAlias = Callable[[Sequence[object]], object]
 
 
 class Converter(NamedTuple):
-    """Two functions that return the converted value. They raise ``ValueError`` for any value that
-    is not ``expected``.
+    """Converts values of one type: ``from_text`` and ``from_json`` return the converted value, and
+    raise ``ValueError`` for an invalid value. ``expected`` describes valid values.
 
     ``many``: if set, the parameter takes all values of its name, and ``many`` makes a list, a tuple
     or a set of the converted values. ``is_either``: ``from_text`` converts a single text, and
     ``many`` takes several texts unconverted, as for ``int | list[int]``. ``schema``: the JSON
     Schema of a simple type. ``invalid`` and ``required``: sentences for a visitor; by default,
     ``invalid`` is made from ``expected`` and ``required`` is "Please fill in this field.".
-    ``message``: the author's words instead. ``empty``: the texts that a missing form field means,
-    because an unticked box and a list without a choice send nothing; None if a missing field is
-    missing. ``takes_text``: whether a text can be converted at all. It can't for a dict, nor for a
-    type made from one.
+    ``message``: the author's sentences, which take precedence. ``empty``: the texts to use for a
+    missing form field, because a browser sends nothing for an unticked box and a list without a
+    choice; None if a missing field is an error. ``takes_text``: whether a text can be converted at
+    all, which is False for a dict, and for a type made from a dict.
     """
 
     expected: str
@@ -90,16 +90,16 @@ class Converter(NamedTuple):
     takes_text: bool = True
 
     def from_texts(self, texts: Sequence[str]) -> object:
-        """Convert the texts of one name. If the type takes only one, convert the first."""
+        """Convert the texts of one name. If the type takes only one text, convert the first."""
         if self.many is None or (self.is_either and len(texts) == 1):
             return self.from_text(texts[0])
         return self.many(texts if self.is_either else [*map(self.from_text, texts)])
 
     def error_message(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
-        """Return the sentence for a visitor whose ``value`` was refused, and whether the author
-        wrote it.
+        """Return the sentence for a visitor whose ``value`` was refused, and whether the sentence
+        is the author's.
 
-        ``value`` is None if it is missing. An empty text counts as missing, too.
+        ``value`` is None if it is missing. An empty text also counts as missing.
         """
         if isinstance(error, BrokenConstraint):
             fault, sentence = error.args
@@ -132,7 +132,8 @@ class OwnTypes(NamedTuple):
             first, *_ = inspect.signature(decode, eval_str=True).parameters.values()
             taken = first.annotation
         except (ValueError, NameError):
-            # A built-in without a signature, or a name that only type checkers import.
+            # The decoder is a built-in without a signature, or its annotation is a name that only
+            # type checkers import.
             taken = str
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
@@ -142,8 +143,8 @@ class OwnTypes(NamedTuple):
         return str if taken is Parameter.empty else taken
 
     def choices(self, kind: type[enum.Enum]) -> list[object]:
-        """Return the values of an enumeration's members, as its class's encoder returns them if it
-        has one.
+        """Return the values of an enumeration's members. If its class has an encoder, return the
+        encoded values.
         """
         encode = self.encoder_of(kind)
         return [member.value if encode is None else encode(member) for member in kind]
@@ -151,14 +152,16 @@ class OwnTypes(NamedTuple):
 
 NO_OWN_TYPES = OwnTypes({}, {})
 
-# int() also accepts "1_0", " 1 " and the digits of other scripts.
+# Checked first, because int() also accepts "1_0", " 1 " and the digits of other scripts.
 _WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-# Such numbers are short enough for ``is_moderate``.
+# Numbers that are certainly within the limits of ``is_moderate``.
 _SHORT_NUMBER = pattern(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?")
-# UUID() also accepts braces, signs, hyphens anywhere and the digits of other scripts.
+# Checked first, because UUID() also accepts braces, signs, hyphens anywhere and the digits of other
+# scripts.
 _UUID = pattern("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
-# fromisoformat() also accepts any character instead of the T, and a fraction of any length.
+# Checked first, because fromisoformat() also accepts any character instead of the T, and a fraction
+# of any length.
 _TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?)?(?:Z|[+-][0-9:.]{2,15})?"
 _ISO_TIME = pattern(f"T?{_TIME}")
 _ISO_DATETIME = pattern(f"[0-9W-]{{7,10}}(?:[T ]{_TIME})?")
@@ -167,14 +170,14 @@ _DURATION = pattern(
     r"(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9}(?:\.[0-9]{1,9})?)S)?)?"
 )
 _PATH = pattern("[^\0]+")
-_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # without a zone, which may be any text: "::1%<script>"
-_FROM_URLS = str.maketrans("-_", "+/")  # the URL-safe alphabet of base64 (RFC 4648, section 5)
+_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # no zone, because that may be any text: "::1%<script>"
+_FROM_URLS = str.maketrans("-_", "+/")  # from the URL-safe alphabet of base64 (RFC 4648, section 5)
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
 
 def _if_matches(form: re.Pattern[str], make: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a function that calls ``make`` if the text matches ``form``, because ``make`` itself
-    accepts more.
+    """Return a function that calls ``make`` only if the text matches ``form``, because ``make``
+    itself accepts other texts as well.
     """
 
     def convert(text: str) -> T:
@@ -190,7 +193,8 @@ def _is_number(text: str) -> bool:
 
 
 def _to_float(text: str) -> float:
-    # NaN and infinity are refused, as they are in JSON: they can't be compared, stored or sent on.
+    # Refuse NaN and infinity, as in JSON, because many databases can't store them and JSON can't
+    # represent them.
     number = float(text) if _is_number(text) else math.nan
     if not math.isfinite(number):
         raise ValueError(text)
@@ -200,7 +204,7 @@ def _to_float(text: str) -> float:
 def _to_whole(number: float) -> int:
     if not number.is_integer():
         raise ValueError(number)
-    return int(number)  # JSON and JSON Schema take 5.0 for an integer
+    return int(number)  # in JSON and JSON Schema, 5.0 is an integer
 
 
 def _to_bool(text: str) -> bool:
@@ -225,7 +229,7 @@ def _to_decimal(text: str) -> Decimal:
 
 
 def _decimal_from_json(value: object) -> Decimal:
-    # A tuple, because the union ``str | int | ...`` would be made again in each call.
+    # Use a tuple, because a union ``str | int | ...`` would be made in each call.
     if isinstance(value, bool) or not isinstance(value, (str, int, float, decimal.Decimal)):
         raise ValueError(value)
     return _to_decimal(str(value))
@@ -245,7 +249,9 @@ def _to_timedelta(text: str) -> timedelta:
 
 
 def as_it_is(value: T) -> T:
-    """Return a value unchanged: the ``from_json`` of a type that JSON has, for example."""
+    """Return a value unchanged. This is the ``from_json`` of types that need no conversion, for
+    example.
+    """
     return value
 
 
@@ -270,7 +276,7 @@ def _scalar(
         ):
             try:
                 return from_number(value)
-            except OverflowError:  # an int above the largest float
+            except OverflowError:  # the int is above the largest float
                 raise ValueError(value) from None
         if not isinstance(value, str):
             raise ValueError(value)
@@ -297,19 +303,18 @@ _BUILT_IN: dict[object, Converter] = {
     ),
 }
 
-# Functions that return each number they get unchanged.
+# The conversions that a wildcard for numbers has already performed.
 NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 
 
-# A type that is added here also needs an encoding to JSON (``json.py``) and a row in
-# docs/binding.md. The fields of structures are converted by msgspec and pydantic, which have their
-# own types.
+# If you add a type here, also add an encoding to JSON (``json.py``) and a row to docs/binding.md.
+# These are not the types of fields of structures, which msgspec and pydantic convert.
 @functools.cache
 def simple_types() -> dict[object, Converter]:
     """Return the converters of all types that contain no other types."""
     from decimal import Decimal
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-    from uuid import UUID  # importing these modules takes longer than this package
+    from uuid import UUID  # slow to import: longer than this package
 
     return {
         **_BUILT_IN,
@@ -363,7 +368,7 @@ _TEXT = (_BUILT_IN[str], ANYTHING)
 
 
 def _parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
-    """Return what a NewType or an ``Annotated`` wraps, and the metadata. Return any other
+    """Return the type that a NewType or an ``Annotated`` wraps, and the metadata. Return any other
     annotation unchanged.
     """
     if isinstance(annotation, NewType):
@@ -377,7 +382,7 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     """Return the converter for an annotation.
 
     Raises ``SetupError`` for an annotation that can't be converted, as the other functions here do.
-    The caller knows the parameter, and puts its name before the message.
+    The caller adds the parameter's name to the message.
     """
     kind, metadata = _parts_of(annotation)
     if is_adapted(annotation) and not (isinstance(kind, type) and kind in own.decoders):
@@ -419,7 +424,7 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
 
 def _decoded(kind: type, own: OwnTypes) -> Converter:
     """Return the converter of a class for which the application has a decoder."""
-    # Leave out the class itself: a decoder that takes a class whose decoder takes this one is
+    # Replace the decoder of the class itself, so that two decoders that take each other's class are
     # refused.
     others: dict[type, Any] = {**own.decoders, kind: lambda: None}
     inner = converter_for(own.taken_by(kind), own._replace(decoders=others))
@@ -428,12 +433,12 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
         try:
             return own.decoders[kind](given)
         except (ValueError, ArithmeticError, LookupError):
-            # This includes the exceptions of Decimal and of an Enum's names.
+            # Decimal raises an ArithmeticError, and the lookup of an Enum's member a KeyError.
             raise ValueError(given) from None
 
     from_text = _from_one_text(inner)
     return Converter(
-        f"a {kind.__name__}",  # name it as programmers do
+        f"a {kind.__name__}",  # the class's own name
         lambda text: decode(from_text(text)),
         lambda value: decode(inner.from_json(value)),
         invalid=INVALID,
@@ -442,7 +447,7 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
 
 
 def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
-    """Return the converter of an annotation whose values pydantic makes, with those constraints
+    """Return the converter for an annotation whose values pydantic makes, and add the constraints
     that pydantic does not know.
     """
     from micropie._core.binding.values.adapters import Adapter  # few sites have one
@@ -504,8 +509,8 @@ def _takes_one_text(converter: Converter) -> bool:
 
 
 def _from_one_text(converter: Converter) -> Callable[[str], object]:
-    """Return the conversion of a single text. It refuses every text if the type takes only
-    lists.
+    """Return the function that converts a single text. If the type takes only lists, the function
+    refuses every text.
     """
     return converter.from_text if _takes_one_text(converter) else _from_no_text
 
@@ -532,7 +537,7 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
             raise ValueError(value) from None
 
     def choose_json(value: object) -> object:
-        # Only a bool can choose a bool, because str() makes JSON's true and the text "True" equal.
+        # A bool is accepted only for a bool: str() is the same for JSON's true and the text "True".
         if not isinstance(value, str | int | float) or isinstance(value, bool) != isinstance(
             choose(value), bool
         ):
@@ -547,7 +552,7 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
 
 def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     inner = [converter_for(one, own) for one in members if one is not types.NoneType]
-    # In any union, int comes before str, because every text is a str.
+    # Try str last, for example after int, because it accepts every text.
     inner.sort(key=lambda converter: converter.from_text is str)
     is_optional = types.NoneType in members
     of_text = [converter.from_text for converter in inner]
@@ -568,7 +573,7 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
 
 def _with_collections(union: Converter, inner: Sequence[Converter], is_optional: bool) -> Converter:
     """Return a converter for a union with collections among its members. The collections get all
-    texts of a name; the other members get a single one.
+    texts of a name; the other members get a single text.
     """
     collections = [one.from_texts for one in inner if one.many is not None]
     singles = [one.from_text for one in inner if _takes_one_text(one)]
@@ -602,8 +607,8 @@ def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> obj
 
 
 def _optional(inner: Converter) -> Converter:
-    # For an empty field, forms send "", which is None here. In a list it is an element like any
-    # other.
+    # Browsers send "" for a field left empty, so it becomes None. In a list, "" is an ordinary
+    # element.
     return inner._replace(
         from_text=lambda text: None if text == "" and inner.many is None else inner.from_text(text),
         from_json=lambda value: None if value is None else inner.from_json(value),
@@ -612,8 +617,8 @@ def _optional(inner: Converter) -> Converter:
 
 
 def _hashed(kind: Collect) -> Collect:
-    """Return a function that makes a ``set`` or a ``frozenset``, and raises ``ValueError`` if it
-    would be too large.
+    """Return a function that makes a ``set`` or a ``frozenset``. It raises ``ValueError`` for too
+    many elements.
     """
 
     def collect(elements: Sequence[object]) -> object:

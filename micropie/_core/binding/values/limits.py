@@ -43,7 +43,7 @@ _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", 
 
 
 def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
-    """Raise ``SetupError`` for a field that no body may set, or whose constraint the library would
+    """Raise ``SetupError`` for a field that no body may set, or whose constraint the library does
     not check.
 
     ``kinds``: all types in the structure ``name``.
@@ -93,7 +93,7 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
         owner = get_origin(kind) or kind
         for field in _init_fields(owner):
             name = f"{getattr(owner, '__name__', '')}.{field.name}"
-            if not field.init:  # msgspec would set it nevertheless
+            if not field.init:  # msgspec would set it anyway
                 raise SetupError(
                     f"{about}, and a body must not set {name}, which has init=False: have a class "
                     "with the fields that a body may set, or make it a property"
@@ -121,7 +121,7 @@ def _can_be_hashed(structure: type) -> bool:
 
 
 def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str) -> None:
-    """Raise ``SetupError`` for a field's constraint that the library doesn't enforce, so every
+    """Raise ``SetupError`` for a field's constraint that the library doesn't enforce, because every
     value would be accepted.
     """
     known, unknown, advice = (
@@ -150,7 +150,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
 
 
 def has_chosen_hashes(kind: object) -> bool:
-    """Return whether this is a set or a dict for which a client can choose elements or keys whose
+    """Return whether a type is a set or a dict for which a client can choose elements or keys whose
     hashes collide.
     """
     origin = get_origin(kind) or kind
@@ -169,10 +169,10 @@ def has_chosen_hashes(kind: object) -> bool:
 
 
 def check_sizes(document: object, is_list: bool) -> None:
-    """Raise ``ValueError`` for an array or an object from which too large a set or dict would be
-    made.
+    """Raise ``ValueError`` for an array or an object with more than ``MAX_HASHED`` values, from
+    which too large a set or dict might be made.
 
-    ``is_list``: the document is itself a list of structures, which may have any length.
+    ``is_list``: whether the document is itself a list of structures, which may have any length.
     """
     waiting = document[:] if is_list and isinstance(document, list) else [document]
     while waiting:
@@ -184,8 +184,8 @@ def check_sizes(document: object, is_list: bool) -> None:
 
 
 def count_values(document: object, most: int) -> int:
-    """Return how many values a document has, at any depth. Counting stops once there are more than
-    ``most``.
+    """Return the number of values in a document, at any depth. Stop counting once there are more
+    than ``most``.
     """
     count, waiting = 1, [document]
     while waiting:
@@ -199,8 +199,8 @@ def count_values(document: object, most: int) -> int:
 
 
 def check_numbers(made: object, hint: Hint) -> None:
-    """Raise ``ValueError`` for a float or Decimal anywhere in a structure that a parameter of its
-    type would not accept. Defaults of fields are not checked.
+    """Raise ``ValueError`` if a structure contains a float or Decimal that a parameter of this type
+    would not accept, such as NaN. Defaults of fields are not checked.
     """
     from decimal import Decimal
 
