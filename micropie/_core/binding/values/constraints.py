@@ -233,7 +233,7 @@ PYDANTIC_HOOK = "__get_pydantic_core_schema__"
 
 
 def _is_pydantics_alone(item: object) -> bool:
-    has_alias = getattr(item, "validation_alias", None) is not None  # an attribute of pydantic's Field
+    has_alias = getattr(item, "validation_alias", None) is not None  # pydantic's Field has it
     if type(item).__name__ in _DESCRIPTIONS or has_alias:
         return False
     if hasattr(item, PYDANTIC_HOOK):
