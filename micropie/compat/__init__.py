@@ -5,10 +5,10 @@ After ``install("bottle")`` every ``import bottle`` in the process gets this mod
 plugins. ``import micropie`` imports nothing of this package.
 
 Open ``bottle``, ``cherrypy`` or ``pixie_web`` to change a module that migrated applications import,
-``core.py`` for the names of micropie's core that these may use (``tests/compat/CARRYING.md`` lists
-them), ``carrier.py`` to change how one application runs another framework's handlers beside
-micropie's, ``stand_in.py`` for ``install``, ``programs.py`` for programs that start a server
-themselves, ``missing.py`` for the advice what to write instead of names that are missing.
+``core.py`` for the names of micropie's core that these modules may use (listed in
+``tests/compat/CARRYING.md``), ``carrier.py`` to change how one application runs another framework's
+handlers beside micropie's, ``stand_in.py`` for ``install``, ``programs.py`` for programs that start
+a server themselves, ``missing.py`` for the advice about names that a compatibility module lacks.
 """
 
 from micropie.compat.missing import ADVICE, SERVERS, UNKNOWN, advice_for

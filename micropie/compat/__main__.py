@@ -1,5 +1,5 @@
-"""``python -m micropie.compat bottle -m shop``: run a program as ``python`` does, after
-``install("bottle")``.
+"""The command ``python -m micropie.compat bottle -m shop``: call ``install("bottle")``, then run a
+program as ``python`` would.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from micropie.compat.stand_in import FRAMEWORKS, install
 
 
 def main() -> None:
-    """Run a module (``-m shop``) or a file (``shop.py``); the arguments after it become the
-    program's ``sys.argv``.
+    """Run a module (``-m shop``) or a file (``shop.py``), and pass the arguments after it to the
+    program as ``sys.argv``.
     """
     framework, *rest = sys.argv[1:] or [""]
     is_module = rest[:1] == ["-m"]

@@ -1,7 +1,7 @@
-"""Parse and join URLs that clients choose in part.
+"""Parse and join URLs that may contain a client's input.
 
-``urllib.parse`` isn't used since it normalizes hosts (NFKC) in quadratic time, and caches the
-latest URLs, however long they are.
+``urllib.parse`` isn't used because it normalizes hosts (NFKC) in quadratic time and caches recent
+URLs whatever their length.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ _AS_READ = {**_DROPPED, ord("\\"): "/"}  # browsers also read "\" as "/"
 
 
 def first_value(header: str | None) -> str:
-    """Return the first value of a header that is a comma-separated list, "" if the header is
-    missing.
-    """
+    """Return the first value of a comma-separated header, or "" if the header is missing."""
     return (header or "").partition(",")[0].strip(" \t")
 
 
 def join(base: str, reference: str) -> str:
-    """Return ``reference`` as an absolute URL; a relative one begins at ``base``, as with
-    ``urllib.parse.urljoin``.
+    """Return ``reference`` as an absolute URL. A relative reference is resolved against ``base``,
+    as by ``urllib.parse.urljoin``.
 
     RFC 3986, section 5.2. A reference with the scheme of ``base`` but without a host counts as
     relative.
@@ -55,8 +53,8 @@ def join(base: str, reference: str) -> str:
 
 
 def leads_away(reference: str, base: str) -> bool:
-    """Return whether a browser on a page at ``base`` that follows ``reference`` gets to another
-    scheme or host.
+    """Return whether the link ``reference`` on a page at ``base`` leads to another scheme or
+    host.
     """
     seen = reference.strip(_BLANKS).translate(_AS_READ)
     scheme, host, *_ = _parts(seen)

@@ -4,10 +4,10 @@ An application written for Bottle 0.13 runs on this package unchanged, under any
 server. docs/moving/bottle.md lists the intentional differences and says how to go on to micropie's
 own API.
 
-Open ``exchange.py`` to change how one request is answered, errors and ``abort`` included,
+Open ``exchange.py`` to change how a request is handled, including errors and ``abort``,
 ``routing.py`` for rules, ``requests.py`` and ``responses.py`` for the objects ``request`` and
 ``response``, ``app.py`` for the class ``Bottle``. ``tests/compat/bottle_requests.py`` has the
-requests by which this package is compared with the original.
+requests that the tests send to this package and to the original, to compare the responses.
 """
 
 from __future__ import annotations
@@ -216,7 +216,8 @@ __all__ = [
 ]
 
 __version__ = "0.13.4"
-__author__, __license__ = "Marcel Hellkamp", "MIT"  # as in the original; some programs show them
+# the original's values, which some programs display
+__author__, __license__ = "Marcel Hellkamp", "MIT"
 
 app = apps = default_app
 local = threading.local()
@@ -226,8 +227,8 @@ py3k = True
 unicode = basestring = str
 DictMixin = MutableMapping
 
-# Names of the standard library that programs get by ``from bottle import *``, since the original's
-# module imports them.
+# Standard library names that ``from bottle import *`` also imports, because the original module
+# imports them.
 _OF_PYTHON = {
     **{
         name: name
@@ -276,7 +277,7 @@ _OF_PYTHON = {
     "urlunquote": "urllib.parse:unquote",
     "weakref": "weakref",
 }
-# SimpleTemplate is the engine of Bottle's own package.
+# SimpleTemplate's code is taken from the package ``bottle``, if that is installed.
 _ENGINE = ["SimpleTemplate"] if PathFinder.find_spec("bottle") else []
 _MORE = [*_OF_PYTHON, "threading", *_ENGINE]
 __all__ += list(_MORE)

@@ -1,5 +1,5 @@
-"""``Bottle``, an application with its routes, hooks, plugins and error handlers; and the stack of
-default applications.
+"""``Bottle``, an application with its routes, hooks, plugins and error handlers, and ``AppStack``,
+the stack of default applications.
 """
 
 from __future__ import annotations
@@ -85,15 +85,15 @@ class Bottle(Carried):
         super().__setattr__(name, value)
 
     def wsgi(self, environ: Environ, start_response: object) -> Iterable[bytes]:
-        """Answer as a WSGI application."""
+        """Handle a request as a WSGI application."""
         answer: Iterable[bytes] = self.native(environ, start_response)
         return answer
 
     @property
     def catchall(self) -> bool:
-        """Whether an exception that a handler raises is answered with a 500 by this application.
+        """Whether this application sends a 500 for an exception that a handler raises.
 
-        If not, it goes to ``native.error`` handlers, or on to the server.
+        If False, ``native.error`` handlers get the exception, or else the server.
         """
         return bool(self.config["catchall"])
 
@@ -157,12 +157,13 @@ class Bottle(Carried):
         return self.route(path, method, **options)
 
     def add_route(self, route: Route) -> None:
-        """Add a route that has been made already; it keeps its own ``app``."""
+        """Add an existing ``Route`` object, whose ``app`` isn't changed."""
         self.routes.append(route)
         self.router.add(route.rule, route.method, route, name=route.name)
 
     def match(self, environ: Environ) -> tuple[Route, Arguments]:
-        """Return the route for an environ's method and path, and the values of its wildcards.
+        """Return the route that matches an environ's method and path, and the values of its
+        wildcards.
 
         Raises ``HTTPError`` with status 400, 404 or 405.
         """
@@ -170,26 +171,26 @@ class Bottle(Carried):
 
     def get_url(self, routename: str, **kargs: object) -> str:
         """Return the path of a rule or of a named route, below the current request's
-        ``script_name``. A name of ``native``'s routes is found as well.
+        ``script_name``. Names of routes of ``native`` are accepted as well.
         """
         try:
             path = self.router.build(routename, **kargs)
         except RouteBuildError:
             with suppress(LookupError):
-                # Templates shared with native handlers may link to a route that is native now.
+                # A template may link to a route that has been moved to ``native``.
                 return self.native.url_for(routename, **kargs)
             raise
         above = request.environ.get("SCRIPT_NAME", "").strip("/") + "/"
         return str(join(join("/", above), path.lstrip("/")))
 
     def mount(self, prefix: str, app: object, **options: object) -> None:
-        """Let another application answer all paths below ``prefix``.
+        """Let another application handle all paths below ``prefix``.
 
-        A ``Bottle``'s routes are added to this application, whose hooks and error handlers then run
-        around them, if the prefix ends with a slash. A ``micropie.App`` or an ASGI application
-        becomes a mount of ``native``, for which no hooks of this application run. Any other
-        application is called as WSGI, after the ``before_request`` hooks. Raises ``ValueError`` for
-        a prefix that does not begin with a slash.
+        If ``app`` is a ``Bottle`` and the prefix ends with a slash, its routes are added to this
+        application, whose hooks and error handlers then apply to them. A ``micropie.App`` or an
+        ASGI application becomes a mount of ``native``, for which no hooks of this application run.
+        Any other application is called as WSGI, after the ``before_request`` hooks. Raises
+        ``ValueError`` for a prefix that does not begin with a slash.
         """
         if not prefix.startswith("/"):
             raise ValueError("Prefix must start with '/'")
@@ -234,8 +235,8 @@ class Bottle(Carried):
         return plugin
 
     def uninstall(self, plugin: object) -> list[object]:
-        """Remove plugins, chosen by object, class or name, or all with True. Return the removed
-        ones.
+        """Remove the plugins given by object, class or name; True removes all. Return the removed
+        plugins.
         """
         removed = [
             one
@@ -254,7 +255,9 @@ class Bottle(Carried):
         return removed
 
     def reset(self, route: Route | int | None = None) -> None:
-        """Apply the plugins again, to all routes, to one route, or to the route with this index."""
+        """Apply the plugins again at the next request: to all routes, or to one route, given as an
+        object or by its index.
+        """
         chosen = (
             self.routes
             if route is None
@@ -265,14 +268,14 @@ class Bottle(Carried):
         self.trigger_hook("app_reset")
 
     def close(self) -> None:
-        """Call ``close`` of each plugin that has it."""
+        """Call the ``close`` method of each plugin that has one."""
         for plugin in self.plugins:
             if hasattr(plugin, "close"):
                 plugin.close()
 
     def add_hook(self, name: str, func: Callable[..., object]) -> None:
-        """Call ``func`` at every event of this name: ``before_request``, ``after_request`` (the
-        hook added last runs first), ``app_reset`` or ``config``.
+        """Call ``func`` at each event ``name``: ``before_request``, ``after_request`` (the hook
+        added last runs first), ``app_reset`` or ``config``.
         """
         if name not in self.hooks:
             raise ValueError(f"there is no hook {name!r}: there are {', '.join(_HOOKS)}")
@@ -282,7 +285,7 @@ class Bottle(Carried):
             self.hooks[name].append(func)
 
     def remove_hook(self, name: str, func: Callable[..., object]) -> bool:
-        """Remove a hook. Return whether it was there."""
+        """Remove a hook. Return False if it wasn't registered."""
         if func not in self.hooks.get(name, ()):
             return False
         self.hooks[name].remove(func)
@@ -302,8 +305,8 @@ class Bottle(Carried):
         return register
 
     def error(self, code: int = 500, callback: object = None) -> Any:
-        """Register the decorated function as the handler of errors with this status; it takes the
-        ``HTTPError``.
+        """Register the decorated function as the error handler for this status. It is called with
+        the ``HTTPError``.
         """
 
         def register(function: Any) -> Any:
@@ -345,8 +348,8 @@ class Bottle(Carried):
 
 
 def makelist(data: object) -> list[Any]:
-    """Return a list: of a collection's items, of anything else as the only item, ``[]`` for None or
-    another false value.
+    """Return ``data`` as a list: a collection's items, ``[]`` for None or another false value,
+    otherwise a list with ``data`` as its only item.
     """
     if isinstance(data, tuple | list | set | dict):
         return list(data)
@@ -354,20 +357,20 @@ def makelist(data: object) -> list[Any]:
 
 
 class AppStack(list[Bottle]):
-    """The stack of default applications: calling it returns the last one."""
+    """The stack of default applications. Calling it returns the one on top."""
 
     def __call__(self) -> Bottle:
         return self.default
 
     @property
     def default(self) -> Bottle:
-        """The application to which module-level decorators such as ``@route`` add, made if the
-        stack is empty.
+        """The application to which module-level decorators such as ``@route`` add routes. It is
+        created if the stack is empty.
         """
         return self[-1] if self else self.push()
 
     def push(self, value: object = None) -> Bottle:
-        """Push ``value`` as the default application; a new ``Bottle`` if it isn't one."""
+        """Push ``value``, or a new ``Bottle`` if it isn't one, as the default application."""
         application = value if isinstance(value, Bottle) else Bottle()
         self.append(application)
         return application
@@ -400,7 +403,7 @@ install, uninstall, url = (
 
 
 def abort(code: int = 500, text: object = "Unknown Error.") -> NoReturn:
-    """End the request with an error page: raises ``HTTPError``."""
+    """End the request with an error page by raising ``HTTPError``."""
     raise HTTPError(code, text)
 
 
@@ -418,14 +421,14 @@ def redirect(url: str, code: int | None = None) -> NoReturn:
     try:
         raise answer
     finally:
-        del answer  # or the traceback and this frame would refer to each other
+        del answer  # avoids a reference cycle between the traceback and this frame
 
 
 def auth_basic(
     check: Callable[[str, str], bool], realm: str = "private", text: str = "Access denied"
 ) -> Decorator:
-    """Ask for a user and a password (Basic authentication) unless ``check(user, password)`` is
-    true; then call the decorated function.
+    """Require Basic authentication: call the decorated function only if ``check(user, password)``
+    is true, otherwise send a 401.
     """
 
     def decorator(function: Callable[..., object]) -> Callable[..., object]:

@@ -1,5 +1,5 @@
-"""``ConfigDict``: the configuration of an application, with dotted names as keys, and each route's
-overlay of it.
+"""``ConfigDict``: the configuration of an application, with dotted names as keys, and the overlay
+of it that each route has.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ Meta: TypeAlias = dict[str, Any]
 class ConfigDict(dict[str, Any]):
     """A dictionary whose keys are text.
 
-    An overlay (``Route.config``) also shows the keys of the ``ConfigDict`` that it was made from,
-    its source.
-
-    Assigning to such a key gives the overlay a value of its own; deleting it is refused.
+    An overlay (``Route.config``) also has the keys of its source, the ``ConfigDict`` that it was
+    made from. Assigning to one of these keys changes the overlay only; deleting one raises an
+    error.
     """
 
     def __init__(self) -> None:
@@ -41,8 +40,8 @@ class ConfigDict(dict[str, Any]):
     ) -> ConfigDict:
         """Load one or several ini files.
 
-        A key gets its section's name and a dot in front, except in the sections ``[bottle]`` and
-        ``[ROOT]``.
+        Keys are prefixed with their section's name and a dot, except in the sections ``[bottle]``
+        and ``[ROOT]``.
         """
         options.setdefault("allow_no_value", True)
         options.setdefault("interpolation", configparser.ExtendedInterpolation())
@@ -55,8 +54,8 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def load_module(self, name: str, squash: bool = True) -> ConfigDict:
-        """Load a module's names that are in capitals; with ``squash``, dictionaries among their
-        values become dotted names.
+        """Load a module's upper-case names. With ``squash``, values that are dictionaries become
+        dotted names.
         """
         values = {key: value for key, value in vars(import_module(name)).items() if key.isupper()}
         if squash:
@@ -76,9 +75,7 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def update(self, *args: object, **values: object) -> None:
-        """Set several keys; if the first argument is text, it and a dot are put in front of
-        each.
-        """
+        """Set several keys. Text as the first argument is put in front of each key, with a dot."""
         prefix = ""
         if args and isinstance(args[0], str):
             prefix, args = args[0].strip(".") + ".", args[1:]
@@ -131,23 +128,21 @@ class ConfigDict(dict[str, Any]):
             listener(self, key, value)
 
     def meta_get(self, key: str, metafield: str, default: object = None) -> Any:
-        """Return the fact ``metafield`` about a key, or ``default``."""
+        """Return the metadata ``metafield`` of a key, or ``default``."""
         return self._meta.get(key, {}).get(metafield, default)
 
     def meta_set(self, key: str, metafield: str, value: object) -> None:
-        """Store a fact about a key. The fact ``filter`` is a function through which every value of
-        the key is passed.
+        """Store metadata of a key. The metadata ``filter`` is a function that converts each value
+        set for the key.
         """
         self._meta.setdefault(key, {})[metafield] = value
 
     def meta_list(self, key: str) -> KeysView[str]:
-        """Return the names of the facts stored about a key."""
+        """Return the names of the metadata stored for a key."""
         return self._meta.get(key, {}).keys()
 
     def overlay(self) -> ConfigDict:
-        """Return an overlay: a configuration that shows this one's values until it is given its
-        own.
-        """
+        """Return an overlay: a configuration that has this one's values until its own are set."""
         overlay = ConfigDict()
         overlay._meta, overlay._source = self._meta, self
         overlay._inherited = set(self)

@@ -2,8 +2,8 @@
 
 A signed value is ``!signature?data``: an HMAC in base64, then a pickle of [name, value] in base64.
 Loading a pickle can run any code that its author chose. So the signature is checked first, and then
-only Python's plain types are loaded: someone who learns the secret can forge cookies, but can't run
-code.
+only Python's plain types are loaded: an attacker who learns the secret can forge cookies but can't
+run code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any, TypeAlias
 Digest: TypeAlias = str | Callable[..., Any]
 """A hash function as ``hashlib`` has it, or its name."""
 
-# The classes that a pickle may name; numbers, text, lists and dictionaries need none.
+# The classes that a pickle may import. Numbers, text, lists and dictionaries are loaded without an
+# import.
 _ALLOWED = {
     "builtins": {"set", "frozenset", "complex", "bytearray"},
     "_codecs": {"encode"},
@@ -42,8 +43,8 @@ def unsign(
     default: object = None,
     digestmod: Digest = hashlib.sha256,
 ) -> Any:
-    """Return the value that ``sign`` was given; ``default`` if the signature is wrong, the name is
-    another one, or the data can't be loaded.
+    """Return the value of a cookie signed by ``sign``, or ``default`` if the signature is wrong,
+    the cookie was signed for another name, or the data can't be loaded.
     """
     match cookie_decode(signed, secret, digestmod):
         case [signed_name, value] if signed_name == name:
@@ -58,7 +59,7 @@ def cookie_encode(data: object, key: str | bytes, digestmod: Digest | None = Non
 
 
 def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None = None) -> Any:
-    """Return the value that ``cookie_encode`` was given; None if the signature is wrong or the data
+    """Return the value encoded by ``cookie_encode``, or None if the signature is wrong or the data
     can't be loaded.
     """
     signed = data.encode("utf-8", "replace") if isinstance(data, str) else data

@@ -1,5 +1,5 @@
-"""Dictionaries that hold several values for a key: for queries, forms, and the headers of requests
-and responses.
+"""Dictionaries with several values for a key: for queries, forms, and the headers of requests and
+responses.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ Converter: TypeAlias = Callable[[Any], object] | None
 
 
 class MultiDict(MutableMapping[str, Any]):
-    """A dictionary with several values for a key. Reading a key gives the newest value, assigning
-    adds one.
+    """A dictionary with several values for a key. Reading a key returns the newest value; assigning
+    to a key adds a value.
     """
 
     def __init__(self, *args: object, **values: object) -> None:
@@ -61,8 +61,8 @@ class MultiDict(MutableMapping[str, Any]):
     iterkeys, itervalues, iteritems, iterallitems = keys, values, items, allitems
 
     def get(self, key: str, default: object = None, index: int = -1, type: Converter = None) -> Any:  # noqa: A002
-        """Return the value of ``key`` at ``index``, the newest by default, converted by ``type``;
-        ``default`` if there is none or ``type`` fails.
+        """Return the value of ``key`` at ``index`` (by default the newest), converted by ``type``.
+        Return ``default`` if it is missing or can't be converted.
         """
         try:
             value = self.dict[key][index]
@@ -71,15 +71,15 @@ class MultiDict(MutableMapping[str, Any]):
             return default
 
     def append(self, key: str, value: object) -> None:
-        """Add a value to those of ``key``."""
+        """Add a value to ``key``, and keep the earlier values."""
         self.dict.setdefault(key, []).append(value)
 
     def replace(self, key: str, value: object) -> None:
-        """Replace all values of ``key`` by this one."""
+        """Replace all values of ``key`` with this value."""
         self.dict[key] = [value]
 
     def getall(self, key: str) -> list[Any]:
-        """Return every value of ``key``, ``[]`` if there is none."""
+        """Return all values of ``key``, oldest first, or ``[]``."""
         return self.dict.get(key) or []
 
     getone, getlist = get, getall
@@ -89,8 +89,8 @@ class FormsDict(MultiDict):
     """The fields of a query or a form, which can be read as attributes too. A missing attribute is
     "".
 
-    All text has been decoded from UTF-8, so ``getunicode`` and ``decode`` only exist for programs
-    that call them.
+    All text is already decoded from UTF-8. ``getunicode`` and ``decode`` exist for programs written
+    for Bottle.
     """
 
     input_encoding = "utf8"
@@ -112,7 +112,7 @@ class FormsDict(MultiDict):
             return default
 
     def __getattr__(self, name: str) -> Any:
-        if name[:2] == "__" and name.endswith("__"):  # copy and pickle ask for such names
+        if name[:2] == "__" and name.endswith("__"):  # ``copy`` and ``pickle`` look up such names
             raise AttributeError(name)
         values = self.dict.get(name)
         return values[-1] if values else ""
@@ -129,14 +129,14 @@ def _recoded(value: object, encoding: str | None) -> Any:
 
 
 def header_name(name: str) -> str:
-    """Return the spelling of a header's name that is the key for it: ``Content-Type``.
+    """Return a header's name in the form used as key: ``Content-Type``.
 
     Raises ``ValueError`` for control characters.
     """
     return (_header_name if len(name) <= LONGEST_KEPT else _header_name.__wrapped__)(name)
 
 
-@lru_cache(1024)  # the same few names are used in every answer
+@lru_cache(1024)  # every response uses the same few names
 def _header_name(name: str) -> str:
     if "\n" in name or "\r" in name or "\0" in name:
         raise ValueError(f"the name of a header has a control character: {name!r}")
@@ -155,8 +155,8 @@ def header_value(value: object) -> str:
 
 
 class HeaderDict(MultiDict):
-    """The headers of a response or of an uploaded file. Assigning replaces a header, ``append``
-    adds another of its name.
+    """The headers of a response or of an uploaded file. Assigning replaces a header; ``append``
+    adds another header of the same name.
     """
 
     def __init__(self, *args: object, **values: object) -> None:
@@ -180,15 +180,15 @@ class HeaderDict(MultiDict):
         return super().get(header_name(key), default, index, type)
 
     def append(self, key: str, value: object) -> None:
-        """Add a header beside others of its name."""
+        """Add a header, and keep others of the same name."""
         self.dict.setdefault(header_name(key), []).append(header_value(value))
 
     def replace(self, key: str, value: object) -> None:
-        """Replace all headers of this name by this one."""
+        """Replace all headers of this name with this one."""
         self.dict[header_name(key)] = [header_value(value)]
 
     def getall(self, key: str) -> list[Any]:
-        """Return every value of a header, ``[]`` if there is none."""
+        """Return all values of a header, or ``[]``."""
         return self.dict.get(header_name(key)) or []
 
     def filter(self, names: list[str]) -> None:

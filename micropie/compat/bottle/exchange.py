@@ -1,5 +1,5 @@
-"""Answer one request of a ``Bottle``: hooks, the route's callback, error handlers; then make
-micropie's response of the result.
+"""Handle one request to a ``Bottle``: run the hooks, the route's callback and the error handlers,
+then convert the result to micropie's response.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from micropie.compat.results import CHUNK, Chunks
 
 logger = logging.getLogger("micropie")
 
-# The route and its arguments, or the router's error; None if it isn't known yet since hooks run
-# first.
+# The route and its arguments, or the router's error; None until the hooks have run, since they may
+# change the path.
 Found: TypeAlias = tuple[Route, Arguments] | HTTPError | None
 
 Answer: TypeAlias = EncodedAnswer | Response
 
-# Exceptions that this module doesn't handle: micropie's request flow answers them.
+# Exceptions that this module leaves to micropie's request flow.
 _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 
-# ``BaseResponse``'s class attributes are the defaults, so ``__init__`` isn't needed: this takes a
-# third of its time.
+# Create responses without calling ``__init__``, which takes three times as long: the class
+# attributes of ``BaseResponse`` are the defaults.
 _BLANK = BaseResponse.__new__
 _NOTHING: Mapping[str, object] = {}
-_MAY_HAVE_JSON = (dict, HTTPResponse)  # ``dict | HTTPResponse`` would be made each time
+_MAY_HAVE_JSON = (dict, HTTPResponse)  # ``dict | HTTPResponse`` would be created at each call
 
 
 class Application(Protocol):
@@ -58,8 +58,8 @@ class Application(Protocol):
 
     @property
     def catchall(self) -> bool:
-        """Whether an exception that a handler raises is answered with a 500. If not, the server
-        gets it.
+        """Whether the client gets a 500 for an exception that a handler raises. If False, the
+        server gets the exception.
         """
 
     def default_error_handler(self, res: HTTPError) -> object:
@@ -67,11 +67,11 @@ class Application(Protocol):
 
 
 class Exchange:
-    """A request and its response. Its environ and its response object are made when they are first
-    used.
+    """A request and its response. The environ and the response object are created when they are
+    first used.
 
-    micropie's ``Request`` refers to this object, and this to micropie's exchange (``native``). A
-    reference back to the ``Request`` would be a cycle.
+    micropie's ``Request`` refers to this object, which refers to micropie's exchange (``native``).
+    It doesn't refer to the ``Request``, which would be a reference cycle.
     """
 
     __slots__ = ("_environ", "_response", "app", "arguments", "early", "native", "route")
@@ -91,7 +91,7 @@ class Exchange:
         self._response: BaseResponse | None = None
         self.early: dict[str, object] = {}
         """Values parsed before the environ was made, by the keys that they will have in it."""
-        carrier: Any = request  # ``vars(request)`` would have to make a dictionary
+        carrier: Any = request  # ``vars(request)`` would create a dictionary
         carrier.bottle_exchange = self
 
     @property
@@ -125,8 +125,7 @@ class Exchange:
         self._environ = environ
 
     def find_route(self, request: Request) -> tuple[Route, Arguments]:
-        """Run the ``before_request`` hooks, then look for the route, since hooks may change the
-        path.
+        """Run the ``before_request`` hooks, which may change the path, then find the route.
 
         Raises ``HTTPError`` if there is no route.
         """
@@ -134,7 +133,7 @@ class Exchange:
         for hook in app.hooks["before_request"][:]:
             hook()
         environ = self._environ
-        # Without an environ no hook can have changed the path.
+        # If no environ was created, no hook can have changed the path.
         try:
             found = (
                 app.router.find(native.method, native.path)
@@ -154,17 +153,17 @@ class Exchange:
 
 
 def methods_of(error: HTTPError) -> list[str]:
-    """Return the methods that a 405 of the router names."""
+    """Return the allowed methods that the router's 405 lists."""
     return error.headers.get("Allow", "").split(",") if error.status_code == 405 else []
 
 
 def end(
     exchange: Exchange, out: object, failure: BaseException | None, dumps: Encoder | None
 ) -> Answer:
-    """Run the ``after_request`` hooks, and return the answer for a handler's result or exception.
+    """Run the ``after_request`` hooks, and return the response for a handler's result or exception.
 
-    ``dumps``: the route's JSON encoder. Raises exceptions that micropie's request flow answers; if
-    ``catchall`` is off, all others too.
+    ``dumps``: the route's JSON encoder. Exceptions that micropie's request flow handles are raised
+    again, and all others if ``catchall`` is off.
     """
     app = exchange.app
     try:
@@ -192,7 +191,7 @@ def end(
             raise
         out = _failed(exchange, "Internal Server Error", error)
     finally:
-        failure = None  # or the traceback and this frame would refer to each other
+        failure = None  # avoids a reference cycle between the traceback and this frame
     try:
         return to_response(exchange, out)
     finally:
@@ -238,7 +237,7 @@ def to_response(exchange: Exchange, out: object) -> Answer:
 
 
 def text_answer(exchange: Exchange, text: str) -> Answer:
-    """Return the answer for text that a handler has returned."""
+    """Return the response for text that a handler has returned."""
     response = exchange._response
     charset = "UTF-8" if response is None else response.charset
     return _native(
@@ -247,7 +246,7 @@ def text_answer(exchange: Exchange, text: str) -> Answer:
 
 
 _NO_CONTENT = frozenset({204, 304})
-_LISTS, _TEXTS = (tuple, list), (bytes, str)  # constants for the same reason as ``_MAY_HAVE_JSON``
+_LISTS, _TEXTS = (tuple, list), (bytes, str)  # created once, like ``_MAY_HAVE_JSON``
 # The headers of a response on which a handler has set nothing.
 _UNSET: Sequence[tuple[str, str]] = (("Content-Type", HTML),)
 
@@ -265,8 +264,8 @@ def _native(exchange: Exchange, body: object) -> Answer:
         and status not in _NO_CONTENT
         and (type(body) is bytes or type(body) is ThreadStream)
     ):
-        # Bytes need none of the steps by which ``Response`` encodes other bodies; a stream doesn't
-        # either, if no part of micropie reads the answer before it is sent.
+        # Skip ``Response`` for bytes, which need no encoding, and for a stream that no part of
+        # micropie reads before it is sent.
         headers, content_type, length = (
             ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
         )
@@ -287,15 +286,15 @@ def _native(exchange: Exchange, body: object) -> Answer:
         and response is not None
         and "Content-Length" in response
     ):
-        # HEAD gets the length that GET's answer would have
+        # HEAD gets the Content-Length of GET's response
         body = FileRange(None, "", 0, 0, response.content_length)
     return Response(body, status, pairs, "")
 
 
 def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
-    """Return the body for a file: its bytes if it is short, else the range to send.
+    """Return the body for a file: a short file's bytes, or else the range to send.
 
-    A longer file is closed when the request ends.
+    The file is closed at once if it is short, otherwise when the request ends.
     """
     if file.length <= SMALL:
         with file:
@@ -308,10 +307,10 @@ def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
 
 
 def _file_object(exchange: Exchange, file: Any) -> object:
-    """Return the body for a file-like object; text that it reads is encoded in the response's
-    charset.
+    """Return the body for a file-like object. If it returns text, the text is encoded in the
+    response's charset.
 
-    Bottle itself can't send files opened for text.
+    The original Bottle can't send files opened in text mode.
     """
     response = exchange._response
     if response is None or response.charset == "UTF-8":
@@ -325,8 +324,8 @@ def _encoded_pieces(read: Callable[[int], bytes | str], charset: str) -> Iterato
 
 
 def _peeked(exchange: Exchange, out: Any) -> object:
-    """Fetch an iterable's first piece. Return all pieces, or "" if there are none; if it raised an
-    ``HTTPResponse``, return that.
+    """Fetch an iterable's first chunk. Return a stream of all chunks, "" if there are none, or the
+    ``HTTPResponse`` that the iterable raised.
     """
     try:
         refuse_result("bottle", out)

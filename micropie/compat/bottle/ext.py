@@ -1,6 +1,6 @@
-"""``bottle.ext.x`` imports the plugin module ``bottle_x``.
+"""Import the plugin module ``bottle_x`` for ``bottle.ext.x``.
 
-The plugin's own ``import bottle`` must get this package, so ``install`` has to be called first.
+Call ``install`` first, so that the plugin's own ``import bottle`` imports this package.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""``static_file``: send a file of a directory, with media type, modification time, entity tag and
-range requests.
+"""``static_file``: send a file of a directory with its media type, modification time and entity
+tag. Range requests are supported.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from micropie.compat.bottle.responses import HTTPError, HTTPResponse, http_date,
 from micropie.compat.core import validators_of
 from micropie.compat.results import LONGEST_NAME
 
-SMALL = 256 * 1024  # bytes; shorter files are read at once
+SMALL = 256 * 1024  # bytes; a file of at most this length is read as a whole
 
 
 class ServedFile(FileIO):
-    """An open file that ends ``length`` bytes after its first position."""
+    """An open file from which the ``length`` bytes up to the position ``end`` can be read."""
 
     length = 0
     end = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return at most ``size`` bytes, by default all that are left."""
+        """Return at most ``size`` bytes, by default all remaining bytes."""
         left = max(self.end - self.tell(), 0)
         return super().read(left if size is None or size < 0 else min(size, left)) or b""
 
@@ -45,13 +45,13 @@ def static_file(
     etag: str | bool | None = None,
     headers: Mapping[str, object] | None = None,
 ) -> HTTPResponse:
-    """Return an answer with the file ``filename`` below ``root``: ``return static_file(name,
+    """Return a response with the file ``filename`` below ``root``: ``return static_file(name,
     root="static")``.
 
-    Its status is 403 if the file is not below ``root`` or can't be read, 404 if there is none, 304
-    or 206 if the request's headers ask for that. ``mimetype``: by default that of the name's
+    Its status is 403 if the file is outside ``root`` or can't be read, 404 if it doesn't exist, 304
+    or 206 if the request's headers call for it. ``mimetype``: by default the type for the name's
     extension. ``download``: True or a file name makes browsers save the file. ``charset``: added to
-    the type of text. ``etag``: an entity tag, False for none. ``headers``: further headers.
+    the type of text. ``etag``: the entity tag, or False for none. ``headers``: further headers.
     """
     base = os.path.join(os.path.abspath(root), "")
     path = os.path.normpath(base + filename.strip("/\\"))
@@ -72,7 +72,7 @@ def static_file(
     media_type: bool | str | None = mimetype
     if media_type is True:
         media_type, coding = mimetypes.guess_type(saved_as)
-        if coding is not None:  # the compressed file itself is sent, so no Content-Encoding
+        if coding is not None:  # the file is sent in compressed form, so without Content-Encoding
             media_type = "application/gzip" if coding == "gzip" else f"application/x-{coding}"
     if media_type:
         is_text = media_type.startswith("text/") or media_type == "application/javascript"
@@ -107,8 +107,8 @@ def static_file(
 
 @lru_cache(256)
 def _validators(path: str, version: str, modified: float) -> tuple[Mapping[str, str], str]:
-    """Return the headers Last-Modified, if the date is known, and ETag; and the entity tag
-    itself.
+    """Return the headers Last-Modified (if the date is known) and ETag, together with the entity
+    tag alone.
     """
     known = f"{version}:{path}".encode("utf-8", "surrogateescape")
     etag = hashlib.sha1(known, usedforsecurity=False).hexdigest()
@@ -116,7 +116,7 @@ def _validators(path: str, version: str, modified: float) -> tuple[Mapping[str, 
 
 
 def _is_known(etag: str | None, modified: float) -> bool:
-    """Return whether the client has this version of the file: by If-None-Match if that is sent,
+    """Return whether the client already has this version of the file, by If-None-Match if sent,
     else by If-Modified-Since.
     """
     tags = received_header("if-none-match")

@@ -57,8 +57,8 @@ class FileUpload:
 
     @property
     def filename(self) -> str:
-        """A safe file name: ASCII letters, digits, ``-``, ``_`` and ``.``, at most 255 characters;
-        "empty" if none are left.
+        """A safe file name of at most 255 ASCII letters, digits, ``-``, ``_`` and ``.``, or "empty"
+        if the client's name has none of them.
         """
         if self._filename is None:
             raw = self.raw_filename
@@ -89,8 +89,8 @@ class FileUpload:
         if path.is_dir():
             path = path / self.filename
         try:
-            # "x" refuses an existing file: another client may send the same name at the same
-            # moment, or a link may have it.
+            # "x" fails if the path exists by now: another client may have sent the same name, or it
+            # may be a link.
             target = path.open("wb" if overwrite else "xb")
         except FileExistsError:
             raise OSError("File exists.") from None
@@ -104,11 +104,9 @@ class FileUpload:
 
 
 def parse_pairs(encoded: str) -> FormsDict:
-    """Return the fields of a query or of an urlencoded form, which is given as latin-1 text.
+    """Return the fields of a query or an urlencoded form, given as latin-1 text.
 
-    Malformed input is never refused.
-
-    Bytes that are not UTF-8 are read as latin-1.
+    Malformed input raises no error. Bytes that are not UTF-8 are decoded as latin-1.
     """
     found: dict[str, list[str]] = {}
     for pair in encoded.replace("+", " ").split("&"):
@@ -119,9 +117,9 @@ def parse_pairs(encoded: str) -> FormsDict:
 
 
 def fields_of(values: dict[str, list[Any]]) -> FormsDict:
-    """Return a ``FormsDict`` of these values by field name.
+    """Return a ``FormsDict`` with these values by field name.
 
-    Faster than ``FormsDict()``, which alone takes as long as parsing a short form.
+    Faster than calling ``FormsDict()``, which takes as long as parsing a short form.
     """
     fields = FormsDict.__new__(FormsDict)
     fields.dict = values
@@ -139,7 +137,7 @@ def _unquoted(text: str) -> str:
 
 
 def is_multipart(header: str) -> bool:
-    """Return whether a Content-Type is that of a multipart body."""
+    """Return whether a Content-Type declares a multipart body."""
     return header.strip().lower().startswith("multipart/")
 
 
@@ -147,12 +145,12 @@ def parse_multipart(
     header: str, body: IO[bytes], memory: int
 ) -> tuple[Iterator[tuple[str, str | FileUpload]], MultipartParser]:
     """Return an iterator over (name, text or ``FileUpload``) of a multipart form, and the parser,
-    which closes the files.
+    whose ``close`` closes the files.
 
-    ``memory``: how many bytes all fields together may have, and how many of a file are kept in
-    memory before it goes to disk. A field is decoded in its own charset, else in that of the form,
-    else as UTF-8. A file input that was left empty is a field with the value "". Raises
-    ``MultipartError`` with status 400 or 413.
+    ``memory``: the most bytes of all fields together, and the size above which a file is stored on
+    disk. A field is decoded in its own charset, else in the form's, else as UTF-8. A file input
+    that was left empty is a field with the value "". Raises ``MultipartError`` with status 400 or
+    413.
     """
     try:
         stated = content_type(header)[1]

@@ -12,8 +12,8 @@ from micropie.compat.core import WSGICall
 def wsgi_mount(
     add: Callable[..., object], prefix: str, target: object, options: dict[str, object]
 ) -> None:
-    """Add routes by ``add`` that call the WSGI application ``target`` for ``prefix`` and all paths
-    below it, with every method.
+    """Call ``add`` with routes that pass every method on ``prefix`` and the paths below it to the
+    WSGI application ``target``.
     """
     segments = [segment for segment in prefix.split("/") if segment]
     if not segments:

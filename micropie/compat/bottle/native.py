@@ -1,8 +1,8 @@
-"""The ``micropie.App`` inside of a ``Bottle`` (``native``): it answers with Bottle's routes and
-with its own.
+"""The ``micropie.App`` inside a ``Bottle``, its attribute ``native``, which serves Bottle's routes
+and its own.
 
 Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
-looks for a route of its own first, then asks Bottle's router.
+tries the routes of the ``App`` first, then Bottle's router.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPRespons
 
 
 class BottleSite(CarryingSite):
-    """Finds a route of the ``App`` itself, else one in the Bottle application's router."""
+    """Finds a route of the ``App`` itself, or else of the Bottle application."""
 
     __slots__ = ("_any", "_app", "_before", "_routes", "_search")
 
@@ -58,12 +58,12 @@ class BottleSite(CarryingSite):
         exchange = request._exchange
         path = exchange.literal_path
         if path is None:
-            # Hooks see the path by which routes are found.
+            # Hooks get the path that the router matches.
             request.path = path = decoded(path_of(request))
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
-        # Bottle always reads it, and hooks see the value that Bottle reads.
+        # Bottle matches methods in capitals, and its hooks get the method in capitals.
         exchange.method = method = exchange.method.upper()
         if self._before:  # hooks may change the path, so the route is found after them
             return self._any, (request, None), NO_VALUES
@@ -97,7 +97,7 @@ class _BottleRoute(OutsideRoute):
     ) -> None:
         if target is not None and target.is_async:
             super().__init__(config, self._answer_async, 2, kind_of(self._answer_async))
-            self.config = config  # the limit of its body applies where the body is received
+            self.config = config  # ``_receive`` applies the limit of the body's size
         else:
             super().__init__(config, self._answer, 2)
         self._app = app
@@ -125,7 +125,7 @@ class _BottleRoute(OutsideRoute):
                 call, dumps = route._call or route.call, route.json_dumps
                 out = call(**arguments)
                 if out and not self._after and request.method != "HEAD":
-                    # The short way of most requests: no hook follows, and the result is text.
+                    # A shortcut for most requests: no hook follows, and the result is text or JSON.
                     exchange = getattr(request, "bottle_exchange", None)
                     if exchange is not None and exchange._response is not None:
                         if type(out) is str:
@@ -144,7 +144,7 @@ class _BottleRoute(OutsideRoute):
         try:
             return end(exchange, out, failure, dumps)
         finally:
-            del failure  # or the traceback and this frame would refer to each other
+            del failure  # avoids a reference cycle between the traceback and this frame
 
     async def _answer_async(self, request: Request, found: Found) -> Answer:
         await _receive(request, self._limited)
@@ -152,8 +152,8 @@ class _BottleRoute(OutsideRoute):
         return await answer if isawaitable(answer) else answer
 
     def begin_exchange(self, request: Request) -> Exchange:
-        """Make the ``Exchange`` behind ``bottle.request`` and ``bottle.response`` when one of them
-        is first used.
+        """Create the ``Exchange`` that ``bottle.request`` and ``bottle.response`` use, when either
+        is first read.
         """
         names = self._names
         arguments = dict(zip(names, request.path_params, strict=True)) if names else NO_VALUES
@@ -161,8 +161,8 @@ class _BottleRoute(OutsideRoute):
 
 
 async def _receive(request: Request, limited: Config) -> None:
-    """Receive the whole body if no hook has read it yet: a handler on the event loop must not wait
-    for it.
+    """Receive the whole body unless a hook has read it, so that a handler on the event loop needn't
+    block while reading it.
     """
     request._exchange.config = limited
     exchange = getattr(request, "bottle_exchange", None)
@@ -178,12 +178,13 @@ async def _receive(request: Request, limited: Config) -> None:
 async def _finish(
     request: Request, limited: Config, exchange: Exchange, out: object, dumps: Encoder | None
 ) -> Answer:
-    """Await the result of an ``async def`` handler, and return the answer."""
+    """Await the result of an ``async def`` handler, and return the response."""
     failure: BaseException | None = None
     try:
         await _receive(request, limited)
     except BaseException as error:
-        getattr(out, "close", str)()  # a coroutine that never began warns unless it is closed
+        # Python warns about a coroutine that is neither awaited nor closed
+        getattr(out, "close", str)()
         out, failure = None, error
     while isawaitable(out):
         try:
@@ -193,14 +194,15 @@ async def _finish(
     try:
         return end(exchange, out, failure, dumps)
     finally:
-        del failure  # or the traceback and this frame would refer to each other
+        del failure  # avoids a reference cycle between the traceback and this frame
 
 
 def answer_raised(app: Application, request: Request, error: HTTPResponse) -> Answer:
-    """Return the answer for ``abort`` or ``redirect`` called in a handler of the ``App`` itself:
-    that of Bottle's error handlers.
+    """Return the response of Bottle's error handlers for ``abort`` or ``redirect`` called in a
+    handler of the ``App`` itself.
     """
-    request._exchange.response()  # once it exists, streams are sent by way of micropie's response
+    # without it, ``_native`` would send a stream without a ``Response``
+    request._exchange.response()
     exchange = getattr(request, "bottle_exchange", None)
     if exchange is None:
         environ = current_request.environ

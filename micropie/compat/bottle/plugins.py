@@ -1,4 +1,4 @@
-"""The two plugins that every application has: one sends dictionaries as JSON, one renders a route's
+"""The two plugins of every application: one sends dictionaries as JSON, the other renders a route's
 ``template=``.
 """
 
@@ -43,10 +43,10 @@ class JSONPlugin:
             app.config.setdefault(key, value)
 
     def apply(self, callback: Callable[..., object], route: object) -> Callable[..., object]:
-        """Return a function that calls ``callback`` and encodes its dictionary.
+        """Return a function that calls ``callback`` and encodes the dictionary that it returns.
 
-        Only used if another plugin is applied around this one; else ``as_json`` is called without a
-        function around the callback.
+        Only used if another plugin is applied around this one. Otherwise ``as_json`` is called
+        directly, which saves a call for each request.
         """
         encode = self.json_dumps
         if encode is None:
@@ -64,7 +64,7 @@ class JSONPlugin:
 
 
 def as_json(result: object, encode: Encoder, response: BaseResponse) -> object:
-    """Return a handler's result; if it is a dictionary, return its JSON text and set the content
+    """Return a handler's result. If it is a dictionary, return its JSON text and set the content
     type.
     """
     if isinstance(result, dict):
@@ -86,11 +86,11 @@ class TemplatePlugin:
     api = 2
 
     def setup(self, app: Any) -> None:
-        """Store this plugin as ``app.tpl``."""
+        """Set ``app.tpl`` to this plugin."""
         app.tpl = self
 
     def apply(self, callback: Callable[..., object], route: Any) -> Callable[..., object]:
-        """Return ``callback``, with ``view`` around it if the route names a template."""
+        """Return ``callback``, decorated with ``view`` if the route has a template."""
         wanted = route.config.get("template")
         if isinstance(wanted, tuple | list) and len(wanted) == 2:
             name, options = wanted

@@ -1,4 +1,4 @@
-"""Private functions and classes of Bottle, which its own tests and a few programs use."""
+"""Private functions and classes of Bottle that its own tests and a few programs use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from micropie.compat.bottle.forms import FileUpload, parse_multipart
 
 __all__ = ["_MultipartParser", "_parse_http_header", "_re_flatten"]
 
-# Quoted text without its closing quote goes on to the header's end, so no character is read twice.
+# Quoted text without a closing quote extends to the header's end, so no character is read twice.
 _QUOTED = r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)'
 _ELEMENT = re.compile(f'(?:{_QUOTED}|[^",])+', re.DOTALL)
 _PART = re.compile(f'(?:{_QUOTED}|[^";])+', re.DOTALL)
@@ -36,16 +36,16 @@ def _plain(text: str) -> str:
 
 
 def _re_flatten(p: str) -> str:
-    """Return a regular expression with all its groups made non-capturing."""
+    """Return a regular expression with all groups changed to non-capturing groups."""
     return _GROUP.sub(r"\1(?:", p)
 
 
 class _MultipartParser:
-    """Bottle's parser of multipart forms, over the parser that ``request.forms`` and
-    ``request.files`` use.
+    """Bottle's multipart parser, implemented with the parser of ``request.forms`` and
+    ``request.files``.
 
-    ``memfile_limit``: how many bytes all fields together may have, and how many of a file are kept
-    in memory before it goes to disk.
+    ``memfile_limit``: the most bytes of all fields together, and the size above which a file is
+    stored on disk.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class _MultipartPart:
         return self.raw.decode(self.charset)
 
     def is_buffered(self) -> bool:
-        """Return whether the content is in memory, and not on disk."""
+        """Return whether the content is in memory rather than on disk."""
         return getattr(self.file, "name", None) is None
 
     def close(self) -> None:

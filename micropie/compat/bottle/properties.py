@@ -1,4 +1,4 @@
-"""Descriptors: attributes that read a header or a dictionary's key, or are computed once for a
+"""Descriptors for attributes that read a header or a dictionary's key, or are computed once per
 class.
 """
 
@@ -52,8 +52,8 @@ class HeaderProperty:
 
 
 class DictProperty:
-    """A decorator for a computed attribute: the method's result is kept in the dictionary ``attr``
-    under ``key``, by default the method's name.
+    """A decorator that makes a method an attribute computed once. The result is stored in the
+    object's dictionary ``attr`` under ``key``, by default the method's name.
     """
 
     def __init__(self, attr: str, key: str | None = None, read_only: bool = False) -> None:
@@ -88,8 +88,8 @@ class DictProperty:
 
 
 class lazy_attribute:  # noqa: N801 - its name there
-    """A decorator for a class attribute computed once: the method is called with the class when the
-    attribute is first read.
+    """A decorator that makes a method a class attribute computed once. The method is called with
+    the class when the attribute is first read.
     """
 
     def __init__(self, func: Callable[[Any], object]) -> None:

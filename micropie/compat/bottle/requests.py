@@ -1,5 +1,5 @@
-"""``request``: reads everything from a WSGI environ, which under ASGI is made when it is first
-needed.
+"""``request`` and its classes, which read a WSGI environ. Under ASGI the environ is created when it
+is first needed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ Value = TypeVar("Value")
 
 _PIECE = 64 * 1024  # bytes read at once
 
-# Values kept in the environ, by the key that they are parsed from; setting that key removes them.
+# For each key of the environ, the cached values that are parsed from it. Setting the key removes
+# them.
 _PARSED_FROM = {
     "wsgi.input": ("body", "post", "forms", "files", "params", "json"),
     "QUERY_STRING": ("query", "params"),
@@ -44,7 +45,7 @@ _PARSED_FROM = {
 
 
 class _Kept:
-    """A read-only property whose value is kept in the environ under ``key``."""
+    """A read-only property whose value is cached in the environ under ``key``."""
 
     def __init__(self, key: str, make: Callable[[BaseRequest], object]) -> None:
         self.key = key
@@ -57,8 +58,8 @@ class _Kept:
         environ = request.environ
         if self.key in environ:
             return environ[self.key]
-        # This object does not become the environ's "bottle.request". It saves ``LocalRequest`` from
-        # looking up the current environ for each value read, which takes as long as parsing a form.
+        # Pass a temporary request instead of ``LocalRequest``, which would look up the current
+        # environ for each value read; that takes as long as parsing a form.
         own = object.__new__(BaseRequest)
         object.__setattr__(own, "environ", environ)
         environ[self.key] = value = self.make(own)
@@ -66,8 +67,8 @@ class _Kept:
 
 
 def _kept(key: str) -> Callable[[Callable[[BaseRequest], Value]], Value]:
-    """Decorate a method to make it a ``_Kept`` property. Type checkers see the type of its
-    value.
+    """Decorate a method to make it a ``_Kept`` property, whose type is that of the method's result
+    for type checkers.
     """
     return lambda make: cast("Any", _Kept(key, make))
 
@@ -90,12 +91,12 @@ class BaseRequest:
 
     @_kept("bottle.app")
     def app(self) -> Any:
-        """The application that answers the request."""
+        """The application that handles the request."""
         raise RuntimeError("This request is not connected to an application.")
 
     @_kept("bottle.route")
     def route(self) -> Any:
-        """The route that answers the request."""
+        """The route that handles the request."""
         raise RuntimeError("This request is not connected to a route.")
 
     @_kept("route.url_args")
@@ -158,7 +159,7 @@ class BaseRequest:
 
     @property
     def content_length(self) -> int:
-        """The body's length by the Content-Length header, -1 without it."""
+        """The value of the Content-Length header, or -1 if it is missing."""
         return int(self.environ.get("CONTENT_LENGTH") or -1)
 
     @property
@@ -180,8 +181,8 @@ class BaseRequest:
 
     @property
     def auth(self) -> tuple[str, str | None] | None:
-        """(user, password) of Basic authentication; (user, None) if the server has checked the
-        user; else None.
+        """(user, password) from Basic authentication, (user, None) if the server has authenticated
+        the user, else None.
         """
         basic = parse_auth(self.environ.get("HTTP_AUTHORIZATION", ""))
         user = self.environ.get("REMOTE_USER")
@@ -199,9 +200,9 @@ class BaseRequest:
     def urlparts(self) -> SplitResult:
         """The parts of ``url``.
 
-        Headers that proxies set count only if the middleware ``ProxyHeaders`` trusts the proxy.
+        Proxy headers are ignored unless the middleware ``ProxyHeaders`` trusts the proxy.
 
-        Raises ``HTTPError`` 400 for a malformed Host header, which would get into links.
+        Raises ``HTTPError`` 400 for a malformed Host header, because links may contain it.
         """
         environ = self.environ
         try:
@@ -218,7 +219,7 @@ class BaseRequest:
 
     @property
     def fullpath(self) -> str:
-        """The path of ``script_name`` and ``path`` together."""
+        """``script_name`` and ``path`` joined."""
         return plain_path(self.script_name + self.path.lstrip("/"))
 
     @property
@@ -234,15 +235,15 @@ class BaseRequest:
 
     @property
     def remote_route(self) -> list[str]:
-        """``[remote_addr]``, or ``[]`` without one. Only the middleware ``ProxyHeaders`` reads the
-        addresses that proxies state.
+        """``[remote_addr]``, or ``[]`` if that is None. Only the middleware ``ProxyHeaders`` reads
+        the addresses in proxy headers.
         """
         address = self.environ.get("REMOTE_ADDR")
         return [address] if address else []
 
     @property
     def remote_addr(self) -> str | None:
-        """The client's address, None if the server doesn't state it."""
+        """The client's address, or None if the server doesn't provide it."""
         return next(iter(self.remote_route), None)
 
     # -- the body ----------------------------------------------------------------------------------
@@ -267,8 +268,8 @@ class BaseRequest:
 
     @property
     def body(self) -> IO[bytes]:
-        """The body as a binary file at its beginning: in memory up to ``MEMFILE_MAX`` bytes, else
-        on disk.
+        """The body as a binary file, positioned at the start. It is in memory up to ``MEMFILE_MAX``
+        bytes, else on disk.
         """
         self._body.seek(0)
         return self._body
@@ -311,7 +312,7 @@ class BaseRequest:
         )
         if not is_multipart(header):
             return parse_pairs(self._short_body().decode("latin-1"))
-        # A native handler has had the form parsed already.
+        # Hooks or native handlers may have parsed the form already.
         if exchange is not None and exchange.body.form is not None:
             parts = as_uploads(exchange.body.parts, exchange.body.unselected)
         else:
@@ -336,7 +337,9 @@ class BaseRequest:
 
     @_kept("bottle.request.params")
     def params(self) -> FormsDict:
-        """The fields of the query and of the form; the form's are the newer ones."""
+        """The fields of the query and the form. The form's field is the newest value of a name that
+        both have.
+        """
         params = FormsDict()
         for source in (self.query, self.forms):
             for name, values in source.dict.items():
@@ -346,11 +349,11 @@ class BaseRequest:
     # -- the environ as a dictionary, and attributes that programs set -----------------------------
 
     def copy(self) -> BaseRequest:
-        """Return a request that has a copy of the environ."""
+        """Return a new request with a copy of the environ."""
         return BaseRequest(self.environ.copy())
 
     def get(self, key: str, default: object = None) -> Any:
-        """Return the environ's value of ``key``, or ``default``."""
+        """Return the environ's value for ``key``, or ``default``."""
         return self.environ.get(key, default)
 
     def __getitem__(self, key: str) -> Any:
@@ -381,7 +384,7 @@ class BaseRequest:
 
     @property
     def _own(self) -> dict[str, Any]:
-        """The dictionary in which attributes set by programs are kept."""
+        """The dictionary that stores attributes set by programs."""
         return self.environ
 
     def __getattr__(self, name: str) -> Any:
@@ -420,7 +423,7 @@ def _from_json(data: bytes) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return codec.loads(data)  # also reads NaN, and encodings other than UTF-8
+        return codec.loads(data)  # also accepts NaN, and encodings other than UTF-8
     except (ValueError, RecursionError):  # malformed, not UTF-8, or nested too deeply
         pass
     raise HTTPError(400, "Invalid JSON")
@@ -442,11 +445,11 @@ def _release_with(environ: Environ, release: Callable[[], object]) -> None:
 
 
 class _Early(_Kept):
-    """A property of the current request that is read without making an environ, unless there is one
-    already.
+    """A property of the current request that is read without creating an environ, unless one
+    exists.
 
-    ``make_early`` takes micropie's exchange and returns the value, or ``_LATER`` if the environ is
-    needed.
+    ``make_early`` takes micropie's exchange and returns the value, or ``_LATER`` if the value must
+    be read from an environ.
     """
 
     def __init__(self, kept: Any, make_early: Callable[[NativeExchange], object]) -> None:
@@ -488,7 +491,7 @@ def _early_json(exchange: NativeExchange) -> object:
 
 
 class LocalRequest(BaseRequest):
-    """``bottle.request``: stands for the current request."""
+    """``bottle.request``: a proxy for the current request."""
 
     __slots__ = ()
 
@@ -529,8 +532,8 @@ class LocalRequest(BaseRequest):
     json: Any = _Early(BaseRequest.json, _early_json)
 
     def bind(self, environ: Environ | None = None) -> None:
-        """Make a request with ``environ`` the current one where no application runs, as in tests of
-        handlers.
+        """Make a request with ``environ`` the current request outside of an application, for
+        example in a test that calls a handler.
         """
         outside.environ = {} if environ is None else environ
         outside.environ["bottle.request"] = self
@@ -570,9 +573,9 @@ request = LocalRequest()
 
 
 def received_header(name: str) -> str:
-    """Return a header of the current request, "" if it has none.
+    """Return a header of the current request, or "".
 
-    ``name`` is in lower case. Reads it without making an environ, unless there is one already.
+    ``name`` is in lower case. No environ is created for it.
     """
     exchange = current_exchange()
     if exchange is None or exchange._environ is not None:
@@ -581,7 +584,7 @@ def received_header(name: str) -> str:
 
 
 def parse_auth(header: str) -> tuple[str, str] | None:
-    """Return user and password of a Basic ``Authorization`` header, or None."""
+    """Return (user, password) from a Basic ``Authorization`` header, or None."""
     scheme, _, data = header.strip().partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -593,10 +596,10 @@ def parse_auth(header: str) -> tuple[str, str] | None:
 
 
 def path_shift(script_name: str, path_info: str, shift: int = 1) -> tuple[str, str]:
-    """Return both paths after moving ``shift`` segments from the second to the first, or back if it
-    is negative.
+    """Return both paths after moving ``shift`` segments from the second to the first, or back if
+    ``shift`` is negative.
 
-    Raises ``AssertionError`` if there are fewer segments than that.
+    Raises ``AssertionError`` if a path has too few segments.
     """
     if shift == 0:
         return script_name, path_info

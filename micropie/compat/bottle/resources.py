@@ -1,4 +1,4 @@
-"""``ResourceManager``: finds files that belong to an application in several directories."""
+"""``ResourceManager``: finds an application's files in several directories."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ResourceManager:
 
         Return whether the directory exists.
 
-        A relative ``path`` begins at the directory of ``base``, which may be a file:
+        A relative ``path`` is resolved against the directory of ``base``, which may be a file:
         ``add_path("files/", __file__)``.
         """
         base = os.path.abspath(os.path.dirname(base or self.base))
@@ -45,7 +45,7 @@ class ResourceManager:
                 yield from (os.path.join(folder, name) for name in names)
 
     def lookup(self, name: str) -> str | None:
-        """Return the path of the first file with this name, None if there is none."""
+        """Return the path of the first file with this name, or None."""
         return next(
             (found for each in self.path if os.path.isfile(found := os.path.join(each, name))), None
         )

@@ -1,5 +1,5 @@
-"""``response``, ``HTTPResponse`` and ``HTTPError``: the status, headers, cookies and body of an
-answer.
+"""``response``, ``HTTPResponse`` and ``HTTPError``: the status, headers, cookies and body of a
+response.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HTTP_CODES: dict[int, str] = {**responses, 418: "I'm a teapot"}
 
 HTML = "text/html; charset=UTF-8"
 
-# Bytes of a cookie's name and value: browsers keep 4096, attributes included.
+# The most bytes of a cookie's name and value. Browsers store 4096, including the attributes.
 _LONGEST_COOKIE = 3800
 
 Copied = TypeVar("Copied", bound="BaseResponse")
@@ -49,7 +49,7 @@ def http_date(value: str | float | date | struct_time | tuple[int, ...]) -> str:
 
 
 def parse_date(text: str) -> int | None:
-    """Return the seconds since 1970 of a header's date, None if it is malformed."""
+    """Return a header's date as seconds since 1970, or None if it is malformed."""
     parsed = parsedate_tz(text)
     try:
         return None if parsed is None else mktime_tz((*parsed[:9], parsed[9] or 0))
@@ -58,14 +58,15 @@ def parse_date(text: str) -> int | None:
 
 
 class BaseResponse:
-    """The status, headers, cookies and body of an answer. ``response[name]`` reads and sets
+    """The status, headers, cookies and body of a response. ``response[name]`` reads and sets
     headers.
     """
 
     default_status = 200
     default_content_type = HTML
 
-    # Headers that answers with these statuses must not have: RFC 9110, sections 15.3.5 and 15.4.5.
+    # Headers that are removed from responses with these statuses: RFC 9110, sections 15.3.5 and
+    # 15.4.5.
     bad_headers: ClassVar[dict[int, frozenset[str]]] = {
         204: frozenset({"Content-Type", "Content-Length"}),
         304: frozenset(
@@ -95,8 +96,8 @@ class BaseResponse:
             self.add_header(name, value)
 
     def copy(self, cls: type[Copied] | None = None) -> Copied:
-        """Return a copy of the status, the headers and the cookies as an object of ``cls``, by
-        default ``BaseResponse``.
+        """Return a response of the class ``cls`` (by default ``BaseResponse``) with the same
+        status, headers and cookies.
         """
         copied: Any = (cls or BaseResponse)()
         copied._status_code, copied._status_line = self._status_code, self._status_line
@@ -113,7 +114,7 @@ class BaseResponse:
         return iter(self.body)
 
     def close(self) -> None:
-        """Close the body if it has ``close``."""
+        """Call the body's ``close`` method, if it has one."""
         if hasattr(self.body, "close"):
             self.body.close()
 
@@ -178,7 +179,7 @@ class BaseResponse:
         self[name] = value
 
     def add_header(self, name: str, value: object) -> None:
-        """Add a header beside others of its name."""
+        """Add a header, and keep others of the same name."""
         self._headers.setdefault(header_name(name), []).append(header_value(value))
 
     def iter_headers(self) -> list[tuple[str, str]]:
@@ -187,8 +188,8 @@ class BaseResponse:
 
     @property
     def headerlist(self) -> list[tuple[str, str]]:
-        """The headers to send as (name, value), those of cookies included. A value's UTF-8 bytes
-        are given as latin-1 text, as WSGI wants.
+        """The headers to send as (name, value), including Set-Cookie. A value is its UTF-8 bytes
+        decoded as latin-1, as WSGI requires.
         """
         headers = self._headers
         pairs = [
@@ -218,8 +219,8 @@ class BaseResponse:
 
     @property
     def charset(self) -> str:
-        """The charset in the Content-Type header, by default UTF-8. Text bodies are encoded in
-        it.
+        """The charset in the Content-Type header, by default UTF-8, in which text bodies are
+        encoded.
         """
         values = self._headers.get("Content-Type")
         if values is None or "charset=" not in values[-1]:
@@ -234,13 +235,13 @@ class BaseResponse:
         digestmod: Digest = hashlib.sha256,
         **options: object,
     ) -> None:
-        """Set a cookie; with ``secret`` a signed one, whose value may be any object of Python's
+        """Set a cookie. With ``secret`` it is signed, and its value may be any object of Python's
         plain types.
 
         ``options``: ``max_age`` (seconds or a timedelta), ``expires`` (see ``http_date``),
         ``path``, ``domain``, ``secure``, ``httponly``, ``samesite`` ("lax", "strict", "none").
-        Raises ``TypeError`` if the value isn't text and there is no secret, ``ValueError`` if it is
-        too long, ``CookieError`` for characters or options that cookies can't have.
+        Raises ``TypeError`` if the value isn't text and no secret is given, ``ValueError`` if the
+        cookie is too long, ``CookieError`` for invalid characters or options.
         """
         if secret:
             value = sign(name, value, secret, digestmod)
@@ -258,7 +259,7 @@ class BaseResponse:
                 morsel["max-age" if key == "maxage" else key] = _cookie_attribute(key, setting)
 
     def delete_cookie(self, key: str, **kwargs: Any) -> None:
-        """Delete a cookie. ``path`` and ``domain`` must be those with which it was set."""
+        """Delete a cookie. Pass the ``path`` and ``domain`` with which it was set."""
         self.set_cookie(key, "", **{**kwargs, "max_age": -1, "expires": 0})
 
     def __repr__(self) -> str:
@@ -283,7 +284,7 @@ def _latin1(value: str) -> str:
 
 
 class _OfCurrent:
-    """An attribute that is that of the current request's response."""
+    """An attribute that reads and sets the same attribute of the current request's response."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -296,14 +297,14 @@ class _OfCurrent:
 
 
 class LocalResponse(BaseResponse):
-    """``bottle.response``: stands for the current request's response."""
+    """``bottle.response``: a proxy for the current request's response."""
 
     def __init__(self) -> None:
         self.bind()
 
     def bind(self, *args: Any, **more: Any) -> None:
-        """Make a new response the current one where no request is answered, as in tests of
-        handlers.
+        """Make a new response the current one outside of requests, for example in a test that calls
+        a handler.
         """
         exchange = current_exchange()
         if exchange is None:
@@ -346,21 +347,21 @@ response = LocalResponse()
 
 
 class HTTPResponse(BaseResponse, BottleException):
-    """An answer that a handler returns or raises.
+    """A response that a handler returns or raises.
 
-    It is sent instead of all that was set on ``response``, and no error handler is called for it.
+    It replaces everything set on ``response``, and no error handler is called for it.
     """
 
     is_foreign = True
 
     def apply(self, other: BaseResponse) -> None:
-        """Give ``other`` this answer's status, headers, cookies and body."""
+        """Set the status, headers, cookies and body of ``other`` to those of this response."""
         other._status_code, other._status_line = self._status_code, self._status_line
         other._headers, other._cookies, other.body = self._headers, self._cookies, self.body
 
     def as_native(self, in_socket: bool = False) -> Exception:
-        """Return this exception, for Bottle's ``@error`` handlers; before a WebSocket is accepted,
-        micropie's error with the same status.
+        """Return this exception, for Bottle's ``@error`` handlers. If it rejects a WebSocket,
+        return micropie's error with the same status.
         """
         if not in_socket:
             return self
@@ -375,7 +376,9 @@ class HTTPResponse(BaseResponse, BottleException):
 
 
 class HTTPError(HTTPResponse):
-    """An answer for which the ``@error`` handler of its status is called; by default 500."""
+    """A response for which the ``@error`` handler of its status is called. The default status is
+    500.
+    """
 
     default_status = 500
 

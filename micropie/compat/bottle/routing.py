@@ -4,12 +4,12 @@ path.
 Bottle's routing differs from ``micropie._core.routing``, where the most specific route wins. Here
 the order of definition decides, a wildcard may match any text, slashes included, and filters are
 regular expressions. So each method has a table of the paths without wildcards, which come first,
-and one regular expression that joins all its other rules. A single match tells which rule it is and
-the text of each wildcard.
+and one regular expression that joins all its other rules. One match then returns the rule and the
+text of each wildcard.
 
-Clients choose the path, so the time of a match must grow only in proportion to its length. Where a
-wildcard can end at only one place, the expression does not backtrack. A rule in which several
-wildcards backtrack only matches paths below a length for which that is quick.
+Clients choose the path, so the time of a match must be proportional to the path's length. Where a
+wildcard can end at only one position, the expression doesn't backtrack. A rule in which several
+wildcards backtrack matches only paths that are short enough to do so quickly.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class RouteError(BottleException):
 
 
 class RouteReset(BottleException):
-    """Raised by a plugin that has changed the route's configuration, so that the plugins are
-    applied again.
+    """Raised by a plugin that has changed the route's configuration, to have all plugins applied
+    again.
     """
 
 
 class RouteSyntaxError(RouteError):
-    """A rule that can't be read."""
+    """Raised for a rule that can't be parsed."""
 
 
 class RouterUnknownModeError(RouteError):
@@ -61,8 +61,8 @@ Arguments: TypeAlias = dict[str, Any]
 Match: TypeAlias = tuple[Any, Arguments]
 """A rule's target (in an application a ``Route``), and the values of its wildcards."""
 
-# A filter takes the text after its name in a rule, and returns a regular expression, a function
-# that reads the value (or None), and one that writes it for a URL (or None).
+# A filter takes the text after its name in a rule. It returns a regular expression, a function that
+# converts the matched text (or None), and a function that converts a value for a URL (or None).
 Filter: TypeAlias = Callable[
     [str | None], tuple[str, Converter | None, Callable[[Any], str] | None]
 ]
@@ -74,8 +74,8 @@ _WILDCARD = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-# Rules are joined to one expression: two of them may name a group alike, and a back reference by
-# number would count the groups of others.
+# Rules are joined into one expression, so the names of groups, which could clash, are removed, and
+# back references, whose numbers would be wrong, are refused.
 _GROUP_NAME = re.compile(r"(?<!\\)\(\?P<\w+>")
 _BACK_REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
 
@@ -89,12 +89,11 @@ class _Wildcard(NamedTuple):
 
 _SEGMENT, _PATH = "[^/]+", ".+?"
 
-# A mask that repeats one kind of character: it need not go back if a character of another kind
-# follows it.
+# A mask that repeats one kind of character. It needn't backtrack if another kind of character
+# follows.
 _ONE_KIND = re.compile(r"(?:-\?)?(\\[dw]|\[\^?(?:\\.|[^]\\])+\])\+")
 
-# With k repetitions that can go back, a match may take n ** k steps for n characters. This many are
-# done quickly.
+# The most steps of a match: with k repetitions that backtrack, n characters may take n ** k steps.
 _MOST_STEPS = 4_000_000
 _REPETITION = re.compile(r"[*+{]")
 
@@ -108,7 +107,8 @@ class _Rule:
     """
 
     def __init__(self, tokens: list[str | _Wildcard], text: str) -> None:
-        literals, wildcards = [""], list[_Wildcard]()  # texts around the wildcards
+        # the literal texts before, between and after the wildcards
+        literals, wildcards = [""], list[_Wildcard]()
         for token in tokens:
             if isinstance(token, str):
                 literals[-1] += token
@@ -132,8 +132,8 @@ class _Rule:
             mask = f"{wildcard.mask.rstrip('?')}+" if character else ""
             literal = re.escape(following)
             if mask and (re.match(character, following) is None if following else is_last):
-                # This wildcard is read again for each end of the ones before it that go back,
-                # unless a text between them contains a character that stops it.
+                # Each time that an earlier wildcard backtracks, this one is matched again, unless
+                # the text before it contains a character that it can't match.
                 going_back += bool(going_back and re.fullmatch(f"{character}*", literals[first]))
             elif (
                 wildcard.mask == _PATH
@@ -141,8 +141,8 @@ class _Rule:
                 and not is_last
                 and wildcards[position].mask == _PATH
             ):
-                # The next wildcard matches whatever follows, so only the first possible end of this
-                # one is tried.
+                # The next wildcard matches any text, so only the first possible end of this one is
+                # tried.
                 mask, literal = _PATH, f"{literal})"
                 pattern += "(?>"
             else:
@@ -152,8 +152,8 @@ class _Rule:
                 self.groups += 1
                 between = literals[first + 1 : position]
                 self.runs.append((self.groups, wildcards[first:position], between))
-                # Whether the run matches depends on the first possible end of each wildcard; the
-                # values, on the last one.
+                # Match the run with the first possible end of each wildcard. ``_split`` then finds
+                # the values, which extend to the last possible end.
                 pattern += "(" + "".join(f"(?>{_SEGMENT}?{re.escape(each)})" for each in between)
             elif wildcard.name is None:
                 pattern += "(?:"
@@ -171,7 +171,7 @@ class _Rule:
     def arguments(self, match: re.Match[str], before: int) -> Arguments:
         """Return the values of the wildcards by name.
 
-        ``before``: how many groups of the joined expression come before this rule's.
+        ``before``: the number of groups before this rule's in the joined expression.
         """
         values: Arguments = {}
         try:
@@ -187,8 +187,8 @@ class _Rule:
 
 
 def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) -> int:
-    """Return how far a run goes: the position after the last of the wildcards that follow each
-    other in one segment and match any text.
+    """Return where a run of wildcards ends. A run consists of consecutive wildcards in one segment
+    that match any text.
     """
     while wildcards[position].mask == _SEGMENT and position + 1 < len(wildcards):
         if wildcards[position + 1].mask != _SEGMENT or "/" in literals[position + 1]:
@@ -200,7 +200,7 @@ def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) 
 def _split(text: str, wildcards: list[_Wildcard], literals: list[str]) -> Arguments:
     """Return the values of a run's wildcards; ``literals`` are the texts between them.
 
-    Each takes as much text as it can, beginning with the first.
+    Each wildcard takes as much text as possible, from left to right.
     """
     values: Arguments = {}
     for wildcard, literal in zip(wildcards[:0:-1], literals[::-1], strict=True):
@@ -223,8 +223,8 @@ def _compiled(pattern: str, text: str) -> re.Pattern[str]:
         ) from None
 
 
-# The ``fullmatch`` of the joined expression, and each rule by the number of its group, which is
-# then ``match.lastindex``.
+# The ``fullmatch`` method of the joined expression, and the rules by the number of their group,
+# which is ``match.lastindex`` if the rule matches.
 _Matcher: TypeAlias = tuple[Callable[[str], re.Match[str] | None], dict[int, _Rule]]
 
 
@@ -265,7 +265,7 @@ class _Table:
     def _compile(self) -> _Matcher:
         """Join the rules into one expression, with a group for each.
 
-        Several threads may do this at once, so the result is stored by one assignment.
+        Several threads may call this at once, so the result is stored by a single assignment.
         """
         rules: dict[int, _Rule] = {}
         number = 1
@@ -280,7 +280,7 @@ class _Table:
 class Router:
     """Finds the target for a method and a path.
 
-    ``strict``: rules are tried only in the order of definition, those without wildcards not first.
+    ``strict``: rules are tried in the order of definition, even those without wildcards.
     """
 
     default_pattern = "[^/]+"
@@ -299,15 +299,15 @@ class Router:
         self._orders: dict[str, list[_Table]] = {}
 
     def add_filter(self, name: str, func: Filter) -> None:
-        """Add a filter: ``func`` takes the text after its name in a rule, and returns (regular
-        expression, reader, writer).
+        """Add a filter. ``func`` takes the text after the filter's name in a rule, see
+        ``Filter``.
         """
         self.filters[name] = func
 
     def add(self, rule: str, method: str, target: object, name: str | None = None) -> None:
         """Add a rule; if it exists for the method, replace its target.
 
-        Raises ``RouteSyntaxError`` if the rule can't be read.
+        Raises ``RouteSyntaxError`` if the rule can't be parsed.
         """
         tokens = list(self._tokens(rule))
         self.builder[rule] = tokens
@@ -345,13 +345,13 @@ class Router:
         return f"{url}?{urlencode(query)}" if query else url
 
     def match(self, environ: Environ) -> Match:
-        """Return an environ's target and its arguments. Raises ``HTTPError`` with status 400, 404
-        or 405.
+        """Return the target and the arguments for an environ. Raises ``HTTPError`` with status 400,
+        404 or 405.
         """
         return self.find(environ["REQUEST_METHOD"].upper(), environ["PATH_INFO"] or "/")
 
     def find(self, method: str, path: str) -> Match:
-        """Return a path's target and its arguments, see ``match``."""
+        """Return the target and the arguments for a method and a path, see ``match``."""
         tables = self._orders.get(method)
         if tables is None:
             names = (
@@ -359,7 +359,7 @@ class Router:
             )
             tables = [self._tables[name] for name in names if name in self._tables]
             if method in self._tables:
-                # Not for unknown methods: clients could fill the memory with them.
+                # Unknown methods aren't cached, since clients could use them to exhaust memory.
                 self._orders[method] = tables
         for table in tables:
             found = table.find(path)
@@ -438,7 +438,7 @@ class Route:
 
     @property
     def call(self) -> Callable[..., object]:
-        """The callback with all plugins applied, which is done at the first request."""
+        """The callback with all plugins applied. They are applied at the first request."""
         return self._call or self._apply()
 
     def reset(self) -> None:
@@ -452,7 +452,7 @@ class Route:
     def all_plugins(self) -> Iterator[Any]:
         """Yield the plugins that apply to this route, the innermost first.
 
-        Of two plugins with the same name only the later one.
+        If several have the same name, only the last of them is yielded.
         """
         names = set()
         for plugin in reversed(self.app.plugins + self.plugins):
@@ -472,8 +472,8 @@ class Route:
         refuse_marks(self.callback)
         plugins = list(self.all_plugins())
         json_dumps = None
-        # The JSON plugin is the outermost: its work is done without one more function around the
-        # callback.
+        # The JSON plugin is the outermost, so its encoder can be called directly instead of
+        # wrapping the callback in another function.
         if plugins and type(plugins[-1]) is JSONPlugin:
             json_dumps = plugins.pop().json_dumps
         callback = self.callback
@@ -494,7 +494,7 @@ class Route:
         return callback
 
     def get_undecorated_callback(self) -> Any:
-        """Return the function inside of the callback's decorators, as far as it can be found."""
+        """Return the function inside the callback's decorators, as far as they can be unwrapped."""
         function: Any = self.callback
         seen: list[object] = []
         while True:
@@ -526,8 +526,8 @@ class Route:
 
 
 def yieldroutes(func: Callable[..., object]) -> Iterator[str]:
-    """Yield the rules for a function without a stated one: ``/name/<a>/<b>``, and one more for each
-    parameter with a default.
+    """Yield the default rules for a function: ``/name/<a>/<b>`` with its parameters, and a shorter
+    rule for each parameter that has a default.
     """
     spec = getfullargspec(func)
     required = len(spec.args) - len(spec.defaults or ())

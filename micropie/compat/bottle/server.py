@@ -1,4 +1,4 @@
-"""The servers of ``run``: each starts an installed server by the name that Bottle has for it."""
+"""Adapters for the servers that ``run`` can start, under the names that they have in Bottle."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class WSGIRefServer(ServerAdapter):
     """The standard library's server with a thread for each request; for development."""
 
     def run(self, handler: Application) -> None:
-        """Serve until it is interrupted."""
+        """Serve until interrupted."""
         quiet = self.quiet
 
         class Handler(WSGIRequestHandler):
@@ -72,7 +72,7 @@ class WaitressServer(ServerAdapter):
     """The WSGI server waitress."""
 
     def run(self, handler: Application) -> None:
-        """Serve until it is interrupted."""
+        """Serve until interrupted."""
         import_module("waitress").serve(
             handler, host=self.host, port=self.port, _quiet=self.quiet, **self.options
         )
@@ -82,9 +82,9 @@ class UvicornServer(ServerAdapter):
     """The ASGI server uvicorn, which also has WebSockets."""
 
     def run(self, handler: Application) -> None:
-        """Serve until it is interrupted."""
+        """Serve until interrupted."""
         options = {"log_level": "warning" if self.quiet else "info", **self.options}
-        # if it is a middleware around a ``Bottle``
+        # ``handler`` may be middleware around a ``Bottle``
         app = handler if kind_of_target(handler, None) == "asgi" else dual(handler)
         import_module("uvicorn").run(app, host=self.host, port=self.port, **options)
 
@@ -93,7 +93,7 @@ class GunicornServer(ServerAdapter):
     """The WSGI server gunicorn, only on Unix."""
 
     def run(self, handler: Application) -> None:
-        """Serve until it is interrupted."""
+        """Serve until interrupted."""
         run_gunicorn(handler, {"bind": f"{self.host}:{self.port}", **self.options})
 
 
@@ -101,7 +101,7 @@ class CherootServer(ServerAdapter):
     """The WSGI server cheroot; for https it takes ``certfile``, ``keyfile`` and ``chainfile``."""
 
     def run(self, handler: Application) -> None:
-        """Serve until it is interrupted."""
+        """Serve until interrupted."""
         options = dict(self.options)
         files = [options.pop(name, None) for name in ("certfile", "keyfile", "chainfile")]
         server = import_module("cheroot.wsgi").Server((self.host, self.port), handler, **options)
@@ -114,7 +114,7 @@ class AutoServer(ServerAdapter):
     """uvicorn or waitress, if one of them is installed; else the standard library's."""
 
     def run(self, handler: Application) -> None:
-        """Serve until it is interrupted."""
+        """Serve until interrupted."""
         found = [name for name in ("uvicorn", "waitress") if find_spec(name)]
         adapter = server_names[found[0] if found else "wsgiref"](
             self.host, self.port, **self.options
@@ -150,8 +150,8 @@ def debug(mode: bool = True) -> None:
 
 
 def adapter_for(server: object, host: str, port: int, options: dict[str, object]) -> ServerAdapter:
-    """Return a ``ServerAdapter`` for ``run``'s argument ``server``. Raises ``ValueError`` if there
-    is none.
+    """Return a ``ServerAdapter`` for ``run``'s argument ``server``. Raises ``ValueError`` for an
+    unknown server.
     """
     if isinstance(server, str):
         found = load(server) if ":" in server else server_names.get(server)
@@ -174,7 +174,8 @@ _CHANGED = 3  # this process's exit status after a file has changed
 
 
 def run_again() -> int:
-    """Run this program as a child process, again each time that it ends because a file has changed.
+    """Run this program as a child process. Run it again whenever it exits because a file has
+    changed.
 
     Return the last exit status.
     """
@@ -190,7 +191,7 @@ def run_again() -> int:
 
 
 def watch(interval: float) -> None:
-    """End this process when the file of an imported module has changed.
+    """Exit this process when the file of an imported module has changed.
 
     The files are checked every ``interval`` seconds.
     """

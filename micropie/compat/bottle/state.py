@@ -1,4 +1,4 @@
-"""State that this package's modules share: the current request's ``Exchange``, and names that
+"""State shared by this package's modules: the current request's ``Exchange``, and names that
 programs set on the package.
 """
 
@@ -24,8 +24,8 @@ def face() -> Any:
 
 
 class Outside(threading.local):
-    """The environ and the response that ``request`` and ``response`` use where no request is being
-    answered, for each thread.
+    """The environ and the response that ``request`` and ``response`` use outside of requests, for
+    each thread.
 
     The thread that imports this package has both, for tests of handlers and for log filters. Other
     threads get them by ``request.bind(environ)`` and ``response.bind()``.
@@ -39,9 +39,7 @@ outside = Outside()
 
 
 def current_exchange() -> Any:
-    """Return the ``Exchange`` of the request that is being answered, None outside of a Bottle
-    handler.
-    """
+    """Return the current request's ``Exchange``, or None outside of a Bottle handler."""
     native = current.get(None)
     if native is None:
         return None
@@ -53,9 +51,7 @@ def current_exchange() -> Any:
 
 
 def is_native() -> bool:
-    """Return whether a handler or hook of the ``micropie.App`` inside of the ``Bottle`` is
-    running.
-    """
+    """Return whether a handler or hook of the ``micropie.App`` inside the ``Bottle`` is running."""
     return current.get(None) is not None and current_exchange() is None
 
 
@@ -71,7 +67,7 @@ def readable_environ(exchange: Exchange) -> Environ:
 def decoded(latin1: str) -> str:
     """Return a path decoded as UTF-8; its bytes are given as latin-1 text.
 
-    Bytes that are not UTF-8 become U+FFFD, and hooks see the same. If they were dropped,
-    ``/adm%FFin`` would lead to ``/admin``.
+    Bytes that are not UTF-8 become U+FFFD, for hooks too. If they were dropped, ``/adm%FFin`` would
+    match ``/admin``.
     """
     return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "replace")

@@ -1,8 +1,8 @@
 """``template`` and ``view`` with three engines: SimpleTemplate, Jinja2 and Mako.
 
-SimpleTemplate is Bottle's own engine. Its code is taken from the package ``bottle``, which must be
-installed for it. The file is looked for among the installed packages, since a program may have put
-this package into ``sys.modules`` as ``bottle``.
+SimpleTemplate is Bottle's own engine. Its code is loaded from the file of the package ``bottle``,
+which must be installed. A plain import won't do, because ``sys.modules["bottle"]`` may be this
+package.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class TemplateError(BottleException):
 
 
 class StplSyntaxError(TemplateError):
-    """Never raised: mistakes in templates are Python's ``SyntaxError``. Exists for programs that
-    catch it.
+    """Never raised, since errors in templates raise ``SyntaxError``. Exists for programs that catch
+    it.
     """
 
 
 class BaseTemplate:
-    """A template for one of the engines, from the text ``source``, or from the file ``name`` in one
-    of the directories ``lookup``.
+    """The base class of an engine's templates. The template is the text ``source``, or the file
+    ``name`` in one of the directories ``lookup``.
 
-    ``settings`` are options for ``prepare``, ``defaults`` are values for ``render``. All engines
-    share both, unless a class or a template has its own.
+    ``settings`` are options for ``prepare``, ``defaults`` are values for ``render``. All classes
+    share both, unless a class or a template sets its own.
     """
 
     extensions: ClassVar[list[str]] = ["tpl", "html", "thtml", "stpl"]
@@ -70,10 +70,10 @@ class BaseTemplate:
 
     @classmethod
     def search(cls, name: str, lookup: Sequence[str] | None = None) -> str | None:
-        """Return the path of a template's file, found by ``name`` alone or with one of
-        ``extensions``.
+        """Return the path of a template's file, found as ``name`` or with one of ``extensions``
+        added.
 
-        None if there is none, or if it is outside of ``lookup``.
+        Return None if the file doesn't exist or is outside ``lookup``.
         """
         for directory in map(path.abspath, lookup or ()):
             found = path.abspath(path.join(directory, name))
@@ -86,7 +86,9 @@ class BaseTemplate:
 
     @classmethod
     def global_config(cls, key: str, *value: object) -> object:
-        """Return a setting of this class, or set it if a value is given, for subclasses as well."""
+        """Return a setting of this class. If a value is given, set it for this class and its
+        subclasses.
+        """
         if not value:
             return cls.settings[key]
         cls.settings = {**cls.settings, key: value[0]}
@@ -192,8 +194,8 @@ def engine() -> Any:
 
 
 def template(*args: Any, **values: Any) -> str:
-    """Return a rendered template: ``template("hello", name=name)``; values may also be given as
-    dictionaries.
+    """Render a template and return the text: ``template("hello", name=name)``. Values may also be
+    given as dictionaries.
 
     The first argument is the name of a file in ``TEMPLATE_PATH``, or the template's text if it
     contains a line end, "{", "%" or "$". ``template_adapter``, ``template_lookup`` and
@@ -224,8 +226,8 @@ def template(*args: Any, **values: Any) -> str:
 
 
 def _as_key(value: object) -> object:
-    """Return options in a hashable form, for the key of a kept template. An unhashable one counts
-    by its identity: the kept template refers to it, so no other object can get the same.
+    """Return options in a hashable form, for the key of a cached template. An unhashable option is
+    replaced by its ``id``, which stays unique because the cached template refers to the object.
     """
     if isinstance(value, dict):
         return frozenset((name, _as_key(one)) for name, one in value.items())
@@ -237,8 +239,8 @@ def _as_key(value: object) -> object:
 def view(
     tpl_name: object, **defaults: object
 ) -> Callable[[Callable[..., object]], Callable[..., object]]:
-    """Decorate a handler: render the template with the dictionary that it returns, or without
-    values if it returns None.
+    """Decorate a handler so that the dictionary that it returns is rendered with a template. None
+    counts as an empty dictionary.
 
     Any other result is left unchanged. The handler may be ``async def``.
     """
