@@ -1,8 +1,8 @@
-"""A ``micropie.App`` inside of an application of another framework: it runs that framework's
-handlers ("old") and its own ("native").
+"""The base classes for running another framework's application on a ``micropie.App``. The ``App``
+runs that framework's handlers (called "migrated") and its own (called "native").
 
 Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
-looks for a native route first. Each framework's own module decides what happens with other
+tries the native routes first. The compatibility module of each framework handles all other
 requests.
 """
 
@@ -29,14 +29,14 @@ from micropie.sessions import SessionBackend
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# A search result's keyword arguments for an old handler, which takes no values from micropie's
-# binding.
+# The keyword arguments in a search result for a migrated handler, which gets no values from
+# micropie's binding.
 NO_VALUES: Mapping[str, object] = {}
 
 
 class CarryingSite(Site):
-    """A site that looks for native routes first; subclasses then find old handlers. ``inner`` has
-    the native routes, mounts and WebSockets.
+    """A site that tries native routes first; subclasses then find migrated handlers. ``inner`` is
+    the site with the native routes, mounts and WebSockets.
     """
 
     def __init__(self, inner: Site) -> None:
@@ -48,8 +48,8 @@ class CarryingSite(Site):
     def find_native(self, request: Request, path: str) -> SearchResult | None:
         """Return the native route or mount for a request.
 
-        If there is none, return None and set ``request.path`` to ``path``: ``refused_method`` then
-        makes the 405.
+        If there is none, return None and set ``request.path`` to ``path``, which ``refused_method``
+        needs for a 405.
 
         Call it only if ``finds_native`` is true.
         """
@@ -72,10 +72,10 @@ class CarryingSite(Site):
 
 
 def refused_method(request: Request, allowed: Iterable[str] = ()) -> MethodNotAllowed | None:
-    """Return the 405 for a request whose path has native routes for other methods, and no old
-    handler; None without such routes.
+    """Return a 405 if the request's path has native routes, but only for other methods; otherwise
+    None.
 
-    ``allowed``: the methods of the old handlers of the path.
+    ``allowed``: the methods of the migrated handlers for the path.
     """
     refusal: MethodNotAllowed | None = getattr(request, "micropie_refusal", None)
     if refusal is None:
@@ -84,7 +84,7 @@ def refused_method(request: Request, allowed: Iterable[str] = ()) -> MethodNotAl
 
 
 class CarryingTree(Tree):
-    """The tree of a ``MovedApp``, whose site also finds the old handlers."""
+    """The tree of a ``MovedApp``. Its site also finds the migrated handlers."""
 
     carry: Callable[[Site], CarryingSite]
     """A function that returns a site with the old handlers besides those of the given site."""
@@ -109,7 +109,7 @@ class CarryingTree(Tree):
         return not any(stated) and not self.app.middlewares
 
     def around(self, site: Site) -> Site:
-        """Return a site that finds native and old handlers."""
+        """Return a site that finds native and migrated handlers."""
         return self.carry(site)
 
     def inside(self, ancestors: tuple[Any, ...]) -> Any:
@@ -125,8 +125,8 @@ class CarryingTree(Tree):
 
 
 class MovedApp(App):
-    """The ``App`` that a carried application has as ``native``. The log shows the name of its
-    class.
+    """The ``App`` that is the attribute ``native`` of a migrated application. The log shows its
+    class's name.
     """
 
     _micropie_is_framework = True
@@ -134,13 +134,13 @@ class MovedApp(App):
     _micropie: CarryingTree
 
     def kept_in_memory(self) -> Iterable[tuple[str, str]]:
-        """Return pairs: what old handlers keep in each worker's memory, such as "sessions", and
-        what to write to share it.
+        """Return pairs of text: something that migrated handlers keep in each worker's memory, such
+        as "sessions", and advice how to share it between workers.
         """
         return self._micropie.in_memory()
 
     def configure(self, **arguments: Any) -> None:
-        """Set the arguments of ``App(...)``; call it once:
+        """Set the arguments that ``App(...)`` takes. It can be called only once:
         ``app.native.configure(templates="views", session_cookie="shop_id")``.
 
         Raises ``SetupError`` as ``App`` does.
@@ -150,7 +150,7 @@ class MovedApp(App):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in _ARGUMENTS and not isinstance(value, App):
-            # An ``App`` as an attribute is a mount.
+            # An ``App`` that is an attribute of another one is mounted there.
             raise SetupError(
                 f"{name!r} is a setting, and no attribute: write native.configure({name}=...)"
             )
@@ -160,16 +160,14 @@ class MovedApp(App):
 _ARGUMENTS = frozenset({*vars(Settings()), "docs", "security"})
 
 
-_NATIVE = "__micropie_native__"  # the attribute's meaning: tests/compat/CARRYING.md
+_NATIVE = "__micropie_native__"  # explained in tests/compat/CARRYING.md
 
 
 class Carried:
     """The base class of other frameworks' applications that run on micropie.
 
-    ``native`` is the ``micropie.App`` that servers call.
-
-    Its own routes, mounts, WebSockets and middleware are used besides the old handlers, and come
-    before them.
+    ``native`` is the ``micropie.App`` that servers call. Its routes, mounts, WebSockets and
+    middleware come before the migrated handlers.
     """
 
     def __init__(self, framework: str, carry: Callable[[Site], CarryingSite]) -> None:
@@ -177,7 +175,7 @@ class Carried:
         self.native._micropie.carry = carry
         self.native._micropie.moved_from = framework
         vars(self)[_NATIVE] = self.native
-        # Servers recognize an ASGI application by this attribute.
+        # Servers recognize an ASGI application by its ``__call__``.
         vars(self)["__call__"] = vars(self.native)["__call__"]
 
     def __call__(self, scope: object, receive: object, send: object = None) -> Any:
@@ -187,7 +185,7 @@ class Carried:
         return self.native(scope, receive, send)
 
     def wsgi_shutdown(self) -> None:
-        """Run the functions of shutdown, see ``App.wsgi_shutdown``."""
+        """Run the shutdown handlers, see ``App.wsgi_shutdown``."""
         self.native.wsgi_shutdown()
 
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
@@ -198,11 +196,11 @@ class Carried:
 
 
 def migrated_request(framework: str) -> Request | None:
-    """Return the current request if it is handled by an application written for ``framework``: in
-    an old handler, a native one or a hook.
+    """Return the current request if an application written for ``framework`` handles it, whether in
+    a migrated handler, a native one or a hook; otherwise None.
     """
     request: Any = current.get(None)
-    # A handler in a process of the pool runs outside of the application.
+    # In a process of the pool a handler runs without the application.
     if request is None or request._exchange.is_pooled:
         return None
     app = request._exchange.config.tree[0].app
@@ -211,8 +209,8 @@ def migrated_request(framework: str) -> Request | None:
 
 
 def refuse_marks(handler: Callable[..., object]) -> None:
-    """Raise ``SetupError`` for an old handler that has marks (such as ``@requires``) on it or on
-    its class: they would have no effect.
+    """Raise ``SetupError`` for a migrated handler that has, or whose class has, a decorator of
+    micropie's such as ``@requires``, which would have no effect.
     """
     layer = marked_layer(handler)
     if layer is not None:
@@ -224,10 +222,10 @@ def refuse_marks(handler: Callable[..., object]) -> None:
 
 
 def may_see_tracebacks() -> bool:
-    """Return whether the current request's client may see tracebacks, which only clients on this
-    machine may.
+    """Return whether the current request's client may see tracebacks: only clients on this machine
+    may.
 
-    True if no request is being answered.
+    Outside of requests, return True.
     """
     request = current.get(None)
     return request is None or is_on_this_machine(request)
@@ -238,7 +236,7 @@ def status_of(line: str) -> GivenStatus:
 
     Raises ``ResponseError`` if it is malformed, see ``GivenStatus``.
     """
-    # The cache takes no long lines, since a reason may contain a client's text.
+    # Long lines aren't cached, since a reason may contain a client's text.
     return _status_of(line) if len(line) <= LONGEST_KEPT else _status_of.__wrapped__(line)
 
 

@@ -1,8 +1,8 @@
-"""The names of micropie's core by which this package runs other frameworks' handlers: sites,
-exchanges, parsers, and what sends answers.
+"""The names of micropie's core that compatibility modules need: sites, exchanges, parsers, and
+classes for responses.
 
-``compat.bottle`` and ``compat.cherrypy`` import these names, the names for extensions, and nothing
-else of the core. Unlike those for extensions, these may change with any release
+``compat.bottle`` and ``compat.cherrypy`` import only these names and the names in
+``micropie.extensions`` from the core. Unlike the latter, these names may change with any release
 (tests/compat/CARRYING.md).
 """
 
@@ -33,8 +33,7 @@ from micropie._core.tree import Tree
 if TYPE_CHECKING:
     from micropie.wsgi.simple_server import open_server
 else:
-    # The command line is in a higher layer than this module; its ``open_server`` is for programs
-    # that serve themselves.
+    # Imported when it is first used, because only programs that start a server themselves need it.
     __getattr__, __dir__ = names_on_demand(__name__, {"..wsgi.simple_server": "open_server"})
 
 # fmt: off

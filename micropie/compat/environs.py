@@ -1,5 +1,5 @@
-"""A request as WSGI has it, for frameworks whose handlers know only WSGI: its path, its environ,
-its body as a file.
+"""Convert requests to WSGI for frameworks whose handlers need it: the path, the environ, and the
+body as a file.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from micropie.compat.core import Exchange, RawBody, environ_of, parse_cookies
 Environ: TypeAlias = dict[str, Any]
 """A WSGI environ: a request as a dictionary (PEP 3333)."""
 
-# ``http.cookies`` escapes a character that cookies can't contain: "\\054" for a comma, "\\"" for a
-# quote.
+# Matches the escapes that ``http.cookies`` writes for characters that cookies can't contain:
+# "\\054" for a comma, "\\"" for a quote.
 _ESCAPED = r"\\([0-3][0-7][0-7]|.)"
 
 _USUALLY_EMPTY = frozenset({"GET", "HEAD"})
@@ -27,9 +27,10 @@ _USUALLY_EMPTY = frozenset({"GET", "HEAD"})
 def read_cookies(header: str) -> dict[str, str]:
     """Return a Cookie header's values by name, with the escapes of ``http.cookies`` resolved.
 
-    A cookie ends at the next ";", since browsers join cookies by that. ``http.cookies`` would read
-    a quoted value up to the next quote, so a cookie set by another host could swallow those after
-    it. If two have one name, the last counts, as in ``http.cookies``.
+    A cookie always ends at the next ";", with which browsers separate cookies. ``http.cookies``
+    would read a quoted value up to the next quote, so a cookie set by another host could hide the
+    cookies after it. If two cookies have the same name, the last one counts, as in
+    ``http.cookies``.
     """
     last_first = parse_cookies(";".join(reversed(header.split(";"))))
     return {
@@ -44,10 +45,10 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def path_of(request: Request) -> str:
-    """Return a request's path: unescaped, its bytes as latin-1 text, slashes unchanged.
+    """Return a request's unescaped path, its bytes decoded as latin-1.
 
-    Raises 400 if the path is not below the server's prefix. Where a request has a ``literal_path``,
-    that is the same path: use it instead.
+    Raises 400 if the path is not below the server's prefix. If the exchange has a ``literal_path``,
+    use that instead: it is the same path.
     """
     if request.environ is not None:
         return request.environ.get("PATH_INFO", "") or "/"
@@ -59,7 +60,7 @@ def path_of(request: Request) -> str:
 
 def own_environ(exchange: Exchange) -> Environ:
     """Return a new environ for a handler, with the scheme, host and client address that middleware
-    has set.
+    may have set.
     """
     received = exchange.body.so_far
     if exchange.environ is None:
@@ -72,20 +73,20 @@ def own_environ(exchange: Exchange) -> Environ:
         environ["HTTP_HOST"] = exchange.peer.host
     if exchange.peer.client is not None:
         environ["REMOTE_ADDR"] = exchange.peer.client.host
-        environ.pop("REMOTE_HOST", None)  # the proxy's name, not the client's
+        environ.pop("REMOTE_HOST", None)  # it is the proxy's name, not the client's
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)
     elif exchange.method not in _USUALLY_EMPTY:
-        # The flow may have read the server's ``wsgi.input`` to its end.
+        # micropie's request flow may have read the server's ``wsgi.input`` already.
         environ["wsgi.input"] = body_of(exchange)
     return environ
 
 
 def body_of(exchange: Exchange) -> BufferedReader:
-    """Return the body as a file. Each read waits until the bytes that it needs have arrived.
+    """Return the body as a file. Each read waits until enough bytes have arrived.
 
-    A hook may take this file before the body has been received, and a handler may read from it
-    afterwards.
+    A hook may get this file before the body has been received, and a handler may read from it
+    later.
     """
     return BufferedReader(RawBody(partial(next, _pieces(exchange), b"")))
 
@@ -95,10 +96,11 @@ def _pieces(exchange: Exchange) -> Iterator[bytes]:
     if received is not None:
         yield received
     elif exchange.has_short_body:
-        yield Request(exchange).read()  # reads it all and keeps it for the flow and the handler
+        # reads the whole body, and keeps it for the flow and the handler
+        yield Request(exchange).read()
     elif (
         exchange.method not in _USUALLY_EMPTY
         or exchange.framing[2]
         or "transfer-encoding" in exchange.headers
     ):
-        yield from Request(exchange).chunks()  # waits, so only for a ``def``
+        yield from Request(exchange).chunks()  # blocks, so only used for ``def`` handlers

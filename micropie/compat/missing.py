@@ -1,5 +1,5 @@
-"""Names of other frameworks that this package lacks, with advice what to write instead. Its modules
-raise it as an error, ``micropie check`` lists it.
+"""Names that the compatibility modules lack, with advice what to write instead. Importing such a
+name raises an error with the advice, and ``micropie check`` reports it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _PORTEND = "use the package portend"
 _AUTH = "use tools.auth_basic (realm, checkpassword), or tools.auth_digest"
 _UNTIMED = "leave it out: CherryPy has timed no response since version 12"
 
-# The first words of the message for a name that is not in ``ADVICE``.
+# The first words of the message for a name that has no entry in ``ADVICE``.
 UNKNOWN = "the compatibility module has no"
 
-# Values of ``bottle.run(server=...)`` that the original has and this package doesn't.
+# Values of ``bottle.run(server=...)`` that only the original supports.
 SERVERS: Mapping[str, str] = {
     **dict.fromkeys(
         (
@@ -43,7 +43,7 @@ SERVERS: Mapping[str, str] = {
     "gevent": _GEVENT.format("gevent"),
 }
 
-# The advice by dotted name; it also holds for all names below that one.
+# The advice by dotted name. An entry also applies to all names below it.
 ADVICE: Mapping[str, str] = {
     "cherrypy.dispatch.RoutesDispatcher": 'write @cherrypy.tree.native.get("/path/<name>")',
     "cherrypy.dispatch.XMLRPCDispatcher": _XMLRPC,
@@ -85,7 +85,7 @@ ADVICE: Mapping[str, str] = {
         "write a dispatcher of your own: a function of the path"
     ),
     "cherrypy._cpdispatch.getargspec": "use inspect.signature",
-    # Names that older versions of CherryPy had; behind each, the version that removed it.
+    # Names that CherryPy itself has removed. A comment after each gives the version.
     "cherrypy.restsrv": "write cherrypy.process",  # 3.1
     "cherrypy.lib.cptools.serve_file": "write cherrypy.lib.static.serve_file",  # 3.1
     **dict.fromkeys(
@@ -161,9 +161,10 @@ ADVICE: Mapping[str, str] = {
 
 
 def tell(module: str, name: str) -> NoReturn:
-    """Raise the error for a name that a module of this package doesn't have.
+    """Raise the error for a name that a module of this package lacks.
 
-    If there is advice for it, that is an ``ImportError``: its message survives ``from ... import``.
+    If there is advice, raise it as an ``ImportError``, because Python replaces the message of an
+    ``AttributeError`` in ``from ... import``.
     """
     original = module.removeprefix(f"{__package__}.")
     advice = ADVICE.get(f"{original}.{name}")
@@ -173,17 +174,15 @@ def tell(module: str, name: str) -> NoReturn:
 
 
 def listed_advice(name: str) -> str | None:
-    """Return the advice for a dotted name or for the module or class that it begins with, None if
-    there is none.
-    """
+    """Return the entry for a dotted name or for a module or class that contains it, or None."""
     return next(
         (advice for key, advice in ADVICE.items() if f"{name}.".startswith(f"{key}.")), None
     )
 
 
 def advice_for(framework: str, name: str) -> str | None:
-    """Return what to write instead of a dotted name; None if the framework never had it, or its
-    compatibility module has it.
+    """Return advice what to write instead of a dotted name. Return None if the compatibility module
+    has the name, or if the framework never had it.
     """
     listed = listed_advice(name)
     if listed is not None:

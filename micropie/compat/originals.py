@@ -1,12 +1,13 @@
-"""Guard against the original framework being used in a process beside its compatibility module.
+"""Checks that report a use of the original framework in an application that runs on its
+compatibility module.
 
-A module that still imports the original finds no request there, or that of another client which the
-thread has served before. So the original's ``request`` and ``response`` raise ``RuntimeError``
-while a migrated application handles a request and the original handles none. Applications of the
-original in the same process work as before.
+A module that still imports the original finds no request there, or a request of another client that
+the same thread served earlier. So the original's ``request`` and ``response`` raise
+``RuntimeError`` while a migrated application handles a request and the original doesn't.
+Applications that use the original in the same process work as before.
 
-``watch`` sets these guards, at once if the original is imported already, else when a function or a
-template imports it later.
+``watch`` installs these checks: immediately if the original is imported already, else when a
+function or a template imports it.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from micropie.compat.stand_in import (
     is_installed,
 )
 
-_guarded: WeakSet[type] = WeakSet()  # classes of the originals that have guards
+_guarded: WeakSet[type] = WeakSet()  # classes of the originals that have the checks
 
 
 class OriginalFrameworkError(RuntimeError):
-    """Raised if a migrated application uses an object of the original framework."""
+    """Raised if a migrated application uses the original framework."""
 
 
 def watch(framework: str) -> None:
-    """Guard the original framework, now or when it is imported, and log the names of modules that
-    have imported it.
+    """Install the checks in the original framework, now or when it is imported. Log the names of
+    modules that have imported it.
     """
     warn_of_originals(framework)
     module = sys.modules.get(framework)
@@ -51,10 +52,10 @@ def watch(framework: str) -> None:
         sys.meta_path.insert(0, _Watch(framework))
 
 
-@cache  # once: looking through all modules takes time
+@cache  # logged once, because searching all modules is slow
 def warn_of_originals(framework: str) -> None:
-    """Log the names of modules that have imported the original framework: handlers that they
-    register get no requests.
+    """Log a warning with the names of modules that have imported the original framework, because
+    handlers that they register get no requests.
     """
     names = sorted(holders(framework))
     if names:
@@ -70,8 +71,8 @@ def warn_of_originals(framework: str) -> None:
 
 
 class _Watch:
-    """An import finder for the original framework: it asks the other finders, and sets the guards
-    after the import.
+    """An import finder for the original framework. It lets the other finders find the module, and
+    installs the checks after the import.
     """
 
     def __init__(self, framework: str) -> None:
@@ -80,38 +81,38 @@ class _Watch:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the original's spec with a loader that sets the guards; None for other names, or
-        if ``install`` has replaced this one.
+        """Return the original's spec with a loader that installs the checks. Return None for other
+        names, and for a name that ``install`` has replaced.
         """
         if fullname != self.framework or is_installed(fullname):
             return None
         found = (one.find_spec(fullname, path, target) for one in sys.meta_path if one is not self)
         spec = next((one for one in found if one is not None), None)
         if spec is not None and spec.loader is not None:
-            # A folder without ``__init__.py`` has no loader.
+            # A directory without ``__init__.py`` has no loader.
             spec.loader = _Loader(spec.loader, self.framework)  # type: ignore[assignment]
         return spec
 
 
 class _Loader:
-    """Loads a module with the loader that was found for it, then sets the guards."""
+    """Loads a module with its original loader, then installs the checks."""
 
     def __init__(self, loader: Any, framework: str) -> None:
         self._loader = loader
         self._framework = framework
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Return the module of the inner loader, see ``importlib.abc.Loader``."""
+        """Return the module that the original loader creates, see ``importlib.abc.Loader``."""
         module: ModuleType | None = self._loader.create_module(spec)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module and set the guards, see ``importlib.abc.Loader``."""
+        """Run the module and install the checks, see ``importlib.abc.Loader``."""
         self._loader.exec_module(module)
         _guard(self._framework, module)
 
     def __getattr__(self, name: str) -> Any:
-        """Return the inner loader's attribute, such as ``get_source``."""
+        """Return an attribute of the original loader, such as ``get_source``."""
         return getattr(self._loader, name)
 
 
@@ -120,17 +121,18 @@ class _Loader:
 
 def _guard(framework: str, module: Any) -> None:
     name, guard = _GUARDS[framework]
-    kind = type(vars(module).get(name))  # another module with this name may have no such class
+    kind = type(vars(module).get(name))  # an unrelated module of the same name may lack it
     if is_below(kind.__module__, framework) and kind not in _guarded:
         _guarded.add(kind)
         guard(module)
 
 
 def _guard_cherrypy(module: Any) -> None:
-    """Guard the defaults of ``cherrypy.serving``, which count where a thread handles no request.
+    """Replace the class attributes of ``cherrypy.serving``, the default objects outside of
+    requests, by properties that check.
 
-    A request that the original handles is an attribute of the instance, which hides the guarded
-    class attribute.
+    While the original handles a request, the request is an attribute of the instance, which hides
+    the class attribute.
     """
     kind = type(module.serving)
     for name in ("request", "response"):
@@ -138,10 +140,10 @@ def _guard_cherrypy(module: Any) -> None:
 
 
 class _Default:
-    """A class attribute that raises an error while a migrated request is handled, except for the
-    original's own log.
+    """A class attribute that raises an error if it is read while a migrated application handles a
+    request.
 
-    That log reads the current request to find the application it writes for; it has one of its own.
+    The original's own log may read it, to find the application whose log it writes.
     """
 
     def __init__(self, value: object, log: object) -> None:
@@ -155,9 +157,9 @@ class _Default:
 
 
 def _guard_bottle(module: Any) -> None:
-    """Guard the properties of ``bottle.request`` and ``bottle.response``.
+    """Add the check to the properties of ``bottle.request`` and ``bottle.response``.
 
-    The original binds both to a thread before it handles a request, and does not unbind them
+    The original binds both to a thread before it handles a request, and leaves them bound
     afterwards.
     """
     requests, responses = type(module.request), type(module.response)
@@ -191,7 +193,7 @@ _BOUND = "_original_bottle"
 
 
 def _checked(value: Any, check: Callable[[], None]) -> property:
-    """Return a property that calls ``check`` before it is read, set or deleted."""
+    """Return a property that calls ``check`` before each read, write and deletion."""
 
     def get(local: object) -> object:
         check()
@@ -215,9 +217,9 @@ _GUARDS = {"bottle": ("request", _guard_bottle), "cherrypy": ("serving", _guard_
 
 
 def _refuse(framework: str, log: object = None) -> None:
-    """Raise ``OriginalFrameworkError``, naming the code that uses the original.
+    """Raise ``OriginalFrameworkError`` with the name of the module that uses the original.
 
-    Returns without an error if that code is ``log``'s.
+    If ``log`` itself uses it, return without an error.
     """
     frame: FrameType | None = sys._getframe()
     name: str | None = __name__
@@ -230,9 +232,9 @@ def _refuse(framework: str, log: object = None) -> None:
         name = None if frame is None else frame.f_globals.get("__name__")
     assert frame is not None  # noqa: S101 - something outside has called it
     if name is not None and is_below(name, "micropie"):
-        # Code of micropie has called a function of the original.
+        # A function of the original was registered and called by micropie, so report that function.
         raise OriginalFrameworkError(_of_original(used, framework))
-    # A template's code belongs to no module, so its file is named.
+    # A template's code belongs to no module, so report its file.
     raise OriginalFrameworkError(import_of_original(name or frame.f_code.co_filename, framework))
 
 
@@ -254,16 +256,16 @@ def _is_of_original(kind: type, framework: str) -> bool:
 
 
 def refuse_result(framework: str, result: object) -> None:
-    """Raise ``OriginalFrameworkError`` if a handler's result is a response of the original
-    framework: its status would be lost.
+    """Raise ``OriginalFrameworkError`` if a handler's result is a response object of the original
+    framework, whose status would be lost.
     """
     if _is_of_original(type(result), framework):
         raise OriginalFrameworkError(_of_original(type(result).__qualname__, framework))
 
 
 def explain(framework: str, error: BaseException) -> None:
-    """Add a note to an exception that the original framework may have caused: an exception of its
-    own, or of a module that imports it.
+    """Add a note to an exception that the original framework may have caused: one of its own
+    exception classes, or one raised in a module that imports it.
     """
     if isinstance(error, OriginalFrameworkError) or not has_original(framework):
         return

@@ -1,7 +1,8 @@
-"""Programs that start a server themselves, read for another server:
-``micropie run --stand-in bottle shop.py``.
+"""Find the application in a program that starts its own server, for the command ``micropie run
+--stand-in bottle shop.py``.
 
-``run()``, ``quickstart()`` and ``engine.start()`` end such a program where it would begin to serve.
+The program is run until it calls ``run()``, ``quickstart()`` or ``engine.start()``. Instead of
+serving, these raise ``Started``, which has the application.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from micropie.compat.carrier import Carried
 
 
 class Started(BaseException):
-    """Ends a program. ``app``: what it serves, ``host`` and ``port``: where, None if it says
-    nothing.
+    """Raised to stop a program instead of starting its server. ``app``: the application to serve;
+    ``host``, ``port``: where to serve it, None if the program doesn't set them.
     """
 
     def __init__(self, app: Any, host: str | None = None, port: int | None = None) -> None:
@@ -28,7 +29,7 @@ class Started(BaseException):
 
     @property
     def native(self) -> App:
-        """The ``App`` by which servers call the application."""
+        """The ``App`` that servers call to run the application."""
         if isinstance(self.app, Carried):
             return self.app.native
         return self.app if isinstance(self.app, App) else dual(self.app)
@@ -38,16 +39,17 @@ _readers: list[str] = []
 
 
 def end_if_read(app: object, host: str, port: int) -> None:
-    """Raise ``Started`` if the program is only read."""
+    """Raise ``Started`` if ``find`` is running the program."""
     if _readers:
         raise Started(app, host, port)
 
 
 def find(framework: str, name: str, load: Callable[[str], object] | None = None) -> Started | None:
-    """Return what the program in a file ``name`` starts, or its default application; None without
-    both.
+    """Run the program in the file ``name``, and return the application that it starts, or else the
+    default application if it has routes, or else None.
 
-    ``load``: imports ``name``, "shop:app". What it returns is served, or what the module starts.
+    ``load``: a function that imports ``name``, such as "shop:app", instead. The application that it
+    returns is used, unless the imported module starts one.
     """
     _readers.append(name)
     try:
@@ -71,7 +73,7 @@ def _run(file: str) -> None:
 
 
 def _default_of(framework: str) -> Started | None:
-    """Return the default application, or the tree, None if it is empty."""
+    """Return Bottle's default application or CherryPy's tree, or None if it is empty."""
     module = import_module(f"{__package__}.{framework}")
     if framework == "cherrypy":
         return Started(module.tree) if module.tree.apps else None

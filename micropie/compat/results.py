@@ -1,6 +1,4 @@
-"""Helpers for results of handlers: of ``def`` and ``async def`` alike, and results that are sent in
-chunks.
-"""
+"""Helpers for results of handlers: results that may be awaitable, and results sent in chunks."""
 
 from __future__ import annotations
 
@@ -21,22 +19,23 @@ LONGEST_KEPT = 500
 10 MB each, 256 texts would take 2.5 GB.
 """
 
-# The types of most results; none is awaitable. Looking a type up is faster than ``isawaitable``.
+# The types of most results, none of which is awaitable. This set is checked first because it is
+# faster than ``isawaitable``.
 _VALUES = frozenset({str, bytes, dict, list, type(None)})
 
 
 def in_ascii(name: str) -> str:
-    """Return a file's name in ASCII: accents and other characters are removed. At most
-    ``LONGEST_NAME`` characters.
+    """Return a file's name in ASCII, without accents and other characters.
 
-    A longer name is cut before, since decomposing characters (NFKD) takes quadratic time.
+    A name longer than ``LONGEST_NAME`` is cut first, because decomposing characters (NFKD) takes
+    quadratic time.
     """
     return normalize("NFKD", name[:LONGEST_NAME]).encode("ascii", "ignore").decode()
 
 
 def then(result: object, function: Callable[[Any], object]) -> object:
-    """Return ``function(result)``; if ``result`` is awaitable, return a coroutine that awaits it
-    first.
+    """Return ``function(result)``. If ``result`` is awaitable, return a coroutine that awaits it
+    and returns ``function`` of its value.
     """
     if type(result) in _VALUES or not isawaitable(result):
         return function(result)
@@ -48,16 +47,16 @@ def then(result: object, function: Callable[[Any], object]) -> object:
 
 
 class Chunks(chain[Any]):
-    """An iterator of chunks with a ``close`` method for their source. Its ``__next__`` is
-    ``chain``'s, written in C.
+    """An iterator over chunks, with a ``close`` method that closes their source. It is a subclass
+    of ``chain`` because ``__next__`` is fast there, in C.
     """
 
     close: Callable[[], object] = staticmethod(lambda: None)
 
     @classmethod
     def of(cls, source: Iterable[object], made: Iterable[object]) -> Chunks:
-        """Return an iterator of ``made``, which is computed from ``source``. Closing it closes
-        ``source``.
+        """Return an iterator over ``made``, the chunks computed from ``source``. Its ``close``
+        closes ``source``.
         """
         chunks = cls(made)
         chunks.close = getattr(source, "close", chunks.close)

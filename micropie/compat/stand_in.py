@@ -1,5 +1,5 @@
-"""``install("bottle")``: from then on ``import bottle`` gives the compatibility module, the
-"stand-in", in plugins and submodules as well.
+"""``install("bottle")`` makes ``import bottle`` import the compatibility module, called "stand-in",
+for plugins and submodules as well.
 
 It must be the first statement of the module that servers load, before anything imports the
 framework::
@@ -28,11 +28,11 @@ FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
 
 
 class _StandIn:
-    """An import finder that gives this package's modules for a framework's. ``name``: the name by
-    which programs import it.
+    """An import finder that replaces a framework's modules with this package's. ``name``: the name
+    under which programs import the framework.
 
-    It has the methods of ``MetaPathFinder`` and ``Loader``, but isn't derived from them, since
-    importing ``importlib.abc`` takes long.
+    It has the methods of ``MetaPathFinder`` and ``Loader``, but isn't derived from them, because
+    importing ``importlib.abc`` is slow.
     """
 
     def __init__(self, framework: str, name: str) -> None:
@@ -42,11 +42,11 @@ class _StandIn:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return a spec for the framework and its submodules, None for all other names."""
+        """Return a spec for the framework and its submodules, or None for other names."""
         return ModuleSpec(fullname, self) if is_below(fullname, self.name) else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the compatibility module itself, so that both names stand for one module."""
+        """Return the compatibility module itself, so that it is one module under both names."""
         below = spec.name.removeprefix(self.name)
         is_plugin = self.framework == "bottle" and below.startswith(".ext.")
         name = f"bottle_{below[5:]}" if is_plugin else f"{__package__}.{self.framework}{below}"
@@ -65,19 +65,19 @@ class _StandIn:
     def exec_module(self, module: ModuleType) -> None:
         """Restore the module's own spec, which the import system has just replaced.
 
-        The module's code has run already.
+        Nothing else is left to do, because the module's code has run already.
         """
         module.__spec__, module.__loader__ = self._identity
 
 
 def install(framework: str, name: str | None = None) -> None:
-    """Make ``import framework`` import its compatibility module, the stand-in. ``framework``:
+    """Replace a framework with its compatibility module for all later imports. ``framework``:
     "bottle", "cherrypy" or "pixie_web".
 
-    This holds for the whole process, submodules included. ``name``: where a program carries a copy
-    of the framework, such as "shop.vendored.bottle"; by default the framework's own name. A second
+    This applies to the whole process, including submodules. ``name``: the name under which the
+    program imports the framework, if it contains a copy, such as "shop.vendored.bottle". A second
     call does nothing. Raises ``ValueError`` for another framework, and ``RuntimeError`` if the
-    original is imported already, since it can't be replaced any more.
+    original has been imported already, when it's too late to replace it.
     """
     if framework not in FRAMEWORKS:
         raise ValueError(
@@ -97,12 +97,14 @@ def install(framework: str, name: str | None = None) -> None:
 
 
 def started_by(framework: str, name: str, load: Callable[[str], object] | None = None) -> Any:
-    """Return what a program starts, ``native``, ``host`` and ``port``: see ``programs.find``."""
+    """Return the ``Started`` object with the application that a program starts, see
+    ``programs.find``.
+    """
     return importlib.import_module(f"{__package__}.programs").find(framework, name, load)
 
 
 def is_installed(name: str) -> bool:
-    """Return whether ``install`` has replaced the framework that programs import as ``name``."""
+    """Return whether ``install`` has replaced the framework that is imported as ``name``."""
     return any(isinstance(finder, _StandIn) and finder.name == name for finder in sys.meta_path)
 
 
@@ -122,7 +124,7 @@ def _advice(framework: str) -> str:
 
 
 def advice_for(framework: str) -> str:
-    """Return advice for a module that imports the original framework."""
+    """Return advice what to change in a module that imports the original framework."""
     return f"write from micropie.compat import {framework} there, or {_advice(framework)}"
 
 
@@ -146,13 +148,13 @@ def has_original(framework: str, name: str | None = None) -> bool:
 
 
 def holders(framework: str, name: str | None = None) -> Iterator[str]:
-    """Yield the names of modules outside of the original framework that have imported it rather
-    than its stand-in.
+    """Yield the names of modules that have imported the original framework rather than its
+    stand-in, except its own modules.
     """
     name = name or framework
     if not has_original(framework, name):
         return
-    # The standard library is left out: CherryPy puts a function of its own into ``pydoc``.
+    # Skip the standard library, because CherryPy adds one of its functions to ``pydoc``.
     others = {name, *sys.stdlib_module_names}
     for module_name, module in [*sys.modules.items()]:
         if (
@@ -164,7 +166,7 @@ def holders(framework: str, name: str | None = None) -> Iterator[str]:
 
 
 def _holds(names: dict[str, object], name: str, framework: str) -> bool:
-    """Return whether a module's values come from the original framework, and none from its
+    """Return whether some of a module's values come from the original framework, and none from its
     stand-in.
     """
     origins = {_origin(value) for value in [*names.values()]}
@@ -174,8 +176,8 @@ def _holds(names: dict[str, object], name: str, framework: str) -> bool:
 
 
 def _origin(value: object) -> str:
-    """Return the name of the module that an object comes from: a module's own name, else that of a
-    function's, a class's or the object's class's module.
+    """Return the name of the module that an object comes from: a module's own name, or else the
+    module of the function, the class, or the object's class.
 
     ``isinstance`` isn't used, since it reads ``__class__``, which makes lazy objects such as
     Django's settings load. In some classes ``__module__`` isn't text.
@@ -201,7 +203,7 @@ def refuse_original(framework: str, thing: object) -> None:
     """Raise ``RuntimeError`` if a plugin, tool or handler comes from a module that has imported the
     original framework rather than its stand-in.
 
-    It would read the original's ``request``, which no request is bound to.
+    It would use the original's ``request``, which isn't bound to a request.
     """
     name = _origin(thing)
     if imports_original(name, framework):

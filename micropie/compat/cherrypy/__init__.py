@@ -4,11 +4,10 @@ An application written for CherryPy 18 runs on this package unchanged, under any
 server. docs/moving/cherrypy-differences.md lists the intentional differences;
 docs/moving/cherrypy.md says how to go on to micropie's own API.
 
-Open ``life.py`` to change the order of steps in which a request is answered, ``dispatch.py`` for
-how a handler is found, ``messages.py`` and ``body.py`` for the objects that handlers read and set,
-``config.py`` for configuration, ``tools.py`` for the list of built-in tools.
-``tests/compat/cherrypy_requests.py`` has the requests by which this package is compared with the
-original.
+Open ``life.py`` to change the steps of a request, ``dispatch.py`` for how a handler is found,
+``messages.py`` and ``body.py`` for the objects that handlers read and set, ``config.py`` for
+configuration, ``tools.py`` for the list of built-in tools. ``tests/compat/cherrypy_requests.py``
+has the requests that the tests send to this package and to the original, to compare the responses.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from micropie.compat.missing import tell
 
 wsgi = _cpwsgi
 
-# Modules under the names that they have in CherryPy, by which applications import them.
+# Applications import these modules by their names in CherryPy.
 for _name, _module in {
     "_cpconfig": "config",
     "_cpdispatch": "dispatch",
@@ -58,7 +57,7 @@ for _name, _module in {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "session":  # a program has deleted it: as in CherryPy, it is made again
+    if name == "session":  # a program has deleted it; as in CherryPy, create it again
         return globals().setdefault(name, _ThreadLocalProxy(name))
     tell(__name__, name)
 

@@ -1,5 +1,5 @@
-"""``cherrypy._cpcompat``: conversions between text and bytes, for programs that once ran on Python
-2 too.
+"""``cherrypy._cpcompat``: conversions between text and bytes, for programs that also ran on Python
+2.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def tonative(n: str | bytes, encoding: str = "ISO-8859-1") -> str:
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``HTTPSConnection`` when it is asked for: few programs use it, and it imports sockets
-    and email.
+    """Import ``HTTPSConnection`` when it is first used, since few programs need it and it imports
+    ``socket`` and ``email``.
     """
     if name != "HTTPSConnection":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

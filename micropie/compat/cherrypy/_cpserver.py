@@ -1,8 +1,7 @@
-"""``cherrypy.server``: the settings of a program's own server, and that server, which runs in
-threads of the program.
+"""``cherrypy.server``: the server that a program starts itself, in threads of its process, and the
+settings of this server.
 
-If a server from outside (gunicorn, uvicorn) runs the application, it has host, port and certificate
-of its own, and these settings have no effect.
+The settings have no effect if an external server (gunicorn, uvicorn) runs the application.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from micropie.compat.core import current
 
 
 class Server(ServerAdapter):
-    """A server on one address. Once subscribed to the bus, it starts and stops with it.
+    """A server on one address. Once subscribed to the bus, it starts and stops with the bus.
 
     These settings have an effect: ``socket_host``, ``socket_port``, ``thread_pool``,
     ``ssl_certificate``, ``ssl_private_key``, ``shutdown_timeout``, ``max_request_body_size``.
-    Others of CherryPy's can be set, so that old configuration can be read, but do nothing.
+    CherryPy's other settings are accepted, so that existing configuration loads, but have no
+    effect.
     """
 
     application: Any = None
@@ -83,8 +83,8 @@ class Server(ServerAdapter):
 
     @property
     def bound_addr(self) -> tuple[str, int]:
-        """(host, port) in use: for ``socket_port`` 0, the free port that the running server was
-        given.
+        """The (host, port) in use. If ``socket_port`` is 0, this is the free port that the system
+        chose.
         """
         return (
             self.socket_host,
@@ -113,8 +113,8 @@ class Server(ServerAdapter):
         )
 
     def start(self) -> None:
-        """Start to serve, in threads of this process. Raises ``OSError`` if the address is in use
-        or not allowed.
+        """Start serving, in threads of this process. Raises ``OSError`` if the address is in use or
+        not allowed.
         """
         if self.bus.is_hosted:
             return
@@ -129,7 +129,7 @@ class Server(ServerAdapter):
 
     def _opened(self) -> Any:
         self._check()
-        # Servers and TLS are imported only if the program serves itself.
+        # Imports servers and TLS, which a program run by an external server doesn't need.
         background = import_module("micropie.compat.cherrypy.background")
         native = getattr(self.application, "native", None)
         if native is not None and self.thread_pool != Server.thread_pool:
@@ -149,7 +149,9 @@ class Server(ServerAdapter):
         )
 
     def _check(self) -> None:
-        """Raise ``SetupError`` for a setting that has no effect here but must not be ignored."""
+        """Raise ``SetupError`` for a setting that isn't supported and that would be unsafe to
+        ignore.
+        """
         if self.application is None:
             raise SetupError("cherrypy.server has nothing to serve: set Server.application")
         if self.socket_file:
@@ -172,8 +174,8 @@ class Server(ServerAdapter):
         server, self.httpserver = self.httpserver, None
         if server is not None:
             address = self.base()
-            # A handler may stop the server: waiting for the server's threads, it would wait for
-            # itself. ``block`` waits for them.
+            # A handler that stops the server must not wait for the server's threads, since it runs
+            # in one of them. ``block`` waits for them.
             server.stop(wait=current.get(None) is None)
             self.bus.log(f"HTTP Server {address} shut down")
 

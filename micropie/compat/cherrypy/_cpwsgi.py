@@ -1,5 +1,5 @@
-"""``cherrypy.wsgi``: one application for each host. CherryPy's WSGI servers and pipeline don't
-exist here.
+"""``cherrypy.wsgi``: ``VirtualHost``, which has one application for each host. CherryPy's WSGI
+servers and pipeline aren't supported.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from micropie.compat.missing import tell
 
 
 class VirtualHost:
-    """A WSGI application that calls another one by the Host header:
+    """A WSGI application that passes requests on to the application for their Host header:
     ``cherrypy.tree.graft(VirtualHost(main, {"pies.example": pies}))``.
 
-    ``default`` is called for all other hosts; a malformed host is answered with 400.
-    ``use_x_forwarded_host``: the first host in a proxy's X-Forwarded-Host counts before Host.
-    Clients can send that header too, so don't rely on a host to keep an application secret.
+    ``default`` is called for all other hosts; a malformed host gets a 400.
+    ``use_x_forwarded_host``: use the first host in X-Forwarded-Host, if sent, instead of Host.
+    Clients can forge that header, so don't rely on a host to keep an application secret.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Run a server in a thread of this process, beside the program that starts it.
+"""Run a server in a background thread of the program that starts it.
 
-Only uvicorn, waitress and the standard library's server can run in a thread. Others fork, or must
-have the main thread.
+Only uvicorn, waitress and the standard library's server can run in a thread. Others fork or need
+the main thread.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 
 from micropie.compat.core import open_server
 
-# Seconds between two checks whether the server has started.
+# Seconds between checks whether the server has started.
 _LOOK_EVERY = 0.005
 
 
 class _Parts(NamedTuple):
-    """A server that listens: the function that serves until ``stop`` is called, a function that
-    tells whether it has started, and its port.
+    """A listening server: a function that serves until ``stop`` is called, a function that returns
+    whether it has started, and its port.
     """
 
     run: Callable[[], object]
@@ -55,15 +55,15 @@ class Options(NamedTuple):
 
 
 class BackgroundServer:
-    """A server running in a thread of this process. ``name``: which one; ``port``: where it
-    listens.
+    """A server running in a thread of this process. ``name``: the server's name, such as "uvicorn";
+    ``port``: the port on which it listens.
 
     Creating the object starts it.
     """
 
     def __init__(self, app: object, options: Options) -> None:
-        """Start the server. Raises ``OSError``, with a message that says why, if it can't start
-        with these options.
+        """Start the server. Raises ``OSError`` with the reason if it can't start with these
+        options.
         """
         self.name = _choose(options)
         if options.certificate is None and options.key is not None:
@@ -117,7 +117,7 @@ def _refusal(sentence: str) -> OSError:
 
 
 def _listener(options: Options) -> socket.socket:
-    """Return a listening socket: clients that connect before the server has started wait."""
+    """Return a listening socket. Clients that connect before the server has started wait."""
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     return socket.create_server((options.host, options.port), family=family, backlog=2048)
 
@@ -134,7 +134,7 @@ def _uvicorn(app: object, options: Options) -> _Parts:
         ssl_keyfile=options.key,
         timeout_graceful_shutdown=max(1, round(options.stop_within)),
     )
-    config.load()  # so that a wrong certificate raises here
+    config.load()  # raises for an invalid certificate before the thread starts
     server, listener = uvicorn.Server(config), _listener(options)
 
     def run() -> None:
@@ -158,7 +158,7 @@ def _waitress(app: object, options: Options) -> _Parts:
 
     def end_loop() -> None:
         open_channels.extend(channels.values())
-        channels.clear()  # without channels the server's loop ends
+        channels.clear()  # the server's loop ends when there are no channels
 
     def run() -> None:
         server.run()
@@ -167,7 +167,7 @@ def _waitress(app: object, options: Options) -> _Parts:
             channel.close()
 
     def stop() -> None:
-        with suppress(OSError):  # a thread has just woken the loop, and it has ended
+        with suppress(OSError):  # another thread has woken the loop, which has already ended
             server.trigger.pull_trigger(end_loop)
 
     return _Parts(run, stop, lambda: True, port)

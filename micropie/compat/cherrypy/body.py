@@ -18,7 +18,7 @@ from micropie.compat.cherrypy.types import Parameters
 from micropie.compat.core import Limits, MultipartParser, codec_of
 from micropie.compat.results import CHUNK
 
-# The most bytes of a multipart form's fields together; they are kept in memory.
+# The most bytes of all fields of a multipart form together, because they are kept in memory.
 _MOST_TEXT = 16 * 1024 * 1024
 _MOST_FIELDS = 100_000  # of an urlencoded form; a multipart form may have 1000
 _MOST_HEADERS = 8  # of one part
@@ -42,8 +42,8 @@ class BodyReader:
         return piece
 
     def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> bytes | None:
-        """Return ``size`` bytes, by default all that are left; or write them to ``fp_out`` and
-        return None.
+        """Return ``size`` bytes, by default all remaining bytes. If ``fp_out`` is given, write them
+        to it and return None.
         """
         # A short body: all of it is in memory.
         if size is None and fp_out is None and type(self.file) is BytesIO:
@@ -66,7 +66,7 @@ class BodyReader:
         return self._count(self.file.readline(-1 if size is None else size))
 
     def readlines(self, sizehint: int | None = None) -> list[bytes]:
-        """Return the lines; stop after the line with which they have ``sizehint`` bytes."""
+        """Return the lines. With ``sizehint``, stop once they have this many bytes."""
         lines: list[bytes] = []
         size = 0
         while (sizehint is None or size < sizehint) and (line := self.readline()):
@@ -75,9 +75,7 @@ class BodyReader:
         return lines
 
     def finish(self) -> None:
-        """Do nothing. In CherryPy this reads the rest of the body, which here is up to the
-        server.
-        """
+        """Do nothing. In CherryPy this reads the rest of the body, which the server does here."""
 
 
 class Entity:
@@ -121,15 +119,15 @@ class Entity:
 
     @lazy
     def attempt_charsets(self) -> list[str]:
-        """The charsets in which decoding is tried: the one in the Content-Type, then ``charsets``
-        of the class.
+        """The charsets to try when decoding: the one in the Content-Type, then the class attribute
+        ``charsets``.
         """
         stated = self.content_type.params.get("charset")
         return [*([stated] if stated else []), *(each for each in self.charsets if each != stated)]
 
     @lazy
     def length(self) -> int | None:
-        """The length in bytes by the headers, None if they don't state it."""
+        """The value of the Content-Length header, or None if it is missing."""
         length = self.headers.get("Content-Length", "")
         is_chunked = "chunked" in self.headers.get("Transfer-Encoding", "")
         return None if is_chunked or not length.isdecimal() else int(length)
@@ -185,7 +183,7 @@ class Entity:
     def decode_entity(self, value: bytes) -> str:
         """Return bytes decoded as text.
 
-        Raises ``HTTPError`` 400 if they are text in none of ``attempt_charsets``.
+        Raises ``HTTPError`` 400 if they can't be decoded with any of ``attempt_charsets``.
         """
         for charset in self.attempt_charsets:
             try:
@@ -237,7 +235,7 @@ class Part(Entity):
 
 
 class RequestBody(Entity):
-    """The body of a request. ``maxbytes``: the most bytes; a longer body is answered with 413."""
+    """The body of a request. ``maxbytes``: the most bytes; a longer body gets a 413."""
 
     bufsize = 8 * 1024
     default_content_type = ""
@@ -246,7 +244,7 @@ class RequestBody(Entity):
     """A function that returns ``server.max_request_body_size`` in bytes; 0 for no limit."""
 
     def __init__(self, request: Any) -> None:
-        self._request = proxy(request)  # weak, since the request refers to its body
+        self._request = proxy(request)  # a weak reference, because the request refers to its body
         self.params = {}
         self.parts = []
         self.request_params = request.params
@@ -292,7 +290,7 @@ class RequestBody(Entity):
     def process(self) -> None:
         """Parse the body, and add its parameters to those of the request.
 
-        Raises ``HTTPError`` 411 if the request doesn't state how long its body is.
+        Raises ``HTTPError`` 411 if the request declares neither a length nor chunks.
         """
         native = self._request.native
         if native.framing[2] is None and "transfer-encoding" not in native.headers:
@@ -313,7 +311,8 @@ def process_urlencoded(entity: Entity) -> None:
     decoded, 413 if it is too large.
     """
     data: bytes = entity.fp.read(_MOST_TEXT + 1)
-    # A field takes a hundred times as much memory as its bytes.
+    # The number of fields is limited too: a parsed field takes a hundred times the memory of its
+    # bytes.
     if len(data) > _MOST_TEXT or data.count(b"&") >= _MOST_FIELDS:
         raise HTTPError(413)
     if b"%" not in data and b"+" not in data and data.isascii():

@@ -1,9 +1,8 @@
-"""Configuration: ``cherrypy.config``, configuration files, their sections for paths, and
-namespaces, whose functions apply keys.
+"""Configuration: ``cherrypy.config``, configuration files with sections for paths, and namespaces.
 
 A key has the form ``namespace.name``. Applying a configuration calls the namespace's function with
-the name and the value; register one by ``config.namespaces["server"] = function``. Keys without a
-namespace, or with an unknown one, are an application's own.
+the name and the value of each key; register a function with ``config.namespaces["server"] =
+function``. Keys without a namespace or with an unknown one are left to the application.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ environments: dict[str, Section] = {
 
 
 class Parser(ConfigParser):
-    """Parses a configuration file: the case of names is kept, values are Python expressions."""
+    """Parses a configuration file. Names keep their case, and values are Python expressions."""
 
     def optionxform(self, optionstr: str) -> str:
         """Return a name unchanged: ``ConfigParser`` would make it lower case."""
@@ -74,7 +73,7 @@ class Parser(ConfigParser):
         return sections
 
     def dict_from_file(self, file: Source) -> dict[str, Section]:
-        """Parse a file, given by its path or open, and return its sections.
+        """Parse a file, given as a path or an open file, and return its sections.
 
         Raises ``OSError`` if the file can't be opened.
         """
@@ -87,7 +86,7 @@ class Parser(ConfigParser):
 
     @classmethod
     def load(cls, input: Source) -> Section:  # noqa: A002 - CherryPy's name
-        """Return the configuration in ``input``: a dict (which is copied), the path of a file, or
+        """Return the configuration in ``input``, which is a dict (it is copied), a file's path or
         an open file.
         """
         return dict(input) if isinstance(input, Mapping) else cls().dict_from_file(input)
@@ -120,10 +119,10 @@ def merge(base: dict[str, Section], other: Source) -> None:
 
 
 class NamespaceSet(dict[str, Namespace]):
-    """A function for each namespace, which is called with the name and the value of every key in
-    the namespace.
+    """A dict with a function for each namespace. The function is called with the name and the value
+    of each key in the namespace.
 
-    Instead of a function there may be a context manager whose ``__enter__`` returns one.
+    A value may also be a context manager whose ``__enter__`` returns such a function.
     """
 
     def __call__(self, config: Mapping[str, object]) -> None:
@@ -188,14 +187,14 @@ class PlainConfig(dict[str, Any]):
 class Config(PlainConfig):
     """``cherrypy.config``: the configuration that applies to all applications.
 
-    Used as a decorator, it configures a handler or a class: ``@cherrypy.config(**{"tools.gzip.on":
-    True})``.
+    Calling it returns a decorator that configures a handler or a class:
+    ``@cherrypy.config(**{"tools.gzip.on": True})``.
     """
 
     environments = environments
 
     def update(self, config: Source) -> None:  # type: ignore[override]
-        """Add configuration: its section ``global`` if it has one, else all of it."""
+        """Add a configuration: only its section ``global`` if it has one, else all of it."""
         self._apply(_load_watched(config))
 
     def _apply(self, values: Section) -> None:

@@ -1,5 +1,4 @@
-"""Dispatchers, which find the handler for a path, under the names that they have in
-``cherrypy.dispatch``.
+"""``cherrypy.dispatch``: the dispatchers, which find the handler for a path.
 
 ``Dispatcher`` follows a path's segments from attribute to attribute, beginning at the application's
 root. The configurations of all objects on the way are merged, from the root to the handler. Names
@@ -24,8 +23,10 @@ from micropie.compat.core import checked_base, current
 
 
 def refusal(error: HTTPError, allowed: Sequence[str] = ()) -> Callable[[], NoReturn]:
-    """Return the handler of a path without one, that raises ``error``, or a 405 if it has native
-    routes for other methods. ``allowed``: those of the old handlers.
+    """Return a handler for a path that has none. It raises a 405 if the path has native routes for
+    other methods, otherwise ``error``.
+
+    ``allowed``: the methods of the CherryPy handlers for the path.
     """
     native = current.get()
     if refused_method(native) is None:
@@ -70,11 +71,13 @@ class PageHandler:
 
 
 class LateParamPageHandler(PageHandler):
-    """A handler whose keyword arguments are the request's parameters at the time of the call."""
+    """A handler whose keyword arguments are read from the request's parameters when it is called,
+    after the tools have run.
+    """
 
     @property
     def kwargs(self) -> Parameters:
-        """The request's parameters, updated with arguments that belong to the handler alone."""
+        """The request's parameters, updated with the arguments that were set for this handler."""
         return {**serving.request.params, **self._kwargs}
 
     @kwargs.setter
@@ -88,8 +91,8 @@ def refusal_of(
 ) -> HTTPError | None:
     """Return the error for a call with invalid arguments, None if they are valid.
 
-    The status is 404 if an argument is missing or a wrong one comes from the path or the query, 400
-    if a wrong one comes from a form.
+    The status is 404 for a missing argument or an unexpected one from the path or the query, 400
+    for an unexpected one from a form.
     """
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -143,26 +146,27 @@ class _Application(Protocol):
     config: dict[str, Section]
 
     def _directory_section(self, path: str) -> dict[str, str]:
-        """Return ``{"tools.staticdir.section": path}``, which is one kept dict for each path."""
+        """Return ``{"tools.staticdir.section": path}``: always the same dict for the same path."""
 
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
-        """Return the paths that have a section in the configuration, by the same paths with
-        ``translate`` applied.
+        """Return the paths that have a section in the configuration. The keys are the same paths
+        after ``translate``.
         """
 
 
-# Longer paths are not found: with sections in the configuration, each segment takes time in
-# proportion to the path's length.
+# Longer paths get a 404: if the configuration has sections, the time for each segment is
+# proportional to the path's length.
 _MOST_SEGMENTS = 255
 
 
 class Dispatcher:
-    """CherryPy's usual dispatcher.
+    """CherryPy's default dispatcher.
 
-    ``dispatch_method_name``: the method of an object that may take over the remaining segments.
+    ``dispatch_method_name``: the name of the method by which an object can handle the remaining
+    segments itself.
 
-    ``translate``: how a segment's characters become those of an attribute's name, in the format of
-    ``str.maketrans``; by default punctuation becomes ``_``.
+    ``translate``: a table for ``str.translate`` that turns a segment into an attribute's name. By
+    default punctuation becomes ``_``.
     """
 
     dispatch_method_name = "_cp_dispatch"
@@ -190,8 +194,8 @@ class Dispatcher:
         )
 
     def find_handler(self, path: str) -> tuple[Any, list[str]]:
-        """Return the handler for a path and the segments left for its arguments; (None, []) if
-        there is none.
+        """Return the handler for a path and the segments that remain for its arguments, or (None,
+        []).
         """
         request = serving.request
         app = request.app
@@ -211,8 +215,8 @@ class Dispatcher:
             default = getattr(node, "default", None)
             if default is not None and getattr(default, "exposed", False):
                 own = getattr(default, "_cp_config", None)
-                # Its position among ``configs`` is the one that the function would have: before
-                # those of objects deeper in the path.
+                # The index page's configuration comes before those of objects deeper in the path,
+                # as a method's would.
                 if own:
                     configs[end:end] = _with_directory(app, [own], full[: len(full) - left])
                 request.is_index = path.endswith("/")
@@ -225,11 +229,11 @@ class Dispatcher:
     def _walk(
         self, app: _Application, full: list[str], configs: list[Section]
     ) -> list[tuple[object, int, int]]:
-        """Follow the segments from attribute to attribute, and append the configurations on the way
+        """Follow the segments from attribute to attribute, and append each object's configurations
         to ``configs``.
 
-        Return, for each step: the object (None if there is no attribute with the segment's name),
-        how many segments follow, and how many configurations there are so far.
+        Return for each step the object (None if there is no attribute with the segment's name), the
+        number of remaining segments, and the number of configurations so far.
         """
         node, sections = app.root, app.config
         own = getattr(node, "_cp_config", None)
@@ -238,7 +242,7 @@ class Dispatcher:
         size = len(full)
         trail = [(node, size, len(configs))]
         left = full[:]
-        names = [""]  # the names of the attributes passed
+        names = [""]  # the names of the attributes on the way
         while left:
             before = len(left)
             segment = left[0]
@@ -272,10 +276,10 @@ class Dispatcher:
         return trail
 
     def _hand_over(self, node: object, left: list[str], full: list[str]) -> object:
-        """Return the object that a node's ``_cp_dispatch`` method returns for segments that it has
-        no attribute for; None without that method.
+        """Return the result of the node's ``_cp_dispatch`` method, or None if it has none. It is
+        called when the node has no attribute for the next segment.
 
-        Takes at least one segment from ``left``.
+        Removes at least one segment from ``left``.
         """
         dispatch = getattr(node, self.dispatch_method_name, None) if len(left) > 1 else None
         if dispatch is None or not callable(dispatch) or getattr(dispatch, "exposed", False):
@@ -296,15 +300,15 @@ class Dispatcher:
 
 
 def _with_slashes(vpath: list[str]) -> list[str]:
-    """Return arguments with "%2F" unescaped: cheroot and other servers leave a slash within a
-    segment escaped.
+    """Return the segments with "%2F" replaced by "/", because cheroot and other servers leave it
+    escaped.
     """
     return [segment.replace("%2F", "/") for segment in vpath]
 
 
 def _with_directory(app: _Application, configs: list[Section], path: list[str]) -> list[Section]:
-    """Return an object's configurations; if one has ``tools.staticdir.dir``, another that states
-    the path where it has it.
+    """Return an object's configurations. If one of them has ``tools.staticdir.dir``, add a
+    configuration with the object's URL path as ``tools.staticdir.section``.
     """
     for config in configs:
         if "tools.staticdir.dir" in config:
@@ -313,13 +317,13 @@ def _with_directory(app: _Application, configs: list[Section], path: list[str]) 
 
 
 class MethodDispatcher(Dispatcher):
-    """Calls the method of an exposed object that has the name of the request's method: ``GET``,
+    """Calls the method of an exposed object that is named like the request's HTTP method: ``GET``,
     ``POST``, ...
     """
 
     def __call__(self, path_info: str) -> None:
-        """Find the object for a path, and let the current request's ``handler`` be its method, or
-        one that refuses with 404 or 405. Its configuration is added to the request's.
+        """Find the object for a path, and set its method as the current request's ``handler``, or
+        else a handler that raises 404 or 405. The method's configuration is added to the request's.
         """
         request = serving.request
         resource, vpath = self.find_handler(path_info)
@@ -348,11 +352,11 @@ def VirtualHost(  # noqa: N802
     use_x_forwarded_host: bool = True,
     **domains: str,
 ) -> Callable[[str], object]:
-    """Return a dispatcher that puts a host's prefix in front of the path:
+    """Return a dispatcher that adds the prefix for the request's host to the path:
     ``VirtualHost(**{"a.example": "/a"})``.
 
-    ``use_x_forwarded_host``: the first host in X-Forwarded-Host counts before Host. The dispatcher
-    raises ``HTTPError`` 400 for a malformed host.
+    ``use_x_forwarded_host``: use the first host in X-Forwarded-Host, if sent, instead of Host. The
+    dispatcher raises ``HTTPError`` 400 for a malformed host.
     """
     inner = next_dispatcher or Dispatcher()
 
@@ -364,7 +368,7 @@ def VirtualHost(  # noqa: N802
         with HTTPError.handle(BadRequest, 400):
             prefix = domains.get(checked_base("", host)[1], "")
         result = inner(f"{prefix.rstrip('/')}/{path_info.lstrip('/')}" if prefix else path_info)
-        # The configuration names a static directory by its path without the prefix.
+        # Remove the prefix, which the request's own path doesn't have.
         section = request.config.get("tools.staticdir.section")
         if section is not None and prefix:
             request.config["tools.staticdir.section"] = section[len(prefix) :]
@@ -374,7 +378,7 @@ def VirtualHost(  # noqa: N802
 
 
 def RoutesDispatcher(*args: object, **kwargs: object) -> NoReturn:  # noqa: N802
-    """Not supported: raises ``NotImplementedError`` with advice what to write."""
+    """Not supported. Raises ``NotImplementedError`` with advice what to write instead."""
     raise NotImplementedError(
         "there is no RoutesDispatcher: write the routes natively, "
         "@cherrypy.tree.native.get('/pies/<number:int>')"
@@ -382,7 +386,7 @@ def RoutesDispatcher(*args: object, **kwargs: object) -> NoReturn:  # noqa: N802
 
 
 def XMLRPCDispatcher(next_dispatcher: object = None) -> NoReturn:  # noqa: N802
-    """Not supported: raises ``NotImplementedError`` with advice what to write."""
+    """Not supported. Raises ``NotImplementedError`` with advice what to write instead."""
     raise NotImplementedError(
         "there is no XMLRPCDispatcher: expose a method that reads "
         "cherrypy.request.body by xmlrpc.client.loads"

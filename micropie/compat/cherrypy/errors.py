@@ -29,14 +29,14 @@ class CherryPyException(Exception):
 
 
 class TimeoutError(CherryPyException):  # noqa: A001 - its name of old
-    """In CherryPy, raised if a response took too long. Never raised here: ``micropie.middleware``
-    limits the time.
+    """Never raised, but programs may catch it: CherryPy raised it if a response took too long. Use
+    the timeout in ``micropie.middleware`` instead.
     """
 
 
 class InternalRedirect(CherryPyException):
-    """Answer with the handler for another path of the application, which may be relative to the
-    current page. The client doesn't notice it.
+    """Run the handler for another path of the application instead, without a redirect that the
+    client sees. The path may be relative to the current page.
     """
 
     def __init__(self, path: str, query_string: str = "") -> None:
@@ -64,8 +64,8 @@ class _ForeignAnswer(CherryPyException, RaisedAnswer):
 
 
 class HTTPRedirect(_ForeignAnswer):
-    """Redirect the client to a URL, or to one of several. Relative ones begin at the current page,
-    without its query.
+    """Redirect the client to a URL, or to one of several. Relative URLs are resolved against the
+    current page.
 
     ``status``: from 300 to 399, by default 303, or 302 for HTTP/1.0. Raises ``ValueError`` for any
     other.
@@ -110,7 +110,7 @@ class HTTPRedirect(_ForeignAnswer):
             ]
             response.body = "<br />\n".join(lines).encode()
         elif status == 304:
-            # The client has the content: headers that describe it must not be sent.
+            # The client has the content already, so headers that describe it must not be sent.
             for name in ("Allow", "Content-Encoding", "Content-Language", "Content-Location"):
                 response.headers.pop(name, None)
             for name in ("Content-MD5", "Content-Range", "Content-Type", "Expires", "Location"):
@@ -147,8 +147,8 @@ _OF_CONTENT = frozenset(
 
 
 def clean_headers(status: int) -> None:
-    """Remove headers of the current response that describe its content, since an error's page
-    replaces that.
+    """Remove headers of the current response that describe its content, because an error page
+    replaces the content.
     """
     headers = serving.response.headers
     for name in _OF_CONTENT & headers.keys():
@@ -158,8 +158,8 @@ def clean_headers(status: int) -> None:
 
 
 class HTTPError(_ForeignAnswer):
-    """Answer with the page for an error: ``HTTPError(404)``, ``HTTPError(409, "the message")``,
-    ``HTTPError("409 Reason")``.
+    """Send an error page: ``HTTPError(404)``, ``HTTPError(409, "the message")``, ``HTTPError("409
+    Reason")``.
 
     Raises ``HTTPError`` with status 500 if ``status`` isn't from 400 to 599.
     """
@@ -176,7 +176,7 @@ class HTTPError(_ForeignAnswer):
         super().__init__(status, message)
 
     def set_response(self) -> None:
-        """Make the current response the page for this error."""
+        """Turn the current response into the page for this error."""
         response = serving.response
         clean_headers(self.code)
         response.status = self.status
@@ -185,7 +185,7 @@ class HTTPError(_ForeignAnswer):
         if serving.request.show_tracebacks and (is_shown or callable(_page_for(self.code))):
             traceback = format_exc()
         if traceback and is_shown:
-            # Only for this client: neither other caches nor ``tools.caching`` may keep it.
+            # Neither caches nor ``tools.caching`` may store an error that is for this client only.
             response.headers["Cache-Control"] = "no-store"
         response.body = self.get_error_page(self.status, traceback=traceback, message=self._message)
 
@@ -208,8 +208,8 @@ class HTTPError(_ForeignAnswer):
         status: int | str = 500,
         message: str = "",
     ) -> Iterator[None]:
-        """Turn an exception raised in the ``with`` block into this error. Its text is the message,
-        unless ``message`` is given.
+        """Return a context manager that turns an exception raised in its block into this error. The
+        message is the exception's text unless ``message`` is given.
         """
         try:
             yield
@@ -218,7 +218,7 @@ class HTTPError(_ForeignAnswer):
 
 
 class NotFound(HTTPError):
-    """The error 404. ``path``: the path that was not found, by default that of the request."""
+    """The 404 error. ``path``: the path that was not found, by default the request's."""
 
     def __init__(self, path: str | None = None) -> None:
         if path is None:
@@ -247,10 +247,10 @@ _HTTPErrorTemplate = """<!DOCTYPE html>
 def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[bytes]:
     """Return the body of the page for an error, and set the current response's Content-Type.
 
-    ``error_page.NNN`` and ``error_page.default`` in the configuration name another page: a
-    function, or a file in which ``%(status)s``, ``%(message)s``, ``%(traceback)s`` and
-    ``%(version)s`` are replaced by the escaped texts. A function always gets the traceback, but it
-    is removed from the page for clients on other machines.
+    ``error_page.NNN`` or ``error_page.default`` in the configuration can replace the built-in page:
+    by a function, or by a file in which ``%(status)s``, ``%(message)s``, ``%(traceback)s`` and
+    ``%(version)s`` are replaced with the escaped texts. A function always gets the traceback, but
+    the traceback is removed from the page for clients on other machines.
     """
     try:
         code, reason, explanation = valid_status(status)
@@ -297,11 +297,11 @@ def _made(page: Callable[..., Any], values: dict[str, str]) -> bytes | Iterator[
 
 
 def _without_traceback(page: Callable[..., Any], values: dict[str, str]) -> bytes:
-    """Return the page that a function makes, without the traceback, which the function may log or
-    mail.
+    """Call an error page function with the traceback, so that it can log or mail it, and return its
+    page without the traceback.
 
-    If a changed or shortened form of the traceback is left in the page, the function is called
-    again without it.
+    If the page still contains the traceback in a changed or shortened form, call the function again
+    without it.
     """
     traceback = values["traceback"].rstrip()
     made = b"".join(_joinable(_made(page, values))).replace(traceback.encode(), b"")
@@ -320,7 +320,7 @@ def _joinable(made: bytes | Iterator[bytes]) -> Iterable[bytes]:
 
 
 def _bare(text: str) -> str:
-    """Return text without escapes of HTML, applied once or twice, and of JSON."""
+    """Return text with HTML escapes, applied once or twice, and JSON escapes removed."""
     return unescape(unescape(text)).replace("\\", "")
 
 
@@ -346,7 +346,7 @@ def shown_traceback() -> str | None:
 def bare_error(
     extrabody: str | bytes | None = None,
 ) -> tuple[bytes, list[tuple[bytes, bytes]], list[bytes]]:
-    """Return (status, headers, body) of an error 500 made without the request."""
+    """Return (status, headers, body) of a 500 response that doesn't depend on the request."""
     body = b"Unrecoverable error in the server."
     if extrabody:
         body += b"\n" + (extrabody.encode() if isinstance(extrabody, str) else extrabody)

@@ -1,4 +1,4 @@
-"""Decorators for handlers: ``expose`` lets requests reach a function, ``popargs`` turns a path's
+"""Decorators for handlers: ``expose`` makes a function a handler, ``popargs`` turns a path's
 segments into arguments.
 """
 
@@ -25,10 +25,11 @@ def expose(
     func: str | Sequence[str] | None = None, alias: str | Sequence[str] | None = None
 ) -> Callable[[Handler], Handler]: ...
 def expose(func: object = None, alias: str | Sequence[str] | None = None) -> object:
-    """Let requests reach a function or a class: ``@expose``, ``@expose()``,
+    """Make a function or a class a handler: ``@expose``, ``@expose()``,
     ``@expose("another_name")``.
 
-    ``alias``: further names for it in the same class or module, in which ``.`` becomes ``_``.
+    ``alias``: further names for the handler in the same class or module; ``.`` in a name becomes
+    ``_``.
     """
     if isinstance(func, str | list | tuple):
         func, alias = None, func
@@ -45,11 +46,11 @@ def expose(func: object = None, alias: str | Sequence[str] | None = None) -> obj
 
 
 def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
-    """Take segments of the path as parameters with these names, in this order. Use it as a
-    decorator of a class, or as the value of ``_cp_dispatch``.
+    """Take the next segments of the path as the values of parameters with these names. Use it to
+    decorate a class, or as the value of ``_cp_dispatch``.
 
-    ``handler``: the object to which the rest of the path leads; a function or class is called with
-    the parameters to get it. Raises ``TypeError`` for another keyword argument.
+    ``handler``: the object that handles the rest of the path, or a function or class that is called
+    with the parameters and returns this object. Raises ``TypeError`` for another keyword argument.
     """
     handler = kwargs.pop("handler", None)
     if kwargs:
@@ -67,7 +68,8 @@ def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
         serving.request.params.update(taken)
         if handler is not None:
             return handler
-        # The same object would take the next segments again.
+        # Go on to the attribute for the next segment: ``owner`` would take the next segments as
+        # parameters again.
         return getattr(owner, segments.pop(0), None) if segments else owner
 
     return dispatch

@@ -1,7 +1,7 @@
-"""Evaluate the values in configuration files: Python expressions of literals, names of modules and
-built-ins, and calls.
+"""Evaluate the values in configuration files. They are Python expressions that may contain
+literals, names of modules and built-ins, and calls.
 
-``eval`` isn't used, since it allows more than configuration needs: lambdas, comprehensions and
+``eval`` isn't used because it allows more than configuration needs. Lambdas, comprehensions and
 assignments are refused here.
 """
 
@@ -90,7 +90,7 @@ def _value(node: ast.expr) -> Any:
             return getattr(owner, node.attr)
         case ast.Call():
             values: dict[str, object] = {}
-            # Keyword arguments written out replace those of ``**mapping``.
+            # Put keyword arguments after ``**mapping``, so that they override its values.
             for keyword in sorted(node.keywords, key=lambda keyword: keyword.arg is not None):
                 value = _value(keyword.value)
                 values.update({keyword.arg: value} if keyword.arg else value)

@@ -1,4 +1,4 @@
-"""Hooks: functions called at named points while a request is answered, in order of priority."""
+"""Hooks: functions called at named points of a request, in order of priority."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Hook:
     """A function with its keyword arguments, its priority (the lowest runs first), and whether it
     also runs after a failure (``failsafe``).
 
-    By default ``failsafe`` and ``priority`` are the function's attributes of these names, else
+    ``failsafe`` and ``priority`` default to the function's attributes of these names, or else to
     False and 50.
     """
 
@@ -52,7 +52,7 @@ class Hook:
 
 
 class HookMap(defaultdict[str, list[Hook]]):
-    """The list of hooks for each point. A point's list is made when it is first read."""
+    """A dict with the list of hooks for each point. A list is created when it is first read."""
 
     def __init__(self, points: Iterable[str] = ()) -> None:
         super().__init__(list, {point: [] for point in points})
@@ -65,7 +65,7 @@ class HookMap(defaultdict[str, list[Hook]]):
         priority: int | None = None,
         **kwargs: object,
     ) -> None:
-        """Have ``callback(**kwargs)`` called at ``point``."""
+        """Register ``callback``, to be called with ``kwargs`` at ``point``."""
         self[point].append(Hook(callback, failsafe, priority, **kwargs))
 
     def run(self, point: str) -> None:
@@ -96,7 +96,7 @@ class HookMap(defaultdict[str, list[Hook]]):
             del failure
 
     def copy(self) -> HookMap:
-        """Return a copy with lists of its own."""
+        """Return a copy whose lists can be changed independently."""
         copied = HookMap()
         for point, hooks in self.items():
             copied[point] = hooks[:]

@@ -27,7 +27,7 @@ class Lazy:
         return value
 
 
-# Declared with the value's type, so that type checkers don't see the descriptor.
+# Type checkers get the value's type instead of the descriptor.
 def lazy(function: Callable[[Any], Value]) -> Value:
     """Decorate a method to make it an attribute computed once, see ``Lazy``."""
     return cast("Value", Lazy(function))

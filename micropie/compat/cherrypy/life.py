@@ -1,4 +1,4 @@
-"""The steps in which a request is answered, in CherryPy's order.
+"""The steps of a request, in CherryPy's order.
 
     1. The dispatcher finds the handler and the configuration; tools and hooks are attached.
     2. ``on_start_resource``; the query is parsed; ``before_request_body``; the body is processed.
@@ -9,8 +9,8 @@
        ``before_error_response``, the page of the error, ``after_error_response``.
     6. The answer is sent; ``on_end_request``.
 
-``answer`` is a generator. If a handler is ``async def``, it yields the awaitable and is sent the
-result. For a ``def`` handler it never yields, so all steps run in one thread.
+``answer`` is a generator. For an ``async def`` handler it yields the awaitable and gets the result
+by ``send``. For a ``def`` handler it never yields, so all steps run in one thread.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from micropie.compat.core import redirect_response
 from micropie.compat.originals import explain
 from micropie.compat.results import then
 
-# Encodes as the tool ``encode`` does with its default options.
+# Encodes like the tool ``encode`` with its default options.
 encoded_plainly = ResponseEncoder.__new__(ResponseEncoder).encode
 
 _NO_PLAN = Plan({}, {}, {})
@@ -52,7 +52,7 @@ Life: TypeAlias = Generator[Awaitable[object], Any, Exchange]
 
 @dataclass(slots=True)
 class Begun:
-    """What is known of a request before ``answer`` runs: its plan, and the handler's result or
+    """The state of a request before ``answer`` runs: its plan, and the handler's result or
     exception.
     """
 
@@ -66,7 +66,8 @@ class Begun:
 def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
     """Find the handler for a request.
 
-    Call it at once if all its tools are ones that this function knows, see ``Plan.is_plain``.
+    If the request has no tools other than those that this function handles itself (see
+    ``Plan.is_plain``), also call the handler.
     """
     if bus.watches_requests:
         bus.publish("acquire_thread")
@@ -103,7 +104,9 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
 
 
 def _find(request: Request) -> Plan:
-    """Set the handler and the configuration of a request, and return their plan (``plans.py``)."""
+    """Set a request's handler and configuration, and return the plan for the configuration
+    (``plans.py``).
+    """
     app = request.app
     dispatch = request.dispatch
     if app.config:
@@ -118,8 +121,8 @@ def _find(request: Request) -> Plan:
 def answer(exchange: Exchange, begun: Begun) -> Life:
     """Run the remaining steps for a request.
 
-    Return the exchange, whose request is the last one after internal redirects, and whose response
-    is the answer.
+    Return the exchange with the response to send. After internal redirects its request is the last
+    one.
     """
     request: Request = exchange.request
     app = request.app
@@ -141,7 +144,7 @@ def answer(exchange: Exchange, begun: Begun) -> Life:
         request.close()
         request = exchange.request = _redirected(request, app, redirect)
         exchange.response = app.response_class()
-        del redirect  # or the traceback and this frame would refer to each other
+        del redirect  # avoids a reference cycle between the traceback and this frame
         if _place_of(request) in visited:
             log(f"InternalRedirect visited the same URL twice: {visited[-1]!r}", "ENGINE", 40)
             _give_up(request, exchange.response)
@@ -210,7 +213,7 @@ def _respond(
                 (request.__dict__.get("hooks") or plan.hooks).run("before_finalize")
                 response.finalize()
         finally:
-            begun.failure = None  # or the traceback and this frame would refer to each other
+            begun.failure = None  # avoids a reference cycle between the traceback and this frame
             _run(request, plan, "on_end_resource")
     except (*request.throws, ClientDisconnect, NativeError):
         raise
@@ -222,10 +225,10 @@ def _respond(
 
 
 def _as_ours(redirect: Redirect, request: Request, response: Response) -> HTTPRedirect:
-    """Return CherryPy's redirect for micropie's, which functions used by both kinds of handlers may
-    raise.
+    """Convert micropie's redirect, which functions shared with native handlers may raise, to
+    CherryPy's.
 
-    Raises 400 where micropie's redirect does.
+    Raises 400 if micropie's redirect does.
     """
     redirect_response(redirect, NativeRequest(request.native))
     for name, value in redirect.headers:
@@ -234,8 +237,8 @@ def _as_ours(redirect: Redirect, request: Request, response: Response) -> HTTPRe
 
 
 def _run(request: Request, plan: Plan, point: str) -> None:
-    """Run the hooks of a point. They are the plan's, unless the request has hooks of its own
-    because something has read ``request.hooks``.
+    """Run the hooks of a point: the plan's, or the request's own hooks if ``request.hooks`` has
+    been read.
     """
     request.stage = point
     hooks = request.__dict__.get("hooks") or plan.hooks
@@ -244,7 +247,7 @@ def _run(request: Request, plan: Plan, point: str) -> None:
 
 
 def _handle_error(request: Request, response: Response) -> None:
-    """Make the response for an unexpected exception."""
+    """Set the response for an unexpected exception."""
     try:
         request.hooks.run("before_error_response")
         if request.error_response:
@@ -257,7 +260,9 @@ def _handle_error(request: Request, response: Response) -> None:
 
 
 def _give_up(request: Request, response: Response) -> None:
-    """Make the response if handling an error has failed too: log that, and send one sentence."""
+    """Set a one-sentence response after an error in the error handling itself, and log that
+    error.
+    """
     log(traceback=True, severity=40)
     status, headers, body = bare_error(shown_traceback())
     response.__dict__.pop("headers", None)

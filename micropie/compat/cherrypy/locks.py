@@ -1,10 +1,10 @@
-"""Locks of sessions: one request holds a session, and others with the same session wait for it in
+"""Session locks: one request holds a session, and others with the same session wait for it in
 threads.
 
-A page sends many requests at once: a browser over six connections with HTTP/1.1, a hundred over one
-with HTTP/2. All have the same session, and so wait for the slowest. Under ASGI a waiting request
-lends its place among the application's threads to requests of other visitors. A WSGI server's
-threads can't be lent, so there the waiting time is limited.
+A browser may send many requests for a page at once: six with HTTP/1.1, a hundred with HTTP/2. All
+have the same session, so they wait for each other. Under ASGI a waiting request lends its thread's
+slot in the application's thread limit to requests of other visitors. A WSGI server's threads can't
+be lent, so the waiting time is limited there.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from threading import Lock
 
 from micropie.compat.core import current, slots_of
 
-# How many requests of one session may wait without a time limit: with the one that holds it, they
-# make up a browser's six connections.
+# The number of requests that may wait for one session without a time limit. Together with the
+# request that holds the session, they are the six connections that a browser opens.
 MOST_WAITING = 5
 
 
 class _SessionLock:
-    """The lock of one session. ``users``: how many requests hold it or wait for it; ``since``: when
-    it was taken.
+    """The lock of one session. ``users``: the number of requests that hold it or wait for it;
+    ``since``: when it was acquired.
     """
 
     def __init__(self) -> None:
@@ -34,18 +34,18 @@ class _SessionLock:
 
 
 class LockTable:
-    """A lock for each session that a request of this process holds or waits for."""
+    """The locks of all sessions that requests of this process hold or wait for."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._locks: dict[str, _SessionLock] = {}
 
     def acquire(self, session_id: str, seconds: float, queue_seconds: float | None = None) -> bool:
-        """Lock a session, waiting for at most ``seconds``, or for ever if that is -1. Return
-        whether it is locked.
+        """Lock a session, waiting for at most ``seconds``, or without a limit if that is -1. Return
+        whether it succeeded.
 
-        If ``MOST_WAITING`` requests are waiting already, give up as soon as one request has held
-        the session for more than ``queue_seconds``.
+        If ``MOST_WAITING`` requests are waiting already, give up once a single request has held the
+        session for more than ``queue_seconds``.
         """
         with self._lock:
             one = self._locks.setdefault(session_id, _SessionLock())
@@ -68,7 +68,7 @@ class LockTable:
         return is_locked
 
     def release(self, session_id: str) -> None:
-        """Release a session's lock; any thread may do it."""
+        """Release a session's lock. Any thread may call this."""
         self._locks[session_id].lock.release()
         self._leave(session_id)
 
@@ -85,7 +85,7 @@ class LockTable:
 
 @contextmanager
 def _slot_lent() -> Iterator[bool]:
-    """A context manager that lends this thread's slot to another request. Its value is False if too
+    """A context manager that lends this thread's slot to another request. It yields False if too
     many requests are waiting already.
     """
     lending = _lending()
@@ -102,8 +102,8 @@ def _slot_lent() -> Iterator[bool]:
 
 
 def _lending() -> AbstractContextManager[bool] | None:
-    """Return a context manager that lends this thread's slot, None if the thread has none from an
-    event loop.
+    """Return a context manager that lends this thread's slot, or None if the thread has no slot
+    because no event loop started it.
     """
     native = current.get(None)
     if native is None or native.environ is not None:
@@ -111,6 +111,6 @@ def _lending() -> AbstractContextManager[bool] | None:
     from anyio import from_thread  # not needed under WSGI
 
     threads = native._exchange.config.threads
-    with suppress(RuntimeError):  # a thread that the program itself has started
+    with suppress(RuntimeError):  # the program has started this thread itself
         return from_thread.run_sync(lambda: slots_of(threads).lend())
     return None

@@ -1,4 +1,4 @@
-"""``cherrypy.log``: logs of errors and of requests, written through the standard library's
+"""``cherrypy.log``: the error log and the access log, written with the standard library's
 ``logging``.
 """
 
@@ -23,8 +23,8 @@ class LogManager:
     """An application's two logs, written by ``log("message")``, ``log.error`` and ``log.access``;
     ``error_log`` and ``access_log`` are their loggers.
 
-    ``screen``: whether they are written to the terminal. ``error_file``, ``access_file``: paths of
-    files to write to, "" for none.
+    ``screen``: whether to log to the terminal. ``error_file``, ``access_file``: the paths of the
+    log files, "" for none.
     """
 
     appid: object = None
@@ -87,7 +87,7 @@ class LogManager:
 
     @property
     def notes_requests(self) -> bool:
-        """Whether lines of the access log are written anywhere."""
+        """Whether any handler receives lines of the access log."""
         logger: logging.Logger | None = self.access_log
         if not self.access_log.isEnabledFor(logging.INFO):
             return False
@@ -99,17 +99,17 @@ class LogManager:
         return False
 
     def time(self) -> str:
-        """Return the present time in the format of logs: "[21/Nov/2026:10:00:00]"."""
+        """Return the current time as in access logs: "[21/Nov/2026:10:00:00]"."""
         now = datetime.datetime.now()
         day = f"{now.day:02}/{_MONTHS[now.month - 1]}/{now.year:04}"
         return f"[{day}:{now.hour:02}:{now.minute:02}:{now.second:02}]"
 
     def reopen_files(self) -> None:
-        """Close the logs' files and open them again, which is needed after a log rotation."""
+        """Close and reopen the log files. Call it after a log rotation."""
         for logger in (self.error_log, self.access_log):
             for handler in logger.handlers:
                 if isinstance(handler, logging.FileHandler):
-                    handler.close()  # writing the next line opens it again
+                    handler.close()  # the next line reopens it
 
     @property
     def screen(self) -> bool:
@@ -149,8 +149,8 @@ class LogManager:
 
 
 class GlobalLogManager(LogManager):
-    """``cherrypy.log``: the log of the application that answers the current request; outside of
-    requests, a log of its own.
+    """``cherrypy.log``: writes to the log of the application that handles the current request, or
+    to the global log outside of requests.
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
@@ -169,7 +169,7 @@ def _logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        # A logger without handlers would write warnings to stderr.
+        # Python writes the warnings of a logger without handlers to stderr.
         logger.addHandler(logging.NullHandler())
     return logger
 
@@ -186,8 +186,8 @@ def _of_kind(logger: logging.Logger, kind: str) -> Iterator[logging.Handler]:
 
 
 def _replace(logger: logging.Logger, kind: str, handler: logging.Handler | None) -> None:
-    """Replace a logger's built-in handlers of one kind ("screen" or "file") by another, or by
-    none.
+    """Replace a logger's built-in handlers of one kind ("screen" or "file") with ``handler``, or
+    remove them if it is None.
     """
     for old in list(_of_kind(logger, kind)):
         logger.removeHandler(old)

@@ -88,7 +88,7 @@ class Request:
 
     @lazy
     def config(self) -> Section:
-        """The merged configuration of the path, the handler and the objects on the way to it."""
+        """The merged configuration for the path, the handler and the objects that contain it."""
         return merged_from(self.micropie_configs)
 
     @lazy
@@ -99,7 +99,7 @@ class Request:
     def micropie_header(self, name: str) -> str | None:
         """Return the value of one header, or None.
 
-        Cheaper than ``headers``, which it doesn't create.
+        Faster than ``headers``, because it doesn't create that dict.
         """
         value: str | None = self.headers.get(name)
         return value
@@ -114,7 +114,7 @@ class Request:
 
     @lazy
     def kwargs(self) -> Parameters:
-        """Keyword arguments that only the handler gets, beside ``params``."""
+        """Keyword arguments for the handler in addition to ``params``."""
         return {}
 
     @lazy
@@ -128,12 +128,12 @@ class Request:
 
     @lazy
     def hooks(self) -> HookMap:
-        """The hooks for this request only."""
+        """This request's hooks. Changes don't affect other requests."""
         return HookMap() if self.micropie_plan is None else self.micropie_plan.hooks.copy()
 
     @lazy
     def toolmaps(self) -> dict[str, dict[str, Section]]:
-        """The options of the tools that are on, by toolbox and name."""
+        """The options of the tools that are switched on, by toolbox and name."""
         return {} if self.micropie_plan is None else self.micropie_plan.toolmaps
 
     @lazy
@@ -143,7 +143,7 @@ class Request:
 
     @lazy
     def error_response(self) -> Any:
-        """The function that makes the response for an unexpected exception."""
+        """The function that sets the response for an unexpected exception."""
         return HTTPError(500).set_response
 
     def process_query_string(self) -> None:
@@ -163,7 +163,7 @@ class Request:
         self.params.update(parameters)
 
     def close(self) -> None:
-        """Run the hooks of the point ``on_end_request``, once."""
+        """Run the hooks of the point ``on_end_request``, unless that was done already."""
         if not self.closed:
             self.closed = True
             self.stage = "on_end_request"
@@ -172,7 +172,7 @@ class Request:
 
 
 class LazyUUID4:
-    """A random UUID, made when it is first read."""
+    """A random UUID, created when it is first read."""
 
     @lazy
     def uuid4(self) -> uuid.UUID:
@@ -184,8 +184,8 @@ class LazyUUID4:
 
 
 _LINE_ENDS = re.compile(r"[\r\n]")
-# Cookies with these names, which a sibling host may set, would be read as attributes of the cookie
-# before them.
+# ``http.cookies`` would take a cookie with one of these names, which another host of the domain may
+# set, for an attribute of the cookie before it.
 _ATTRIBUTES = frozenset(Morsel())
 
 
@@ -208,14 +208,14 @@ class ServedRequest(Request):
     def headers(self) -> HeaderMap:
         """The request's headers by name; values of the same name are joined by commas.
 
-        Encoded words (RFC 2047) are decoded. Remote-Addr and Remote-Host state the connection's
-        address, as in CherryPy; headers with these names from the client are dropped.
+        Encoded words (RFC 2047) are decoded. As in CherryPy, Remote-Addr and Remote-Host are set to
+        the connection's address. If the client sends headers with these names, they are dropped.
         """
         headers = HeaderMap()
         for name, value in self.native.headers.items():
             headers[name] = decode_TEXT(value) if "=?" in value else value
         if "=?" in self.native.headers.get("Host", ""):
-            headers["Host"] = _LINE_ENDS.sub("", headers["Host"])  # it is used in URLs
+            headers["Host"] = _LINE_ENDS.sub("", headers["Host"])  # URLs contain the host
         client = self.native.client
         headers["Remote-Addr"] = "" if client is None else client.host
         headers.pop("Remote-Host", None)
@@ -225,9 +225,10 @@ class ServedRequest(Request):
 
     @property
     def _remote_host(self) -> str:
-        """The client's host name, "" if the server hasn't looked it up."""
+        """The client's host name, or "" if the server didn't look it up."""
         native = self.native
-        if native.environ is None or native.peer.client is not None:  # it would be the proxy's name
+        # otherwise it is the proxy's name
+        if native.environ is None or native.peer.client is not None:
             return ""
         return str(native.environ.get("REMOTE_HOST", ""))
 
@@ -249,7 +250,7 @@ class ServedRequest(Request):
     @lazy
     def micropie_cookies(self) -> SimpleCookie:
         cookies, header = SimpleCookie(), self.native.header("cookie") or ""
-        # A tool may have changed the header, or it has encoded words.
+        # Use the parsed header if a tool may have changed it, or if it has encoded words.
         if "headers" in self.__dict__ or "=?" in header:
             header = dict.get(self.headers, "Cookie", "")
         try:
@@ -298,7 +299,7 @@ class ServedRequest(Request):
     def base(self) -> str:
         """Scheme and host, without a slash at the end: "https://pies.example".
 
-        Raises 400 for a malformed Host header, since it gets into links.
+        Raises 400 for a malformed Host header, because links contain it.
         """
         return f"{self.scheme}://{NativeRequest(self.native).host}"
 
@@ -311,7 +312,7 @@ class ServedRequest(Request):
 
     @lazy
     def login(self) -> object:
-        """The user whom the server, WSGI middleware or a tool has authenticated, or None."""
+        """The user authenticated by the server, WSGI middleware or a tool, or None."""
         environ = self.native.environ or {}
         return environ.get("LOGON_USER") or environ.get("REMOTE_USER") or None
 
@@ -358,13 +359,13 @@ class Response:
     @lazy
     def headers(self) -> HeaderMap:
         """The headers to send. Set cookies by ``cookie`` instead."""
-        # ``__init__`` would do nothing more, and take twice as long.
+        # Skips ``__init__``, which adds nothing here and takes as long again.
         headers = HeaderMap.__new__(HeaderMap)
         dict.__setitem__(headers, "Content-Type", self.media_type)
         return headers
 
     def state_media_type(self, media_type: str) -> None:
-        """Set the Content-Type, also if ``headers`` has been read already."""
+        """Set the Content-Type, without creating ``headers`` if they don't exist yet."""
         self.media_type = media_type
         if "headers" in self.__dict__:
             dict.__setitem__(self.headers, "Content-Type", media_type)
@@ -376,7 +377,7 @@ class Response:
 
     @lazy
     def time(self) -> float:
-        """When the response object was made, in seconds since 1970."""
+        """The time when the response object was created, in seconds since 1970."""
         return time.time()
 
     @property
@@ -385,7 +386,8 @@ class Response:
 
         It may be set to bytes, None, a file, or an iterable of bytes.
 
-        Raises ``ValueError`` for text, which the tool ``encode`` would have encoded.
+        Raises ``ValueError`` for text, which must be encoded first, for example by the tool
+        ``encode``.
         """
         body = self._body
         if type(body) is bytes:
@@ -406,7 +408,7 @@ class Response:
         self._body = value
 
     def collapse_body(self) -> bytes:
-        """Join the body's pieces, set the result as the body, and return it."""
+        """Join the body's chunks, set the result as the body, and return it."""
         body = self._body
         if type(body) is not bytes:
             chunks = []
@@ -423,7 +425,7 @@ class Response:
         return body
 
     def finalize(self) -> None:
-        """Check the status, and set the length of a body that isn't streamed.
+        """Check the status, and set the Content-Length of a body that isn't streamed.
 
         Raises ``HTTPError`` 500 if the status is invalid.
         """
@@ -443,7 +445,7 @@ class Response:
                 dict.pop(headers, "Content-Length", None)
         elif code < 200 or code in (204, 205, 304):
             dict.pop(headers, "Content-Length", None)
-            self.collapse_body()  # runs generators, which may have effects
+            self.collapse_body()  # runs generators, which may have side effects
             self._body = b""
         elif dict.get(headers, "Content-Length") is None:
             dict.__setitem__(headers, "Content-Length", len(self.collapse_body()))

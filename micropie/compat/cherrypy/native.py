@@ -1,8 +1,8 @@
-"""The ``micropie.App`` inside of a tree or an application (``native``): it runs CherryPy's handlers
-("old") and its own.
+"""The ``micropie.App`` inside a tree or an application, its attribute ``native``, which runs
+CherryPy handlers and its own.
 
 Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
-looks for a native route first; any other request goes through CherryPy's steps (``life.py``), in a
+tries the native routes first. Any other request goes through CherryPy's steps (``life.py``) in a
 thread.
 """
 
@@ -38,14 +38,14 @@ _Answer: TypeAlias = EncodedAnswer | Response
 
 _HTML = "text/html;charset=utf-8"
 
-_THREADS = Threads(40)  # for the steps that follow an awaited handler
+_THREADS = Threads(40)  # threads for the steps after an awaited handler
 
 
 class Applications(Protocol):
-    """The methods that a tree and an application share."""
+    """The methods of trees and applications that this module uses."""
 
     def find(self, path: str) -> Any:
-        """Return the target for a path: an ``Application``, an application of another kind, or
+        """Return the application for a path: an ``Application``, an application of another kind, or
         None.
         """
 
@@ -54,7 +54,9 @@ class Applications(Protocol):
 
 
 class CherryPySite(CarryingSite):
-    """Finds a native route, else asks the tree or the application (``owner``)."""
+    """Finds a native route, or else an application of ``owner``, which is a tree or an
+    application.
+    """
 
     __slots__ = ("_grafted", "_owner", "_route")
 
@@ -63,12 +65,12 @@ class CherryPySite(CarryingSite):
         watch("cherrypy")
         owner.check(inner.config)
         self._owner = owner
-        # The only route for all handlers that CherryPy's dispatchers find.
+        # One route for all handlers, because CherryPy's dispatchers find them.
         self._route = OutsideRoute(inner.config, _call, 3)
         self._grafted: dict[str, MountRoute] = {}
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return the native route or mount for a request, else the target in the tree."""
+        """Return the native route or mount for a request, or else the application in the tree."""
         received = request._exchange.literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)
         native = self.find_native(request, path) if self.finds_native else None
@@ -77,14 +79,14 @@ class CherryPySite(CarryingSite):
         request.method = request.method.upper()  # ``MethodDispatcher`` compares with capitals
         root = request.root_path
         app = self._owner.find(root + path)
-        is_own = hasattr(app, "plans")  # an application of the original CherryPy has none
+        is_own = hasattr(app, "plans")  # False for an application of the original CherryPy
         if is_own and not received.isascii():
             path = _decoded(received, app.find_config(root + path, "request.uri_encoding", "utf-8"))
-        # Hooks see the path by which the handler is found, which has no empty segments.
+        # Hooks get the path that is matched, in which empty segments are removed.
         is_bare = path[-1] != "/" and "//" not in path
         request.path = path if is_bare else "/" + "/".join(filter(None, path.split("/")))
-        # Relative links on a page at the bare prefix would lead elsewhere: the tool
-        # ``trailing_slash`` must see that there is no slash.
+        # If the URL is the prefix without a slash, pass it on as it is, so that the tool
+        # ``trailing_slash`` redirects it; relative links on the page would be wrong otherwise.
         path = root if request._exchange.is_at_prefix else root + path
         if app is not None and not is_own:
             return self._graft(request, app, path)
@@ -122,8 +124,8 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
         and native.method != "HEAD"
         and not app.log.notes_requests
     ):
-        # The short way for most requests: the result is text or JSON, nothing is set on the
-        # response, and no hook looks at it.
+        # A shortcut for most requests: the result is text or JSON, nothing else is set on the
+        # response, and no hook reads it.
         body, own = begun.body, exchange.response.__dict__
         if "hooks" not in exchange.request.__dict__:
             if type(body) is str and not own:
@@ -141,8 +143,8 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
 
 
 def _advance(resume: Callable[[Any], object], value: object) -> tuple[bool, Any]:
-    """Resume the generator ``life.answer``. Return (whether it has ended, the value that it yielded
-    or returned).
+    """Resume the generator ``life.answer``. Return whether it has ended, and the value that it
+    yielded or returned.
     """
     try:
         return False, resume(value)
@@ -151,29 +153,28 @@ def _advance(resume: Callable[[Any], object], value: object) -> tuple[bool, Any]
 
 
 async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
-    """Await an ``async def`` handler on the event loop.
-
-    The steps after it run in a thread again.
+    """Await an ``async def`` handler on the event loop, then run the remaining steps in a
+    thread.
     """
     while True:
         resume: Callable[[Any], object] = life.send
         try:
             value: object = await waiting
-        except BaseException as error:  # a cancellation too: hooks must run, locks be released
+        # also a cancellation, because hooks must run and locks must be released
+        except BaseException as error:
             resume, value = life.throw, error
         try:
             is_over, waiting = await slots_of(_THREADS).call(_advance, (resume, value), None)
         finally:
-            del value  # or the traceback and this frame would refer to each other
+            del value  # avoids a reference cycle between the traceback and this frame
         if is_over:
             return to_native(native, waiting, is_encoded=False)
 
 
 def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
-    """Return micropie's response for that of CherryPy's exchange.
+    """Convert the response of CherryPy's exchange to micropie's.
 
-    ``is_encoded``: return an ``EncodedAnswer``, which needs no further step, where that is
-    possible.
+    ``is_encoded``: return an ``EncodedAnswer`` where possible, which is sent without further steps.
     """
     request, response = exchange.request, exchange.response
     status = status_of(response.status)

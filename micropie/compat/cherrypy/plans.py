@@ -1,9 +1,9 @@
-"""Plans: what a merged configuration does to a request, computed once for each combination of
-configurations.
+"""Plans: the changes that a merged configuration makes to a request, computed once for each
+combination of configurations.
 
-The configurations on a path are a few dicts, merged in order. Plans are kept by the identities of
-these dicts. A plan is used only while their content is the same as when it was made, since
-applications may change them at any time.
+The configurations for a path are a few dicts, merged in order. Plans are cached by the identities
+of these dicts. Applications may change the dicts at any time, so a plan is used only while their
+content is the same as when it was made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from micropie.compat.cherrypy.lib.jsontools import json_in, json_out
 from micropie.compat.cherrypy.toolbox import Tool, Toolbox
 from micropie.compat.cherrypy.types import Namespace, Section
 
-_MOST = 512  # the most plans that are kept
+_MOST = 512  # the most plans in the cache
 
 _OF_ERRORS = {"before_error_response", "after_error_response"}
 
@@ -40,7 +40,7 @@ class Plan:
         arguments.
         """
         self.toolmaps: dict[str, dict[str, Section]] = {}
-        # ``Request.namespaces`` may contain a toolbox as well.
+        # A toolbox may also be registered in ``Request.namespaces``.
         toolboxes = {
             **toolboxes,
             **{name: each for name, each in others.items() if isinstance(each, Toolbox)},
@@ -66,7 +66,8 @@ class Plan:
             for name, options in options_by_name.items()
             if options.get("on", False)
         ]
-        # ``Tool._setup`` reads nothing but the configuration, so the hooks can be attached once.
+        # ``Tool._setup`` depends only on the configuration, so the hooks can be attached once for
+        # all requests. A subclass's ``_setup`` may depend on the request.
         if all(type(tool)._setup is Tool._setup for tool, _ in tools):
             for tool, options in tools:
                 tool._attach(
@@ -118,7 +119,7 @@ class Plan:
             self.error_page[name if name == "default" else int(name)] = value
 
     def apply(self, request: Any, response: Any) -> None:
-        """Set attributes of a request and its response by the configuration."""
+        """Set attributes of a request and its response from the configuration."""
         request.__dict__.update(self.request)
         for name, value in self.body:
             setattr(request.body, name, value)
@@ -159,7 +160,7 @@ class Plans:
         plan = Plan(merged, self._toolboxes, self._namespaces)
         if len(self._kept) >= _MOST:
             self._kept.clear()
-        # Keeps the dicts alive, so no other dict can get the same identity.
+        # Keep references to the dicts, so that no other dict can get the same identity.
         self._kept[key] = (
             configs,
             [dict(config) for config in configs],

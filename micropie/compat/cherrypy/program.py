@@ -1,9 +1,8 @@
-"""``cherrypy.engine``, ``cherrypy.server`` and ``quickstart``: for a program that serves its
+"""``cherrypy.engine``, ``cherrypy.server`` and ``quickstart``, for a program that serves its
 applications itself.
 
-If a server from outside runs the application, it calls the startup handlers of the tree. Then the
-engine starts and stops with the application, once in each process, and ``cherrypy.server`` isn't
-started.
+If an external server runs the application, the engine starts and stops with the application, once
+in each process, and ``cherrypy.server`` isn't started.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ servers: dict[str, Server] = {}
 RequestBody.server_limit = staticmethod(lambda: server.max_request_body_size)
 bases.append(server.base)
 
-# The configuration may set ``checker.on``; it has no effect, since ``micropie check --from
-# cherrypy`` finds such mistakes.
+# Setting ``checker.on`` in the configuration has no effect. ``micropie check --from cherrypy``
+# replaces CherryPy's checker.
 checker = SimpleNamespace(on=False)
 
 
@@ -58,7 +57,7 @@ engine.before_start = _end_if_read
 
 
 def quickstart(root: object = None, script_name: str = "", config: Source | None = None) -> None:
-    """Mount an object with handlers, and serve it until the program is ended."""
+    """Mount an object with handlers, and serve it until the program is stopped."""
     if config:
         global_config.update(config)
     tree.mount(root, script_name, config)
@@ -71,7 +70,7 @@ def quickstart(root: object = None, script_name: str = "", config: Source | None
 
 
 def _configure_server(name: str, value: object) -> None:
-    """Set an attribute of ``server``, or of a further server: ``server.second.socket_port``."""
+    """Set an attribute of ``server``, or of another server: ``server.second.socket_port``."""
     which, dot, attribute = name.partition(".")
     if not dot:
         setattr(server, name, value)
@@ -83,7 +82,9 @@ def _configure_server(name: str, value: object) -> None:
 
 
 def _configure_plugin(plugin: Any, attribute: str, value: object) -> None:
-    """Set an attribute of a plugin. ``on`` subscribes it to the engine, or unsubscribes it."""
+    """Set an attribute of a plugin. ``on`` subscribes the plugin to the engine or unsubscribes
+    it.
+    """
     if attribute != "on":
         setattr(plugin, attribute, value)
     elif value:
@@ -92,7 +93,7 @@ def _configure_plugin(plugin: Any, attribute: str, value: object) -> None:
         plugin.unsubscribe()
 
 
-# Plugins of older CherryPy versions, which configuration may still switch off.
+# Plugins of older CherryPy versions that configuration may still switch off.
 _OF_OLD = {"timeout_monitor", "deadlock_poll_freq"}
 
 

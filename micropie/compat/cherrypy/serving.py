@@ -1,10 +1,9 @@
-"""``cherrypy.serving`` and the proxies ``request``, ``response``, ``session`` and ``thread_data``,
-which stand for the objects of the current request.
+"""``cherrypy.serving`` and the proxies ``request``, ``response``, ``session`` and ``thread_data``.
 
-Tools read ``serving.request`` and ``serving.response``, and set ``serving.session``. These belong
-to a request and not to a thread: a streamed answer, or that of an ``async def`` handler, runs in
-several threads in turn. So a lock taken in one must be released in another: use ``threading.Lock``,
-not ``RLock``.
+Tools read ``serving.request`` and ``serving.response``, and set ``serving.session``. These objects
+belong to a request rather than to a thread: a request with a streamed response or an ``async def``
+handler runs in several threads in turn. A lock may then be released in another thread, so use
+``threading.Lock`` instead of ``RLock``.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from micropie.compat.core import current
 
 
 class Exchange:
-    """A request, its response, and attributes that tools add, such as ``session``."""
+    """A request and its response. Tools may add attributes, such as ``session``."""
 
     def __init__(self, request: Any, response: Any) -> None:
         self.request = request
         self.response = response
 
     def __getattr__(self, name: str) -> Any:
-        """Return the session in a native handler, where no tool has set it.
+        """Return the session in a native handler, for which no tool sets it.
 
         Raises ``AttributeError`` for any other name.
         """
@@ -40,8 +39,8 @@ class Exchange:
 
 
 class Outside(threading.local):
-    """The objects behind the proxies outside of requests: defaults for each thread, made when
-    needed.
+    """The objects that the proxies refer to outside of requests: default objects for each thread,
+    created when needed.
     """
 
     exchange: Exchange | None = None
@@ -53,7 +52,9 @@ _outside = Outside()
 
 
 def current_exchange() -> Exchange:
-    """Return the ``Exchange`` of the current request; outside of requests one with defaults."""
+    """Return the current request's ``Exchange``. Outside of requests, return one with default
+    objects.
+    """
     native = current.get(None)
     if native is not None:
         exchange: Exchange | None = native.__dict__.get("_cherrypy")
@@ -71,9 +72,9 @@ class _Serving:
 
     @property
     def request(self) -> Any:
-        """The request that is being answered."""
-        # Not by ``current_exchange``, whose call would double the time: tools read this several
-        # times in each request.
+        """The current request."""
+        # Repeats the code of ``current_exchange``: tools read this several times in each request,
+        # and the call would double the time.
         try:
             return current.get().__dict__["_cherrypy"].request
         except LookupError:
@@ -81,7 +82,7 @@ class _Serving:
 
     @property
     def response(self) -> Any:
-        """The response to the request that is being answered."""
+        """The response to the current request."""
         try:
             return current.get().__dict__["_cherrypy"].response
         except LookupError:
@@ -102,13 +103,15 @@ class _Serving:
         exchange.request, exchange.response = request, response
 
     def clear(self) -> None:
-        """Forget the request and the response; outside of requests new defaults are made."""
+        """Remove the current request and response. Outside of requests, new default objects are
+        created later.
+        """
         _outside.exchange = None
 
 
 def _target(name: str) -> Any:
-    """Return the object behind a proxy. Raises ``RuntimeError`` for the request or the response in
-    a native handler, where reading would give defaults, and changes would be lost.
+    """Return the object that a proxy refers to. Raises ``RuntimeError`` for the request or the
+    response in a native handler, which would only get default objects, whose changes are lost.
     """
     native = current.get(None)
     exchange = None if native is None else native.__dict__.get("_cherrypy")
@@ -127,8 +130,8 @@ def _target(name: str) -> Any:
 class Proxy:
     """A proxy for ``request``, ``response`` or ``session`` of the current exchange.
 
-    In native handlers only ``session`` works. ``serving`` gives defaults for the others there, for
-    functions of this package that old and native handlers may call.
+    In native handlers only ``session`` works. There, ``serving`` has default objects for the
+    others, for functions of this package that both kinds of handlers may call.
     """
 
     __slots__ = ("__attrname__",)
@@ -171,7 +174,7 @@ class Proxy:
 
 
 class ThreadData(threading.local):
-    """``cherrypy.thread_data``: an object whose attributes each thread has for itself."""
+    """``cherrypy.thread_data``: an object with separate attributes for each thread."""
 
 
 serving = _Serving()

@@ -1,9 +1,9 @@
-"""``Tool`` and its subclasses, and ``Toolbox``, which holds tools by the names that configuration
-uses.
+"""``Tool`` and its subclasses, and ``Toolbox``, which holds tools under their names in
+configuration.
 
 In configuration ``tools.NAME.on`` switches a tool on for a path; ``tools.NAME.OPTION`` sets a
-keyword argument. The decorator ``@cherrypy.tools.NAME(option=...)`` does both for a handler or a
-class of handlers.
+keyword argument of its function. The decorator ``@cherrypy.tools.NAME(option=...)`` does both for a
+handler or a class of handlers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Target = TypeVar("Target")
 
 
 class Tool:
-    """A function called at a hook point of requests: ``Tool(point, callable, name=None,
+    """A function to call at a hook point of requests: ``Tool(point, callable, name=None,
     priority=50)``.
     """
 
@@ -42,7 +42,7 @@ class Tool:
         self.__doc__ = getattr(callable, "__doc__", None)
 
     def _refuse_switch(self, *value: object) -> NoReturn:
-        """Refuse to set ``on``: raises ``AttributeError``."""
+        """Raise ``AttributeError``, because ``on`` can't be set on a tool."""
         raise AttributeError(
             f"a tool is switched on by configuration or as a decorator: @{self._path}()"
         )
@@ -54,7 +54,9 @@ class Tool:
         return f"{self.namespace}.{self._name}"
 
     def _merged_args(self, d: Mapping[str, object] | None = None) -> Section:
-        """Return the tool's options for the current request, merged over ``d``, without ``on``."""
+        """Return the tool's options for the current request, except ``on``. They override those in
+        ``d``.
+        """
         merged = dict(d or ())
         toolmap = serving.request.toolmaps.get(self.namespace, {})
         merged.update(toolmap.get(self._name, {}))
@@ -75,12 +77,14 @@ class Tool:
         return decorate
 
     def _setup(self) -> None:
-        """Attach the tool to the current request; called if it is on for the request's path."""
+        """Attach the tool to the current request. Called if the tool is switched on for the
+        request's path.
+        """
         self._attach(serving.request.hooks, self._merged_args())
 
     def _attach(self, hooks: HookMap, options: Section) -> None:
-        """Add the tool's function to hooks, with these options as keyword arguments, except
-        ``priority``.
+        """Add the tool's function to hooks, with these options, except ``priority``, as keyword
+        arguments.
         """
         priority = options.pop("priority", None)
         if priority is None:
@@ -89,14 +93,14 @@ class Tool:
 
     @property
     def _called(self) -> Callable[..., object]:
-        """The function that the hook calls."""
+        """The function to be called by the hook."""
         function: Callable[..., object] = self.callable
         return function
 
 
 def _own_config(target: Any) -> Section:
-    """Return the configuration of a function or class. A class gets a dict of its own, so that its
-    base class isn't changed.
+    """Return the configuration of a function or class, for changes. A class gets its own dict, so
+    that its base class isn't changed.
     """
     config: Section
     if isinstance(target, type) and "_cp_config" not in vars(target):
@@ -109,15 +113,15 @@ def _own_config(target: Any) -> Section:
 
 
 class HandlerTool(Tool):
-    """A tool that may answer instead of the handler: its function returns whether it has set the
-    response's body.
+    """A tool that may replace the handler. Its function returns True if it has set the response's
+    body.
     """
 
     def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - its name there
         super().__init__("before_handler", callable, name)
 
     def handler(self, *args: object, **kwargs: object) -> Callable[..., object]:
-        """Return an exposed handler that answers by calling this tool with these arguments."""
+        """Return an exposed handler that calls this tool with these arguments."""
 
         def handle(*others: object, **values: object) -> object:
             self.callable(*args, **self._merged_args(kwargs))
@@ -136,8 +140,8 @@ class HandlerTool(Tool):
 
 
 class HandlerWrapperTool(Tool):
-    """A tool around the handler: ``newhandler(next_handler, *args, **kwargs)`` is called instead of
-    it, and may call it.
+    """A tool that wraps the handler: ``newhandler(next_handler, *args, **kwargs)`` is called
+    instead of the handler, and may call it.
     """
 
     def __init__(
@@ -160,7 +164,7 @@ class HandlerWrapperTool(Tool):
 
 
 class ErrorTool(Tool):
-    """A tool that makes the response for an unexpected exception: it sets
+    """A tool that sets the response for an unexpected exception. It becomes
     ``request.error_response``.
     """
 
@@ -175,8 +179,8 @@ class ErrorTool(Tool):
 
 
 class Toolbox:
-    """A set of tools, by attribute. Setting a tool as an attribute gives it that name and this
-    toolbox.
+    """A set of tools, stored as attributes. Setting an attribute also sets the tool's name and
+    namespace.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -188,17 +192,18 @@ class Toolbox:
             if value._name is None:
                 value._name = name
             value.namespace = self.namespace
-            self._version += 1  # plans made with the tool's predecessor are invalid
+            self._version += 1  # invalidates plans made before this change
         object.__setattr__(self, name, value)
 
-    def __getattr__(self, name: str) -> Any:  # so that type checkers accept added tools
+    # for type checkers, which don't know tools that programs add
+    def __getattr__(self, name: str) -> Any:
         tool = f"{self.__dict__.get('namespace', '')}.{name}"
         advice = ADVICE.get(f"cherrypy.{tool}")
         raise AttributeError(f"there is no tool {tool}{f' here: {advice}' if advice else ''}")
 
     def register(self, point: str, **kwargs: Any) -> Callable[[Target], Target]:
-        """Decorate a function to make it a tool with the function's name, or with ``name``.
-        ``priority``: see ``Tool``.
+        """Decorate a function to add it as a tool, under its own name or ``name``. ``priority``:
+        see ``Tool``.
         """
 
         def decorate(function: Any) -> Any:

@@ -28,7 +28,7 @@ from micropie.compat.missing import tell
 
 
 class SessionTool(Tool):
-    """``tools.sessions``: gives each request its session, see ``lib.sessions``."""
+    """``tools.sessions``: provides each request's session, see ``lib.sessions``."""
 
     def __init__(self) -> None:
         super().__init__("before_request_body", sessions.init)
@@ -71,7 +71,7 @@ class SessionTool(Tool):
 
 
 class CachingTool(Tool):
-    """``tools.caching``: answers from a cache, see ``lib.caching``."""
+    """``tools.caching``: sends cached responses, see ``lib.caching``."""
 
     def __init__(self) -> None:
         super().__init__("before_handler", caching.get, "caching")
@@ -88,13 +88,13 @@ class CachingTool(Tool):
 
 
 class SessionAuthTool(HandlerTool):
-    """``tools.session_auth``: asks for a log-in. Its options are the attributes of
+    """``tools.session_auth``: requires a log-in. Its options are the attributes of
     ``lib.cptools.SessionAuth``.
     """
 
 
 def default_toolbox() -> Toolbox:
-    """Return the toolbox that is ``cherrypy.tools``, with all built-in tools."""
+    """Return a toolbox with all built-in tools, for ``cherrypy.tools``."""
     box = Toolbox("tools")
     box.session_auth = SessionAuthTool(cptools.session_auth)
     box.allow = Tool("on_start_resource", cptools.allow)
@@ -106,7 +106,7 @@ def default_toolbox() -> Toolbox:
     box.err_redirect = ErrorTool(cptools.redirect)
     box.etags = Tool("before_finalize", cptools.validate_etags, priority=75)
     box.decode = Tool("before_request_body", encoding.decode)
-    # Later hooks of other tools then find encoded bytes as the body.
+    # Tools whose hooks have a higher number get an encoded body.
     box.encode = Tool("before_handler", encoding.ResponseEncoder, priority=70)
     box.gzip = Tool("before_finalize", encoding.gzip, priority=80)
     box.staticdir = HandlerTool(static.staticdir)

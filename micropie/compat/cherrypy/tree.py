@@ -33,7 +33,9 @@ tools = default_toolbox()
 
 
 class _Servable(Carried):
-    """The base class of both. The bus starts and stops with an object that a server runs."""
+    """The base class of ``Application`` and ``Tree``. When a server starts or stops such an object,
+    the bus is started or stopped too.
+    """
 
     def __init__(self) -> None:
         super().__init__("cherrypy", partial(CherryPySite, self))
@@ -43,7 +45,7 @@ class _Servable(Carried):
         self.native.shutdown_handlers.append(bus.follow_stop)
 
     def find(self, path: str) -> Any:
-        """Return the application for a path below the server's root, None if there is none."""
+        """Return the application for a path below the server's root, or None."""
         raise NotImplementedError
 
     def check(self, config: Config) -> None:
@@ -67,9 +69,10 @@ class _Servable(Carried):
 
 
 class Application(_Servable):
-    """An object whose attributes are handlers, mounted at ``script_name``, and its configuration.
+    """An object whose attributes are handlers, mounted at ``script_name``, together with its
+    configuration.
 
-    If ``script_name`` is None, the server or a mount decides it (SCRIPT_NAME in the environ).
+    If ``script_name`` is None, it is SCRIPT_NAME in the environ, set by the server or a mount.
     """
 
     relative_urls = False
@@ -116,34 +119,36 @@ class Application(_Servable):
 
     @property
     def wsgiapp(self) -> NoReturn:
-        """CherryPy's WSGI pipeline, which doesn't exist here.
+        """CherryPy's WSGI pipeline, which isn't supported.
 
-        Raises ``AttributeError`` with advice what to write.
+        Reading it raises ``AttributeError`` with advice what to write instead.
         """
         raise AttributeError(
             f"an Application has no wsgiapp here: {ADVICE['cherrypy.Application.wsgiapp']}"
         )
 
     def merge(self, config: Source) -> None:
-        """Add configuration: sections by path, in a dict, the path of a file, or an open file."""
+        """Add a configuration with a section for each path, given as a dict, a file's path or an
+        open file.
+        """
         merge(self.config, config)
         self.namespaces(self.config.get("/", {}))
 
     def find_config(self, path: str, key: str, default: object = None) -> Any:
-        """Return the value of ``key`` in the section for ``path``, or in that of the nearest path
-        above; else ``default``.
+        """Return the value of ``key`` in the section for ``path`` or for the nearest parent path
+        that has the key, else ``default``.
         """
         named = [name for name, section in self.config.items() if key in section]
         above = [name for name in named if name == "/" or _is_at(path, name)]
         return self.config[max(above, key=len)][key] if above else default
 
     def find(self, path: str) -> Application:
-        """Return this application, since it answers every path."""
+        """Return this application, whatever the path."""
         return self
 
     def check(self, config: Config) -> None:
-        """Check the application's own configuration, see ``_Servable.check``. That of handlers and
-        classes is checked when a request reaches them.
+        """Check the application's own configuration, see ``_Servable.check``. The configuration of
+        handlers and classes is checked when a request reaches them.
         """
         for options in self.session_options():
             sessions.check_options(options, config)
@@ -164,7 +169,7 @@ class Application(_Servable):
                 }
 
     def _directory_section(self, path: str) -> dict[str, str]:
-        """Return ``{"tools.staticdir.section": path}``, which is one kept dict for each path."""
+        """Return ``{"tools.staticdir.section": path}``: always the same dict for the same path."""
         section = self._directories.get(path)
         if section is None:
             if len(self._directories) > 256:
@@ -173,12 +178,12 @@ class Application(_Servable):
         return section
 
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
-        """Return the paths that have a section in the configuration, by the same paths with
-        ``translate`` applied.
+        """Return the paths that have a section in the configuration. The keys are the same paths
+        after ``translate``.
 
-        ``/my-page``, ``/my.page`` and ``/my_page`` lead to the same handler, so a section for one
-        of them must apply to all. Else a log-in that one of them asks for could be avoided by
-        another.
+        ``/my-page``, ``/my.page`` and ``/my_page`` have the same handler, so a section for one of
+        them must apply to all. Otherwise a log-in required for ``/my-page`` could be bypassed with
+        ``/my.page``.
         """
         paths = tuple(self.config)
         *made_of, spellings = self._spelt
@@ -205,8 +210,8 @@ def _refuse_pipeline(name: str, value: object) -> None:
 
 
 class Tree(_Servable):
-    """Applications by the path at which they are mounted. The longest path that fits a request's
-    wins.
+    """A tree of applications, each mounted at a path. A request goes to the application with the
+    longest matching path.
     """
 
     def __init__(self) -> None:
@@ -251,7 +256,7 @@ class Tree(_Servable):
         self.apps[script_name.rstrip("/")] = wsgi_callable
 
     def script_name(self, path: str | None = None) -> str | None:
-        """Return where the application for ``path`` is mounted, None if there is none. ``path``: by
+        """Return the path at which the application for ``path`` is mounted, or None. ``path``: by
         default the current request's.
         """
         if path is None:
@@ -260,7 +265,7 @@ class Tree(_Servable):
         return max((prefix for prefix in self.apps if _is_at(path, prefix)), key=len, default=None)
 
     def find(self, path: str) -> Any:
-        """Return the application for a path, None if there is none."""
+        """Return the application for a path, or None."""
         found = self.script_name(path)
         return None if found is None else self.apps[found]
 

@@ -1,4 +1,4 @@
-"""``cherrypy.url``: make URLs for pages of this site."""
+"""``cherrypy.url``: build URLs for pages of this site."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ it.
 
 
 class Place(NamedTuple):
-    """The parts of a page's URL. They are also known in native handlers, where some of this
-    package's functions ask for them.
+    """The parts of a page's URL. Unlike ``cherrypy.request``, they are also available in native
+    handlers.
     """
 
     base: str
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 def place() -> Place | None:
-    """Return the parts of the current request's URL, None outside of requests."""
+    """Return the parts of the current request's URL, or None outside of requests."""
     request = serving.request
     if request.app is not None:
         return Place(request.base, request.script_name, request.path_info, request.query_string)
@@ -50,13 +50,12 @@ def url(
     base: str | None = None,
     relative: bool | str | None = None,
 ) -> str:
-    """Return an absolute URL for ``path``, which begins at the application's root if it has a slash
-    in front.
+    """Return an absolute URL for ``path``. A path with a leading slash begins at the application's
+    root; any other is relative to the current page.
 
-    Without that slash it is relative to the current page. ``qs``: the query, as text, a dict or
-    pairs. ``script_name``, ``base``: used instead of the application's path, and of scheme and
-    host. ``relative``: True for a URL relative to the current page, "server" for one without scheme
-    and host.
+    ``qs``: the query, as text, a dict or pairs. ``script_name``: replaces the path of the
+    application. ``base``: replaces scheme and host. ``relative``: True for a URL relative to the
+    current page, "server" for a URL without scheme and host.
     """
     request = serving.request
     if isinstance(qs, dict) or (qs and not isinstance(qs, str)):
@@ -68,7 +67,8 @@ def url(
         return f"{bases[-1]() if base is None else base}{address}{query}"
     page = here.path_info
     if not path.startswith("/"):
-        # A page's relative links begin at its directory; an index is the directory itself.
+        # Relative links are resolved against the page's directory. An index page is its own
+        # directory, even without a trailing slash.
         if request.is_index is True and not page.endswith("/"):
             page += "/"
         elif request.is_index is False and page.endswith("/") and page != "/":

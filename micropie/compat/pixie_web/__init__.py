@@ -2,7 +2,7 @@
 Response, RouteType, proc_env``.
 
 All routes are added to one ``App``, ``app``. ``run()`` serves it; other servers can load it from
-the program's module. A route's ``RouteType`` says where its handler runs: ``sync`` on the event
+the program's module. A route's ``RouteType`` declares where its handler runs: ``sync`` on the event
 loop, ``asnc`` there as ``async def``, ``sync_thread`` in a thread, ``pool``, the default, in a
 process of the pool. Open ``templates.py`` to change ``Template``.
 """
@@ -30,7 +30,7 @@ from micropie.compat.pixie_web.templates import Unsafe as Unsafe
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 app = App()
-_pooled: list[Callable[..., Any]] = []  # the handlers that have RouteType.pool
+_pooled: list[Callable[..., Any]] = []  # handlers with RouteType.pool
 
 
 class RouteType(Enum):
@@ -56,7 +56,7 @@ class ProcessType(StrEnum):
 
 
 class _ProcessEnvironment:
-    """``proc_env``: tells in which process the calling code runs."""
+    """The class of ``proc_env``, which has the kind of the current process."""
 
     @property
     def proc_type(self) -> ProcessType:
@@ -73,7 +73,7 @@ proc_env = _ProcessEnvironment()
 
 
 class Env:
-    """The request as a handler gets it. It also has all attributes of ``micropie.Request``."""
+    """A handler's request object. It also has all attributes of ``micropie.Request``."""
 
     @property
     def verb(self) -> str:
@@ -95,7 +95,7 @@ class Env:
 
 
 class Response(_Response):
-    """An answer of a handler: ``Response(body, code, content_type, headers, cookies)``.
+    """A response that a handler returns: ``Response(body, code, content_type, headers, cookies)``.
 
     ``content_type`` is "text/html" by default.
     """
@@ -129,8 +129,9 @@ simple_response = Response
 
 
 class header(Response):  # noqa: N801 - pixie_web's name
-    """Status and headers that a generator yields first: ``yield header(404)``. In a process of the
-    pool they have no effect: status and headers are sent before.
+    """The status and headers of a generator's response, which it yields first: ``yield
+    header(404)``. This isn't possible in a process of the pool, because status and headers have
+    been sent already.
     """
 
     __slots__ = ()
@@ -145,8 +146,8 @@ class header(Response):  # noqa: N801 - pixie_web's name
 
 
 def _without_header(chunks: Generator[object, Any, Any]) -> Iterator[object]:
-    """Return the chunks of a body. A ``header`` that comes before them is set on the response
-    first.
+    """Return a generator's chunks without the leading ``header``, whose values are set on the
+    response.
     """
     first = next(chunks, None)
     if not isinstance(first, header):
@@ -174,11 +175,11 @@ def _resumed(first: object, chunks: Generator[object, Any, Any]) -> Iterator[obj
 def route(
     path: str, route_type: RouteType = RouteType.pool, action: str | Iterable[str] = "GET"
 ) -> Callable[[Handler], Handler]:
-    """Decorate a handler of ``path``, which may have wildcards such as ``/file/<name>``. The
-    handler takes ``env`` first.
+    """Register the decorated function as the handler of ``path``, which may have wildcards such as
+    ``/file/<name>``. The handler's first parameter is ``env``.
 
-    ``action``: the method, or several. Raises ``SetupError`` if the handler is ``async def``
-    without ``RouteType.asnc``, or has that without being ``async def``.
+    ``action``: one or several methods. Raises ``SetupError`` if an ``async def`` handler lacks
+    ``RouteType.asnc``, or another handler has it.
     """
     methods = [action] if isinstance(action, str) else list(action)
 
@@ -201,10 +202,10 @@ def route(
             return await function(Env(), *arguments, **values)
 
         handler: Any = call_async if is_async else call
-        # The binding of parameters must not see ``env``.
+        # Hide ``env`` from micropie, which would try to bind it.
         handler.__signature__ = inspect.Signature(parameters[1:])
         if not is_async:
-            # A generator that isn't async runs in a thread.
+            # A generator that isn't async would block the event loop, so it runs in a thread.
             in_thread = route_type is RouteType.sync and inspect.isgeneratorfunction(function)
             placement: Any = "thread" if in_thread else route_type.value
             handler = run_in(placement)(handler)
@@ -219,14 +220,14 @@ def route(
 def static_file(
     filename: str, path: str = ".", max_age: int = 38400, content_type: str | None = None
 ) -> _Response:
-    """Return an answer with a file below the directory ``path``, which clients may cache for
+    """Return a response with a file below the directory ``path``. Clients may cache it for
     ``max_age`` seconds.
     """
     return _static_file(filename, path, content_type=content_type, max_age=max_age)
 
 
 def cached_file(path: str, root: str = ".", max_age: int = 38400) -> _Response:
-    """Return an answer with a file below the directory ``root``, whose content is kept in
+    """Return a response with a file below the directory ``root``. The file's content is cached in
     memory.
     """
     return _static_file(path, root, cached=True, max_age=max_age)
@@ -248,7 +249,7 @@ def run(host: str = "localhost", port: int = 8000, workers: bool | int | None = 
 
 
 class Server:
-    """``server``: methods that programs call on the running server."""
+    """The class of ``server``, whose methods control the running server."""
 
     route = staticmethod(route)
     run = staticmethod(run)
@@ -257,7 +258,7 @@ class Server:
     """The application, both WSGI and ASGI."""
 
     def close_server(self) -> None:
-        """Stop the server after it has sent the responses that it is sending now."""
+        """Stop the server once it has finished sending current responses."""
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,10 +1,10 @@
-"""``Template``: renders text that has ``{{values}}`` and lines of Python beginning with ``%``.
+"""``Template``: renders text with ``{{values}}`` and lines of Python that begin with ``%``.
 
     % for message in messages:
     <li>{{message}}</li>
     % end
 
-A text with neither is in the format of pixie_web's first versions: its values are ``{names}``.
+If text has neither, it is in the format of pixie_web's first versions, with ``{name}`` for a value.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _read(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(text: str, name: str) -> Callable[..., str]:
-    """Return a function that takes the values and returns the template's rendered text."""
+    """Compile a template to a function that takes the values and returns the rendered text."""
     if not _LINE.search(text) and not (_VALUE.search(text) and not re.search(r"(?<!\{)\{\w", text)):
         return lambda values: text.format_map({key: _text_of(one) for key, one in values.items()})
     lines, depth = ["_lines = []"], 0
@@ -87,7 +87,7 @@ class Template:
     """A template: ``Template(filename="page.html", path="pages").render(title="Pies")``.
 
     Values are escaped, except ``{{!value}}`` and a ``Literal``. ``template_str``: the template's
-    text, or a file's name. A file is read once, or at each rendering with ``cached=False``.
+    text, or a file's name. A file is read once, or for each rendering if ``cached`` is False.
     """
 
     def __init__(

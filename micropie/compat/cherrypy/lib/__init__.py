@@ -1,7 +1,8 @@
-"""CherryPy's library: the functions behind its tools, which applications may also call themselves.
+"""``cherrypy.lib``: the functions that implement the tools. Applications may also call them
+directly.
 
 Open ``cptools.py`` to change one of the small tools, ``encoding.py`` for ``encode``, ``decode`` and
-``gzip``, ``static.py`` for files. Any other tool is in the module with its name.
+``gzip``, ``static.py`` for files. Each of the other tools is in the module named like it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class _Closable(Protocol):
 
 
 def is_iterator(obj: object) -> TypeGuard[Iterator[object]]:
-    """Return whether ``obj`` is an iterator: iterating over it uses it up."""
+    """Return whether ``obj`` is an iterator, which can be iterated over only once."""
     return isinstance(obj, GeneratorType) or (hasattr(obj, "__iter__") and iter(obj) is obj)
 
 
@@ -63,8 +64,8 @@ class file_generator:  # noqa: N801 - CherryPy's name
 def pieces_of(file: FileLike) -> file_generator:
     """Return an iterator over a file-like object that a handler has returned.
 
-    It is closed when the request ends at the latest, since an error page may replace the response
-    before it is read.
+    It is also closed when the request ends, because an error page may replace the response before
+    the file is read.
     """
     pieces = file_generator(file)
     native = current.get(None)
@@ -76,25 +77,27 @@ def pieces_of(file: FileLike) -> file_generator:
 def file_generator_limited(
     fileobj: Readable, count: int, chunk_size: int = 65536
 ) -> Iterator[bytes]:
-    """Yield the next ``count`` bytes of an open file, fewer if it ends before."""
+    """Yield the next ``count`` bytes of an open file in chunks, or fewer if the file ends
+    before.
+    """
     while count > 0 and (chunk := fileobj.read(min(chunk_size, count))):
         count -= len(chunk)
         yield chunk
 
 
 class FilePart(Chunks):
-    """A part of a file on disk, as chunks. Content-Length is set already, so they need no further
-    step.
+    """An iterator over the chunks of a part of a file on disk. Content-Length is already set, so
+    ``Response`` needn't join them to count bytes.
     """
 
 
 def listed(value: str | Iterable[str] | None) -> list[str]:
-    """Return an option's value as a list: one text, an iterable of texts, or None for ``[]``."""
+    """Return an option's value (a text, an iterable of texts or None) as a list of texts."""
     return [value] if isinstance(value, str) else list(value or ())
 
 
 def set_vary_header(response: Any, header_name: str) -> None:
-    """Add a name to the response's Vary header, unless it is there."""
+    """Add a name to the response's Vary header unless the header has it already."""
     names = [name.strip() for name in response.headers.get("Vary", "").split(",") if name.strip()]
     if header_name not in names:
         names.append(header_name)

@@ -11,17 +11,14 @@ from unicodedata import normalize
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.serving import serving
 
-# The most characters of a name or a password that are normalized (NFC), which may take quadratic
-# time.
+# Longer names and passwords aren't normalized (NFC), which may take quadratic time.
 _MOST_NORMALIZED = 1024
 
 _REFUSED = "You are not authorized to access that resource"
 
 
 def checkpassword_dict(user_password_dict: Mapping[str, str]) -> Callable[[str, str, str], bool]:
-    """Return a function for the option ``checkpassword`` that compares with the passwords in a
-    dict.
-    """
+    """Return a function for the option ``checkpassword`` that looks up passwords in a dict."""
 
     def check(realm: str, user: str, password: str) -> bool:
         known = user_password_dict.get(user)
@@ -36,8 +33,8 @@ def basic_auth(
     debug: bool = False,
     accept_charset: str = "utf-8",
 ) -> None:
-    """Set ``request.login`` to the user's name, or answer with 401; with 400 if the header is
-    malformed.
+    """Set ``request.login`` to the user's name. Without a valid log-in the client gets a 401; for a
+    malformed header, a 400.
 
     ``checkpassword(realm, user, password)`` returns whether the password is right.
     ``accept_charset``: the encoding of name and password; ISO-8859-1 is tried after it.

@@ -21,7 +21,7 @@ GetHA1: TypeAlias = Callable[[str, str], "str | None"]
 _PARAMETER = re.compile(r'\s*+(\w++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^",\s]++))\s*+(?:,|$)')
 _REQUIRED = ("username", "realm", "nonce", "uri", "response")
 
-# Seconds for which a nonce is accepted. After that the client is asked to use another one.
+# Seconds for which a nonce is accepted. After that the client gets a new one.
 _NONCE_LIFE = 600
 
 
@@ -64,7 +64,7 @@ def get_ha1_file_htdigest(filename: str) -> GetHA1:
 
 
 def synthesize_nonce(s: str, key: str, timestamp: int | None = None) -> str:
-    """Return a nonce for the realm ``s``. It can only be made with the secret ``key``."""
+    """Return a nonce for the realm ``s``, signed with the secret ``key``."""
     moment = int(time.time()) if timestamp is None else timestamp
     return f"{moment}:{H(f'{moment}:{s}:{key}')}"
 
@@ -78,7 +78,7 @@ def www_authenticate(
     stale: bool = False,
     accept_charset: str = "UTF-8",
 ) -> str:
-    """Return the value of the WWW-Authenticate header, which asks a client for name and
+    """Return the value of a WWW-Authenticate header, which makes a client ask for name and
     password.
     """
     nonce = nonce or synthesize_nonce(realm, key)
@@ -131,7 +131,9 @@ class HttpDigestAuthorization:
         return int(self.nonce.partition(":")[0]) + max_age_seconds <= int(time.time())
 
     def request_digest(self, ha1: str) -> str:
-        """Return the response that a client computes if it has the hash ``ha1``."""
+        """Return the value of the parameter ``response`` that a client with the hash ``ha1``
+        sends.
+        """
         if self.algorithm == "MD5-SESS":
             ha1 = H(f"{ha1}:{self.nonce}:{self.cnonce}")
         ha2 = H(f"{self.http_method}:{self.uri}")
@@ -152,8 +154,8 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def _is_signed_for(uri: str, request: Any) -> bool:
-    """Return whether the client has signed this request's URL, since a log-in for one page must not
-    open another (RFC 7616, section 3.4.6).
+    """Return whether the header's ``uri`` is this request's URL, because a log-in for one page must
+    not give access to another (RFC 7616, section 3.4.6).
     """
     path, _, query = uri.partition("?")
     return (unquote(path), query) == (request.script_name + request.path_info, request.query_string)
@@ -162,8 +164,8 @@ def _is_signed_for(uri: str, request: Any) -> bool:
 def digest_auth(
     realm: str, get_ha1: GetHA1, key: str, debug: bool = False, accept_charset: str = "utf-8"
 ) -> None:
-    """Set ``request.login`` to the user's name, or answer with 401; with 400 if the header is
-    malformed.
+    """Set ``request.login`` to the user's name. Without a valid log-in the client gets a 401; for a
+    malformed header, a 400.
 
     ``get_ha1(realm, username)`` returns the hash of a user's password, see ``get_ha1_dict``.
     ``key``: a secret with which the server signs its nonces.

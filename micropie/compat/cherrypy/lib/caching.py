@@ -1,5 +1,5 @@
-"""The tool ``caching``: keeps responses in memory, by URL and by the request headers that the
-response's Vary names.
+"""The tool ``caching``: keeps responses in memory, by URL and by the request headers listed in the
+response's Vary.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Variant: TypeAlias = tuple[str | None, HeaderMap, bytes, float]
 """(status, headers, body, seconds since 1970 when the response was made)."""
 
 
-# A response's URL, split into parts as the dispatcher has it, and the request headers that it
-# depends on. One joined text won't do: "/page%3Fa" and "/page?a" are two pages, and "/a/../page"
-# isn't "/page". The headers' names are included since two responses for one URL may depend on
+# The parts of a response's URL, and the names and values of the request headers that the response
+# depends on. The parts aren't joined, because the paths are unescaped: "/page%3Fa" and "/page?a"
+# are two pages. The headers' names are included because two responses for one URL may depend on
 # different headers.
 _Key: TypeAlias = tuple[Place | None, tuple[tuple[str, str | None], ...]]
 
-# The most characters of a key, since ``maxsize`` does not count them.
+# Responses with longer keys aren't kept, because ``maxsize`` counts only the bodies.
 _LONGEST_KEY = 8000
 
 
 class Cache:
-    """The interface of a class for the option ``tools.caching.cache_class``.
+    """The interface that a class for the option ``tools.caching.cache_class`` must have.
 
     All methods act on the URL of the current request.
     """
@@ -45,7 +45,7 @@ class Cache:
     """The most bytes of a body that ``put`` is called with."""
 
     def get(self) -> Variant | None:
-        """Return (status, headers, body, time) of a kept response, None if there is none."""
+        """Return (status, headers, body, time) of a kept response, or None."""
         raise NotImplementedError
 
     def put(self, variant: Variant, size: int) -> None:
@@ -61,8 +61,8 @@ class Cache:
         raise NotImplementedError
 
     def release(self) -> None:
-        """Called when the current request ends: requests that wait for its response must not wait
-        any longer.
+        """Wake the requests that wait for the current request's response. Called when the current
+        request ends.
         """
 
 
@@ -75,10 +75,10 @@ class _Entry(NamedTuple):
 class MemoryCache(Cache):
     """A cache in this process's memory. Its attributes are the tool's options.
 
-    ``maxobjects``, ``maxsize``: the most responses, and bytes of all together; the least recently
-    used are removed first. ``maxobj_size``: the most bytes of a body to keep. ``delay``: seconds
-    for which a response is kept. ``antistampede_timeout``: seconds for which requests for one URL
-    wait while the first of them makes the response; None or 0 for not at all.
+    ``maxobjects``, ``maxsize``: the most responses, and the most bytes of all bodies together; the
+    least recently used responses are removed. ``maxobj_size``: the most bytes of a body to keep.
+    ``delay``: seconds for which a response is kept. ``antistampede_timeout``: seconds for which
+    requests for one URL wait for the first one's response; None or 0 if they don't wait.
     """
 
     maxobjects = 1000
@@ -106,8 +106,8 @@ class MemoryCache(Cache):
         return address, tuple((name, headers.get(name)) for name in self._varies.get(address, ()))
 
     def get(self) -> Variant | None:
-        """Return the response kept for the current request. If another request is making it, wait
-        for that first.
+        """Return the response kept for the current request. If another request is just computing
+        it, wait for that.
         """
         event = None
         with self._lock:
@@ -176,7 +176,7 @@ class MemoryCache(Cache):
 
 
 class _Current:
-    """Holds this process's cache, which the first request with the tool creates."""
+    """Holds this process's cache, which is created by the first request that uses the tool."""
 
     cache: Cache | None = None
     lock = threading.Lock()
@@ -197,12 +197,12 @@ def get(
     debug: bool = False,
     **kwargs: object,
 ) -> bool:
-    """Answer from the cache if it has a response; if not, allow ``tee_output`` to put this
-    request's response there.
+    """Send the cached response if there is one; otherwise allow ``tee_output`` to cache this
+    request's response.
 
-    Only applies to GET and HEAD without credentials (RFC 9111, section 3.5). A method of
-    ``invalid_methods``, or any other except OPTIONS and TRACE, removes the URL's responses. Sets
-    ``request.cached`` and ``request.cacheable``.
+    Only applies to GET and HEAD without credentials (RFC 9111, section 3.5). A method in
+    ``invalid_methods``, and any other method except OPTIONS and TRACE, removes the URL's responses.
+    Sets ``request.cached`` and ``request.cacheable``.
     """
     request, response = serving.request, serving.response
     cache = _cache_for(kwargs)
@@ -249,8 +249,8 @@ def get(
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _KEPT = frozenset({"GET", "HEAD"})
 
-# Statuses of responses that depend on the URL alone. A part of a file, a failed condition or a
-# refusal is for one client, and must not become the response to all.
+# Statuses of responses that may be sent to all clients. A part of a file, a failed condition or a
+# refusal is for one client only.
 _FOR_ALL = frozenset({200, 203, 300, 301, 308, 404, 410})
 
 
@@ -259,7 +259,7 @@ def tee_output() -> None:
     request, response, cache = serving.request, serving.response, _Current.cache
     if (
         cache is not None
-        and request.method == "GET"  # a handler may answer HEAD differently
+        and request.method == "GET"  # a handler may treat HEAD differently
         and valid_status(response.status)[0] in _FOR_ALL
         and "no-store" not in request.headers.values("Cache-Control")
         and not _is_for_one_visitor()
@@ -268,7 +268,9 @@ def tee_output() -> None:
 
 
 def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:
-    """Yield a body's pieces, and put them into the cache at the end unless they are too long."""
+    """Yield a body's chunks. After the last one, put them into the cache unless they are too
+    long.
+    """
     pieces: list[bytes] = []
     size = 0
     try:
@@ -291,8 +293,8 @@ def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:
 
 
 def _is_for_one_visitor() -> bool:
-    """Return whether the response is for one visitor: its headers say so, or it was made with a
-    session or a cookie.
+    """Return whether the response is for one visitor only: its headers forbid sharing it, or the
+    request used a session or a cookie.
     """
     headers, session = serving.response.headers, getattr(serving, "session", None)
     request = serving.request

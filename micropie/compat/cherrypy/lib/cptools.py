@@ -1,4 +1,4 @@
-"""The functions of CherryPy's smaller tools."""
+"""The functions that implement the smaller tools."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     412.
     """
     response = serving.response
-    if getattr(response, "ETag", None) is not None:  # this has been done already
+    if getattr(response, "ETag", None) is not None:  # the ETag was validated already
         return
     request, (status, _, _) = serving.request, valid_status(response.status)
     etag = response.headers.get("ETag")
@@ -78,11 +78,11 @@ def validate_since() -> None:
 
 
 def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = False) -> None:
-    """The tool ``expires``: set headers that allow caches to keep the response for ``secs``
-    seconds; 0 forbids it.
+    """The tool ``expires``: set headers that allow caches to store the response for ``secs``
+    seconds, or forbid it if ``secs`` is 0.
 
-    Only set on a response that caches could keep: one with ETag, Last-Modified, Age or Expires.
-    ``force``: set them on any response, replacing those that are set already.
+    They are set only if the response has ETag, Last-Modified, Age or Expires. ``force``: set them
+    on any response, and replace existing ones.
     """
     response = serving.response
     headers = response.headers
@@ -103,8 +103,8 @@ def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = Fals
 
 
 def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> None:
-    """The tool ``allow``: answer requests with any other method than these with 405. By default GET
-    and HEAD.
+    """The tool ``allow``: reject requests with other methods than these, by default GET and HEAD,
+    with a 405.
     """
     allowed = [each.upper() for each in listed(methods)] or ["GET", "HEAD"]
     if "GET" in allowed and "HEAD" not in allowed:
@@ -150,8 +150,8 @@ def referer(
     message: str = "Forbidden Referer header.",
     debug: bool = False,
 ) -> None:
-    """The tool ``referer``: answer with the status ``error`` unless the Referer matches
-    ``pattern``; with ``accept=False``, if it matches.
+    """The tool ``referer``: reject requests whose Referer doesn't match ``pattern`` with the status
+    ``error``. With ``accept=False``, reject those whose Referer matches.
     """
     stated = serving.request.headers.get("Referer")
     allowed = accept_missing if stated is None else bool(re.match(pattern, stated)) is bool(accept)
@@ -165,7 +165,7 @@ def convert_params(
     """The tool ``params``: convert the request's parameters by the handler's annotations, such as
     ``count: int``.
 
-    If that raises ``exception``, the answer has the status ``error``.
+    If that raises ``exception``, the client gets the status ``error``.
     """
     request = serving.request
     function = getattr(request.handler, "callable", None)
@@ -190,13 +190,12 @@ def proxy(
     """The tool ``proxy``: take scheme, host and the client's address from headers that a proxy
     sets.
 
-    A client that reaches the server without the proxy can forge them.
+    A client that connects to the server without the proxy can forge these headers.
 
-    ``base``: scheme and host if the proxy doesn't state them. ``local``, ``remote``, ``scheme``:
-    the names of the headers, "" to ignore one. Of several addresses in X-Forwarded-For the last
-    counts, since the proxy itself has seen that client; of several schemes or hosts, the first.
-    Raises ``HTTPError`` 400 for a malformed host and for schemes other than http and https, since
-    both get into links.
+    ``base``: scheme and host if the proxy doesn't send them. ``local``, ``remote``, ``scheme``: the
+    names of the headers, "" to ignore one. The last address in X-Forwarded-For is used, because the
+    proxy itself added it, but the first scheme and host. Raises ``HTTPError`` 400 for a malformed
+    host and for schemes other than http and https, because links may contain them.
     """
     request = serving.request
     stated = first_value(request.headers.get(scheme)) if scheme else ""
@@ -246,7 +245,7 @@ def flatten(debug: bool = False) -> None:
 
 
 class _WatchedHeaders(HeaderMap):
-    """Headers that record in ``seen`` which of them were read."""
+    """A dict of headers that records in ``seen`` which headers were read."""
 
     __slots__ = ("seen",)
 
@@ -275,7 +274,7 @@ class _WatchedHeaders(HeaderMap):
         return super().items()
 
     def values(self, key: str | None = None) -> Any:
-        """Return the values of one header, or of all, which then count as read."""
+        """Return the values of one header, or of all. They count as read."""
         if key is None:
             self.seen.add(ALL)
         return super().values(key)
@@ -285,8 +284,8 @@ ALL = "*"
 
 
 def watched_headers() -> _WatchedHeaders:
-    """Replace the request's headers by ones that record which of them are read, and return
-    these.
+    """Replace the request's headers by a ``_WatchedHeaders`` with the same values, and return
+    it.
     """
     request = serving.request
     if not isinstance(request.headers, _WatchedHeaders):
@@ -297,7 +296,7 @@ def watched_headers() -> _WatchedHeaders:
 
 
 def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
-    """The tool ``autovary``: list the request headers that were read in the response's Vary."""
+    """The tool ``autovary``: add the request headers that were read to the response's Vary."""
     request = serving.request
     ignored = {"Content-Disposition", "Content-Length", "Content-Type", ALL, *(ignore or ())}
     watched = watched_headers()
@@ -314,8 +313,8 @@ def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
 
 
 def redirect(url: str = "", internal: bool = True, debug: bool = False) -> None:
-    """The tool ``redirect``: answer with another page's handler if ``internal`` is true, else with
-    a redirect to it.
+    """The tool ``redirect``: run the handler for ``url`` if ``internal`` is true, otherwise
+    redirect the client to ``url``.
     """
     if internal:
         raise InternalRedirect(url)
@@ -325,11 +324,11 @@ def redirect(url: str = "", internal: bool = True, debug: bool = False) -> None:
 def trailing_slash(
     missing: bool = True, extra: bool = False, status: int | None = None, debug: bool = False
 ) -> None:
-    """The tool ``trailing_slash``: redirect the URL of an index to the one with a slash at its end,
-    if ``missing`` is true.
+    """The tool ``trailing_slash``: redirect the URL of an index page to the same URL with a slash
+    at the end, if ``missing`` is true.
 
-    ``extra``: also redirect other pages to the URL without the slash. ``status``: that of the
-    redirect, by default 301.
+    ``extra``: also redirect the URLs of other pages to those without a slash. ``status``: the
+    redirect's status, by default 301.
     """
     request = serving.request
     path = request.path_info
@@ -376,11 +375,11 @@ def log_hooks(debug: bool = False) -> None:
 
 
 class SessionAuth:
-    """The tool ``session_auth``: pages are only shown after a log-in by a form, and the user's name
-    is kept in the session.
+    """The tool ``session_auth``: shows pages only after a log-in by a form, and stores the user's
+    name in the session.
 
-    Override ``check_username_and_password(username, password)`` in a subclass, or give it as an
-    option. It returns a message if they are wrong.
+    Override ``check_username_and_password(username, password)`` in a subclass, or pass it as an
+    option.
     """
 
     session_key = "username"
@@ -391,17 +390,17 @@ class SessionAuth:
         return "No check of passwords is set"
 
     def anonymous(self) -> str | None:
-        """Return a user's name for visitors who haven't logged in, None to show them the form."""
+        """Return a user name for visitors who haven't logged in, or None to show them the form."""
         return None
 
     def on_login(self, username: str) -> None:
-        """Do nothing; called after a log-in."""
+        """Called after a log-in. Does nothing unless overridden."""
 
     def on_logout(self, username: str) -> None:
-        """Do nothing; called after a log-out."""
+        """Called after a log-out. Does nothing unless overridden."""
 
     def on_check(self, username: str) -> None:
-        """Do nothing; called before each page that is shown to a user who has logged in."""
+        """Called before each page for a user who has logged in. Does nothing unless overridden."""
 
     def login_screen(
         self,
@@ -443,9 +442,7 @@ class SessionAuth:
         raise HTTPRedirect(_on_this_site(from_page))
 
     def do_check(self) -> bool:
-        """Show the form to a visitor who hasn't logged in. Return whether the request is
-        answered.
-        """
+        """Show the form to a visitor who hasn't logged in. Return whether a response is set."""
         request = serving.request
         username = serving.session.get(self.session_key)
         if not username:
@@ -462,8 +459,8 @@ class SessionAuth:
         return True
 
     def run(self) -> bool:
-        """Log in, log out or check, by the request's path. Return whether the request is
-        answered.
+        """Log in, log out or check for a log-in, depending on the request's path. Return whether a
+        response is set.
         """
         request = serving.request
         pages: list[tuple[str, str | None, Callable[..., bool]]] = [
@@ -481,15 +478,15 @@ class SessionAuth:
 
 
 def _on_this_site(page: str) -> str:
-    """Return ``page`` if it is a URL of this site, else "..": a log-in must not redirect to other
-    sites.
+    """Return ``page`` if it is a URL of this site, else "..", so that a log-in can't redirect to
+    other sites.
     """
     return ".." if leads_away(page, serving.request.base) else page
 
 
 def session_auth(**kwargs: object) -> bool:
-    """Show the log-in form unless the session has a user's name, see ``SessionAuth``; the options
-    are its attributes.
+    """Show the log-in form unless the session has a user's name. The options are the attributes of
+    ``SessionAuth``.
     """
     checker = SessionAuth()
     for name, value in kwargs.items():

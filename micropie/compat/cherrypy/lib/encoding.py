@@ -1,4 +1,4 @@
-"""The functions of the tools ``encode``, ``decode`` and ``gzip``."""
+"""The functions that implement the tools ``encode``, ``decode`` and ``gzip``."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ UTF8 = "utf-8"
 def decode(
     encoding: str | Sequence[str] | None = None, default_encoding: str | Sequence[str] = UTF8
 ) -> None:
-    """Decode forms from ``encoding``; without one, from the charset that they state, else from
-    ``default_encoding``.
+    """Decode forms from ``encoding``. If that isn't given, decode them from their declared charset,
+    or else from ``default_encoding``.
     """
     body = serving.request.body
     if encoding is not None:
@@ -39,8 +39,8 @@ class ResponseEncoder:
     """The tool ``encode``: encode text that a handler returns, and add the charset to the
     Content-Type.
 
-    ``encoding``: by default UTF-8. ``text_only``: do this for the types ``text/*`` only.
-    ``add_charset``: whether to change the Content-Type.
+    ``encoding``: by default UTF-8. ``text_only``: only encode bodies of the types ``text/*``.
+    ``add_charset``: whether to add the charset to the Content-Type.
     """
 
     default_encoding = UTF8
@@ -88,7 +88,7 @@ class ResponseEncoder:
             )
         if isinstance(body, FileRange | FilePart):
             return body
-        if not response.stream:  # a handler may have counted characters, not bytes
+        if not response.stream:  # a handler may have set the number of characters instead of bytes
             headers.pop("Content-Length", None)
         if isinstance(body, str):
             return self._bytes(body, encoding)
@@ -116,7 +116,7 @@ def gzip(
     """Compress the response if its type is one of ``mime_types`` and the client accepts gzip."""
     request, response = serving.request, serving.response
     set_vary_header(response, "Accept-Encoding")
-    # A cached response is in the form in which it was sent first.
+    # A cached response was compressed, if at all, before it was cached.
     if not response.body or getattr(request, "cached", False):
         return
     accepted = request.headers.elements("Accept-Encoding")
@@ -137,7 +137,7 @@ def gzip(
 
 
 def _is_of(media_type: str, kind: str) -> bool:
-    """Return whether a media type fits ``kind``, which may have wildcards: ``text/*``,
+    """Return whether a media type matches ``kind``, which may have wildcards: ``text/*``,
     ``application/*+xml``.
     """
     if "*" not in kind:

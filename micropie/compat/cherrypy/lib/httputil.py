@@ -1,4 +1,4 @@
-"""Dates, statuses, ranges and headers of HTTP, under the names of CherryPy's ``lib.httputil``."""
+"""``cherrypy.lib.httputil``: functions and classes for HTTP dates, statuses, ranges and headers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from micropie.compat.cherrypy.types import Parameters
 from micropie.compat.core import codec_of
 from micropie.compat.results import LONGEST_KEPT
 
-# One element of a header's list, and one parameter of an element. A separator in quotes doesn't end
-# it. Quotes that are not closed extend to the end, so that no character is read twice.
+# An element of a comma-separated header, and a parameter of an element. Separators in quotes are
+# skipped. An unclosed quote extends to the end, so that no character is read twice.
 _ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^",])++')
 _PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^";])++')
 _IMAGE_MAP = re.compile(r"[0-9]{1,18},[0-9]{1,18}")
 _WEIGHT = re.compile(r"[0-9]*+\.?+[0-9]*+")
-# The most encoded words (RFC 2047) of one header that are decoded: the standard library takes
+# A header with more encoded words (RFC 2047) isn't decoded, because the standard library takes
 # quadratic time for them.
 _MOST_WORDS = 100
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -60,8 +60,8 @@ def valid_status(status: int | str | None) -> tuple[int, str, str]:
 
     Raises ``ValueError`` unless the code is a number from 100 to 599.
     """
-    # The cache takes no long text, since a reason may come from a client, and no unhashable
-    # objects.
+    # Long text isn't cached, since a reason may contain a client's text. Unhashable objects can't
+    # be.
     is_kept = (
         len(status) <= LONGEST_KEPT if isinstance(status, str) else isinstance(status, int | None)
     )
@@ -92,9 +92,10 @@ def urljoin(*atoms: str) -> str:
 def parse_query_string(
     query_string: str, keep_blank_values: bool = True, encoding: str = "utf-8"
 ) -> Parameters:
-    """Return a query's parameters by name: text, or a list of texts if a name occurs several times.
+    """Return a query's parameters by name. A value is text, or a list of texts if a name occurs
+    several times.
 
-    "3,4", which a click into an image map sends, becomes {"x": 3, "y": 4}.
+    "3,4", which browsers send for a click on an image map, becomes {"x": 3, "y": 4}.
     """
     if _IMAGE_MAP.fullmatch(query_string):
         x, y = query_string.split(",")
@@ -120,8 +121,8 @@ def add_parameter(parameters: Parameters, name: str, value: object) -> None:
 def get_ranges(headervalue: str | None, content_length: int) -> list[tuple[int, int]] | None:
     """Return (first byte, last byte + 1) for each range of a Range header.
 
-    None if there is no header or it must be ignored; an empty list if no range lies within the
-    content.
+    Return None if the header is missing or must be ignored, an empty list if no range lies within
+    the content.
     """
     unit, equals, listed = (headervalue or "").partition("=")
     if not equals or unit.strip().lower() != "bytes":
@@ -148,7 +149,7 @@ def get_ranges(headervalue: str | None, content_length: int) -> list[tuple[int, 
 
 @total_ordering
 class HeaderElement:
-    """An element of a header's list with its parameters: ``text/html;level=1``."""
+    """An element of a comma-separated header, with its parameters: ``text/html;level=1``."""
 
     def __init__(self, value: str, params: Mapping[str, str] | None = None) -> None:
         self.value = value
@@ -190,7 +191,7 @@ parse_header = HeaderElement.parse
 class AcceptElement(HeaderElement):
     """An element of an ``Accept`` header.
 
-    Elements compare by the client's preference: ``sorted`` puts the preferred one last.
+    Elements are ordered by the client's preference: ``sorted`` puts the preferred one last.
     """
 
     @property
@@ -204,8 +205,8 @@ class AcceptElement(HeaderElement):
 
 
 def header_elements(fieldname: str, fieldvalue: str | None) -> list[Any]:
-    """Return the elements of a header's list, those of ``Accept`` headers with the preferred one
-    first.
+    """Return the elements of a comma-separated header. Elements of an ``Accept`` header are sorted,
+    the preferred one first.
     """
     if not fieldvalue:
         return []
@@ -250,7 +251,9 @@ class CaseInsensitiveDict(dict[str, Any]):
 
     @staticmethod
     def transform_key(key: object) -> str:
-        """Return a key's spelling in the dict. Raises ``TypeError`` if it isn't text or bytes."""
+        """Return the form in which the dict stores a key. Raises ``TypeError`` if it isn't text or
+        bytes.
+        """
         name = key.decode("latin-1") if isinstance(key, bytes) else key
         if not isinstance(name, str):
             raise TypeError(f"a header's name must be text, not {key!r}")
@@ -308,7 +311,7 @@ class HeaderMap(CaseInsensitiveDict):
     use_rfc_2047 = True
 
     def elements(self, key: str) -> list[Any]:
-        """Return the elements of a header's list, sorted."""
+        """Return the elements of a comma-separated header, sorted."""
         return header_elements(self.transform_key(key), self.get(key))
 
     def values(self, key: str | None = None) -> Any:
@@ -320,14 +323,14 @@ class HeaderMap(CaseInsensitiveDict):
         )
 
     def output(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers as they are sent: (name, value), both encoded."""
+        """Return the headers as (name, value), both encoded for sending."""
         return list(self.encode_header_items(self.items()))
 
     @classmethod
     def encode_header_items(
         cls, header_items: Iterable[tuple[object, object]]
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (name, value) encoded as they are sent."""
+        """Yield (name, value), both encoded for sending."""
         for name, value in header_items:
             yield cls.encode(name), cls.encode(value)
 

@@ -1,4 +1,4 @@
-"""The functions of the tools ``json_in`` and ``json_out``."""
+"""The functions that implement the tools ``json_in`` and ``json_out``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.results import then
 from micropie.config import Settings
 
-# Called directly, without the checks of options in ``json.loads`` and ``json.dumps``.
+# Called directly, which skips the checks of options in ``json.loads`` and ``json.dumps``.
 _decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
 
 _TYPES = ("application/json", "text/javascript")
@@ -44,10 +44,10 @@ def json_in(
 ) -> None:
     """The tool ``json_in``: parse JSON bodies and set the value as ``request.json``.
 
-    ``content_type``: the media types of JSON bodies. ``force``: whether other bodies are answered
-    with 415; if not, they are read as without this tool. ``processor``: called with the body, an
-    object with ``fp``, ``headers`` and ``length``. ``max_data_size``: the most bytes of a body,
-    since parsing takes many times as much memory; more are answered with 413.
+    ``content_type``: the media types of JSON bodies. ``force``: whether other bodies get a 415; if
+    False, they are parsed as without this tool. ``processor``: a function that is called with the
+    body, an object with ``fp``, ``headers`` and ``length``. ``max_data_size``: the most bytes of a
+    body; a longer one gets a 413, because parsing takes many times as much memory.
     """
     types = listed(content_type)
     body = serving.request.body
@@ -84,11 +84,11 @@ def json_out(
     """The tool ``json_out``: send the handler's result as JSON.
 
     ``content_type``: the media type to set, None to leave the header unchanged. ``handler``: a
-    function called instead of the handler, which it finds as ``request._json_inner_handler``; it
-    returns text or bytes.
+    function that calls the original handler, ``request._json_inner_handler``, and returns the JSON
+    as text or bytes.
     """
     request = serving.request
-    if request.handler is None:  # another tool has answered the request
+    if request.handler is None:  # another tool has set the response
         return
     request._json_inner_handler = request.handler
     request.handler = handler
@@ -97,7 +97,7 @@ def json_out(
 
 
 def encode(value: object) -> Iterable[bytes]:
-    """Yield the JSON of a value as a body's only piece."""
+    """Yield a value's JSON as the only chunk of a body."""
     yield encoded(value)
 
 

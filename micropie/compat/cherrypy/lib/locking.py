@@ -1,4 +1,4 @@
-"""``cherrypy.lib.locking``: time limits for waiting for a lock, for session classes that
+"""``cherrypy.lib.locking``: time limits for waiting for a lock, used by session classes that
 applications define.
 """
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class LockTimeout(Exception):
-    """Raised if a lock wasn't free in time."""
+    """Raised if a lock wasn't released in time."""
 
 
 class NeverExpires:
@@ -36,7 +36,7 @@ class Timer:
 
 
 class LockChecker:
-    """Tells a loop that waits for a session's lock when to give up.
+    """The time limit of a loop that waits for a session's lock.
 
     ``timeout``: a timedelta or seconds; None to wait for ever.
     """

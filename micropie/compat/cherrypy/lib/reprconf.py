@@ -1,4 +1,4 @@
-"""``cherrypy.lib.reprconf``: only here because applications read their own configuration files with
+"""``cherrypy.lib.reprconf``: exists because applications read their own configuration files with
 it.
 """
 

@@ -1,15 +1,15 @@
-"""Sessions: the tool ``sessions``, and classes that store the data.
+"""``cherrypy.lib.sessions``: the tool ``sessions``, and the classes that store the data.
 
 ``cherrypy.session`` is a dict with the data of one visitor, whose cookie has the session's ``id``.
-The data is loaded when it is first used, and saved before the answer is sent, also after errors and
-redirects.
+The data is loaded when it is first used and saved before the response is sent, even after errors
+and redirects.
 
-By default a request has its session for itself: another request with the same session waits before
-its handler runs ("implicit"), or before its body is read ("early"). With "explicit" the handler
-must call ``acquire_lock`` itself. A lock belongs to the session object and not to a thread, since
-one request may run in several threads. If the answer is streamed, the lock is released before the
-first piece is sent: making the pieces needs threads, and requests waiting for the lock could occupy
-all of them.
+By default a request locks its session: another request with the same session waits before its
+handler runs ("implicit") or before its body is read ("early"). With "explicit" the handler must
+call ``acquire_lock`` itself. A lock belongs to the session object rather than to a thread, because
+a request may run in several threads. If the response is streamed, the lock is released before the
+first chunk is sent: producing the chunks needs threads, and requests waiting for the lock could
+occupy all of them.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ class _Serializer(Protocol):
         """Return a value encoded as text or bytes."""
 
     def loads(self, content: bytes, /) -> Any:
-        """Return the value that ``dumps`` was given."""
+        """Return the value that ``dumps`` encoded."""
 
 
-# The form of an id, which becomes part of a file's name or of a database key.
+# Valid ids. An id may become part of a file's name or of a database key.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class _Busy(HTTPError):
-    """The error 503 for a request that waited too long for other requests with its session."""
+    """The 503 error for a request that waited too long for other requests with the same session."""
 
     def __init__(self) -> None:
         super().__init__(503, "Another request of this session takes very long.")
@@ -79,7 +79,8 @@ class _Busy(HTTPError):
 class Session:
     """The base class of sessions: a dict with one visitor's data.
 
-    Subclasses store it by defining ``_exists``, ``_load``, ``_save``, ``_delete``, and locks.
+    Subclasses define ``_exists``, ``_load``, ``_save`` and ``_delete`` to store the data, and
+    override the locks.
     """
 
     timeout: float = 60
@@ -113,7 +114,7 @@ class Session:
     # Whether data is stored for the id, and whether this request has deleted it.
     _was_stored = False
     _ended = False
-    # The id that was locked: the session may get another one meanwhile.
+    # The id that was locked, since the session may get another one before it is unlocked.
     _locked_id: str | None = None
 
     def __init__(self, id: str | None = None, **kwargs: object) -> None:  # noqa: A002 - CherryPy's name
@@ -150,7 +151,7 @@ class Session:
             observer(value)
 
     def now(self) -> datetime:
-        """Return the present time, which is compared with the times at which sessions expire."""
+        """Return the current time, by which expiry times are computed and checked."""
         return datetime.now()
 
     def generate_id(self) -> str:
@@ -161,8 +162,8 @@ class Session:
         return _ID.fullmatch(text) is not None
 
     def regenerate(self) -> None:
-        """Give the session a new id and keep its data; what is stored under the old id is
-        deleted.
+        """Give the session a new id and keep its data. The entry with the old id is deleted from
+        the storage.
         """
         self.regenerated = True
         self._regenerate()
@@ -187,7 +188,7 @@ class Session:
     # -- storage -----------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Load the data from the storage; the first use of the dict does it."""
+        """Load the data from the storage. Called by the first use of the dict."""
         found = self._load()
         if found is None and self._was_stored:  # another request has just deleted the session
             self._regenerate()
@@ -204,7 +205,7 @@ class Session:
     def save(self) -> None:
         """Store the data if it was used, and release the lock.
 
-        A session that this or another request has deleted meanwhile stays deleted.
+        A session that this or another request has deleted isn't stored again.
         """
         try:
             if self.loaded and not self._ended and (not self._was_stored or self._exists()):
@@ -303,7 +304,7 @@ class Session:
         return self._loaded_data().setdefault(key, default)
 
     def update(self, d: Mapping[str, object]) -> None:
-        """Set the keys of another mapping."""
+        """Set all keys of another mapping."""
         self._loaded_data().update(d)
 
     def clear(self) -> None:
@@ -326,8 +327,8 @@ class Session:
 class RamSession(Session):
     """Sessions in this process's memory, with values of any type. Other processes don't see them.
 
-    There are at most ``capacity`` sessions; the least recently saved are removed, since clients
-    without cookies get a new one at each request.
+    If there are more than ``capacity`` sessions, the least recently saved are removed, because
+    clients without cookies create a new session at each request.
     """
 
     capacity: ClassVar[int] = 100_000
@@ -346,7 +347,7 @@ class RamSession(Session):
         try:
             super()._check_size(data)
         except ResponseError:
-            self._delete()  # the stored data is this same dict, too large by now
+            self._delete()  # the stored data is the same dict, which is too large now
             raise
 
     def _exists(self) -> bool:
@@ -370,12 +371,12 @@ class RamSession(Session):
 
 
 class FileSession(Session):
-    """Sessions in files below ``storage_path``, one for each, so that several processes of one
+    """Sessions in files below ``storage_path``, one file per session. Several processes on one
     machine can share them.
 
     Values are stored as JSON. ``serializer``: another module or object with ``dumps`` and
-    ``loads``, for text or bytes. With ``pickle`` values may have any type; then no other user may
-    write into the directory.
+    ``loads``, for text or bytes. With ``pickle`` values may have any type, but then no other user
+    must be able to write into the directory.
     """
 
     SESSION_PREFIX = "session-"
@@ -421,13 +422,13 @@ class FileSession(Session):
             data, seconds = self.serializer.loads(content)
             return data, datetime.fromtimestamp(seconds)
         except Exception:
-            # Written by another program or another serializer: the visitor has to log in again.
+            # The file was written by another program or serializer. The visitor gets a new session.
             _logger.warning("the session in %s can't be read", path, exc_info=True)
             return None
 
     def _save(self, expiration_time: datetime) -> None:
         content = self.serializer.dumps([self._data, expiration_time.timestamp()])
-        # The new file replaces the old one at once, so another process never reads half of it.
+        # Write to a temporary file and rename it, so that another process never reads half a file.
         with tempfile.NamedTemporaryFile(
             dir=self.storage_path, prefix="saving-", delete=False
         ) as file:
@@ -455,7 +456,7 @@ class FileSession(Session):
         lock, self.lock = self.lock, None
         if lock is None:
             return
-        if self._locked_id is None:  # a subclass has locked a file of its own
+        if self._locked_id is None:  # a subclass uses its own lock
             lock.close()
             self.locked = False
             return
@@ -490,7 +491,7 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
     """
     try:
         fcntl = import_module("fcntl")
-    except ImportError:  # on Windows, where only one process can use such sessions
+    except ImportError:  # on Windows, where only one process can use file sessions
         return open(path, "wb")
     seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
     end = None if seconds is None else time.monotonic() + seconds
@@ -498,8 +499,8 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
         file = open(path, "wb")  # noqa: SIM115 - it is closed by whoever unlocks it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The holder of the lock may have removed the file meanwhile: then this lock has no
-            # effect, since others open a new file.
+            # Check that the path still refers to the locked file: if another process has removed
+            # it, other requests lock a new file.
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return file
         except OSError:
@@ -511,11 +512,11 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
 
 
 class BackendSession(Session):
-    """Sessions in a backend of ``micropie.sessions`` (the option ``tools.sessions.backend``), which
-    native handlers may share.
+    """Sessions in a backend of ``micropie.sessions`` (the option ``tools.sessions.backend``).
+    Native handlers can share them.
 
-    Only keys that have changed are stored, so that changes of another process are kept. Values are
-    stored as JSON.
+    Only changed keys are stored, so that another process's changes to other keys aren't lost.
+    Values are stored as JSON.
     """
 
     backend: SessionBackend
@@ -548,15 +549,15 @@ class BackendSession(Session):
         return super()._is_id(text) if self.store is None else bool(self.store.is_id(text))
 
     def regenerate(self) -> None:
-        """Give the session a new id and keep its data; what is stored under the old id is
-        deleted.
+        """Give the session a new id and keep its data. The entry with the old id is deleted from
+        the storage.
         """
         native = self._loaded_data()
         super().regenerate()
         native.regenerate()
 
     def save(self) -> None:
-        """Store the data if CherryPy's handlers or native hooks have used it, and release the
+        """Store the data if CherryPy handlers or native hooks have used it, and release the
         lock.
         """
         native = None if self.store is None else current.get()._exchange.answer.session
@@ -582,14 +583,16 @@ class BackendSession(Session):
         if self.store is None:
             native = NativeSession(self._id if stored else None, stored)
         else:
-            # It may have been loaded before this request got the lock.
+            # Reload data that may have been loaded before this request got the lock.
             native = current.get().session
             native.reload(stored)
-        return native, self.now() + timedelta(days=1)  # the backend itself removes expired sessions
+        # any time in the future: the backend removes expired sessions itself
+        return native, self.now() + timedelta(days=1)
 
     def _save(self, expiration_time: datetime) -> None:
         native = self._loaded_data()
-        if native.regenerated and native.id == self._id:  # a native hook or ``clear`` has done it
+        # a native hook or ``clear`` has regenerated the id
+        if native.regenerated and native.id == self._id:
             self.regenerate()
         seconds = round(self.timeout * 60)
         merge = getattr(self.backend, "merge", None)
@@ -614,8 +617,8 @@ class BackendSession(Session):
 
 # -- the tool --------------------------------------------------------------------------------------
 
-# Options that would apply to CherryPy's handlers only, with their defaults, and the settings of
-# ``App`` that apply to both.
+# Options of the tool that don't apply to native handlers, each with its default and the setting of
+# ``App`` that applies to both.
 _OF_BOTH: Final[Mapping[str, tuple[object, str, Callable[[Any], object]]]] = {
     "timeout": (None, "session_timeout", lambda minutes: round(minutes * 60)),
     "max_session_size": (None, "max_session_size", int),
@@ -630,7 +633,7 @@ _STORAGES = ("storage_class", "storage_type", "storage_path")
 
 
 def has_own_cookie(options: Mapping[str, Any]) -> bool:
-    """Return whether the tool's cookie is another one than that of native handlers."""
+    """Return whether the tool's cookie differs from that of native handlers."""
     return any(options.get(name) for name in ("name", "path", "path_header", "domain"))
 
 
@@ -645,24 +648,27 @@ def is_in_memory(options: Mapping[str, Any]) -> bool:
 
 
 class UnsharedSessions(SessionBackend):
-    """Takes the place of a backend of native handlers where old ones have sessions under the same
-    cookie: what natives read there would be empty, and what they write would end the other session.
+    """A backend for native handlers that raises ``SetupError``. It is used if CherryPy handlers use
+    the same cookie for other sessions: native handlers would read empty sessions, and writing would
+    replace the visitor's cookie.
     """
 
     blocking = False
-    in_cookie = True  # so that it is asked for any id
+    in_cookie = True  # so that ``load`` is called for any id
 
     def __init__(self, native: App) -> None:
         self._native = native
 
     def load(self, session_id: str) -> dict[str, object]:
-        """Refuse a handler or hook; the token against CSRF is in a cookie then."""
+        """Raise ``SetupError``, unless only ``CSRFMiddleware`` needs a session, whose token is then
+        in a cookie.
+        """
         if any(isinstance(one, CSRFMiddleware) for one in self._native.middlewares):
             return {}
         self._refuse()
 
     def save(self, session_id: str, data: object, timeout: int) -> NoReturn:
-        """Refuse it."""
+        """Raise ``SetupError``."""
         self._refuse()
 
     def _refuse(self) -> NoReturn:
@@ -675,11 +681,11 @@ class UnsharedSessions(SessionBackend):
 
 
 def check_options(options: Mapping[str, Any], config: Config) -> None:
-    """Compare the tool's options with the session settings of native handlers, unless the tool has
-    a cookie of its own.
+    """Check that the tool's options match the session settings of native handlers, unless the tool
+    uses another cookie.
 
-    Raises ``SetupError`` for an option that contradicts a setting, and if the two use different
-    sessions.
+    Raises ``SetupError`` for an option that contradicts a setting, and if both use the same cookie
+    for different sessions.
     """
     backend = options.get("backend")
     if has_own_cookie(options):
@@ -740,8 +746,8 @@ def init(
     ``RedisSession`` in this module. ``timeout``: minutes, by default 60. ``path`` (or
     ``path_header``, a request header with the path), ``name``, ``domain``, ``secure``,
     ``httponly``, ``samesite``: attributes of the cookie. Its default name is "session_id"; with a
-    ``backend``, that of micropie's sessions. ``persistent``: whether the cookie outlives the
-    browser. Other options are passed to the class.
+    ``backend``, that of micropie's sessions. ``persistent``: whether browsers keep the cookie when
+    they are closed. Other options are passed to the class.
     """
     request = serving.request
     if getattr(request, "_session_init_flag", False):
@@ -770,7 +776,7 @@ def init(
             kwargs.setdefault("max_session_size", config.settings.max_session_size)
     timeout = 60 if timeout is None else timeout
     serving.cookie_name = name = name or "session_id"
-    # Cookies that another tool has set on the request, else the client's.
+    # Another tool may have replaced the request's cookies.
     morsel = vars(request).get("cookie", request.micropie_cookies).get(name)
     sent = None if morsel is None else morsel.value
     kwargs.update(timeout=timeout, clean_freq=clean_freq)
@@ -784,7 +790,7 @@ def init(
     serving.session = session = cls(sent, **kwargs)
     session.debug = debug
     if native is not None:
-        # Called even if the client has disconnected and no hook runs any more.
+        # Called even if the client has disconnected, when hooks no longer run.
         native.on_close(partial(_unlock, session))
     session.id_observers.append(lambda new_id: serving.response.cookie.__setitem__(name, new_id))
     set_response_cookie(
@@ -816,12 +822,13 @@ def set_response_cookie(
     httponly: bool = True,
     samesite: str | None = "Lax",
 ) -> None:
-    """Set the session's cookie on the current response; the arguments are those of ``init``.
+    """Set the session's cookie on the current response. The arguments are those of ``init``.
 
-    If ``timeout`` is None, the cookie ends with the browser. Over https it always has ``secure``.
+    If ``timeout`` is None, the browser deletes the cookie when it is closed. Over https ``secure``
+    is always set.
     """
     cookie, session = serving.response.cookie, serving.session
-    if session.store is not None:  # the cookie that native handlers share
+    if session.store is not None:  # the cookie is shared with native handlers
         native = current.get()
         cookie.load(session.store.cookie(session.id, native.scheme, native.root_path))
         return
@@ -845,7 +852,7 @@ def set_response_cookie(
 def expire() -> None:
     """Make the browser delete the session's cookie.
 
-    The session itself is kept until it expires or ``session.delete()`` is called.
+    The stored session remains until it expires or ``session.delete()`` is called.
     """
     morsel = serving.response.cookie[serving.cookie_name]
     morsel["expires"] = HTTPDate(time.time() - 365 * 24 * 3600)
@@ -853,13 +860,13 @@ def expire() -> None:
 
 
 def save() -> None:
-    """Save the session once, before the answer is sent."""
+    """Save the session once, before the response is sent."""
     request, response = serving.request, serving.response
     session = getattr(serving, "session", None)
     if session is None or getattr(request, "_sessionsaved", False):
         return
     request._sessionsaved = True
-    if session.loaded:  # caches must not give this answer to other clients
+    if session.loaded:  # caches must not send this response to other clients
         stated = response.headers.get("Vary")
         response.headers["Vary"] = f"{stated}, Cookie" if stated else "Cookie"
         response.headers.setdefault("Cache-Control", "private")
@@ -869,16 +876,16 @@ def save() -> None:
         session.save()
         return
     session.save()
-    # A native session is saved with the answer's headers; afterwards a stream's pieces have a
-    # session of their own.
+    # A native session is saved with the response's headers, so changes made by the stream are saved
+    # separately.
     if session.store is not None:
         session.store, session.loaded = None, False
     response.body = _saved_at_its_end(session, response.body)
 
 
 def _saved_at_its_end(session: Session, body: Iterable[object]) -> Iterator[object]:
-    """Yield a stream's pieces. If they have changed the session, save it again before the client
-    gets the end.
+    """Yield a stream's chunks. If the stream has changed the session, save it again before the
+    stream ends.
     """
     before = repr(session._data)
     try:
@@ -894,7 +901,7 @@ save.priority = 90  # type: ignore[attr-defined]
 
 
 def close() -> None:
-    """Release the session's lock when the request ends, whatever happened."""
+    """Release the session's lock when the request ends, even after an error."""
     session: Session | None = getattr(serving, "session", None)
     if session is not None:
         _unlock(session)

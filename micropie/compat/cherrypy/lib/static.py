@@ -1,5 +1,5 @@
-"""Files as answers: ``serve_file`` and similar functions for handlers, and the tools ``staticdir``
-and ``staticfile``.
+"""``cherrypy.lib.static``: ``serve_file`` and similar functions for handlers, and the tools
+``staticdir`` and ``staticfile``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import FileRange, current, select, validators_of
 from micropie.compat.results import LONGEST_NAME, Chunks, in_ascii
 
-# Several ranges are only sent if they are few and short; else the whole file is sent, which RFC
-# 9110 allows.
+# If a request asks for more ranges, or for more bytes than ``_LONGEST_PARTS``, the whole file is
+# sent, which RFC 9110 allows.
 _MOST_RANGES = 16
 _LONGEST_PARTS = 1024 * 1024  # bytes of all ranges together
 
@@ -39,7 +39,7 @@ _OPEN_FLAGS = (
 
 @lru_cache(maxsize=1)
 def _types() -> Mapping[str, str]:
-    """Return the media types by file extension, which don't depend on the machine."""
+    """Return the media types by file extension. They are the same on every machine."""
     own = {
         ".ico": "image/x-icon",
         ".bz2": "application/x-bzip2",
@@ -58,9 +58,9 @@ def serve_file(
 ) -> bytes | FileRange:
     """Set the response's status and headers for a file, and return the body.
 
-    Raises ``ValueError`` if ``path`` is relative, 404 if there is no such file. ``content_type``:
-    by default that of the extension. ``disposition``: "attachment" or "inline", with ``name``, by
-    default the file's own.
+    Raises ``ValueError`` if ``path`` is relative, 404 if the file doesn't exist. ``content_type``:
+    by default the type for the extension. ``disposition``: "attachment" or "inline"; ``name``: the
+    file name in Content-Disposition, by default that of ``path``.
     """
     path = os.fspath(path)
     if not os.path.isabs(path):
@@ -104,7 +104,7 @@ def serve_fileobj(
     """Send an open file, or another object with ``read``, with headers like those of
     ``serve_file``.
 
-    It is closed after the last piece.
+    The object is closed after its last chunk.
     """
     headers = serving.response.headers
     body: Any = pieces_of(fileobj)
@@ -169,7 +169,7 @@ def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRa
     return part
 
 
-_SMALL = 256 * 1024  # bytes; shorter files are read at once
+_SMALL = 256 * 1024  # bytes; a file of at most this length is read as a whole
 
 _CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 
@@ -186,7 +186,7 @@ def _set_validators(facts: os.stat_result) -> None:
     etag = headers.setdefault("ETag", f'"{version}"')
     if valid_status(response.status)[0] != 200 or request.method not in ("GET", "HEAD"):
         return
-    # Without the request's Range: ``_ranges`` answers one that lies outside of the file.
+    # Range isn't among the conditions, because ``_ranges`` handles it.
     conditions = {
         name: value for name in _CONDITIONS if (value := request.micropie_header(name)) is not None
     }
@@ -199,8 +199,8 @@ def _set_validators(facts: os.stat_result) -> None:
 
 
 def _ranges(size: int) -> list[tuple[int, int]] | None:
-    """Return the ranges that the client asks for, None for the whole file. Raises 416 if the file
-    has none of them.
+    """Return the ranges that the client requests, or None for the whole file. Raises 416 if all of
+    them are outside the file.
     """
     request, headers = serving.request, serving.response.headers
     condition = request.micropie_header("If-Range")
@@ -254,7 +254,7 @@ _NOT_IN_A_NAME = re.compile(r'[\x00-\x1f\x7f"\\]')
 
 
 def _set_disposition(disposition: str | None, name: str | None, own_name: str | None) -> None:
-    """Set Content-Disposition. A name that isn't ASCII is given twice, in ASCII and in UTF-8 (RFC
+    """Set Content-Disposition. A name that isn't ASCII is sent twice, as ASCII and as UTF-8 (RFC
     6266).
     """
     if disposition is None:
@@ -263,7 +263,7 @@ def _set_disposition(disposition: str | None, name: str | None, own_name: str | 
     header = disposition
     if shown is not None:
         shown = _NOT_IN_A_NAME.sub("_", shown[:LONGEST_NAME]).encode("utf-8", "replace").decode()
-        # Replaced after the conversion to ASCII, which may yield quotes.
+        # After the conversion to ASCII, which may produce quotes.
         plain = _NOT_IN_A_NAME.sub("_", in_ascii(shown))
         header += f'; filename="{plain}"'
         if plain != shown:
@@ -283,12 +283,12 @@ def staticdir(
     index: str = "",
     debug: bool = False,
 ) -> bool:
-    """The tool ``staticdir``: answer GET and HEAD with a file of a directory, if it is there.
+    """The tool ``staticdir``: for GET and HEAD, send the file from a directory, if it exists.
 
-    ``section``: the directory's URL path, which the configuration sets. ``dir``: its path, absolute
-    or below ``root``. ``match``: a regular expression that URL paths must match. ``content_types``:
-    media types by extension without the dot. ``index``: the file that answers for a directory.
-    Raises 403 for a path that leads out of the directory.
+    ``section``: the directory's URL path, set by the configuration. ``dir``: the directory,
+    absolute or relative to ``root``. ``match``: a regular expression that URL paths must match.
+    ``content_types``: media types by extension without the dot. ``index``: the file to send for a
+    directory. Raises 403 for a path outside the directory.
     """
     request = serving.request
     if request.method not in ("GET", "HEAD") or (match and not re.search(match, request.path_info)):
@@ -300,8 +300,8 @@ def staticdir(
     base, normal = os.path.normpath(folder), os.path.normpath(path)
     if normal != base and not normal.startswith(os.path.join(base, "")):
         raise HTTPError(403)
-    # Resolve ".." before any link: the system would follow a link first, and apply ".." to the
-    # directory that it leads to.
+    # Resolve ".." in the text of the path. The system would follow symbolic links first, and apply
+    # ".." to their targets.
     if ".." in below:
         path = os.path.join(normal, "") if path.endswith("/") else normal
     if _attempt(path, content_types):
@@ -319,7 +319,7 @@ def staticfile(
     content_types: Mapping[str, str] | None = None,
     debug: bool = False,
 ) -> bool:
-    """The tool ``staticfile``: answer GET and HEAD with one file, if it is there.
+    """The tool ``staticfile``: for GET and HEAD, send one file, if it exists.
 
     The options are those of ``staticdir``.
     """

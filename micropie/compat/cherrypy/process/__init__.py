@@ -1,4 +1,5 @@
-"""Control of the process in which applications run: the bus, its plugins, and servers.
+"""``cherrypy.process``: control of the process in which applications run, by the bus, its plugins
+and servers.
 
 Open ``wspbus.py`` to change the bus and its states, ``plugins.py`` for tasks that run beside
 requests, ``servers.py`` for servers that a program starts itself.

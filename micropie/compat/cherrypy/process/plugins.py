@@ -1,4 +1,4 @@
-"""Plugins of the bus: tasks beside the requests, signals, and changes of the process such as its
+"""Plugins of the bus: background tasks, signal handlers, and changes of the process, such as its
 user.
 """
 
@@ -20,15 +20,15 @@ from micropie.compat.cherrypy.process.wspbus import Bus, states  # noqa: F401 - 
 
 
 class SimplePlugin:
-    """A plugin whose methods are called for the bus's channels of the same names: ``start``,
-    ``stop``, ``exit``, or a program's own.
+    """A plugin whose methods subscribe to the channels of the same name: ``start``, ``stop``,
+    ``exit``, or a program's own.
     """
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
 
     def subscribe(self) -> None:
-        """Subscribe each method that has the name of a channel."""
+        """Subscribe each method that is named like a channel."""
         for channel, method in self._methods():
             self.bus.subscribe(channel, method)
 
@@ -65,11 +65,11 @@ class BackgroundTask(threading.Thread):
 
     @property
     def running(self) -> bool:
-        """Whether the thread runs and isn't cancelled."""
+        """Whether the thread is running and hasn't been cancelled."""
         return self.is_alive() and not self._cancelled.is_set()
 
     def cancel(self) -> None:
-        """End the thread; if the function is running, after it returns."""
+        """Stop the thread. If the function is running, the thread ends when it returns."""
         self._cancelled.set()
 
     def run(self) -> None:
@@ -80,7 +80,7 @@ class BackgroundTask(threading.Thread):
             except Exception:
                 if self.bus is None:
                     raise
-                # The thread ends, since the function would probably fail each time.
+                # End the thread, because the function would probably fail each time.
                 self.bus.log(
                     f"Error in background task thread function {self.function!r}.", 40, True
                 )
@@ -88,8 +88,8 @@ class BackgroundTask(threading.Thread):
 
 
 class Monitor(SimplePlugin):
-    """Calls a function every ``frequency`` seconds while the bus is started; never if that is 0 or
-    less.
+    """Calls a function every ``frequency`` seconds while the bus is started, or never if
+    ``frequency`` is 0 or less.
     """
 
     callback: Any = None
@@ -114,7 +114,7 @@ class Monitor(SimplePlugin):
         if self.frequency > 0 and self.thread is None:
             self.thread = thread = BackgroundTask(self.frequency, self.callback, bus=self.bus)
             thread.name = self.name or type(self).__name__
-            thread.start()  # the function may stop the monitor at its first call
+            thread.start()  # last, because the function's first call may stop the monitor
             self.bus.log(f"Started monitor thread {thread.name!r}.")
 
     start.priority = 70  # type: ignore[attr-defined]
@@ -151,9 +151,9 @@ class Autoreloader(Monitor):
         self._times: dict[str, int | None] = {}
 
     def start(self) -> None:
-        """Note the files' modification times, and start the thread."""
+        """Record the files' modification times, and start the thread."""
         if self.bus.is_hosted:
-            return  # a server from outside reloads by itself
+            return  # an external server has its own reloader
         if self.thread is None:
             self._times = {}
             self.run()
@@ -168,7 +168,7 @@ class Autoreloader(Monitor):
         return {os.path.abspath(path) for path in paths if isinstance(path, str)}
 
     def run(self) -> None:
-        """Check the files, and restart if one has another modification time than before."""
+        """Check the files, and restart the program if a modification time has changed."""
         for path in sorted(self.sysfiles() | self.files):
             try:
                 modified = os.stat(path).st_mtime_ns
@@ -184,7 +184,7 @@ class Autoreloader(Monitor):
 
 
 class ThreadManager(SimplePlugin):
-    """Publishes "start_thread" when a thread answers its first request, and "stop_thread" for each
+    """Publishes "start_thread" when a thread handles its first request, and "stop_thread" for each
     thread when the bus stops.
     """
 
@@ -196,8 +196,8 @@ class ThreadManager(SimplePlugin):
             self.bus.listeners.setdefault(channel, set())
 
     def acquire_thread(self) -> None:
-        """Give the current thread a number and publish "start_thread", unless that is done
-        already.
+        """Give the current thread a number and publish "start_thread", unless the thread has a
+        number already.
         """
         ident = threading.get_ident()
         if ident in self.threads:
@@ -230,10 +230,10 @@ class ThreadManager(SimplePlugin):
 
 
 class SignalHandler:
-    """Reacts to signals: SIGTERM exits, SIGHUP restarts (or exits at a terminal), SIGUSR1 calls
-    ``graceful``.
+    """Handles signals: SIGTERM exits the bus, SIGHUP restarts it (or exits it if there is a
+    terminal), SIGUSR1 calls ``graceful``.
 
-    ``handlers`` has the function for each signal's name.
+    ``handlers``: a dict with the function for each signal's name.
     """
 
     handlers: dict[str, Callable[[], object]]
@@ -280,7 +280,9 @@ class SignalHandler:
         self.handlers[name]()
 
     def handle_SIGHUP(self) -> None:  # noqa: N802 - CherryPy's name
-        """Exit if a terminal was closed; restart if the process has no terminal, as a daemon."""
+        """Exit if the process's terminal was closed. Restart if it has no terminal, for example as
+        a daemon.
+        """
         if os.isatty(sys.stdin.fileno()):
             self.bus.log("SIGHUP caught but not daemonized. Exiting.")
             self.bus.exit()
@@ -293,7 +295,7 @@ class SignalHandler:
 
 
 class PIDFile(SimplePlugin):
-    """Writes the process's id (PID) to a file at the start, and removes the file at the exit."""
+    """Writes the process ID to a file at startup, and removes the file at exit."""
 
     def __init__(self, bus: Bus, pidfile: str | os.PathLike[str]) -> None:
         super().__init__(bus)
@@ -301,7 +303,7 @@ class PIDFile(SimplePlugin):
         self.finalized = False
 
     def start(self) -> None:
-        """Write the process's id to the file."""
+        """Write the process ID to the file."""
         if not self.finalized:
             with open(self.pidfile, "w", encoding="ascii") as file:
                 file.write(f"{os.getpid()}\n")
@@ -312,7 +314,7 @@ class PIDFile(SimplePlugin):
 
     def exit(self) -> None:
         """Remove the file."""
-        with suppress(OSError):  # it doesn't exist any more
+        with suppress(OSError):  # the file no longer exists
             os.remove(self.pidfile)
             self.bus.log(f"PID file removed: {self.pidfile!r}.")
 
@@ -346,7 +348,8 @@ class DropPrivileges(SimplePlugin):
         if self.finalized:
             return
         self.finalized = True
-        if self.gid is not None:  # the group first: the new user may not change it
+        # first, because the new user may not be allowed to change the group
+        if self.gid is not None:
             if os.geteuid() == 0:
                 os.setgroups([])
             os.setgid(self.gid)
@@ -360,11 +363,11 @@ class DropPrivileges(SimplePlugin):
 
 
 class Daemonizer(SimplePlugin):
-    """Moves the process to the background at the start: without a terminal, and no longer a child
-    of the process that started it.
+    """Moves the process to the background at startup: it has no terminal, and it is no longer a
+    child of the process that started it.
 
-    Its priority is before the server's and other threads', since a fork would lose these. If there
-    are threads already, it logs a warning and forks nevertheless.
+    It runs before plugins that start threads, such as the server, because a fork loses threads. If
+    threads exist already, it logs a warning and forks nevertheless.
     """
 
     def __init__(
@@ -422,5 +425,5 @@ class Daemonizer(SimplePlugin):
 
 
 def _go_on_in_child(function: Callable[[], object]) -> None:
-    """Fork: end this process, and call ``function`` in the child, which continues the program."""
+    """Fork, and exit this process. The child calls ``function`` and continues the program."""
     os._exit(0) if os.fork() else function()

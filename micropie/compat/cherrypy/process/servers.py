@@ -1,4 +1,4 @@
-"""Let a server that a program brings along start and stop with the bus."""
+"""``ServerAdapter``: starts and stops a program's own server with the bus."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ServerAdapter:
     """Starts ``httpserver`` with the bus: an object with ``start``, ``stop`` and ``ready``, such as
     a server of cheroot.
 
-    Its ``start`` runs in a thread of its own. ``bind_addr``: the address to show in the log.
+    The server's ``start`` runs in a separate thread. ``bind_addr``: the address to log.
     """
 
     interrupt: BaseException | None = None
@@ -37,7 +37,7 @@ class ServerAdapter:
         self.bus.subscribe("stop", self.stop)
 
     def unsubscribe(self) -> None:
-        """Unsubscribe from the bus, as when another server serves the application."""
+        """Unsubscribe from the bus, for example because another server runs the application."""
         self.bus.unsubscribe("start", self.start)
         self.bus.unsubscribe("stop", self.stop)
 

@@ -20,12 +20,14 @@ from typing import Any
 
 _OF_REQUESTS = {"before_request", "after_request", "start_thread", "stop_thread"}
 
-# The exit status after a shutdown that failed.
+# The exit status after a failed shutdown.
 _SOFTWARE_ERROR = 70
 
 
 class ChannelFailures(Exception):
-    """The exceptions that subscribers of a channel have raised, after all of them were called."""
+    """Raised after all subscribers of a channel were called, with the exceptions that some of them
+    raised.
+    """
 
     delimiter = "\n"
 
@@ -93,7 +95,7 @@ class Bus:
         """Whether any function is subscribed to a channel for requests or their threads."""
         self._priorities: dict[tuple[str, Callable[..., object]], int] = {}
         self._has_clean_exit = False
-        self._hosted = 0  # how many applications servers from outside have started
+        self._hosted = 0  # the number of applications that external servers have started
 
     # -- channels ----------------------------------------------------------------------------------
 
@@ -103,8 +105,8 @@ class Bus:
         callback: Callable[..., object] | None = None,
         priority: int | None = None,
     ) -> Any:
-        """Have ``callback`` called with each message published on ``channel``. Without a callback,
-        return a decorator.
+        """Call ``callback`` for each message published on ``channel``. Without a callback, return a
+        decorator.
 
         ``priority``: from 0 (called first) to 100; by default the callback's attribute
         ``priority``, or 50.
@@ -119,7 +121,7 @@ class Bus:
         return callback
 
     def unsubscribe(self, channel: str, callback: Callable[..., object]) -> None:
-        """Don't call ``callback`` for this channel any more."""
+        """Stop calling ``callback`` for this channel."""
         found = self.listeners.get(channel, set())
         if callback in found:
             found.discard(callback)
@@ -128,7 +130,7 @@ class Bus:
     def publish(self, channel: str, *args: object, **kwargs: object) -> list[Any]:
         """Call the subscribers of ``channel`` by priority, and return the list of their results.
 
-        All are called even if some raise exceptions; then ``ChannelFailures`` is raised.
+        All are called even if some raise exceptions. ``ChannelFailures`` is raised at the end.
         """
         listeners = self.listeners.get(channel)
         if not listeners:
@@ -142,20 +144,21 @@ class Bus:
             except KeyboardInterrupt:
                 raise
             except SystemExit as error:
-                if failures and not error.code:  # exit status 0 would hide the failures
+                # replaces the exit status 0, which would hide the failures
+                if failures and not error.code:
                     error.code = 1
                 raise
             except Exception:
                 failures.handle_exception()
-                if channel != "log":  # logging an error of the log would fail again
+                if channel != "log":  # a failure of the log can't be logged
                     self.log(f"Error in {channel!r} listener {listener!r}", 40, True)
         if failures:
             raise failures
         return output
 
     def log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """Publish a message on the channel "log"; with ``traceback``, the exception that is being
-        handled is added.
+        """Publish a message on the channel "log". With ``traceback``, add the exception that is
+        being handled.
         """
         caught = sys.exception()
         if traceback and caught is not None:
@@ -205,7 +208,8 @@ class Bus:
                 raise
             self.log("The bus could not exit in order", 40, True)
             os._exit(_SOFTWARE_ERROR)
-        if was_starting and not self.is_hosted:  # ``start`` would go on after the signal
+        # otherwise ``start`` would continue after the signal
+        if was_starting and not self.is_hosted:
             self.log("Bus EXITED while it was starting", 40)
             os._exit(_SOFTWARE_ERROR)
 
@@ -216,7 +220,7 @@ class Bus:
         self.log("Bus EXITED")
 
     def restart(self) -> None:
-        """Exit, and have ``block`` run the program again."""
+        """Exit the bus. ``block`` then runs the program again."""
         if self.is_hosted:
             raise RuntimeError(
                 "the server that serves this application restarts it: "
@@ -248,8 +252,8 @@ class Bus:
             raise
         self.log("Waiting for child threads to terminate...")
         for thread in threading.enumerate():
-            # ``threading`` only has stand-ins for threads started by other code; these can't be
-            # joined.
+            # Threads that weren't started by ``threading`` are only dummy objects there, which
+            # can't be joined.
             if thread is not threading.current_thread() and not thread.daemon:
                 self.log(f"Waiting for thread {thread.name}.")
                 thread.join()
@@ -259,13 +263,13 @@ class Bus:
     def wait(
         self, state: State | Iterable[State], interval: float = 0.1, channel: str | None = None
     ) -> None:
-        """Wait until the bus is in a state, or in one of several.
+        """Wait until the bus is in the given state, or in one of several.
 
         A message is published on ``channel`` every ``interval`` seconds.
         """
         wanted = [state] if isinstance(state, State) else list(state)
-        # It sleeps instead of waiting for a condition, since a signal handler, which may interrupt
-        # any line, changes the state.
+        # A condition variable can't be used, because a signal handler may change the state while
+        # this thread holds its lock.
         while self.state not in wanted:
             time.sleep(interval)
             if channel is not None:
@@ -277,7 +281,9 @@ class Bus:
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> threading.Thread:
-        """Start the bus; once it is started, a thread calls ``func``. Return the thread."""
+        """Start the bus, and call ``func`` in a new thread once the bus has started. Return the
+        thread.
+        """
 
         def call() -> None:
             self.wait(states.STARTED)
@@ -291,7 +297,7 @@ class Bus:
     # -- a server from outside ---------------------------------------------------------------------
 
     def follow_start(self) -> None:
-        """Start the bus, because a server from outside has started an application.
+        """Start the bus, because an external server has started an application.
 
         Does nothing if the program itself has started the bus.
         """
@@ -302,7 +308,7 @@ class Bus:
             self.start()
 
     def follow_stop(self) -> None:
-        """Exit the bus if the last application that a server from outside has started ends."""
+        """Exit the bus when the last application that external servers have started ends."""
         if not self.is_hosted:
             return
         self._hosted -= 1
@@ -316,15 +322,15 @@ class Bus:
     # -- the end of the process --------------------------------------------------------------------
 
     def _clean_exit(self) -> None:
-        """Exit the bus at the program's end, if it wasn't. The program isn't run again: nobody has
-        asked for that.
+        """Exit the bus at the end of the program unless it has exited already. The program isn't
+        restarted.
         """
         if self.state is not states.EXITING and self.state is not states.STOPPED:
             self.log("The program ends, and engine.exit() was not called: the bus exits", 30)
             self.exit()
 
     def _do_execv(self) -> None:
-        """Replace this process by a new run of the program. Open files and sockets are closed."""
+        """Replace this process with a new run of the program. Open files and sockets are closed."""
         command = [sys.executable, *sys.orig_argv[1:]]
         self.log(f"Re-spawning {' '.join(command)}")
         os.chdir(_DIRECTORY)

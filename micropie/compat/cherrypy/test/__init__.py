@@ -1,4 +1,4 @@
-"""``cherrypy.test``: the test case that CherryPy offers for applications' own tests.
+"""``cherrypy.test``: the test case class that CherryPy provides for tests of applications.
 
 Open ``helper.py`` to change ``CPWebCase``.
 """

@@ -1,5 +1,5 @@
-"""``CPWebCase``, the test case in CherryPy's manual. It sends requests to ``cherrypy.tree`` in this
-process, without a server.
+"""``CPWebCase``, the test case class from CherryPy's manual. It sends requests to ``cherrypy.tree``
+in this process, without a server.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Headers = list[tuple[str, str]]
 
 
 class CPWebCase(TestCase):
-    """A test of the applications that its static method ``setup_server`` mounts.
+    """The base class for tests. The static method ``setup_server`` mounts the applications to test.
 
-    ``getPage`` sets ``status`` (such as "200 OK"), ``headers``, ``body``, and ``cookies``: the
-    headers to give to the next call, which send the cookies back. ``script_name`` is put in front
-    of each URL.
+    ``getPage`` sets ``status`` (such as "200 OK"), ``headers``, ``body`` and ``cookies``. Pass
+    ``cookies`` as headers to the next call to send the cookies back. ``script_name`` is put in
+    front of each URL.
     """
 
     script_name = ""
@@ -121,13 +121,15 @@ class CPWebCase(TestCase):
         self.fail(msg or f"{sentence}; {self.url} was {self.status}: {self.body[:500]!r}")
 
     def assertStatus(self, status: str | int | Sequence[str | int], msg: str | None = None) -> None:
-        """Fail unless the status is this one, "200 OK" or 200, or one of several."""
+        """Fail unless the response has this status, such as "200 OK" or 200, or one of several."""
         allowed = [status] if isinstance(status, str | int) else status
         if self.status not in allowed and int(self.status[:3]) not in allowed:
             self._refuse(msg, f"the status is not {status!r}")
 
     def assertHeader(self, key: str, value: object = None, msg: str | None = None) -> str:
-        """Fail unless there is this header, with this value if one is given. Return its value."""
+        """Fail unless the response has this header, with this value if one is given. Return the
+        header's value.
+        """
         for found in self._values(key):
             if value is None or str(value) == found:
                 return found
@@ -140,7 +142,7 @@ class CPWebCase(TestCase):
         return self._refuse(msg, f"{key} is none of {allowed}") if found is None else found
 
     def assertHeaderItemValue(self, key: str, value: object, msg: str | None = None) -> str:
-        """Fail unless the header's list has this item. Return the header's value."""
+        """Fail unless the comma-separated header has this item. Return the header's value."""
         for found in self._values(key):
             if str(value) in [item.strip() for item in found.split(",")]:
                 return found
@@ -169,7 +171,7 @@ class CPWebCase(TestCase):
     def assertMatchesBody(
         self, pattern: str | bytes, msg: str | None = None, flags: int = 0
     ) -> re.Match[bytes]:
-        """Fail unless a regular expression is found in the body. Return the match."""
+        """Fail unless the regular expression matches somewhere in the body. Return the match."""
         found = re.search(_in_bytes(pattern), self.body, flags)
         return (
             self._refuse(msg, f"{pattern!r} is not found in the body") if found is None else found
