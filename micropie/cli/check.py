@@ -1,4 +1,4 @@
-"""``micropie check app:app``: print the mistakes of an application that can be found without a
+"""``micropie check app:app``: print the errors of an application that can be found without a
 request.
 
 The exit status is 1 if there are any.
@@ -32,8 +32,8 @@ log = logging.getLogger("micropie")
 
 
 def execute(arguments: Namespace) -> int:
-    """Check what the command line names, and print each finding as ``file:line: sentence``. Return
-    the exit status.
+    """Check the application or, with ``--from``, the source files given on the command line. Print
+    each finding as ``file:line: sentence``, and return the exit status.
     """
     if arguments.origin is not None:
         found = []
@@ -45,10 +45,10 @@ def execute(arguments: Namespace) -> int:
                 found.append(sentence)
     else:
         target = find_target(arguments.target, arguments.factory)
-        log.disabled = True  # its warnings are findings below
+        log.disabled = True  # its warnings are printed as findings below
         try:
             found = list(mistakes(target.app, target.named("micropie check").partition(":")[0]))
-            with suppress(SetupError):  # a set-up error is among the findings already
+            with suppress(SetupError):  # ``mistakes`` reports a set-up error
                 for note in _notes(target.app):
                     print(f"note: {note}")
         finally:
@@ -60,7 +60,7 @@ def execute(arguments: Namespace) -> int:
 
 
 def _notes(app: App) -> Iterator[str]:
-    """Yield notes about settings that may be intended."""
+    """Yield notes about settings that may be intentional."""
     if sentence := open_by_name(app):
         yield sentence
     inspector = Inspector(app)
@@ -77,8 +77,9 @@ def _notes(app: App) -> Iterator[str]:
 
 
 def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> Iterator[str]:
-    """Yield a mistake for each hook that compares ``request.path`` with a handler's path although
-    the handler also answers paths below it, for which the hook decides differently.
+    """Yield a finding for each hook that compares ``request.path`` with a handler's path, if the
+    handler also handles paths below it. The comparison fails for those paths, so the hook treats
+    them differently.
     """
     for path, place in paths_of_hooks(application.app, application.handlers):
         for entry in entries:
@@ -90,11 +91,13 @@ def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> 
 
 
 def _replaced_methods(application: Application) -> Iterator[str]:
-    """Yield the handlers that replace a method of ``App`` which other methods call."""
+    """Yield a finding for each handler that accidentally overrides a method of ``App`` that other
+    methods call.
+    """
     owner, sources = type(application.app), dict[str, str]()
     for name, value in vars(owner).items():
         if inspect.isfunction(value):
-            with suppress(OSError):  # there is no source
+            with suppress(OSError):  # the source isn't available
                 sources[name] = inspect.getsource(value)
     names = {one.name for one in application.handlers} & sources.keys() & {*dir(App)}
     for name in sorted(names):
@@ -116,7 +119,7 @@ def _is_debug_of_this_machine() -> bool:
 
 
 def mistakes(app: App, module: str = "") -> Iterator[str]:
-    """Yield the mistakes and unsafe settings of an application, and those of the module named
+    """Yield a finding for each error and unsafe setting of an application and of the module named
     ``module``.
     """
     inspector = Inspector(app)
@@ -149,8 +152,8 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
 
 
 def _unregistered(app: App, module: str) -> Iterator[str]:
-    """Yield a module's functions that have ``@route`` as methods have it, and so belong to no
-    application.
+    """Yield a finding for each function of a module that has a decorator for methods, such as
+    ``@route``, and so belongs to no application.
     """
     for function in Inspector.lost_functions(app, module):
         advice = "has a route, but no application: write @app.get or @app.route above a function"
@@ -180,11 +183,11 @@ def _hidden_routes(
 
 
 def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
-    """Yield the attributes by which an application has an inner one a second time: it is only
-    reached by the first.
+    """Yield a finding for each attribute that refers to the same inner application as an earlier
+    attribute. Only the first attribute mounts it.
     """
     for inner in (one.app for one in all_inside):
-        # The outermost may be an attribute of an inner one.
+        # An inner application may refer to the outermost one.
         first: dict[object, str] = {all_inside[0].app: ""}
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if isinstance(value, App) and not name.startswith("_"):
@@ -222,8 +225,8 @@ _FILES = ("gunicorn.conf.py", "Procfile", "Dockerfile", "*compose.y*ml", "*.serv
 
 
 def _several_workers() -> str:
-    """Return the environment variable, or the file in this folder, that starts several workers; ""
-    if there is none.
+    """Return the name of the environment variable, or of the file in this folder, that starts
+    several workers, or "".
     """
     stated = {name: f"workers={os.environ.get(name, '')}" for name in _VARIABLES}
     stated["GUNICORN_CMD_ARGS"] = f"gunicorn {os.environ.get('GUNICORN_CMD_ARGS', '')}"

@@ -1,7 +1,7 @@
 """``micropie -a shop:app init-db``: an application's own commands, from ``@app.command``.
 
-A command is called like a handler. Its command line is made from its signature, and its values are
-converted like those of a query.
+A command is called like a handler. Its arguments and options come from its signature, and their
+values are converted like those of a query.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ def _rest_of(parameters: Sequence[Parameter]) -> Parameter | None:
 
 
 def _kind_of(annotation: Any) -> tuple[object, bool]:
-    """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``, and whether it was a
-    list.
+    """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``, and whether the
+    annotation is a list.
     """
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
@@ -139,7 +139,7 @@ def _kind_of(annotation: Any) -> tuple[object, bool]:
 def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest: bool) -> None:
     """Add an argument or an option for a parameter.
 
-    With ``*names``, all parameters before it are arguments as well.
+    If the command has ``*names``, all parameters before it become arguments, not options.
     """
     kind, many = _kind_of(one.annotation)
     if TypeInfo(one.annotation).source is not None or kind in (Request, BindingErrors):
@@ -167,10 +167,10 @@ def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest
 def _values(
     parameters: Sequence[Parameter], given: Namespace
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return a command's values as the pairs of a query, and as the segments of a path: those for
-    ``*names`` and all before.
+    """Return a command's values as query pairs and path segments. Values for ``*names`` and the
+    parameters before it are segments, the others are pairs.
 
-    Segments have no names, so a default in between must be passed, too.
+    Segments have no names, so defaults among them are passed too.
     """
     values: dict[str, Any] = vars(given)
     rest, segments = _rest_of(parameters), []

@@ -1,7 +1,7 @@
 """``micropie completion bash``: a script that completes this command in a shell.
 
-The shell calls this module at each tab, so an application's own commands and their options are
-completed, too. The words come from the texts of ``--help``.
+The shell calls this module when the user presses Tab, so an application's own commands and their
+options are completed too. The words are taken from the output of ``--help``.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ complete -c micropie -a '(micropie completion --line (commandline -cp) 2>/dev/nu
 """,
 }
 
-# An option in the usage of a command, with its value, if it has one: "--loop {asyncio,trio}" or
-# "--port PORT".
+# Matches an option in a command's usage line, with its value, if it has one: "--loop
+# {asyncio,trio}" or "--port PORT".
 _OPTION = re.compile(r"(--[\w-]+)(?: \{([^}]*)\}| ([A-Z]\w*))?")
 
 
@@ -86,7 +86,7 @@ def _candidates(before: Namespace, words: Sequence[str], last: str) -> Sequence[
 
 
 def _own_commands(before: Namespace) -> Mapping[str, command.Command]:
-    """Return the commands of the application; none if it can't be found."""
+    """Return the application's commands, or none if the application can't be found."""
     try:
         target = find_target(main.app_name(before), before.factory)
         return command.commands_of(Outside(target.app))

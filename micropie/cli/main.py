@@ -1,4 +1,4 @@
-"""The arguments of every command, and how a command's error is printed."""
+"""The entry point ``main`` and the argument parsers of all commands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_own(before, words)
         parsed, unknown = parsers(before)[""].parse_known_args(words or ["--help"])
         if unknown:
-            # The message of argparse would show the usage of ``micropie``, not of the command.
+            # Print the usage of the command; argparse would print that of ``micropie``.
             near = get_close_matches(
                 unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1
             )
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, ServingError, SetupError) as error:
         print(f"micropie: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reading program, such as ``head``, has ended
+    except BrokenPipeError:  # the program that reads the output, such as ``head``, has exited
         sys.stderr.close()
         return 1
 
@@ -87,8 +87,8 @@ def _number(text: str) -> int:
 
 
 def split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return the options before the name of a command, ``app`` and ``factory``, and the words from
-    the name on.
+    """Split a command line: return the options before the command's name (``app`` and ``factory``),
+    and the words from the name on.
     """
     parser = argparse.ArgumentParser("micropie", add_help=False, allow_abbrev=False)
     _add_app(parser)
@@ -133,7 +133,7 @@ def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]:
-    """Return the parser of each command by its name; "" is that of the whole command line."""
+    """Return the parsers by command name. The parser of the whole command line has the key ""."""
     parser = argparse.ArgumentParser(
         prog="micropie",
         description="Serve and inspect micropie applications.",

@@ -151,7 +151,7 @@ PACKAGE = {
 
 
 def _words(arguments: Namespace, name: str) -> dict[str, str]:
-    """Return what replaces the words in capitals in the files."""
+    """Return the replacements for the words in capitals in the project's files."""
     module = name.replace("-", "_")
     parts, files = "`app.py` is the application", '"app.py", "templates", "static"'
     if arguments.api:

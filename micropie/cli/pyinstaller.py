@@ -1,5 +1,5 @@
-"""What PyInstaller calls when it freezes a program that imports micropie: this package's entry
-point ``pyinstaller40`` is ``hook_directories``.
+"""Support for PyInstaller. It calls ``hook_directories``, the entry point ``pyinstaller40`` of this
+package, when it freezes a program that imports micropie.
 
 ``hooks/hook-micropie.py`` lists the modules that such a program needs.
 """

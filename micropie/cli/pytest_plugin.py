@@ -8,8 +8,8 @@ and trio.
     def test_greets(any_client):              # runs three times: wsgi, asyncio, trio
         assert any_client.get("/greet/Alice").text == "Hello, Alice!"
 
-Every pytest loads this plugin if micropie is installed. So it imports the test client, which needs
-an extra, only inside a test.
+pytest loads this plugin in every run if micropie is installed. The test client needs an extra, so
+the plugin imports it only when a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def any_client(
     try:
         app = request.getfixturevalue("app")
     except pytest.FixtureLookupError as error:
-        if error.argname != "app":  # the missing fixture is one that ``app`` requests
+        # the missing fixture is not ``app`` itself but one that ``app`` requests
+        if error.argname != "app":
             raise
         sentence = "any_client calls the application of your fixture app: write one that returns it"
         raise pytest.fail.Exception(sentence, pytrace=False) from None

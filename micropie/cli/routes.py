@@ -53,7 +53,7 @@ def execute(arguments: Namespace) -> int:
         rows = [row[:5] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     others = sum(widths) - widths[2] + 2 * len(widths[1:])
-    # Handlers are cut so that each row is one line; --json shows them whole.
+    # Cut long handlers so that each row fits on a line. --json prints them whole.
     room = shutil.get_terminal_size().columns - others if sys.stdout.isatty() else _WIDEST
     widths[2] = min(widths[2], max(_NARROWEST, min(_WIDEST, room)))
     for row in rows:
@@ -92,8 +92,8 @@ def public_routes(app: App, with_providers: bool) -> Iterator[PublicRoute]:
 
 
 def open_by_name(app: App) -> str:
-    """Return a sentence about the handlers that accept DELETE, PATCH and PUT although no decorator
-    says so, or "".
+    """Return a sentence that lists the handlers without a decorator that accept DELETE, PATCH or
+    PUT, or "".
     """
     open_methods, names = set[str](), []
     for entry in Inspector(app).routes():
@@ -131,11 +131,11 @@ def _name_of(hook: object) -> str:
 
 
 def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
-    """Return the parameters of a handler as text. For one that a provider fills, show the provider
-    with its own parameters, too.
+    """Return a handler's parameters as text. If a provider fills a parameter, show the provider and
+    its own parameters too.
     """
     handler = entry.signature
-    calls: dict[int, str] = {}  # a provider's name and parameters, by its function
+    calls: dict[int, str] = {}  # the name and parameters of each provider, by its function
     for one in (*(handler.needed() if with_providers else ()), handler):
         texts = []
         for name, parameter in inspect.signature(one.function).parameters.items():
@@ -156,8 +156,8 @@ _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWOR
 
 
 def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
-    """Return a parameter's annotation without the metadata of ``Annotated``; a text if only type
-    checkers can read it.
+    """Return a parameter's annotation without the metadata of ``Annotated``. Return it as text if
+    it can only be evaluated by type checkers.
     """
     inner = inspect.unwrap(function)
     while isinstance(inner, partial):
@@ -170,7 +170,7 @@ def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
 
 
 def _shown(parameter: Parameter, kind: object) -> str:
-    """Return a parameter as its author wrote it, with the short names of types."""
+    """Return a parameter as in the source, but with types' names without modules."""
     text: str = _STARS.get(parameter.kind, "") + parameter.name
     if kind is not Parameter.empty:
         name = kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)

@@ -29,7 +29,7 @@ def execute(arguments: Namespace) -> int:
         if arguments.uds is None and arguments.fd is None:
             for name in ("host", "port"):
                 value = getattr(program, name)
-                # granian takes addresses alone
+                # granian accepts only IP addresses, not "localhost"
                 if name not in stated and value not in (None, "localhost"):
                     stated[name] = value
     if target.made_as is not None or arguments.stand_in is not None:
@@ -39,8 +39,8 @@ def execute(arguments: Namespace) -> int:
 
 
 def _take_from_platform(arguments: Namespace) -> None:
-    """Read the port and the number of workers from the variables of hosting platforms, unless they
-    were given, and print that once.
+    """Take the port and the number of workers from the environment variables of hosting platforms,
+    unless they are given as options, and print the variables used.
     """
     taken = {"port": "PORT", "workers": "WEB_CONCURRENCY"}
     if arguments.uds is not None or arguments.fd is not None:
@@ -60,7 +60,7 @@ def _take_from_platform(arguments: Namespace) -> None:
 
 
 def _warn_of_typos(options: list[str]) -> None:
-    """Print which variables have almost the name of an option.
+    """Print a warning for each ``MICROPIE_`` variable whose name is similar to an option's.
 
     Other variables may be the application's own.
     """

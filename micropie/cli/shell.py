@@ -1,4 +1,4 @@
-"""``micropie shell app:app``: a Python shell with the application started, a request, its resources
+"""``micropie shell app:app``: a Python shell with the started application, a request, its resources
 and a test client.
 """
 
@@ -29,9 +29,9 @@ def execute(arguments: Namespace) -> int:
         request = stack.enter_context(Outside(app)).request
 
         def resource(key: Any) -> Any:
-            """Open a resource of this type, as for a parameter.
+            """Open a resource of this type, as for a handler's parameter.
 
-            It is closed when the shell ends.
+            The resource is closed when the shell ends.
             """
             return stack.enter_context(request.resource(key))
 

@@ -1,4 +1,4 @@
-"""Find the application that a command is given: ``app:app``, ``shop.site``, ``app.py``,
+"""Find the application named on the command line: ``app:app``, ``shop.site``, ``app.py``,
 ``shop:make_app``.
 """
 
@@ -31,19 +31,20 @@ _FRAMEWORK = Path(__file__).parents[1]
 
 
 class CommandError(Exception):
-    """A command can't run. The message is one sentence that says why."""
+    """Raised if a command can't run. The message is one sentence with the reason."""
 
 
 def find_target(name: str, factory: bool = False) -> Target:
     """Import the application ``name``: ``module:attribute``, a module, or a file.
 
-    A function without parameters makes the application; with ``factory``, a class does. Without an
-    attribute, the application is ``app``, ``application`` or ``root``, the only ``App`` in the
-    module, or what ``make_app`` or ``create_app`` returns. Raises ``CommandError``. An exception in
-    the module itself is printed, from the module's first line on.
+    If the attribute is a function without parameters, it is called to create the application; with
+    ``factory``, a class is called too. Without an attribute, the application is ``app``,
+    ``application`` or ``root``, or the only ``App`` in the module, or the result of ``make_app`` or
+    ``create_app``. Raises ``CommandError``. An exception in the module itself is printed with a
+    traceback that begins in the module.
     """
     place, _, attribute = name.partition(":")
-    attribute = attribute.removesuffix("()")  # "shop:make_app()", as for gunicorn
+    attribute = attribute.removesuffix("()")  # "shop:make_app()" is gunicorn's notation
     folder, module_name = _located(place)
     if module_name == "micropie":
         raise CommandError("micropie is the framework's own name: give the file another one")
@@ -62,7 +63,7 @@ def find_target(name: str, factory: bool = False) -> Target:
         advice = f"do you mean {module_name}:{made}?" if made else f"write app = {app.__name__}()"
         raise CommandError(f"{name} is a class: {advice}")
     made_as = app if app is not found else None
-    # A migrated application has its ``App`` here.
+    # A migrated application's ``App`` is its attribute ``native``.
     native = app if isinstance(app, App) else getattr(app, "native", None)
     if not isinstance(native, App):
         called = f"what {name} makes" if app is not found else name
@@ -73,10 +74,10 @@ def find_target(name: str, factory: bool = False) -> Target:
 
 
 def find_program(framework: str, name: str, factory: bool = False) -> tuple[Target, Any]:
-    """Return the application that a program of another framework makes or starts, and the server's
-    host and port of the program.
+    """Return the application that another framework's program defines or starts, and the program's
+    host and port.
 
-    A file without an application is run, up to where it would serve. See ``find_target``.
+    A file that defines no application is run until it would start its server. See ``find_target``.
     """
     place, _, attribute = name.partition(":")
     folder, module_name = _located(place)
@@ -96,9 +97,11 @@ def find_program(framework: str, name: str, factory: bool = False) -> tuple[Targ
 
 
 def _has_application(framework: str, file: Path) -> bool:
-    """Return whether a module assigns or imports an application; ``bottle.app`` is none."""
+    """Return whether a module assigns or imports an application. ``app`` imported from Bottle is a
+    function, so it doesn't count.
+    """
     bound: set[str] = set()
-    with suppress(SyntaxError, ValueError):  # as the import will say
+    with suppress(SyntaxError, ValueError):  # the import will report it
         for node in ast.parse(file.read_bytes()).body:
             if isinstance(node, ast.Assign):
                 bound |= {target.id for target in node.targets if isinstance(target, ast.Name)}
@@ -117,13 +120,13 @@ def _located(place: str) -> tuple[Path, str]:
     if not file.is_file():
         raise CommandError(f"there is no file {str(file)!r}")
     folder, module_name = file.resolve().parent, file.stem
-    while (folder / "__init__.py").is_file():  # its own imports need the package's name
+    while (folder / "__init__.py").is_file():  # imports inside the package need its full name
         folder, module_name = folder.parent, f"{folder.name}.{module_name}"
     return folder, module_name
 
 
 def _parameters_of(function: object) -> list[str]:
-    """Return the parameters that a call of a function has to fill."""
+    """Return the names of a function's required parameters."""
     if not callable(function):
         return []
     parameters = inspect.signature(function).parameters.values()
@@ -132,7 +135,7 @@ def _parameters_of(function: object) -> list[str]:
 
 
 def _made(factory: object, name: str) -> object:
-    """Return the application that a factory makes."""
+    """Return the application that a factory creates."""
     needed = _parameters_of(factory)
     if not callable(factory) or needed or inspect.iscoroutinefunction(factory):
         needs = (
@@ -173,7 +176,9 @@ def _imported(name: str, folder: Path) -> ModuleType:
 
 @contextmanager
 def _explained(failed: str) -> Iterator[None]:
-    """Raise ``CommandError`` for an exception in the author's code, with the author's lines."""
+    """Turn an exception in the author's code into a ``CommandError``, with the author's lines of
+    the traceback.
+    """
     lines: list[str] = []
     try:
         yield
@@ -182,7 +187,7 @@ def _explained(failed: str) -> Iterator[None]:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
-        # Its message is enough: show the author's lines, not the framework's.
+        # The message is enough without the framework's own lines.
         if isinstance(error, SetupError):
             authors = takewhile(
                 lambda frame: _FRAMEWORK not in Path(frame.filename).parents, frames[own:]

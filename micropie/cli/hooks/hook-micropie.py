@@ -1,5 +1,5 @@
-"""Modules that micropie imports by name when it needs them, and the installed servers, because
-PyInstaller finds neither in a program.
+"""A PyInstaller hook. It lists the modules that micropie imports by name, and the installed
+servers, because PyInstaller can't find these imports in the source.
 """
 
 from importlib.util import find_spec

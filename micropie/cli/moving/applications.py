@@ -1,5 +1,5 @@
-"""The applications of Bottle and CherryPy that a program makes, what it wraps them in, and where it
-starts a server itself.
+"""Find the Bottle and CherryPy applications in a program's source, the middleware that wraps them,
+and the calls that start a server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FOR_SERVERS = "for gunicorn, uvicorn and others {}"
 _BELOW = 'put it below if __name__ == "__main__":'
 _MOUNTED = "write cherrypy.tree.mount(root, path, config) and app = cherrypy.tree in its place"
 
-# What makes an application of the original, or is one.
+# Names of the original frameworks that are an application or return one.
 _MAKERS = frozenset(
     {
         *("bottle.Bottle", "bottle.app", "bottle.app.push", "bottle.default_app"),
@@ -28,16 +28,18 @@ _STARTING = {
     "cherrypy.engine.block": "write app = cherrypy.tree above it",
 }
 _CLASSES = frozenset({"bottle.Bottle", "cherrypy.Application"})
-_OF_TESTS = frozenset({"TestApp", "TestClient"})  # which wrap an application, too
-_NAMES = ("app", "application", "wsgi")  # how the names of applications end
+# test clients, which take an application but aren't middleware
+_OF_TESTS = frozenset({"TestApp", "TestClient"})
+_NAMES = ("app", "application", "wsgi")  # endings of variable names that indicate an application
 
 
 class Applications:
-    """The applications of a program's modules."""
+    """The applications in a program's modules."""
 
     def __init__(self, trees: Mapping[Path, ast.Module]) -> None:
         classes = derived(trees.values(), _CLASSES)
-        made: set[str] = set()  # such as "shop.app", which other modules use
+        # full names, such as "shop.app", by which other modules import applications
+        made: set[str] = set()
         self._scopes = {
             tree: _Scope(imported_names(tree), classes, made) for tree in trees.values()
         }
@@ -47,8 +49,8 @@ class Applications:
                 made |= {f"{file.stem}.{name}" for name in self._scopes[tree].applications}
 
     def wrapped_in(self, tree: ast.Module) -> Iterator[Idiom]:
-        """Yield ``app = SessionMiddleware(app, options)`` at the top of a module, or in a function
-        such as ``make_app``, unless ``dual`` follows.
+        """Yield assignments such as ``app = SessionMiddleware(app, options)`` at a module's top
+        level or in a function such as ``make_app``, unless ``dual`` is applied to the result.
         """
         outer = self._scopes[tree]
         yield from outer.wrapped.values()
@@ -60,8 +62,9 @@ class Applications:
                 yield from (inner.wrapped[name] for name in returned)
 
     def programs_in(self, tree: ast.Module) -> Iterator[Idiom]:
-        """Yield the calls of a module that start a server: those that an import makes, and all of
-        them if the module has no application for other servers.
+        """Yield the calls in a module that start a server, if they must be changed: calls that run
+        when the module is imported, and all calls in a module without a variable for the
+        application, which other servers need.
         """
         scope = self._scopes[tree]
         at_import = {
@@ -78,7 +81,9 @@ class Applications:
 
 
 class _Scope:
-    """The applications of a module or a function. ``wrapped``: those in middleware."""
+    """The variables of a module or a function that are applications. ``wrapped``: those that are
+    middleware around an application.
+    """
 
     def __init__(
         self,
@@ -95,11 +100,11 @@ class _Scope:
 
     @property
     def applications(self) -> set[str]:
-        """Return their names, including those of applications from other modules."""
+        """The names of the variables, including applications imported from other modules."""
         return self._assigned | {name for name, full in self.names.items() if self._is_made(full)}
 
     def read(self, statements: Iterable[ast.stmt]) -> None:
-        """Follow the assignments of these statements, and what they return."""
+        """Record the applications that these statements assign or return."""
         for statement in statements:
             match statement:
                 case ast.Assign([ast.Name(target)], ast.expr() as value):
@@ -126,7 +131,7 @@ class _Scope:
                     )
 
     def _is_application(self, node: ast.expr) -> bool:
-        """Return whether an expression is an application, or makes one."""
+        """Return whether an expression's value is an application."""
         if isinstance(node, ast.Name) and node.id in self._assigned:
             return True
         if self._is_made(dotted_name(node, self.names)):
@@ -136,7 +141,7 @@ class _Scope:
         return name in _MAKERS or (maker is not node and name.rpartition(".")[2] in self.classes)
 
     def _inside(self, call: ast.Call) -> ast.expr | None:
-        """Return the application that a call is given, None without one."""
+        """Return the application among a call's arguments, or None."""
         if ast.unparse(call.func).rpartition(".")[2] in _OF_TESTS:
             return None
         for given in (*call.args[:1], *(keyword.value for keyword in call.keywords)):
@@ -150,7 +155,7 @@ class _Scope:
         return ".".join(name.split(".")[-2:]) in self.made
 
     def is_run(self, call: ast.Call) -> bool:
-        """Return whether a call is ``app.run()`` of an application of Bottle."""
+        """Return whether a call is ``app.run()`` and ``app`` is an application."""
         return (
             isinstance(call.func, ast.Attribute)
             and call.func.attr == "run"
@@ -159,8 +164,8 @@ class _Scope:
 
 
 def _at_import(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements of a block, and of blocks in it that are no program's:
-    ``if __name__ == "__main__":``.
+    """Yield the statements that run when the module (or function) is run, including those in nested
+    blocks, but not those below ``if __name__ == "__main__":``.
     """
     for statement in body:
         yield statement
@@ -171,13 +176,15 @@ def _at_import(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _of_statement(statement: ast.stmt) -> Iterator[ast.AST]:
-    """Yield the expressions of a statement, without those of statements in it."""
+    """Yield a statement's expressions, but not those of nested statements."""
     for node in ast.iter_child_nodes(statement):
         if isinstance(node, ast.expr):
             yield from ast.walk(node)
 
 
 def _returns(function: ast.FunctionDef, name: str) -> bool:
-    """Return whether a function returns a variable, or middleware without one ("app")."""
+    """Return whether a function returns the variable ``name``. A returned expression that isn't a
+    variable counts as "app".
+    """
     values = (node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     return any(getattr(value, "id", "app") == name for value in values if value is not None)

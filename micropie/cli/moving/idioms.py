@@ -1,5 +1,5 @@
-"""Idioms of Bottle and CherryPy programs that must be written differently here and aren't found by
-a name alone: calls with certain arguments, templates.
+"""Find idioms of Bottle and CherryPy that must be changed and that can't be found by a name alone:
+calls with certain arguments, and imports in templates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Idiom: TypeAlias = tuple[int, str, str]
 
 RECODED = "leave out encode and decode: text is UTF-8 already"
 
-# What comes before a statement in a template: "%" in SimpleTemplate and Mako, "#" in Cheetah.
+# Matches an import in a template. A statement there begins with "%" in SimpleTemplate and Mako, "#"
+# in Cheetah.
 _IN_TEMPLATE = r"(?:^|[%#!;])\s*(?:from|import)\s+{}\b"
 _TEMPLATES = frozenset([".htm", ".html", ".mak", ".mako", ".stpl", ".thtml", ".tmpl", ".tpl"])
 
@@ -34,8 +35,8 @@ def idioms_of(framework: str, tree: ast.Module, names: Mapping[str, str]) -> Ite
 
 
 def _server(call: ast.Call) -> Iterator[Idiom]:
-    """Yield a call of ``run(server="paste")``, of the module or of an application, if this server
-    isn't supported.
+    """Yield a call such as ``run(server="paste")``, as a function or a method, if the server isn't
+    supported.
     """
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     for keyword in call.keywords if name in ("run", "Bottle.run") else ():
@@ -46,8 +47,8 @@ def _server(call: ast.Call) -> Iterator[Idiom]:
 
 
 def _recoding(call: ast.Call, names: Mapping[str, str]) -> Iterator[Idiom]:
-    """Yield ``text.encode("latin1").decode("utf8")``, and ``.encode("latin1")`` alone for text of
-    the request.
+    """Yield calls such as ``text.encode("latin1").decode("utf8")``, and ``.encode("latin1")`` alone
+    if the text comes from ``bottle.request``.
     """
     is_whole = False
     match call:
@@ -59,7 +60,7 @@ def _recoding(call: ast.Call, names: Mapping[str, str]) -> Iterator[Idiom]:
             pass
         case _:
             return
-    # Text of the environ is in latin-1, so there the code is right.
+    # The environ's text is in latin-1, so the code is correct for it.
     if codecs and _is_codec(codecs, "iso8859-1") and "environ" not in ast.unparse(text):
         inside = (dotted_name(node, names) for node in ast.walk(text))
         if is_whole or any(name.startswith("bottle.request") for name in inside):
@@ -67,8 +68,8 @@ def _recoding(call: ast.Call, names: Mapping[str, str]) -> Iterator[Idiom]:
 
 
 def _is_codec(arguments: list[ast.expr], wanted: str) -> bool:
-    """Return whether the first of a call's arguments names the codec ``wanted``; without arguments
-    it is UTF-8.
+    """Return whether a call's first argument is a name of the codec ``wanted``. Without arguments,
+    the codec is UTF-8.
     """
     if not arguments:
         return wanted == "utf-8"
@@ -79,7 +80,7 @@ def _is_codec(arguments: list[ast.expr], wanted: str) -> bool:
 
 
 def template_imports(framework: str, folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield (file, line number) of the lines by which templates below a folder import the
+    """Yield (file, line number) of the lines in templates below a folder that import the
     framework.
     """
     statement = re.compile(_IN_TEMPLATE.format(framework))

@@ -1,5 +1,5 @@
-"""Resolve names in source code: which modules it imports, and which full name an expression such as
-``cp.engine`` has.
+"""Resolve names in source code: the modules that it imports, and the full name of an expression
+such as ``cp.engine``.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
-# Loaded here by its name, since no other part of the command line imports this package.
+# Imported by name, because only this part of the command line depends on the package.
 COMPAT = import_module("micropie.compat")
 
 
 def imported_names(tree: ast.Module) -> dict[str, str]:
-    """Return the full name for each name that a module imports: ``{"cp": "cherrypy"}``."""
+    """Return the full names of a module's imports by their local names: ``{"cp": "cherrypy"}``."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -31,7 +31,7 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
 
 
 def _all_names(framework: str) -> dict[str, str]:
-    """Return what ``from bottle import *`` binds, or would with the original."""
+    """Return the names that ``from bottle import *`` binds."""
     if framework not in ("bottle", "cherrypy"):
         return {}
     missing = [name for name in COMPAT.ADVICE if name.startswith(f"{framework}.")]
@@ -48,8 +48,8 @@ def assigned_names(tree: ast.Module) -> set[str]:
 
 
 def imports(node: ast.AST) -> list[str]:
-    """Return the full names that a statement imports; for a compatibility module, those of the
-    original.
+    """Return the full names that a statement imports. Names in a compatibility module are returned
+    as those of the original framework.
     """
     return [_original(name) for name in _written(node)]
 
@@ -83,8 +83,8 @@ def statements_of(tree: ast.Module, module: str) -> Iterator[ast.Import | ast.Im
 
 
 def derived(trees: Iterable[ast.Module], bases: frozenset[str]) -> frozenset[str]:
-    """Return the names of a program's classes that are derived from ``bases``, directly or through
-    each other, in any module.
+    """Return the names of a program's classes that are derived from ``bases``, directly or
+    indirectly, in any of its modules.
     """
     classes = [
         (node.name, [name_of(base, names) for base in node.bases])
@@ -106,7 +106,7 @@ def derived(trees: Iterable[ast.Module], bases: frozenset[str]) -> frozenset[str
 
 
 def name_of(node: ast.expr, names: Mapping[str, str]) -> str:
-    """Return the full name of a class, as far as a module has it."""
+    """Return the full name of a class, as far as the module's imports reveal it."""
     kind = node.value if isinstance(node, ast.Subscript) else node
     return dotted_name(kind, names) or ast.unparse(kind)
 

@@ -1,6 +1,5 @@
-"""Find the places where a program written for the framework MicroPie depends on behaviour that
-differs here, though both are imported as ``micropie``. docs/moving/micropie.md lists the
-differences.
+"""Find the places where a program written for the framework MicroPie, which is also imported as
+``micropie``, depends on behaviour that differs here. docs/moving/micropie.md lists the differences.
 """
 
 from __future__ import annotations
@@ -36,7 +35,9 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def differences(trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, Idiom]]:
-    """Yield (file, idiom) for the places in a program's modules, each once, ordered by line."""
+    """Yield (file, idiom) for each such place in a program's modules, without duplicates, ordered
+    by line.
+    """
     applications = derived(trees.values(), _APPLICATIONS)
     hooks = derived(trees.values(), _HOOKS)
     for file, tree in trees.items():
@@ -114,8 +115,8 @@ def _in_handler(method: _Function) -> Iterator[Idiom]:
 
 
 def _assigned_handlers(tree: ast.Module, classes: Set[str]) -> Iterator[Idiom]:
-    """Yield ``app.page = page`` if ``page`` is a function and ``app`` an application of the
-    module.
+    """Yield assignments such as ``app.page = page`` if ``page`` is a function and ``app`` an
+    application of the module.
     """
     names = imported_names(tree)
     functions = {node.name for node in tree.body if isinstance(node, _Function)}
@@ -157,8 +158,8 @@ def _in_hooks(hooks: list[ast.ClassDef]) -> Iterator[Idiom]:
 def _attributes(
     method: _Function | None, context: type[ast.expr_context]
 ) -> dict[str, ast.Attribute]:
-    """Return the attributes of the request, its first argument after ``self``, that a hook reads or
-    sets.
+    """Return the attributes of the request that a hook reads or sets. The request is the hook's
+    first parameter after ``self``.
     """
     if method is None or len(method.args.args) < 2:
         return {}

@@ -1,7 +1,7 @@
-"""Find the places in the source of a CherryPy or Bottle application that must be changed by hand.
+"""Find the places in the source of a CherryPy or Bottle application that must be changed manually.
 
-The source is read but not run, that of imported plugins included. Names that ``micropie.compat``
-has are not listed.
+The source of the application and of imported plugins is parsed but not run. Names that
+``micropie.compat`` provides are not reported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ADVICE: Mapping[str, str] = COMPAT.ADVICE
 
 
 class Finding(NamedTuple):
-    """A place in a source file, and what to write there. ``is_note``: the code may stay."""
+    """A place in a source file, and what to write there. ``is_note``: the code works unchanged."""
 
     file: Path
     line: int
@@ -41,7 +41,7 @@ class Finding(NamedTuple):
     is_note: bool = False
 
 
-# Keys of CherryPy's configuration, found in strings, with the advice for each.
+# Keys of CherryPy's configuration to look for in strings, with the advice for each.
 CONFIG_KEYS: Mapping[str, str] = {
     "tools.sessions.servers": ADVICE["cherrypy.lib.sessions.MemcachedSession"],
     "tools.xmlrpc.": ADVICE["cherrypy.tools.xmlrpc"],
@@ -57,21 +57,21 @@ CONFIG_KEYS: Mapping[str, str] = {
     "wsgi.pipeline": ADVICE["cherrypy.Application.wsgiapp"],
 }
 
-# Attributes found by name alone, since the source does not tell the class of an object.
+# Attributes to look for by name alone, because the class of an object isn't known.
 ATTRIBUTES: Mapping[str, str] = {"wsgiapp": ADVICE["cherrypy.Application.wsgiapp"]}
 
-# The name that a function needs to work, which may be missing although the function is there.
+# Functions that exist but depend on a name that may be missing.
 _NEEDED_BY = dict.fromkeys(("bottle.template", "bottle.view"), "bottle.SimpleTemplate")
 
-# Values of a file's key that switch nothing on.
+# Values in a configuration file that leave a feature off.
 _UNSET = ([""], ["None"], ["False"], ["''"], ['""'], ["0"])
 
 CONFIG_FILES = frozenset({".conf", ".cfg", ".ini"})
 
 
 def findings(framework: str, path: Path) -> Iterator[Finding]:
-    """Yield the places to be changed in the Python files at ``path`` and in the packages that they
-    import; for CherryPy also in configuration files below ``path``.
+    """Yield the places to change in the Python files at ``path`` and in the packages that they
+    import. For CherryPy, also search the configuration files below ``path``.
 
     ``framework``: "bottle", "cherrypy" or "micropie". Raises ``CommandError`` if there are no
     Python files.
@@ -83,7 +83,7 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
         yield from (Finding(file, *idiom) for file, idiom in differences(trees))
         return
     for file in [file for file in trees if _is_original(framework, file)]:
-        del trees[file]  # a copy of the framework in the program
+        del trees[file]  # the program contains a copy of the framework
     own = {name for tree in trees.values() for name in assigned_names(tree)}
     assigned = re.compile(rf"\b({framework}(?:\.\w+)+)\s*=(?!=)")
     own |= {name for one in unread for name in assigned.findall(one.file.read_text("latin-1"))}
@@ -116,8 +116,8 @@ def _is_original(framework: str, file: Path) -> bool:
 
 
 def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
-    """Add the modules at ``path`` to ``trees``; yield a finding for each that this Python can't
-    parse.
+    """Add the modules at ``path`` to ``trees``. Yield a finding for each module that this Python
+    version can't parse.
     """
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
@@ -147,7 +147,7 @@ def _installs(tree: ast.Module, framework: str) -> bool:
 
 
 def _forgotten(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[Finding]:
-    """Yield the imports of the original framework, if another statement imports its compatibility
+    """Yield the imports of the original framework in a program that also imports its compatibility
     module.
     """
     stand_in = f"micropie.compat.{framework}"
@@ -160,10 +160,10 @@ def _forgotten(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[Fin
 
 
 def _replaced(framework: str, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-    """Yield the statements that import from the compatibility module what ``node`` imports from the
-    original.
+    """Yield the statements that replace ``node``, which imports the original, by importing the same
+    names from the compatibility module.
 
-    There is none for ``import cherrypy.lib.static``.
+    ``import cherrypy.lib.static`` has no such replacement.
     """
     names = ", ".join(ast.unparse(alias) for alias in node.names)
     if isinstance(node, ast.ImportFrom):
@@ -176,8 +176,8 @@ def _replaced(framework: str, node: ast.Import | ast.ImportFrom) -> Iterator[str
 
 
 def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, ast.Module]]:
-    """Yield the files of installed packages that the program imports, as far as these import the
-    framework themselves.
+    """Yield the files that import the framework in the installed packages that the program
+    imports.
     """
     statement = re.compile(rf"^\s*(?:import|from)\s+{framework}\b".encode(), re.MULTILINE)
     known = {file.resolve() for file in trees}
@@ -207,8 +207,8 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
 def _in_module(
     framework: str, file: Path, tree: ast.Module, is_installed: bool, own: Set[str]
 ) -> Iterator[Finding]:
-    """Yield the findings in a module. ``own``: names that the program sets on the framework's
-    modules.
+    """Yield the findings in a module. ``own``: names that the program itself sets on the
+    framework's modules.
     """
     names = imported_names(tree)
     seen: set[tuple[int, str]] = set()
@@ -222,7 +222,7 @@ def _in_module(
     for node in ast.walk(tree):
         dotted = dotted_name(node, names)
         line = getattr(node, "lineno", 1)
-        # of another library its import is enough
+        # for another library, only imports are checked
         for name in [dotted] if f"{dotted}.".startswith(f"{framework}.") else imports(node):
             advice = _advice_for(framework, name, own)
             if advice is None and not is_installed and _binds_original(framework, node, name):
@@ -240,7 +240,9 @@ def _in_module(
 
 
 def _binds_original(framework: str, node: ast.AST, name: str) -> bool:
-    """Return whether a statement is ``import cherrypy.lib.static``, which binds ``cherrypy``."""
+    """Return whether a statement such as ``import cherrypy.lib.static`` binds the name
+    ``cherrypy``.
+    """
     return (
         isinstance(node, ast.Import)
         and name.startswith(f"{framework}.")
@@ -249,11 +251,11 @@ def _binds_original(framework: str, node: ast.AST, name: str) -> bool:
 
 
 def _advice_for(framework: str, name: str, own: Set[str]) -> str | None:
-    """Return what to write instead of a dotted name, None if it can stay. ``own``: see
+    """Return advice what to write instead of a dotted name, or None if it can stay. ``own``: see
     ``_in_module``.
     """
     advice = COMPAT.advice_for(framework, _NEEDED_BY.get(name, name))
-    if advice is None:  # an attribute of cherrypy.server is also a configuration key
+    if advice is None:  # attributes of cherrypy.server are also configuration keys
         return CONFIG_KEYS.get(name.removeprefix("cherrypy."))
     is_own = any(f"{name}.".startswith(f"{one}.") for one in own)
     return None if is_own and advice.startswith(COMPAT.UNKNOWN) else str(advice)

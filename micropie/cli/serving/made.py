@@ -1,5 +1,5 @@
-"""A name by which a server's processes can import an application that a factory makes, or that
-needs a compatibility module.
+"""Create a name by which a server's worker processes can import an application that a factory
+returns, or that needs a compatibility module.
 """
 
 from __future__ import annotations
@@ -12,33 +12,34 @@ from typing import Any
 
 from micropie.cli.serving.options import Target
 
-# Set in the process that serves. A module with ``app.run()`` but without ``if __name__ ==
-# "__main__"`` must not serve once more there.
+# Set in the process that serves, so that a module with ``app.run()`` but without ``if __name__ ==
+# "__main__"`` doesn't start a second server when it is imported.
 IS_SERVING = "MICROPIE_SERVING"
 
-# Set for the processes that this one starts: the factory, "shop:make_app"; or the framework whose
-# compatibility module is installed before anything imports it, and the application, "shop:app", or
-# the program that makes it, "shop.py".
+# Environment variables that tell worker processes how to get the application: the name of a factory
+# ("shop:make_app"); the framework whose compatibility module to install first; and the application
+# ("shop:app") or the program that starts it ("shop.py").
 FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
 
 
 def started_by(framework: str, name: str, load: Callable[[str], object] | None = None) -> Any:
-    """Return what a program of another framework starts, None for nothing."""
+    """Return the application that another framework's program starts, see ``micropie.compat``; None
+    if it starts none.
+    """
     return import_module("micropie.compat").started_by(framework, name, load)
 
 
 def install_stand_in(framework: str) -> None:
-    """Let every import of a framework return its compatibility module.
+    """Replace a framework with its compatibility module for all later imports.
 
-    Only a migrated application needs ``micropie.compat``, so nothing else of the command line
-    imports it.
+    ``micropie.compat`` is imported by name, because only migrated applications need it.
     """
     import_module("micropie.compat").install(framework)
 
 
 def name_for_processes(target: Target, stand_in: str | None) -> str:
-    """Return the name by which other processes import the application of ``target``: that of an
-    attribute of this module.
+    """Set an attribute of this module to the application of ``target``, and return the name by
+    which other processes can import it.
     """
     assert target.name is not None  # noqa: S101 - the command has imported it by this name
     if target.made_as is not None:
@@ -65,6 +66,6 @@ def _attribute(name: str) -> object:
     return attrgetter(attribute)(import_module(module))
 
 
-# A plain attribute, because hypercorn looks for nothing else.
+# Set as an attribute, because hypercorn doesn't call a module's ``__getattr__``.
 if IS_SERVING in os.environ and not {FACTORY, STAND_IN_FOR}.isdisjoint(os.environ):
     app = _found()

@@ -14,7 +14,7 @@ DEFAULT_PORT = 8000
 
 
 class ServingError(Exception):
-    """The application can't be served. The message is one sentence that says why."""
+    """Raised if the application can't be served. The message is one sentence with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +61,18 @@ class Options:
 
     @property
     def family(self) -> socket.AddressFamily:
-        """The kind of socket for this host."""
+        """The address family of the socket for this host."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     @property
     def has_port(self) -> bool:
-        """Whether it listens on a host and a port."""
+        """Whether the server listens on a host and a port."""
         return self.uds is None and self.fd is None
 
     @property
     def place(self) -> str:
-        """Where it listens, in the notation of hypercorn and gunicorn: host and port as in a URL,
-        "unix:/run/shop.sock" or "fd://3".
+        """The address to listen on, in the notation of hypercorn and gunicorn: host and port as in
+        a URL, "unix:/run/shop.sock" or "fd://3".
         """
         if self.uds is not None:
             return f"unix:{self.uds}"
@@ -83,11 +83,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The application: the object, and its name for servers whose processes import it, or None if
-    it has none.
+    """The application to serve: the object, and the name by which a server's processes can import
+    it, or None.
 
-    ``imported_as``: the name that those processes import instead. ``made_as``: the object, if
-    ``name`` is that of a factory which made it; None if the name is the application's own.
+    ``imported_as``: the name that those processes import instead of ``name``. ``made_as``: the
+    object that a factory returned if ``name`` is the factory's name, otherwise None.
     """
 
     app: Any
@@ -96,7 +96,9 @@ class Target:
     made_as: object = None
 
     def named(self, server: str) -> str:
-        """Return the name. Raises ``ServingError`` without one."""
+        """Return the name for a server's processes to import. Raises ``ServingError`` if there is
+        none.
+        """
         if self.name is None:
             raise ServingError(
                 f"{server} imports the application in its own processes, so it needs a name: "

@@ -1,5 +1,5 @@
-"""Check where a server is to listen, so that a problem becomes one sentence instead of a server's
-traceback.
+"""Check the address that a server will listen on, so that a problem is reported in one sentence
+instead of the server's traceback.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from micropie.cli.serving.reloading import CHILD_PORT
 
 
 def checked_place(options: Options) -> Options:
-    """Return the options with a free port. Raises ``ServingError`` if it is impossible to listen
-    there.
+    """Return the options; for port 0, with a free port. Raises ``ServingError`` if it is impossible
+    to listen on the address.
     """
     if options.uds is not None:
         _check_file(options.uds)
@@ -30,7 +30,7 @@ def checked_place(options: Options) -> Options:
 def _free_port(options: Options) -> int:
     port = int(os.environ.get(CHILD_PORT, options.port))
     try:
-        # The probe has the socket options that servers set.
+        # Test with the socket options that servers set.
         with socket.socket(options.family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((options.host, port))
@@ -41,8 +41,8 @@ def _free_port(options: Options) -> int:
 
 
 def _check_file(path: str) -> None:
-    """Raise ``ServingError`` for a path where no socket can be made. Remove the socket of a server
-    that has ended, because not every server does that.
+    """Raise ``ServingError`` if no socket can be created at this path. Remove a socket left by a
+    server that has exited, because not every server does that.
     """
     file = Path(path)
     try:

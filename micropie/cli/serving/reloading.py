@@ -15,24 +15,24 @@ from pathlib import Path
 
 from micropie.cli.serving.options import Options
 
-# Set in the child: the port on which it listens, which stays the same. It also tells ``App`` that
-# the application is in development.
+# An environment variable of the child process: the port to listen on, which stays the same after a
+# restart. ``App`` also reads it to detect development.
 CHILD_PORT = "MICROPIE_CHILD_PORT"
 
-# Seconds between two checks of the files; checking a thousand takes 5 ms.
+# Seconds between checks of the files. Checking a thousand files takes 5 ms.
 LOOK_EVERY = 0.3
 
-# Seconds for the child's shutdown.
+# The most seconds to wait for the child's shutdown.
 END_WITHIN = 5.0
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 
 def run_and_reload(options: Options) -> None:
-    """Run ``sys.orig_argv`` in child processes until this one is interrupted or told to end."""
+    """Run ``sys.orig_argv`` in child processes until this process is interrupted or terminated."""
     environ = {**os.environ, CHILD_PORT: str(options.port)}
     passed = [] if options.fd is None else [options.fd]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # this raises KeyboardInterrupt
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt on SIGTERM
     folder = Path.cwd()
     known = _times(folder)
     child = subprocess.Popen(sys.orig_argv, env=environ, pass_fds=passed)
@@ -65,8 +65,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _times(folder: Path) -> dict[str, int]:
-    """Return when each Python file below ``folder`` was written, except in hidden folders and
-    virtual environments.
+    """Return the modification time of each Python file below ``folder``, except in hidden folders
+    and virtual environments.
     """
     return {str(path): path.stat().st_mtime_ns for path in _files(folder) if path.exists()}
 

@@ -1,4 +1,4 @@
-"""``serve``: choose a server, print which one and why, and serve until the end."""
+"""``serve``: choose a server, print which one and why, and run it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         return
     server = choose(options)
     options = checked_place(options)
-    # The same key in the processes that are started later.
+    # Pass the same key to processes that are started later.
     key = os.environ[DEBUG_KEY] = os.environ.get(DEBUG_KEY) or secrets.token_urlsafe(16)
     if reload and options.workers > 1:
         raise ServingError("reload is for development: use one worker")
@@ -40,7 +40,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         run_and_reload(options)
         return
     if server.protocol == WSGI:
-        Outside(target.app)  # compiled here, so that a SetupError is raised once
+        Outside(target.app)  # raises a SetupError here instead of in each process
     inspector = Inspector(target.app)
     inside, entries = inspector.applications(), inspector.routes()
     for kind, advice in in_memory(target.app).items() if options.workers > 1 else ():
@@ -103,9 +103,7 @@ def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
 
 
 def _name_of(app: object) -> str | None:
-    """Return the name by which another process can import an application of the script, or None if
-    there is none.
-    """
+    """Return the name by which another process can import the script's application, or None."""
     main = sys.modules["__main__"]
     attribute = next((name for name, value in vars(main).items() if value is app), None)
     if attribute is None:

@@ -1,5 +1,5 @@
-"""The servers to choose from: what each can do, and how it is started in this process by its own
-API.
+"""The supported servers: the features of each, and the function that runs it in this process
+through its own API.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FOR_EVERYBODY = 0o666
 @dataclass(frozen=True, slots=True)
 class Server:
     """A server, the package that installs it (None for the one based on the standard library), and
-    what it can do.
+    its features.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Server:
 
     @property
     def install(self) -> str:
-        """The command that installs it."""
+        """The command that installs the server."""
         return f"pip install {self.package}"
 
     def lacks(self, options: Options) -> str:
-        """Return, in words, the first of ``options`` that this server can't meet, or ""."""
+        """Return a phrase for the first of ``options`` that this server doesn't support, or ""."""
         if options.wsgi and self.protocol != WSGI:
             return "it does not serve WSGI"
         if options.loop is not None and options.loop not in self.loops:
@@ -66,7 +66,7 @@ class Server:
 
 
 def choose(options: Options) -> Server:
-    """Return the requested server, or the first installed one that meets the options.
+    """Return the requested server, or else the first installed one that supports the options.
 
     Raises ``ServingError`` if there is none.
     """
@@ -168,7 +168,7 @@ def _gunicorn(target: Target, options: Options) -> None:
         "threads": 8,
         "certfile": options.ssl_certfile,
         "keyfile": options.ssl_keyfile,
-        # Otherwise a client on this machine could choose the prefix by a header (docs/servers.md).
+        # Otherwise a client on this machine could set the prefix by a header (docs/servers.md).
         "forwarder_headers": "none",
     }
     if options.root_path:
@@ -194,7 +194,7 @@ def _wsgiref(target: Target, options: Options) -> None:
 
 _GRANIAN = (WORKERS, SSL, UDS)
 
-# The best comes first. Servers listed twice differ in what they can do by each protocol.
+# In order of preference. A server listed twice supports both protocols, with different features.
 SERVERS = (
     Server("uvicorn", "uvicorn", ASGI, ("asyncio", "uvloop"), ALL, _uvicorn),
     Server("hypercorn", '"hypercorn[trio]"', ASGI, ("asyncio", "trio", "uvloop"), ALL, _hypercorn),

@@ -1,4 +1,4 @@
-"""What each worker process keeps for itself, because it is in memory."""
+"""Find the data of an application that worker processes don't share because it is in memory."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from micropie.sessions import InMemorySessionBackend
 
 
 def in_memory(app: App) -> dict[str, str]:
-    """Return the kinds of data that an application, and those inside it, keep in memory and seem to
-    use. The value of each is what to write to share it between workers.
+    """Return the kinds of data that an application and the applications inside it keep in memory
+    and seem to use. The value for each kind is advice how to share it between workers.
     """
     inspector = Inspector(app)
     inside = inspector.applications()
     found: dict[str, str] = {}
     for one in inside:
-        found |= getattr(one.app, "kept_in_memory", tuple)()  # by old handlers
+        found |= getattr(one.app, "kept_in_memory", tuple)()  # data of migrated handlers
         for mount in one.mounts:
-            inner = getattr(mount.target, "native", mount.target)  # of a migrated application
+            # a migrated application's ``App``
+            inner = getattr(mount.target, "native", mount.target)
             if isinstance(inner, App) and all(inner is not other.app for other in inside):
                 found |= in_memory(inner)
     entries = [*inspector.routes(), *inspector.routes(websockets=True)]
-    # Once for each application, because it may have many routes.
+    # Computed once per application, because it may have many routes.
     in_methods = {one.app: _names_in_methods(type(one.app)) for one in inside}
     for entry in entries:
         part = entry.application
@@ -38,7 +39,7 @@ def in_memory(app: App) -> dict[str, str]:
             found.setdefault("sessions", advice)
         if type(part.channels) is Channels and "channels" in names:
             found.setdefault("channels", 'write App(channels=RedisChannels("redis://..."))')
-    # Hooks above a handler are those of its route.
+    # An entry's application also has the hooks of the handler's decorators.
     parts: list[Application] = [*inside, *(entry.application for entry in entries)]
     limits = [hook for one in parts for hook in one.middlewares if isinstance(hook, RateLimit)]
     shared = inside[0].settings.rates or MemoryRates()
@@ -48,8 +49,8 @@ def in_memory(app: App) -> dict[str, str]:
 
 
 def _names_of(entry: RouteEntry, part: Application) -> Iterator[str]:
-    """Yield the attributes and variables in the author's code for a route: in the handler, in its
-    providers, and in hooks with the functions that they call.
+    """Yield the names of attributes and variables in the author's code for a route: in the handler,
+    its providers, and its hooks with the functions stored on them.
     """
     yield from _names_in(entry.route.function)
     for signature in entry.signature.needed():
@@ -64,7 +65,8 @@ def _names_of(entry: RouteEntry, part: Application) -> Iterator[str]:
 def _names_in_methods(kind: type) -> set[str]:
     classes = [one for one in kind.__mro__ if one.__module__.partition(".")[0] != "micropie"]
     values = [value for one in classes for value in vars(one).values()]
-    functions = [getattr(value, "fget", None) or value for value in values]  # properties
+    # the getters of properties
+    functions = [getattr(value, "fget", None) or value for value in values]
     return {name for one in functions for name in _names_in(one)}
 
 
