@@ -54,10 +54,10 @@ __all__ = [
 ]
 # fmt: on
 
-TookTooLong.__module__ = __name__  # shown as ``micropie.TookTooLong``
+TookTooLong.__module__ = __name__  # hides the private module where it is defined
 
-# A site imports only the middleware that it uses, because importing all of it would take longer
-# than the rest.
+# Middleware is imported when it is first used, because importing all of it takes longer than
+# importing the rest of micropie.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

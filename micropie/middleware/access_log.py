@@ -24,7 +24,7 @@ _NOT_SEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
-# nginx's number for a connection that the client closed before it got a response. It is never sent.
+# nginx's status for a client that disconnected before it got a response. It is only logged.
 NO_ANSWER = 499
 
 
@@ -39,10 +39,10 @@ class AccessLog(FlowMiddleware):
     which may contain secrets.
 
     The values: ``time`` when the request began, ISO 8601 in UTC; ``client``, its address;
-    ``method``; ``path``; ``status``, 499 if the client disconnected before the response;
-    ``bytes`` of the body, absent for a stream without a Content-Length; ``duration_ms`` from this
-    middleware until the server has finished the response (under WSGI: closed it); ``request_id``;
-    ``route``, the handler's name; ``broken_off`` if the response was not sent to its end.
+    ``method``; ``path``; ``status``, 499 if the client disconnected before the response; ``bytes``
+    of the body, absent for a stream without a Content-Length; ``duration_ms`` from this middleware
+    to the end of the response (under WSGI, until the server closes it); ``request_id``; ``route``,
+    the handler's name; ``broken_off`` if the response was not sent to its end.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class AccessLog(FlowMiddleware):
         self._query = query
 
     def before(self, request: Request) -> None:
-        """Start the clock."""
+        """Record the start time."""
         request.on_close(partial(self._write, request, perf_counter()))
 
     def after(self, request: Request, response: Response) -> None:
-        """If an outer middleware answered before ``before`` was called, log its response, too."""
+        """Also log a response that outer middleware sent before ``before`` was called."""
         closers = request._exchange.at_end().closers
         if not any(isinstance(one, partial) and one.func == self._write for one in closers):
             request.on_close(partial(self._write, request, None))
@@ -78,7 +78,8 @@ class AccessLog(FlowMiddleware):
     def _write(self, request: Request, began: float | None) -> None:
         """Log a finished request.
 
-        ``began`` is the ``perf_counter`` when it began, or None if ``before`` was not called.
+        ``began``: the ``perf_counter`` at the start of the request, or None if ``before`` was not
+        called.
         """
         logger = self._logger
         if not logger.isEnabledFor(logging.INFO):
@@ -101,7 +102,7 @@ class AccessLog(FlowMiddleware):
         }
         line = self._format(values)
         for name, value in values.items():
-            # A client's text must not start a new line in a log, wherever its format puts the text.
+            # A client's text must not start a new line in the log, whatever the log's format.
             if value.__class__ is str and not value.isprintable():
                 values[name] = _NOT_SEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
         logger.info("%s", line, extra=values)

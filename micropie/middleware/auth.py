@@ -45,7 +45,8 @@ _USER_AND_PASSWORD = re.compile(r"([^\x00-\x1f\x7f:]*):([^\x00-\x1f\x7f]*)")
 
 
 class _AuthMiddleware(FlowMiddleware):
-    guards = refuses_preflights = True  # preflights have no token: Fetch Standard, section 3.2.5
+    # preflights never have a token: Fetch Standard, section 3.2.5
+    guards = refuses_preflights = True
     needs_session = True  # ``check`` may read it
     security_scheme: Mapping[str, object]
     """How ``App.openapi`` describes it. An author's middleware or check may have this attribute,
@@ -58,7 +59,7 @@ class _AuthMiddleware(FlowMiddleware):
         self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str
     ) -> None:
         owner = type(self).__name__
-        # A method of a class instead of an object, so there is nothing to pass as ``self``.
+        # ``check`` is a method of the class instead of an object, so it lacks ``self``.
         is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters
         if is_method or not takes(check, count):
             raise SetupError(
@@ -81,13 +82,13 @@ class _AuthMiddleware(FlowMiddleware):
 
 
 class BasicAuth(_AuthMiddleware):
-    """Admit users that ``check(user, password)`` accepts, or that are in a dict of names and
+    """Admit users whom ``check(user, password)`` accepts, or who are in a dict of names and
     passwords. Others get 401.
 
     ``check`` is ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
     ``async def``. Its result becomes ``request.state.user``; True means the user's name, None and
     False reject the user. Browsers show ``realm``. Use this with https only, because each request
-    carries the readable password.
+    contains the password as plain text.
     """
 
     security_scheme: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "basic"})
@@ -125,15 +126,16 @@ class BasicAuth(_AuthMiddleware):
 def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
     """Return a check of fixed passwords.
 
-    An unknown name takes as long to refuse as a wrong password.
+    Rejecting an unknown name takes as long as rejecting a wrong password.
     """
     for user, password in passwords.items():
         found = _USER_AND_PASSWORD.fullmatch(f"{user}:{password}")
-        # With any other pair, the header would be malformed or read as a different pair.
+        # A header with any other pair would be malformed or parsed as a different pair.
         fine = found is not None and found.groups() == (user, password) and password != ""
         expected = "user names without a colon, and passwords, as text without control characters"
         check_argument("BasicAuth({...})", fine, user, expected)
-    # Digests have the same length, so comparing them does not reveal the length of a password.
+    # All digests have the same length, so the time of a comparison doesn't reveal a password's
+    # length.
     digests = {user: _digest(password) for user, password in passwords.items()}
     unknown = secrets.token_bytes(32)
 
@@ -159,9 +161,9 @@ class BearerAuth(_AuthMiddleware):
     in ``BasicAuth``.
 
     ``token_url``: the URL where clients get a token for a name and a password. The OpenAPI document
-    then describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks for both. A
-    URL without a scheme is relative to that of the document's server. ``scopes``: by name, a
-    sentence that says what a token with this scope allows, for the document.
+    then describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks for name and
+    password. A URL without a scheme is relative to the document's server URL. ``scopes``: for each
+    scope's name, a sentence for the document about what it allows.
 
     ``scheme``: another word instead of Bearer, as in ``Authorization: Token ...``.
     """
@@ -185,7 +187,7 @@ class BearerAuth(_AuthMiddleware):
             self._missing = "A token is required."
             if token_url is not None:
                 raise SetupError("BearerAuth(token_url=...) is OAuth2, whose scheme is Bearer")
-            # The document's type "http" is only for registered schemes, which tools know.
+            # OpenAPI's type "http" is only for registered schemes.
             self.security_scheme = MappingProxyType(
                 {
                     "type": "apiKey",
@@ -239,7 +241,7 @@ class BearerAuth(_AuthMiddleware):
         """
         if request._exchange.user_checked_by is not self._check:
             scheme, token = _parts(request)
-            if scheme != self._scheme:  # no error code in this case: RFC 6750, section 3.1
+            if scheme != self._scheme:  # without an error code: RFC 6750, section 3.1
                 self._refuse(self._missing)
             if not _TOKEN.fullmatch(token):
                 self._refuse("The Authorization header is malformed.", 400, "invalid_request")
@@ -254,8 +256,8 @@ class BearerAuth(_AuthMiddleware):
 
 
 def _scopes_of(user: object) -> frozenset[str]:
-    """Return the scopes of a user. Raises ``ResponseError`` if the user has neither of the two
-    places for them.
+    """Return the scopes of a user. Raises ``ResponseError`` if the user has neither the attribute
+    ``scopes`` nor the key ``scope``.
     """
     given = user.get("scope", "") if isinstance(user, Mapping) else getattr(user, "scopes", None)
     if given is None:
@@ -268,6 +270,8 @@ def _scopes_of(user: object) -> frozenset[str]:
 
 
 def _parts(request: Request) -> tuple[str, str]:
-    """Split the header into the scheme, in lower case, and the rest: RFC 9110, section 11.4."""
+    """Split an Authorization header into the scheme, in lower case, and the rest: RFC 9110, section
+    11.4.
+    """
     scheme, _, rest = request.headers.get("authorization", "").partition(" ")
     return scheme.lower(), rest.strip(" ")

@@ -1,6 +1,7 @@
-"""The building blocks of middleware: the base classes, and the steps with which it waits.
+"""The public names for writing middleware: the base classes, and the steps that a middleware yields
+to wait.
 
-The base classes are defined in the flow, which calls them.
+The base classes are defined in the request flow, which calls them.
 """
 
 from http import HTTPMethod
@@ -12,8 +13,8 @@ from micropie._core.execution.placement import ServiceThreads, Threads
 from micropie._core.execution.steps import Call, Flow, call, call_within, kind_of
 from micropie._core.flow import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
-# In names and labels "OTHER" stands for any other method, because clients must not be able to
-# choose these texts.
+# Metrics and spans use "OTHER" for any other method, because clients must not be able to create
+# labels.
 STANDARD_METHODS: Final = frozenset(HTTPMethod) | {"QUERY"}
 
 # fmt: off

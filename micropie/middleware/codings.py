@@ -11,13 +11,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
 
-# The window size of the others, as a power of 2: 256 KiB, so that a stream takes 800 KiB at most.
+# The window size of zstd and brotli, as a power of 2: 256 KiB, so that a stream takes 800 KiB at
+# most.
 _WINDOW = 18
 
 
 class Compressor(NamedTuple):
-    """Compresses one body. ``add`` takes a chunk, ``flush`` returns everything that is left of the
-    chunks so far, ``finish`` returns the end.
+    """Compresses one body. ``add`` takes a chunk and returns compressed bytes, ``flush`` returns
+    all bytes that it still holds, ``finish`` returns the end.
     """
 
     add: Callable[[bytes], bytes]
@@ -29,8 +30,8 @@ class Compressor(NamedTuple):
         return self.add(body) + self.finish()
 
 
-# Makes a compressor for a level from 1 to 9, as in gzip. For other codings, one that takes no
-# longer is chosen.
+# Creates a compressor for a level from 1 to 9, as in gzip. Other codings use the level that is at
+# least as fast.
 MakeCompressor: TypeAlias = Callable[[int], Compressor]
 
 
@@ -58,13 +59,13 @@ def _brotli_of(module: Any) -> MakeCompressor:
     return brotli
 
 
-# By coding: the modules that provide it, of which the first installed one is used, and the function
-# that makes a compressor with it.
+# For each coding: the modules that provide it, in order of preference, and a function that takes
+# the module and returns a ``MakeCompressor``.
 _OTHERS: Mapping[str, tuple[tuple[str, ...], Callable[[Any], MakeCompressor]]] = {
     "zstd": (("compression.zstd", "backports.zstd"), _zstd_of),
     "br": (("brotli", "brotlicffi"), _brotli_of),
 }
-# The codings of ``Compress``, the best first.
+# The codings that ``Compress`` supports, the best first.
 CODINGS = (*_OTHERS, "gzip")
 PACKAGES = {"zstd": "backports.zstd", "br": "brotli"}
 

@@ -46,15 +46,16 @@ class Compress(FlowMiddleware):
     that it prefers, or the first one if it has no preference. By default all that are installed:
     zstd comes with Python 3.14 or the package ``backports.zstd``, brotli with the package
     ``brotli``. ``minimum``: the smallest body in bytes that is compressed; streams of unknown
-    length always are. ``level``: 1 (fast) to 9 (small). ``types``: media types; ``"text/*"`` means
-    all of a kind, ``"*+json"`` all with a suffix. Never compressed: ``text/event-stream``,
-    responses with a Content-Encoding or ``Cache-Control: no-transform``, and a part of a file
-    (206). Responses that could be compressed, and parts of them, get ``Vary: Accept-Encoding``;
-    their ETag becomes weak.
+    length always are. ``level``: 1 (fast) to 9 (small). ``types``: media types; ``"text/*"``
+    matches all text types, ``"*+json"`` all types with this suffix. Never compressed:
+    ``text/event-stream``, responses with a Content-Encoding or ``Cache-Control: no-transform``, and
+    a part of a file (206). Responses that could be compressed, and parts of them, get ``Vary:
+    Accept-Encoding``; their ETag becomes weak.
 
     A stream is compressed chunk by chunk, an async stream on the event loop. A page that shows both
     a secret and text from its visitor can reveal the secret by its length (BREACH). Exclude such
-    pages: put the others in an inner application with this middleware, or send ``no-transform``.
+    pages: send ``no-transform`` with them, or use this middleware only in an inner application for
+    the other pages.
     """
 
     def __init__(
@@ -94,11 +95,11 @@ class Compress(FlowMiddleware):
         self._makers = _makers_of(codings)
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
-        """Compress the response if its headers, its type and its length allow it."""
+        """Compress the response if its headers, type and length allow it."""
         exchange = request._exchange
         if response.status in (206, 304):
-            # Their headers must be those of the 200 (RFC 9110, sections 15.3.7 and 15.4.5), or
-            # caches can't match them.
+            # A 206 or 304 must have the same headers as the 200 (RFC 9110, sections 15.3.7 and
+            # 15.4.5), or caches can't match them.
             if self._suits(response, None):
                 add_vary(response.pairs, "Accept-Encoding")
                 if response.status == 304 and self.coding_for(request):
@@ -114,8 +115,7 @@ class Compress(FlowMiddleware):
         suggested = JSON if is_json else exchange.config.text_type
         if len(body) < self._minimum or not self.may_compress(response, suggested):
             return response
-        # The body is already encoded now. Its bytes would suggest another type than the original
-        # value, so the type is set here.
+        # Set the type now: bytes have another default type than the original value.
         response.body = body
         response.content_type = suggested if stated is None else stated
         if in_headers:
@@ -174,7 +174,8 @@ class Compress(FlowMiddleware):
             length = int(stated) if stated.isascii() and stated.isdigit() else self._minimum
         if length >= self._minimum:
             compressor = _Compressed(self, request, response)
-            # For other clients a file on disk stays a file, which servers send most efficiently.
+            # For clients that don't accept compression a file stays a file, which servers send most
+            # efficiently.
             if stream.file is None or compressor.decide(response):
                 stream.transform(compressor)
                 response.body = stream
@@ -185,17 +186,16 @@ class Compress(FlowMiddleware):
 class _Compressed:
     """Compresses the chunks of a stream.
 
-    It decides at the first chunk, because by then a generator has set all headers of its response.
-
-    It flushes after each chunk, so that readers get each chunk without waiting for the next one.
+    Whether to compress is decided at the first chunk, because a generator may set headers until
+    then. Each chunk is flushed, so that clients get it without waiting for the next one.
     """
 
     def __init__(self, settings: Compress, request: Request, response: Response) -> None:
         self._settings = settings
-        self._request = ref(request)  # the request refers to this object
+        self._request = ref(request)  # a weak reference, because the request refers to this object
         self._response = response
-        self._may_compress: bool | None = None  # None until the first chunk
-        self._coding: str | None = None  # set if it compresses
+        self._may_compress: bool | None = None  # None before the first chunk
+        self._coding: str | None = None  # set if the stream is compressed
         self._compressor: Compressor | None = None
 
     def feed(self, chunk: bytes) -> bytes:
@@ -206,11 +206,11 @@ class _Compressed:
         return b"" if self._compressor is None else self._compressor.finish()
 
     def decide(self, response: Response) -> Compressor | None:
-        """Decide whether to compress, once, and return the compressor, or None."""
+        """Return the compressor, or None if the stream isn't compressed. The first call decides."""
         if self._may_compress is None:
             request = cast(Request, self._request())
             if request._exchange.answer.response is not None:
-                # The generator has set another response.
+                # The generator may have set another response.
                 response = as_response(response, as_response(request._exchange.answer.response))
             self._may_compress = self._settings.may_compress(
                 response, request._exchange.config.text_type
@@ -221,7 +221,7 @@ class _Compressed:
         return self._compressor
 
     def describe(self, response: Response) -> None:
-        """Set the headers of the response, after the first chunk was made."""
+        """Set the headers of the response after the first chunk was generated."""
         request = cast(Request, self._request())
         stream = request._exchange.answer.stream
         if stream is not None and not stream.is_empty:
@@ -235,7 +235,7 @@ class _Compressed:
 def _describe(headers: MutableHeaders, coding: str) -> None:
     """Set the headers of a compressed response."""
     headers["Content-Encoding"] = coding
-    for name in ("Content-Length", "Accept-Ranges"):  # these described the uncompressed bytes
+    for name in ("Content-Length", "Accept-Ranges"):  # they describe the uncompressed bytes
         headers.pop(name, None)
     _weaken_etag(headers)
 

@@ -29,14 +29,14 @@ from micropie.middleware.base import FlowMiddleware
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-# Browsers send these without permission if the value is simple, and ask for permission otherwise
-# (``application/json``).
+# Browsers send these without permission if the value is simple, and ask for permission for other
+# values, such as ``application/json``.
 _ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
 _ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
 
-# Origins of strangers that no author wants to allow. An expression that matches one of them most
-# likely matches anybody's origin.
+# Origins of unrelated sites. An expression that matches one of them most likely matches any site's
+# origin.
 _STRANGERS: Final = [
     f"{start}notmysite.{end}{port}"
     for start in ("", ".", "www.")
@@ -51,13 +51,13 @@ class CORSMiddleware(FlowMiddleware):
 
     ``origins``: exact origins, or ``["*"]`` for all. ``origin_regex``: an expression that must
     match the whole origin, in lower case. ``methods`` and ``headers`` (``["*"]`` for all): what
-    these scripts may send. ``expose``: the response headers that they may read besides the usual
-    ones. ``credentials``: whether cookies are sent and the responses shown, for listed origins
-    only. ``max_age``: how many seconds a browser may cache a permission.
+    these scripts may send. ``expose``: response headers that scripts may read in addition to the
+    safelisted ones. ``credentials``: whether scripts of listed origins may send cookies and read
+    the responses. ``max_age``: how many seconds a browser may cache a permission.
 
     Preflight requests get 204 here, for every path. A rejected preflight also gets 204, but without
-    the headers with the permissions: browsers check only these, and a 400 would look like a fault.
-    Raises ``SetupError`` for arguments that contradict each other.
+    the CORS headers: browsers check only these, and a 400 would look like an error. Raises
+    ``SetupError`` for arguments that contradict each other.
     """
 
     def __init__(
@@ -131,21 +131,21 @@ class CORSMiddleware(FlowMiddleware):
     answers_preflights = True
 
     def before(self, request: Request) -> Response | None:
-        """Respond to a preflight. ``after`` adds the headers with the permissions."""
+        """Respond to a preflight. ``after`` adds the CORS headers."""
         return Response(None, 204) if _is_preflight(request) else None
 
     def after(self, request: Request, response: Response) -> None:
-        """Add the headers that tell browsers which scripts may read the response."""
+        """Add the CORS headers, by which browsers decide which scripts may read the response."""
         headers = response.headers
-        if not self._any_origin:  # a refusal varies by origin too
+        if not self._any_origin:  # also for rejected origins, which get other headers
             add_vary(response.pairs, "Origin")
         is_preflight = _is_preflight(request)
         allowed = self._allowed_origin(request._exchange.header("origin") or "")
         if allowed is None:
             return
         if is_preflight:
-            # Listing the allowed methods is not enough, because browsers let GET, HEAD and POST
-            # pass even if they are not listed.
+            # Reject the method here, because browsers send GET, HEAD and POST even if they are not
+            # in the list of allowed methods.
             asked = request.headers.get("access-control-request-headers", "").lower().split(",")
             names = [name for name in map(str.strip, asked) if name]
             is_allowed = request.headers["access-control-request-method"] in self._methods and (
@@ -159,14 +159,14 @@ class CORSMiddleware(FlowMiddleware):
         for name, value in self._for_preflights if is_preflight else self._for_answers:
             headers[name] = value
         if is_preflight and "*" in self._headers:
-            # List them by name, because "*" does not cover Authorization, and with credentials it
-            # covers no header.
+            # List the headers by name, because "*" doesn't include Authorization, and with
+            # credentials it has no effect.
             headers[_ALLOW_HEADERS] = ", ".join(names)
 
     def _allowed_origin(self, origin: str) -> str | None:
         if self._any_origin:
             return "*"
-        if origin in self._origins:  # in the spelling that browsers send
+        if origin in self._origins:  # both are in the form that browsers send
             return origin
         normal = normal_origin(origin)
         is_allowed = normal in self._origins or (
@@ -187,8 +187,8 @@ def _compiled(expression: str | None) -> re.Pattern[str] | None:
 
 
 def _matched_stranger(regex: re.Pattern[str]) -> str:
-    """Return a stranger's origin that the expression matches, or ""."""
-    # Also try the beginning of the expression itself: r"https://example\.com.*" matches
+    """Return an unrelated site's origin that the expression matches, or ""."""
+    # Also try an origin that begins like the expression: r"https://example\.com.*" matches
     # https://example.com.notmysite.com.
     own = [
         start.replace("\\", "") for start in re.findall(r"^\^?((?:[\w:/-]|\\[.-])+)", regex.pattern)
@@ -209,7 +209,7 @@ def _header_names(names: Iterable[str], argument: str) -> tuple[str, ...]:
 
 
 def _is_preflight(request: Request) -> bool:
-    """Return whether a request is a preflight, which asks for permission."""
+    """Return whether a request is a CORS preflight."""
     return (
         request.method == "OPTIONS"
         and "origin" in request.headers

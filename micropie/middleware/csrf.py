@@ -1,9 +1,9 @@
 """Protection against cross-site request forgery: another site's page makes a browser send a request
 with its cookies.
 
-Browsers name the source of a request in ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/,
-sent over https and to localhost) and in ``Origin`` (over plain http the only one). A request
-without both must carry the token of its session, which other sites can't read.
+Browsers send the source of a request in ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/,
+only over https and to localhost) and in ``Origin``. A request with neither header must contain the
+session's token, which other sites can't read.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from micropie.middleware.base import FlowMiddleware
 # Methods that change nothing (RFC 9110, section 9.2.1).
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
-# The schemes that a browser sends automatically once the user has logged in. All others are added
-# by scripts.
+# Authentication schemes that a browser sends automatically once the user has logged in. Other
+# schemes are sent only by scripts.
 _ADDED_BY_BROWSERS: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
-# The schemes of tokens. No form can send them, and scripts of other sites only with permission by
-# CORS.
+# Authentication schemes for tokens. Forms can't send them, and other sites' scripts only with CORS
+# permission.
 _TOKENS: Final = frozenset({"bearer", "dpop", "token"})
 
 
@@ -39,10 +39,10 @@ class CSRFMiddleware(FlowMiddleware):
     webhook with a signature; the paths below them are exempt as well.
 
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token of ``csrf_token``, as
-    ``X-CSRF-Token`` or as a form's field of that name. It passes without a token if it acts for no
-    user, because it has no cookie and no log-in that a browser adds automatically. It also passes
-    with a token in ``Authorization`` (``Bearer``, ``DPoP``, ``Token``), which no browser adds.
-    Raises ``SetupError`` for a malformed origin or path.
+    ``X-CSRF-Token`` or as a form's field of that name. It needs no token if it has no cookie and no
+    ``Authorization`` that browsers send automatically, because then it acts for no user; nor if
+    ``Authorization`` has a token (``Bearer``, ``DPoP``, ``Token``), which browsers never add on
+    their own. Raises ``SetupError`` for a malformed origin or path.
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
@@ -55,7 +55,7 @@ class CSRFMiddleware(FlowMiddleware):
         if request.method in _SAFE:
             return None
         if self._exempt:
-            # In the form that the router sees: "/hooks%2F..%2Fpay" is not below "/hooks".
+            # Compare segments as the router does: "/hooks%2F..%2Fpay" is not below "/hooks".
             segments = request._exchange.segments()
             if any(segments[: len(path)] == path for path in self._exempt):
                 return None
@@ -63,7 +63,8 @@ class CSRFMiddleware(FlowMiddleware):
         # A value that is not in the specification counts as no header (fetch metadata, section
         # 2.3).
         site = headers.get("sec-fetch-site", "")
-        if site in ("same-origin", "none"):  # "none": started by the user, a bookmark for example
+        # "none": started by the user, for example from a bookmark
+        if site in ("same-origin", "none"):
             return None
         origin = headers.get("origin")
         is_foreign = site in ("same-site", "cross-site")
@@ -71,16 +72,16 @@ class CSRFMiddleware(FlowMiddleware):
             own = normal_origin(f"{request.scheme}://{request.host}")
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
-                # The message contains this site's origin, which is wrong behind a misconfigured
-                # proxy that ends TLS.
+                # The message contains this site's origin, so that a wrong one behind a
+                # misconfigured TLS proxy is noticed.
                 raise HTTPError(
                     403,
                     Sentence("This request came from a different site, not from {site}.", site=own),
                 )
             return None
-        # Without a cookie and without a log-in that browsers send automatically, a request acts for
-        # no user. This doesn't read ``request.headers``, because the response would depend on the
-        # header then.
+        # A request without a cookie and without an Authorization that browsers send automatically
+        # acts for no user. Don't use ``request.headers``, which would record that the response
+        # depends on the header.
         authorization = request._exchange.header("authorization") or ""
         scheme = authorization.partition(" ")[0].lower()
         if scheme not in _TOKENS and (headers.get("cookie") or scheme in _ADDED_BY_BROWSERS):

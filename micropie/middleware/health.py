@@ -1,8 +1,8 @@
-"""Health endpoints, ``App.health``: whether this process should get requests, and whether its
-backends respond.
+"""Health endpoints (``App.health``), which report whether this process should get requests and
+whether its backends respond.
 
 The endpoint is a route whose only hook is a ``HealthCheck``, which sends the response. So no other
-hook can refuse the request: no access log, rate limit, list of hosts or log-in.
+hook can reject the request or log it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ logger = logging.getLogger("micropie")
 
 Check = Callable[[], object]
 
-# How many calls of one check may hang in their threads. A probe comes every few seconds, all night
-# long.
+# The most calls of one check that may hang in threads at once. Probes come every few seconds, so
+# hanging calls would otherwise pile up.
 MOST_HANGING = 10
 
 
@@ -43,8 +43,8 @@ class HealthCheck(FlowMiddleware):
     """Respond with 200 if all checks succeed, and with 503 if not or while the server shuts down.
     The body is their results as JSON.
 
-    The arguments are those of ``App.health``. When a check begins to fail, and when it succeeds
-    again, this is logged.
+    The arguments are those of ``App.health``. The log reports when a check begins to fail and when
+    it succeeds again.
     """
 
     def __init__(self, app: App, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
@@ -62,11 +62,13 @@ class HealthCheck(FlowMiddleware):
         self._timeout = timeout
         self._is_live = live
         self._failing: set[str] = set()
-        # For each check by name, the calls of it that run in threads now.
+        # For each check's name, its calls that are running in threads.
         self._running: defaultdict[str, set[object]] = defaultdict(set)
 
     def before(self, request: Request) -> Flow[Response]:
-        """Respond. Each check may take an equal share of the time that is left."""
+        """Run the checks and send the response. Each check may take an equal share of the remaining
+        time.
+        """
         checks = {**({} if self._is_live else pings_of(self._app)), **self._checks}
         deadline, results = monotonic() + self._timeout, {}
         for done, (name, function) in enumerate(checks.items()):
@@ -82,7 +84,7 @@ class HealthCheck(FlowMiddleware):
         return Response(document, 200 if status == "ok" else 503, [("Cache-Control", "no-store")])
 
     def _log(self, name: str, problem: str) -> None:
-        if (problem != "") == (name in self._failing):  # the check's result is the same as before
+        if (problem != "") == (name in self._failing):  # the result hasn't changed
             return
         if problem:
             self._failing.add(name)
@@ -93,12 +95,11 @@ class HealthCheck(FlowMiddleware):
 
 
 def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[str]:
-    """Call a check.
+    """Call a check, and return a description of its failure, or "".
 
-    Return its failure in words, or "". Clients do not see these words, because they may contain the
-    names of hosts or users.
+    The description is only logged, because it may contain names of hosts or users.
 
-    ``running`` has an object for each call of the check that is in a thread.
+    ``running``: an object for each call of the check that is running in a thread.
     """
 
     def call() -> object:
@@ -126,7 +127,7 @@ def pings_of(app: App) -> dict[str, Check]:
     """Return the methods ``ping`` of all session backends, channels and middleware in a tree of
     applications.
 
-    If a name is repeated, the second check is called "sessions 2".
+    If two would have the same name, the second is named "sessions 2", for example.
     """
     found: dict[str, Check] = {}
     seen: set[int] = set()
@@ -154,4 +155,4 @@ def add_health(
 
 
 def health_endpoint() -> None:
-    """Stands for the endpoint among the routes. It is never called, because the hook responds."""
+    """The route's handler. It is never called, because the hook sends the response."""

@@ -16,8 +16,8 @@ Result = TypeVar("Result")
 def ends_with_client(
     function: Callable[Arguments, Awaitable[Result]],
 ) -> Callable[Arguments, Awaitable[Result]]:
-    """Cancel the ``async def`` handler below when its client disconnects, for work that costs money
-    by the second::
+    """Cancel the decorated ``async def`` handler when its client disconnects, for work that costs
+    money by the second::
 
         @post
         @ends_with_client

@@ -1,8 +1,8 @@
 """Limits for the work of a process: how many requests it handles at once, how long they may have
 waited, and how long each may take.
 
-``ConcurrencyLimit`` refuses a request above its limit at once, without a wait. ``Timeout`` only
-sets a limit, which the flow enforces (``call_within``).
+``ConcurrencyLimit`` rejects requests above its limit immediately instead of queueing them.
+``Timeout`` only sets a limit, which the request flow enforces (``call_within``).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class ConcurrencyLimit(FlowMiddleware):
     """Handle at most ``limit`` requests at once in each worker process. Others get 503 with
     ``Retry-After`` immediately.
 
-    A server that accepts more work than it can do responds late to everything, often to clients
-    that no longer wait. ``retry_after``: the seconds in ``Retry-After``, 1 by default. A request
-    counts until its response starts. Open streams and WebSockets don't count.
+    A server that accepts more requests than it can handle responds late to all of them, often to
+    clients that no longer wait. ``retry_after``: the seconds in ``Retry-After``, 1 by default. A
+    request counts until its response starts. Open streams and WebSockets don't count.
     """
 
     statuses = (503,)
@@ -38,8 +38,8 @@ class ConcurrencyLimit(FlowMiddleware):
         check("ConcurrencyLimit(retry_after=...)", fine, retry_after, "whole seconds, 1 or more")
         self._free = Semaphore(limit)
         self._retry_after = str(retry_after)
-        # The attribute that marks a counted request. Its name is unique, because an outer and an
-        # inner application may each have a limit.
+        # The attribute that marks a counted request. The name differs for each limit, because an
+        # outer and an inner application may each have one.
         self._mark = f"_counts_for_{id(self)}"
 
     def before(self, request: Request) -> None:
@@ -51,11 +51,11 @@ class ConcurrencyLimit(FlowMiddleware):
                 [("Retry-After", self._retry_after)],
             )
         vars(request)[self._mark] = True
-        # If there is no response, because the client has disconnected.
+        # ``after`` isn't called if the client disconnects before the response.
         request.on_close(partial(self._release, request))
 
     def after(self, request: Request, response: Response) -> None:
-        """Let the next request in."""
+        """Stop counting the request, so that another one can be handled."""
         self._release(request)
 
     def _release(self, request: Request) -> None:
@@ -63,13 +63,13 @@ class ConcurrencyLimit(FlowMiddleware):
             self._free.release()
 
 
-# Seconds. If no request was let in during two periods of ``_PERIOD``, and their shortest waits
-# differ by no more than ``_SAME``, this is no queue, but clocks that differ.
+# Seconds. If all requests were rejected during two periods of ``_PERIOD``, and the shortest waits
+# of both differ by at most ``_SAME``, the cause is a difference between clocks rather than a queue.
 _PERIOD = 1.0
 _SAME = 0.05
 
 _START = pattern(r"(?:t=)?([0-9]{10,16}(?:\.[0-9]{1,9})?)")
-_LAST_SECOND = 10**10  # in the year 2286; a larger number is not in seconds
+_LAST_SECOND = 10**10  # the year 2286; a larger number is in another unit
 
 
 class LoadShedding(FlowMiddleware):
@@ -77,18 +77,20 @@ class LoadShedding(FlowMiddleware):
     faster than the server can handle them.
 
     Otherwise an overloaded server responds late to everybody, and most clients have given up by
-    then. There is no number to choose: when waits have been too long for a second, and chance or a
-    pause of the machine doesn't explain them, a request that has waited for a quarter of a second
-    and for ten others is rejected (as in CoDel, RFC 8289).
+    then. It needs no arguments. If waits have been too long for a second, and neither chance nor a
+    pause of the machine explains it, a request that has waited for a quarter of a second and for
+    ten others is rejected (as in CoDel, RFC 8289).
 
     The proxy sends the time at which a request arrived in the header ``X-Request-Start``: ``t=``
-    and the time since 1970 in seconds, milliseconds or microseconds. So the wait in the queues of
-    the system and of the server counts, which no server reports. Requests without the header pass.
+    and the time since 1970 in seconds, milliseconds or microseconds. The measured wait therefore
+    includes the queues of the system and the server, which servers don't report. Requests without
+    the header pass.
 
-    If the server's clock is ahead of the proxy's, all requests seem to have waited. While all are
-    rejected, a queue would get shorter or longer, but a difference between clocks stays the same.
-    If it does so for two seconds, the log reports it, and the shortest wait counts as none. Make
-    this the first of ``middlewares``, so that a rejection costs little.
+    If the server's clock is ahead of the proxy's, all requests seem to have waited and are
+    rejected. A queue would then get shorter or longer, but a difference between clocks stays the
+    same. If the shortest wait stays the same for two seconds, the log reports it, and it is
+    subtracted from all waits. Make this the first of ``middlewares``, so that a rejection costs
+    little.
     """
 
     guards = True
@@ -96,8 +98,9 @@ class LoadShedding(FlowMiddleware):
 
     def __init__(self) -> None:
         self._queue = StandingQueue()
-        # About the period in which all are refused: when it began, its shortest wait, and that of
-        # the period before. It is one value, because several threads change it.
+        # While all requests are rejected: the start of the current period, its shortest wait, and
+        # the shortest wait of the period before. They are one tuple, which threads can replace
+        # atomically.
         self._refusing = (0.0, inf, inf)
         self._clocks_differ_by = 0.0
 
@@ -112,13 +115,13 @@ class LoadShedding(FlowMiddleware):
             self._refusing = (now, inf, inf)
 
     def _refuse(self, waited: float, now: float) -> None:
-        """Raise 503, unless the waits only come from clocks that differ."""
+        """Raise 503, unless a difference between clocks explains the waits."""
         began, least, least_before = self._refusing
         if now - began < _PERIOD:
             self._refusing = (began, min(least, waited), least_before)
             raise too_many_waiting()
         self._refusing = (now, waited, least)
-        if not abs(least - least_before) <= _SAME:  # the difference of infinities is not a number
+        if not abs(least - least_before) <= _SAME:  # written with "not" because inf - inf is NaN
             raise too_many_waiting()
         self._clocks_differ_by += least
         logger.warning(
@@ -150,8 +153,8 @@ class Timeout(FlowMiddleware):
     An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped, and
     its result is discarded, so set timeouts for the databases and services that it calls. Under
     WSGI the handler runs in another thread than the server's, and the process starts its event
-    loop. The time begins with the call and includes the wait for a free thread. Handlers with
-    ``@run_in("loop")`` and generators are not limited.
+    loop. The time includes the wait for a free thread. Handlers with ``@run_in("loop")`` and
+    generators are not limited.
     """
 
     statuses = (503,)
@@ -161,5 +164,5 @@ class Timeout(FlowMiddleware):
         self._seconds = seconds
 
     def before(self, request: Request) -> None:
-        """Set the time limit of the request."""
+        """Set the request's time limit."""
         request._exchange.time_limit = self._seconds

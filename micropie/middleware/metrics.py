@@ -1,13 +1,13 @@
 """Metrics for Prometheus, ``App.metrics``. This is the only module that knows prometheus_client.
 
-``Metrics``, the outermost hook, counts. ``MetricsEndpoint``, the only hook of the endpoint's route,
-responds. No label contains a text from a client: the label of a route is its pattern, and an
-unusual method is "OTHER".
+``Metrics``, the outermost hook, counts requests. ``MetricsEndpoint``, the only hook of the
+endpoint's route, sends the metrics. No label contains text from a client: a route's label is its
+pattern, and an unusual method is "OTHER".
 
-With the environment variable ``PROMETHEUS_MULTIPROC_DIR``, prometheus_client keeps the numbers of
-all worker processes in files, and each worker can respond for all of them. Numbers that are read at
-a scrape (threads, pool, channels) are written there during requests, because a worker can't read
-those of another one.
+With the environment variable ``PROMETHEUS_MULTIPROC_DIR``, prometheus_client keeps the metrics of
+all worker processes in files, so any worker can send all of them. Gauges (threads, pool, channels)
+are then updated during requests rather than at a scrape, because a worker can't read those of
+another.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 # 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# The gauges that are read at a scrape, in the order of ``Inspector.statistics``.
+# The gauges for the usage of threads, pool and channels, in the order of ``Inspector.statistics``.
 USAGES: Final = {
     "micropie_threads_busy": "Worker threads that requests hold for def code (asgi).",
     "micropie_threads_waiting": "Handlers that wait for such a thread (asgi).",
@@ -53,8 +53,8 @@ USAGES: Final = {
     "micropie_channel_subscribers": "Subscribers in this process.",
 }
 
-# A version in an Accept header that is not a short number; prometheus_client would compare any text
-# with its own.
+# Matches a version in an Accept header that is not a short number. It is removed, because
+# prometheus_client would try to parse any text.
 _ODD_VERSION: Final = re.compile(r"version=(?![0-9]{1,3}(?:\.[0-9]{1,3}){0,2}\s*(?:[,;]|$))[^,;]*")
 
 # The attribute of a request with the time when it began.
@@ -62,7 +62,7 @@ _BEGAN: Final = "_metrics_began"
 
 
 class Instruments:
-    """The counters, gauges and timers of one registry, for all applications in this process."""
+    """The metrics in one registry, shared by all applications in this process."""
 
     def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
         counter = partial(Counter, registry=registry)
@@ -98,14 +98,15 @@ class Instruments:
         self.usages = [gauge(name, text) for name, text in USAGES.items()]
 
     def read(self, app: App) -> None:
-        """Set the gauges of the loop, threads, processes and channels."""
+        """Update the gauges of the loop, threads, processes and channels."""
         *numbers, lag = Inspector(app).statistics()
         for usage, number in zip(self.usages, numbers, strict=True):
             usage.set(number or 0)  # None under WSGI, which uses the server's threads
         self.loop_lag.set(lag)
 
 
-# A registry refuses two metrics with one name, and several applications may share a process.
+# Shared by the applications of a process, because a registry rejects a second metric with the same
+# name.
 _instruments: WeakKeyDictionary[CollectorRegistry, Instruments] = WeakKeyDictionary()
 
 
@@ -120,7 +121,7 @@ class Metrics(FlowMiddleware):
         self._next_read = 0.0
 
     def before(self, request: Request) -> None:
-        """Start the clock."""
+        """Record the start time."""
         if isinstance(request, WebSocketRequest):
             if request.route is not None:  # a mounted application counts its own requests
                 self._all.open_sockets.inc()
@@ -134,16 +135,16 @@ class Metrics(FlowMiddleware):
             self._all.read(self._app)
 
     def after(self, request: Request, response: Response) -> None:
-        """Record the time until the response starts, for streams as well, because a stream of
-        events may last for days.
+        """Record the time until the response starts. For streams the end isn't measured, because a
+        stream of events may last for days.
         """
         began = vars(request).get(_BEGAN)
-        if began is not None:  # unset if an outer hook has answered
+        if began is not None:  # unset if an outer hook sent the response
             self._all.seconds.labels(*_labels_of(request)).observe(perf_counter() - began)
 
     def _end(self, request: Request) -> None:
         self._all.in_flight.dec()
-        # An isolated application got the request, and counts it itself.
+        # A mounted application got the request, and counts it itself.
         if request.status is None and not request.broken_off:
             return
         status = NO_ANSWER if request.status is None else request.status
@@ -156,17 +157,17 @@ class Metrics(FlowMiddleware):
 
 
 def _labels_of(request: Request) -> tuple[str, str]:
-    """Return the method and the route.
+    """Return the labels for the method and the route.
 
-    "OTHER" stands for a non-standard method, "unmatched" for a path without a handler.
+    A non-standard method is "OTHER", a path without a handler "unmatched".
     """
     method = request.method if request.method in STANDARD_METHODS else "OTHER"
     return method, "unmatched" if request.route is None else request.route.pattern
 
 
 class MetricsEndpoint(FlowMiddleware):
-    """Respond with all metrics of the registry. With ``token``, only to clients that send it as a
-    bearer token.
+    """Send all metrics of the registry. If ``token`` is set, clients must send it as a bearer
+    token.
     """
 
     def __init__(
@@ -175,13 +176,13 @@ class MetricsEndpoint(FlowMiddleware):
         self._app = app
         self._all = instruments
         self._registry = registry
-        # Threads of their own, because the numbers have to be readable when handlers occupy all
-        # others.
+        # Separate threads, because metrics must be readable while handlers occupy all other
+        # threads.
         self._reading = Call(Threads(2), leave_after=None)
         self._authorization = None if token is None else f"Bearer {token}".encode()
 
     def before(self, request: Request) -> Flow[Response]:
-        """Respond in the format that the client prefers."""
+        """Send the metrics in the format that the client prefers."""
         if self._authorization is not None:
             given = request.headers.get("authorization", "").encode()
             if not compare_digest(given, self._authorization):
@@ -195,9 +196,9 @@ class MetricsEndpoint(FlowMiddleware):
         return Response(body, 200, [("Cache-Control", "no-store")], content_type)
 
     def _of_all_processes(self) -> CollectorRegistry:
-        """Return the registry, or a new one with the numbers of all worker processes.
+        """Return the registry, or a new one with the metrics of all worker processes.
 
-        The gauges of processes that have ended are removed.
+        The gauges of processes that have exited are removed.
         """
         directory = os.environ.get(DIRECTORY)
         if directory is None:
@@ -213,15 +214,13 @@ class MetricsEndpoint(FlowMiddleware):
 
 
 class _Files:
-    """The numbers in the files of all processes."""
+    """Collects the metrics in the files of all processes."""
 
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics. A file that a process has just made is empty, and can't be read
-        yet.
-        """
+        """Return the metrics. Skip empty files, which a process has just created."""
         files = []
         for path in self._directory.glob("*.db"):
             with suppress(FileNotFoundError):  # another worker has removed it
@@ -233,7 +232,7 @@ class _Files:
 
 def _is_alive(process: int) -> bool:
     try:
-        os.kill(process, 0)  # signal 0 only checks whether it exists
+        os.kill(process, 0)  # signal 0 only checks whether the process exists
     except OSError as error:
         return isinstance(error, PermissionError)  # the process exists, and belongs to another user
     return True
@@ -275,8 +274,8 @@ def add_metrics(
 
 
 def _check_directory() -> None:
-    """Raise ``SetupError`` if prometheus_client should keep the numbers of several processes in a
-    directory, but can't.
+    """Raise ``SetupError`` if prometheus_client can't use the directory for the metrics of several
+    processes.
     """
     directory = os.environ.get(DIRECTORY)
     if directory is None:
@@ -294,4 +293,4 @@ def _check_directory() -> None:
 
 
 def metrics_endpoint() -> None:
-    """Stands for the endpoint among the routes. It is never called, because the hook responds."""
+    """The route's handler. It is never called, because the hook sends the response."""

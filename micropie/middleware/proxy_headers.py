@@ -37,7 +37,7 @@ Element: TypeAlias = dict[str, str]  # "for", "proto", "host" from one proxy
 
 UNIX: Final = "unix"
 
-# How many entries of a list are read. Chains of proxies are shorter, but a client's list may have
+# The most entries of a header that are parsed. Chains of proxies are shorter, but a client may send
 # thousands.
 _MAX_ENTRIES: Final = 32
 
@@ -97,7 +97,7 @@ class ProxyHeaders(FlowMiddleware):
             )
         check_each("ProxyHeaders", *FLAG, host=host, forwarded=forwarded)
         self._hops = hops
-        self.sets_host = host  # must run before the application for a host is chosen
+        self.sets_host = host  # so that it runs before the application for a host is chosen
         self._elements = _forwarded if forwarded else _x_forwarded
 
     def before(self, request: Request) -> None:
@@ -113,7 +113,7 @@ class ProxyHeaders(FlowMiddleware):
         try:
             scheme, host, node = self._read(request)
         except BadRequest:
-            # So the proxy isn't reported as one that nobody has listed.
+            # Mark the peer as trusted, so that it isn't logged as an unlisted proxy.
             exchange.state_peer(scheme=exchange.scheme)
             raise
         exchange.state_peer(
@@ -139,7 +139,7 @@ class ProxyHeaders(FlowMiddleware):
                 self._hops is None and (node is None or not self._trusts(node[0]))
             ):
                 return scheme, host, node
-        # There are fewer entries than hops, so the request did not pass all proxies.
+        # With fewer entries than hops, the request did not pass through all proxies.
         return scheme, host, node if self._hops is None else None
 
     def _trusts(self, ip: IP | None) -> bool:
@@ -149,9 +149,9 @@ class ProxyHeaders(FlowMiddleware):
 
 
 def _x_forwarded(request: Request) -> Iterator[Element]:
-    """Yield the elements, that of the nearest proxy first.
+    """Yield an element for each proxy, the nearest first.
 
-    All get the last scheme and host, because not every proxy appends them.
+    All elements have the last scheme and host, because not every proxy appends them.
     """
     headers = request.headers
     nearest = {
@@ -163,7 +163,8 @@ def _x_forwarded(request: Request) -> Iterator[Element]:
 
 
 def _forwarded(request: Request) -> Iterator[Element]:
-    """Yield the elements of ``for=192.0.2.1;proto=https, for="[2001:db8::1]:80"``.
+    """Yield the elements of a header such as ``for=192.0.2.1;proto=https, for="[2001:db8::1]:80"``,
+    the nearest proxy first.
 
     Splitting ignores quotes: no valid value contains "," or ";", and a quote that a client left
     open must not hide the proxies' own entries.
@@ -174,8 +175,8 @@ def _forwarded(request: Request) -> Iterator[Element]:
 
 
 def _entries(header: str) -> Iterator[str]:
-    # The text before the last _MAX_ENTRIES entries counts as one more entry. It can't be parsed,
-    # because it contains commas.
+    # Everything before the last _MAX_ENTRIES entries remains one entry, which is malformed because
+    # it contains commas.
     return (entry.strip(" \t") for entry in reversed(header.rsplit(",", _MAX_ENTRIES)))
 
 
@@ -192,7 +193,7 @@ def _node(element: Element) -> ForwardedNode | None:
     return (ip, port) if ip is not None and port <= 65535 else None
 
 
-@lru_cache(maxsize=1024)  # proxies are few, and clients send several requests
+@lru_cache(maxsize=1024)  # a site has few proxies, and a client sends several requests
 def _ip(text: str) -> IP | None:
     try:
         ip = ip_address(text)

@@ -2,13 +2,13 @@
 
 The algorithm is GCRA, the generic cell rate algorithm (ITU-T I.371). A store keeps one number for
 each client: the time at which its requests so far would end if they came evenly, ``per / limit``
-seconds apart. A request moves that time forward by ``per / limit``. A request that would move it to
-more than ``per`` seconds from now is refused, and moves nothing. So ``limit`` requests may come
-together, then one every ``per / limit`` seconds; any ``t`` seconds have at most ``limit + t * limit
-/ per``.
+seconds apart. Each request moves that time forward by ``per / limit``. A request that would move it
+to more than ``per`` seconds from now is rejected, and leaves it unchanged. So ``limit`` requests
+may come together, then one every ``per / limit`` seconds; any ``t`` seconds have at most ``limit +
+t * limit / per``.
 
-A count per window would let twice the limit through around the edge of a window, and shut a client
-out until its end. A log of requests would keep ``limit`` numbers for each client.
+Counting requests per time window would allow twice the limit around the edge of a window, and block
+a client until the window's end. A log of requests would keep ``limit`` numbers for each client.
 
 Times are whole microseconds, so that additions are exact; Lua's doubles can hold them until the
 year 2255.
@@ -66,9 +66,9 @@ class RateLimit(FlowMiddleware):
     429 with ``Retry-After``.
 
     All of ``limit`` may come together; after that one request is allowed each ``per / limit``
-    seconds. Every response has ``RateLimit-Limit``, ``RateLimit-Remaining`` and
-    ``RateLimit-Reset`` (seconds until the whole limit is available). With several limits, the
-    headers show the one with the least remaining.
+    seconds. Every response has ``RateLimit-Limit``, ``RateLimit-Remaining`` and ``RateLimit-Reset``
+    (seconds until the whole limit is available). With several limits, the headers show the one with
+    the least remaining.
 
     ``key``: a function of the request that returns the key to count, as text or a number; it runs
     inline and must not block. None for the client's address. An IPv6 client counts as its /64
@@ -84,7 +84,7 @@ class RateLimit(FlowMiddleware):
     machines together); by default that of ``App(rates=...)``, or else memory. Two limits with the
     same numbers in ``middlewares`` count together on one store. ``when_unreachable``: what happens
     while the store is unavailable: ``"allow"`` lets all requests through, ``"refuse"`` sends 503,
-    for limits that protect something. The log reports when an outage begins and ends. Meanwhile
+    for limits that security depends on. The log reports when an outage begins and ends. Meanwhile
     one request at a time tries the store again.
 
     Handshakes of WebSockets and requests to mounted applications count too, unless ``guards`` is
@@ -133,18 +133,20 @@ class RateLimit(FlowMiddleware):
             )
         self._limit = limit
         self._per = per
-        # Two keys must be equal only if limit, target and client are. No target contains a colon.
+        # Keys may be equal only if limit, target and client are equal. No target contains a colon.
         self._prefix = f"{limit}/{float(per)}::"
         self._key = key or client_address
         self._exempt = exempt
-        self.needs_session = key is not None or exempt is not None  # these functions may read it
+        # these functions may read the session
+        self.needs_session = key is not None or exempt is not None
         self.store = store
-        self.needs_rates = store is None and when_unreachable == "refuse"  # for ``App.health``
+        # ``App.health`` then checks the store
+        self.needs_rates = store is None and when_unreachable == "refuse"
         self._memory = MemoryRates()
         self._of_app: WeakKeyDictionary[App, tuple[RateStore, _Kind]] = WeakKeyDictionary()
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
-        # For ``App.health``. A limit with "allow" works without its store, so it has no ``ping``.
+        # Called by ``App.health``. None for "allow", because such a limit works without its store.
         self.ping: Callable[[], object] | None = (
             getattr(store, "ping", None) if self._refuses else None
         )
@@ -153,7 +155,7 @@ class RateLimit(FlowMiddleware):
     def __call__(self, target: Target) -> Target:
         """Limit only the requests of ``target``."""
         super().__call__(target)
-        # Only for the first of several targets, because a limit above several counts them together.
+        # Only the first target's name is used, because several targets are counted together.
         if self._prefix.endswith("::"):
             name = getattr(target, "__qualname__", type(target).__name__)
             self._prefix = f"{self._prefix[:-1]}{target.__module__}.{name}:"
@@ -174,7 +176,7 @@ class RateLimit(FlowMiddleware):
             self._limit,
             self._per,
         )
-        quota: Quota | None = None  # None if the store is unavailable
+        quota: Quota | None = None  # stays None if the store is unavailable
         with suppress(OSError):
             quota = yield from self._outage.watch(counting)
         if quota is not None:
@@ -192,8 +194,8 @@ class RateLimit(FlowMiddleware):
             )
 
     def _find_store(self, app: App) -> tuple[RateStore, _Kind]:
-        """Return the store for the requests of an application, and the kind of step that calls
-        it.
+        """Return the store for an application's requests, and the kind of step that calls the
+        store.
         """
         store = self.store
         if store is None:
@@ -249,8 +251,8 @@ def _text(key: object) -> str:
     text = str(key)
     if len(text) <= _LONGEST_KEY:
         return text
-    # This is longer than any key that is kept unchanged, so no client can choose the key of
-    # another.
+    # The result is longer than any key that is kept unchanged, so a client can't choose another
+    # client's key.
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return text[:_LONGEST_KEY] + digest
 
@@ -277,7 +279,9 @@ def interval_of(limit: int, per: float) -> int:
 
 
 def quota_of(allowed: bool, ahead: int, limit: int, interval: int) -> Quota:
-    """Make the quota. ``ahead``: how far the client's number is ahead of now, in microseconds."""
+    """Return a client's quota. ``ahead``: the microseconds by which the client's stored time is
+    ahead of now.
+    """
     left = limit * interval - ahead
     retry_after = 0 if allowed else interval - left
     return Quota(allowed, limit, left // interval, ahead / MICROSECONDS, retry_after / MICROSECONDS)
@@ -326,7 +330,7 @@ class MemoryRates(RateStore):
         self._capacity = capacity
         self._clock = clock
         self._lock = Lock()
-        # The least recent client is the first.
+        # Ordered by last use, the least recent client first.
         self._until: OrderedDict[str, int] = OrderedDict()
 
     def hit(self, key: str, limit: int, per: float) -> Quota:
@@ -339,8 +343,8 @@ class MemoryRates(RateStore):
             if allowed:
                 until += interval
             self._until[key] = until
-            # At most two for each request: that is enough to keep up, and no request pays for all
-            # the others.
+            # Remove at most two expired clients for each request: enough to keep up, without a long
+            # pause.
             for _ in range(2):
                 oldest = next(iter(self._until))
                 if self._until[oldest] > now and len(self._until) <= self._capacity:

@@ -8,8 +8,8 @@ from micropie import SetupError
 from micropie.extensions import RedisClient
 from micropie.middleware.rate_limit import MICROSECONDS, Quota, RateStore, interval_of, quota_of
 
-# Seconds after which a server that does not respond counts as unavailable. It is short, because
-# every request waits for it.
+# Seconds after which a server that doesn't respond counts as unavailable. Short, because each
+# request waits for it.
 _TIMEOUT = 1.0
 
 # Atomic for all machines. KEYS[1] has the client's number; ARGV is the interval, how far ahead the
@@ -33,8 +33,8 @@ class RedisRates(RateStore):
     """Count in the Redis server at ``url`` (``redis://localhost:6379/0``), under keys that begin
     with ``prefix``.
 
-    For any number of workers and machines. Redis deletes a client's number when it has expired.
-    A URL may name Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``.
+    Any number of workers and machines can share it. Redis deletes a client's number when it has
+    expired. The URL may list Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``.
     ``clock`` returns seconds since 1970; None means Redis's own clock. Raises ``SetupError`` for a
     malformed URL or without redis-py.
     """

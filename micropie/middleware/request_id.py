@@ -1,4 +1,4 @@
-"""Request ids, which connect a client's report, a response and the log lines."""
+"""Request ids, by which a response and its log lines can be matched."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class RequestId(FlowMiddleware):
     """Give each request and each WebSocket an id: ``request.id``, also sent as the response's
     ``header``.
 
-    The log lines of failures contain it, and so do the page of an unhandled error and the reason
-    with which a WebSocket is closed after one. ``trust``: take the id from the request's ``header``
-    if that has 1 to 128 letters, digits, dots, underscores and hyphens. Use it only behind a proxy
-    that sets the header, because any client may send one. Otherwise the id is 128 random bits in
-    hexadecimal. Put this first, so that all other middleware sees the id; a second one, in an inner
-    application, changes nothing.
+    The log lines of errors contain the id, and so do the error page and the reason with which a
+    WebSocket is closed after an unhandled exception. ``trust``: take the id from the request's
+    ``header`` if that has 1 to 128 letters, digits, dots, underscores and hyphens. Use it only
+    behind a proxy that sets the header, because any client may send one. Otherwise the id is 128
+    random bits in hexadecimal. Put this first, so that all other middleware sees the id; a second
+    one, in an inner application, changes nothing.
     """
 
     guards = True  # to see WebSocket handshakes
@@ -44,7 +44,7 @@ class RequestId(FlowMiddleware):
             request.id = received if _ID.fullmatch(received) else os.urandom(16).hex()
 
     def after(self, request: Request, response: Response) -> None:
-        """Send the id, even if an outer middleware answered before this one was called."""
+        """Send the id, even if outer middleware sent the response before this one was called."""
         if not request.id:
             self.before(request)
         response.headers[self._header] = request.id
@@ -61,7 +61,7 @@ class RequestIdFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set the record's ``request_id``, unless it has one. Always return True."""
-        # A record of the access log has one already, because it is made after its request has
+        # A record of the access log has an id already, because it is created after its request has
         # ended.
         if not getattr(record, "request_id", None):
             request = current.get(None)

@@ -1,4 +1,6 @@
-"""The security middleware that a site needs in one line, and the list of what a site lacks."""
+"""``SecurityDefaults``, which adds the security middleware that a site needs, and the list of
+security middleware that a site lacks.
+"""
 
 from __future__ import annotations
 
@@ -53,9 +55,9 @@ class SecurityDefaults:
 
     @staticmethod
     def missing(app: AppBase) -> Iterator[str]:
-        """Yield what security middleware a site lacks, each as the end of a sentence about its
-        outermost application ``app``. Nothing is missing without sessions, or with
-        ``App(security=False)``.
+        """Yield a clause for each security middleware that a site lacks, to complete a sentence
+        about its outermost application ``app``. A site without sessions, or with
+        ``App(security=False)``, lacks nothing.
         """
         if app._micropie.security is not False and app.session_backend is not None:
             yield from missing_security(app._micropie.site.config)
@@ -72,8 +74,8 @@ def warn_of_missing_security(config: Config) -> None:
 
 
 def missing_security(config: Config) -> Iterator[str]:
-    """Yield what security middleware the outermost application of a tree lacks, each as the end of
-    a sentence.
+    """Yield a clause for each security middleware that the outermost application of a tree lacks,
+    to complete a sentence.
     """
     hooks = [hook for inner in config.tree for hook in inner.middlewares]
     if not any(isinstance(hook, TrustedHosts) for hook in hooks):

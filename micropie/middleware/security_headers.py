@@ -1,4 +1,4 @@
-"""Security headers for browsers. A header that a handler set itself is never replaced.
+"""Security headers for browsers. A header that a handler sets is never replaced.
 
 The defaults are right for any site. Content-Security-Policy has no default, because it depends on
 the pages.
@@ -84,7 +84,7 @@ class SecurityHeaders(FlowMiddleware):
             )
 
     def before(self, request: Request) -> None:
-        """Make the nonce for templates."""
+        """Create the nonce for templates."""
         if _NONCE in self._csp:
             # 128 bits, as CSP level 3, section 7.1, requires.
             request.state.csp_nonce = secrets.token_urlsafe(16)
@@ -95,7 +95,7 @@ class SecurityHeaders(FlowMiddleware):
         if self._csp:
             policy = self._csp
             if _NONCE in policy:
-                # There is no nonce yet if an outer middleware answered before ``before`` was
+                # There is no nonce if outer middleware sent the response before ``before`` was
                 # called.
                 if "csp_nonce" not in request.state:
                     self.before(request)

@@ -1,11 +1,11 @@
 """Spans for OpenTelemetry. Only this module uses its API, an optional dependency.
 
-``opentelemetry-instrument uvicorn shop:app`` makes spans without a change to the program: this
-package's entry point ``opentelemetry_instrumentor`` is ``MicropieInstrumentor``.
+``opentelemetry-instrument uvicorn shop:app`` creates spans without a change to the program, by the
+entry point ``opentelemetry_instrumentor``, which is ``MicropieInstrumentor``.
 
-The span's context is a context variable that this hook sets, so handlers have it wherever they run:
-on the event loop, in threads, in later chunks of a stream. A process of the pool gets it as the
-headers that would be sent to another service.
+The hook sets the span's context as a context variable, so it is current wherever handlers run: on
+the event loop, in threads, in later chunks of a stream. A process of the pool gets it in the form
+of headers, like another service.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ except ImportError:  # pragma: no cover - the command brings it
 
 
 class Tracing(FlowMiddleware):
-    """Make a span for each request and each WebSocket, from its start to its last byte.
+    """Create a span for each request and each WebSocket, from its start to its last byte.
 
     Put it first.
 
@@ -64,7 +64,7 @@ class Tracing(FlowMiddleware):
     def before(self, request: Request) -> None:
         """Start the span and make it the current one."""
         is_socket, route = isinstance(request, WebSocketRequest), request.route
-        if is_socket and route is None:  # a mounted application gets the handshake
+        if is_socket and route is None:  # a mounted application handles this handshake
             return
         previous = context.get_current()
         parent = propagate.extract(request.headers, previous)
@@ -97,7 +97,7 @@ def enter(carrier: Mapping[str, str]) -> None:
 
 
 def _attributes(request: Request, is_socket: bool, with_query: bool) -> dict[str, Any]:
-    """Return the attributes that are known at the start, because a sampler may decide by them."""
+    """Return the attributes that are known at the start, which samplers may use."""
     method, client, scheme = request.method, request.client, request.scheme
     is_known = method in STANDARD_METHODS
     attributes: dict[str, Any] = {
@@ -131,8 +131,8 @@ def _end(request: Request, span: Span, previous: context.Context) -> None:
         if status >= 500:
             span.set_status(StatusCode.ERROR)
     span.end()
-    # ``detach`` would log an error, because this may be another thread than the one that called
-    # ``attach``. Under WSGI each request runs in a copy of the context, which ends with it.
+    # Don't call ``detach``, which logs an error if another thread has called ``attach``. Under WSGI
+    # nothing needs to be restored, because each request runs in its own copy of the context.
     if request.environ is None:
         context.attach(previous)
 
@@ -146,13 +146,12 @@ class MicropieInstrumentor(_Base):  # type: ignore[misc]
     """Puts ``Tracing`` before the middleware of each application that a server calls, unless it has
     one already.
 
-    ``instrument(tracer_provider=None)`` does so from the next call of an application on.
-    ``uninstrument()`` leaves applications that are already traced unchanged, and no longer changes
-    others.
+    ``instrument(tracer_provider=None)`` takes effect at the next call of an application. After
+    ``uninstrument()``, no more applications are changed, but those already traced stay so.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the package that is instrumented."""
+        """Return the requirement of the package that is instrumented."""
         return ("micropie-dual >= 1.0.0rc1",)
 
     def _instrument(self, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Refuses requests for foreign hosts, so that links made from the Host header stay on the
+"""Reject requests for unknown hosts, so that links built from the Host header point to the
 application's own hosts.
 """
 
