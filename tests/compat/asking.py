@@ -17,14 +17,30 @@ BOUNDARY = "a-boundary-of-these-tests"
 HeadersOf = Callable[[Sequence[Answer]], Mapping[str, str]]
 
 
-def gets(*targets: str, **headers: str) -> list[Ask]:
-    """Return a GET of each target; ``X_Name`` is the header X-Name."""
-    return [Ask("GET", target, _named(headers)) for target in targets]
+def gets(targets: str, **headers: str) -> list[Ask]:
+    """Return a GET of each target, which are separated by spaces; ``X_Name`` is the header
+    X-Name.
+    """
+    return asks("GET", targets, **headers)
 
 
-def asks(method: str, *targets: str, **headers: str) -> list[Ask]:
-    """Return a request without a body for each target."""
-    return [Ask(method, target, _named(headers)) for target in targets]
+def gets_with(target: str, header: str, *values: str) -> list[Ask]:
+    """Return a GET of one target with each value of a header."""
+    return [Ask("GET", target, {header: value}) for value in values]
+
+
+def asks(methods: str, targets: str, **headers: str) -> list[Ask]:
+    """Return requests without a body: each target by each method."""
+    return [
+        Ask(method, target, _named(headers))
+        for method in methods.split()
+        for target in targets.split()
+    ]
+
+
+def forms(target: str, *bodies: str) -> list[Ask]:
+    """Return a POST of each form."""
+    return [form(target, body) for body in bodies]
 
 
 def form(target: str, body: str | bytes, method: str = "POST", **headers: str) -> Ask:

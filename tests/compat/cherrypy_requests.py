@@ -10,7 +10,9 @@ from tests.compat.asking import (
     basic,
     digest,
     form,
+    forms,
     gets,
+    gets_with,
     json,
     sent,
     talk,
@@ -28,120 +30,40 @@ CONVERSATIONS = [
     talk(
         "pages",
         "tutorials",
-        gets(
-            "/tut01/",
-            "/tut01",
-            "/tut01/index",
-            "/tut01/index/",
-            "/tut01/x",
-            "/tut01?a=1",
-            "/tut01/?a=1",
-            "/",
-            "/x",
-        ),
-        gets(
-            "/tut02/",
-            "/tut02/message",
-            "/tut02/message/",
-            "/tut02/message/x",
-            "/tut02/other",
-            "/tut02/another",
-        ),
-        gets(
-            "/tut02/several",
-            "/tut02/show-more",
-            "/tut02/show_more",
-            "/tut02/show.more",
-            "/tut02/hidden",
-        ),
-        gets(
-            "/tut02/old_style",
-            "/tut02/old-style",
-            "/tut02/text",
-            "/tut02/__init__",
-            "/tut02/Message",
-            "/tut0",
-        ),
-        gets(
-            "/tut02//message",
-            "/tut02/./message",
-            "/tut02/%6Dessage",
-            "/tut02/message%2Fx",
-            "/tut02/%E9",
-        ),
-        gets("/tut02/_cp_config", "/tut02/__doc__", "/tut011"),
-        asks("HEAD", "/tut01/", "/tut01", "/tut02/message", "/tut02/none"),
-        asks("POST", "/tut01/", "/tut01"),
-        asks("PUT", "/tut02/message"),
-        asks("DELETE", "/tut02/message"),
-        asks("OPTIONS", "/tut02/message"),
-        asks("PROPFIND", "/tut02/message"),
+        gets("""
+            /tut01/ /tut01 /tut01/index /tut01/index/ /tut01/x /tut01?a=1 /tut01/?a=1 / /x
+            /tut02/ /tut02/message /tut02/message/ /tut02/message/x /tut02/other /tut02/another
+            /tut02/several /tut02/show-more /tut02/show_more /tut02/show.more /tut02/hidden
+            /tut02/old_style /tut02/old-style /tut02/text /tut02/__init__ /tut02/Message /tut0
+            /tut02//message /tut02/./message /tut02/%6Dessage /tut02/message%2Fx /tut02/%E9
+            /tut02/_cp_config /tut02/__doc__ /tut011
+        """),
+        asks("HEAD", "/tut01/ /tut01 /tut02/message /tut02/none"),
+        asks("POST", "/tut01/ /tut01"),
+        asks("PUT DELETE OPTIONS PROPFIND", "/tut02/message"),
     ),
     talk(
         "parameters",
         "tutorials",
-        gets(
-            "/tut03/",
-            "/tut03/greet?name=ann",
-            "/tut03/greet",
-            "/tut03/greet?name=",
-            "/tut03/greet?name",
-        ),
-        gets(
-            "/tut03/greet?name=%C3%A9",
-            "/tut03/greet?name=a+b",
-            "/tut03/greet/ann",
-            "/tut03/greet?other=1",
-        ),
-        gets(
-            "/tut03/greet/ann?name=bob",
-            "/tut03/greet/a/b",
-            "/tut03/greet?name=a&name=b",
-            "/tut03/greet?name=%FF",
-        ),
-        gets(
-            "/tut03/needs",
-            "/tut03/needs?first=1",
-            "/tut03/needs?first=1&second=2",
-            "/tut03/needs/1/2",
-        ),
-        gets(
-            "/tut03/needs/1?second=2",
-            "/tut03/needs/1?first=2",
-            "/tut03/needs/1/2/3",
-            "/tut03/optional/1",
-        ),
-        gets("/tut03/optional", "/tut03/optional/1/2/3/4?z=1&a=2", "/tut03/optional/1/2?second=3"),
-        gets(
-            "/tut03/only-positional/a/b",
-            "/tut03/only_positional",
-            "/tut03/only_positional?a=1",
-            "/tut03/only_named",
-        ),
-        gets(
-            "/tut03/only_named?b=1&a=2&a=3",
-            "/tut03/only_named/x",
-            "/tut03/keyword_only?key=1",
-            "/tut03/keyword_only",
-        ),
-        gets(
-            "/tut03/inside",
-            "/tut03/optional/a%2Fb",
-            "/tut03/optional/a%20b/c+d",
-            "/tut03/optional/.hidden",
-        ),
-        gets(
-            "/tut03/optional/%C3%A9",
-            "/tut03/optional/a//b",
-            "/tut03/only_named?a=1;b=2",
-            "/tut03/only_named?3,4",
-        ),
+        gets("""
+            /tut03/ /tut03/greet?name=ann /tut03/greet /tut03/greet?name= /tut03/greet?name
+            /tut03/greet?name=%C3%A9 /tut03/greet?name=a+b /tut03/greet/ann /tut03/greet?other=1
+            /tut03/greet/ann?name=bob /tut03/greet/a/b /tut03/greet?name=a&name=b
+            /tut03/greet?name=%FF /tut03/needs /tut03/needs?first=1
+            /tut03/needs?first=1&second=2 /tut03/needs/1/2 /tut03/needs/1?second=2
+            /tut03/needs/1?first=2 /tut03/needs/1/2/3 /tut03/optional/1 /tut03/optional
+            /tut03/optional/1/2/3/4?z=1&a=2 /tut03/optional/1/2?second=3
+            /tut03/only-positional/a/b /tut03/only_positional /tut03/only_positional?a=1
+            /tut03/only_named /tut03/only_named?b=1&a=2&a=3 /tut03/only_named/x
+            /tut03/keyword_only?key=1 /tut03/keyword_only /tut03/inside /tut03/optional/a%2Fb
+            /tut03/optional/a%20b/c+d /tut03/optional/.hidden /tut03/optional/%C3%A9
+            /tut03/optional/a//b /tut03/only_named?a=1;b=2 /tut03/only_named?3,4
+        """),
         form("/tut03/greet", "name=ann"),
         form("/tut03/greet?name=query", "name=form"),
         form("/tut03/greet", "other=1"),
         form("/tut03/greet?other=1", "name=x"),
-        form("/tut03/needs", "first=1"),
-        form("/tut03/needs", "first=1&second=2"),
+        forms("/tut03/needs", "first=1", "first=1&second=2"),
         form("/tut03/needs/1", "first=1&second=2"),
         form("/tut03/needs/1/2/3", ""),
         form("/tut03/only_named?a=0", "a=1&a=2&b=%C3%A9&c="),
@@ -156,70 +78,25 @@ CONVERSATIONS = [
     talk(
         "objects and defaults",
         "tutorials",
-        gets(
-            "/tut04/",
-            "/tut04/jokes",
-            "/tut04/jokes/",
-            "/tut04/jokes/tell",
-            "/tut04/jokes/tell/5",
-            "/tut04/links/",
-        ),
-        gets(
-            "/tut04/jokes/tell?number=7",
-            "/tut04/links",
-            "/tut04/links/deeper",
-            "/tut04/none/",
-            "/tut04/jokes/none",
-        ),
-        gets(
-            "/tut05/",
-            "/tut05/another/",
-            "/tut05/another",
-            "/tut05/header",
-            "/tut05/another/footer",
-            "/tut05/title",
-        ),
-        gets(
-            "/tut06/",
-            "/tut06/ann",
-            "/tut06/bob",
-            "/tut06/bob/x",
-            "/tut06/bob/",
-            "/tut06/%C3%A9",
-            "/tut06/index",
-        ),
-        gets(
-            "/tut06b/",
-            "/tut06b/a/b/c?x=1",
-            "/tut06b",
-            "/tut06b/known",
-            "/tut06b/known/x",
-            "/tut06b//a//b/",
-        ),
+        gets("""
+            /tut04/ /tut04/jokes /tut04/jokes/ /tut04/jokes/tell /tut04/jokes/tell/5
+            /tut04/links/ /tut04/jokes/tell?number=7 /tut04/links /tut04/links/deeper
+            /tut04/none/ /tut04/jokes/none /tut05/ /tut05/another/ /tut05/another /tut05/header
+            /tut05/another/footer /tut05/title /tut06/ /tut06/ann /tut06/bob /tut06/bob/x
+            /tut06/bob/ /tut06/%C3%A9 /tut06/index /tut06b/ /tut06b/a/b/c?x=1 /tut06b
+            /tut06b/known /tut06b/known/x /tut06b//a//b/
+        """),
         form("/tut06b/a", "b=1"),
     ),
     talk(
         "a session",
         "tutorials",
-        gets(
-            "/tut07/",
-            "/tut07/",
-            "/tut07/look",
-            "/tut07/put?key=name&value=ann",
-            "/tut07/look",
-            "/tut07/renew",
-        ),
-        gets(
-            "/tut07/look",
-            "/tut07/fail",
-            "/tut07/look",
-            "/tut07/take?key=name",
-            "/tut07/take?key=name",
-            "/tut07/missing",
-        ),
-        gets("/tut07/forget", "/tut07/look", "/tut07/", "/tut07/leave", "/tut07/", "/tut07"),
-        asks("HEAD", "/tut07/"),
-        asks("POST", "/tut07/"),
+        gets("""
+            /tut07/ /tut07/ /tut07/look /tut07/put?key=name&value=ann /tut07/look /tut07/renew
+            /tut07/look /tut07/fail /tut07/look /tut07/take?key=name /tut07/take?key=name
+            /tut07/missing /tut07/forget /tut07/look /tut07/ /tut07/leave /tut07/ /tut07
+        """),
+        asks("HEAD POST", "/tut07/"),
     ),
     talk(
         "no session of one's own choice",
@@ -231,15 +108,8 @@ CONVERSATIONS = [
     talk(
         "generators and files",
         "tutorials",
-        gets(
-            "/tut08/",
-            "/tut08/failing",
-            "/tut08/leaving",
-            "/tut08/streamed",
-            "/tut09/",
-            "/tut09/download",
-        ),
-        asks("HEAD", "/tut08/", "/tut08/streamed", "/tut09/download"),
+        gets("/tut08/ /tut08/failing /tut08/leaving /tut08/streamed /tut09/ /tut09/download"),
+        asks("HEAD", "/tut08/ /tut08/streamed /tut09/download"),
         upload("/tut09/upload", ("file", "a.txt", "text/plain", b"content")),
         upload(
             "/tut09/upload",
@@ -259,193 +129,99 @@ CONVERSATIONS = [
     talk(
         "pages for errors",
         "tutorials",
-        gets(
-            "/tut10/",
-            "/tut10/error?code=403",
-            "/tut10/error?code=404",
-            "/tut10/error?code=500",
-            "/tut10/error?code=x",
-        ),
-        gets(
-            "/tut10/message",
-            "/tut10/message?code=418",
-            "/tut10/message?code=409&text=short",
-            "/tut10/reason",
-        ),
-        gets(
-            "/tut10/crash",
-            "/tut10/lost",
-            "/tut10/lost_path",
-            "/tut10/handled",
-            "/tut10/message?code=200",
-        ),
-        gets("/tut10/message?code=700", "/tut10/none", "/tut10/message?text=%C3%A9"),
-        asks("HEAD", "/tut10/crash", "/tut10/error?code=403"),
+        gets("""
+            /tut10/ /tut10/error?code=403 /tut10/error?code=404 /tut10/error?code=500
+            /tut10/error?code=x /tut10/message /tut10/message?code=418
+            /tut10/message?code=409&text=short /tut10/reason /tut10/crash /tut10/lost
+            /tut10/lost_path /tut10/handled /tut10/message?code=200 /tut10/message?code=700
+            /tut10/none /tut10/message?text=%C3%A9
+        """),
+        asks("HEAD", "/tut10/crash /tut10/error?code=403"),
     ),
     talk(
         "the generator of strings",
         "tutorials",
-        gets(
-            "/strings/",
-            "/strings/generate",
-            "/strings/display",
-            "/strings/generate?length=3",
-            "/strings/display",
-        ),
-        gets(
-            "/strings/generate?length=x",
-            "/strings/static/style.css",
-            "/strings/generator",
-            "/strings/generator/",
-        ),
+        gets("""
+            /strings/ /strings/generate /strings/display /strings/generate?length=3
+            /strings/display /strings/generate?length=x /strings/static/style.css
+            /strings/generator /strings/generator/
+        """),
         asks("POST", "/strings/generator"),
         form("/strings/generator", "length=4"),
         gets("/strings/generator", Accept="text/plain"),
         gets("/strings/generator", Accept="text/html"),
         form("/strings/generator", "another_string=new", "PUT"),
         gets("/strings/generator"),
-        asks("DELETE", "/strings/generator"),
-        asks("PATCH", "/strings/generator"),
-        asks("HEAD", "/strings/generator"),
+        asks("DELETE PATCH HEAD", "/strings/generator"),
         gets("/strings/generator"),
     ),
     # -- dispatch ----------------------------------------------------------------------------------
     talk(
         "paths to handlers",
         "dispatching",
-        gets(
-            "/dispatch/",
-            "/dispatch",
-            "/dispatch/?a=1",
-            "/dispatch?a=%C3%A9&b",
-            "/dispatch/page",
-            "/dispatch/page/1/2",
-        ),
-        gets(
-            "/dispatch/rss.xml",
-            "/dispatch/rss-xml",
-            "/dispatch/rss!xml",
-            "/dispatch/plain",
-            "/dispatch/plain/5",
-        ),
-        gets(
-            "/dispatch/sub",
-            "/dispatch/sub/",
-            "/dispatch/sub/x/y",
-            "/dispatch/sub/exact",
-            "/dispatch/sub/exact/z",
-        ),
-        gets(
-            "/dispatch/service",
-            "/dispatch/service/a",
-            "/dispatch/what",
-            "/dispatch/what?q=1",
-            "/dispatch/index",
-        ),
-        gets("/dispatch/bands", "/dispatch/bands/", "/dispatch/bands/ann", "/dispatch/bands/ann/"),
-        gets(
-            "/dispatch/bands/ann/albums/first",
-            "/dispatch/bands/ann/albums/first/",
-            "/dispatch/bands/a/b",
-        ),
-        gets(
-            "/dispatch/years",
-            "/dispatch/years/",
-            "/dispatch/years/2024",
-            "/dispatch/years/2024/",
-            "/dispatch/years/2024/5",
-        ),
-        gets(
-            "/dispatch/years/2024/5/",
-            "/dispatch/years/2024/5/edit",
-            "/dispatch/years/2024/5/notes/",
-        ),
-        gets(
-            "/dispatch/years/2024/5/6",
-            "/dispatch/years/edit",
-            "/nothing",
-            "/nothing/",
-            "/nothing/page",
-        ),
-        gets(
-            "/noslash",
-            "/noslash/",
-            "/noslash/sub",
-            "/slash/page/",
-            "/slash/page/?a=1",
-            "/slash",
-            "/slash/sub",
-        ),
-        gets(
-            "/dispatch/second", "/dispatch/second/", "/dispatch/secondary", "/dispatch/second/leave"
-        ),
-        gets("/grafted", "/grafted/", "/grafted/a/b", "/graftedx"),
-        asks("HEAD", "/dispatch/page", "/grafted/x"),
-        asks("POST", "/dispatch/sub", "/grafted/x"),
+        gets("""
+            /dispatch/ /dispatch /dispatch/?a=1 /dispatch?a=%C3%A9&b /dispatch/page
+            /dispatch/page/1/2 /dispatch/rss.xml /dispatch/rss-xml /dispatch/rss!xml
+            /dispatch/plain /dispatch/plain/5 /dispatch/sub /dispatch/sub/ /dispatch/sub/x/y
+            /dispatch/sub/exact /dispatch/sub/exact/z /dispatch/service /dispatch/service/a
+            /dispatch/what /dispatch/what?q=1 /dispatch/index /dispatch/bands /dispatch/bands/
+            /dispatch/bands/ann /dispatch/bands/ann/ /dispatch/bands/ann/albums/first
+            /dispatch/bands/ann/albums/first/ /dispatch/bands/a/b /dispatch/years
+            /dispatch/years/ /dispatch/years/2024 /dispatch/years/2024/ /dispatch/years/2024/5
+            /dispatch/years/2024/5/ /dispatch/years/2024/5/edit /dispatch/years/2024/5/notes/
+            /dispatch/years/2024/5/6 /dispatch/years/edit /nothing /nothing/ /nothing/page
+            /noslash /noslash/ /noslash/sub /slash/page/ /slash/page/?a=1 /slash /slash/sub
+            /dispatch/second /dispatch/second/ /dispatch/secondary /dispatch/second/leave
+            /grafted /grafted/ /grafted/a/b /graftedx
+        """),
+        asks("HEAD", "/dispatch/page /grafted/x"),
+        asks("POST", "/dispatch/sub /grafted/x"),
     ),
     talk(
         "addresses and redirects",
         "dispatching",
-        gets("/dispatch/address", "/dispatch/address?x=1"),
+        gets("/dispatch/address /dispatch/address?x=1"),
         gets("/dispatch/address", Host="other.example:99"),
-        gets(
-            "/dispatch/redirect",
-            "/dispatch/redirect?to=page",
-            "/dispatch/redirect?to=/top",
-            "/dispatch/redirect?to=../x",
-        ),
-        gets("/dispatch/redirect?to=http://example.org/", "/dispatch/redirect?to=page&status=301"),
-        gets("/dispatch/redirect?to=page&status=302", "/dispatch/redirect?to=page&status=307"),
-        gets("/dispatch/redirect?to=page&status=304", "/dispatch/redirect?to=page&status=200"),
-        gets(
-            "/dispatch/redirect?to=page&status=308",
-            "/dispatch/redirect?to=%3Cx%3E",
-            "/dispatch/redirect?to=%C3%A9",
-        ),
-        gets(
-            "/dispatch/redirect_with_cookie",
-            "/dispatch/page",
-            "/dispatch/inward",
-            "/dispatch/circle",
-        ),
-        gets("/dispatch/redirect_many"),
+        gets("""
+            /dispatch/redirect /dispatch/redirect?to=page /dispatch/redirect?to=/top
+            /dispatch/redirect?to=../x /dispatch/redirect?to=http://example.org/
+            /dispatch/redirect?to=page&status=301 /dispatch/redirect?to=page&status=302
+            /dispatch/redirect?to=page&status=307 /dispatch/redirect?to=page&status=304
+            /dispatch/redirect?to=page&status=200 /dispatch/redirect?to=page&status=308
+            /dispatch/redirect?to=%3Cx%3E /dispatch/redirect?to=%C3%A9
+            /dispatch/redirect_with_cookie /dispatch/page /dispatch/inward /dispatch/circle
+            /dispatch/redirect_many
+        """),
         asks("HEAD", "/dispatch/redirect"),
-        asks("POST", "/dispatch/redirect", "/dispatch/inward"),
+        asks("POST", "/dispatch/redirect /dispatch/inward"),
     ),
     talk(
         "dispatch by methods",
         "dispatching",
-        gets(
-            "/rest/",
-            "/rest",
-            "/rest/things",
-            "/rest/things/",
-            "/rest/things/1",
-            "/rest/things/9",
-            "/rest/things/1/2",
-        ),
+        gets("""
+            /rest/ /rest /rest/things /rest/things/ /rest/things/1 /rest/things/9
+            /rest/things/1/2
+        """),
         form("/rest/things", "text=two"),
         gets("/rest/things/2"),
         form("/rest/things/2", "text=new", "PUT"),
         gets("/rest/things/2"),
-        asks("DELETE", "/rest/things/2", "/rest/"),
-        asks("HEAD", "/rest/things/1", "/rest/"),
+        asks("DELETE", "/rest/things/2 /rest/"),
+        asks("HEAD", "/rest/things/1 /rest/"),
         asks("PATCH", "/rest/things/1"),
         asks("OPTIONS", "/rest/things"),
-        asks("POST", "/rest/things", "/rest/things/a/b"),
-        gets("/rest/things/2", "/rest/none"),
+        asks("POST", "/rest/things /rest/things/a/b"),
+        gets("/rest/things/2 /rest/none"),
     ),
     # -- messages ----------------------------------------------------------------------------------
     talk(
         "requests",
         "messages",
         gets("/messages/headers", X_Token="abc"),
-        gets(
-            "/messages/headers",
-            "/messages/header_missing",
-            "/messages/about",
-            "/messages/about/a/b?c=d&e=%C3%A9",
-        ),
+        gets("""
+            /messages/headers /messages/header_missing /messages/about
+            /messages/about/a/b?c=d&e=%C3%A9
+        """),
         gets("/messages/about", Host="other.example"),
         gets(
             "/messages/about",
@@ -468,69 +244,39 @@ CONVERSATIONS = [
     talk(
         "cookies",
         "messages",
-        gets(
-            "/messages/cookies",
-            "/messages/set_cookies",
-            "/messages/cookies",
-            "/messages/drop_cookie",
-        ),
-        gets("/messages/cookies"),
-        gets("/messages/cookies", Cookie='a="quoted \\"x\\""; b=1; b=2'),
-        gets("/messages/cookies", Cookie="odd"),
-        gets("/messages/cookies", Cookie="a=%C3%A9"),
+        gets("""
+            /messages/cookies /messages/set_cookies /messages/cookies /messages/drop_cookie
+            /messages/cookies
+        """),
+        gets_with("/messages/cookies", "Cookie", 'a="quoted \\"x\\""; b=1; b=2', "odd", "a=%C3%A9"),
     ),
     talk(
         "answers",
         "messages",
-        gets("/messages/status", "/messages/status?code=404", "/messages/status?code=299%20Mine"),
-        gets(
-            "/messages/status?code=1000",
-            "/messages/status?code=nonsense",
-            "/messages/status?code=204",
-        ),
-        gets(
-            "/messages/status?code=304",
-            "/messages/head",
-            "/messages/head_unicode",
-            "/messages/head_deleted",
-        ),
-        gets(
-            "/messages/typed",
-            "/messages/typed?kind=text/plain",
-            "/messages/text_typed",
-            "/messages/unicode",
-        ),
-        gets(
-            "/messages/text_typed?kind=text/css",
-            "/messages/latin",
-            "/messages/no_encode",
-            "/messages/stream",
-        ),
-        *[
-            gets(f"/messages/value?kind={kind}")
-            for kind in ["text", "bytes", "none", "empty", "list", "tuple"]
-        ],
-        *[
-            gets(f"/messages/value?kind={kind}")
-            for kind in ["list-empty", "number", "dict", "missing"]
-        ],
-        gets("/messages/file", "/messages/body_set", "/messages/after_error"),
+        gets("""
+            /messages/status /messages/status?code=404 /messages/status?code=299%20Mine
+            /messages/status?code=1000 /messages/status?code=nonsense /messages/status?code=204
+            /messages/status?code=304 /messages/head /messages/head_unicode
+            /messages/head_deleted /messages/typed /messages/typed?kind=text/plain
+            /messages/text_typed /messages/unicode /messages/text_typed?kind=text/css
+            /messages/latin /messages/no_encode /messages/stream /messages/value?kind=text
+            /messages/value?kind=bytes /messages/value?kind=none /messages/value?kind=empty
+            /messages/value?kind=list /messages/value?kind=tuple /messages/value?kind=list-empty
+            /messages/value?kind=number /messages/value?kind=dict /messages/value?kind=missing
+            /messages/file /messages/body_set /messages/after_error
+        """),
         gets("/messages/unicode", Accept_Charset="iso-8859-15"),
         gets("/messages/unicode", Accept_Charset="us-ascii"),
         asks(
             "HEAD",
-            "/messages/unicode",
-            "/messages/stream",
-            "/messages/value?kind=none",
-            "/messages/status?code=204",
+            "/messages/unicode /messages/stream /messages/value?kind=none"
+            " /messages/status?code=204",
         ),
     ),
     talk(
         "JSON",
         "messages",
-        gets(
-            "/messages/json", "/messages/json_list", "/messages/json_error", "/messages/json_typed"
-        ),
+        gets("/messages/json /messages/json_list /messages/json_error /messages/json_typed"),
         asks("HEAD", "/messages/json"),
         json("/messages/json_in", {"a": [1, "é"]}),
         json("/messages/json_in?q=1", 5),
@@ -550,44 +296,18 @@ CONVERSATIONS = [
     talk(
         "static files",
         "tools",
-        gets(
-            "/st/",
-            "/st/files/note.txt",
-            "/st/files/style.css",
-            "/st/files/page.html",
-            "/st/files/data.json",
-        ),
-        gets(
-            "/st/files/numbers.bin",
-            "/st/files/none.txt",
-            "/st/files",
-            "/st/files/",
-            "/st/files/folder/",
-        ),
-        gets(
-            "/st/files/folder",
-            "/st/indexed",
-            "/st/indexed/",
-            "/st/matched/style.css",
-            "/st/matched/note.txt",
-        ),
-        gets("/st/types/note.txt", "/st/types/style.css", "/st/favicon.ico", "/st/gone.txt"),
-        gets(
-            "/st/files/../apps/x.py",
-            "/st/files/%2e%2e/exchange.py",
-            "/st/files//note.txt",
-            "/st/files/folder/../note.txt",
-        ),
-        gets(
-            "/st/serve",
-            "/st/serve?name=numbers.bin",
-            "/st/serve?name=none",
-            "/st/serve?name=folder",
-            "/st/typed",
-        ),
-        gets("/st/unicode_name", "/st/download", "/st/download_as", "/st/fileobj", "/st/relative"),
-        asks("HEAD", "/st/files/note.txt", "/st/serve", "/st/files/none.txt"),
-        asks("POST", "/st/files/note.txt", "/st/favicon.ico"),
+        gets("""
+            /st/ /st/files/note.txt /st/files/style.css /st/files/page.html /st/files/data.json
+            /st/files/numbers.bin /st/files/none.txt /st/files /st/files/ /st/files/folder/
+            /st/files/folder /st/indexed /st/indexed/ /st/matched/style.css /st/matched/note.txt
+            /st/types/note.txt /st/types/style.css /st/favicon.ico /st/gone.txt
+            /st/files/../apps/x.py /st/files/%2e%2e/exchange.py /st/files//note.txt
+            /st/files/folder/../note.txt /st/serve /st/serve?name=numbers.bin
+            /st/serve?name=none /st/serve?name=folder /st/typed /st/unicode_name /st/download
+            /st/download_as /st/fileobj /st/relative
+        """),
+        asks("HEAD", "/st/files/note.txt /st/serve /st/files/none.txt"),
+        asks("POST", "/st/files/note.txt /st/favicon.ico"),
     ),
     talk(
         "conditional requests and ranges",
@@ -599,33 +319,36 @@ CONVERSATIONS = [
         gets("/st/files/note.txt", If_Modified_Since=EPOCH),
         gets("/st/files/note.txt", If_Unmodified_Since=EPOCH),
         gets("/st/files/note.txt", If_Modified_Since="nonsense"),
-        gets("/st/files/numbers.bin", Range="bytes=0-9"),
-        gets("/st/files/numbers.bin", Range="bytes=1000-"),
-        gets("/st/files/numbers.bin", Range="bytes=-10"),
-        gets("/st/files/numbers.bin", Range="bytes=1020-5000"),
-        gets("/st/files/numbers.bin", Range="bytes=5000-6000"),
-        gets("/st/files/numbers.bin", Range="bytes=9-5"),
-        gets("/st/files/numbers.bin", Range="nonsense"),
-        gets("/st/files/numbers.bin", Range="bytes=0-1,4-5"),
+        gets_with(
+            "/st/files/numbers.bin",
+            "Range",
+            "bytes=0-9",
+            "bytes=1000-",
+            "bytes=-10",
+            "bytes=1020-5000",
+            "bytes=5000-6000",
+            "bytes=9-5",
+            "nonsense",
+            "bytes=0-1,4-5",
+        ),
         gets("/st/serve?name=numbers.bin", Range="bytes=5-5"),
         asks("HEAD", "/st/files/numbers.bin", Range="bytes=0-9"),
     ),
     talk(
         "compression, tags, ages",
         "tools",
-        gets(
-            "/tools/",
+        gets("""
+            /tools/ /tools/gzipped /tools/gzip_css /tools/tagged /tools/own_tag /tools/minute
+        """),
+        gets_with(
             "/tools/gzipped",
-            "/tools/gzip_css",
-            "/tools/tagged",
-            "/tools/own_tag",
-            "/tools/minute",
+            "Accept-Encoding",
+            "gzip",
+            "gzip;q=0",
+            "identity",
+            "br, *;q=0.1",
+            "identity;q=0, br",
         ),
-        gets("/tools/gzipped", Accept_Encoding="gzip"),
-        gets("/tools/gzipped", Accept_Encoding="gzip;q=0"),
-        gets("/tools/gzipped", Accept_Encoding="identity"),
-        gets("/tools/gzipped", Accept_Encoding="br, *;q=0.1"),
-        gets("/tools/gzipped", Accept_Encoding="identity;q=0, br"),
         gets("/tools/gzip_css", Accept_Encoding="gzip, deflate"),
         gets("/tools/gzip_css?kind=text/plain", Accept_Encoding="gzip"),
         asks("HEAD", "/tools/gzipped", Accept_Encoding="gzip"),
@@ -637,34 +360,27 @@ CONVERSATIONS = [
         gets("/tools/own_tag", If_None_Match="*"),
         gets("/tools/own_tag", If_Match='"own"'),
         asks("POST", "/tools/own_tag", If_None_Match='"own"'),
-        gets("/tools/never", "/tools/forced", "/tools/minute"),
+        gets("/tools/never /tools/forced /tools/minute"),
     ),
     talk(
         "caching",
         "tools",
-        gets("/tools/cached", "/tools/cached", "/tools/cached?x=2", "/tools/cached?x=2"),
+        gets("/tools/cached /tools/cached /tools/cached?x=2 /tools/cached?x=2"),
         asks("HEAD", "/tools/cached"),
         gets("/tools/cached", Cache_Control="no-cache"),
         gets("/tools/cached"),
         asks("POST", "/tools/cached"),
-        gets("/tools/cached", "/tools/cached"),
+        gets("/tools/cached /tools/cached"),
     ),
     talk(
         "small tools",
         "tools",
-        gets(
-            "/tools/allowed",
-            "/tools/accepted",
-            "/tools/headed",
-            "/tools/proxied",
-            "/tools/based",
-            "/tools/ignoring",
-        ),
-        asks("POST", "/tools/allowed"),
-        asks("HEAD", "/tools/allowed"),
-        gets("/tools/accepted", Accept="text/html"),
-        gets("/tools/accepted", Accept="image/png"),
-        gets("/tools/accepted", Accept="text/*"),
+        gets("""
+            /tools/allowed /tools/accepted /tools/headed /tools/proxied /tools/based
+            /tools/ignoring
+        """),
+        asks("POST HEAD", "/tools/allowed"),
+        gets_with("/tools/accepted", "Accept", "text/html", "image/png", "text/*"),
         gets(
             "/tools/proxied",
             X_Forwarded_Host="f.example",
@@ -672,64 +388,39 @@ CONVERSATIONS = [
             X_Forwarded_For="10.0.0.9",
         ),
         gets("/tools/ignoring", X_Token="x"),
-        gets("/tools/converted?count=5", "/tools/converted", "/tools/converted?count=x"),
+        gets("/tools/converted?count=5 /tools/converted /tools/converted?count=x"),
     ),
     talk(
         "tools and hooks of one's own",
         "tools",
-        gets(
-            "/hooks/",
-            "/hooks/short",
-            "/hooks/short?short=1",
-            "/hooks/guarded",
-            "/hooks/guarded?secret=open",
-        ),
-        gets(
-            "/hooks/loud",
-            "/hooks/replaced",
-            "/hooks/replaced?replace=1",
-            "/hooks/once",
-            "/hooks/stamp",
-        ),
-        gets(
-            "/hooks/by_config", "/hooks/order", "/hooks/order_of_errors", "/hooks/crash", "/hooks"
-        ),
+        gets("""
+            /hooks/ /hooks/short /hooks/short?short=1 /hooks/guarded /hooks/guarded?secret=open
+            /hooks/loud /hooks/replaced /hooks/replaced?replace=1 /hooks/once /hooks/stamp
+            /hooks/by_config /hooks/order /hooks/order_of_errors /hooks/crash /hooks
+        """),
         asks("HEAD", "/hooks/order"),
     ),
     talk(
         "pages of one's own for errors",
         "tools",
-        gets(
-            "/errors/fail",
-            "/errors/fail?code=410",
-            "/errors/fail?code=409",
-            "/errors/crash",
-            "/errors/none",
-        ),
-        gets(
-            "/errors/own_response",
-            "/errors/broken",
-            "/errors-plain/fail",
-            "/errors-plain/fail?code=503",
-        ),
-        gets("/errors-plain/crash", "/errors-plain/own_response", "/errors-plain/none"),
+        gets("""
+            /errors/fail /errors/fail?code=410 /errors/fail?code=409 /errors/crash /errors/none
+            /errors/own_response /errors/broken /errors-plain/fail /errors-plain/fail?code=503
+            /errors-plain/crash /errors-plain/own_response /errors-plain/none
+        """),
     ),
     talk(
         "configuration",
         "tools",
-        gets(
-            "/config/",
-            "/config/handler",
-            "/config/section",
-            "/config/application",
-            "/config/below/",
-            "/config/below",
-        ),
+        gets("""
+            /config/ /config/handler /config/section /config/application /config/below/
+            /config/below
+        """),
     ),
     talk(
         "log-ins",
         "tools",
-        gets("/basic/", "/basic"),
+        gets("/basic/ /basic"),
         gets("/basic/", Authorization=basic("ann", "pä:ss")),
         gets("/basic/", Authorization=basic("ann", "pä:ss", "latin-1")),
         gets("/basic/", Authorization=basic("ann", "wrong")),
