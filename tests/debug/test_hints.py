@@ -12,9 +12,6 @@ import pytest
 
 from micropie import (
     App,
-    HTTPError,
-    Page,
-    Redirect,
     Request,
     Response,
     UploadFile,
@@ -22,122 +19,6 @@ from micropie import (
     requires,
 )
 from tests.conftest import MakeClient
-
-
-class Idioms(App):
-    def status(self) -> Any:
-        raise HTTPError(status_code=404)  # type: ignore[call-arg]
-
-    def detail(self) -> Any:
-        raise HTTPError(404, detail="gone")  # type: ignore[call-arg]
-
-    def media(self) -> Any:
-        return Response("x", media_type="text/csv")  # type: ignore[call-arg]
-
-    def args(self) -> Any:
-        return self.request.args  # type: ignore[attr-defined]
-
-    @post
-    def indexed(self) -> Any:
-        return self.request.json["x"]  # type: ignore[index]
-
-    def page(self) -> Any:
-        return Page.of(one for one in [1])  # type: ignore[arg-type]
-
-    def cookie(self) -> str:
-        self.response.set_cookie("a", "b", max_age="1h")  # type: ignore[arg-type]
-        return "x"
-
-    def other(self) -> Any:
-        return [].nothing  # type: ignore[attr-defined]
-
-    def asked(self) -> Any:
-        return self.request.query["pie"]
-
-    def missing(self) -> Any:
-        return dict[str, str]()["pie"]
-
-    def header(self) -> str:
-        self.response.headers["X-Count"] = 5  # type: ignore[assignment]
-        return "x"
-
-    def later(self) -> None:
-        self.request.after_response(None)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "words"),
-    [
-        ("GET", "/status", "It takes (status, message="),
-        ("GET", "/detail", "It takes (status, message="),
-        ("GET", "/media", "It takes (body="),
-        ("GET", "/args", 'Write request.query["name"].'),
-        ("POST", "/indexed", "Call the method first"),
-        ("GET", "/page", "Page.of takes a list, not generator: write Page.of([*items])"),
-        ("GET", "/cookie", "max_age must be seconds or a timedelta, not '1h'"),
-        ("GET", "/other", "AttributeError: 'list' object has no attribute 'nothing'"),
-        ("GET", "/asked", "The client sent no 'pie': write .get('pie')"),
-        ("GET", "/missing", "KeyError: 'pie'"),
-        ("GET", "/header", "header 'x-count' must be text, not int: 5; write str(...)"),
-        ("GET", "/later", "write after_response(function, argument), without calling it"),
-    ],
-)
-def test_a_failure_says_what_to_write(
-    make_client: MakeClient,
-    caplog: pytest.LogCaptureFixture,
-    method: str,
-    path: str,
-    words: str,
-) -> None:
-    assert make_client(Idioms(debug=True)).request(method, path).status_code == 500
-    assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
-
-
-class MoreIdioms(App):
-    def moved(self) -> Any:
-        raise Redirect("/", code=302)  # type: ignore[call-arg]
-
-    def mimetype(self) -> Any:
-        return Response("x", mimetype="text/csv")  # type: ignore[call-arg]
-
-    def body(self) -> Any:
-        return self.request.body.decode()  # type: ignore[attr-defined]
-
-    def code(self) -> str:
-        self.response.status_code = 201  # type: ignore[attr-defined]
-        return "x"
-
-    def kept(self) -> Any:
-        return self.session["x"]  # type: ignore[attr-defined]
-
-    def header(self) -> Any:
-        self.request.headers["X-Pie"] = "x"  # type: ignore[index]
-
-    def query(self) -> Any:
-        del self.request.query["x"]  # type: ignore[attr-defined]
-
-    def cookie(self) -> Any:
-        self.response.cookies["x"] = "x"  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [
-        ("/moved", "It takes (location, status=303, "),
-        ("/mimetype", "It takes (body="),
-        ("/body", "It is a method: call it first"),
-        ("/code", "response.status = 201"),
-        ("/kept", "self.request.session"),
-        ("/header", "write response.headers[...] for the response"),
-        ("/query", "It is what the client sent"),
-        ("/cookie", 'response.set_cookie("name", "value")'),
-    ],
-)
-def test_more_failures_say_what_to_write(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
-) -> None:
-    assert make_client(MoreIdioms(debug=True)).get(path).status_code == 500
-    assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
 
 
 class Uploads(App):
@@ -220,12 +101,6 @@ def test_a_hint_is_for_micropie_alone_and_stands_once(
 
 
 class Answers(App):
-    def text(self) -> Any:
-        return "text", {"X-Answer": "1"}
-
-    def first(self) -> Any:
-        return 201, 1
-
     def status(self) -> Any:
         return 201, {"id": 1}
 
@@ -237,20 +112,6 @@ class Answers(App):
 
     def none(self) -> Any:
         return ()
-
-
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [
-        ("/text", "write the status first, return 200, body, headers"),
-        ("/first", "returned (201, 1), sent as a JSON list with status 200: write Response(1, "),
-    ],
-)
-def test_a_pair_in_another_order_is_told_in_development(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
-) -> None:
-    make_client(Answers(debug=True)).get(path)
-    assert words in caplog.text
 
 
 def test_other_pairs_are_lists(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:

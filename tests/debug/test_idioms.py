@@ -705,6 +705,55 @@ class Root(App):
     def index(self, db: Annotated[str, db]): ...
 TestClient(Root()).override(old, 5)
 GET / -> override(old, ...): no handler and no check uses old
+# FastAPI: HTTPError(status_code=)
+    def index(self): raise HTTPError(status_code=404)
+GET / -> It takes (status, message=
+# Flask: request.args
+    def index(self): return self.request.args
+GET / -> Write request.query["name"].
+# Flask: request.json[...]
+    @post
+    def index(self): return self.request.json["x"]
+POST / -> Call the method first
+# any: a page of a generator
+    def index(self): return Page.of(one for one in [1])
+GET / -> Page.of takes a list, not generator: write Page.of([*items])
+# any: max_age as text
+    def index(self): self.response.set_cookie("a", "b", max_age="1h")
+GET / -> max_age must be seconds or a timedelta, not '1h'
+# any: a field of the query that no client has sent
+    def index(self): return self.request.query["pie"]
+GET / -> The client sent no 'pie': write .get('pie')
+# any: a number as a header
+    def index(self): self.response.headers["X-Count"] = 5
+GET / -> header 'x-count' must be text, not int: 5; write str(...)
+# any: nothing to call after the response
+    def index(self): self.request.after_response(None)
+GET / -> write after_response(function, argument), without calling it
+# Django: request.body.decode()
+    def index(self): return self.request.body.decode()
+GET / -> It is a method: call it first
+# FastAPI: response.status_code
+    def index(self): self.response.status_code = 201
+GET / -> response.status = 201
+# CherryPy: self.session
+    def index(self): return self.session["x"]
+GET / -> self.request.session
+# any: a header of the request that is set
+    def index(self): self.request.headers["X-Pie"] = "x"
+GET / -> write response.headers[...] for the response
+# any: a field of the query that is deleted
+    def index(self): del self.request.query["x"]
+GET / -> It is what the client sent
+# CherryPy: response.cookies
+    def index(self): self.response.cookies["x"] = "x"
+GET / -> response.set_cookie("name", "value")
+# Flask: a body and headers
+    def index(self): return "text", {"X-Answer": "1"}
+GET / -> write the status first, return 200, body, headers
+# any: a status and a number
+    def index(self): return 201, 1
+GET / -> returned (201, 1), sent as a JSON list with status 200: write Response(1,
 """
 
 

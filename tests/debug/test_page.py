@@ -18,6 +18,7 @@ import pytest
 from micropie import App, HTTPError, HttpMiddleware, Request, get, post, route
 from micropie.debug import KEY_PATH, debug_key
 from micropie.middleware import ProxyHeaders
+from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.debugging import DEVELOPER, LOCAL
 from tests.support.waiting import PATIENCE
@@ -124,6 +125,11 @@ def make_app(**settings: Any) -> Any:
     return app
 
 
+@pytest.fixture
+def client(make_client: MakeClient) -> Any:
+    return make_client(make_app(), **DEVELOPER)
+
+
 class Reader(HTMLParser):
     """The elements and the text of a page."""
 
@@ -140,25 +146,11 @@ class Reader(HTMLParser):
         self.text += data
 
 
-ELEMENTS = {
-    *(
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "main",
-        "h1",
-        "h2",
-        "p",
-        "a",
-        "code",
-        "pre",
-        "mark",
-    ),
-    *("details", "summary", "table", "tr", "th", "td"),
-}
+ELEMENTS = """
+    html head meta title style body main h1 h2 p a code pre mark details summary table tr th
+    td
+"""
+ATTRIBUTES = "lang charset tabindex name content open href id"
 
 
 def read(answer: Any) -> str:
@@ -173,17 +165,8 @@ def read(answer: Any) -> str:
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
     page = Reader(answer.text)
-    assert {tag for tag, _ in page.elements} <= ELEMENTS
-    assert {name for _, attributes in page.elements for name in attributes} <= {
-        "lang",
-        "charset",
-        "tabindex",
-        "name",
-        "content",
-        "open",
-        "href",
-        "id",
-    }
+    assert {tag for tag, _ in page.elements} <= {*ELEMENTS.split()}
+    assert {name for _, attributes in page.elements for name in attributes} <= {*ATTRIBUTES.split()}
     assert [attributes["href"] for tag, attributes in page.elements if tag == "a"] in (
         [],
         ["#text"],
@@ -195,9 +178,9 @@ def read(answer: Any) -> str:
 
 
 def test_a_browser_gets_a_page_with_source_variables_request_and_route(
-    make_client: MakeClient,
+    client: Any,
 ) -> None:
-    answer = make_client(make_app(), **DEVELOPER).get("/oops?text=hello", headers=BROWSER)
+    answer = client.get("/oops?text=hello", headers=BROWSER)
     assert answer.status_code == 500
     text = read(answer)
     assert "ZeroDivisionError: division by zero" in text
@@ -209,9 +192,8 @@ def test_a_browser_gets_a_page_with_source_variables_request_and_route(
 
 
 def test_files_are_named_as_seen_from_the_working_directory(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+    client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = make_client(make_app(), **DEVELOPER)
     monkeypatch.chdir(Path(__file__).parent)
     assert "\ntest_page.py, line" in client.get("/oops", headers=BROWSER).text.replace(
         "<code>", "\n"
@@ -263,17 +245,13 @@ def test_frames_of_libraries_are_folded(
 
 
 @pytest.mark.parametrize("headers", [BROWSER, {"Accept": "application/json"}, {"Accept": "*/*"}])
-def test_R76_secrets_are_masked_in_every_format(
-    make_client: MakeClient, headers: dict[str, str]
-) -> None:
+def test_R76_secrets_are_masked_in_every_format(client: Any, headers: dict[str, str]) -> None:
     sent = {
         "Authorization": "Bearer hunter5",
         "Cookie": f"session_id=hunter6; theme=dark; micropie_debug_token={debug_key()}",
         "X-API-Key": "hunter7",
     }
-    answer = make_client(make_app(), **DEVELOPER).get(
-        "/oops?token=hunter8", headers={**headers, **sent}
-    )
+    answer = client.get("/oops?token=hunter8", headers={**headers, **sent})
     assert debug_key() not in answer.text
     assert "hunter" not in answer.text.replace('password = "hunter2"', "").replace(
         '"token": "hunter3"', ""
@@ -285,21 +263,21 @@ def test_R76_secrets_are_masked_in_every_format(
         assert "'dark'" in text
 
 
-def test_long_values_are_cut_and_failing_reprs_survive(make_client: MakeClient) -> None:
-    text = read(make_client(make_app(), **DEVELOPER).get("/oops", headers=BROWSER))
+def test_long_values_are_cut_and_failing_reprs_survive(client: Any) -> None:
+    text = read(client.get("/oops", headers=BROWSER))
     assert "(5002 characters)" in text
     assert "x" * 1001 not in text
     assert "<BadRepr, whose repr raises RuntimeError>" in text
     assert "<dict, whose repr raises RuntimeError>" in text
-    assert "BadText" in read(make_client(make_app(), **DEVELOPER).get("/wordless", headers=BROWSER))
+    assert "BadText" in read(client.get("/wordless", headers=BROWSER))
 
 
 @pytest.mark.parametrize(
     "path", ["/oops", "/later", f"/oops?text={HOSTILE}", f"/{HOSTILE}", "/oops?%3Cscript%3E=1"]
 )
-def test_nothing_is_echoed_unescaped(make_client: MakeClient, path: str) -> None:
+def test_nothing_is_echoed_unescaped(client: Any, path: str) -> None:
     headers = {**BROWSER, "X-Hostile": HOSTILE, "User-Agent": HOSTILE}
-    answer = make_client(make_app(), **DEVELOPER).get(path, headers=headers)
+    answer = client.get(path, headers=headers)
     assert "alert(1)" in read(answer)  # as text; ``read`` has looked for elements
 
 
@@ -335,18 +313,15 @@ def test_text_that_is_no_utf_8_is_shown(
     ],
 )
 def test_chained_exceptions_are_shown(
-    make_client: MakeClient, path: str, expected: list[str], unexpected: str
+    client: Any, path: str, expected: list[str], unexpected: str
 ) -> None:
-    text = read(make_client(make_app(), **DEVELOPER).get(path, headers=BROWSER)).partition(
-        "As text"
-    )[0]
+    text = read(client.get(path, headers=BROWSER)).partition("As text")[0]
     for line in expected:
         assert text.count(line) >= 1
     assert unexpected not in text.partition("Request")[0].replace("raise", "")
 
 
-def test_a_json_client_gets_a_problem_document(make_client: MakeClient) -> None:
-    client = make_client(make_app(), **DEVELOPER)
+def test_a_json_client_gets_a_problem_document(client: Any) -> None:
     for answer in (
         client.get("/oops", headers={"Accept": "application/json"}),
         client.post("/oops", json={}),
@@ -361,8 +336,8 @@ def test_a_json_client_gets_a_problem_document(make_client: MakeClient) -> None:
         assert "number = 1 / 0" in "\n".join(problem["traceback"])
 
 
-def test_other_clients_get_plain_text(make_client: MakeClient) -> None:
-    answer = make_client(make_app(), **DEVELOPER).get("/oops")
+def test_other_clients_get_plain_text(client: Any) -> None:
+    answer = client.get("/oops")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.text.startswith(f'Traceback (most recent call last):\n  File "{__file__}", line ')
 
@@ -387,8 +362,8 @@ def test_a_request_that_a_hook_failed_before_its_route_is_shown(make_client: Mak
     assert "in a hook" in text
 
 
-def test_a_malformed_query_does_not_hide_the_page(make_client: MakeClient) -> None:
-    text = read(make_client(make_app(), **DEVELOPER).get("/later?a=%FF", headers=BROWSER))
+def test_a_malformed_query_does_not_hide_the_page(client: Any) -> None:
+    text = read(client.get("/later?a=%FF", headers=BROWSER))
     assert "ValueError" in text
 
 
@@ -404,10 +379,7 @@ def test_a_malformed_query_does_not_hide_the_page(make_client: MakeClient) -> No
         ("/mounted/visibles", "/mounted/visible"),
     ],
 )
-def test_a_404_names_the_near_misses_and_the_routes(
-    make_client: MakeClient, path: str, near: str
-) -> None:
-    client = make_client(make_app(), **DEVELOPER)
+def test_a_404_names_the_near_misses_and_the_routes(client: Any, path: str, near: str) -> None:
     answer = client.get(path, headers=BROWSER)
     assert answer.status_code == 404
     text = read(answer)
@@ -421,14 +393,13 @@ def test_a_404_names_the_near_misses_and_the_routes(
     assert any(line.split() == ["POST", "/pies", "pies"] for line in problem["routes"])
 
 
-def test_a_404_without_near_misses_names_the_routes(make_client: MakeClient) -> None:
-    client = make_client(make_app(), **DEVELOPER)
+def test_a_404_without_near_misses_names_the_routes(client: Any) -> None:
     assert "Did you mean" not in client.get("/zzzzzz/1/2/3").text
     assert "Did you mean" not in read(client.get("/zzzzzz/1/2/3", headers=BROWSER))
 
 
-def test_a_handlers_own_404_is_its_own(make_client: MakeClient) -> None:
-    assert make_client(make_app(), **DEVELOPER).get("/missing").text == "no such pie"
+def test_a_handlers_own_404_is_its_own(client: Any) -> None:
+    assert client.get("/missing").text == "no such pie"
 
 
 def test_a_404_is_plain_without_debug_and_for_others(make_client: MakeClient) -> None:
@@ -471,8 +442,6 @@ def test_R76_no_page_behind_an_nginx_that_adds_no_headers(
     protocol: Any, version: str, is_shown: bool
 ) -> None:
     """nginx's own defaults: HTTP/1.0, its upstream's name as Host, and nothing of the client."""
-    from micropie.testing import TestClient
-
     app = make_app()
 
     def of_version(environ: Any, start_response: Any) -> Any:
@@ -486,87 +455,39 @@ def test_R76_no_page_behind_an_nginx_that_adds_no_headers(
         assert ("Traceback" in client.get("/oops").text) == is_shown
 
 
-HEADERS_OF_PROXIES = [
-    "Forwarded",
-    "Via",
-    "X-Forwarded-For",
-    "X-Forwarded-Proto",
-    "X-Forwarded",
-    "X-Original-Forwarded-For",
-    "X-Real-IP",
-    "Client-IP",
-    "X-Client-IP",
-    "True-Client-IP",
-    "Fastly-Client-IP",
-    "Fastly-SSL",
-    "Fly-Client-IP",
-    "CF-Connecting-IP",
-    "CF-Ray",
-    "CF-Visitor",
-    "CDN-Loop",
-    "X-Cluster-Client-IP",
-    "X-Azure-ClientIP",
-    "X-Azure-SocketIP",
-    "X-Appengine-User-IP",
-    "CloudFront-Viewer-Address",
-    "X-Envoy-External-Address",
-    "X-Envoy-Original-Path",
-    "X-Remote-Addr",
-    "X-ProxyUser-IP",
-    "Proxy-Connection",
-]
+HEADERS_OF_PROXIES = """
+    Forwarded Via X-Forwarded-For X-Forwarded-Proto X-Forwarded X-Original-Forwarded-For
+    X-Real-IP Client-IP X-Client-IP True-Client-IP Fastly-Client-IP Fastly-SSL Fly-Client-IP
+    CF-Connecting-IP CF-Ray CF-Visitor CDN-Loop X-Cluster-Client-IP X-Azure-ClientIP
+    X-Azure-SocketIP X-Appengine-User-IP CloudFront-Viewer-Address X-Envoy-External-Address
+    X-Envoy-Original-Path X-Remote-Addr X-ProxyUser-IP Proxy-Connection
+"""
+HEADERS_OF_BROWSERS_AND_DEVELOPERS = """
+    Accept-Encoding Accept-Language Authorization Cache-Control DNT Device-Memory HX-Request
+    Idempotency-Key If-None-Match Last-Event-ID Pragma Priority Referer Save-Data
+    Sec-CH-UA-Platform Sec-Fetch-Dest Sec-GPC Service-Worker Traceparent
+    Upgrade-Insecure-Requests Viewport-Width X-API-Key X-CSRF-Token X-Request-ID
+    X-Requested-With X-Membership X-Tooltip
+"""
 
 
-def test_R76_no_page_behind_a_proxy(make_client: MakeClient) -> None:
-    client = make_client(make_app(), **DEVELOPER)
+def test_R76_no_page_behind_a_proxy(client: Any) -> None:
     shown = [
         name
-        for name in HEADERS_OF_PROXIES
+        for name in HEADERS_OF_PROXIES.split()
         if "Traceback" in client.get("/oops", headers={name: "1"}).text
     ]
     assert shown == []
     assert "Traceback" in client.get("/oops").text
 
 
-def test_R76_what_browsers_and_developers_send_hides_no_page(make_client: MakeClient) -> None:
-    names = [
-        "Accept",
-        "Accept-Encoding",
-        "Accept-Language",
-        "Authorization",
-        "Cache-Control",
-        "DNT",
-        "Device-Memory",
-        "HX-Request",
-        "Idempotency-Key",
-        "If-None-Match",
-        "Last-Event-ID",
-        "Pragma",
-        "Priority",
-        "Referer",
-        "Save-Data",
-        "Sec-CH-UA-Platform",
-        "Sec-Fetch-Dest",
-        "Sec-GPC",
-        "Service-Worker",
-        "Traceparent",
-        "Upgrade-Insecure-Requests",
-        "Viewport-Width",
-        "X-API-Key",
-        "X-CSRF-Token",
-        "X-Request-ID",
-        "X-Requested-With",
-        "X-Membership",
-        "X-Tooltip",
-    ]
-    headers = {name: "1" for name in names if name != "Accept"} | {"Accept": "text/html"}
-    assert "Traceback" in make_client(make_app(), **DEVELOPER).get("/oops", headers=headers).text
+def test_R76_what_browsers_and_developers_send_hides_no_page(client: Any) -> None:
+    headers = dict.fromkeys(HEADERS_OF_BROWSERS_AND_DEVELOPERS.split(), "1")
+    assert "Traceback" in client.get("/oops", headers=headers | {"Accept": "text/html"}).text
 
 
 @pytest.mark.parametrize(("setting", "is_shown"), [(True, False), ("force", True)])
 def test_R76_no_page_under_wsgi_with_several_processes(setting: Any, is_shown: bool) -> None:
-    from micropie.testing import TestClient
-
     app = make_app(debug=setting)
 
     def of_several(environ: Any, start_response: Any) -> Any:
@@ -601,8 +522,6 @@ def test_R76_no_page_under_asgi_with_several_workers(
     variables: dict[str, str],
     is_shown: bool,
 ) -> None:
-    from micropie.testing import TestClient
-
     monkeypatch.setattr(sys, "argv", ["uvicorn", *arguments])
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -613,8 +532,6 @@ def test_R76_no_page_under_asgi_with_several_workers(
 
 
 def test_R76_no_page_under_asgi_below_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None:
-    from micropie.testing import TestClient
-
     monkeypatch.setitem(sys.modules, "gunicorn.arbiter", sys)
     with TestClient(make_app(), **DEVELOPER) as client:
         assert "Traceback" not in client.get("/oops").text
@@ -648,8 +565,6 @@ def test_R28_secrets_are_looked_for_in_linear_time(text: str) -> None:
 
 
 def error_text(text: str) -> str:
-    from micropie.testing import TestClient
-
     class Wordy(App):
         def oops(self) -> str:
             raise ValueError(text)
