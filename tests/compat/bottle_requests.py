@@ -48,7 +48,8 @@ CONVERSATIONS = [
         gets("""
             /old/ann /old/12/x /old/a/x /pair/a-b /pair/a-b-c /pair/ab /suffix/a.txt
             /suffix/a.b.txt /suffix/a.html /first/x /first/static /escaped:colon
-            /escaped%3Acolon
+            /escaped%3Acolon /escaped/%3Cx%3E /groups/ac/y /groups/c/y /groups/bc/a-b /groups/bc/a-
+            /year/2024 /year/x /list/1,2 /list/a
         """),
     ),
     talk(
@@ -62,6 +63,7 @@ CONVERSATIONS = [
         asks("HEAD", "/any / /thing/5 /nothing /sign-in /word/x /hello/%C3%A9"),
         asks("OPTIONS", "/ /any /thing/5"),
         asks("PROPFIND", "/any /thing/5"),
+        asks("GET HEAD POST", "/head"),
     ),
     talk(
         "a form to sign in",
@@ -87,7 +89,7 @@ CONVERSATIONS = [
             /static/%2e%2e/exchange.py /static//etc/passwd /static/folder/../note.txt
             /download/note.txt /download/style.css /download-as /download-as?odd=1 /typed
             /headed /tagged /guess/text_plain /guess/image_png /guess/none /guess/text
-            /static/note.txt%00
+            /static/note.txt%00 /static/packed.tar.gz /static/picture.svg.bz2
         """),
         asks("HEAD", "/static/note.txt /static/numbers.bin /static/none.txt"),
         asks("POST", "/static/note.txt"),
@@ -116,6 +118,7 @@ CONVERSATIONS = [
             "bytes=9-5",
             "bytes=x-y",
             "lines=0-9",
+            "bytes=-0",
             "bytes=0-1,4-5",
         ),
         asks("HEAD", "/static/numbers.bin", Range="bytes=0-9"),
@@ -124,7 +127,7 @@ CONVERSATIONS = [
         "errors and redirects",
         "tutorial",
         gets("""
-            /restricted /refused /teapot /wrong /wrong/301 /wrong/307 /relative/here /absolute
+            /restricted /refused /teapot /teapot?json=1 /wrong /wrong/301 /wrong/307 /relative/here /absolute
             /to?x=/a%0D%0AX-Evil:1 /to?x=%0A/a%09b /to?x=//other%0D.example
             /to?x=https://a/%0D%0AX-Evil:1 /header?x=a%0D%0AX-Evil:1 /header?x=%0D
             /header?x=a%09b /to?x=%20 /cookie-and-redirect /right /raised /returned
@@ -158,8 +161,10 @@ CONVERSATIONS = [
         gets("/params?a=1"),
         forms("/number", "n=5", "n=x", ""),
         form("/post", "a=1&b=2"),
-        form("/form", b"name=" + b"x" * 200000),
+        form("/form", b"name=" + b"x" * 200_000),
         form("/form", "name=ann", "PUT"),
+        sent("/form", b"x" * 200_000, "text/plain"),
+        sent("/form", b"name=%C3%A4", "text/plain"),
     ),
     talk(
         "uploads",
@@ -185,6 +190,11 @@ CONVERSATIONS = [
         upload("/form", ("name", "", "application/octet-stream", b"")),
         sent("/upload", b"--x\r\nbroken", "multipart/form-data; boundary=x"),
         sent("/upload", b"anything", "multipart/form-data"),
+        sent(
+            "/upload",
+            b"--x\r\nContent-Disposition: form-data; name=name\r\n\r\nb",
+            "multipart/form-data; boundary=x",
+        ),
         form("/upload", "file=text"),
     ),
     talk(
@@ -200,10 +210,12 @@ CONVERSATIONS = [
         sent("/json", b'{"a": 1}', "application/json-rpc"),
         sent("/json", b'{"a": 1}', "Application/JSON"),
         sent("/json", b'{"a": "\xff"}', "application/json"),
-        sent("/json", b'"' + b"x" * 150000 + b'"', "application/json"),
+        sent("/json", b'"' + b"x" * 150_000 + b'"', "application/json"),
         sent("/body", b"anything at all", "application/octet-stream"),
         sent("/body", b"", ""),
-        sent("/body", b"z" * 300000, "text/plain"),
+        sent("/body", b"abc", "Text/Plain; charset=x"),
+        sent("/json", b'"' + b"x" * 150_000 + b'"', "application/json", "PUT"),
+        sent("/body", b"z" * 300_000, "text/plain"),
     ),
     talk(
         "headers and addresses",
@@ -251,7 +263,7 @@ CONVERSATIONS = [
         gets("""
             /value/text /value/bytes /value/none /value/empty /value/false /value/list-empty
             /value/list /value/list-bytes /value/tuple /value/dict /value/dict-empty
-            /value/number /value/true /value/object /value/missing
+            /value/number /value/true /value/object /value/missing /value/dicts
         """),
         asks("HEAD", "/value/text /value/dict /value/none /value/list /generated /file"),
         gets("/file /open-file /iterator /map"),
@@ -280,7 +292,8 @@ CONVERSATIONS = [
         "output",
         gets("""
             /response-headers /response-merged /response-of-list /response-of-dict
-            /error-with-headers /error-text /error-of-exception /copied /kind /nested /no/such
+            /response-status/200 /response-status/204 /response-status/304 /response-status/401
+            /response-status/599 /response-status-line /error-with-headers /error-text /error-of-exception /copied /kind /nested /no/such
         """),
         asks("DELETE", "/kind"),
         gets("/no/%3Cscript%3E /%C3%A9 /%FF"),
@@ -292,7 +305,7 @@ CONVERSATIONS = [
         gets("""
             /source /source?name=%3Cb%3E /raw /named /named?name=ann /file-name /rebased
             /missing /code /line-ends /functions /undefined /broken /unicode /viewed
-            /viewed-default /viewed-text /viewed-none /by-option /jinja /jinja-named /typed
+            /viewed-default /viewed-text /viewed-none /by-option /by-source /jinja /jinja-named /typed
         """),
         asks("HEAD", "/named"),
     ),
@@ -303,7 +316,7 @@ CONVERSATIONS = [
         gets("""
             /plugged /skipped /skipped-all /skipped-one /skipped-type /stored /stored-other
             /applied /applied-many /slashed /slashed/ /slashed// /noted /crash /plugged?stop=1
-            /nothing?stop=1 /nothing /leave
+            /nothing?stop=1 /nothing /leave /plugged?late=1 /crash?late=1
         """),
         asks("PUT POST", "/plugged /added"),
         gets("/added /config /routes"),
@@ -316,7 +329,8 @@ CONVERSATIONS = [
             /foreign/%C3%A9?q=1 /foreignx /merged
         """),
         asks("POST", "/foreign/x /inner/"),
-        asks("PROPFIND", "/foreign/x"),
+        asks("PROPFIND HEAD DELETE PUT OPTIONS", "/foreign/x"),
+        form("/foreign/echo", "a=1"),
     ),
     talk(
         "addresses of routes and a login",

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from tests.compat.exchange import Answer
 from tests.compat.meant import MEANT, NORMALISED, Meant
 from tests.compat.play import conversations_of
-from tests.support.environment import unmeasured
+from tests.support.commands import environment
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -61,7 +61,7 @@ def play(framework: str, whose: str, world: str) -> Played:
     done = subprocess.run(
         [sys.executable, "-m", "tests.compat.play", framework, whose, world],
         cwd=ROOT,
-        env=unmeasured(PYTHONPATH=str(ROOT)),
+        env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,

@@ -1,5 +1,7 @@
 """What a request brings: query, forms, files, JSON, bodies, headers, cookies."""
 
+from datetime import timedelta
+
 from bottle import Bottle, FormsDict, parse_auth, request, response
 
 app = Bottle()
@@ -187,6 +189,7 @@ def drop():
 @app.get("/expiring")
 def expiring():
     response.set_cookie("until", "x", expires=86400 * 365)
+    response.set_cookie("old", "a b;c", max_age=timedelta(days=2), expires=0, secure=False)
     return "x"
 
 

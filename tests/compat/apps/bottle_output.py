@@ -20,6 +20,7 @@ VALUES = {
     "tuple": ("x", "y"),
     "dict": {"b": 1, "a": ["x", None, True, 1.5], "text": "é"},
     "dict-empty": {},
+    "dicts": [{"a": 1}],
     "number": 5,
     "true": True,
     "object": object,
@@ -226,6 +227,16 @@ def response_headers():
     answer.add_header("X-A", "2")
     answer.set_cookie("own", "1")
     return answer
+
+
+@app.get("/response-status/<code:int>")
+def response_status(code):
+    return HTTPResponse("body", code, {"X-A": "b"}, X_More="c")
+
+
+@app.get("/response-status-line")
+def response_status_line():
+    return HTTPResponse("", "404 Brain not found")
 
 
 @app.get("/response-merged")

@@ -105,6 +105,11 @@ def by_option():
     return "text is left as it is"
 
 
+@app.get("/by-source", template=("{{a}} {{b}}", {"b": "default"}))
+def by_source():
+    return {"a": "<1>"}
+
+
 @app.get("/jinja")
 def jinja():
     return jinja2_template(

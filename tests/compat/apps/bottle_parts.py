@@ -99,6 +99,8 @@ def mark():
 @app.hook("after_request")
 def mark_again():
     response.add_header("X-Order", "2")
+    if request.query.late:
+        raise HTTPResponse("late", 202)
 
 
 @app.get("/plugged")
@@ -256,7 +258,8 @@ def foreign(environ, start_response):
     start_response(
         "201 Made", [("Content-Type", "text/plain"), ("X-Foreign", "1"), ("X-Foreign", "2")]
     )
-    return [body.encode("latin-1"), b" from WSGI"]
+    sent = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    return [body.encode("latin-1"), b" from WSGI ", sent]
 
 
 app.mount("/foreign/", foreign)

@@ -125,8 +125,34 @@ def anonymous(name):
 
 
 @app.get("/escaped\\:colon")
+@app.get("/escaped/\\<name>")
 def escaped():
     return "escaped"
+
+
+@app.get("/groups/<x:re:(a|b)(c)>/<y:re:[a-z]+(?:-[a-z]+)?>")
+def groups(x, y):
+    return f"{x} {y}"
+
+
+@app.get("/year/:#(?P<year>[0-9]+)#")
+def year():
+    return "year"
+
+
+app.router.add_filter(
+    "list", lambda conf: (r"\d+(?:,\d+)*", lambda text: text.split(","), ",".join)
+)
+
+
+@app.get("/list/<numbers:list>", name="numbers")
+def numbers(numbers):
+    return f"{numbers!r} {app.get_url('numbers', numbers=['1', '2'])}"
+
+
+@app.route("/head", method="HEAD")
+def head():
+    return ""
 
 
 @app.get("/static/<filename:path>")
@@ -175,6 +201,12 @@ def guess(kind):
 @app.error(404)
 def not_found(error):
     return f"nothing here: {error.status_code} {error.body}"
+
+
+@app.error(418)
+def brewed(error):
+    response.headers["X-Handler"] = "1"
+    return {"caught": error.body} if request.query.json else f"{error.body} {error.status_line}"
 
 
 @app.error(403)
