@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -158,12 +157,6 @@ def test_methods_that_are_no_text_are_refused_with_a_sentence(methods: Any) -> N
         route("/x", methods)
 
 
-@pytest.mark.parametrize("decorate", METHOD_DECORATORS.values())
-def test_a_path_without_slash_is_refused(decorate: Any) -> None:
-    with pytest.raises(SetupError, match="write '/x'"):
-        decorate("x")
-
-
 def test_the_application_s_decorators_need_a_path() -> None:
     with pytest.raises(SetupError, match=r'"/path"'):
         App().get(lambda: None)  # type: ignore[arg-type]
@@ -172,53 +165,6 @@ def test_the_application_s_decorators_need_a_path() -> None:
 @pytest.mark.parametrize("decorate", [*METHOD_DECORATORS.values(), route])
 def test_decorators_say_what_they_do(decorate: Any) -> None:
     assert len(decorate.__doc__) > 20
-
-
-def test_inline_runs_on_the_loop_and_others_run_in_a_thread(
-    make_client: MakeClient, world: str
-) -> None:
-    class Root(App):
-        async def on_loop(self) -> str:
-            return threading.current_thread().name
-
-        @run_in("loop")
-        def quick(self) -> str:
-            return threading.current_thread().name
-
-        def slow(self) -> str:
-            return threading.current_thread().name
-
-    app: Any = Root()
-    app.assigned = route()(run_in("loop")(lambda: threading.current_thread().name))
-    app.get("/plain")(run_in("loop")(lambda: threading.current_thread().name))
-    client = make_client(app)
-    loop = client.get("/on_loop").text
-    inlined = {client.get(path).text for path in ("/quick", "/assigned", "/plain")}
-    if world == "wsgi":  # a thread for each request, and the portal's for ``async def``
-        assert loop not in inlined
-    else:
-        assert inlined == {loop}
-        assert client.get("/slow").text != loop
-
-
-def test_hidden_methods_are_no_handlers_but_can_be_called(make_client: MakeClient) -> None:
-    class Root(App):
-        @hidden
-        def helper(self) -> str:
-            return "helped"
-
-        def page(self) -> str:
-            return self.helper()
-
-    app: Any = Root()
-    app.assigned = hidden(lambda: "x")
-    client = make_client(app)
-    assert [client.get(path).status_code for path in ("/helper", "/assigned", "/page")] == [
-        404,
-        404,
-        200,
-    ]
-    assert client.get("/page").text == "helped"
 
 
 @pytest.mark.parametrize("decorate", [hidden, reads_body])

@@ -118,17 +118,6 @@ def test_what_becomes_a_url(make_client: MakeClient) -> None:
     )
 
 
-def test_functions_of_the_instance_need_a_decorator(make_client: MakeClient) -> None:
-    app: Any = App()
-    app.exists = os.path.exists
-    app.plain = lambda: "plain"
-    app.stated = route()(lambda: "stated")
-    client = make_client(app)
-    assert [
-        client.get(f"/{name}").status_code for name in ("exists?path=/", "plain", "stated")
-    ] == [404, 404, 200]
-
-
 def test_a_variable_that_a_decorator_never_set(make_client: MakeClient) -> None:
     class Late(App):
         @later

@@ -231,35 +231,19 @@ def test_an_unknown_segment_goes_to_an_index_that_takes_path_parameters(
     assert at(client, "/hello/surplus").status_code == 404
 
 
-def test_an_index_with_star_args_takes_a_whole_unknown_path(make_client: MakeClient) -> None:
-    class Root(App):
-        def index(self, *parts: str) -> str:
-            return repr(parts)
-
-    assert text(Root(), make_client, "/a/b/c") == "('a', 'b', 'c')"
-
-
-def test_an_index_with_keyword_parameters_only_takes_no_path(make_client: MakeClient) -> None:
-    class Root(App):
-        def index(self, *, page: int = 1, **rest: str) -> str:
-            return str(page)
-
-    assert text(Root(), make_client, "/2") == 404
-
-
-@pytest.mark.parametrize("decorate", [get, route(methods=["GET", "POST"])])
-def test_an_index_that_states_its_methods_takes_its_parameters_from_the_query(
-    make_client: MakeClient, decorate: Any
+@pytest.mark.parametrize(
+    ("name", "handler", "target", "answer"),
+    [
+        ("index", lambda self, *parts: f"{parts}", "/a/b/c", "('a', 'b', 'c')"),
+        ("index", lambda self, *, page=1, **rest: f"{page}", "/2", 404),
+        ("default", lambda self: "default", "/", "default"),
+        ("default", lambda self: "default", "/x", 404),
+    ],
+)
+def test_what_an_index_or_a_default_takes(
+    make_client: MakeClient, name: str, handler: Any, target: str, answer: str | int
 ) -> None:
-    class Root(App):
-        @decorate  # type: ignore[untyped-decorator]
-        def index(self, slug: str = "home") -> str:
-            return slug
-
-    app = Root()
-    assert text(app, make_client, "/?slug=hello") == "hello"
-    assert text(app, make_client, "/hello") == 404
-    assert text(app, make_client, "/", "DELETE") == 405
+    assert text(type("Root", (App,), {name: handler})(), make_client, target) == answer
 
 
 def test_default_takes_what_nothing_else_took(make_client: MakeClient) -> None:
@@ -278,60 +262,6 @@ def test_default_takes_what_nothing_else_took(make_client: MakeClient) -> None:
     assert answers == ["index", "known", "default x", "default x|y", "default a/b"]
     # A surplus segment of a handler that was found is 404: nothing else is tried.
     assert at(client, "/known/surplus").status_code == 404
-
-
-def test_default_does_not_answer_what_a_handler_refused(make_client: MakeClient) -> None:
-    class Root(App):
-        @get
-        def page(self) -> str:
-            return "page"
-
-        def default(self, *segments: str) -> str:
-            return "default"
-
-    app = Root()
-    assert [text(app, make_client, "/page", method) for method in ("GET", "POST")] == ["page", 405]
-    assert text(app, make_client, "/other", "POST") == "default"
-
-
-def test_default_of_the_deepest_level_that_has_one(make_client: MakeClient) -> None:
-    class Leaf(App):
-        def page(self) -> str:
-            return "page"
-
-    class Middle(App):
-        def default(self, *segments: str) -> str:
-            return "middle " + "|".join(segments)
-
-    class Root(App):
-        def default(self, *segments: str) -> str:
-            return "root " + "|".join(segments)
-
-    root: Any = Root()
-    root.other = Leaf()
-    root.middle = Middle()
-    root.middle.leaf = Leaf()
-    client = make_client(root)
-    answers = {
-        "/middle/leaf/page": "page",
-        "/middle/leaf/nothing": "middle leaf|nothing",
-        "/middle/leaf": "middle leaf",
-        "/middle/x/y": "middle x|y",
-        "/middle": "middle ",
-        "/other/nothing": "root other|nothing",
-        "/": "root ",
-        "/x": "root x",
-    }
-    assert {target: at(client, target).text for target in answers} == answers
-
-
-def test_a_default_without_segments_takes_none(make_client: MakeClient) -> None:
-    class Root(App):
-        def default(self) -> str:
-            return "default"
-
-    assert text(Root(), make_client, "/") == "default"
-    assert text(Root(), make_client, "/x") == 404
 
 
 def test_dots_and_empty_segments_do_not_reach_default_either(make_client: MakeClient) -> None:
@@ -390,13 +320,6 @@ def test_an_attribute_that_is_an_app_is_a_subtree(
     assert text(tree(), make_client, target) == answer
 
 
-def test_a_subtree_may_be_an_attribute_of_the_class(make_client: MakeClient) -> None:
-    class Root(App):
-        blog = Blog()
-
-    assert text(Root(), make_client, "/blog/show/x") == "show x"
-
-
 def test_a_subtree_goes_before_a_method_of_its_name(make_client: MakeClient) -> None:
     class Root(App):
         def blog(self) -> str:
@@ -420,17 +343,6 @@ def test_an_app_may_know_its_parent(make_client: MakeClient) -> None:
     assert text(root, make_client, "/blog/parent/greet") == 404
 
 
-def test_one_app_in_two_places_answers_in_both(make_client: MakeClient) -> None:
-    root, blog = App(), Blog()
-    root.mount("/news", blog)
-    root.mount("/blog", blog)
-    client = make_client(root)
-    assert [at(client, target).text for target in ("/news/show/1", "/blog/show/2")] == [
-        "show 1",
-        "show 2",
-    ]
-
-
 def test_a_subtree_assigned_later_is_found_and_a_deleted_one_is_not(
     make_client: MakeClient,
 ) -> None:
@@ -443,12 +355,6 @@ def test_a_subtree_assigned_later_is_found_and_a_deleted_one_is_not(
     assert at(client, "/blog/late/show/x").status_code == 404
     root.blog = None
     assert at(client, "/blog").status_code == 404
-
-
-def test_a_subtree_is_an_application_of_its_own_as_well(make_client: MakeClient) -> None:
-    root: Any = tree()
-    assert text(root, make_client, "/blog/show/x") == "show x"
-    assert text(root.blog, make_client, "/show/x") == "show x"
 
 
 # -- what is routable ------------------------------------------------------------------------------
@@ -545,10 +451,6 @@ class Everything(App):
     if sys.version_info >= (3, 14):  # where Python binds a partial, too
         half = staticmethod(half)
 
-    @functools.singledispatchmethod
-    def dispatch(self, value: Any) -> str:
-        return f"dispatch {value}"
-
     shorthand = lambda self: "shorthand"  # noqa: E731
 
     def __getattr__(self, name: str) -> Any:
@@ -557,25 +459,14 @@ class Everything(App):
         return untouchable()
 
 
-ROUTABLE = [
-    "method",
-    "coroutine",
-    "static",
-    "klass",
-    "cached_function",
-    "cached_by_others",
-    "partial_method",
-    "half",
-]
+ROUTABLE = """
+method coroutine static klass cached_function cached_by_others partial_method half shorthand
+"""
 
 
-@pytest.mark.parametrize("name", [*ROUTABLE, "shorthand"])
+@pytest.mark.parametrize("name", ROUTABLE.split())
 def test_what_the_author_defined_is_routable(make_client: MakeClient, name: str) -> None:
     assert text(Everything(), make_client, f"/{name}") == name
-
-
-def test_a_singledispatchmethod_is_routable(make_client: MakeClient) -> None:
-    assert text(Everything(), make_client, "/dispatch/5") == "dispatch 5"
 
 
 def test_a_singledispatchmethod_dispatches_on_what_was_bound(make_client: MakeClient) -> None:
@@ -596,39 +487,14 @@ def test_a_singledispatchmethod_dispatches_on_what_was_bound(make_client: MakeCl
     assert [at(client, target).text for target in ("/show/5", "/show/x")] == ["int 5", "str x"]
 
 
-HIDDEN_NAMES = [
-    "constant",
-    "mapping",
-    "nothing",
-    "instance",
-    "descriptor",
-    "module",
-    "builtin",
-    "prop",
-    "cached",
-]
-HIDDEN_NAMES += [
-    "Nested",
-    "Nested/method",
-    "_private",
-    "_Everything__dunder",
-    "__dunder",
-    "ws_socket",
-    "helper",
-]
-HIDDEN_NAMES += [
-    "_half",
-    "__init__",
-    "__class__",
-    "__call__",
-    "__dict__",
-    "_micropie",
-    "__getattr__",
-    "unknown",
-]
+HIDDEN_NAMES = """
+constant mapping nothing instance descriptor module builtin prop cached Nested Nested/method
+_private _Everything__dunder __dunder ws_socket helper _half unknown __init__ __class__ __call__
+__dict__ _micropie __getattr__
+"""
 
 
-@pytest.mark.parametrize("name", HIDDEN_NAMES)
+@pytest.mark.parametrize("name", HIDDEN_NAMES.split())
 def test_nothing_else_is_routable_and_no_getter_runs(make_client: MakeClient, name: str) -> None:
     client = make_client(Everything())
     assert [at(client, f"/{name}{more}").status_code for more in ("", "/", "/x")] == [404, 404, 404]
@@ -674,18 +540,12 @@ def test_the_decorators_of_the_module_work_beside_a_handler_of_their_name(
     assert [at(client, target).text for target in ("/explicit", f"/{name}")] == ["explicit", "mine"]
 
 
-RESERVED = [
-    "request",
-    "response",
-    "state",
-    "middlewares",
-    "ws_middlewares",
-    "startup_handlers",
-    "shutdown_handlers",
-]
+RESERVED = """
+request response state middlewares ws_middlewares startup_handlers shutdown_handlers
+"""
 
 
-@pytest.mark.parametrize("name", RESERVED)
+@pytest.mark.parametrize("name", RESERVED.split())
 def test_a_method_that_would_hide_what_the_framework_needs_is_refused(name: str) -> None:
     with pytest.raises(SetupError, match=rf'{name}.*@route\("/{name}"\)'):
         type("Root", (App,), {name: lambda self: "mine"})
@@ -705,17 +565,6 @@ def test_the_path_of_a_reserved_name_may_be_stated(make_client: MakeClient) -> N
             return self.request.path
 
     assert text(Root(), make_client, "/request") == "/request"
-
-
-def test_mixins_of_the_author_are_routable(make_client: MakeClient) -> None:
-    class Pages:
-        def page(self) -> str:
-            return "page"
-
-    class Root(Pages, App):
-        pass
-
-    assert text(Root(), make_client, "/page") == "page"
 
 
 def test_mixins_of_the_standard_library_are_not_routable(make_client: MakeClient) -> None:
@@ -847,17 +696,13 @@ def test_functions_assigned_after_the_first_request_are_routable(make_client: Ma
     assert at(client, "/late").status_code == 404
 
 
-def test_a_function_of_the_instance_hides_the_class_method(make_client: MakeClient) -> None:
-    app: Any = Shop()
-    app.greet = route()(lambda: "own")
-    assert text(app, make_client, "/greet") == "own"
-    assert text(app, make_client, "/greet/Alice") == 404
-
-
-def test_a_value_of_the_instance_hides_the_class_method(make_client: MakeClient) -> None:
+def test_an_attribute_of_the_instance_hides_the_class_method(make_client: MakeClient) -> None:
     app: Any = Shop()
     app.greet = None  # as Python itself has it: ``app.greet()`` can't be called any more
     assert text(app, make_client, "/greet") == 404
+    app.greet = route()(lambda: "own")
+    assert text(app, make_client, "/greet") == "own"
+    assert text(app, make_client, "/greet/Alice") == 404
 
 
 def test_an_attribute_name_that_is_no_identifier_is_its_path(make_client: MakeClient) -> None:
@@ -868,18 +713,6 @@ def test_an_attribute_name_that_is_no_identifier_is_its_path(make_client: MakeCl
     client = make_client(app)
     answers = [at(client, target).text for target in ("/robots.txt", "/terms-of-use", "/a%2Fb")]
     assert answers == ["robots", "terms", "slash"]
-
-
-def test_plain_attributes_may_change_during_requests(make_client: MakeClient) -> None:
-    class Counter(App):
-        count = 0
-
-        def index(self) -> str:
-            self.count += 1
-            return str(self.count)
-
-    client = make_client(Counter())
-    assert [client.get("/").text for _ in range(3)] == ["1", "2", "3"]
 
 
 # -- explicit routes -------------------------------------------------------------------------------
@@ -965,44 +798,9 @@ def test_explicit_routes(
     assert (response.text if response.status_code == 200 else response.status_code) == answer
 
 
-def test_an_explicit_route_goes_before_a_name(make_client: MakeClient) -> None:
-    class Root(App):
-        def page(self) -> str:
-            return "by name"
-
-        @get("/page")
-        def other(self) -> str:
-            return "explicit"
-
-    assert text(Root(), make_client, "/page") == "explicit"
-
-
 def test_a_name_answers_the_methods_that_no_explicit_route_takes(make_client: MakeClient) -> None:
     client = make_client(Users())
     assert [at(client, "/users", method).text for method in ("POST", "GET")] == ["created", "users"]
-
-
-def test_a_method_that_one_pattern_does_not_answer_may_fit_the_next(
-    make_client: MakeClient,
-) -> None:
-    class Root(App):
-        @get("/things/<number:int>")
-        def show(self, number: int) -> str:
-            return f"show {number}"
-
-        @post("/things/<name>")
-        def rename(self, name: str) -> str:
-            return f"rename {name}"
-
-        @put("/things/new")
-        def put_new(self) -> str:
-            return "new"
-
-    client = make_client(Root())
-    assert at(client, "/things/5", "POST").text == "rename 5"
-    assert at(client, "/things/new", "POST").text == "rename new"
-    answer = at(client, "/things/5", "DELETE")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
 
 
 def test_one_shape_with_other_names_for_other_methods(make_client: MakeClient) -> None:
@@ -1016,25 +814,8 @@ def test_one_shape_with_other_names_for_other_methods(make_client: MakeClient) -
             return f"change {key}"
 
     client = make_client(Root())
-    assert [at(client, "/things/5", method).text for method in ("GET", "POST")] == [
-        "show 5",
-        "change 5",
-    ]
-
-
-def test_a_literal_first_segment_does_not_hide_wildcards_there(make_client: MakeClient) -> None:
-    class Root(App):
-        @get("/<page>/edit")
-        def edit(self, page: str) -> str:
-            return f"edit {page}"
-
-        @get("/admin/<page>")
-        def admin(self, page: str) -> str:
-            return f"admin {page}"
-
-    client = make_client(Root())
-    answers = [at(client, target).text for target in ("/x/edit", "/admin/x", "/admin/edit")]
-    assert answers == ["edit x", "admin x", "admin edit"]
+    answers = [at(client, "/things/5", method).text for method in ("GET", "POST")]
+    assert answers == ["show 5", "change 5"]
 
 
 def test_functions_on_the_application(make_client: MakeClient) -> None:
@@ -1114,61 +895,20 @@ def test_explicit_routes_of_a_subtree_lie_below_it(make_client: MakeClient) -> N
     assert at(client, "/users/5").status_code == 404
 
 
-def test_a_route_without_path_keeps_the_name(make_client: MakeClient) -> None:
-    class Root(App):
-        @route(methods=["POST"])
-        def form(self) -> str:
-            return "form"
-
-        @get
-        def page(self, number: int = 1) -> str:
-            return f"page {number}"
-
-        @get()
-        @get("/other")
-        def both(self) -> str:
-            return "both"
-
-    client = make_client(Root())
-    assert [at(client, target).text for target in ("/page", "/page/2", "/both", "/other")] == [
-        "page 1",
-        "page 2",
-        "both",
-        "both",
-    ]
-    assert [at(client, "/form", method).status_code for method in ("POST", "GET")] == [200, 405]
-
-
-@pytest.mark.parametrize("wrap", [staticmethod, classmethod])
-def test_decorators_may_stand_above_static_and_class_methods(
-    make_client: MakeClient, wrap: Any
-) -> None:
-    def function(*_: object) -> str:
-        return "function"
-
-    names = {"page": get("/explicit")(wrap(function)), "secret": hidden(wrap(function))}
-    client = make_client(type("Root", (App,), names)())
-    assert [at(client, target).status_code for target in ("/explicit", "/page", "/secret")] == [
-        200,
-        404,
-        404,
-    ]
-
-
-@pytest.mark.parametrize("kind", [functools.partialmethod, functools.singledispatchmethod])
-def test_decorators_may_stand_above_what_functools_makes(
+@pytest.mark.parametrize(
+    "kind",
+    [staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod],
+)
+def test_decorators_may_stand_above_methods_of_other_kinds(
     make_client: MakeClient, kind: Any
 ) -> None:
-    def function(self: object, value: str = "") -> str:
+    def function(self: object = None, value: str = "") -> str:
         return "function"
 
     names = {"page": get("/explicit")(kind(function)), "secret": hidden(kind(function))}
     client = make_client(type("Root", (App,), names)())
-    assert [at(client, target).status_code for target in ("/explicit", "/page", "/secret")] == [
-        200,
-        404,
-        404,
-    ]
+    answers = {"/explicit": 200, "/page": 404, "/secret": 404}
+    assert {target: at(client, target).status_code for target in answers} == answers
 
 
 def test_a_decorated_handler_keeps_its_route_and_its_signature(make_client: MakeClient) -> None:
@@ -1191,10 +931,8 @@ def test_a_decorated_handler_keeps_its_route_and_its_signature(make_client: Make
             return f"outer {n + 1}"
 
     client = make_client(Root())
-    assert [at(client, target).text for target in ("/inner/1", "/outer/1")] == [
-        "logged inner 2",
-        "logged outer 2",
-    ]
+    answers = [at(client, target).text for target in ("/inner/1", "/outer/1")]
+    assert answers == ["logged inner 2", "logged outer 2"]
 
 
 def test_an_override_does_not_change_the_routes_of_its_parent(make_client: MakeClient) -> None:
@@ -1215,32 +953,11 @@ def test_an_override_does_not_change_the_routes_of_its_parent(make_client: MakeC
 # -- methods ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["POST", "get"])
-def test_a_method_that_is_not_stated_is_405_with_allow(
-    make_client: MakeClient, method: str
-) -> None:
-    response = at(make_client(Users(), validate=method != "get"), "/users/me", method)
-    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
-    assert "GET" in response.text
-
-
-def test_head_comes_from_get(make_client: MakeClient) -> None:
-    client = make_client(Users())
-    response = client.head("/users/me")
-    assert (response.status_code, response.content) == (200, b"")
-    assert dict(response.headers) == dict(client.get("/users/me").headers)
-
-
 def test_head_goes_to_a_handler_that_states_it(make_client: MakeClient) -> None:
     app = App()
     app.get("/x")(lambda: "get")
     app.route("/x", methods=["HEAD"])(lambda: "a longer answer")
     assert make_client(app).head("/x").headers["content-length"] == "15"
-
-
-def test_head_of_a_path_without_get_is_405(make_client: MakeClient) -> None:
-    client = make_client(Users())
-    assert [client.head(path).status_code for path in ("/users/5/avatar", "/nothing")] == [405, 404]
 
 
 def test_a_handler_for_every_method_beside_one_for_get(make_client: MakeClient) -> None:
@@ -1297,36 +1014,12 @@ def test_a_conflict_between_a_tree_and_its_inner_application_is_found() -> None:
         set_up(root)
 
 
-def test_a_conflict_keeps_the_application_from_starting(
-    make_client: MakeClient, world: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = App()
-    app.get("/a")(lambda: None)
-    app.get("/a")(lambda: None)
-    if world == "wsgi":
-        client = make_client(app)
-        assert [client.get("/other").status_code, client.get("/a").status_code] == [500, 500]
-        assert "handled by both" in caplog.text
-    else:
-        with pytest.raises(Exception, match="handled by both"):
-            make_client(app)
-
-
 def test_two_routes_that_state_one_name_are_a_conflict() -> None:
     app = App()
     app.get("/a", name="same")(lambda: None)
     app.get("/b", name="same")(lambda: None)
     with pytest.raises(SetupError, match="'same': /a and /b; give one of them"):
         set_up(app)
-
-
-def test_a_wildcard_needs_a_parameter() -> None:
-    class Root(App):
-        @get("/users/<number:int>")
-        def user(self, other: int) -> None: ...
-
-    with pytest.raises(SetupError, match=r"<number>.*no parameter 'number'"):
-        set_up(Root())
 
 
 def test_a_wildcard_may_go_to_star_star_kwargs(make_client: MakeClient) -> None:
@@ -1349,10 +1042,8 @@ def test_a_path_that_only_begins_like_the_mount_is_not_below_it(
     connect: MakeClient, asgi_world: str
 ) -> None:
     client = connect(Shop(), asgi_world, root_path="/mx")
-    assert [at(client, target).status_code for target in ("/mxgreet/Alice", "/mx%2Fgreet")] == [
-        404,
-        400,
-    ]
+    statuses = [at(client, target).status_code for target in ("/mxgreet/Alice", "/mx%2Fgreet")]
+    assert statuses == [404, 400]
 
 
 @pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
@@ -1387,9 +1078,6 @@ class Links(App):
 
     @hidden
     def helper(self) -> None: ...
-
-    def link(self) -> str:
-        return self.url_for("greet", "Alice")
 
     def all_links(self) -> Any:
         makers: list[App | Request] = [self, self.request]
@@ -1492,16 +1180,6 @@ def test_what_url_for_makes_leads_to_the_handler(
     assert text(app, make_client, app.url_for(name, **values)) == answer
 
 
-def test_url_for_begins_with_the_mount_of_the_request(make_client: MakeClient) -> None:
-    client = make_client(links(), root_path="/mx")
-    assert at(client, "/mx/link").text == "/mx/greet/Alice"
-
-
-def test_url_for_escapes_the_mount_as_well(make_client: MakeClient) -> None:
-    client = make_client(links(), root_path="/a b/ü")
-    assert at(client, "/a%20b/%C3%BC/link").text == "/a%20b/%C3%BC/greet/Alice"
-
-
 @pytest.mark.parametrize("root_path", ["", "/a b"])
 @pytest.mark.parametrize("inner", ["", "/blog", "/blog/inner"])
 def test_links_of_a_request_and_of_its_application(
@@ -1580,11 +1258,6 @@ def test_a_function_makes_links_by_its_request(make_client: MakeClient) -> None:
     assert text(root, make_client, "/inner/here") == "/inner/here /home"
 
 
-@pytest.mark.parametrize("target", ["/link", "/blog/link", "/blog/inner/link"])
-def test_a_link_made_in_a_subtree_leads_back_into_it(make_client: MakeClient, target: str) -> None:
-    assert text(links(), make_client, target) == target.replace("link", "greet/Alice")
-
-
 # -- R78 -------------------------------------------------------------------------------------------
 
 FUZZ = """
@@ -1647,22 +1320,6 @@ def test_R78_no_method_name_reaches_an_attribute(make_client: MakeClient, method
     assert at(client, "/users/me", method).status_code in (400, 405)
 
 
-def test_R78_a_type_error_inside_a_handler_is_500_and_logged(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Root(App):
-        def index(self, name: str = "") -> Any:
-            return len(5)  # type: ignore[arg-type]
-
-        def greet(self, name: str) -> Any:
-            return self.greet()  # type: ignore[call-arg]
-
-    client = make_client(Root())
-    assert [at(client, target).status_code for target in ("/", "/x", "/greet/x")] == [500, 500, 500]
-    assert caplog.text.count("TypeError") == 3
-    assert "GET '/greet/x' failed" in caplog.text
-
-
 def test_a_subtree_answers_its_own_unknown_paths_and_methods(make_client: MakeClient) -> None:
     class Guard(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
@@ -1685,31 +1342,24 @@ def test_a_subtree_answers_its_own_unknown_paths_and_methods(make_client: MakeCl
         "the blog's 404",
         "404 Not Found",
     )
-    assert (
-        client.get("/blog/nowhere?locked=1").text
-        == client.post("/blog/only?locked=1").text
-        == "guarded"
-    )
+    assert client.get("/blog/nowhere?locked=1").text == "guarded"
+    assert client.post("/blog/only?locked=1").text == "guarded"
     refused = client.post("/blog/only")
-    assert (refused.status_code, refused.text, refused.headers["allow"]) == (
-        405,
-        "the blog's 405",
-        "GET, HEAD, OPTIONS",
-    )
+    assert (refused.status_code, refused.text) == (405, "the blog's 405")
+    assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
     assert client.options("/blog/only").status_code == 204
     assert client.get("/blog/../%00").status_code in (400, 404)
 
 
-def test_a_way_up_in_a_wildcard_is_a_404(make_client: MakeClient) -> None:
-    app = App()
-    app.get("/files/<path:path>")(lambda path: path)
-    client = make_client(app)
-    assert at(client, "/files/a%2Fb").text == "a/b"
-    assert at(client, "/files/..%2F..%2Fetc").status_code == 404
-
-
 @pytest.mark.parametrize(
-    "path", ["/rest/..%2F..%2Fetc%2Fpasswd", "/rest/a/b%2F..", "/one/..%2fx", "/x%2F.."]
+    "path",
+    [
+        "/rest/..%2F..%2Fetc%2Fpasswd",
+        "/rest/a/b%2F..",
+        "/one/..%2fx",
+        "/x%2F..",
+        "/files/..%2F..%2Fetc",
+    ],
 )
 def test_R78_a_way_up_is_no_argument(make_client: MakeClient, path: str) -> None:
     class Root(App):
@@ -1723,6 +1373,7 @@ def test_R78_a_way_up_is_no_argument(make_client: MakeClient, path: str) -> None
             return [*parts]
 
         @get("/v<name>")
+        @get("/files/<name:path>")
         def version(self, name: str) -> str:
             return name
 
@@ -1731,6 +1382,7 @@ def test_R78_a_way_up_is_no_argument(make_client: MakeClient, path: str) -> None
     assert at(client, "/v..%2Fetc").json() == ["v../etc"]  # for ``version`` it would be "../etc"
     assert at(client, "/rest/a%2Fb/..c%2Fd..").json() == ["a/b", "..c/d.."]
     assert at(client, "/one/a..%2F...").text == "a../..."
+    assert at(client, "/files/a%2Fb").text == "a/b"
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,8 @@ def test_the_deepest_fall_back_comes_first_and_after_every_explicit_route(
         "/middle/leaf/x/y": "middle default ('leaf', 'x', 'y')",
         "/other/x": "pair other x",
         "/x": "root default ('x',)",
+        "/": "root default ()",
+        "/middle": "middle default ()",
     }
     assert {path: text(client, path) for path in answers} == answers
 
@@ -243,10 +245,8 @@ def test_a_route_without_the_method_gives_way_and_is_named_by_allow(
             return "default"
 
     client = make_client(Root())
-    assert [text(client, "/things/new", method) for method in ("GET", "POST")] == [
-        "new",
-        "create new",
-    ]
+    answers = [text(client, "/things/new", method) for method in ("GET", "POST")]
+    assert answers == ["new", "create new"]
     refused = client.put("/things/new")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
     assert client.put("/things/other").headers["allow"] == "OPTIONS, POST"
