@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -144,6 +143,13 @@ FIXED = [
 ]
 
 
+def answering(function: Callable[[], Any]) -> App:
+    """An application that answers ``/`` with what the function returns."""
+    app = App()
+    app.route("/")(function)
+    return app
+
+
 class Answers(App):
     def sync(self, name: str) -> Any:
         return ANSWERS[name][0]()
@@ -157,11 +163,8 @@ class Answers(App):
 def test_what_a_handler_returns(make_client: MakeClient, name: str, handler: str) -> None:
     _, status, content_type, body = ANSWERS[name]
     answer = make_client(Answers()).get(f"/{handler}", params={"name": name})
-    assert (answer.status_code, answer.headers["content-type"], answer.content) == (
-        status,
-        content_type,
-        body,
-    )
+    assert (answer.status_code, answer.content) == (status, body)
+    assert answer.headers["content-type"] == content_type
     if name in FIXED:
         assert answer.headers.get_list("content-length") == [str(len(body))]
 
@@ -382,6 +385,10 @@ class Drafts(App):
         self.response.headers.add("Set-Cookie", "a=1")
         return 203, "x", [("x-own", "returned"), ("Set-Cookie", "b=2")]
 
+    def after_all(self) -> Any:
+        self.response.status = 404
+        return 200, "found after all"
+
     def fails(self) -> Any:
         self.response.status = 202
         self.response.headers["X-Own"] = "1"
@@ -408,20 +415,17 @@ class Drafts(App):
 
 def test_what_is_set_on_the_response_is_sent(make_client: MakeClient) -> None:
     answer = make_client(Drafts()).get("/")
-    assert (answer.status_code, answer.headers["content-type"], answer.text) == (
-        202,
-        "text/x-own; charset=utf-8",
-        "x",
-    )
+    assert (answer.status_code, answer.text) == (202, "x")
+    assert answer.headers["content-type"] == "text/x-own; charset=utf-8"
     assert answer.headers.get_list("x-own") == ["2"]
-    assert answer.headers.get_list("set-cookie") == [
-        "a=1; Path=/; SameSite=Lax",
-        "b=2; Path=/; SameSite=Lax",
-    ]
+    cookies = [f"{pair}; Path=/; SameSite=Lax" for pair in ("a=1", "b=2")]
+    assert answer.headers.get_list("set-cookie") == cookies
 
 
 def test_what_the_handler_returns_goes_over_what_it_set(make_client: MakeClient) -> None:
-    answer = make_client(Drafts()).get("/over")
+    client = make_client(Drafts())
+    assert client.get("/after_all").status_code == 200
+    answer = client.get("/over")
     assert (answer.status_code, answer.headers.get_list("x-own")) == (203, ["returned"])
     assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
 
@@ -458,19 +462,10 @@ def test_a_cookie_is_deleted_with_its_path_and_domain(make_client: MakeClient) -
     )
 
 
-def test_an_explicit_200_goes_over_the_drafted_status(make_client: MakeClient) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            self.response.status = 404
-            return 200, "found after all"
-
-    assert make_client(Root()).get("/").status_code == 200
-
-
 def test_responses_and_their_headers_describe_themselves() -> None:
-    response = Response("x", 404, {"A": "1"})
-    assert repr(response) == "<Response 404>"
-    assert repr(response.headers) == "MutableHeaders([('A', '1')])"
+    answer = Response("x", 404, {"A": "1"})
+    assert repr(answer) == "<Response 404>"
+    assert repr(answer.headers) == "MutableHeaders([('A', '1')])"
 
 
 # -- R1, R2: what may not be in a header -----------------------------------------------------------
@@ -479,9 +474,9 @@ CONTROLS = [chr(code) for code in (*range(0x20), 0x7F)]
 
 
 def bad_cookie(name: str = "n", value: str = "v", **attributes: Any) -> Response:
-    response = Response("x")
-    response.set_cookie(name, value, **attributes)
-    return response
+    answer = Response("x")
+    answer.set_cookie(name, value, **attributes)
+    return answer
 
 
 # Where a control character could get into a head: each takes the bad text.
@@ -503,14 +498,8 @@ PLACES: dict[str, Callable[[str], Any]] = {
     ),
     "stream's header": lambda bad: (200, chunks(), {"X-Value": f"a{bad}Injected: 1"}),
 }
-TAB_IS_FINE = {
-    "header value",
-    "value of a Response",
-    "content type header",
-    "content type",
-    "raw Set-Cookie",
-}
-TAB_IS_FINE |= {"HTTPError's header value", "stream's header"}
+TAB_IS_FINE = {"header value", "value of a Response", "content type header", "content type"}
+TAB_IS_FINE |= {"raw Set-Cookie", "HTTPError's header value", "stream's header"}
 
 
 class Injecting(App):
@@ -523,11 +512,8 @@ class Injecting(App):
 
 
 def assert_plain_500(answer: Any) -> None:
-    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (
-        500,
-        "500 Internal Server Error",
-        TEXT,
-    )
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert answer.headers["content-type"] == TEXT
     assert not [pair for pair in answer.headers.multi_items() if "njected" in " ".join(pair)]
 
 
@@ -588,11 +574,7 @@ def test_R1_control_characters_in_a_hooks_header_are_a_500(
 
 
 def test_R1_the_body_of_an_error_may_have_line_ends(make_client: MakeClient) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            raise HTTPError(400, "one\r\ntwo")
-
-    answer = make_client(Root()).get("/")
+    answer = make_client(answering(lambda: HTTPError(400, "one\r\ntwo"))).get("/")
     assert (answer.status_code, answer.content) == (400, b"one\r\ntwo")
 
 
@@ -600,20 +582,14 @@ def test_R1_the_body_of_an_error_may_have_line_ends(make_client: MakeClient) -> 
 def test_R2_a_header_that_is_not_latin_1_is_a_500(
     make_client: MakeClient, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return 200, "x", {"X-Value": value}
-
-    assert_plain_500(make_client(Root()).get("/"))
+    app = answering(lambda: (200, "x", {"X-Value": value}))
+    assert_plain_500(make_client(app).get("/"))
     assert "X-Value".lower() in caplog.text.lower()
 
 
 def test_R2_latin_1_in_a_header_is_sent(make_client: MakeClient) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return 200, "x", {"X-Value": "caf\xe9 \xff"}
-
-    pairs = {name.lower(): value for name, value in make_client(Root()).get("/").headers.raw}
+    client = make_client(answering(lambda: (200, "x", {"X-Value": "caf\xe9 \xff"})))
+    pairs = {name.lower(): value for name, value in client.get("/").headers.raw}
     assert pairs[b"x-value"] == b"caf\xe9 \xff"
 
 
@@ -637,66 +613,40 @@ def test_spaces_around_a_value_are_not_sent(make_client: MakeClient) -> None:
     client = make_client(root)
     for path in ("/", "/old"):
         pairs = {name.lower(): value for name, value in client.get(path).headers.raw}
-        assert [pairs[name] for name in (b"set-cookie", b"x-value", b"content-type")] == [
-            b"a=1",
-            b"x y",
-            b"text/x",
-        ]
+        assert (pairs[b"set-cookie"], pairs[b"x-value"]) == (b"a=1", b"x y")
+        assert pairs[b"content-type"] == b"text/x"
 
 
-@pytest.mark.parametrize("value", [None, 5, b"x", ["x"], 1.5])
-def test_a_header_that_is_no_text_is_a_500(make_client: MakeClient, value: Any) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return 200, "x", {"X-Value": value}
-
-        def name(self) -> Any:
-            return 200, "x", [(value, "x")]
-
-    client = make_client(Root())
-    assert_plain_500(client.get("/"))
-    assert_plain_500(client.get("/name"))
-
-
-@pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 600, "200", None, 200.0])
-def test_a_status_that_is_none_is_a_500(make_client: MakeClient, status: Any) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return Response("x", status)
-
-    assert_plain_500(make_client(Root()).get("/"))
+NO_TEXT: list[Any] = [None, 5, b"x", ["x"], 1.5]
 
 
 @pytest.mark.parametrize(
-    "body", [object(), {"a": object()}, float("nan"), "\ud800", lambda: "x", ["\ud800"]]
+    ("make", "values"),
+    [
+        (lambda value: (200, "x", {"X-Value": value}), NO_TEXT),
+        (lambda name: (200, "x", [(name, "x")]), NO_TEXT),
+        (lambda headers: (200, "x", headers), [5, ["x"], [("a", "b", "c")], "ab"]),
+        (lambda status: Response("x", status), [0, 99, 100, 101, 199, 600, "200", None, 200.0]),
+        (lambda body: body, [object(), {"a": object()}, float("nan"), "\ud800", str, ["\ud800"]]),
+    ],
+    ids=["a header's value", "a header's name", "headers", "a status", "a body"],
 )
-def test_a_body_that_cannot_be_encoded_is_a_500(make_client: MakeClient, body: Any) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return body
-
-    assert_plain_500(make_client(Root()).get("/"))
-
-
-@pytest.mark.parametrize("headers", [5, ["x"], [("a", "b", "c")], "ab"])
-def test_headers_that_are_none_are_a_500(make_client: MakeClient, headers: Any) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return 200, "x", headers
-
-    assert_plain_500(make_client(Root()).get("/"))
+def test_what_no_response_can_have_is_a_500(
+    make_client: MakeClient, make: Callable[[Any], Any], values: list[Any]
+) -> None:
+    results = iter(values)
+    client = make_client(answering(lambda: make(next(results))))
+    for _ in values:
+        assert_plain_500(client.get("/"))
+    assert [*results] == []
 
 
 @pytest.mark.parametrize("name", ["Connection", "Transfer-Encoding", "keep-alive", "Upgrade"])
 def test_what_is_the_servers_to_send_is_left_out(
     make_client: MakeClient, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return 200, "x", {name: "close"}
-
     warn_once.cache_clear()
-    client = make_client(Root())
+    client = make_client(answering(lambda: (200, "x", {name: "close"})))
     for _ in range(3):
         answer = client.get("/")
         assert (answer.status_code, name.lower() in answer.headers) == (200, False)
@@ -712,15 +662,9 @@ def test_names_are_sent_in_the_usual_capitals(connect: MakeClient) -> None:
             return 200, "x", {"x-value": "1", "ETAG": '"1"', "WWW-Authenticate": "Basic"}
 
     names = [name for name, _ in connect(Root(), "wsgi").get("/").headers.raw]
-    assert sorted(names) == [
-        b"Content-Length",
-        b"Content-Type",
-        b"ETag",
-        b"Set-Cookie",
-        b"WWW-Authenticate",
-        b"X-Content-Type-Options",
-        b"X-Value",
-    ]
+    assert b" ".join(sorted(names)) == (
+        b"Content-Length Content-Type ETag Set-Cookie WWW-Authenticate X-Content-Type-Options X-Value"
+    )
 
 
 # -- R9, R10: lengths ------------------------------------------------------------------------------
@@ -734,15 +678,9 @@ def test_names_are_sent_in_the_usual_capitals(connect: MakeClient) -> None:
 def test_R9_no_content_has_neither_body_nor_what_describes_one(
     make_client: MakeClient, status: int, body: Callable[[], Any], method: str
 ) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return (
-                status,
-                body(),
-                {"Content-Type": "text/plain", "Content-Length": "1", "ETag": '"v"'},
-            )
-
-    answer = make_client(Root()).request(method, "/")
+    headers = {"Content-Type": "text/plain", "Content-Length": "1", "ETag": '"v"'}
+    client = make_client(answering(lambda: (status, body(), headers)))
+    answer = client.request(method, "/")
     assert (answer.status_code, answer.content) == (status, b"")
     assert answer.headers.multi_items() == [("etag", '"v"')]
 
@@ -751,11 +689,8 @@ def test_R9_no_content_has_neither_body_nor_what_describes_one(
 def test_R10_the_length_of_a_fixed_body_is_its_own_whatever_the_author_says(
     make_client: MakeClient, length: str
 ) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return 200, "four", {"Content-Length": length}
-
-    answer = make_client(Root()).get("/")
+    app = answering(lambda: (200, "four", {"Content-Length": length}))
+    answer = make_client(app).get("/")
     if length.isascii() and len(length) < 20:
         assert (answer.status_code, answer.headers.get_list("content-length")) == (200, ["4"])
     else:
@@ -769,11 +704,7 @@ def test_R10_a_hook_that_doubles_the_body_changes_its_length(make_client: MakeCl
         ) -> Any:
             return {"body": response_body * 2}
 
-    class Root(App):
-        def index(self) -> Any:
-            return 200, "four", {"Content-Length": "4"}
-
-    app = Root()
+    app = answering(lambda: (200, "four", {"Content-Length": "4"}))
     app.middlewares.append(Doubles())
     answer = make_client(app).get("/")
     assert (answer.text, answer.headers["content-length"]) == ("fourfour", "8")
@@ -796,20 +727,15 @@ def test_the_author_may_announce_the_length_of_a_stream(make_client: MakeClient)
 def test_R6_two_lengths_that_differ_are_an_error(
     make_client: MakeClient, first: str, second: str
 ) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return 200, chunks(), [("Content-Length", first), ("content-length", second)]
-
-    assert make_client(Root(), raise_app_exceptions=False).get("/").status_code == 500
+    headers = [("Content-Length", first), ("content-length", second)]
+    client = make_client(answering(lambda: (200, chunks(), headers)), raise_app_exceptions=False)
+    assert client.get("/").status_code == 500
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1_0", "+5", " 5x", "9" * 5000])
 def test_R6_a_length_that_is_no_number_is_not_sent(make_client: MakeClient, length: str) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return 200, chunks(), {"Content-Length": length}
-
-    assert length not in make_client(Root()).get("/").headers.get("content-length", "")
+    app = answering(lambda: (200, chunks(), {"Content-Length": length}))
+    assert length not in make_client(app).get("/").headers.get("content-length", "")
 
 
 # -- R16: redirects --------------------------------------------------------------------------------
@@ -821,9 +747,6 @@ class Redirecting(App):
 
     def raised(self, to: str) -> Any:
         raise Redirect(to)
-
-    def old(self) -> Any:
-        return self._redirect("/there")
 
     async def external(self, to: str) -> Any:
         return self._redirect(to, 308, allow_external=True)
@@ -883,10 +806,8 @@ def test_R16_the_author_s_page_answers_a_redirect_that_is_refused(
     app = Redirecting()
     app.error(key)(lambda error: f"own page: {error}")
     answer = make_client(app).get(path, params={"to": "https://evil.com"})
-    assert (answer.status_code, answer.text) == (
-        400,
-        "own page: This redirect would leave this site.",
-    )
+    assert answer.status_code == 400
+    assert answer.text == "own page: This redirect would leave this site."
 
 
 @pytest.mark.parametrize("host", ["testserver", "testserver:8080", "TestServer"])
@@ -937,10 +858,8 @@ def test_R16_a_redirect_from_https_to_plain_http_needs_saying_so(
 
     client = make_client(Root(), base_url="https://testserver", raise_app_exceptions=False)
     answer = client.get("/", params={"to": to})
-    assert (answer.status_code, answer.text) == (
-        400,
-        "This redirect would go from https to plain http.",
-    )
+    assert answer.status_code == 400
+    assert answer.text == "This redirect would go from https to plain http."
     assert "if that is intended, write Redirect(location, allow_http=True)" in caplog.text
     if "\t" not in to:  # a control is refused in any case
         allowed = client.get("/", params={"to": to, "allow": "yes"})
@@ -988,11 +907,6 @@ def test_a_redirect_with_another_status_is_a_mistake(status: Any) -> None:
         Redirect("/", status)
 
 
-def test_the_old_redirect(make_client: MakeClient) -> None:
-    answer = make_client(Redirecting()).get("/old")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/there")
-
-
 @pytest.mark.parametrize("status", [200, 399, 600, 0, -1])
 def test_an_error_with_a_status_that_is_none_is_a_mistake(status: int) -> None:
     with pytest.raises(ValueError, match="400 to 599"):
@@ -1020,11 +934,7 @@ SHARED = {
 def test_R17_an_answer_made_once_and_returned_often_does_not_grow(
     make_client: MakeClient, kind: str
 ) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return SHARED[kind]
-
-    app = Root()
+    app = answering(lambda: SHARED[kind])
     app.middlewares.append(Appends())
     client = make_client(app)
     answers = [client.get("/") for _ in range(3)]
@@ -1058,11 +968,7 @@ def test_R17_a_hook_that_replaces_a_shared_answer_replaces_one(make_client: Make
         ) -> Any:
             return {"body": "mine", "status_code": 404} if request.query("mine") else None
 
-    class Root(App):
-        def index(self) -> Any:
-            return shared
-
-    app = Root()
+    app = answering(lambda: shared)
     app.middlewares.append(Once())
     client = make_client(app)
     assert client.get("/?mine=1").text == "mine"
@@ -1070,14 +976,8 @@ def test_R17_a_hook_that_replaces_a_shared_answer_replaces_one(make_client: Make
 
 
 def test_R17_what_wraps_the_application_may_append_to_the_head(make_client: MakeClient) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return "x"
-
-        def fails(self) -> Any:
-            raise HTTPError(404)
-
-    app = Root()
+    app = answering(lambda: "x")
+    app.get("/fails")(lambda: HTTPError(404))
     client = make_client(wrapped(app), lifespan=False)
     for path in ("/", "/fails", "/nowhere"):
         answers = [client.get(path) for _ in range(2)]
@@ -1159,18 +1059,6 @@ def test_a_file_that_a_hook_replaces_is_closed(make_client: MakeClient, files: F
     assert [file.closed for file in files.opened] == [True]
 
 
-def test_json_is_json_in_every_world(make_client: MakeClient) -> None:
-    value = {"text": "é\u2028</script>", "big": 2**70, "when": datetime(2026, 1, 1, tzinfo=UTC)}
-
-    class Root(App):
-        def index(self) -> Any:
-            return value
-
-    answer = make_client(Root()).get("/")
-    assert json.loads(answer.content)["text"] == value["text"]
-    assert json.loads(answer.content)["big"] == 2**70
-
-
 # -- what browsers make of an answer ---------------------------------------------------------------
 
 
@@ -1195,11 +1083,8 @@ def test_R41_errors_redirects_and_sessions_say_it_too(make_client: MakeClient) -
 
 
 def test_R41_an_author_s_own_value_is_sent(make_client: MakeClient) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return 200, "x", {"X-Content-Type-Options": "none", "X-Other": "1"}
-
-    assert make_client(Root()).get("/").headers.get_list(NOSNIFF) == ["none"]
+    app = answering(lambda: (200, "x", {"X-Content-Type-Options": "none", "X-Other": "1"}))
+    assert make_client(app).get("/").headers.get_list(NOSNIFF) == ["none"]
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -1228,6 +1113,36 @@ def test_an_inner_application_may_have_another_type_of_text(make_client: MakeCli
 # -- charsets --------------------------------------------------------------------------------------
 
 
+class Typed(App):
+    """A content type that is set by each way."""
+
+    def __init__(self, content_type: str, text: Any, *, compressed: bool) -> None:
+        super().__init__()
+        self.content_type, self.text = content_type, text
+        if compressed:
+            self.middlewares.append(Compress(minimum=0))
+
+    def index(self) -> Any:
+        return Response(self.text, content_type=self.content_type)
+
+    def header(self) -> Any:
+        return 200, self.text, {"content-TYPE": self.content_type}
+
+    def pending(self) -> Any:
+        self.response.content_type = self.content_type
+        return self.text
+
+    def pending_header(self) -> Any:
+        self.response.headers["Content-Type"] = self.content_type
+        return self.text
+
+    def of_bytes(self) -> Any:
+        return Response(self.text.encode(), content_type=self.content_type)
+
+
+TYPED = ("/", "/header", "/pending", "/pending_header")
+
+
 @pytest.mark.parametrize(
     ("content_type", "text", "body"),
     [
@@ -1250,22 +1165,8 @@ def test_an_inner_application_may_have_another_type_of_text(make_client: MakeCli
 def test_text_is_encoded_in_the_charset_that_its_type_states(
     make_client: MakeClient, content_type: str, text: Any, body: bytes, compressed: bool
 ) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return Response(text, content_type=content_type)
-
-        def header(self) -> Any:
-            return 200, text, {"content-TYPE": content_type}
-
-        def pending(self) -> Any:
-            self.response.content_type = content_type
-            return text
-
-    app = Root()
-    if compressed:
-        app.middlewares.append(Compress(minimum=0))
-    client = make_client(app)
-    for path in ("/", "/header", "/pending"):
+    client = make_client(Typed(content_type, text, compressed=compressed))
+    for path in TYPED:
         answer = client.get(path)
         assert (answer.content, answer.headers["content-type"]) == (body, content_type)
 
@@ -1285,25 +1186,8 @@ def test_text_is_encoded_in_the_charset_that_its_type_states(
 def test_text_of_a_text_type_has_a_charset(
     make_client: MakeClient, content_type: str, sent: str, compressed: bool
 ) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return Response("é", content_type=content_type)
-
-        def header(self) -> Any:
-            return 200, "é", {"content-TYPE": content_type}
-
-        def pending(self) -> Any:
-            self.response.headers["Content-Type"] = content_type
-            return "é"
-
-        def of_bytes(self) -> Any:
-            return Response("é".encode(), content_type=content_type)
-
-    app = Root()
-    if compressed:
-        app.middlewares.append(Compress(minimum=0))
-    client = make_client(app)
-    for path in ("/", "/header", "/pending"):
+    client = make_client(Typed(content_type, "é", compressed=compressed))
+    for path in TYPED:
         for answer in (client.get(path), client.head(path)):
             assert answer.headers["content-type"] == sent
         assert client.get(path).content == "é".encode()
@@ -1322,11 +1206,8 @@ def test_text_of_a_text_type_has_a_charset(
 def test_text_that_its_charset_can_t_hold_is_an_error(
     make_client: MakeClient, charset: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return Response("€", content_type=f"text/plain; charset={charset}")
-
-    assert make_client(Root(), raise_app_exceptions=False).get("/").status_code == 500
+    app = answering(lambda: Response("€", content_type=f"text/plain; charset={charset}"))
+    assert make_client(app, raise_app_exceptions=False).get("/").status_code == 500
     assert reason in caplog.text
 
 
@@ -1345,14 +1226,11 @@ def test_a_stream_s_text_is_utf_8_and_its_bytes_are_the_author_s(make_client: Ma
 def test_a_name_of_a_header_may_be_longer_than_any_that_is_kept(make_client: MakeClient) -> None:
     name = "x-" + "n" * LONGEST_KEPT
 
-    class Root(App):
-        def index(self) -> Any:
-            return 200, "long", {name: "1"}
-
-    assert make_client(Root()).get("/").headers[name] == "1"
+    app = answering(lambda: (200, "long", {name: "1"}))
+    assert make_client(app).get("/").headers[name] == "1"
 
 
 def test_a_response_with_headers_of_the_framework_can_be_copied_and_pickled() -> None:
-    response = Response("x", headers=[PRIVATE, ("X-Own", "1")])
-    for copied in (deepcopy(response), pickle.loads(pickle.dumps(response))):
+    answer = Response("x", headers=[PRIVATE, ("X-Own", "1")])
+    for copied in (deepcopy(answer), pickle.loads(pickle.dumps(answer))):
         assert copied.headers.items() == [("cache-control", "private"), ("X-Own", "1")]
