@@ -265,9 +265,8 @@ def test_every_field_that_does_not_fit_is_told(make_client: MakeClient, kind: ty
         "at": "Please fill in this field.",
         "numbers": "Please choose at least 1.",
     }
-    assert client.post("/order", data={**GOOD, "title": "bad"}).json()["told"] == {
-        "order": 'It is "bad".'
-    }
+    found = client.post("/order", data={**GOOD, "title": "bad"}).json()["told"]
+    assert found == {"order": 'It is "bad".'}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -301,9 +300,8 @@ def test_a_dict_in_a_form_has_its_names(make_client: MakeClient) -> None:
 
     client = make_client(app)
     sent = {"colours.dough": "brown", "colours.filling": "red"}
-    assert client.post("/options", data=sent).json() == {
-        "colours": {"dough": "brown", "filling": "red"}
-    }
+    found = client.post("/options", data=sent).json()
+    assert found == {"colours": {"dough": "brown", "filling": "red"}}
     # a query has no fields inside others
     assert client.get("/asked", params=sent).json() == {"colours": {}}
 
@@ -377,9 +375,8 @@ def test_no_more_is_asked_than_is_told() -> None:
     document: dict[str, Any] = {"number": "x"}
     for _ in range(20):
         document = {"number": 1, "inner": document}
-    assert [one.field for one in problems_of(Deep, document)] == [
-        ".".join(["inner"] * 20 + ["number"])
-    ]
+    answers = [one.field for one in problems_of(Deep, document)]
+    assert answers == [".".join(["inner"] * 20 + ["number"])]
     last = MOST_VALUES // (CALL + 2) - 2  # the list counts, too
     for place, words in {
         last: "Please enter a whole number.",
@@ -616,9 +613,8 @@ def test_the_words_of_the_author_reach_clients_of_an_api(make_client: MakeClient
     assert client.get("/adults?age=5").text == "Parameter 'age': Adults only."
     assert client.get("/adults").text == "Parameter 'age': How old?"
     problem = client.get("/adults?age=5", headers={"Accept": "application/json"}).json()
-    assert [(one["detail"], one["expected"]) for one in problem["errors"]] == [
-        ("Adults only.", "a whole number, at least 18")
-    ]
+    answers = [(one["detail"], one["expected"]) for one in problem["errors"]]
+    assert answers == [("Adults only.", "a whole number, at least 18")]
 
 
 class Tagged(pydantic.BaseModel):

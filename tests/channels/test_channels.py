@@ -445,9 +445,8 @@ def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
         os.close(reading)
         assert os.waitpid(child, 0)[1] == 0
         is_shared = type(channels) is not Channels
-        assert messages.get(timeout=30 if is_shared else 0.2) == (
-            "from the child" if is_shared else None
-        )
+        found = messages.get(timeout=30 if is_shared else 0.2)
+        assert found == "from the child" if is_shared else None
         channels.publish("room", "after")
         assert messages.get(timeout=30) == "after"
 
@@ -579,10 +578,8 @@ def test_a_form_reaches_a_stream(
         next(chunks)
         until(lambda: has_subscriber(channels))  # the first chunk may have been a heart-beat
         assert client.post(f"/{post}", data={"text": "hello\nworld"}).text == "posted"
-        assert (
-            next(chunk for chunk in chunks if b"data" in chunk)
-            == b'data: {"text":"hello\\nworld"}\n\n'
-        )
+        found = next(chunk for chunk in chunks if b"data" in chunk)
+        assert found == b'data: {"text":"hello\\nworld"}\n\n'
     # R61: also that of the thread, which nothing wakes
     until(lambda: client.get("/listeners").text == "0")
     until(lambda: not any(shutdown._functions for shutdown in app._micropie.shutdowns.values()))

@@ -236,11 +236,8 @@ def test_R66_an_error_is_logged_once_and_keeps_no_other_from_running(
         "GET '/fails': Root._fail, after the response, failed",
         "GET '/fails': Root._fail_async, after the response, failed",
     ]
-    assert [record.exc_info[0] for record in logged if record.exc_info] == [
-        ValueError,
-        SystemExit,
-        KeyError,
-    ]
+    answers = [record.exc_info[0] for record in logged if record.exc_info]
+    assert answers == [ValueError, SystemExit, KeyError]
 
 
 def test_they_run_whatever_the_answer_is(app: Root, client: Any) -> None:
@@ -341,9 +338,8 @@ def test_only_so_many_wait_for_a_thread(
     finally:
         app.go_on.set()
     assert [record.getMessage() for record in caplog.records] == refused
-    assert sorted(map(str, app.diary)) == sorted(
-        map(str, ["begun", "ended", ("never", "thread")] * 2)
-    )
+    found = sorted(map(str, app.diary))
+    assert found == sorted(map(str, ["begun", "ended", ("never", "thread")] * 2))
 
 
 def test_the_end_of_the_application_waits_for_them(world: str) -> None:
@@ -366,9 +362,8 @@ def test_what_is_no_function_is_refused_at_once(
 def test_those_that_never_wait(app: Root, client: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert client.get("/at_once").text == "answered"
     assert app.diary.wait(2) == [("at once", "/at_once", "green")] * 2
-    assert [
-        record.getMessage() for record in caplog.records if record.levelno == logging.ERROR
-    ] == ["GET '/at_once': Root._fail_async, after the response, failed"]
+    answers = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert answers == ["GET '/at_once': Root._fail_async, after the response, failed"]
     assert colour.get() == "none"
 
 

@@ -85,10 +85,8 @@ def test_uwsgi_with_threads_runs_async_code(
     monkeypatch.setitem(sys.modules, "gevent.monkey", UNPATCHED)
     monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(loop=None))
     client = connect(Root(), "wsgi")
-    assert [client.get("/achunks").text, client.get("/events").text] == [
-        "chunk",
-        ": \n\ndata: event\n\n",
-    ]
+    answers = [client.get("/achunks").text, client.get("/events").text]
+    assert answers == ["chunk", ": \n\ndata: event\n\n"]
 
 
 @pytest.mark.usefixtures("gevent")

@@ -136,11 +136,8 @@ def test_the_level_debug_adds_its_traceback_as_text(
     caplog.set_level(logging.DEBUG, "micropie")
     fail(begun(Outage("the bakery", ", no cake")))
     sentence, first, *_, last = caplog.messages[0].strip().splitlines()
-    assert (sentence, first, last) == (
-        OUT,
-        "Traceback (most recent call last):",
-        "ConnectionError: closed",
-    )
+    seen = (sentence, first, last)
+    assert seen == (OUT, "Traceback (most recent call last):", "ConnectionError: closed")
     assert caplog.records[0].exc_info is None
 
 

@@ -88,9 +88,8 @@ def test_requests_do_not_wait_for_each_other() -> None:
     app = Root()
     get(app)
     with ThreadPoolExecutor(20) as threads:
-        assert [body for _, body in threads.map(lambda _: get(app, "/wait"), range(20))] == [
-            b"waited"
-        ] * 20
+        answers = [body for _, body in threads.map(lambda _: get(app, "/wait"), range(20))]
+        assert answers == [b"waited"] * 20
 
 
 def test_the_threads_context_variables_are_seen_on_the_loop() -> None:

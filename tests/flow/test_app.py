@@ -122,9 +122,8 @@ def test_two_applications_share_nothing() -> None:
     one.get("/only-one")(lambda: "x")
     with pytest.raises(AttributeError, match="no 'x'"):
         _ = two.state.x
-    assert [
-        TestClient(app, protocol="wsgi").get("/only-one").status_code for app in (one, two)
-    ] == [200, 404]
+    statuses = [TestClient(app, protocol="wsgi").get("/only-one").status_code for app in (one, two)]
+    assert statuses == [200, 404]
 
 
 def test_an_application_can_be_garbage() -> None:
@@ -333,12 +332,8 @@ def test_state_takes_attributes_and_keys() -> None:
     app: Any = App()
     app.state.pool = 5
     app.state["name"] = "x"
-    assert (app.state["pool"], app.state.name, "pool" in app.state, "other" in app.state) == (
-        5,
-        "x",
-        True,
-        False,
-    )
+    seen = (app.state["pool"], app.state.name, "pool" in app.state, "other" in app.state)
+    assert seen == (5, "x", True, False)
 
 
 # -- start-up and shut-down ------------------------------------------------------------------------

@@ -96,11 +96,8 @@ def test_R76_a_crash_is_logged_once_and_answered_without_details(
     make_client: MakeClient, kind: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = make_client(Failing()).get(f"/{kind}/{name}")
-    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (
-        500,
-        "500 Internal Server Error",
-        TEXT,
-    )
+    seen = (answer.status_code, answer.text, answer.headers["content-type"])
+    assert seen == (500, "500 Internal Server Error", TEXT)
     assert "hunter2" not in str(answer.headers)
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
@@ -129,18 +126,13 @@ def test_intended_errors_are_a_sentence_and_no_log(
 
 def test_the_frameworks_own_errors_are_a_sentence(make_client: MakeClient) -> None:
     client = make_client(Failing())
-    assert (client.get("/nowhere").status_code, client.get("/nowhere").text) == (
-        404,
-        "404 Not Found",
-    )
+    seen = (client.get("/nowhere").status_code, client.get("/nowhere").text)
+    assert seen == (404, "404 Not Found")
     refused = client.post("/only_get")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     options = client.options("/only_get")
-    assert (options.status_code, options.headers["allow"], options.content) == (
-        204,
-        "GET, HEAD, OPTIONS",
-        b"",
-    )
+    found = (options.status_code, options.headers["allow"], options.content)
+    assert found == (204, "GET, HEAD, OPTIONS", b"")
     assert client.head("/nowhere").content == b""
 
 
@@ -247,10 +239,8 @@ def test_a_status_has_a_handler(make_client: MakeClient) -> None:
         answer = client.get(path)
         assert (answer.status_code, answer.text) == (404, "<h1>no such thing</h1>")
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert (client.get("/nowhere").status_code, client.get("/nowhere").text) == (
-        404,
-        "<h1>404 Not Found</h1>",
-    )
+    seen = (client.get("/nowhere").status_code, client.get("/nowhere").text)
+    assert seen == (404, "<h1>404 Not Found</h1>")
     assert client.get("/sync/410").text == "410 Gone"
 
 
@@ -596,11 +586,8 @@ def test_a_handlers_answer_that_cannot_be_sent_is_a_plain_500(
     app = Failing()
     app.error(404)(lambda error: (404, "x", {"X-A": "a\r\nb"}))
     answer = make_client(app).get("/nowhere")
-    assert (answer.status_code, answer.text, len(caplog.records)) == (
-        500,
-        "500 Internal Server Error",
-        1,
-    )
+    seen = (answer.status_code, answer.text, len(caplog.records))
+    assert seen == (500, "500 Internal Server Error", 1)
 
 
 def test_the_errors_of_an_inner_application(make_client: MakeClient) -> None:
@@ -679,13 +666,10 @@ def test_the_tree_of_errors() -> None:
     assert (error.status, error.headers) == (405, [("Allow", "GET, POST")])
     assert isinstance(BadRequest("x"), HTTPError)
     assert HTTPError(418, "tea").args == (418, "tea")
-    assert [str(HTTPError(418, "tea")), str(HTTPError(404)), str(HTTPError(409, {"a": 1}))] == [
-        *("tea", "404 Not Found", "{'a': 1}")
-    ]
-    assert (
-        HTTPError(503, headers={"Retry-After": "5"}).headers
-        == HTTPError(503, "", [("Retry-After", "5")]).headers
-    )
+    answers = [str(HTTPError(418, "tea")), str(HTTPError(404)), str(HTTPError(409, {"a": 1}))]
+    assert answers == [*("tea", "404 Not Found", "{'a': 1}")]
+    found = HTTPError(503, headers={"Retry-After": "5"}).headers
+    assert found == HTTPError(503, "", [("Retry-After", "5")]).headers
 
 
 # -- contexts --------------------------------------------------------------------------------------
@@ -833,10 +817,8 @@ def test_a_sentence_can_be_copied_with_all_that_a_catalogue_needs() -> None:
         Sentence("There is no {name}.", name="{x}"),
     ):
         for other in (pickle.loads(pickle.dumps(sentence)), copy.copy(sentence)):
-            assert (str(other), other.__getnewargs_ex__()) == (
-                str(sentence),
-                sentence.__getnewargs_ex__(),
-            )
+            seen = (str(other), other.__getnewargs_ex__())
+            assert seen == (str(sentence), sentence.__getnewargs_ex__())
 
 
 def test_an_error_handler_may_return_the_response_of_the_request(make_client: MakeClient) -> None:

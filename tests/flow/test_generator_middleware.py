@@ -339,9 +339,8 @@ def test_what_a_generator_makes_of_an_exception(
     assert (answer.status_code, seen, statuses) == (status, [outer_saw], [status])
     assert [type(error) for error in handled] == page_for
     # Nothing of the framework's own adds a context.
-    assert [type(error.__context__) for error in handled] == (
-        [RuntimeError] if way == "raises" else [type(None)] * len(handled)
-    )
+    answers = [type(error.__context__) for error in handled]
+    assert answers == [RuntimeError] if way == "raises" else [type(None)] * len(handled)
     assert len([record for record in caplog.records if record.exc_info]) <= len(page_for)
 
 
@@ -424,9 +423,8 @@ def test_headers_of_the_handler_go_with_its_own_error_only(
     app = Marked()
     app.middlewares.append(kind(around))
     answer = make_client(app).get("/")
-    assert (answer.status_code, answer.headers.get("x-own")) == (
-        (200, None) if catches else (409, "1")
-    )
+    seen = (answer.status_code, answer.headers.get("x-own"))
+    assert seen == (200, None) if catches else (409, "1")
 
 
 @every_kind

@@ -194,13 +194,8 @@ class Decorated(App):
 def test_decorated_handlers_are_awaited(make_client: MakeClient) -> None:
     client = make_client(Decorated())
     paths = ("wrapped", "undeclared", "sync", "stream", "coroutine")
-    assert [client.get(f"/{path}").text for path in paths] == [
-        "awaited",
-        "awaited",
-        "called",
-        "ab",
-        "later",
-    ]
+    answers = [client.get(f"/{path}").text for path in paths]
+    assert answers == ["awaited", "awaited", "called", "ab", "later"]
     assert client.get("/coroutine").status_code == 201
 
 
@@ -371,9 +366,8 @@ def test_R68_200_interleaved_requests_see_their_own_under_wsgi() -> None:
         return body
 
     with ThreadPoolExecutor(10) as threads:
-        assert list(threads.map(one, range(200))) == [
-            f"{number}{number}/{number}" for number in range(200)
-        ]
+        found = list(threads.map(one, range(200)))
+        assert found == [f"{number}{number}/{number}" for number in range(200)]
     app.wsgi_shutdown()  # waits for what runs after the answers
     assert app.noted == 200 // len(PATHS) * [True]
 

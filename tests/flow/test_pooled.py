@@ -66,17 +66,10 @@ def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Pooled
 
 def test_what_can_be_read() -> None:
     request = PooledRequest(copy())
-    assert (request.method, request.path, request.scheme, request.host) == (
-        "POST",
-        "/a b",
-        "https",
-        "example.com",
-    )
-    assert (request.client, request.query("q"), request.cookies) == (
-        ("192.0.2.1", 80),
-        "1",
-        {"a": "1", "b": "2"},
-    )
+    seen = (request.method, request.path, request.scheme, request.host)
+    assert seen == ("POST", "/a b", "https", "example.com")
+    found = (request.client, request.query("q"), request.cookies)
+    assert found == (("192.0.2.1", 80), "1", {"a": "1", "b": "2"})
     assert (request.content_type, request.content_length, request.raw_path) == (
         "a/b",
         12,

@@ -172,11 +172,8 @@ def test_R37_what_an_unsatisfiable_range_is_told() -> None:
 
 def test_R37_zeros_in_front_of_a_number_change_nothing() -> None:
     zeros = "0" * 30
-    assert conditional.select({"range": f"bytes={zeros}5-{zeros}9"}, "GET", '"t"', 0, 100) == (
-        206,
-        5,
-        10,
-    )
+    found = conditional.select({"range": f"bytes={zeros}5-{zeros}9"}, "GET", '"t"', 0, 100)
+    assert found == (206, 5, 10)
     assert conditional.select({"range": f"bytes=-{zeros}5"}, "GET", '"t"', 0, 100) == (206, 95, 100)
 
 

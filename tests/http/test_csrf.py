@@ -392,8 +392,5 @@ def test_R48_an_answer_that_checks_a_token_and_shows_none_is_the_author_s_to_cac
     client = make_client(Cached())
     token = client.get("/token").text
     answer = client.get("/checks", params={"cache": "public", "token": token})
-    assert (answer.text, answer.headers["cache-control"], answer.headers["vary"]) == (
-        "True",
-        "public",
-        "Cookie",
-    )
+    seen = (answer.text, answer.headers["cache-control"], answer.headers["vary"])
+    assert seen == ("True", "public", "Cookie")

@@ -62,10 +62,8 @@ def test_it_is_an_answer(make_client: MakeClient) -> None:
 
     client = make_client(Root())
     answer = client.get("/", params={"name": "<b>"})
-    assert (answer.text, answer.headers["content-type"]) == (
-        "&lt;b&gt;",
-        "text/html; charset=utf-8",
-    )
+    seen = (answer.text, answer.headers["content-type"])
+    assert seen == ("&lt;b&gt;", "text/html; charset=utf-8")
     assert json.loads(client.get("/json", params={"name": "<b>"}).content) == {"name": "&lt;b&gt;"}
 
 
@@ -286,11 +284,8 @@ def test_what_is_html_by_itself_is_an_answer(
     make_client: MakeClient, path: str, status: int, text: str, content_type: str
 ) -> None:
     answer = make_client(pages(text="plain", errors="text")).get(path)
-    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (
-        status,
-        text,
-        content_type,
-    )
+    seen = (answer.status_code, answer.text, answer.headers["content-type"])
+    assert seen == (status, text, content_type)
     is_streamed = path in ("/drawing?many=x", "/lazy", "/large", "/rows", "/stream")
     assert ("content-length" not in answer.headers) == is_streamed
 

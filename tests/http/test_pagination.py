@@ -41,16 +41,12 @@ def test_a_page_without_room_is_400_as_clients_may_choose_the_size(size: int) ->
         Page([], 1, size, 0)
     with pytest.raises(HTTPError) as error:
         Page.of(PIES, 2, size)
-    assert (error.value.status, error.value.message) == (
-        400,
-        f"A page has 1 item or more, not {size}.",
-    )
+    seen = (error.value.status, error.value.message)
+    assert seen == (400, f"A page has 1 item or more, not {size}.")
     with pytest.raises(HTTPError) as error:
         Page.offset(2, size)
-    assert (error.value.status, error.value.message) == (
-        400,
-        f"A page has 1 item or more, not {size}.",
-    )
+    found = (error.value.status, error.value.message)
+    assert found == (400, f"A page has 1 item or more, not {size}.")
 
 
 @pytest.mark.parametrize("number", [0, -7, 2**59 + 1, 10**30])

@@ -263,10 +263,8 @@ def test_R30_an_upload_of_3000_pieces_finishes_whoever_reads_it(
     answer = make_client(Root(), app_timeout=30).post(
         path, content=in_pieces(body, 1000), headers=HEADERS
     )
-    assert (answer.status_code, answer.text) == (
-        200,
-        "ignored" if path == "/ignores" else "3000000",
-    )
+    seen = (answer.status_code, answer.text)
+    assert seen == (200, "ignored" if path == "/ignores" else "3000000")
 
 
 @every_loop
@@ -412,9 +410,8 @@ def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
     client = make_client(Root())
     answer = client.post("/size", content=form(file_of(2 * MEBIBYTE)), headers=HEADERS)
     assert answer.status_code == 507
-    assert caplog.messages == [
-        f"an upload can't be stored in {folder}: [Errno 28] No space left on device"
-    ]
+    found = caplog.messages
+    assert found == [f"an upload can't be stored in {folder}: [Errno 28] No space left on device"]
 
 
 def test_R32_a_full_disk_is_a_507_for_the_first_upload(
@@ -825,20 +822,16 @@ def test_R18_files_do_not_count_as_data(make_client: MakeClient) -> None:
     assert client.post("/taken", content=content, headers=HEADERS).text == "999"
     two = form(section('name="x"', b"x" * 600), section('name="y"', b"x" * 600))
     answer = client.post("/taken", content=two, headers=HEADERS)
-    assert (answer.status_code, answer.text) == (
-        413,
-        "A form's fields may have 1000 bytes together at most.",
-    )
+    seen = (answer.status_code, answer.text)
+    assert seen == (413, "A form's fields may have 1000 bytes together at most.")
 
 
 def test_R18_other_bodies_do_not_count_as_data(make_client: MakeClient) -> None:
     client = make_client(Data(max_data_size=1000, max_body_size=10_000))
     content, _ = body_of("json", 5000)
     assert client.post("/own", content=content, headers=JSON_TYPE).text == "5000"
-    assert (
-        client.post("/nothing", content=content, headers={"Content-Type": "text/plain"}).text
-        == "nothing"
-    )
+    found = client.post("/nothing", content=content, headers={"Content-Type": "text/plain"}).text
+    assert found == "nothing"
 
 
 def test_R18_a_handler_has_a_limit_of_its_own_for_data(make_client: MakeClient) -> None:
@@ -1020,10 +1013,8 @@ def test_a_process_parses_what_its_handler_asks_for(
     for kind in ("json", "form"):
         content, headers = body_of(kind, 200_000)
         assert client.post("/process", content=content, headers=headers).text == "xxx"
-        assert (
-            client.post("/process_nothing", content=content[:-1] + b"%", headers=headers).text
-            == "nothing"
-        )
+        found = client.post("/process_nothing", content=content[:-1] + b"%", headers=headers).text
+        assert found == "nothing"
     assert parsed == []
 
 

@@ -230,10 +230,8 @@ def test_R24_json_is_parsed_only_if_it_is_called_json(
 def test_R4_R24_two_content_types_are_none(make_client: MakeClient, types: tuple[str, str]) -> None:
     """One reader could take the first, another one the last."""
     headers = [("Content-Type", name) for name in types]
-    assert make_client(Asking()).post("/got", content=b'{"a":1}', headers=headers).json() == [
-        None,
-        False,
-    ]
+    found = make_client(Asking()).post("/got", content=b'{"a":1}', headers=headers).json()
+    assert found == [None, False]
 
 
 # -- self.request, micropie.request ----------------------------------------------------------------
@@ -396,10 +394,8 @@ def test_R11_a_path_that_is_no_text_is_a_400(
     make_client: MakeClient, target: bytes, method: str
 ) -> None:
     answer = make_client(Echo(), validate=False).request(method, "/", extensions={"target": target})
-    assert (answer.status_code, answer.headers["content-type"]) == (
-        400,
-        "text/plain; charset=utf-8",
-    )
+    seen = (answer.status_code, answer.headers["content-type"])
+    assert seen == (400, "text/plain; charset=utf-8")
     assert answer.text.count(".") == (0 if method == "HEAD" else 1)
     assert b"\xff" not in answer.content
 
@@ -412,10 +408,8 @@ def test_R11_a_query_that_is_no_text_is_a_400(make_client: MakeClient, query: by
     client = make_client(Asking(), validate=False)
     for path in (b"/query_params", b"/query"):
         answer = client.get("/", extensions={"target": path + b"?" + query})
-        assert (answer.status_code, answer.headers["content-type"]) == (
-            400,
-            "text/plain; charset=utf-8",
-        )
+        seen = (answer.status_code, answer.headers["content-type"])
+        assert seen == (400, "text/plain; charset=utf-8")
 
 
 @pytest.mark.parametrize("path", ["@google.com", "google.com", "http:x", "x/y", "\\x", "*"])
@@ -564,9 +558,8 @@ def test_R14_an_empty_host_is_a_400_or_ignored(make_client: MakeClient) -> None:
 def test_R14_two_hosts_are_a_400(backend: str) -> None:
     twice = [(b"host", b"a"), (b"host", b"b")]
     assert run(backend, lambda: get(Host(), headers=twice)).status == 400
-    assert (
-        run(backend, lambda: get(Host(), headers=[(b"host", b"a"), (b"host", b"a")])).status == 200
-    )
+    found = run(backend, lambda: get(Host(), headers=[(b"host", b"a"), (b"host", b"a")])).status
+    assert found == 200
 
 
 @pytest.mark.parametrize("host", ["a,b", "a, b"])

@@ -117,11 +117,8 @@ def test_the_first_end_counts() -> None:
     assert not progress.end(CLOSE, 1000, "")
     assert (progress.state, progress.code, progress.reason) == (GONE, 1001, "away")
     error = progress.closed()
-    assert (error.code, error.reason, str(error)) == (
-        1001,
-        "away",
-        "the WebSocket is closed: 1001 away",
-    )
+    seen = (error.code, error.reason, str(error))
+    assert seen == (1001, "away", "the WebSocket is closed: 1001 away")
     assert ConnectionClosed().code == Progress().closed().code == 1006
 
 

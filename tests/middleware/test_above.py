@@ -123,22 +123,16 @@ def root() -> Root:
 def test_each_handler_is_limited_by_itself(make_client: MakeClient) -> None:
     client = make_client(root())
     assert statuses(client, "/once", "/once", "/", "/", "/once/") == [200, 429, 200, 200, 429]
-    assert [client.post("/once_too", data={"word": "a"}).status_code for _ in range(2)] == [
-        200,
-        429,
-    ]
+    found = [client.post("/once_too", data={"word": "a"}).status_code for _ in range(2)]
+    assert found == [200, 429]
     answer = client.get("/once")
     assert (answer.headers["retry-after"], answer.headers["ratelimit-limit"]) == ("3600", "1")
     assert "ratelimit-limit" not in client.get("/").headers
 
 
 def test_one_object_above_several_counts_them_together(make_client: MakeClient) -> None:
-    assert statuses(make_client(root()), "/one", "/explicit/1", "/one", "/explicit/2") == [
-        200,
-        200,
-        429,
-        429,
-    ]
+    found = statuses(make_client(root()), "/one", "/explicit/1", "/one", "/explicit/2")
+    assert found == [200, 200, 429, 429]
 
 
 def test_limits_on_one_store_count_apart(make_client: MakeClient) -> None:
@@ -187,10 +181,8 @@ def test_an_early_answer_passes_the_hooks_outside(make_client: MakeClient) -> No
 def test_what_comes_with_micropie_stands_above_handlers(make_client: MakeClient) -> None:
     app = root()
     client = make_client(app)
-    assert (
-        client.get("/small", headers={"Accept-Encoding": "gzip"}).headers["content-encoding"]
-        == "gzip"
-    )
+    found = client.get("/small", headers={"Accept-Encoding": "gzip"}).headers["content-encoding"]
+    assert found == "gzip"
     assert "content-encoding" not in client.get("/", headers={"Accept-Encoding": "gzip"}).headers
     assert client.get("/secret").status_code == 401
     assert client.get("/secret", auth=("ann", "sesame")).text == "secret"
@@ -276,9 +268,8 @@ def test_an_override_has_marks_of_its_own(make_client: MakeClient) -> None:
             return "freed"
 
     root()
-    assert statuses(
-        make_client(Freed(expose="public")), "/once", "/once", "/one", "/one", "/one"
-    ) == [200] * 4 + [429]
+    found = statuses(make_client(Freed(expose="public")), "/once", "/once", "/one", "/one", "/one")
+    assert found == [200] * 4 + [429]
 
 
 def test_a_decorator_that_copies_the_marks_keeps_them(make_client: MakeClient) -> None:

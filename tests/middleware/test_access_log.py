@@ -157,11 +157,8 @@ def test_the_values_are_on_the_record(
         "route": "greet",
         "broken_off": False,
     }
-    assert (values["request_id"], values["duration_ms"] > 0, values["time"][-1]) == (
-        None,
-        True,
-        "Z",
-    )
+    seen = (values["request_id"], values["duration_ms"] > 0, values["time"][-1])
+    assert seen == (None, True, "Z")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -361,17 +361,10 @@ def asked_by(client: Any, path: str, token: str) -> Any:
 
 def test_a_guard_above_a_handler_guards_it_alone(make_client: MakeClient) -> None:
     client = make_client(Pies())
-    assert [client.get(path).status_code for path in ("/open", "/me", "/bake", "/inner/bake")] == [
-        200,
-        401,
-        401,
-        401,
-    ]
-    assert [asked_by(client, "/me", token).status_code for token in ("ann", "bob", "eve")] == [
-        200,
-        200,
-        401,
-    ]
+    statuses = [client.get(path).status_code for path in ("/open", "/me", "/bake", "/inner/bake")]
+    assert statuses == [200, 401, 401, 401]
+    found = [asked_by(client, "/me", token).status_code for token in ("ann", "bob", "eve")]
+    assert found == [200, 200, 401]
     assert client.get("/me").headers["www-authenticate"] == BEARER
 
 
@@ -381,10 +374,8 @@ def test_a_token_without_the_scopes_is_a_403(make_client: MakeClient) -> None:
     for token in ("bob", "carl"):
         refused = asked_by(client, "/bake", token)
         assert (refused.status_code, refused.text) == (403, "The token's scope has to include r w.")
-        assert (
-            refused.headers["www-authenticate"]
-            == f'{BEARER}, scope="r w", error="insufficient_scope"'
-        )
+        found = refused.headers["www-authenticate"]
+        assert found == f'{BEARER}, scope="r w", error="insufficient_scope"'
     assert client.get("/bake").headers["www-authenticate"] == f'{BEARER}, scope="r w"'
     unknown = asked_by(client, "/bake", "eve").headers["www-authenticate"]
     assert unknown == f'{BEARER}, scope="r w", error="invalid_token"'
@@ -462,9 +453,8 @@ def test_a_guard_above_an_application_and_a_mount(make_client: MakeClient) -> No
     app.inner = Guarded()
     app.mount("/mounted", BasicAuth({"ann": "pie"})(Root()))
     client = make_client(app)
-    assert [client.get(path).status_code for path in ("/inner", "/inner/nowhere", "/mounted")] == [
-        401
-    ] * 3
+    statuses = [client.get(path).status_code for path in ("/inner", "/inner/nowhere", "/mounted")]
+    assert statuses == [401] * 3
     assert client.get("/mounted", headers=basic("ann", "pie")).text == "ann"
 
 
@@ -493,10 +483,8 @@ def test_a_token_may_have_another_scheme(make_client: MakeClient) -> None:
     ]
     assert statuses == [200, 200, 401, 401, 400]
     refused = client.get("/")
-    assert (refused.text, refused.headers["www-authenticate"]) == (
-        "A token is required.",
-        'Token realm="Please log in"',
-    )
+    seen = (refused.text, refused.headers["www-authenticate"])
+    assert seen == ("A token is required.", 'Token realm="Please log in"')
     (scheme,) = app.openapi()["components"]["securitySchemes"].values()
     assert (scheme["type"], scheme["name"]) == ("apiKey", "Authorization")
 

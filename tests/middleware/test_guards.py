@@ -192,12 +192,10 @@ def test_tokens_guard_everything(open_client: Connect, world: str) -> None:
         return token == "abc"
 
     client = open_client(site(BearerAuth(check)))
-    assert statuses(client, world, headers={"Authorization": "Bearer x"}) == answers(
-        world, 401, 401
-    )
-    assert statuses(client, world, headers={"Authorization": "Bearer abc"}) == answers(
-        world, 200, 101
-    )
+    found = statuses(client, world, headers={"Authorization": "Bearer x"})
+    assert found == answers(world, 401, 401)
+    seen = statuses(client, world, headers={"Authorization": "Bearer abc"})
+    assert seen == answers(world, 200, 101)
 
 
 def test_hosts_guard_everything(open_client: Connect, world: str) -> None:
@@ -416,11 +414,8 @@ def test_what_refuses_without_the_session_runs_before_its_backend_is_asked(
             with pytest.raises(WebSocketRefused, match="429"), client.websocket(path):
                 pass
     # What a refused request writes to the session is discarded: it has not seen the session.
-    assert (backend.loads, client.cookies["session_id"], "set-cookie" in refused.headers) == (
-        1,
-        cookie,
-        False,
-    )
+    seen = (backend.loads, client.cookies["session_id"], "set-cookie" in refused.headers)
+    assert seen == (1, cookie, False)
     assert InMemorySessionBackend.load(backend, cookie) == {"name": "Ann", "last": 200}
 
 

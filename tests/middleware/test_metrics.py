@@ -197,9 +197,8 @@ def test_subscribers_are_counted_once_each(make_client: MakeClient) -> None:
         lines = answer.iter_lines()  # a discarded iterator closes the response
         assert "data: begun" in lines
         numbers = read(client)
-        assert [
-            numbers[name] for name in ("micropie_channels", "micropie_channel_subscribers")
-        ] == [2, 1]
+        answers = [numbers[name] for name in ("micropie_channels", "micropie_channel_subscribers")]
+        assert answers == [2, 1]
         assert numbers["http_requests_in_flight"] == 1
         # The time is that of the head: a stream of events may last for days.
         assert numbers['http_request_duration_seconds_count{method="GET",route="/events"}'] == 1
@@ -253,11 +252,8 @@ def test_inside_another_application_it_counts_what_comes_that_far(make_client: M
     app.middlewares.append(Closed())
     app.inner.metrics("/metrics", registry=CollectorRegistry())
     client = make_client(app)
-    assert [client.get(path).status_code for path in ("/", "/inner", "/inner?closed=1")] == [
-        200,
-        200,
-        503,
-    ]
+    statuses = [client.get(path).status_code for path in ("/", "/inner", "/inner?closed=1")]
+    assert statuses == [200, 200, 503]
     text = client.get("/inner/metrics").text
     assert 'http_requests_total{method="GET",route="/inner",status="200"} 1.0' in text
     assert 'status="503"' not in text
@@ -326,10 +322,8 @@ def test_R28_a_version_that_is_no_short_number_counts_as_none(
     make_client: MakeClient, accept: str, content_type: str
 ) -> None:
     answer = make_client(measured()).get("/metrics", headers={"Accept": accept})
-    assert (answer.status_code, answer.headers["content-type"].startswith(content_type)) == (
-        200,
-        True,
-    )
+    seen = (answer.status_code, answer.headers["content-type"].startswith(content_type))
+    assert seen == (200, True)
     assert "# TYPE http_requests" in answer.text
     assert len(answer.headers["content-type"]) < 100
 

@@ -187,10 +187,8 @@ def test_two_headers_are_one_list(ask: Connect) -> None:
 
 
 def test_a_list_without_end_is_not_read_to_it(ask: Connect) -> None:
-    assert ask({"X-Forwarded-For": "1.2.3.4, " + "10.0.0.2, " * 3000 + "10.0.0.3"})[0] == [
-        PEER,
-        4321,
-    ]
+    found = ask({"X-Forwarded-For": "1.2.3.4, " + "10.0.0.2, " * 3000 + "10.0.0.3"})[0]
+    assert found == [PEER, 4321]
     assert ask({"X-Forwarded-For": "1.2.3.4" + ", 10.0.0.2" * 31})[0] == ["1.2.3.4", 0]
 
 
@@ -216,10 +214,8 @@ def test_a_list_without_end_is_not_read_to_it(ask: Connect) -> None:
 def test_the_scheme_is_that_of_the_nearest_proxy(
     ask: Connect, value: str, scheme: str, hops: Any
 ) -> None:
-    assert (
-        ask({"X-Forwarded-Proto": value, "X-Forwarded-For": "1.2.3.4, 10.0.0.2"}, hops=hops)[1]
-        == scheme
-    )
+    found = ask({"X-Forwarded-Proto": value, "X-Forwarded-For": "1.2.3.4, 10.0.0.2"}, hops=hops)[1]
+    assert found == scheme
 
 
 @pytest.mark.parametrize(

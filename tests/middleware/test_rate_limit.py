@@ -94,17 +94,12 @@ def left(answer: Any) -> tuple[str, ...]:
 def test_so_many_and_no_more(make_client: MakeClient, store: RateStore, clock: Clock) -> None:
     app = limited(3, 60, store=store)
     client = make_client(app)
-    assert [left(client.get("/")) for _ in range(3)] == [
-        ("3", "2", "20"),
-        ("3", "1", "40"),
-        ("3", "0", "60"),
-    ]
+    answers = [left(client.get("/")) for _ in range(3)]
+    assert answers == [("3", "2", "20"), ("3", "1", "40"), ("3", "0", "60")]
     clock.now += 5
     refused = client.get("/")
-    assert (refused.status_code, refused.text) == (
-        429,
-        "Too many requests. Please try again in 15 seconds.",
-    )
+    seen = (refused.status_code, refused.text)
+    assert seen == (429, "Too many requests. Please try again in 15 seconds.")
     assert (refused.headers["retry-after"], left(refused), app.ran) == ("15", ("3", "0", "55"), 3)
     clock.now += 14.5
     assert client.get("/").text == "Too many requests. Please try again in 1 second."
@@ -131,11 +126,8 @@ def test_an_error_handler_answers_it(make_client: MakeClient) -> None:
     client = make_client(app)
     client.get("/")
     answer = client.get("/")
-    assert (answer.status_code, answer.text[:6], answer.headers["retry-after"]) == (
-        429,
-        "sorry:",
-        "60",
-    )
+    seen = (answer.status_code, answer.text[:6], answer.headers["retry-after"])
+    assert seen == (429, "sorry:", "60")
 
 
 @pytest.mark.parametrize(
@@ -196,12 +188,8 @@ def test_an_inner_application_may_have_one_alone(make_client: MakeClient) -> Non
     app = Root()
     app.inner = limited(1, app=Root())
     client = make_client(app)
-    assert [client.get(path).status_code for path in ("/inner", "/inner", "/", "/")] == [
-        200,
-        429,
-        200,
-        200,
-    ]
+    statuses = [client.get(path).status_code for path in ("/inner", "/inner", "/", "/")]
+    assert statuses == [200, 429, 200, 200]
     assert "ratelimit-limit" not in client.get("/").headers
 
 
@@ -273,15 +261,8 @@ def test_clients_without_an_address_are_one(make_client: MakeClient) -> None:
 def test_a_function_may_return_the_key(make_client: MakeClient, store: RateStore) -> None:
     client = make_client(limited(1, store=store, key=lambda request: request.query("user")))
     users = ["a", "b", "a", "x" * 5000, "x" * 5000, "x" * 4999 + "y", "\u2028"]
-    assert [client.get("/", params={"user": user}).status_code for user in users] == [
-        200,
-        200,
-        429,
-        200,
-        429,
-        200,
-        200,
-    ]
+    statuses = [client.get("/", params={"user": user}).status_code for user in users]
+    assert statuses == [200, 200, 429, 200, 429, 200, 200]
 
 
 class Recording(RateStore):
@@ -620,9 +601,8 @@ def test_an_invalid_answer_of_redis_is_an_outage(
     with rates._redis.reached() as client:
         client.delete("list:1/60.0::key")
         client.rpush("list:1/60.0::key", "x")
-    assert (
-        make_client(limited(1, store=rates, key=lambda request: "key")).get("/").status_code == 200
-    )
+    found = make_client(limited(1, store=rates, key=lambda request: "key")).get("/").status_code
+    assert found == 200
     assert outages() == [OUT]
     rates.close()
 
@@ -651,11 +631,8 @@ def test_a_store_of_the_authors_own_may_be_async(make_client: MakeClient) -> Non
             return Quota(key != "1/60.0::127.0.0.1", limit, 0, 1.5, 2.5)
 
     answer = make_client(limited(1, store=Own())).get("/")
-    assert (answer.status_code, answer.headers["retry-after"], left(answer)) == (
-        429,
-        "3",
-        ("1", "0", "2"),
-    )
+    seen = (answer.status_code, answer.headers["retry-after"], left(answer))
+    assert seen == (429, "3", ("1", "0", "2"))
 
 
 def test_the_base_class_names_the_missing_method() -> None:

@@ -176,11 +176,8 @@ def test_an_id_is_not_trusted_by_default(make_client: MakeClient) -> None:
 def test_the_header_may_have_another_name(make_client: MakeClient) -> None:
     client = make_client(identified(header="X-Trace", trust=True))
     answer = client.get("/", headers={"x-trace": "abc", "X-Request-ID": "def"})
-    assert (answer.text, answer.headers["X-Trace"], "x-request-id" in answer.headers) == (
-        "abc",
-        "abc",
-        False,
-    )
+    seen = (answer.text, answer.headers["X-Trace"], "x-request-id" in answer.headers)
+    assert seen == ("abc", "abc", False)
 
 
 def test_an_answer_from_further_outside_has_one_all_the_same(make_client: MakeClient) -> None:
@@ -191,10 +188,8 @@ def test_an_answer_from_further_outside_has_one_all_the_same(make_client: MakeCl
     app = identified()
     app.middlewares.insert(0, Refuses())
     answer = make_client(app).get("/")
-    assert (answer.status_code, bool(IS_ID.fullmatch(answer.headers["x-request-id"]))) == (
-        403,
-        True,
-    )
+    seen = (answer.status_code, bool(IS_ID.fullmatch(answer.headers["x-request-id"])))
+    assert seen == (403, True)
 
 
 def test_a_second_one_changes_nothing(make_client: MakeClient) -> None:

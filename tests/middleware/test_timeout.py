@@ -118,11 +118,8 @@ def test_a_def_handler_is_given_up_and_runs_on_unheard(make_client: MakeClient) 
 
 def test_a_handler_in_time_answers(make_client: MakeClient) -> None:
     client = make_client(limited(10))
-    assert [client.get(path).text for path in ("/quick", "/quick_too", "/inlined")] == [
-        "quick",
-        "quick",
-        "inlined",
-    ]
+    answers = [client.get(path).text for path in ("/quick", "/quick_too", "/inlined")]
+    assert answers == ["quick", "quick", "inlined"]
 
 
 @pytest.mark.parametrize("path", ["/own_error", "/own_error_too"])

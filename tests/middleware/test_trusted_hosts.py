@@ -97,10 +97,8 @@ def test_R14_other_hosts(make_client: MakeClient, host: str, path: str) -> None:
 @pytest.mark.parametrize("host", MALFORMED)
 def test_R14_malformed_hosts(make_client: MakeClient, host: str) -> None:
     answer = make_client(answering(*HOSTS), validate=False).get("/", headers={"Host": host})
-    assert (answer.status_code, answer.text) == (
-        400,
-        "The Host header must be one name or address, with or without a port.",
-    )
+    seen = (answer.status_code, answer.text)
+    assert seen == (400, "The Host header must be one name or address, with or without a port.")
 
 
 def test_without_a_wildcard_subdomains_are_refused(make_client: MakeClient) -> None:

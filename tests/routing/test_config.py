@@ -70,11 +70,8 @@ def test_what_is_shared_is_the_same() -> None:
     site.other = Page(threads=7, processes=2)
     own = site.other.channels = Channels()
     outer, inner, other = (config for config in site._micropie.compiled().config.tree)
-    assert (inner.threads, inner.pool, inner.pool_threads) == (
-        outer.threads,
-        outer.pool,
-        outer.pool_threads,
-    )
+    seen = (inner.threads, inner.pool, inner.pool_threads)
+    assert seen == (outer.threads, outer.pool, outer.pool_threads)
     assert (inner.channels, other.channels) == (outer.channels, own)
     assert isinstance(outer.channels, Channels)
     assert outer.channels is not own

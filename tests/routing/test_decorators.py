@@ -62,11 +62,8 @@ def test_decorators_on_one_function_add_up(make_client: MakeClient) -> None:
             return self.request.method
 
     client = make_client(Root())
-    assert [client.get("/page").text, client.post("/page").text, client.put("/other").text] == [
-        "GET",
-        "POST",
-        "PUT",
-    ]
+    answers = [client.get("/page").text, client.post("/page").text, client.put("/other").text]
+    assert answers == ["GET", "POST", "PUT"]
     assert client.put("/page").headers["allow"] == "GET, HEAD, OPTIONS, POST"
 
 
@@ -114,12 +111,8 @@ def test_methods_may_be_written_in_lower_case_and_in_any_collection(
 
     client = make_client(Root(), validate=False)
     pairs = [("GET", "/list"), ("POST", "/list"), ("QUERY", "/set"), ("PUT", "/generator")]
-    assert [client.request(method, path).text for method, path in pairs] == [
-        "list",
-        "list",
-        "set",
-        "generator",
-    ]
+    answers = [client.request(method, path).text for method, path in pairs]
+    assert answers == ["list", "list", "set", "generator"]
 
 
 @pytest.mark.parametrize(
@@ -194,9 +187,8 @@ def test_a_handler_has_a_limit_of_its_own(
 
     client = make_client(Root())
     assert client.post("/limited", data={"a": "x" * limit}).status_code == 413
-    assert (
-        client.post("/limited", data={"a": "x" * (limit - 2)} if limit else {}).status_code == 200
-    )
+    found = client.post("/limited", data={"a": "x" * (limit - 2)} if limit else {}).status_code
+    assert found == 200
     assert client.post("/free", data={"a": "x" * 50}).text == "x" * 50
 
 

@@ -84,11 +84,8 @@ URLS = {
 def test_urls_of_every_handler_from_everywhere(make_client: MakeClient) -> None:
     client = make_client(Root())
     assert client.get("/auth/urls").json() == URLS
-    assert client.get("/shop/cart/show").json() == {
-        "auth": "/auth/login",
-        "here": "/shop/cart/show",
-        "root": "Root",
-    }
+    found = client.get("/shop/cart/show").json()
+    assert found == {"auth": "/auth/login", "here": "/shop/cart/show", "root": "Root"}
     assert client.get("/auth/names").text == "Root"
     assert client.get("/anything").text == "/auth/login"
 
@@ -140,10 +137,8 @@ def test_parts_of_a_site_link_to_each_other(
     assert re.findall(r"(?<!<)/[\w/]+", shop.text) == [f"{root_path}{link}" for link in links]
     assert client.get(f"{prefix}/show/pie").text == f"pie of db, {root_path}/office/desk"
     assert client.get("/home").text == f"{root_path}/shop/show/pie"
-    assert (
-        client.post(f"{prefix}/buy", follow_redirects=False).headers["location"]
-        == f"{root_path}{prefix}/show/db"
-    )
+    found = client.post(f"{prefix}/buy", follow_redirects=False).headers["location"]
+    assert found == f"{root_path}{prefix}/show/db"
     until(
         lambda: (
             client.get(f"{prefix}/tells").json()
@@ -243,10 +238,8 @@ def test_several_places_and_no_request(make_client: MakeClient) -> None:
     assert root.url_for("two.asks") == "/two/asks"
     own = twice.channels = Channels()
     assert twice.channels is own
-    assert [client.get(f"/{place}/asks").text for place in ("one", "two")] == [
-        "/one/asks",
-        "/two/asks",
-    ]
+    answers = [client.get(f"/{place}/asks").text for place in ("one", "two")]
+    assert answers == ["/one/asks", "/two/asks"]
 
 
 def test_two_roots_and_no_request(make_client: MakeClient) -> None:
@@ -433,10 +426,8 @@ def test_an_inner_application_that_states_its_errors_has_no_outer_pages(
     # the page of an application of HTML is HTML
     for path in ("/plain/none", "/plain/broken", "/none"):
         answer = client.get(path)
-        assert (answer.text, answer.headers["content-type"]) == (
-            "<!doctype html>outer",
-            "text/html; charset=utf-8",
-        )
+        seen = (answer.text, answer.headers["content-type"])
+        assert seen == ("<!doctype html>outer", "text/html; charset=utf-8")
 
 
 def test_the_document_of_an_application_that_states_its_errors_has_them() -> None:
@@ -459,13 +450,11 @@ def test_the_nearest_application_answers_an_error(make_client: MakeClient) -> No
     root.error(KeyError)(lambda error: "outer KeyError")
     root.error(Exception)(lambda error: "outer Exception")
     client = make_client(root)
-    assert [client.get(f"/auth/fails/{name}").text for name in ("404", "key", "os")] == [
-        *("outer 404", "outer KeyError", "outer Exception")
-    ]
+    answers = [client.get(f"/auth/fails/{name}").text for name in ("404", "key", "os")]
+    assert answers == [*("outer 404", "outer KeyError", "outer Exception")]
     root.auth.error(OSError)(lambda error: "inner OSError")
-    assert [client.get(f"/auth/fails/{name}").text for name in ("404", "key", "os")] == [
-        *("outer 404", "outer KeyError", "inner OSError")
-    ]
+    found = [client.get(f"/auth/fails/{name}").text for name in ("404", "key", "os")]
+    assert found == [*("outer 404", "outer KeyError", "inner OSError")]
     root.auth.error(Exception)(lambda error: "inner Exception")
     assert [client.get(f"/auth/fails/{name}").text for name in ("404", "key", "os")] == [
         *("inner Exception", "inner Exception", "inner OSError")

@@ -163,10 +163,8 @@ def test_an_object_with_routes_that_is_no_application() -> None:
 
     app: Any = App()
     app.blog = app._blog = Blog()
-    assert (
-        mistake(app)
-        == "blog is not an App, so its routes are never registered: write class Blog(App)"
-    )
+    found = mistake(app)
+    assert found == "blog is not an App, so its routes are never registered: write class Blog(App)"
 
 
 @pytest.mark.parametrize("decorate", [get("/x"), route(), hidden, command])

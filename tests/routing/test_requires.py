@@ -200,9 +200,8 @@ APPS = ["/closed", "/heir", "/one", "/shared", "/alone", "/closed/deep", "/close
 @pytest.mark.parametrize("app", APPS)
 def test_above_a_class_or_an_application(make_client: MakeClient, app: str) -> None:
     client = make_client(Site())
-    assert {path: client.get(app + path).status_code for path in INSIDE} == dict.fromkeys(
-        INSIDE, 401
-    )
+    found = {path: client.get(app + path).status_code for path in INSIDE}
+    assert found == dict.fromkeys(INSIDE, 401)
     answers = [client.get(f"{app}{path}?key=sesame").status_code for path in INSIDE]
     assert answers == [200] * 6 + [404] * 3
     assert client.get("/open/page").text == "in"

@@ -265,11 +265,8 @@ def test_a_default_and_an_index_that_state_methods_refuse_the_others(
             return "index"
 
     client = make_client(Root())
-    assert (text(client, "/x"), text(client, "/x", "POST"), text(client, "/", "POST")) == (
-        "default",
-        405,
-        "index",
-    )
+    seen = (text(client, "/x"), text(client, "/x", "POST"), text(client, "/", "POST"))
+    assert seen == ("default", 405, "index")
 
 
 # -- conflicts -------------------------------------------------------------------------------------
@@ -393,11 +390,8 @@ def test_the_values_of_the_path_are_on_the_request(make_client: MakeClient) -> N
     app.get("/one/<word>")(lambda word: [*app.request.path_params])
     app.get("/none")(lambda: [*app.request.path_params])
     client = make_client(app)
-    assert [client.get(path).json() for path in ("/turned/5/a", "/one/a", "/none")] == [
-        [5, "a"],
-        ["a"],
-        [],
-    ]
+    answers = [client.get(path).json() for path in ("/turned/5/a", "/one/a", "/none")]
+    assert answers == [[5, "a"], ["a"], []]
 
 
 def test_hooks_know_the_route_by_its_name_and_its_pattern(make_client: MakeClient) -> None:
@@ -488,11 +482,8 @@ def test_applications_nest_a_hundred_deep(make_client: MakeClient) -> None:
         )()
         inner = inner.a
     client = make_client(root)
-    assert [text(client, "/a" * 100), text(client, "/a" * 50 + "/x/y"), text(client, "/x")] == [
-        "99 0",
-        "49 2",
-        404,
-    ]
+    answers = [text(client, "/a" * 100), text(client, "/a" * 50 + "/x/y"), text(client, "/x")]
+    assert answers == ["99 0", "49 2", 404]
 
 
 LONG = 100_000

@@ -172,11 +172,8 @@ def test_a_file_needs_no_session_unless_a_hook_or_an_error_page_does(
     assert (answer.text, "vary" in answer.headers) == ("style", False)
     assert not app.asked
     missing = client.get("/static/nothing.css", headers=headers)
-    assert (missing.status_code, missing.text, missing.headers["vary"]) == (
-        404,
-        "no file 1",
-        "Cookie",
-    )
+    seen = (missing.status_code, missing.text, missing.headers["vary"])
+    assert seen == (404, "no file 1", "Cookie")
     assert app.asked == [ID]
     app.middlewares.append(Looks())
     assert client.get("/static/style.css", headers=headers).headers["x-count"] == "1"
@@ -245,9 +242,7 @@ def test_R67_half_of_a_wsgi_servers_threads_wait_for_redis(
                 assert app.begun.acquire(timeout=PATIENCE)
             others = [server.submit(look) for _ in range(50)]
             assert {future.result(PATIENCE)[0] for future in others} == {503}
-            assert server.submit(wsgi.get, app, "/static/style.css").result(PATIENCE) == (
-                200,
-                b"style",
-            )
+            found = server.submit(wsgi.get, app, "/static/style.css").result(PATIENCE)
+            assert found == (200, b"style")
             go_on()
             assert [future.result(PATIENCE) for future in waiting] == [(200, b'{"n":1}')] * 4

@@ -29,10 +29,8 @@ def test_changes_are_per_key() -> None:
     session["list"].append(1)
     del session["gone"]
     changes = session.changes()
-    assert (changes.values, list(changes.deletions)) == (
-        {"other": 2, "new": 3, "list": [1]},
-        ["gone"],
-    )
+    seen = (changes.values, list(changes.deletions))
+    assert seen == ({"other": 2, "new": 3, "list": [1]}, ["gone"])
     assert (changes.updates, changes.emptied, changes.new_id) == ({}, False, None)
 
 

@@ -271,10 +271,8 @@ def test_a_backend_that_is_out_of_reach_is_a_503_and_one_log_line(
     make_client: MakeClient, backend: Any, headers: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = make_client(Root(backend())).get("/", headers=headers)
-    assert (answer.status_code, answer.text) == (
-        503,
-        "The session store is unavailable. Please try again in a moment.",
-    )
+    seen = (answer.status_code, answer.text)
+    assert seen == (503, "The session store is unavailable. Please try again in a moment.")
     assert "set-cookie" not in answer.headers
     assert len(caplog.records) == 1
 

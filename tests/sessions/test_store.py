@@ -227,10 +227,8 @@ def test_R42_over_https_a_session_of_the_plain_name_is_none(
     value = client.get("/keep/a").headers["set-cookie"].partition(";")[0]
     client.cookies.clear()
     for planted in ("", *{"__Host-", "__Secure-"} - {prefix}):
-        assert (
-            client.get("/look", headers={"Cookie": planted + value.removeprefix(prefix)}).json()
-            == {}
-        )
+        found = client.get("/look", headers={"Cookie": planted + value.removeprefix(prefix)}).json()
+        assert found == {}
     assert client.get("/look", headers={"Cookie": value}).json() == {"a": "1"}
 
 
@@ -292,10 +290,8 @@ def test_R45_an_inner_application_with_sessions_of_its_own_has_a_cookie_of_its_o
         "Max-Age=60; Path=/; HttpOnly; SameSite=Strict"
         in client.get("/heir/keep/c").headers["set-cookie"]
     )
-    assert (client.get("/small/keep/d").status_code, client.get("/keep/d").status_code) == (
-        500,
-        200,
-    )
+    found = (client.get("/small/keep/d").status_code, client.get("/keep/d").status_code)
+    assert found == (500, 200)
 
 
 def test_R45_over_https_an_inner_application_with_sessions_of_its_own_has_another_name(
@@ -307,10 +303,8 @@ def test_R45_over_https_an_inner_application_with_sessions_of_its_own_has_anothe
     for path in ("/keep/b", "/inner/keep/a"):
         assert client.get(path).status_code == 200
     assert client.cookies.keys() == {"__Host-session_id", "__Secure-session_id"}
-    assert [client.get(path).json() for path in ("/look", "/inner/look")] == [
-        {"b": "1"},
-        {"a": "1"},
-    ]
+    answers = [client.get(path).json() for path in ("/look", "/inner/look")]
+    assert answers == [{"b": "1"}, {"a": "1"}]
 
 
 def test_ids_are_made_and_checked_by_the_author_s_functions(make_client: MakeClient) -> None:
@@ -353,10 +347,8 @@ def test_R42_what_no_factory_makes_is_not_looked_up(
 ) -> None:
     kept = backend()
     client = make_client(Root(kept, session_id_factory=lambda: "x"), validate=False)
-    assert (
-        client.get("/look", headers={b"Cookie": f"session_id={value}".encode("latin-1")}).json()
-        == {}
-    )
+    found = client.get("/look", headers={b"Cookie": f"session_id={value}".encode("latin-1")}).json()
+    assert found == {}
     assert kept.asked == []
 
 
@@ -406,9 +398,8 @@ def test_R49_the_first_of_two_cookies_counts(make_client: MakeClient) -> None:
     client = make_client(Root())
     session_id = client.get("/keep/a").cookies["session_id"]
     client.cookies.clear()
-    assert client.get(
-        "/look", headers={"Cookie": f"session_id={session_id}; session_id=x"}
-    ).json() == {"a": "1"}
+    found = client.get("/look", headers={"Cookie": f"session_id={session_id}; session_id=x"}).json()
+    assert found == {"a": "1"}
 
 
 # -- caches ----------------------------------------------------------------------------------------
@@ -832,9 +823,8 @@ def test_a_backend_that_shares_its_data_is_asked_for_no_copy(make_client: MakeCl
 
     kept, value = Sharing(), Copied()
     kept.data[ID] = {"user": value}
-    assert (
-        make_client(Root(kept)).get("/has", headers={"Cookie": f"session_id={ID}"}).text == "True"
-    )
+    found = make_client(Root(kept)).get("/has", headers={"Cookie": f"session_id={ID}"}).text
+    assert found == "True"
     assert value.copies == 1  # the session's own, with which it compares what is stored
 
 
@@ -974,10 +964,8 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
     client = make_client(Root(backend(when)))
     for _ in range(3):  # an outage is many requests
         answer = client.get("/keep/a", headers={"Cookie": f"session_id={ID}"})
-        assert (answer.status_code, answer.text) == (
-            503,
-            "The session store is unavailable. Please try again in a moment.",
-        )
+        seen = (answer.status_code, answer.text)
+        assert seen == (503, "The session store is unavailable. Please try again in a moment.")
         assert answer.headers["retry-after"] == "5"
         assert "set-cookie" not in answer.headers
     assert [record.getMessage() for record in caplog.records] == [
@@ -1242,12 +1230,8 @@ def test_debug_does_not_warn_of_posts_tokens_removals_and_reads(
     client.post("/tell")
     for _ in range(2):
         client.get("/form")  # its secret is stored in the session
-    assert [client.get(path).text for path in ("/shown", "/shown", "/read", "/logout")] == [
-        "hello",
-        "None",
-        "Ann",
-        "bye",
-    ]
+    answers = [client.get(path).text for path in ("/shown", "/shown", "/read", "/logout")]
+    assert answers == ["hello", "None", "Ann", "bye"]
     assert warnings_of_get(caplog) == []
 
 

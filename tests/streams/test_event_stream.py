@@ -88,10 +88,8 @@ def test_R65_R1_data_stays_the_data_of_one_event(text: str) -> None:
     apart.
     """
     sent = text.replace("\r\n", "\n").replace("\r", "\n")
-    assert parsed(event(text, event="e", id="1") + event("next")) == [
-        Received(sent, "e", "1"),
-        Received("next", "message", "1"),
-    ]
+    found = parsed(event(text, event="e", id="1") + event("next"))
+    assert found == [Received(sent, "e", "1"), Received("next", "message", "1")]
     assert parsed(comment(text) + event("next")) == [Received("next", "message", "")]
 
 
@@ -211,10 +209,8 @@ def test_events_and_their_head(make_client: MakeClient, kind: str) -> None:
         "text", {"n": 1}, event("x", event="joined", id=3), event(None), headers={"X-Own": "1"}
     )
     answer = make_client(app).get(f"/{kind}")
-    assert (
-        answer.content
-        == COMMENT + b'data: text\n\ndata: {"n":1}\n\nevent: joined\nid: 3\ndata: x\n\n'
-    )
+    found = answer.content
+    assert found == COMMENT + b'data: text\n\ndata: {"n":1}\n\nevent: joined\nid: 3\ndata: x\n\n'
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache, no-transform"
     assert answer.headers["x-accel-buffering"] == "no"
@@ -264,9 +260,8 @@ def test_R65_a_source_that_never_waits_ends_when_the_server_is_told_to_end(
 ) -> None:
     for before in ([], ["a"]):
         app = Ready(*before, "shutdown", *["b"] * 1000)
-        assert make_client(app).get("/").content == COMMENT + b"".join(
-            b"data: a\n\n" for _ in before
-        )
+        found = make_client(app).get("/").content
+        assert found == COMMENT + b"".join(b"data: a\n\n" for _ in before)
         assert (app.made, app.log) == (len(before) + 1, ["closed"])
 
 
@@ -965,10 +960,8 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
         return calls
 
     ended, begun, head = run(backend, check)
-    assert [(call.is_complete, call.body) for call in (ended, head)] == [
-        (True, COMMENT),
-        (True, b""),
-    ]
+    answers = [(call.is_complete, call.body) for call in (ended, head)]
+    assert answers == [(True, COMMENT), (True, b"")]
     assert (begun.is_complete, begun.body) == (True, COMMENT + b"data: a\n\n")
 
 

@@ -324,7 +324,6 @@ def test_a_hook_further_outside_may_replace_it(make_client: MakeClient) -> None:
     app = Closing()
     app.middlewares.insert(0, Replaces())
     client = make_client(app)
-    assert [client.get(path).text for path in ("/sync", "/asynchronous", "/closed_once")] == [
-        "other"
-    ] * 3
+    answers = [client.get(path).text for path in ("/sync", "/asynchronous", "/closed_once")]
+    assert answers == ["other"] * 3
     assert app.closed == ["close"]

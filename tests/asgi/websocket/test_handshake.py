@@ -56,10 +56,8 @@ def test_R52_a_page_of_another_site_is_refused_before_accept(
             assert ws.receive_text() == "welcome"
     else:
         refused = refusal(client, headers=headers)
-        assert (refused.status, refused.body) == (
-            403,
-            b"Pages of this origin may not open WebSockets here.",
-        )
+        seen = (refused.status, refused.body)
+        assert seen == (403, b"Pages of this origin may not open WebSockets here.")
 
 
 def test_R52_two_origins_are_none(open_client: OpenClient) -> None:
@@ -270,10 +268,8 @@ def test_after_websocket_runs_whatever_happens(
     with open_client(app).websocket("/") as ws:
         assert closing(ws) == (1011, "")
     assert notes == ["before a", "after a"]
-    assert sorted(errors(caplog)) == [
-        "WebSocket '/' failed in handler",
-        "after_websocket of OnlyAfter failed",
-    ]
+    found = sorted(errors(caplog))
+    assert found == ["WebSocket '/' failed in handler", "after_websocket of OnlyAfter failed"]
 
 
 @pytest.mark.parametrize("middleware", [Noting, 5, object()])
@@ -532,10 +528,8 @@ def test_a_session_backend_that_is_out_of_reach_is_a_503(open_client: OpenClient
         ws.send_text("2")
         with pytest.raises(WebSocketClosed) as closed:
             ws.receive()
-    assert (closed.value.code, closed.value.reason) == (
-        1011,
-        "The session store is unavailable. Please try again in a moment.",
-    )
+    seen = (closed.value.code, closed.value.reason)
+    assert seen == (1011, "The session store is unavailable. Please try again in a moment.")
     with pytest.raises(WebSocketRefused) as refused, client.websocket("/whoami"):
         pass
     assert refused.value.status == 503

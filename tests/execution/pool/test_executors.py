@@ -105,11 +105,8 @@ def test_the_request_is_readable_there(make_client: MakeClient, executor: Execut
     answer = client.post("/request_seen?a=1", data={"name": "Bob"}, headers=headers)
     assert (answer.headers["cache-control"], answer.headers["vary"]) == ("private", "Cookie")
     seen = answer.json()
-    assert (seen["method"], seen["url"], seen["header"]) == (
-        "POST",
-        "http://testserver/request_seen?a=1",
-        "red",
-    )
+    found = (seen["method"], seen["url"], seen["header"])
+    assert found == ("POST", "http://testserver/request_seen?a=1", "red")
     assert (seen["query"], seen["form"], seen["cookie"]) == ({"a": ["1"]}, "Bob", "sweet")
 
 
@@ -228,9 +225,8 @@ def test_streams(
 ) -> None:
     client = make_client(Pooled(pool=executor))
     for count in (0, 1, 2, 1000):
-        assert client.get(f"/chunks/{count}").text == "".join(
-            f"{number} " for number in range(count)
-        )
+        found = client.get(f"/chunks/{count}").text
+        assert found == "".join(f"{number} " for number in range(count))
     assert client.head("/chunks/20").text == ""
     for after in (0, 3):
         caplog.clear()

@@ -191,11 +191,8 @@ def test_answers_of_every_kind_come_back(client: Any, kind: str, status: int) ->
 
 def test_http_errors_are_answers(client: Any) -> None:
     answer = client.get("/raises/http")
-    assert (answer.status_code, answer.text, answer.headers["X-Pot"]) == (
-        418,
-        "short and stout",
-        "tea",
-    )
+    seen = (answer.status_code, answer.text, answer.headers["X-Pot"])
+    assert seen == (418, "short and stout", "tea")
     answer = client.get("/raises/methods")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "PUT")
 
@@ -292,10 +289,8 @@ def test_R69_one_that_takes_too_long_is_ended(
     client = make_client(app)
     pid = started_pid(app, client)
     answer = client.get("/sleeps/60")
-    assert (answer.status_code, answer.text) == (
-        503,
-        "The response took too long. Please try again later.",
-    )
+    seen = (answer.status_code, answer.text)
+    assert seen == (503, "The response took too long. Please try again later.")
     assert "took longer than 0.5 seconds in its process and was ended" in errors(caplog)[0]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
