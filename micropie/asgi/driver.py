@@ -160,7 +160,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         await _clean_up(exchange, error)
         raise
     finally:
-        # or an exception's traceback and this frame would refer to each other
+        # avoid a reference cycle with this frame
         result = None
         try:
             if exchange.ends is not None:
@@ -207,4 +207,4 @@ async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:
         if failure is not error:
             raise failure from failure.__cause__
     finally:
-        del failure, error  # or their tracebacks and this frame would refer to each other
+        del failure, error  # avoid a reference cycle with this frame

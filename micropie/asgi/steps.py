@@ -74,7 +74,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
             except BaseException as error:
                 failure = await failure_of_step(exchange, error, step is not None)
                 resume, result = flow.throw, failure
-                del failure  # or its cause's traceback and this frame would refer to each other
+                del failure  # avoid a reference cycle with this frame
             kind, function, arguments = resume(result)
             if held and kind.__class__ is not Call:
                 held.pop().give()
@@ -84,7 +84,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
     finally:
         if held:
             held.pop().give()
-        # or an exception's traceback and this frame would refer to each other
+        # avoid a reference cycle with this frame
         result = None
     return value
 
@@ -234,7 +234,7 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
                 cancellations = [error]
             else:
                 exchange.log_cleanup_failure(failure)
-            del failure  # or its cause's traceback and this frame would refer to each other
+            del failure  # avoid a reference cycle with this frame
     if cancellations:
         raise cancellations.pop()
 

@@ -121,7 +121,7 @@ class Connection(websockets.Progress):
             try:
                 raise failure
             finally:
-                del failure  # or its traceback and this frame would refer to each other
+                del failure  # avoid a reference cycle with this frame
         finally:
             shutdown.leave(self._close_beside)
             if self._stop_reading is not None:

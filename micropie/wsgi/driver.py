@@ -189,7 +189,7 @@ class _Chunks:
             try:
                 raise failure
             finally:
-                del failure  # or its cause's traceback and this frame would refer to each other
+                del failure  # avoid a reference cycle with this frame
         self._is_over = True
 
     def _fail(self, failure: Exception) -> None:

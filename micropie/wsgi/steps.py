@@ -53,13 +53,13 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
                 # the process.
                 failure = None if step is None else execution.failure_of(error)
                 resume, result = flow.throw, failure or error
-                del failure  # or its cause's traceback and this frame would refer to each other
+                del failure  # avoid a reference cycle with this frame
             kind, function, arguments = resume(result)
         value: Value = arguments
     except StopIteration as end:
         value = end.value
     finally:
-        # or an exception's traceback and this frame would refer to each other
+        # avoid a reference cycle with this frame
         result = None
     return value
 

@@ -3,20 +3,21 @@
 Open ``threads.py`` to change how worker threads are limited, ``placement.py`` for which functions
 run on the loop, in a thread or in a process, ``loop.py`` for tasks and how they are woken,
 ``background.py`` for the event loop under WSGI, ``fork.py`` for forked children. Open
-``watchdog.py`` for the warning about a blocked event loop, ``standing_queue.py`` for when requests
-are refused. ``steps`` has the steps of flows, ``pool`` the processes.
+``watchdog.py`` for the warning about a blocked event loop, and ``standing_queue.py`` for the
+decision which requests are refused under overload. ``steps`` has the steps of flows, ``pool`` the
+processes.
 
-Under ASGI, ``def`` handlers run in worker threads with a limit of their own, so they can't take the
-threads for file access. A service that may hang, such as a session backend, has its own limit, too.
-A worker thread knows the event loop that it works for, so ``run_async`` can call it. Under WSGI,
-``async def`` runs on one event loop for each process and backend, in a thread that the first use
-starts. Startup handlers and ``lifespan`` run on the same loop, in one task from beginning to end,
-so a connection pool that they open serves async handlers. Functions that run after the response use
-that loop, too.
+Under ASGI, ``def`` handlers run in worker threads. Their number is limited separately from the
+threads for files, so busy handlers don't delay files. A service that may hang, such as a session
+backend, also has its own limit. ``run_async`` can be called in a worker thread, because anyio
+stores there the event loop that the thread works for. Under WSGI, ``async def`` code runs on one
+event loop for each process and backend, in a thread that the first use starts. Startup handlers and
+``lifespan`` run on the same loop, in one task from beginning to end, so a connection pool that they
+open serves async handlers. Functions that run after the response use that loop, too.
 
 The current request is a context variable. Threads and the background loop get a copy of the
-context. The variables that a step sets are copied back with its outcome, so a handler sees a hook's
-variables, wherever the two run.
+context. The context variables that a step sets are copied back with its outcome, so a handler sees
+the variables that a hook has set, even if the two run in different threads.
 
 Nothing that owns a thread, a socket or a file is made at import or in ``__init__``, because servers
 fork after import. A forked child forgets what its parent owned and makes its own.
@@ -84,7 +85,8 @@ __all__ = [
 ]
 # fmt: on
 
-# Modules that a site doesn't need are not imported, because that would take longer than all others.
+# These modules are imported on first use. Many sites don't need them, and importing them takes
+# longer than importing all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -1,9 +1,9 @@
-"""The outcomes of calls in other threads or loops, and the background loop: the event loop of the
-process, on which async code runs under WSGI.
+"""The background loop, which is the process's event loop for async code under WSGI, and the
+outcomes of calls in other threads or loops.
 
-Its thread is started when it is first needed, never before a fork. ``BlockingPortal`` starts and
-ends the loop. Calls go through ``BackgroundLoop`` instead, which needs fewer switches between
-threads.
+The loop's thread is started when it is first needed, never before a fork. anyio's
+``BlockingPortal`` starts and ends the loop. Calls go through ``BackgroundLoop`` instead, which
+needs fewer switches between threads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from micropie._core.execution.loop import (
 )
 from micropie._core.on_demand import module
 
-containment: Any = module("micropie._core.execution.containment")  # needed for failures only
+# imported on first use: needed for failures only
+containment: Any = module("micropie._core.execution.containment")
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 
 def contained(error: BaseException) -> Exception:
-    """Return the exception to treat as a failure of the request whose code raised ``error``; see
-    ``failure_of``. Raises ``error`` itself if it must reach the server.
+    """Return the exception to treat as the failure of a request whose code raised ``error``; see
+    ``failure_of``. If ``error`` must reach the server, raise it.
     """
     if isinstance(error, Exception):
         return error
@@ -52,21 +53,22 @@ def contained(error: BaseException) -> Exception:
             raise error
         return failure
     finally:
-        del error  # or its traceback and this frame would refer to each other
+        del error  # avoid a reference cycle with this frame
 
 
 # -- the outcome of a call -------------------------------------------------------------------------
 
-# A call's outcome is a value that is carried from one thread or loop to another, where ``released``
-# returns or raises it.
+# A call's outcome is passed from one thread or loop to another, where ``released`` returns the
+# value or raises the error.
 #
-# It is not a future's exception: a future, the frames that wait for it and the exception's
-# traceback would refer to each other, so each failed request would be a reference cycle. It is not
-# a plain result either: StopIteration can't be raised through a future, and trio's threads refuse a
-# coroutine, which a decorated ``async def`` returns.
+# The outcome is not set as a future's exception, because the future, the frames that wait for it
+# and the exception's traceback would refer to each other: each failed request would leave a
+# reference cycle. Nor is it passed as a plain result, because StopIteration can't be raised through
+# a future, and because trio's threads refuse a coroutine, which a decorated ``async def`` returns.
 #
 # The outcome includes the context variables that the call set. Code in another thread runs in a
-# copy of the context, but a handler must see the values that a hook set, wherever the two run.
+# copy of the context, but a handler must see the variables that a hook has set, even if the two run
+# in different threads.
 
 # The value, the error, and the variables that were set, with their values.
 Outcome: TypeAlias = list[Any]
@@ -75,7 +77,7 @@ _UNSET: Any = object()
 
 
 def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
-    """Return the variables whose value in the current context differs from ``before``, with their
+    """Return the context variables whose values differ from those in ``before``, with their current
     values.
     """
     found = []
@@ -88,8 +90,8 @@ def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
 def released(outcome: Outcome) -> Any:
     """Return the value of an outcome, or raise its error.
 
-    The list is emptied, because the frame that made it may still refer to it, and the error's
-    traceback refers to that frame.
+    The list is emptied to avoid a reference cycle: the frame that made it may still refer to it,
+    and the error's traceback refers to that frame.
     """
     value, error, variables = outcome
     outcome.clear()
@@ -100,7 +102,7 @@ def released(outcome: Outcome) -> Any:
     try:
         raise error
     finally:
-        del error  # or its traceback and this frame would refer to each other
+        del error  # avoid a reference cycle with this frame
 
 
 # -- the loop --------------------------------------------------------------------------------------
@@ -117,18 +119,18 @@ class BackgroundLoop:
     def __init__(self, portal: BlockingPortal, tasks: TaskGroup) -> None:
         self.portal = portal
         self.call_soon = threadsafe_scheduler()
-        self._marks = variables_set(Context())  # they tell libraries which loop they are on
+        self._marks = variables_set(Context())  # by these, libraries recognise the loop
         self._start_soon = tasks.start_soon
         self._waiting: set[Action] = set()
         self.has_ended = False
 
     def spawn(self, lost: Action, function: AsyncAction) -> None:
-        """Start a task on the loop soon, with the context variables of this thread.
+        """Schedule a task on the loop, with the context variables of this thread.
 
         Raises ``RuntimeError`` if the loop has ended.
 
-        ``function`` must not raise, but it may be cancelled. If the loop ends first, ``lost`` is
-        called instead of it.
+        ``function`` must not raise, but it may be cancelled. If the loop ends before the task has
+        begun, ``lost`` is called instead of ``function``.
         """
         self._waiting.add(lost)
         if self.has_ended:
@@ -139,7 +141,7 @@ class BackgroundLoop:
     def end(self) -> None:
         """Start no more tasks, and call ``lost`` for each that has not begun."""
         self.has_ended = True
-        with suppress(KeyError):  # ends when the set is empty; ``spawn`` removes tasks from it too
+        with suppress(KeyError):  # until the set is empty; ``spawn`` may remove items meanwhile
             while True:
                 self._waiting.pop()()
 
@@ -151,7 +153,8 @@ class BackgroundLoop:
 
     async def _begin(self, lost: Action, call: AsyncAction) -> None:
         self._waiting.discard(lost)
-        # A handler may raise a cancellation, which would end the tasks of all requests.
+        # Suppress a cancellation that a handler raises, because it would end the tasks of all
+        # requests.
         with suppress(anyio.get_cancelled_exc_class()):
             await call()
 
@@ -160,7 +163,7 @@ async def _live(
     portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]
 ) -> None:
     """The task that contains all tasks of a ``BackgroundLoop``."""
-    from micropie._core.execution.watchdog import watch_loop  # needed with a loop only
+    from micropie._core.execution.watchdog import watch_loop  # needed only if there is a loop
 
     watch_loop(patience)
     async with anyio.create_task_group() as tasks:
@@ -175,9 +178,10 @@ async def _live(
 def refuse_greenlets() -> None:
     """Raise ``SetupError`` if gevent has replaced threads by greenlets.
 
-    All greenlets would share one thread with the event loop, and each would pass for a task of the
-    loop. Locks that were made before gevent's patch block all greenlets. uWSGI's gevent loop
-    doesn't replace threads, but it crashes when another thread reads a body.
+    All greenlets would share one thread with the event loop, and libraries would take each for a
+    task of the loop. Locks that were made before gevent's patch block all greenlets. uWSGI's gevent
+    loop doesn't replace threads, but it is refused as well, because it crashes when another thread
+    reads a body.
     """
     monkey = sys.modules.get("gevent.monkey")
     is_patched = monkey is not None and monkey.is_module_patched("threading")
@@ -192,7 +196,7 @@ def refuse_greenlets() -> None:
 class _Loops:
     """The running loops of this process, by backend.
 
-    A forked child starts with none, because threads don't survive a fork.
+    A forked child starts with no loops, because threads don't survive a fork.
     """
 
     patience: float | None = None
@@ -207,8 +211,8 @@ class _Loops:
 
     def _begin(self) -> None:
         self._running: dict[str, BackgroundLoop] = {}
-        # The stacks before this one belong to a parent. They are kept, because freeing one would
-        # wait for the parent's thread forever.
+        # Earlier stacks belong to a parent process. They are kept, because freeing one would wait
+        # for the parent's thread forever.
         self._stacks.append(ExitStack())
 
     def get(self, backend: str) -> BackgroundLoop:
@@ -224,9 +228,9 @@ class _Loops:
                 from anyio.from_thread import start_blocking_portal
 
                 portal = self._stacks[-1].enter_context(start_blocking_portal(backend))
-                # This task ends with the loop. If something ends it early, the next call starts
-                # another loop. It gets an empty context, because the current one would keep the
-                # request alive.
+                # Start the task that contains all tasks of the loop. It ends with the loop. If
+                # something ends it early, the next call starts another loop. It runs in an empty
+                # context, because a copy of the current one would keep the request alive.
                 _, loop = Context().run(portal.start_task, _live, portal, self.patience)
                 self._running[backend] = loop
                 self._stacks[-1].callback(_stop, portal)
@@ -234,14 +238,16 @@ class _Loops:
 
     def close(self) -> None:
         atexit.unregister(self.close)
-        with self._lock:  # another thread may be starting one
+        with self._lock:  # another thread may be starting a loop
             stack = self._stacks.pop()
             self._begin()
         stack.close()
 
 
 def _stop(portal: BlockingPortal) -> None:
-    """Cancel all tasks: a stream whose chunks nobody takes would keep the process from ending."""
+    """Stop the loop and cancel its tasks. Without that, a stream whose chunks nobody takes would
+    keep the process from ending.
+    """
     with suppress(RuntimeError):  # its loop may have ended already
         portal.call(portal.stop, True)
 
@@ -254,7 +260,7 @@ close_background_loops = _loops.close
 
 
 def watch_background_loops(patience: float | None) -> None:
-    """Let a watchdog watch the loops that are started from now on; see ``watch_loop``."""
+    """Start a watchdog for each loop that is started from now on; see ``watch_loop``."""
     _loops.patience = patience
 
 
@@ -273,8 +279,8 @@ async def awaited_outcome_of(
     arguments: Sequence[object],
     tell: Callable[[Outcome], object] | None = None,
 ) -> Outcome:
-    """Await the function for another thread, and return its outcome; nothing is raised. If ``tell``
-    is given, call it with the outcome.
+    """Await the function for another thread, and return its outcome, without raising an exception.
+    If ``tell`` is given, also call it with the outcome.
     """
     before = copy_context()
     outcome: Outcome
@@ -284,7 +290,8 @@ async def awaited_outcome_of(
         is_real = containment.is_being_cancelled()
         outcome = [None, CancelledError() if is_real else containment.unrequested(error), []]
     except BaseException as error:
-        # A SystemExit in one handler would end the tasks of all requests.
+        # Also catch SystemExit, because raised in one handler it would end the tasks of all
+        # requests.
         outcome = [None, error, variables_set(before)]
     if tell is not None:
         tell(outcome)
@@ -302,12 +309,12 @@ def run_async(
 
     For ``def`` code only.
 
-    The loop is that of the server under ASGI, and the process's own under WSGI, so ``function``
-    must not block. It sees the context variables of the request, including ``self.request``, and
-    variables that it sets are visible here afterwards.
+    Under ASGI, this is the server's event loop, and under WSGI, the process's background loop, so
+    ``function`` must not block. It sees the context variables of the request, including
+    ``self.request``, and the calling code sees the variables that it sets.
 
-    Raises what ``function`` raises; ``RuntimeError`` on an event loop, where you can use ``await``;
-    ``LookupError`` in a thread that is not handling a request.
+    Raises what ``function`` raises, ``RuntimeError`` if called on an event loop, where you can use
+    ``await``, and ``LookupError`` in a thread that is not handling a request.
     """
     if is_on_loop():
         raise RuntimeError(
@@ -320,14 +327,14 @@ def run_async(
 
 
 def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-    """Return ``await function(*arguments)`` for a thread: awaited on the server's loop, or on the
-    background loop if there is none.
+    """Return the result of ``await function(*arguments)`` to a thread. It is awaited on the
+    server's loop, or on the background loop if the server has none.
     """
     from anyio import from_thread
 
     try:
         outcome = from_thread.run(awaited_outcome_of, function, arguments)
-    except RuntimeError as error:  # anyio names it NoEventLoopError from 4.12 on only
+    except RuntimeError as error:  # since anyio 4.12, it is a NoEventLoopError
         if "worker thread" not in str(error):
             raise
     else:

@@ -1,9 +1,9 @@
-"""Exceptions that would end more than the request whose code raised them.
+"""Contain exceptions that would end more than the request whose code raised them.
 
 ``SystemExit`` ends an event loop, and with it the requests of all other clients. If a handler
 awaits a task of a client library and that task is cancelled, the server takes this for a
 cancellation of the request. Both are only failures of one request. ``failure_of`` distinguishes
-them from the exceptions that are meant for the server:
+them from the exceptions that must reach the server:
 
 - ``KeyboardInterrupt`` is for the server. So is an exit that a signal handler raises, as
   gunicorn's do in the thread that they interrupt.
@@ -34,10 +34,11 @@ _CAN_BE_SUSPENDED = CO_ASYNC_GENERATOR | CO_COROUTINE | CO_GENERATOR | CO_ITERAB
 
 
 def failure_of(error: BaseException) -> Exception | None:
-    """Return the exception that replaces ``error``, which is not an ``Exception``, if it is a
-    failure of the request whose code raised it. Return None if it must reach the server.
+    """Return the ``Exception`` that replaces ``error``, a ``BaseException`` such as an exit, if it
+    is only a failure of the request whose code raised it. Return None if ``error`` must reach the
+    server.
 
-    A group of exceptions and cancellations becomes a group of only the exceptions.
+    For a group of exceptions and cancellations, return a group of only the exceptions.
     """
     if isinstance(error, BaseExceptionGroup):
         return _rest_of(error)
@@ -50,7 +51,7 @@ def failure_of(error: BaseException) -> Exception | None:
 
 
 def unrequested(error: BaseException) -> Exception:
-    """Return the exception that replaces a cancellation which nobody requested."""
+    """Return the ``Exception`` that replaces a cancellation, if nobody has cancelled this task."""
     sentence = "a task that this code awaited was cancelled, but the request was not"
     return _caused_by(error, CancelledError(sentence))
 
@@ -62,7 +63,7 @@ def is_being_cancelled() -> bool:
     if anyio.current_effective_deadline() == -inf:
         return True
     task = None
-    with suppress(KeyError, RuntimeError):  # trio's loop has no such task
+    with suppress(KeyError, RuntimeError):  # on trio's loop, there is no asyncio task
         task = sys.modules["asyncio"].current_task()
     return task is not None and task.cancelling() > 0
 
@@ -74,7 +75,7 @@ def _cancellations() -> tuple[type[BaseException], ...]:
 
 
 def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
-    """Return a group without its cancellations, if the rest is a failure of the request; else
+    """Return a group without its cancellations if the rest is only a failure of the request, or
     None.
     """
     cancellations, rest = group.split(_cancellations())

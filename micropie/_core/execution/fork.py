@@ -1,7 +1,8 @@
-"""Forked children: servers fork their workers, but threads, locks and connections don't survive a
-fork.
+"""Call functions in forked children. Servers fork their workers, but threads, locks and connections
+don't survive a fork.
 
-Windows can't fork, and macOS has no ``os.sched_getaffinity``. Only this module uses either.
+This is the only module that uses ``fork``, which Windows lacks, and ``os.sched_getaffinity``, which
+macOS lacks.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ after_fork_in_child(_tell_owners)
 
 
 def available_cpus() -> int:
-    """Return how many processors this process may use or, if the system doesn't report that, how
-    many there are.
+    """Return the number of processors that this process may use or, if the system doesn't report
+    that, the number of processors.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

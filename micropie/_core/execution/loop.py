@@ -1,8 +1,8 @@
-"""Event loops: one value for each loop, tasks, and ways to wake a task.
+"""Event loops: values that exist once for each loop, tasks, and objects that wake a task.
 
-``asgi`` runs on the loop; ``wsgi`` sends async code to one. anyio has tasks in groups only, and
-can't be called from a signal handler. So this module uses asyncio and trio directly, behind one
-interface for both.
+``asgi`` runs on the server's loop, and ``wsgi`` runs async code on a background loop. anyio has
+tasks only in task groups, and can't be called from a signal handler. So this module uses asyncio
+and trio directly, behind one interface for both.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ CLEAN_UP_WITHIN = 10.0
 # Seconds that a mounted application may take to end after it got ``http.disconnect``.
 LEAVE_WITHIN = 2.0
 
-# How many chunks may be made in another thread or task when one is requested: that one, and two
-# more.
+# How many chunks may be made in another thread or task when one is requested: the requested chunk
+# and two more.
 AHEAD = 3
 
-# The current request. The drivers set and reset it. Its type is only known in ``http/request.py``.
+# The current request. The drivers set and reset it. It is ``Any``, because its type is defined
+# above this package, in ``http/request.py``.
 current: ContextVar[Any] = ContextVar("micropie.request")
 
 T = TypeVar("T")
 
-# A function that is called later, and whose result is ignored.
+# A function that is called later. Its result is ignored.
 Action: TypeAlias = Callable[[], object]
 AsyncAction: TypeAlias = Callable[[], Awaitable[object]]
 AsyncFunction: TypeAlias = Callable[..., Awaitable[object]]
@@ -51,11 +52,11 @@ def running_loop() -> Any:
     """Return the event loop that this code runs on: asyncio's, or trio's token. Raises
     ``RuntimeError`` without a loop.
 
-    anyio knows it, too, but asking it imports modules that a small site doesn't need.
+    anyio has such a function, too, but it imports modules that a small site doesn't need.
     """
-    # trio first, because its loop may be a guest in asyncio's.
+    # Check trio first, because its loop may run as a guest inside asyncio's.
     if "trio" in sys.modules:
-        # AttributeError: another thread is importing trio right now.
+        # AttributeError means that another thread is importing trio right now.
         with suppress(RuntimeError, AttributeError):
             return sys.modules["trio"].lowlevel.current_trio_token()
     if "asyncio" in sys.modules:
@@ -103,10 +104,10 @@ def is_on_loop() -> bool:
 
 
 async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
-    """Yield the value of an async context manager, then leave it.
+    """Enter an async context manager, yield its value, then leave it.
 
-    The manager is made on the event loop, because many managers look up the running loop when they
-    are made.
+    ``make()`` is called on the event loop, because many context managers look up the running loop
+    when they are made.
     """
     async with make() as value:
         yield value
@@ -119,7 +120,7 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
     """Return a function that schedules a call on this event loop. It may be called from any thread
     and from a signal handler.
 
-    It is the loop's own method, which doesn't wait and takes no lock; anyio's way starts a task. It
+    It is the loop's own method, which doesn't wait and takes no lock; anyio would start a task. It
     raises ``RuntimeError`` once the loop has ended.
     """
     loop = running_loop()
@@ -147,12 +148,14 @@ class _EventFuture:
         return self._event.wait().__await__()
 
 
-# One task awaits it, and code on the same loop sets its result; see ``LoopTasks.new_future``.
+# A future that one task awaits. Code on the same loop sets its result. ``LoopTasks.new_future``
+# makes one.
 LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
 class LoopTasks:
-    """Tasks of this event loop that are in no task group. They must not raise.
+    """Starts tasks of this event loop outside of any task group. The tasks must not raise an
+    exception.
 
     ``new_future()`` returns a ``LoopFuture`` for a task of this loop.
     """
@@ -161,16 +164,17 @@ class LoopTasks:
         loop = running_loop()
         self.new_future: Callable[[], LoopFuture] = getattr(loop, "create_future", _EventFuture)
         self._create_task: Callable[..., object] | None = getattr(loop, "create_task", None)
-        # By a mark: for asyncio, a list with the task, because the loop itself only has a weak
+        # The running tasks, each with a unique object as its key. For asyncio, the value is a list
+        # with the task, which keeps the task alive, because the loop itself only has a weak
         # reference to it. trio keeps its tasks alive, so there the list is empty.
         self._tasks: dict[object, list[Any]] = {}
         self._idle: anyio.Event | None = None
-        self.has_ended = False  # whether nobody waits for new tasks any more
+        self.has_ended = False  # whether ``join`` was called, so it doesn't see new tasks
 
     @cached_property
     def new_scope(self) -> type[anyio.CancelScope]:
-        """The class of this loop's cancel scopes. ``anyio.CancelScope`` looks it up in each call,
-        which takes longer than making one.
+        """The class of this loop's cancel scopes. ``anyio.CancelScope()`` looks the class up in
+        each call, which takes longer than making a scope.
         """
         return type(anyio.CancelScope())
 
@@ -180,14 +184,14 @@ class LoopTasks:
         *arguments: object,
         context: Context | None = None,
     ) -> Action:
-        """Run ``function(*arguments)`` in a task: in ``context``, or else in a copy of the current
-        context.
+        """Run ``function(*arguments)`` in a task. The task has ``context``, or by default a copy of
+        the current context.
 
         Return a function that cancels the task.
         """
         mark, context = object(), copy_context() if context is None else context
-        # Before the task is made, because with ``asyncio.eager_task_factory`` it may have ended at
-        # once.
+        # Register the task before it is made, because with ``asyncio.eager_task_factory`` it may
+        # end at once.
         self._tasks[mark] = started = []
         if self._create_task is not None:
             run = self._run(mark, function, arguments)
@@ -228,11 +232,12 @@ class LoopTasks:
     async def _run(
         self, mark: object, function: AsyncFunction, arguments: Sequence[object]
     ) -> None:
-        # Not in a callback of the task, which would take one more turn of the loop.
+        # ``_ended`` is called here, because a callback of the task would take one more turn of the
+        # loop.
         try:
             await function(*arguments)
         except anyio.get_cancelled_exc_class():
-            pass  # asyncio's task would keep the exception and all frames of its traceback
+            pass  # otherwise, asyncio's task would keep it and the frames of its traceback
         finally:
             self._ended(mark)
 
@@ -258,7 +263,7 @@ class SingleWaiterEvent:
         self._rung: LoopFuture | None = None  # the future that the last wait created
 
     def wait(self) -> LoopFuture:
-        """Return an awaitable that ends with the next ``ring``. Await it right away."""
+        """Return an awaitable that completes at the next ``ring``. Await it right away."""
         self._rung = future = self._new()
         return future
 
@@ -269,11 +274,11 @@ class SingleWaiterEvent:
 
 
 class ThreadsafeWaker:
-    """Calls functions on one event loop, from any thread. ``WAKERS.get()`` returns that of the
-    current loop.
+    """Calls functions on one event loop. Any thread may use it. ``WAKERS.get()`` returns the one
+    for the current loop.
 
-    Waking a loop costs a system call, so functions that are passed at about the same time wake it
-    once.
+    Waking a loop costs a system call, so functions that are passed at about the same time share
+    one.
     """
 
     def __init__(self) -> None:
@@ -282,7 +287,7 @@ class ThreadsafeWaker:
         self._is_woken = False
 
     def call(self, function: Action) -> None:
-        """Call ``function``, which must not raise, on the loop soon. Does nothing if the loop has
+        """Schedule ``function``, which must not raise, on the loop. Does nothing if the loop has
         ended.
         """
         self._functions.append(function)
@@ -292,7 +297,7 @@ class ThreadsafeWaker:
                 self._call_soon(self._call_all)
 
     def _call_all(self) -> None:
-        self._is_woken = False  # set first: a function added from now on must wake the loop again
+        self._is_woken = False  # first, so that a function added from now on wakes the loop again
         while self._functions:
             self._functions.popleft()()
 
@@ -303,11 +308,11 @@ WAKERS = LoopLocal(ThreadsafeWaker)
 class TaskWaiter:
     """Lets tasks of the current event loop wait, one at a time.
 
-    ``await waiter.wait()`` ends with the next ``waiter.wake()``. Any thread may call ``wake``; it
-    does nothing if no task waits.
+    ``await waiter.wait()`` returns at the next ``waiter.wake()``. Any thread may call ``wake``,
+    which does nothing if no task is waiting.
 
-    Make it on the event loop; elsewhere this raises ``RuntimeError``. Only one task may wait at a
-    time. Check your condition before each ``wait``, because an earlier wake is lost.
+    Make the object on the event loop; elsewhere, ``RuntimeError`` is raised. Only one task may wait
+    at a time. Check your condition before each ``wait``, because an earlier ``wake`` is lost.
     """
 
     def __init__(self) -> None:

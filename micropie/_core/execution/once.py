@@ -30,7 +30,7 @@ class Once:
         self._opened = LoopLocal[list[object]](list)
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Open the value on this loop; ``stack`` will close it."""
+        """Open the resource on this loop. ``stack`` will close it."""
         opened = self._opened.get()
         made: Any = self._make()
         if inspect.isawaitable(made) and not hasattr(type(made), "__aenter__"):
@@ -43,10 +43,10 @@ class Once:
         stack.callback(opened.pop)
 
     async def give(self) -> AsyncIterator[object]:
-        """Yield the value that is open on this loop. This is the provider function.
+        """Yield the resource that is open on this loop. This is the provider function.
 
-        It is ``async`` so that it runs on the loop. A request only gets the value, and neither
-        opens nor closes it.
+        It is ``async`` so that it runs on the loop. A request only gets the resource; it doesn't
+        open or close it.
         """
         opened = self._opened.get()
         if not opened:
@@ -61,7 +61,9 @@ class Once:
     async def all_open(
         resources: Sequence[Once], lifespan: AbstractAsyncContextManager[object] | None
     ) -> AsyncIterator[object]:
-        """Open the resources, then enter the lifespan; leave all of them in reverse order."""
+        """Open the resources, then enter the lifespan. At the end, leave and close them in reverse
+        order.
+        """
         async with AsyncExitStack() as stack:
             for one in resources:
                 await one.open(stack)

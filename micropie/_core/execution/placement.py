@@ -1,6 +1,6 @@
 """Where a handler runs: ``run_in``.
 
-An impossible value raises a ``SetupError`` that says what to write.
+A placement that is not possible for a handler raises a ``SetupError`` that says what to write.
 
 ``"loop"``: on the event loop, like every ``async def``; also for a ``def`` that never blocks.
 ``"thread"``: in a thread, where it may block. ``"process"``: in another process, where it may
@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from micropie._core.errors import SetupError
 
-# A function of the author's, with any parameters and any result.
+# A function that an author wrote, with any parameters and any result.
 AnyFunction: TypeAlias = Callable[..., object]
 
 LOOP: Final = "loop"
@@ -39,7 +39,7 @@ MARK: Final = "__micropie_run_in__"  # the attribute that ``@run_in`` sets on a 
 
 
 def layers(function: AnyFunction) -> Iterator[AnyFunction]:
-    """Yield a function, and those that its decorators and partials wrap; the innermost comes
+    """Yield a function, and the functions that its decorators and partials wrap, the innermost
     last.
     """
     while True:
@@ -53,7 +53,7 @@ def layers(function: AnyFunction) -> Iterator[AnyFunction]:
 
 
 def check_placement(function: AnyFunction, placement: str, name: str, reads_body: bool) -> None:
-    """Raise ``SetupError`` if a handler can't run where its author wants it to."""
+    """Raise ``SetupError`` if a handler can't run at its ``placement``."""
     *_, inner = layers(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
     if is_async and placement != LOOP:
@@ -76,19 +76,20 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
 class Rank(IntEnum):
     """The order in which calls get a thread. The highest rank is served first."""
 
-    QUEUED = 0  # a new request; it is refused if too many wait
-    WAITING = 1  # any other call, in the same queue
-    BEGUN = 2  # a call of a request that has had a thread already
-    HOLDING = 3  # the same, and the request may hold a lock that others wait for
+    QUEUED = 0  # the first call of a request, which is refused if too many wait
+    WAITING = 1  # any other call, which waits in the same queue
+    BEGUN = 2  # a call of a request that has used a thread before
+    HOLDING = 3  # like BEGUN, and the request may hold a lock that others need
     RELEASING = 4  # a call that releases such a lock
 
 
 class Threads:
-    """A limit of ``size`` worker threads. The ``Threads`` for handlers are shared by all apps of a
-    tree, unless an inner app sets its own.
+    """A limit of ``size`` worker threads. All applications of a tree share the ``Threads`` for
+    handlers, unless an inner application sets its own.
 
-    ``queue``: how many new requests may wait for a thread; other calls always may. ``reserve``: how
-    many more threads there are for requests that may hold something for which others wait.
+    ``queue``: how many new requests may wait for a thread; other calls may always wait.
+    ``reserve``: the number of further threads for requests that may hold something that others wait
+    for, such as a connection of a pool.
     """
 
     patience: float | None = None
@@ -101,9 +102,9 @@ class Threads:
 
     @functools.cached_property
     def turns(self) -> Threads:
-        """As many threads again, for all but the first chunks of streams: a stream may hold a
-        connection for which new requests wait in their threads, so they must not keep it from
-        ending.
+        """As many threads again, for the chunks of streams after the first one. A stream may hold a
+        connection that new requests wait for. If these requests occupied all threads, the stream
+        could never end.
         """
         return Threads(self.size)
 
@@ -112,8 +113,8 @@ class Threads:
         return function(*arguments)
 
 
-# For files: forty handlers that block must not keep other clients from getting a page's style
-# sheet.
+# The threads for files are separate, so that clients get a page's style sheet even while forty
+# handlers block.
 IO_THREADS: Final = Threads(40)
 
 
@@ -121,13 +122,13 @@ class ServiceThreads(Threads):
     """The threads that may wait for one service. If the service hangs, requests that don't need it
     go on.
 
-    Use them in the ``Call`` of a function that asks the service. Raises ``TimeoutError`` if no
-    thread is free within ``patience`` seconds. Under WSGI, where it is the server's threads that
-    wait, half of the threads seen here may do so, because nobody knows how many the server has. The
-    others fail if no call ends within ``patience``.
+    Use it for the ``Call`` of a function that calls the service. Raises ``TimeoutError`` if no
+    thread is free within ``patience`` seconds. Under WSGI, the server's own threads wait, and their
+    number is not known. So at most half of the threads that have called this may wait for the
+    service, and further calls fail if no call ends within ``patience``.
     """
 
-    patience = 2.5  # a contended session takes 2 seconds to save in a Redis 200 ms away
+    patience = 2.5  # seconds; saving a contended session in a Redis 200 ms away takes 2
 
     def __init__(self) -> None:
         super().__init__(40)
@@ -140,7 +141,7 @@ class ServiceThreads(Threads):
         with self._change:
             if len(self._seen) < 2 * self.size:
                 self._seen.add(get_ident())
-            # As long as some calls end, the service is slow but doesn't hang.
+            # While some calls end, the service is slow but doesn't hang, so go on waiting.
             while self._waiting >= max(1, len(self._seen) // 2):
                 if not self._change.wait(self.patience):
                     raise TimeoutError(ALL_WAIT)
@@ -157,9 +158,9 @@ class ServiceThreads(Threads):
 
 
 class HandlerName(NamedTuple):
-    """The name by which another process imports a function, or the ``method`` of a class.
+    """The name by which another process imports a function, or a class with the method ``method``.
 
-    ``takes_keywords``: its last argument is a dict of keyword arguments.
+    ``takes_keywords``: whether the last argument is a dict of keyword arguments.
     """
 
     module: str
@@ -174,7 +175,7 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
     Raises ``SetupError`` if importing by that name would not find the handler.
     """
     while isinstance(function, functools.partial) and not function.args and not function.keywords:
-        function = function.func  # the marks of a staticmethod are on a partial
+        function = function.func  # a staticmethod with marks is wrapped in a partial
     owner = getattr(function, "__self__", None)
     target: object = (
         function if owner is None else owner if isinstance(owner, type) else type(owner)
@@ -197,7 +198,8 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
         )
     if name.module != "__main__":
         return name
-    # With ``python app.py``, another process imports this module under another name.
+    # With ``python app.py``, this module is named "__main__", but another process imports it by its
+    # own name.
     main = sys.modules["__main__"]
     if main.__spec__ is not None:
         return name._replace(module=main.__spec__.name)
@@ -212,10 +214,11 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
 
 @lru_cache(maxsize=1024)
 def handler_named(name: HandlerName) -> AnyFunction:
-    """Return the handler of this name, in a process that may not have imported its module yet.
+    """Return the handler of this name, importing its module if necessary.
 
-    A method's ``self`` is a new object whose ``__init__`` was not called. The application itself,
-    with the connections that ``__init__`` and startup handlers opened, is in the server's process.
+    The ``self`` of a method is a new object whose ``__init__`` was not called. The application
+    itself, with the connections that ``__init__`` and startup handlers opened, exists only in the
+    server's process.
     """
     target = attrgetter(name.qualname)(import_module(name.module))
     handler: AnyFunction = (

@@ -1,33 +1,34 @@
-"""Decide whether more work arrives than is done, from how long each call has waited for its
-turn.
+"""Detect overload: decide from the time that each call has waited in a queue whether calls arrive
+faster than they are handled.
 """
 
 from __future__ import annotations
 
 from math import sqrt
 
-# Seconds; a shorter wait doesn't count.
+# Seconds. Shorter waits are ignored.
 _SHORT_WAIT = 0.1
-# If longer waits have been seen for ``_STANDING`` seconds, without a pause of ``_PAUSE`` seconds
-# between two of them, the queue is a standing one.
+# A queue is a standing queue, which means overload, if longer waits have been seen for
+# ``_STANDING`` seconds without a pause of ``_PAUSE`` seconds between two of these waits.
 _STANDING = 1.0
 _PAUSE = 0.25
-# A call is then late if it has waited ``_LONG_WAIT`` seconds and as long as ``_AHEAD`` calls take
-# on average.
+# In a standing queue, a call is late if it has waited ``_LONG_WAIT`` seconds, and at least as long
+# as ``_AHEAD`` calls take on average.
 _LONG_WAIT = 0.25
 _AHEAD = 10
-# It isn't late if the waits become shorter and would end within ``_SOON`` seconds at that rate:
-# then the machine was blocked for a moment, or there was a burst. Calls arrive at random, so the
-# time that n of them take varies by one divided by the square root of n. Each wait is compared, so
-# about one a minute differs by three times that by chance, and after a pause all waits are long. If
-# a queue grows by more than half of its first wait, and by more than ``_GROWN`` calls, it is not by
-# chance. With these numbers a server at 80 % of what it can do refuses calls only while chance
-# sends more than 95 %.
+# A call isn't late if waits become shorter so quickly that they would end within ``_SOON`` seconds:
+# then the machine was blocked for a moment, or there was a burst. Chance is allowed for. Calls
+# arrive at random, so the time in which n calls arrive varies, in proportion to one divided by the
+# square root of n. Each wait is compared, so about one a minute differs by three times that by
+# chance, and after a pause all waits are long. But if a queue grows by more than half of its first
+# wait, and by more than ``_GROWN`` calls, this is not chance. With these numbers, a server at 80 %
+# of its capacity refuses calls only while the load is above 95 % by chance.
 _SOON = 10.0
 _CHANCE = 8.0
 _GROWN = 60
-# A pause of ``_STILL`` usual intervals means that the machine was blocked. At first the usual
-# interval isn't known, so a queue begins with the longest of its first ``_FIRST_FEW`` waits.
+# A pause of ``_STILL`` times the usual interval between calls means that the machine was blocked.
+# The usual interval isn't known at first, so the first wait of a queue is the longest of its first
+# ``_FIRST_FEW`` waits.
 _STILL = 6
 _FIRST_FEW = 5
 
@@ -35,20 +36,21 @@ _FIRST_FEW = 5
 class StandingQueue:
     """Finds the calls that have waited too long in a standing queue, as in CoDel (RFC 8289).
 
-    Refusing them lets others be handled while their clients still wait. Several threads may share
-    one.
+    If these calls are refused, others can be handled while their clients are still waiting. Several
+    threads may share one object.
     """
 
     def __init__(self) -> None:
-        # About the waits that are not short: when they began, how long the first one was, and when
-        # the last one was seen; and how many calls have come since then, including those with short
-        # waits. ``_limit``: the wait from which calls are refused, 0 for none.
+        # These describe the waits that are not short: when they began, how long the first one was,
+        # and when the last one was seen. ``_count``: the number of calls since they began,
+        # including those with short waits. ``_limit``: calls that have waited this long are
+        # refused; 0 for no limit.
         self._since, self._first, self._seen_at, self._count = 0.0, 0.0, 0.0, 0
         self._limit = 0.0
 
     def makes_late(self, waited: float, now: float) -> bool:
-        """Note a wait of ``waited`` seconds that ends at the time ``now``. Return whether it was
-        too long.
+        """Record that a call has waited ``waited`` seconds at the time ``now``. Return whether the
+        call is late and should be refused.
         """
         count = self._count = self._count + 1
         if waited < _SHORT_WAIT:
@@ -67,7 +69,7 @@ class StandingQueue:
         return 0 < self._limit <= waited
 
     def _limit_for(self, waited: float, elapsed: float, count: int) -> float:
-        """Return the wait from which calls are refused, or 0 for none yet."""
+        """Return the wait in seconds from which calls are refused, or 0 to refuse none."""
         each = elapsed / count
         limit = max(_LONG_WAIT, _AHEAD * each)
         if elapsed < _STANDING or waited < limit:

@@ -2,11 +2,12 @@
 
 They are anyio's threads, so ``anyio.from_thread`` works in them.
 
-``Threads`` are their limits: each application and each service has one, and so has ``IO_THREADS``.
-A call takes a slot of its ``Threads`` before it requests a thread from anyio, and gives it back
-when the thread has ended the call (``Slots``). anyio's own limiter can't do that: if a task
-abandons its thread, it would free the slot while the thread still runs. A thread that waits for its
-client's body lends its slot to others meanwhile, or slow clients would take all of them.
+A ``Threads`` object limits their number: each application and each service has one, and
+``IO_THREADS`` is one. A call takes a slot of its ``Threads`` before it requests a thread from
+anyio, and gives the slot back when the thread has ended the call (``Slots``). anyio's own limiter
+can't do that: if a task abandons its thread, the limiter would free the slot while the thread still
+runs. A thread that waits for its client's body lends its slot to other calls meanwhile, because
+slow clients would otherwise take all slots.
 
 A thread may wait for something that another request holds, such as a connection of a pool. If that
 request in turn waited for a thread, both would wait forever. So a request that holds something
@@ -47,31 +48,33 @@ from micropie._core.execution.standing_queue import StandingQueue
 
 Result = TypeVar("Result")
 
-# How many threads of each ``Threads`` may wait for their clients at once, beside the busy ones.
+# How many threads of each ``Threads`` may wait for their clients at once, in addition to the busy
+# threads.
 MOST_READERS = 400
 
-# In a browser, and elsewhere as WebAssembly, Python can't start threads: calls run in line.
+# As WebAssembly, for example in a browser, Python can't start threads, so calls run in line.
 HAS_THREADS = sys.platform != "emscripten"
 
 # Seconds until the log repeats that handlers are refused.
 _REPORT_EVERY = 60.0
 
 
-# How many calls may always wait: a queue for few threads, or for slow handlers, is no overload.
+# How many calls may always wait, because a short queue for few threads or slow handlers is no
+# overload.
 _SHORT_QUEUE = 40
 
-# How many calls that release something may go beyond the limit at a time: thousands of requests
-# that end at once must not start thousands of threads.
+# How many calls that release something may go beyond the limit of threads at a time. Thousands of
+# requests that end at once must not start thousands of threads.
 MOST_RELEASING = 400
 
-# Seconds without a slot given back, after which the threads probably wait for the request that
-# waits for a slot.
+# If no slot is given back for this number of seconds, the threads are probably waiting for
+# something held by a request that itself waits for a slot.
 STALLED = 0.25
 
 
 class _Turn:
-    """The turn of a task that waits for a slot. The event ``came`` is set when the task gets a slot
-    or is refused.
+    """The place in the queue of a task that waits for a slot. The event ``came`` is set when the
+    task gets a slot or is refused.
     """
 
     __slots__ = ("came", "is_queued", "is_refused", "since")
@@ -82,19 +85,21 @@ class _Turn:
         self.is_queued, self.is_refused = is_queued, False
 
 
-# The turns that wait, in the order in which they get a slot, and how many slots have to be left for
-# them.
+# A queue: the waiting tasks, in the order in which they get a slot, and a limit. A task gets a slot
+# only while more slots than that are free; below 0, it may go beyond the number of threads.
 _Queue: TypeAlias = tuple[deque[_Turn], int]
 
 
 class _Counted(nullcontext[None]):
-    """A limiter for calls that have a slot already, so it never makes them wait.
+    """A limiter that never makes a call wait, because the call has a slot already.
 
-    anyio requires a limiter. Its own, even without a limit, costs each call a turn of the loop.
-    This class doesn't inherit from it, because the first request may need nothing else of anyio.
+    anyio requires a limiter. anyio's own class costs each call a turn of the loop, even without a
+    limit. This class doesn't inherit from that one, because the first request may need no other
+    part of anyio.
     """
 
-    # trio calls this method; asyncio's backend enters the limiter instead.
+    # The trio backend calls this method. The asyncio backend enters the limiter as a context
+    # manager.
     async def acquire_on_behalf_of(self, borrower: object) -> None: ...
 
     def release_on_behalf_of(self, borrower: object) -> None: ...
@@ -104,7 +109,7 @@ _COUNTED = cast("anyio.CapacityLimiter", _Counted())
 
 
 class Slots:
-    """The slots of a ``Threads`` on one event loop. All methods are called on that loop.
+    """The slots of a ``Threads`` object on one event loop. Call all methods on that loop.
     ``slots_of`` returns the object.
     """
 
@@ -113,14 +118,14 @@ class Slots:
             guard = Thread(target=_end_process, name="micropie exit", daemon=True)
             _GUARDS.append(guard)
             guard.start()
-        # Don't keep ``threads`` itself, which would then live as long as the loop.
+        # Don't store ``threads`` itself, because it would then live as long as the loop.
         self._size, self._queue, self._patience = threads.size, threads.queue, threads.patience
-        # Below 0 after slots were lent or calls went beyond the limit; never above 0 while a call
-        # waits.
+        # The number of free slots. It is below 0 after slots were lent or calls went beyond the
+        # limit, and never above 0 while a call waits.
         self._free = self._size
         self._lent = 0
         new: _Queue = deque(), 0
-        self._queues: Sequence[_Queue] = (  # in the order of the ranks in placement.py
+        self._queues: Sequence[_Queue] = (  # one for each ``Rank``, in order
             new,
             new,
             (deque(), 0),  # BEGUN
@@ -128,7 +133,7 @@ class Slots:
             (deque(), -MOST_RELEASING),  # RELEASING
         )
         self._new, self._number_waiting = new[0], 0
-        self._moved_at = 0.0  # the last time that a slot was given back while some waited
+        self._moved_at = 0.0  # when a slot was last given back while calls were waiting
         self._standing = StandingQueue()
         self.waker, self.tasks = WAKERS.get(), TASKS.get()
         self._next_report = 0.0
@@ -136,8 +141,9 @@ class Slots:
     async def take(self, rank: Rank = Rank.WAITING) -> None:
         """Take a slot.
 
-        Wait until one is free. Raises ``TimeoutError`` after the ``patience`` of the threads. A new
-        request (``QUEUED``) gets 503 if too many wait, or if it has waited too long.
+        Wait until a slot is free. Raises ``TimeoutError`` after the ``patience`` of the threads.
+        For a new request (``QUEUED``), raises a 503 if too many requests wait, or if it has waited
+        too long.
         """
         waiting, least = self._queues[rank]
         if self._free > least:
@@ -160,7 +166,7 @@ class Slots:
                 )
             if not turn.came.is_set():
                 raise TimeoutError(ALL_WAIT)
-        except BaseException:  # refused after ``patience`` seconds, or the task was cancelled
+        except BaseException:  # the ``patience`` is over, or the task was cancelled
             if not turn.came.is_set():
                 waiting.remove(turn)
                 self._number_waiting -= 1
@@ -176,8 +182,8 @@ class Slots:
             raise too_many_waiting()
 
     async def _wait_as_holder(self, turn: _Turn, waiting: deque[_Turn]) -> None:
-        """Wait for a slot, but go beyond the limit if none was given back for a while: the threads
-        may wait for something that this request holds.
+        """Wait for a slot. If no slot was given back for a while, go beyond the limit, because the
+        threads may wait for something that this request holds.
         """
         while not turn.came.is_set():
             with anyio.move_on_after(STALLED):
@@ -188,8 +194,8 @@ class Slots:
                 self._admit(waiting, turn)
 
     def give(self) -> None:
-        """Give a slot back. Among the waiting tasks with the highest rank, the one that has waited
-        longest gets it.
+        """Give a slot back. The waiting task with the highest rank gets it. Among equal ranks, this
+        is the task that has waited longest.
         """
         self._free += 1
         if self._number_waiting:
@@ -207,8 +213,8 @@ class Slots:
         turn.came.set()
 
     def _is_late(self, turn: _Turn) -> bool:
-        """Return whether a new request has waited so long that it is refused, and others get its
-        slot. None is refused unless enough others wait to keep every slot busy.
+        """Return whether a new request has waited so long that it is refused, so that another one
+        gets the slot. A request is only refused if enough others wait to keep every slot busy.
         """
         if not turn.is_queued:
             return False
@@ -218,12 +224,13 @@ class Slots:
 
     @contextmanager
     def lend(self) -> Iterator[bool]:
-        """Within the ``with`` block, let another call begin while a thread waits for its client.
+        """Return a context manager. Within its block, another call may begin while this thread
+        waits for its client.
 
-        The block gets False if ``MOST_READERS`` threads wait already, which is logged once a
-        minute. After the block, the thread goes on without waiting for a slot, because it may hold
-        a lock for which all others wait. If there are more running threads than slots then, no call
-        begins until some have ended.
+        The context manager's value is False if ``MOST_READERS`` threads wait already, which is
+        logged once a minute. After the block, the thread goes on without waiting for a slot,
+        because it may hold a lock that all others wait for. If more threads than slots are running
+        then, no call begins until some have ended.
         """
         if self._lent >= MOST_READERS:
             self._report(
@@ -240,11 +247,11 @@ class Slots:
                 self._free -= 1
 
     def usage(self) -> tuple[int, int, int]:
-        """Return how many threads are busy, how many calls wait for one, and how many threads there
-        are.
+        """Return the number of busy threads, the number of calls that wait for a thread, and the
+        limit of threads.
 
-        A thread that a request keeps for its next call counts as busy. One whose slot is lent to
-        another request doesn't.
+        A slot that a request keeps for its next call counts as a busy thread. A thread that has
+        lent its slot doesn't.
         """
         return self._size - self._free, self._number_waiting, self._size
 
@@ -258,11 +265,12 @@ class Slots:
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
 
-        ``rank``: as for ``take``. ``held``: contains this object if the task has a slot already.
-        After the call, the object is put there again instead of giving the slot back.
+        ``rank``: see ``take``. ``held``: a list that contains this object if the task has a slot
+        already. If it is given, the slot is not given back after the call; the list contains this
+        object again.
 
-        A task that is cancelled waits ``leave_after`` seconds for the thread (None: as long as it
-        takes), then stops waiting. The thread counts as busy until it ends.
+        If the task is cancelled, it waits ``leave_after`` seconds for the thread (None: until it
+        ends), then abandons it. The thread counts as busy until the call ends.
         """
         if held:
             held.clear()
@@ -299,7 +307,8 @@ class Slots:
         try:
             result: Result = released(outcome)
         except CancelledError:
-            # A ``from_thread.run`` in the thread raised it, because it is cancelled with this task.
+            # The cancellation may come from a ``from_thread.run`` in the thread, which is cancelled
+            # together with this task.
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise
         return result
@@ -312,7 +321,8 @@ class Slots:
             logger.warning(sentence, *values)
 
 
-# A task that waits for a slot belongs to one loop, but an application may be served by several.
+# Slots exist for each loop, because a task that waits for a slot belongs to one loop, but several
+# loops may serve an application.
 _SLOTS: LoopLocal[WeakKeyDictionary[Threads, Slots]] = LoopLocal(WeakKeyDictionary)
 
 
@@ -329,16 +339,16 @@ async def in_thread(
     abandon_after: float | None = None,
     rank: Rank = Rank.WAITING,
 ) -> Result:
-    """Call ``function`` in one of ``threads``; see ``Slots.call``."""
+    """Call ``function`` in one of ``threads`` and return its result; see ``Slots.call``."""
     return await slots_of(threads).call(function, arguments, abandon_after, rank)
 
 
 class TookTooLong(Exception):
-    """The time limit of ``call_within`` is over.
+    """Raised when the time limit of ``call_within`` is over.
 
-    It is not a ``TimeoutError``, because the function itself may raise that.
+    It is not a ``TimeoutError``, because the called function may raise a ``TimeoutError`` itself.
 
-    ``sentence`` says what took too long, if that is known.
+    ``sentence`` describes what took too long, if that is known.
     """
 
     def __init__(self, sentence: str = "") -> None:
@@ -348,9 +358,9 @@ class TookTooLong(Exception):
 async def within(
     seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[object]
 ) -> Result:
-    """Await ``function(*arguments)``, but no longer than ``seconds``.
+    """Return ``await function(*arguments)``, but wait no longer than ``seconds``.
 
-    Raises ``TookTooLong`` after that.
+    After ``seconds``, raise ``TookTooLong``.
     """
     with anyio.move_on_after(seconds):
         return await function(*arguments)
@@ -360,17 +370,20 @@ async def within(
 class _Work:
     """A call in a thread.
 
-    Either the thread claims it to run it, or the task claims it because it no longer waits.
+    Either the thread claims the call, to run it, or the task claims it, because it no longer waits
+    for it.
     """
 
     def __init__(self, function: AnyFunction, arguments: Sequence[object]) -> None:
         self._function, self._arguments = function, arguments
-        self.claim = Lock()  # whoever acquires it has claimed the call
+        self.claim = Lock()  # acquiring it claims the call
         self._has_ended = False
         self._tell: Action | None = None
 
     def run(self) -> Outcome:
-        """Make the call in this thread, unless it was claimed before. Doesn't raise."""
+        """Call the function in this thread, unless the task has claimed the call. Never raises an
+        exception.
+        """
         if not self.claim.acquire(blocking=False):
             return []
         _RUNNING[self] = current_thread()
@@ -386,9 +399,9 @@ class _Work:
                 self._tell()
 
     def leave(self, tell: Action) -> None:
-        """Call ``tell`` when the call ends, or right now if it has ended.
+        """Call ``tell`` when the call ends, or right now if it has already ended.
 
-        If the call ends at this very moment, ``tell`` is called twice.
+        If the call ends at this very moment, ``tell`` may be called twice.
         """
         self._tell = tell
         if self._has_ended:
@@ -397,11 +410,11 @@ class _Work:
 
 # -- the end of the process ------------------------------------------------------------------------
 
-# Seconds that calls may go on after the server has ended.
+# Seconds that calls may continue after the server has ended.
 EXIT_WITHIN = 1.0
 
-# The calls that are running, with their threads; and the thread that runs ``_end_process``. No
-# thread survives a fork.
+# ``_RUNNING`` has the running calls and their threads, and ``_GUARDS`` the thread that runs
+# ``_end_process``. Both are cleared in a forked child, because threads don't survive a fork.
 _RUNNING: dict[_Work, Thread] = {}
 _GUARDS: list[Thread] = []
 after_fork_in_child(_RUNNING.clear)
@@ -412,10 +425,11 @@ def _end_process() -> None:
     """End the process soon after its main thread and the server's threads have ended, even if calls
     still run.
 
-    The interpreter waits for all threads that are not daemons. Under asyncio, anyio's threads are
-    not, so a handler that hangs would keep its server from ending. There is no gentler way: nothing
-    can end a thread in a blocking call, anyio makes no daemon threads, and in a daemon thread of
-    the framework's own, a handler's ``anyio.from_thread.run`` would need the loop's token.
+    This is needed because the interpreter waits for all threads that are not daemons. Under
+    asyncio, anyio's threads are not, so a handler that hangs would keep its server from ending.
+    Nothing gentler works: a thread in a blocking call can't be ended, anyio makes no daemon
+    threads, and in a daemon thread made by micropie, ``anyio.from_thread.run`` in a handler would
+    need the loop's token.
     """
     main_thread().join()
     for thread in enumerate_threads():
@@ -431,12 +445,12 @@ def _end_process() -> None:
 
 
 def run_in_context(context: Context, function: Action) -> None:
-    """Call ``function`` in ``context`` itself instead of a copy, so that it can reset a variable
-    that an earlier call has set.
+    """Call ``function`` in ``context`` itself instead of in a copy, so that the function can reset
+    a context variable that an earlier call has set.
 
     Call this in a worker thread. The thread's own context is a copy of ``context`` in which anyio
-    has unset the variables that tell libraries which event loop a task is on. They are unset in
-    ``context`` as well, because this is not a task.
+    has unset the variables by which libraries recognise the event loop. They are unset in
+    ``context`` as well, because the function doesn't run in a task.
     """
     marks = variables_set(context)
 

@@ -1,9 +1,7 @@
-"""A thread that logs which code blocks an event loop, so that everything the loop serves has to
-wait.
+"""A thread that logs the code that blocks an event loop and so delays everything on the loop.
 
-The loop can't report this itself. So the thread schedules a call on the loop again and again, and
-looks at the stack of the loop's thread if the call takes too long. Requests are not involved, so
-they cost nothing more.
+A blocked loop can't report this itself. So the thread schedules a call on the loop again and again,
+and reads the stack of the loop's thread if the call is late. This costs requests nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +19,13 @@ from micropie._core.errors import logger
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.loop import LoopLocal, threadsafe_scheduler
 
-# Seconds until the same code is logged again, and how far back ``loop_lag`` looks.
+# Seconds until the same code is logged again, and the period that ``loop_lag`` covers.
 _MINUTE = 60.0
 
-# The packages from which requests and background functions are called on an event loop.
+# The packages that call requests and background functions on an event loop.
 _ON_LOOPS = ("micropie.asgi.", "micropie._core.execution.")
 
-# If the loop is in one of these packages, it has nothing to do, and only waits for the processor.
+# If the loop is executing code of these packages, it is idle or only waits for the processor.
 _IDLE = ("selectors", "asyncio.", "trio.")
 
 
@@ -38,13 +36,13 @@ class _Watchdog:
         self._call_soon = threadsafe_scheduler()
         self._loop_thread = get_ident()
         self._thread: Thread | None = None
-        # Pieces of code, and until when they are not logged again.
+        # Code that was logged, and the time from which it is logged again.
         self._named: dict[str, float] = {}
 
     def start(self, seconds: float) -> None:
-        """Start watching, unless that has been done.
+        """Start watching, unless this loop is watched already.
 
-        A loop that is blocked for ``seconds`` is always noticed.
+        A loop that is blocked for ``seconds`` or longer is always noticed.
         """
         if self._thread is None:
             self._thread = Thread(
@@ -57,7 +55,7 @@ class _Watchdog:
         self.lags: deque[float] = deque([0.0], maxlen=round(_MINUTE / pause))
         _WATCHING.append(self)
         turned = Event()
-        # Ends when the loop is closed, or when its thread has ended without closing it.
+        # This ends when the loop is closed, or when its thread has ended without closing it.
         with suppress(RuntimeError, KeyError):
             while True:
                 sleep(pause)
@@ -71,7 +69,7 @@ class _Watchdog:
         _WATCHING.remove(self)
 
     def _report(self, seconds: float) -> None:
-        """Log what the loop is doing; the same code at most once a minute."""
+        """Log the code that the loop is executing, but the same code at most once a minute."""
         frame = sys._current_frames()[self._loop_thread]
         if _module_of(frame).startswith(_IDLE):
             return
@@ -85,7 +83,7 @@ class _Watchdog:
 
 
 def _described(frame: FrameType) -> tuple[str, str]:
-    """Return the name of the code that the framework called on the loop, and where the code is and
+    """Return the name of the author's code that runs on the loop, and a text with its place and
     what it calls.
     """
     outwards = [*walk_stack(frame)]
@@ -125,8 +123,8 @@ def watch_loop(patience: float | None) -> None:
 
 
 def loop_lag() -> float:
-    """Return the longest time, in seconds, that a call had to wait for a watched event loop of this
-    process within the last minute.
+    """Return the longest time in seconds, within the last minute, that a call had to wait for a
+    watched event loop of this process.
 
     Return 0 if no loop is watched.
     """

@@ -162,7 +162,7 @@ class WSGICall(Iterable[bytes]):
                 if self._is_sent:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
-                exc_info = None  # or its traceback and this frame would refer to each other
+                exc_info = None  # avoid a reference cycle with this frame
         elif self._head is not None:
             raise ResponseError("start_response was called twice, the second time without exc_info")
         self._head = status, list(headers)

@@ -1,8 +1,9 @@
-"""An author's executor instead of the pool: any executor with the interface of
+"""Run calls in an author's executor instead of the pool: any executor with the interface of
 ``concurrent.futures``, such as Dask's.
 
-Jobs return bytes that are made here, so every executor returns the same values and the same errors.
-If a job itself raises, that exception comes from the executor, which has lost the job.
+Jobs return bytes that this module has pickled, so values and errors are the same with every
+executor. If getting a job's result raises an exception, the executor itself has failed, for example
+because it lost the job.
 
 A generator can't leave the process that runs it, and a job ends when it returns. So all chunks of a
 stream are returned together, within limits.
@@ -22,10 +23,10 @@ from typing import Any
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.pool.remote import CancelToken, PoolError, open_message, packed_result
 
-# The most bytes of a stream. It is in memory in both processes.
+# The most bytes of a stream, all of which are in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
 
-CHUNK_BYTES = 64  # memory in bytes that each chunk takes besides its content
+CHUNK_BYTES = 64  # bytes of memory for each chunk, besides its content
 
 
 # -- in the server's process -----------------------------------------------------------------------
@@ -34,18 +35,18 @@ CHUNK_BYTES = 64  # memory in bytes that each chunk takes besides its content
 class ExecutorPool:
     """Calls functions in an executor.
 
-    A running call can't be ended: after a timeout it goes on, and its result is dropped.
+    A running call can't be ended. After a timeout it goes on, and its result is dropped.
     """
 
     token = CancelToken
-    stream = ()  # types that are streams, and may still yield chunks
+    stream = ()  # no result is a stream that still yields chunks
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        # Check for the executor of a Dask client. If it is one, its module has been imported.
+        # If this is the executor of a Dask client, its module has been imported.
         distributed = sys.modules.get("distributed.cfexecutor")
         is_dask = distributed is not None and isinstance(executor, distributed.ClientExecutor)
-        # Without this, two equal requests would share one result.
+        # Without this option, Dask would use one result for two equal requests.
         self._options = {"pure": False} if is_dask else {}
 
     def call(
@@ -55,8 +56,8 @@ class ExecutorPool:
         *arguments: object,
         token: CancelToken | None = None,
     ) -> Any:
-        """Like ``Pool.call``, but a stream is complete when this returns, and cancelling only ends
-        the wait.
+        """Do the same as ``Pool.call``, except that a stream is complete when this returns, and
+        that cancelling the token only ends the wait.
         """
         token, is_over = token or CancelToken(), Event()
         call = pickle.dumps((function, arguments))
@@ -77,8 +78,8 @@ class ExecutorPool:
         finally:
             token.detach()
             future.cancel()  # has no effect if the call has begun
-            # An error's traceback refers to this frame. If a Dask worker is lost, Dask repeats its
-            # job as long as something refers to the future.
+            # If a Dask worker is lost, Dask repeats its job as long as something refers to the
+            # future. This frame would, because an error's traceback keeps it alive.
             del future
         return open_message(pickle.loads(data))  # noqa: S301 - from our own job
 
@@ -92,12 +93,12 @@ class ExecutorPool:
 def run_pickled(call: bytes, seconds: float) -> object:
     """Call a function that was pickled with its arguments.
 
-    Return its result. For a stream, return an iterator over all chunks that can be pickled.
+    Return its result. For a stream, return an iterator over all its chunks, which can be pickled.
 
     Raises what the function or its stream raises. If a stream is too long, it is closed and
     ``PoolError`` is raised.
     """
-    # In a copy of the context, because the executor reuses its thread.
+    # Call it in a copy of the context, because the executor reuses the thread.
     return copy_context().run(_result_of, call, seconds)
 
 

@@ -1,22 +1,23 @@
-"""Processes that make calls for this one: each makes one call at a time, which it gets through a
-pipe.
+"""A pool of processes that call functions for this process. Each gets calls through a pipe, one at
+a time.
 
-``concurrent.futures`` can't be used for this: there, one killed process breaks the whole pool, a
-process can't be ended for taking too long, and no chunk of a stream is returned before the last one
-is made. Here, a call that takes too long ends only its own process. Processes are started when they
-are first needed, never by a bare fork, because threads, locks and connections don't survive one. A
-forked child forgets its parent's processes.
+``concurrent.futures`` has no such pool: there, one killed process breaks the whole pool, a process
+can't be ended for taking too long, and no chunk of a stream is returned before the last one is
+made. Here, a call that takes too long ends only its own process. Processes are started when they
+are first needed, never by a bare fork, because threads, locks and connections don't survive a fork.
+A forked child drops its parent's processes.
 
     parent -> process    a call, pickled; for a stream then ``MORE`` for each chunk taken, or ``STOP``
     process -> parent    RESULT or FAILED (``remote.py``); for a stream (STREAM, None) (CHUNK, chunk)... before it
 
-Before a process calls a function for the first time, it is asked to find the function: it starts
-the interpreter and imports the module. This has a time limit of its own. If it were part of the
-call's, a slow import would end every process before its first result.
+Before a process calls a function for the first time, it gets a message to find the function, for
+which it imports the module. Starting the interpreter and importing have a separate time limit. If
+they counted toward the limit of the call, a slow import would end every process before its first
+result.
 
 A process ignores the signals that a service manager or a terminal sends to all processes of a
 server. It goes on until its server, which may still be finishing requests, closes the pipe. When
-the server itself ends, in whatever way, a second pipe is closed, which ends the process at once.
+the server itself ends for any reason, a second pipe is closed, which ends the process at once.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -64,13 +65,13 @@ if TYPE_CHECKING:
 
 
 class Pool:
-    """At most ``size`` processes. It starts none before the first call."""
+    """A pool of at most ``size`` processes. It starts no process before the first call."""
 
     token = CancelToken
 
     @property
     def stream(self) -> type[Chunks]:
-        """The type of streams that still make chunks."""
+        """The type of results that are streams and still yield chunks."""
         return Chunks
 
     def __init__(self, size: int) -> None:
@@ -86,7 +87,7 @@ class Pool:
         self._end = finalize(self, _end_all, self._workers)
 
     def after_fork(self) -> None:
-        """Forget the processes: in a forked child, they belong to the parent."""
+        """Drop the processes, because in a forked child they belong to the parent."""
         self._end.detach()
         for worker in self._workers:
             worker.abandon()
@@ -106,7 +107,7 @@ class Pool:
         chunk; and ``PoolError``. The time that a process takes to find the function does not count.
         Cancelling ``token`` ends the process, but only once it has found the function.
         """
-        if _is_in_pool:  # or each process would start a pool of its own
+        if _is_in_pool:  # otherwise each process would start a pool
             raise PoolError(
                 "a process of a pool can't start a pool; if a module calls a handler when it "
                 "is imported, "
@@ -114,7 +115,7 @@ class Pool:
             )
         token = token or CancelToken()
         search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
-        # Wait on if a process was starting meanwhile, because that is not a handler's fault.
+        # If a process is still starting, wait longer, because the handlers are not to blame.
         have_started = self._have_started()
         while not self._free.acquire(timeout=seconds):
             had_started, have_started = have_started, self._have_started()
@@ -127,8 +128,8 @@ class Pool:
             self._free.release()
             raise
         if search not in worker.found:
-            # If the caller leaves meanwhile, the process is not ended: the next caller would have
-            # to start another one.
+            # If the call is cancelled during the search, the process is not ended, because the next
+            # caller would have to start another one.
             message = self._ask(worker, search, START_WITHIN)
             if message[0] == FAILED or token.is_cancelled:
                 self._give_back(worker)
@@ -141,7 +142,8 @@ class Pool:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
             return chunks
-        self._give_back(worker, is_over=token.detach())  # it may be killed after its last message
+        # a cancellation may kill it after its last message
+        self._give_back(worker, is_over=token.detach())
         return open_message(message)
 
     def _have_started(self) -> bool:
@@ -160,7 +162,7 @@ class Pool:
             idle, self._idle = self._idle, []
             busy = self._workers.difference(idle)
         for worker in busy:
-            worker.process.kill()  # the thread that waits for it notices, and drops it
+            worker.process.kill()  # the thread that waits for its result notices this and drops it
         for worker in idle:
             self._drop(worker, GRACE)
 
@@ -182,14 +184,14 @@ class Pool:
             self._drop(worker)
 
     def _ask(self, worker: _Worker, job: bytes, seconds: float) -> PoolMessage:
-        with suppress(OSError):  # it has ended: receiving its message will fail
+        with suppress(OSError):  # the process has ended, so receiving will fail
             worker.connection.send_bytes(job)
         return self._receive(worker, seconds)
 
     def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
         """Return the next message.
 
-        A process that sends none in time, or that has ended, is dropped.
+        Drop a process that sends no message in time, or that has ended.
         """
         try:
             return worker.receive(seconds)
@@ -198,12 +200,12 @@ class Pool:
             raise
 
     def _give_back(self, worker: _Worker, *, is_over: bool = False) -> None:
-        """Make a process available again; if ``is_over``, end it instead."""
+        """Make a process available again, or end it if ``is_over`` is set."""
         if is_over:
             self._drop(worker)
         else:
             with self._lock:
-                # If it was killed in the meantime, the next call notices.
+                # If the process was killed in the meantime, the next call notices.
                 self._idle.append(worker)
         self._free.release()
 
@@ -217,8 +219,8 @@ class Chunks(Iterator[object]):
     """The chunks of a generator in a process. The process stays in use until the generator has
     ended or is closed.
 
-    ``interrupt_next`` ends the wait for the next chunk, and the process. Any thread may call it at
-    any time.
+    ``interrupt_next`` ends the wait for the next chunk by ending the process. Any thread may call
+    it at any time.
     """
 
     def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
@@ -237,7 +239,7 @@ class Chunks(Iterator[object]):
                 raise StopIteration
             message = self._receive(worker, self._seconds)
             if message[0] == CHUNK:
-                with suppress(OSError):  # it has ended: the next chunk will fail
+                with suppress(OSError):  # the process has ended, so the next chunk will fail
                     worker.connection.send_bytes(MORE)
                 return message[1]
             open_message(message)
@@ -246,8 +248,8 @@ class Chunks(Iterator[object]):
     def close(self) -> None:
         """Close the generator in its process, after the chunk that it is making.
 
-        Raises what the generator raises then, if that takes less than ``GRACE`` seconds; after
-        that, the process is ended.
+        Raises what the generator raises when it is closed. If closing takes longer than ``GRACE``
+        seconds, end the process instead.
         """
         with self._lock:
             worker = self._worker
@@ -262,14 +264,14 @@ class Chunks(Iterator[object]):
             open_message(message)
 
     def drop(self) -> None:
-        """Close a stream while no thread waits for a chunk, and log nothing."""
+        """Close a stream whose next chunk no thread is waiting for, and log nothing."""
         self.interrupt_next()
         with suppress(Exception):  # the generator may raise
             self.close()
 
     def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
-        """Return the next message. After the last message, or if there is none, the process is no
-        longer in use.
+        """Return the next message. After the last message, or if receiving fails, give the process
+        back to the pool.
         """
         self._worker = None
         message = self._pool._receive(worker, seconds)
@@ -293,12 +295,12 @@ class _Worker:
         import subprocess
         from multiprocessing.connection import Pipe
 
-        self.found: set[bytes] = set()  # functions that it has been asked to find, pickled
+        self.found: set[bytes] = set()  # the pickled searches for functions that have succeeded
         self.connection, theirs = Pipe()
         their_life, self._life = Pipe(duplex=False)
         passed = theirs.fileno(), their_life.fileno()
-        # A process that has just started can't ignore signals yet. It inherits the signal mask of
-        # this thread.
+        # Block signals while the process starts, because it can't ignore them yet. It inherits this
+        # thread's signal mask.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _ignored())
         try:
             self.process = subprocess.Popen(  # noqa: S603
@@ -336,7 +338,9 @@ class _Worker:
         return message
 
     def end(self, grace: float = 0.0) -> None:
-        """End it. Its pipe is closed, so it may end on its own within ``grace`` seconds."""
+        """End the process. Close its pipe, so that it can end on its own within ``grace`` seconds,
+        then kill it.
+        """
         self.connection.close()
         import subprocess
 
@@ -347,9 +351,9 @@ class _Worker:
         self._life.close()
 
     def abandon(self) -> None:
-        """Forget it, because it is the child of another process.
+        """Drop the process, because it is the child of another process.
 
-        ``subprocess`` then neither waits for it nor warns.
+        Make ``subprocess`` neither wait for it nor warn about it.
         """
         self.process.returncode = 0
         self.connection.close()
@@ -365,7 +369,7 @@ def _end_all(workers: set[_Worker]) -> None:
 
 _is_in_pool = False
 
-# The new process gets this one's ``sys.path``, so that it finds the same modules.
+# Give the new process this process's ``sys.path``, so that it finds the same modules.
 _MAIN = (
     "import sys; sys.path[:] = {path!r}; from micropie._core.execution.pool.processes "
     "import run_process; run_process(*{descriptors})"
@@ -373,7 +377,7 @@ _MAIN = (
 
 
 def _ignored() -> list[int]:
-    """Return the signals that are meant for the server, which then closes the pipe."""
+    """Return the signals to ignore. They are for the server, which then closes the pipe."""
     import signal
 
     return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -382,7 +386,7 @@ def _ignored() -> list[int]:
 def run_process(descriptor: int, life: int) -> None:
     """Run a process of the pool: handle calls until the parent ends.
 
-    ``descriptor`` is the pipe for the calls, ``life`` the one that is closed when the parent ends.
+    ``descriptor``: the pipe for calls. ``life``: the pipe that is closed when the parent ends.
     """
     global _is_in_pool  # noqa: PLW0603 - of the process
     _is_in_pool = True
@@ -394,8 +398,8 @@ def run_process(descriptor: int, life: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ignored())
     from multiprocessing.connection import Connection
 
-    # On Linux, the kernel signals this process when the pipe is closed. The thread below would have
-    # to wait for a function that doesn't release the interpreter.
+    # On Linux, the kernel signals this process when the pipe is closed. The thread below is not
+    # enough there, because it can't run while a function doesn't release the GIL.
     if hasattr(fcntl, "F_SETSIG"):
         fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
@@ -415,14 +419,14 @@ def work(connection: Connection) -> None:
     with suppress(EOFError, OSError):
         while True:
             job = connection.recv_bytes()
-            if job not in (MORE, STOP):  # a stream may have ended before these were sent
+            if job not in (MORE, STOP):  # messages for a stream that has ended meanwhile
                 connection.send_bytes(packed_result(_answer, connection, job))
 
 
 def _answer(connection: Connection, job: bytes) -> object:
     """Return the result of a call. For a stream, send the chunks and return None.
 
-    Send at most ``AHEAD`` chunks before they are taken. ``STOP`` closes the stream.
+    Send at most ``AHEAD`` chunks that have not been taken. The message ``STOP`` closes the stream.
     """
     function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
     result = function(*arguments)

@@ -1,9 +1,10 @@
-"""Calls in another process: how they are cancelled, and the messages in which results are returned.
+"""Calls in another process: the token that cancels a call, and the messages that return results.
 
     process -> parent    (RESULT, value) | (FAILED, error and traceback), pickled
 
-An error stays pickled until it is raised. So no frame that holds a message holds the error, whose
-traceback refers to that frame; otherwise each failed call would be a reference cycle.
+An error stays pickled until it is raised, to avoid a reference cycle for each failed call: the
+error's traceback refers to the frames that hold the message, so the message must not contain the
+error itself.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Any, Final, TypeAlias
 
 
 class PoolError(Exception):
-    """A call could not be made in the pool, or its outcome could not be returned.
+    """Raised if a call could not be made in the pool, or if its outcome could not be returned.
 
-    The message says why.
+    The message has the reason.
     """
 
 
@@ -31,9 +32,9 @@ class CancelToken:
         self.is_cancelled = False
 
     def attach(self, stop: Callable[[], object]) -> None:
-        """Call ``stop`` when the call is cancelled, or right now if it was cancelled before.
+        """Call ``stop`` when the call is cancelled, or right now if it has been cancelled already.
 
-        It replaces the function that was attached earlier.
+        ``stop`` replaces the function that was attached earlier.
         """
         with self._lock:
             self._stop = stop
@@ -46,7 +47,7 @@ class CancelToken:
             raise PoolError("its caller has been cancelled")
 
     def detach(self) -> bool:
-        """Forget the attached function, because there is nothing left to stop.
+        """Remove the attached function, because there is nothing left to stop.
 
         Return whether the call was cancelled.
         """
@@ -55,7 +56,7 @@ class CancelToken:
             return self.is_cancelled
 
     def cancel(self) -> None:
-        """Stop the call. Any thread may call this; it doesn't block."""
+        """Cancel the call. Any thread may call this method, and it doesn't block."""
         with self._lock:
             self.is_cancelled = True
             if self._stop is not None:
@@ -67,12 +68,15 @@ class CancelToken:
 RESULT: Final = "result"
 FAILED: Final = "failed"
 
-# Its kind and its value. For FAILED, the value is the pickled error with its traceback as text.
+# A message: its kind and its value. For FAILED, the value is the pickled error with its traceback
+# as text.
 PoolMessage: TypeAlias = tuple[str, Any]
 
 
 class RemoteTraceback(Exception):
-    """The ``__cause__`` of an exception from another process: its traceback there, as text."""
+    """The ``__cause__`` of an exception from another process. It shows the traceback from that
+    process.
+    """
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
@@ -81,8 +85,8 @@ class RemoteTraceback(Exception):
 def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
     """Call ``function`` and pickle the outcome.
 
-    Return a message with its result or its error; nothing is raised. An error that can't be pickled
-    becomes a ``PoolError`` that describes it.
+    Return a message with the result or the error, and never raise an exception. An error that can't
+    be pickled becomes a ``PoolError`` that describes it.
     """
     try:
         result = function(*arguments)
@@ -104,10 +108,7 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
 
 
 def open_message(message: PoolMessage) -> Any:
-    """Raise the error in a message FAILED.
-
-    For any other message, such as a result, return its value.
-    """
+    """Return the value of a message, or raise the error if it is a FAILED message."""
     kind, value = message
     if kind != FAILED:
         return value
@@ -116,4 +117,4 @@ def open_message(message: PoolMessage) -> Any:
     try:
         raise error
     finally:
-        del error  # or its traceback and this frame would refer to each other
+        del error  # avoid a reference cycle with this frame

@@ -62,7 +62,8 @@ __all__ = [
 ]
 # fmt: on
 
-# Modules that a site doesn't need are not imported, because that would take longer than all others.
+# These modules are imported on first use. Many sites don't need them, and importing them takes
+# longer than importing all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

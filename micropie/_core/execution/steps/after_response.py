@@ -1,9 +1,9 @@
 """Functions that run after the response.
 
-The functions of ``request.after_response`` run on an event loop under both protocols: those of one
-request one after the other, in the context in which ``after_response`` was called. They are
-shielded, so neither a client that disconnects nor a server that shuts down interrupts them. The
-setting ``background_timeout`` limits the time of all functions of a request, so that a server can
+The functions of ``request.after_response`` run on an event loop under both protocols. The functions
+of one request run one after the other, in the context in which ``after_response`` was called. They
+are shielded, so neither a client that disconnects nor a server that shuts down interrupts them. The
+setting ``background_timeout`` limits the total time of a request's functions, so that a server can
 shut down. Their errors are logged.
 """
 
@@ -32,11 +32,11 @@ from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
 
 _running: set[Future[None]] = set()
-after_fork_in_child(_running.clear)  # the parent runs these tasks, not the child
+after_fork_in_child(_running.clear)  # these tasks run in the parent only
 
-# Not the threads of handlers, which would then have to wait for these functions. 40 is anyio's
-# default. As many calls may wait as handlers by default; each keeps a request and its uploads in
-# memory.
+# Separate threads, so that handlers don't have to wait for these functions. 40 is anyio's default.
+# The number of waiting calls is limited, because each keeps a request and its uploads in memory;
+# 1000 is also the limit for handlers.
 _THREADS = Threads(40, 1000)
 
 
@@ -48,12 +48,12 @@ class Task(NamedTuple):
 
 
 class Ends:
-    """The functions to call at the end of a request: ``closers`` at once, then ``tasks``, which may
-    wait, then ``releases``.
+    """The functions to call at the end of a request, in this order: ``closers`` when the response
+    is over, ``tasks``, which may wait, and ``releases``.
 
-    ``before_head`` is called earlier, if the response is a stream, and ``failure_reports`` for each
-    failure that no client sees. A request has an ``Ends`` only if there is something to call; see
-    ``Exchange.at_end``.
+    ``before_head`` functions are called earlier, if the response is a stream, and
+    ``failure_reports`` functions for each failure of the request. A request has an ``Ends`` only if
+    there is something to call; see ``Exchange.at_end``.
     """
 
     context: Context
@@ -61,16 +61,18 @@ class Ends:
 
     def __init__(self) -> None:
         self.before_head: list[Callable[[Any], object]] = []
-        """Functions that are called with the response when a stream has its first chunk."""
+        """Functions that are called with the response when the first chunk of a stream has been
+        fetched.
+        """
         self.failure_reports: list[Callable[[BaseException], object]] = []
-        """Functions that are called like the setting ``on_error``."""
+        """Functions that are called with each failure, like the one of the setting ``on_error``."""
         self.closers: list[Action] = []
         self.tasks: list[Task] = []
         """The functions of ``after_response`` that have not ended."""
         self.releases: list[Action] = []
 
     def add_task(self, task: Task) -> None:
-        """Call a function after the response, in the current context."""
+        """Add a function to call after the response, in the current context."""
         self.tasks.append(task)
         self.context = copy_context()
 
@@ -85,16 +87,16 @@ class Answered(Protocol):
         """Log an exception and report it."""
 
     def release(self) -> None:
-        """Release what the request keeps for these functions."""
+        """Release the resources that the request keeps for its ``after_response`` functions."""
 
 
 def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) -> None:
-    """Run the functions of a request on the background loop of this backend. Doesn't wait for
+    """Start the functions of a request on the background loop of this backend, without waiting for
     them.
     """
     try:
         loop = background_loop(backend)
-    except SetupError as error:  # gevent's greenlets are not threads
+    except SetupError as error:  # gevent has replaced threads, so there is no loop
         call = partial(ends.context.run, _run_without_loop, exchange, ends, str(error))
         Thread(target=call).start()
         return
@@ -128,14 +130,15 @@ def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
 
 
 def wait_for_tasks(seconds: float) -> None:
-    """Wait until all functions have ended, at most ``seconds``, because the shutdown closes what
-    they use.
+    """Wait until the functions of all requests have ended, but no longer than ``seconds``. Shutdown
+    does this because it then closes what they use.
     """
     wait([*_running], timeout=seconds)
 
 
 async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
-    """Run the functions, with ``seconds`` for all of them, then release what the request holds.
+    """Run the functions of a request, in at most ``seconds`` together, then release the request's
+    resources.
 
     Raises only a cancellation.
     """
@@ -165,7 +168,8 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
         if kind is AWAIT or kind is INLINE:
             result = begin(task)
         elif slots_of(_THREADS).usage()[1] < _THREADS.queue:
-            # It may close what the handler left open, for which others may wait.
+            # HOLDING, because the function may close something that the handler left open and
+            # others wait for.
             result = await in_thread(_THREADS, begin, task, abandon_after=0.0, rank=Rank.HOLDING)
         else:
             logger.error(
@@ -179,9 +183,10 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
     except BaseException as error:
         is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
         failure = execution.contained(error) if is_cancellation else error
-        # A SystemExit would end the loop, and with it the functions of other requests.
+        # Don't let a SystemExit pass, because it would end the loop and the functions of other
+        # requests.
         exchange.log_failure(f"{_label(exchange, task)} failed", failure)
-        del failure  # or its cause's traceback and this frame would refer to each other
+        del failure  # avoid a reference cycle with this frame
 
 
 def _label(exchange: Answered, task: Task) -> str:

@@ -1,10 +1,10 @@
-"""An author's generators, ``def`` or ``async def``, that are run step by step: middleware with
-``yield``, and providers.
+"""Run an author's generators step by step: middleware with ``yield`` and providers, ``def`` or
+``async def``.
 
-A request has one stack of the resources that its providers opened, and each ``with`` block in an
-author's code has its own. A stack is closed in reverse order. An exception is raised at each
-provider's ``yield``, as in ``contextlib.contextmanager``. It goes on even if a provider catches it,
-unless a provider raises another one.
+A request has a stack with the resources that its providers opened, and each ``with`` block for a
+resource in an author's code has a separate stack. A stack is closed in reverse order. An exception
+of the handler is raised at the ``yield`` of each provider, as in ``contextlib.contextmanager``.
+Even if a provider catches the exception, it is raised again, unless a provider raises another one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from micropie._core.execution.steps.steps import (
 )
 from micropie._core.on_demand import module
 
-one_task: Any = module("micropie._core.execution.steps.one_task")  # needed under WSGI
+# imported on first use: needed under WSGI only
+one_task: Any = module("micropie._core.execution.steps.one_task")
 
 Value = TypeVar("Value")
 
@@ -44,11 +45,12 @@ _NUMBERS = count()
 
 
 class RunningGenerator:
-    """One generator of one request. ``kind``: how a plain generator runs; an async one is awaited.
+    """A generator of a request. ``kind``: INLINE to run a plain generator in the flow's thread. An
+    async generator is awaited.
 
-    ``owner``: the hook or the provider that it belongs to. ``number``: higher than those of all
-    generators made before. ``answer``: the value that it yielded when a cancellation ended it, or
-    None.
+    ``owner``: the hook or the provider that the generator belongs to. ``number``: a number that is
+    higher for each new generator. ``answer``: the value that the generator yielded when a
+    cancellation ended it, or None.
     """
 
     answer: object = None
@@ -58,8 +60,9 @@ class RunningGenerator:
         self.number = next(_NUMBERS)
         self._generator = generator
         self._kind = kind
-        self._part = HANDLER  # which part of the generator runs next, for its choice of a thread
-        # An async generator may have a cancel scope open.
+        self._part = HANDLER  # the kind of step for the next part of the generator
+        # An async generator may have an open cancel scope, so it needs special care when it is
+        # closed.
         self.is_async = isinstance(generator, AsyncGeneratorType)
 
     @property
@@ -71,12 +74,13 @@ class RunningGenerator:
     def resume(self, value: object, failure: Exception | None = None) -> Flow[object]:
         """Run to the next ``yield``, or to the end.
 
-        Return the value that it yields or returns, or None.
+        Return the value that the generator yields or returns, or None.
 
-        The ``yield`` at which it waits returns ``value``, or raises ``failure``.
+        The ``yield`` at which the generator is suspended returns ``value``, or raises ``failure``.
         """
-        # The list is empty once the step runs: a driver's frame keeps its last step, and the
-        # failure's traceback refers to that frame.
+        # Pass the failure in a list, which is empty once the step runs. This avoids a reference
+        # cycle: a driver's frame keeps its last step, and the failure's traceback refers to that
+        # frame.
         arguments = self._generator, value, [] if failure is None else [failure]
         if self.is_async:
             try:
@@ -89,28 +93,29 @@ class RunningGenerator:
         try:
             return (yield (kind, _resume, arguments))
         except BaseException:
-            if getgeneratorstate(self._generator) == GEN_CREATED:  # no thread was available for it
+            if getgeneratorstate(self._generator) == GEN_CREATED:  # it got no thread
                 self._generator.close()
             raise
 
     def finish(self, value: object, failure: Exception | None) -> Flow[object]:
         """Run from the first ``yield`` to the end.
 
-        Return the first value that it yields or returns, or None.
+        Return the first value that the generator yields or returns, or None.
         """
         result = yield from self.resume(value, failure)
         yield from self.close()
         return result
 
     def stay_in_one_task(self) -> None:
-        """Let a single task run an async generator that has not begun."""
+        """Run an async generator in a single task. Call this before it has begun."""
         if self.is_async:
             self._generator = _in_one_task(self._generator)
 
     async def cancel(self, cancellation: BaseException) -> BaseException | None:
         """Raise a cancellation at the ``yield`` of an async generator, and end the generator.
 
-        Return the exception that it raises, or None. A value that it yields becomes its ``answer``.
+        Return the exception that the generator raises, or None. A value that it yields becomes
+        ``answer``.
         """
         try:
             self.answer = await self._generator.athrow(cancellation)
@@ -120,7 +125,7 @@ class RunningGenerator:
         except BaseException as error:
             return error
         finally:
-            del cancellation  # or its traceback and this frame would refer to each other
+            del cancellation  # avoid a reference cycle with this frame
         return None
 
     def close(self) -> Flow[None]:
@@ -138,7 +143,7 @@ def _resume(
 ) -> object:
     try:
         return generator.throw(failures.pop()) if failures else generator.send(value)
-    except StopIteration as end:  # StopIteration can't be raised through a thread
+    except StopIteration as end:  # it can't be raised through a thread
         return end.value
 
 
@@ -152,10 +157,10 @@ def _resume_async(
 
 
 class Resources(list[RunningGenerator]):
-    """The generators that have to be closed; the last one opened is at the end.
+    """A stack of the generators that have to be closed, in the order in which they were opened.
 
-    ``values``: the resource of each provider. ``shield``: a function that protects the clean-up of
-    an async provider's generator from cancellation; None if nothing is ever cancelled.
+    ``values``: provider -> resource. ``shield``: a function that protects the clean-up of an async
+    provider's generator from cancellation; None if nothing is ever cancelled.
     """
 
     def __init__(self, shield: Callable[[AsyncGenerator[Any]], AsyncGenerator[Any]] | None) -> None:
@@ -166,11 +171,11 @@ class Resources(list[RunningGenerator]):
     def close(self, failure: Exception | None, kept: Iterable[Any] = ()) -> Flow[Exception | None]:
         """Close the generators in reverse order, except those of the providers in ``kept``.
 
-        ``failure`` is raised at each ``yield``.
+        ``failure``, if given, is raised at the ``yield`` of each generator.
 
-        An async generator also stays open around one that is kept: it may have a scope open, which
-        can't be left before a scope that was entered later. Return the exception to respond to:
-        that of a provider, or else ``failure``.
+        An async generator also stays open if one inside it is kept, because its cancel scope can't
+        be left before a scope that was entered later. Return the exception to respond to: a
+        provider's, or else ``failure``.
         """
         thrown = failure_in(failure)
         raised = traceback = None
@@ -184,29 +189,32 @@ class Resources(list[RunningGenerator]):
                     continue
                 raised, traceback = None, thrown.__traceback__ if thrown is not None else None
                 try:
-                    if not generator.has_ended:  # it may end with its own exception
+                    if not generator.has_ended:  # an exception may have ended it
                         yield from generator.resume(None, thrown)
                     if not generator.has_ended:
                         yield from generator.close()
                         raise ResponseError(f"{owner.name} yields twice: keep one yield")
                 except Exception as error:
                     raised = error
-                # Only now, so that it is closed later if a cancellation came before its end began.
+                # Remove it only now. If a cancellation comes before it begins to close, it is then
+                # closed later.
                 self.forget(generator)
                 if raised is None:
                     continue
                 if raised is thrown:
-                    # leave out the frames of the provider that only passed the exception on
+                    # The provider only passed the exception on, so leave its frames out.
                     raised.__traceback__ = traceback
                 else:
                     failure = thrown = alone_in(raised)
             return failure
         finally:
-            # or the traceback and this frame would refer to each other
+            # avoid a reference cycle with this frame
             del failure, thrown, raised, traceback
 
     def forget(self, generator: RunningGenerator) -> None:
-        """Remove a generator that has ended, and the value of its provider."""
+        """Remove a generator that has ended, and the values of its provider and of providers that
+        depend on it.
+        """
         self.remove(generator)
         for one in [*self.values]:
             if one is generator.owner or generator.owner in one.needs:
@@ -219,26 +227,27 @@ class Resources(list[RunningGenerator]):
 
 
 class Performer(Protocol):
-    """The methods of a request that are needed to open and close its resources."""
+    """The methods of a request with which its resources are opened and closed."""
 
     def shielded(self, generator: AsyncGenerator[Value], /) -> AsyncGenerator[Value]:
         """Return a generator whose clean-up is protected from cancellation."""
 
     def perform_async(self, flow: Flow[Value], /) -> Awaitable[Value]:
-        """Perform a flow for ``async def`` code."""
+        """Return an awaitable that runs a flow, for ``async def`` code."""
 
     def clean_up(self, steps: Iterable[Step], /) -> Flow[None]:
-        """Perform steps after a request broke off. Failures are logged."""
+        """Yield steps after a request broke off. Failures are logged."""
 
     def abandon(self, steps: Iterable[Step], /) -> Awaitable[None]:
         """Perform steps after a cancellation, protected from it. Failures are logged."""
 
 
 class ResourceContext(Generic[Value]):
-    """Opens a resource: with ``with`` in ``def`` code, with ``async with`` in ``async def`` code.
+    """A context manager that opens a resource. Use ``with`` in ``def`` code, and ``async with`` in
+    ``async def`` code.
 
-    ``opening``: the flow that opens it, and the resources that it depends on, on a stack.
-    ``backend``: that of the background loop.
+    ``opening``: a function that takes a stack and returns the flow that opens the resource, and
+    those that it depends on, on the stack. ``backend``: the backend of the background loop.
     """
 
     def __init__(
@@ -247,7 +256,8 @@ class ResourceContext(Generic[Value]):
         self._request = request
         self._opening = opening
         self._backend = backend
-        # In ``def`` code, each step is a separate task.
+        # In ``def`` code, each awaited step is a separate task, but an async generator needs a
+        # single one.
         self._resources = Resources(_in_one_task)
 
     def __enter__(self) -> Value:
@@ -278,7 +288,7 @@ class ResourceContext(Generic[Value]):
             await self._close_rest()
 
     async def _close_rest(self) -> None:
-        """Close what is still open after a cancellation."""
+        """After a cancellation, close the resources that are still open."""
         if self._resources:
             await self._request.abandon(self._resources.close_steps())
 
@@ -300,7 +310,7 @@ class ResourceContext(Generic[Value]):
             if raised is not failure:
                 raise_any(raised)
         finally:
-            # or the traceback and this frame would refer to each other
+            # avoid a reference cycle with this frame
             del failure, raised
 
 
@@ -310,11 +320,10 @@ def _in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
 
 
 def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
-    """Perform the steps of a flow in ``def`` code: async functions on the background loop, all
-    others in this thread.
+    """Run a flow in ``def`` code. Async functions run on the event loop, all others in this thread.
 
-    Raises what the flow raises. On an event loop, where nothing may block, each step raises
-    ``RuntimeError`` into the flow.
+    Raises what the flow raises. If called on an event loop, where nothing may block, each step
+    raises ``RuntimeError`` into the flow.
     """
     resume: Callable[[Any], AnyStep] = flow.send
     result = None
@@ -338,5 +347,5 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
         value: Value = end.value
         return value
     finally:
-        # or the exception's traceback and this frame would refer to each other
+        # avoid a reference cycle with this frame
         result = None

@@ -1,9 +1,10 @@
-"""Run an author's async generator in a single task, whichever tasks use its values.
+"""Run an author's async generator in a single task, even if several tasks use its values.
 
 Under WSGI, each step that is awaited is a separate task. But a cancel scope belongs to the task
-that enters it, so a generator with a time limit or a task group around its ``yield`` needs a task
-that lasts as long as the generator. Nothing can interrupt a handler under WSGI: if a scope is
-cancelled meanwhile, the generator notices at once, but the request only when its handler has ended.
+that enters it. So a generator with a time limit or a task group around its ``yield`` needs a task
+that lasts as long as the generator. Nothing can interrupt a handler under WSGI. If the generator's
+scope is cancelled while the handler runs, the generator gets the cancellation at once, but the
+request goes on until its handler has ended.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ Value = TypeVar("Value")
 
 
 async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-    """Yield what ``generator`` yields. A value or an exception that is sent to this generator is
-    passed on to it.
+    """Yield what ``generator`` yields. Values sent to this generator, and exceptions thrown into
+    it, are passed on to ``generator``.
     """
     task = _GeneratorTask(generator)
     value = failure = None
@@ -34,7 +35,7 @@ async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]
         except StopAsyncIteration:
             return
         finally:
-            value = failure = None  # or its traceback and this frame would refer to each other
+            value = failure = None  # avoid a reference cycle with this frame
         try:
             value = yield result
         except BaseException as error:
@@ -42,7 +43,7 @@ async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]
 
 
 class _GeneratorTask:
-    """The task of one generator, on the event loop on which ``resume`` is first called."""
+    """The task of one generator. It runs on the event loop on which ``resume`` is first called."""
 
     _given: tuple[Any, BaseException | None, Context] | None = None
     _outcome: Outcome | None = None
@@ -53,8 +54,8 @@ class _GeneratorTask:
         self._generator = generator
 
     async def resume(self, value: object, failure: BaseException | None) -> Any:
-        """Return or raise the next outcome of the generator. Context variables that it has set are
-        set here, too.
+        """Return the generator's next value, or raise its exception. Context variables that the
+        generator has set are also set in the calling task.
         """
         if self._outcome is None:
             self._given = value, failure, copy_context()
@@ -63,7 +64,7 @@ class _GeneratorTask:
                 TASKS.get().start_soon(self._run)
             else:
                 self._asked.set()
-            del failure  # or the exception's traceback and this frame would refer to each other
+            del failure  # avoid a reference cycle with this frame
             await self._done.wait()
         outcome, self._outcome = self._outcome, None
         return released(outcome or [])
@@ -72,7 +73,7 @@ class _GeneratorTask:
         is_interrupted = False
         while True:
             self._outcome = await self._advanced()
-            cancellation = anyio.get_cancelled_exc_class()  # the class for the loop that ends
+            cancellation = anyio.get_cancelled_exc_class()  # the class of this loop's cancellations
             if is_interrupted and not isinstance(self._outcome[1], cancellation):
                 _warn(self._generator.__qualname__)
             self._done.set()

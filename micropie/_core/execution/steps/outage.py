@@ -1,4 +1,6 @@
-"""Outages of a service, such as a database on the network or a file that others lock."""
+"""``Outage``: remember that a service is unavailable, such as a database on the network or a file
+that others lock.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,15 @@ from micropie._core.execution.steps.steps import INLINE, Flow, Result, call, res
 
 # Seconds until the log repeats that a service is still unavailable.
 _REPORT_EVERY = 60.0
-# The same if a call has succeeded since the last report, since then this is another outage, perhaps
-# of a single connection.
+# Seconds until the next outage is logged after one has ended. It may be the outage of a single
+# connection.
 _REPORT_AGAIN = 5.0
 
 
 class ConnectionLost(ConnectionError):
-    """A connection was lost, but the service responds over a new one, so this is no outage."""
+    """Raised if a connection was lost, but the service responds over a new one, so this is no
+    outage.
+    """
 
 
 class Outage:
@@ -27,10 +31,10 @@ class Outage:
 
     During an outage, one call at a time tries the service, and all others fail at once.
 
-    So a service that hangs blocks only one thread. After a failure, nobody tries for four times as
-    long as it took, at most ``retry_after`` seconds, so a connection that broke quickly is retried
-    quickly. ``subject`` and ``consequence`` are for the log, which gets one line when the outage
-    begins and one when it ends.
+    So a service that hangs blocks only one thread. After a failed call, no call is tried for four
+    times as long as that call took, but at most for ``retry_after`` seconds. So a connection that
+    broke quickly is retried quickly. ``subject`` and ``consequence`` are for the log, which gets
+    one line when the outage begins and one when it ends.
 
         outage = Outage("the rates' server", ", nothing is counted")
 
@@ -38,8 +42,8 @@ class Outage:
             return outage.ask(lambda: server.increment(key))  # raises OSError at once in an outage
 
     Only an ``OSError`` such as ``ConnectionError`` or ``TimeoutError`` begins an outage, so convert
-    a library's own exceptions to one. A ``ConnectionLost`` doesn't begin one. Thread-safe.
-    ``is_on``: whether the last call failed.
+    a library's own exceptions to one of these. A ``ConnectionLost`` doesn't begin an outage.
+    ``is_on``: whether the last call failed. The class is thread-safe.
 
     ``raise Outage.Unavailable(message, reason, retry_after=5)`` responds with 503 and the header
     Retry-After. ``message``: the sentence for the client. ``reason``: the sentence for the log,
@@ -47,7 +51,7 @@ class Outage:
     """
 
     class Unavailable(ConnectionError, HTTPError):
-        """A service that the response needs is unavailable."""
+        """Raised if a service that the response needs is unavailable."""
 
         def __init__(self, message: str, reason: str, retry_after: int = 5) -> None:
             HTTPError.__init__(self, 503, message, [("Retry-After", str(retry_after))])
@@ -70,11 +74,11 @@ class Outage:
         self._next_try = self._next_report = 0.0
 
     def lasts(self) -> bool:
-        """Return whether the service must not be asked now."""
+        """Return whether the service must not be called now, because the outage lasts."""
         return self.is_on and (monotonic() < self._next_try or self._trial.locked())
 
     def watch(self, question: Flow[Result]) -> Flow[Result]:
-        """Ask the service by the flow ``question``, and return its result.
+        """Call the service by running the flow ``question``, and return its result.
 
         Raises ``OSError`` if the service is unavailable.
         """
@@ -96,17 +100,17 @@ class Outage:
         return answer
 
     def ask(self, question: Callable[[], Result]) -> Result:
-        """Ask the service by ``question``, a function without parameters that may block. Call this
-        in a thread of your own.
+        """Call the service by ``question``, a function without parameters that may block, and
+        return its result. Use this only in a thread that may block.
 
-        Raises ``OSError`` as ``watch`` does.
+        Raises ``OSError`` if the service is unavailable.
         """
         answer: Result = result_of(self.watch(call(INLINE, question)))
         return answer
 
     def note(self, error: OSError, seconds: float) -> None:
-        """Note that a call failed with ``error`` after ``seconds``. Log it unless that was done
-        recently.
+        """Record that a call failed with ``error`` after ``seconds``. Log this, unless it was
+        logged recently.
         """
         with self._lock:
             now = monotonic()
@@ -114,15 +118,15 @@ class Outage:
             if now < self._next_report:
                 return
             self._is_reported, self._next_report = True, now + _REPORT_EVERY
-        # As text, because a log record that is kept would keep the traceback, and with it
-        # everything that waits for the response.
+        # Log the error as text. With the traceback, a stored log record would keep the frames of
+        # everything that waits for the response alive.
         reason = f"{type(error).__name__}: {error}"
         if logger.isEnabledFor(logging.DEBUG):
             reason = "\n".join([reason, *format_exception(error)])
         logger.error("%s is unavailable%s: %s", self._subject, self._consequence, reason)
 
     def end(self) -> None:
-        """Note that the service responds."""
+        """Record that the service responds, and log it if the outage was logged."""
         with self._lock:
             self.is_on = False
             if not self._is_reported:

@@ -1,6 +1,6 @@
 """The client of a Redis server.
 
-This is the only module that knows redis-py, an optional dependency.
+This is the only module that imports redis-py, an optional dependency.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ else:
     class _Connection(redis.Connection):
         """A connection that looks up the name of the host within the time limit for connecting."""
 
-        is_looked_up = False  # whether the host was looked up since the connection was closed
+        is_looked_up = False  # whether the host has been looked up since the connection was closed
 
         def connect(self) -> None:
             """Connect to the host, unless it is connected."""
@@ -50,26 +50,28 @@ else:
         """A ``_Connection`` over TLS."""
 
 
-# The option that keeps redis-py from sending its own name; before version 7 there were two.
+# The options that keep redis-py from sending its own name. Before version 7 there were two.
 _NAMELESS: dict[str, None] = (
     {"driver_info": None}
     if hasattr(redis, "DriverInfo")
     else {"lib_name": None, "lib_version": None}
 )
 
-# TCP keep-alive, as far as the system has these options: seconds of silence before the first probe
-# and between two probes, and how many unanswered probes mean that the peer is gone.
+# The options for TCP keep-alive that the system has: seconds of silence before the first probe,
+# seconds between two probes, and the number of unanswered probes after which the peer counts as
+# gone.
 _KEEPALIVE = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
     if hasattr(socket, name)
 }
 
-# Seconds until a Sentinel that does not respond is skipped, because the others know the same.
+# Seconds until a Sentinel that does not respond is skipped. Another Sentinel can give the same
+# information.
 _SENTINEL_PATIENCE = 1.0
-# Seconds between two queries to the Sentinels, and the most seconds after a query to which none
-# responded. After SENTINEL FAILOVER the old primary accepts writes for ten seconds, and then loses
-# them.
+# Seconds between two queries to the Sentinels, and the most seconds until the next query if no
+# Sentinel responded. The times are short because after SENTINEL FAILOVER, the old primary accepts
+# writes for ten seconds and then loses them.
 _BETWEEN_QUESTIONS = 1.0
 _AFTER_NO_ANSWER = 5.0
 
@@ -79,17 +81,18 @@ _PROBE_PATIENCE = 0.5
 # Valkey speaks the protocol of Redis.
 _VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
 
-# There is an @ after the host: the password contains a / or # or ?, so only a part of it would be
-# read as the password.
+# Matches a URL with an @ after the apparent host: the password contains a /, # or ?, so only a part
+# of it would be read as the password.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
 
 
 def _look_up(host: str, patience: float | None) -> None:
-    """Look up a host's name in a thread, and wait for it no longer than ``patience`` seconds. The
-    system's resolver waits for silent name servers as long as its own configuration says.
+    """Look up a host's name in a thread, and wait no longer than ``patience`` seconds. The thread
+    is needed because the system's resolver has its own, longer time limits for name servers that
+    don't respond.
 
-    A name that does not exist raises nothing here, but when the client connects. Raises redis-py's
-    ``TimeoutError`` after ``patience`` seconds.
+    Raises redis-py's ``TimeoutError`` after ``patience`` seconds. For a name that does not exist,
+    only connecting raises an error.
     """
     with suppress(ValueError):
         ip_address(host)
@@ -125,7 +128,7 @@ def _primary(url: str) -> _Primary | None:
     scheme, has_sentinels, rest = url.partition("+sentinel://")
     parse: Any = redis.connection.parse_url
     if not has_sentinels:
-        parse(url).get("host", "").encode("idna")  # in the same form as resolvers use
+        parse(url).get("host", "").encode("idna")  # raises for a host that a resolver can't encode
         return None
     place, _, query = rest.partition("?")
     user, at, place = place.rpartition("@")
@@ -147,7 +150,7 @@ def _primary(url: str) -> _Primary | None:
 
 
 class _Silence(str):
-    """The reason why no Sentinel responded."""
+    """The reason why no Sentinel responded, as text."""
 
     __slots__ = ()
 
@@ -155,30 +158,32 @@ class _Silence(str):
 class _Sentinels:
     """The Sentinels of a primary. Replaces redis-py's own class.
 
-    In some versions of redis-py, that class has the passwords in its errors, and loses a Sentinel
-    if threads ask at the same time. Each query opens a new connection, because queries are rare,
-    and a firewall would drop one that is kept. A result is used for a second, and longer if no
-    Sentinel responds. So is a failure, and for longer if the query took long.
+    In some versions of redis-py, that class includes passwords in its errors, and loses a Sentinel
+    if several threads use it at the same time. Each query opens a new connection, because queries
+    are rare, and a firewall would drop an idle connection. A result is used for a second, and
+    longer if no Sentinel responds. A failure is also used for a second, and longer if the query
+    took long.
     """
 
     def __init__(self, primary: _Primary, defaults: dict[str, Any]) -> None:
-        # Together they have as much time as the server itself.
+        # All Sentinels together get as much time as the server.
         patience = min(defaults["socket_timeout"] / len(primary.sentinels), _SENTINEL_PATIENCE)
         timeouts = {"socket_timeout": patience, "socket_connect_timeout": patience}
         self._options = {**defaults, **primary.sentinel_options, **timeouts}
         self._addresses = primary.sentinels
         self._patience: float = defaults["socket_timeout"]
-        self._lock = threading.Lock()  # held by the one thread that asks
+        self._lock = threading.Lock()  # held by the thread that queries the Sentinels
         self._next_question = 0.0
-        self._found: tuple[str, int] | str = ""  # the primary's address, or why it is not known
+        # the primary's address, or the reason why it is not known
+        self._found: tuple[str, int] | str = ""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the primary's host and port. redis-py calls this for each new connection.
 
-        Raises redis-py's ``ConnectionError`` if no Sentinel knows a primary that is up, or if none
-        has responded yet.
+        Raises redis-py's ``ConnectionError`` if no Sentinel reports a primary that is up, or if no
+        Sentinel has responded yet.
         """
-        # If a result is known already, only one thread waits for a new one.
+        # If there is a result, only one thread queries again, and the others use that result.
         if monotonic() >= self._next_question and self._lock.acquire(blocking=not self._found):
             try:
                 began = monotonic()
@@ -192,7 +197,7 @@ class _Sentinels:
                     self._next_question = now + pause
             finally:
                 self._lock.release()
-        found = self._found  # another thread may change it
+        found = self._found  # read it once: another thread may change it
         if isinstance(found, str):
             raise redis.ConnectionError(found)
         return found
@@ -216,7 +221,7 @@ class _Sentinels:
             elif state["is_sdown"] or state["is_odown"] or not state["is_master"]:
                 reasons.append(f"{host}:{port} reports that it is down")
             else:
-                # Next time, ask this one first.
+                # Query this Sentinel first next time.
                 self._addresses = [address, *(one for one in self._addresses if one != address)]
                 try:
                     _look_up(state["ip"], self._patience)
@@ -227,18 +232,19 @@ class _Sentinels:
 
 
 class RedisClient:
-    """The client of the server at ``url``, such as ``redis://localhost:6379/0``, or of the primary
-    that Sentinels know, ``redis+sentinel://one:26379,two:26379/mymaster/0``.
+    """The client of a Redis server. ``url`` is the server's URL, such as
+    ``redis://localhost:6379/0``, or has the Sentinels that report the primary:
+    ``redis+sentinel://one:26379,two:26379/mymaster/0``.
 
-    Errors name ``owner``. In a URL with Sentinels, the user and the password are those of Redis,
-    and ``?sentinel_username=`` and ``sentinel_password=`` are those of the Sentinels;
-    ``rediss+sentinel`` uses TLS for both. The schemes ``valkey`` and ``valkeys`` mean the same as
-    ``redis`` and ``rediss``. With Sentinels, connections lead to the server that was the primary at
-    most a second ago.
+    ``owner``: the name of the feature that uses the client, for errors. In a URL with Sentinels,
+    the user and the password are those of Redis, and ``?sentinel_username=`` and
+    ``sentinel_password=`` are those of the Sentinels; ``rediss+sentinel`` uses TLS for both. The
+    schemes ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``. With Sentinels,
+    each connection is to the server that was the primary at most a second ago.
 
-    ``patience``: seconds until a server that does not answer is unavailable. Each process connects
-    when it first needs to. Raises ``SetupError`` for a malformed URL, for a ``prefix`` of the
-    owner's keys that is no text, and where redis-py is missing.
+    ``patience``: seconds until a server that does not respond counts as unavailable. Each process
+    connects when it first needs the server. Raises ``SetupError`` for a malformed URL, for a
+    ``prefix`` of the owner's keys that is not text, and if redis-py is not installed.
     """
 
     def __init__(self, owner: str, url: str, patience: float, prefix: str = "") -> None:
@@ -248,7 +254,7 @@ class RedisClient:
             url = _VALKEY.sub(r"redis\1", url)
             self._primary = _primary(url)
         except (ValueError, AttributeError, TypeError, KeyError):
-            # without the reason, which may have a part of the password
+            # Leave out the reason, which may contain a part of the password.
             raise SetupError(
                 f"{owner} takes a URL such as redis://localhost:6379/0 or "
                 "redis+sentinel://one:26379,two:26379/mymaster/0; "
@@ -258,15 +264,15 @@ class RedisClient:
         self._owner = owner
         self.url = url
         self._patience = patience
-        self._clients: dict[int, Any] = {}  # by process; only this one's is ever used
+        self._clients: dict[int, Any] = {}  # process id -> client; only this process's is used
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
-        """Return a context manager for redis-py's client.
+        """Return a context manager whose value is redis-py's client.
 
         redis-py's errors are not ``OSError``, so they are converted to ``ConnectionError``. After
-        an error, the idle connections are closed: a firewall may have dropped all of them, or they
-        lead to a server that has become a replica. After a timeout, ``ConnectionLost`` is raised if
+        an error, the idle connections are closed, because a firewall may have dropped all of them,
+        or their server may have become a replica. After a timeout, ``ConnectionLost`` is raised if
         the server responds over a new connection.
         """
         try:
@@ -297,8 +303,8 @@ class RedisClient:
         """Run the Lua ``script`` on the server, and return its result. ``keys`` and ``arguments``
         are its KEYS and ARGV. Raises ``ConnectionError``.
 
-        Only the script's digest is sent. The text follows if the server doesn't know it, because it
-        was restarted or was a replica.
+        Only the script's digest is sent. The text is sent if the server doesn't know the digest,
+        because it was restarted or was a replica.
         """
         digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         with self.reached() as client:
@@ -311,13 +317,13 @@ class RedisClient:
         """Return the primary's host and port as the Sentinels report it; None for a URL without
         Sentinels.
 
-        They are asked at most once a second. If none responds, the last result is used.
+        The Sentinels are queried at most once a second. If none responds, the last result is used.
         """
         if self._primary is None:
             return None
         pool = self._client().connection_pool
         with suppress(redis.RedisError):
-            pool.get_master_address()  # closes connections to a former primary
+            pool.get_master_address()  # also closes connections to a former primary
         address: tuple[str, int] | None = pool.master_address
         return address
 
@@ -338,21 +344,23 @@ class RedisClient:
             defaults: dict[str, Any] = {
                 "socket_timeout": self._patience,
                 "socket_connect_timeout": self._patience,
-                # redis-py must not retry: if only the first response was lost, it would count
-                # twice.
+                # redis-py must not retry, because a call would count twice if only its first
+                # response was lost.
                 "retry": Retry(NoBackoff(), 0),
                 "decode_responses": True,
-                # Otherwise a new connection makes four round trips before its first command.
+                # With other protocols, a new connection makes four round trips before its first
+                # command.
                 "protocol": 2,
                 **_NAMELESS,
-                # Values that another program has written must not break a connection with many
-                # channels.
+                # Decode any bytes, because a value from another program must not break a connection
+                # with many channels.
                 "encoding_errors": "surrogateescape",
             }
             if self.url.startswith("unix:"):
                 client = redis.Redis.from_url(self.url, **defaults)
             else:
-                # A firewall drops connections that are silent for some minutes.
+                # Keep connections alive, because firewalls drop those that are silent for some
+                # minutes.
                 defaults |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
                 if self._primary is None:
                     kind = _TLSConnection if self.url.startswith("rediss") else _Connection
@@ -363,7 +371,7 @@ class RedisClient:
                     options = {**defaults, **self._primary.options}
                     pool = make_pool(self._primary.name, sentinels, **options)
                     client = redis.Redis.from_pool(pool)
-            # All threads that made one at the same time use the first.
+            # If several threads make a client at the same time, all use the first.
             client = self._clients.setdefault(process, client)
             self._clients = {process: client}
         return client

@@ -1,34 +1,34 @@
 """The steps that a flow can yield to its driver.
 
 A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and gets the
-step's result back; an exception or a cancellation of the step is raised at the ``yield``. There are
-five steps:
+step's result back; an exception or a cancellation of the step is raised at the ``yield``. These
+are the steps:
 
 =============  ========================================================  ===========================================
-step           what the flow asks for                                    what the driver does
+step           what the flow gets                                        what the driver does
 =============  ========================================================  ===========================================
-AWAIT          the result of ``function(*arguments)``, which is          awaits it (asgi), or lets the background
-               awaitable                                                 loop await it (wsgi)
-``Call(...)``  the result of ``function(*arguments)``, which may block   a thread of those that the kind names
-                                                                         (asgi), a call (wsgi)
-RECEIVE        ``(piece, more)``: bytes of the body, and whether more    ``receive()`` (asgi), a read (wsgi)
-               may follow
-CHUNK, CLOSE   the next chunk of the stream that is the argument, which  one task gets all chunks of a stream, and
-               may have to wait; nothing, and the stream is closed       closes it
-ANSWER         nothing; the answer to the request, instead of the   ends the flow, and sends the answer
-               arguments. This is the last step of a request's flow
+AWAIT          the result of ``function(*arguments)``, which is          awaits it (asgi), or waits while the
+               awaitable                                                 background loop awaits it (wsgi)
+``Call(...)``  the result of ``function(*arguments)``, which may block   calls it in one of the kind's threads
+                                                                         (asgi), or in its own thread (wsgi)
+RECEIVE        ``(piece, more)``: bytes of the body, and whether more    awaits ``receive()`` (asgi), or reads from
+               may follow                                                ``wsgi.input`` (wsgi)
+CHUNK          the next chunk of a stream, which is the argument         advances the stream, always in one task
+CLOSE          nothing; it closes the stream, which is the argument      closes the stream, in the same task
+ANSWER         nothing; this is the last step of a request's flow, with  ends the flow, and sends the response
+               the response in place of the arguments
 =============  ========================================================  ===========================================
 
-``call_within`` adds a time limit to the first two. The usual kinds of a ``Call`` are: CALL, in the
-application's threads; HANDLER, in the same threads for calls with which a new request may begin, so
-that they count in the queue; RELEASE, in the same threads for calls that release something; and IO,
-in the threads for files, which handlers can't take. INLINE is not a step: the flow calls the
-function itself, because it does not block.
+``call_within`` adds a time limit to the first two steps. The usual kinds of a ``Call`` are: CALL,
+in the application's threads; HANDLER, in the same threads, for the first call of a request, which
+may be refused if too many requests wait; RELEASE, in the same threads, for calls that release
+something; and IO, in separate threads for files. INLINE is not a step: the flow calls the function
+itself, because it does not block.
 
-The value that a flow returns is its result. The flow of a whole request yields its result instead,
-because a value that a generator returns arrives as an exception, which costs as much as the rest of
-the generator. Apart from that, a flow yields only what may have to wait, and calls everything else
-itself. A flow that never waits costs little more than a call.
+The value that a flow returns is its result. Only the flow of a whole request yields its result, as
+the last step, because a generator's return value is passed in a StopIteration, which costs as much
+as the rest of the generator. Apart from that, a flow yields only what may have to wait, and calls
+everything else itself. A flow that never waits costs little more than a call.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -53,34 +53,35 @@ RECEIVE: Final = "receive"
 ANSWER: Final = "answer"
 INLINE: Final = "inline"  # not a step: the flow calls the function itself
 
-# Seconds that a request which the server cancels waits for its ``def`` code, because what that code
-# uses is closed next. Waiting longer would keep the server from shutting down.
+# Seconds that a request waits for its ``def`` code after the server has cancelled the request,
+# because the resources of that code are closed next. Waiting longer would keep the server from
+# shutting down.
 LEAVE_AFTER = 5.0
 
 
 class Call(NamedTuple):
     """The kind of a step that calls a function which may block.
 
-    Under WSGI, only the time limit and the threads of a service have an effect.
+    Under WSGI, only ``seconds``, and ``threads`` for a service, have an effect.
     """
 
     threads: Threads | None = None
-    """The threads in which it is called; None for those of the application that handles the
-    request.
+    """The threads in which the function is called; None for those of the application that handles
+    the request.
     """
     is_queued: bool = False
-    """Whether the call is refused with 503 if ``threads.queue`` calls wait already. It isn't if its
-    request has had a thread of the application before. Other calls always wait.
+    """Whether the call is refused with a 503 if ``threads.queue`` calls are waiting already. This
+    applies only until the request has used a thread of the application.
     """
     leave_after: float | None = LEAVE_AFTER
-    """Seconds that a cancelled request waits for the call; None for as long as it takes."""
+    """Seconds that a cancelled request waits for the call; None to wait until it ends."""
     seconds: float | None = None
-    """The time limit in seconds, after which ``TookTooLong`` is raised. A thread can't be ended, so
-    the function goes on there.
+    """The time limit in seconds, after which ``TookTooLong`` is raised. The function goes on in its
+    thread, because a thread can't be ended.
     """
     releases: bool = False
-    """Whether the call releases something for which other threads may wait, so that it must not
-    wait for any of them.
+    """Whether the call releases something that other threads may wait for. Such a call must not
+    wait for one of these threads.
     """
 
 
@@ -89,13 +90,14 @@ HANDLER: Final = Call(is_queued=True)
 RELEASE: Final = Call(releases=True)
 IO: Final = Call(IO_THREADS, leave_after=None)
 
-Kind: TypeAlias = Literal["await", "inline"] | Call  # how an author's function is called
+# how an author's function is called: a step, or inline
+Kind: TypeAlias = Literal["await", "inline"] | Call
 
 
 class RouteFunction(Protocol):
     """The type of a route's ``call``.
 
-    No plain function has this type. So type checkers accept a step of unknown kind,
+    A plain function doesn't have this type. So type checkers accept a step whose kind is not known,
     ``(route.step_kind, route.call, ...)``, only for a route.
     """
 
@@ -105,10 +107,11 @@ class RouteFunction(Protocol):
         """Call the handler."""
 
 
-# Its argument is how many bytes to read at once, if that is more than usual.
+# The optional argument is the number of bytes to read at once, if that is more than usual.
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Action, tuple[()] | tuple[int]]
 
-# The forms of a step. Streams are only known above this package, so they are objects here.
+# The types of steps. Streams are declared as ``object``, because their class is defined above this
+# package.
 Step: TypeAlias = (
     tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[object]]
     | tuple[Call, Callable[..., Any], Sequence[object]]
@@ -118,7 +121,7 @@ Step: TypeAlias = (
     | tuple[Literal["answer"], Action, Any]
 )
 
-# A step as a driver unpacks it.
+# The type of any step, for drivers, which unpack it.
 AnyStep: TypeAlias = tuple[Any, Callable[..., Any], Any]
 
 Result = TypeVar("Result")
@@ -126,10 +129,10 @@ Flow: TypeAlias = Generator[Step, Any, Result]
 
 
 def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
-    """Return how to ``call`` an author's function: AWAIT, INLINE with ``@run_in("loop")``, or
-    ``otherwise``.
+    """Return the kind of step that calls an author's function: AWAIT, INLINE for
+    ``@run_in("loop")``, or ``otherwise``.
 
-    Any other ``def`` may block, so ``otherwise`` is a worker thread under ASGI.
+    ``otherwise`` is for any other ``def``, which may block. Under ASGI, it runs in a worker thread.
     """
     if iscoroutinefunction(function):
         return AWAIT
@@ -137,8 +140,8 @@ def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
 
 
 def call(kind: Kind, function: Callable[..., Any], *arguments: object) -> Flow[Any]:
-    """Call an author's function and return its result; ``kind`` is what ``kind_of(function)``
-    returns.
+    """Call an author's function and return its result. ``kind``: the result of
+    ``kind_of(function)``.
 
     If a decorated ``async def`` returns an awaitable, it is awaited. An exception of the function
     is raised here.
@@ -157,7 +160,7 @@ def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: o
 
     Raises ``TookTooLong`` in that case.
 
-    ``kind`` is what ``kind_of(function)`` returns. INLINE can't have a time limit, because the
+    ``kind``: the result of ``kind_of(function)``. INLINE can't have a time limit, because the
     flow's own thread runs the function.
     """
     if kind == INLINE:
@@ -170,8 +173,8 @@ def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: o
 
 
 def awaited(result: object) -> Flow[object]:
-    """Return the result of an author's function. If it is awaitable, as that of a decorated ``async
-    def``, await it first.
+    """Return the result of an author's function. If it is awaitable, because the function is a
+    decorated ``async def``, await it first.
     """
     if isawaitable(result):
         result = yield AWAIT, itself, (result,)
@@ -179,7 +182,7 @@ def awaited(result: object) -> Flow[object]:
 
 
 def result_of(flow: Flow[Result]) -> Result:
-    """Return the result of a flow that yields nothing. No driver is needed."""
+    """Return the result of a flow that yields no step, so that it needs no driver."""
     try:
         step = flow.send(None)
     except StopIteration as end:
@@ -189,16 +192,17 @@ def result_of(flow: Flow[Result]) -> Result:
 
 
 def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
-    """Return the argument. This is the function of an AWAIT step for something that is awaitable
-    already.
+    """Return the argument. This is the function of an AWAIT step for an object that is already
+    awaitable.
     """
     return awaitable
 
 
 def no_function() -> None:
-    """The function of steps that need none.
+    """Do nothing: the function of steps that need no function.
 
-    All steps have the same form, so that drivers can unpack them at once.
+    Such steps have a function because all steps have the same form, which drivers can unpack
+    quickly.
     """
 
 
@@ -208,7 +212,7 @@ RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())
 class Completed(Generic[Result]):
     """An awaitable that returns ``value`` at once, on any event loop.
 
-    Its truth value is that of ``value``.
+    It is true or false like ``value``.
     """
 
     __slots__ = ("_value",)
