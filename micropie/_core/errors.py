@@ -11,12 +11,13 @@
     └── ResponseError           an author's error in a response (a bad header, a late change); the client gets 500
 
 ``HTTPError`` and ``Redirect`` may be raised in a handler, a hook or any function that they call.
-The framework's own refusals (a malformed query, a missing parameter) are ``HTTPError`` as well, so
-one ``@app.error(400)`` sees both.
+The framework also raises ``HTTPError`` for an invalid request, such as a malformed query or a
+missing parameter, so one ``@app.error(400)`` handles both.
 
-Their sentences can be translated by a catalogue. A sentence that contains values is a ``Sentence``.
+A catalogue can translate the sentences of these errors. A sentence that contains values is a
+``Sentence``.
 
-The functions at the end are here because every layer checks arguments, and this is the lowest
+The functions that check arguments are here because every layer needs them, and this is the lowest
 layer.
 """  # noqa: E501
 
@@ -41,7 +42,7 @@ HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 # The logger for everything that operators should see.
 logger = logging.getLogger("micropie")
 
-# By RFC 9110, which renamed four of those that Python had before 3.13.
+# The phrases of RFC 9110, which renamed four of those that Python had before 3.13.
 PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
@@ -63,9 +64,9 @@ class Catalog(Protocol):
 class Sentence(str):
     """A text that contains values: ``Sentence("There is no page {number}.", number=5)``.
 
-    ``several`` is the text for any ``count`` but 1; ``count`` must then be one of the values. The
-    setting ``translations`` looks up the text without its values. Raises ``KeyError`` for a missing
-    value.
+    ``several`` is the text for any ``count`` but 1. If it is given, ``count`` must be one of the
+    values. The setting ``translations`` looks up the text without its values. Raises ``KeyError``
+    for a missing value.
     """
 
     def __new__(cls, text: str, several: str = "", /, **values: Any) -> Sentence:
@@ -77,15 +78,17 @@ class Sentence(str):
 
     _parts: tuple[str, str, dict[str, Any]]
 
-    # Errors of worker processes are pickled.
+    # Needed for pickling, because errors of worker processes are pickled.
     def __getnewargs_ex__(self) -> tuple[tuple[str, str], dict[str, Any]]:
         return self._parts[:2], self._parts[2]
 
 
 def in_words_of(catalog: Catalog, sentence: str) -> str:
-    """Return a sentence translated by a catalogue; unchanged if the catalogue doesn't have it."""
+    """Return a sentence translated by a catalogue. If the catalogue doesn't have the sentence,
+    return it unchanged.
+    """
     if not isinstance(sentence, Sentence):
-        # The catalogue has its own metadata under "".
+        # Don't look up "", under which the catalogue has its own metadata.
         return catalog.gettext(sentence) if sentence else sentence
     text, several, values = sentence._parts
     text = catalog.ngettext(text, several, values["count"]) if several else catalog.gettext(text)
@@ -98,17 +101,17 @@ def pairs_of(headers: HeadersLike) -> list[tuple[str, str]]:
 
 
 class RaisedAnswer(Exception):
-    """An exception that is a response. What was set on ``self.response`` before becomes part of
-    it.
+    """The base class of exceptions that become a response. Status, headers and cookies that were
+    set on ``self.response`` become part of the response.
     """
 
     is_foreign = False
-    """Whether it comes from another framework, so that ``as_native`` converts it."""
+    """Whether the exception belongs to another framework, so that ``as_native`` converts it."""
 
     def as_native(self, in_socket: bool = False) -> Exception:
         """Return the exception to respond with instead.
 
-        ``in_socket``: it was raised for a WebSocket, which has no page.
+        ``in_socket``: whether it was raised for a WebSocket, which has no page.
         """
         return self
 
@@ -132,7 +135,7 @@ class HTTPError(RaisedAnswer):
             raise ValueError(
                 f"HTTPError takes a status from 400 to 599, not {status!r}, then the message"
             )
-        self.args = (status, message)  # like ``super().__init__``, in a quarter of the time
+        self.args = (status, message)  # as ``super().__init__`` does, in a quarter of the time
         self.status = status
         self.message: Any = message or f"{status} {PHRASES.get(status, 'Error')}"
         self.headers = pairs_of(headers) if headers else []
@@ -141,8 +144,8 @@ class HTTPError(RaisedAnswer):
         return str(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors of worker processes are pickled. By default, unpickling calls the class with
-        # ``args``, but the constructors of subclasses take other arguments.
+        # Errors of worker processes are pickled. Unpickling would call the class with ``args``, but
+        # the constructors of subclasses take other arguments.
         return _restore_http_error, (type(self), self.args), vars(self)
 
 
@@ -153,7 +156,9 @@ def _restore_http_error(kind: type[HTTPError], arguments: tuple[object, ...]) ->
 
 
 def too_many(most: int, sentence: str) -> HTTPError:
-    """Return the 413 for more than ``most``. ``sentence`` contains the limit as ``{most}``."""
+    """Return the 413 for a request that exceeds the limit ``most``. ``sentence`` contains the limit
+    as ``{most}``.
+    """
     return HTTPError(413, Sentence(sentence, most=most))
 
 
@@ -179,17 +184,18 @@ class MethodNotAllowed(HTTPError):
 def websockets_need_asgi() -> HTTPError:
     """Return the error for a WebSocket handshake under WSGI.
 
-    It lacks the Upgrade header that RFC 9110, section 15.5.22, requires, because PEP 3333 forbids
-    it.
+    The response, a 426, lacks the Upgrade header that RFC 9110, section 15.5.22, requires, because
+    PEP 3333 forbids this header.
     """
     return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
 
 
 def too_many_waiting() -> HTTPError:
-    """Return the 503 for a request that would have to wait although too many do, or that has waited
-    too long.
+    """Return the 503 for a request that arrives when too many are waiting for a thread, or that has
+    waited too long.
     """
-    # One second: so long a queue of the default length takes if each handler needs 40 ms.
+    # Retry after one second, which is the time that a queue of the default length takes if each
+    # handler needs 40 ms.
     return HTTPError(
         503,
         "Too many requests are waiting. Please try again later.",
@@ -220,7 +226,7 @@ class Redirect(RaisedAnswer):
     ) -> None:
         if status not in {301, 302, 303, 307, 308}:
             raise ValueError(f"Redirect takes status 301, 302, 303, 307 or 308, not {status!r}")
-        self.args = (location, status)  # like ``super().__init__``, in a quarter of the time
+        self.args = (location, status)  # as ``super().__init__`` does, in a quarter of the time
         self.location = location
         self.status = status
         self.headers = pairs_of(headers) if headers else []
@@ -241,9 +247,9 @@ class ConnectionClosed(Exception):
     its limits.
 
     ``code`` and ``reason`` are those of the close frame (RFC 6455, section 7.4). 1005: the frame
-    had no code. 1006 (the default): there was no close frame, the connection was lost. ``message``
-    is by default a sentence with both. If a handler doesn't catch it, the handler ends as if it had
-    returned.
+    had no code. 1006 (the default): the connection was lost without a close frame. ``message`` is
+    by default a sentence with the code and the reason. If a handler doesn't catch it, the handler
+    ends as if it had returned.
     """
 
     def __init__(self, code: int = 1006, reason: str = "", message: str = "") -> None:
@@ -256,18 +262,20 @@ class ConnectionClosed(Exception):
 
 
 class SetupError(ValueError):
-    """The application can't be built as it was written. The message says what to write instead."""
+    """Raised if an application can't be built from the author's code. The message says what to
+    write instead.
+    """
 
 
 class ResponseError(Exception):
-    """The handler's response can't be sent. The client gets a plain 500, and the message is
-    logged.
+    """Raised if the handler's response can't be sent. The client gets a plain 500, and the message
+    is logged.
     """
 
 
 def check(argument: str, fine: bool, value: object, expected: str) -> None:
-    """Raise ``SetupError`` unless ``fine``. The message says what ``argument`` takes (``expected``)
-    and which ``value`` was given.
+    """Raise ``SetupError`` unless ``fine`` is true. The message has the name of the ``argument``,
+    what it takes (``expected``), and the ``value`` that was given.
 
         check("RateLimit(per=...)", is_duration(per), per, "seconds above 0")
 
@@ -291,8 +299,8 @@ def check_each(called: str, kinds: Any, expected: str, **values: object) -> None
 
 
 def refuse_text(argument: str, value: object) -> None:
-    """Raise ``SetupError`` for anything but a list of texts, above all for a single text, which
-    would be taken for a list of its letters.
+    """Raise ``SetupError`` for anything but a list of texts. This includes a single text, which
+    would be treated as a list of its letters.
     """
     if isinstance(value, str):
         raise SetupError(f'{argument} is a list: write {argument}=["{value}"]')
@@ -302,7 +310,7 @@ def refuse_text(argument: str, value: object) -> None:
 def refuse_others(called: str, others: Mapping[str, object], advice: Mapping[str, str]) -> None:
     """Raise ``SetupError`` for keywords that ``called`` doesn't take.
 
-    ``advice``: what to write instead, with the names that other frameworks use for it.
+    ``advice``: maps keywords of other frameworks to what to write instead.
     """
     for name in others:
         instead = by_name(advice).get(name)
@@ -323,9 +331,9 @@ def takes(function: Any, count: int) -> bool:
     """Return whether ``function`` can be called with ``count`` arguments, as far as its signature
     can be read.
 
-    The decorator's own signature counts, not that of the function inside it.
+    If the function is decorated, the signature of the decorator's wrapper counts.
     """
-    # Most functions need only this, which is cheaper than a signature.
+    # This check is enough for most functions, and cheaper than reading a signature.
     code: Any = getattr(function, "__code__", None)
     is_plain = isinstance(code, CodeType) and not code.co_kwonlyargcount
     if is_plain and code.co_argcount == count + inspect.ismethod(function):
@@ -342,10 +350,10 @@ def takes(function: Any, count: int) -> bool:
 def as_authors_see(
     error: BaseException,
 ) -> tuple[type[BaseException], BaseException, TracebackType | None]:
-    """Return the type of ``error``, the exception itself, and its traceback from the author's first
-    line on: the arguments of ``traceback.format_exception``.
+    """Return the arguments for ``traceback.format_exception``: the type of ``error``, the exception
+    itself, and its traceback, beginning with the first frame of the author's code.
 
-    If there is no line of the author's, return the whole traceback.
+    If the traceback has no such frame, return all of it.
     """
     step = error.__traceback__
     while step is not None and step.tb_frame.f_code.co_filename.startswith(_PACKAGE):
@@ -357,8 +365,8 @@ _PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 def failure_in(error: Exception | None) -> Exception | None:
-    """Return ``error`` if it is a failure. Return None for ``Redirect``, which is a response, and
-    for the end of a WebSocket.
+    """Return ``error`` if it is a failure, or None for a ``Redirect``, which is a response, and for
+    the end of a WebSocket.
     """
     other = alone_in(error) if isinstance(error, ExceptionGroup) else error
     return None if isinstance(other, Redirect | ConnectionClosed) else other
@@ -369,10 +377,11 @@ _PLAIN_GROUPS = (ExceptionGroup, BaseExceptionGroup)
 
 def alone_in(error: Raised) -> Raised:
     """Return the only exception in a group, even inside further groups. Return anything else
-    unchanged, subclasses of ``ExceptionGroup`` included: their class says what has failed.
+    unchanged, including subclasses of ``ExceptionGroup``, because the class describes what has
+    failed.
 
-    The end of a WebSocket, which each of a handler's tasks sees, counts only if nothing else is in
-    the group.
+    Ignore ``ConnectionClosed`` exceptions if the group contains others: when a WebSocket ends, each
+    task of its handler raises one.
     """
     alone: Any = error
     if isinstance(error, BaseExceptionGroup) and type(error) in _PLAIN_GROUPS:
@@ -386,7 +395,7 @@ def alone_in(error: Raised) -> Raised:
 def raise_any(failure: BaseException | None) -> None:
     """Raise ``failure`` if there is one.
 
-    No frame keeps it, or the exception and its traceback would be a reference cycle.
+    This function's frame doesn't keep the exception, because that would be a reference cycle.
     """
     try:
         if failure is not None:
@@ -396,10 +405,11 @@ def raise_any(failure: BaseException | None) -> None:
 
 
 def refuse_namesake(directory: Path) -> None:
-    """Raise ``ImportError`` if the distribution "micropie" is installed in ``directory``, where
-    this package is.
+    """Raise ``ImportError`` if the distribution "micropie" is also installed in ``directory``, this
+    package's directory.
 
-    That is another project. pip silently installs both, and one overwrites files of the other.
+    That distribution is another project. pip silently installs both, and one overwrites files of
+    the other.
     """
     if any(directory.glob("[mM]icro[pP]ie-*.dist-info")):
         raise ImportError(

@@ -1,11 +1,11 @@
-"""Objects that are made when they are first used: names of a package, modules, regular expressions
-and attributes.
+"""Make objects when they are first used: names of a package, modules, regular expressions and
+attributes.
 
     __getattr__, __dir__ = names_on_demand(__name__, {"module": "Name other_name"})
 
-Modules that a site doesn't need are not imported, because that would take longer than all others.
-``from package import name`` imports the name's module at once, so write ``package.name`` if it is
-to be imported later; from the second use on, it is a normal attribute.
+Modules that a site doesn't need are not imported, because importing these would take longer than
+importing all others. ``from package import name`` imports the name's module at once. To import the
+module later, write ``package.name``, which is a normal attribute from the second use on.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ def by_name(listed: Mapping[str, str]) -> dict[str, str]:
 def names_on_demand(
     package: str, names: Mapping[str, str], explain: Callable[[str], str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return a package's ``__getattr__``, and its ``__dir__``, with which shells complete names.
+    """Return the functions ``__getattr__`` and ``__dir__`` for a package. Shells complete names
+    with ``__dir__``.
 
-    ``names``: by module of the package, the names that it provides; a module that begins with a dot
-    is in the package around this one. ``explain``: a function that returns the message for an
+    ``names``: module of the package -> the names that the module provides. A module that begins
+    with a dot is in the parent package. ``explain``: a function that returns the message for an
     unknown name, or "". Importing such a name raises ``ImportError`` with the message, and reading
     it raises ``AttributeError``. ``explain`` is not called for names with two leading underscores,
     which Python and its tools look up.
@@ -55,15 +56,15 @@ def names_on_demand(
 class _Missing:
     """Explains a missing name when it is imported.
 
-    ``from package import name`` looks for a module of that name if there is no such attribute. For
-    an ``AttributeError``, Python would show its own message.
+    ``from package import name`` looks for a module of that name if there is no such attribute. This
+    finder then raises the error, because Python would replace the message of an ``AttributeError``.
     """
 
     def __init__(self, package: str, explain: Callable[[str], str]) -> None:
         self._package, self._explain = package, explain
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Raise ``ImportError`` with the message, because the module was found nowhere else."""
+        """Raise ``ImportError`` with the message, because no other finder has found the module."""
         package, _, own = name.rpartition(".")
         message = ""
         if package == self._package and not own.startswith("__"):
@@ -73,7 +74,7 @@ class _Missing:
 
 
 class _Later:
-    """Stands for an object that is made when one of its attributes is first used."""
+    """A proxy for an object that is made when one of its attributes is first used."""
 
     def __init__(self, make: Callable[..., object], *arguments: object) -> None:
         self._make = make
@@ -86,27 +87,27 @@ class _Later:
 
 
 def pattern(expression: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """Return what ``re.compile`` returns, but compile it when it is first used."""
+    """Return a regular expression, like ``re.compile``, that is compiled when it is first used."""
     return cast("re.Pattern[AnyStr]", _Later(re.compile, expression, flags))
 
 
 def module(name: str) -> Any:
     """Return a module that is imported when one of its names is first used.
 
-    For type checkers, also import it normally.
+    Import the module under ``TYPE_CHECKING`` as well, for type checkers.
     """
     return _Later(import_module, name)
 
 
 class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
-    """A decorator: the method becomes an attribute, which is computed when it is first read and
+    """A decorator that turns a method into an attribute. It is computed when it is first read, and
     then stored.
 
     If several threads read it first at the same time, each may call the method, so it must return
     equal values.
 
-    ``functools.cached_property`` takes a lock before Python 3.12, which costs as much as most of
-    these methods.
+    It replaces ``functools.cached_property``, which takes a lock before Python 3.12. The lock costs
+    as much as most of these methods.
     """
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:

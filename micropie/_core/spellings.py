@@ -1,8 +1,8 @@
-"""Second spellings: MicroPie's names, which applications that were written for it use.
+"""Second spellings of names, for applications that were written for MicroPie.
 
-Each is another name of something that the documentation shows; docs/reference/compatibility.md
-lists them all. ``App``, ``Request``, ``UploadFile`` and the plan of the hooks import them from
-here, so this module imports none of these.
+The documentation uses the other spellings; docs/reference/compatibility.md lists all of these. The
+modules of ``App``, ``Request``, ``UploadFile`` and the hooks import this module, so it imports none
+of them.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class RequestSpellings:
     __slots__ = ()
 
     _exchange: Any
-    _subapp: object = None  # a hook sets it to an application for the request
+    _subapp: object = None  # a hook may set it to the application that handles the request
     _subapp_path: str | None = None
 
     query_params: dict[str, list[str]] = attribute_of("_exchange.query")
-    """The query's parameters: name -> values. ``query`` is the same as a multi-dict."""
+    """The query's parameters: name -> values. ``query`` has the same as a ``MultiDict``."""
     body_params: dict[str, list[Any]] = attribute_of("_exchange.fields")
-    """The fields of the form or of the JSON body's top level: name -> values. ``form`` is the same
-    as a multi-dict.
+    """The fields of the form or of the JSON body's top level: name -> values. ``form`` has the same
+    as a ``MultiDict``.
     """
 
     @property
@@ -89,7 +89,7 @@ class UploadSpellings:
 
 
 class UploadContent:
-    """``upload["content"]``: a file read like a queue: ``while chunk := await content.get():``."""
+    """``upload["content"]``: reads a file like a queue: ``while chunk := await content.get():``."""
 
     __slots__ = ("_upload",)
 
@@ -109,7 +109,7 @@ class AppSpellings:
 
     startup_handlers: list[Callable[[], object]]
     """Functions that are called one after the other before the first request; ``def`` or ``async
-    def``. ``lifespan`` replaces both lists.
+    def``. ``lifespan`` is the newer spelling of startup and shutdown handlers.
     """
     shutdown_handlers: list[Callable[[], object]]
     """Functions that are called one after the other after the last request; ``def`` or ``async
@@ -118,8 +118,9 @@ class AppSpellings:
 
     @cached_property
     def env(self) -> SimpleNamespace:
-        """``filters``, ``globals`` and ``tests`` of the templates: dicts that may be changed. Same
-        as ``template_filters``, ``template_globals`` and ``template_setup`` of ``App``.
+        """An object with the dicts ``filters``, ``globals`` and ``tests`` of the templates, which
+        may be changed. Same as ``template_filters``, ``template_globals`` and ``template_setup`` of
+        ``App``.
         """
         tree, names = self._micropie, SimpleNamespace(filters={}, globals={}, tests={})
         others = tree.settings.get("template_setup")

@@ -1,9 +1,8 @@
-"""``Tree``: the part of an ``App`` that authors don't use: its registrations, the applications
-around it, and its compiled sites.
+"""``Tree``: the internal part of an ``App``: its registrations, the applications that contain it,
+and its compiled sites.
 
-``app._micropie`` is the tree of ``app`` and everything inside it. Drivers use it as the
-application: it compiles the site, and starts and stops everything. ``app.py`` has the methods that
-authors call.
+``app._micropie`` is the tree of ``app`` and everything inside it. Drivers call it to compile the
+site, and to start and stop everything. ``app.py`` has the methods that authors call.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ from micropie._core.templates import names_of
 
 
 class _Compiling:
-    """A lock for all trees, held while one of them is compiled or dropped, because each may be
-    inside others.
+    """The lock that is held while a tree is compiled or dropped. There is one for all trees,
+    because trees may contain each other.
 
-    It is reentrant, because the author's code that is called meanwhile may register something.
+    The lock is reentrant, because author's code that is called meanwhile may register something.
     """
 
     def __init__(self) -> None:
@@ -56,7 +55,7 @@ class _Compiling:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Make a new lock: another thread of the parent may have held the old one."""
+        """Make a new lock, because a thread of the parent process may have held the old one."""
         self.lock = RLock()
 
 
@@ -97,7 +96,8 @@ class Tree(Registrations):
         self.docs: object = None
         self.sites: dict[Kind, Site] = {}
         self.shutdowns: dict[Kind, ShutdownSignal] = {}
-        # The applications inside when this was last compiled as the outermost.
+        # The applications inside this one, at the time when it was last compiled as the outermost
+        # one.
         self._inside: list[AppBase] = []
         # The outermost applications that were compiled with this one inside them.
         self._roots: dict[int, AppBase] = {}
@@ -108,13 +108,13 @@ class Tree(Registrations):
     def compiled(self, blocking: Kind = HANDLER) -> Site:
         """Return the compiled site. It is compiled when it is first needed. Raises ``SetupError``.
 
-        ``blocking``: how it runs ``def`` handlers; see ``build_site``.
+        ``blocking``: the kind of step that calls ``def`` handlers; see ``build_site``.
         """
         with _compiling.lock:
             site = self.sites.get(blocking)
             if site is None:
-                # Kept when the site is compiled again, so that streams opened before a change end
-                # with the others.
+                # Keep the signal when the site is compiled again, so that it also ends streams that
+                # were opened before.
                 shutdown = self.shutdowns.setdefault(blocking, ShutdownSignal())
                 site = self.sites[blocking] = self.around(build_site(self, shutdown, blocking))
                 for app in self._inside:
@@ -125,14 +125,14 @@ class Tree(Registrations):
             return site
 
     def around(self, site: Site) -> Site:
-        """Return the site that handles the requests for a compiled one. This is the same site,
-        unless the application carries handlers of another framework.
+        """Return the site that handles requests, which is ``site`` unless the application has
+        handlers of another framework. Then it is a site that contains ``site``.
         """
         return site
 
     def publish(self, site: Site, state: DriverState) -> None:
-        """Let the requests that follow find ``site`` in ``state``, unless a startup handler or
-        another thread has changed the application since it was compiled.
+        """Store ``site`` in ``state`` for the next requests, unless a startup handler or another
+        thread has changed the application since it was compiled.
         """
         with _compiling.lock:
             if site in self.sites.values():
@@ -140,7 +140,9 @@ class Tree(Registrations):
 
     @property
     def site(self) -> Site:
-        """The site that is compiled already. Under WSGI this isn't what ``compiled()`` returns."""
+        """The site that has been compiled last. Under WSGI, ``compiled()`` without an argument
+        would compile another one.
+        """
         return next(iter([*self.sites.values()]), None) or self.compiled()
 
     def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Tree]:
@@ -161,7 +163,7 @@ class Tree(Registrations):
         }
 
     def changed(self) -> None:
-        """Drop the compiled sites of this application and of those around it."""
+        """Drop the compiled sites of this application and of the applications that contain it."""
         with _compiling.lock:
             for app in (self.app, *self._roots.values()):
                 tree = app._micropie
@@ -171,9 +173,8 @@ class Tree(Registrations):
     def config(self) -> Config:
         """Return this application's configuration in the tree that it is in.
 
-        During a request, this is the tree of the request, and in it the place nearest to the
-        application that handles the request. Raises ``LookupError`` if the application is in
-        several places.
+        During a request, return the one in the request's tree that is nearest to the application
+        that handles the request. Raises ``LookupError`` if the application is in several places.
         """
         places = self._places()
         if len(places) > 1:
@@ -205,7 +206,8 @@ class Tree(Registrations):
         if not trees:
             return [self.site.config]
         places = [one for tree in trees for one in tree.site.config.tree if one.app is self.app]
-        # Empty if it was removed from a tree; the tree has been forgotten by now.
+        # The list is empty if this application was removed from the tree. By now the tree is no
+        # longer in ``_roots``, so look again.
         return places or self._places()
 
     def root(self) -> AppBase:
@@ -213,8 +215,8 @@ class Tree(Registrations):
         return self.config().tree[0].app if self._roots else self.app
 
     def find_roots(self) -> None:
-        """Compile the applications that contain this one, so that it has their resources and
-        settings even before the first request. Raises ``SetupError``.
+        """Compile the applications that contain this one, so that their resources and settings are
+        available here even before the first request. Raises ``SetupError``.
         """
         if not self._roots:
             for tree in [*_trees]:
@@ -222,8 +224,8 @@ class Tree(Registrations):
                     tree.compiled()
 
     def current_channels(self) -> object:
-        """Return the channels of the current request, or else those of this application or of one
-        around it.
+        """Return the channels of the current request or, outside of requests, those of this
+        application or of one that contains it.
         """
         if self.stated_channels is None and (self._roots or current.get(None) is not None):
             return self.config().channels
@@ -232,7 +234,7 @@ class Tree(Registrations):
     # -- the applications inside it ----------------------------------------------------------------
 
     def walk(self, ancestors: tuple[AppBase, ...] = ()) -> Iterator[AppBase]:
-        """Yield this application, then those inside it, without isolated mounts."""
+        """Yield this application, then the applications inside it, except isolated mounts."""
         yield self.app
         path = (*ancestors, self.app)
         inner = [mount.target for mount in self.mounts if mount.kind == APP and not mount.isolated]
@@ -244,8 +246,8 @@ class Tree(Registrations):
         """Return the applications that are public attributes, each under the first name that refers
         to it.
 
-        Those around this one (``self.parent = root``) and their attributes are left out, because an
-        application has one place.
+        Leave out applications that contain this one, as in ``self.parent = root``, and their
+        attributes, because an application has only one place in a tree.
         """
         known = {id(app) for app in (self.app, *ancestors)}
         known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}
@@ -259,11 +261,12 @@ class Tree(Registrations):
     # -- startup and shutdown ----------------------------------------------------------------------
 
     def lifecycle(self, protocol: str | None = None) -> Lifecycle:
-        """Return the life cycle of this application, of those inside it, and of the mounts that a
-        server of ``protocol`` starts: ASGI applications, and under ASGI also isolated ones.
+        """Return the life cycle of this application, of the applications inside it, and of the
+        mounts that start together with it under a server of ``protocol``. These are ASGI
+        applications and, under ASGI, isolated ``App`` objects.
 
-        Under WSGI an isolated ``App`` starts itself. With None, no mounts are started. This is
-        called once at each startup, so it also logs missing security middleware.
+        Under WSGI, an isolated ``App`` starts itself. With None, no mounts are started. This is
+        called once at each startup, so it also logs which security middleware is missing.
         """
         apps = list({id(app): app for app in self.walk()}.values())
         config = self.site.config
@@ -281,7 +284,9 @@ class Tree(Registrations):
 
     @property
     def waits_at_start(self) -> bool:
-        """Whether starting this application, or one inside it, runs the author's code."""
+        """Whether starting this application, or an application inside it, runs the author's
+        code.
+        """
         return any(
             app._micropie.once or app._micropie.lifespan or app.lifespan or app.startup_handlers
             for app in self.walk()
@@ -309,7 +314,7 @@ class Tree(Registrations):
         """Return a decorator that registers a function with ``mark``."""
 
         def register(function: Function) -> Function:
-            # A middleware without its parentheses has ``guards``.
+            # An object with ``guards`` is middleware, perhaps a class without parentheses.
             is_other = isinstance(function, type | AppBase) or hasattr(function, "guards")
             if not callable(function) or is_other:
                 raise SetupError(f"a route decorates a function, not {function!r}")
@@ -320,9 +325,9 @@ class Tree(Registrations):
         return register
 
     def override(self, key: object, fake: object) -> Callable[[], None]:
-        """Use ``fake`` instead of what provides ``key``, in the whole tree.
+        """Use ``fake`` in place of the provider of ``key``, in the whole tree.
 
-        Return the function that undoes it.
+        Return a function that restores the provider.
         """
         if not isroutine(key) and not any(key in app._micropie.providers for app in self.walk()):
             raise SetupError(f"nothing provides {type_name(key)}: there is nothing to override")
@@ -360,8 +365,8 @@ class Tree(Registrations):
 
 
 def _attributes(app: AppBase) -> dict[str, object]:
-    """Return the attributes of an object and of its classes. Later ones hide earlier ones of the
-    same name.
+    """Return the attributes of an object and of its classes: name -> value. As usual, an attribute
+    of the object or of a subclass hides others of the same name.
     """
     owners = (*reversed(type(app).__mro__), app)
     return {name: value for owner in owners for name, value in vars(owner).items()}

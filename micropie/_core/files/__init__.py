@@ -4,12 +4,12 @@ Open ``static.py`` to change the headers of a file, ``lookup.py`` for which file
 ``content_types.py`` for its type and the name under which it is saved (``attachment``),
 ``fingerprints.py`` for ``static_url``, and ``recent.py`` for what is cached about files.
 
-``static_file`` returns a ``FileReference``. The flow opens it in one IO step, or without a step if
-a thread has checked the file within the last second, because then the kernel has it in memory. The
-disk is asked each time; only the checked headers of each version of a file are cached. A small file
-is sent as bytes, like any other body. A large one is a ``FileRange``: an open file of which exactly
-so many bytes are sent. The request closes it at its end, so no path through the drivers can leak
-it.
+``static_file`` returns a ``FileReference``. The flow opens the file in one IO step, or without a
+step if a thread has checked the file within the last second, because then the kernel has it in
+memory. The file is looked up on disk each time; only the headers for each version of a file are
+cached. A small file is sent as bytes, like any other body. A large file is a ``FileRange``: an open
+file and the exact number of bytes to send. The request closes it at its end, so no path through the
+drivers can leak an open file.
 """
 
 from __future__ import annotations

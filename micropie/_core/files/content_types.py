@@ -1,4 +1,5 @@
-"""The content type for a file's name, and the header that makes a browser save a file under a name.
+"""The content type for a file's name, and the Content-Disposition header that makes a browser save
+a file.
 
 The result is the same on every machine, because neither /etc/mime.types nor the Windows registry is
 read.
@@ -14,12 +15,13 @@ from urllib.parse import quote
 
 from micropie._core.http.forms import MAX_FILENAME
 
-UNKNOWN = "application/octet-stream"  # browsers neither run nor show it (RFC 9110, section 8.3)
+# browsers neither run nor show such a file (RFC 9110, section 8.3)
+UNKNOWN = "application/octet-stream"
 
-# Types that web sites need and that ``mimetypes`` lacks, or has differently in some versions:
-# scripts have the type of RFC 9239 from Python 3.12 on, and webp is known from 3.13 on. XML
-# declares its charset itself, so its type must not be text/*, whose charset would override that
-# (RFC 7303, section 3).
+# Types that web sites need and that ``mimetypes`` lacks, or has differently in some versions: it
+# has the type of RFC 9239 for scripts since Python 3.12, and webp since 3.13. XML declares its
+# charset in the file, so its type must not be text/*, for which a charset would be added that
+# overrides the declaration (RFC 7303, section 3).
 _OWN_TYPES = {
     ".7z": "application/x-7z-compressed",
     ".apk": "application/vnd.android.package-archive",
@@ -75,21 +77,22 @@ _OWN_TYPES = {
     ".zst": "application/zstd",
 }
 
-_EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # a name such as ".png" has no extension
+# not matched: ".png", a name without extension
+_EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")
 
-# In a quoted string, "\" escapes and '"' ends it, and browsers decode "%" there, too (RFC 6266,
-# appendix D).
+# Characters that can't be in a quoted file name: "\" escapes, '"' ends the string, and browsers
+# decode "%" (RFC 6266, appendix D).
 _NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\%/]')
 _NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
-# These characters are invisible, and some change the direction of what follows:
+# These characters are invisible, and some change the direction of the text after them:
 # "invoice-\u202Efdp.exe" is shown as "invoice-exe.pdf".
 _NOT_SEEN = re.compile("[\x80-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 @lru_cache(maxsize=1024)
 def content_type_of(name: str) -> str:
-    """Return the content type for a file's name; text is UTF-8, an unknown extension
-    ``application/octet-stream``.
+    """Return the content type for a file's name. Text types have ``charset=utf-8``. For an unknown
+    extension, return ``application/octet-stream``.
     """
     dot = name.rfind(".")
     if dot < 1 or not _EXTENSION.fullmatch(name, dot - 1):
@@ -131,6 +134,6 @@ def in_ascii(name: str) -> str:
     """Return a file's name in ASCII, without accents and other characters, with at most 255
     characters.
 
-    It is cut first, because decomposing characters takes quadratic time.
+    The name is cut first, because decomposing characters takes quadratic time.
     """
     return unicodedata.normalize("NFKD", name[:MAX_FILENAME]).encode("ascii", "ignore").decode()

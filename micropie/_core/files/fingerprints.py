@@ -1,5 +1,5 @@
-"""Fingerprints of files: for URLs that change with the file's bytes (``app.static_url``), and for
-the entity tags of files whose modification time says nothing.
+"""Fingerprints of files, for URLs that change with the file's bytes (``app.static_url``), and for
+the entity tags of files whose modification time doesn't identify a version.
 
 Each version of a file is read once.
 """
@@ -17,27 +17,27 @@ from micropie._core.execution import after_fork_in_child
 from micropie._core.files.lookup import Facts, ResolvedFile, find, local_version, open_resolved
 from micropie._core.files.recent import Recent
 
-# A directory, a path below it, and whether links are followed.
+# A file: the directory, the path below it, and whether symbolic links are followed.
 FileLocation: TypeAlias = tuple[str, str, bool]
 
 # The fingerprint of a file, and the version of the file that was read.
 Fingerprint: TypeAlias = tuple[str, Facts]
 
-# The most bytes of a file that is read because a client requests a version of it.
+# The most bytes of a file that is read to find its fingerprint when a client requests it.
 LARGEST_ASKED = 64 * 1024 * 1024
 
-# Each file is checked at most once in ``FRESH_FOR`` seconds.
+# The known fingerprints. Each file is checked at most once in ``FRESH_FOR`` seconds.
 KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # for at most so many files
 after_fork_in_child(KNOWN.clear)
 
-# The files that ``identified`` has returned, by those that ``find`` returned.
+# The results of ``identified``: a file from ``find`` -> the same file with its fingerprint.
 IDENTIFIED: dict[ResolvedFile, ResolvedFile] = {}
 _MOST_IDENTIFIED = 4096
 
 
 def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
-    """Return the fingerprint of a file, or "" if it has more than ``largest`` bytes and would have
-    to be read.
+    """Return the fingerprint of a file. Return "" if the file would have to be read and has more
+    than ``largest`` bytes.
 
     Raises ``HTTPError`` 404. May block.
     """
@@ -54,12 +54,13 @@ def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
 
 
 def identified(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> ResolvedFile:
-    """Return a file whose modification time is a whole second, with the fingerprint that its entity
-    tag needs.
+    """Return ``resolved`` with a fingerprint for its entity tag. Call this for a file whose
+    modification time is a whole second.
 
-    A clock sets times with nanoseconds. A whole second was set by an archive, or by a build tool
-    that gives every file of each release the same time, so two versions may have the same time and
-    size. A file of more than 64 MiB is not read: its fingerprint differs between machines.
+    Files written normally have times with nanoseconds. A whole second comes from an archive, or
+    from a build tool that gives every file of each release the same time, so two versions may have
+    the same time and size. A file of more than 64 MiB is not read. Instead, its fingerprint is made
+    from facts that differ between machines.
 
     Raises ``HTTPError`` 404. May block, unless ``IDENTIFIED`` has the file.
     """

@@ -1,6 +1,6 @@
 """Find the file that belongs to a path below a directory.
 
-Only this module decides whether a client may have a file.
+Only this module decides whether a client may get a file:
 
     a name that is not a relative path       404     "..", "/etc/passwd", "C:x", "a\\b", NUL, empty segments
     a hidden file or directory               404     any segment that begins with "."
@@ -8,8 +8,9 @@ Only this module decides whether a client may have a file.
     a directory, a fifo, a device            404
     a file that this process can't read      404
 
-It is always 404 and never 403, so that clients don't learn which files exist. Failures of the
-machine (no file handles left, a broken disk) are raised unchanged. Everything here may block.
+The response is always a 404 and never a 403, so that clients don't learn which files exist.
+Failures of the machine (no file handles left, a broken disk) are raised unchanged. Every function
+here may block.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from micropie._core.on_demand import pattern
 # first.
 _CODINGS = {".br": "br", ".zst": "zstd", ".gz": "gzip"}
 
-# Names with another meaning on Windows: a drive or a stream of NTFS, a device, or a trailing dot or
-# space, which Windows drops.
+# Names with a special meaning on Windows: a drive or a stream of NTFS, a device, or a trailing dot
+# or space, which Windows drops.
 _WINDOWS_OWN = pattern(
     r":|(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³])[ ]*([./]|$)|[. ](/|$)", re.IGNORECASE
 )
@@ -55,37 +56,37 @@ _ABSENT = frozenset(
     }
 )
 
-# NONBLOCK: if the file was replaced by a fifo since its ``stat``, opening it must not wait for a
-# writer. Windows has other flags. Python always adds CLOEXEC.
+# O_NONBLOCK is needed in case the file was replaced by a fifo since its ``stat``: opening a fifo
+# would wait for a writer. Windows has other flags. Python always adds O_CLOEXEC.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-# O_PATH, on Linux, also opens a directory that may be entered but not listed.
+# On Linux, O_PATH also opens a directory that may be entered but not listed.
 _DIRECTORY_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY) | _NO_FOLLOW
 _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 
 
 SECOND = 1_000_000_000  # nanoseconds
 
-# Times that are no dates: all up to 1980-01-02, because the time of ZIP archives begins then in
-# some time zone (Nix sets 1, buildpacks 1980-01-01), and those that npm, Bazel and Hatch set in
-# their archives.
+# Modification times that are not dates, because tools set them. These are all times up to
+# 1980-01-02, when the time of ZIP archives begins in some time zone (Nix sets 1, buildpacks set
+# 1980-01-01), and the times that npm, Bazel and Hatch set in their archives.
 _FIRST_DATE = 315_705_600 * SECOND
 _NO_DATES = frozenset({499_162_500 * SECOND, 946_684_800 * SECOND, 1_580_601_600 * SECOND})
 
-# A request for a file: the directory, the path, the suffixes of accepted compressions, and whether
-# links are followed.
+# A request for a file: the directory, the path, the suffixes of compressed files that the client
+# accepts, and whether symbolic links are followed.
 Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
 
 
-# About a file: its size, the times of the last change of its bytes and of its inode (nanoseconds),
-# its inode and device. Only the system can set the second time.
+# The facts that identify a version of a file: its size, the times of the last change of its bytes
+# and of its inode (nanoseconds), its inode and its device. Only the system can set the second time.
 Facts: TypeAlias = tuple[int, int, int, int, int]
 
 
 class ResolvedFile(NamedTuple):
     """A regular file at the time of its ``stat``.
 
-    Equal objects have the same content, as far as ``stat`` can tell.
+    Equal objects have the same content, as far as ``stat`` shows.
     """
 
     path: str
@@ -103,35 +104,34 @@ class ResolvedFile(NamedTuple):
     version: Facts
     """The facts of the uncompressed file, even if this is a compressed one."""
     fingerprint: str = ""
-    """What identifies the bytes if time and size don't; see ``fingerprints.identified``."""
+    """Identifies the bytes if time and size don't; see ``fingerprints.identified``."""
     has_date: bool = True
-    """Whether the modification time is a date, not a value that a build tool set."""
+    """Whether the modification time is a real date, not a value that a build tool has set."""
 
     @property
     def etag(self) -> str:
-        """A strong entity tag, which changes whenever the bytes change (RFC 9110, section 8.8.1).
+        """A strong entity tag: it changes whenever the bytes change (RFC 9110, section 8.8.1).
 
-        Machines whose files have the same times, or the same bytes, send the same tags.
+        Several machines send the same tag if their files have the same times and sizes, or the same
+        fingerprints.
         """
         version = self.fingerprint or f"{self.modified_ns:x}-{self.size:x}"
         return f'"{version}{self.coding and "-" + self.coding}"'
 
     @property
     def modified(self) -> float:
-        """The time of the last change, in whole seconds since 1970, never in the future (RFC 9110,
-        section 8.8.2.1); infinite if it is not a date.
+        """The time of the last change, in whole seconds since 1970, but never in the future (RFC
+        9110, section 8.8.2.1); infinite if the modification time is not a date.
         """
         return min(self.modified_ns, time.time_ns()) // SECOND if self.has_date else math.inf
 
     def identified_by(self, fingerprint: str) -> ResolvedFile:
-        """Return this file, whose modification time is a whole second, with a fingerprint of its
-        bytes.
-        """
+        """Return a copy of this object with a fingerprint of the bytes."""
         is_date = self.modified_ns >= _FIRST_DATE and self.modified_ns not in _NO_DATES
         return self._replace(fingerprint=fingerprint, has_date=is_date)
 
 
-@cached_if_short(256)  # browsers send few different values
+@cached_if_short(256)  # cached, because browsers send few different values
 def codings_for(accept_encoding: str) -> tuple[str, ...]:
     """Return the suffixes of the compressed files that an Accept-Encoding header allows, the best
     first.
@@ -144,18 +144,18 @@ def codings_for(accept_encoding: str) -> tuple[str, ...]:
 def resolved_root(root: str) -> str:
     """Return a directory as an absolute path with links resolved.
 
-    It is resolved once in a process.
+    The result is cached, so a directory is resolved once in a process.
     """
     return os.path.realpath(root)
 
 
 def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
-    """Return the file at ``path`` below ``root``, or a compressed one beside it.
+    """Return the file at ``path`` below ``root``, or a compressed file next to it.
 
     Raises ``HTTPError`` 404.
 
     ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is
-    not used, because the author has changed only the file itself so far.
+    not used, because it may contain an older version.
     """
     if not _may_be_file(path):
         raise HTTPError(404)
@@ -168,17 +168,18 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
             facts = os.lstat(full)
             if "/" in path or stat.S_ISLNK(facts.st_mode):
                 full, facts = _without_links(full, facts, len(full) - len(path))
-        # Only regular files, because opening a device may have an effect.
+        # Only regular files are opened, because opening a device may have an effect.
         if not stat.S_ISREG(facts.st_mode) or not os.access(full, os.R_OK):
             raise HTTPError(404)
         version = facts_of(facts)
         found = ResolvedFile(full, "", False, *version, version)
         for suffix in _CODINGS:
             if os.access(full + suffix, os.F_OK):
-                # Rarely true; cheaper than ``stat``, whose exception it avoids.
+                # ``access`` is cheaper than the exception of ``stat``, because compressed files
+                # rarely exist.
                 found = _best_coding(found, suffixes, follow_symlinks)
                 break
-    except ValueError:  # a lone surrogate can't be encoded for the file system
+    except ValueError:  # for example, a lone surrogate can't be encoded
         raise HTTPError(404) from None
     except OSError as error:
         if not os.path.isdir(root):
@@ -195,8 +196,7 @@ def _may_be_file(path: str) -> bool:
         or "\\" in path
         or (path[1:2] == ":" and _DRIVE.match(path))
         or (os.name == "nt" and _WINDOWS_OWN.search(path))
-        # An empty segment is at the start of an absolute path or at the end; "." starts "..", and
-        # hidden names.
+        # A path may not be absolute or end with a slash. "." begins hidden names and "..".
         or path[:1] in ("", ".", "/")
         or path[-1] == "/"
         or "/." in path
@@ -207,11 +207,12 @@ def _may_be_file(path: str) -> bool:
 def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> int:
     """Open a file that was found below ``root`` and return its descriptor.
 
-    Raises ``HTTPError`` 404 if it is gone.
+    Raises ``HTTPError`` 404 if the file no longer exists.
 
-    Since the look-up, somebody who may write below ``root`` may have replaced a directory by a
-    link. So unless links are followed, the path is opened directory by directory, each inside the
-    one before and none through a link. Only Windows lacks the system calls for that.
+    Since the look-up, a user who may write below ``root`` may have replaced a directory by a
+    symbolic link. So unless links are followed, the path is opened directory by directory, each
+    relative to the previous one and never through a link. Only Windows lacks the system calls for
+    this.
     """
     path, above = resolved.path, resolved_root(root)
     try:
@@ -220,8 +221,8 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
         if path.rfind(os.sep) <= len(above) or not _OPENS_BELOW:
             return os.open(path, _OPEN_FLAGS | _NO_FOLLOW)
         *directories, name = path[len(above) :].lstrip(os.sep).split(os.sep)
-        # Open the first directory by its full path, because the root itself has no links. This
-        # saves opening the root.
+        # Open the first directory by its full path, which saves opening the root. This is safe
+        # because the root itself has no links.
         opened = os.open(os.path.join(above, directories[0]), _DIRECTORY_FLAGS)
         try:
             for directory in directories[1:]:
@@ -236,17 +237,18 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
 
 
 def is_still(resolved: ResolvedFile, descriptor: int) -> bool:
-    """Return whether the open file is the one that was resolved, and hasn't changed since."""
+    """Return whether the open file is the resolved file and hasn't changed since."""
     return facts_of(os.fstat(descriptor)) == resolved[3:8]
 
 
 def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, os.stat_result]:
-    """Return the path without links, and its ``stat``. Raises 404 if a link leads out of the root.
+    """Return the path with symbolic links resolved, and its ``stat``. Raises 404 if a link points
+    out of the root.
 
     ``facts`` is the ``lstat`` of ``full``. Its first ``start`` characters are the root, which has
     no links.
     """
-    # ``realpath`` is slower, because it also checks every part of the root.
+    # Check for links first, because ``realpath`` is slower: it also checks every part of the root.
     has_link, end = stat.S_ISLNK(facts.st_mode), full.find("/", start)
     while end > 0 and not has_link:
         has_link = stat.S_ISLNK(os.lstat(full[:end]).st_mode)
@@ -254,8 +256,8 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
     if not has_link:
         return full, facts
     real = os.path.realpath(full)
-    # Compare with the separator: "/srv/files-old" is not below "/srv/files". A link must not lead
-    # to a hidden name either.
+    # The compared text includes the separator, because "/srv/files-old" is not below "/srv/files".
+    # A link must not point to a hidden name either.
     if not real.startswith(full[:start]) or os.sep + "." in real[start - 1 :]:
         raise HTTPError(404)
     return real, os.lstat(real)
@@ -264,7 +266,7 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
 def _best_coding(
     plain: ResolvedFile, suffixes: tuple[str, ...], follow_symlinks: bool
 ) -> ResolvedFile:
-    """Return the first accepted compressed file beside a file, or the file itself."""
+    """Return the first accepted compressed file next to a file, or the file itself."""
     best = plain
     for suffix in dict.fromkeys((*suffixes, *_CODINGS)):
         path = plain.path + suffix
@@ -288,13 +290,13 @@ def facts_of(found: os.stat_result) -> Facts:
 
 
 def local_version(facts: Facts) -> str:
-    """Return a text that identifies the bytes of a file on this machine."""
+    """Return a text that identifies a version of a file on this machine."""
     return "-".join(f"{fact:x}" for fact in facts)
 
 
 def validators_of(found: os.stat_result) -> tuple[str, float]:
-    """Return the ETag's text and the date of a file that ``find`` was not used for; see
-    ``ResolvedFile.modified``.
+    """Return the text for the ETag and the date (see ``ResolvedFile.modified``) of a file that was
+    not looked up by ``find``.
     """
     facts = facts_of(found)
     file = ResolvedFile("", "", False, *facts, facts)

@@ -1,5 +1,5 @@
-"""What was found out about files within the last second, so that the disk or a thread need not be
-asked again.
+"""Caches of facts about files that were checked within the last second, which save accessing the
+disk or using a thread.
 
 ``CONTENTS`` has small files, for ``static_file(..., cached=True)``. For ``FRESH_FOR`` seconds a
 file is served without access to the disk; then its ``stat`` is checked, and it is read again if it
@@ -7,15 +7,15 @@ has changed. So a change is noticed at most one second late.
 
 ``RECENT`` has the files that were checked recently, so that the event loop may check them itself.
 
-Once the kernel has a file's entry and bytes in memory, a hop to a worker thread takes far longer
-than the system calls. The kernel has them if a thread used them within the last second. So a file
-that is requested often is checked on the event loop, each time anew, so nothing is ever out of
-date. For each request that names a file, only the fact that the event loop may check it is cached,
-not what a thread has found.
+If the kernel has a file's entry and bytes in memory, using a worker thread takes far longer than
+the system calls. The kernel has them in memory if a thread used them within the last second. So a
+file that is requested often is checked on the event loop. It is checked each time, so the result is
+never out of date: ``RECENT`` only stores that the event loop may check a file, not the result of
+the check.
 
-Even so, a file system may be slow, for example one on a network. If ``SLOW_LOOKS`` checks in a row
-take longer than ``SLOW``, files in this directory are left to threads for ``SLOW_FOR`` seconds. A
-single slow check says little, because the process may have waited for a processor.
+A file system may still be slow, for example one on a network. If ``SLOW_LOOKS`` checks in a row
+take longer than ``SLOW``, files in this directory are checked by threads for ``SLOW_FOR`` seconds.
+A single slow check is ignored, because the process may have waited for a processor.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ Value = TypeVar("Value")
 
 FRESH_FOR = 1.0  # seconds for which an entry is used without a check
 
-LARGEST = 1024 * 1024  # the most bytes of one file that is kept
-CAPACITY = 32 * LARGEST  # the most bytes of all kept files
-# Bytes that each file counts in addition, so that the number of empty files is limited, too.
+LARGEST = 1024 * 1024  # the most bytes of one cached file
+CAPACITY = 32 * LARGEST  # the most bytes of all cached files
+# Bytes that are added to the size of each file, so that the number of empty files is also limited.
 OVERHEAD = 1024
 
 
 class Recent(Generic[Name, Value]):
-    """Values by name, each fresh for ``FRESH_FOR`` seconds.
+    """A cache of values by name. Each value is fresh for ``FRESH_FOR`` seconds.
 
-    Values that were not used for longest are dropped. Thread-safe.
+    If there are too many, the least recently used values are dropped. The class is thread-safe.
 
     ``capacity``: the largest sum of the sizes of all values.
     """
@@ -52,8 +52,8 @@ class Recent(Generic[Name, Value]):
         self.clear()
 
     def clear(self) -> None:
-        """Drop everything and make a new lock, because in a forked child another thread of the
-        parent may have held the old one.
+        """Drop all values, and make a new lock. A forked child needs this, because a thread of the
+        parent may have held the old lock.
         """
         self._entries: OrderedDict[Name, tuple[Value, int, float]] = OrderedDict()
         self._size = 0
@@ -90,36 +90,37 @@ after_fork_in_child(CONTENTS.clear)
 
 # -- files that were checked ---------------------------------------------------------------------
 
-SLOW = 0.002  # seconds; nobody notices such a stall of the event loop
+SLOW = 0.002  # seconds; a shorter stall of the event loop doesn't matter
 SLOW_LOOKS = 3
 SLOW_FOR = 60.0  # seconds for which a slow disk is remembered
 
-# Bytes that the event loop reads itself, because copying them takes less time than a hop to a
+# The most bytes that the event loop reads itself, because copying them takes less time than using a
 # thread.
 LARGEST_LOOK = 64 * 1024
-MOST_LOOKS = 2048  # keys and files; clients may request any name
-LONGEST_PATH = 4096  # characters, PATH_MAX on Linux; a client may send longer paths
+MOST_LOOKS = 2048  # entries; limited because clients may request any name
+LONGEST_PATH = 4096  # characters; PATH_MAX on Linux; longer paths are not cached
 
 _NOT_SLOW: Final = (0, 0.0)  # (number of slow checks, a time in the past)
 
 
 class RecentLooks(Recent["Key", "ResolvedFile | None"]):
-    """The requests whose file was checked within the last second, each with the version that was
-    read, or None.
+    """A cache of the requests whose file was checked within the last second, each with the version
+    of the file that was read, or None.
 
-    Worker threads check files, and there may be several loops. If two of them count slow checks at
-    once, one may be lost.
+    Worker threads and several loops may use it at once. If two count a slow check at the same time,
+    one count may be lost.
     """
 
     def clear(self) -> None:
         """Forget everything."""
         super().clear()
-        # By directory: the slow checks in a row, and until when it is left to threads.
+        # For each directory: the number of slow checks in a row, and the time until which only
+        # threads check its files.
         self._slow: dict[str, tuple[int, float]] = {}
 
     def may_look(self, key: Key) -> bool:
-        """Return whether the file was checked within the last second, in a directory that isn't
-        slow.
+        """Return whether the event loop may check the file itself: it was checked within the last
+        second, and its directory isn't slow.
         """
         entry = self._entries.get(key)
         if entry is None:
@@ -128,8 +129,8 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         return entry[2] >= now and (not self._slow or self._slow.get(key[0], _NOT_SLOW)[1] < now)
 
     def took(self, key: Key, version: ResolvedFile | None, begun: float) -> None:
-        """Note that the event loop has checked a file, starting at ``begun``, and which version of
-        it was read.
+        """Record a check of a file on the event loop that started at ``begun``, and the version of
+        the file that was read, or None.
         """
         now = time.monotonic()
         self.put(key, version, now)

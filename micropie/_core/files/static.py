@@ -1,9 +1,9 @@
 """Files as responses: ``static_file`` for handlers, and ``open_file``, with which the flow opens
 the file.
 
-A handler returns a response with a ``FileReference``, which only names a file. Nothing is open yet,
-so nothing can leak. The flow turns it into a response in one IO step, which finds the file,
-compares it with the client's copy, opens and reads it. A small file becomes bytes, a larger one a
+A handler returns a response with a ``FileReference``, which only has the file's path. No file is
+open yet, so none can leak. The flow turns it into a response in one IO step, which finds the file,
+compares it with the client's copy, opens and reads it. A small file becomes bytes, a larger file a
 ``FileRange``, which the request always closes at its end. For hooks and ``@app.error``, a missing
 file is a 404 like any other.
 """
@@ -84,12 +84,12 @@ from micropie._core.routing.decorators import run_in
 from micropie._core.routing.discovery import FINGERPRINT
 from micropie._core.streams import PART_CHUNK, FileRange
 
-SMALL = PART_CHUNK  # bytes; a file up to this size is read by one call in a thread
+SMALL = PART_CHUNK  # bytes; a smaller file is read in the call that opens it
 _YEAR = 365 * 24 * 3600  # seconds
 
-ATTEMPTS = 5  # how often to look a file up again if it changes meanwhile
+ATTEMPTS = 5  # how often a file is looked up again if it changes meanwhile
 
-# A file, which part of it to send, and its bytes or the open file.
+# A file, the part of it to send, and its bytes or the open file.
 Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes, FileRange | None]
 
 
@@ -106,17 +106,18 @@ def static_file(
     """Return the file ``path`` below the directory ``root`` as a response: ``return
     static_file(name, root="reports")``.
 
-    ``path`` may come from a client: if it leads out of ``root``, is hidden (begins with a dot) or
-    isn't a readable regular file, the client gets a 404. ``root`` must not come from a client; it
+    ``path`` may come from a client: if it points out of ``root``, is hidden (begins with a dot) or
+    isn't a readable regular file, the client gets a 404. ``root`` must not come from a client. It
     is resolved once in a process.
 
     ``download``: True makes browsers save the file under its own name, a str under that name.
-    ``content_type``: by default that of the name's extension. ``max_age``: seconds for which a
-    client may use the file without asking again; by default ``no-cache``, so that clients ask each
-    time, and get a 304 if it has not changed. ``cached``: keep the file in memory if it has at most
-    1 MiB, and check the disk at most once a second. ``follow_symlinks``: also serve files to which
-    links lead out of ``root``. ``headers`` are sent too, and override the file's own. Raises
-    ``ValueError`` unless ``max_age`` is a whole number of seconds, 0 or more.
+    ``content_type``: by default the type for the name's extension. ``max_age``: seconds for which a
+    client may use its copy without a request; by default ``no-cache``, so that clients request the
+    file each time, and get a 304 if it has not changed. ``cached``: keep the file in memory if it
+    has at most 1 MiB, and check the disk at most once a second. ``follow_symlinks``: also serve
+    files outside of ``root`` to which symbolic links point. ``headers`` are sent too, and override
+    the file's own. Raises ``ValueError`` unless ``max_age`` is a whole number of seconds, 0 or
+    more.
     """
     if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age must be a whole number of seconds, not {max_age!r}")
@@ -141,8 +142,7 @@ def directory_route(
     ``options`` are those of ``static_file``. Raises ``SetupError`` for an invalid prefix, directory
     or option.
     """
-    # The prefix must not be "/", because then every mistyped path would be looked up among the
-    # files.
+    # The prefix must not be "/", because then every unknown path would be looked up on disk.
     is_path = isinstance(prefix, str) and prefix.startswith("/") and "<" not in prefix
     if not is_path or not DOTS_AND_EMPTY.isdisjoint(prefix[1:].removesuffix("/").split("/")):
         raise SetupError(f'files are served below a path such as "/static", not {prefix!r}')
@@ -165,10 +165,10 @@ def directory_route(
     @run_in("loop")
     def serve(path: str) -> FileReference | Response:
         exchange = current_request()._exchange
-        literal = exchange.literal_path  # a path without escapes
-        # A trailing slash is ignored in other paths, but here it would mean a directory. No file's
-        # name contains an escaped slash, and "/private%2Ffile" must not bypass a proxy that guards
-        # "/private/".
+        literal = exchange.literal_path  # None if the path has escapes
+        # Refuse a trailing slash, which other paths ignore, because here it means a directory.
+        # Refuse an escaped slash, which no file's name contains, because "/private%2Ffile" must not
+        # bypass a proxy that protects "/private/".
         raw_path = exchange.raw_path().lower() if literal is None else literal.encode()
         if raw_path.endswith(b"/") or b"%2f" in raw_path:
             raise HTTPError(404)
@@ -177,7 +177,7 @@ def directory_route(
         found = FileReference(path, file_options, fingerprint)
         return Response(found, 200, usual.pairs, usual.content_type) if states_more else found
 
-    # Files are also sent while a session backend is unavailable.
+    # Files need no session, so they are also sent while a session backend is unavailable.
     vars(serve)["__micropie_needs_session__"] = False
     vars(serve)[FINGERPRINT] = lambda path: fingerprint_for_url(
         (root, path, file_options.follow_symlinks)
@@ -189,12 +189,13 @@ _ASKED = HeaderNames("accept-encoding", "authorization", *CONDITIONS)
 
 
 def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer, FileRange | None]]:
-    """Open the file of a ``FileReference``, the body of ``response``. Return the response that the
-    file makes, and the open file if it is too large to be read at once.
+    """Open the file of a ``FileReference``, which is the body of ``response``. Return the encoded
+    response for the file, and the open file if it is too large to be read at once.
 
     Raises ``HTTPError`` 404, 412 and 416.
 
-    Waits for a thread, unless the file is in memory or was checked a moment ago (``recent.py``).
+    This takes a step in a thread, unless the file is in memory or was checked within the last
+    second (``recent.py``).
     """
     exchange, reference = request._exchange, response.body
     path, options = reference.path, reference.options
@@ -215,8 +216,8 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, asked, key)
     resolved, (status, start, stop), data, part = opened
-    # Without this header, browsers use a file for a tenth of its age without asking again (RFC
-    # 9111, section 4.2.2).
+    # Without this header, browsers use their copy without a request for a tenth of the file's age
+    # (RFC 9111, section 4.2.2).
     cache_control = _NO_CACHE
     if options.max_age is not None or reference.fingerprint:
         is_private = "authorization" in asked or bool(exchange.answer.depends_on)
@@ -239,7 +240,7 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
 def _looked_at_again(
     request: Request, response: Response, asked: Mapping[str, str], key: Key
 ) -> Opened | None:
-    """Find and open a file on the event loop; return None if its bytes have to be read in a
+    """Find and open a file on the event loop. Return None if its bytes have to be read in a
     thread.
     """
     begun, version = time.monotonic(), None
@@ -260,7 +261,9 @@ def _looked_at_again(
 def _find_and_open(
     request: Request, response: Response, asked: Mapping[str, str], key: Key
 ) -> Opened:
-    """Find and open the file: everything that may block, in a single call of a thread."""
+    """Find, open and read the file. This is everything that may block, done in one call in a
+    thread.
+    """
     root, path, _, follow_symlinks = key
     is_cached = response.body.options.cached
     is_noted = not is_cached and len(path) <= LONGEST_PATH
@@ -298,8 +301,8 @@ def _opened(
     data: bytes | None = None,
     may_read: bool = True,
 ) -> Opened | None:
-    """Return the part of a file that this request gets. It comes from ``data``, the bytes of the
-    file if they are in memory, or else from the open file, which is read if it is short.
+    """Return the part of a file that this request gets. It is taken from ``data``, the bytes of the
+    file, if they are in memory. Otherwise the file is opened, and read if it is short.
 
     Return None if the file has changed since its look-up, or must not be read here.
     """
@@ -310,7 +313,7 @@ def _opened(
         and request.method in ("GET", "HEAD")
         and not CONDITIONS.isdisjoint(asked)
     ):
-        # The author's ETag comes first.
+        # The author's ETag takes precedence.
         etag = response.headers.get("ETag", resolved.etag) if response.pairs else resolved.etag
         selection = select(asked, request.method, etag, resolved.modified, resolved.size)
     if selection.status == 304:
@@ -338,8 +341,8 @@ def _opened(
 
 
 def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
-    """Return this part of the open file and close it; return None if the file has changed since its
-    look-up.
+    """Read a part of the open file, close the file and return the bytes. Return None if the file
+    has changed since its look-up.
 
     It uses system calls, because a file object takes as long as two of them.
     """
@@ -362,12 +365,13 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
 def _lasting(
     reference: FileReference, own: Fingerprint | None, version: Facts, is_private: bool
 ) -> tuple[str, str]:
-    """Return the Cache-Control header: how long caches may use a file without asking again.
+    """Return the Cache-Control header, which limits how long caches may use a file without a
+    request.
 
-    A URL with the ``fingerprint`` of the file never has other bytes (RFC 8246). If the fingerprint
-    is another one, the page was made by another version of the application, because two run side by
-    side during a release. If the file was changed a moment ago, ``own`` may be the fingerprint of
-    the bytes before or after the change.
+    ``own``: the fingerprint of the file. A URL with this fingerprint never has other bytes, so it
+    is ``immutable`` (RFC 8246). If the URL has another fingerprint, its page comes from another
+    version of the application, because two versions run side by side during a release. If the file
+    has just changed, ``own`` may be the fingerprint of the old or the new bytes.
     """
     if reference.fingerprint is None:
         lifetime = f"max-age={reference.options.max_age}"
@@ -378,11 +382,11 @@ def _lasting(
     return _cache_control("private" if is_private else "public", lifetime)
 
 
-# Clients may store the file, but must ask whether it has changed.
+# Clients may store the file, but must check each time whether it has changed.
 _NO_CACHE = "cache-control", "no-cache"
 
 
-@lru_cache(maxsize=256)  # limited, since a handler may compute any age
+@lru_cache(maxsize=256)  # limited, because a handler may compute any age
 def _cache_control(scope: str, lifetime: str) -> tuple[str, str]:
     return "cache-control", f"{scope}, {lifetime}"
 
@@ -395,8 +399,9 @@ def _head(
     has_body: bool = False,
     name: str | None = None,
 ) -> KnownHead:
-    """Return the headers for a version of a file: without validators if ``modified`` is None; if
-    there is a body, with the headers that describe it. A browser saves it under ``name``.
+    """Return the headers for a version of a file. Leave the validators out if ``modified`` is None.
+    Add the headers that describe a body if ``has_body`` is set. ``name``: the name under which a
+    browser saves the file.
     """
     headers = []
     if has_body:
@@ -417,11 +422,10 @@ def _head(
 
 
 def describe(response: Response, file: EncodedAnswer, part: FileRange | None) -> None:
-    """Put the response that a file makes, as returned by ``open_file``, into the handler's
-    response.
+    """Put the response for a file, as returned by ``open_file``, into the handler's response.
 
-    The author's headers win, except those that describe the bytes. A 304 has the headers of a 200,
-    except those that describe a body (RFC 9110, section 15.4.5).
+    The author's headers override the file's, except those that describe the bytes. A 304 has the
+    headers of a 200, except those that describe a body (RFC 9110, section 15.4.5).
     """
     response.status, content_type, _, head, data, _ = file
     response.body, pairs = data if part is None else part, response.pairs
@@ -439,4 +443,4 @@ def describe(response: Response, file: EncodedAnswer, part: FileRange | None) ->
 
 
 _OF_BYTES = frozenset({"content-encoding", "content-range"})
-_JOINED = _OF_BYTES | {"vary", NOSNIFF[0]}  # the last is sent with every response that has a type
+_JOINED = _OF_BYTES | {"vary", NOSNIFF[0]}  # nosniff is added to every response with a content type

@@ -1,4 +1,5 @@
-"""Mounted applications: an ASGI or WSGI application below a prefix, under either kind of server.
+"""Mounted applications: call an ASGI or WSGI application below a prefix, under ASGI and WSGI
+servers.
 
 Open ``prefixes.py`` to change which mount a path belongs to and which path the application sees.
 Open ``asgi_call.py``, ``wsgi_call.py`` or ``wsgi_in_asgi.py`` to change how an application is
@@ -6,17 +7,17 @@ called, ``response.py`` for how its response is passed on, ``lifespan.py`` for i
 shutdown, and ``bridge.py`` for ``mount(bridge=...)``.
 
 Prefixes are matched by raw segments, because a mounted application's path need not be UTF-8. An
-``App`` that shares sessions and hooks is a ``Site`` below its prefix. An isolated ``App`` gets the
-server's own call, after the access checks. Any other application is the handler of a route
-(``MountRoute``) that returns a ``Response`` whose body is a stream, so hooks, sessions and error
-pages surround it as they surround a handler.
+``App`` that shares sessions and hooks is compiled to a ``Site`` below its prefix. An isolated
+``App`` is called as the server called micropie, after the access checks. Any other application is
+the handler of a route (``MountRoute``), which returns a ``Response`` whose body is a stream, so
+hooks, sessions and error pages apply to it as to any handler.
 
-An ASGI application under WSGI runs on the background loop. A hop to another thread and back costs
-more than most responses, so a response in one piece takes a single hop: nothing waits for a task or
-a thread to start, the last chunk is passed on together with the end, and a short body is received
-in advance. When the client has disconnected, an ASGI application that waits in ``receive`` gets the
-disconnect before it is cancelled. Otherwise an application that has started tasks, as Django's
-handler does, would leave them behind.
+An ASGI application under WSGI runs on the background loop. Switching to another thread and back
+costs more than most responses, so a response in one piece takes a single switch: nothing waits for
+a task or a thread to start, the last chunk is passed on together with the end, and a short body is
+received in advance. When the client has disconnected, an ASGI application that waits in ``receive``
+gets ``http.disconnect`` before it is cancelled. If it were cancelled at once, an application that
+has started tasks, as Django's handler does, would leave the tasks running.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ __all__ = [
 ]
 # fmt: on
 
-# Modules that a site doesn't need are not imported, because that would take longer than all others.
+# These modules are imported on first use. Many sites don't need them, and importing them takes
+# longer than importing all others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -1,11 +1,11 @@
-"""One call of a mounted ASGI application, under any server. It runs in a task of its own, and the
-request's task takes its chunks.
+"""One call of a mounted ASGI application, under any server. The application runs in a separate
+task, and the request's task takes its chunks.
 
-One chunk is passed on at a time: the application waits in ``send`` until the chunk before was
+One chunk is passed on at a time: the application waits in ``send`` until the previous chunk was
 taken. When the client has disconnected, an application that waits in ``receive`` gets
-``http.disconnect``, as from a server, because it may have tasks to end, which a cancellation would
-leave behind. An application that does not wait there, or does not end, is cancelled. After its last
-chunk it may continue to run, as under a server.
+``http.disconnect``, as from a server, so that it can end its tasks, which a cancellation would
+leave running. An application that does not wait in ``receive``, or does not end, is cancelled.
+After its last chunk, the application may continue to run, as under a server.
 
 Under WSGI both tasks are on the background loop, where the chunks are read like those of an ``async
 def`` handler.
@@ -37,12 +37,12 @@ async def call_asgi(
 ) -> Response:
     """Return the response of a mounted ASGI application.
 
-    Raises 504 if nothing comes from it for ``seconds`` (None: no limit).
+    Raises 504 if the application sends nothing for ``seconds`` (None: no limit).
     """
     scope = moved_scope(exchange.scope, mount, mounted_path)
     extensions = exchange.scope.get("extensions") or {}
-    # Extensions with other names describe the connection. These announce messages that hooks would
-    # not see.
+    # Leave out extensions that announce messages of a response, because hooks would not see these
+    # messages. Other extensions describe the connection.
     scope["extensions"] = {
         name: extensions[name] for name in extensions if not name.startswith("http.response.")
     }
@@ -77,32 +77,35 @@ class _Call:
         self._mount = mount
         self._exchange = exchange
         self._seconds = seconds
-        # Around a ``take``, which gives up if nothing comes from the application for ``seconds``.
+        # The scope of a ``take``. It ends if the application sends nothing for ``seconds``.
         self._silence = anyio.CancelScope()
         self._body = exchange.body.so_far
         self._start: ServerMessage | None = None
-        self._is_complete = False  # the last chunk was sent
+        self._is_complete = False  # whether the last chunk was sent
         self._scope = anyio.CancelScope()
         self._chunk: Piece | None = None  # the chunk that is being passed on
-        # Whether the request's task has asked for the first chunk; whether it wants no more.
+        # ``_has_begun``: the request's task has called ``take``. ``_is_stopped``: it takes no more
+        # chunks.
         self._has_begun = self._is_stopped = False
         tasks = TASKS.get()
-        self._given = SingleWaiterEvent(tasks)  # there is a head or a chunk, or it has ended
-        self._taken = SingleWaiterEvent(tasks)  # the chunk was taken, or no more are wanted
+        self._given = SingleWaiterEvent(tasks)  # rings if there is a head or chunk, or at the end
+        # rings if the chunk was taken, or if none is taken any more
+        self._taken = SingleWaiterEvent(tasks)
         self._ended = anyio.Event()
-        self._failures: list[BaseException] = []  # of receiving the body, or of the application
-        # Set while the application waits for a message.
+        self._failures: list[BaseException] = []  # from receiving the body, or from the application
+        # The scope in which the application waits for a message; None while it doesn't wait.
         self._receiving: anyio.CancelScope | None = None
         self._got_disconnect = False
 
     # -- in the application's task -----------------------------------------------------------------
 
     async def run(self, scope: Scope) -> None:
-        """Call the application. Its exception is raised by ``take``."""
+        """Call the application. ``take`` raises its exception."""
         try:
             with self._scope:
                 await self._mount.target(scope, self._receive, self._send)
-        except BaseException as error:  # logged here, since nobody awaits this task
+        # nobody awaits this task, so its exception is logged or stored
+        except BaseException as error:
             is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
             if is_cancellation and execution.failure_of(error) is None:
                 raise
@@ -129,12 +132,12 @@ class _Call:
             try:
                 message = await self._exchange.receive_message()
             except (ClientDisconnect, HTTPError) as error:
-                # Raised by a body that is read in a thread.
-                # Without its traceback, or that and this call would refer to each other.
+                # A body that is read in a thread raises this. Drop the traceback, because it refers
+                # to this call: that would be a reference cycle.
                 self._failures.append(error.with_traceback(None))
             finally:
                 self._receiving = None
-        # Waiting for the client doesn't count as silence.
+        # The time limit begins again, because waiting for the client doesn't count.
         self._silence.deadline = anyio.current_time() + self._seconds
         self._got_disconnect = message["type"] == "http.disconnect"
         return message
@@ -157,7 +160,7 @@ class _Call:
         await self._until_taken()
         self._chunk = bytes(message.get("body", b"")), more
         self._given.ring()
-        if self._has_begun:  # a first chunk that is ready is sent together with the head
+        if self._has_begun:  # don't wait yet: a first chunk that is ready is sent with the head
             await self._until_taken()
 
     async def _until_taken(self) -> None:
@@ -171,7 +174,7 @@ class _Call:
     async def take(self) -> Piece:
         """Return the next chunk and whether more may follow (``PendingAnswer``).
 
-        The first one is empty if the application waits between its head and its first chunk.
+        The first chunk is empty if the application waits between its head and its first chunk.
         """
         with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as self._silence:
             while self._chunk is None and not self._ended.is_set():
@@ -196,7 +199,7 @@ class _Call:
         raise HTTPError(504, "The response took too long. Please try again later.")
 
     def response(self, body: object) -> Response:
-        """Return the response with ``body`` (``PendingAnswer``)."""
+        """Return the application's response with ``body`` as its body (``PendingAnswer``)."""
         start = self._start or {}
         pairs = [
             (name.decode("latin-1"), value.decode("latin-1"))
@@ -221,7 +224,7 @@ class _Call:
     def _disconnect(self) -> bool:
         """Make a waiting ``receive`` return ``http.disconnect``.
 
-        Return whether it does so now, or has done so before.
+        Return whether it returns that now, or has returned it before.
         """
         if self._receiving is None:
             return self._got_disconnect
@@ -230,8 +233,8 @@ class _Call:
 
 
 def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
-    """Return the scope for a mounted application: with the prefix in ``root_path``, and with the
-    application's own state.
+    """Return the scope for a mounted application. Its ``root_path`` includes the prefix, and its
+    state is the application's own.
     """
     return {
         **scope,

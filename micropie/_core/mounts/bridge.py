@@ -1,9 +1,9 @@
-"""A bridge between the protocols from another package: ``mount(...,
+"""Mounting with a bridge from another package, which converts between the protocols: ``mount(...,
 bridge=a2wsgi.WSGIMiddleware)``.
 
-The bridge makes an application of the other protocol from the mounted one. It may start threads or
-an event loop, which would not survive a fork. So it is called only when its application is first
-called, in the process that serves requests.
+The bridge makes an application of the other protocol from the mounted application. It may start
+threads or an event loop, which would not survive a fork. So the bridge is called only for the first
+request, in the process that serves it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _EXAMPLES = {WSGI: "a2wsgi.WSGIMiddleware", ASGI: "a2wsgi.ASGIMiddleware"}
 
 
 def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
-    """Return the mount of the application that ``bridge`` makes from that of ``mount``. It is of
-    the other protocol.
+    """Return the mount of the application, of the other protocol, that ``bridge`` makes from the
+    application of ``mount``.
 
     Raises ``SetupError`` if ``bridge`` can't be called with one application.
     """
@@ -57,17 +57,17 @@ class _Bridged:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Forget the application, because the bridge's threads are not in a forked child."""
+        """Drop the application, because the bridge's threads don't exist in a forked child."""
         self._application: Callable[..., Any] | None = None
         self._lock = Lock()
 
     def asgi(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Call the bridge's application, which is ASGI."""
+        """Call the bridge's ASGI application."""
         called: Awaitable[None] = self._made(ASGI)(scope, receive, send)
         return called
 
     def wsgi(self, environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
-        """Call the bridge's application, which is WSGI.
+        """Call the bridge's WSGI application.
 
         Raises 426 for a WebSocket handshake, because the application would take it for a plain GET.
         """
@@ -77,13 +77,12 @@ class _Bridged:
         return chunks
 
     def _made(self, kind: str) -> Callable[..., Any]:
-        """Return the application. Raises ``SetupError`` if it isn't one of the protocol
-        ``kind``.
-        """
-        with self._lock:  # under WSGI, several threads may come first
+        """Return the bridge's application. Raises ``SetupError`` if its protocol isn't ``kind``."""
+        with self._lock:  # under WSGI, several threads may call this first
             if self._application is None:
                 application = self._make()
-                # An application that can't be recognised counts as one of the needed protocol.
+                # If the protocol of a callable can't be recognised, assume that it is the right
+                # one.
                 found = kind if callable(application) and not isinstance(application, type) else ""
                 with suppress(SetupError):
                     found = kind_of_target(application, None)

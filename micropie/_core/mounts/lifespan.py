@@ -1,4 +1,4 @@
-"""The lifespan of mounted ASGI applications, run as a server runs it.
+"""Run the lifespan of mounted ASGI applications, as a server does.
 
 https://asgi.readthedocs.io/en/latest/specs/lifespan.html: an application that raises before it has
 sent a message does not support the lifespan, and is served without it. An application that sends
@@ -25,11 +25,11 @@ _ANSWERS = frozenset(
 
 
 class MountedLife:
-    """The startup and shutdown of a mounted application (``lifecycle.Component``), which are one
-    call of it.
+    """The startup and shutdown of a mounted application (``lifecycle.Component``). Both happen
+    during one call of the application.
 
-    ``seconds``: how long it may take to report that it has started, and that it has stopped; None
-    for no limit.
+    ``seconds``: the time that the application may take to start, and again to stop; None for no
+    limit.
     """
 
     def __init__(self, mount: Mount, seconds: float | None) -> None:
@@ -44,9 +44,10 @@ class MountedLife:
 
     @asynccontextmanager
     async def open_lifespan(self) -> AsyncIterator[None]:
-        """Start the application, and stop it at the end.
+        """Return a context manager that starts the application, and stops it at the end.
 
-        Raises ``RuntimeError`` if it fails or does not report in time.
+        The context manager raises ``RuntimeError`` if the application fails or does not report in
+        time.
         """
         self._started, self._stop, self._stopped = Event(), Event(), Event()
         async with create_task_group() as group:
@@ -61,7 +62,7 @@ class MountedLife:
             raise RuntimeError(f"{self._mount}: {self._failure}")
 
     async def _run(self) -> None:
-        """Call the application."""
+        """Call the application with a lifespan scope."""
         state: dict[str, Any] = {}
         self._mount.state = state
         scope = {
@@ -72,7 +73,8 @@ class MountedLife:
         try:
             await self._mount.target(scope, self._receive, self._send)
         except SetupError as error:
-            # Raised by a bridge, for example; it would be raised for each request too.
+            # The error, from a bridge for example, refuses the startup, because each request would
+            # raise it as well.
             self._failure, self._is_refused = str(error), True
         except Exception as error:
             if self._started.is_set() and not self._failure:
@@ -85,7 +87,7 @@ class MountedLife:
     async def _says(self, what: str, event: Event) -> bool:
         """Wait until the application reports that it has started or stopped.
 
-        Return False if it doesn't in time.
+        Return False if it doesn't report in time.
         """
         with move_on_after(self._seconds):
             await event.wait()

@@ -1,10 +1,10 @@
-"""Mounts: their prefixes, the kinds of their applications, finding one by a path, and the path that
-the application sees.
+"""Mounts: check prefixes, recognise the protocol of an application, find the mount for a path, and
+compute the path that the application sees.
 
 The longest matching prefix wins, before every route. A prefix ends at the end of a segment:
 ``/shop`` matches ``/shop`` and ``/shop/cart``, never ``/shopping``. Segments are compared as
-decoded bytes. So the path below a mount need not be UTF-8 and may have empty segments: the mounted
-application decides about them.
+decoded bytes. So the path below a mount need not be UTF-8 and may have empty segments, about which
+the mounted application decides.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Entry = TypeVar("Entry")
 class Mount:
     """One call of ``App.mount``. ``prefix`` is "" for the root.
 
-    ``state`` is the lifespan state of an ASGI application, which its requests get. ``strip``: the
-    application doesn't see the prefix. ``bridged`` is the mount of the same application inside
-    somebody else's bridge.
+    ``state``: the lifespan state of an ASGI application, of which each request gets a copy.
+    ``strip``: whether the prefix is removed from the path that the application sees. ``bridged``:
+    the mount of the same application inside the author's ``bridge``, or None.
     """
 
     prefix: str
@@ -44,8 +44,8 @@ class Mount:
     bridged: Mount | None = None
 
     def under(self, protocol: str) -> Mount:
-        """Return the mount to call under a server of ``protocol``: ``bridged``, if there is one and
-        the application is of the other protocol.
+        """Return the mount to call under a server of ``protocol``: ``bridged`` if it is set and the
+        application has the other protocol, or else this mount.
         """
         return self if self.bridged is None or protocol == self.kind else self.bridged
 
@@ -58,7 +58,7 @@ class Mount:
 
 class MountedPath(NamedTuple):
     """The path of a request to a mounted application: ``root``, the decoded path of the mount, and
-    ``rest``, which follows it.
+    ``rest``, the path after it.
 
     ``rest`` is still escaped. It is empty for the mount point itself, or else begins with a slash.
     """
@@ -78,8 +78,8 @@ class MountedPath(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The full decoded path, for ASGI; bytes that are not UTF-8 become U+FFFD, as in
-        servers.
+        """The full decoded path, for ASGI. As in servers, bytes that are not UTF-8 become
+        U+FFFD.
         """
         return self.root + unquote_to_bytes(self.rest).decode("utf-8", "replace")
 
@@ -89,14 +89,14 @@ class MountedPath(NamedTuple):
         return _escaped(self.root) + self.rest
 
 
-@lru_cache(64)  # the prefixes of a server and its mounts are few
+@lru_cache(64)  # a server and its mounts have few prefixes
 def _escaped(root: str) -> bytes:
     return quote(root).encode()
 
 
 def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath:
-    """Split ``raw_path``, which is below ``prefix`` in an application that is at ``root_path``
-    itself.
+    """Split ``raw_path`` into the path of the mount and the rest. ``raw_path`` must be below
+    ``prefix``, and ``root_path`` is the path of the outer application.
     """
     below = raw_path.split(b"/")[prefix.count("/") + 1 :]
     return MountedPath(root_path + prefix, b"/" + b"/".join(below) if below else b"")
@@ -105,7 +105,7 @@ def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath
 class PrefixTable(Generic[Entry]):
     """Entries by the segments of their prefixes.
 
-    Raises ``SetupError`` if two of them have the same prefix.
+    Raises ``SetupError`` if two entries have the same prefix.
     """
 
     def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
@@ -122,7 +122,7 @@ class PrefixTable(Generic[Entry]):
     def find(self, raw_path: bytes) -> Entry | None:
         """Return the entry with the longest prefix that matches an escaped path, or None.
 
-        "x/shop" is not a path.
+        Return None for a malformed path such as "x/shop".
         """
         parts = (
             raw_path[1:].split(b"/", self._depth)[: self._depth]
@@ -160,7 +160,8 @@ def checked_prefix(prefix: str) -> str:
 
 
 def kind_of_target(target: object, kind: str | None) -> str:
-    """Return ``"asgi"`` or ``"wsgi"``; ``kind`` itself if it is given.
+    """Return the protocol of an application: ``kind`` if it is given, or else ``"asgi"`` or
+    ``"wsgi"``, recognised from ``target``.
 
     Raises ``SetupError`` if ``target`` is not an application, or if its kind can't be recognised.
     """
@@ -179,14 +180,15 @@ def kind_of_target(target: object, kind: str | None) -> str:
         raise SetupError(f"mount takes an application, which is callable, not {target!r}")
     if kind is not None:
         return kind
-    # Servers also take a coroutine function, or an object whose ``__call__`` is one, for ASGI.
+    # Like servers, count a coroutine function, or an object whose ``__call__`` is one, as ASGI.
     if inspect.iscoroutinefunction(inspect.unwrap(target)) or inspect.iscoroutinefunction(
         target.__call__
     ):
         return ASGI
     possible = []
     for protocol, count in ((WSGI, 2), (ASGI, 3)):
-        # It has other parameters, or it is written in C and has no signature.
+        # ``bind`` raises TypeError if the target has other parameters, ``signature`` raises
+        # ValueError if it is written in C.
         with suppress(TypeError, ValueError):
             inspect.signature(target).bind(*range(count))
             possible.append(protocol)

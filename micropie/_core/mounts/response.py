@@ -1,6 +1,7 @@
-"""Responses of mounted applications. The request's task takes them chunk by chunk.
+"""Turn the response of a mounted application into a ``Response``, so that hooks see it like any
+other response.
 
-They become a ``Response``, so hooks see them like any other response.
+The request's task takes the body chunk by chunk.
 """
 
 from __future__ import annotations
@@ -24,18 +25,20 @@ class PendingAnswer(Protocol):
         """Return the next chunk and whether more may follow. Raises what the application raised."""
 
     async def stop(self) -> None:
-        """End the application's call, unless the response is complete, and wait for its end."""
+        """End the application's call, unless the response is complete, and wait until the call has
+        ended.
+        """
 
     def response(self, body: object) -> Response:
-        """Return the response with ``body``. A chunk must have been taken."""
+        """Return the response with ``body``. Call ``take`` before, so that the head is known."""
 
 
 async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
-    """Return the response when its first chunk has arrived.
+    """Wait until the first chunk has arrived, and return the response.
 
     The body is bytes if there is one chunk, or else a stream.
 
-    ``is_head``: the request's method is HEAD. Then the body is a stream, which leaves the
+    ``is_head``: whether the request's method is HEAD. If so, the body is a stream, which leaves the
     Content-Length unchanged.
     """
     try:
@@ -58,7 +61,7 @@ def streamed_body(
 ) -> BoundedBody | None:
     """Return the body that begins with ``chunk``; None if ``chunk`` is all of it.
 
-    Its length is the Content-Length; no length is set if the response has no body.
+    The body's length is the Content-Length. No length is set if the response has no body.
     """
     length = None
     if not is_head and response.status not in (204, 304):
@@ -82,7 +85,7 @@ class BoundedBody:
         self._left = length
 
     def bounded(self, chunk: bytes) -> bytes:
-        """Return the part of ``chunk`` to send; b"" stands for the end.
+        """Return the part of ``chunk`` to send. ``chunk`` is b"" at the end of the body.
 
         Raises ``ResponseError`` if the body is too short.
         """

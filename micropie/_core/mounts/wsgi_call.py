@@ -1,10 +1,10 @@
-"""One call of a WSGI application, under any server, and how such an application is mounted under
-WSGI: https://peps.python.org/pep-3333/
+"""One call of a WSGI application, under any server, and mounted WSGI applications under WSGI
+(https://peps.python.org/pep-3333/).
 
-The last call of ``start_response`` before the first byte counts: a generator calls it late, when it
+The last call of ``start_response`` before the first byte counts. A generator calls it only when it
 runs to its first chunk, and an application may call it once more with ``exc_info``. The application
-is called, iterated over and closed in one thread, the caller's, because its locks and thread-locals
-depend on that. A call that was begun must be closed.
+is called, iterated over and closed in the caller's thread, because its locks and thread-locals
+depend on one thread. A call that was begun must be closed.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class WSGICall(Iterable[bytes]):
     """One call of a WSGI application: call ``begin``, then ``take`` until nothing may follow, then
     ``finish``; or iterate over it and call ``close``.
 
-    ``label`` names the application in the log. ``write`` is called with the data that the
-    application passes to PEP 3333's ``write``. Without it, ``written`` has the data that was not
-    taken yet.
+    ``label``: the name of the application in the log. ``write``: a function that gets the data that
+    the application passes to PEP 3333's ``write``. Without it, the data is stored in ``written``
+    until it is taken.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class WSGICall(Iterable[bytes]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all chunks of the response exist already, and no code of the application runs
-        after the last one.
+        """Whether all chunks of the response exist already, so that no code of the application runs
+        after the last chunk.
         """
         return type(self._iterable) is list or type(self._iterable) is tuple
 
     def take(self) -> Piece:
-        """Return the next chunk and whether more may follow. None may follow if it is the only
-        chunk, or completes the Content-Length.
+        """Return the next chunk and whether more may follow. No chunk may follow the only chunk, or
+        one that completes the Content-Length.
         """
         iterable = self._iterable
         is_last = isinstance(iterable, list | tuple) and len(iterable) <= 1 and not self.written
@@ -80,8 +80,8 @@ class WSGICall(Iterable[bytes]):
         return chunk, not is_last and chunk != b""
 
     def next(self) -> bytes:
-        """Return the next chunk that is not empty, or b"" at the end. What was written comes before
-        what is returned.
+        """Return the next chunk that is not empty, or b"" at the end. Data passed to ``write``
+        comes before the chunks of the returned iterable.
         """
         if not self.written:
             for chunk in self._chunks:
@@ -94,7 +94,7 @@ class WSGICall(Iterable[bytes]):
                     self.written.append(chunk)
                     break
             else:
-                self._chunks = iter(())  # an iterator that has ended must not be asked again
+                self._chunks = iter(())  # don't advance an iterator that has ended
         return self.written.pop(0) if self.written else b""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -105,7 +105,7 @@ class WSGICall(Iterable[bytes]):
 
         Raises ``ResponseError`` without a valid ``start_response``.
 
-        The reason after the status code is optional here. PEP 3333 requires it, but applications
+        A status without a reason phrase is accepted. PEP 3333 requires a reason, but applications
         forget it.
         """
         if self._head is None:
@@ -121,11 +121,11 @@ class WSGICall(Iterable[bytes]):
         return Response(body, status, headers, content_type="")
 
     def finish(self) -> None:
-        """Let the application run the code after its last chunk, and close it.
+        """Run the application's code after its last chunk, then close its iterable.
 
         An exception is logged.
 
-        If a generator were only closed, it would not run what follows its last ``yield``.
+        Closing is not enough, because a generator would not run the code after its last ``yield``.
         """
         try:
             if self.next():
@@ -144,7 +144,8 @@ class WSGICall(Iterable[bytes]):
         """
         closer = getattr(self._iterable, "close", None)
         self._iterable, self._chunks = (), iter(())
-        # The function before may refer to this call, which would be a reference cycle.
+        # Replace the function, which may refer to this call, because that would be a reference
+        # cycle.
         self._on_write = _too_late
         if closer is not None:
             try:
@@ -174,7 +175,7 @@ class WSGICall(Iterable[bytes]):
             self._on_write(data)
 
 
-@cached_if_short(256)  # few names, the same in every response
+@cached_if_short(256)  # cached, because a site has few status lines
 def _status_of(line: str) -> GivenStatus | None:
     match = _STATUS_LINE.fullmatch(line)
     return None if match is None else GivenStatus(match["number"], match["reason"] or "")
@@ -190,8 +191,8 @@ def move(
     """Change ``environ`` for a mounted application: set its path, and the scheme, client and host
     that middleware has set.
 
-    A header Proxy from the client is dropped, because libraries take ``HTTP_PROXY`` for the proxy
-    to use.
+    A Proxy header from the client is dropped, because libraries would use ``HTTP_PROXY`` as their
+    proxy.
     """
     environ.pop("HTTP_PROXY", None)
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
@@ -221,7 +222,7 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     is_head = exchange.method == "HEAD"  # a stream keeps the Content-Length for HEAD
     body = streamed_body(response, chunk, more, is_head)
     if body is None:
-        exchange.on_close(call.finish)  # after the response was sent
+        exchange.on_close(call.finish)  # runs after the response was sent
     else:
         response.body = ThreadStream(_chunks(call, chunk, body), may_begin_empty=True, owner=call)
     return response
@@ -240,7 +241,7 @@ def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
     client = exchange.peer.client  # middleware may have corrected the address
     environ = move({**(exchange.environ or {})}, exchange, mounted_path, client)
     if client is not None:
-        environ.pop("REMOTE_HOST", None)  # it is the proxy's name
+        environ.pop("REMOTE_HOST", None)  # the server has set it to the proxy's name
     received = exchange.body.so_far
     if received is not None:  # a hook has received the body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(received), str(len(received))
@@ -266,7 +267,7 @@ class RawBody(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill ``buffer`` from one piece. Return the number of bytes, 0 at the end.
+        """Copy bytes of one piece into ``buffer``. Return the number of bytes, 0 at the end.
 
         Raises what ``pull`` raises.
         """
@@ -278,6 +279,6 @@ class RawBody(io.RawIOBase):
         return size
 
     def readall(self) -> bytes:
-        """Return everything that is left."""
+        """Return all remaining bytes."""
         piece, self._piece = self._piece, memoryview(b"")
         return b"".join([piece, *iter(self._pull, b"")])

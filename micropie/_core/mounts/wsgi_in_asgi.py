@@ -1,9 +1,9 @@
 """Mounted WSGI applications under ASGI.
 
 Each request has one worker thread, in which the application is called, iterated over and always
-closed. The thread passes its chunks to the request's task, the last one together with the end,
-because a round trip to a thread costs more than most responses take. A longer body is received by
-tasks on the loop, for which the thread waits.
+closed. The thread passes its chunks to the request's task, the last chunk together with the end,
+because each switch between threads costs more than most responses. A short body is received before
+the thread starts. A longer body is received by tasks on the loop, and the thread waits for them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def wsgi_under_asgi(
 class _Call:
     """One call of the application.
 
-    ``_pull``, ``_run`` and everything below them run in the thread, the other methods on the loop.
+    ``_pull`` and ``_run``, and what they call, run in the thread, the other methods on the loop.
     """
 
     def __init__(self, mount: Mount, exchange: Exchange, threads: Threads) -> None:
@@ -53,12 +53,12 @@ class _Call:
         self._body = exchange.body.so_far
         self._more = self._body is None
         self._waker = self._slots.waker
-        # Chunks from the thread, each with a flag that says whether more may follow.
+        # Chunks from the thread, each with a flag: whether more may follow.
         self._chunks: deque[Piece] = deque()
         self._failures: list[BaseException] = []  # exceptions of the application
         self._chunk_given = SingleWaiterEvent(self._slots.tasks)
-        # Limits the chunks that were not taken yet. Most responses are passed on whole and need
-        # none.
+        # Limits the number of chunks that were not taken yet. It is made when it is needed, because
+        # most responses are passed on whole.
         self._room: Semaphore | None = None
         # The scope of a task that receives a piece of the body.
         self._receiving: anyio.CancelScope | None = None
@@ -71,7 +71,7 @@ class _Call:
         exchange = self._exchange
         if self._more and exchange.has_short_body:
             self._body = b""
-            with suppress(Exception):  # the exception is raised again when the application reads on
+            with suppress(Exception):  # an exception is raised again when the application reads
                 while self._more:
                     piece, self._more = await exchange.receive_piece()
                     self._body += piece
@@ -86,7 +86,7 @@ class _Call:
         return BytesIO(self._body or b"")
 
     async def start(self, environ: Environ) -> None:
-        """Wait for a free thread, and let it call the application."""
+        """Wait for a free thread, and call the application in it."""
         self._exchange.read_by(self._slots)
         await self._slots.take()
         self._slots.tasks.start_soon(self._call, environ)
@@ -109,7 +109,7 @@ class _Call:
             self._receiving.cancel()
         while not self._has_ended:
             await self._next_chunk()
-        self._failures.clear()  # not needed any more, and they refer to this call
+        self._failures.clear()  # they refer to this call: avoid a reference cycle
 
     async def _next_chunk(self) -> Piece:
         while not self._chunks:
@@ -158,7 +158,7 @@ class _Call:
             last = b""
             self._failures.append(error)
         self._chunks.append((last, False))
-        if not call.is_complete:  # the client does not wait for its end
+        if not call.is_complete:  # the client need not wait for the application's end
             self._waker.call(self._chunk_given.ring)
         with suppress(BaseException):  # a SystemExit must not end this thread
             end()
@@ -166,12 +166,12 @@ class _Call:
     def _pull(self) -> bytes:
         """Return the next piece of the body.
 
-        Raises ``ClientLeft``, and 408 if the body stopped arriving.
+        Raises ``ClientLeft`` if the client has disconnected, and 408 if the body stopped arriving.
         """
         body, self._body = self._body, None
         piece = body or b""
         while self._more and not piece:
-            self._check()  # the loop may have ended, too
+            self._check()  # raises if the loop has ended
             piece, self._more = from_thread.run(self._receive)
         return piece
 
@@ -189,8 +189,8 @@ class _Call:
 
 
 class ClientLeft(ClientDisconnect, OSError):
-    """Raised by ``wsgi.input`` and ``write``. It is an OSError because WSGI applications expect
-    one.
+    """``wsgi.input`` and ``write`` raise this if the client has disconnected. It is an OSError
+    because WSGI applications expect one.
     """
 
 
@@ -199,11 +199,12 @@ def environ_of(
 ) -> Environ:
     """Return the environ of a request, with the scheme, client and host that middleware has set.
 
-    ``mounted_path``: None for an application that is not mounted.
+    ``mounted_path`` is None for an application that is not mounted.
 
-    Headers with "_" in their names are left out, because "-" becomes "_" here. Transfer-Encoding
-    stays, as under gunicorn, although the input is decoded: CherryPy reads a body only with this
-    header or a Content-Length. ``wsgi.input_terminated`` says that the input has an end.
+    Headers with "_" in their names are left out, because keys of an environ have "_" in place of
+    "-". Transfer-Encoding is kept, as under gunicorn, although the input is decoded already,
+    because CherryPy reads a body only with this header or a Content-Length.
+    ``wsgi.input_terminated`` declares that the input ends after the body.
     """
     scope, client, query = exchange.scope, exchange.client, exchange.query_string
     name, port = scope.get("server") or ("localhost", None)
@@ -230,7 +231,8 @@ def environ_of(
     headers, size = exchange.raw_headers(), len(environ)
     for field, value in headers:
         environ[_KEYS[field]] = value.decode("latin-1")
-    # A name came twice, or there are so many headers that this raises 431.
+    # A name is repeated, or there are too many headers. ``headers`` joins repeated values, and
+    # raises 431 if there are too many.
     if len(environ) - size < len(headers) or len(headers) > MAX_HEADERS:
         for header, text in exchange.headers.items():
             environ[_KEYS[header.encode("latin-1")]] = text
@@ -240,7 +242,7 @@ def environ_of(
 def _key_of(header: bytes) -> str:
     """Return the key of a header in an environ (PEP 3333; RFC 3875, section 4.1.18).
 
-    A name with "_" gets the key of Proxy, which ``move`` drops.
+    A name with "_" gets the key of the Proxy header, which ``move`` drops.
     """
     if b"_" in header:
         return "HTTP_PROXY"

@@ -1,4 +1,4 @@
-"""The session store, which loads and saves, and the base class of the backends.
+"""The session store, which loads and saves sessions, and the base class of session backends.
 
 Open ``store.py`` to change the session's cookie and when a session is saved, ``backend.py`` for the
 interface of backends, ``memory.py`` for the default backend, and ``serializer.py`` for how data

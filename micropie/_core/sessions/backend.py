@@ -1,4 +1,4 @@
-"""The interface of session backends, for those who write one."""
+"""``SessionBackend``: the interface for session backends."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from micropie._core.http import SessionData
 
 
 class Loaded(dict[str, Any]):
-    """A session's data that can also be awaited, for ``await super().load(...)`` in an ``async def
-    load``.
+    """The data of a session, as a dict that can also be awaited, for ``await super().load(...)`` in
+    an ``async def load``.
     """
 
     __slots__ = ()
@@ -21,7 +21,7 @@ class Loaded(dict[str, Any]):
         yield  # makes this function a generator
 
 
-# The result of ``save``, which can be awaited, too.
+# The result of ``save``. It can be awaited.
 SAVED: Final = Completed(None)
 
 
@@ -42,16 +42,16 @@ class SessionBackend:
 
         merge(session_id, changes, timeout)     # takes a Changes, returns the data as it is stored now
 
-    In one transaction, it loads the data. If there is none, another request has ended the session:
-    return ``{}``. Otherwise it stores ``changes.apply(data)`` under ``changes.new_id or
-    session_id``, or nothing if that is empty, and deletes ``session_id`` if there is a new id.
+    Do all of this in one transaction. Load the data. If there is none, another request has ended
+    the session: return ``{}``. Otherwise store ``changes.apply(data)``, unless it is empty, under
+    ``changes.new_id or session_id``. Delete ``session_id`` if there is a new id.
 
-    ``App.health`` calls the method ``ping()``, ``def`` or ``async def``, if there is one: it raises
-    an exception if the data is unavailable.
+    ``App.health`` calls the method ``ping()``, ``def`` or ``async def``, if it exists. It should
+    raise an exception if the data is unavailable.
 
-    A backend in this process's memory may also have ``load_shared(session_id)``, which is ``load``
-    without a copy. Neither the caller nor the backend ever changes the data that it returns: each
-    save stores a new dict.
+    A backend in this process's memory may also have ``load_shared(session_id)``, which returns the
+    stored data without copying it. Neither the caller nor the backend may change this data, so each
+    save must store a new dict.
     """  # noqa: E501
 
     blocking = True
@@ -66,7 +66,7 @@ class SessionBackend:
         """
         if type(self).load is SessionBackend.load:
             raise NotImplementedError("a session backend has a method load(session_id)")
-        # For ``await super().load(session_id)`` in a method that loads the data itself.
+        # A subclass may call ``await super().load(session_id)`` although it loads the data itself.
         return Loaded()
 
     def save(self, session_id: str, data: SessionData, timeout: int) -> Any:

@@ -35,19 +35,19 @@ class InMemorySessionBackend(SessionBackend):
             "a whole number, 1 or more",
         )
         self._capacity = capacity
-        # The least recently used one comes first.
+        # The least recently used session comes first.
         self._sessions: OrderedDict[str, tuple[float, SessionData]] = OrderedDict()
         self._lock = Lock()
 
     def load(self, session_id: str) -> Any:
-        """Return a copy of the session's data, or ``{}`` if it is unknown or expired.
+        """Return a copy of the session's data, or ``{}`` if the session is unknown or expired.
 
         The result can be awaited.
         """
         return Loaded(copied(self.load_shared(session_id)))
 
     def load_shared(self, session_id: str) -> SessionData:
-        """Return the data as it is stored. Don't change it; each save stores a new dict."""
+        """Return the stored data without a copy. Don't change it; each save stores a new dict."""
         with self._lock:
             expires, data = self._sessions.get(session_id, _NONE)
             if expires > time.monotonic():
@@ -57,7 +57,8 @@ class InMemorySessionBackend(SessionBackend):
             return {}
 
     def save(self, session_id: str, data: SessionData, timeout: int) -> Any:
-        """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty.
+        """Store a copy of ``data`` for ``timeout`` seconds. If ``data`` is empty, delete the
+        session.
 
         The result can be awaited.
 
@@ -75,7 +76,8 @@ class InMemorySessionBackend(SessionBackend):
             expires, stored = self._sessions.get(session_id, _NONE)
             if expires <= time.monotonic():
                 return {}
-            # Functions given to ``update_atomic`` may change the values.
+            # Copy the data first if there are functions passed to ``update_atomic``, which may
+            # change the values.
             data = changes.apply(copied(stored) if changes.updates else stored)
             return copied(self._replace(session_id, changes.new_id or session_id, data, timeout))
 
@@ -89,9 +91,9 @@ class InMemorySessionBackend(SessionBackend):
         self._sessions.pop(old_id, None)
         if stored:
             self._sessions[new_id] = now + timeout, stored
-        # Delete the least recently used sessions first, until one has not expired and is within the
-        # capacity. That one delays the deletion of the expired ones behind it, but each of them is
-        # deleted within one timeout after it expired.
+        # Delete sessions, the least recently used first, until one has not expired and the number
+        # is within the capacity. Expired sessions after that one are deleted later, but at the
+        # latest one timeout after they expired.
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:

@@ -25,8 +25,8 @@ def dumps(data: object) -> str:
     )
 
 
-# JSON returns these unchanged. Floats are not among them because they may be infinite, and large
-# integers can't be read again.
+# Types that JSON returns unchanged. Floats are left out because they may be infinite, and integers
+# because large ones can't be read again.
 _SIMPLE = frozenset({str, bool, type(None)})
 
 
@@ -40,10 +40,10 @@ def as_loaded(data: dict[str, object]) -> dict[str, object]:
 
 
 def _place_in(data: object) -> str:
-    """Return the place of the first value in a session that JSON can't express, or "" if there is
-    none.
+    """Return the path to the first value in a session that JSON can't express, or "" if there is no
+    such value.
 
-    In a cookie, a session's data is a part of what is stored.
+    ``data`` may also be a structure that contains the session's data, as in a cookie.
     """
     *_, session = data if isinstance(data, list) else [data]
     for key, value in session.items() if isinstance(session, dict) else ():
@@ -55,6 +55,6 @@ def _place_in(data: object) -> str:
 
 
 def loads(text: str | bytes | None) -> dict[str, object]:
-    """Return the data from which ``dumps`` made ``text``, or ``{}`` if there is no text."""
+    """Return the data that ``dumps`` has encoded as ``text``, or ``{}`` without a text."""
     data: dict[str, object] = json.loads(text) if text else {}
     return data

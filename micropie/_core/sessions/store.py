@@ -16,15 +16,16 @@ from micropie._core.http.headers import MAX_COOKIE, format_cookie, parse_cookies
 from micropie._core.on_demand import pattern
 from micropie._core.sessions.backend import SessionBackend
 
-# The ids that are made here have 256 bits. Those of an author's factory may have at most 256
-# printable ASCII characters.
+# Ids made by this module have 256 bits, in 43 characters. Ids of an author's factory may have up to
+# 256 printable ASCII characters.
 _OWN_ID = pattern("[A-Za-z0-9_-]{43}")
 _ANY_ID = pattern("[ -~]{1,256}")
 _IN_COOKIE = pattern(f"[ -~]{{1,{MAX_COOKIE}}}")
 
 
 def _new_id() -> str:
-    # Only sites with sessions need it, and importing it takes a tenth of a small site's startup.
+    # Imported here, because it takes a tenth of a small site's startup, and only sites with
+    # sessions need it.
     import secrets
 
     return secrets.token_urlsafe(32)
@@ -33,10 +34,11 @@ def _new_id() -> str:
 class SessionStore:
     """A session backend with its settings.
 
-    ``prefix`` is the path of the application that has this backend; browsers send the cookie only
-    below it. ``opens_ahead``: the backend may wait, so the flow opens the session before the
-    handler. ``saves_on_error``: whether a session is also saved with a response of status 500 to
-    599. ``make_id`` returns an id for a new session, and ``is_id`` whether a text may be one.
+    ``prefix``: the path of the application that has this backend. Browsers send the cookie only
+    below this path. ``opens_ahead``: whether the backend may wait, so that the flow opens the
+    session before the handler. ``saves_on_error``: whether a session is also saved with a response
+    of status 500 to 599. ``make_id`` returns an id for a new session, and ``is_id`` whether a text
+    may be one.
     """
 
     def __init__(
@@ -58,12 +60,12 @@ class SessionStore:
             for is_below in (True, False)
         }
         self._timeout = settings.session_timeout
-        self._looks = 5  # how many checks for an unknown proxy are left
+        self._looks = 5  # how many checks for an untrusted proxy are left
         self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
-        # Otherwise it is copied, because an author's backend may return a dict that it changes
-        # later, when another request saves.
+        # Without ``load_shared``, loaded data is copied, because an author's backend may return a
+        # dict that it changes when another request saves.
         self._shares_data = shared is not None
         methods = {
             "load": shared or backend.load,
@@ -73,13 +75,14 @@ class SessionStore:
         blocking = Call(ServiceThreads(), leave_after=None)
         otherwise: Kind = blocking if getattr(backend, "blocking", True) else INLINE
         subject = f"the session backend {type(backend).__name__}"
-        # One outage for each method, because a backend that is full or locked can still be read.
+        # Each method has its own outage, because a backend that is full or locked can still be
+        # read.
         self._methods: dict[str, tuple[Callable[..., Any], Kind, Outage]] = {
             name: (method, kind_of(method, otherwise), Outage(subject, f", {name} fails"))
             for name, method in methods.items()
             if method is not None
         }
-        # The backend is never asked for an id that can't be one, because it might be the name of a
+        # Only valid ids are passed to the backend, because any other text might be the name of a
         # file or of another program's key.
         made_here = _OWN_ID if settings.session_id_factory is None else _ANY_ID
         self.is_id = (
@@ -101,22 +104,22 @@ class SessionStore:
         return scheme == "https" if stated is None else stated
 
     def reserve(self, session: Session, exchange: Exchange) -> str:
-        """Choose the id of a session that may be stored later, and return the Set-Cookie value that
-        sends it to the client.
+        """Choose the id for a session that may be stored later. Return the Set-Cookie value that
+        sends the id to the client.
         """
         session.reserved_id = self.make_id()
         return self.cookie(session.reserved_id, exchange.scheme, exchange.root_path)
 
     def open_ahead(self, session_id: str) -> Flow[Session]:
-        """Load the session with an id from a backend that may wait; return a new session if the id
-        is unknown.
+        """Load the session ``session_id`` from a backend that may wait. Return a new session if the
+        id is unknown.
         """
         is_id = self.is_id(session_id)
         return self._opened(session_id, (yield from self._ask("load", session_id)) if is_id else {})
 
     def open(self, exchange: Exchange) -> Session:
-        """Return a request's session. It is a new one if the client has none, or if the backend may
-        wait, because then it was asked before.
+        """Return a request's session. Return a new session if the client has none, or if the
+        backend may wait, because then ``open_ahead`` has loaded any existing one.
         """
         session_id = None if self.opens_ahead else self.find_id(exchange)
         if not session_id or not self.is_id(session_id):
@@ -124,8 +127,8 @@ class SessionStore:
         return self._opened(session_id, self._call("load", session_id))
 
     def _opened(self, session_id: str, data: SessionData) -> Session:
-        # An id that was not issued here is never adopted, because an attacker who planted it would
-        # know the session's id.
+        # A new session never gets an unknown id from a cookie, because an attacker who planted the
+        # cookie would know the session's id.
         if not data:
             return Session()
         return Session(session_id, data if self._shares_data else deepcopy(dict(data)))
@@ -165,11 +168,12 @@ class SessionStore:
         return self._cookie_names[scheme == "https", root_path != ""]
 
     def _name_of_cookie(self, scheme: str, is_below: bool) -> str:
-        """Return the cookie's name. ``is_below``: whether the server has put the application below
-        a path.
+        """Return the cookie's name. ``is_below``: whether the server serves the application below a
+        path.
 
-        Browsers accept a name with a prefix only from ``Secure`` cookies, so over plain http it has
-        none. They accept ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
+        Browsers accept a name with a prefix only for ``Secure`` cookies, so over plain http the
+        name has no prefix. They accept ``__Host-`` only with the path "/" (RFC 6265bis, section
+        4.1.3).
         """
         stated = self._settings.session_cookie
         if not self.is_secure(scheme):
@@ -177,8 +181,8 @@ class SessionStore:
         return stated or ("__Secure-session_id" if is_below or self.prefix else "__Host-session_id")
 
     def _save(self, session: Session) -> Flow[str | None]:
-        """Return the id for the cookie, "" if the session was deleted, or None if the browser's
-        cookie must stay.
+        """Save the session. Return the id for the cookie, "" if the session was deleted, or None if
+        the browser keeps its cookie.
         """
         if session.id is None:
             new_id = session.reserved_id or self.make_id()
@@ -190,7 +194,7 @@ class SessionStore:
         changes.new_id = self.make_id() if session.regenerated else None
         if "merge" in self._methods:
             data = yield from self._ask("merge", session.id, changes, self._timeout)
-        else:  # only a change made at the same moment may be lost
+        else:  # a change that is made at the same moment may be lost
             is_over = changes.emptied and not changes.values
             stored = {} if is_over else deepcopy((yield from self._ask("load", session.id)))
             data = changes.apply(stored) if stored else {}
@@ -201,8 +205,8 @@ class SessionStore:
         if not session:
             return ""
         if not data:
-            # Another request has ended the session, by a log-out or with a new id. It stays ended,
-            # and the browser has the cookie of that request.
+            # Another request has ended the session, by a log-out or by giving it a new id. Don't
+            # store it again. The browser has got its cookie from the other request.
             logger.info(
                 "a session was ended during a request: the request's changes to it are discarded"
             )
@@ -211,12 +215,14 @@ class SessionStore:
         return session.id
 
     def _store(self, session_id: str, data: SessionData) -> Flow[Any]:
-        """Let the backend save all data of a session, and return what it returns."""
+        """Call the backend's ``save`` with all data of a session, and return the result."""
         self._check_size(data)
         return self._ask("save", session_id, data, self._timeout)
 
     def _ask(self, name: str, *arguments: object) -> Flow[Any]:
-        """Call a method of the backend by name. Raises 503 if the backend can't access its data."""
+        """Call a method of the backend by its name. Raises 503 if the backend can't access its
+        data.
+        """
         method, kind, outage = self._methods[name]
         if kind == INLINE:
             return self._call(name, *arguments)
@@ -250,8 +256,8 @@ def _own(backend: object, name: str) -> Callable[..., object] | None:
     """Return a backend's ``merge`` or ``load_shared`` if it belongs to the same class as its
     ``load`` and ``save``, else None.
 
-    The author of a class that overrides one of the four methods and inherits the others expects
-    that the class's own methods are called.
+    A class may override one of the four methods and inherit the others. Then an inherited method is
+    not used, because it would bypass the method that the author has overridden.
     """
     nearest = next(
         (vars(cls).keys() for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls))),

@@ -8,17 +8,18 @@ an event loop. ``asgi/streaming.py`` and ``wsgi/streaming.py`` send the chunks, 
 on an event loop, or a ``ThreadStream``, whose chunks are made in a thread.
 
 A generator may keep a cancel scope, a task group or a timeout open across ``yield``. Such a scope
-nests in the scopes that its task entered before. So a single task advances and closes the
-generator, and no scope is entered around only a later chunk. If the client disconnects while its
-stream waits, the stream is cancelled. Between two chunks it is closed instead, so that its clean-up
-may wait.
+is nested in the scopes that its task entered before. So a single task advances and closes the
+generator, and no scope is entered for a single chunk after the first one. If the client disconnects
+while the stream waits for an item, the stream is cancelled. Between two chunks it is closed
+instead, so that its clean-up may wait.
 
-Under ASGI a second task may run beside the request's task. It watches for the client's disconnect,
-and sends the heartbeats of silent events. Starting it costs as much as many a whole stream, so it
-is started only when a stream has waited for a while. Under WSGI the server's thread waits for each
-chunk, and sends a heartbeat if none came in time. The chunks of a sync stream are made ahead, so
-that one hop to a thread makes many. The thread wakes the request's task for a chunk that is waited
-for, so no chunk waits for a later one, and a slow client fills a buffer but blocks no thread.
+Under ASGI, a second task may run next to the request's task. It watches for the client's
+disconnect, and sends the heartbeats of silent events. Starting it costs as much as a whole short
+stream, so it is started only when a stream has waited for a while. Under WSGI, the server's thread
+waits for each chunk, and sends a heartbeat if no chunk came in time. On an event loop, a worker
+thread makes several chunks of a sync stream ahead at a time, because using the thread takes longer
+than making a chunk. It wakes the request's task for each chunk that the task waits for, so no chunk
+is delayed by a later one. A slow client fills a buffer but blocks no thread.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,9 @@
-"""Server-sent events: their text, and ``EventStream``, a response that lasts as long as its source.
+"""Server-sent events: encode them, and send them with ``EventStream``, a response that lasts as
+long as its source.
 
-The text is that of https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5. A
+https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5, defines the format. A
 line ends with CR, LF or both, and an empty line ends the event. So no value may contain a line end:
-data is split and sent line by line, and a name or an id with a line end is an error.
+data is split and sent line by line, and a name or an id with a line end raises an error.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from micropie._core.streams.source import (
 )
 from micropie._core.streams.threaded import EventsFromThread
 
-HEARTBEAT = 15.0  # seconds; many proxies close a connection after 30 or 60 of silence
+HEARTBEAT = 15.0  # seconds; many proxies close a connection after 30 or 60 seconds of silence
 
 CONTENT_TYPE = f"{MEDIA_TYPE}; charset=utf-8"
 
@@ -87,18 +88,20 @@ def comment(text: str = "") -> Event:
 
 
 def _lines(field: str, text: str) -> str:
-    """Return each line of ``text`` as a line of ``field``; "" stands for a comment."""
+    """Return ``text`` encoded with ``field`` at the start of each line. With the field "", the
+    lines are comments.
+    """
     return f"{field}: " + _LINE_END.sub(f"\n{field}: ", text)
 
 
-@lru_cache(maxsize=1)  # for a channel's message, which many streams encode one after another
+@lru_cache(maxsize=1)  # many streams encode the same channel message one after another
 def _encode_text(text: str) -> bytes:
     if text.endswith("\n\n") and text.startswith("data:"):
         warn_of_format()
     return f"{_lines('data', text)}\n\n".encode()
 
 
-@cache  # warns only once
+@cache  # cached, so that it warns only once
 def warn_of_format() -> None:
     logger.warning(
         'an event source yields "data: ...\\n\\n": yield the data alone, or event(data), because '
@@ -119,8 +122,8 @@ def encode_item(item: object) -> bytes:
 
 
 def encode_mapped(function: Callable[[Any], object], item: object) -> bytes:
-    """Return what ``function`` makes from an item, as bytes; b"" for None. An ``Event`` is sent
-    unchanged.
+    """Return the result of ``function(item)`` encoded as an event, or b"" if it is None. Return an
+    ``Event`` unchanged.
     """
     mapped = item if isinstance(item, Event) else function(item)
     return b"" if mapped is None else encode_item(mapped)
@@ -129,7 +132,7 @@ def encode_mapped(function: Callable[[Any], object], item: object) -> bytes:
 _FIELDS = {"event", "data", "id", "retry", "comment"}
 
 
-@cache  # warns only once
+@cache  # cached, so that it warns only once
 def warn_of_dict() -> None:
     logger.warning(
         "an event source yields a dict of an event's fields, which is sent as data as a whole: "
@@ -137,12 +140,12 @@ def warn_of_dict() -> None:
     )
 
 
-# Headers that keep servers and proxies from buffering events.
+# These headers keep servers and proxies from buffering events.
 _UNBUFFERED = (
-    # no-transform: a proxy that compresses would collect a block before it sends one (RFC 9111,
-    # section 5.2.2.6).
+    # no-transform keeps proxies from compressing, because a compressor collects a block before it
+    # sends anything (RFC 9111, section 5.2.2.6).
     ("Cache-Control", "no-cache, no-transform"),
-    # Without this, nginx's proxy module buffers.
+    # nginx's proxy module buffers responses without this header.
     ("X-Accel-Buffering", "no"),
 )
 
@@ -163,8 +166,8 @@ class EventStream(Response):
     ``heartbeat`` (15): after this many seconds of silence a comment is sent, which keeps proxies
     from closing the connection and shows whether the client is still connected; None for never.
     ``headers`` are sent in addition to those that keep proxies from buffering. ``map``: a plain
-    function that gets each item except an ``event(...)`` and returns what to send instead, None for
-    nothing.
+    function that is called with each item, except an ``event(...)``, and returns the item to send
+    instead, or None to send nothing.
 
     The stream ends with its source, when the client disconnects, and when the server shuts down.
     Raises ``TypeError`` for a source that can't be iterated and a ``map`` that is not a plain
@@ -187,10 +190,10 @@ class EventStream(Response):
                 f"heartbeat must be a number of seconds above 0, or None, not {heartbeat!r}"
             )
         if "gevent.monkey" in sys.modules or "uwsgi" in sys.modules:
-            refuse_greenlets()  # raises now, before the response has started
+            refuse_greenlets()  # check this before the response has started
         encode = encode_item if map is None else partial(encode_mapped, map)
         rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal())
-        # The response only starts once a subscription is entered, so that its reader misses no
+        # A subscription must be entered before the response starts, so that the client misses no
         # message.
         body = LoopStream(_items_of(source), hasattr(source, "__aenter__"), rules)
         super().__init__(body, 200, headers, CONTENT_TYPE)
@@ -198,8 +201,8 @@ class EventStream(Response):
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
-    """If a hook has replaced the body of an ``EventStream``, let the new stream send heartbeats and
-    end like the old one.
+    """If a hook has replaced the body of an ``EventStream`` by another stream, let the new stream
+    send heartbeats and end at shutdown like the old one.
     """
     events = replaced.events if isinstance(replaced, Stream) else None
     is_other = isinstance(stream, LoopStream) and stream.events is None
@@ -208,7 +211,9 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
 
 
 def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:
-    """Return an async iterator over the events of a source of any kind."""
+    """Return an async iterator over the items of a source: a subscription, an async or a sync
+    iterable.
+    """
     if hasattr(source, "__aenter__"):  # a subscription
         return entered(source, comment())
     if hasattr(source, "__aiter__"):

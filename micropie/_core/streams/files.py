@@ -7,8 +7,8 @@ from io import FileIO
 
 from micropie._core.errors import ResponseError
 
-FILE_CHUNK = 64 * 1024  # bytes; most servers write so many at once
-PART_CHUNK = 256 * 1024  # bytes; a hop to a thread costs as much as reading them
+FILE_CHUNK = 64 * 1024  # bytes that most servers write at once
+PART_CHUNK = 256 * 1024  # bytes; reading them takes as long as using a thread
 
 
 class FileRange:
@@ -16,8 +16,8 @@ class FileRange:
     ``start``.
 
     If the file has become shorter, reading raises ``ResponseError`` and the response breaks off,
-    because a clean end would look complete. ``file`` is None for HEAD, which gets no body. The code
-    that opened the file closes it.
+    because with a normal end it would look complete. ``file`` is None for HEAD, whose response has
+    no body. The code that opened the file closes it.
     """
 
     def __init__(self, file: FileIO | None, path: str, size: int, start: int, length: int) -> None:
@@ -48,7 +48,7 @@ class FileRange:
     def read_ahead(self, is_sent: bool) -> None:
         """Read the first chunk, in the thread that has just opened the file.
 
-        ``is_sent``: the server sends the file itself, so read nothing.
+        ``is_sent``: whether the server sends the file itself. If so, read nothing.
         """
         if not is_sent:
             self.seek(0)
@@ -68,8 +68,8 @@ class FileRange:
         return chunk
 
     def check_length(self) -> None:
-        """Raise ``ResponseError`` if the file has become too short. For servers that read the file
-        themselves.
+        """Raise ``ResponseError`` if the file has become too short. This is called before a server
+        reads the file itself.
         """
         assert self.file is not None  # noqa: S101
         if os.fstat(self.file.fileno()).st_size < self.start + self.length:

@@ -1,16 +1,16 @@
 """Streams: bodies in chunks. There is one class for each place where chunks are made, and
 ``stream_of`` makes the stream.
 
-A stream has *items*: those of the iterator that a handler returned. ``encode`` converts an item to
-a chunk of bytes, and ``finish`` returns the chunk after the last item. The class depends on where
-the items are made:
+The *items* of a stream come from the iterator that a handler returned. ``encode`` converts an item
+to a chunk of bytes, and ``finish`` returns the chunk after the last item. The class of the stream
+depends on where the items are made:
 
 - ``LoopStream``: async generators and iterators, and all events. One task of an event loop advances
   the stream from its first item to its last, and closes it.
 - ``ThreadStream``: generators, iterators, files, the pool's streams. Under WSGI the server's thread
   advances it, under ASGI worker threads do (``threaded.py``).
 
-This module has the life of a stream, once for both drivers:
+This module has the life of a stream, written once for both drivers:
 
 1. ``fetch_first``, a flow: the first chunk is fetched before the response starts. So a generator may
    set headers, and if it fails at once, the client still gets a proper error page. The head of events
@@ -42,7 +42,7 @@ The task group is open while the generator is suspended at ``yield``. A cancel s
 task that enters it, and a task's scopes form a stack: each is left in the task that entered it, the
 innermost first. An async generator has no task of its own; it runs in the task that calls
 ``__anext__``. So the group is pushed on the stack of the task that takes the first chunk, and stays
-there until the generator ends. Three obvious ways to drive a stream therefore fail:
+there until the generator ends. So three obvious methods of running a stream fail:
 
 - A new task, or one of a pool, for each chunk: the scope is entered in one task and left in another.
 - ``with move_on_after(...)`` around each ``__anext__``: the generator's scope is entered inside that
@@ -62,32 +62,29 @@ The invariants
 4. ``leave`` returns the error to raise and raises none itself, so that its caller can clean up before
    it raises the error. An error of the items is never lost because of a cancellation.
 
-How it ends
------------
-Another task of the loop calls ``end``. A generator that waits inside ``__anext__`` (``is_waiting``) is
-cancelled there. One that is suspended at ``yield`` is not, because its ``finally`` may have to wait,
-and in a cancelled scope every wait is cancelled. It gets a deadline instead; its task finds out what
-happened and calls ``leave``.
+How it ends ----------- Another task of the loop calls ``end``. A generator that waits inside
+``__anext__`` (``is_waiting``) is cancelled there. A generator that is suspended at ``yield`` is not
+cancelled, because its ``finally`` may have to wait, and in a cancelled scope every wait is
+cancelled. It gets a deadline instead. The stream's task notices that ``end`` was called, and calls
+``leave``.
 
-A cancellation that arrives while a chunk is *sent* may come from a timeout inside the generator,
-which is still open. Only the generator can catch it, so ``leave`` throws it into the generator. If
-the generator handles it and yields once more, the stream can't go on, because a chunk was only
-partly sent: it ends with ``TimeoutError``.
+A cancellation that arrives while a chunk is being *sent* may come from a timeout inside the
+generator, which is still open. Only the generator can catch the cancellation, so ``leave`` throws
+it into the generator. If the generator handles it and yields once more, the stream can't go on,
+because a chunk was only partly sent. The stream then ends with ``TimeoutError``.
 
 An iterator that is not a generator has no frame to unwind and no open scope. It is closed in a new,
-shielded scope, because after a cancellation its clean-up could not wait in the existing one.
+shielded scope, because its clean-up could not wait in the existing scope if that is cancelled.
 
-asyncio and trio
-----------------
-trio itself refuses a corrupted stack; under asyncio, anyio does. Both cancel by level: as long as the
-scope is cancelled, every wait in it raises again. asyncio alone cancels by edge, once, and anyio
-repeats it until the scope is left. Code here must not depend on either: it waits in a cancelled scope
-only under a shield. trio's ``__exit__`` returns True also if there was no exception, anyio's for
-asyncio does not, so its result counts only after an exception. The cancellation is
-``asyncio.CancelledError`` or ``trio.Cancelled``. Code can't construct the latter, so a cancellation
-that was caught is kept and thrown on, never made anew. Under either loop, a task group wraps the errors
-of its tasks and of its body in an exception group; ``leave`` removes the ``GeneratorExit`` and the
-cancellations from it.
+asyncio and trio ---------------- trio itself refuses a corrupted stack; under asyncio, anyio does.
+Both use level cancellation: while a scope is cancelled, every wait in it raises again. asyncio
+alone uses edge cancellation, which raises once; anyio repeats it until the scope is left. Code here
+must not depend on either, so it waits in a cancelled scope only under a shield. The ``__exit__`` of
+a trio scope returns True even if there was no exception, that of anyio's asyncio scope does not, so
+the result is used only after an exception. The cancellation is ``asyncio.CancelledError`` or
+``trio.Cancelled``. Code can't construct the latter, so a caught cancellation is stored and thrown
+on, never made anew. Under either loop, a task group wraps the errors of its tasks and of its body
+in an exception group; ``leave`` removes the ``GeneratorExit`` and the cancellations from the group.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -115,8 +112,8 @@ from micropie._core.http import BODIES, Response
 from micropie._core.http.escaping import html, is_html
 from micropie._core.streams.files import FILE_CHUNK, FileRange
 
-PENDING: Final = object()  # no chunk has been fetched yet
-END: Final = object()  # stands for a chunk when there are no more
+PENDING: Final = object()  # the value of ``first`` until a chunk has been fetched
+END: Final = object()  # in place of a chunk: there are no more
 
 MEDIA_TYPE: Final = "text/event-stream"
 
@@ -145,9 +142,10 @@ def as_bytes(chunk: object) -> bytes:
 
 
 class ShutdownSignal:
-    """Functions to call once, when something ends. Thread-safe, without a lock.
+    """A signal that something ends, for example the server or a stream. It calls the added
+    functions once. It is thread-safe without a lock.
 
-    A function that is added while ``end`` runs may be called twice, so it has to allow for that.
+    A function that is added while ``end`` runs may be called twice, so write it accordingly.
     """
 
     def __init__(self) -> None:
@@ -155,9 +153,9 @@ class ShutdownSignal:
         self._functions: dict[Action, Action] = {}
 
     def add(self, function: Action) -> Action:
-        """Call ``function`` at the end, or right now if that has come.
+        """Call ``function`` when the signal is given, or right now if it has been given already.
 
-        Return a function that forgets it, as ``leave`` does.
+        Return a function that removes ``function``, as ``leave`` does.
         """
         self._functions[function] = function
         if self.is_over:
@@ -165,14 +163,16 @@ class ShutdownSignal:
         return partial(self.leave, function)
 
     def leave(self, function: Action) -> None:
-        """Forget a function.
+        """Remove a function.
 
-        Idle WebSockets use this, because keeping what ``add`` returns would take more memory.
+        Idle WebSockets use this, because storing the result of ``add`` would take more memory.
         """
         self._functions.pop(function, None)
 
     def end(self) -> None:
-        """Call all functions now. Until ``begin``, functions that are added are called at once."""
+        """Give the signal: call all functions now. Functions that are added later are called at
+        once, until ``begin`` is called.
+        """
         self.is_over = True
         for function in list(self._functions):
             self._call(function)
@@ -190,12 +190,13 @@ stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdo
 
 
 def current_shutdown() -> ShutdownSignal | None:
-    """Return the signal that tells the current code to end: that of its event stream, or else that
-    of the application.
+    """Return the signal on which the current code should end: the signal of its event stream, or
+    else of the application.
 
-    Return None outside requests. ``is_over``: whether it has been given. ``add(function)`` calls
-    ``function`` without arguments when it is given, or at once if it has been, and returns a
-    function that forgets it. Any thread may use both.
+    Return None outside requests. The signal's ``is_over``: whether it has been given.
+    ``add(function)`` calls ``function`` without arguments when the signal is given, or at once if
+    it has been given already, and returns a function that removes ``function``. Any thread may use
+    both.
 
         forget = signal.add(waiter.wake)
     """
@@ -208,8 +209,8 @@ class StreamTransform(Protocol):
     """Transforms the chunks of one stream, as a compressor does."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return ``chunk`` transformed, and hold nothing back, because the client may be
-        waiting.
+        """Return ``chunk`` transformed. Don't hold any bytes back, because the client may be
+        waiting for them.
         """
 
     def finish(self) -> bytes:
@@ -219,8 +220,9 @@ class StreamTransform(Protocol):
 class EventRules(NamedTuple):
     """How the items of a stream of events are sent.
 
-    ``encode`` converts an event to a chunk, b"" for none. ``heartbeat``: seconds of silence after
-    which a comment is sent, None for never. ``shutdown``: the signal that ends the stream.
+    ``encode`` converts an item to a chunk, which is b"" if nothing is to be sent. ``heartbeat``:
+    seconds of silence after which a comment is sent, None for never. ``shutdown``: the signal that
+    ends the stream.
     """
 
     encode: Callable[[object], bytes]
@@ -232,18 +234,19 @@ class Stream:
     """The body of a response, in chunks, from the first chunk until it is closed.
 
     ``owner``: the object to close, by default ``items``. ``events``: the rules of a stream of
-    events; None for other streams. ``may_begin_empty``: the response starts with the first chunk
-    even if it is empty, because it comes from a mounted application that has sent its head, or from
-    a subscription. ``encode`` converts an item to a chunk, and raises ``ResponseError`` for an item
-    of a wrong type. ``interrupt``: a function that ends the wait for an item, from any thread; None
-    if that is impossible. ``file``: the file that is the body; None if the body is something else,
-    or is transformed. ``length``: the length of the file's part that is sent.
+    events; None for other streams. ``may_begin_empty``: whether the response starts with the first
+    chunk even if the chunk is empty, because the stream comes from a mounted application that has
+    sent its head, or from a subscription. ``encode`` converts an item to a chunk, and raises
+    ``ResponseError`` for an item of a wrong type. ``interrupt``: a function that ends the wait for
+    an item, from any thread; None if that is impossible. ``file``: the file that is the body; None
+    if the body is something else, or is transformed. ``length``: the length of the part of the file
+    that is sent.
 
-    ``is_text``: whether the first item was text. ``first``: the chunk that was fetched ahead;
-    ``PENDING`` until then, ``END`` if there is none. ``driver``: the object with which the driver
-    fetches chunks, once it has begun. ``has_finished``: whether the last chunk was made.
-    ``is_open``: whether the stream still has to be closed. ``heartbeat``: seconds of silence after
-    which ``HEART_BEAT`` is sent, None for never.
+    ``is_text``: whether the first item was text. ``first``: the chunk that was fetched before the
+    response starts; ``PENDING`` until then, ``END`` if there is no chunk. ``driver``: the object
+    with which the driver fetches chunks; None until it has begun. ``has_finished``: whether the
+    last chunk was made. ``is_open``: whether the stream still has to be closed. ``heartbeat``:
+    seconds of silence after which ``HEART_BEAT`` is sent, None for never.
     """
 
     encode: Callable[[Any], bytes] = staticmethod(as_bytes)
@@ -276,7 +279,7 @@ class Stream:
             self.encode, self.heartbeat = events.encode, events.heartbeat
 
     def transform(self, transform: StreamTransform) -> None:
-        """Transform the chunks. None of them may have been fetched."""
+        """Transform the chunks from now on. Call this before a chunk is fetched."""
         encode = self.encode
         self.encode = lambda item: transform.feed(encode(item))
         self.transforms = (*self.transforms, transform)
@@ -285,16 +288,17 @@ class Stream:
         self.may_begin_empty = False  # headers may depend on the first chunk
 
     def follow(self, events: EventRules, is_encoded: bool) -> None:
-        """Become a stream of events. The items are chunks already.
+        """Make this a stream of events whose items are encoded already.
 
-        ``is_encoded``: the chunks are compressed, so no heartbeat can be sent between them.
+        ``is_encoded``: whether the chunks are compressed, so that no heartbeat can be sent between
+        them.
         """
         self.events = events
         self.heartbeat = None if is_encoded or self.transforms else events.heartbeat
 
     def finish(self) -> bytes:
-        """Return the chunk after the last item; b"" if there is none, or if it was returned
-        before.
+        """Return the chunk after the last item, or b"" if there is no such chunk, or if it was
+        returned before.
         """
         rest = b""
         for transform in () if self.has_finished else self.transforms:
@@ -304,8 +308,8 @@ class Stream:
 
     @property
     def has_begun(self) -> bool:
-        """Whether status and headers are final: the first chunk was fetched, or isn't waited
-        for.
+        """Whether the status and headers are final, because the first chunk was fetched, or because
+        the response doesn't wait for it.
         """
         return self.first is not PENDING
 
@@ -321,7 +325,7 @@ class Stream:
     def fetch_first(self, response: Response) -> Flow[None]:
         """Fetch the first chunk with content.
 
-        The head of ``response`` waits for it, except for events.
+        The response starts after that. For events, it starts at once.
         """
         if self.first is not PENDING:
             return
@@ -329,7 +333,8 @@ class Stream:
         if not self.may_begin_empty and (
             self.events is not None or (is_stated and has_events(response))
         ):
-            # A comment, because some servers hold the head back until there is a byte of the body.
+            # Begin with a comment, because some servers send the head only together with the first
+            # byte of the body.
             encodings = [name for name, _ in response.pairs if name.lower() == "content-encoding"]
             self.first = b"" if self.transforms or encodings else HEART_BEAT
         elif isinstance(self, ThreadStream):
@@ -349,7 +354,7 @@ class Stream:
             yield CLOSE, no_function, (self,)
 
 
-# Why the rest of a stream is not wanted:
+# The reasons for ending a stream early.
 LEFT: Final = "the client has disconnected"
 SHUT_DOWN: Final = "the server is shutting down"
 
@@ -357,29 +362,30 @@ SHUT_DOWN: Final = "the server is shutting down"
 class LoopStream(Stream):
     """A stream whose items are made on an event loop, by an async iterator.
 
-    One task calls ``enter``, takes the items, and calls ``leave``. Another task may call ``end``.
+    A single task calls ``enter``, takes the items, and calls ``leave``. Another task may call
+    ``end``.
 
-    ``outcome``: why ``end`` was called, or None. ``is_advancing``: whether the task may be
-    cancelled, because it waits for an item or sends one; otherwise the cancellation would reach
-    other code. ``has_ended``: whether the items need no closing; for generators this is found out
-    without it.
+    ``outcome``: the reason with which ``end`` was called, or None. ``is_advancing``: whether the
+    task waits for an item or sends one, so that it may be cancelled; at other times, the
+    cancellation would reach other code. ``has_ended``: whether the items need no closing. It isn't
+    used for generators, which show whether they have ended.
     """
 
     outcome: str | None = None
     is_advancing = False
     has_ended = False
-    _forget_shut_down: Action | None = None  # set once it listens for the shutdown
-    _scope: anyio.CancelScope | None = None  # from ``enter`` to ``leave``
+    _forget_shut_down: Action | None = None  # removes the function that listens for the shutdown
+    _scope: anyio.CancelScope | None = None  # set from ``enter`` to ``leave``
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the task waits for an item and can be cancelled there. For an iterator this is
-        unknown, so it is True.
+        """Whether the task waits for an item and can be cancelled there. True for an iterator that
+        is not a generator, because this can't be determined.
         """
         return type(self.items) is not AsyncGeneratorType or self.items.ag_running
 
     async def close_items(self) -> None:
-        """Close the owner, if it has ``aclose``."""
+        """Close the stream's owner if it has a method ``aclose``."""
         aclose: AsyncAction | None = getattr(self.owner, "aclose", None)
         if aclose is not None:
             await aclose()
@@ -403,9 +409,7 @@ class LoopStream(Stream):
     # -----------------------------------------------------------
 
     def enter(self) -> None:
-        """Enter the scope. Call this before the first chunk, in the task that does everything
-        else.
-        """
+        """Enter the scope. Call this before the first chunk, in the task that takes the items."""
         if self.events is not None:
             self._signal = ShutdownSignal()
             self._token = stream_shutdown.set(self._signal)
@@ -415,12 +419,12 @@ class LoopStream(Stream):
     def hear_shut_down(self) -> None:
         """End a stream of events when the server shuts down, even while it waits."""
         if self.events is not None and self._forget_shut_down is None:
-            # In a task, because anyio needs one to know the time.
+            # End the stream in a task, because anyio's clock only works in a task.
             shut_down = partial(TASKS.get().start_soon, self._shut_down)
             self._forget_shut_down = self.events.shutdown.add(partial(WAKERS.get().call, shut_down))
 
     async def first_chunk(self) -> Any:
-        """Return the first chunk with content, or ``END``. Call ``enter`` before."""
+        """Return the first chunk with content, or ``END``. Call ``enter`` first."""
         self.is_advancing = True
         try:
             async for item in self if self.items is None else self.items:
@@ -438,8 +442,8 @@ class LoopStream(Stream):
 
         Another task calls this, while the stream's task waits.
 
-        If the task waits for an item, it is cancelled. Between two chunks nothing is cancelled: the
-        task has to check ``outcome`` and call ``leave``.
+        If the task waits for an item, it is cancelled. Between two chunks nothing is cancelled, so
+        the task has to check ``outcome`` and call ``leave``.
         """
         self.outcome = outcome
         if not self.is_advancing or self._scope is None:
@@ -461,21 +465,21 @@ class LoopStream(Stream):
         ``ClientDisconnect`` after ``end``. A stream that ends because of the shutdown ends without
         an error.
         """
-        self.is_advancing = False  # first, because the clean-up must not be cancelled
+        self.is_advancing = False  # from now on, ``end`` must not cancel the clean-up
         scope, self._scope = self._scope, None
         assert scope is not None  # noqa: S101
         if self._forget_shut_down is not None:
             self._forget_shut_down()
-            self._forget_shut_down = None  # it refers to this object
+            self._forget_shut_down = None  # avoid a reference cycle
         if self.events is not None:
             self._signal.end()
             stream_shutdown.reset(self._token)
-            del self._token  # or the context, the request and this object would refer to each other
+            del self._token  # avoid a cycle with the context
         if type(self.items) is not AsyncGeneratorType:
             if not self.has_ended:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     failure = await self._close_after(failure)
-        elif self.items.ag_frame is not None:  # a frame means that it hasn't ended
+        elif self.items.ag_frame is not None:  # a generator that hasn't ended
             scope.shield = True
             scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
             failure = await self._close_after(failure)
@@ -483,7 +487,8 @@ class LoopStream(Stream):
             scope.__exit__(None, None, None)
         elif scope.__exit__(type(failure), failure, failure.__traceback__):
             failure = ClientDisconnect("the client disconnected")
-        # It is an error of the items, unless this task is being cancelled.
+        # If this task is being cancelled, return the cancellation. Otherwise it was a time limit in
+        # the items.
         if isinstance(failure, _ChunkTimeout):
             try:
                 await anyio.lowlevel.checkpoint_if_cancelled()
@@ -499,8 +504,8 @@ class LoopStream(Stream):
             if type(self.items) is AsyncGeneratorType and isinstance(
                 failure, anyio.get_cancelled_exc_class()
             ):
-                # It may come from a scope or a timeout in the generator, and only the generator can
-                # end that.
+                # The cancellation may come from a scope or a timeout in the generator, which only
+                # the generator can leave.
                 with suppress(StopAsyncIteration):
                     await self.items.athrow(failure)
                 failure = _ChunkTimeout(
@@ -515,8 +520,8 @@ class LoopStream(Stream):
 
 
 class _ChunkTimeout(TimeoutError):
-    """The time limit ended while a chunk was being sent, so the code that makes the items was
-    cancelled.
+    """Raised if a time limit in the code that makes the items ended while a chunk was being
+    sent.
     """
 
 
@@ -531,7 +536,7 @@ class ThreadStream(Stream):
         return type(self.owner) is GeneratorType and self.owner.gi_frame is None
 
     def close_items(self) -> None:
-        """Close the owner, if it has ``close``."""
+        """Close the stream's owner if it has a method ``close``."""
         close: Action | None = getattr(self.owner, "close", None)
         if close is not None:
             close()
@@ -546,8 +551,8 @@ class ThreadStream(Stream):
         raise StopIteration
 
     def __iter__(self) -> Iterator[bytes]:
-        """Iterate over the remaining chunks. If the iteration is ended early, another one can go
-        on.
+        """Iterate over the remaining chunks. If the iteration is ended early, another one continues
+        where it stopped.
         """
         if self.has_finished:
             return
@@ -569,9 +574,7 @@ class ThreadStream(Stream):
 
 
 def is_stream(body: object) -> bool:
-    """Return whether ``body`` comes in chunks that still have to be made: an iterator or a file
-    object.
-    """
+    """Return whether ``body`` is sent as a stream, because it is an iterator or a file object."""
     return stream_of(body) is not None
 
 
@@ -580,7 +583,7 @@ def stream_of(body: object) -> LoopStream | ThreadStream | None:
 
     A list is JSON, not a stream.
     """
-    if type(body) in BODIES:  # true for most bodies; the checks below take as long as encoding
+    if type(body) in BODIES:  # this short cut for most bodies saves the slower checks below
         return None
     if type(body) is AsyncGeneratorType:
         return LoopStream(body)
@@ -601,7 +604,7 @@ def _pieces(read: Callable[[int], object]) -> Iterator[object]:
 
 
 def has_events(response: Response) -> bool:
-    """Return whether the author declared that a response has events."""
+    """Return whether a response's content type, as set by the author, is that of events."""
     content_type = response.content_type
     if response.pairs:
         content_type = response.headers.get("Content-Type") or content_type
@@ -609,7 +612,9 @@ def has_events(response: Response) -> bool:
 
 
 async def entered(subscription: Any, first: object) -> AsyncIterator[object]:
-    """Enter an async context manager and iterate over its value; yield ``first`` before that."""
+    """Enter an async context manager, yield ``first``, then yield the items of the manager's
+    value.
+    """
     async with subscription as messages:
         yield first
         async for message in messages:

@@ -1,25 +1,27 @@
-"""Sync sources on an event loop: worker threads make their chunks.
+"""Sync streams on an event loop: worker threads make their chunks.
 
-``MadeAhead``: a hop to a thread and back takes many times as long as a chunk. So a thread that has
-made a chunk goes on with the next ones, while the task sends those that are ready. It wakes the
-task for the first chunk, so a ready chunk never waits for a later one.
+``MadeAhead`` is for chunks. Switching to a thread and back takes many times as long as making a
+chunk. So a thread that has made a chunk goes on with the next ones, while the task sends those that
+are ready. The thread wakes the task if it is waiting, so a ready chunk is never delayed by a later
+one.
 
-Such a *turn* ends after ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD``, so that slow clients block
-neither threads nor memory, and after ``TURN`` seconds, so that slow sources leave their threads to
-others. The next turn begins when the last chunk in the buffer is taken.
+The thread works in *turns*. A turn ends after ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD`` bytes, so
+that slow clients block neither threads nor memory. It also ends after ``TURN`` seconds, so that
+slow sources leave their threads to others. The next turn begins when the last chunk in the buffer
+is taken.
 
-The first turn makes a single chunk. Until that one is taken, status and headers are not final: the
-code after it must not change them any more, and never runs for HEAD. The pool makes chunks ahead
-itself, so there every turn makes a single chunk.
+The first turn makes a single chunk, because the status and headers become final when this chunk is
+taken: code after the first ``yield`` must not change them any more, and never runs for HEAD. The
+process pool makes chunks ahead itself, so for its streams every turn makes a single chunk.
 
-``EventsFromThread``: the events of a sync iterator, which may be silent for any time.
+``EventsFromThread`` is for the events of a sync iterator, which may be silent for any time.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import CancelledError  # raised by ``from_thread.run``
+from concurrent.futures import CancelledError  # ``from_thread.run`` raises this
 from contextvars import Context, copy_context
 from threading import Lock
 from time import monotonic
@@ -42,46 +44,47 @@ from micropie._core.streams.source import END, PENDING, LoopStream, ThreadStream
 
 CHUNKS_AHEAD = 64
 BYTES_AHEAD = 256 * 1024
-# Seconds. A hop to a thread costs as much as several chunks, so a source that waits a little keeps
-# its thread.
+# Seconds. A source that waits a little keeps its thread, because using a thread costs as much as
+# making several chunks.
 TURN = 0.05
 
-# How many sync sources of events can be open at a time. Each occupies a thread while it is silent,
-# so they don't use the threads of handlers, of which none might be left.
+# The threads for sync sources of events, which limit how many can be open at a time. They are not
+# the threads of handlers, because each source occupies a thread even while it is silent.
 SYNC_SOURCES = Threads(500)
 
 
 class MadeAhead(LoopStream):
-    """The chunks of ``stream``, made in ``threads``, all of them in one context. ``rank`` is that
-    of the first chunk.
+    """The chunks of ``stream``, made in ``threads``, all in one context. ``rank``: the rank of the
+    call that makes the first chunk.
 
     One task takes the chunks and closes the stream. A thread can't be interrupted, so a
-    cancellation waits for the chunk that is being made, unless the stream has an ``interrupt``;
-    code in the thread can call ``from_thread.check_cancelled``. ``_take_turn`` and everything below
-    it run in the thread, everything else on the event loop.
+    cancellation waits for the chunk that is being made, unless the stream has an ``interrupt``.
+    Code in the thread can call ``from_thread.check_cancelled``. Only ``_take_turn`` runs in the
+    thread, everything else on the event loop.
     """
 
-    encode: Callable[[Any], bytes] = bytes  # the chunks are bytes already
+    encode: Callable[[Any], bytes] = bytes  # the chunks are already encoded
     _is_waiting = False  # whether the task waits for the thread
     _has_turn = False
     _has_told_end = False
-    _is_over = False  # no more chunks are wanted
+    _is_over = False  # whether no more chunks are to be made
 
     def __init__(self, stream: ThreadStream, threads: Threads, rank: Rank = Rank.HOLDING) -> None:
         super().__init__(None, stream.may_begin_empty, interrupt=stream.interrupt)
         self.file, self.length = stream.file, stream.length
         self.first = stream.first
         if self.file is not None and self.first is PENDING:
-            self.first = next(stream, END)  # opening the file has read it
+            self.first = next(stream, END)  # the call that opened the file has read this chunk
         self._stream = stream
         self._threads = IO_THREADS if stream.file is not None else threads
         self._turns = self._threads if stream.file is not None else threads.turns
         self._rank = rank
         self._context = copy_context()
         self._waker = WAKERS.get()
-        self._made: deque[bytes | None] = deque()  # None stands for the end
-        self._failures: list[BaseException] = []  # the error that ended the stream
-        self._progress = SingleWaiterEvent(TASKS.get())  # a chunk was made, or a turn is over
+        self._made: deque[bytes | None] = deque()  # None means the end
+        self._failures: list[BaseException] = []  # the error that ended the stream, if any
+        # rings if a chunk was made or a turn is over
+        self._progress = SingleWaiterEvent(TASKS.get())
 
     async def __anext__(self) -> bytes:
         while not self._made:
@@ -95,7 +98,7 @@ class MadeAhead(LoopStream):
         if chunk is None:
             self._made.append(None)
             self._has_told_end = True
-            if self.has_ended:  # ``close`` won't be called then; see ``_forget``
+            if self.has_ended:  # ``close_items`` won't be called, so release the request here
                 self._forget()
             raise self._failures.pop() if self._failures else StopAsyncIteration
         if not self._made and not self._has_turn and self._may_make_ahead:
@@ -108,10 +111,10 @@ class MadeAhead(LoopStream):
 
     @property
     def _may_make_ahead(self) -> bool:
-        """Whether to make chunks for which nobody waits yet: only once status and headers are
-        final.
+        """Whether to make chunks before the task waits for them. This is allowed once the status
+        and headers are final.
 
-        The pool makes chunks ahead itself.
+        It is not needed for streams of the process pool, which makes chunks ahead itself.
         """
         return self.first is not PENDING and self.interrupt is None
 
@@ -124,8 +127,8 @@ class MadeAhead(LoopStream):
         return self._has_told_end and self._stream.has_ended
 
     async def close_items(self) -> None:
-        """Close the stream when the thread has made its chunk. Raises the error that ended it,
-        unless that was raised before or is a cancellation.
+        """Close the stream after the thread has made its chunk. Raises the error that ended the
+        stream, unless it was raised before or is a cancellation.
         """
         self._is_over = True
         await self._wait_for_thread()
@@ -141,14 +144,14 @@ class MadeAhead(LoopStream):
             self._failures.clear()
 
     def _forget(self) -> None:
-        """Release the request: the context refers to it, and it refers to this stream, so they
+        """Drop the context, because it refers to the request, which refers to this stream: this
         would be a reference cycle.
         """
         self._context = Context()
 
     async def _make_one(self) -> None:
-        """Make one chunk, before the response starts. The caller waits for it, so it needs no task
-        of its own.
+        """Make one chunk before the response starts. The caller waits for it, so no separate task
+        is needed.
         """
         self._is_waiting = True
         try:
@@ -158,10 +161,11 @@ class MadeAhead(LoopStream):
         finally:
             self._is_waiting = False
         self._rank = Rank.HOLDING
-        await anyio.lowlevel.checkpoint_if_cancelled()  # before it gets to other code
+        # raise a cancellation here, before it reaches other code
+        await anyio.lowlevel.checkpoint_if_cancelled()
 
     async def _wait_for_progress(self) -> None:
-        self._is_waiting = True  # first, because a thread checks this when it adds a chunk
+        self._is_waiting = True  # set first: the thread checks it when it adds a chunk
         try:
             if not self._made:
                 await self._progress.wait()
@@ -171,7 +175,7 @@ class MadeAhead(LoopStream):
             if self.interrupt is not None:
                 self.interrupt()
             await self._wait_for_thread()
-            if self.interrupt is not None:  # what this has raised in the thread doesn't matter
+            if self.interrupt is not None:  # ignore what the interruption has raised in the thread
                 self._failures.clear()
             raise
         finally:
@@ -183,7 +187,7 @@ class MadeAhead(LoopStream):
                 await self._progress.wait()
 
     def _begin_turn(self) -> None:
-        """Let a thread make chunks, as soon as one is free."""
+        """Start a task that makes chunks in a thread as soon as a thread is free."""
         self._has_turn = True
         self._turn = anyio.CancelScope()
         TASKS.get().start_soon(self._run_turn, context=self._context.copy())
@@ -212,9 +216,9 @@ class MadeAhead(LoopStream):
                 chunks_left -= 1
                 bytes_left -= len(chunk)
                 if chunks_left <= 0 or bytes_left <= 0 or monotonic() > until:
-                    return  # the end of the turn wakes the task as well
+                    return  # ``_run_turn`` wakes the task
                 if self._is_waiting:
-                    # One call wakes the task; it needs no other until it waits again.
+                    # Wake the task once. It needs no further call until it waits again.
                     self._is_waiting = False
                     self._waker.call(self._progress.ring)
         except StopIteration:
@@ -225,9 +229,9 @@ class MadeAhead(LoopStream):
 
 
 class EventsFromThread(AsyncIterator[object]):
-    """An async iterator over the items of a sync one.
+    """An async iterator over the items of a sync iterator.
 
-    ``aclose`` doesn't wait for a busy thread; the thread closes the iterator later.
+    ``aclose`` doesn't wait for a busy thread. In that case, the thread closes the iterator later.
     """
 
     def __init__(self, events: Iterator[object]) -> None:
@@ -236,7 +240,8 @@ class EventsFromThread(AsyncIterator[object]):
         self._lock = Lock()
         self._is_busy = False
         self._is_closed = False
-        # Kept here, because a cancelled ``__anext__`` doesn't receive it.
+        # The error of the iterator is stored here, because a cancelled ``__anext__`` doesn't
+        # receive it.
         self._failures: list[BaseException] = []
 
     async def __anext__(self) -> object:
@@ -250,8 +255,7 @@ class EventsFromThread(AsyncIterator[object]):
         with self._lock:
             self._is_closed = True
             is_busy = self._is_busy
-        # A generator that has ended needs no closing, and a thread for that would take as long as
-        # an event.
+        # Don't close a generator that has ended, because using a thread takes as long as an event.
         has_ended = getattr(self._events, "gi_frame", self._events) is None
         if not is_busy and not has_ended:
             await in_thread(SYNC_SOURCES, self._close, rank=Rank.RELEASING)
@@ -274,7 +278,7 @@ class EventsFromThread(AsyncIterator[object]):
         with self._lock:
             self._is_busy = False
             is_closed = self._is_closed
-        if is_closed:  # nobody waits for this thread any more
+        if is_closed:  # ``aclose`` has returned, so log errors and close the iterator here
             if self._failures:
                 _log_late(self._failures.pop())
             try:

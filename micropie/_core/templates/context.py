@@ -1,8 +1,8 @@
 """The names that every template sees, and ``template``, which renders without access to an ``App``.
 
-The names are the same objects for all requests, and look up the current request when they are used.
-So a page that does not use its session opens none, and macros, which have no context, see the
-names, too.
+The objects behind these names are the same for all requests, and look up the current request when
+they are used. So a page that does not use its session doesn't open it, and macros, which have no
+context, also see the names.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def template(
     ``name`` is looked up in the ``templates`` directories of the ``App`` that handles the current
     request or, outside a request, in ``templates`` below the working directory.
     ``template(source=PAGE, title=title)`` takes the text of a template. Both are compiled once.
-    Neither may be, or contain, text from a client: a source is code, and a client that chooses the
-    name sees any template. Pass such text in ``context``. ``block="rows"`` renders only the block
-    of that name; see ``App.render``.
+    Neither the name nor the source may contain text from a client, because a source is code, and a
+    client that chooses the name can read any template. Pass such text in ``context``.
+    ``block="rows"`` renders only the block of that name; see ``App.render``.
 
     Raises ``LookupError`` if there is no such template or block, and ``SetupError`` for a source
     that is passed as the name.
@@ -81,8 +81,9 @@ def stream(
 ) -> Iterator[str]:
     """Render a template in chunks.
 
-    After the first chunk the session can't be changed. So if the template mentions them, the CSRF
-    token is made and the flashed messages are taken out of the session before that.
+    After the first chunk, the session can't be changed. So if the template uses the CSRF token or
+    the flashed messages, the token is made, and the messages are removed from the session, before
+    the first chunk.
     """
     chunks = templates.stream(name, context, block)
     active_request = current.get(None)
@@ -96,8 +97,8 @@ def stream(
 
 
 def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
-    """Return the names that the templates of an application see. ``links``: ``url_for`` and similar
-    functions, by name.
+    """Return the values that the templates of an application see: name -> value. ``links``:
+    ``url_for`` and similar functions, by name.
     """
     return {
         "request": bound_request,
@@ -110,7 +111,7 @@ def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
 
 
 class _CurrentSession(Mapping[str, object]):
-    """Stands for the current request's session, which is opened when the object is used."""
+    """A proxy for the current request's session, which is opened when the proxy is used."""
 
     __slots__ = ()
 
@@ -131,8 +132,8 @@ class _CurrentSession(Mapping[str, object]):
 
 
 class _ForRequest:
-    """HTML that is made for the current request when it is used: ``{{ csrf_token }}`` or ``{{
-    csrf_token() }}``.
+    """HTML that is made for the current request when a template uses it: ``{{ csrf_token }}`` or
+    ``{{ csrf_token() }}``.
     """
 
     def __init__(self, make: Callable[[Request], str]) -> None:

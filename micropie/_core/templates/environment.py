@@ -1,4 +1,6 @@
-"""Jinja2's environment as micropie configures it. No other module imports Jinja2."""
+"""``Environment``: Jinja2's environment with micropie's settings. No other module imports
+Jinja2.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,11 @@ from jinja2.runtime import Context
 
 from micropie._core.errors import logger
 
-# How many compiled sources, and facts about templates, are cached. A program has few, and sources
-# built at run time must not fill the memory.
+# How many compiled sources, and facts about templates, are cached. This is enough for the sources
+# in a program, and keeps sources built at run time from filling the memory.
 _SOURCES = 256
 
-# In Jinja2, too, ``row.items`` is the method of a dict.
+# In a template, ``row.items`` is the method of a dict, not its item "items", as in Jinja2.
 _DICT_ATTRIBUTES = frozenset(dir(dict))
 
 
@@ -28,8 +30,8 @@ class Environment(jinja2.Environment):
     def __init__(self, directories: list[str], *, reload: bool, is_async: bool) -> None:
         super().__init__(
             loader=_Loader(directories),
-            # Always, because choosing by file name, as other frameworks do, would not escape
-            # "a.txt", "a.html.j2" and sources.
+            # Escape always. Other frameworks choose by file name, which leaves "a.txt", "a.html.j2"
+            # and sources unescaped.
             autoescape=True,
             auto_reload=reload,
             enable_async=is_async,
@@ -41,7 +43,7 @@ class Environment(jinja2.Environment):
         self.known_layout = lru_cache(maxsize=_SOURCES)(self.layout_of)
 
     def find(self, name: str, block: str | None, source: str | None = None) -> jinja2.Template:
-        """Return the template ``name``, or the one whose text is ``source``.
+        """Return the template ``name``, or a template with the text ``source``.
 
         ``block``: return a template that renders only this block. Raises ``LookupError`` if there
         is no such template or block.
@@ -58,7 +60,7 @@ class Environment(jinja2.Environment):
         own = template.blocks[block]
 
         def root(context: Context) -> Any:
-            # A page does the same before it is rendered: super() needs it.
+            # Collect inherited blocks, as Jinja2 does for a whole page, because super() needs them.
             for parent in self._parents(template, source, context):
                 for name, inherited in parent.blocks.items():
                     context.blocks.setdefault(name, []).append(inherited)
@@ -76,10 +78,11 @@ class Environment(jinja2.Environment):
     def _parents(
         self, template: jinja2.Template, source: str | None, context: Context
     ) -> Iterator[jinja2.Template]:
-        """Yield the templates that ``template`` extends: its layout, the layout of that, and so on.
+        """Yield the templates that ``template`` extends: its layout, the layout of its layout, and
+        so on.
 
-        It ends at a layout that is neither a name nor a given variable, as in ``{% extends a if b
-        else c %}``, because that is known only when the page is rendered.
+        Stop at a layout that is neither a name nor a variable in ``context``, as in ``{% extends a
+        if b else c %}``, because that is known only when the page is rendered.
         """
         seen = [template]
         for child in seen:  # the loop appends to the list
@@ -93,8 +96,8 @@ class Environment(jinja2.Environment):
                     yield parent
 
     def names_in(self, name: str) -> frozenset[str]:
-        """Return the variables in the text of a template, and in the templates that it extends,
-        includes and imports by name.
+        """Return the names of the variables in the text of a template, and in the templates that it
+        extends, includes and imports by name.
 
         ``{% include page %}`` is left out, because it may be any template.
         """
@@ -105,15 +108,16 @@ class Environment(jinja2.Environment):
             try:
                 tree = self.parse(self.loader.get_source(self, template or "")[0], template)
             except jinja2.TemplateError:
-                # Missing, not given by name, or broken: rendering it raises the error.
+                # Skip a template that is missing, broken or not given by name. Rendering it raises
+                # the error.
                 continue
             names.update(node.name for node in tree.find_all(nodes.Name))
             templates += set(meta.find_referenced_templates(tree)).difference(templates)
         return frozenset(names)
 
     def layout_of(self, template: jinja2.Template, source: str | None) -> object:
-        """Return what a template's ``{% extends ... %}`` gives: the name of another template, or a
-        variable (``nodes.Name``); None for anything else.
+        """Return the argument of a template's ``{% extends ... %}``: the name of another template,
+        or a variable (``nodes.Name``). Return None for anything else.
         """
         if source is None and template.name is not None and self.loader is not None:
             source, _, _ = self.loader.get_source(self, template.name)
@@ -124,8 +128,8 @@ class Environment(jinja2.Environment):
         return layout if isinstance(layout, str | nodes.Name) else None
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return ``row.name`` of a dict, without the ``AttributeError`` that Jinja2 would raise and
-        catch first.
+        """Return ``row.name`` for a dict. Jinja2 would first raise and catch an ``AttributeError``,
+        which is slower.
         """
         if type(obj) is dict and attribute in obj and attribute not in _DICT_ATTRIBUTES:
             return obj[attribute]
@@ -139,8 +143,8 @@ class Environment(jinja2.Environment):
 
 
 def _refuse_coroutine(value: object) -> object:
-    """Return a value that a template shows. Raises ``TypeError`` for a coroutine that was never
-    awaited.
+    """Return the value that a template shows unchanged. Raises ``TypeError`` for a coroutine that
+    was never awaited.
     """
     if isinstance(value, Coroutine):
         value.close()
@@ -149,8 +153,8 @@ def _refuse_coroutine(value: object) -> object:
 
 
 class _Told(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
-    """The value of a name that a template uses but nobody passed. It shows nothing, and is logged
-    unless the template tests it with ``if``.
+    """The value of a name that a template uses but that was not passed. It shows nothing, and is
+    logged unless the template tests it with ``if``.
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
@@ -170,7 +174,7 @@ class _Loader(jinja2.FileSystemLoader):
     ) -> tuple[str, str, Callable[[], bool]]:
         """Return a template's text and file.
 
-        Errors name the template and the directory, for the log.
+        Its errors contain the template and the directory, for the log.
         """
         places = " and ".join(self.searchpath)
         if not isinstance(template, str) or not template or ".." in template.split("/"):

@@ -1,9 +1,10 @@
 """Templates with Jinja2, an optional dependency that is imported when the first template is needed.
 
-Each ``App`` of a tree has its own environment, because ``url_for`` differs; the first rendering
-opens it. An environment reads and compiles a template once. It checks the files again only with
-``debug``. The request, the session and the CSRF token are globals that look up the current request
-when they are used. So macros see them, and a page that doesn't use them pays nothing for them.
+Each ``App`` of a tree has its own environment, because ``url_for`` differs. It is made for the
+first rendering. An environment reads and compiles a template once, and checks the files again only
+with ``debug``. The request, the session and the CSRF token are globals that look up the current
+request when they are used. So macros see them, and they cost nothing in a page that doesn't use
+them.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class Templates:
     """The templates of one ``App``, for any number of threads.
 
     ``directories`` are searched one after the other. They are relative to the working directory at
-    the time when the first template is needed. ``names`` are values that every template and macro
-    sees; a rendering's ``context`` overrides them. ``reload``: notice changed files. ``setup`` is
-    called with each new Jinja2 environment. ``catalog`` returns the catalogue of translations for
-    the current request.
+    the time when the first template is needed. ``names``: values that every template and macro
+    sees; the ``context`` of a rendering overrides them. ``reload``: whether changed files are read
+    again. ``setup``: a function that is called with each new Jinja2 environment. ``catalog``: a
+    function that returns the catalogue of translations for the current request.
 
     Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is
     no such template. Errors of Jinja2 and of the template itself are raised unchanged, with the
@@ -58,8 +59,8 @@ class Templates:
         block: str | None = None,
         source: str | None = None,
     ) -> str:
-        """Render the template ``name``, or the one whose text is ``source``; with ``block`` only
-        the block of that name. Every value is escaped.
+        """Render the template ``name``, or a template with the text ``source``. With ``block``,
+        render only the block of that name. Every value is escaped.
 
         A source may extend and include templates of the directory.
         """
@@ -70,15 +71,17 @@ class Templates:
     def render_async(
         self, name: str, context: dict[str, object], block: str | None = None
     ) -> Awaitable[str]:
-        """Return an awaitable for the text, on any event loop. Values, calls and iterators in the
-        template may be async.
+        """Return an awaitable whose result is the text. It works on any event loop. Values, calls
+        and iterators in the template may be async.
         """
         return Rendering(self._async.find(name, block), context)
 
     def stream(
         self, name: str, context: dict[str, object], block: str | None = None
     ) -> Iterator[str]:
-        """Return an iterator that renders chunk by chunk, each when it is requested."""
+        """Return an iterator over the chunks of the text. Each chunk is rendered when it is
+        requested.
+        """
         if self.reload:
             _refuse_coroutines(context)
         # It is a generator, but Jinja2 annotates it as an iterator.
@@ -86,13 +89,13 @@ class Templates:
         return in_chunks(pieces, FIRST_CHUNK, CHUNK)
 
     def names_in(self, name: str) -> frozenset[str]:
-        """Return the variables in the template ``name``, and in the templates that it extends,
-        includes and imports by name.
+        """Return the names of the variables in the template ``name``, and in the templates that it
+        extends, includes and imports by name.
         """
         return self._sync.known_names(name)
 
-    # If two threads come first at the same time, each may open an environment, which only costs
-    # time.
+    # If two threads read these for the first time at once, each may make an environment, which only
+    # costs time.
 
     @cached_property
     def _sync(self) -> Environment:
@@ -125,7 +128,7 @@ class Templates:
         return environment  # type: ignore[no-any-return]
 
 
-PACKAGE = "package:"  # stands before the name of a package with templates
+PACKAGE = "package:"  # the prefix of a package that has templates
 
 
 def _absolute(directory: Directory) -> str:
@@ -137,8 +140,8 @@ def _absolute(directory: Directory) -> str:
 
 
 def _refuse_coroutines(context: Mapping[str, object]) -> None:
-    """Raise ``TypeError`` for a coroutine that was never awaited, because its repr would be
-    shown.
+    """Raise ``TypeError`` for a coroutine that was never awaited, because the template would show
+    its repr.
     """
     for name, value in context.items():
         if isinstance(value, Coroutine):
@@ -151,8 +154,8 @@ class Rendering:
 
     ``template`` belongs to an async environment.
 
-    Jinja2 awaits the results of calls in a template; awaitable values in ``context`` are awaited
-    here before.
+    Jinja2 awaits the results of calls in a template, but not the values in ``context``, so
+    awaitable values are awaited here.
     """
 
     __slots__ = ("_context", "_template")

@@ -15,8 +15,8 @@ RECEIVE        ``(piece, more)``: bytes of the body, and whether more    awaits 
                may follow                                                ``wsgi.input`` (wsgi)
 CHUNK          the next chunk of a stream, which is the argument         advances the stream, always in one task
 CLOSE          nothing; it closes the stream, which is the argument      closes the stream, in the same task
-ANSWER         nothing; this is the last step of a request's flow, with  ends the flow, and sends the response
-               the response in place of the arguments
+ANSWER         nothing; it is the last step of a request's flow, and     ends the flow, and sends the response
+               has the response in place of the arguments
 =============  ========================================================  ===========================================
 
 ``call_within`` adds a time limit to the first two steps. The usual kinds of a ``Call`` are: CALL,
