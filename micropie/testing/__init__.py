@@ -8,8 +8,8 @@ for how the application is called, ``http.py`` and ``call.py`` for what both pro
 ``requests.py`` for ``make_request``.
 
 The clients implement the specifications of both protocols. They import nothing from the rest of
-micropie, and work with any application. Only what needs more than requests, such as ``override``,
-requires an ``App``. ``make_request`` needs no client.
+micropie, and work with any application. Only methods that do more than send requests, such as
+``override``, require an ``App``. ``make_request`` needs no client.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Calling ASGI applications: the event loop, the application as a task on it, the lifespan, and the
-transport.
+"""Call ASGI applications: the event loop, the task in which the application runs, the lifespan, and
+the transport.
 
-Scopes have spec_version 2.4, the newest that servers announce. From it on, ``send`` raises an
-OSError once the client has disconnected. A test sees everything that the application sends, even
+Scopes have spec_version 2.4, the newest that servers announce. Since this version, ``send`` raises
+an OSError once the client has disconnected. A test sees everything that the application sends, even
 the body of a response to HEAD.
 """
 
@@ -59,7 +59,7 @@ class AppLoop:
         tasks.start_soon(self._make_calls)
 
     def post(self, call: Callable[[], object]) -> None:
-        """Let the loop make this call soon. Any thread may use this, and never waits.
+        """Schedule a call on the loop. Any thread may use this method, which never waits.
 
         If the loop has ended, the call is not made.
         """
@@ -78,7 +78,8 @@ class AppLoop:
                 self._calls.popleft()()
 
     def stop(self, timeout: float | None = None) -> None:
-        """End the loop, which ends its thread. With a ``timeout`` in seconds, wait for that.
+        """End the loop and its thread. With a ``timeout`` in seconds, wait until the thread has
+        ended.
 
         Raises ``AppTimeout`` if the thread does not end in time.
         """
@@ -132,13 +133,13 @@ class AppTask(Runner):
         self._loop.post(lambda: self._changed.set())  # noqa: PLW0108 - only the loop knows which event it is by then
 
     def is_current(self) -> bool:
-        with suppress(RuntimeError):  # in a thread there is no task
+        with suppress(RuntimeError):  # raised outside of a task, for example in a thread
             return anyio.get_current_task().id == self._task
         return False
 
     def cancel(self) -> None:
         def cancel() -> None:
-            # It is None if something has blocked the loop since the call was made.
+            # It is still None if something has blocked the loop since this call was scheduled.
             if self._cancel_scope is not None:
                 self._cancel_scope.cancel()
 
@@ -159,8 +160,8 @@ class AppTask(Runner):
             with anyio.CancelScope() as self._cancel_scope:
                 await self._app({**self._scope, **call.reports()}, receive, send)
         except anyio.get_cancelled_exc_class() as error:
-            # ``_cancel_scope`` catches its own cancellation. So the application cancelled itself,
-            # or the loop ends.
+            # ``_cancel_scope`` catches its own cancellation, so here the application has cancelled
+            # itself, or the loop is ending.
             call.error = ProtocolViolation(
                 f"{call.label}: the application was cancelled, but not by the client"
             )
@@ -175,7 +176,8 @@ class AppTask(Runner):
         """Wait until ``look`` returns something true, and return that."""
         with self._call.waiting(where):
             while not (found := look()):
-                # ``receive`` and ``send`` may both wait for the same event.
+                # ``receive`` and ``send`` may both wait for this event, so the first to wake
+                # replaces it.
                 if self._changed.is_set():
                     self._changed = anyio.Event()
                 await self._changed.wait()
@@ -186,14 +188,14 @@ class LifespanCall(ClientCall):
     """Startup and shutdown of the application, around everything else.
 
     If an application raises before it receives ``lifespan.startup``, it doesn't support the
-    lifespan. If it raises after that, it has failed. A server takes that for missing support, too,
-    and goes on; in a test that would hide a broken startup.
+    lifespan. If it raises after that, its startup has failed. Servers treat this as missing
+    support, too, and continue; in a test that would hide a broken startup.
     """
 
     disconnect = SHUTDOWN
 
     def reports(self) -> dict[str, Callable[[BaseException], None]]:
-        return {}  # exceptions leave the application, so there is no answer for them
+        return {}  # exceptions leave the application, so nothing is reported
 
     def shutdown(self) -> None:
         self.ask("shutdown")
@@ -202,8 +204,8 @@ class LifespanCall(ClientCall):
             raise LifespanFailed("the application raised after its shutdown") from self.app_error
 
     def ask(self, phase: str) -> bool:
-        """Return True if the phase is complete, False if the application doesn't support the
-        lifespan.
+        """Send a startup or shutdown message. Return True if it succeeded, False if the application
+        doesn't support the lifespan.
 
         Raises ``LifespanFailed``.
         """
@@ -245,7 +247,7 @@ class ASGITransport(AppTransport):
 
     @property
     def loop(self) -> AppLoop:
-        """The loop. Its thread is started on first use.
+        """The event loop. Its thread is started on first use.
 
         If a client is garbage-collected without ``close``, the loop ends.
         """
@@ -257,7 +259,7 @@ class ASGITransport(AppTransport):
             return self._loop
 
     def use_loop(self, loop: AppLoop) -> None:
-        """Let the application run on the test's own loop."""
+        """Run the application on the test's own loop."""
         self._loop = loop
 
     def scope(self, request: httpx.Request, **more: object) -> Message:

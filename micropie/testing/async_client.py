@@ -1,9 +1,10 @@
 """The test client for async tests. The application runs on the test's own event loop, asyncio or
 trio.
 
-The client is httpx2's asynchronous one. Its requests are passed to a ``TestClient``, which is
-called in worker threads. So both behave the same, and no code is written twice. What the test and
-the application share, such as a connection that belongs to a loop, is used on one loop.
+The client is httpx2's asynchronous client. It passes its requests to a ``TestClient``, which is
+called in worker threads, so both behave the same and no code is written twice. An object that
+belongs to an event loop, such as a connection, can be shared by the test and the application,
+because both run on one loop.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ _END: Final = object()
 class Portal(httpx.AsyncBaseTransport):
     """Calls the methods of the ``TestClient`` in worker threads, from the test's loop.
 
-    As a transport, it passes requests to that of the ``TestClient``, and is entered and left with
-    it.
+    It is also a transport of httpx2 that passes requests to the transport of the ``TestClient``.
+    Entering and leaving it enters and leaves the ``TestClient``.
     """
 
     def __init__(self, client: TestClient) -> None:
         self._client = client
         self._stack = AsyncExitStack()
-        self._threads: CapacityLimiter | None = None  # made on entry
+        self._threads: CapacityLimiter | None = None  # created on entry
 
     async def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Call a function in a worker thread."""
@@ -74,7 +75,7 @@ class Portal(httpx.AsyncBaseTransport):
         return value  # noqa: RET504 - mypy takes it for a scope that may swallow errors
 
     async def each(self, items: Iterator[T]) -> AsyncIterator[T]:
-        """Iterate over an iterator that runs in worker threads."""
+        """Iterate over an iterator by calling it in worker threads."""
         item: Any
         while (item := await self.call(next, items, _END)) is not _END:
             yield item
@@ -101,7 +102,7 @@ class Portal(httpx.AsyncBaseTransport):
     async def _end(self, tasks: anyio.abc.TaskGroup) -> None:
         tasks.cancel_scope.cancel()
         tasks.cancel_scope.shield = True
-        # Without the test's own error, because the group would wrap it.
+        # Don't pass the test's own error, because the group would wrap it.
         await tasks.__aexit__(None, None, None)
 
     async def __aexit__(self, *error: Any) -> None:
@@ -118,7 +119,9 @@ class Portal(httpx.AsyncBaseTransport):
 
 
 def _content(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """Iterate in a worker thread over the content of a request: an async iterator of the test."""
+    """Iterate in a worker thread over a request's content, which is an async iterator of the
+    test.
+    """
     while (chunk := from_thread.run(anext, chunks, None)) is not None:
         yield chunk
 
@@ -184,7 +187,7 @@ class AsyncTestClient(httpx.AsyncClient):
     is the ``TestClient``, which has the same cookies and headers.
     """
 
-    __test__ = False  # or pytest would collect it because of its name
+    __test__ = False  # otherwise pytest would collect it because of its name
 
     def __init__(self, app: Callable[..., object], **options: Any) -> None:
         self.client = self._sync = client = TestClient(app, **options)
@@ -261,15 +264,13 @@ class AsyncTestClient(httpx.AsyncClient):
     """Clear the session, and stop sending a name and a password."""
 
     def login_basic(self, name: str, password: str) -> None:
-        """Send a name and a password with every request and WebSocket.
-
-        This doesn't wait, so it isn't awaited.
+        """Send a name and a password with every request and WebSocket. This method isn't
+        awaited.
         """
         self.client.login_basic(name, password)
 
     def override(self, key: object, fake: object) -> AbstractContextManager[object]:
-        """Use ``fake`` to provide ``key``.
-
-        This doesn't wait, so it isn't awaited. See ``TestClient.override``.
+        """Use ``fake`` to provide ``key``, see ``TestClient.override``. This method isn't
+        awaited.
         """
         return self.client.override(key, fake)

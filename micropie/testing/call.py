@@ -1,10 +1,10 @@
 """One call of the application: an exchange of ASGI messages with the test, under both protocols.
 
-The application runs in another thread, so that the test can stop waiting for it. The test gets its
-messages through a queue. The application makes the next chunk of a stream only when the test has
-taken the last one, so a test sees a stream as it is produced, and at most one chunk is made ahead.
-When the application asks for more of the request's body, the test's thread makes the chunk: a
-generator of the test runs in the test's own thread, and no third thread can be left behind.
+The application runs in another thread, so that the test can stop waiting for it. The test gets the
+application's messages through a queue. The application produces the next chunk of a stream only
+when the test has taken the last one, so a test sees a stream as it is produced, and at most one
+chunk is produced ahead. When the application asks for more of the request's body, the test's thread
+produces the chunk, so a test's generator runs in the test's own thread.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from micropie.testing.errors import (
 
 Message = MutableMapping[str, Any]
 
-# The key of a scope or an environ with the function to which micropie reports errors that become a
-# 500, or are only logged.
+# The key in a scope or an environ for the function to which micropie reports errors that become a
+# 500 or are only logged.
 ON_FAILURE = "micropie.on_failure"
 
 WANTS_BODY: Message = {"type": "the application waits for more of the request's body"}
 
-# Seconds that a cancelled application may take to end. If cancellation works, it is prompt.
+# Seconds that a cancelled application may take to end. A cancellation that works takes much less.
 CANCEL_GRACE = 1.0
 
 # A network buffers some messages for a client that does not read. This limit keeps an application
@@ -40,7 +40,7 @@ MESSAGES_AHEAD = 64
 
 
 class ClientSettings(NamedTuple):
-    """The client's settings that every call needs."""
+    """The settings of a client that every call needs."""
 
     root_path: str
     client: tuple[str, int] | None
@@ -49,11 +49,12 @@ class ClientSettings(NamedTuple):
     lifespan: bool
     denial_response: bool
     raw_uri: bool
-    late: list[BaseException]  # from functions after a response
+    late: list[BaseException]  # errors of functions that run after the response
 
 
 def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a head or an accept message as a list of pairs.
+    """Return the headers of a message that starts a response or accepts a WebSocket, as a list of
+    pairs.
 
     Raises ``ProtocolViolation``.
     """
@@ -69,20 +70,20 @@ def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
 class Runner(ABC):
     """Runs the application for one call, in another thread.
 
-    It passes messages between the application and ``Call.next_message`` and ``Call.sending``, and
-    lets the application wait until their results are true. Meanwhile it is inside ``Call.waiting``.
+    It passes messages between the application and the call's methods ``next_message`` and
+    ``sending``. The application waits, inside ``waiting``, until their results are true.
     """
 
     @abstractmethod
     def start(self, call: ClientCall) -> None:
         """Start the application.
 
-        At the end, it sets the call's ``error``, and puts None into its ``outbox``.
+        When the application ends, set the call's ``error``, and put None into its ``outbox``.
         """
 
     @abstractmethod
     def wake(self) -> None:
-        """Let the application check again whether it can go on."""
+        """Wake the application, so that it checks again whether it can continue."""
 
     @abstractmethod
     def is_current(self) -> bool:
@@ -102,12 +103,13 @@ class ClientCall:
     def __init__(self, runner: Runner, label: str, settings: ClientSettings) -> None:
         self.label = label
         self.settings = settings
-        self.inbox: deque[Message] = deque()  # messages for the application
-        # Messages for the test; None stands for the end.
+        self.inbox: deque[Message] = deque()  # messages to the application
+        # Messages to the test; None marks the end.
         self.outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
-        self.may_ask = False  # whether the test has a message if the application asks for one
-        # The application gets this again whenever the inbox is empty.
+        # whether the test can produce a message when the application wants one
+        self.may_ask = False
+        # The application gets this message each time that it reads from an empty inbox.
         self.last_message: Message | None = None
         self.waits: list[str] = []  # the functions in which the application waits for the test
         self.hung_up = False
@@ -119,9 +121,9 @@ class ClientCall:
     # -- the application's side --------------------------------------------------------------------
 
     def checked(self, message: Message) -> Message:
-        """Return a message from the application to the test.
+        """Check a message from the application to the test, and return it.
 
-        For a wrong message, raise an error at the application's own line.
+        For an invalid message, raise an error at the application's own line.
         """
         return message
 
@@ -141,8 +143,8 @@ class ClientCall:
     def sending(self, message: Message) -> Callable[[], bool]:
         """Pass on a message from the application to the test.
 
-        Return a function that says whether the application may go on. After a chunk of a stream, it
-        may once the test has taken that chunk. Other messages are buffered.
+        Return a function that returns whether the application may continue. After a chunk of a
+        stream, it may continue once the test has taken that chunk. Other messages are buffered.
         """
         message = self.checked(message)
         self.check_connected()
@@ -159,7 +161,9 @@ class ClientCall:
 
     @contextmanager
     def waiting(self, where: str) -> Iterator[None]:
-        """Note, within the block, the function in which the application waits for the test."""
+        """A context manager that records the function in which the application waits for the
+        test.
+        """
         self.waits.append(where)
         try:
             yield
@@ -167,17 +171,17 @@ class ClientCall:
             self.waits.remove(where)
 
     def fail(self, error: BaseException) -> None:
-        """Note an error of the application for the test. If there are several, the first one
+        """Store the application's error for the test. If there are several, the first one
         counts.
         """
         if self.app_error is None:
             self.error = error
 
     def report(self, error: BaseException) -> None:
-        """Note an error that the application doesn't raise.
+        """Store an error that the application catches instead of raising.
 
         An error in another task or thread than the application's is raised when the client is
-        closed, because it is chance whether the call has ended by then.
+        closed, because the call may have ended before the error occurs.
         """
         if self._runner.is_current():
             self.fail(error)
@@ -185,9 +189,7 @@ class ClientCall:
             self.settings.late.append(error)
 
     def reports(self) -> dict[str, Callable[[BaseException], None]]:
-        """Return the entries of the application's scope or environ through which such errors are
-        reported.
-        """
+        """Return the entries of the scope or environ by which micropie calls ``report``."""
         return {ON_FAILURE: self.report} if self.settings.raise_app_exceptions else {}
 
     def check_connected(self) -> None:
@@ -224,9 +226,7 @@ class ClientCall:
 
     @property
     def app_error(self) -> BaseException | None:
-        """The application's own error; None if there is none, or if it only says that the client
-        has disconnected.
-        """
+        """The application's own error, or None. A ``ClientDisconnected`` alone doesn't count."""
         return None if self.error is None or is_only_disconnect(self.error) else self.error
 
     def raise_app_error(self) -> None:
@@ -257,13 +257,13 @@ class ClientCall:
         return event
 
     def feed(self) -> None:
-        """Pass on the next message of the request's body."""
+        """Pass the next message of the request's body to the application."""
         message = next(self.body)
         self.may_ask = message.get("more_body", False)
         if "body" in message:
             self.inbox.append(message)
         else:
-            self.last_message = message  # the body breaks off
+            self.last_message = message  # the body ends early
         self.wake()
 
     def next(self, what: str, timeout: float | None = None) -> Message | None:
@@ -283,12 +283,12 @@ class ClientCall:
 
         If it doesn't end, cancel it and raise ``AppTimeout``.
 
-        If the test leaves because of an ``error``, the test will see that error. So no other error
-        is raised here, but ``error`` gets a note about the application's.
+        ``error``: the test's own error, which is being raised. No other error is raised then, but
+        ``error`` gets a note about the application's error.
         """
         self.hang_up()
         try:
-            # After a timeout, the client has waited already; ``KeyboardInterrupt`` stops the tests.
+            # Don't wait again after a timeout, or if ``KeyboardInterrupt`` stops the tests.
             if error is None or (
                 isinstance(error, Exception) and not isinstance(error, AppTimeout)
             ):
@@ -299,7 +299,7 @@ class ClientCall:
         finally:
             if not self.ended:
                 self._runner.cancel()
-                # An application that still hasn't ended blocks its thread, which is reported when
+                # An application that still hasn't ended blocks its thread. That is reported when
                 # the thread is joined.
                 with suppress(AppTimeout):
                     self._drain(min(self.settings.app_timeout, CANCEL_GRACE))

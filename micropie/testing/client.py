@@ -82,9 +82,9 @@ class TestClient(httpx.Client):
 
     It is an ``httpx2.Client``: cookies, uploads, authentication and ``stream`` work as in httpx2.
     Redirects are not followed by default. Entering the client runs the application's startup,
-    leaving it the shutdown; without ``with`` there is no lifespan, and ``close`` ends what was
-    started. A WSGI application has no lifespan; if it has a callable ``wsgi_shutdown``, closing the
-    client calls it, as the exit of a worker process would.
+    leaving it runs the shutdown. Without ``with`` there is no lifespan, and ``close`` ends threads
+    and open responses. A WSGI application has no lifespan; if it has a callable ``wsgi_shutdown``,
+    closing the client calls it, as the exit of a worker process would.
 
     protocol: "asgi" or "wsgi". backend, backend_options: anyio's backend for an ASGI application,
     "asyncio" or "trio". raise_app_exceptions: raise the application's exceptions in the test, as
@@ -95,17 +95,17 @@ class TestClient(httpx.Client):
     response had started. base_url, headers, cookies: those of every request, as in httpx2.
     follow_redirects: False by default. root_path: where the application is mounted (WSGI's
     SCRIPT_NAME); URLs without a host are relative to it. client: the address and port from which
-    the requests come; None for a server that doesn't know them. lifespan: False leaves out startup
-    and shutdown. app_timeout: how many seconds the client waits for the application before it
-    raises ``AppTimeout``. raw_uri: whether the WSGI environ has gunicorn's RAW_URI.
-    denial_response: whether WebSocket scopes offer the "websocket.http.response" extension. Raises
-    ``ValueError`` for another ``protocol`` or ``backend``.
+    the requests come; None for a server that doesn't know them. lifespan: False skips startup and
+    shutdown. app_timeout: the seconds that the client waits for the application before it raises
+    ``AppTimeout``. raw_uri: whether the WSGI environ has gunicorn's RAW_URI. denial_response:
+    whether WebSocket scopes offer the "websocket.http.response" extension. Raises ``ValueError``
+    for another ``protocol`` or ``backend``.
 
     httpx2 normalises URLs. ``extensions={"target": b"/%ff/../x"}`` sets the exact bytes of a
     request target, including the ``root_path``. Headers passed as bytes arrive unchanged.
     """
 
-    __test__ = False  # or pytest would collect it because of its name
+    __test__ = False  # otherwise pytest would collect it because of its name
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class TestClient(httpx.Client):
         ``@app.provides(key)``.
 
         A function or a class is a provider, as for ``provides``. Any other object is the value
-        itself. This ends when the client is closed, or at the end of ``with
+        itself. The override ends when the client is closed, or at the end of ``with
         client.override(Session, fake):``. Raises ``ValueError`` if the application has no provider
         for ``key``, and ``ClientError`` if it isn't a ``micropie.App``.
         """
@@ -178,12 +178,12 @@ class TestClient(httpx.Client):
     if not TYPE_CHECKING:  # pragma: no branch - checkers know all names
 
         def __getattr__(self, name: str) -> Any:
-            """Raise an error that says what to write for a missing name that the test clients of
-            other frameworks have.
+            """Raise an error for a missing name. If other frameworks' test clients have the name,
+            the error's message suggests what to write.
             """
             if name in _ELSEWHERE:
                 raise AttributeError(f"TestClient has no {name}: write {_ELSEWHERE[name]}")
-            # Raises the normal error, or raises again what a property has raised.
+            # Raises the usual AttributeError, or again the one that a property has raised.
             return object.__getattribute__(self, name)
 
     @contextmanager
@@ -194,7 +194,7 @@ class TestClient(httpx.Client):
                 session["cart"] = ["apple pie"]
 
         If the dict has changed at the end of ``with``, it is stored, and the client gets the
-        cookie. No hook and no handler of the application runs. Raises ``ClientError`` if the
+        cookie. None of the application's hooks and handlers run. Raises ``ClientError`` if the
         application isn't a ``micropie.App``.
         """
         values: dict[str, Any] = {}
@@ -210,12 +210,14 @@ class TestClient(httpx.Client):
             self._visit_session(replace)
 
     def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> None:
-        """Call ``visit`` with the session of this client, in a separate application."""
+        """Call ``visit`` with the session of this client, in a handler of a separate
+        application.
+        """
         other = session_app(tree_of(self._app), visit)
         self.post("/", extensions={APP: other}, follow_redirects=False).raise_for_status()
 
     def login(self, /, **values: object) -> None:
-        """Set keys of the session, such as ``client.login(user="alice")``. Set the keys that the
+        """Set keys of the session: ``client.login(user="alice")``. Pass the keys that the
         application's log-in sets. Raises ``ValueError`` for a password, because sessions don't
         contain one.
         """

@@ -19,24 +19,25 @@ class ClientError(Exception):
 
 
 class AppTimeout(ClientError, TimeoutError):
-    """The application let the client wait for longer than ``app_timeout``."""
+    """Raised if the client has waited for the application longer than ``app_timeout``."""
 
 
 class ProtocolViolation(ClientError, RuntimeError):
-    """The application sent something that its protocol does not allow at this point, or ended
-    without a response.
+    """Raised if the application sends a message that its protocol doesn't allow at this point, or
+    ends without a response.
     """
 
 
 class LifespanFailed(ClientError):
-    """The application's startup or shutdown failed."""
+    """Raised if the application's startup or shutdown failed."""
 
 
 class WebSocketRefused(ClientError):
-    """The application did not accept the handshake.
+    """Raised if the application did not accept a WebSocket's handshake.
 
-    ``status``, ``headers`` and ``body`` are those of the denial response; without one, servers send
-    a plain 403. ``code`` and ``reason`` are those with which the application closed the handshake.
+    ``status``, ``headers`` and ``body``: those of the denial response, or of the plain 403 that
+    servers send without one. ``code``, ``reason``: those with which the application closed the
+    handshake.
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class WebSocketRefused(ClientError):
 
 
 class WebSocketClosed(ClientError):
-    """The application closed the WebSocket with this ``code`` and this ``reason``.
+    """Raised if the application has closed the WebSocket, with its ``code`` and ``reason``.
 
-    1011: it failed. 1006: it ended without a close frame.
+    The code is 1011 if the application failed, 1006 if it ended without a close frame.
     """
 
     def __init__(self, code: int = 1000, reason: str = "") -> None:
@@ -70,12 +71,14 @@ class WebSocketClosed(ClientError):
 
 
 class ClientDisconnected(OSError):
-    """The client has disconnected.
+    """Raised in the application if the client has disconnected.
 
     It is an OSError because ASGI 2.4 requires one, and under WSGI a socket would raise one.
     """
 
 
 def is_only_disconnect(error: BaseException) -> bool:
-    """Return whether ``error`` is a ``ClientDisconnected``, or a group that contains only those."""
+    """Return whether ``error`` is a ``ClientDisconnected`` or an exception group that contains only
+    those.
+    """
     return BaseExceptionGroup("", [error]).split(ClientDisconnected)[1] is None

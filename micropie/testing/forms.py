@@ -1,4 +1,4 @@
-"""Read the forms of a page, as far as a test needs it to send one."""
+"""Parse the forms of a page, so that a test can send one of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONTROLS = ("input", "textarea", "select", "button")
 
 
 class PostForm:
-    """A form that is sent by POST: its URL, its fields with the values that it sends, and its file
+    """A form with ``method="post"``: its URL, its fields with their initial values, and its file
     inputs.
     """
 
@@ -29,8 +29,8 @@ class PostForm:
     def sent_with(
         self, data: Mapping[str, Any], files: Sequence[tuple[str, Any]]
     ) -> dict[str, Any]:
-        """Return what a browser sends if a visitor enters ``data`` and chooses ``files``, as
-        options for httpx2.
+        """Return the request that a browser sends if a visitor enters ``data`` and chooses
+        ``files``, as options for httpx2.
 
         A form without ``enctype="multipart/form-data"`` sends only the names of files. With it, a
         file input left empty sends a file without a name.
@@ -70,18 +70,19 @@ def _text(value: object) -> str | bytes:
 
 
 class PostForms(HTMLParser):
-    """Parses a page, and finds its forms that are sent by POST.
+    """Parses a page, and finds its forms with ``method="post"``.
 
-    Some fields send no value unless the visitor enters one: text areas, files, boxes that are not
-    ticked. A field sends several values if several inputs have its name. Disabled controls don't
-    count, nor do those in a disabled ``fieldset``, except in its first ``legend``. A control may be
-    outside its form, and refer to it by the attribute ``form``.
+    Some fields have no initial value: text areas, files, unticked boxes. A field sends several
+    values if several inputs have its name. Disabled controls don't count, nor do those in a
+    disabled ``fieldset``, except in its first ``legend``. A control may be outside its form and
+    refer to the form by the attribute ``form``.
     """
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self._forms: list[PostForm] = []
-        self._by_id: dict[str, PostForm] = {}  # including forms that come later in the page
+        # created early for controls that come before their form
+        self._by_id: dict[str, PostForm] = {}
         self._form = PostForm()  # collects controls that have no form
         # For each fieldset around the current tag: whether it is disabled, and whether its first
         # legend has come.
@@ -90,7 +91,7 @@ class PostForms(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a form or a field."""
+        """Record a form or a field."""
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
             self._form = self._named(given["id"]) if given.get("id") else PostForm()
@@ -108,7 +109,7 @@ class PostForms(HTMLParser):
             self._add(tag, given)
 
     def handle_endtag(self, tag: str) -> None:
-        """Note the end of a form, of a fieldset or of a legend."""
+        """Record the end of a form, a fieldset or a legend."""
         if tag == "form":
             self._form = PostForm()
         elif tag == "fieldset" and self._fieldsets:

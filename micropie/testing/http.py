@@ -1,5 +1,5 @@
-"""HTTP requests to the application and its responses, under both protocols: the transport for
-httpx2.
+"""The transport for httpx2 that both protocols share: it sends HTTP requests to the application and
+returns the responses.
 
 httpx2 normalises URLs (``/../y`` becomes ``/y``, ``//x`` names a host). The extension
 ``extensions={"target": b"/../y?a=%ff"}``, which httpcore also supports, sets the exact bytes of a
@@ -17,7 +17,7 @@ from micropie.testing.call import ClientCall, ClientSettings, Message, Runner, c
 from micropie.testing.errors import ProtocolViolation
 from micropie.testing.library import httpx
 
-# The extension of a request that is for another application.
+# The extension by which a request goes to another application.
 APP = "micropie.app"
 
 START, BODY = "http.response.start", "http.response.body"
@@ -42,20 +42,20 @@ def server_address(url: httpx.URL) -> tuple[str, int]:
 
 
 def body_messages(request: httpx.Request) -> Iterator[Message]:
-    """Yield the body as a server would read it: never beyond the Content-Length, and broken off if
-    it is shorter.
+    """Yield the messages of a request's body as a server would: never beyond the Content-Length,
+    and with an early end if the body is shorter.
 
     A fixed body (bytes, form, JSON) is one message. Any other body (an iterator, an upload) is read
     chunk by chunk. Empty chunks are skipped, because HTTP can't send them.
     """
     declared = request.headers.get("content-length", "")
-    # None also for a malformed length, which the application has to refuse.
+    # None also for a malformed length, which the application must reject.
     rest = int(declared) if declared.isascii() and declared.isdigit() else None
     whole = b"".join(request.stream) if isinstance(request.stream, httpx.ByteStream) else None
     if whole is not None and rest in (None, len(whole)):
         yield {"type": "http.request", "body": whole, "more_body": False}
     else:
-        # ``httpx.Client`` refuses asynchronous streams.
+        # ``httpx.Client`` accepts no asynchronous streams.
         for chunk in cast(httpx.SyncByteStream, request.stream):
             taken = chunk[:rest]
             rest = None if rest is None else rest - len(taken)
@@ -113,11 +113,11 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
 
     def next_message(self) -> Message | None:
         if self.hung_up:
-            self.inbox.clear()  # like uvicorn, which drops the unread part of a body
+            self.inbox.clear()  # as in uvicorn, which drops the unread part of a body
         return super().next_message()
 
     def response(self) -> httpx.Response:
-        """Start the application. Return its response when the head arrives."""
+        """Start the application, and return its response when the status and headers arrive."""
         self._open.add(self)
         self.start()
         try:
@@ -179,8 +179,8 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
         return SERVER_ERROR
 
     def _declared_length(self, head: Message) -> int | None:
-        """Return how many bytes must follow; None if that is unknown, or if the length describes
-        another response (HEAD, 304).
+        """Return the number of bytes that the body must have, or None if it is unknown, or if the
+        Content-Length describes another response (HEAD, 304).
         """
         values = {value for name, value in head["headers"] if name.lower() == b"content-length"}
         if not values or self._is_head or head["status"] == 304:
@@ -193,8 +193,8 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
         return int(value)
 
     def _broken(self, what: str) -> httpx.RemoteProtocolError:
-        """Return the error that a client on a real connection would get if it ended in the middle
-        of a response.
+        """Return the error that a client gets when a real connection is closed in the middle of a
+        response.
         """
         return httpx.RemoteProtocolError(f"{self.label}: {what}")
 
@@ -205,8 +205,9 @@ class AppTransport(httpx.BaseTransport, ABC):
     def __init__(self, app: Callable[..., Any], settings: ClientSettings) -> None:
         self.app = app
         self.settings = settings
-        self.overrides = ExitStack()  # undone when the client is closed
-        # Ends everything that was started. A client may be closed twice, by a call and by ``with``.
+        self.overrides = ExitStack()  # they are undone when the client is closed
+        # Ends everything that was started. It is emptied when used, because a client may be closed
+        # twice, by a call and by ``with``.
         self.ends = ExitStack()
         self._open: set[HttpCall] = set()
 
@@ -223,7 +224,7 @@ class AppTransport(httpx.BaseTransport, ABC):
             stack.push(self)
             if self.settings.lifespan:
                 self.startup()
-            stack.pop_all()  # keeps them, as the startup has succeeded
+            stack.pop_all()  # the startup has succeeded, so don't run the clean-up
         return self
 
     def __exit__(
@@ -234,7 +235,7 @@ class AppTransport(httpx.BaseTransport, ABC):
         except Exception as failure:
             if error is None:
                 raise
-            # The test has failed already, and its own error matters more.
+            # Don't hide the test's own error.
             error.add_note(f"and closing the test client: {failure!r}")
 
     def startup(self) -> None:
@@ -250,7 +251,7 @@ class AppTransport(httpx.BaseTransport, ABC):
                 stack.callback(call.close)
 
     def _raise_late(self) -> None:
-        """Raise the first error of the functions after a response."""
+        """Raise the first error of a function that ran after a response."""
         errors = [*self.settings.late]
         self.settings.late.clear()
         for error in errors:

@@ -34,10 +34,10 @@ __all__ = ["Events", "event_headers", "httpx"]
 
 
 class Events(EventSource):
-    """The server-sent events of a response, one after the other: ``next(events)``,
-    ``await anext(events)``.
+    """An iterator over the server-sent events of a response: ``next(events)``, ``await
+    anext(events)``.
 
-    Raises ``httpx2.HTTPStatusError`` for an error's response.
+    Creating it raises ``httpx2.HTTPStatusError`` for an error response.
     """
 
     def __init__(self, response: httpx.Response) -> None:
@@ -59,7 +59,7 @@ class Events(EventSource):
 
 
 def event_headers(more: HeaderTypes | None) -> httpx.Headers:
-    """Return the headers with which browsers request events, overridden by ``more``."""
+    """Return the headers with which browsers request events. ``more`` overrides them."""
     headers = httpx.Headers({"Accept": "text/event-stream", "Cache-Control": "no-store"})
     headers.update(more)
     return headers

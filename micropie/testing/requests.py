@@ -23,7 +23,7 @@ def make_request(
     body: bytes = b"",
     app: App | None = None,
 ) -> Request:
-    """Return a request with a new session, and with the settings of ``app`` or else the defaults.
+    """Return a request with a new session. Its settings are those of ``app``, or the defaults.
 
     ``method`` and ``path``: those of the request line. ``query``: as in a URL, without the "?".
     ``headers``: a dict or (name, value) pairs. ``body``: its bytes, a form or JSON by its

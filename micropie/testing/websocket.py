@@ -14,14 +14,14 @@ from micropie.testing.library import httpx
 
 DENIAL = "websocket.http.response"
 
-# The messages that the application may send in each state, and the state after them. All others are
-# refused.
+# The next state for each message that the application may send in a state. All other messages are
+# errors.
 TRANSITIONS = {
     ("connecting", "websocket.accept"): "open",
     ("connecting", "websocket.close"): "closed",
     # Only if the scope offers to send a denial response.
     ("connecting", f"{DENIAL}.start"): "denying",
-    ("denying", f"{DENIAL}.body"): "denying",  # the last message leads to "closed"
+    ("denying", f"{DENIAL}.body"): "denying",  # "closed" after the last message
     ("open", "websocket.send"): "open",
     ("open", "websocket.close"): "closed",
 }
@@ -47,7 +47,9 @@ def closing(message: Message) -> tuple[int, str]:
 
 
 def disconnect(code: int = 1006, reason: str = "") -> Message:
-    """Return the message that tells the application that the WebSocket has ended."""
+    """Return the message with which a server reports the end of the WebSocket to the
+    application.
+    """
     return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
 
@@ -91,8 +93,8 @@ class WebSocketCall(ClientCall):
 class WebSocketSession:
     """The client's end of a WebSocket; ``with client.websocket(...) as ws:`` connects.
 
-    Leaving the block closes with code 1000 and waits until the application has ended. Every method
-    that waits raises ``AppTimeout`` after ``timeout`` seconds (by default the client's
+    Leaving the block closes the WebSocket with code 1000 and waits until the application has ended.
+    Every method that waits raises ``AppTimeout`` after ``timeout`` seconds (by default the client's
     ``app_timeout``), and ``WebSocketClosed`` once the application has closed the WebSocket.
     ``accepted_subprotocol`` and ``headers`` are those of the accepted handshake.
     """
@@ -156,8 +158,8 @@ class WebSocketSession:
                 self._closed = WebSocketClosed(*closing(event))
                 self._call.raise_app_error()
             else:
-                # The application ended without closing. Servers then send 1011 after an exception,
-                # otherwise no close frame.
+                # The application ended without closing the WebSocket. Servers then send code 1011
+                # after an exception, otherwise no close frame.
                 self._closed = WebSocketClosed(
                     *((1011, "Internal Error") if self._call.error else (1006, ""))
                 )

@@ -1,8 +1,8 @@
-"""Calling WSGI applications: the environ, a call in another thread, and the transport.
+"""Call WSGI applications: the environ, a call in another thread, and the transport.
 
-Each request runs in a new thread, as under gunicorn's gthread or waitress, and not in the test's.
-So if an application hangs, the test fails instead of hanging, and the test can read a stream while
-the application produces it.
+Each request runs in a new thread rather than in the test's, as under gunicorn's gthread or
+waitress. So the test fails instead of hanging if the application hangs, and it can read a stream
+while the application produces it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class RequestInput(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         if not self._rest and self._more:
             message = self._receive()
-            # A broken connection looks like an input that ends too early.
+            # To the application, a lost connection is an input that ends early.
             self._rest, self._more = message.get("body", b""), message.get("more_body", False)
         view = memoryview(buffer).cast("B")
         count = min(len(view), len(self._rest))
@@ -104,7 +104,8 @@ class RequestInput(io.RawIOBase):
 class AppThread(Runner):
     """Runs a WSGI application in a new thread, like a WSGI server.
 
-    A thread can't be cancelled. It is a daemon, so it ends at the latest when the tests end.
+    A thread can't be cancelled, so it is a daemon thread, which ends with the process at the
+    latest.
     """
 
     def __init__(self, app: WSGIApp, environ: Environ) -> None:
@@ -157,7 +158,7 @@ class AppThread(Runner):
     ) -> Callable[[bytes], object]:
         label = self._call.label
         if exc_info is not None:
-            # PEP 3333: another response is impossible once a part of this one has been sent.
+            # PEP 3333: the response can't be replaced once a part of it has been sent.
             if self._head_sent and exc_info[1] is not None:
                 raise exc_info[1].with_traceback(exc_info[2])
         elif self._head is not None:
@@ -215,11 +216,11 @@ class AppThread(Runner):
 class WSGITransport(AppTransport):
     """Handles httpx2's requests by calling a WSGI application.
 
-    At the end it calls ``wsgi_shutdown``, if there is one.
+    When it is closed, it calls ``wsgi_shutdown`` if the application has it.
 
-    WSGI has no lifespan: an application starts with its first request and ends with its process. A
-    test's process goes on after the application under test, so ``wsgi_shutdown`` is called instead
-    of the worker's exit.
+    WSGI has no lifespan: an application starts with its first request and ends with its process.
+    The test process continues after the test, so ``wsgi_shutdown`` takes the place of the worker's
+    exit.
     """
 
     def __init__(self, app: WSGIApp, settings: ClientSettings) -> None:
