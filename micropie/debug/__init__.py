@@ -1,4 +1,4 @@
-"""Everything that helps a developer: debug pages, hints, advice and source checks.
+"""Help for developers: debug pages, hints, advice and source checks.
 
 A new hint is one function and one test case. The function returns or yields the sentence for the
 log: the place, what is wrong, what to write. Its module depends on what it inspects:
@@ -48,8 +48,8 @@ __all__ = [
 ]
 # fmt: on
 
-# The advisor is in this package, and an application without debug pages needs none of these
-# modules.
+# Imported when first used: the core imports the advisor from this package even if no debug pages
+# are needed.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -2,8 +2,9 @@
 
 The browser must have opened a URL with the key of this process, which is logged and printed by
 ``micropie run``. Also, the client must be on this machine without a proxy in between, and the
-server must have a single worker, as on a developer's machine. Neither is enough alone: a proxy on
-the same machine may add no header, and a key that became known must be useless elsewhere.
+server must have a single worker, as on a developer's machine. Both conditions are needed: a proxy
+on the same machine may go unnoticed because it adds no header, and a leaked key must be useless on
+other machines.
 """
 
 from __future__ import annotations
@@ -21,19 +22,21 @@ logger = logging.getLogger("micropie")
 
 KEY_VARIABLE = "MICROPIE_DEBUG_KEY"
 KEY_PATH = "/_debug/<key>"
-_COOKIE = "micropie_debug_token"  # a name whose value the pages mask
+_COOKIE = "micropie_debug_token"  # the pages mask values with such a name
 _OWN_KEY = secrets.token_urlsafe(16)
 
 _NAME = "_debug"  # the name of the key page's route
 
 
 def debug_key() -> str:
-    """Return the key from the environment, or that of this process and its forks."""
+    """Return the key in the environment, or else a random key that this process and its forks
+    share.
+    """
     return os.environ.get(KEY_VARIABLE) or _OWN_KEY
 
 
 def add_key_page(app: App) -> None:
-    """Add the key page to an application, without any hook."""
+    """Add the key page to an application. None of the application's hooks run for it."""
     add_route(app, KEY_PATH, open_debug_pages, hooks=[], name=_NAME)
 
 
@@ -42,7 +45,7 @@ def _is_key(text: str) -> bool:
 
 
 def open_debug_pages(key: str, request: Request) -> Response:
-    """Let the browser that has opened this URL see the debug pages of this process."""
+    """Handle the URL with the key: let this browser see the debug pages of this process."""
     if not (_is_key(key) and is_on_this_machine(request)):
         raise HTTPError(404)
     response = Response(
@@ -56,7 +59,7 @@ def open_debug_pages(key: str, request: Request) -> Response:
 def may_see_debug_pages(request: Request) -> bool:
     """Return whether the client is the developer's browser and has the key.
 
-    Otherwise the log shows the URL with the key.
+    If not, log the URL with the key.
     """
     if not is_on_this_machine(request):
         return False

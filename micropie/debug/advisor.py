@@ -1,9 +1,9 @@
-"""The advisor: what the core calls in development, to help authors find errors.
+"""The advisor: functions that the core calls in development to help authors find errors.
 
 ``App`` passes it to the core with ``debug=True`` and under ``micropie run --reload``. In production
-``config.advisor`` is None, and nothing in this package is imported. The core calls a function of
-this module where an author may have made an error: at startup, for a request, for an exception. The
-function logs the advice, which comes from these modules:
+``config.advisor`` is None, and nothing in this package is imported. The core calls its functions
+where an author may have made an error: at startup, for a request, for an exception. They log
+advice, which comes from these modules:
 
 - ``application.py`` inspects the attributes of an application at startup,
 - ``source.py`` inspects the source of its methods,
@@ -61,7 +61,7 @@ __all__ = [
 ]
 # fmt: on
 
-# These are imported when the core first calls one of them.
+# Imported when the core first calls one of these functions.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
@@ -76,7 +76,7 @@ __getattr__, __dir__ = names_on_demand(
 def review_application(
     registered: Registrations, handlers: Sequence[Handler], config: Config
 ) -> None:
-    """Log at startup what an application's author should check."""
+    """Log, at startup, advice about an application."""
     providers = config.providers.functions
     for sentence in (
         *describe_application(config).lost_routes.values(),
@@ -91,7 +91,7 @@ def review_application(
 
 
 def review_site(site: Site) -> None:
-    """Log at startup the routes that a mount hides."""
+    """Log, at startup, the routes that a mount hides."""
     for entry in (*site.entries(), *site.entries(takes_socket=True)) if site.has_mounts else ():
         if entry.hidden:
             logger.warning("%s", entry.hidden)
@@ -99,7 +99,7 @@ def review_site(site: Site) -> None:
 
 def add_hint(exchange: Exchange, failure: BaseException) -> None:
     """Add a hint to an exception that is about to be logged, if it comes from a common error."""
-    with suppress(Exception):  # the import fails if no file descriptors are left
+    with suppress(Exception):  # for example, the import fails if no file descriptors are left
         from micropie.debug.failures import hint_for
 
         hint = hint_for(exchange, failure)
@@ -111,8 +111,8 @@ def add_hint(exchange: Exchange, failure: BaseException) -> None:
 
 
 def source_notes(application: Application, tree: Sequence[Application]) -> list[str]:
-    """Return what an author should check in the source of an application. ``tree``: all
-    applications around and inside it.
+    """Return sentences about code in an application's source that its author should check.
+    ``tree``: all applications around and inside it.
     """
     providers = {k: v for one in tree for k, v in one.app._micropie.providers.items()}
     return collect_safely(notes_of(application.app._micropie, application.handlers, providers))
@@ -132,6 +132,8 @@ def application_errors(application: Application) -> list[str]:
 
 
 def session_change(function: Callable[..., object] | None) -> str:
-    """Return how the source of a function changes the session, or "" if it doesn't."""
+    """Return a phrase for the change that a function makes to the session, or "" if it makes
+    none.
+    """
     found = FunctionSource.of(function)
     return "" if found is None else found.session_change()

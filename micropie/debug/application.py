@@ -1,6 +1,6 @@
 """Attributes, methods and hooks that have a meaning in other frameworks, but not in micropie.
 
-They are checked at startup. ``micropie check`` lists the same sentences.
+They are looked for at startup. ``micropie check`` prints the same sentences.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def foreign_attributes(
         value = own.get(setting, inspect.getattr_static(cls, setting, None))
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
             yield f"{name}.{setting} is not a setting: write {name}({setting}=...)"
-    for setting in _ONE_WORD:  # an object's attribute with this name may be the author's own
+    for setting in _ONE_WORD:  # on an object, such a short name may be the author's own
         value = inspect.getattr_static(cls, setting, None)
         is_plain = type(value) in (str, list, tuple, dict) and setting not in registered.settings
         if is_plain and SETTINGS[setting].rule.is_right(value):
@@ -77,8 +77,8 @@ def unexposed_websockets(registered: Registrations, expose: str) -> Iterator[str
 
 
 def _refused_preflights(registered: Registrations) -> Iterator[str]:
-    """Yield a sentence for each ``CORSMiddleware`` whose preflights an authentication hook, which
-    comes before it, refuses.
+    """Yield a sentence for each ``CORSMiddleware`` that comes after an authentication hook, which
+    rejects the preflights.
     """
     name = type(registered.app).__name__
     refusing = ""
@@ -93,8 +93,8 @@ def _refused_preflights(registered: Registrations) -> Iterator[str]:
 
 
 def without_effect(registered: Registrations) -> Iterator[str]:
-    """Yield sentences about methods that an attribute hides, and about classes and objects that
-    have pages but aren't applications. Some of these may be intentional.
+    """Yield sentences about methods hidden by an attribute, and about classes and objects that have
+    pages but aren't applications. Some of these may be intentional.
     """
     app, name = registered.app, type(registered.app).__name__
     inside = [*app._micropie.walk()]
@@ -122,8 +122,8 @@ def without_effect(registered: Registrations) -> Iterator[str]:
 
 
 def collect_safely(sentences: Iterator[str]) -> list[str]:
-    """Return the sentences about an author's code. An exception while the code is inspected must
-    not keep the application from starting, because the code may be of any kind.
+    """Return the sentences that inspecting an author's code yields. An exception during the
+    inspection is ignored, so that unusual code doesn't keep the application from starting.
     """
     found: list[str] = []
     try:
@@ -134,7 +134,7 @@ def collect_safely(sentences: Iterator[str]) -> list[str]:
 
 
 def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]) -> Iterator[str]:
-    """Yield sentences about parameters that are named like a resource but have no annotation, and
+    """Yield sentences about parameters without an annotation whose name is that of a resource, and
     about parameters that a decorator hides.
     """
     *_, inner = layers(handler.function)

@@ -28,12 +28,12 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
         return 'Raise an exception of micropie: HTTPError(404, "No pie.") or Redirect("/pies").'
     hints = _HINTS.get(kind.__name__)
     if hints is None:
-        return ""  # str() of an author's exception may fail
-    # The message may contain a client's text, and matching takes quadratic time.
+        return ""  # str() of an author's exception may raise
+    # Cut the message: it may contain a client's text, and matching takes quadratic time.
     text = str(failure)[:300]
     owner = type(getattr(failure, "obj", None))
     if owner.__name__ in _OURS and not _is_ours(owner):
-        return ""  # another library defines it
+        return ""  # a class of the same name in another library
     for expression, advice in hints.items():
         if re.search(expression, text):
             return advice
@@ -49,8 +49,8 @@ def _is_ours(kind: type) -> bool:
 
 
 def _of_name(failure: BaseException) -> str:
-    """Return the hint for a name that is missing in a query, a form or the headers; "" for any
-    other key.
+    """Return the hint for a KeyError for a name that the query, the form or the headers don't have,
+    or "" for other keys.
     """
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
     file = Path(frame.f_code.co_filename)
@@ -74,7 +74,9 @@ def _of_text(route: RouteInfo | None, text: str) -> str:
 
 
 def _of_call(failure: BaseException, text: str) -> str:
-    """Return the signature of a micropie function that was called with wrong arguments."""
+    """Return a hint with the signature of a micropie function that was called with wrong
+    arguments.
+    """
     found = re.match(r"(?:(\w+)\.)?(\w+)\(\) (?:got|missing|takes)", text)
     owner, name = found.groups() if found is not None else (None, "")
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
@@ -99,8 +101,8 @@ def _parameters_of(function: Any) -> inspect.Signature:
 
 
 def _of_process(exchange: Exchange, text: str) -> str:
-    """Return the hint for an attribute that ``__init__`` sets, so that it doesn't exist in a
-    process of the pool.
+    """Return the hint for an attribute that is missing in a process of the pool, because it is set
+    in ``__init__``, which isn't called there.
     """
     is_pooled = exchange.route is not None and exchange.route.is_pooled
     for name in vars(getattr(exchange.config, "app", None)) if is_pooled else ():
@@ -127,7 +129,7 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
 
 
 def _of_attribute(failure: BaseException) -> str:
-    """If an attribute is missing on one of micropie's objects, return the object's public names."""
+    """Return a hint with the public names of one of micropie's objects if it lacks an attribute."""
     owner, name = getattr(failure, "obj", None), getattr(failure, "name", None) or ""
     names = [one for one in dir(owner) if one[:1] != "_"] if _is_ours(type(owner)) else []
     if not names:
@@ -141,7 +143,7 @@ _FOREIGN = re.compile(
     r"(starlette|werkzeug|bottle|cherrypy|django)\b.*\.(HTTP\w+|Http404|PermissionDenied)$"
 )
 
-# Attributes that requests have in other frameworks. Templates may use them, too.
+# Attributes that requests have in other frameworks, with the hints. Templates may use them too.
 _OF_REQUESTS = {
     f"Request(' object| object') has no attribute '{name}'": f"Write {own}."
     for name, own in by_name(

@@ -14,7 +14,7 @@ def explain(name: str) -> str:
     return f"micropie has no {name}: write {advice}" if advice else ""
 
 
-# What to write, and what other frameworks call it.
+# The advice, and the names that other frameworks have for it.
 _ADVICE = by_name(
     {
         "App": "FastAPI Flask Litestar Bottle Starlette",

@@ -2,9 +2,9 @@
 similar paths for a 404.
 
 ``access`` decides who sees them. A browser gets HTML, a client that accepts or sent JSON a problem
-document (RFC 9457), and all others plain text. The HTML has no scripts and loads nothing, and its
-Content-Security-Policy forbids both, so that text which was not escaped by mistake could do
-nothing. Each value passes ``_hide_secrets`` before it is shown.
+document (RFC 9457), and all others plain text. The HTML has no scripts and loads nothing. Its
+Content-Security-Policy forbids both, so text that was accidentally left unescaped can do no harm.
+``_hide_secrets`` is applied to each value that is shown.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from micropie.extensions import Inspector, RouteEntry
 
 logger = logging.getLogger("micropie")
 
-_LINES_AROUND = 5  # lines shown before and after the failing one
+_LINES_AROUND = 5  # lines of source shown before and after the failing line
 _MOST_FRAMES = 40  # the most frames shown of an exception, the innermost; a recursion has 1000
 _MOST_VARIABLES = 50  # the most variables shown of a frame
 _LONGEST_VALUE = 1000  # characters shown of a value
@@ -91,14 +91,14 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
         _heading(title, f"{request.method} {request.path}"),
         '<p><a href="#text">Copy the traceback</a></p>',
     ]
-    # The packages of the application and its handler count as the author's, even if they are
-    # installed like libraries.
+    # The packages that contain the application and the handler count as the author's code, even if
+    # they are installed like libraries.
     function = None if request.route is None else request.route.function
     owners = [type(request.app), *([] if function is None else [function])]
     own = {str(owner.__module__).partition(".")[0] for owner in owners}
     for relation, exception in _chain(failure):
         parts.append(f"<h2>{escape(relation)}: {escape(type(exception).__name__)}</h2>")
-        if exception is not failure:  # the failure's own text is in the heading
+        if exception is not failure:  # the heading has the failure's own text already
             parts.append(f"<p>{escape(_text_of(exception))}</p>")
         parts.append(_frames(exception, own))
     del exception
@@ -147,15 +147,15 @@ def not_found_page(
 
 
 def warn_of_attribute(request: Request) -> None:
-    """If a path without a route names an attribute of the application, or a function beside the
-    application, log why that isn't a page.
+    """If a path without a route is the name of an attribute of the application, or of a function in
+    its module, log why that has no route.
     """
     inspector = Inspector(request.app, inside=True)
     own, *_ = found = inspector.applications()
     below = request.path.removeprefix(own.path.removeprefix(own.host))
     name = below.strip("/").partition("/")[0]
     value = inspect.getattr_static(own.app, name, None)
-    with suppress(Exception):  # a module may be being imported right now
+    with suppress(Exception):  # a module may be changing while it is being imported
         _warn_of_functions(own.app)
     entries = [entry for entry in inspector.routes() if not entry.hidden]
     paths = [entry.route.pattern for entry in entries]
@@ -170,7 +170,7 @@ def warn_of_attribute(request: Request) -> None:
     if isinstance(value, type):
         kind, advice = "class", f"{name} = {value.__name__}(), an object"
         if issubclass(value, App) and not any(isinstance(one.app, value) for one in found):
-            return  # it was logged at startup
+            return  # logged at startup already
     elif inspect.isfunction(value):
         advice = "@get above it, and no @hidden"
     owner = type(own.app).__name__
@@ -178,7 +178,7 @@ def warn_of_attribute(request: Request) -> None:
 
 
 def _warn_of_functions(app: Any) -> None:
-    """Log the functions in an application's module that have a route's decorator but no
+    """Log the functions in an application's module that have a route decorator but belong to no
     application.
     """
     for name, module in [*sys.modules.items()]:
@@ -234,9 +234,9 @@ def _routes(entries: Iterable[RouteEntry]) -> str:
 
 
 def _about_request(request: Request) -> str:
-    """Return tables of the request and its route.
+    """Return tables with facts about the request and its route.
 
-    A malformed query, header or cookie is left out.
+    A malformed query, header or cookie is omitted.
     """
     route = request.route
     facts = {
@@ -274,8 +274,8 @@ def _table(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
-    """Yield an exception, those from which or during which it was raised, and the members of
-    exception groups; each once.
+    """Yield an exception, its causes and contexts, and the members of exception groups, each
+    once.
     """
     waiting: list[tuple[str, BaseException]] = [("Exception", failure)]
     seen: set[int] = set()
@@ -307,7 +307,7 @@ def _library_of(frame: FrameType, own: Collection[str]) -> str:
 def _frames(exception: BaseException, own: Collection[str]) -> str:
     """Return the frames of a traceback, the innermost last.
 
-    Those of libraries are folded, except the last one.
+    Frames of libraries are folded, except the last frame.
     """
     frames = [*traceback.walk_tb(exception.__traceback__)][-_MOST_FRAMES:]
     parts = []
@@ -338,7 +338,7 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
         (name, _value(name, value))
         for name, value in list(frame.f_locals.items())[:_MOST_VARIABLES]
     ]
-    # As in the author's editor: relative to the directory where the server was started.
+    # Relative to the directory where the server was started, as in the author's editor.
     file = code.co_filename.removeprefix(f"{Path.cwd()}{os.sep}")
     place = f"{file}, line {line}, in {code.co_qualname}"
     return (
@@ -348,7 +348,7 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
 
 
 class _Repr(reprlib.Repr):
-    """Short reprs of any values, even if an object's own ``__repr__`` raises."""
+    """Creates short reprs of values, even if an object's own ``__repr__`` raises."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -373,7 +373,7 @@ def _repr(value: object) -> str:
     """Return a value's repr without secrets, cut to a readable length."""
     try:
         text = _reprs.repr(value)
-    except Exception as error:  # a subclass of dict or list may raise when it is read
+    except Exception as error:  # a subclass of dict or list may raise when its items are read
         text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
     text = _hide_secrets(text[:_LONGEST_REPR])
     return (

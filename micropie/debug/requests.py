@@ -1,7 +1,7 @@
 """Advice about a request in development, and its debug page.
 
-It is about results that seem to mean something else, and about names that a client sent but no
-parameter has.
+The advice is about results that probably aren't what the author intended, and about names that a
+client sent but that no parameter has.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _ERRORS = range(400, 600)
 _SENDING_ON = (301, 302, 303, 307, 308)
 _OFTEN_EMPTY = (201, 202, 204)
 _STATUSES = range(200, 600)
-_LONGEST = 100  # characters of a name
+_LONGEST = 100  # characters of a name to log
 _MISSING = "; expected"  # in the sentence for a missing value, unless that says why it is missing
 _WITH_STATUS = (Response, HTTPError, Redirect)
 
 
 def review_result(exchange: Exchange, result: object) -> None:
-    """Log that a handler has returned None although its annotation doesn't say so, or a value that
-    seems to mean a status, headers or a file.
+    """Log a result that is probably an error: None although the annotation doesn't allow it, or a
+    value that seems to be a status, headers or a file.
     """
     route, set_up = handlers_route(exchange), exchange.answer.response
     if route is None:
@@ -65,7 +65,7 @@ def review_result(exchange: Exchange, result: object) -> None:
         )
         advice = "" if says_none else words
     elif type(result) is tuple and states_status(result):
-        # An annotation without statuses allows any.
+        # If the annotation declares no statuses, it allows all.
         declared = [answer_parts(one)[0] or result for one in answers_of(route.function)]
         words = f"returned status {result[0]}: write Literal[{result[0]}] in the annotation"
         advice = "" if any(result[0] in one for one in declared) else words
@@ -87,14 +87,14 @@ def review_result(exchange: Exchange, result: object) -> None:
 
 
 def _is_stated(route: Route, result: object) -> bool:
-    """Return whether the annotation says that the handler returns a number."""
+    """Return whether the result is an int and the annotation declares one."""
     stated = getattr(route.function, "__annotations__", {}).get("return")
     return type(result) is int and stated in (int, "int")
 
 
 def _advice_for_value(result: object) -> str:
-    """Return the advice for a number, a text or bytes that seem to mean something else; "" for any
-    other value.
+    """Return the advice for a value that is probably sent in another way than the author intended
+    (a status, binary data, JSON text or a file), or "".
     """
     if type(result) is int and result in (*_ERRORS, *_OFTEN_EMPTY):
         write = f"raise HTTPError({result})" if result in _ERRORS else f"return {result}, None"
@@ -134,7 +134,7 @@ def _is_text(body: bytes) -> bool:
 
 
 def _is_a_document(text: str) -> bool:
-    """Return whether a text is a JSON object or array."""
+    """Return whether text is a JSON object or array."""
     try:
         return isinstance(json.loads(text), dict | list)
     except (ValueError, RecursionError):
@@ -142,8 +142,8 @@ def _is_a_document(text: str) -> bool:
 
 
 def _advice_for(result: tuple[object, ...]) -> str:
-    """Return the advice for a tuple that is sent as a JSON list, but that another framework would
-    send as a response; "" for any other tuple.
+    """Return the advice for a tuple that another framework would turn into a response, but that
+    micropie sends as a JSON list, or "".
     """
     first, *others = result or ("",)
     if isinstance(first, str | bytes) and any(isinstance(one, dict | list) for one in others):
@@ -169,7 +169,7 @@ def warn_of_names(exchange: Exchange) -> None:
     plain = [one.name for one in parameters if get_origin(one.annotation) is not Annotated]
     alike = {_letters(name): name for name in plain}
     sent: dict[str, object] = {}
-    with suppress(HTTPError):  # a malformed query is no error if the handler doesn't read it
+    with suppress(HTTPError):  # ignore a malformed query that the handler doesn't read
         sent |= exchange.query
     for name in {**sent, **(exchange.body.form or {})}.keys() - known:
         parameter = alike.get(_letters(name)) if len(name) < _LONGEST else None
@@ -204,8 +204,8 @@ def _says_none(function: object) -> bool:
 def review_session(request: Request, session: Session) -> None:
     """Log, once for each route, that a GET or HEAD request has set a key of the session.
 
-    The CSRF token does not count, because pages with forms make it. Nor do removals, such as that
-    of a message that was shown.
+    The CSRF token doesn't count, because pages with forms create it. Nor do removed keys, such as a
+    message that was shown.
     """
     if request.route is None:
         return
@@ -224,7 +224,7 @@ def review_session(request: Request, session: Session) -> None:
 
 
 def review_provided(provider: Provider) -> None:
-    """Log that a provider has returned None although its annotation doesn't say so, because its
+    """Log that a provider has returned None although its annotation doesn't allow it. Its
     ``return`` may be missing.
     """
     *_, inner = layers(provider.plan.function)
@@ -241,7 +241,7 @@ def review_provided(provider: Provider) -> None:
     )
 
 
-# Types of results that an access check may return although it means True.
+# Types that an access check may return by mistake for True.
 _VALUES = frozenset({str, bytes, int, float, list, dict})
 
 
@@ -267,7 +267,7 @@ def review_redirect(exchange: Exchange, redirect: Redirect) -> None:
 
 
 def review_error_handler(function: Callable[..., object]) -> None:
-    """Log that an error handler has returned None although its annotation doesn't say so."""
+    """Log that an error handler has returned None although its annotation doesn't allow it."""
     if not _says_none(function):
         logger.warning(
             "%s: the error handler returned nothing, so the response is empty: write return",
@@ -291,7 +291,7 @@ def review_websocket_result(exchange: Exchange, result: object) -> None:
 
 def debug_page(request: Request, failure: Exception) -> Response | None:
     """Return the debug page for an exception, or None if the client gets the plain response. Log
-    what explains the exception.
+    advice that explains the exception.
     """
     exchange = request._exchange
     if not isinstance(failure, HTTPError):

@@ -1,6 +1,7 @@
 """Checks of an application's source: for errors that raise nothing, and for code that may be wrong.
 
-In development they run at startup and are logged; ``micropie check`` lists them.
+In development the checks run at startup and their sentences are logged. ``micropie check`` prints
+them.
 """
 
 from __future__ import annotations
@@ -63,19 +64,21 @@ def notes_of(
 
 
 def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
-    """Yield a sentence for each response that is made but not sent, and each method that has lost
-    its access check.
+    """Yield a sentence for each response that is created but not sent, and each method that has
+    lost its access check.
     """
     classes = _own_classes(registered)
     if not any(REQUIRES in own_attributes(cls) for cls in classes):
-        # ``@requires`` on a class guards all of it.
+        # ``@requires`` on a class applies to all its methods.
         yield from _lost_guards(classes)
     for source in _sources_of(_functions_of(registered, handlers)):
         yield from source.lost_answers()
 
 
 def paths_of_hooks(app: AppBase, handlers: Sequence[Handler]) -> Iterator[tuple[str, str]]:
-    """Yield each text with which a hook compares ``request.path``, and the place of the hook."""
+    """Yield each path with which a hook compares ``request.path``, and the file and line of the
+    hook.
+    """
     for hook in _hooks_of(app, handlers):
         for node in ast.walk(_tree_of(hook)):
             if isinstance(node, ast.Compare) and "request.path" in ast.unparse(node.left):
@@ -94,7 +97,7 @@ def _functions_of(registered: Registrations, handlers: Sequence[Handler]) -> lis
 
 
 def _sources_of(functions: Iterable[object]) -> list[FunctionSource]:
-    """Return the sources of functions, each once."""
+    """Return the sources of functions, without duplicates."""
     different = {id(one): one for one in functions}.values()
     return [source for one in different if (source := FunctionSource.of(one)) is not None]
 
@@ -123,8 +126,8 @@ def _opens(provider: Callable[..., object]) -> bool:
 def _notes_of_handler(
     handler: Handler, called: Collection[str], resources: Mapping[str, bool]
 ) -> Iterator[str]:
-    """Yield sentences about a handler's parameters, and one if other handlers call it. ``called``:
-    the names of the methods that they call.
+    """Yield sentences about a handler's parameters, and a sentence if another handler calls it.
+    ``called``: the names of all methods that handlers call.
     """
     for source in _sources_of([handler.function]):
         wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
@@ -158,7 +161,7 @@ def defined_twice(registered: Registrations) -> Iterator[str]:
                 )
 
 
-# Decorators with which a name is defined several times, such as ``@name.setter`` or ``@overload``.
+# Decorators for functions that share one name, such as ``@name.setter`` or ``@overload``.
 _OF_TWO = re.compile(r"overload|\.(setter|getter|deleter|register)\b")
 
 
@@ -188,14 +191,16 @@ class FunctionSource:
 
     @classmethod
     def of(cls, function: Any) -> FunctionSource | None:
-        """Return the source of a function inside its decorators, or None if there is none."""
+        """Return the source of a function without its decorators' wrappers, or None if it isn't
+        available.
+        """
         *_, inner = layers(function)
         inner = getattr(inner, "__func__", inner)
         body = _tree_of(inner).body if inspect.isfunction(inner) else []
         return cls(inner, body[0]) if body and isinstance(body[0], _Function) else None
 
     def lost_answers(self) -> Iterator[str]:
-        """Yield a sentence for each response that is made, but neither returned nor raised."""
+        """Yield a sentence for each response that is created but neither returned nor raised."""
         for call, made in self._statements():
             kind = self._function.__globals__.get(made)
             if isinstance(kind, type) and issubclass(kind, HTTPError | Redirect | Response):
@@ -223,22 +228,22 @@ class FunctionSource:
                 yield f"{self._at(call)}: {called}(...) never runs: write await in front of it"
 
     def _statements(self) -> Iterator[tuple[ast.Call, str]]:
-        """Yield the calls whose results are discarded, each with the text of what is called."""
+        """Yield the calls whose results are discarded, each with the called expression as text."""
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 yield node.value, ast.unparse(node.value.func)
 
     def shared_state(self, resources: Collection[str] | None) -> Iterator[str]:
-        """Yield a sentence if something a client sent is stored on ``self`` or on an application,
-        for the first such place.
+        """Yield a sentence for the first place where a client's value is stored on ``self`` or on
+        an application.
 
-        ``resources``: the names of the types that providers make. None: clients don't fill the
-        parameters.
+        ``resources``: the names of the types that providers create, or None if clients don't fill
+        the parameters.
         """
         stated = {key: str(one) for key, one in self._function.__annotations__.items()}
         own = self._arguments[self._arguments[:1] == ["self"] :]
         is_filled = resources is not None
-        names = {  # values that come from the client
+        names = {  # the names of values from the client
             one
             for one in own
             if one == "request" or (is_filled and not _names(stated.get(one), resources or ()))
@@ -259,8 +264,8 @@ class FunctionSource:
                 names |= {target.id} if isinstance(target, ast.Name) else set()
 
     def unsafe_html(self) -> Iterator[str]:
-        """Yield a sentence for each template whose source is made from values, and for each text
-        with tags that is made from a client's text.
+        """Yield a sentence for each template whose source is built from values, and for each text
+        with HTML tags that is built from a client's text.
         """
         hints = typing.get_type_hints(self._function)
         texts = {one for one in self._arguments if hints.get(one, str) in (str, str | None)}
@@ -293,7 +298,9 @@ class FunctionSource:
                         )
 
     def unread_errors(self) -> Iterator[str]:
-        """Yield a sentence for a parameter ``BindingErrors`` that the function never reads."""
+        """Yield a sentence for a parameter of type ``BindingErrors`` that the function never
+        reads.
+        """
         read = {one.id for one in ast.walk(self._tree) if isinstance(one, ast.Name)}
         if "locals" in read:
             return
@@ -309,8 +316,8 @@ class FunctionSource:
                 )
 
     def lost_self(self, handler: Handler) -> Iterator[str]:
-        """Yield a sentence for a method whose first parameter looks like a client's value, but is
-        the application.
+        """Yield a sentence for a method without ``self``: its first parameter is named like a
+        client's value, but is the application.
         """
         arguments = self._tree.args.posonlyargs + self._tree.args.args
         first = arguments[0].arg if arguments else "self"
@@ -326,8 +333,8 @@ class FunctionSource:
 
     def held_resources(self, resources: Mapping[str, bool], takes_socket: bool) -> Iterator[str]:
         """Yield sentences if a resource stays open while a client is connected, and if a message is
-        sent before the resource is committed. ``resources``: by the name of their type, whether
-        they are closed.
+        sent before the resource is committed. ``resources``: for the name of each type, whether its
+        provider closes or commits it.
         """
         for name in self._arguments:
             stated = self._function.__annotations__.get(name)
@@ -345,8 +352,8 @@ class FunctionSource:
                 )
 
     def bare_numbers(self, wild: Collection[str]) -> Iterator[str]:
-        """Yield a sentence for a parameter that is only a number because of its default. ``wild``:
-        the names of wildcards, which have types of their own.
+        """Yield a sentence for a parameter without an annotation whose default is a number.
+        ``wild``: the names of wildcards, which declare their own types.
         """
         calls = {ast.unparse(node) for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
         for name, one in inspect.signature(self._function).parameters.items():
@@ -376,8 +383,8 @@ class FunctionSource:
                 )
 
     def closed_too_early(self) -> Iterator[str]:
-        """Yield a sentence for each value that is returned from the ``with`` block that closes
-        it.
+        """Yield a sentence for each ``return`` inside a ``with`` block of the value that the block
+        closes.
         """
         for block in ast.walk(self._tree):
             items = block.items if isinstance(block, ast.With | ast.AsyncWith) else ()
@@ -391,10 +398,12 @@ class FunctionSource:
                     )
 
     def session_change(self) -> str:
-        """Return the change that the function makes to the session, or "" if there is none."""
+        """Return a phrase for the change that the function makes to the session, or "" if it makes
+        none.
+        """
         if self.logs_in_elsewhere():
             return ""
-        names = {"session"}  # also variables: session = self.request.session
+        names = {"session"}  # also the names of variables, as in session = self.request.session
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Assign) and _is_session(node.value, names):
                 names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
@@ -415,8 +424,8 @@ class FunctionSource:
         return ""
 
     def logs_in_elsewhere(self) -> bool:
-        """Return whether the function redirects to another site, or takes a secret that such a site
-        sends back. Such a log-in changes the session during a GET.
+        """Return whether the function is part of a log-in at another site: it redirects there, or
+        takes a secret that the site sends back. Such a log-in changes the session during a GET.
         """
         secrets = _SECRETS.intersection(self._arguments)
         return bool(secrets) or "allow_external" in ast.unparse(self._tree)
@@ -434,7 +443,7 @@ class FunctionSource:
 
 
 def _parts(node: ast.AST) -> Iterator[Any]:
-    """Yield the expressions from which a text is made: the expression itself, or those that it
+    """Yield the expressions from which text is built: the expression itself, or the parts that it
     joins.
     """
     parts: Sequence[ast.AST] = ()
@@ -455,7 +464,7 @@ def _parts(node: ast.AST) -> Iterator[Any]:
         yield node
 
 
-# Clients of databases and HTTP, without their asynchronous classes.
+# Blocking clients of databases and HTTP.
 _BLOCKING = re.compile(
     r"(sqlalchemy\.(orm|engine)|sqlite3|psycopg2?|pymysql|redis\.client|requests)\b(?!.*Async)"
 )
@@ -464,7 +473,7 @@ _SENT = ("request.", "self.request.")
 
 
 def _names(annotation: str | None, resources: Collection[str]) -> bool:
-    """Return whether an annotation is one of the types that providers make."""
+    """Return whether an annotation is a type that a provider creates."""
     return any(one and one in (annotation or "") for one in resources)
 
 
@@ -485,7 +494,7 @@ def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield target, value
 
 
-# Parameters of OAuth, CAS and links in mails.
+# Query parameters of OAuth, CAS and links in emails.
 _SECRETS = frozenset({"code", "state", "ticket", "token"})
 _CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})
 
@@ -498,7 +507,9 @@ def _is_session(node: ast.AST, names: set[str]) -> bool:
 
 
 def _tree_of(thing: type | Callable[..., object]) -> ast.Module:
-    """Return the syntax tree of a function or a class; an empty one if its source is missing."""
+    """Return the syntax tree of a function or a class, or an empty tree if its source isn't
+    available.
+    """
     try:
         lines, first = inspect.getsourcelines(thing)  # for a class, this parses the whole file
         return ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)
