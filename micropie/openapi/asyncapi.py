@@ -1,9 +1,9 @@
 """The AsyncAPI document of an application: its WebSockets and event streams, by
 https://www.asyncapi.com/docs/reference/specification/v3.0.0.
 
-Each of them is a channel. In AsyncAPI's terms the application receives what a client sends, and
-sends what the client gets. The types are those of ``ws: WebSocket[Received, Sent]``; without them a
-message may be anything.
+Each WebSocket and each event stream is a channel. "Send" and "receive" are from the application's
+view. The types of messages are those of ``ws: WebSocket[Received, Sent]``; without them a message
+may be anything.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WEBSOCKET_BINDING, _HTTP_BINDING = "0.1.0", "0.3.0"  # versions of the binding 
 
 
 def build_channels(app: App, docs: Docs) -> Schema:
-    """Return the AsyncAPI document of an application and those inside it."""
+    """Return the AsyncAPI document of an application and the applications inside it."""
     inspector = Inspector(app, inside=True)
     builder = _ChannelBuilder(inspector.applications()[0], docs)
     for entry in inspector.routes(websockets=True):
@@ -83,7 +83,7 @@ class _ChannelBuilder(Builder):
         (method, *_) = entry.route.methods or ("GET",)
         message = {"contentType": "text/event-stream", "payload": _TEXT}
         binding = {"method": method, **self._in_url(inputs), "bindingVersion": _HTTP_BINDING}
-        binding.pop("headers", None)  # only a message's binding has headers
+        binding.pop("headers", None)  # headers are only allowed in a message's binding
         self._operation_of(name, "send", message, bindings={"http": binding})
 
     def _channel(self, entry: RouteEntry) -> tuple[str, Sorted]:
@@ -107,7 +107,7 @@ class _ChannelBuilder(Builder):
         return name, inputs
 
     def _in_url(self, inputs: Sorted) -> dict[str, Schema]:
-        """Return the schemas of the query and of the headers for a binding."""
+        """Return the schemas of the query and the headers, for the binding of a channel."""
         found = [self.query_parameter(one) for one in inputs.query]
         return dict(self._by_place(found))
 

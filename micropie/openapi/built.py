@@ -1,6 +1,6 @@
-"""The documents of ``App.openapi`` and ``App.asyncapi``.
+"""Build the documents of ``App.openapi`` and ``App.asyncapi``.
 
-``docs``: that of ``App(docs=...)``, or None.
+``docs``: the ``Docs`` of ``App(docs=...)``, or None.
 """
 
 from __future__ import annotations

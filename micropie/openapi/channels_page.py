@@ -1,4 +1,5 @@
-"""The AsyncAPI document of ``Docs(asyncapi="/channels")``, and a page that shows it to people.
+"""The routes of ``Docs(asyncapi="/channels")``: the AsyncAPI document, and a page that shows it to
+readers.
 
 The page is plain HTML: no script runs, so a Content-Security-Policy of ``default-src 'self'`` is
 enough.
@@ -35,7 +36,9 @@ _REFERENCE = re.compile(r'"#/components/schemas/([^"]+)"')
 
 
 def below(document: Schema, prefix: str) -> Schema:
-    """Return a document whose addresses begin with the prefix of an application."""
+    """Return a copy of a document whose channel addresses begin with the prefix of an
+    application.
+    """
     channels = {
         name: {**channel, "address": prefix + channel["address"]}
         for name, channel in document["channels"].items()
@@ -46,10 +49,10 @@ def below(document: Schema, prefix: str) -> Schema:
 def channel_routes(
     path: str, document: Callable[[], Schema], prefix_at: Callable[[str], str]
 ) -> dict[str, Callable[..., object]]:
-    """Return the handlers of the document, its page and the page's style, by their paths.
+    """Return the handlers of the document, its page and the page's style sheet, by their paths.
 
-    ``document`` returns the current one. ``prefix_at`` returns the prefix of the application
-    that answers a request at a path.
+    ``document``: returns the current document. ``prefix_at``: returns the prefix of the application
+    that handles a request at a path.
     """
 
     def asyncapi_json() -> Response:
@@ -106,9 +109,9 @@ def _text(text: str) -> str:
 
 
 def _schema(schema: Schema) -> str:
-    """Return a schema as JSON, with links to those that it refers to."""
+    """Return a schema as JSON, with links to the schemas that it refers to."""
     if not schema:
         return "<p>Anything.</p>"
     written = escape(json.dumps(schema, indent=2, ensure_ascii=False), quote=False)
     linked = _REFERENCE.sub(lambda found: f'<a href="#{quote(found[1])}">"{found[1]}"</a>', written)
-    return f'<pre tabindex="0">{linked}</pre>'  # who has no mouse scrolls it by keys
+    return f'<pre tabindex="0">{linked}</pre>'  # lets users scroll it with the keyboard

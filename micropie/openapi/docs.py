@@ -10,13 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Docs:
-    """What the document of an application says about it, and who may see it:
+    """The general information in an application's OpenAPI document, and who may see it:
     ``App(docs=Docs(title="Pies", requires=[members]))``.
 
-    ``path``: that of the page. ``title``: by default the name of the class; ``description``: by
-    default its docstring. ``servers``: the URLs of the application, by default the one that the
-    document is requested from. ``requires``: access checks like those of ``@requires``, for the
-    page and the document only.
+    ``path``: the path of the page. ``title``: by default the name of the application's class;
+    ``description``: by default the class's docstring. ``servers``: the URLs of the application, by
+    default the URL from which the document is requested. ``requires``: access checks like those of
+    ``@requires``, for the page and the document only.
 
     ``contact`` has "name", "url" and "email"; ``license`` has "name", and "identifier" or "url".
     ``terms_of_service`` is a URL. ``tags``: a sentence for each tag, in the order in which tools
@@ -24,10 +24,10 @@ class Docs:
     ``@describe(responses=...)``: ``{422: Errors}``.
 
     ``assets``: a directory with ``swagger-ui.css`` and ``swagger-ui-bundle.js``, such as the npm
-    package swagger-ui-dist, instead of the files of micropie-swagger-ui.
+    package swagger-ui-dist, to use instead of the package micropie-swagger-ui.
 
-    ``asyncapi``: the path of a page of the WebSockets and event streams, such as "/channels". Their
-    document is then at ``/asyncapi.json``.
+    ``asyncapi``: the path of a page about WebSockets and event streams, such as "/channels". The
+    AsyncAPI document is then at ``/asyncapi.json``.
     """
 
     path: str = "/docs"

@@ -1,10 +1,9 @@
-"""The OpenAPI document of an application, by https://spec.openapis.org/oas/v3.1.1; by 3.2.0 if a
-route needs it, for the method QUERY or a stream of items.
+"""The OpenAPI document of an application: version 3.1 (https://spec.openapis.org/oas/v3.1.1), or
+3.2 if a route uses the method QUERY or streams items.
 
-The response of a handler is described as far as its author has: with names, paths, annotations,
-docstrings and ``@describe``. A handler found by its name has several paths and methods, of which
-one is described: GET, or POST if it takes a file or a structure, unless its decorator sets methods.
-The parameters that GET requires are in the path.
+Handlers are described from their names, paths, annotations, docstrings and ``@describe``. A handler
+without a route decorator accepts several paths and methods, of which one is described: GET, or POST
+if it takes a file or a structure. For GET, the required parameters are in the path.
 """
 
 from __future__ import annotations
@@ -59,12 +58,12 @@ _JSON, _PROBLEM, _FORM, _MULTIPART, _BYTES = (
 _MALFORMED = "The request is malformed"
 
 
-# A parameter, and where a request has its value.
+# A parameter, and the source of its value in a request.
 _Value: TypeAlias = tuple[Parameter, Any]
 
 
 class Sorted(NamedTuple):
-    """The parameters of a handler, sorted by where a request has them."""
+    """The parameters of a handler, grouped by their source in a request."""
 
     path: list[_Value]
     query: list[_Value]
@@ -73,9 +72,7 @@ class Sorted(NamedTuple):
 
 
 class _DocumentedRoute:
-    """A route's entry with facts that are computed once, as several parts of the document use
-    them.
-    """
+    """A route's entry with facts that several parts of the document need, computed once."""
 
     def __init__(self, entry: RouteEntry) -> None:
         self.entry = entry
@@ -84,8 +81,8 @@ class _DocumentedRoute:
 
 
 def build_document(app: App, docs: Docs) -> dict[str, Any]:
-    """Return the OpenAPI document of an application and those inside it. Paths and names are
-    relative to the application.
+    """Return the OpenAPI document of an application and the applications inside it. Paths and names
+    are relative to ``app``.
     """
     inspector = Inspector(app, inside=True)
     own = inspector.applications()[0]
@@ -101,7 +98,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
     document["paths"] = dict(sorted(builder.paths.items()))
     tags = {name: {"description": sentence} for name, sentence in docs.tags.items()}
     every = [one for path in document["paths"].values() for one in path.values()]
-    if builder.tags:  # tag the outermost application's operations with its name
+    if builder.tags:  # tag the outermost application's operations too
         name = type(app).__name__
         for operation in every:
             operation.setdefault("tags", [name])
@@ -124,7 +121,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
 
 
 def info_of(app: App, docs: Docs) -> dict[str, object]:
-    """Return what a document says about its application."""
+    """Return the object ``info`` of a document."""
     info: dict[str, object] = {"title": docs.title or type(app).__name__, "version": docs.version}
     about = {
         "termsOfService": docs.terms_of_service,
@@ -143,12 +140,12 @@ class Builder:
         self.common = describe(responses=docs.responses)
         self.paths: dict[str, dict[str, object]] = {}
         self.tags: dict[str, dict[str, str]] = {}
-        # First, so that an author's class of this name gets its module's name as well.
+        # Added first, so that the schema of an author's class ``Problem`` gets a longer name.
         self.components = {"Problem": PROBLEM}
         self.inputs = Schemas(own.types, self.components, "validation")
         self.answers = Schemas(own.types, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
-        self.version = "3.1.0"  # 3.2, which fewer tools read, if a route needs it
+        self.version = "3.1.0"  # changed to 3.2, which fewer tools support, if a route needs it
         self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> the names
         self._ids: set[str] = set()
 
@@ -157,7 +154,7 @@ class Builder:
         documented = _DocumentedRoute(entry)
         route, description = entry.route, documented.description
         self.inputs.own = self.answers.own = documented.application.types
-        # A function of micropie's own, such as the handler of static files, is not documented.
+        # micropie's own handlers, such as the one for static files, aren't described.
         function = inspect.unwrap(documented.signature.function)
         is_builtin = getattr(function, "__module__", "").partition(".")[0] == "micropie"
         if entry.is_default or is_builtin or not description.include_in_schema:
@@ -190,10 +187,10 @@ class Builder:
             )
 
     def path_of(self, entry: RouteEntry, sorted_inputs: Sorted) -> tuple[str, dict[str, str]]:
-        """Return the path, and what its parameters are called in the document.
+        """Return a route's path, and the names that its parameters have there.
 
-        For OpenAPI, ``/{a}`` and ``/{b}`` are the same path, so the first route decides about the
-        names.
+        In OpenAPI ``/{a}`` and ``/{b}`` are the same path, so the names of the first such route are
+        used.
         """
         pattern = entry.route.pattern.removeprefix(self.own.path)
         for name, rule in entry.route.wildcards.items():
@@ -247,8 +244,7 @@ class Builder:
             403: any(getattr(hook, "scopes", ()) for hook in hooks),
             404: route.wildcards,
             413: body or route.reads_body,
-            # If JSON is sent with another type than application/json, the body counts as missing,
-            # which is allowed for an optional one.
+            # A body of another type counts as missing, so an optional body can't cause a 415.
             415: body is not None and (body["required"] or kinds not in ([_JSON], [_BYTES])),
             **dict.fromkeys(conditions.union(*map(_refusals, application.checks)), True),
             **{status: True for hook in hooks for status in getattr(hook, "statuses", ())},
@@ -276,7 +272,7 @@ class Builder:
         return {name: value for name, value in operation.items() if value}
 
     def _tags(self, inner: Application) -> list[str]:
-        """Return the tag of a route: the application that has it, unless that is the outermost
+        """Return the tags of a route: the name of its application, unless that is the outermost
         one.
         """
         application = type(inner.app)
@@ -294,7 +290,7 @@ class Builder:
             rule = entry.route.wildcards.get(own, "")
             schema, _ = _without_null(self.inputs.of(known[own].annotation) if own in known else {})
             number = _KINDS.get(rule)
-            if number is not None:  # takes constraints from the annotation
+            if number is not None:  # keeps the constraints in the annotation
                 schema = (
                     {**schema, **number}
                     if schema.get("type") in ("integer", "number")
@@ -312,8 +308,7 @@ class Builder:
     def query_parameter(self, value: _Value) -> dict[str, object]:
         parameter, where = value
         info = TypeInfo(parameter.annotation)
-        # A query parameter without a default is required, although it is looked up in other places,
-        # too.
+        # A parameter that is also looked up elsewhere is described as a query parameter.
         name, place = where.key, where.first_place if where.is_stated else "query"
         schema = self._with_default(parameter.replace(annotation=info.annotation))
         required = self._is_required(parameter, schema)
@@ -326,7 +321,7 @@ class Builder:
         )
 
     def _is_required(self, parameter: Parameter, schema: Schema) -> bool:
-        """Return whether a parameter of a query or a form is required. A structure isn't if all of
+        """Return whether a query or form parameter is required. A structure is optional if all of
         its fields have defaults.
         """
         structure = self.components.get(_without_null(schema)[0].get("$ref", "").rpartition("/")[2])
@@ -338,12 +333,12 @@ class Builder:
         if parameter.default is Parameter.empty or parameter.default is None:
             return schema
         try:
-            # A Decimal is text in JSON, but a number in its schema.
+            # A Decimal is encoded as text, but described as a number.
             number = parameter.default if schema.get("type") == "number" else None
             value = loads(dumps(parameter.default if number is None else float(number)))
-        except ValueError:  # JSON can't express infinity, NaN or this object
+        except ValueError:  # JSON can't represent infinity, NaN or this object
             return schema
-        # An application's own encoders and decoders may use another JSON type.
+        # Custom encoders and decoders may use another JSON type than the schema.
         is_other = schema.get("type") == "string" and not isinstance(value, str)
         if is_other or value not in schema.get("enum", [value]):
             return schema
@@ -352,8 +347,7 @@ class Builder:
     def _body(self, application: Application, sorted_inputs: Sorted) -> dict[str, Any] | None:
         """Return OpenAPI's description of the body.
 
-        If the application's errors are JSON, only JSON is listed, although the application accepts
-        forms as well.
+        If the application's errors are JSON, only JSON is listed, although forms are accepted too.
         """
         kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
         if sorted_inputs.document is not None:
@@ -364,7 +358,7 @@ class Builder:
                 kinds = [_FORM]
             elif is_array or not where.may_be_in("form"):
                 kinds = [_JSON]
-            required = parameter.default is Parameter.empty  # a JSON body is then at least {}
+            required = parameter.default is Parameter.empty  # a JSON body must be at least {}
             if kinds == [_FORM]:
                 required = self._is_required(parameter, schema)
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
@@ -398,20 +392,22 @@ class Builder:
         *,
         is_304: bool,
     ) -> tuple[dict[str, list[dict[str, Any]]], bool]:
-        """Return the responses that these types of results describe, by status, and whether they
-        are all responses.
+        """Return the responses for these types of results, by status, and whether other responses
+        are impossible.
 
-        ``stated``: the status of results without one. ``is_304``: whether None is sent as a 304.
+        ``stated``: the status of results that declare none. ``is_304``: whether None is sent as a
+        304.
         """
         found, is_known = _by_status(results, stated)
         answers: dict[str, list[dict[str, Any]]] = {}
         for number, kinds in found.items():
             structures = tuple(filter(_is_structure, kinds))
             others = [one for one in kinds if one not in structures and not _is_error(one)]
-            others.sort(key=lambda one: one is NoneType)  # None last, as it is null beside JSON
+            # None comes last, because it is null if another type is JSON
+            others.sort(key=lambda one: one is NoneType)
             if is_304 and len(kinds) > 1:
                 others = [one for one in others if one is not NoneType]
-            # In one union, because a field may distinguish the structures.
+            # Describe structures as one union, because a field may distinguish them.
             union = [typing.Union[structures]] if structures else []  # noqa: UP007 - of so many
             for annotation in [*union, *others]:
                 described = self._response(documented, annotation, number)
@@ -428,7 +424,7 @@ class Builder:
         self, documented: _DocumentedRoute, errors: Mapping[str, str], conditions: Collection[int]
     ) -> dict[str, object]:
         application, description = documented.application, documented.description
-        # None in an annotation is sent as a 304 then; a ``response_model`` is used unchanged.
+        # None in an annotation then means the 304, but a ``response_model`` is used as it is.
         is_304 = 304 in conditions and description.response_model is None
         answers, is_known = self._answers(
             documented, documented.entry.results, description.status, is_304=is_304
@@ -463,7 +459,7 @@ class Builder:
         application = documented.application
         headers = {**_HEADERS}
         if not _challenges(application):
-            del headers["401"]  # a check may send any response, so 401 isn't certain
+            del headers["401"]  # a check may send another response, so the header isn't certain
         for status, sentence in errors.items():
             handled, about = self._handled(documented, int(status), sentence)
             for code, answer in handled.items():
@@ -483,11 +479,11 @@ class Builder:
     def _handled(
         self, documented: _DocumentedRoute, number: int, sentence: str
     ) -> tuple[dict[str, dict[str, Any]], str | None]:
-        """Return the responses of the author's error handlers to errors of a status, by the
-        statuses of these responses. Also return a sentence about the errors that the framework
-        handles, or None if there are none.
+        """Return the responses of the author's error handlers for errors of a status, by the
+        responses' own statuses. Also return a description of the errors that the framework handles,
+        or None if there are none.
 
-        A response whose type is unknown is described like the framework's.
+        A response of unknown type is described like the framework's.
         """
         responses: dict[str, dict[str, Any]] = {}
         for key, results in documented.application.error_results(number):
@@ -504,7 +500,7 @@ class Builder:
     def _response(
         self, documented: _DocumentedRoute, annotation: object, stated: int | None
     ) -> tuple[str, dict[str, object]] | None:
-        """Return the status and the description of a response; None if the status is unknown."""
+        """Return the status (None if unknown) and the description of a response."""
         status = stated or 200
         answer: dict[str, object] = {"description": _phrase(status) or str(status)}
         bare = _bare(annotation)
@@ -515,7 +511,8 @@ class Builder:
             return str(status), {"description": _phrase(status)}
         if annotation in (None, NoneType):
             return str(status), answer
-        # No schema, because tools disagree whether it describes an event or the whole text.
+        # No schema, because tools disagree whether a schema describes one event or the whole
+        # stream.
         if issubclass(kind, EventStream):
             return str(status), {**answer, "content": {"text/event-stream": {}}}
         items = TypeInfo(bare).items(_is_generator(documented))
@@ -533,7 +530,7 @@ class Builder:
                 "text/html" if documented.application.settings.text == "html" else "text/plain"
             ]
             if kinds == ["text/plain"] and documented.entry.mentions("html"):
-                kinds.append("text/html")  # for type checkers, ``html`` returns a str
+                kinds.append("text/html")  # the declared result type of ``html`` is str
             schema = self.answers.of(annotation) if is_text else {}
             schema = {"type": "string", **({"enum": schema["enum"]} if "enum" in schema else {})}
             return str(status), {**answer, "content": {one: {"schema": schema} for one in kinds}}
@@ -547,10 +544,10 @@ class Builder:
     def _stated(
         self, application: Application, number: int, sentence: str, model: object = None
     ) -> dict[str, object]:
-        """Return the description of a response that is given by a sentence, a type or both.
+        """Return the description of a response that is declared by a sentence, a type or both.
 
-        An error without a type is the framework's if the application's errors are JSON, otherwise
-        it may be anything.
+        An error without a type has the framework's schema if the application's errors are JSON,
+        otherwise any content.
         """
         sentence = sentence or _phrase(number) or str(number)
         if model is not None:
@@ -564,12 +561,13 @@ class Builder:
     def _error(
         self, application: Application, number: int | None, sentence: str
     ) -> dict[str, object]:
-        """Return the description of the framework's error response for a status; None stands for
-        any status.
+        """Return the description of the framework's error response for a status (None for any
+        status).
 
-        If an author's error handler handles it, the response may be anything.
+        If an author's error handler handles the error, the response has any content.
         """
-        is_others = sentence == _MALFORMED  # a ``BindingError`` has its own sentence
+        # this sentence is only used for other errors than ``BindingError``
+        is_others = sentence == _MALFORMED
         keys = [key for handlers in application.error_handlers for key in handlers]
         if any(_may_answer(key, number) for key in keys if not is_others or key != BindingError):
             return {"description": sentence}
@@ -582,8 +580,8 @@ class Builder:
         return {"description": sentence, "content": {kind: forms[kind] for kind in kinds}}
 
     def _security(self, application: Application) -> dict[str, list[str]]:
-        """Return what the access checks require: the scopes, by the name of each security
-        scheme.
+        """Return the security requirement of the access checks: the scopes for the name of each
+        security scheme.
         """
         needed: dict[str, list[str]] = {}
         for guard in application.middlewares:
@@ -594,8 +592,8 @@ class Builder:
         return needed
 
     def _scheme_name(self, guard: object, scheme: dict[str, object]) -> str:
-        """Return the name of a security scheme: that of the access check's class or function, with
-        a number if another scheme has it.
+        """Return the name of a security scheme: the name of the access check's class or function,
+        with a number if it is taken.
         """
         own = getattr(guard, "__name__", type(guard).__name__)
         names = (own if number == 1 else f"{own}{number}" for number in count(1))
@@ -605,15 +603,16 @@ class Builder:
 
 
 def _refusals(check: Callable[..., object]) -> set[int]:
-    """Return the statuses with which a check refuses, by its annotation: 303 if it contains
-    ``Redirect``, and 403 unless it is ``Redirect | Literal[True]`` or ``Literal[True]``.
+    """Return the statuses with which a check can reject a request, from its annotation: 303 if it
+    contains ``Redirect``, and 403 unless it is ``Redirect | Literal[True]`` or ``Literal[True]``.
     """
     try:
         answer = inspect.signature(check, eval_str=True).return_annotation
     except (NameError, ValueError):
-        # Only type checkers import the name, or a built-in has no signature.
+        # A name in the annotation is imported only for type checkers, or a built-in has no
+        # signature.
         return {403}
-    if answer == typing.Literal[True]:  # the check refuses only by raising
+    if answer == typing.Literal[True]:  # the check rejects requests only by raising
         return set()
     kinds = {answer, *typing.get_args(answer)}
     if kinds - {answer} == {Redirect, typing.Literal[True]}:
@@ -622,14 +621,14 @@ def _refusals(check: Callable[..., object]) -> set[int]:
 
 
 def _is_ignored(parameter: Mapping[str, object]) -> bool:
-    """Return whether OpenAPI describes this header elsewhere (section "Parameter Object")."""
+    """Return whether OpenAPI ignores this header as a parameter (section "Parameter Object")."""
     names = ("accept", "content-type", "authorization")
     return parameter["in"] == "header" and str(parameter["name"]).lower() in names
 
 
 def _conditions_of(documented: _DocumentedRoute) -> set[int]:
-    """Return the statuses of a handler's conditional responses: those that it declares, and those
-    of the methods that it calls.
+    """Return the statuses of a handler's conditional responses, from its declarations and from the
+    methods that it calls.
     """
     code = getattr(inspect.unwrap(documented.signature.function), "__code__", None)
     found = {status for name, status in _CALLED.items() if name in getattr(code, "co_names", ())}
@@ -647,7 +646,7 @@ def _requires(code: Any) -> bool:
 
 
 def _bare(annotation: object) -> object:
-    """Return X for ``Annotated[X, ...]``, and for a ``NewType`` the type that it wraps."""
+    """Return X for ``Annotated[X, ...]`` and for a ``NewType`` of X."""
     while isinstance(annotation, typing.NewType):
         annotation = annotation.__supertype__
     if typing.get_origin(annotation) is typing.Annotated:
@@ -656,8 +655,8 @@ def _bare(annotation: object) -> object:
 
 
 def _is_error(annotation: object) -> bool:
-    """Return whether an annotation is an error's class, which is described elsewhere, or says that
-    the function never returns.
+    """Return whether an annotation is ``Never`` or the class of an error, which is described
+    elsewhere.
     """
     is_raised = isinstance(annotation, type) and issubclass(annotation, HTTPError)
     return is_raised or annotation in (typing.NoReturn, typing.Never)
@@ -671,8 +670,8 @@ def _is_text(bare: object) -> bool:
 
 
 def _is_generator(documented: _DocumentedRoute) -> bool:
-    """Return whether a handler is a generator function, because ``Iterable`` in its annotation then
-    means a stream.
+    """Return whether a handler is a generator function, whose results of type ``Iterable`` are
+    streams.
     """
     function = documented.entry.route.function
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
@@ -682,7 +681,7 @@ def _phrase(status: int) -> str:
     """Return the standard phrase for a status, or "" if it has none."""
     if status not in _NAMED:
         return ""
-    # The default sentence of an error has the phrase of the current RFC after the number.
+    # An error's default message consists of the status and the current RFC's phrase.
     return str(HTTPError(status).message)[4:] if status >= 400 else HTTPStatus(status).phrase
 
 
@@ -690,8 +689,8 @@ _NAMED = frozenset(HTTPStatus)
 
 
 def _may_answer(key: int | type[Exception], number: int | None) -> bool:
-    """Return whether an author's error handler for ``key`` may handle errors of a status; None
-    stands for any status.
+    """Return whether an author's error handler for ``key`` may handle errors of a status (None for
+    any status).
     """
     if number is None or isinstance(key, int):
         return number in (None, key)
@@ -703,7 +702,7 @@ def _may_answer(key: int | type[Exception], number: int | None) -> bool:
 def _by_status(
     results: Sequence[object], stated: int | None
 ) -> tuple[dict[int | None, list[object]], bool]:
-    """Return the types of bodies by the statuses in the annotations of results, and whether all
+    """Return the types of bodies by status, from the annotations of results, and whether all
     statuses are known.
     """
     is_known = True
@@ -715,7 +714,7 @@ def _by_status(
                 found.setdefault(number, []).extend(bodies)
             continue
         is_known = False
-        if all(one in (None, NoneType) for one in bodies):  # 204 is usual for an empty body
+        if all(one in (None, NoneType) for one in bodies):  # REST idiom for an empty body
             found.setdefault(204, []).extend(bodies)
     return found, is_known
 
@@ -723,7 +722,7 @@ def _by_status(
 def _add_content(known: dict[str, Any], answer: Mapping[str, Any]) -> None:
     """Add to a response the bodies of another response with the same status.
 
-    The author's own come first, because most generated clients read only the first.
+    The author's bodies come first, because most generated clients read only the first one.
     """
     if "content" in answer:
         known["content"] = {**known.get("content", {}), **answer["content"]}
@@ -754,10 +753,10 @@ def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-# The header that belongs to a status: RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585, section 4.
+# The header that each status has: RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585, section 4.
 _HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
-# Methods that a handler calls -> the status that it may send then: RFC 9110, section 13.
-# ``required=True`` adds 428.
+# The status that a handler may send if it calls a method: RFC 9110, section 13. ``required=True``
+# adds 428.
 _CALLED = {"not_modified": 304, "check_precondition": 412}
 _CONDITIONAL = {"If-None-Match": {304, 412}, "If-Match": {412, 428}}
 # Exceptions that always have the same status.
@@ -767,8 +766,8 @@ _REDIRECTS = range(300, 400)
 
 
 def _challenges(application: Application) -> bool:
-    """Return whether any middleware other than checks has a ``security_scheme``, so that a 401
-    surely has ``WWW-Authenticate``.
+    """Return whether middleware other than access checks has a ``security_scheme``. A 401 then
+    always has ``WWW-Authenticate``.
     """
     checks = {*map(id, application.checks)}
     return any(
@@ -777,8 +776,8 @@ def _challenges(application: Application) -> bool:
 
 
 def _read_by_the_handler(entry: RouteEntry) -> dict[str, Any]:
-    """Return OpenAPI's description of the body that a handler with ``@reads_body`` takes: a form
-    with any fields if the handler calls ``parts``, otherwise bytes of any type.
+    """Return OpenAPI's description of the body for a handler with ``@reads_body``: a form with any
+    fields if the handler calls ``parts``, otherwise bytes of any type.
     """
     if entry.mentions("parts"):
         return {"required": True, "content": {_MULTIPART: {"schema": {"type": "object"}}}}
@@ -803,8 +802,8 @@ def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) ->
         elif where.first_place in ("header", "cookie") or (
             where.first_place == "query" and (where.is_stated or not where.is_in_body)
         ):
-            # In a query, each field of a structure is a separate parameter: "form" and "explode"
-            # are the defaults.
+            # OpenAPI's defaults for a query, style "form" and "explode", make each field of a
+            # structure a separate parameter.
             sorted_inputs.query.append(one)
         elif where.is_document or not where.first_place or (is_of_body and not has_body):
             continue
@@ -824,7 +823,9 @@ def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) ->
 
 
 def _without_null(schema: Schema) -> tuple[Schema, bool]:
-    """Return a schema without null, which text can't be, and whether null was a member of it."""
+    """Return a schema without null, which can't be sent as text, and whether the schema allowed
+    null.
+    """
     members = schema.get("anyOf", ())
     others = [one for one in members if one != {"type": "null"}]
     if len(others) == len(members):
@@ -834,7 +835,7 @@ def _without_null(schema: Schema) -> tuple[Schema, bool]:
 
 
 def _in_form(schema: Schema) -> Schema:
-    """Return the schema of a form's field, in which an empty text means null."""
+    """Return the schema of a form field, in which empty text means null."""
     members, is_nullable = _without_null(schema)
     return {"anyOf": [*members.get("anyOf", [members]), {"const": ""}]} if is_nullable else members
 
@@ -844,7 +845,7 @@ def _is_structure(annotation: object) -> bool:
 
 
 def doc_of(owner: Callable[..., object]) -> str:
-    """Return the docstring that the author wrote, or "" for that of a framework class."""
+    """Return an object's docstring, or "" if it is inherited from a framework class."""
     text = inspect.unwrap(owner).__doc__
     return (
         inspect.cleandoc(text)

@@ -1,6 +1,6 @@
 """The routes of ``App(docs=True)``: the document, and a page of Swagger UI, with the files of
-micropie-swagger-ui or ``Docs(assets=...)``. ``channels_page.py`` has those of
-``Docs(asyncapi=...)``.
+micropie-swagger-ui or ``Docs(assets=...)``. The routes of ``Docs(asyncapi=...)`` are in
+``channels_page.py``.
 
 The page has no inline script or style, so it works with a Content-Security-Policy of ``default-src
 'self'``. Swagger UI draws its icons from ``data:`` URLs, so add ``img-src 'self' data:`` to see
@@ -26,7 +26,7 @@ from micropie.openapi.schemas import Schema
 _NEEDED = ("swagger-ui.css", "swagger-ui-bundle.js")
 _ICON = "favicon-32x32.png"
 
-# The bundle is deferred, so it has run when the page is complete.
+# Runs after the bundle, which is a deferred script.
 _START = """\
 "use strict";
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -100,7 +100,7 @@ def _checked(stated: Literal[True] | str | Docs) -> Docs:
 def _assets(docs: Docs) -> Path:
     """Return the directory with Swagger UI's files.
 
-    Raises ``SetupError`` if there is none, or if it lacks one of them.
+    Raises ``SetupError`` if there is no directory, or if it lacks a file.
     """
     if docs.assets is not None:
         directory = Path(docs.assets)
@@ -121,8 +121,8 @@ def _assets(docs: Docs) -> Path:
 
 
 def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
-    """Add the document and its page to an application; see ``App(docs=...)``. Return the ``Docs``
-    for what was ``stated``.
+    """Add the document and its page to an application, see ``App(docs=...)``. Return the ``Docs``
+    object for the argument ``stated``, which may be True or a path.
 
     Raises ``SetupError`` for an invalid path, and if the files of Swagger UI are missing.
     """
@@ -169,7 +169,7 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
 
 
 def _channel_routes(app: App, docs: Docs) -> dict[str, Callable[..., object]]:
-    # few applications ask for these
+    # few applications need these
     from micropie.openapi.asyncapi import build_channels
     from micropie.openapi.channels_page import channel_routes
 
@@ -179,8 +179,8 @@ def _channel_routes(app: App, docs: Docs) -> dict[str, Callable[..., object]]:
 
 
 def _built_once(app: App, build: Callable[[], Schema]) -> Callable[[], Schema]:
-    """Return a function that builds a document once for each place of the application, and for
-    each time that its routes are made: 200 routes take 0.1 s.
+    """Return a function that returns a document. It is built once for each place of the
+    application, and again when the routes change, because 200 routes take 0.1 s.
     """
     built: tuple[Sequence[object], Schema] | None = None
 

@@ -1,7 +1,8 @@
 """JSON Schema for the types in annotations: draft 2020-12, which OpenAPI 3.1 uses.
 
 msgspec describes dataclasses, TypedDicts and Structs, and pydantic its models. All other types are
-described here, as ``binding.converters`` reads them. An unknown type has the schema of any value.
+described here, in agreement with ``binding.converters``. An unknown type gets the schema of any
+value.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _JSON_NAMES = {
     types.NoneType: "null",
 }
 
-# Attributes of metadata -> keywords. All but the last two are constraints, which
+# The keyword for each attribute of metadata. All except the last two are constraints, which
 # ``binding/values/constraints.py`` checks.
 _KEYWORDS = {
     "gt": "exclusiveMinimum",
@@ -75,7 +76,7 @@ _ERROR = _object(
     dict.fromkeys(("parameter", "source", "expected"), _TEXT)
     | {"path": _PATH, "field": _TEXT, "detail": _TEXT}
 )
-# The document of an error (RFC 9457), which ``http/problem.py`` makes.
+# The schema of a problem document (RFC 9457), which ``http/problem.py`` creates.
 PROBLEM = _object(
     {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
     errors={"type": "array", "items": _ERROR},
@@ -83,7 +84,7 @@ PROBLEM = _object(
 
 
 class ApplicationTypes(Protocol):
-    """The encoders and decoders of an application's own types; see ``Application.types``."""
+    """The encoders and decoders of an application's own types, see ``Application.types``."""
 
     @property
     def encoders(self) -> Mapping[type, object]: ...
@@ -97,10 +98,9 @@ class ApplicationTypes(Protocol):
 class Schemas:
     """The schemas of one document.
 
-    ``components`` has the named ones, to which others refer.
-
-    ``own``: the types of the application whose routes are described. ``mode``, in pydantic's terms:
-    "validation" for parameters and bodies, "serialization" for responses.
+    ``components``: the schemas that have names, to which others refer. ``own``: the types of the
+    application whose routes are described. ``mode``, in pydantic's terms: "validation" for
+    parameters and bodies, "serialization" for responses.
     """
 
     def __init__(self, own: ApplicationTypes, components: dict[str, Schema], mode: Mode) -> None:
@@ -142,20 +142,20 @@ class Schemas:
         return None if kind is None else _schema_of(kind)
 
     def _adapted(self, annotation: object) -> Schema:
-        """Return the schema of a type whose values pydantic makes, such as ``HttpUrl``."""
+        """Return the schema of a type whose values pydantic creates, such as ``HttpUrl``."""
         adapter = sys.modules["pydantic"].TypeAdapter(annotation)
         reference = "#/components/schemas/{model}"
         try:
             schema: Schema = adapter.json_schema(mode=self._mode, ref_template=reference)
         except sys.modules["pydantic"].PydanticUserError:
-            # Raised for a class that has only a validator of its own.
+            # pydantic can't describe a class with a custom validator only.
             return {}
         self.components |= {**schema.pop("$defs", {}), **self.components}
         return schema
 
     def _own(self, kind: type) -> Schema | None:
         """Return the schema of an enumeration, of a Decimal in a response, or of one of the
-        application's own types, or None.
+        application's own types. Return None for other types.
         """
         encode = self.own.encoder_of(kind)
         if kind in self.own.decoders and (encode is None or self._mode == "validation"):
@@ -170,12 +170,12 @@ class Schemas:
         try:
             return self.of(inspect.signature(encode, eval_str=True).return_annotation)
         except (ValueError, NameError):
-            # A built-in without a signature, or a name that only type checkers import.
+            # A built-in without a signature, or a name imported only for type checkers.
             return {}
 
     def _union(self, members: Sequence[object], metadata: Sequence[object] = ()) -> Schema:
-        """Return the schema of a union, with the field that distinguishes its structures, if there
-        is one.
+        """Return the schema of a union. If a field distinguishes its structures, it is the schema's
+        discriminator.
         """
         structures = [one for one in members if one is not types.NoneType]
         if len(members) > len(structures) > 1:
@@ -215,10 +215,8 @@ class Schemas:
         return {**schema, "uniqueItems": True} if kind in (set, frozenset) else schema
 
     def _structure(self, structure: type) -> Schema:
-        """Add the named schemas of a structure. If another one has a name already, add the module
-        to it.
-
-        If that isn't enough, as for two classes of one module, add a number.
+        """Add the named schemas of a structure. If a name is taken, add the module's name, and if
+        that is taken too, as for two classes of one module, a number.
         """
         describe = self._by_pydantic if _is_of_pydantic(structure) else self._by_msgspec
         long = f"{structure.__module__}.{{name}}"
@@ -241,7 +239,7 @@ class Schemas:
                 [structure], schema_hook=self.of, ref_template=template
             )
         except (ImportError, TypeError):
-            # It is not installed, or it doesn't know the type of a field.
+            # msgspec isn't installed, or doesn't know the type of a field.
             kind = get_origin(structure) or structure
             names = getattr(kind, "__dataclass_fields__", kind.__annotations__)
             return {
@@ -256,7 +254,8 @@ class Schemas:
         }
 
     def _by_pydantic(self, model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
-        pydantic = sys.modules["pydantic"].json_schema  # imported, because there is a model
+        # imported already, because the type is a model
+        pydantic = sys.modules["pydantic"].json_schema
         unknown: dict[Mode, set[str]] = {mode: set() for mode in get_args(Mode)}
         by_encoders = {
             "handle_invalid_for_json_schema": lambda one, *found: self._beyond_pydantic(
@@ -273,7 +272,7 @@ class Schemas:
                 "%s: pydantic can't describe %s, so the OpenAPI document allows any value there"
             )
             logger.warning(problem, model.__qualname__, ", ".join(sorted(unknown[self._mode])))
-        # Describing a model for both modes makes two names if they differ: Dog-Input and
+        # If the schemas for both modes differ, pydantic creates two names: Dog-Input and
         # Dog-Output.
         modes = [self._mode] if body == answer else get_args(Mode)
         template = template.replace("{name}", "{model}")
@@ -287,21 +286,21 @@ class Schemas:
         }
 
     def _beyond_pydantic(self, unknown: set[str], found: Schema, about: str) -> Schema:
-        """Return the schema of a type that pydantic can't describe: that of the type which its
-        encoder returns. Add a type without an encoder to ``unknown``.
+        """Return the schema of a type that pydantic can't describe: the schema of the result of its
+        encoder. If it has no encoder, add the type to ``unknown``.
         """
         schema = self.of(found.get("cls", Any))
-        if schema and "$ref" not in str(schema):  # pydantic accepts only its own references
+        if schema and "$ref" not in str(schema):  # pydantic rejects references to other schemas
             return schema
         unknown.add(about)
         return {}
 
 
 def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: set[str]) -> None:
-    """Add the format of each datetime and time, which msgspec leaves out if they may have no time
-    zone. Shorten the description of micropie's own types.
+    """Add the format of each datetime and time, which msgspec omits if the time zone is optional.
+    Shorten the descriptions of micropie's own types.
 
-    ``info``: msgspec's description of the type. ``done``: the components that were visited.
+    ``info``: msgspec's type object for the schema. ``done``: the components that were visited.
     """
     own = getattr(info, "type", None) or info  # ignores the other parts of ``Meta``
     kind = type(own).__name__
@@ -309,11 +308,11 @@ def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: 
     if reference:
         schema = components.get(reference, {})
         owner = getattr(own, "cls", type(None)).__name__
-        # This is another structure of a union.
+        # The schema belongs to another structure of a union.
         if reference in done or schema.get("title", "").partition("[")[0] != owner:
             return
         done.add(reference)
-        if own.cls.__module__.startswith("micropie."):  # its other paragraphs are for authors
+        if own.cls.__module__.startswith("micropie."):  # the other paragraphs are for authors
             about = schema["description"].partition("\n\n")[0]
             schema["description"] = " ".join(about.split())
     if kind in _FORMATS and schema.get("type") == "string":
@@ -344,8 +343,8 @@ def _is_of_pydantic(structure: type) -> bool:
 
 
 def _are_same(one: Schema, other: Schema) -> bool:
-    """Return whether two schemas with one name describe the same type. msgspec sorts the values of
-    an enumeration, and adds no type.
+    """Return whether two schemas with one name describe the same type. They may differ in form,
+    because msgspec sorts the values of an enumeration and adds no type.
     """
     return one == other or (
         "enum" in one and sorted(map(str, one["enum"])) == sorted(map(str, other.get("enum", ())))
@@ -353,9 +352,9 @@ def _are_same(one: Schema, other: Schema) -> bool:
 
 
 def with_short_names(document: Schema) -> Schema:
-    """Return a document whose models keep their own names, ``Dog``, if they are only received or
-    only sent; the others get two, ``Dog-Input`` and ``Dog-Output``. A title that several have is
-    replaced by their names, because generated clients use it to name classes.
+    """Return a document with short names for models. A model that is only received or only sent has
+    the name ``Dog``; any other has the names ``Dog-Input`` and ``Dog-Output``. If models share a
+    title, their names replace it, because generated clients use titles to name classes.
     """
     known = document.get("components", {}).get("schemas", {})
     forms = [name.rpartition("-") for name in known]
@@ -399,9 +398,10 @@ def _tags_of(
     members: Sequence[Any], metadata: Sequence[object]
 ) -> tuple[str, list[list[str]]] | None:
     """Return the field that distinguishes the structures of a union, and its values for each
-    structure; None if there is none.
+    structure, or None.
 
-    msgspec's structures have a tag, and a union of pydantic's has ``Field(discriminator=...)``.
+    The field is the tag of msgspec's structures, or ``Field(discriminator=...)`` in a union of
+    pydantic models.
     """
     if all(hasattr(one, "__struct_config__") for one in members):
         import msgspec
@@ -431,8 +431,8 @@ def _schema_of(kind: type) -> Schema | None:
 
 
 def _choice(values: Collection[object]) -> Schema:
-    """Return the schema of a choice between these values, with values of a single type in each
-    ``enum``.
+    """Return the schema of a choice between these values, with one ``enum`` for each type of
+    value.
     """
     by_kind: dict[str, list[object]] = {}
     for value in values:
@@ -443,7 +443,7 @@ def _choice(values: Collection[object]) -> Schema:
 
 
 def _for_generators(found: Any) -> Any:
-    """Return a description by msgspec or pydantic in the form that client generators need: with
+    """Return a schema by msgspec or pydantic in the form that client generators need: with
     ``items`` in each array, and a single type in each ``enum``.
     """
     if isinstance(found, tuple | list):
@@ -459,8 +459,8 @@ def _for_generators(found: Any) -> Any:
 
 
 def without_infinities(found: Any) -> Any:
-    """Return a copy of a document without infinities and NaN, which JSON can't express, in bounds,
-    examples and elsewhere. A default that contains one is left out as a whole.
+    """Return a copy of a document without infinities and NaN, which JSON can't represent. A default
+    that contains one is omitted as a whole.
     """
     if isinstance(found, tuple | list):
         return [without_infinities(one) for one in found if _is_writable("", one)]
@@ -470,7 +470,7 @@ def without_infinities(found: Any) -> Any:
 
 
 def _is_writable(name: str, value: object) -> bool:
-    """Return whether JSON can express a member's value, which must contain no infinity and no
+    """Return whether JSON can represent a member's value, which must contain no infinity and no
     NaN.
     """
     if name != "default" and not isinstance(value, float):
