@@ -1,9 +1,9 @@
 """Channels in one process: the subscribers of each channel, delivering messages to them, and
 subscriptions.
 
-Each subscriber has a mailbox and decodes its own copy of a message from JSON; text, numbers, true,
-false and null are decoded once for all. So a subscriber can't change the message of another one,
-and messages are the same within a process and between processes. Any thread may publish, and
+Each subscriber has a mailbox and decodes its own copy of a message from JSON, so it can't change
+the message of another subscriber, and messages are the same within a process and between processes.
+Immutable values (text, numbers, true, false and null) are decoded once. Any thread may publish, and
 publishing never waits.
 """
 
@@ -27,8 +27,8 @@ from micropie.channels.mailbox import (
 )
 from micropie.extensions import TaskWaiter, current_shutdown, dumps, notify_after_fork
 
-# How many messages a task takes between two checkpoints. Without checkpoints, no other task would
-# run while messages keep coming.
+# The number of messages that a task takes between two checkpoints. Without checkpoints, no other
+# task would run while messages keep coming.
 BETWEEN_CHECKPOINTS = 16
 
 
@@ -56,7 +56,7 @@ class Channels:
     def after_fork(self) -> None:
         """Start without subscribers, because after a fork those in memory belong to the parent."""
         # Reentrant, because a signal handler may publish. Held while mailboxes are filled, so that
-        # all subscribers see messages in the same order; nothing waits meanwhile.
+        # all subscribers get messages in the same order. No code waits while it holds the lock.
         self._lock = threading.RLock()
         self._mailboxes: dict[str, dict[Mailbox, Subscription]] = {}
 
@@ -65,8 +65,8 @@ class Channels:
 
         Write ``await channels.publish(...)`` in an ``async def``, ``channels.publish(...)`` in a
         ``def``. The message is sent at once; to send it after the commit of a database session, use
-        ``request.after_response(channels.publish, ...)``. Raises ``CodecError`` if JSON can't
-        express the message.
+        ``request.after_response(channels.publish, ...)``. Raises ``CodecError`` if the message
+        can't be encoded as JSON.
         """
         self.deliver(checked_name(channel), dumps(message))
         return PUBLISHED
@@ -80,9 +80,9 @@ class Channels:
     ) -> Subscription:
         """Return a ``Subscription`` to the messages of ``channels`` from now on.
 
-        ``size`` (100): how many messages may wait for this subscriber. When another one arrives,
-        the oldest is dropped; ``dropped`` counts these. With ``when_full="close"`` another message
-        ends the subscription instead: ``MessagesLost`` is raised after the messages that wait.
+        ``size`` (100): the most messages that wait for this subscriber. When another one arrives,
+        the oldest is dropped and counted by ``dropped``. With ``when_full="close"`` another message
+        ends the subscription instead: ``MessagesLost`` is raised after the waiting messages.
         ``label``: a text for lists of subscriptions, such as the name of the user. Raises
         ``ValueError`` for a ``size`` below 1, for another ``when_full``, and without a channel.
         """
@@ -103,11 +103,10 @@ class Channels:
                     mailbox.end()
 
     def subscriptions(self) -> dict[str, list[Subscription]]:
-        """Return the subscriptions in this process by channel, the oldest first, without those that
-        are closed.
+        """Return the open subscriptions in this process by channel, the oldest first.
 
-            for one in channels.subscriptions().get("room", []):
-                one.close()
+        for one in channels.subscriptions().get("room", []):
+            one.close()
         """
         with self._lock:
             found = {
@@ -126,9 +125,10 @@ class Channels:
     # -- for subscriptions -------------------------------------------------------------------------
 
     def join(self, mailbox: Mailbox, subscription: Subscription) -> Future | None:
-        """From now on, put messages into ``mailbox``, which belongs to ``subscription``.
+        """Begin to put messages into ``mailbox``, which belongs to ``subscription``.
 
-        Return a future that is done when that has begun, or None if it has begun already.
+        Return a future that is done when the subscription has begun, or None if it has begun
+        already.
         """
         with self._lock:
             for name in subscription.channels:
@@ -136,7 +136,7 @@ class Channels:
         return None
 
     def leave(self, mailbox: Mailbox, names: Sequence[str]) -> None:
-        """Put no more messages into ``mailbox``."""
+        """Stop putting messages into ``mailbox``."""
         with self._lock:
             for name in names:
                 joined = self._mailboxes.get(name, {})
@@ -153,8 +153,8 @@ class Channels:
 
 
 def checked_name(name: str) -> str:
-    """Return ``name``, the name of a channel. Raises ``ValueError`` for anything but text, and for
-    "".
+    """Return ``name`` if it is valid for a channel. Raises ``ValueError`` for "" and for anything
+    but text.
     """
     if not isinstance(name, str) or not name:
         raise ValueError(f"a channel's name must be text, not {name!r}")
@@ -167,10 +167,10 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     In a ``def``, write the same without ``async``. A subscription begins and ends with the ``with``
     block. Its messages also end when the server shuts down, and when the client of the
     ``EventStream`` that uses it disconnects. ``channel``: the channel of the last message, or None.
-    ``dropped``: how many messages were dropped, because too many waited or because a message in
-    Redis was not JSON. ``gaps``: how many times the connection to Redis was lost, each of which may
-    have lost messages. ``channels``: the names of its channels. ``label``: the text passed to
-    ``subscribe``.
+    ``dropped``: the number of messages that were dropped because too many waited, or because a
+    message in Redis was not JSON. ``gaps``: the number of times that the connection to Redis was
+    lost; messages may have been lost each time. ``channels``: the names of its channels. ``label``:
+    the text passed to ``subscribe``.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self._hub = hub
         self._mailbox = Mailbox(size, when_full)
         self._is_open = False
-        self._in_a_row = 0  # messages that a task took without waiting
+        self._in_a_row = 0  # messages taken by a task without waiting
         self._forget: Callable[[], object] = int  # does nothing before the subscription begins
         self._waiter: TaskWaiter | None = None  # kept for a task's next wait
 
@@ -193,13 +193,13 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     @property
     def gaps(self) -> int:
-        """How many times messages may have been lost."""
+        """The number of times that messages may have been lost."""
         return self._mailbox.gaps
 
     # -- beginning and end -------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End the messages of this subscription: its loop ends after those that already wait.
+        """End this subscription. Its loop ends after the messages that are already waiting.
 
         Any thread and any task may call this. Further calls do nothing.
         """
@@ -227,8 +227,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     @contextmanager
     def _begun(self) -> Iterator[Future | None]:
-        """Start, and yield the future for which the ``with`` block waits. If that fails, end the
-        subscription.
+        """Begin the subscription, and yield the future for which the ``with`` block waits. If the
+        future fails, end the subscription.
         """
         if self._is_open:
             raise RuntimeError("a subscription is used once; subscribe again")
@@ -271,7 +271,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     async def __anext__(self) -> Any:
         self._in_a_row += 1
         if self._in_a_row % BETWEEN_CHECKPOINTS == 0:
-            # Before a message is taken, because a cancellation here would lose it.
+            # The checkpoint comes before a message is taken, because a cancellation afterwards
+            # would lose the message.
             await anyio.lowlevel.checkpoint()
         waiter, self._waiter = self._waiter or TaskWaiter(), None
         try:

@@ -20,11 +20,11 @@ logger = logging.getLogger("micropie")
 
 
 class ChannelsUnreachable(Outage.Unavailable):
-    """Redis is unavailable.
+    """Raised if Redis is unavailable.
 
-    If a request doesn't catch it, the client gets a 503, and it is not logged again.
+    If a handler doesn't catch it, the client gets a 503, and the exception isn't logged again.
 
-    ``reason``: the sentence for the log, which ``str()`` returns.
+    ``reason``: a sentence for the log, returned by ``str()``.
     """
 
     def __init__(self, reason: str) -> None:
@@ -40,10 +40,10 @@ def refuse_on_loop() -> None:
 class Future(futures.Future[str]):
     """The outcome of work in another thread. Its result is the reason why the work failed, or "".
 
-    Wait with ``await`` or ``block``.
+    Wait for it with ``await`` or ``block``.
 
-    ``failure_label`` begins the error's message. A failure for which nobody waited is logged when
-    the object is freed.
+    ``failure_label``: the first words of the error's message. A failure for which nobody waited is
+    logged when the object is freed.
     """
 
     def __init__(self, failure_label: str) -> None:
@@ -90,7 +90,7 @@ WhenFull: TypeAlias = Literal["drop_oldest", "close"]
 class Published:
     """A message to ``channel``, as JSON.
 
-    Each subscriber gets its own value, unless the value can't be changed anyway.
+    Each subscriber gets its own copy of the value, unless the value is immutable.
     """
 
     __slots__ = ("_document", "_shared", "channel")
@@ -101,7 +101,7 @@ class Published:
         self._shared: list[object] = []
 
     def value(self) -> object:
-        """Return the value."""
+        """Return the message's value, decoded from JSON."""
         if self._shared:
             return self._shared[0]
         value = loads(self._document)
@@ -114,27 +114,28 @@ END: Final = Published("", "")  # returned by ``Mailbox.take`` when there are no
 
 
 class MessagesLost(Exception):
-    """A subscription with ``when_full="close"`` has missed messages, or may have."""
+    """Raised if a subscription with ``when_full="close"`` has, or may have, missed messages."""
 
 
 class Mailbox:
     """The messages of one subscriber. Thread-safe."""
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
-        # Reentrant, like the lock of ``Channels``. Held while the waiting functions are called.
+        # Reentrant, like the lock of ``Channels``. Held while the functions that wait for a message
+        # are called.
         self._lock = RLock()
         self._waiting: set[Callable[[], object]] = set()
         self.dropped = 0
         self.gaps = 0
         self._closes = when_full == "close"
         self._messages: deque[Published] = deque(maxlen=size)
-        self._lost = ""  # why messages were lost; ``take`` raises it
+        self._lost = ""  # the reason why messages were lost, which ``take`` raises
         self.has_ended = False
 
     def put(self, message: Published) -> None:
         """Add a message.
 
-        If the queue is full, drop the oldest message or end, as ``when_full`` says.
+        If the queue is full, drop the oldest message or end, depending on ``when_full``.
         """
         with self._lock:
             messages = self._messages
@@ -148,21 +149,21 @@ class Mailbox:
                 self._waiting.pop()()
 
     def skip(self) -> None:
-        """Count a message that can't be read as dropped."""
+        """Count a message that can't be decoded as dropped."""
         with self._lock:
             self.dropped += 1
 
     def gap(self, reason: str) -> None:
-        """Note that messages may have been lost before they came here."""
+        """Record that messages may have been lost before they reached this process."""
         with self._lock:
             self.gaps += 1
             if self._closes:
                 self.end(reason)
 
     def end(self, lost: str = "") -> None:
-        """Accept no more messages. Those that wait can still be taken.
+        """Accept no more messages. Waiting messages can still be taken.
 
-        ``lost`` says why messages were lost. Only the first call counts.
+        ``lost``: the reason why messages were lost, or "". Only the first call counts.
         """
         with self._lock:
             if not self.has_ended:
@@ -176,8 +177,8 @@ class Mailbox:
 
         Raises ``MessagesLost`` after the last message before a loss.
 
-        If the result is None, ``call`` is called once, by any thread, when there is a message or
-        the end. It must not block.
+        If the result is None, ``call`` is called once, by any thread, as soon as there is a message
+        or the end. It must not block.
         """
         with self._lock:
             if self._messages:
@@ -191,6 +192,6 @@ class Mailbox:
         return END
 
     def forget(self, call: Callable[[], object]) -> None:
-        """Don't call the ``call`` passed to ``take``, unless that has happened."""
+        """Cancel the ``call`` passed to ``take``, unless it was called already."""
         with self._lock:
             self._waiting.discard(call)

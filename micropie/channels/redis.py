@@ -1,10 +1,10 @@
 """Channels through a Redis server, for several workers and machines.
 
-A process has two connections, each with a thread: that of the publisher sends messages, that of the
-listener is subscribed to every channel with a subscriber in this process. They are made when they
-are first needed. Only its own thread uses a connection. So other threads only note which channels
-they want, and wake the listener with a message on a control channel, to which only this listener is
-subscribed.
+A process has two connections, each with a thread of its own: the publisher's sends messages, and
+the listener's is subscribed to every channel that has a subscriber in this process. They are
+created when they are first needed. A connection is used only by its own thread. So other threads
+only record which channels they want, and wake the listener with a message on a control channel, to
+which only this listener is subscribed.
 """
 
 from __future__ import annotations
@@ -28,21 +28,20 @@ from micropie.extensions import Outage, RedisClient, dumps, is_on_loop, loads
 
 # Seconds after which a server that does not respond counts as unavailable.
 TIMEOUT = 5.0
-# Seconds of silence after which the server is asked whether it still responds. If the address leads
-# to another server by then, that server ends the connection.
+# Seconds of silence after which the listener pings the server. If the address now belongs to
+# another server, the ping makes that server end the connection.
 SILENCE = 2.5
 # Seconds within which Redis has to respond.
 ANSWER_WITHIN = 10.0
-# Seconds within that time after which a new connection is tried, too. If it gets a response, the
-# name leads to another server by now.
+# Seconds between attempts at a second connection during that time. If an attempt gets a response,
+# the name now points to another server.
 _BETWEEN_LOOKS = 0.5
-# Seconds between two attempts to connect: the shortest and the longest. If the address leads to
-# another server in the meantime, an attempt takes at most two seconds.
+# The shortest and the longest time in seconds between two attempts to connect.
 PAUSES = (0.05, 3.0)
-# How many messages may wait to be sent; further ones fail. A busy process publishes about as many
-# in a second.
+# The most messages that may wait to be sent; further ones fail. A busy process publishes about as
+# many in a second.
 MOST_WAITING = 10_000
-# How many messages are sent at a time.
+# The most messages sent in one batch.
 BATCH = 500
 # Seconds that ``close`` waits for the threads.
 CLOSE_WITHIN = 2.0
@@ -55,9 +54,9 @@ class RedisChannels(Channels):
 
     In Redis, the names of channels begin with ``prefix``. ``publish`` returns when Redis has the
     message. If Redis is unavailable, it raises ``ChannelsUnreachable``, a ``ConnectionError`` that
-    becomes a 503 if nobody catches it. It does not retry, because the message might be sent twice.
-    A subscription raises the same when it begins. Later, a lost connection is opened again, and the
-    subscription's ``gaps`` counts it.
+    becomes a 503 if nobody catches it. It doesn't retry, because the message might be sent twice.
+    Beginning a subscription raises the same exception. A connection that is lost later is opened
+    again, and the subscription's ``gaps`` counts the loss.
     """
 
     def __init__(self, url: str, prefix: str = "channel:") -> None:
@@ -90,8 +89,8 @@ class RedisChannels(Channels):
         """
         super().close()
         with self._lock:
-            # The listener first, because the publisher sends its wake-up, and may have to be made
-            # for that.
+            # Close the listener first, because the publisher sends its wake-up message, and may
+            # have to be created for that.
             if self._listener is not None:
                 self._listener.close()
             if self._publisher is not None:
@@ -136,8 +135,8 @@ class RedisChannels(Channels):
     def receive(self, name: str, document: str) -> None:
         """Deliver a message from Redis.
 
-        A message that is not JSON comes from another program. It is left out, and the subscribers'
-        streams go on.
+        A message that is not JSON comes from another program. It is skipped, and subscriptions
+        continue.
         """
         try:
             loads(document)
@@ -155,7 +154,7 @@ class RedisChannels(Channels):
             return set(self._mailboxes)
 
     def lost(self, names: set[str], reason: str) -> None:
-        """Note for the subscribers of these channels that messages may have been lost."""
+        """Record for the subscribers of these channels that messages may have been lost."""
         with self._lock:
             mailboxes = {mailbox for name in names for mailbox in self._mailboxes.get(name, ())}
         for mailbox in mailboxes:
@@ -168,9 +167,9 @@ def _warn_once(name: str, problem: str) -> None:
 
 
 class _Publisher(threading.Thread):
-    """Sends messages in order. Those that wait are sent together.
+    """Sends messages in order. Waiting messages are sent in batches.
 
-    Its methods are called while the hub's lock is held.
+    Call its methods only while holding the hub's lock.
     """
 
     def __init__(self, client: RedisClient) -> None:
@@ -222,13 +221,13 @@ class _Publisher(threading.Thread):
             pipeline = client.pipeline(transaction=False)
             for name, message, _ in batch:
                 pipeline.publish(name, message)
-            # The last command: if the server is the primary now, it also was when it got the
-            # messages.
+            # The last command: if the server is the primary now, it was also the primary when it
+            # got the messages.
             pipeline.role()
             results: list[object] = pipeline.execute(raise_on_error=False)
             role = results.pop()
-            # A replica passes messages only to its own subscribers. A server may refuse to report
-            # its role.
+            # Fail on a replica, which passes messages only to its own subscribers. Some servers
+            # don't allow the command ROLE.
             if isinstance(role, list) and role[0] != "master":
                 raise ConnectionError("it is a replica now")
         return results
@@ -248,15 +247,16 @@ class _Listener(threading.Thread):
         self._lock = hub._lock
         self._has_news = threading.Event()
         self._is_closed = False
-        # Subscriptions that begin when Redis has confirmed all their channels, with these channels.
+        # The futures of subscriptions that wait for Redis, each with the channels that Redis has
+        # not confirmed yet.
         self._joining: dict[Future, set[str]] = {}
         self._reset_connection()
         self.start()
 
     def _reset_connection(self) -> None:
         self._is_connected = False
-        self._requested: set[str] = set()  # channels that Redis was asked to subscribe to
-        # How many of these requests are not confirmed yet, by channel.
+        self._requested: set[str] = set()  # channels for which a subscription was requested
+        # The number of unconfirmed requests by channel.
         self._unconfirmed: Counter[str] = Counter()
 
     # -- for other threads -------------------------------------------------------------------------
@@ -282,7 +282,7 @@ class _Listener(threading.Thread):
             self._hub.send(self._control, b"").add_done_callback(self._after_wake)
 
     def _after_wake(self, sent: futures.Future[str]) -> None:
-        # The listener's thread notices the failure later, but subscriptions that are beginning fail
+        # The listener's thread will notice the failure later. Fail subscriptions that are beginning
         # now.
         if failure := cast(Future, sent).failure():
             with self._lock:
@@ -321,8 +321,8 @@ class _Listener(threading.Thread):
                 self._reset_connection()
                 self._fail_joining(reason)
             self._hub.lost(confirmed, "the connection to Redis was lost")
-            # Random, so that not all processes connect at the same moment. Without subscribers
-            # there is no hurry.
+            # Random, so that not all processes connect at the same moment. Without subscribers,
+            # wait until one comes.
             seconds = pause * random.uniform(0.5, 1) if self._hub.wanted() else None  # noqa: S311 - not a secret
             if not self._is_closed:
                 self._has_news.wait(seconds)
@@ -335,7 +335,7 @@ class _Listener(threading.Thread):
     def _listen(self) -> None:
         with self._hub._client.reached() as client, closing(client.pubsub()) as connection:
             connection.subscribe(self._control)
-            # When Redis was asked, and whether another connection got an answer.
+            # The time of the last ping, and whether a second connection got a response.
             asked_at, answers = 0.0, False
             while not self._is_closed:
                 message = connection.get_message(timeout=_BETWEEN_LOOKS if asked_at else SILENCE)
@@ -387,5 +387,5 @@ class _Listener(threading.Thread):
                     future.settle()
 
     def _missing(self, names: Iterable[str]) -> set[str]:
-        """Return those of the channels that Redis has not confirmed."""
+        """Return the channels among ``channels`` that Redis has not confirmed."""
         return {name for name in names if name not in self._requested or name in self._unconfirmed}
