@@ -1,10 +1,10 @@
-"""The interface for extensions, in addition to the classes for authors.
+"""The public interface for extensions, in addition to the classes for authors.
 
-The batteries that come with micropie import only these names; docs/extensions.md promises them.
-Open ``application.py`` to change what an extension can do with an application: its parts, its
-routes and its load. Open ``request.py`` for how the developer's own requests are recognised,
-``type_info.py`` for what is read from annotations, and ``outside.py`` for calling an application's
-functions without a server. What concerns one request is a method of ``Request``.
+micropie's own optional packages use only these names, which docs/extensions.md promises to keep.
+Open ``application.py`` to change how an extension inspects an application (its parts, its routes
+and its load), ``request.py`` for how the developer's own requests are recognised, ``type_info.py``
+for how annotations are interpreted, and ``outside.py`` for calling an application's functions
+without a server. Functions that concern one request are methods of ``Request``.
 """
 
 from __future__ import annotations

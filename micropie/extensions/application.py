@@ -1,4 +1,4 @@
-"""An application as an extension sees it: its parts, its routes and its load; and adding a route to
+"""Inspect an application from an extension: its parts, its routes and its load. Add a route to
 it.
 """
 
@@ -26,7 +26,7 @@ from micropie._core.routing.discovery import marks_of
 
 
 class Statistics(NamedTuple):
-    """The load of this process, as far as micropie knows it, at this moment."""
+    """The current load of this process, as far as micropie knows it."""
 
     threads_busy: int | None
     """Worker threads of this event loop that are running a ``def`` handler. None without an event
@@ -58,11 +58,12 @@ class Inspector:
         for one in inspector.routes():
             print(one.methods, one.route.pattern, one.route.name)
 
-    It covers the whole tree that ``app`` is in; with ``inside``, only ``app`` and the applications
-    inside it on the same host. Isolated mounts have trees of their own.
+    It covers the whole tree that contains ``app``; with ``inside``, only ``app`` and the
+    applications inside it on the same host. Isolated mounts have their own trees.
 
-    Each method reads the current state. It raises ``SetupError`` as the first request does and,
-    with ``inside``, ``LookupError`` outside requests if the application is in several places.
+    Each method reads the current state. It raises ``SetupError`` as the first request does. With
+    ``inside``, it raises ``LookupError`` outside of requests if the application is mounted in
+    several places.
     """
 
     def __init__(self, app: AppBase, *, inside: bool = False) -> None:
@@ -80,8 +81,8 @@ class Inspector:
         return [describe_application(one) for one in configs]
 
     def routes(self, *, websockets: bool = False) -> list[RouteEntry]:
-        """Return the routes for HTTP or, with ``websockets``, those for WebSockets; each once, with
-        its methods.
+        """Return the routes for HTTP, or for WebSockets if ``websockets`` is true. Each route is
+        listed once, with all its methods.
         """
         site: Site = self._tree.root()._micropie.site
         entries = site.entries(takes_socket=websockets)
@@ -114,15 +115,15 @@ class Inspector:
 
     @staticmethod
     def has_route(function: object) -> bool:
-        """Return whether a function has a route's decorator, such as ``@get``, even if it is in no
-        application.
+        """Return whether a function has a route decorator such as ``@get``, even if it belongs to
+        no application.
         """
         return bool(marks_of(function))
 
     @classmethod
     def lost_functions(cls, app: AppBase, module: str) -> list[Callable[..., object]]:
-        """Return the functions of a module that have a decorator such as ``@get``, which is for
-        methods, so no route leads to them.
+        """Return the functions of a module that have a decorator for methods, such as ``@get``, and
+        so aren't reached by any route.
         """
         inspector = cls(app)
         entries = [*inspector.routes(), *inspector.routes(websockets=True)]
@@ -140,8 +141,8 @@ class Inspector:
 
     @staticmethod
     def traceback_of(error: BaseException) -> str:
-        """Return the traceback of ``error`` as text, in the form in which it is logged: from the
-        author's first line on, or all of it if there is no such line.
+        """Return the traceback of ``error`` as text, as it is logged: beginning at the first line
+        of the author's code, or complete if there is none.
         """
         return "".join(format_exception(*as_authors_see(error)))
 
@@ -155,14 +156,15 @@ def add_route(
     methods: Sequence[str] = ("GET",),
     name: str | None = None,
 ) -> None:
-    """Handle ``path`` with ``function`` and only these ``hooks``. The other hooks of the
-    application don't run: no access log, rate limit, list of hosts or log-in. For other methods,
-    the application may have routes with the same path; they, and a 405, are handled with its hooks.
+    """Handle ``path`` with ``function`` and only these ``hooks``. The application's own hooks, such
+    as the access log, rate limits, trusted hosts and log-in, don't run. The application may have
+    routes with the same path for other methods; these routes, and a 405, use the application's
+    hooks.
 
         add_route(app, "/version", version, hooks=[])
 
-    A hook may respond instead of the function. ``name`` is for ``url_for`` and listings, by default
-    that of the function. Raises ``SetupError`` for an invalid path.
+    A hook may send the response instead of the function. ``name``: the name for ``url_for`` and
+    listings, by default the function's. Raises ``SetupError`` for an invalid path.
     """
     mark = make_mark(path, methods, name)._replace(hooks=hooks)
     app._micropie.registering(mark)(function)

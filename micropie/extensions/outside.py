@@ -1,7 +1,7 @@
-"""Use an application without a server: its functions are called like its handlers.
+"""Use an application without a server, and call functions like its handlers.
 
-It runs as under WSGI: ``def`` in this thread, ``async def`` on the background loop, where its
-lifespan runs, too.
+It runs as under WSGI: ``def`` in this thread, ``async def`` and the lifespan on the background
+loop.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from micropie.wsgi import WSGIExchange, perform
 
 
 class Outside:
-    """An application without a server, for a queue worker or a shell. In the ``with`` block the
-    application is started: its lifespan is entered at the beginning and left at the end, and
-    ``request``, an empty request, is the current one.
+    """A context manager that starts an application without a server, for a queue worker or a shell.
+    Its lifespan is entered at the beginning of the ``with`` block and left at the end. In the
+    block, ``request``, an empty request, is the current request.
 
         with Outside(app) as outside:
             for name, function, entry in outside.commands():
                 print(name, outside.call(entry()))
 
-    Raises ``SetupError`` as the first request does and, on entry, what a startup handler raises.
+    Raises ``SetupError`` as the first request does. Entering it also raises the exceptions of
+    startup handlers.
     """
 
     def __init__(self, app: AppBase) -> None:
@@ -54,9 +55,9 @@ class Outside:
         self._tree.shut_down_wsgi()
 
     def commands(self) -> list[tuple[str, Callable[..., object], Callable[[], RouteEntry]]]:
-        """Return the commands of the application and of those inside it: the name, such as
-        "init-db" or "blog.init-db", the function, and a function that returns the argument for
-        ``call``. The latter raises ``SetupError`` for a parameter that nothing can fill. Two
+        """Return the commands of the application and the applications inside it. Each is a tuple of
+        the name, such as "init-db" or "blog.init-db", the function, and a function that returns the
+        argument for ``call`` and raises ``SetupError`` for a parameter that nothing can fill. Two
         commands may have the same name.
         """
         return [
@@ -72,12 +73,11 @@ class Outside:
         query: Sequence[tuple[str, str]] = (),
         segments: Sequence[str] = (),
     ) -> Any:
-        """Call the function of a command, close its resources and return its result. ``query`` has
-        the values of its parameters, and of those of its providers, by name; ``segments`` has those
-        of the first parameters by position. All are texts.
+        """Call the function of a command, close its resources and return its result.
 
-        Raises what the function raises, ``BindingError`` for invalid values, and what its
-        providers raise.
+        ``query``: (name, text) pairs with the values for its parameters and its providers'
+        parameters. ``segments``: texts for the first parameters, by position. Raises
+        ``BindingError`` for invalid values, and the exceptions of the function and its providers.
         """
         request = _request(entry, query)
         exchange = request._exchange
@@ -100,7 +100,7 @@ def _marked(app: AppBase) -> list[Any]:
 
 
 def _entry(function: Callable[..., object], name: str, config: Config) -> RouteEntry:
-    # Code outside of handlers runs in a thread, never in the pool.
+    # Commands run in a thread, never in the pool.
     here = config.changed({"run_in": "thread"})
     return RouteEntry(Route(function, name, here, RouteMark(), ""), [], is_default=False)
 
@@ -109,7 +109,7 @@ def _request(entry: RouteEntry, query: Sequence[tuple[str, str]]) -> Request:
     exchange = WSGIExchange(
         {
             "REQUEST_METHOD": "GET",
-            # The words of a terminal may have any bytes.
+            # Words from a command line may contain any bytes.
             "QUERY_STRING": urlencode(query, errors="surrogateescape"),
             "SERVER_NAME": "localhost",
             "SERVER_PORT": "80",

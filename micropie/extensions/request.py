@@ -9,8 +9,8 @@ from ipaddress import ip_address
 
 from micropie._core.http import Request
 
-# Words in the names of headers that proxies add, about the client or about themselves. Browsers
-# never send them: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address, CDN-Loop, CF-Ray,
+# Words in the names of headers that proxies add about the client or themselves, and that browsers
+# never send: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address, CDN-Loop, CF-Ray,
 # X-Envoy-Original-Path.
 _FORWARDING = frozenset(
     {
@@ -38,20 +38,19 @@ def is_on_this_machine(request: Request) -> bool:
     """Return whether the client of ``request`` is on this machine. Its address and the host that it
     requested must be local, without a proxy in between.
 
-    The address alone is not enough. A proxy on this machine has the same address. So has the
-    developer's browser when it runs a script of a stranger's page whose host name was made to lead
-    here (DNS rebinding).
+    The address alone is not enough, because a proxy on this machine has the same address, and so
+    has the developer's browser when it runs another site's script whose host name was changed to
+    resolve to this machine (DNS rebinding).
 
-    If ``ProxyHeaders`` has set the client's address, it can be trusted, because that is only done
-    for a trusted proxy.
+    An address set by ``ProxyHeaders`` can be used, because that middleware only accepts it from a
+    trusted proxy.
     """
     exchange = request._exchange
     headers, stated, origin = request.headers, exchange.peer.client, request.headers.get("origin")
-    # By default, nginx adds no header, and sends HTTP/1.0, which no browser does.
+    # nginx adds no header by default, but sends HTTP/1.0, which no browser does.
     if request.scope.get("http_version") == "1.0":
         return False
-    # If CORS allows all origins, a script of a stranger's page could read what the developer's
-    # browser gets.
+    # If CORS allows all origins, another site's script could read the developer's responses.
     if origin is not None and _LOCAL_HOST.fullmatch(origin.partition("://")[2]) is None:
         return False
     server_client = exchange.server_client()
@@ -79,9 +78,9 @@ def _is_loopback(host: str) -> bool:
 def _has_several_workers(request: Request) -> bool:
     """Return whether several processes serve this application, according to the server.
 
-    A WSGI server reports it in each request. An ASGI server doesn't, so its command line, the
-    variable that servers read, and whether gunicorn is loaded have to tell. A worker process that
-    was spawned or forked has its parent's command line.
+    A WSGI server reports it in each request. An ASGI server doesn't, so check the command line, the
+    environment variable that servers read, and whether gunicorn is loaded. A worker process has its
+    parent's command line.
     """
     said = request._exchange.has_several_workers
     if said is not None:
@@ -96,7 +95,7 @@ def _has_several_workers(request: Request) -> bool:
 
 def _stated_workers() -> int:
     """Return the number of workers on the command line of uvicorn, hypercorn, granian or ``micropie
-    run``; 1 if it isn't given.
+    run``, or 1 if it isn't given.
 
     All of them write ``--workers 4`` or ``-w 4``.
     """

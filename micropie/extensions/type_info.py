@@ -1,4 +1,6 @@
-"""What micropie reads from a type: that of a parameter, of a result or of a setting."""
+"""The properties of a type, as micropie interprets the annotation of a parameter, a result or a
+setting.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,14 @@ from micropie._core.http import sent_as
 
 
 class TypeInfo:
-    """What micropie reads from an annotation, such as that of a parameter in a ``Signature``.
+    """The properties of an annotation, for example of a parameter in a ``Signature``.
 
         number = TypeInfo(int).converter().from_text("5")
 
-    ``source`` is the ``Header``, ``Cookie``, ``Query``, ``Form`` or ``Body`` in the annotation, or
+    ``source``: the ``Header``, ``Cookie``, ``Query``, ``Form`` or ``Body`` in the annotation, or
     None; its ``place`` is a word such as "header", and its ``name_for(parameter)`` returns the name
-    to look up. ``annotation`` is the annotation without it. Raises ``SetupError`` for two of them.
+    to look up. ``annotation``: the annotation without the source. Raises ``SetupError`` if the
+    annotation has two sources.
     """
 
     def __init__(self, annotation: object) -> None:
@@ -33,52 +36,53 @@ class TypeInfo:
 
     @property
     def structure(self) -> type | None:
-        """The annotation if a whole body can be converted to it, else None: a dataclass, an attrs
-        class, a ``TypedDict``, a ``msgspec.Struct`` or a pydantic model, also a generic one such as
-        ``Page[User]``.
+        """The annotation if it is a structure, to which a whole body can be converted, else None.
+        Structures are dataclasses, attrs classes, ``TypedDict``, ``msgspec.Struct`` and pydantic
+        models, also generic ones such as ``Page[User]``.
         """
         return self.annotation if is_structure(self.annotation) else None
 
     @property
     def is_pydantics(self) -> bool:
-        """Whether pydantic makes and describes its values, although it is not a structure:
-        ``HttpUrl``, ``Annotated[str, AfterValidator(...)]``.
+        """Whether pydantic creates and describes values of this type, although it is not a
+        structure: ``HttpUrl``, ``Annotated[str, AfterValidator(...)]``.
         """
         return is_adapted(self.annotation)
 
     @property
     def answer(self) -> tuple[tuple[int, ...] | None, tuple[object, ...]]:
-        """For one of a handler's ``results``: its statuses, and the annotations of its body, such
-        as ``(201,), (X, NoneType)`` for ``tuple[Literal[201], X | None]``. The statuses are () if
-        the annotation has none, and None if it allows any, as ``tuple[int, X]``.
+        """The statuses and the annotations of the body, if this is one of a handler's ``results``:
+        ``(201,), (X, NoneType)`` for ``tuple[Literal[201], X | None]``. The statuses are () if the
+        annotation declares none, and None if it allows any, as in ``tuple[int, X]``.
         """
         return answer_parts(self.annotation)
 
     @property
     def sent_as(self) -> str:
-        """How results of this type are sent: as "json", "text", "html", a "stream", or a
-        "response", which decides that itself; "" for a type that doesn't tell, such as ``Any``.
+        """How results of this type are sent: "json", "text", "html", "stream", "response" if the
+        result is a response object, or "" if the type doesn't determine it, such as ``Any``.
         """
         kind = get_origin(self.annotation) or self.annotation
         is_known = isinstance(kind, type) and kind not in (Any, Parameter.empty)
         return sent_as(kind) if is_known else ""
 
     def items(self, is_generator: bool) -> tuple[object, ...]:
-        """Return the types of the items that a result of this type is streamed as, one JSON line
-        each: ``(Pie,)`` for ``Iterator[Pie]``; () for any other type, and for chunks of text or
+        """Return the types of the items if results of this type are streamed as JSON lines:
+        ``(Pie,)`` for ``Iterator[Pie]``. Return () for other types, and for chunks of text or
         bytes.
 
-        ``is_generator``: the handler is a generator function, so ``Iterable`` means a stream, too.
+        ``is_generator``: whether the handler is a generator function, for which ``Iterable`` means
+        a stream too.
         """
         return items_of([self.annotation], is_generator)
 
     def converter(self) -> Converter:
         """Return the converter from text to the type, as for a parameter of a handler.
 
-        ``from_text(text)`` returns the value, and raises ``ValueError`` for anything but what is
-        ``expected``, a text such as "a whole number". ``many`` is None, or a function that makes a
-        list, a tuple or a set from converted values. ``schema`` is the JSON Schema of a simple
-        type, such as ``{"type": "integer"}``, and None for a type that contains others. Raises
-        ``SetupError`` for a type to which text can't be converted.
+        The converter's ``from_text(text)`` returns the value, or raises ``ValueError`` for invalid
+        text. ``expected``: a description of valid text, such as "a whole number". ``many``: None,
+        or a function that creates a list, a tuple or a set from converted values. ``schema``: the
+        JSON Schema of a simple type, such as ``{"type": "integer"}``, or None for a type that
+        contains others. Raises ``SetupError`` for a type to which text can't be converted.
         """
         return converter_for(without_aliases(self.annotation))
