@@ -5,11 +5,11 @@ Open ``redis.py``, ``sqlite.py`` or ``signed_cookie.py`` to change one of the ba
 here, a row of ``names_on_demand`` below, a row of ``docs/sessions.md``, and a name in
 ``tests/sessions/conftest.py``, with which all tests of backends run on it.
 
-The store opens and saves by steps if the backend may wait. A ``Session`` compares itself with what
-was loaded, so a save is a set of ``Changes``, which the backend merges into the stored data in one
-transaction: the memory under its lock, SQLite by ``BEGIN IMMEDIATE``, Redis by compare-and-swap. An
-id is made once and never again, and a change is applied only to a session that still exists, so a
-missing session means a logout.
+The store yields steps to the request flow if the backend may block. A ``Session`` compares its data
+with the loaded data, so a save is a set of ``Changes``, which the backend merges into the stored
+data in one transaction: in memory under a lock, in SQLite by ``BEGIN IMMEDIATE``, in Redis by
+compare-and-swap. Ids are never reused, and changes are applied only to a session that still exists,
+so a session that was deleted by a log-out stays deleted.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from micropie._core.execution.steps import RedisClient
 from micropie._core.http import Changes, SessionData
 from micropie._core.sessions import SessionBackend, serializer
 
-# Seconds after which a server that does not answer is unavailable.
+# Seconds after which a server that doesn't respond counts as unavailable.
 _TIMEOUT = 5.0
 
 # Compare and swap. KEYS: the old and the new id, and a claim's key. ARGV: the loaded text, the new
@@ -41,9 +41,9 @@ class RedisSessionBackend(SessionBackend):
     """Sessions in the Redis server at ``url``, ``redis://localhost:6379/0``, under keys that begin
     with ``prefix``.
 
-    For any number of machines. JSON only. Redis deletes a session when it expires. A URL may name
-    Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``. ``valkey://`` and ``valkeys://``
-    lead to a Valkey server.
+    Any number of machines can share it. Values must be JSON. Redis deletes a session when it
+    expires. The URL may list Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``. Use
+    ``valkey://`` or ``valkeys://`` for a Valkey server.
     """
 
     def __init__(self, url: str, prefix: str = "session:") -> None:
@@ -51,12 +51,12 @@ class RedisSessionBackend(SessionBackend):
         self._prefix = prefix
 
     def load(self, session_id: str) -> SessionData:
-        """Return the session's data, or ``{}`` if it is unknown or expired."""
+        """Return the session's data, or ``{}`` if the session is unknown or expired."""
         with self._redis.reached() as client:
             return serializer.loads(client.get(self._prefix + session_id))
 
     def save(self, session_id: str, data: SessionData, timeout: int) -> None:
-        """Store ``data`` for ``timeout`` seconds; delete the session if it is empty."""
+        """Store ``data`` for ``timeout`` seconds. Empty data deletes the session."""
         with self._redis.reached() as client:
             if data:
                 client.set(self._prefix + session_id, serializer.dumps(data), ex=timeout)
@@ -64,8 +64,8 @@ class RedisSessionBackend(SessionBackend):
                 client.delete(self._prefix + session_id)
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> SessionData:
-        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
-        been ended.
+        """Apply ``changes`` to the stored data and return the result, or ``{}`` if the session no
+        longer exists.
         """
         old, new = self._prefix + session_id, self._prefix + (changes.new_id or session_id)
         owner, failures = secrets.token_hex(8), 0
@@ -79,8 +79,8 @@ class RedisSessionBackend(SessionBackend):
             stored = self._redis.run(_SWAP, keys, stored, text, timeout, owner, claim)
             if stored == 1:
                 return data
-            # Another request was faster. One of those that try always succeeds; a random delay
-            # separates them.
+            # Another request has changed the session first. Of competing requests one always
+            # succeeds, and a random delay separates the others.
             failures += 1
             time.sleep(random.uniform(0, min(0.005 * failures, 0.05)))  # noqa: S311 - not a secret
         return {}

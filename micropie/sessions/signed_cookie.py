@@ -9,7 +9,8 @@ from micropie._core.http import SessionData
 from micropie._core.http.headers import MAX_COOKIE, Secret, Signer
 from micropie._core.sessions import SessionBackend, serializer
 
-# Bytes of a cookie's 4096 that are left for its name and its attributes, such as a mount's path.
+# Of the 4096 bytes of a cookie, those reserved for its name and its attributes, such as a mount's
+# path.
 _FOR_ATTRIBUTES = 256
 
 
@@ -17,9 +18,9 @@ class SignedCookieSessionBackend(SessionBackend):
     """Sessions in the client's cookie: no storage on the server, up to about 3800 bytes, readable
     by the client.
 
-    ``secret`` is one key of 32 bytes or more, or a list of keys. The first one signs, all of them
-    are accepted: to change keys, put a new one in front and remove the old one when
-    ``session_timeout`` has passed. JSON only.
+    ``secret``: a key of at least 32 bytes, or a list of keys. The first key signs, and all keys are
+    accepted: to change the key, put a new one in front and remove the old one when
+    ``session_timeout`` has passed. Values must be JSON.
 
     Only the client has the data, so concurrent requests are not merged, and a copied cookie is
     valid until it expires, even after a log-out. Use another backend where that matters.
@@ -32,7 +33,7 @@ class SignedCookieSessionBackend(SessionBackend):
         self._signer = Signer(secret, "micropie.session", "SignedCookieSessionBackend", serializer)
 
     def load(self, session_id: str) -> SessionData:
-        """Return the data in a cookie's value, or ``{}`` if the value is forged, broken or
+        """Return the data in a cookie's value, or ``{}`` if the value is forged, malformed or
         expired.
         """
         try:
@@ -44,7 +45,7 @@ class SignedCookieSessionBackend(SessionBackend):
     def save(self, session_id: str, data: SessionData, timeout: int) -> str:
         """Return the cookie's value.
 
-        Raises ``ResponseError`` if it is so long that browsers would drop it.
+        Raises ``ResponseError`` if it is too long for browsers to store.
         """
         value = self._signer.dump([int(time.time()) + timeout, data])
         if len(value) > MAX_COOKIE - _FOR_ATTRIBUTES:

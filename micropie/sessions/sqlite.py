@@ -17,8 +17,8 @@ from micropie._core.execution import notify_after_fork
 from micropie._core.http import Changes, SessionData
 from micropie._core.sessions import SessionBackend, serializer
 
-# Seconds that a write waits for others: SQLite lets one write at a time, and each takes well below
-# a millisecond.
+# Seconds that a write waits for other writes. SQLite allows one write at a time, and each takes
+# much less than a millisecond.
 _BUSY = 5.0
 
 _SCHEMA = """
@@ -31,10 +31,11 @@ _DELETE = "DELETE FROM sessions WHERE id = ?"
 _SWEEP = "DELETE FROM sessions WHERE expires <= ?"
 
 
-# The inode and the device of the file that a connection uses; None if the path has no file.
+# The inode and the device of the file that a connection uses, or None if there is no file at the
+# path.
 _File: TypeAlias = tuple[int, int] | None
 _Lent: TypeAlias = tuple[_File, sqlite3.Connection]
-_NO_FILE = object()  # no connection leads there, so that all are closed
+_NO_FILE = object()  # equal to no connection's file, so that all are closed
 
 # A forked child must neither use its parent's connections nor close them, which would drop the
 # parent's locks.
@@ -42,45 +43,46 @@ _inherited: list[list[_Lent]] = []
 
 
 class SQLiteSessionBackend(SessionBackend):
-    """Sessions in the SQLite file ``path``, which is created when it is first needed, readable by
-    its owner only.
+    """Sessions in the SQLite file ``path``, which is created when it is first needed and readable
+    by its owner only.
 
-    For all processes and threads of one machine, but not on a network file system. JSON only. A
-    file that was deleted or replaced is noticed at the next request, and logged.
+    All processes and threads of one machine can share it, but not over a network file system.
+    Values must be JSON. If the file is deleted or replaced, the next request logs it and uses the
+    new file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         check_each("SQLiteSessionBackend", str | os.PathLike, "the path of a file", path=path)
         self._path = Path(path)
-        self._file: _File = None  # the last one that was opened
+        self._file: _File = None  # the file that was opened last
         self._begin()
         notify_after_fork(self)
 
     def _begin(self) -> None:
-        """Begin without connections.
+        """Initialize the backend without connections.
 
-        Those of this process are closed when nothing refers to the backend any more.
+        The connections of this process are closed when the backend is garbage-collected.
         """
-        self._idle: list[_Lent] = []  # one thread at a time uses a connection
+        self._idle: list[_Lent] = []  # a connection is removed while a thread uses it
         self._opening = Lock()
-        # Not ``__del__``: the collector may call a connection's own before the one of a backend in
-        # the same cycle.
+        # A finalizer instead of ``__del__``, because the garbage collector may finalize a
+        # connection before the backend in the same cycle.
         self._closing = finalize(self, _taken, self._idle, _NO_FILE)
 
     def after_fork(self) -> None:
-        """Put the parent's connections aside."""
+        """Keep the parent's connections unused, and begin without connections."""
         self._closing.detach()
         _inherited.append(self._idle)
         self._begin()
 
     def load(self, session_id: str) -> SessionData:
-        """Return the session's data, or ``{}`` if it is unknown or expired."""
+        """Return the session's data, or ``{}`` if the session is unknown or expired."""
         with self._connection() as connection:
             return _load(connection, session_id)
 
     def save(self, session_id: str, data: SessionData, timeout: int) -> None:
-        """Store ``data`` for ``timeout`` seconds; delete the session if it is empty, and all that
-        have expired.
+        """Store ``data`` for ``timeout`` seconds. Empty data deletes the session. Expired sessions
+        are deleted as well.
         """
         with self._connection() as connection, connection:  # commits, or rolls back
             connection.execute("BEGIN IMMEDIATE")
@@ -88,8 +90,8 @@ class SQLiteSessionBackend(SessionBackend):
             _replace(connection, session_id, session_id, data, timeout)
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> SessionData:
-        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
-        been ended.
+        """Apply ``changes`` to the stored data and return the result, or ``{}`` if the session no
+        longer exists.
         """
         with self._connection() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -103,7 +105,7 @@ class SQLiteSessionBackend(SessionBackend):
     def ping(self) -> None:
         """Raise ``ConnectionError`` if SQLite can't write its file; for ``App.health``."""
         with self._connection() as connection:
-            # no session has this id, but a file that is read-only refuses it
+            # deletes nothing, but fails if the file is read-only
             connection.execute(_DELETE, ("",))
 
     def close(self) -> None:
@@ -112,7 +114,7 @@ class SQLiteSessionBackend(SessionBackend):
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend one of this process's connections.
+        """A context manager that lends one of this process's connections.
 
         Raises ``ConnectionError`` if SQLite can't use its file.
         """
@@ -121,7 +123,7 @@ class SQLiteSessionBackend(SessionBackend):
             lent = _taken(idle, _file_at(self._path)) or self._open()
             yield lent[1]
         except (sqlite3.DatabaseError, OSError) as error:
-            if lent is not None:  # its state is unknown
+            if lent is not None:  # after an error the connection's state is unknown
                 lent[1].close()
                 lent = None
             raise ConnectionError(
@@ -132,8 +134,8 @@ class SQLiteSessionBackend(SessionBackend):
                 idle.append(lent)
 
     def _open(self) -> _Lent:
-        # One at a time: touch() closes the file, which drops all locks that SQLite has on it in
-        # this process.
+        # Only one thread may do this at a time: touch() closes the file, which drops all locks that
+        # SQLite holds on it in this process.
         with self._opening:
             self._path.touch(0o600)
             file = _file_at(self._path)
@@ -163,10 +165,10 @@ def _file_at(path: Path) -> _File:
 
 
 def _taken(idle: list[_Lent], file: object) -> _Lent | None:
-    """Return an idle connection to ``file``, and close all others before it. They may lead to a
-    file that was deleted, whose sessions would be seen by those who have a connection to it.
+    """Return an idle connection to ``file``, or None. Close connections to other files, which were
+    deleted or replaced and would return old sessions.
     """
-    # instead of a check of the length: another thread may take the last one in between
+    # don't check the length first: another thread may take the last connection in between
     with suppress(IndexError):
         while True:
             lent = idle.pop()
@@ -177,11 +179,11 @@ def _taken(idle: list[_Lent], file: object) -> _Lent | None:
 
 
 def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:
-    """Have SQLite use a write-ahead log. It refuses that at once, without a wait, while another
-    process changes to it.
+    """Switch SQLite to a write-ahead log. While another process does the same, this fails
+    immediately instead of waiting.
 
-    First remove the memory that workers share beside a deleted file that had this path: SQLite
-    would take it for the new file's as long as one of them has the deleted one open.
+    First remove the shared-memory file of a deleted database file that had this path: SQLite would
+    use it for the new database as long as a worker has the deleted one open.
     """
     mode = "PRAGMA journal_mode"
     deadline = time.monotonic() + _BUSY
@@ -189,7 +191,8 @@ def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:
         try:
             if connection.execute(mode).fetchone() != ("wal",):
                 with connection:
-                    connection.execute("BEGIN EXCLUSIVE")  # nobody else changes meanwhile
+                    # no other process switches at the same time
+                    connection.execute("BEGIN EXCLUSIVE")
                     if connection.execute(mode).fetchone() != ("wal",):
                         Path(f"{path}-shm").unlink(missing_ok=True)
                 connection.execute(f"{mode} = WAL")
