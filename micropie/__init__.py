@@ -1,5 +1,5 @@
-"""micropie, a web framework: URLs are the names of methods, and one ``App`` is a WSGI and an ASGI
-application at once.
+"""micropie, a web framework in which the names of methods are URLs, and an ``App`` is both a WSGI
+and an ASGI application.
 
 Open ``app.py`` to change what authors can call on an application, and ``_core/routing/settings.py``
 to add a setting. A new public name goes into ``__all__`` here or of the package where it belongs,
@@ -67,7 +67,9 @@ if _TYPE_CHECKING:
 
 
 def _explain(name: str) -> str:
-    """Return what to write for a name that other frameworks have, "" for any other."""
+    """Return advice what to write instead of a name that other frameworks have, or "" for any other
+    name.
+    """
     from importlib import import_module
 
     return str(import_module("micropie.debug.missing_names").explain(name))
@@ -84,8 +86,8 @@ __getattr__, __dir__ = _names_on_demand(
     explain=_explain,
 )
 
-# Tracebacks and logs should show the name that authors import. ``typing`` resolves a class's
-# annotations in its module, so only classes without annotations can get another module.
+# Set ``__module__`` so that tracebacks and logs show the name that authors import. Only classes
+# without annotations can be changed, because ``typing`` resolves annotations in a class's module.
 for _error in (
     BadRequest,
     BindingError,

@@ -1,6 +1,4 @@
-"""``App``, the class from which authors derive, and whose objects servers call with either
-protocol.
-"""
+"""``App``, the base class of applications. Servers call its instances by ASGI or WSGI."""
 
 from __future__ import annotations
 
@@ -72,8 +70,8 @@ if TYPE_CHECKING:
             """Register ``function``, and return it unchanged."""
 
     class SetOfHooks(Protocol):
-        """The interface of ``micropie.middleware.SecurityDefaults``: settings, and hooks that come
-        before others.
+        """The interface of ``micropie.middleware.SecurityDefaults``: default settings, and hooks
+        that run before the application's own.
         """
 
         @property
@@ -83,7 +81,7 @@ if TYPE_CHECKING:
 
     @dataclass(frozen=True)
     class _Keywords(Settings):
-        """The arguments of ``App`` for type checkers: these, and a keyword for each setting."""
+        """The keyword arguments of ``App``, for type checkers: these, and one for each setting."""
 
         session_backend: SessionBackend | None = None
         lifespan: Callable[..., object] | None = None
@@ -98,12 +96,12 @@ if TYPE_CHECKING:
     )
 
     class Base(AppBase, Generic[Outermost_co]):
-        """``AppBase``, with the class of ``self.root``."""
+        """``AppBase`` with a type parameter for the class of ``self.root``."""
 else:
     Outermost_co, Base = Any, AppBase
 
 Self = TypeVar("Self", bound="App")
-# An application, but not its class: calling that returns something else.
+# An application object. Its class isn't accepted, because calling a class has another meaning.
 Mountable: TypeAlias = (
     "App | Callable[[Any, Any], Iterable[bytes]] | Callable[[Any, Any, Any], Awaitable[object]]"
 )
@@ -113,16 +111,20 @@ Arguments = ParamSpec("Arguments")
 def _typed_as(
     model: Callable[[], Callable[Arguments, object]],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[App, Arguments], None]]:
-    """Tell type checkers that a method takes the arguments of ``model``, which only they see."""
+    """Declare, for type checkers, that a method takes the arguments of ``model``."""
     return lambda method: method
 
 
 class _UpperLayers:
-    """What the core needs from the layers above it. Each is imported when it is first used."""
+    """Functions by which the core uses the layers above it, which are imported when they are first
+    used.
+    """
 
     @staticmethod
     def advisor_for(settings: Settings) -> Any:
-        """Return the module that helps authors find errors, or None in production."""
+        """Return the module with advice for authors (``micropie.debug.advisor``), or None in
+        production.
+        """
         if settings.debug or _CHILD_PORT in os.environ:
             return import_module("micropie.debug.advisor")
         return None
@@ -133,7 +135,7 @@ class _UpperLayers:
 
     @staticmethod
     def checked_channels(channels: object) -> object:
-        """Return ``channels``. Raises ``SetupError`` if it is anything else."""
+        """Return ``channels`` if it is a ``Channels`` object. Raises ``SetupError`` otherwise."""
         if not isinstance(channels, import_module("micropie.channels").Channels):
             raise SetupError(
                 f"channels takes an object such as RedisChannels(url), not {channels!r}"
@@ -155,7 +157,7 @@ _NO_CHECKS: Mapping[str, Callable[[], object]] = {}
 class _Root:
     """``self.root``: the outermost application around this one.
 
-    An author may use the name for another attribute.
+    An author's class may define another attribute of this name.
     """
 
     def __get__(self, app: App[Outermost_co], owner: object) -> Outermost_co:
@@ -210,7 +212,7 @@ class App(Base[Outermost_co]):
 
     _micropie: Tree
     _micropie_is_framework = True
-    # Names of a subclass: assigning one of these attributes changes what is compiled.
+    # Names of a subclass's own attributes. Assigning one of them changes the compiled tables.
     _micropie_class_names = frozenset[str]()
     _micropie_tree: type[Tree] = Tree
 
@@ -224,20 +226,20 @@ class App(Base[Outermost_co]):
                 f"the server was given the class {cls.__name__}: write app = "
                 f"{cls.__name__}() and give it this object"
             )
-        # Here instead of in __init__, so that a subclass that forgets super().__init__() works as
-        # well.
+        # Set here instead of in __init__, so that a subclass that doesn't call super().__init__()
+        # works too.
         app = super().__new__(cls)
 
         async def __call__(scope: Scope, receive: Receive, send: Send) -> None:
             await app(scope, receive, send)
 
         vars(app).update(
-            # Servers check whether ``app.__call__`` is a coroutine function to distinguish ASGI
-            # from WSGI. They see this one, but the interpreter itself calls that of the class,
-            # which serves both protocols.
+            # Servers recognise ASGI by the coroutine function ``app.__call__``, which is this
+            # attribute. The interpreter calls the class's ``__call__`` instead, which handles both
+            # protocols.
             __call__=__call__,
-            # Copies of the class's lists, so that ``class Root(App): middlewares = [Guard()]``
-            # works.
+            # Copies of lists defined in the class, as in ``class Root(App): middlewares =
+            # [Guard()]``.
             **{name: list(getattr(cls, name, ())) for name in _LISTS},
             state=State(),
             session_backend=getattr(cls, "session_backend", None),
@@ -294,7 +296,7 @@ class App(Base[Outermost_co]):
         cls._micropie_class_names = _WATCHED | methods
         for name in _RESERVED if "_micropie_is_framework" not in vars(cls) else ():
             value = inspect.getattr_static(cls, name, None)
-            # With ``@hidden``, a method ``run`` is not a handler, but another way to serve.
+            # A method ``run`` with ``@hidden`` is not a handler but replaces ``App.run``.
             is_override = name == "run" and getattr(value, "__micropie_hidden__", False)
             if value is inspect.getattr_static(App, name, None) or is_override:
                 continue
@@ -309,7 +311,7 @@ class App(Base[Outermost_co]):
     # -- what servers call -------------------------------------------------------------------------
 
     def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:
-        """Handle a call by ASGI, ``app(scope, receive, send)``, or by WSGI, ``app(environ,
+        """Handle a request by ASGI, ``app(scope, receive, send)``, or by WSGI, ``app(environ,
         start_response)``.
         """
         tree = self._micropie
@@ -352,12 +354,12 @@ class App(Base[Outermost_co]):
         at; port 0 is any free one. ``uds``: the path of a UNIX socket instead. ``fd``: the
         descriptor of a socket that is already listening. ``server``: the name of a server, such as
         ``"hypercorn"``; None for the best installed one. ``loop``: the event loop of an ASGI
-        server. ``workers``: the number of processes. ``wsgi``: serve by WSGI. ``root_path``: the
-        prefix below which a proxy serves the application. ``ssl_certfile``, ``ssl_keyfile``: PEM
-        files, for https. ``reload``: restart when a file has changed.
+        server. ``workers``: the number of processes. ``wsgi``: use WSGI instead of ASGI.
+        ``root_path``: the prefix below which a proxy serves the application. ``ssl_certfile``,
+        ``ssl_keyfile``: PEM files, for https. ``reload``: restart when a file has changed.
 
-        Does nothing if a server has imported the module. If it can't serve, because a port is in
-        use or a server is missing, the process exits with a message.
+        Does nothing if a server has imported the module. If the application can't be served,
+        because a port is in use or a server is missing, the process exits with a message.
         """
         refuse_others(
             "app.run",
@@ -385,9 +387,9 @@ class App(Base[Outermost_co]):
         import_module("micropie.cli.serving.run").run_app(self, options, reload)
 
     def wsgi_shutdown(self) -> None:
-        """Shut down under WSGI now, instead of at the exit of the process.
+        """Run the shutdown under WSGI now, instead of at the exit of the process.
 
-        For the exit hooks of servers, and for tests.
+        Call it from a server's exit hook or in tests.
         """
         self._micropie.shut_down_wsgi()
 
@@ -396,8 +398,8 @@ class App(Base[Outermost_co]):
         if name in _WATCHED:
             _check_attribute(type(self), name, value)
         super().__setattr__(name, value)
-        # Handlers set plain attributes all the time. The compiled tables only change for values
-        # that may be routes.
+        # Only values that may be routes change the compiled tables. Handlers may set other
+        # attributes in each request, which must be fast.
         if (
             name in self._micropie_class_names
             or _is_routed(value)
@@ -406,17 +408,17 @@ class App(Base[Outermost_co]):
         ):
             self._micropie.changed()
 
-    if not TYPE_CHECKING:  # pragma: no branch - type checkers must see unknown names as errors
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers must report unknown names
 
         def __getattr__(self, name: str) -> Any:
-            """Raise an error that says what to write for a missing name that other frameworks
-            have.
+            """Raise an error for a missing name. If other frameworks have the name, the error's
+            message suggests what to write.
             """
             if name in _ELSEWHERE and not hasattr(type(self), name):
                 raise AttributeError(
                     f"{type(self).__name__} has no {name}: write {_ELSEWHERE[name]}"
                 )
-            # Raises the normal error, or raises again what a property has raised.
+            # Raises the usual AttributeError, or again the one that a property has raised.
             return object.__getattribute__(self, name)
 
     def __delattr__(self, name: str) -> None:
@@ -437,11 +439,11 @@ class App(Base[Outermost_co]):
 
     @property
     def channels(self) -> Channels:
-        """Messages to many subscribers: ``publish`` and ``subscribe``; see
+        """The channels, for messages to many subscribers: ``publish`` and ``subscribe``, see
         ``micropie.channels.Channels``.
 
-        They connect the code in this process or, with ``App(channels=RedisChannels(url))``, in all
-        processes. An application inside another one has the channels of the outer one.
+        They reach subscribers in this process or, with ``App(channels=RedisChannels(url))``, in all
+        processes. An application inside another one uses the channels of the outer one.
         """
         return cast("Channels", self._micropie.current_channels())
 
@@ -457,10 +459,10 @@ class App(Base[Outermost_co]):
         name: str | None = None,
         **others: Never,
     ) -> Callable[[Function], Function]:
-        """Handle ``path`` with the plain function below; see ``micropie.route`` for wildcards and
+        """Handle ``path`` with the decorated function. See ``micropie.route`` for wildcards and
         ``methods``.
 
-        ``name`` is for ``url_for``, by default the function's name.
+        ``name``: the name for ``url_for``, by default the function's.
         """
         refuse_in_route(others)
         return self._micropie.registering(make_mark(path, methods, name))
@@ -468,33 +470,33 @@ class App(Base[Outermost_co]):
     def websocket(
         self, path: str, *, name: str | None = None
     ) -> Callable[[SocketFunction], SocketFunction]:
-        """Handle WebSockets at ``path`` with the plain ``async def`` below, which takes the socket
-        first.
+        """Handle WebSockets at ``path`` with the decorated ``async def``, whose first parameter is
+        the socket.
         """
         return self._micropie.registering(
             make_mark(path, ["GET"], name, "app.websocket", takes_socket=True)
         )
 
     def get(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Handle GET (and HEAD) of ``path`` with the function below:
+        """Handle GET and HEAD of ``path`` with the decorated function:
         ``@app.get("/hello/<name>")``.
         """
         return App.route(self, path, ["GET"], name=name, **others)
 
     def post(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Handle POST of ``path`` with the function below."""
+        """Handle POST of ``path`` with the decorated function."""
         return App.route(self, path, ["POST"], name=name, **others)
 
     def put(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Handle PUT of ``path`` with the function below."""
+        """Handle PUT of ``path`` with the decorated function."""
         return App.route(self, path, ["PUT"], name=name, **others)
 
     def patch(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Handle PATCH of ``path`` with the function below."""
+        """Handle PATCH of ``path`` with the decorated function."""
         return App.route(self, path, ["PATCH"], name=name, **others)
 
     def delete(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Handle DELETE of ``path`` with the function below."""
+        """Handle DELETE of ``path`` with the decorated function."""
         return App.route(self, path, ["DELETE"], name=name, **others)
 
     def static(
@@ -538,8 +540,8 @@ class App(Base[Outermost_co]):
         timeout: float = 2.0,
         live: bool = False,
     ) -> None:
-        """Respond at a path with 200 while this process can serve requests, else with 503. For
-        readiness probes.
+        """Add a health endpoint for readiness probes. It responds with 200 while this process can
+        serve requests, else with 503.
 
         The process can serve requests when its startup is done, the server is not shutting down,
         and all checks succeed. A check is the method ``ping`` of a session backend, of channels or
@@ -559,10 +561,10 @@ class App(Base[Outermost_co]):
         registry: object = None,
         buckets: Sequence[float] | None = None,
     ) -> None:
-        """Count and time the requests of this application, and serve the numbers for Prometheus at
+        """Count and time the requests of this application, and serve the metrics for Prometheus at
         a path.
 
-        The hook that counts becomes the first of ``middlewares``. With ``token``, the endpoint
+        The hook that counts becomes the first item of ``middlewares``. With ``token``, the endpoint
         requires it as a bearer token. The application's hooks don't run for this path.
         ``registry``: by default that of prometheus_client. ``buckets``: those of the histogram, in
         seconds, by default from 0.001 on. Raises ``SetupError`` for an invalid argument, and if
@@ -584,15 +586,15 @@ class App(Base[Outermost_co]):
         """Let another application handle all paths below ``prefix``: ``app.mount("/shop",
         Shop())``.
 
-        ``target`` is an ``App``, an ASGI or a WSGI application. Which one is found out from its
+        ``target`` is an ``App``, an ASGI or a WSGI application. The protocol is detected from the
         signature; if that is unclear, set ``kind`` (``"app"``, ``"asgi"``, ``"wsgi"``). An ``App``
-        shares this one's sessions, hooks and settings, like one that is an attribute; with
-        ``isolated=True`` it responds as if it were alone. With ``strip=True`` an ASGI or WSGI
-        application sees paths without the prefix, for applications that ignore ``root_path``.
-        ``bridge`` makes an application of the other protocol from it, such as
-        ``a2wsgi.WSGIMiddleware``; it replaces micropie's own bridge under servers of the other
-        protocol. The longest prefix comes first, before every route. An application mounted at "/"
-        handles the paths that no route matches. Raises ``SetupError`` for what can't be mounted.
+        shares this application's sessions, hooks and settings, as if it were an attribute; with
+        ``isolated=True`` it keeps its own. With ``strip=True`` an ASGI or WSGI application sees
+        paths without the prefix, for applications that ignore ``root_path``. ``bridge`` converts
+        the application to the other protocol, such as ``a2wsgi.WSGIMiddleware``; it replaces
+        micropie's own bridge under servers of that protocol. Mounts are tried before all routes,
+        the longest prefix first. An application mounted at "/" handles the paths that no route
+        matches. Raises ``SetupError`` for an object that can't be mounted.
         """
         text = checked_prefix(prefix)
         check_each("mount", *FLAG, isolated=isolated, strip=strip)
@@ -635,7 +637,8 @@ class App(Base[Outermost_co]):
         self._micropie.changed()
 
     def error(self, key: ErrorKey) -> Decorator:
-        """Handle a status (``@app.error(404)``) or an exception class with the function below.
+        """Handle errors of a status (``@app.error(404)``) or an exception class with the decorated
+        function.
 
         The function takes the exception, or nothing, or the request and the exception: ``def
         missing(request, error)``. Its response has the error's status unless it sets another one.
@@ -652,23 +655,23 @@ class App(Base[Outermost_co]):
         return register
 
     def command(self, function: Function, /) -> Function:
-        """Make a command from the function below: ``micropie -a shop:app init-db`` calls ``def
+        """Make the decorated function a command: ``micropie -a shop:app init-db`` calls ``def
         init_db``.
 
-        See ``micropie.command``, which is for methods, for the parameters.
+        For the parameters, see ``micropie.command``, which is for methods.
         """
         self._micropie.commands.append(command(function))
         return function
 
-    # A key may be an ``Annotated`` or a union, for which there is no common type. So the case of a
-    # str is a separate overload.
+    # A key may be an ``Annotated`` or a union, which have no common type, so the overload for a str
+    # is separate.
     @overload
     def provides(self, key: str, *, once: bool = ...) -> None: ...  # type: ignore[overload-overlap]
     @overload
     def provides(self, key: object, *, once: bool = ...) -> Callable[[Function], Function]: ...
     def provides(self, key: object, *, once: bool = False) -> Callable[[Function], Function] | None:
-        """Register the function below as the provider of the type ``key``. It opens a resource for
-        each request whose handler has a parameter of that type::
+        """Register the decorated function as the provider of the type ``key``. It opens a resource
+        for each request whose handler has a parameter of that type::
 
             @app.provides(Session)
             def session():
@@ -716,10 +719,10 @@ class App(Base[Outermost_co]):
         return register
 
     def openapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
-        """Return an OpenAPI 3.1 document for this application's handlers, made from their names,
-        annotations, docstrings and ``@describe``. ``title`` and ``version`` are by default those of
-        ``App(docs=Docs(...))``, or the class's name and "1.0.0". Raises ``SetupError`` as the first
-        request does.
+        """Return an OpenAPI 3.1 document for this application's handlers, built from their names,
+        annotations, docstrings and ``@describe``. ``title`` and ``version`` default to those of
+        ``App(docs=Docs(...))``, or to the class's name and "1.0.0". Raises ``SetupError`` as the
+        first request does.
         """
         self._micropie.find_roots()
         build = import_module("micropie.openapi.built").build_openapi
@@ -727,8 +730,8 @@ class App(Base[Outermost_co]):
         return document
 
     def asyncapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
-        """Return an AsyncAPI 3 document for this application's WebSockets and event streams; see
-        ``openapi``. The messages are those of ``ws: WebSocket[Received, Sent]``.
+        """Return an AsyncAPI 3 document for this application's WebSockets and event streams, see
+        ``openapi``. The types of the messages are those of ``ws: WebSocket[Received, Sent]``.
         """
         self._micropie.find_roots()
         build = import_module("micropie.openapi.built").build_asyncapi
@@ -739,12 +742,12 @@ class App(Base[Outermost_co]):
         """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current
         request's mount.
 
-        A name that this application does not have is looked up in those around it, the nearest
-        first. ``"/greet"`` is a handler of the outermost one. ``segments`` are appended to the
-        path, ``values`` fill wildcards, and the other values become the query: ``url_for("greet",
-        "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for an unknown name, and
-        outside a request if the application is in several places; ``ValueError`` for a value that
-        the route would not match.
+        A name that this application doesn't have is looked up in the applications around it, the
+        nearest first. ``"/greet"`` is a handler of the outermost application. ``segments`` are
+        appended to the path, ``values`` fill wildcards, and the other values become the query:
+        ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for
+        an unknown name, and outside a request if the application is in several places;
+        ``ValueError`` for a value that the route would not match.
         """
         return self._micropie.config().url_for(current.get(None), name, segments, values)
 
@@ -762,9 +765,9 @@ class App(Base[Outermost_co]):
     def static_url(self, path: str, *, name: str = "static") -> str:
         """Return the path of a file that ``static`` serves, with a fingerprint of its bytes.
 
-        ``static_url("site.css")`` is ``/static/site.css?v=9f86d081884c7d65``. It changes when the
-        file does, so browsers keep the file for a year without asking. ``name``: that of
-        ``static``. Raises ``LookupError`` if there is no such file or no such name.
+        ``static_url("site.css")`` is ``/static/site.css?v=9f86d081884c7d65``. The fingerprint
+        changes when the file does, so browsers can cache the file for a year. ``name``: the name
+        passed to ``static``. Raises ``LookupError`` for an unknown file or name.
         """
         return self._micropie.config().static_url(current.get(None), path, name)
 
@@ -780,11 +783,11 @@ class App(Base[Outermost_co]):
         """Render the template ``name`` from the directory ``templates`` with ``values`` and
         ``context``, all escaped.
 
-        ``block``: render only the block of that name, for example for HTMX. The template must have
-        it itself, not only a template that it extends. Names that the template imports or sets
-        outside the block are not available in it. A template also sees ``request``, ``session``,
-        ``csrf_token``, ``csrf_input``, ``url_for`` and the ``template_globals``. Raises
-        ``LookupError`` if there is no such template or block.
+        ``block``: render only the block of that name, for example for HTMX. The template itself
+        must define the block; one in a template that it extends isn't found. Names that the
+        template imports or sets outside the block are not available in it. Templates can also use
+        ``request``, ``session``, ``csrf_token``, ``csrf_input``, ``url_for`` and the
+        ``template_globals``. Raises ``LookupError`` for an unknown template or block.
         """
         return self._micropie.config().templates.render(name, {**values, **context}, block)
 
@@ -797,8 +800,8 @@ class App(Base[Outermost_co]):
         block: str | None = None,
         **context: object,
     ) -> Awaitable[str]:
-        """``await self.render_async("index.html", ...)``: ``render`` with values and functions that
-        may be async.
+        """Render like ``render``, with values and functions that may be async: ``await
+        self.render_async("index.html", ...)``.
         """
         return self._micropie.config().templates.render_async(name, {**values, **context}, block)
 
@@ -811,13 +814,13 @@ class App(Base[Outermost_co]):
         block: str | None = None,
         **context: object,
     ) -> Iterator[str]:
-        """``render`` in chunks, to be returned from a handler: each chunk is sent before the next
-        one is made.
+        """Render like ``render``, but return a stream for the handler to return: each chunk is sent
+        before the next one is rendered.
         """
         return stream(self._micropie.config().templates, name, {**values, **context}, block)
 
 
-# What micropie calls the names that applications of other frameworks have.
+# micropie's equivalents of names that applications have in other frameworks.
 _ELSEWHERE = by_name(
     {
         'app.mount("/prefix", other)': "include_router register_blueprint merge",
@@ -844,9 +847,7 @@ _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handler
 
 
 def _check_attribute(owner: type, name: str, value: object) -> None:
-    """Raise ``SetupError`` for a value that an attribute of an application or its class can't
-    have.
-    """
+    """Raise ``SetupError`` for an invalid value of an attribute of an application or its class."""
     kind = value if isinstance(value, type) else type(value)
     if name in _LISTS and not isinstance(value, list | tuple):
         raise SetupError(
@@ -864,7 +865,7 @@ def _is_routed(value: object) -> bool:
     return isinstance(value, AppBase) or is_function(value)
 
 
-# Assigning one of these changes what is compiled.
+# Assigning one of these attributes changes the compiled tables.
 _WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "channels"})
 
 # Attributes that handlers, hooks and the framework itself read from an application, so no method
@@ -879,14 +880,14 @@ def dual(
     kind: Literal["asgi", "wsgi"] | None = None,
     bridge: Callable[..., object] | None = None,
 ) -> App:
-    """Return an ``App`` around any WSGI or ASGI application, so that servers of both protocols can
-    serve it::
+    """Return an ``App`` that wraps a WSGI or ASGI application, so that servers of both protocols
+    can run it::
 
         app = dual(SessionMiddleware(flask_app))
 
-    It is ``App()`` with ``mount("/", application, kind, bridge=bridge)``, so it has ``run()``,
-    lifespan, middleware, and routes, which come first. Raises ``SetupError`` if ``application`` is
-    not an application.
+    The result is an ``App()`` after ``mount("/", application, kind, bridge=bridge)``. It has
+    ``run()``, a lifespan and middleware, and its own routes come before the application. Raises
+    ``SetupError`` if ``application`` is not an application.
     """
     app = App()
     app.mount("/", application, kind, bridge=bridge)
@@ -894,7 +895,7 @@ def dual(
 
 
 class Server(ServerSpellings, App):
-    """An ``App`` with the shortcuts of MicroPie's handlers: ``self.session`` for
+    """An ``App`` with the shortcuts of the framework MicroPie: ``self.session`` for
     ``self.request.session``, and so on.
     """
 

@@ -83,8 +83,8 @@ _read: dict[str, set[str]] = {}  # by prefix, the variables that ``read`` has lo
 
 
 def unread() -> Iterator[tuple[str, str]]:
-    """Yield each variable that begins with a prefix of ``read`` but belongs to no setting, and the
-    one that was probably meant, or "".
+    """Yield each variable that begins with a prefix of ``read`` but belongs to no setting, together
+    with the name of the most similar setting's variable, or "".
     """
     known = set[str]().union(*_read.values())
     variables = _environment()
@@ -95,8 +95,8 @@ def unread() -> Iterator[tuple[str, str]]:
 
 
 def _environment(prefix: str = "", names: Iterable[str] = ()) -> dict[str, str]:
-    """Return the variables of the environment and of ``.env``, and remember that ``names`` are
-    read.
+    """Return the variables of the environment and of ``.env``, and record for ``unread`` that
+    ``names`` are read.
     """
     if prefix:
         _read.setdefault(prefix, set()).update(f"{prefix}{name.upper()}" for name in names)
@@ -104,7 +104,7 @@ def _environment(prefix: str = "", names: Iterable[str] = ()) -> dict[str, str]:
 
 
 def read_env_file(file: str = ".env") -> dict[str, str]:
-    """Return the variables in a file with lines such as ``SHOP_DEBUG=1``; {} if the file or
+    """Return the variables in a file with lines such as ``SHOP_DEBUG=1``, or {} if the file or
     python-dotenv is missing.
 
     Raises ``SetupError`` for a file that can't be read.
