@@ -6,6 +6,7 @@ All are mounted on one tree, each below a prefix of its own.
 from __future__ import annotations
 
 from tests.compat.asking import (
+    FORM,
     asks,
     basic,
     digest,
@@ -170,6 +171,7 @@ CONVERSATIONS = [
             /dispatch/years/ /dispatch/years/2024 /dispatch/years/2024/ /dispatch/years/2024/5
             /dispatch/years/2024/5/ /dispatch/years/2024/5/edit /dispatch/years/2024/5/notes/
             /dispatch/years/2024/5/6 /dispatch/years/edit /nothing /nothing/ /nothing/page
+            /loose/sub /loose/page/ /slash/sub?a=1 /grafted/own /grafted/own/ /grafted/own/page
             /noslash /noslash/ /noslash/sub /slash/page/ /slash/page/?a=1 /slash /slash/sub
             /dispatch/second /dispatch/second/ /dispatch/secondary /dispatch/second/leave
             /grafted /grafted/ /grafted/a/b /graftedx
@@ -180,20 +182,24 @@ CONVERSATIONS = [
     talk(
         "addresses and redirects",
         "dispatching",
-        gets("/dispatch/address /dispatch/address?x=1"),
+        gets("/dispatch/address /dispatch/address?x=1 /dispatch/address/"),
         gets("/dispatch/address", Host="other.example:99"),
         gets("""
             /dispatch/redirect /dispatch/redirect?to=page /dispatch/redirect?to=/top
             /dispatch/redirect?to=../x /dispatch/redirect?to=http://example.org/
+            /dispatch/redirect?to= /dispatch/redirect?to=%23part /dispatch/redirect?to=%3Fb=1
+            /dispatch/redirect?to=/a&status=300
+            /dispatch/redirect?to=/a&status=305 /dispatch/redirect?to=/a&status=306
             /dispatch/redirect?to=page&status=301 /dispatch/redirect?to=page&status=302
             /dispatch/redirect?to=page&status=307 /dispatch/redirect?to=page&status=304
             /dispatch/redirect?to=page&status=200 /dispatch/redirect?to=page&status=308
             /dispatch/redirect?to=%3Cx%3E /dispatch/redirect?to=%C3%A9
             /dispatch/redirect_with_cookie /dispatch/page /dispatch/inward /dispatch/circle
+            /dispatch/inward_query /dispatch/inward_near
             /dispatch/redirect_many
         """),
         asks("HEAD", "/dispatch/redirect"),
-        asks("POST", "/dispatch/redirect /dispatch/inward"),
+        asks("POST", "/dispatch/redirect /dispatch/inward /dispatch/inward_near"),
     ),
     talk(
         "dispatch by methods",
@@ -217,7 +223,7 @@ CONVERSATIONS = [
     talk(
         "requests",
         "messages",
-        gets("/messages/headers", X_Token="abc"),
+        gets_with("/messages/headers", "X-Token", "abc", "=?utf-8?q?=C3=A9?="),
         gets("""
             /messages/headers /messages/header_missing /messages/about
             /messages/about/a/b?c=d&e=%C3%A9
@@ -239,6 +245,9 @@ CONVERSATIONS = [
         form("/messages/limited", "a=" + "x" * 200),
         form("/messages/params?a=1", "b=2"),
         form("/messages/body_params?a=1", "b=2"),
+        sent("/messages/body_params", b"a=%E9", f"{FORM}; charset=latin-1"),
+        sent("/messages/body_params", b"a=%C3%A9+x", f"{FORM}; charset=utf-8"),
+        form("/messages/body_params", "a=" + "x" * 300_000),
         gets("/messages/attributes"),
     ),
     talk(
@@ -248,7 +257,14 @@ CONVERSATIONS = [
             /messages/cookies /messages/set_cookies /messages/cookies /messages/drop_cookie
             /messages/cookies
         """),
-        gets_with("/messages/cookies", "Cookie", 'a="quoted \\"x\\""; b=1; b=2', "odd", "a=%C3%A9"),
+        gets_with(
+            "/messages/cookies",
+            "Cookie",
+            'a="quoted \\"x\\""; b=1; b=2',
+            "odd",
+            "a=%C3%A9",
+            "a=1; path=/x; Expires=never; b=2",
+        ),
     ),
     talk(
         "answers",
@@ -257,12 +273,14 @@ CONVERSATIONS = [
             /messages/status /messages/status?code=404 /messages/status?code=299%20Mine
             /messages/status?code=1000 /messages/status?code=nonsense /messages/status?code=204
             /messages/status?code=304 /messages/head /messages/head_unicode
-            /messages/head_deleted /messages/typed /messages/typed?kind=text/plain
+            /messages/head_odd /messages/head_deleted /messages/typed /messages/typed?kind=text/plain
             /messages/text_typed /messages/unicode /messages/text_typed?kind=text/css
             /messages/latin /messages/no_encode /messages/stream /messages/value?kind=text
             /messages/value?kind=bytes /messages/value?kind=none /messages/value?kind=empty
             /messages/value?kind=list /messages/value?kind=tuple /messages/value?kind=list-empty
             /messages/value?kind=number /messages/value?kind=dict /messages/value?kind=missing
+            /messages/sized /messages/sized?status=204 /messages/not_encoded?kind=text
+            /messages/not_encoded?kind=list /messages/not_encoded?kind=number
             /messages/file /messages/body_set /messages/after_error
         """),
         gets("/messages/unicode", Accept_Charset="iso-8859-15"),
@@ -270,7 +288,7 @@ CONVERSATIONS = [
         asks(
             "HEAD",
             "/messages/unicode /messages/stream /messages/value?kind=none"
-            " /messages/status?code=204",
+            " /messages/status?code=204 /messages/sized",
         ),
     ),
     talk(
@@ -380,7 +398,18 @@ CONVERSATIONS = [
             /tools/ignoring
         """),
         asks("POST HEAD", "/tools/allowed"),
-        gets_with("/tools/accepted", "Accept", "text/html", "image/png", "text/*"),
+        gets_with(
+            "/tools/accepted",
+            "Accept",
+            "text/html",
+            "image/png",
+            "text/*",
+            "application/xml",
+            "application/*",
+            "*/*",
+            "text/html;q=0.1, application/xml",
+            "text/html;q=0",
+        ),
         gets(
             "/tools/proxied",
             X_Forwarded_Host="f.example",
@@ -404,8 +433,8 @@ CONVERSATIONS = [
         "pages of one's own for errors",
         "tools",
         gets("""
-            /errors/fail /errors/fail?code=410 /errors/fail?code=409 /errors/crash /errors/none
-            /errors/own_response /errors/broken /errors-plain/fail /errors-plain/fail?code=503
+            /errors/fail /errors/fail?code=410 /errors/fail?code=409 /errors/fail?code=411 /errors/crash /errors/none
+            /errors/own_response /errors/silent /errors/broken /errors-plain/fail /errors-plain/fail?code=503
             /errors-plain/crash /errors-plain/own_response /errors-plain/none
         """),
     ),

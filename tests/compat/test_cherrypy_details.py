@@ -168,16 +168,6 @@ def test_what_is_not_found(cherrypy: Any, serve: Serve) -> None:
 # -- requests and responses ------------------------------------------------------------------------
 
 
-def test_a_body_line_by_line(cherrypy: Any, serve: Serve) -> None:
-    def answer() -> str:
-        body = cherrypy.request.body
-        return repr([body.read(2), body.readline(), body.readlines(), [*body]])
-
-    client = serve(cherrypy.Application(page(cherrypy, answer)))
-    sent = client.post("/", content=b"a\nb\nc\n", headers={"Content-Type": "text/plain"})
-    assert sent.text == repr([b"a\n", b"b\n", [b"c\n"], []])
-
-
 def test_parameters_that_come_twice(cherrypy: Any, serve: Serve) -> None:
     client = serve(cherrypy.Application(page(cherrypy, lambda **values: repr(values))))
     kind = {"Content-Type": "application/x-www-form-urlencoded"}

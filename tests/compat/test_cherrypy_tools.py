@@ -218,33 +218,6 @@ def test_methods(cherrypy: Any, serve: Serve) -> None:
     assert (client.get("/").status_code, client.post("/").status_code) == (200, 405)
 
 
-@pytest.mark.parametrize(
-    ("accepted", "answer"),
-    [
-        (None, "text/html"),
-        ("application/json", "application/json"),
-        ("application/*", "application/json"),
-        ("*/*", "text/html"),
-        ("text/html;q=0.1, application/json", "application/json"),
-        ("image/png", "406"),
-        ("text/html;q=0", "406"),
-    ],
-)
-def test_types_that_are_accepted(
-    cherrypy: Any, serve: Serve, accepted: str | None, answer: str
-) -> None:
-    def choose(**values: Any) -> str:
-        return str(cherrypy.lib.cptools.accept(["text/html", "application/json"]))
-
-    response = serve(page(cherrypy, choose)).get(
-        "/", headers={} if accepted is None else {"Accept": accepted}
-    )
-    if accepted is None:  # httpx sends one
-        assert response.status_code == 200
-    else:
-        assert answer in (response.text, str(response.status_code))
-
-
 def test_nothing_to_choose_from(cherrypy: Any, serve: Serve) -> None:
     client = serve(page(cherrypy, lambda **values: str(cherrypy.lib.cptools.accept())))
     assert client.get("/").text == "None"
@@ -430,39 +403,6 @@ def test_inner_redirects_by_configuration(connect: MakeClient, world: str) -> No
             return f"there, was at {ours.request.prev.path_info}"
 
     assert connect(ours.Application(Root(), ""), world).get("/away").text == "there, was at /away"
-
-
-def test_slashes(cherrypy: Any, serve: Serve) -> None:
-    class Below:
-        @cherrypy.expose
-        def index(self) -> str:
-            return "index"
-
-        @cherrypy.expose
-        def page(self) -> str:
-            return "page"
-
-        @cherrypy.expose
-        @cherrypy.tools.trailing_slash(on=False)
-        def default(self, *segments: str) -> str:
-            return "default"
-
-    class Root:
-        below = Below()
-
-    client = serve(
-        Root(), {"/": {"tools.trailing_slash.extra": True, "tools.trailing_slash.status": 302}}
-    )
-    for path, moved in (("/below?a=1", "/below/?a=1"), ("/below/page/", "/below/page")):
-        response = client.get(path)
-        assert (
-            response.status_code,
-            response.headers["Location"].partition("testserver")[2] or moved,
-        ) == (302, moved)
-    assert client.get("/below/").text == "index"
-    client = serve(Root(), {"/": {"tools.trailing_slash.missing": False}})
-    assert client.get("/below").text == "index"
-    assert client.get("/below/page/").text == "page"
 
 
 # -- logs ------------------------------------------------------------------------------------------

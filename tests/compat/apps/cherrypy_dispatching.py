@@ -17,7 +17,7 @@ class Root:
 
     @cherrypy.expose
     def index(self, *args, **kwargs):
-        return f"index {args!r} {sorted(kwargs.items())!r}"
+        return f"index {args!r} {sorted(kwargs.items())!r} {cherrypy.url('x')}"
 
     @cherrypy.expose
     def page(self, *args, **kwargs):
@@ -28,9 +28,9 @@ class Root:
         return "feed"
 
     @cherrypy.expose
-    def what(self):
+    def what(self, **kwargs):
         request = cherrypy.request
-        return f"{request.path_info}|{request.script_name}|{request.query_string}|{request.method}|{request.is_index}"
+        return f"{request.path_info}|{request.script_name}|{request.query_string}|{request.method}|{request.is_index}|{request.prev and request.prev.path_info}"
 
     @cherrypy.expose
     def address(self, **kwargs):
@@ -43,6 +43,12 @@ class Root:
                 cherrypy.url("/x", qs={"b": "2 3"}),
                 cherrypy.url("/x", relative="server"),
                 cherrypy.url("/x", script_name="/elsewhere", base="http://example.org"),
+                cherrypy.url("./x"),
+                cherrypy.url("/a/../b/./c"),
+                cherrypy.url(qs="a=1"),
+                cherrypy.url("/x", qs=[("a", 1)]),
+                cherrypy.url("/x", relative=True),
+                cherrypy.url("/address", relative=True),
             ]
         )
 
@@ -63,6 +69,14 @@ class Root:
     @cherrypy.expose
     def inward(self):
         raise cherrypy.InternalRedirect("/page/from", "a=inward")
+
+    @cherrypy.expose
+    def inward_query(self):
+        raise cherrypy.InternalRedirect("/what?a=1")
+
+    @cherrypy.expose
+    def inward_near(self):
+        raise cherrypy.InternalRedirect("page", "a=2")
 
     @cherrypy.expose
     def circle(self):
@@ -222,4 +236,6 @@ cherrypy.tree.mount(
     "/slash",
     {"/": {"tools.trailing_slash.extra": True, "tools.trailing_slash.status": 307}},
 )
+cherrypy.tree.mount(Root(), "/loose", {"/": {"tools.trailing_slash.missing": False}})
 cherrypy.tree.graft(grafted, "/grafted")
+cherrypy.tree.mount(Nothing(), "/grafted/own")

@@ -89,7 +89,9 @@ class Messages:
 
     @cherrypy.expose
     def body_params(self, **kwargs):
-        return repr(sorted(cherrypy.request.body.params.items()))
+        body = cherrypy.request.body
+        stated = "charset" in cherrypy.request.headers["Content-Type"] and body.charset
+        return repr((sorted(body.params.items()), body.attempt_charsets, stated))
 
     @cherrypy.expose
     def status(self, code="202"):
@@ -109,6 +111,26 @@ class Messages:
     def head_unicode(self):
         cherrypy.response.headers["X-Word"] = "é"
         return "x"
+
+    @cherrypy.expose
+    def head_odd(self):
+        cherrypy.response.headers["X-Bytes"] = b"b"
+        cherrypy.response.headers["X-Number"] = 3
+        return "x"
+
+    head_odd._cp_config = {"response.headers.X-Config": "set"}
+
+    @cherrypy.expose
+    def sized(self, status="200"):
+        cherrypy.response.status = int(status)
+        cherrypy.response.headers["Content-Length"] = "6"
+        return iter([b"abc", b"def"])
+
+    @cherrypy.expose
+    def not_encoded(self, kind):
+        return iter([1]) if kind == "number" else VALUES[kind]
+
+    not_encoded._cp_config = {"tools.encode.on": False}
 
     @cherrypy.expose
     def head_deleted(self):

@@ -137,7 +137,7 @@ class Tools:
     @cherrypy.expose
     @cherrypy.tools.accept(media=["application/xml", "text/html"])
     def accepted(self):
-        return "accepted"
+        return cherrypy.lib.cptools.accept(["application/xml", "text/html"])
 
     @cherrypy.expose
     @cherrypy.tools.response_headers(headers=[("X-Tool", "1"), ("X-Other", "2")])
@@ -322,6 +322,11 @@ class Errors:
         raise RuntimeError("inside")
 
     @cherrypy.expose
+    @cherrypy.config(**{"request.error_response": None})
+    def silent(self):
+        raise RuntimeError("inside")
+
+    @cherrypy.expose
     @cherrypy.config(**{"error_page.404": broken_page})
     def broken(self):
         raise cherrypy.NotFound
@@ -387,6 +392,7 @@ cherrypy.tree.mount(
         "/": {
             "error_page.404": error_page,
             "error_page.410": str(FILES / "error.html"),
+            "error_page.411": "/no/such/file",
             "error_page.default": error_page,
         }
     },
