@@ -201,3 +201,11 @@ async def ended_by_shutdown(app: Any, path: str, messages: int = 2) -> Call:
             await checkpoint()
     lifespan.close()
     return call
+
+
+# The head of a response in plain text.
+START: Message = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/plain")],
+}

@@ -20,6 +20,7 @@ from micropie._core.http import current_request
 from micropie.compat import bottle
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
+from tests.asgi.calls import START
 from tests.conftest import MakeClient
 from tests.support import moved_shop
 
@@ -560,13 +561,7 @@ class Inner(App):
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [(b"content-type", b"text/plain")],
-        }
-    )
+    await send(START)
     await send({"type": "http.response.body", "body": scope["path"].encode()})
 
 

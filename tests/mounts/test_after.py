@@ -16,6 +16,7 @@ import pytest
 from micropie import App
 from tests.asgi.calls import (
     DISCONNECT,
+    START,
     Call,
     every_loop,
     get,
@@ -27,12 +28,6 @@ from tests.asgi.calls import serve as serve_asgi
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import begin
-
-START = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [(b"content-type", b"text/plain")],
-}
 
 
 def below(target: Any, **settings: Any) -> App:

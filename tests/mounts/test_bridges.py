@@ -18,7 +18,7 @@ import pytest
 
 from micropie import App, HttpMiddleware
 from micropie.testing import TestClient
-from tests.asgi.calls import get, run
+from tests.asgi.calls import START, get, run
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import environ_for
@@ -131,20 +131,9 @@ def test_a_late_start_response_and_chunks(make_client: MakeClient, method: str) 
     assert answer.content == (b"ab" if method == "GET" else b"")
 
 
-def test_what_is_written_comes_first(make_client: MakeClient) -> None:
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        write = start_response("200 OK", [("Content-Type", "text/plain")])
-        write(b"1")
-        write(b"")
-        write(b"2")
-        return [b"3"]
-
-    assert make_client(below(app)).get("/m").content == b"123"
-
-
 @pytest.mark.parametrize("in_chunks", [list, iter])
 @pytest.mark.parametrize("chunks", [[], [b""], [b"3"]])
-@pytest.mark.parametrize("written", [[b"1"], [b"1", b"2"]])
+@pytest.mark.parametrize("written", [[b"1"], [b"1", b"", b"2"]])
 def test_a_short_answer_follows_what_is_written(
     make_client: MakeClient,
     written: list[bytes],
@@ -243,29 +232,20 @@ def test_R74_an_empty_answer_and_a_status_without_a_reason(
     assert "content-type" not in answer.headers
 
 
-def test_a_head_keeps_its_length(make_client: MakeClient) -> None:
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [b"hello"]
-
-    client = make_client(below(app))
-    assert client.head("/m").headers["content-length"] == "5"
-    assert client.get("/m").content == b"hello"
-
-
 BODIES = {"one piece": [b"hello"], "pieces": [b"hel", b"lo"], "none": []}
 
 
-def of_length(length: int, pieces: list[bytes], protocol: str) -> Any:
-    """An application that states ``length`` and sends ``pieces``."""
+def of_length(pieces: list[bytes], protocol: str, *lengths: str) -> Any:
+    """An application that states ``lengths`` and sends ``pieces``."""
 
     def wsgi(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(length))])
+        stated = [("Content-Length", each) for each in lengths]
+        start_response("200 OK", [("Content-Type", "text/plain"), *stated])
         return pieces
 
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % length)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        stated = [(b"content-length", each.encode()) for each in lengths]
+        await send({**START, "headers": [*START["headers"], *stated]})
         for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -278,7 +258,7 @@ def of_length(length: int, pieces: list[bytes], protocol: str) -> Any:
 def test_R74_a_body_shorter_than_its_content_length_breaks_off(
     make_client: MakeClient, pieces: str, protocol: str
 ) -> None:
-    target = of_length(9, BODIES[pieces], protocol)
+    target = of_length(BODIES[pieces], protocol, "9")
     client = make_client(below(target), validate=False)
     if pieces == "none":
         assert client.get("/m").status_code == 500
@@ -295,7 +275,7 @@ def test_R74_a_body_shorter_than_its_content_length_breaks_off(
 def test_R74_a_body_longer_than_its_content_length_is_cut_there(
     make_client: MakeClient, pieces: str, length: int, protocol: str, caplog: Any
 ) -> None:
-    answer = make_client(below(of_length(length, BODIES[pieces], protocol))).get("/m")
+    answer = make_client(below(of_length(BODIES[pieces], protocol, str(length)))).get("/m")
     assert (answer.content, answer.headers["content-length"]) == (b"hello"[:length], str(length))
     # a thread looks after the answer
     until(lambda: "longer than its Content-Length" in caplog.text)
@@ -306,7 +286,9 @@ def test_R74_a_body_longer_than_its_content_length_is_cut_there(
 def test_R74_a_body_of_its_content_length(
     make_client: MakeClient, pieces: str, protocol: str, caplog: Any
 ) -> None:
-    assert make_client(below(of_length(5, BODIES[pieces], protocol))).get("/m").content == b"hello"
+    assert (
+        make_client(below(of_length(BODIES[pieces], protocol, "5"))).get("/m").content == b"hello"
+    )
     assert caplog.text == ""
 
 
@@ -329,26 +311,8 @@ def test_R6_R74_two_lengths_that_differ_are_an_error(
     if pieces == "none" and method == "GET":
         status = 500  # shorter than either
 
-    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
-        start_response(
-            "200 OK",
-            [("Content-Type", "text/plain"), *(("Content-Length", each) for each in lengths)],
-        )
-        return BODIES[pieces]
-
-    async def asgi(scope: Any, receive: Any, send: Any) -> None:
-        headers = [
-            (b"content-type", b"text/plain"),
-            *((b"content-length", each.encode()) for each in lengths),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        for piece in BODIES[pieces]:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-    client = make_client(
-        below(wsgi if protocol == "wsgi" else asgi), validate=False, raise_app_exceptions=False
-    )
+    target = of_length(BODIES[pieces], protocol, *lengths)
+    client = make_client(below(target), validate=False, raise_app_exceptions=False)
     answer = client.request(method, "/m")
     assert answer.status_code == status
     if status == 200:
@@ -589,13 +553,7 @@ def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(
 
     async def asynchronous(scope: Any, receive: Any, send: Any) -> None:
         token = NAME.set("inside")
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/plain")],
-            }
-        )
+        await send(START)
         await send({"type": "http.response.body", "body": b"first ", "more_body": True})
         await send({"type": "http.response.body", "body": NAME.get().encode(), "more_body": True})
         NAME.reset(token)
@@ -657,13 +615,7 @@ async def silent(scope: Any, receive: Any, send: Any) -> None: ...
 
 
 async def bodyless(scope: Any, receive: Any, send: Any) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [(b"content-type", b"text/plain")],
-        }
-    )
+    await send(START)
 
 
 async def headless(scope: Any, receive: Any, send: Any) -> None:
@@ -684,13 +636,7 @@ def test_R74_an_application_that_does_not_answer_is_a_500(
 
 def test_an_answer_that_breaks_off_never_looks_complete(make_client: MakeClient) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/plain")],
-            }
-        )
+        await send(START)
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
 
     with pytest.raises(Exception, match="returned before its response was complete"):
@@ -736,13 +682,7 @@ def test_R74_an_endless_answer_ends_when_the_client_leaves(
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         try:
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": [(b"content-type", b"text/plain")],
-                }
-            )
+            await send(START)
             while True:
                 await send({"type": "http.response.body", "body": b"a", "more_body": True})
                 if when == "after":

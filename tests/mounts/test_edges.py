@@ -21,7 +21,7 @@ from micropie._core.execution.background import close_background_loops
 from micropie._core.mounts.prefixes import ASGI, Mount
 from micropie._core.mounts.wsgi_call import RawBody
 from micropie.testing import TestClient
-from tests.asgi.calls import every_loop, get, piece, run
+from tests.asgi.calls import START, every_loop, get, piece, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as ask
 
@@ -34,13 +34,7 @@ def told(environ: Any, start_response: Any) -> list[bytes]:
 
 async def told_too(scope: Any, receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [(b"content-type", b"text/plain")],
-        }
-    )
+    await send(START)
     await send(
         {"type": "http.response.body", "body": f"{scope['scheme']} {scope['client'][0]}".encode()}
     )
@@ -223,13 +217,7 @@ def test_an_application_that_waits_for_the_client_s_leaving_hears_of_it(
 
         async with anyio.create_task_group() as group:
             group.start_soon(listen)
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": [(b"content-type", b"text/plain")],
-                }
-            )
+            await send(START)
             await send({"type": "http.response.body", "body": b"a", "more_body": True})
             await anyio.sleep(0.01)
             await send({"type": "http.response.body", "body": b"b"})
@@ -246,13 +234,7 @@ def test_the_end_of_the_server_ends_what_goes_on_after_its_answer(world: str) ->
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/plain")],
-            }
-        )
+        await send(START)
         await send({"type": "http.response.body", "body": b"a"})
         try:
             await anyio.sleep_forever()
@@ -298,13 +280,7 @@ def test_R5_what_is_kept_of_the_names_of_headers_is_bounded(make_client: MakeCli
 
     async def counted_too(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/plain")],
-            }
-        )
+        await send(START)
         count = sum(key.startswith(b"x-") for key, _ in scope["headers"])
         await send({"type": "http.response.body", "body": b"%d" % count})
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from micropie import App
-from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import DISCONNECT, START, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import begin
 
@@ -37,13 +37,7 @@ def test_R74_one_task_may_send_while_another_receives(make_client: MakeClient) -
         async def read() -> None:
             lengths.append(await bodies_end(receive))
 
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/plain")],
-            }
-        )
+        await send(START)
         async with anyio.create_task_group() as group:
             group.start_soon(read)
             for _ in range(50):
@@ -79,13 +73,7 @@ class Talker:
             self.ended.set()
 
     async def talk(self, send: Any) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/plain")],
-            }
-        )
+        await send(START)
         while True:
             await send({"type": "http.response.body", "body": b"a", "more_body": True})
 
@@ -244,13 +232,7 @@ def test_R74_a_request_is_not_over_while_a_thread_reads_its_body(backend: str) -
         async with anyio.create_task_group() as group:
             group.start_soon(receive)
             await anyio.to_thread.run_sync(reading.wait)
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": [(b"content-type", b"text/plain")],
-                }
-            )
+            await send(START)
             await send({"type": "http.response.body", "body": b"hello"})
 
     root = App(portal_backend=backend)

@@ -9,6 +9,7 @@ import pytest
 
 from micropie import App
 from micropie.testing import TestClient
+from tests.asgi.calls import START
 from tests.conftest import MakeClient
 
 
@@ -23,13 +24,7 @@ class Inner:
         if scope["type"] == "lifespan":
             await self.live(scope, receive, send)
         else:
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": [(b"content-type", b"text/plain")],
-                }
-            )
+            await send(START)
             await send({"type": "http.response.body", "body": repr(scope["state"]).encode()})
 
     async def live(self, scope: Any, receive: Any, send: Any) -> None:
@@ -148,13 +143,7 @@ def test_one_that_dies_in_between_is_told_at_the_end(world: str) -> None:
 
 def test_what_is_no_message_of_a_lifespan_is_refused(make_client: MakeClient) -> None:
     async def confused(scope: Any, receive: Any, send: Any) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/plain")],
-            }
-        )
+        await send(START)
         await send({"type": "http.response.body", "body": b"fine"})
 
     assert make_client(site(confused)).get("/m0").text == "fine"
