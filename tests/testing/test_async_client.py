@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
@@ -24,13 +24,7 @@ from micropie.testing import (
 from tests.support.waiting import PATIENCE
 from tests.testing.apps import Echo
 
-Test = Callable[[], Awaitable[None]]
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def run(request: pytest.FixtureRequest) -> Callable[[Test], None]:
-    """Run an async test on each loop."""
-    return lambda test: anyio.run(test, backend=request.param)
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
@@ -104,20 +98,17 @@ def app() -> Root:
     return root
 
 
-def test_requests_of_every_method(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        root = app()
-        async with AsyncTestClient(root, headers={"X-A": "1"}) as client:
-            assert root.events == ["start"]
-            for method in ("get", "post", "put", "patch", "delete", "options"):
-                answer = await getattr(client, method)("/echo", params={"b": "2"})
-                assert answer.json() == [method.upper(), "1", {"b": "2"}]
-            assert (await client.head("/echo")).status_code == 200
-            client.headers["X-A"] = "2"
-            assert (await client.request("GET", "/echo")).json()[1] == "2"
-        assert root.events == ["start", "stop"]
-
-    run(test)
+async def test_requests_of_every_method() -> None:
+    root = app()
+    async with AsyncTestClient(root, headers={"X-A": "1"}) as client:
+        assert root.events == ["start"]
+        for method in ("get", "post", "put", "patch", "delete", "options"):
+            answer = await getattr(client, method)("/echo", params={"b": "2"})
+            assert answer.json() == [method.upper(), "1", {"b": "2"}]
+        assert (await client.head("/echo")).status_code == 200
+        client.headers["X-A"] = "2"
+        assert (await client.request("GET", "/echo")).json()[1] == "2"
+    assert root.events == ["start", "stop"]
 
 
 def test_the_loop_may_be_one_that_anyio_has_not_begun() -> None:
@@ -128,198 +119,160 @@ def test_the_loop_may_be_one_that_anyio_has_not_begun() -> None:
     assert asyncio.run(test()) == "real"
 
 
-def test_the_application_runs_in_the_loop_of_the_test(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        root = app()
-        root.released = anyio.Event()
-        answers: list[str] = []
-        async with AsyncTestClient(root) as client, anyio.create_task_group() as tasks:
+async def test_the_application_runs_in_the_loop_of_the_test() -> None:
+    root = app()
+    root.released = anyio.Event()
+    answers: list[str] = []
+    async with AsyncTestClient(root) as client, anyio.create_task_group() as tasks:
 
-            async def ask() -> None:
-                answers.append((await client.get("/wait")).text)
+        async def ask() -> None:
+            answers.append((await client.get("/wait")).text)
 
-            tasks.start_soon(ask)
-            tasks.start_soon(ask)
-            await anyio.wait_all_tasks_blocked()
-            root.released.set()
-        assert answers == ["released"] * 2
-
-    run(test)
+        tasks.start_soon(ask)
+        tasks.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        root.released.set()
+    assert answers == ["released"] * 2
 
 
 @pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
-def test_a_body_may_be_iterated_in_either_way(run: Callable[[Test], None], protocol: str) -> None:
+async def test_a_body_may_be_iterated_in_either_way(protocol: str) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for chunk in (b"a", b"", b"bc"):
             await anyio.lowlevel.checkpoint()
             yield chunk
 
-    async def test() -> None:
-        half = Echo().wsgi if protocol == "wsgi" else Echo().asgi
-        async with AsyncTestClient(half, protocol=protocol, lifespan=False) as client:
-            for content in (chunks(), iter([b"a", b"bc"]), [b"a", b"bc"]):
-                assert "".join((await client.post("/", content=content)).json()["body"]) == "abc"
-
-    run(test)
+    half = Echo().wsgi if protocol == "wsgi" else Echo().asgi
+    async with AsyncTestClient(half, protocol=protocol, lifespan=False) as client:
+        for content in (chunks(), iter([b"a", b"bc"]), [b"a", b"bc"]):
+            assert "".join((await client.post("/", content=content)).json()["body"]) == "abc"
 
 
-def test_a_file_as_the_body_has_its_length(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        async with AsyncTestClient(Echo().asgi, lifespan=False) as client:
-            seen = (await client.post("/", content=io.BytesIO(b"abc"))).json()
-            assert "".join(seen["body"]) == "abc"
-            assert seen["headers"]["content-length"] == "3"
-
-    run(test)
+async def test_a_file_as_the_body_has_its_length() -> None:
+    async with AsyncTestClient(Echo().asgi, lifespan=False) as client:
+        seen = (await client.post("/", content=io.BytesIO(b"abc"))).json()
+        assert "".join(seen["body"]) == "abc"
+        assert seen["headers"]["content-length"] == "3"
 
 
-def test_cookies_and_headers_are_those_of_the_test_client(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        async with AsyncTestClient(app(), headers={"X-A": "1"}) as client:
-            client.cookies = {"a": "1"}
-            client.headers = {"X-A": "2"}
-            assert (client.client.cookies["a"], client.client.headers["X-A"]) == ("1", "2")
-            assert (await client.get("/echo")).json()[1] == "2"
-            assert client.client.is_closed is False
-        assert client.is_closed
-        assert client.client.is_closed
-
-    run(test)
+async def test_cookies_and_headers_are_those_of_the_test_client() -> None:
+    async with AsyncTestClient(app(), headers={"X-A": "1"}) as client:
+        client.cookies = {"a": "1"}
+        client.headers = {"X-A": "2"}
+        assert (client.client.cookies["a"], client.client.headers["X-A"]) == ("1", "2")
+        assert (await client.get("/echo")).json()[1] == "2"
+        assert client.client.is_closed is False
+    assert client.is_closed
+    assert client.client.is_closed
 
 
-def test_under_wsgi_it_runs_in_threads(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        async with AsyncTestClient(app(), protocol="wsgi") as client:
-            assert (await client.get("/echo?a=1")).json()[2] == {"a": "1"}
-
-    run(test)
+async def test_under_wsgi_it_runs_in_threads() -> None:
+    async with AsyncTestClient(app(), protocol="wsgi") as client:
+        assert (await client.get("/echo?a=1")).json()[2] == {"a": "1"}
 
 
-def test_streams_and_events(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        async with AsyncTestClient(app()) as client:
-            for name, found in (
-                ("aiter_lines", ["0", "1", "2"]),
-                ("aiter_text", ["0\n", "1\n", "2\n"]),
-                ("aiter_bytes", [b"0\n", b"1\n", b"2\n"]),
-                ("aiter_raw", [b"0\n", b"1\n", b"2\n"]),
-            ):
-                async with client.stream("GET", "/lines") as answer:
-                    assert answer.status_code == 200
-                    assert [one async for one in getattr(answer, name)()] == found
+async def test_streams_and_events() -> None:
+    async with AsyncTestClient(app()) as client:
+        for name, found in (
+            ("aiter_lines", ["0", "1", "2"]),
+            ("aiter_text", ["0\n", "1\n", "2\n"]),
+            ("aiter_bytes", [b"0\n", b"1\n", b"2\n"]),
+            ("aiter_raw", [b"0\n", b"1\n", b"2\n"]),
+        ):
             async with client.stream("GET", "/lines") as answer:
-                assert await answer.aread() == b"0\n1\n2\n"
-            async with client.sse("/ticks") as events:
-                assert [(one.data, one.id) async for one in events] == [("1", "7"), ("2", "7")]
-
-    run(test)
-
-
-def test_sessions_log_in_and_overrides(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        root = app()
-        async with AsyncTestClient(root) as client:
-            await client.get("/keep/a/1")
-            async with client.session_transaction() as session:
-                assert session == {"a": "1"}
-                session["b"] = 2
-            assert (await client.get("/show")).json() == {"a": "1", "b": 2}
-            assert len(client.cookies) == 1
-            await client.login(user="alice")
-            assert (await client.get("/show")).json()["user"] == "alice"
-            await client.logout()
-            assert (await client.get("/show")).json() == {}
-            with client.override(Thing, Thing("fake")):
-                assert (await client.get("/thing")).text == "fake"
-            assert (await client.get("/thing")).text == "real"
-            root.middlewares.append(BasicAuth({"alice": "sesame"}.get, realm="pies"))
-            client.login_basic("alice", "sesame")
-            assert (await client.get("/thing")).status_code == 200
-
-    run(test)
+                assert answer.status_code == 200
+                assert [one async for one in getattr(answer, name)()] == found
+        async with client.stream("GET", "/lines") as answer:
+            assert await answer.aread() == b"0\n1\n2\n"
+        async with client.sse("/ticks") as events:
+            assert [(one.data, one.id) async for one in events] == [("1", "7"), ("2", "7")]
 
 
-def test_websockets(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        async with AsyncTestClient(app()) as client:
-            async with client.websocket("/echo", subprotocols=["pie"]) as ws:
-                assert isinstance(ws, AsyncWebSocketSession)
-                assert (ws.accepted_subprotocol, ws.headers["x-a"]) == ("pie", "1")
-                await ws.send_text("hello")
-                assert await ws.receive_text() == "hello"
-                await ws.send_bytes(b"bytes")
-                assert await ws.receive_bytes() == b"bytes"
-                await ws.send_json({"a": 1})
-                assert await ws.receive_json() == {"a": 1}
-                await ws.send({"type": "websocket.receive", "text": "raw"})
-                assert (await ws.receive())["text"] == "raw"
-                await ws.send_text("close")
-                with pytest.raises(WebSocketClosed) as closed:
-                    await ws.receive()
-                assert (closed.value.code, closed.value.reason) == (4000, "as told")
-            async with client.websocket("/echo") as ws:
-                await ws.close(4001, "bye")
-            with pytest.raises(WebSocketRefused):
-                async with client.websocket("/no"):
-                    pass
-
-    run(test)
+async def test_sessions_log_in_and_overrides() -> None:
+    root = app()
+    async with AsyncTestClient(root) as client:
+        await client.get("/keep/a/1")
+        async with client.session_transaction() as session:
+            assert session == {"a": "1"}
+            session["b"] = 2
+        assert (await client.get("/show")).json() == {"a": "1", "b": 2}
+        assert len(client.cookies) == 1
+        await client.login(user="alice")
+        assert (await client.get("/show")).json()["user"] == "alice"
+        await client.logout()
+        assert (await client.get("/show")).json() == {}
+        with client.override(Thing, Thing("fake")):
+            assert (await client.get("/thing")).text == "fake"
+        assert (await client.get("/thing")).text == "real"
+        root.middlewares.append(BasicAuth({"alice": "sesame"}.get, realm="pies"))
+        client.login_basic("alice", "sesame")
+        assert (await client.get("/thing")).status_code == 200
 
 
-def test_errors_reach_the_test(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        class Raises:
-            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-                raise KeyError("secret")
-
-        async with AsyncTestClient(Raises(), lifespan=False) as client:
-            with pytest.raises(KeyError):
-                await client.get("/")
-        with pytest.raises(LookupError):
-            async with AsyncTestClient(app()) as client, client.websocket("/echo"):
-                raise LookupError
-        broken = app()
-        broken.startup_handlers.append(lambda: 1 / 0)
-        with pytest.raises(LifespanFailed):
-            async with AsyncTestClient(broken):
+async def test_websockets() -> None:
+    async with AsyncTestClient(app()) as client:
+        async with client.websocket("/echo", subprotocols=["pie"]) as ws:
+            assert isinstance(ws, AsyncWebSocketSession)
+            assert (ws.accepted_subprotocol, ws.headers["x-a"]) == ("pie", "1")
+            await ws.send_text("hello")
+            assert await ws.receive_text() == "hello"
+            await ws.send_bytes(b"bytes")
+            assert await ws.receive_bytes() == b"bytes"
+            await ws.send_json({"a": 1})
+            assert await ws.receive_json() == {"a": 1}
+            await ws.send({"type": "websocket.receive", "text": "raw"})
+            assert (await ws.receive())["text"] == "raw"
+            await ws.send_text("close")
+            with pytest.raises(WebSocketClosed) as closed:
+                await ws.receive()
+            assert (closed.value.code, closed.value.reason) == (4000, "as told")
+        async with client.websocket("/echo") as ws:
+            await ws.close(4001, "bye")
+        with pytest.raises(WebSocketRefused):
+            async with client.websocket("/no"):
                 pass
 
-    run(test)
+
+async def test_errors_reach_the_test() -> None:
+    class Raises:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            raise KeyError("secret")
+
+    async with AsyncTestClient(Raises(), lifespan=False) as client:
+        with pytest.raises(KeyError):
+            await client.get("/")
+    with pytest.raises(LookupError):
+        async with AsyncTestClient(app()) as client, client.websocket("/echo"):
+            raise LookupError
+    broken = app()
+    broken.startup_handlers.append(lambda: 1 / 0)
+    with pytest.raises(LifespanFailed):
+        async with AsyncTestClient(broken):
+            pass
 
 
-def test_it_has_to_be_entered(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        with pytest.raises(ClientError, match="write async with"):
-            await AsyncTestClient(app()).get("/echo")
-
-    run(test)
+async def test_it_has_to_be_entered() -> None:
+    with pytest.raises(ClientError, match="write async with"):
+        await AsyncTestClient(app()).get("/echo")
 
 
-def test_a_cancelled_test_ends(run: Callable[[Test], None]) -> None:
-    async def test() -> None:
-        root = app()
-        root.released = anyio.Event()
-        with anyio.CancelScope() as scope:
-            async with AsyncTestClient(root, app_timeout=PATIENCE) as client:
-                scope.deadline = anyio.current_time() + 0.01
-                await client.get("/wait")
-        assert scope.cancelled_caught
-
-    run(test)
+async def test_a_cancelled_test_ends() -> None:
+    root = app()
+    root.released = anyio.Event()
+    with anyio.CancelScope() as scope:
+        async with AsyncTestClient(root, app_timeout=PATIENCE) as client:
+            scope.deadline = anyio.current_time() + 0.01
+            await client.get("/wait")
+    assert scope.cancelled_caught
 
 
-def test_a_test_that_is_cancelled_before_its_client_has_started_ends(
-    run: Callable[[Test], None],
-) -> None:
-    async def test() -> None:
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            async with AsyncTestClient(app()):
-                raise AssertionError("not reached")
-        assert scope.cancelled_caught
-        await anyio.lowlevel.checkpoint()  # on trio, the nursery that was not left was found here
-
-    run(test)
+async def test_a_test_that_is_cancelled_before_its_client_has_started_ends() -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with AsyncTestClient(app()):
+            raise AssertionError("not reached")
+    assert scope.cancelled_caught
+    await anyio.lowlevel.checkpoint()  # on trio, the nursery that was not left was found here
 
 
 def test_pytest_does_not_collect_it() -> None:
