@@ -25,7 +25,7 @@ WORLDS = ("wsgi", "asyncio", "trio")
 
 # Arguments and fixtures whose parameter is a world; ``side`` is one of them or "original"
 # (tests/compat).
-NAMES = ("world", "backend", "side", "run", "shared_client")
+NAMES = ("world", "backend", "side", "anyio_backend", "shared_client")
 
 # What waits, and what compares all worlds.
 WAITING = (

@@ -138,36 +138,22 @@ def test_a_group_with_an_own_exception_is_raised_as_it_is(world: str) -> None:
         client.get("/")
 
 
+START: Message = {"type": "http.response.start", "status": 200}
+BODY: Message = {"type": "http.response.body"}
+
+
 @every_loop
 @pytest.mark.parametrize(
     ("messages", "sentence"),
     [
-        ([{"type": "http.response.body"}], "'http.response.start' has to come next"),
-        ([{"type": "http.response.start", "status": "200"}], "a status is an int, not '200'"),
+        ([BODY], "'http.response.start' has to come next"),
+        ([{**START, "status": "200"}], "a status is an int, not '200'"),
         ([{"type": "http.response.start"}], "a status is an int, not None"),
-        (
-            [{"type": "http.response.start", "status": 200, "headers": [("a", "b")]}],
-            "pairs of bytes",
-        ),
-        (
-            [{"type": "http.response.start", "status": 200, "headers": [(b"a", "b")]}],
-            "pairs of bytes",
-        ),
-        (
-            [{"type": "http.response.start", "status": 200}] * 2,
-            "'http.response.body' has to come next",
-        ),
-        (
-            [
-                {"type": "http.response.start", "status": 200},
-                {"type": "http.response.body", "body": ""},
-            ],
-            "bytes",
-        ),
-        (
-            [{"type": "http.response.start", "status": 200}, *[{"type": "http.response.body"}] * 2],
-            "its response is complete",
-        ),
+        ([{**START, "headers": [("a", "b")]}], "pairs of bytes"),
+        ([{**START, "headers": [(b"a", "b")]}], "pairs of bytes"),
+        ([START, START], "'http.response.body' has to come next"),
+        ([START, {**BODY, "body": ""}], "bytes"),
+        ([START, BODY, BODY], "its response is complete"),
     ],
 )
 def test_a_wrong_message_is_refused_at_the_line_that_sends_it(
