@@ -67,6 +67,51 @@ def serve_ours(world: str, connect: MakeClient) -> Serve:
     return lambda app, **options: connect(app, world, **options)
 
 
+def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:
+    """Return a root whose pages all call ``function``, with configuration: ``a__b`` stands for
+    ``a.b``.
+    """
+
+    class Root:
+        _cp_config = {name.replace("__", "."): value for name, value in config.items()}
+
+        @cherrypy.expose
+        def index(self, **values: Any) -> Any:
+            return function(**values)
+
+        @cherrypy.expose
+        def default(self, *segments: str, **values: Any) -> Any:
+            return function(*segments, **values)
+
+    return Root()
+
+
+@pytest.fixture
+def serve_root(serve: Serve, cherrypy: Any) -> Serve:
+    """Return ``serve_root(root, config)``, which makes a client of an application."""
+    return lambda root, config=None, **options: serve(
+        cherrypy.Application(root, "", config), **options
+    )
+
+
+@pytest.fixture
+def serve_our_root(serve_ours: Serve) -> Serve:
+    return lambda root, config=None, **options: serve_ours(
+        ours.Application(root, "", config), **options
+    )
+
+
+@pytest.fixture
+def serve_page(serve_root: Serve, cherrypy: Any) -> Serve:
+    """Return ``serve_page(function, **config)``, which makes a client of ``page(...)``."""
+    return lambda function, **config: serve_root(page(cherrypy, function, **config))
+
+
+@pytest.fixture
+def serve_our_page(serve_our_root: Serve) -> Serve:
+    return lambda function, **config: serve_our_root(page(ours, function, **config))
+
+
 @pytest.fixture
 def own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a bus that blocks wait for the threads of this test alone: idle ones of other tests never

@@ -13,7 +13,7 @@ import pytest
 
 from micropie import App
 from micropie.compat import cherrypy as ours
-from tests.compat.conftest import Serve
+from tests.compat.conftest import Serve, page
 from tests.support.waiting import until
 
 
@@ -66,7 +66,7 @@ def test_expose(module: Any) -> None:
     }
 
 
-def test_popargs(cherrypy: Any, serve: Serve) -> None:
+def test_popargs(cherrypy: Any, serve_root: Serve) -> None:
     class Leaf:
         @cherrypy.expose
         def index(self, **values: str) -> str:
@@ -101,7 +101,7 @@ def test_popargs(cherrypy: Any, serve: Serve) -> None:
         by_class = ByClass()
         attribute = AsAttribute()
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve_root(Root())
     assert client.get("/by-handler/ann/").text == "leaf [('name', 'ann')]"
     assert client.get("/by-class/ann/").text == "made ann"
     assert client.get("/attribute/2024/").text == "year 2024"
@@ -114,16 +114,16 @@ def test_popargs_knows_its_options() -> None:
         ours.popargs("a", other=1)
 
 
-def test_a_dispatch_method_may_not_add_segments(cherrypy: Any, serve: Serve) -> None:
+def test_a_dispatch_method_may_not_add_segments(serve_root: Serve) -> None:
     class Root:
         def _cp_dispatch(self, vpath: list[str]) -> Any:
             vpath.insert(0, "more")
             return self
 
-    assert serve(cherrypy.Application(Root())).get("/a").status_code == 500
+    assert serve_root(Root()).get("/a").status_code == 500
 
 
-def test_a_dispatch_method_of_another_name(cherrypy: Any, serve: Serve) -> None:
+def test_a_dispatch_method_of_another_name(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         def follow(self, vpath: list[str]) -> Any:
             cherrypy.request.params["name"] = vpath[0]
@@ -134,7 +134,7 @@ def test_a_dispatch_method_of_another_name(cherrypy: Any, serve: Serve) -> None:
             return name
 
     dispatcher = cherrypy.dispatch.Dispatcher(dispatch_method_name="follow")
-    client = serve(cherrypy.Application(Root(), "", {"/": {"request.dispatch": dispatcher}}))
+    client = serve_root(Root(), {"/": {"request.dispatch": dispatcher}})
     assert client.get("/ann/").text == "ann"
 
 
@@ -144,17 +144,12 @@ def test_a_dispatcher_checks_its_table(module: Any) -> None:
     module.dispatch.Dispatcher(translate={45: 95})
 
 
-def test_names_with_two_underscores_are_not_published(serve_ours: Serve) -> None:
-    class Root:
-        @ours.expose
-        def index(self) -> str:
-            return "index"
-
-    client = serve_ours(ours.Application(Root()))
+def test_names_with_two_underscores_are_not_published(serve_our_root: Serve) -> None:
+    client = serve_our_root(type("Root", (), {"index": ours.expose(lambda self: "index")})())
     assert client.get("/__class__/").status_code == client.get("/__class__").status_code == 404
 
 
-def test_wrong_arguments_of_what_has_no_signature(serve_ours: Serve) -> None:
+def test_wrong_arguments_of_what_has_no_signature(serve_our_root: Serve) -> None:
     class Root:
         pass
 
@@ -167,10 +162,10 @@ def test_wrong_arguments_of_what_has_no_signature(serve_ours: Serve) -> None:
 
     root: Any = Root()
     root.odd = Odd()
-    assert serve_ours(ours.Application(root)).get("/odd").status_code == 500
+    assert serve_our_root(root).get("/odd").status_code == 500
 
 
-def test_mismatched_parameters_are_shown_if_configured(cherrypy: Any, serve: Serve) -> None:
+def test_mismatched_parameters_are_shown_if_configured(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         @exposed(cherrypy, request__show_mismatched_params=True)
         def shown(self, a: str) -> str:
@@ -180,14 +175,14 @@ def test_mismatched_parameters_are_shown_if_configured(cherrypy: Any, serve: Ser
         def hidden(self, a: str) -> str:
             return a
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve_root(Root())
     assert "Missing parameters: a" in client.get("/shown").text
     assert "Missing parameters" not in client.get("/hidden").text
     assert client.post("/shown", data={"a": "1", "b": "2"}).status_code == 400
     assert client.post("/shown/1", data={"a": "1"}).status_code == 400
 
 
-def test_page_handlers_of_tools(cherrypy: Any, serve: Serve) -> None:
+def test_page_handlers_of_tools(cherrypy: Any, serve_root: Serve) -> None:
     """Tools change the arguments of a handler."""
 
     def rename() -> None:
@@ -200,13 +195,11 @@ def test_page_handlers_of_tools(cherrypy: Any, serve: Serve) -> None:
         def index(self, *args: str, **values: str) -> str:
             return f"{args} {values}"
 
-    assert (
-        serve(cherrypy.Application(Root())).get("/?a=1").text
-        == "('first',) {'a': '1', 'name': 'renamed'}"
-    )
+    text = serve_root(Root()).get("/?a=1").text
+    assert text == "('first',) {'a': '1', 'name': 'renamed'}"
 
 
-def test_a_plain_page_handler(cherrypy: Any, serve: Serve) -> None:
+def test_a_plain_page_handler(cherrypy: Any, serve_root: Serve) -> None:
     def dispatch(path: str) -> None:
         handler = (
             cherrypy._cpdispatch.PageHandler
@@ -217,20 +210,20 @@ def test_a_plain_page_handler(cherrypy: Any, serve: Serve) -> None:
         cherrypy.request.handler = handler(lambda a, b: f"{path} {a} {b}", "1", b="2")
         cherrypy.request.handler.kwargs = {**cherrypy.request.handler.kwargs, "b": "3"}
 
-    client = serve(cherrypy.Application(None, "", {"/": {"request.dispatch": dispatch}}))
+    client = serve_root(None, {"/": {"request.dispatch": dispatch}})
     assert client.get("/x").text == "/x 1 3"
 
 
-def test_a_dispatcher_without_a_handler(cherrypy: Any, serve: Serve) -> None:
+def test_a_dispatcher_without_a_handler(cherrypy: Any, serve_root: Serve) -> None:
     def dispatch(path: str) -> None:
         cherrypy.request.config = dict(cherrypy.config)
         cherrypy.response.body = b"of the dispatcher"
 
-    client = serve(cherrypy.Application(None, "", {"/": {"request.dispatch": dispatch}}))
+    client = serve_root(None, {"/": {"request.dispatch": dispatch}})
     assert client.get("/x").content == b"of the dispatcher"
 
 
-def test_virtual_hosts(cherrypy: Any, serve: Serve) -> None:
+def test_virtual_hosts(cherrypy: Any, serve_root: Serve) -> None:
     class Blog:
         @cherrypy.expose
         def index(self) -> str:
@@ -248,7 +241,7 @@ def test_virtual_hosts(cherrypy: Any, serve: Serve) -> None:
         "/": {"request.dispatch": cherrypy.dispatch.VirtualHost(**domains)},
         "/blog": {"tools.staticdir.dir": "/nowhere"},
     }
-    client = serve(cherrypy.Application(Root(), "", config))
+    client = serve_root(Root(), config)
     assert client.get("/").text == "root"
     assert client.get("/", headers={"Host": "blog.example"}).text.startswith("blog ")
     assert client.get("/", headers={"X-Forwarded-Host": "blog.example"}).text.startswith("blog ")
@@ -260,7 +253,7 @@ def test_what_is_not_here_says_what_to_write(name: str) -> None:
         getattr(ours.dispatch, name)()
 
 
-def test_the_configuration_of_a_default_handler(cherrypy: Any, serve: Serve) -> None:
+def test_the_configuration_of_a_default_handler(cherrypy: Any, serve_root: Serve) -> None:
     """It comes before that of what lies deeper."""
 
     class Deep:
@@ -273,7 +266,7 @@ def test_the_configuration_of_a_default_handler(cherrypy: Any, serve: Serve) -> 
         def default(self, *args: str) -> str:
             return f"{cherrypy.request.config['own.value']} {cherrypy.request.config['own.other']}"
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve_root(Root())
     assert client.get("/x").text == "default default"
     assert client.get("/deep/y").text == "deep default"
 
@@ -281,7 +274,7 @@ def test_the_configuration_of_a_default_handler(cherrypy: Any, serve: Serve) -> 
 # -- requests --------------------------------------------------------------------------------------
 
 
-def test_what_a_request_knows(cherrypy: Any, serve: Serve) -> None:
+def test_what_a_request_knows(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         @cherrypy.expose
         def index(self, **values: str) -> str:
@@ -305,14 +298,14 @@ def test_what_a_request_knows(cherrypy: Any, serve: Serve) -> None:
             return repr(found)
 
     headers = {"Accept": "text/html;q=0.9"}
-    text = serve(cherrypy.Application(Root())).get("/?a=1", headers=headers).text
+    text = serve_root(Root()).get("/?a=1", headers=headers).text
     assert text.startswith(
         "[(1, 1), 'HTTP/1.1', True, True, True, 'handler', None, False, True, True, ["
     )
     assert text.endswith("'text/html', True, 'a=1']")
 
 
-def test_bodies_as_files(cherrypy: Any, serve: Serve) -> None:
+def test_bodies_as_files(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         @cherrypy.expose
         def lines(self) -> str:
@@ -345,7 +338,7 @@ def test_bodies_as_files(cherrypy: Any, serve: Serve) -> None:
             body = cherrypy.request.body
             return f"{body.content_type.value} {body.length} {body.headers['Content-Type']} {body.parts}"
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve_root(Root())
     headers = {"Content-Type": "application/octet-stream"}
     data = b"one\ntwo\nthree"
     assert client.post("/lines", content=data, headers=headers).text == repr(
@@ -361,7 +354,9 @@ def test_bodies_as_files(cherrypy: Any, serve: Serve) -> None:
     assert client.post("/known", content=data, headers=headers).text == text
 
 
-def test_the_server_s_limit_for_bodies(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_s_limit_for_bodies(
+    serve_our_root: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Root:
         @exposed(ours, request__body__maxbytes=50)
         def both(self, **values: str) -> str:
@@ -371,7 +366,7 @@ def test_the_server_s_limit_for_bodies(serve_ours: Serve, monkeypatch: pytest.Mo
         def index(self, **values: str) -> str:
             return "read"
 
-    client = serve_ours(ours.Application(Root()))
+    client = serve_our_root(Root())
     monkeypatch.setattr(ours.server, "max_request_body_size", 10)
     assert client.post("/", data={"a": "x" * 20}).status_code == 413
     assert client.post("/both", data={"a": "x" * 20}).status_code == 413
@@ -392,7 +387,7 @@ def upload(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, dict[str, str]
     return body + b"--xyz--\r\n", {"Content-Type": "multipart/form-data; boundary=xyz"}
 
 
-def test_parts_of_a_form(cherrypy: Any, serve: Serve) -> None:
+def test_parts_of_a_form(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         @cherrypy.expose
         def index(self, file: Any, note: str = "") -> str:
@@ -401,53 +396,40 @@ def test_parts_of_a_form(cherrypy: Any, serve: Serve) -> None:
             file.file.close()
             return f"{text} {file.content_type.value}"
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve_root(Root())
     body, headers = upload(("file", "a.txt", b"content"), ("note", None, "né".encode()))
     text = client.post("/", content=body, headers=headers).text
     assert text == "True file a.txt b'content' 'content' 'né' text/plain"
 
 
-def test_a_form_that_is_cut_off(serve_ours: Serve) -> None:
-    class Root:
-        @ours.expose
-        def index(self, file: Any) -> str:
-            return "read"
-
+def test_a_form_that_is_cut_off(serve_our_page: Serve) -> None:
     body, headers = upload(("file", "a.txt", b"content"))
     assert (
-        serve_ours(ours.Application(Root()))
+        serve_our_page(lambda file: "read")
         .post("/", content=body[:-10], headers=headers)
         .status_code
         == 400
     )
 
 
-def test_a_file_input_that_was_left_empty(serve_ours: Serve) -> None:
+def test_a_file_input_that_was_left_empty(serve_our_root: Serve) -> None:
     class Root:
         @ours.expose
         def index(self, file: Any) -> str:
             return f"{file.filename!r} {file.file.read()!r} {bool(file.filename)}"
 
     body, headers = upload(("file", "", b""))
-    assert (
-        serve_ours(ours.Application(Root())).post("/", content=body, headers=headers).text
-        == "'' b'' False"
-    )
+    assert serve_our_root(Root()).post("/", content=body, headers=headers).text == "'' b'' False"
 
 
-def test_own_processors(cherrypy: Any, serve: Serve) -> None:
+def test_own_processors(cherrypy: Any, serve_page: Serve) -> None:
     def words(entity: Any) -> None:
         entity.params["words"] = entity.fp.read().decode().split()
 
     def install() -> None:
         cherrypy.request.body.processors["text"] = words
 
-    class Root:
-        @exposed(cherrypy, hooks__before_request_body=install)
-        def index(self, words: Any = ()) -> str:
-            return repr(words)
-
-    client = serve(cherrypy.Application(Root()))
+    client = serve_page(lambda words=(): repr(words), hooks__before_request_body=install)
     assert (
         client.post("/", content=b"a b", headers={"Content-Type": "text/plain"}).text
         == "['a', 'b']"
@@ -483,7 +465,7 @@ def test_entities_by_themselves(module: Any) -> None:
 # -- responses -------------------------------------------------------------------------------------
 
 
-def test_a_stream_is_closed_and_sees_its_request(cherrypy: Any, serve: Serve) -> None:
+def test_a_stream_is_closed_and_sees_its_request(cherrypy: Any, serve_root: Serve) -> None:
     seen: list[str] = []
 
     class Chunks:
@@ -506,14 +488,14 @@ def test_a_stream_is_closed_and_sees_its_request(cherrypy: Any, serve: Serve) ->
             finally:
                 seen.append("finally")
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve_root(Root())
     assert client.get("/").content == b"/!"
     assert client.get("/generated").content == b"/generatedGET"
     assert client.head("/").content == b""
     assert "finally" in seen
 
 
-def test_hooks_at_the_end_of_a_request(cherrypy: Any, serve: Serve) -> None:
+def test_hooks_at_the_end_of_a_request(cherrypy: Any, serve_root: Serve) -> None:
     seen: list[str] = []
 
     class Root:
@@ -529,14 +511,14 @@ def test_hooks_at_the_end_of_a_request(cherrypy: Any, serve: Serve) -> None:
             )
             return "x"
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve_root(Root())
     client.get("/")
     until(lambda: seen == ["/"])
     client.get("/attached")
     until(lambda: seen == ["/", "finalize", "end"])
 
 
-def test_failing_hooks(cherrypy: Any, serve: Serve) -> None:
+def test_failing_hooks(cherrypy: Any, serve_page: Serve) -> None:
     """After a failure only those run that are failsafe; a later failure takes the place of the
     first.
     """
@@ -559,12 +541,7 @@ def test_failing_hooks(cherrypy: Any, serve: Serve) -> None:
         hooks.attach("before_handler", lambda: seen.append("never"), priority=2)
         hooks.attach("before_handler", always)
 
-    class Root:
-        @exposed(cherrypy, hooks__on_start_resource=attach)
-        def index(self) -> str:
-            return "x"
-
-    status = serve(cherrypy.Application(Root())).get("/").status_code
+    status = serve_page(lambda: "x", hooks__on_start_resource=attach).get("/").status_code
     assert seen == ["fail", "always"]
     assert status in (409, 500)
 
@@ -600,7 +577,7 @@ def test_statuses_of_errors(module: Any) -> None:
         module.HTTPRedirect("/")()
 
 
-def test_a_redirect_in_the_place_of_an_error(cherrypy: Any, serve: Serve) -> None:
+def test_a_redirect_in_the_place_of_an_error(cherrypy: Any, serve_root: Serve) -> None:
     def fail() -> None:
         raise KeyError
 
@@ -614,10 +591,10 @@ def test_a_redirect_in_the_place_of_an_error(cherrypy: Any, serve: Serve) -> Non
             cherrypy.request.hooks.attach("before_finalize", fail)
             return "x"
 
-    assert serve(cherrypy.Application(Root()), follow_redirects=False).get("/").status_code == 303
+    assert serve_root(Root(), follow_redirects=False).get("/").status_code == 303
 
 
-def test_a_failure_of_what_answers_failures(cherrypy: Any, serve: Serve) -> None:
+def test_a_failure_of_what_answers_failures(cherrypy: Any, serve_root: Serve) -> None:
     def fail() -> None:
         raise KeyError("again")
 
@@ -631,13 +608,13 @@ def test_a_failure_of_what_answers_failures(cherrypy: Any, serve: Serve) -> None
         def shown(self) -> Any:
             raise KeyError("first")
 
-    client = serve(cherrypy.Application(Root()), base_url="http://localhost")
+    client = serve_root(Root(), base_url="http://localhost")
     hidden, shown = client.get("/hidden"), client.get("/shown")
     assert (hidden.status_code, hidden.text.strip()) == (500, "Unrecoverable error in the server.")
     assert "again" in shown.text
 
 
-def test_thrown_errors_reach_the_server(serve_ours: Serve) -> None:
+def test_thrown_errors_reach_the_server(serve_our_root: Serve) -> None:
     def fail() -> None:
         raise KeyError("again")
 
@@ -646,7 +623,7 @@ def test_thrown_errors_reach_the_server(serve_ours: Serve) -> None:
         def index(self) -> Any:
             raise KeyError("first")
 
-    assert serve_ours(ours.Application(Root())).get("/").status_code == 500
+    assert serve_our_root(Root()).get("/").status_code == 500
 
 
 # -- tools -----------------------------------------------------------------------------------------
@@ -714,46 +691,31 @@ def test_tools_of_one_s_own(cherrypy: Any, serve: Serve) -> None:
         box.mark.on = True
 
 
-def test_a_tool_that_is_none(cherrypy: Any, serve: Serve) -> None:
-    class Root:
-        @exposed(cherrypy, tools__nothing__on=True)
-        def index(self) -> str:
-            return "x"
-
-    assert serve(cherrypy.Application(Root())).get("/").status_code == 500
+def test_a_tool_that_is_none(serve_page: Serve) -> None:
+    assert serve_page(lambda: "x", tools__nothing__on=True).get("/").status_code == 500
 
 
-def test_a_tool_is_replaced_while_it_serves(serve_ours: Serve) -> None:
+def test_a_tool_is_replaced_while_it_serves(serve_our_page: Serve) -> None:
     def mark(value: str) -> Callable[[], None]:
         def set_header() -> None:
             ours.response.headers["X-Mark"] = value
 
         return set_header
 
-    class Root:
-        @exposed(ours, tools__changing__on=True)
-        def index(self) -> str:
-            return "x"
-
-    client = serve_ours(ours.Application(Root()))
+    client = serve_our_page(lambda: "x", tools__changing__on=True)
     ours.tools.changing = ours.Tool("before_finalize", mark("first"))
     assert client.get("/").headers["X-Mark"] == "first"
     ours.tools.changing = ours.Tool("before_finalize", mark("second"))
     assert client.get("/").headers["X-Mark"] == "second"
 
 
-def test_namespaces_of_one_s_own(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_namespaces_of_one_s_own(serve_our_page: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setitem(
         ours._cprequest.Request.namespaces, "db", lambda name, value: seen.append((name, value))
     )
 
-    class Root:
-        @exposed(ours, db__name="orders")
-        def index(self) -> str:
-            return "x"
-
-    serve_ours(ours.Application(Root())).get("/")
+    serve_our_page(lambda: "x", db__name="orders").get("/")
     assert seen == [("name", "orders")]
 
 
@@ -785,7 +747,7 @@ def test_configuration_changes_while_it_serves(cherrypy: Any, serve: Serve) -> N
     assert client.get("/").text == "[2, 3, None]"
 
 
-def test_many_configurations(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_configurations(serve_our_root: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans and sections are kept in bounded tables."""
     monkeypatch.setattr("micropie.compat.cherrypy.plans._MOST", 2)
 
@@ -799,7 +761,7 @@ def test_many_configurations(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch)
         def index(self) -> str:
             return f"{ours.request.config['own.name']} {ours.request.config['tools.staticdir.section']}"
 
-    client = serve_ours(ours.Application(Root()))
+    client = serve_our_root(Root())
     for number in range(260):
         assert client.get(f"/n{number}/").text == f"n{number} /n{number}"
 
@@ -875,14 +837,14 @@ def test_the_decorator_of_configuration(module: Any) -> None:
     assert function._cp_config == {"own.a": 1, "own.b": 2}
 
 
-def test_hooks_by_their_names(cherrypy: Any, serve: Serve) -> None:
-    class Root:
-        @exposed(cherrypy, hooks__before_finalize=f"{__name__}.marked")
-        def index(self) -> str:
-            return "x"
-
+def test_hooks_by_their_names(cherrypy: Any, serve_page: Serve) -> None:
     marked.module = cherrypy  # type: ignore[attr-defined]
-    assert serve(cherrypy.Application(Root())).get("/").headers["X-Marked"] == "yes"
+    assert (
+        serve_page(lambda: "x", hooks__before_finalize=f"{__name__}.marked")
+        .get("/")
+        .headers["X-Marked"]
+        == "yes"
+    )
 
 
 def marked() -> None:
@@ -940,13 +902,11 @@ def test_the_name_of_a_script(module: Any) -> None:
 
 
 def test_an_application_where_the_server_puts_it(serve_ours: Serve) -> None:
-    class Root:
-        @ours.expose
-        def index(self) -> str:
-            return f"{ours.request.script_name} {ours.url('/x')}"
-
     outer = App()
-    outer.mount("/below", ours.Application(Root(), None))
+    outer.mount(
+        "/below",
+        ours.Application(page(ours, lambda: f"{ours.request.script_name} {ours.url('/x')}"), None),
+    )
     assert serve_ours(outer).get("/below/").text.startswith("/below http://")
     assert ours.Application(None, None).script_name == ""
     app = ours.Application(None)
@@ -998,14 +958,9 @@ def test_grafted_applications(cherrypy: Any, serve: Serve) -> None:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [f"{environ['SCRIPT_NAME']}|{environ['PATH_INFO']}".encode()]
 
-    class Root:
-        @cherrypy.expose
-        def index(self) -> str:
-            return "inner"
-
     tree = tree_of(cherrypy)
     tree.graft(wsgi, "/foreign")
-    tree.mount(Root(), "/foreign/own")
+    tree.mount(page(cherrypy, lambda: "inner"), "/foreign/own")
     client = serve(tree)
     assert client.get("/foreign/x").text == client.get("/foreign/x").text == "/foreign|/x"
     assert client.get("/foreign/own/").text == "inner"
@@ -1028,12 +983,7 @@ def test_one_s_own_classes_of_requests(serve_ours: Serve) -> None:
     class OwnRequest(ours.Application.request_class):
         greeting = "own"
 
-    class Root:
-        @ours.expose
-        def index(self) -> str:
-            return str(ours.request.greeting)
-
-    app = ours.Application(Root())
+    app = ours.Application(page(ours, lambda: str(ours.request.greeting)))
     app.request_class = OwnRequest
     assert serve_ours(app).get("/").text == "own"
 
@@ -1047,7 +997,7 @@ def test_addresses_outside_of_requests(module: Any) -> None:
     assert module.url("/x").endswith("/x")
 
 
-def test_proxies(cherrypy: Any, serve: Serve) -> None:
+def test_proxies(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         _cp_config = {"tools.sessions.on": True}
 
@@ -1063,7 +1013,7 @@ def test_proxies(cherrypy: Any, serve: Serve) -> None:
             found = ["b" in session, list(session.keys()), "status" in dir(cherrypy.response)]
             return repr([*found, hasattr(cherrypy.request, "own"), bool(cherrypy.request)])
 
-    assert serve(cherrypy.Application(Root())).get("/").text == "[True, ['b'], True, False, True]"
+    assert serve_root(Root()).get("/").text == "[True, ['b'], True, False, True]"
 
 
 def test_outside_of_requests(module: Any) -> None:
@@ -1148,12 +1098,7 @@ def test_logs(
 
 
 def test_a_log_s_own_format(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    class Root:
-        @ours.expose
-        def index(self) -> str:
-            return "x"
-
-    app = ours.Application(Root())
+    app = ours.Application(page(ours, lambda: "x"))
     client = serve_ours(app)
     app.log.access_log_format = "{s} {z} {i}"
     with caplog.at_level(logging.INFO):
@@ -1187,7 +1132,7 @@ def test_logs_outside_of_requests(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "- - [" in capsys.readouterr().err
 
 
-def test_the_session_s_name_is_made_anew(cherrypy: Any, serve: Serve) -> None:
+def test_the_session_s_name_is_made_anew(cherrypy: Any, serve_root: Serve) -> None:
     """A program may delete it, to change the class of its sessions."""
 
     class Root:
@@ -1196,7 +1141,7 @@ def test_the_session_s_name_is_made_anew(cherrypy: Any, serve: Serve) -> None:
             cherrypy.session["a"] = "1"
             return str(cherrypy.session["a"])
 
-    client = serve(cherrypy.Application(Root(), ""))
+    client = serve_root(Root())
     if hasattr(cherrypy, "session"):
         del cherrypy.session
     for _ in range(2):

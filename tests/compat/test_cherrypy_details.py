@@ -28,28 +28,12 @@ from micropie.compat.cherrypy.hooks import of_all_requests
 from micropie.compat.cherrypy.lib import locking
 from micropie.compat.cherrypy.lib.sessions import FileSession
 from micropie.middleware import SecurityHeaders
-from tests.compat.conftest import Serve
-
-
-def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:
-    """Return a root whose default page calls ``function``; ``a__b`` stands for the configuration
-    ``a.b``.
-    """
-
-    class Root:
-        @cherrypy.expose
-        def default(self, *segments: str, **values: Any) -> Any:
-            return function(*segments, **values)
-
-    root = Root()
-    root._cp_config = {name.replace("__", "."): value for name, value in config.items()}  # type: ignore[attr-defined]
-    return root
-
+from tests.compat.conftest import Serve, page
 
 # -- dispatchers -----------------------------------------------------------------------------------
 
 
-def test_methods_of_a_resource(cherrypy: Any, serve: Serve) -> None:
+def test_methods_of_a_resource(cherrypy: Any, serve_root: Serve) -> None:
     class Pie:
         exposed = True
 
@@ -63,11 +47,7 @@ def test_methods_of_a_resource(cherrypy: Any, serve: Serve) -> None:
     class Root:
         pies = Pie()
 
-    client = serve(
-        cherrypy.Application(
-            Root(), "", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}
-        )
-    )
+    client = serve_root(Root(), {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}})
     answer = client.get("/pies/3")
     assert (answer.text, answer.headers["Allow"]) == ("pie 3", "GET, HEAD, POST")
     assert client.request("HEAD", "/pies").status_code == 200
@@ -79,23 +59,19 @@ def test_methods_of_a_resource(cherrypy: Any, serve: Serve) -> None:
     assert client.get("/pies/3/4").status_code == 404
 
 
-def test_a_resource_without_get(cherrypy: Any, serve: Serve) -> None:
+def test_a_resource_without_get(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         exposed = True
 
         def POST(self) -> str:
             return "made"
 
-    client = serve(
-        cherrypy.Application(
-            Root(), "", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}
-        )
-    )
+    client = serve_root(Root(), {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}})
     assert client.get("/").headers["Allow"] == "POST"
     assert client.request("HEAD", "/").status_code == 405
 
 
-def test_hosts_without_those_that_a_proxy_states(cherrypy: Any, serve: Serve) -> None:
+def test_hosts_without_those_that_a_proxy_states(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         @cherrypy.expose
         def index(self) -> str:
@@ -110,7 +86,7 @@ def test_hosts_without_those_that_a_proxy_states(cherrypy: Any, serve: Serve) ->
         inner = Inner()
 
     dispatch = cherrypy.dispatch.VirtualHost(use_x_forwarded_host=False, **{"a.example": "/inner"})
-    client = serve(cherrypy.Application(Root(), "", {"/": {"request.dispatch": dispatch}}))
+    client = serve_root(Root(), {"/": {"request.dispatch": dispatch}})
     assert client.get("/", headers={"Host": "a.example"}).text == "inner"
     assert (
         client.get("/", headers={"Host": "b.example", "X-Forwarded-Host": "a.example"}).text
@@ -118,7 +94,7 @@ def test_hosts_without_those_that_a_proxy_states(cherrypy: Any, serve: Serve) ->
     )
 
 
-def test_wrong_arguments(cherrypy: Any, serve: Serve) -> None:
+def test_wrong_arguments(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         @cherrypy.expose
         def one(self, first: str = "") -> str:
@@ -128,7 +104,7 @@ def test_wrong_arguments(cherrypy: Any, serve: Serve) -> None:
         def broken(self, first: str = "") -> str:
             raise TypeError("inside of the handler")
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve_root(Root())
     assert client.get("/one/1/2").status_code == 404
     assert client.get("/one?second=2").status_code == 404
     assert client.post("/one", data={"second": "2"}).status_code == 400
@@ -136,31 +112,29 @@ def test_wrong_arguments(cherrypy: Any, serve: Serve) -> None:
     assert client.get("/broken").status_code == 500
 
 
-def test_a_slash_that_a_server_has_left_escaped(serve: Serve, cherrypy: Any) -> None:
-    client = serve(cherrypy.Application(page(cherrypy, lambda *segments: repr(segments))))
+def test_a_slash_that_a_server_has_left_escaped(serve_page: Serve) -> None:
+    client = serve_page(lambda *segments: repr(segments))
     assert client.get("/a/b%252Fc/50%2525").text == "('a', 'b/c', '50%25')"
 
 
-def test_paths_in_another_encoding(cherrypy: Any, serve: Serve) -> None:
+def test_paths_in_another_encoding(cherrypy: Any, serve_root: Serve, serve_page: Serve) -> None:
     config = {"/": {"request.uri_encoding": "ISO-8859-1"}}
-    client = serve(
-        cherrypy.Application(page(cherrypy, lambda *segments: ascii(segments)), "", config)
-    )
+    client = serve_root(page(cherrypy, lambda *segments: ascii(segments)), config)
     assert client.get("/caf%E9").text == r"('caf\xe9',)"
     assert client.get("/caf%C3%A9").text == r"('caf\xc3\xa9',)"
     assert client.get("/cafe").text == "('cafe',)"
-    usual = serve(cherrypy.Application(page(cherrypy, lambda *segments: ascii(segments))))
+    usual = serve_page(lambda *segments: ascii(segments))
     assert usual.get("/caf%C3%A9").text == r"('caf\xe9',)"
     assert usual.get("/caf%E9").text == r"('caf\xe9',)"
 
 
-def test_what_is_not_found(cherrypy: Any, serve: Serve) -> None:
+def test_what_is_not_found(cherrypy: Any, serve_page: Serve) -> None:
     def answer(*segments: str) -> str:
         if segments:
             raise cherrypy.NotFound("another path")
         raise cherrypy.NotFound
 
-    client = serve(cherrypy.Application(page(cherrypy, answer)))
+    client = serve_page(answer)
     assert "The path '/' was not found." in client.get("/").text
     assert "another path" in client.get("/a").text
 
@@ -168,8 +142,8 @@ def test_what_is_not_found(cherrypy: Any, serve: Serve) -> None:
 # -- requests and responses ------------------------------------------------------------------------
 
 
-def test_parameters_that_come_twice(cherrypy: Any, serve: Serve) -> None:
-    client = serve(cherrypy.Application(page(cherrypy, lambda **values: repr(values))))
+def test_parameters_that_come_twice(serve_page: Serve) -> None:
+    client = serve_page(lambda **values: repr(values))
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post("/?a=1", content=b"a=2", headers=kind).text == "{'a': ['1', '2']}"
     assert client.post("/?a=1&a=2", content=b"a=3&b=1&b=2&b=3", headers=kind).text == (
@@ -177,18 +151,18 @@ def test_parameters_that_come_twice(cherrypy: Any, serve: Serve) -> None:
     )
 
 
-def test_the_status_of_a_response(cherrypy: Any, serve: Serve) -> None:
+def test_the_status_of_a_response(cherrypy: Any, serve_page: Serve) -> None:
     def answer(status: str) -> Any:
         cherrypy.response.status = status
         return "x"
 
-    client = serve(cherrypy.Application(page(cherrypy, answer, request__show_tracebacks=False)))
+    client = serve_page(answer, request__show_tracebacks=False)
     assert client.get("/299").status_code == 299
     assert client.get("/99").status_code == 500
     assert client.get("/none").status_code == 500
 
 
-def test_an_empty_answer_may_have_work_to_do(cherrypy: Any, serve: Serve) -> None:
+def test_an_empty_answer_may_have_work_to_do(cherrypy: Any, serve_page: Serve) -> None:
     done = []
 
     def pieces() -> Iterator[str]:
@@ -200,22 +174,22 @@ def test_an_empty_answer_may_have_work_to_do(cherrypy: Any, serve: Serve) -> Non
         cherrypy.response.headers["Content-Length"] = "3"
         return pieces()
 
-    answered = serve(cherrypy.Application(page(cherrypy, answer))).get("/")
+    answered = serve_page(answer).get("/")
     assert (answered.status_code, answered.content, done) == (204, b"", ["done"])
     assert "Content-Length" not in answered.headers
 
 
-def test_a_stream_that_states_its_length(cherrypy: Any, serve: Serve) -> None:
+def test_a_stream_that_states_its_length(cherrypy: Any, serve_page: Serve) -> None:
     def answer(length: str) -> Any:
         cherrypy.response.headers["Content-Length"] = int(length) or None
         return (piece for piece in (b"ab", b"c"))
 
-    client = serve(cherrypy.Application(page(cherrypy, answer, response__stream=True)))
+    client = serve_page(answer, response__stream=True)
     assert (client.get("/3").headers["Content-Length"], client.get("/3").content) == ("3", b"abc")
     assert client.get("/0").content == b"abc"
 
 
-def test_headers_are_added_last(cherrypy: Any, serve: Serve) -> None:
+def test_headers_are_added_last(cherrypy: Any, serve_page: Serve) -> None:
     def add() -> None:
         cherrypy.response.header_list.extend([(b"X-Late", b"caf\xe9"), (b"X-Late", b"two")])
 
@@ -223,38 +197,36 @@ def test_headers_are_added_last(cherrypy: Any, serve: Serve) -> None:
         cherrypy.request.hooks.attach("on_end_resource", add)
         return "x"
 
-    answered = serve(cherrypy.Application(page(cherrypy, answer))).get("/")
+    answered = serve_page(answer).get("/")
     assert answered.headers.get_list("X-Late") == ["caf\xe9", "two"]
 
 
-def test_a_line_end_in_the_host_is_left_out(cherrypy: Any, serve: Serve) -> None:
-    client = serve(cherrypy.Application(page(cherrypy, lambda: cherrypy.request.headers["Host"])))
+def test_a_line_end_in_the_host_is_left_out(cherrypy: Any, serve_page: Serve) -> None:
+    client = serve_page(lambda: cherrypy.request.headers["Host"])
     assert client.get("/", headers={"Host": "=?iso-8859-1?q?foo=0Abar?="}).text == "foobar"
 
 
-def test_each_request_has_an_id(cherrypy: Any, serve: Serve) -> None:
+def test_each_request_has_an_id(cherrypy: Any, serve_page: Serve) -> None:
     def answer() -> str:
         made = cherrypy.request.unique_id
         assert made.uuid4 is made.uuid4
         return str(made)
 
-    client = serve(cherrypy.Application(page(cherrypy, answer)))
+    client = serve_page(answer)
     ids = {uuid.UUID(client.get("/").text) for _ in range(2)}
     assert {each.version for each in ids} == {4}
     assert len(ids) == 2
 
 
-def test_a_redirect_s_arguments(cherrypy: Any, serve: Serve) -> None:
-    client = serve(
-        cherrypy.Application(page(cherrypy, lambda: str(cherrypy.HTTPRedirect("/a").args)))
-    )
+def test_a_redirect_s_arguments(cherrypy: Any, serve_page: Serve) -> None:
+    client = serve_page(lambda: str(cherrypy.HTTPRedirect("/a").args))
     assert client.get("/").text.endswith("/a'], 303)")
 
 
-def test_a_page_for_errors_keeps_its_line_ends(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
+def test_a_page_for_errors_keeps_its_line_ends(serve_root: Serve, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_bytes(b"not\r\nhere: %(status)s")
     config = {"/": {"error_page.404": str(tmp_path / "page.html")}}
-    client = serve(cherrypy.Application(object(), "", config))
+    client = serve_root(object(), config)
     assert client.get("/").content.rstrip() == b"not\r\nhere: 404 Not Found"
 
 
@@ -263,20 +235,18 @@ def test_the_page_of_no_status(module: Any) -> None:
         module._cperror.get_error_page("none")
 
 
-def test_what_must_not_be_cached(cherrypy: Any, serve: Serve) -> None:
+def test_what_must_not_be_cached(serve_page: Serve) -> None:
     config = {"tools__expires__on": True, "tools__expires__force": True}
-    answered = serve(cherrypy.Application(page(cherrypy, lambda: "x", **config))).get("/")
+    answered = serve_page(lambda: "x", **config).get("/")
     assert answered.headers["Expires"] == "Sun, 28 Jan 2007 00:00:00 GMT"
 
 
-def test_json_of_another_type(cherrypy: Any, serve: Serve) -> None:
+def test_json_of_another_type(cherrypy: Any, serve_page: Serve) -> None:
     config = {
         "tools__json_in__on": True,
         "tools__json_in__content_type": ["application/vnd.x+json"],
     }
-    client = serve(
-        cherrypy.Application(page(cherrypy, lambda: repr(cherrypy.request.json), **config))
-    )
+    client = serve_page(lambda: repr(cherrypy.request.json), **config)
     kind = {"Content-Type": "application/vnd.x+json"}
     assert client.post("/", content=b"[1]", headers=kind).text == "[1]"
     assert (
@@ -286,7 +256,7 @@ def test_json_of_another_type(cherrypy: Any, serve: Serve) -> None:
     assert client.post("/", content=b"[1", headers=kind).status_code == 400
 
 
-def test_json_by_a_handler_of_one_s_own(cherrypy: Any, serve: Serve) -> None:
+def test_json_by_a_handler_of_one_s_own(cherrypy: Any, serve_page: Serve) -> None:
     def spaced(*args: Any, **kwargs: Any) -> Any:
         return cherrypy.serving.request._json_inner_handler(*args, **kwargs)["text"].encode()
 
@@ -295,10 +265,10 @@ def test_json_by_a_handler_of_one_s_own(cherrypy: Any, serve: Serve) -> None:
         "tools__json_out__handler": spaced,
         "tools__json_out__content_type": None,
     }
-    answered = serve(cherrypy.Application(page(cherrypy, lambda: {"text": "x"}, **config))).get("/")
+    answered = serve_page(lambda: {"text": "x"}, **config).get("/")
     assert (answered.text, answered.headers["Content-Type"]) == ("x", "text/html;charset=utf-8")
     plain = {"tools__json_out__on": True, "tools__json_out__content_type": "text/json"}
-    answered = serve(cherrypy.Application(page(cherrypy, lambda: {"text": "x"}, **plain))).get("/")
+    answered = serve_page(lambda: {"text": "x"}, **plain).get("/")
     assert (answered.text, answered.headers["Content-Type"]) == (
         '{"text": "x"}',
         "text/json;charset=utf-8",
@@ -308,9 +278,9 @@ def test_json_by_a_handler_of_one_s_own(cherrypy: Any, serve: Serve) -> None:
 # -- hooks and tools -------------------------------------------------------------------------------
 
 
-def test_hooks_of_all_requests(cherrypy: Any, serve: Serve) -> None:
+def test_hooks_of_all_requests(cherrypy: Any, serve_page: Serve) -> None:
     """A plugin attaches them when it starts: outside of requests."""
-    client = serve(cherrypy.Application(page(cherrypy, lambda: "x")))
+    client = serve_page(lambda: "x")
     assert client.get("/").text == "x"
 
     def mark() -> None:
@@ -355,7 +325,7 @@ def test_wrappers_of_handlers(cherrypy: Any, serve: Serve) -> None:
     assert serve(app).get("/?a=1").text == "<x1>"
 
 
-def test_a_tool_above_a_class(cherrypy: Any, serve: Serve) -> None:
+def test_a_tool_above_a_class(cherrypy: Any, serve_root: Serve) -> None:
     @cherrypy.tools.response_headers(headers=[("X-A", "1")])
     class Root:
         @cherrypy.expose
@@ -367,7 +337,7 @@ def test_a_tool_above_a_class(cherrypy: Any, serve: Serve) -> None:
         def other(self) -> str:
             return "y"
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve_root(Root())
     assert client.get("/").headers["X-B"] == "1"
     assert client.get("/other").headers["X-A"] == "1"
 
@@ -376,11 +346,11 @@ def test_the_form_for_logging_in_needs_no_page_to_go_back_to(module: Any) -> Non
     assert b"nobody" in module.lib.cptools.SessionAuth().login_screen(None, username="nobody")
 
 
-def test_a_page_redirects_to_itself_within_the_site(cherrypy: Any, serve: Serve) -> None:
+def test_a_page_redirects_to_itself_within_the_site(cherrypy: Any, serve_page: Serve) -> None:
     def answer(*segments: str) -> str:
         raise cherrypy.InternalRedirect("/b" if segments == ("a",) else "/a")
 
-    assert serve(cherrypy.Application(page(cherrypy, answer))).get("/a").status_code == 500
+    assert serve_page(answer).get("/a").status_code == 500
 
 
 # -- configuration, trees, addresses ---------------------------------------------------------------
@@ -467,10 +437,8 @@ def test_addresses_before_it_serves(module: Any) -> None:
         module.config.update({"server.socket_port": before})
 
 
-def test_addresses_with_dots(cherrypy: Any, serve: Serve) -> None:
-    client = serve(
-        cherrypy.Application(page(cherrypy, lambda *_: cherrypy.url("/a/./../../../b/.", base="x")))
-    )
+def test_addresses_with_dots(cherrypy: Any, serve_page: Serve) -> None:
+    client = serve_page(lambda *_: cherrypy.url("/a/./../../../b/.", base="x"))
     assert client.get("/c").text == "x/b"
 
 
@@ -646,12 +614,12 @@ def test_outside_of_requests_the_page_is_the_root() -> None:
     assert ours.HTTPRedirect("/x").urls == [ours.url("/x")]
 
 
-def test_a_redirect_of_micropie_in_an_old_handler(serve_ours: Serve) -> None:
+def test_a_redirect_of_micropie_in_an_old_handler(serve_our_page: Serve) -> None:
     def go(to: str, **options: Any) -> None:
         ours.response.cookie["seen"] = "1"
         raise Redirect(to, 302, headers={"X-Why": "moved"}, allow_external=bool(options))
 
-    client = serve_ours(ours.Application(page(ours, lambda *_, **values: go(**values)), ""))
+    client = serve_our_page(lambda *_, **values: go(**values))
     response = client.get("/a/b?to=/c")
     assert (response.status_code, response.headers["Location"]) == (302, "http://testserver/c")
     assert (response.headers["X-Why"], response.cookies["seen"]) == ("moved", "1")
@@ -740,8 +708,8 @@ def test_a_request_without_a_length(cherrypy: Any) -> None:
     assert statuses == ["411 Length Required"]
 
 
-def test_a_body_that_comes_in_pieces(serve_ours: Serve) -> None:
-    client = serve_ours(ours.Application(page(ours, lambda **values: repr(values))))
+def test_a_body_that_comes_in_pieces(serve_our_page: Serve) -> None:
+    client = serve_our_page(lambda **values: repr(values))
     kind = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "7"}
     assert (
         client.post("/", content=iter([b"a=1", b"&b=2"]), headers=kind).text
@@ -785,7 +753,7 @@ def test_answers_without_anything_that_looks_at_them(
     assert client.get("/hooked").text == "x"
 
 
-def test_async_handlers_that_fail_or_wait_twice(serve_ours: Serve) -> None:
+def test_async_handlers_that_fail_or_wait_twice(serve_our_root: Serve) -> None:
     class Later:
         def __await__(self) -> Any:
             yield from anyio.lowlevel.checkpoint().__await__()
@@ -805,7 +773,7 @@ def test_async_handlers_that_fail_or_wait_twice(serve_ours: Serve) -> None:
         async def twice(self) -> Any:
             return Later()
 
-    client = serve_ours(ours.Application(Root()))
+    client = serve_our_root(Root())
     assert client.get("/fails").status_code == 409
     assert client.get("/twice").text == "late"
 
@@ -841,22 +809,22 @@ def test_other_methods_of_a_native_path(serve_ours: Serve) -> None:
     assert client.post("/new").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_a_native_error_is_answered_natively(serve_ours: Serve) -> None:
+def test_a_native_error_is_answered_natively(serve_our_page: Serve) -> None:
     def answer() -> str:
         raise HTTPError(409, "native")
 
-    answered = serve_ours(ours.Application(page(ours, answer))).get("/")
+    answered = serve_our_page(answer).get("/")
     assert (answered.status_code, "native" in answered.text) == (409, True)
 
 
-def test_lines_of_the_access_log(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_of_the_access_log(serve_our_page: Serve, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
     def answer() -> str:
         ours.log.access()
         return "x"
 
-    serve_ours(ours.Application(page(ours, answer))).get("/")
+    serve_our_page(answer).get("/")
     assert sum("GET / HTTP/1.1" in record.getMessage() for record in caplog.records) == 2
 
 
@@ -865,14 +833,12 @@ def test_an_access_log_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> Non
     ours.log.access()
 
 
-def test_the_environ_of_a_request(cherrypy: Any, serve: Serve) -> None:
-    client = serve(
-        cherrypy.Application(page(cherrypy, lambda *_: cherrypy.request.wsgi_environ["PATH_INFO"]))
-    )
+def test_the_environ_of_a_request(cherrypy: Any, serve_page: Serve) -> None:
+    client = serve_page(lambda *_: cherrypy.request.wsgi_environ["PATH_INFO"])
     assert client.get("/a").text == "/a"
 
 
-def test_a_stream_that_can_t_be_closed(serve_ours: Serve) -> None:
+def test_a_stream_that_can_t_be_closed(serve_our_page: Serve) -> None:
     class Pieces:
         def __iter__(self) -> Iterator[bytes]:
             return iter([b"a", b"b"])
@@ -881,9 +847,7 @@ def test_a_stream_that_can_t_be_closed(serve_ours: Serve) -> None:
         ours.response.headers["Content-Type"] = "application/octet-stream"
         return Pieces()
 
-    client = serve_ours(
-        ours.Application(page(ours, answer, response__stream=True, tools__encode__on=False))
-    )
+    client = serve_our_page(answer, response__stream=True, tools__encode__on=False)
     assert client.get("/").content == b"ab"
 
 
@@ -977,7 +941,7 @@ def test_a_tree_answers_for_its_applications(serve_ours: Serve) -> None:
             mounted(use).native._micropie.compiled()
 
 
-def test_json_bodies_of_any_length(cherrypy: Any, serve: Serve) -> None:
+def test_json_bodies_of_any_length(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         @cherrypy.expose
         @cherrypy.tools.json_in()
@@ -990,7 +954,7 @@ def test_json_bodies_of_any_length(cherrypy: Any, serve: Serve) -> None:
                 cherrypy.response.headers["Content-Type"],
             ]
 
-    client = serve(cherrypy.Application(Root()))
+    client = serve_root(Root())
     assert client.post("/", json="abc").text == '[3, "", "application/json"]'
     assert client.post("/", json="a" * 100_000).json()[0] == 100_000
     kind = {"Content-Type": "text/javascript"}
@@ -1000,7 +964,7 @@ def test_json_bodies_of_any_length(cherrypy: Any, serve: Serve) -> None:
     assert client.post("/", content=b"", headers=kind).status_code == 400
 
 
-def test_a_form_whose_processor_is_another(cherrypy: Any, serve: Serve) -> None:
+def test_a_form_whose_processor_is_another(cherrypy: Any, serve_page: Serve, serve: Serve) -> None:
     def upper() -> None:
         cherrypy.request.body.processors["application/x-www-form-urlencoded"] = lambda entity: (
             entity.params.update(a=entity.fp.read().decode().upper())
@@ -1015,7 +979,7 @@ def test_a_form_whose_processor_is_another(cherrypy: Any, serve: Serve) -> None:
         assert serve(app).post("/", data={"b": "1"}).text == "({'a': 'B=1'}, b'')"
     finally:
         del cherrypy.tools.shouting
-    client = serve(cherrypy.Application(page(cherrypy, answer)))
+    client = serve_page(answer)
     assert client.post("/", data={"b": "1"}).text == "({'b': '1'}, b'')"
 
 
@@ -1026,20 +990,20 @@ def test_what_a_client_prefers(module: Any) -> None:
     assert [str(each.value) for each in sorted(elements)] == ["c", "a", "b"]
 
 
-def test_what_a_request_calls_its_handler_with(cherrypy: Any, serve: Serve) -> None:
+def test_what_a_request_calls_its_handler_with(cherrypy: Any, serve_page: Serve) -> None:
     def answer(*segments: str, **values: str) -> str:
         request = cherrypy.request
         return repr((list(request.args), request.kwargs))
 
-    client = serve(cherrypy.Application(page(cherrypy, answer)))
+    client = serve_page(answer)
     assert client.get("/a/b?c=1").text == "(['a', 'b'], {})"
 
 
 def test_what_clients_write_into_the_log(
-    cherrypy: Any, serve: Serve, caplog: pytest.LogCaptureFixture
+    serve_page: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    client = serve(cherrypy.Application(page(cherrypy, lambda *_, **values: "x")))
+    client = serve_page(lambda *_, **values: "x")
     client.get("/a", headers={"User-Agent": 'back\\slash and "quotes"', "Referer": "back\\slash"})
     lines = [
         record.getMessage()
@@ -1064,7 +1028,7 @@ def test_what_is_not_here_is_said() -> None:
 
 
 def test_an_answer_for_one_client_is_cached_for_nobody_else(
-    serve_ours: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve_our_root: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").write_bytes(b"0123456789")
     ours.lib.caching._Current.cache = None
@@ -1087,7 +1051,7 @@ def test_an_answer_for_one_client_is_cached_for_nobody_else(
         def tagged(self) -> str:
             return "tagged"
 
-    client = serve_ours(ours.Application(Root()))
+    client = serve_our_root(Root())
     assert client.get("/file", headers={"Range": "bytes=0-0"}).status_code == 206
     assert client.get("/file").content == b"0123456789"
     assert client.get("/refused", headers={"X-Bad": "1"}).status_code == 403
@@ -1098,14 +1062,13 @@ def test_an_answer_for_one_client_is_cached_for_nobody_else(
     assert client.get("/tagged").headers["Age"] == "0"
 
 
-def test_a_malformed_host_is_the_client_s_mistake(serve_ours: Serve) -> None:
+def test_a_malformed_host_is_the_client_s_mistake(serve_our_root: Serve, serve_ours: Serve) -> None:
     app = ours.Application(page(ours, lambda: ours.url("/x")))
     client = serve_ours(app, validate=False)
     assert client.get("/", headers={"Host": "[::1"}).status_code == 400
     assert client.get("/", headers={"Host": "[::1]:80"}).text == "http://[::1]:80/x"
-    behind = serve_ours(
-        ours.Application(page(ours, lambda: ours.request.base, tools__proxy__on=True)),
-        validate=False,
+    behind = serve_our_root(
+        page(ours, lambda: ours.request.base, tools__proxy__on=True), validate=False
     )
     assert behind.get("/", headers={"X-Forwarded-Host": "a.example"}).text == "http://a.example"
     assert behind.get("/", headers={"Host": "[::1"}).status_code == 400
@@ -1114,8 +1077,8 @@ def test_a_malformed_host_is_the_client_s_mistake(serve_ours: Serve) -> None:
 @pytest.mark.parametrize(
     "body", [b"&" * 100_000, b"a=" + b"x" * (16 * 1024 * 1024)], ids=["fields", "bytes"]
 )
-def test_a_form_has_its_limits(serve_ours: Serve, body: bytes) -> None:
-    client = serve_ours(ours.Application(page(ours, lambda **values: str(len(values)))))
+def test_a_form_has_its_limits(serve_our_page: Serve, body: bytes) -> None:
+    client = serve_our_page(lambda **values: str(len(values)))
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post("/", content=body, headers=kind).status_code == 413
     assert client.post("/", content=b"a=1&&b=2&", headers=kind).text == "2"
@@ -1148,9 +1111,9 @@ class Below:
 
 @pytest.mark.parametrize("root", [Guarded(), Below()], ids=["class", "handler"])
 def test_a_guard_of_micropie_that_would_be_passed_is_refused(
-    serve_ours: Serve, root: object, caplog: pytest.LogCaptureFixture
+    serve_our_root: Serve, root: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert serve_ours(ours.Application(root)).get("/page").status_code == 500
+    assert serve_our_root(root).get("/page").status_code == 500
     assert "protects only micropie's handlers" in caplog.text
 
 
@@ -1172,7 +1135,7 @@ _PAGES: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("name", _PAGES)
 @pytest.mark.parametrize("host", ["localhost", "shop.example"])
 def test_a_function_for_errors_gets_the_traceback(
-    cherrypy: Any, serve: Serve, side: str, name: str, host: str
+    cherrypy: Any, serve_root: Serve, side: str, name: str, host: str
 ) -> None:
     """A program may mail it. A client elsewhere does not get it, whatever the page makes of it."""
     mailed = []
@@ -1186,9 +1149,7 @@ def test_a_function_for_errors_gets_the_traceback(
         raise ValueError('the "secret" of <visitors> is \\1234')
 
     shown = {"request__show_tracebacks": True, "error_page__500": made}
-    answered = serve(
-        cherrypy.Application(page(cherrypy, answer, **shown)), base_url=f"http://{host}"
-    ).get("/")
+    answered = serve_root(page(cherrypy, answer, **shown), base_url=f"http://{host}").get("/")
     (text,) = mailed
     assert text.startswith("Traceback (most recent call last):\n")
     assert "is \\1234" in text.splitlines()[-1]
@@ -1197,7 +1158,7 @@ def test_a_function_for_errors_gets_the_traceback(
     assert (__file__ in answered.text) == (is_shown and name != "last")
 
 
-def test_who_must_not_show_a_traceback_gets_none(cherrypy: Any, serve: Serve) -> None:
+def test_who_must_not_show_a_traceback_gets_none(serve_page: Serve) -> None:
     def made(traceback: str, **values: str) -> str:
         return f"[{traceback}]"
 
@@ -1205,5 +1166,5 @@ def test_who_must_not_show_a_traceback_gets_none(cherrypy: Any, serve: Serve) ->
         raise ValueError
 
     hidden = {"request__show_tracebacks": False, "error_page__500": made}
-    answered = serve(cherrypy.Application(page(cherrypy, answer, **hidden))).get("/")
+    answered = serve_page(answer, **hidden).get("/")
     assert answered.text.strip() == "[]"

@@ -8,7 +8,7 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,42 +28,9 @@ from micropie.compat.cherrypy.lib import (
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
 from micropie.compat.results import Chunks
-from tests.compat.conftest import Serve
+from tests.compat.conftest import Serve, page
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
-
-
-@pytest.fixture
-def serve(serve: Serve, cherrypy: Any) -> Serve:
-    """Return ``serve(root, config)``, which makes a client of an application."""
-    return lambda root, config=None, **options: serve(
-        cherrypy.Application(root, "", config), **options
-    )
-
-
-@pytest.fixture
-def serve_ours(serve_ours: Serve) -> Serve:
-    """Return ``serve_ours(root, config)``, for what only ours does."""
-    return lambda root, config=None, **options: serve_ours(
-        ours.Application(root, "", config), **options
-    )
-
-
-def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:
-    """Return a root whose index and default call ``function``, with configuration."""
-
-    class Root:
-        @cherrypy.expose
-        def index(self, **values: Any) -> Any:
-            return function(**values)
-
-        @cherrypy.expose
-        def default(self, *segments: str, **values: Any) -> Any:
-            return function(*segments, **values)
-
-    root = Root()
-    root._cp_config = config  # type: ignore[attr-defined]
-    return root
 
 
 def on(tool: str, **options: Any) -> dict[str, Any]:
@@ -77,12 +44,12 @@ def on(tool: str, **options: Any) -> dict[str, Any]:
 # -- conditions, ages ------------------------------------------------------------------------------
 
 
-def test_etags(cherrypy: Any, serve: Serve) -> None:
+def test_etags(cherrypy: Any, serve_page: Serve) -> None:
     def answer(status: str = "200", **values: Any) -> str:
         cherrypy.response.status = int(status)
         return "content"
 
-    client = serve(page(cherrypy, answer, **on("etags", autotags=True)))
+    client = serve_page(answer, **on("etags", autotags=True))
     etag = client.get("/").headers["ETag"]
     assert client.get("/", headers={"If-None-Match": f'"x", {etag}'}).status_code == 304
     assert client.get("/", headers={"If-Match": f'"x", {etag}'}).status_code == 200
@@ -93,9 +60,9 @@ def test_etags(cherrypy: Any, serve: Serve) -> None:
     assert client.get("/?status=404", headers={"If-Match": '"x"'}).status_code == 404
 
 
-def test_R39_each_release_of_a_file_has_its_own_tag(serve_ours: Serve, tmp_path: Path) -> None:
+def test_R39_each_release_of_a_file_has_its_own_tag(serve_our_root: Serve, tmp_path: Path) -> None:
     """A build may give each file of each release the same time, which is then no date."""
-    client, tags = serve_ours(None, {"/": on("staticdir", dir=str(tmp_path))}), set()
+    client, tags = serve_our_root(None, {"/": on("staticdir", dir=str(tmp_path))}), set()
     for content in ("old", "new"):
         (tmp_path / "a").write_text(content)
         os.utime(tmp_path / "a", (1, 1))
@@ -106,19 +73,19 @@ def test_R39_each_release_of_a_file_has_its_own_tag(serve_ours: Serve, tmp_path:
     assert len(tags) == 2
 
 
-def test_a_weakened_etag_is_known(serve_ours: Serve) -> None:
-    client = serve_ours(page(ours, lambda **values: "content", **on("etags", autotags=True)))
+def test_a_weakened_etag_is_known(serve_our_page: Serve) -> None:
+    client = serve_our_page(lambda **values: "content", **on("etags", autotags=True))
     etag = client.get("/").headers["ETag"]
     assert client.get("/", headers={"If-None-Match": f"W/{etag}"}).status_code == 304
 
 
-def test_etags_are_compared_once(cherrypy: Any, serve: Serve) -> None:
+def test_etags_are_compared_once(cherrypy: Any, serve_page: Serve) -> None:
     def answer(**values: Any) -> str:
         cherrypy.response.headers["ETag"] = '"own"'
         cherrypy.lib.cptools.validate_etags()
         return "content"
 
-    client = serve(page(cherrypy, answer, **on("etags")))
+    client = serve_page(answer, **on("etags"))
     assert client.get("/").status_code == 200
     assert client.get("/", headers={"If-None-Match": '"own"'}).status_code == 304
 
@@ -135,7 +102,7 @@ def test_etags_are_compared_once(cherrypy: Any, serve: Serve) -> None:
     ],
 )
 def test_dates_are_compared(
-    cherrypy: Any, serve: Serve, method: str, headers: dict[str, str], status: int
+    cherrypy: Any, serve_page: Serve, method: str, headers: dict[str, str], status: int
 ) -> None:
     date = cherrypy.lib.httputil.HTTPDate(1_700_000_000)
 
@@ -144,12 +111,12 @@ def test_dates_are_compared(
         cherrypy.lib.cptools.validate_since()
         return "content"
 
-    client = serve(page(cherrypy, answer))
+    client = serve_page(answer)
     stated = {name: value.replace("DATE", date) for name, value in headers.items()}
     assert client.request(method, "/", headers=stated).status_code == status
 
 
-def test_dates_that_are_not_there_are_not_compared(cherrypy: Any, serve: Serve) -> None:
+def test_dates_that_are_not_there_are_not_compared(cherrypy: Any, serve_page: Serve) -> None:
     def answer(status: str, date: str = "") -> str:
         cherrypy.response.status = int(status)
         if date:
@@ -157,7 +124,7 @@ def test_dates_that_are_not_there_are_not_compared(cherrypy: Any, serve: Serve) 
         cherrypy.lib.cptools.validate_since()
         return "content"
 
-    client = serve(page(cherrypy, answer))
+    client = serve_page(answer)
     for query in ("status=200", "status=404&date=1"):
         assert client.get(f"/?{query}", headers={"If-Modified-Since": "x"}).status_code == int(
             query[7:10]
@@ -167,40 +134,32 @@ def test_dates_that_are_not_there_are_not_compared(cherrypy: Any, serve: Serve) 
         )
 
 
-def test_ages(cherrypy: Any, serve: Serve) -> None:
+def test_ages(cherrypy: Any, serve_page: Serve) -> None:
     def answer(**values: Any) -> str:
         cherrypy.response.headers["ETag"] = '"x"'
         if values:
             cherrypy.response.headers["Expires"] = "set"
         return "content"
 
-    hour = serve(page(cherrypy, answer, **on("expires", secs=timedelta(hours=1)))).get("/").headers
+    hour = serve_page(answer, **on("expires", secs=timedelta(hours=1))).get("/").headers
     assert hour["Expires"].endswith("GMT")
     assert "Pragma" not in hour
     assert (
-        "Expires"
-        not in serve(page(cherrypy, lambda **values: "x", **on("expires", secs=60)))
-        .get("/")
-        .headers
+        "Expires" not in serve_page(lambda **values: "x", **on("expires", secs=60)).get("/").headers
     )
-    never = serve(page(cherrypy, answer, **on("expires"))).get("/").headers
+    never = serve_page(answer, **on("expires")).get("/").headers
     assert (never["Pragma"], never["Cache-Control"]) == ("no-cache", "no-cache, must-revalidate")
-    assert (
-        serve(page(cherrypy, answer, **on("expires", secs=60))).get("/?own=1").headers["Expires"]
-        == "set"
-    )
-    forced = (
-        serve(page(cherrypy, answer, **on("expires", secs=60, force=True))).get("/?own=1").headers
-    )
+    assert serve_page(answer, **on("expires", secs=60)).get("/?own=1").headers["Expires"] == "set"
+    forced = serve_page(answer, **on("expires", secs=60, force=True)).get("/?own=1").headers
     assert forced["Expires"].endswith("GMT")
 
 
-def test_no_cache_control_for_the_first_version_of_http(serve_ours: Serve) -> None:
+def test_no_cache_control_for_the_first_version_of_http(serve_our_page: Serve) -> None:
     def answer(**values: Any) -> str:
         ours.request.protocol = (1, 0)
         return "content"
 
-    headers = serve_ours(page(ours, answer, **on("expires", force=True))).get("/").headers
+    headers = serve_our_page(answer, **on("expires", force=True)).get("/").headers
     assert headers["Pragma"] == "no-cache"
     assert "Cache-Control" not in headers
 
@@ -208,20 +167,20 @@ def test_no_cache_control_for_the_first_version_of_http(serve_ours: Serve) -> No
 # -- what a request has to be ----------------------------------------------------------------------
 
 
-def test_methods(cherrypy: Any, serve: Serve) -> None:
-    client = serve(page(cherrypy, lambda **values: "x", **on("allow", methods="post")))
+def test_methods(serve_page: Serve) -> None:
+    client = serve_page(lambda **values: "x", **on("allow", methods="post"))
     assert client.post("/").headers["Allow"] == "POST"
     assert client.get("/").status_code == 405
-    client = serve(page(cherrypy, lambda **values: "x", **on("allow", methods=["GET"])))
+    client = serve_page(lambda **values: "x", **on("allow", methods=["GET"]))
     assert client.head("/").headers["Allow"] == "GET, HEAD"
-    client = serve(page(cherrypy, lambda **values: "x", **on("allow")))
+    client = serve_page(lambda **values: "x", **on("allow"))
     assert (client.get("/").status_code, client.post("/").status_code) == (200, 405)
 
 
-def test_nothing_to_choose_from(cherrypy: Any, serve: Serve) -> None:
-    client = serve(page(cherrypy, lambda **values: str(cherrypy.lib.cptools.accept())))
+def test_nothing_to_choose_from(cherrypy: Any, serve_page: Serve) -> None:
+    client = serve_page(lambda **values: str(cherrypy.lib.cptools.accept()))
     assert client.get("/").text == "None"
-    client = serve(page(cherrypy, lambda **values: str(cherrypy.lib.cptools.accept("a/b"))))
+    client = serve_page(lambda **values: str(cherrypy.lib.cptools.accept("a/b")))
     del client.headers["Accept"]
     assert client.get("/").text == "a/b"
 
@@ -239,16 +198,16 @@ def test_nothing_to_choose_from(cherrypy: Any, serve: Serve) -> None:
     ],
 )
 def test_referers(
-    cherrypy: Any, serve: Serve, options: dict[str, Any], stated: str | None, status: int
+    cherrypy: Any, serve_root: Serve, options: dict[str, Any], stated: str | None, status: int
 ) -> None:
     root = page(cherrypy, lambda **values: "x", **on("referer", pattern="http://good", **options))
     assert (
-        serve(root).get("/", headers={} if stated is None else {"Referer": stated}).status_code
+        serve_root(root).get("/", headers={} if stated is None else {"Referer": stated}).status_code
         == status
     )
 
 
-def test_parameters_are_converted(cherrypy: Any, serve: Serve) -> None:
+def test_parameters_are_converted(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         @cherrypy.expose
         @cherrypy.tools.params()
@@ -261,28 +220,28 @@ def test_parameters_are_converted(cherrypy: Any, serve: Serve) -> None:
 
     Root.index.__annotations__ = {"count": int}
     Root.file._cp_config = {**on("params"), **on("staticfile", filename=__file__)}
-    client = serve(Root())
+    client = serve_root(Root())
     assert client.get("/?count=3&name=x&other=y").text == "3 'x' 'y'"
     assert client.get("/?count=x").status_code == 400
 
 
-def test_parameters_of_no_handler_are_left_alone(serve_ours: Serve) -> None:
+def test_parameters_of_no_handler_are_left_alone(serve_our_page: Serve) -> None:
     def stop() -> None:
         ours.request.handler = None
         ours.response.body = b"stopped"
 
     config = {**on("params"), "hooks.before_handler": ours._cprequest.Hook(stop, priority=1)}
-    assert serve_ours(page(ours, lambda **values: "x", **config)).get("/").text == "stopped"
+    assert serve_our_page(lambda **values: "x", **config).get("/").text == "stopped"
 
 
 # -- the request and the response ------------------------------------------------------------------
 
 
-def test_behind_a_proxy(cherrypy: Any, serve: Serve) -> None:
+def test_behind_a_proxy(cherrypy: Any, serve_page: Serve) -> None:
     def answer(**values: Any) -> str:
         return f"{cherrypy.request.base} {cherrypy.request.remote.ip}"
 
-    client = serve(page(cherrypy, answer, **on("proxy")))
+    client = serve_page(answer, **on("proxy"))
     seen = "1.2.3.4" if cherrypy is original else "5.6.7.8"  # the first one may be the client's own
     assert client.get("/", headers={"X-Forwarded-For": "1.2.3.4, 5.6.7.8"}).text.endswith(
         f" {seen}"
@@ -297,26 +256,26 @@ def test_behind_a_proxy(cherrypy: Any, serve: Serve) -> None:
         "https://d.example "
     )
     own = on("proxy", local="", remote="X-Real-Ip", scheme="X-Forwarded-Ssl", base="e.example")
-    client = serve(page(cherrypy, answer, **own))
+    client = serve_page(answer, **own)
     headers = {"X-Forwarded-Ssl": "on", "X-Real-Ip": "9.9.9.9", "X-Forwarded-Host": "f.example"}
     assert client.get("/", headers=headers).text == "https://e.example 9.9.9.9"
-    client = serve(page(cherrypy, answer, **on("proxy", scheme="", remote="")))
+    client = serve_page(answer, **on("proxy", scheme="", remote=""))
     assert client.get(
         "/", headers={"X-Forwarded-For": "1.2.3.4", "Host": "g.example"}
     ).text.startswith("http://g.ex")
 
 
-def test_headers_of_the_response_stay_with_errors(cherrypy: Any, serve: Serve) -> None:
+def test_headers_of_the_response_stay_with_errors(cherrypy: Any, serve_page: Serve) -> None:
     def answer(**values: Any) -> str:
         raise cherrypy.HTTPError(409)
 
-    client = serve(page(cherrypy, answer, **on("response_headers", headers=[("X-One", "1")])))
+    client = serve_page(answer, **on("response_headers", headers=[("X-One", "1")]))
     assert client.get("/").headers["X-One"] == "1"
-    client = serve(page(cherrypy, lambda **values: "x", **on("response_headers")))
+    client = serve_page(lambda **values: "x", **on("response_headers"))
     assert client.get("/").status_code == 200
 
 
-def test_generators_in_generators_are_flattened(cherrypy: Any, serve: Serve) -> None:
+def test_generators_in_generators_are_flattened(serve_page: Serve) -> None:
     def inner() -> Any:
         yield b"b"
         yield (piece for piece in [b"c", b"d"])
@@ -326,10 +285,10 @@ def test_generators_in_generators_are_flattened(cherrypy: Any, serve: Serve) -> 
         yield inner()
 
     config = {**on("flatten"), "tools.encode.on": False}
-    assert serve(page(cherrypy, answer, **config)).get("/").text == "abcd"
+    assert serve_page(answer, **config).get("/").text == "abcd"
 
 
-def test_vary_names_what_was_looked_at(cherrypy: Any, serve: Serve) -> None:
+def test_vary_names_what_was_looked_at(cherrypy: Any, serve_page: Serve) -> None:
     def answer(**values: Any) -> str:
         cherrypy.response.headers["Vary"] = "X-Own"
         return str(cherrypy.request.headers.get("x-choice")) + str(
@@ -342,32 +301,32 @@ def test_vary_names_what_was_looked_at(cherrypy: Any, serve: Serve) -> None:
             ignore={"Host", "X-Other", "Content-Disposition", "Content-Length", "Content-Type"},
         )
     }
-    response = serve(page(cherrypy, answer, **config)).get("/", headers={"X-Choice": "1"})
+    response = serve_page(answer, **config).get("/", headers={"X-Choice": "1"})
     vary = response.headers["Vary"].lower()
     assert {"x-own", "x-choice"} <= set(vary.split(", "))
     assert "x-other" not in vary
 
 
-def test_vary_without_exceptions(serve_ours: Serve) -> None:
-    response = serve_ours(
-        page(ours, lambda **values: str(ours.request.headers.get("X-A")), **on("autovary"))
+def test_vary_without_exceptions(serve_our_page: Serve) -> None:
+    response = serve_our_page(
+        lambda **values: str(ours.request.headers.get("X-A")), **on("autovary")
     ).get("/")
     assert "X-A" in response.headers["Vary"].split(", ")
 
 
-def test_headers_that_are_ignored(cherrypy: Any, serve: Serve) -> None:
+def test_headers_that_are_ignored(cherrypy: Any, serve_root: Serve) -> None:
     root = page(
         cherrypy,
         lambda **values: repr(cherrypy.request.headers.get("X-A")),
         **on("ignore_headers", headers=("X-A",)),
     )
-    assert serve(root).get("/", headers={"X-A": "1"}).text == "None"
+    assert serve_root(root).get("/", headers={"X-A": "1"}).text == "None"
 
 
 # -- redirects -------------------------------------------------------------------------------------
 
 
-def test_redirects_by_configuration(cherrypy: Any, serve: Serve) -> None:
+def test_redirects_by_configuration(cherrypy: Any, serve_root: Serve) -> None:
     class Root:
         @cherrypy.expose
         @cherrypy.tools.redirect(url="/there", internal=False)
@@ -383,7 +342,7 @@ def test_redirects_by_configuration(cherrypy: Any, serve: Serve) -> None:
         def there(self) -> str:
             return "there"
 
-    client = serve(Root())
+    client = serve_root(Root())
     assert (client.get("/away").status_code, client.get("/away").headers["Location"][-6:]) == (
         303,
         "/there",
@@ -408,13 +367,13 @@ def test_inner_redirects_by_configuration(connect: MakeClient, world: str) -> No
 # -- logs ------------------------------------------------------------------------------------------
 
 
-def test_logs_of_errors(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_logs_of_errors(serve_our_page: Serve, caplog: pytest.LogCaptureFixture) -> None:
     def answer(**values: Any) -> str:
         raise LookupError("lost")
 
     with caplog.at_level("INFO", "cherrypy.error"):
-        client = serve_ours(
-            page(ours, answer, **on("log_headers"), **on("log_tracebacks"), **on("log_hooks"))
+        client = serve_our_page(
+            answer, **on("log_headers"), **on("log_tracebacks"), **on("log_hooks")
         )
         assert (
             client.get("/", headers={"Authorization": "Basic secret", "X-A": "1"}).status_code
@@ -435,12 +394,10 @@ def login_config(cherrypy: Any, **options: Any) -> dict[str, Any]:
     return {**on("sessions"), **on("session_auth", check_username_and_password=check, **options)}
 
 
-def test_a_form_before_the_pages(cherrypy: Any, serve: Serve) -> None:
+def test_a_form_before_the_pages(cherrypy: Any, serve_page: Serve) -> None:
     events: list[str] = []
     config = login_config(cherrypy, on_login=lambda name: events.append(f"login {name}"))
-    client = serve(
-        page(cherrypy, lambda *segments, **values: f"hello {cherrypy.request.login}", **config)
-    )
+    client = serve_page(lambda *segments, **values: f"hello {cherrypy.request.login}", **config)
     asked = client.get("/")
     assert 'name="password"' in asked.text
     assert "hello" not in asked.text
@@ -461,16 +418,14 @@ def test_a_form_before_the_pages(cherrypy: Any, serve: Serve) -> None:
     assert client.post("/do_logout").status_code == 303
 
 
-def test_a_name_for_who_has_not_logged_in(cherrypy: Any, serve: Serve) -> None:
+def test_a_name_for_who_has_not_logged_in(cherrypy: Any, serve_page: Serve) -> None:
     config = login_config(cherrypy, anonymous=lambda: "nobody")
-    client = serve(
-        page(cherrypy, lambda *segments, **values: f"hello {cherrypy.request.login}", **config)
-    )
+    client = serve_page(lambda *segments, **values: f"hello {cherrypy.request.login}", **config)
     assert client.get("/").text == "hello nobody"
 
 
-def test_a_log_in_leads_nowhere_else(serve_ours: Serve) -> None:
-    client = serve_ours(page(ours, lambda *segments, **values: "x", **login_config(ours)))
+def test_a_log_in_leads_nowhere_else(serve_our_page: Serve) -> None:
+    client = serve_our_page(lambda *segments, **values: "x", **login_config(ours))
     for target in (
         "http://evil.example/",
         "//evil.example/",
@@ -482,10 +437,8 @@ def test_a_log_in_leads_nowhere_else(serve_ours: Serve) -> None:
         assert "javascript" not in client.post("/do_logout", data=login).headers["Location"]
 
 
-def test_without_a_check_nobody_gets_in(serve_ours: Serve) -> None:
-    client = serve_ours(
-        page(ours, lambda *segments, **values: "x", **on("sessions"), **on("session_auth"))
-    )
+def test_without_a_check_nobody_gets_in(serve_our_page: Serve) -> None:
+    client = serve_our_page(lambda *segments, **values: "x", **on("sessions"), **on("session_auth"))
     login = {"username": "ann", "password": ""}
     assert "No check of passwords is set" in client.post("/do_login", data=login).text
 
@@ -496,10 +449,10 @@ def basic(text: bytes) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(text).decode()}
 
 
-def test_basic_log_ins(cherrypy: Any, serve: Serve) -> None:
+def test_basic_log_ins(cherrypy: Any, serve_page: Serve) -> None:
     check = cherrypy.lib.auth_basic.checkpassword_dict({"ann": "pass:word", "eve": ""})
     config = on("auth_basic", realm="here", checkpassword=check)
-    client = serve(page(cherrypy, lambda **values: cherrypy.request.login, **config))
+    client = serve_page(lambda **values: cherrypy.request.login, **config)
     assert client.get("/", headers=basic(b"ann:pass:word")).text == "ann"
     for wrong in (b"ann:x", b"eve:", b"nobody:x", b":"):
         assert client.get("/", headers=basic(wrong)).status_code == 401
@@ -508,13 +461,13 @@ def test_basic_log_ins(cherrypy: Any, serve: Serve) -> None:
         assert client.get("/", headers={"Authorization": header}).status_code == 400
     assert client.get("/", headers=basic("ann:é".encode("latin-1"))).status_code == 401
     latin = {**config, "tools.auth_basic.accept_charset": "iso-8859-1"}
-    asked = serve(page(cherrypy, lambda **values: "x", **latin)).get("/")
+    asked = serve_page(lambda **values: "x", **latin).get("/")
     assert asked.headers["WWW-Authenticate"] == 'Basic realm="here"'
     config["tools.auth_basic.realm"] = 'a "realm"'
-    assert serve(page(cherrypy, lambda **values: "x", **config)).get("/").status_code == 500
+    assert serve_page(lambda **values: "x", **config).get("/").status_code == 500
 
 
-def test_digest_log_ins(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
+def test_digest_log_ins(cherrypy: Any, serve_page: Serve, tmp_path: Path) -> None:
     import httpx2 as httpx
 
     digest = cherrypy.lib.auth_digest
@@ -526,7 +479,7 @@ def test_digest_log_ins(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
         digest.get_ha1_file_htdigest(str(users)),
     ):
         config = on("auth_digest", realm="here", get_ha1=get_ha1, key="k")
-        client = serve(page(cherrypy, lambda **values: cherrypy.request.login, **config))
+        client = serve_page(lambda **values: cherrypy.request.login, **config)
         assert client.get("/", auth=httpx.DigestAuth("ann", "secret")).text == "ann"
         for name, password in (("ann", "x"), ("eve", "secret")):
             assert client.get("/", auth=httpx.DigestAuth(name, password)).status_code == 401
@@ -583,7 +536,7 @@ DIGEST = on(
     ],
 )
 def test_headers_of_digest_log_ins(
-    serve: Serve, cherrypy: Any, side: str, changes: Any, status: int
+    cherrypy: Any, serve_page: Serve, side: str, changes: Any, status: int
 ) -> None:
     config = {**DIGEST}
     if side == "original":
@@ -601,25 +554,23 @@ def test_headers_of_digest_log_ins(
     headers = {
         name.encode(): value.encode() for name, value in digest_header(nonce, **changes).items()
     }
-    client = serve(page(cherrypy, lambda **values: cherrypy.request.login, **config))
+    client = serve_page(lambda **values: cherrypy.request.login, **config)
     assert client.get("/", headers=headers).status_code == status
 
 
-def test_a_nonce_that_is_too_old(serve: Serve, cherrypy: Any) -> None:
+def test_a_nonce_that_is_too_old(cherrypy: Any, serve_page: Serve) -> None:
     config = {
         **DIGEST,
         "tools.auth_digest.get_ha1": cherrypy.lib.auth_digest.get_ha1_dict_plain({"ann": "secret"}),
     }
     nonce = cherrypy.lib.auth_digest.synthesize_nonce("here", "k", 1_000_000_000)
-    asked = serve(page(cherrypy, lambda **values: "x", **config)).get(
-        "/", headers=digest_header(nonce)
-    )
+    asked = serve_page(lambda **values: "x", **config).get("/", headers=digest_header(nonce))
     assert asked.status_code == 401
     assert 'stale="true"' in asked.headers["WWW-Authenticate"]
 
 
-def test_digest_headers_that_are_malformed(serve_ours: Serve) -> None:
-    client = serve_ours(page(ours, lambda **values: "x", **DIGEST))
+def test_digest_headers_that_are_malformed(serve_our_page: Serve) -> None:
+    client = serve_our_page(lambda **values: "x", **DIGEST)
     for header in ("Digest =", 'Digest username="a" realm="b"', "Digest , ,"):
         assert client.get("/", headers={"Authorization": header}).status_code == 400
     found = auth_digest.HttpDigestAuthorization(
@@ -646,52 +597,48 @@ def test_passwords_are_asked_for_in_a_file(tmp_path: Path) -> None:
 # -- encodings -------------------------------------------------------------------------------------
 
 
-def test_text_is_encoded(cherrypy: Any, serve: Serve) -> None:
+def test_text_is_encoded(cherrypy: Any, serve_page: Serve) -> None:
     def answer(kind: str = "", **values: Any) -> Any:
         if kind:
             cherrypy.response.headers["Content-Type"] = kind
         return "é"
 
-    client = serve(page(cherrypy, answer, **{"tools.encode.encoding": "iso-8859-1"}))
+    client = serve_page(answer, **{"tools.encode.encoding": "iso-8859-1"})
     response = client.get("/")
     assert (response.content, response.headers["Content-Type"]) == (
         b"\xe9",
         "text/html;charset=iso-8859-1",
     )
     assert client.get("/?kind=application/x").status_code == 500
-    client = serve(page(cherrypy, answer, **{"tools.encode.text_only": False}))
+    client = serve_page(answer, **{"tools.encode.text_only": False})
     assert (
         client.get("/?kind=application/x").headers["Content-Type"] == "application/x;charset=utf-8"
     )
-    client = serve(page(cherrypy, answer, **{"tools.encode.encoding": "us-ascii"}))
+    client = serve_page(answer, **{"tools.encode.encoding": "us-ascii"})
     assert client.get("/").status_code == 406
-    client = serve(
-        page(
-            cherrypy,
-            answer,
-            **{"tools.encode.encoding": "us-ascii", "tools.encode.errors": "replace"},
-        )
+    client = serve_page(
+        answer, **{"tools.encode.encoding": "us-ascii", "tools.encode.errors": "replace"}
     )
     assert client.get("/").text == "?"
-    client = serve(page(cherrypy, answer, **{"tools.encode.on": False}))
+    client = serve_page(answer, **{"tools.encode.on": False})
     assert client.get("/").status_code == 500
 
 
-def test_parameters_of_a_type_are_kept(serve_ours: Serve) -> None:
+def test_parameters_of_a_type_are_kept(serve_our_page: Serve) -> None:
     def answer(kind: str) -> Any:
         ours.response.headers["Content-Type"] = kind
         return ["é", b"x"]
 
-    client = serve_ours(page(ours, answer))
+    client = serve_our_page(answer)
     response = client.get("/", params={"kind": "text/plain; format=flowed; charset=ascii"})
     assert response.headers["Content-Type"] == "text/plain; format=flowed;charset=utf-8"
     assert response.text == "éx"
     assert client.get("/?kind=").status_code == 500
-    client = serve_ours(page(ours, lambda **values: "é", **{"tools.encode.add_charset": False}))
+    client = serve_our_page(lambda **values: "é", **{"tools.encode.add_charset": False})
     assert client.get("/").headers["Content-Type"] == "text/html"
 
 
-def test_pieces_are_encoded_as_they_come(cherrypy: Any, serve: Serve) -> None:
+def test_pieces_are_encoded_as_they_come(serve_page: Serve) -> None:
     closed: list[str] = []
 
     def answer(**values: Any) -> Any:
@@ -702,7 +649,7 @@ def test_pieces_are_encoded_as_they_come(cherrypy: Any, serve: Serve) -> None:
             closed.append("closed")
 
     config = {"response.stream": True}
-    assert serve(page(cherrypy, answer, **config)).get("/").text == "ébytes"
+    assert serve_page(answer, **config).get("/").text == "ébytes"
     assert closed == ["closed"]
 
 
@@ -724,22 +671,16 @@ def test_chunks_are_closed() -> None:
     assert closed == ["closed"]
 
 
-def test_forms_are_decoded(cherrypy: Any, serve: Serve) -> None:
+def test_forms_are_decoded(serve_page: Serve) -> None:
     body = "name=é".encode("latin-1")
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    client = serve(
-        page(cherrypy, lambda **values: values["name"], **on("decode", encoding="latin-1"))
+    client = serve_page(lambda **values: values["name"], **on("decode", encoding="latin-1"))
+    assert client.post("/", content=body, headers=headers).text == "é"
+    client = serve_page(
+        lambda **values: values["name"], **on("decode", default_encoding=["latin-1"])
     )
     assert client.post("/", content=body, headers=headers).text == "é"
-    client = serve(
-        page(
-            cherrypy, lambda **values: values["name"], **on("decode", default_encoding=["latin-1"])
-        )
-    )
-    assert client.post("/", content=body, headers=headers).text == "é"
-    client = serve(
-        page(cherrypy, lambda **values: values["name"], **on("decode", default_encoding=""))
-    )
+    client = serve_page(lambda **values: values["name"], **on("decode", default_encoding=""))
     assert client.post("/", content=body, headers=headers).status_code == 400
 
 
@@ -754,7 +695,7 @@ def test_forms_are_decoded(cherrypy: Any, serve: Serve) -> None:
     ],
 )
 def test_types_that_are_compressed(
-    cherrypy: Any, serve: Serve, kinds: list[str], kind: str, is_packed: bool
+    cherrypy: Any, serve_page: Serve, kinds: list[str], kind: str, is_packed: bool
 ) -> None:
     def answer(**values: Any) -> bytes:
         cherrypy.response.headers["Content-Type"] = kind
@@ -762,7 +703,7 @@ def test_types_that_are_compressed(
         cherrypy.response.headers["Vary"] = "Accept-Encoding, X-A"
         return b"content" * 100
 
-    response = serve(page(cherrypy, answer, **on("gzip", mime_types=kinds))).get("/")
+    response = serve_page(answer, **on("gzip", mime_types=kinds)).get("/")
     assert response.headers["Vary"] == "Accept-Encoding, X-A"
     assert ("Content-Encoding" in response.headers) is is_packed
     assert response.content == b"content" * 100
@@ -774,12 +715,12 @@ def test_types_that_are_not_compressed() -> None:
     assert encoding._is_of("a/b", "*/*")
 
 
-def test_streams_are_compressed(cherrypy: Any, serve: Serve) -> None:
+def test_streams_are_compressed(serve_page: Serve) -> None:
     def answer(**values: Any) -> Any:
         yield "a" * 100
         yield "b" * 100
 
-    client = serve(page(cherrypy, answer, **on("gzip"), **{"response.stream": True}))
+    client = serve_page(answer, **on("gzip"), **{"response.stream": True})
     assert client.get("/").text == "a" * 100 + "b" * 100
     for refused in ("identity", "gzip;q=0, identity;q=0", "x"):
         response = client.get("/", headers={"Accept-Encoding": refused})
@@ -787,7 +728,7 @@ def test_streams_are_compressed(cherrypy: Any, serve: Serve) -> None:
         assert "Content-Encoding" not in response.headers
     del client.headers["Accept-Encoding"]
     assert "Content-Encoding" not in client.get("/").headers
-    empty = serve(page(cherrypy, lambda **values: "", **on("gzip"))).get("/")
+    empty = serve_page(lambda **values: "", **on("gzip")).get("/")
     assert "Content-Encoding" not in empty.headers
 
 
@@ -813,14 +754,12 @@ def test_compressed_bytes() -> None:
 # -- JSON ------------------------------------------------------------------------------------------
 
 
-def test_json(cherrypy: Any, serve: Serve) -> None:
+def test_json(cherrypy: Any, serve_page: Serve) -> None:
     def shout(*args: Any, **kwargs: Any) -> bytes:
         value: str = cherrypy.serving.request._json_inner_handler(*args, **kwargs)
         return value.upper().encode()
 
-    client = serve(
-        page(cherrypy, lambda **values: "text", **on("json_out", handler=shout, content_type=None))
-    )
+    client = serve_page(lambda **values: "text", **on("json_out", handler=shout, content_type=None))
     response = client.get("/")
     assert (response.text, response.headers["Content-Type"]) == ("TEXT", "text/html;charset=utf-8")
 
@@ -828,28 +767,28 @@ def test_json(cherrypy: Any, serve: Serve) -> None:
         cherrypy.request.json = entity.fp.read()[::-1].decode()
 
     config = on("json_in", content_type="text/x", processor=read, force=False)
-    client = serve(page(cherrypy, lambda **values: cherrypy.request.json, **config))
+    client = serve_page(lambda **values: cherrypy.request.json, **config)
     assert client.post("/", content=b"abc", headers={"Content-Type": "text/x"}).text == "cba"
 
 
-def test_json_of_a_handler_that_another_tool_has_replaced(serve_ours: Serve) -> None:
+def test_json_of_a_handler_that_another_tool_has_replaced(serve_our_page: Serve) -> None:
     def stop() -> None:
         ours.request.handler = None
         ours.response.body = b"stopped"
 
     config = {**on("json_out"), "hooks.before_handler": ours._cprequest.Hook(stop, priority=1)}
-    assert serve_ours(page(ours, lambda **values: "x", **config)).get("/").text == "stopped"
+    assert serve_our_page(lambda **values: "x", **config).get("/").text == "stopped"
 
 
-def test_json_that_can_not_be_read(serve_ours: Serve) -> None:
-    client = serve_ours(page(ours, lambda **values: repr(ours.request.json), **on("json_in")))
+def test_json_that_can_not_be_read(serve_our_page: Serve) -> None:
+    client = serve_our_page(lambda **values: repr(ours.request.json), **on("json_in"))
     headers = {"Content-Type": "application/json"}
     assert client.post("/", content=b"[" * 100_000, headers=headers).status_code == 400
     # a length is not needed
     assert client.post("/", content=iter([b"[1", b"]"]), headers=headers).text == "[1]"
 
 
-def test_json_of_an_async_handler(serve_ours: Serve) -> None:
+def test_json_of_an_async_handler(serve_our_root: Serve) -> None:
     class Root:
         @ours.expose
         @ours.tools.json_out()
@@ -860,7 +799,7 @@ def test_json_of_an_async_handler(serve_ours: Serve) -> None:
         async def text(self) -> str:
             return "é"
 
-    client = serve_ours(Root())
+    client = serve_our_root(Root())
     assert client.get("/").text == '{"a": 1}'
     assert client.get("/text").text == "é"
 
@@ -904,10 +843,10 @@ def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_responses_are_kept_by_what_they_vary_with(
-    cherrypy: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    cherrypy: Any, serve_page: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
-    client = serve(page(cherrypy, Counting(cherrypy, Vary="X-Choice"), **on("caching")))
+    client = serve_page(Counting(cherrypy, Vary="X-Choice"), **on("caching"))
     choices = ["a", "b", "a", "b"]
     assert [client.get("/", headers={"X-Choice": each}).text for each in choices] == [
         "1 a",
@@ -927,17 +866,17 @@ def test_responses_are_kept_by_what_they_vary_with(
     ],
 )
 def test_a_client_may_ask_for_a_new_one(
-    cherrypy: Any, serve: Serve, headers: dict[str, str]
+    cherrypy: Any, serve_page: Serve, headers: dict[str, str]
 ) -> None:
-    client = serve(page(cherrypy, Counting(cherrypy), **on("caching")))
+    client = serve_page(Counting(cherrypy), **on("caching"))
     assert [client.get("/").text, client.get("/", headers=headers).text] == ["1 ", "2 "]
 
 
-def test_what_is_not_kept(cherrypy: Any, serve: Serve) -> None:
+def test_what_is_not_kept(cherrypy: Any, serve_page: Serve) -> None:
     for headers in ({"Pragma": "no-cache"}, {"Cache_Control": "no-store"}):
-        client = serve(page(cherrypy, Counting(cherrypy, **headers), **on("caching")))
+        client = serve_page(Counting(cherrypy, **headers), **on("caching"))
         assert [client.get("/").text, client.get("/").text] == ["1 ", "2 "]
-    client = serve(page(cherrypy, Counting(cherrypy), **on("caching")))
+    client = serve_page(Counting(cherrypy), **on("caching"))
     assert [
         client.get("/x", headers={"Cache-Control": "no-store"}).text,
         client.get("/x").text,
@@ -945,22 +884,22 @@ def test_what_is_not_kept(cherrypy: Any, serve: Serve) -> None:
     assert [client.get("/y?empty=1").text, client.get("/y?empty=1").text] == ["", ""]
 
 
-def test_what_only_ours_does_not_keep(serve_ours: Serve) -> None:
+def test_what_only_ours_does_not_keep(serve_our_page: Serve) -> None:
     for headers in ({"Cache_Control": "private"}, {"Vary": "*"}):
-        client = serve_ours(page(ours, Counting(ours, **headers), **on("caching")))
+        client = serve_our_page(Counting(ours, **headers), **on("caching"))
         assert [client.get("/").text, client.get("/").text] == ["1 ", "2 "]
 
 
-def test_an_age_that_a_client_accepts(cherrypy: Any, serve: Serve) -> None:
-    client = serve(page(cherrypy, Counting(cherrypy), **on("caching")))
+def test_an_age_that_a_client_accepts(cherrypy: Any, serve_page: Serve) -> None:
+    client = serve_page(Counting(cherrypy), **on("caching"))
     assert client.get("/").text == "1 "
     assert client.get("/", headers={"Cache-Control": "max-age=60"}).text == "1 "
     assert client.get("/", headers={"Cache-Control": "max-age=x"}).status_code == 400
 
 
-def test_an_age_that_is_too_high(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_age_that_is_too_high(serve_our_page: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
-    client = serve_ours(page(ours, Counting(ours), **on("caching")))
+    client = serve_our_page(Counting(ours), **on("caching"))
     assert client.get("/").text == "1 "
     cache: Any = caching._Current.cache
     for key, (variant, size, until) in [*cache._entries.items()]:
@@ -972,8 +911,8 @@ def test_an_age_that_is_too_high(serve_ours: Serve, monkeypatch: pytest.MonkeyPa
     assert client.get("/").text == "3 "
 
 
-def test_the_cache_has_limits(serve_ours: Serve) -> None:
-    client = serve_ours(page(ours, Counting(ours), **on("caching", maxobjects=2, maxobj_size=20)))
+def test_the_cache_has_limits(serve_our_page: Serve) -> None:
+    client = serve_our_page(Counting(ours), **on("caching", maxobjects=2, maxobj_size=20))
     assert [client.get(path).text for path in ("/a", "/b", "/a", "/c", "/a", "/b")] == [
         "1 ",
         "2 ",
@@ -991,14 +930,14 @@ def test_the_cache_has_limits(serve_ours: Serve) -> None:
     assert client.get("/a").text == "7 "
 
 
-def test_changes_forget_what_was_kept(cherrypy: Any, serve: Serve) -> None:
-    client = serve(page(cherrypy, Counting(cherrypy), **on("caching", invalid_methods=["PATCH"])))
+def test_changes_forget_what_was_kept(cherrypy: Any, serve_page: Serve) -> None:
+    client = serve_page(Counting(cherrypy), **on("caching", invalid_methods=["PATCH"]))
     assert [client.get("/").text, client.get("/").text] == ["1 ", "1 "]
     assert client.patch("/").text == "2 "
     assert client.get("/").text == "3 "
 
 
-def test_other_requests_wait_for_the_first(serve_ours: Serve) -> None:
+def test_other_requests_wait_for_the_first(serve_our_root: Serve) -> None:
     entered, go_on = threading.Event(), threading.Event()
     calls: list[int] = []
 
@@ -1018,7 +957,7 @@ def test_other_requests_wait_for_the_first(serve_ours: Serve) -> None:
                 waiting.set()
             return super().get()
 
-    client = serve_ours(
+    client = serve_our_root(
         page(ours, answer, **on("caching", antistampede_timeout=PATIENCE, cache_class=Cache)),
         app_timeout=PATIENCE,
     )
@@ -1044,12 +983,12 @@ def test_other_requests_wait_for_the_first(serve_ours: Serve) -> None:
         assert len(calls) == count
 
 
-def test_nobody_waits_if_nobody_is_to(serve_ours: Serve) -> None:
-    client = serve_ours(page(ours, Counting(ours), **on("caching", antistampede_timeout=None)))
+def test_nobody_waits_if_nobody_is_to(serve_our_page: Serve) -> None:
+    client = serve_our_page(Counting(ours), **on("caching", antistampede_timeout=None))
     assert [client.get("/").text, client.get("/").text] == ["1 ", "1 "]
 
 
-def test_a_stream_that_breaks_off_is_not_kept(serve_ours: Serve) -> None:
+def test_a_stream_that_breaks_off_is_not_kept(serve_our_page: Serve) -> None:
     closed: list[str] = []
 
     def answer(**values: Any) -> Any:
@@ -1058,13 +997,13 @@ def test_a_stream_that_breaks_off_is_not_kept(serve_ours: Serve) -> None:
         finally:
             closed.append("closed")
 
-    client = serve_ours(page(ours, answer, **on("caching")))
+    client = serve_our_page(answer, **on("caching"))
     assert [client.get("/").text, client.get("/").text] == ["x", "x"]
     assert closed == ["closed"]
 
 
-def test_a_compressed_response_is_kept_once(cherrypy: Any, serve: Serve) -> None:
-    client = serve(page(cherrypy, Counting(cherrypy), **on("caching"), **on("gzip")))
+def test_a_compressed_response_is_kept_once(cherrypy: Any, serve_page: Serve) -> None:
+    client = serve_page(Counting(cherrypy), **on("caching"), **on("gzip"))
     for _ in range(2):
         response = client.get("/")
         assert (response.text, response.headers["Content-Encoding"]) == ("1 ", "gzip")
@@ -1094,13 +1033,13 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 @leaks_in_the_original
-def test_a_directory(cherrypy: Any, serve: Serve, folder: Path) -> None:
+def test_a_directory(cherrypy: Any, serve_root: Serve, folder: Path) -> None:
     options = {
         "dir": str(folder),
         "index": "index.html",
         "content_types": {"bin": "application/x-own"},
     }
-    client = serve(
+    client = serve_root(
         page(cherrypy, lambda *segments, **values: "handler"),
         {"/files": on("staticdir", **options)},
     )
@@ -1117,8 +1056,8 @@ def test_a_directory(cherrypy: Any, serve: Serve, folder: Path) -> None:
     assert client.post("/files/note.txt").text == "handler"
 
 
-def test_a_directory_and_its_neighbour(serve_ours: Serve, folder: Path) -> None:
-    client = serve_ours(
+def test_a_directory_and_its_neighbour(serve_our_root: Serve, folder: Path) -> None:
+    client = serve_our_root(
         page(ours, lambda *segments: "handler"), {"/files": on("staticdir", dir=str(folder))}
     )
     for target in (
@@ -1132,41 +1071,44 @@ def test_a_directory_and_its_neighbour(serve_ours: Serve, folder: Path) -> None:
     assert client.get("/files/odd.unknown").headers["Content-Type"] == "application/octet-stream"
 
 
-def test_a_directory_below_a_root(cherrypy: Any, serve: Serve, folder: Path) -> None:
+def test_a_directory_below_a_root(cherrypy: Any, serve_root: Serve, folder: Path) -> None:
     root = page(cherrypy, lambda *segments, **values: "handler")
     config = {
         "/": {"tools.staticdir.root": str(folder.parent)},
         "/f": on("staticdir", dir=folder.name),
     }
-    assert serve(root, config).get("/f/note.txt").status_code == 200
+    assert serve_root(root, config).get("/f/note.txt").status_code == 200
     assert (
-        serve(root, {"/f": on("staticdir", dir="relative")}).get("/f/note.txt").status_code == 500
+        serve_root(root, {"/f": on("staticdir", dir="relative")}).get("/f/note.txt").status_code
+        == 500
     )
     matched = on("staticdir", dir=str(folder), match=r"\.html$")
-    assert serve(root, {"/f": matched}).get("/f/note.txt").text == "handler"
+    assert serve_root(root, {"/f": matched}).get("/f/note.txt").text == "handler"
 
 
-def test_a_whole_site_of_files(cherrypy: Any, serve: Serve, folder: Path) -> None:
-    client = serve(None, {"/": on("staticdir", dir=str(folder), index="index.html")})
+def test_a_whole_site_of_files(serve_root: Serve, folder: Path) -> None:
+    client = serve_root(None, {"/": on("staticdir", dir=str(folder), index="index.html")})
     assert client.get("/").text == "index"
     assert client.get("/note.txt").status_code == 200
     assert client.get("/none").status_code == 404
     assert client.get("/folder").text == "inner index"  # nothing else answers there
 
 
-def test_one_file(cherrypy: Any, serve: Serve, folder: Path) -> None:
+def test_one_file(cherrypy: Any, serve_root: Serve, folder: Path) -> None:
     root = page(cherrypy, lambda *segments, **values: "handler")
-    client = serve(root, {"/f": on("staticfile", filename=str(folder / "note.txt"), match="f$")})
+    client = serve_root(
+        root, {"/f": on("staticfile", filename=str(folder / "note.txt"), match="f$")}
+    )
     assert client.get("/f").status_code == 200
     assert client.get("/f/x").text == "handler"
-    client = serve(root, {"/f": on("staticfile", filename="note.txt", root=str(folder))})
+    client = serve_root(root, {"/f": on("staticfile", filename="note.txt", root=str(folder))})
     assert client.get("/f").status_code == 200
-    client = serve(root, {"/f": on("staticfile", filename="note.txt")})
+    client = serve_root(root, {"/f": on("staticfile", filename="note.txt")})
     assert client.get("/f").status_code == 500
 
 
 @leaks_in_the_original
-def test_files_of_handlers(cherrypy: Any, serve: Serve, folder: Path) -> None:
+def test_files_of_handlers(cherrypy: Any, serve_root: Serve, folder: Path) -> None:
     lib = cherrypy.lib.static
 
     class Root:
@@ -1188,7 +1130,7 @@ def test_files_of_handlers(cherrypy: Any, serve: Serve, folder: Path) -> None:
         def memory(self) -> Any:
             return lib.serve_fileobj(io.BytesIO(b"memory"))
 
-    client = serve(Root())
+    client = serve_root(Root())
     assert client.get("/file?name=note.txt&disposition=inline").headers["Content-Disposition"] == (
         'inline; filename="note.txt"'
     )
@@ -1208,8 +1150,8 @@ def test_files_of_handlers(cherrypy: Any, serve: Serve, folder: Path) -> None:
     assert client.get("/relative").status_code == 500
 
 
-def test_several_ranges(serve_ours: Serve, folder: Path) -> None:
-    client = serve_ours(None, {"/": on("staticdir", dir=str(folder))})
+def test_several_ranges(serve_our_root: Serve, folder: Path) -> None:
+    client = serve_our_root(None, {"/": on("staticdir", dir=str(folder))})
     several = client.get("/note.txt", headers={"Range": "bytes=0-1,5-6"})
     assert several.headers["Content-Type"].startswith("multipart/byteranges; boundary=")
     assert b"Content-range: bytes 5-6/100\r\n\r\n56\r\n" in several.content
@@ -1219,8 +1161,8 @@ def test_several_ranges(serve_ours: Serve, folder: Path) -> None:
     assert client.get("/large.bin", headers={"Range": "bytes=0-"}).status_code == 206
 
 
-def test_ranges_of_what_a_client_has(serve_ours: Serve, folder: Path) -> None:
-    client = serve_ours(None, {"/": on("staticdir", dir=str(folder))})
+def test_ranges_of_what_a_client_has(serve_our_root: Serve, folder: Path) -> None:
+    client = serve_our_root(None, {"/": on("staticdir", dir=str(folder))})
     etag = client.get("/note.txt").headers["ETag"]
     for condition, status in ((etag, 206), ('"x"', 200)):
         headers = {"Range": "bytes=0-1", "If-Range": condition}
@@ -1229,27 +1171,27 @@ def test_ranges_of_what_a_client_has(serve_ours: Serve, folder: Path) -> None:
     assert client.get("/note.txt", headers={"If-Match": '"x"'}).status_code == 412
 
 
-def test_a_file_as_the_page_of_an_error(serve_ours: Serve, folder: Path) -> None:
+def test_a_file_as_the_page_of_an_error(serve_our_page: Serve, folder: Path) -> None:
     def answer(**values: Any) -> Any:
         ours.response.status = 404
         return static.serve_file(str(folder / "note.txt"))
 
-    client = serve_ours(page(ours, answer))
+    client = serve_our_page(answer)
     assert client.get("/", headers={"Range": "bytes=0-1"}).status_code == 404
     assert client.post("/").status_code == 404
 
 
-def test_files_of_the_first_version_of_http(serve_ours: Serve, folder: Path) -> None:
+def test_files_of_the_first_version_of_http(serve_our_page: Serve, folder: Path) -> None:
     def answer(**values: Any) -> Any:
         ours.request.protocol = (1, 0)
         return static.serve_file(str(folder / "note.txt"))
 
-    response = serve_ours(page(ours, answer)).get("/", headers={"Range": "bytes=0-1"})
+    response = serve_our_page(answer).get("/", headers={"Range": "bytes=0-1"})
     assert (response.status_code, len(response.content)) == (200, 100)
     assert "Accept-Ranges" not in response.headers
 
 
-def test_objects_that_are_no_files(serve_ours: Serve, tmp_path: Path) -> None:
+def test_objects_that_are_no_files(serve_our_page: Serve, tmp_path: Path) -> None:
     class Pipe:
         def __init__(self) -> None:
             self.pieces = [b"a", b"b", b""]
@@ -1260,7 +1202,7 @@ def test_objects_that_are_no_files(serve_ours: Serve, tmp_path: Path) -> None:
     def answer(**values: Any) -> Any:
         return static.serve_fileobj(Pipe())
 
-    assert serve_ours(page(ours, answer)).get("/").text == "ab"
+    assert serve_our_page(answer).get("/").text == "ab"
 
     def answer_pipe(**values: Any) -> Any:
         reader, writer = os.pipe()
@@ -1268,21 +1210,21 @@ def test_objects_that_are_no_files(serve_ours: Serve, tmp_path: Path) -> None:
         os.close(writer)
         return static.serve_fileobj(os.fdopen(reader, "rb"))
 
-    assert serve_ours(page(ours, answer_pipe)).get("/").text == "piped"
+    assert serve_our_page(answer_pipe).get("/").text == "piped"
 
     def answer_several(**values: Any) -> Any:
         return static.serve_fileobj((tmp_path / "f").open("rb"), "text/plain")
 
     (tmp_path / "f").write_text("0123456789")
-    whole = serve_ours(page(ours, answer_several)).get("/", headers={"Range": "bytes=0-1,4-5"})
+    whole = serve_our_page(answer_several).get("/", headers={"Range": "bytes=0-1,4-5"})
     assert (whole.status_code, whole.text) == (200, "0123456789")
 
 
-def test_names_of_downloads(serve_ours: Serve, folder: Path) -> None:
+def test_names_of_downloads(serve_our_page: Serve, folder: Path) -> None:
     def answer(shown: str) -> Any:
         return static.serve_download(folder / "note.txt", shown)
 
-    client = serve_ours(page(ours, answer))
+    client = serve_our_page(answer)
     for shown, header in (
         ("a.txt", 'attachment; filename="a.txt"'),
         ('a"b\r\n.txt', 'attachment; filename="a_b__.txt"'),
@@ -1291,20 +1233,20 @@ def test_names_of_downloads(serve_ours: Serve, folder: Path) -> None:
         assert client.get("/", params={"shown": shown}).headers["Content-Disposition"] == header
 
 
-def test_an_object_without_a_name(serve_ours: Serve) -> None:
+def test_an_object_without_a_name(serve_our_page: Serve) -> None:
     def answer(**values: Any) -> Any:
         return static.serve_fileobj(io.BytesIO(b"x"), "text/plain", "attachment")
 
-    assert serve_ours(page(ours, answer)).get("/").headers["Content-Disposition"] == "attachment"
+    assert serve_our_page(answer).get("/").headers["Content-Disposition"] == "attachment"
 
 
-def test_what_is_no_file(serve_ours: Serve, folder: Path) -> None:
+def test_what_is_no_file(serve_our_page: Serve, folder: Path) -> None:
     os.mkfifo(folder / "fifo")
 
     def answer(name: str) -> Any:
         return static.serve_file(f"{folder}/{name}")
 
-    client = serve_ours(page(ours, answer))
+    client = serve_our_page(answer)
     assert client.get("/?name=fifo").status_code == 404
     assert client.get("/?name=folder").status_code == 404
     assert client.get("/", params={"name": "a\0b"}).status_code == 404
@@ -1319,7 +1261,7 @@ def test_files_without_a_request(folder: Path) -> None:
 # -- the toolbox -----------------------------------------------------------------------------------
 
 
-def test_the_toolbox_has_the_original_s_tools(cherrypy: Any) -> None:
+def test_the_toolbox_has_the_original_s_tools() -> None:
     names = {name for name, tool in vars(original.tools).items() if isinstance(tool, original.Tool)}
     box = default_toolbox()
     assert isinstance(box, Toolbox)
