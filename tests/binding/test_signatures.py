@@ -1598,7 +1598,7 @@ def test_R28_many_errors_in_one_body_are_only_counted(
     assert response.status_code == 400
     assert said(response).startswith(f"Parameter 'item' is invalid: {problem}")
     found = response.json()["errors"][0]["expected"]
-    assert found == "text" if count == 100 else "101 values are wrong"
+    assert found == ("text" if count == 100 else "101 values are wrong")
 
 
 # -- parameters that no request fills --------------------------------------------------------------

@@ -446,7 +446,7 @@ def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
         assert os.waitpid(child, 0)[1] == 0
         is_shared = type(channels) is not Channels
         found = messages.get(timeout=30 if is_shared else 0.2)
-        assert found == "from the child" if is_shared else None
+        assert found == ("from the child" if is_shared else None)
         channels.publish("room", "after")
         assert messages.get(timeout=30) == "after"
 

@@ -340,7 +340,7 @@ def test_what_a_generator_makes_of_an_exception(
     assert [type(error) for error in handled] == page_for
     # Nothing of the framework's own adds a context.
     answers = [type(error.__context__) for error in handled]
-    assert answers == [RuntimeError] if way == "raises" else [type(None)] * len(handled)
+    assert answers == ([RuntimeError] if way == "raises" else [type(None)] * len(handled))
     assert len([record for record in caplog.records if record.exc_info]) <= len(page_for)
 
 
@@ -424,7 +424,7 @@ def test_headers_of_the_handler_go_with_its_own_error_only(
     app.middlewares.append(kind(around))
     answer = make_client(app).get("/")
     seen = (answer.status_code, answer.headers.get("x-own"))
-    assert seen == (200, None) if catches else (409, "1")
+    assert seen == ((200, None) if catches else (409, "1"))
 
 
 @every_kind

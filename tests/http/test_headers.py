@@ -187,7 +187,7 @@ def test_a_request_has_at_most_1000_headers(make_client: MakeClient, sent: int) 
     del client.headers["connection"]
     answer = client.get("/everything", headers=headers[:-1])  # and Host
     seen = (answer.status_code, len(answer.text) > 1000)
-    assert seen == (200, True) if sent == 1000 else (431, False)
+    assert seen == ((200, True) if sent == 1000 else (431, False))
     # which looks at a header
     assert client.get("/no/such/page", headers=headers).status_code == 404
 

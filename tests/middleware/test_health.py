@@ -96,7 +96,7 @@ def test_checks_of_the_author_count_and_tell_the_client_no_details(
         "checks": {"first": "ok", "database": result},
     }
     found = len([one for one in caplog.messages if "health: database fails" in one])
-    assert found == result == "failed"
+    assert found == (result == "failed")
 
 
 def test_the_log_tells_once_that_a_check_fails_and_once_that_it_is_well_again(

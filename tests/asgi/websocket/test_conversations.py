@@ -879,4 +879,4 @@ def test_R65_a_server_that_cancels_the_handler_still_sends_the_close(
     run(backend, check)
     assert events == ["opened", "closed"]
     answers = [(message["type"], message.get("code")) for message in sent]
-    assert answers == [("websocket.accept", None), ("websocket.close", 1001)] if accepts else []
+    assert answers == ([("websocket.accept", None), ("websocket.close", 1001)] if accepts else [])
