@@ -151,6 +151,11 @@ async def get(
     return call
 
 
+def posted(backend: str, app: Any, path: str, /, *incoming: Message, **changes: Any) -> Call:
+    """The answer to one POST, on a new event loop."""
+    return run(backend, lambda: get(app, path, "POST", *incoming, **changes))
+
+
 with_and_without_lifespan = pytest.mark.parametrize(
     "with_lifespan", [False, True], ids=["alone", "lifespan"]
 )

@@ -15,7 +15,7 @@ import pytest
 
 from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, run_in
 from micropie._core.http.body.reader import BodyReader
-from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, posted, run
 from tests.conftest import MakeClient
 from tests.support.errors import said
 from tests.support.pairs import sampled
@@ -306,9 +306,7 @@ def test_R7_an_announced_body_is_read_at_once_if_it_is_wanted_whole(
 @every_loop
 def test_R7_asgi_trusts_the_messages_and_not_the_header(backend: str) -> None:
     headers = [(b"content-length", b"4")]
-    call = run(
-        backend, lambda: get(Reading(), "/body", "POST", piece(b"0123456789"), headers=headers)
-    )
+    call = posted(backend, Reading(), "/body", piece(b"0123456789"), headers=headers)
     assert call.body == b"0123456789"
 
 
@@ -356,7 +354,7 @@ def test_receive_need_not_be_a_coroutine_function(path: str, waits: bool) -> Non
 
 @every_loop
 def test_messages_may_leave_out_what_has_a_default(backend: str) -> None:
-    call = run(backend, lambda: get(Reading(), "/body", "POST", {"type": "http.request"}))
+    call = posted(backend, Reading(), "/body", {"type": "http.request"})
     assert (call.status, call.body) == (200, b"")
 
 
@@ -412,23 +410,13 @@ def test_R6_a_length_that_is_no_number_is_a_400_of_every_post(
 @every_loop
 def test_R4_two_different_lengths_are_a_400(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"5")]
-    assert (
-        run(
-            backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)
-        ).status
-        == 400
-    )
+    assert posted(backend, Reading(), "/body", piece(b"0123"), headers=headers).status == 400
 
 
 @every_loop
 def test_R4_one_length_twice_is_one(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"4")]
-    assert (
-        run(
-            backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)
-        ).status
-        == 200
-    )
+    assert posted(backend, Reading(), "/body", piece(b"0123"), headers=headers).status == 200
 
 
 # -- max_body_size ---------------------------------------------------------------------------------
@@ -455,7 +443,7 @@ def test_a_body_up_to_the_limit_is_fine(make_client: MakeClient, kind: str, path
     # as a form: read again it is a mistake of the author
     handed_out = kind == "multipart" and path != "/ignores"
     found = client.post(path, content=content, headers=headers).status_code
-    assert found == 500 if handed_out else 200
+    assert found == (500 if handed_out else 200)
 
 
 @pytest.mark.parametrize("kind", bodies_of(500))
@@ -487,9 +475,7 @@ def test_R18_a_lying_or_absent_length_does_not_get_past_the_limit(
 ) -> None:
     headers = [(b"content-length", length)] if length else []
     endless = [piece(b"x" * 100, more=True) for _ in range(100)]
-    call = run(
-        backend, lambda: get(Reading(max_body_size=LIMIT), path, "POST", *endless, headers=headers)
-    )
+    call = posted(backend, Reading(max_body_size=LIMIT), path, *endless, headers=headers)
     assert call.status == 413
     assert call.received <= LIMIT // 100 + 1
 
@@ -508,9 +494,7 @@ def test_a_form_in_one_piece_past_the_limit_is_a_413(backend: str, kind: dict[st
 
     headers = [(b"content-type", kind["Content-Type"].encode())]
     for content, answer in ((b'["123456"]', b"ignored"), (b'["1234567"]', b"413 and 413")):
-        call = run(
-            backend, lambda body=content: get(app, "/ignores", "POST", piece(body), headers=headers)
-        )
+        call = posted(backend, app, "/ignores", piece(content), headers=headers)
         assert (call.body, call.received) == (answer, 1)
 
 
@@ -576,7 +560,7 @@ class AsksTwice(App):
 
 @every_loop
 def test_a_413_is_said_again_to_who_asks_again(backend: str) -> None:
-    call = run(backend, lambda: get(AsksTwice(max_body_size=3), "/", "POST", piece(b"1234")))
+    call = posted(backend, AsksTwice(max_body_size=3), "/", piece(b"1234"))
     assert call.body == b"[413,413]"
 
 
@@ -630,10 +614,7 @@ def test_R19_half_a_form_never_reaches_its_handler(
     headers, content = HALVES[kind]
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     app = Counting()
-    run(
-        backend,
-        lambda: get(app, path, "POST", piece(content, more=True), DISCONNECT, headers=pairs),
-    )
+    posted(backend, app, path, piece(content, more=True), DISCONNECT, headers=pairs)
     assert (app.ran, caplog.records) == (0, [])
 
 
@@ -655,7 +636,7 @@ def test_R19_half_a_body_is_not_a_whole_one(
     backend: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Counting()
-    run(backend, lambda: get(app, path, "POST", piece(b"half", more=True), DISCONNECT))
+    posted(backend, app, path, piece(b"half", more=True), DISCONNECT)
     assert (app.ran, caplog.records) == (0, [])
 
 
@@ -710,7 +691,7 @@ class Stubborn(App):
 @pytest.mark.parametrize("path", ["/body", "/read"])
 def test_R19_a_broken_body_stays_broken(backend: str, path: str) -> None:
     app = Stubborn()
-    run(backend, lambda: get(app, path, "POST", piece(b"half", more=True), DISCONNECT))
+    posted(backend, app, path, piece(b"half", more=True), DISCONNECT)
     assert app.seen == ["gone", "gone"]
 
 
@@ -724,7 +705,7 @@ def test_R19_a_broken_body_stays_broken_under_wsgi(path: str) -> None:
 @every_loop
 def test_R19_a_stream_tells_of_its_end_after_what_came(backend: str) -> None:
     app = Stubborn()
-    run(backend, lambda: get(app, "/stream", "POST", piece(b"half", more=True), DISCONNECT))
+    posted(backend, app, "/stream", piece(b"half", more=True), DISCONNECT)
     assert app.seen == ["b'half'", "gone"]
 
 
@@ -734,7 +715,7 @@ def test_R19_a_stream_tells_of_its_end_after_what_came(backend: str) -> None:
 @every_loop
 def test_R23_an_unread_body_is_not_waited_for(backend: str) -> None:
     messages = [piece(b"x" * 65536, more=True) for _ in range(100)]
-    call = run(backend, lambda: get(Reading(), "/ignores", "POST", *messages))
+    call = posted(backend, Reading(), "/ignores", *messages)
     assert (call.status, call.body) == (200, b"ignored")
     assert call.received <= 1
 
@@ -767,7 +748,7 @@ def test_R20_silence_in_the_middle_of_a_body_is_a_408(
     headers, path = SILENT[kind]
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     app = Reading(body_timeout=0.03)
-    call = run(backend, lambda: get(app, path, "POST", piece(b"--b\r\n", more=True), headers=pairs))
+    call = posted(backend, app, path, piece(b"--b\r\n", more=True), headers=pairs)
     assert (call.status, b"The body stopped arriving." in call.body) == (408, True)
     assert not caplog.records
 
@@ -872,9 +853,7 @@ def test_R20_no_time_limit(backend: str) -> None:
 
 @every_loop
 def test_a_408_is_said_again_to_who_asks_again(backend: str) -> None:
-    call = run(
-        backend, lambda: get(AsksTwice(body_timeout=0.03), "/", "POST", piece(b"half", more=True))
-    )
+    call = posted(backend, AsksTwice(body_timeout=0.03), "/", piece(b"half", more=True))
     assert call.body == b"[408,408]"
 
 
@@ -898,7 +877,7 @@ class Misplaced(App):
 def test_reading_in_the_loop_is_a_mistake_with_a_hint(
     backend: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run(backend, lambda: get(Misplaced(), path, "POST", piece(b"x"))).status == 500
+    assert posted(backend, Misplaced(), path, piece(b"x")).status == 500
     assert "await request.body()" in caplog.text
 
 

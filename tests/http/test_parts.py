@@ -40,7 +40,7 @@ from micropie._core.http.body.receiving import receive_multipart
 from micropie._core.http.forms.data import Limits
 from micropie._core.http.forms.multipart import PartParser
 from micropie._core.http.forms.uploads import NewFile
-from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, posted, run
 from tests.conftest import MakeClient
 from tests.support.errors import said
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
@@ -349,10 +349,7 @@ def test_R19_half_a_form_is_never_a_whole_one(
     backend: str, path: str, half: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = doing(-1)
-    run(
-        backend,
-        lambda: get(app, path, "POST", piece(HALVES[half], more=True), DISCONNECT, headers=PAIRS),
-    )
+    posted(backend, app, path, piece(HALVES[half], more=True), DISCONNECT, headers=PAIRS)
     assert (app.finished, caplog.records) == (0, [])
 
 
@@ -371,9 +368,7 @@ def test_R19_half_a_form_is_never_a_whole_one_under_wsgi(
 @arriving
 def test_R20_silence_in_the_middle_of_a_part_is_a_408(backend: str, path: str) -> None:
     app = doing(-1, body_timeout=0.03)
-    call = run(
-        backend, lambda: get(app, path, "POST", piece(MIXED[:-200], more=True), headers=PAIRS)
-    )
+    call = posted(backend, app, path, piece(MIXED[:-200], more=True), headers=PAIRS)
     assert (call.status, call.body) == (408, b"The body stopped arriving.")
 
 
@@ -411,7 +406,7 @@ LEAVING = {"/asynchronous": b"f", "/sync": b"f", "/at_once": b"left", "/asks_onl
 def test_R23_R30_what_is_not_read_is_not_received(backend: str, path: str) -> None:
     pieces = [piece(section('name="f"; filename="f"', b"x" * 65536), more=True)]
     pieces += [piece(b"x" * 65536, more=True)] * 3000
-    call = run(backend, lambda: get(Leaving(), path, "POST", *pieces, headers=PAIRS))
+    call = posted(backend, Leaving(), path, *pieces, headers=PAIRS)
     assert (call.status, call.body) == (200, LEAVING[path])
     assert call.received <= 1
     gc.collect()  # an async iterator that was left in the middle leaves nothing behind: no warning
@@ -565,7 +560,7 @@ def test_R32_a_save_cancelled_while_a_thread_writes_leaves_nothing(
                     return os.listdir(tmp_path)
 
     body = section('name="f"; filename="f"', BIG)
-    call = run("asyncio", lambda: get(Root(), "/", "POST", piece(body, more=True), headers=PAIRS))
+    call = posted("asyncio", Root(), "/", piece(body, more=True), headers=PAIRS)
     assert (wrote.is_set(), call.body) == (True, b"[]")
 
 
@@ -675,7 +670,7 @@ def test_R22_every_order_of_reading_ends(make_client: MakeClient, path: str) -> 
 @every_loop
 @arriving
 def test_R22_nothing_waits_for_a_message_after_the_last(backend: str, path: str) -> None:
-    call = run(backend, lambda: get(doing(-1), path, "POST", piece(TWO_PARTS), headers=PAIRS))
+    call = posted(backend, doing(-1), path, piece(TWO_PARTS), headers=PAIRS)
     assert (call.status, call.body, call.received) == (200, b'[["1"],["2"]]', 1)
 
 
@@ -724,7 +719,7 @@ class Wrong(App):
 def test_a_plain_for_on_the_loop_is_a_mistake_with_a_hint(
     backend: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = run(backend, lambda: get(Wrong(), path, "POST", piece(TWO_PARTS), headers=PAIRS)).status
+    found = posted(backend, Wrong(), path, piece(TWO_PARTS), headers=PAIRS).status
     assert found == 500
     assert "async for part in request.parts()" in caplog.text
 
@@ -964,8 +959,5 @@ def test_client_disconnect_is_what_a_handler_sees() -> None:
                 seen.append(str(error))
                 raise
 
-    run(
-        "asyncio",
-        lambda: get(Root(), "/", "POST", piece(MIXED[:-50], more=True), DISCONNECT, headers=PAIRS),
-    )
+    posted("asyncio", Root(), "/", piece(MIXED[:-50], more=True), DISCONNECT, headers=PAIRS)
     assert seen == ["the client disconnected before its request was complete"]

@@ -43,7 +43,17 @@ from micropie._core.http.json import loads
 from micropie._core.routing import config
 from micropie.asgi import steps as performing
 from micropie.middleware.base import FlowMiddleware
-from tests.asgi.calls import DISCONNECT, Call, Message, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import (
+    DISCONNECT,
+    Call,
+    Message,
+    every_loop,
+    get,
+    http_scope,
+    piece,
+    posted,
+    run,
+)
 from tests.conftest import MakeClient
 from tests.support.errors import said
 from tests.support.left_out import IS_FREE_THREADED
@@ -236,13 +246,7 @@ def test_R31_pieces_go_to_the_disk_together(monkeypatch: pytest.MonkeyPatch) -> 
     ):
         fed.clear()
         pieces = [piece(chunk, more=True) for chunk in in_pieces(body, size)]
-        assert (
-            run(
-                "asyncio",
-                lambda p=pieces: get(Root(), "/size", "POST", *p, piece(b""), headers=PAIRS),
-            ).status
-            == 200
-        )
+        assert posted("asyncio", Root(), "/size", *pieces, piece(b""), headers=PAIRS).status == 200
         assert (most, expected) in fed
         assert max(fed) == (most, expected)
 
@@ -715,7 +719,7 @@ def test_R21_a_body_of_one_piece_is_that_piece(backend: str) -> None:
         async def index(self) -> None:
             seen.append(await self.request.body())
 
-    run(backend, lambda: get(Same(), "/", "POST", piece(content)))
+    posted(backend, Same(), "/", piece(content))
     assert seen[0] is content
 
 
