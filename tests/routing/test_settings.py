@@ -168,7 +168,9 @@ class Duck(OnlyLoads):
     "backend", ["redis", 5, object(), InMemorySessionBackend, SessionBackend, OnlyLoads(), {}]
 )
 def test_a_wrong_session_backend_fails_at_construction(backend: Any) -> None:
-    with pytest.raises(SetupError, match="session_backend"):
+    with pytest.raises(
+        SetupError, match="session_backend takes an object such as SQLiteSessionBackend"
+    ):
         App(session_backend=backend)
 
 

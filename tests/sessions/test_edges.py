@@ -27,6 +27,10 @@ class Own(SessionBackend):
         self.data[session_id] = dict(data)
 
 
+class Quick(Own):
+    blocking = False
+
+
 class QuickButAsync(SessionBackend):
     """Says that it never waits, and is awaited all the same."""
 
@@ -67,13 +71,15 @@ def test_a_backend_that_is_awaited_is_asked_ahead(make_client: MakeClient) -> No
     assert client.get("/value").text == "1"
 
 
-@pytest.mark.parametrize("kind", ["own", "sqlite", "memory"])
+@pytest.mark.parametrize("kind", ["own", "quick", "async", "sqlite", "memory"])
 def test_R42_what_is_stored_under_an_unknown_id_gets_another_one(
     make_client: MakeClient, tmp_path: Path, kind: str
 ) -> None:
     """Not only is the id not adopted: what the request stores is there for the next one."""
     backends: dict[str, Any] = {
         "own": Own(),
+        "quick": Quick(),
+        "async": QuickButAsync(),
         "sqlite": SQLiteSessionBackend(tmp_path / "s.db"),
         "memory": InMemorySessionBackend(),
     }

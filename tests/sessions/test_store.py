@@ -640,7 +640,7 @@ def test_R51_hooks_and_inner_applications_share_the_session(
     make_client: MakeClient, backend: Any
 ) -> None:
     class Marks(HttpMiddleware):
-        def before_request(self, request: Any) -> Any:
+        async def before_request(self, request: Any) -> Any:
             request.session["before"] = 1
 
         def after_request(self, request: Any, *_: Any) -> Any:
@@ -776,30 +776,22 @@ def test_a_backend_that_is_empty_counts(make_client: MakeClient) -> None:
 
 
 def test_methods_that_a_subclass_overrides_are_called(make_client: MakeClient) -> None:
-    saved = []
-
-    class Logged(InMemorySessionBackend):
-        def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
-            saved.append(dict(data))
-            super().save(session_id, data, timeout)
-
-    client = make_client(Root(Logged()))
-    client.get("/keep/a")
-    client.get("/keep/b")
-    assert saved == [{"a": "1"}, {"a": "1", "b": "1"}]
-
-
-def test_a_load_that_a_subclass_overrides_is_called(make_client: MakeClient) -> None:
-    asked = []
+    asked, saved = [], []
 
     class Logged(InMemorySessionBackend):
         def load(self, session_id: str) -> Any:
             asked.append(session_id)
             return super().load(session_id)
 
+        def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+            saved.append(dict(data))
+            super().save(session_id, data, timeout)
+
     client = make_client(Root(Logged()))
     client.get("/keep/a")
     assert (client.get("/look").json(), asked) == ({"a": "1"}, [client.cookies["session_id"]])
+    client.get("/keep/b")
+    assert saved == [{"a": "1"}, {"a": "1", "b": "1"}]
 
 
 class Copied:
@@ -1264,52 +1256,24 @@ def test_without_debug_a_change_on_get_is_no_warning(
 def test_a_backend_out_of_reach_is_a_503_also_in_the_place_of_an_errors_answer(
     make_client: MakeClient,
 ) -> None:
-    class Unreachable(SessionBackend):
-        def load(self, session_id: str) -> dict[str, object]:
-            return {}
-
-        def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
-            raise ConnectionError("down")
-
     class Failing(App):
         def index(self) -> None:
             self.request.session["tries"] = 1
             raise HTTPError(410)
 
-    assert make_client(Failing(session_backend=Unreachable())).get("/").status_code == 503
+    assert make_client(Failing(Down("save"))).get("/").status_code == 503
 
 
+@pytest.mark.parametrize("backend", SHARED)
 def test_what_a_failed_request_changes_inside_a_value_is_not_the_backend_s(
-    make_client: MakeClient,
+    make_client: MakeClient, backend: Any
 ) -> None:
-    class Keeping(SessionBackend):
-        """Returns its own dicts."""
+    def fails() -> None:
+        raise ValueError("the handler fails")
 
-        blocking = False
-
-        def __init__(self) -> None:
-            self.kept: dict[str, Any] = {}
-
-        def load(self, session_id: str) -> Any:
-            return self.kept.get(session_id, {})
-
-        def save(self, session_id: str, data: Any, timeout: int) -> None:
-            self.kept[session_id] = dict(data)
-
-    class Shop(App):
-        def begin(self) -> str:
-            self.request.session["cart"] = ["plum"]
-            return "begun"
-
-        def fail(self) -> str:
-            self.request.session["cart"].append("cherry")
-            raise ValueError("the handler fails")
-
-        def cart(self) -> list[str]:
-            cart: list[str] = self.request.session["cart"]
-            return cart
-
-    client = make_client(Shop(Keeping()), raise_app_exceptions=False)
-    assert client.get("/begin").text == "begun"
-    assert client.get("/fail").status_code == 500
-    assert client.get("/cart").json() == ["plum"]
+    app = Cart(backend())
+    app._meanwhile = fails
+    client = make_client(app, raise_app_exceptions=False)
+    client.get("/open")
+    assert client.get("/add").status_code == 500
+    assert client.get("/look").json() == {"cart": {"items": ["a"]}}
