@@ -55,9 +55,7 @@ class Sync(HttpMiddleware):
     def before_request(self, request: Any) -> None:
         add("<")
 
-    def after_request(
-        self, request: Any, status: int, body: Any, headers: list[tuple[str, str]]
-    ) -> None:
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
         headers.append(("x-seen", add(">")))
 
 
@@ -66,9 +64,7 @@ class Async(HttpMiddleware):
         await checkpoint()
         add("(")
 
-    async def after_request(
-        self, request: Any, status: int, body: Any, headers: list[tuple[str, str]]
-    ) -> None:
+    async def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
         headers.append(("x-seen", add(")")))
 
 

@@ -17,7 +17,9 @@ from anyio.lowlevel import checkpoint
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, Response, SetupError, run_in
 from micropie._core.execution.steps.steps import CALL, Flow
 from micropie.middleware.base import FlowMiddleware
+from tests.asgi.calls import Call, http_scope
 from tests.conftest import MakeClient
+from tests.wsgi.calls import environ_for
 
 Around = Callable[[Request], Any]
 
@@ -588,26 +590,12 @@ def test_a_request_that_is_cancelled_ends_its_generators(kind: Any, backend: str
     app.middlewares.append(kind(around))
 
     async def main() -> None:
-        scope = {
-            "type": "http",
-            "method": "GET",
-            "path": "/",
-            "raw_path": b"/",
-            "query_string": b"",
-            "headers": [],
-        }
-
-        async def receive() -> Any:
-            raise AssertionError("nobody reads a body")
-
-        async def send(message: Any) -> None:
-            raise AssertionError("no answer")
-
+        call = Call()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(app, scope, receive, send)
+            tasks.start_soon(app, http_scope(), call.receive, call.send)
             await begun.wait()
             tasks.cancel_scope.cancel()
-        assert ended == ["around"]
+        assert (ended, call.received, call.sent) == (["around"], 0, [])
 
     anyio.run(main, backend=backend)
 
@@ -627,13 +615,6 @@ def test_a_handler_that_is_broken_off_under_wsgi_ends_its_generators() -> None:
 
     app = Exits()
     app.middlewares.extend([around, as_async(around)])
-    environ = {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": "/",
-        "SERVER_NAME": "x",
-        "SERVER_PORT": "80",
-        "wsgi.url_scheme": "http",
-    }
     with pytest.raises(KeyboardInterrupt):
-        app(environ, lambda *_: None)
+        app(environ_for("GET", "/"), lambda *_: None)
     assert ended == ["around", "around"]

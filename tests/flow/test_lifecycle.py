@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from threading import Timer
 from typing import Any
 
@@ -92,12 +93,13 @@ def test_everything_starts_and_stops_once_in_order(living: Living) -> None:
 
 def test_inner_applications_start_after_and_stop_before_the_outer_one(living: Living) -> None:
     log: list[str] = []
-    app = Logged(log, "outer ")
-    app.inner = Logged(log, "inner ")
+    app = Spanned(log, "outer ")
+    app.inner = Spanned(log, "inner ")
+    begun, ended = ("enter", "up", "async up"), ("down", "async down", "leave")
     with living(app):
-        assert log == ["outer up", "outer async up", "inner up", "inner async up"]
+        assert log == [f"{name} {what}" for name in ("outer", "inner") for what in begun]
         log.clear()
-    assert log == ["inner down", "inner async down", "outer down", "outer async down"]
+    assert log == [f"{name} {what}" for name in ("inner", "outer") for what in ended]
 
 
 def test_what_the_lifespan_yields_is_the_applications_state(living: Living) -> None:
@@ -105,32 +107,23 @@ def test_what_the_lifespan_yields_is_the_applications_state(living: Living) -> N
         assert client.get("/pool").text == "opened"
 
 
-def test_a_lifespan_function_is_given_the_application(living: Living) -> None:
+@pytest.mark.parametrize("how", ["argument", "generator", "assigned"])
+def test_a_lifespan_function_is_given_the_application(living: Living, how: str) -> None:
     seen: list[Any] = []
 
-    @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
+    async def lifespan(app: Any) -> AsyncIterator[dict[str, str]]:
         seen.append(app)
-        yield
+        yield {"pool": "opened"}
         seen.append("left")
 
-    app = App(lifespan=lifespan)
-    with living(app):
-        pass
+    app: Any = App(lifespan=lifespan if how == "generator" else asynccontextmanager(lifespan))
+    if how == "assigned":
+        app = App()
+        app.lifespan = asynccontextmanager(partial(lifespan, app))
+    app.pool = route()(lambda: app.state.pool)
+    with living(app) as client:
+        assert client.get("/pool").text == "opened"
     assert seen == [app, "left"]
-
-
-def test_a_lifespan_may_be_a_bare_generator(living: Living) -> None:
-    seen: list[str] = []
-
-    async def lifespan(app: Any) -> AsyncIterator[None]:
-        seen.append("enter")
-        yield
-        seen.append("leave")
-
-    with living(App(lifespan=lifespan)):
-        pass
-    assert seen == ["enter", "leave"]
 
 
 def test_a_sync_handler_may_return_an_awaitable(living: Living) -> None:
@@ -402,39 +395,17 @@ def test_what_is_no_lifespan_is_refused(lifespan: Any) -> None:
         App(lifespan=lifespan)
 
 
+class NoManager(App):
+    def lifespan(self) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: App(lifespan=lambda app: 5), lambda: App(lifespan=lambda app: open), NoManager]
+)
 def test_a_lifespan_that_makes_no_context_manager_is_a_mistake(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, make: Callable[[], App]
 ) -> None:
-    assert make_client(App(lifespan=lambda app: 5), lifespan=False).get("/").status_code == 500
+    assert make_client(make(), lifespan=False).get("/").status_code == 500
+    assert "must make an async context manager" in caplog.text
     assert "asynccontextmanager" in caplog.text
-
-
-def test_a_lifespan_method_that_is_no_context_manager_is_a_mistake(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Root(App):
-        def lifespan(self) -> Any:
-            return None
-
-    assert make_client(Root(), lifespan=False).get("/").status_code == 500
-    assert "asynccontextmanager" in caplog.text
-
-
-def test_start_up_without_handlers_is_none(living: Living) -> None:
-    class Root(App):
-        def index(self) -> str:
-            return "x"
-
-    with living(Root()) as client:
-        assert client.get("/").text == "x"
-
-
-def test_a_subclass_that_forgets_to_call_super(make_client: MakeClient) -> None:
-    class Forgetful(App):
-        def __init__(self) -> None:
-            self.name = "x"
-
-        def index(self) -> str:
-            return self.name
-
-    assert make_client(Forgetful()).get("/").text == "x"

@@ -699,10 +699,8 @@ def test_R10_the_length_of_a_fixed_body_is_its_own_whatever_the_author_says(
 
 def test_R10_a_hook_that_doubles_the_body_changes_its_length(make_client: MakeClient) -> None:
     class Doubles(HttpMiddleware):
-        def after_request(
-            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
-        ) -> Any:
-            return {"body": response_body * 2}
+        def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
+            return {"body": body * 2}
 
     app = answering(lambda: (200, "four", {"Content-Length": "4"}))
     app.middlewares.append(Doubles())
@@ -917,10 +915,8 @@ def test_an_error_with_a_status_that_is_none_is_a_mistake(status: int) -> None:
 
 
 class Appends(HttpMiddleware):
-    def after_request(
-        self, request: Any, status_code: int, response_body: Any, extra_headers: Any
-    ) -> None:
-        extra_headers.append(("X-Seen", "1"))
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
+        headers.append(("X-Seen", "1"))
 
 
 SHARED = {
@@ -963,9 +959,7 @@ def test_R17_a_hook_that_replaces_a_shared_answer_replaces_one(make_client: Make
     shared = Response("shared")
 
     class Once(HttpMiddleware):
-        def after_request(
-            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
-        ) -> Any:
+        def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
             return {"body": "mine", "status_code": 404} if request.query("mine") else None
 
     app = answering(lambda: shared)
@@ -1049,9 +1043,7 @@ def test_a_file_is_closed_whatever_becomes_of_it(
 
 def test_a_file_that_a_hook_replaces_is_closed(make_client: MakeClient, files: Files) -> None:
     class Replaces(HttpMiddleware):
-        def after_request(
-            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
-        ) -> Any:
+        def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
             return {"body": "other"}
 
     files.middlewares.append(Replaces())

@@ -44,10 +44,8 @@ class Note(HttpMiddleware):
         request.state.notes = [*getattr(request.state, "notes", ()), self.name]
         return {"status": 403, "body": "refused"} if self.refuses else None
 
-    def after_request(
-        self, request: Any, status: int, response_body: Any, extra_headers: Any
-    ) -> None:
-        extra_headers.append(("X-After", self.name))
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
+        headers.append(("X-After", self.name))
 
 
 def noting_check(request: Any) -> bool:

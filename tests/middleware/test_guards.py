@@ -232,10 +232,8 @@ class Members(HttpMiddleware):
     def before_request(self, request: Any) -> Any:
         return None if request.query("key") == "sesame" else self.refuse()
 
-    def after_request(
-        self, request: Any, status_code: int, response_body: Any, extra_headers: Any
-    ) -> None:
-        extra_headers.append(("X-Members", "only"))
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
+        headers.append(("X-Members", "only"))
 
 
 def redirect() -> Any:
@@ -381,10 +379,8 @@ class Seeing(HttpMiddleware):
     def before_request(self, request: Any) -> None:
         self.seen.append(request.session.get("name"))
 
-    def after_request(
-        self, request: Any, status_code: int, response_body: Any, extra_headers: Any
-    ) -> None:
-        request.session["last"] = status_code
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
+        request.session["last"] = status
 
 
 def test_what_refuses_without_the_session_runs_before_its_backend_is_asked(

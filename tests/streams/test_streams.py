@@ -415,9 +415,7 @@ class Endless:
 
 
 class Replaces(HttpMiddleware):
-    def after_request(
-        self, request: Any, status: int, response_body: Any, extra_headers: Any
-    ) -> Any:
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
         return {"body": "other"}
 
 
@@ -432,9 +430,7 @@ def test_a_stream_without_a_close_may_be_replaced(make_client: MakeClient) -> No
 
 
 class FailsAtTheHead(HttpMiddleware):
-    def after_request(
-        self, request: Any, status: int, response_body: Any, extra_headers: Any
-    ) -> None:
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
         def fail(response: Any) -> None:
             raise ValueError("no head")
 
