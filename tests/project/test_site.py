@@ -150,6 +150,11 @@ QUESTIONS = {
     "admin": "start/examples",
     "password reset": "how-to/password-reset",
     "after commit": "how-to/databases",
+    # As one types it who runs a site.
+    "rotate keys": "deploy/several-machines",
+    "rotate logs": "how-to/logging",
+    "two proxies": "deploy/nginx",
+    "memory per worker": "deploy/workers",
 }
 # Forty questions that a reader of the documentation wrote down before trying the search.
 FORTY_QUESTIONS = {

@@ -78,6 +78,7 @@ def program(name: str) -> str:
 class Site(NamedTuple):
     http: str
     https: str
+    behind_balancer: str
     log: Path
 
 
@@ -88,7 +89,7 @@ STARTS = re.findall(r"^ *ExecStart=(.*)", text_of("systemd.md"), re.MULTILINE)
 @pytest.fixture(scope="module", params=STARTS)
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     nginx = program("nginx")
-    ports = free_port(), free_port()
+    ports = free_port(), free_port(), free_port()
     with ExitStack() as stack:
         # a short name, as that of a socket has to be
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -114,6 +115,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
             ("listen 443 ssl;", f"listen 127.0.0.1:{ports[1]};"),
         )
         configuration = re.sub(r"^ *ssl_certificate.*\n", "", configuration, flags=re.MULTILINE)
+        configuration += behind_balancer(configuration, ports[2])
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(
             AROUND.format(folder=folder, site=configuration, user=user)
@@ -121,9 +123,27 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         stack.enter_context(
             running([nginx, "-c", str(folder / "nginx.conf"), "-p", str(folder)], folder, {}, log)
         )
-        site = Site(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", folder / "log")
+        plain, https, balanced = (f"http://127.0.0.1:{port}" for port in ports)
+        site = Site(plain, https, balanced, folder / "log")
         until(lambda: is_ready(site.https))
         yield site
+
+
+def behind_balancer(configuration: str, port: int) -> str:
+    """Return the page's second ``server`` with its lines for another proxy in front, on this machine."""
+    address, scheme = re.findall(
+        r"^(?: {4}set_real_ip_from.*\n(?: {4}.*\n)*| {4}proxy_set_header.*\n)",
+        text_of("nginx.md").partition("### Two proxies\n")[2],
+        re.MULTILINE,
+    )
+    server = configuration[configuration.rindex("server {") :]
+    server = re.sub(r"listen .*;", f"listen 127.0.0.1:{port};", server)
+    return replaced(
+        server,
+        ("    client_max_body_size", f"{address}    client_max_body_size"),
+        ("198.51.100.0/24", "127.0.0.0/8"),
+        ("    proxy_set_header X-Forwarded-Proto $scheme;\n", scheme),
+    )
 
 
 @contextmanager
@@ -174,6 +194,15 @@ def test_the_application_knows_the_client(site: Site) -> None:
     until(lambda: "/read/77" in site.log.read_text())
     (line,) = [line for line in site.log.read_text().splitlines() if "/read/77" in line]
     assert "client=127.0.0.1 " in line
+
+
+def test_the_application_knows_the_client_of_a_proxy_in_front_of_nginx(site: Site) -> None:
+    sent = {**HOST, "X-Forwarded-For": "192.0.2.1, 203.0.113.9", "X-Forwarded-Proto": "https"}
+    answer = httpx.get(f"{site.behind_balancer}/read/79", headers=sent)
+    assert "strict-transport-security" in answer.headers
+    until(lambda: "/read/79" in site.log.read_text())
+    (line,) = [line for line in site.log.read_text().splitlines() if "/read/79" in line]
+    assert "client=203.0.113.9 " in line
 
 
 def test_a_trailer_does_not_change_the_client(site: Site) -> None:

@@ -38,6 +38,8 @@ TRUSTED = Path("/etc/ssl/pages.pem")
 SOCKET = ["--unix-socket", "/run/blog/server.sock"]
 # What a reverse proxy says of a client.
 FORWARDED = ["-H", "X-Forwarded-For: 203.0.113.1", "-H", "X-Forwarded-Proto: https"]
+# What it says behind another one.
+TWO_PROXIES = ["-H", "X-Forwarded-For: 192.0.2.1, 203.0.113.1", *FORWARDED[2:]]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SECRET = "a secret of 32 bytes or more letters"
 ENVIRONMENT = {
@@ -279,8 +281,11 @@ def certificate(folder: Path, host: str, certificate: str, key: str) -> None:
 
 
 def load() -> None:
-    """As the page says."""
+    """As the page says. Until new workers have replaced the old ones, these may respond."""
+    workers = "pgrep -f '^nginx: worker process$' || true"
+    before = set(shell(workers).split())
     shell("sudo nginx -t && sudo systemctl reload nginx")
+    wait_for(lambda: before.isdisjoint(shell(workers).split()), "the new workers of nginx")
 
 
 def nginx_site(block: Block) -> str:
@@ -296,6 +301,36 @@ def nginx_site(block: Block) -> str:
     ask("https://blog.example.com/", "-H", "Host: evil.example", status=400)
     ask("https://blog.example.com/")
     return "`nginx -t`; http 301, https 200, another host 400; the log has the client's address"
+
+
+def balancer_address(block: Block) -> str:
+    """The balancer is this machine."""
+    inside = textwrap.indent(block.text.replace("198.51.100.0/24", "127.0.0.0/8"), "    ")
+    write(SITE, nginx_text().replace("    location / {", f"{inside}\n    location / {{"))
+    load()
+    ask("https://blog.example.com/read/78", *TWO_PROXIES, status=404)
+    line = "journalctl --unit blog | grep path=/read/78"
+    wait_for(lambda: "client=203.0.113.1" in shell(line), "the client's address in the log")
+    nginx_again()
+    return "the log has the client's address, not the balancer's"
+
+
+def balancer_scheme(block: Block) -> str:
+    before, _, server = nginx_text().rpartition("server {")
+    server = re.sub(r" +ssl_.*\n", "", server).replace("443 ssl", "80")
+    own = "proxy_set_header X-Forwarded-Proto $scheme;\n"
+    assert own in server
+    shared = before.partition("server {\n    listen 80")[0]
+    write(SITE, f"{shared}server {{{server.replace(own, block.text)}")
+    load()
+    assert "strict-transport-security" in ask("http://blog.example.com/", *TWO_PROXIES).lower()
+    nginx_again()
+    return "http: 200, as a response to https"
+
+
+def nginx_again() -> None:
+    write(SITE, nginx_text())
+    load()
 
 
 def socket_unit(block: Block) -> str:
@@ -641,6 +676,8 @@ PAGES: list[tuple[str, str, Done]] = [
     ("systemd.md", "sudo useradd", service),
     ("systemd.md", "--no-control-socket", gunicorn_line),
     ("nginx.md", "upstream blog", nginx_site),
+    ("nginx.md", "set_real_ip_from", balancer_address),
+    ("nginx.md", "$http_x_forwarded_proto", balancer_scheme),
     ("systemd.md", "[Socket]", socket_unit),
     ("systemd.md", "blog.socket", socket_service),
     ("nginx.md", "map $arg_v", files_map),
@@ -658,7 +695,7 @@ PAGES: list[tuple[str, str, Done]] = [
     ("workers.md", "--preload", serve),
     ("workers.md", "old=$(cat gunicorn.pid)", hand_over),
     ("tls.md", "openssl", https),
-    ("several-machines.md", "def make_app", shop),
+    ("several-machines.md", "class Shop", shop),
     ("kubernetes.md", "kind: Deployment", pod),
     ("several-machines.md", "frontend web", balancer),
     ("several-machines.md", "uvicorn app:app", machines),
