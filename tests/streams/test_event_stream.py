@@ -192,6 +192,8 @@ def _or_raised(item: Any) -> Any:
 def first_event(answer: httpx.Response) -> Iterator[bytes]:
     """Return an answer's chunks when the first event has come, which follows the comment that is
     sent with the head.
+
+    The client disconnects when they are deleted, and so if the test doesn't keep them.
     """
     chunks = answer.iter_raw()
     while next(chunks) == COMMENT:
@@ -805,7 +807,7 @@ def test_a_sync_source_that_fails_when_its_client_has_gone_is_logged(
     told: list[ValueError] = []
     try:
         with make_client(Root()).stream("GET", "/") as answer:
-            first_event(answer)
+            chunks = first_event(answer)
             assert is_asked.wait(PATIENCE)
             if fails_first:
                 goes_on.set()
@@ -813,6 +815,7 @@ def test_a_sync_source_that_fails_when_its_client_has_gone_is_logged(
         told.append(error)
     goes_on.set()
     until(lambda: told or caplog.text)
+    del chunks
     assert "by itself" in f"{told}{caplog.text}"
 
 
@@ -876,9 +879,9 @@ def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: Mak
     app._micropie.settings["threads"] = 1
     client = make_client(app)
     with client.stream("GET", "/sync") as one, client.stream("GET", "/sync") as two:
-        first_event(one)
-        first_event(two)
+        kept = first_event(one), first_event(two)
         assert client.get("/hello").text == "hello"
+        del kept
 
 
 def test_more_sync_sources_than_threads_wait(
