@@ -1,36 +1,38 @@
-"""Step awaitables manually, so that a wait that never happens costs nothing.
+"""Advance awaitables manually, so that timers and cancel scopes are made only if an awaitable has
+to wait.
 
 **The problem.** Most bodies have arrived when they are read, most calls of ``send`` return at once,
-and many streams never wait. What protects a wait costs more than the whole of such a request: a
-cancel scope, a timer, a task that watches the client. An awaitable can't be asked whether it will
-wait; it can only be started. So this module starts it by an ordinary call, and makes the protection
-only if the awaitable suspends.
+and many streams never wait. The objects that limit a wait (a cancel scope, a timer, a task that
+watches the client) cost more than the rest of such a request. There is no way to find out whether
+an awaitable will wait, except to start it. So this module starts it by an ordinary call, and makes
+these objects only if the awaitable suspends.
 
-**How.** ``await x`` is a loop inside the interpreter. It takes the iterator ``x.__await__()``,
-advances it, passes everything that it yields to the event loop, and passes back what the event loop
-sends or throws, until ``StopIteration`` brings the result. Here the first step is a plain
-``next(steps)``. If that raises ``StopIteration``, the value is there and the event loop was never
-involved. Otherwise the iterator is suspended and has yielded ``waits_for``, which the event loop
-must get: ``resume`` yields it, and then does what ``await`` would have done.
+**The solution.** ``await x`` is a loop inside the interpreter. It takes the iterator
+``x.__await__()``, advances it, passes everything that it yields to the event loop, and passes back
+what the event loop sends or throws, until ``StopIteration`` has the result. Here, a plain
+``next(steps)`` advances the iterator for the first time. If that raises ``StopIteration``, it has
+the result, and the event loop was never involved. Otherwise the iterator is suspended and has
+yielded ``waits_for``, which must be passed to the event loop: ``resume`` yields it, and then does
+what ``await`` would have done.
 
 **The invariants.**
 
 - ``waits_for`` reaches the event loop exactly once and unchanged, before anything else is awaited
   in that task.
-- A suspended iterator is resumed with the answer to what it yielded last, and with nothing else. It
-  can't be awaited again: ``await`` would begin by sending None, which is not that answer.
-- All steps run in one task. Cancel scopes and context variables belong to it.
-- Whatever the event loop throws goes into the awaitable, ``BaseException`` included, so that its
-  ``finally`` runs.
-- A time limit's cancel scope is entered and left around a single ``yield``. The awaitable may enter
-  and leave scopes itself between two waits, and scopes must nest.
-- After a time limit has cancelled one wait, there is no limit for those that follow, because the
+- A suspended iterator is resumed only with the event loop's answer to the value that it yielded
+  last. It can't be awaited again, because ``await`` would begin by sending None.
+- The iterator is advanced in one task only, to which cancel scopes and context variables belong.
+- Every exception that the event loop throws, even a ``BaseException``, is thrown into the
+  awaitable, so that its ``finally`` runs.
+- The cancel scope of a time limit is entered and left around a single ``yield``, because scopes
+  must nest, and the awaitable may enter and leave scopes itself between two waits.
+- After a time limit has cancelled one wait, the waits that follow have no limit, because the
   clean-up may have to wait.
-- No frame keeps an exception after it has raised it, or the exception and its traceback would be a
+- No frame keeps an exception after raising it, because the exception and its traceback would be a
   reference cycle.
 
-**How event loops differ.** anyio's primitives are made from those of the loop, so what is yielded
-depends on the loop.
+**How event loops differ.** anyio's primitives are made from those of the loop, so an awaitable
+yields different values on each loop.
 
 - asyncio yields futures and resumes with None. It *throws* a cancellation into the task, at the
   ``yield``.
@@ -52,7 +54,8 @@ import anyio
 
 Value = TypeVar("Value")
 
-# ``awaitable.__await__()``. What it yields and gets back only concerns it and the event loop.
+# The iterator ``awaitable.__await__()``. The values that it yields and receives are private to it
+# and the event loop.
 Steps: TypeAlias = Generator[object, object, Value]
 
 
@@ -60,8 +63,8 @@ Steps: TypeAlias = Generator[object, object, Value]
 def await_within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Value]:
     """Await ``awaitable``.
 
-    Raises ``TimeoutError`` as ``resume`` does. No timer is made if ``awaitable`` ends
-    without waiting.
+    Raises ``TimeoutError`` after ``seconds`` of waiting (None: no limit). No timer is made if
+    ``awaitable`` ends without waiting.
     """
     steps = awaitable.__await__()
     try:
@@ -76,8 +79,8 @@ def await_within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Va
 def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None) -> Steps[Value]:
     """Await the rest of an awaitable that was started by ``next(steps)`` and yielded ``waits_for``.
 
-    Raises ``TimeoutError`` after ``seconds`` of waiting (None: no limit). The awaitable is then
-    cancelled, once.
+    Raises ``TimeoutError`` after ``seconds`` of waiting (None: no limit), after cancelling the
+    awaitable once.
     """
     deadline = None if seconds is None else anyio.current_time() + seconds
     timeout: BaseException | None = None  # the cancellation that ended a wait at the deadline
@@ -95,12 +98,12 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
                         try:
                             sent = yield waits_for
                         except BaseException as error:
-                            raised = error  # keep it here, as the scope may swallow it
+                            raised = error  # store it: the scope may swallow it
                             raise
             except BaseException as error:
                 raised = error
             if seconds is None and sent is None and raised is None:
-                return (yield from steps)  # under asyncio, which needs no answer
+                return (yield from steps)  # asyncio, which sends nothing to the iterator
             if scope is not None and (scope.cancelled_caught or brings_cancellation(sent, scope)):
                 timeout, deadline = raised or getattr(sent, "error", None), None
             try:
@@ -117,14 +120,18 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
 
 
 def brings_cancellation(sent: object, scope: anyio.CancelScope) -> bool:
-    """Return whether ``sent`` is a cancellation as trio sends it, and ``scope`` was cancelled."""
+    """Return whether ``scope`` was cancelled and ``sent`` is a cancellation, in the form in which
+    trio sends it.
+    """
     return scope.cancel_called and isinstance(
         getattr(sent, "error", None), anyio.get_cancelled_exc_class()
     )
 
 
 def advance(steps: Steps[object], sent: object, raised: BaseException | None) -> object:
-    """Resume ``steps`` once and return what it waits for next, as ``await`` would do."""
+    """Advance ``steps`` once, as ``await`` would do, and return the object that it waits for
+    next.
+    """
     if raised is None:
         return next(steps) if sent is None else steps.send(sent)
     if not hasattr(steps, "throw"):

@@ -1,6 +1,4 @@
-"""Handle the calls of an ASGI server by their type, and a request from its scope to its last
-message.
-"""
+"""Handle the calls of an ASGI server, and run a request from its scope to its last message."""
 
 from __future__ import annotations
 
@@ -39,7 +37,7 @@ async def serve(
     """Serve one scope. If the lifespan hasn't started the application, or if the application has
     changed, start it first.
 
-    Raises ``RuntimeError`` for a type that ASGI does not know.
+    Raises ``RuntimeError`` for a scope of an unknown type.
     """
     kind = scope["type"]
     if kind == "lifespan":
@@ -67,15 +65,16 @@ async def serve(
 
 async def _start(app: Startable, state: ASGIState) -> Site:
     """Compile the application, start it if it has not started, and return its site."""
-    # anyio's lock, which imports more than a request needs, is made only if something may wait.
+    # A lock is only needed if startup may wait. Making one imports more of anyio than a request
+    # needs.
     lock: AbstractAsyncContextManager[None] = (
         _starting.get() if app.waits_at_start else nullcontext()
     )
     async with lock:
         site = app.compiled()
         if not state.started:
-            # Nothing is shut down at the end, because a server without lifespan does not announce
-            # its shutdown.
+            # This is a server without lifespan, which does not announce its shutdown, so nothing is
+            # shut down at the end.
             await perform(app.lifecycle().start(), LifespanContext(site.config))
             state.started = True
         app.publish(site, state)
@@ -83,7 +82,7 @@ async def _start(app: Startable, state: ASGIState) -> Site:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Respond with an error while the application can't start."""
+    """Refuse a request or WebSocket, because the application could not start."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": websockets.FAILED, "reason": ""})
@@ -96,8 +95,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
     """Handle one request.
 
-    Raises what the flow passes on: a cancellation, or the error of a stream that broke in the
-    middle.
+    Raises what the flow does not handle: a cancellation, or the error that broke off a stream.
     """
     exchange = ASGIExchange(scope, receive, send)
     request = Request(exchange)
@@ -116,7 +114,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 elif kind is CHUNK:
                     stream = arguments[0]
                     result = await StreamSender(stream, exchange).advance(stream.first_chunk())
-                else:  # most requests have no such steps and no coroutine
+                else:  # ``perform`` does the other steps; most requests need no coroutine for it
                     break
             except Exception as error:
                 resume, result = flow.throw, error
@@ -126,7 +124,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         answer: Any = arguments
         if kind is not ANSWER:
             answer = await perform(flow, exchange, (kind, function, arguments))
-        next(flow, None)  # runs it to its end, faster than ``close``
+        next(flow, None)  # ends the flow, faster than ``close``
         if answer.__class__ is Handover:
             # The mounted application must not see this application's current request.
             current.reset(token)
@@ -135,9 +133,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             finally:
                 token = current.set(request)
             return
-        if (
-            exchange.answer.is_broken_off
-        ):  # the client has disconnected, so the response is discarded
+        if exchange.answer.is_broken_off:  # the client has disconnected: discard the response
             await perform_cleanup(exchange, exchange.cleanup_steps())
             return
         status, content_type, length, pairs, body, stream = answer
@@ -172,14 +168,14 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
 async def _call_mounted(
     handover: Handover, exchange: ASGIExchange, receive: Receive, send: Send
 ) -> None:
-    if exchange.answer.depends_on:  # a hook has identified the client
+    if exchange.answer.depends_on:  # a hook has read a header that identifies the client
         send = partial(_send_private, send, exchange.answer.depends_on)
     await handover.mount.target(handover.scope_in(exchange.scope_below()), receive, send)
 
 
 async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMessage) -> None:
-    """Send a message of a mounted application. Its response also depends on these request headers,
-    so make it private.
+    """Send a message of a mounted application. Make its response private, because it also depends
+    on the request headers ``depends_on``.
     """
     if message["type"] == "http.response.start":
         named = message.get("headers", ())
@@ -190,9 +186,9 @@ async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMe
 
 
 async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:
-    """Close everything that a request has open when ``error`` breaks it off.
+    """Close everything that a request has open, after ``error`` has broken it off.
 
-    Raises what the server is to get instead of ``error``, if that is the failure of a stream.
+    If ``error`` turns out to be the failure of a stream, raise that failure in place of ``error``.
     """
     failure = error
     exchange.answer.break_off()

@@ -1,5 +1,5 @@
-"""A request made from an ASGI scope, and receiving its body:
-https://asgi.readthedocs.io/en/latest/specs/www.html
+"""The exchange of a request under ASGI: read the scope and receive the body
+(https://asgi.readthedocs.io/en/latest/specs/www.html).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Value = TypeVar("Value")
 
 _SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
-# How many bytes of a body a client must send each second.
+# The least bytes of a body that a client must send per second.
 _SLOWEST = 1000
 
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
@@ -42,15 +42,15 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
 async def _nowhere(message: ServerMessage) -> None:
-    """The ``send`` of an exchange that sends nothing."""
+    """Do nothing. This is the ``send`` of an exchange that sends no response."""
 
 
 class ASGIExchange(StreamedExchange):
-    """The exchange of a request under ASGI. The scope is the server's own, not a copy."""
+    """The exchange of a request under ASGI. ``scope`` is the server's object, not a copy."""
 
-    # After a read has failed, this makes the exception for each further read.
+    # After a read has failed, this function makes the exception for each further read.
     _body_error: Callable[[], Exception] | None = None
-    # The rest of ``body_total_timeout``, in seconds; None before the first wait.
+    # Seconds left of ``body_total_timeout``; None before the first wait.
     _time_left: float | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send = _nowhere) -> None:
@@ -59,13 +59,15 @@ class ASGIExchange(StreamedExchange):
         self.body = ReceivedBody()
         self._receive = receive
         self.send = send
-        self.method = scope.get("method", "GET")  # a WebSocket's handshake has none (RFC 6455)
+        # the scope of a WebSocket has no method; it is GET (RFC 6455)
+        self.method = scope.get("method", "GET")
         self.path = path = scope["path"] or "/"
-        if not scope["query_string"]:  # the usual case: there is no query to parse
+        if not scope["query_string"]:  # most requests: no query to parse
             self.query = {}
         if scope.get("root_path"):
             root = self.root_path
-            # A server that knows the prefix from a setting passes the path without it.
+            # Remove the prefix, but only if it is there: a server with a setting for the prefix
+            # passes the path without it.
             self.path = path[len(root) :] or "/" if (path + "/").startswith(root + "/") else path
         elif path.isascii() and PERCENT not in (scope.get("raw_path") or b""):
             self.literal_path = path
@@ -82,7 +84,7 @@ class ASGIExchange(StreamedExchange):
 
     def server_client(self) -> Address | None:
         host, port = self.scope.get("client") or ("", 0)
-        # granian passes the port as text, and a UNIX socket has no host.
+        # The port may be text (granian), and a UNIX socket has no host.
         return Address(host, int(port or 0)) if host else None
 
     def scope_below(self) -> Scope:
@@ -111,8 +113,8 @@ class ASGIExchange(StreamedExchange):
         below = path[len(root) :] or "/" if is_below else path
         raw = self.scope.get("raw_path")
         if raw is not None:
-            # It is used only if it is the same path, because middleware may have changed just
-            # ``path``.
+            # Use ``raw_path`` only if it is the same path as ``path``, because middleware may have
+            # changed only ``path``.
             raw = bytes(raw).partition(b"?")[0]
             decoded = unescaped(raw).decode("utf-8", "replace")  # as servers decode it
             if decoded == path and not is_below:
@@ -128,7 +130,8 @@ class ASGIExchange(StreamedExchange):
         wanted, found = name.encode(), None
         for key, value in self.scope["headers"]:
             if key == wanted:
-                if found is not None:  # HTTP/2 may send several Cookie headers
+                # repeated: HTTP/2, for example, may send several Cookie headers
+                if found is not None:
                     return Headers(self.scope["headers"]).get(name)
                 found = value
         return None if found is None else found.decode("latin-1")
@@ -139,7 +142,7 @@ class ASGIExchange(StreamedExchange):
             if field in by_field:
                 found[by_field[field]] = value.decode("latin-1")
                 count += 1
-        if count > len(found):  # a name occurs twice
+        if count > len(found):  # a header is repeated
             found = {name: self.header(name) or "" for name in found}
         return found
 
@@ -147,7 +150,8 @@ class ASGIExchange(StreamedExchange):
         media_type, length = b"", None
         for name, value in self.scope["headers"]:
             if name == b"content-type":
-                media_type = b"," if media_type else value  # two headers count as a malformed one
+                # two headers count as one malformed header
+                media_type = b"," if media_type else value
             elif name == b"content-length":
                 length = value if length is None or length == value else b"two that differ"
         return media_type.decode("latin-1"), None if length is None else length.decode("latin-1")
@@ -166,9 +170,9 @@ class ASGIExchange(StreamedExchange):
     async def receive_piece(self) -> Piece:
         """Return the next piece of the body and whether more may follow.
 
-        Raises ``ClientDisconnect``; 408 after ``body_timeout`` seconds of silence, or if the body
-        arrives too slowly; and 503 if a thread would have to wait for the client although too many
-        do already.
+        Raises ``ClientDisconnect``, a 408 after ``body_timeout`` seconds of silence or if the body
+        arrives too slowly, and a 503 if a thread would have to wait for the client while too many
+        threads already do.
         """
         if self.body.put_back is not None:
             return self.body.take_piece()
@@ -178,8 +182,8 @@ class ASGIExchange(StreamedExchange):
         try:
             waits_for = next(steps)
         except StopIteration as end:
-            # Most pieces have arrived, so there is no time limit, which would cost more than all
-            # the rest.
+            # Most pieces have arrived already. They need no time limit, which would cost more than
+            # everything else.
             return self._piece_of(end.value)
         self.in_flight = anyio.Event()
         settings = self.config.settings
@@ -197,8 +201,9 @@ class ASGIExchange(StreamedExchange):
         finally:
             self.in_flight.set()
             self.in_flight = None
-        # Only waiting counts, not the time that the application takes. The time that a fast client
-        # gains never exceeds the limit, or it could send slowly for hours after a burst.
+        # Only the time spent waiting counts, not the application's own time. Fast clients gain
+        # time, but never more than the limit, because otherwise a client could send slowly for
+        # hours after a burst.
         seconds_given = len(message.get("body") or b"") / _SLOWEST
         self._time_left = min(most, left - (anyio.current_time() - began) + seconds_given)
         return self._piece_of(message)
@@ -257,7 +262,7 @@ _too_slow = partial(HTTPError, 408, "The body stopped arriving.")
 class ASGIWebSocketExchange(ASGIExchange):
     """The exchange of a WebSocket's handshake.
 
-    The socket receives the messages, so this has no ``receive``.
+    The WebSocket's ``Connection`` receives its messages, so this has no ``receive``.
     """
 
     @property
@@ -268,7 +273,9 @@ class ASGIWebSocketExchange(ASGIExchange):
 
     @property
     def label(self) -> str:
-        """What log lines call the WebSocket: ``WebSocket '/path'``, with its id if it has one."""
+        """The name of the WebSocket in log lines: ``WebSocket '/path'``, with its id if it has
+        one.
+        """
         return f"WebSocket {self.path!r} [{self.id}]" if self.id else f"WebSocket {self.path!r}"
 
 

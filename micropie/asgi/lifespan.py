@@ -2,8 +2,8 @@
 
 ``lifespan.shutdown`` comes after the last response is complete, so an endless response would keep
 the server running: uvicorn has no time limit by default, gunicorn waits for 30 seconds. No ASGI
-message says that a server has begun to wait. So the server's shutdown signal is handled here first
-(``hearing_signals``), and then by the server as usual.
+message announces that a server has begun to shut down. So this module handles the server's shutdown
+signal first (``hearing_signals``), and then calls the server's handler.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ from micropie.asgi.steps import BACKGROUND, perform
 async def serve_lifespan(
     app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Start, report it to the server, wait for its shutdown message and stop. All of this happens
-    in one task, because cancel scopes need that.
+    """Start the application, report this to the server, wait for the server's shutdown message and
+    stop the application. All of this happens in one task, because cancel scopes that startup opens
+    need that.
 
     An exception is reported to the server and then raised: test clients show it, servers ignore it.
     """
@@ -64,7 +65,7 @@ async def serve_lifespan(
     shutdown = site.config.shutdown
     shutdown.begin()
 
-    # A task, because anyio needs one to know which loop this is.
+    # A signal's callback is not a task, but anyio needs a task to recognise the loop.
     async def end_streams() -> None:
         shutdown.end()
 
@@ -78,9 +79,10 @@ async def serve_lifespan(
                 await receive()
         finally:
             with anyio.CancelScope(shield=True):
-                # Shielded: the functions have time limits of their own.
+                # Wait for the functions of ``after_response``. The wait is shielded, because they
+                # have their own time limit.
                 await background.join()
-    except BaseException:  # the server cancelled, and sent no lifespan.shutdown
+    except BaseException:  # the server cancelled the lifespan without lifespan.shutdown
         await _stop_cancelled(lifecycle, context)
         raise
     finally:
@@ -96,7 +98,9 @@ async def serve_lifespan(
 
 
 async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> None:
-    """Stop although this task is cancelled. Exceptions have been logged."""
+    """Stop the application although this task is cancelled. Don't raise exceptions, which have been
+    logged.
+    """
     with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True), suppress(Exception):
         await perform(lifecycle.stop(), context)
 
@@ -112,8 +116,8 @@ SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
-    """Within the block, let this event loop call ``notify`` when a signal arrives that the server
-    handles.
+    """Return a context manager. Within its block, this event loop calls ``notify`` when a shutdown
+    signal arrives that the server handles.
 
     Only the main thread can set signal handlers; elsewhere this does nothing. It also does nothing
     for a signal without a Python handler, which ends the process or is ignored, as before.
@@ -122,8 +126,8 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
     server_handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        # A signal may interrupt the main thread between any two lines, while any lock is held, so
-        # this only schedules a call on the loop.
+        # Only schedule a call on the loop, because the signal may have interrupted the main thread
+        # between any two lines, while it holds any lock.
         with suppress(RuntimeError):  # the loop has ended
             call_soon(notify)
         server_handlers[signal.Signals(number)](number, frame)
@@ -131,7 +135,7 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
     for number in SHUTDOWN_SIGNALS if current_thread() is main_thread() else ():
         server_handler = signal.getsignal(number)
         if callable(server_handler):
-            # Before the new handler is set, because the signal may arrive at once.
+            # Store this before the new handler is set, because the signal may arrive at once.
             server_handlers[number] = server_handler
             _set_handler(number, handle)
     try:
@@ -139,15 +143,15 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
     finally:
         for number, server_handler in server_handlers.items():
             if signal.getsignal(number) is handle:
-                # Leave it if other code has set another handler since.
+                # Restore the handler, unless other code has set another one since.
                 _set_handler(number, server_handler)
 
 
 def _set_handler(number: int, handler: Callable[[int, FrameType | None], object]) -> None:
     """Set a signal's handler.
 
-    System calls continue when the signal arrives, as under asyncio; after ``signal()`` alone they
-    would not.
+    Make system calls continue when the signal arrives, as asyncio does. ``signal()`` alone would
+    let the signal interrupt them.
     """
     signal.signal(number, handler)
     if hasattr(signal, "siginterrupt"):  # missing on Windows, where signals don't interrupt calls

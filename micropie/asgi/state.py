@@ -1,4 +1,4 @@
-"""What the ASGI driver stores about an application.
+"""``ASGIState``: what the ASGI driver stores about an application.
 
 It is a separate module, because WSGI needs nothing else of this package.
 """
@@ -11,8 +11,8 @@ from micropie._core.routing import Site
 class ASGIState:
     """The state of an application under ASGI.
 
-    ``site`` is None until the application has started, and after a change; requests use it
-    directly.
+    ``site`` is None until the application has started, and after it was changed. Otherwise it is
+    the site that handles requests.
     """
 
     def __init__(self) -> None:

@@ -44,13 +44,14 @@ Value = TypeVar("Value")
 
 
 async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns, or yields its answer. Return that.
+    """Perform a flow's steps until it returns a value, or yields its answer. Return the value or
+    the answer.
 
-    ``step``: the first step, if the flow has begun. Consecutive calls keep one slot of the
-    application's threads.
+    ``step``: the step that the flow has yielded, if it has begun already. Consecutive calls in the
+    application's threads keep one slot.
 
-    An exception of a step is thrown into the flow outside of ``except``. Inside, it would become
-    the ``__context__`` of whatever the flow raises later.
+    An exception of a step is thrown into the flow after the ``except`` block. Inside the block, it
+    would become the ``__context__`` of exceptions that the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
     held: list[Slots] = []
@@ -59,7 +60,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
         while kind is not ANSWER:
             resume = send
             try:
-                # The most frequent kinds are performed here, without another coroutine.
+                # Perform the most frequent kinds here, which saves a coroutine.
                 if kind is AWAIT:
                     result = await function(*arguments)
                 elif kind is RECEIVE:
@@ -69,7 +70,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
                     result = await perform_step(kind, function, arguments, exchange, held)
-            except Exception as error:  # the step may raise StopIteration
+            except Exception as error:  # a handler, for example, may raise StopIteration
                 resume, result = flow.throw, error
             except BaseException as error:
                 failure = await failure_of_step(exchange, error, step is not None)
@@ -93,9 +94,9 @@ async def failure_of_step(
     exchange: Exchange, error: BaseException, is_outermost: bool = True
 ) -> BaseException:
     """Return the exception to throw into the flow after a step has raised ``error``, which is not
-    an ``Exception``: a failure, or ``error`` itself.
+    an ``Exception``. It is the failure that replaces ``error``, or ``error`` itself.
 
-    ``is_outermost``: around the step, there is no code of the author's except open generators.
+    ``is_outermost``: whether no author's code surrounds the step, except open generators.
     """
     if isinstance(exchange, LifespanContext) and isinstance(error, SystemExit):
         return error
@@ -105,15 +106,17 @@ async def failure_of_step(
     try:
         return await _unwound(exchange, error) or error
     finally:
-        del error  # for the reason that ``_unwound`` gives
+        del error  # avoid a reference cycle with this frame
 
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
-    """Raise a cancellation at the ``yield`` of the open generators, the innermost first, until one
-    of them ends it, because it came from a scope around its ``yield``.
+    """Raise a cancellation at the ``yield`` of each open generator, the innermost first, until the
+    task is no longer being cancelled. Then the cancellation came from a scope around that
+    generator's ``yield``.
 
-    Return the failure that the cancellation becomes. Return None if the whole request is cancelled,
-    which no generator may prevent. A generator that isn't async has no scope open.
+    Return the failure that replaces the cancellation. Return None if the whole request is
+    cancelled, which no generator may prevent. A generator that isn't async has no open scope, so it
+    is only closed.
     """
     inner_first = exchange.open_generators()
     if not any(one.is_async for one in inner_first) or not execution.is_being_cancelled():
@@ -137,8 +140,7 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
                 exchange.log_cleanup_failure(failure)
         return None
     finally:
-        # since Python 3.12, their tracebacks refer to this frame: without this, it would be a
-        # reference cycle
+        # avoid a reference cycle: since Python 3.12, their tracebacks refer to this frame
         del cancellation, failure
 
 
@@ -149,8 +151,8 @@ async def perform_step(
     exchange: Exchange,
     held: list[Slots] | None = None,
 ) -> Any:
-    """Perform one step of any kind except RECEIVE and CHUNK, and return its result. ``held``: the
-    list that keeps a slot of the application's threads for the next step.
+    """Perform one step of any kind except RECEIVE and CHUNK, and return its result. ``held``: a
+    list in which a slot of the application's threads is kept for the next step.
     """
     if kind is AWAIT:
         return await function(*arguments)
@@ -182,13 +184,14 @@ _LIFTED_SHIELDS = LoopLocal(lambda: DelayedCalls(CLEAN_UP_WITHIN))
 
 
 async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-    """Yield the value of a provider's generator.
+    """Yield the value of a provider's async generator, and protect the generator's clean-up from
+    cancellation.
 
-    For some seconds, its clean-up is protected from cancellation.
+    The protection ends after ``CLEAN_UP_WITHIN`` seconds. Then only the shield is removed, because
+    a commit that nobody cancels may take longer.
 
-    The scope is entered before the generator begins, because the generator's clean-up may leave its
-    own scopes. After these seconds only the shield is lifted: a commit that nobody cancels may take
-    longer.
+    The scope is entered before the generator begins, so that the generator's own scopes, which its
+    clean-up leaves, are nested in it.
     """
     with anyio.CancelScope() as scope:
         value, failure = await anext(generator, _NOTHING), None
@@ -204,7 +207,7 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
             with suppress(StopAsyncIteration):
                 again = await (anext(generator) if failure is None else generator.athrow(failure))
                 try:
-                    yield again  # the caller that closes it expects another yield
+                    yield again  # the provider yields twice, which the caller reports
                 finally:
                     await generator.aclose()
         finally:
@@ -213,9 +216,10 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
 
 
 async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
-    """Perform steps that close what a request that broke off has open, such as ``cleanup_steps``.
+    """Perform steps such as ``cleanup_steps``, which close everything that a request had open when
+    it broke off.
 
-    Threads are waited for, even if the request is being cancelled.
+    Wait for steps in threads, even if the request is being cancelled.
 
     If one step fails or is cancelled, the others are still performed. A failure is logged, and a
     cancellation is raised at the end.
@@ -226,7 +230,7 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
             if kind is RELEASE:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     await perform_step(_LEFT_AT_ONCE, function, arguments, exchange)
-            else:  # without a cancel scope, as a generator may have one open
+            else:  # no cancel scope: a generator may have one open
                 await perform_step(kind, function, arguments, exchange)
         except BaseException as error:
             failure = error if isinstance(error, Exception) else execution.failure_of(error)
@@ -243,20 +247,20 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
 # ``after_response``.
 BACKGROUND: Final = "micropie.background"
 
-# From this many bytes on, a body may be in a file that takes long to close: the kernel frees 1 GiB
-# of pages in 50 ms.
+# Bytes. A larger body may be in a file that takes long to close: freeing the pages of 1 GiB takes
+# the kernel 50 ms.
 LARGE = 4 * 1024 * 1024
 
 
 async def close_request(exchange: Exchange) -> None:
-    """Release what the current request holds, whatever happens; in a thread if it holds a large
-    file.
+    """Release everything that the current request holds. This is done in a thread if it holds a
+    large file.
 
-    Functions of ``after_response`` run in a task for which the lifespan waits. So neither the
-    server nor the connection's next request waits for them, but shutdown handlers do. Under a
-    server without lifespan, the request waits for them.
+    Functions of ``after_response`` run in a separate task. The server and the connection's next
+    request don't wait for it, but the lifespan waits for it before shutdown handlers run. Under a
+    server without lifespan, the request itself waits for these functions.
     """
-    # Resources of a stream. The server is done with the request, so it doesn't cancel this.
+    # Close the resources of a stream. The server no longer cancels this request.
     if exchange.resources:
         await perform(end_resources(exchange), exchange)
     body = exchange.body.data
@@ -266,10 +270,10 @@ async def close_request(exchange: Exchange) -> None:
     else:
         exchange.close()
     ends = exchange.ends
-    if ends is not None:  # tasks to run after the response
+    if ends is not None:  # ``after_response`` was called
         tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
         seconds = config_of(exchange).settings.background_timeout
-        # Servers copy the state, so the tasks may have ended with the lifespan.
+        # Servers copy the state, so ``tasks`` may belong to a lifespan that has ended.
         if tasks is None or tasks.has_ended:
             await run_tasks(exchange, ends, seconds)
         else:

@@ -1,26 +1,26 @@
-"""Streams under ASGI: one task takes a stream's chunks and sends them, while a *companion* watches
-the client.
+"""Send streams under ASGI: one task takes a stream's chunks and sends them, while a *companion*
+watches the client.
 
 While the request's task waits for a chunk, it is inside the author's iterator and can't do anything
-else, because the iterator's scopes belong to that task (``streams/source.py``). So the companion
-does everything that must not wait for a chunk, in tasks of its own:
+else, because the iterator's scopes belong to that task (``streams/source.py``). So the companion,
+which consists of separate tasks, does everything that must not wait for a chunk:
 
 - It watches the client. A disconnect is noticed in two ways, because servers differ: ``send``
   raises ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` returns ``http.disconnect``.
 - It sends the heartbeats of silent events.
 
 The companion and the request's task never send at the same time. The companion cancels nothing but
-the stream, and only when its chunks are no longer wanted. It has two tasks: if a single task waited
-in ``receive``, it could send a heartbeat only by cancelling ``receive``, and a piece of the body
-might be lost.
+the stream, and only when no more chunks are to be sent. It has two tasks, because a single task
+that waits in ``receive`` could send a heartbeat only by cancelling ``receive``, which might lose a
+piece of the body.
 
 Once the response has started, an error can only abort it: the error is logged and raised into the
 server, which then cuts the connection. A broken stream never ends like a complete one.
 
-If the server can (the extension ``http.response.pathsend``), it sends a whole file itself, and no
-byte of it passes through Python. The server opens the file anew, so it sends what is at that path
-by then, with headers that were made a moment before. If the file was replaced by one of another
-length, the server cuts it off or finds it too short for its Content-Length.
+A server with the extension ``http.response.pathsend`` sends a whole file itself, and no byte of the
+file passes through Python. The server opens the file again, so if the file has just been replaced,
+it sends the new file with the headers of the old one. If the new file has another length, the
+server cuts it off, or finds that it is too short for its Content-Length.
 https://asgi.readthedocs.io/en/latest/extensions.html
 """
 
@@ -52,34 +52,35 @@ Value = TypeVar("Value")
 
 PATHSEND = "http.response.pathsend"
 
-# The companion's tasks cost as much as many a whole stream. So they are started this many seconds
-# after the first wait, or after this many chunks.
+# The companion's tasks cost as much as a whole short stream. So they are started only
+# ``WATCH_AFTER`` seconds after the first wait, or after ``CHUNKS_PER_CHECK`` chunks.
 WATCH_AFTER = 0.01
 CHUNKS_PER_CHECK = 64
 
 
 class DelayedCalls:
-    """Calls functions on this event loop, ``seconds`` after each was added.
+    """Calls functions on this event loop. Each is called ``seconds`` after it was added.
 
-    One task waits for all of them, because most are cancelled before they are called, and a timer
-    for each would take longer than the work it is to save.
+    One task waits for all of them. Most are cancelled before they are called, so a timer for each
+    would take longer than the work that is saved.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._tasks = TASKS.get()
-        # The list is empty if the call was cancelled.
+        # The time of each call, and a list with the function, which is empty if the call was
+        # cancelled.
         self._calls: deque[tuple[float, list[Action]]] = deque()
 
     def add(self, function: Action) -> Action:
         """Call ``function`` later, in this context.
 
-        Return a function that cancels the call and forgets the function.
+        Return a function that cancels the call and drops the reference to ``function``.
         """
         functions: list[Action] = [partial(copy_context().run, function)]
         if not self._calls:
-            # In an empty context, because the task would keep the request alive while it waits for
-            # calls that were cancelled.
+            # Use an empty context, because a copy would keep the request alive while the task waits
+            # for calls that were cancelled.
             self._tasks.start_soon(self._run, context=Context())
         self._calls.append((monotonic() + self._seconds, functions))
         return functions.clear
@@ -93,7 +94,7 @@ class DelayedCalls:
             else:
                 while functions:
                     functions.pop()()
-                # After the call, so that this task goes on if the call adds another.
+                # Remove it after the call, so that this task goes on if the call adds another one.
                 self._calls.popleft()
 
 
@@ -114,7 +115,7 @@ def encode_headers(
         headers = [(_NAMES[name], value.encode("latin-1")) for name, value in pairs]
     elif content_type is None or length is None:
         headers = [*pairs.encoded]
-    else:  # true for most streams
+    else:  # most streams
         return [*pairs.encoded, _TYPES[content_type], (b"content-length", b"%d" % length)]
     if content_type is not None:
         headers.append(_TYPES[content_type])
@@ -134,16 +135,16 @@ class StreamedExchange(Exchange):
 
     config: Config
     send: Send  # the server's function
-    in_flight: anyio.Event | None = None  # set while a call of ``receive`` is awaited
+    in_flight: anyio.Event | None = None  # set while a call of ``receive`` is being awaited
     _receive: Receive
 
     async def disconnected(self) -> None:
-        """Return when the client has disconnected.
+        """Wait until the client has disconnected.
 
-        The handler may read the body while it streams its response, and the server's ``receive``
-        must never be called twice at a time. So messages that come before the disconnect are left
-        for the reader of the body. This is at most one piece ahead of the reader, so the client
-        still has to wait.
+        The handler may read the body while it streams its response, but the server's ``receive``
+        must never be called twice at a time. So messages that come before the disconnect are stored
+        for the reader of the body. At most one piece is stored ahead of the reader, so the client
+        can't send faster than the handler reads.
         """
         receive, messages = self._receive, list[ServerMessage]()
         # ``taken`` counts the messages that the reader has taken.
@@ -181,7 +182,7 @@ class StreamedExchange(Exchange):
     async def _cancel_when_left(self, scope: anyio.CancelScope) -> None:
         try:
             await self.disconnected()
-        except Exception as error:  # not raised, because nobody waits for this task
+        except Exception as error:  # logged, because nobody awaits this task
             logger.debug("%s: the server raised %r", self.label, error)
         scope.cancel()
 
@@ -194,9 +195,9 @@ async def send_streamed(
 ) -> None:
     """Send the head and the chunks, and close the stream.
 
-    If the client disconnected, that is logged at the level DEBUG, and not raised.
+    If the client has disconnected, log this at the level DEBUG and raise nothing.
     """
-    if isinstance(stream, ThreadStream):  # a stream of a migrated application
+    if isinstance(stream, ThreadStream):  # only in migrated applications
         stream = streams.MadeAhead(stream, exchange.config.threads)
     file = stream.file
     try:
@@ -215,7 +216,7 @@ async def send_streamed(
                 and file.is_whole
                 and PATHSEND in (exchange.scope.get("extensions") or ())
             ):
-                stream.first = END  # the first chunk isn't needed
+                stream.first = END  # the server reads the file itself
                 await _send_or_leave(send, {"type": PATHSEND, "path": file.path})
                 return
             sender: StreamSender = stream.driver or StreamSender(stream, exchange)
@@ -246,14 +247,14 @@ class HeartBeats:
     """Sends the messages of an event stream, and a heartbeat if none was sent for ``pause``
     seconds.
 
-    Never sends two at once.
+    It never sends two messages at once.
     """
 
     def __init__(self, send: Send, pause: float) -> None:
         self._send = send
         self._pause = pause
         self._beat: anyio.Event | None = None  # set while a heartbeat is being sent
-        self._last = monotonic()  # inf while a message is sent, and after the last one
+        self._last = monotonic()  # time of the last message; inf while one is sent, and at the end
 
     async def send(self, message: ServerMessage) -> None:
         """Send a message."""
@@ -264,13 +265,13 @@ class HeartBeats:
         self._last = monotonic()
 
     async def stop(self) -> None:
-        """Send no more heartbeats. Return when none is being sent."""
+        """Send no more heartbeats, and wait until none is being sent."""
         if self._beat is not None:
             await self._beat.wait()
         self._last = inf
 
     async def run(self) -> None:
-        """Send heartbeats until this is cancelled. Raises what the server raises."""
+        """Send heartbeats until the task is cancelled. Raises what the server raises."""
         while True:
             silence_left = self._last + self._pause - monotonic()
             if silence_left > 0:
@@ -290,27 +291,27 @@ class HeartBeats:
 class StreamSender:
     """Takes a stream's chunks and sends them, in the task that makes this object.
 
-    The methods below "beside it" run in the companion's tasks: one watches the client, the other
-    one sends heartbeats.
+    The methods below "beside it" run the companion's two tasks: one watches the client, the other
+    sends heartbeats.
     """
 
     _beats: HeartBeats | None = None
-    _prevent_start: Action | None = None  # set until the companion starts
+    _prevent_start: Action | None = None  # cancels the companion's start; set until it starts
 
     def __init__(self, stream: LoopStream, exchange: StreamedExchange) -> None:
         stream.driver = self
         self._stream = stream
         self._exchange = exchange
-        # The companion's tasks that have not begun.
+        # The functions of the companion's tasks that have not begun.
         self._due: list[AsyncAction] = [exchange.disconnected]
-        self._cancels: list[Action] = []  # they cancel the tasks that have begun
+        self._cancels: list[Action] = []  # functions that cancel the tasks that have begun
         stream.enter()
 
     @types.coroutine
     def advance(self, part: Awaitable[Any]) -> Steps[Any]:
         """Await one stage of the stream, such as its first chunk, and return the result.
 
-        If that has to wait, the companion is started soon.
+        If the stage has to wait, the companion is started soon.
 
         The stream is closed if this stage fails, and at the stream's end, when the result is
         ``END``. Raises what this stage or the clean-up raises.
@@ -329,7 +330,7 @@ class StreamSender:
             failure = error
         try:
             if result is END:
-                self._stream.driver = None  # it refers to the stream: a reference cycle
+                self._stream.driver = None  # avoid a reference cycle with the stream
                 if self._prevent_start is not None:
                     self._prevent_start()
                 self._due.clear()
@@ -346,7 +347,8 @@ class StreamSender:
         """Send the chunks, and return ``END``."""
         stream, left, send = self._stream, CHUNKS_PER_CHECK, self._exchange.send
         encode, events = stream.encode, stream.events
-        text = str if encode is as_bytes else None  # encoded without a call for each chunk
+        # text is encoded in line, without a call for each chunk
+        text = str if encode is as_bytes else None
         if stream.heartbeat is not None:
             self._beats = HeartBeats(send, stream.heartbeat)
             self._due.append(self._beats.run)
@@ -362,7 +364,7 @@ class StreamSender:
             if events is not None and events.shutdown.is_over:
                 break
             chunk = item.encode() if item.__class__ is text else encode(item)
-            if chunk:  # some servers would take an empty one for the end
+            if chunk:  # some servers would end the response at an empty chunk
                 try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 except OSError as error:
@@ -383,7 +385,7 @@ class StreamSender:
     async def _check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has disconnected.
 
-        To find out, let the event loop run other tasks.
+        Let the event loop run other tasks first, so that the companion can notice this.
         """
         self._start()
         await anyio.lowlevel.checkpoint()
@@ -401,12 +403,12 @@ class StreamSender:
             self._cancels.append(TASKS.get().start_soon(self._run_beside, self._due.pop()))
 
     async def _run_beside(self, function: AsyncAction) -> None:
-        """Run ``function``, which returns or fails when the client has disconnected, and then end
-        the stream.
+        """Run ``function``, which returns or raises when the client has disconnected. Then end the
+        stream.
         """
         try:
             await function()
-        except Exception as error:  # not raised, because nobody waits for this task
+        except Exception as error:  # logged, because nobody awaits this task
             logger.debug("%s: the server raised %r", self._exchange.label, error)
         self._stream.end(LEFT)
 

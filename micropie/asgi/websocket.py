@@ -1,5 +1,5 @@
-"""One WebSocket under ASGI, from its scope to its last message, and the ``WebSocket`` object that
-its handler gets.
+"""Serve a WebSocket under ASGI, from its scope to its last message, and the class ``WebSocket``, of
+which a handler gets an object.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
         if type(found) is Handover:
             refusal = await perform(ask_guards(request, found), exchange)
         elif (await receive())["type"] == "websocket.connect":
-            # Otherwise the client has disconnected already.
+            # If another message comes first, the client has disconnected already.
             run_handler = partial(connection.run, WebSocket(exchange, request, connection))
             try:
                 close_info = await perform(converse(found, request, run_handler), exchange)
@@ -76,7 +76,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
                 await close_request(exchange)
         finally:
             current.reset(token)
-    if type(found) is Handover:  # the mounted application gets a request of its own
+    if type(found) is Handover:  # the mounted application makes its own request
         if refusal is None:
             await found.mount.target(found.scope_in(exchange.scope_below()), receive, send)
         elif (await receive())["type"] == "websocket.connect":
@@ -84,7 +84,9 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
 
 
 def _checked(headers: HeadersLike) -> HeaderPairs:
-    """Return the headers for ``accept``. Raises ``ResponseError`` for one that can't be sent."""
+    """Return the headers for ``accept``. Raises ``ResponseError`` for a header that can't be
+    sent.
+    """
     pairs, _, _ = checked_headers(pairs_of(headers))
     for name, _ in pairs:
         if name.startswith("sec-websocket-"):
@@ -100,10 +102,11 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
     With ``ws: WebSocket[Received, Sent]``, ``receive()``, ``messages()`` and ``send(value)`` check
     and convert the values: text, bytes, or any type that a JSON body may have.
 
-    Once the WebSocket has ended, by the client, the network or ``close``, every call raises
-    ``ConnectionClosed``; a handler need not catch it. A call that comes too early, such as sending
-    before ``accept``, raises ``RuntimeError``. One task at a time may receive, any number may send.
-    If a handler returns without closing, the WebSocket is closed with 1000; if it fails, with 1011.
+    Once the WebSocket has ended, because of the client, the network or ``close``, every call raises
+    ``ConnectionClosed``. A handler need not catch this exception. A call that comes too early, such
+    as sending before ``accept``, raises ``RuntimeError``. Only one task at a time may receive; any
+    number may send. If a handler returns without closing, the WebSocket is closed with 1000; if the
+    handler fails, with 1011.
     """
 
     __slots__ = ("_connection", "_exchange", "_session_id", "request")
@@ -126,13 +129,13 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         session_id: str | None = None,
         headers: HeadersLike = (),
     ) -> None:
-        """Accept the handshake, with one of ``subprotocols`` and with ``headers``, a dict or (name,
-        value) pairs.
+        """Accept the handshake. ``subprotocol``: one of ``subprotocols``, or None. ``headers``: a
+        dict or (name, value) pairs to send.
 
-        A session that was changed is saved, and its cookie sent. If the client has no session but
-        the handler's code names ``session``, it gets a cookie as well, because the session may be
-        changed later. ``session_id`` sends that id instead. Raises ``ValueError`` for a subprotocol
-        that was not offered, and ``ResponseError`` for a header that can't be sent.
+        If the session was changed, it is saved, and its cookie is sent. A client without a session
+        also gets a cookie if the handler's code contains the name ``session``, because the session
+        may be changed later. ``session_id``: an id to send instead. Raises ``ValueError`` for a
+        subprotocol that was not offered, and ``ResponseError`` for a header that can't be sent.
         """
         connection = self._connection
         if connection.state is not websockets.CONNECTING:
@@ -156,12 +159,12 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
                 and route_of(exchange).mentions_session
             ):
                 session = session if session is not None else exchange.opened_session()
-                if session.id is None:  # the session may get its first value later
+                if session.id is None:  # it may be stored later
                     cookie = store.reserve(session, exchange)
         if session is not None:
             session.keep_cookie(store.in_cookie)
             session.saver = self.save_session
-        if cookie is not None:  # later no cookie can be sent
+        if cookie is not None:  # no cookie can be sent later
             pairs.append(("set-cookie", cookie))
         exchange.answer.accept()
         await connection.accept(subprotocol, pairs)
@@ -180,25 +183,29 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     # -- receiving ---------------------------------------------------------------------------------
 
-    # These are plain functions that return the connection's coroutine, because another coroutine
-    # around it would cost time for each message.
+    # These are plain functions that return the connection's coroutine, because wrapping it in
+    # another coroutine would cost time for each message.
 
     def receive_text(self) -> Coroutine[object, object, str]:
         """Return the next message, which must be text.
 
-        Raises ``ConnectionClosed``. A binary message closes the WebSocket with 1003; that exception
-        is also a ``ValueError``. A message above ``websocket_max_size`` bytes closes it with 1009.
+        Raises ``ConnectionClosed``. A binary message closes the WebSocket with 1003, and then the
+        exception is also a ``ValueError``. A message above ``websocket_max_size`` bytes closes it
+        with 1009.
         """
         return self._connection.receive("receive_text", "text")
 
     def receive_bytes(self) -> Coroutine[object, object, bytes]:
-        """Return the next message, which must be binary. Otherwise like ``receive_text``."""
+        """Return the next message, which must be binary. In all other respects this is like
+        ``receive_text``.
+        """
         return self._connection.receive("receive_bytes", "bytes")
 
     async def receive_json(self) -> Any:
         """Return the value of the next message, which must be JSON, as text or binary.
 
-        Anything else closes the WebSocket with 1007, and raises as ``receive_text`` does.
+        Any other message closes the WebSocket with 1007, and raises a ``ConnectionClosed`` that is
+        also a ``ValueError``.
         """
         content = await self._connection.receive("receive_json", "text")
         try:
@@ -233,8 +240,9 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await self._connection.reject(websockets.INVALID_DATA, fault)
 
     def messages(self) -> AsyncIterator[Received]:
-        """``async for message in ws.messages()`` yields what ``receive`` returns, until the
-        WebSocket is closed, also by an invalid message.
+        """Iterate over the values of messages: ``async for message in ws.messages()``. Each is a
+        value as ``receive`` returns it. The iteration ends when the WebSocket is closed, for
+        example because of an invalid message.
         """
         return _Values(self)
 
@@ -248,7 +256,9 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         return messages
 
     def __aiter__(self) -> Self:
-        """``async for message in ws`` yields text and bytes, until the WebSocket is closed."""
+        """Iterate over the messages, text or bytes, until the WebSocket is closed: ``async for
+        message in ws``.
+        """
         return self
 
     def __anext__(self) -> Coroutine[object, object, str | bytes]:
@@ -267,11 +277,11 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         return self._connection.send("send_text", {"type": "websocket.send", "text": text})
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> Coroutine[object, object, None]:
-        """Send a binary message. Otherwise like ``send_text``."""
+        """Send a binary message. In all other respects this is like ``send_text``."""
         return self._connection.send("send_bytes", {"type": "websocket.send", "bytes": bytes(data)})
 
     def send_json(self, value: object) -> Coroutine[object, object, None]:
-        """Send a value as JSON text. Otherwise like ``send_text``.
+        """Send a value as JSON text. In all other respects this is like ``send_text``.
 
         Raises ``CodecError`` if JSON can't express the value.
         """
@@ -280,8 +290,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         )
 
     async def send(self, value: Sent) -> None:
-        """Send a value of the type ``Sent`` in ``ws: WebSocket[Received, Sent]``, with the fields
-        of that type. Otherwise like ``send_text``.
+        """Send a value of the type ``Sent`` in ``ws: WebSocket[Received, Sent]``, with only the
+        fields of that type. In all other respects this is like ``send_text``.
 
         Raises ``ResponseError`` for a value that is not of that type.
         """
@@ -305,15 +315,15 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     @property
     def closed(self) -> bool:
-        """Whether either side has ended it; ``close_code`` and ``close_reason`` say how."""
+        """Whether either side has ended the WebSocket; see ``close_code`` and ``close_reason``."""
         return self.close_code is not None
 
     close_code: Final[int | None] = attribute_of("_connection.code")
-    """The code with which it was closed; None while it is open, 1005 for no code, 1006 for a lost
-    connection.
+    """The code with which the WebSocket was closed; None while it is open, 1005 if there was no
+    code, 1006 if the connection was lost.
     """
     close_reason: Final[str] = attribute_of("_connection.reason")
-    """The reason with which it was closed."""
+    """The reason with which the WebSocket was closed."""
 
     # -- what came with the handshake --------------------------------------------------------------
 
@@ -324,7 +334,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     @property
     def session_id(self) -> str | None:
-        """The id that was passed to ``accept``, or that of the client's session; None without a
+        """The id that was passed to ``accept``, or the id of the client's session; None without a
         session.
         """
         session = self._exchange.answer.session
@@ -365,7 +375,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
 class _Values(AsyncIterator[Received]):
     """An iterator over the values of a WebSocket's messages. It isn't a generator, because authors
-    would have to close that.
+    would have to close a generator.
     """
 
     __slots__ = ("_socket",)

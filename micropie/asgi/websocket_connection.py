@@ -2,35 +2,36 @@
 detects disconnects.
 
 **One reader.** A handler may wait for hours, and for anything: its client's next message, a
-channel, a timer, another task. Its client may disconnect meanwhile. Servers report that in
+channel, a timer, another task. Its client may disconnect meanwhile. Servers report a disconnect in
 different ways: ``receive`` returns ``websocket.disconnect``; ``send`` raises ``OSError``,
-``RuntimeError`` or the server's own exception, or does nothing at all. Only ``receive`` can be
-relied on. So from ``accept`` to the end, a task calls it (``_read``) and fills a queue, from which
+``RuntimeError`` or the server's own exception, or does nothing at all. Only ``receive`` is
+reliable. So from ``accept`` to the end, a task calls it (``_read``) and fills a queue, from which
 the handler takes its messages. The queue is bounded: if a handler takes no messages, its client has
 to wait.
 
-**Disconnects.** The handler learns of a disconnect from its next call, which raises
-``ConnectionClosed``. Until then it may work on the last message, or wait for something that never
-comes. So it is cancelled unless it makes a call within ``websocket_grace`` seconds. Two cancel
-scopes are around it. ``_leave_scope``, the outer one, cancels it. ``_cleanup_scope``, the inner
-one, becomes a shield with a deadline as soon as that cancellation arrives, so that the handler's
-``finally`` may wait, as after asyncio's ``Task.cancel``, but not forever. To notice the
-cancellation, the handler's coroutine is stepped manually (``_run_handler``; see
-``asgi/coroutines.py``). The cancellation that arrives may also come from a scope in the handler,
-such as the one in which trio sleeps, while a shield in the handler keeps the other one away
-(``_begin_cleanup``).
+**Disconnects.** The handler's next call after a disconnect raises ``ConnectionClosed``. Until then
+the handler may work on the last message, or wait for something that never comes. So it is cancelled
+unless it makes a call within ``websocket_grace`` seconds. Two cancel scopes surround the handler.
+The outer one, ``_leave_scope``, cancels it. The inner one, ``_cleanup_scope``, becomes a shield
+with a deadline as soon as this cancellation arrives, so that the handler's ``finally`` may wait, as
+after asyncio's ``Task.cancel``, but not forever. To detect the cancellation, the handler's
+coroutine is advanced manually (``_run_handler``; see ``asgi/coroutines.py``). A cancellation that
+arrives may also come from a scope in the handler, such as the scope in which trio sleeps, while a
+shield in the handler blocks that of ``_leave_scope``. ``_begin_cleanup`` distinguishes them.
 
 **Closing.** A WebSocket is ended by the client, by ``close`` in the handler or another task, by a
-limit that was exceeded, by the handler's end, or together with the server (``go_away``). All of
-them call ``end``, and only the first call counts. Unless the client ended it, the caller sends the
-close frame. If sending it was cancelled, ``finish``, which runs after every handler, sends it.
+limit that was exceeded, by the handler's end, or together with the server (``go_away``). In each
+case ``end`` is called, and only the first call counts. Unless the client has ended the WebSocket,
+the code that calls ``end`` sends the close frame. If sending it was cancelled, ``finish``, which
+runs after every handler, sends it.
 
 **The invariants.**
 
 - The server's ``receive`` is never called twice at a time, nor is ``send``. Senders wait in a
   queue, first come, first served.
 - At most one of the author's tasks receives.
-- After ``GONE``, messages that have arrived before can still be received; after ``CLOSING``, none.
+- In the state ``GONE``, messages that have arrived before can still be received; in ``CLOSING``, no
+  messages can be received.
 - Errors of the server never reach the handler: they become ``ConnectionClosed``.
 """
 
@@ -55,40 +56,41 @@ from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.steps import failure_of_step
 from micropie.asgi.streaming import encode_headers, head_message
 
-# How many messages are sent before a disconnect is looked for: if a server's ``send`` never waits
-# and never fails, nothing else on the event loop would run, and a disconnect would go unnoticed.
+# After this many messages, other tasks get a chance to run, so that a disconnect is noticed.
+# Otherwise, with a server whose ``send`` never waits and never fails, a handler that only sends
+# would block the event loop.
 SENDS_UNTIL_CHECK = 64
 
-ITERATION = "async for"  # names an iteration, which ends without an exception at a closed socket
+ITERATION = "async for"  # the "method" of an iteration, which ends without an exception
 
-SENT = object()  # the result of a ``send`` that did not have to wait
+SENT = object()  # result of a ``send`` that did not have to wait
 
-# Seconds to send the close frame if nothing may wait longer: for a client that reads nothing, or
-# when the server ends.
+# Seconds in which the close frame must be sent if the client reads nothing or the server is ending.
 LAST_FRAME_WITHIN = 1.0
 
 DENIAL = "websocket.http.response"  # ASGI, "WebSocket Denial Response"
 
-# How many messages may wait for the handler. Then reading pauses, and the client has to wait.
+# How many messages may wait for the handler. At this number, reading pauses, and the client has to
+# wait.
 MAX_MESSAGES = 32
 
 
 class Connection(websockets.Progress):
     """One WebSocket, between the server's ``receive`` and ``send`` and the calls of the handler."""
 
-    _size = 0  # bytes of messages that nobody has received yet
+    _size = 0  # size of the messages that the handler has not received yet
     _sent_unchecked = 0
     _tasks: LoopTasks
     _stop_reading: Action | None = None  # set while a task reads
     _waits_for: object = None  # the object that the handler's task awaits
     _is_grace_due = False  # whether the grace period begins when the handler waits again
-    # Whether a call has raised that the socket is closed. A handler that goes on regardless would
-    # block all others, so from then on each call lets other tasks run.
+    # Whether a call has raised ``ConnectionClosed`` already. A handler that ignores the exception
+    # and goes on would block the event loop, so from then on each call lets other tasks run.
     _is_told = False
-    _arrival: LoopFuture | None = None  # set while a task of the author's waits for a message
+    _arrival: LoopFuture | None = None  # set while one of the author's tasks waits for a message
     _room: LoopFuture | None = None  # set while the reading task waits until a message is taken
-    # The right to send, first come, first served. It is made for the first ``send`` that has to
-    # wait.
+    # The semaphore by which senders take turns. It is made when a ``send`` has to wait for the
+    # first time.
     _turn: anyio.Semaphore | None = None
     _leave_scope: anyio.CancelScope
     _cleanup_scope: anyio.CancelScope
@@ -98,7 +100,7 @@ class Connection(websockets.Progress):
         self._settings = exchange.config.settings
         self._receive = receive
         self._send = send
-        # The messages that wait for the handler, with their sizes.
+        # The messages that the handler has not received yet, with their sizes.
         self._messages: deque[tuple[ServerMessage, int]] = deque()
 
     # -- the handler -------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ class Connection(websockets.Progress):
                 await self._run_handler(handler(websocket, *arguments).__await__())
         except Exception:
             raise
-        except BaseException as error:  # an exception may come from a provider's cancel scope
+        except BaseException as error:  # it may come from a provider's cancel scope
             failure = await failure_of_step(self._exchange, error)
             try:
                 raise failure
@@ -136,7 +138,7 @@ class Connection(websockets.Progress):
         """Await the handler.
 
         If the handler waits again after its client has disconnected, begin its grace period. If it
-        is cancelled because of that, shield its clean-up.
+        is cancelled after that period, shield its clean-up.
         """
         sent: object = None
         raised: BaseException | None = None
@@ -173,9 +175,10 @@ class Connection(websockets.Progress):
         """Shield the handler's clean-up for some seconds, if the cancellation that arrived comes
         from ``_leave_scope``.
 
-        A cancellation doesn't say which scope it comes from. But that of ``_leave_scope`` is the
-        only one that a shield at ``_cleanup_scope`` keeps away: a scope cancelled inside the shield
-        still counts, and a shield in the handler itself would have let none through.
+        A cancellation doesn't show which scope it comes from. But a shield at ``_cleanup_scope``
+        only blocks the cancellation of ``_leave_scope``: a cancelled scope inside the shield stays
+        in effect, and a shield in the handler itself would have blocked that of ``_leave_scope``
+        anyway. So set the shield, and check whether a cancellation is still in effect.
         """
         if anyio.current_effective_deadline() == -inf:
             self._cleanup_scope.shield = True
@@ -187,7 +190,9 @@ class Connection(websockets.Progress):
     # -- the end -----------------------------------------------------------------------------------
 
     def end(self, action: str, code: int, reason: str) -> bool:
-        """End by ``action`` and wake the receiving task. Return False if it has ended before."""
+        """End the WebSocket by ``action`` and wake the receiving task. Return False if it has ended
+        already.
+        """
         if not super().end(action, code, reason):
             return False
         if action is websockets.LEAVE:
@@ -206,7 +211,7 @@ class Connection(websockets.Progress):
         """Close with 1001 in another task than the handler's, for example when the server shuts
         down.
 
-        The handler's next call raises.
+        The handler's next call raises ``ConnectionClosed``.
         """
         if self.state is websockets.OPEN:
             self.end(websockets.CLOSE, websockets.GOING_AWAY, reason)
@@ -220,10 +225,11 @@ class Connection(websockets.Progress):
             await self._send_close(LAST_FRAME_WITHIN)
 
     def _start_grace(self) -> None:
-        """Give the handler some seconds to make its next call, which raises.
+        """Start the grace period, in which the handler must make its next call, which raises
+        ``ConnectionClosed``.
 
-        A handler that waits for a message is woken now. Its seconds only begin when it waits for
-        something else, because most handlers end at once.
+        A handler that waits for a message is woken now. Its grace period only begins if it waits
+        again, because most handlers end at once.
         """
         grace = self._settings.websocket_grace
         self._is_grace_due = self._arrival is not None and self._waits_for is self._arrival
@@ -241,7 +247,7 @@ class Connection(websockets.Progress):
                 message = await (receive() if timeout is None else await_within(receive(), timeout))
                 if message["type"] != "websocket.receive":
                     if not self.end(websockets.LEAVE, *websockets.disconnect_info(message)):
-                        # The handler may not know yet that this side has closed.
+                        # This side has closed, but the handler may not have made a call since.
                         self._start_grace()
                     return
                 size = len(message.get("text") or message.get("bytes") or "")
@@ -264,8 +270,8 @@ class Connection(websockets.Progress):
     async def receive(self, method: str, key: str) -> Any:
         """Return the content of the next message.
 
-        ``method``: the name of the method that was called. ``key``: "text" or "bytes", which is
-        looked up first.
+        ``method``: the name of the method that the author called. ``key``: the key of the expected
+        content in the message, "text" or "bytes".
         """
         if self._arrival is not None:
             raise RuntimeError(
@@ -285,7 +291,7 @@ class Connection(websockets.Progress):
             _settle(self._room)
         self._sent_unchecked = 0
         content = message.get(key)
-        # In UTF-8, a character has at most four bytes.
+        # ``size`` may be in characters, which have at most four bytes in UTF-8.
         if content is None or size * 4 > self._settings.websocket_max_size:
             content = await self._examine(message, method)
         return content
@@ -300,7 +306,9 @@ class Connection(websockets.Progress):
         raise StopAsyncIteration if method is ITERATION else self.refusal(method)
 
     async def _examine(self, message: ServerMessage, method: str) -> str | bytes:
-        """Return the content of a message that is of another kind, or that may be too big."""
+        """Check a message that has content of another type or may be too big. Return its
+        content.
+        """
         content: str | bytes | None = message.get("text")
         if content is None:
             content = message.get("bytes") or b""
@@ -315,7 +323,7 @@ class Connection(websockets.Progress):
         return content
 
     async def reject(self, code: int, reason: str) -> NoReturn:
-        """Close because of a message that the handler didn't want, and raise ``MessageError``."""
+        """Close the WebSocket because of an unexpected message, and raise ``MessageError``."""
         await self.close(code, reason)
         raise websockets.MessageError(code, reason)
 
@@ -330,14 +338,14 @@ class Connection(websockets.Progress):
                 "accept",
                 {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded},
             )
-        finally:  # runs after a cancellation too, since the handler may continue
+        finally:  # also after a cancellation, because the handler may continue
             if self.state is websockets.OPEN:
                 self._stop_reading = self._tasks.start_soon(self._read)
 
     async def send(self, method: str, message: ServerMessage) -> None:
         """Send a message, after those that other tasks are sending.
 
-        ``method``: the name of the method that was called.
+        ``method``: the name of the method that the author called.
         """
         if self.state not in websockets.SENDING:
             await self._refuse(method)
@@ -346,10 +354,11 @@ class Connection(websockets.Progress):
             if turn is not None and not turn.value:
                 await turn.acquire()
                 held = turn
-                if self.state not in websockets.SENDING:  # another task has closed it meanwhile
+                # another task has closed the WebSocket meanwhile
+                if self.state not in websockets.SENDING:
                     raise self.refusal(method)
-            # The first step is made manually, because a ``send`` that doesn't have to wait needs
-            # neither a turn nor a timer.
+            # Advance ``send`` manually, because if it doesn't have to wait, it needs neither a turn
+            # nor a timer.
             steps = self._send(message).__await__()
             try:
                 waits_for = next(steps, SENT)
@@ -372,7 +381,7 @@ class Connection(websockets.Progress):
     async def _send_in_time(self, steps: Steps[None], waits_for: object) -> None:
         """Send the rest of a message.
 
-        Raises ``ConnectionClosed`` if that fails or takes too long.
+        Raises ``ConnectionClosed`` if sending fails or takes too long.
         """
         seconds = self._settings.websocket_send_timeout
         try:
@@ -394,7 +403,7 @@ class Connection(websockets.Progress):
             raise self.closed() from None
 
     async def close(self, code: int, reason: str) -> None:
-        """Close the WebSocket, unless it is closed or the client has disconnected. See
+        """Close the WebSocket, unless it is closed already or the client has disconnected. See
         ``WebSocket.close``.
         """
         websockets.check_code(code)
@@ -402,11 +411,11 @@ class Connection(websockets.Progress):
             await self._send_close_in_turn()
 
     async def finish(self, close_info: CloseInfo) -> None:
-        """When the handler has ended, close the WebSocket if it is still open, or send a close
-        frame whose sending was cancelled.
+        """Close the WebSocket after its handler has ended, if it is still open. Also send the close
+        frame if sending it was cancelled.
 
-        Many servers can't send a response to a handshake that was not accepted. They send a plain
-        403.
+        Many servers can't send an author's response to a handshake that was not accepted. They send
+        a plain 403.
         """
         if self.state is websockets.GONE:
             return
@@ -425,7 +434,9 @@ class Connection(websockets.Progress):
             await self._send_close_in_turn()
 
     async def _send_close_in_turn(self) -> None:
-        """Send the close frame, unless that was done, after the messages that tasks are sending."""
+        """Send the close frame after the messages that tasks are sending, unless it has been sent
+        already.
+        """
         self._turn = self._turn or anyio.Semaphore(1, fast_acquire=True)
         async with self._turn:
             if self.may(websockets.FINISH):
@@ -434,17 +445,17 @@ class Connection(websockets.Progress):
     async def _send_close(self, seconds: float | None) -> None:
         """Send the close frame.
 
-        Stop reading before, because granian would wait for the client's next message.
+        Stop reading first, because otherwise granian would wait for the client's next message.
         """
         if self._stop_reading is not None:
             self._stop_reading()
-            self._start_grace()  # nobody receives the disconnect any more
+            self._start_grace()  # needed here, because the disconnect won't be received
         await self._send_last(
             seconds, {"type": "websocket.close", "code": self.code, "reason": self.reason}
         )
 
     async def _send_last(self, seconds: float | None, *messages: ServerMessage) -> None:
-        """Send the messages that end the WebSocket. It counts as ended even if that fails."""
+        """Send the messages that end the WebSocket. It counts as ended even if sending fails."""
         try:
             for message in messages:
                 await await_within(self._send(message), seconds)
