@@ -1,5 +1,5 @@
-"""The WSGI driver: it gets an environ, performs the flow's steps in the server's thread, and
-returns an iterable (PEP 3333).
+"""The WSGI driver: it turns an environ into a request, performs the flow's steps in the server's
+thread, and returns an iterable (PEP 3333).
 
 Open ``driver.py`` to change how a request is served and a response returned, ``exchange.py`` for
 what is read from an environ, ``steps.py`` for how steps are performed, ``streaming.py`` for async

@@ -1,4 +1,4 @@
-"""One request under WSGI, from its environ to its last byte."""
+"""Run a request under WSGI, from its environ to its last byte."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from micropie.wsgi.state import WSGIState
 from micropie.wsgi.steps import perform
 from micropie.wsgi.streaming import StreamReader, close_stream
 
-# Compared with ``is``, because the 200 of a mounted application may have its own reason.
+# Compare a status with this by ``is``, because the 200 of a mounted application may be a
+# ``GivenStatus`` with its own reason.
 _OK: Final = 200
 
 
@@ -34,8 +35,8 @@ def _start_private(
     headers: Sequence[tuple[str, str]],
     *exc_info: Any,
 ) -> Any:
-    """Start the response of a mounted application. It also depends on these request headers, so
-    make it private.
+    """Start the response of a mounted application. Make it private, because it also depends on the
+    request headers ``depends_on``.
     """
     pairs = [(name.lower(), value) for name, value in headers]
     private, _ = make_private(pairs, depends_on, has_own_cookie=False)
@@ -47,8 +48,8 @@ def serve_http(
 ) -> Iterable[bytes]:
     """Handle one request.
 
-    This runs in ``context``, a copy, so that variables set in it don't reach the thread's next
-    request.
+    This runs in ``context``, a copy of the thread's context, so that the thread's next request
+    doesn't see variables that are set here.
     """
     exchange = WSGIExchange(environ)
     request = Request(exchange)
@@ -59,13 +60,13 @@ def serve_http(
         kind, _, answer = step
         if kind is not ANSWER:
             answer = perform(flow, exchange, step)
-        next(flow, None)  # runs it to its end, faster than ``close``
+        next(flow, None)  # ends the flow, faster than ``close``
         if answer.__class__ is Handover:
             # The mounted application must not see this application's current request.
             current.reset(token)
             environ_of_mount = answer.environ_of(exchange)
             exchange.close()
-            if exchange.answer.depends_on:  # a hook has identified the client
+            if exchange.answer.depends_on:  # a hook has read a header that identifies the client
                 start_response = partial(_start_private, start_response, exchange.answer.depends_on)
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
             return chunks
@@ -86,7 +87,7 @@ def serve_http(
         raise
     if exchange.ends is None:
         return [body]
-    if exchange.resources:  # resources of a stream that a hook replaced
+    if exchange.resources:  # of a stream that a hook has replaced
         perform(end_resources(exchange), exchange)
     closing = _ClosingBody((body,))
     closing.close = exchange.close
@@ -122,7 +123,7 @@ def _head(
         headers = [(CAPITALS[name], value) for name, value in pairs]
     elif content_type is None or length is None:
         headers = [*pairs.capitalized]
-    else:  # true for most responses
+    else:  # most responses
         return [
             *pairs.capitalized,
             ("Content-Type", content_type),
@@ -145,12 +146,13 @@ class _ClosingBody(tuple[bytes]):
 
 
 class _Chunks:
-    """A streamed body in the form that PEP 3333 requires. The server iterates over it and closes
-    it, in any thread.
+    """A streamed body as the iterable that PEP 3333 requires. The server iterates over it and
+    closes it, perhaps in different threads.
 
     Each chunk is made in the request's context, because the thread may handle another request
-    between two chunks. It is the request's own context, not a copy: a generator may reset at its
-    end what it set before its first chunk, as Flask's ``stream_with_context`` does.
+    between two chunks. It is the request's own context, not a copy, because a generator may reset
+    at its end a context variable that it set before its first chunk, as Flask's
+    ``stream_with_context`` does.
     """
 
     def __init__(
@@ -168,14 +170,14 @@ class _Chunks:
         self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        # ``map`` enters the request's context for each chunk without a Python function.
+        # Use ``map``, which calls ``context.run`` for each chunk without a Python function.
         return iter(()) if self._is_over else map(self._run, repeat(self._made().__next__))
 
     def _made(self) -> Iterator[bytes]:
         """Make the chunks. This runs in the request's context."""
         stream = self._stream
         yield stream.first
-        if stream.items is None:  # another call has closed it meanwhile
+        if stream.items is None:  # ``close`` was called meanwhile
             return
         try:
             if isinstance(stream, LoopStream):
@@ -197,7 +199,7 @@ class _Chunks:
         self._failure = failure
 
     def close(self) -> None:
-        """Close the stream's source, once. Then the request is over, even if that failed."""
+        """Close the stream, once. Then end the request, even if closing has failed."""
         exchange = self._exchange
         failure, self._failure = self._failure, None
         if not self._is_over:
@@ -207,7 +209,7 @@ class _Chunks:
                 self._run(close_stream, self._stream, self._backend)
         finally:
             stream = self._stream
-            # They may refer to this stream and the exchange: a reference cycle.
+            # Avoid a reference cycle: they may refer to this stream and the exchange.
             stream.driver = stream.items = stream.owner = None
             if exchange.resources:
                 self._run(perform, end_resources(exchange, failure), exchange)

@@ -1,4 +1,5 @@
-"""A request made from a WSGI environ: https://peps.python.org/pep-3333/
+"""The exchange of a request under WSGI: read the environ and the body
+(https://peps.python.org/pep-3333/).
 
 Text in an environ is bytes decoded as latin-1: ``/%C3%A9`` arrives as ``"/Ã©"``. The server
 unescapes the path, so an escaped slash can be recognised only if the server also passes the raw
@@ -31,25 +32,25 @@ Value = TypeVar("Value")
 
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
-# Some servers also pass the keys of ``_BODY_KEYS``, but CONTENT_TYPE and CONTENT_LENGTH count (PEP
-# 3333).
+# By PEP 3333, CONTENT_TYPE and CONTENT_LENGTH have no prefix. Some servers also pass them with a
+# prefix (``_BODY_KEYS``), which is ignored.
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _KEYS: NameTable[str, str] = NameTable(
     lambda name: _UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}"
 )
 _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
-PIECE = 64 * 1024  # bytes per read; most servers buffer as many
+PIECE = 64 * 1024  # bytes per read, the buffer size of most servers
 
 
 class WSGIExchange(Exchange):
-    """The exchange of a request under WSGI. ``environ`` is the server's own, not a copy."""
+    """The exchange of a request under WSGI. ``environ`` is the server's object, not a copy."""
 
     config: Config
     environ: Environ
     _left: int | None = None  # unread bytes of the body; None before the first read
-    _reading: Lock | None = None  # held by a thread that reads for a mounted application
-    _is_passed_on = False  # whether such an application has got the whole body
+    _reading: Lock | None = None  # held by a thread that reads the body for a mounted application
+    _is_passed_on = False  # whether a mounted application has got the whole body
 
     def __init__(self, environ: Environ) -> None:
         self.environ = self.outside = environ
@@ -65,8 +66,8 @@ class WSGIExchange(Exchange):
             self.path = path.encode("latin-1").decode("utf-8", "replace")
 
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-        """See ``Exchange``. Nothing is cancelled under WSGI, but the steps of a generator need one
-        task.
+        """See ``Exchange``. Nothing is cancelled under WSGI, but all steps of a generator must run
+        in one task.
         """
         return steps.in_one_task(generator)
 
@@ -78,7 +79,7 @@ class WSGIExchange(Exchange):
         """See ``Exchange``. Also start the functions of ``after_response``."""
         was_answered = self.answer.is_over
         super().close()
-        if self.ends is not None and not was_answered:  # tasks to run after the response
+        if self.ends is not None and not was_answered:  # ``after_response`` was called
             settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
 
@@ -105,7 +106,7 @@ class WSGIExchange(Exchange):
 
     def server_client(self) -> Address | None:
         host = self.environ.get("REMOTE_ADDR")
-        # CGI has none, and waitress passes "None" for a UNIX socket.
+        # CGI has no port, and waitress passes "None" for a UNIX socket.
         port = str(self.environ.get("REMOTE_PORT", ""))
         return Address(host, int(port) if port.isdecimal() else 0) if host else None
 
@@ -139,17 +140,18 @@ class WSGIExchange(Exchange):
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
         mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")
         raw = self._target()
-        # A target such as "OPTIONS *" or "GET x/y", which servers turn into a path.
+        # The request's target is not a path, for example "*" or "x/y". Servers turn such a target
+        # into a path.
         if raw is not None and not raw.startswith(b"/"):
             return raw
-        # It is used only if it is the same path, because middleware or a mount may have changed
-        # PATH_INFO.
+        # Use the raw path only if it is the same path as PATH_INFO, because middleware or a mount
+        # may have changed PATH_INFO.
         if raw is not None and unescaped(raw) == mount + path:
             return raw_path_below(mount, raw)
         return escaped_path(path)
 
     def _target(self) -> bytes | None:
-        """Return the raw path, or None.
+        """Return the raw path of the request's target, or None if the server doesn't pass it.
 
         In an absolute target, the path comes after the host (RFC 9112, section 3.2).
         """
@@ -167,7 +169,8 @@ class WSGIExchange(Exchange):
             for key, value in environ.items()
             if key.startswith("HTTP_") and key not in _BODY_KEYS
         ]
-        # The length may be an int, and WSGI requires text.
+        # Convert the length to text, because some servers pass an int although PEP 3333 requires
+        # text.
         pairs += [
             (name, f"{environ[key]}") for name, key in _UNPREFIXED.items() if environ.get(key)
         ]
@@ -183,8 +186,8 @@ class WSGIExchange(Exchange):
     def body_headers(self) -> tuple[str, str | None]:
         length = self.environ.get("CONTENT_LENGTH")
         if "HTTP_TRANSFER_ENCODING" in self.environ and self.environ.get("wsgi.input_terminated"):
-            length = None  # the chunks end the body: RFC 9112, section 6.3
-        if type(length) is int:  # PEP 3333 requires text
+            length = None  # a chunked body ignores the length: RFC 9112, section 6.3
+        if type(length) is int:  # some servers pass an int; PEP 3333 requires text
             length = str(length)
         return self.environ.get("CONTENT_TYPE", ""), length or None
 
@@ -200,7 +203,7 @@ class WSGIExchange(Exchange):
     def receive_piece(self, size: int = PIECE) -> Piece:
         """Return the next piece of the body and whether more may follow.
 
-        It is never read beyond its end, because that would block.
+        Never read beyond the end of the body, because that would block.
 
         If the length is known, at least ``size`` bytes are read at a time. Raises
         ``ClientDisconnect`` if the body ends too early.
@@ -211,8 +214,8 @@ class WSGIExchange(Exchange):
         if left is None:
             left = self.framing[2]
             if left is None:
-                # Without a length, it may be read only if the server ends the input itself (a
-                # chunked body).
+                # A body without a length may be read only if the server marks the end of the input,
+                # as for a chunked body.
                 piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
                 return piece, bool(piece)
         if left == 0:
@@ -233,11 +236,11 @@ class WSGIExchange(Exchange):
         return piece
 
     async def receive_message(self) -> ServerMessage:
-        """Return the next message of the body, for a mounted ASGI application. After the body's
-        end, wait to be cancelled.
+        """Return the next message of the body, for a mounted ASGI application. After the end of the
+        body, wait until this is cancelled.
 
-        A thread that reads from the server's socket can't be interrupted, so the request is only
-        closed when that has ended.
+        A thread that reads from the server's socket can't be interrupted, so closing the request
+        waits until the thread has ended.
         """
         if self._is_passed_on or self.body.so_far is not None:
             await anyio.sleep_forever()
@@ -253,14 +256,14 @@ class WSGIExchange(Exchange):
             return self.receive_piece()
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
-        return work()  # under WSGI no server reports a disconnected client
+        return work()  # WSGI servers don't report that a client has disconnected
 
     def perform(self, flow: Flow[Value]) -> Value:
         return perform(flow, self)
 
     async def perform_async(self, flow: Flow[Value]) -> Value:
-        # This runs on the background loop, which other requests share, so it must not block on the
-        # server's socket.
+        # Run the flow in a thread, because this runs on the background loop, which other requests
+        # share, and reading from the server's socket would block it.
         return await anyio.to_thread.run_sync(partial(self.perform, flow))
 
     async def abandon(self, steps: Iterable[Step]) -> None:

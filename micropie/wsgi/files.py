@@ -1,4 +1,4 @@
-"""Files that the server sends with its ``wsgi.file_wrapper``: no byte of them passes through
+"""Let the server send files with its ``wsgi.file_wrapper``, so that no byte of them passes through
 Python.
 
 PEP 3333, "Optional Platform-Specific File Handling": the application returns the server's wrapper
@@ -16,8 +16,8 @@ from micropie.wsgi.exchange import WSGIExchange
 
 
 def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterable[bytes] | None:
-    """Return the server's wrapper around the file that is the body; None if the body is not a file,
-    or there is no wrapper.
+    """Return the server's wrapper around the file of the body. Return None if the body is not a
+    file, or if the server has no wrapper.
     """
     part = stream.file
     if part is None or part.file is None or status in (204, 304):
@@ -25,8 +25,8 @@ def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterabl
     wrapper: Callable[..., Iterable[bytes]] | None = exchange.environ.get("wsgi.file_wrapper")
     if wrapper is None:
         return None
-    # Every server must send the right part. With a descriptor, uWSGI sends a file from beginning to
-    # end, even for a range; so only a whole file has one.
+    # Only a whole file has a descriptor, because uWSGI sends a file with a descriptor from
+    # beginning to end, even for a range.
     return wrapper((_WholeFile if part.is_whole else _FilePart)(part, exchange), FILE_CHUNK)
 
 
@@ -68,8 +68,8 @@ class _WholeFile(_FilePart):
         return file.fileno()
 
     def close(self) -> None:
-        """Raise if the file has become too short, because a server that uses the descriptor has
-        sent less and may not notice.
+        """End the request, and raise ``ResponseError`` if the file has become too short, because a
+        server that uses the descriptor may not notice that it has sent less.
         """
         file = self._part.file
         try:

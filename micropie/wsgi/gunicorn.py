@@ -1,9 +1,9 @@
 """A configuration for gunicorn's gthread worker: ``gunicorn -c python:micropie.wsgi.gunicorn -k
 gthread module:app``.
 
-WSGI can't announce that a server shuts down. So without this, gunicorn waits for open streams until
-its grace is over, and breaks them off. In your own configuration, import the function: ``from
-micropie.wsgi.gunicorn import post_worker_init``.
+WSGI can't announce that a server shuts down. So without this module, gunicorn waits for open
+streams until its ``graceful_timeout`` is over, and then breaks them off. In your own configuration,
+import the function: ``from micropie.wsgi.gunicorn import post_worker_init``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ _LOOK_EVERY = 0.1  # seconds
 
 
 def post_worker_init(worker: Any) -> None:
-    """End the streams and subscriptions of this gunicorn worker when the worker ends, by a signal
-    or after ``--max-requests`` requests, for which there is no signal.
+    """End the streams and subscriptions of this gunicorn worker when the worker ends, because of a
+    signal or after ``--max-requests`` requests. A thread checks this, because there is no signal in
+    the latter case.
     """
 
     def wait_for_end() -> None:
@@ -33,8 +34,8 @@ def post_worker_init(worker: Any) -> None:
 
 
 def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:
-    """Serve ``app`` with gunicorn, from this process, until it is stopped. Open streams
-    end with their worker.
+    """Serve ``app`` with gunicorn until it is stopped. This process becomes gunicorn's main
+    process. Open streams end with their worker.
 
         run_gunicorn(app, {"bind": ["127.0.0.1:8000"], "workers": 2})
 

@@ -1,4 +1,4 @@
-"""Startup and shutdown under WSGI, which has no lifespan."""
+"""Start and stop an application under WSGI, which has no lifespan protocol."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from micropie.wsgi.steps import perform
 
 
 def start_here(lifecycle: Lifecycle, config: Config) -> Action:
-    """Start in this thread, and return a function that stops."""
+    """Start the application in this thread. Return a function that stops it."""
     context = LifespanContext(config)
     perform(lifecycle.start(), context)
     return lambda: perform(lifecycle.stop(), context)
 
 
 def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
-    """Start on the background loop, and return a function that stops.
+    """Start the application on the background loop. Return a function that stops it.
 
-    A single task starts, waits and stops, because a task group must be closed by the task that
-    opened it.
+    A single task starts the application, waits and stops it, because a task group must be closed by
+    the task that opened it.
     """
     portal = background_loop(config.settings.portal_backend).portal
 
@@ -41,7 +41,7 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
     def stop() -> None:
         try:
             portal.start_task_soon(leave.set)
-        except RuntimeError:  # the loop has ended and cancelled its tasks
+        except RuntimeError:  # the loop has ended and has cancelled the task
             return
         life.result()
 
@@ -49,7 +49,7 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
 
 
 async def _perform_awaiting(flow: Flow[None]) -> None:
-    """Perform a life cycle's flow in this task. All of its steps are AWAIT."""
+    """Run a life cycle's flow in this task. All its steps are AWAIT steps."""
     resume: Callable[[Any], AnyStep] = flow.send
     result: object = None
     while True:

@@ -1,5 +1,5 @@
-"""A small threaded WSGI server based on the standard library, for installations without another
-server. Plain HTTP/1.0, no WebSockets.
+"""A small threaded WSGI server based on the standard library, for use when no other server is
+installed. It has HTTP/1.0 only, and no WebSockets.
 
 The standard library parses a request's head leniently: a bare CR ends a line, a line that is not a
 header ends the head, and ``X_Forwarded_For`` becomes the variable of ``X-Forwarded-For``. So the
@@ -19,14 +19,14 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-# One line with a header: RFC 9112, section 5, without folded lines.
+# A line with a header (RFC 9112, section 5). Folded lines don't match.
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[^\r\n\0]*\r?\n")
 _MOST_HEADERS = 100
 _LONGEST_LINE = 65536  # bytes
 
 
 class _ThreadedServer(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # an endless stream must not keep the process from ending
+    daemon_threads = True  # so that an endless stream doesn't keep the process from ending
     request_queue_size = 128
 
 
@@ -49,14 +49,14 @@ class _Handler(WSGIRequestHandler):
     def parse_request(self) -> bool:
         """Check and parse the head.
 
-        Return whether there is a request to handle; otherwise it was refused.
+        Return whether to handle the request. If not, it has been refused.
         """
         connection, lines = self.rfile, list[bytes]()
         while (line := connection.readline(_LONGEST_LINE + 1)) not in (b"\r\n", b"\n"):
             lines.append(line)
             if not _HEADER.fullmatch(line) or len(lines) > _MOST_HEADERS:
                 break
-        # Servers drop such names, so that no client passes for a proxy.
+        # Drop names with "_", as servers do, so that a client can't imitate a proxy.
         self.rfile = BytesIO(
             b"".join(line for line in lines if b"_" not in line.partition(b":")[0])
         )
@@ -77,18 +77,20 @@ class _Handler(WSGIRequestHandler):
         environ["wsgi.multithread"] = True
         environ["RAW_URI"] = self.path  # the raw path, because wsgiref decodes it
         if isinstance(self.connection, ssl.SSLSocket):
-            environ["HTTPS"] = "on"  # wsgiref sets ``wsgi.url_scheme`` from it
+            environ["HTTPS"] = "on"  # by this, wsgiref sets ``wsgi.url_scheme``
         return environ
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Log nothing, because ``middleware.AccessLog`` does, the same under every server."""
+        """Log nothing, because ``middleware.AccessLog`` logs requests, in the same format under
+        every server.
+        """
 
 
 def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus | None:
-    """Return a status to refuse a request whose head or body another server could read differently,
-    or None.
+    """Return the status with which to refuse a request, or None. A request is refused if another
+    server, such as a proxy, could read its head or body differently.
     """
-    if version == "HTTP/0.9":  # its requests have no headers
+    if version == "HTTP/0.9":  # it has no headers
         return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
     if len(lines) > _MOST_HEADERS or any(len(line) > _LONGEST_LINE for line in lines):
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -97,7 +99,8 @@ def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus |
         or len(set(headers.get_all("Content-Length", ()))) > 1
     ):
         return HTTPStatus.BAD_REQUEST
-    # RFC 9112, section 6.1. Without this, the chunks would be dropped silently.
+    # Refuse chunked bodies (RFC 9112, section 6.1), because this server would drop the chunks
+    # silently.
     return HTTPStatus.NOT_IMPLEMENTED if "Transfer-Encoding" in headers else None
 
 
@@ -109,7 +112,8 @@ def open_server(
 ) -> WSGIServer:
     """Return a server that is listening. ``files``: a certificate and its key, for https.
 
-    Raises ``OSError`` if it can't listen, and ``ssl.SSLError`` for files that can't be used.
+    Raises ``OSError`` if the server can't listen, and ``ssl.SSLError`` for files that can't be
+    used.
     """
     kind = _ThreadedServer6 if ":" in address[0] else _ThreadedServer
     handler = type("Handler", (_Handler,), {"root_path": root_path})
@@ -120,8 +124,8 @@ def open_server(
         context.load_cert_chain(files[0], files[1])
     server = kind(address, handler)
     if context is not None:
-        # The connection's thread does the handshake, because a silent client must not keep others
-        # from connecting.
+        # Do the handshake in the connection's thread, because otherwise a silent client would keep
+        # others from connecting.
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
         )

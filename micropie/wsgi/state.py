@@ -1,5 +1,5 @@
-"""Whether an application has started in this process: under WSGI, it starts once per worker
-process, before the first request.
+"""``WSGIState``: start an application under WSGI, once per worker process, before the first
+request.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from micropie._core.routing import Config, Site
 class WSGIState:
     """Starts and stops an application in this process.
 
-    ``site`` is None until the application has started; requests use it directly.
+    ``site`` is None until the application has started. Then it is the site that handles requests.
 
-    After a failed start, the next request tries again, so that a database that was late doesn't
-    require a restart.
+    After a failed startup, the next request tries again, so that no restart is needed if a
+    database, for example, was not available yet.
     """
 
     def __init__(self) -> None:
@@ -30,12 +30,12 @@ class WSGIState:
         _states.add(self)
 
     def after_fork(self) -> None:
-        """Reset, because a forked child has started nothing yet."""
+        """Reset the state, because a forked child has started nothing yet."""
         self.site: Site | None = None
         self._lock = Lock()
         self._stop: Action | None = None
-        self._sites: WeakSet[Site] = WeakSet()  # their pools end with this application
-        self._config: Config | None = None  # set from the start to the stop
+        self._sites: WeakSet[Site] = WeakSet()  # sites whose process pools are closed at the stop
+        self._config: Config | None = None  # set while the application is started
 
     def start(self, app: Startable) -> Site:
         """Start the application, unless it has started.
@@ -49,7 +49,7 @@ class WSGIState:
             if self._config is None:
                 lifecycle = app.lifecycle(UNDER_WSGI)
                 if not lifecycle.is_empty:
-                    # Most applications have nothing to start.
+                    # Imported here, because most applications have nothing to start.
                     from micropie.wsgi.lifespan import start_here, start_on_loop
 
                     start = start_on_loop if lifecycle.needs_loop else start_here
@@ -58,8 +58,9 @@ class WSGIState:
                     import multiprocessing.util
 
                     if multiprocessing.parent_process() is not None:
-                        # A child process of multiprocessing, such as a worker of granian, exits
-                        # without calling atexit. 100: before the pools that this closes.
+                        # A child process of multiprocessing, such as a worker of granian, doesn't
+                        # call atexit functions. The priority 100 calls this before finalizers that
+                        # close process pools.
                         multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
             site.config.shutdown.begin()
             self._config = site.config
@@ -67,7 +68,7 @@ class WSGIState:
             return site
 
     def end_streams(self) -> None:
-        """End the open streams and subscriptions. Later ones end at once."""
+        """End the open streams and subscriptions. Streams that are opened later end at once."""
         if self._config is not None:
             self._config.shutdown.end()
 
@@ -80,7 +81,7 @@ class WSGIState:
             self.site = None
         if config is not None:
             config.shutdown.end()
-            # The tasks of ``after_response``.
+            # Wait for the functions of ``after_response``.
             wait_for_tasks(config.settings.background_timeout + 1)
         for site in self._sites:
             site.close()
@@ -88,7 +89,7 @@ class WSGIState:
             stop()
 
     def _stop_at_exit(self) -> None:
-        with suppress(Exception):  # the failure is logged already
+        with suppress(Exception):  # failures have been logged
             self.stop()
 
 
@@ -96,8 +97,8 @@ _states: WeakSet[WSGIState] = WeakSet()
 
 
 def end_streams() -> None:
-    """End the streams and subscriptions of all applications in this process. Called when the server
-    shuts down.
+    """End the streams and subscriptions of all applications in this process. This is called when
+    the server shuts down.
     """
     for state in list(_states):
         state.end_streams()

@@ -17,18 +17,19 @@ from micropie.wsgi.streaming import StreamReader, close_stream
 
 Value = TypeVar("Value")
 
-# Threads for calls with a time limit, because the server's own thread can't be abandoned. 40, as
-# many as threaded servers have.
+# Threads for calls with a time limit, because the server's own thread can't be abandoned. There are
+# 40, which is enough for a threaded server.
 _LIMITED_THREADS = Threads(40)
 
 
 def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns, or yields its answer. Return that.
+    """Perform a flow's steps until it returns a value, or yields its answer. Return the value or
+    the answer.
 
-    ``step``: the first step, if the flow has begun.
+    ``step``: the step that the flow has yielded, if it has begun already.
 
-    An exception of a step is thrown into the flow outside of ``except``. Inside, it would become
-    the ``__context__`` of whatever the flow raises later.
+    An exception of a step is thrown into the flow after the ``except`` block. Inside the block, it
+    would become the ``__context__`` of exceptions that the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
     result = None
@@ -37,7 +38,7 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
         while kind is not ANSWER:
             resume = send
             try:
-                # The most frequent kinds are performed here, without another function.
+                # Perform the most frequent kinds here, which saves a function call.
                 if kind is AWAIT:
                     result = await_in_background(
                         exchange.config.settings.portal_backend, function, arguments
@@ -46,11 +47,11 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
                     result = exchange.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, exchange)
-            except Exception as error:  # the step may raise StopIteration
+            except Exception as error:  # a handler, for example, may raise StopIteration
                 resume, result = flow.throw, error
             except BaseException as error:
-                # A ``step`` means that this is a request. Elsewhere, as in commands, an exit ends
-                # the process.
+                # With a ``step``, this is a request, which must not end the process. Elsewhere, for
+                # example in commands, an exit ends the process.
                 failure = None if step is None else execution.failure_of(error)
                 resume, result = flow.throw, failure or error
                 del failure  # avoid a reference cycle with this frame

@@ -1,8 +1,9 @@
-"""Async streams under WSGI: a task on the background loop makes the chunks, and the server's thread
-takes them.
+"""Read async streams under WSGI: a task on the background loop makes the chunks, and the server's
+thread takes them.
 
-The task makes two chunks more than the server has asked for, then waits until these are taken. The
-server's thread waits for each chunk. If that takes too long, it sends a heartbeat.
+The task makes two chunks more than the server has requested, then waits until these are taken. The
+server's thread waits for each chunk. If an event stream is silent for too long, the thread sends a
+heartbeat.
 """
 
 from __future__ import annotations
@@ -36,21 +37,23 @@ def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
 class StreamReader:
     """Takes the chunks of an async stream, from the first to the last, and closes it.
 
-    One thread at a time may call ``take`` and ``close``; it need not be the same thread each time.
+    Only one thread at a time may call ``take`` and ``close``, but it need not be the same thread
+    each time.
     """
 
     def __init__(self, stream: LoopStream, backend: str) -> None:
-        self._loop = background_loop(backend)  # first, because this may raise
+        self._loop = background_loop(backend)  # first, because it may raise
         stream.driver = self
         self._stream = stream
-        self._made: SimpleQueue[Any] = SimpleQueue()  # chunks; the last one is END
-        self._failures: list[BaseException] = []  # the error that ended the stream
-        self._asked = 0  # chunks asked for; ``_count`` has those that were made
+        self._made: SimpleQueue[Any] = SimpleQueue()  # the chunks that were made, then END
+        self._failures: list[BaseException] = []  # the error that ended the stream, if any
+        self._asked = 0  # number of chunks requested; ``_count``: number of chunks made
         self._count = 0
-        # How many chunks the task may make. None is made ahead until a second one is asked for,
-        # because HEAD takes only one.
+        # How many chunks the task may make. No chunk is made ahead before the second one is
+        # requested, because HEAD takes only the first.
         self._wanted = 1
-        self._parked: anyio.Event | None = None  # set while the task has made enough, and waits
+        # set while the task waits, because it has made enough
+        self._parked: anyio.Event | None = None
         self._is_closing = False
         self._loop.spawn(self._lose, self._run)
 
@@ -59,14 +62,14 @@ class StreamReader:
     def take(self, seconds: float | None = None) -> Any:
         """Return the next chunk, or ``END`` at the end.
 
-        Raises the error that ended the stream, and ``Empty`` after ``seconds``.
+        Raises the error that ended the stream, or ``Empty`` if no chunk comes within ``seconds``.
         """
         self._asked += 1
         if self._asked > 1:
             self._wanted = self._asked + AHEAD - 1
         parked = self._parked
         if parked is not None and self._count < self._asked:
-            with suppress(RuntimeError):  # the loop has ended, which the queue reports below
+            with suppress(RuntimeError):  # the loop has ended, so END comes from the queue
                 self._loop.call_soon(parked.set)
         try:
             chunk = self._made.get(timeout=seconds)
@@ -74,7 +77,7 @@ class StreamReader:
             self._asked -= 1
             raise
         if chunk is END:
-            self._stream.driver = None  # it refers to the stream: a reference cycle
+            self._stream.driver = None  # avoid a reference cycle with the stream
             if self._failures:
                 raise self._failures.pop()
         return chunk
@@ -92,14 +95,14 @@ class StreamReader:
             yield chunk
 
     def close(self) -> None:
-        """Close the stream, even while it waits, and wait for its end.
+        """Close the stream, even while it waits for a chunk, and wait until it has ended.
 
         Raises what its clean-up raises.
         """
         self._is_closing = True
         with suppress(RuntimeError):  # the loop has ended, with its tasks
             self._loop.spawn(bool, self._stop)
-        with suppress(Empty, ClientDisconnect):  # ClientDisconnect comes from ``_stop``
+        with suppress(Empty, ClientDisconnect):  # ``_stop`` causes ClientDisconnect
             while self._stream.driver is not None:
                 self.take(CLEAN_UP_WITHIN + 1)
 
@@ -123,7 +126,7 @@ class StreamReader:
         del failure
 
     async def _make(self) -> None:
-        """Make as many chunks as are wanted."""
+        """Make chunks, and wait while as many as allowed have been made."""
         stream, encode, events = self._stream, self._stream.encode, self._stream.events
         stream.is_advancing = True
         async for item in stream.items:
@@ -138,7 +141,7 @@ class StreamReader:
             self._count += 1
             if self._count >= self._wanted:
                 self._parked = anyio.Event()
-                # The thread may have asked for more before the event existed.
+                # Check again, because the thread may have requested more before the event existed.
                 while self._count >= self._wanted and not self._is_closing:
                     await self._parked.wait()
                 self._parked = None
