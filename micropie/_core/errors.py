@@ -234,12 +234,15 @@ class Redirect(RaisedAnswer):
         self.allow_http = allow_http
 
 
-# A tuple, because ``HTTPError | Redirect`` would make a union in each call.
+# For ``isinstance``. It is a tuple, because ``HTTPError | Redirect`` would make a union in each
+# call.
 ERRORS: Final = (HTTPError, Redirect)
 
 
 class ClientDisconnect(Exception):
-    """The client disconnected before its request was complete or its response was sent."""
+    """Raised if the client has disconnected before its request was complete or its response was
+    sent.
+    """
 
 
 class ConnectionClosed(Exception):
@@ -342,7 +345,7 @@ def takes(function: Any, count: int) -> bool:
         inspect.signature(function, follow_wrapped=False).bind(*[None] * count)
     except TypeError:
         return False
-    except ValueError:  # some built-in functions have no signature
+    except ValueError:  # a built-in function without a signature
         pass
     return True
 

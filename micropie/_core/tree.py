@@ -66,7 +66,7 @@ _trees: WeakSet[Tree] = WeakSet()
 
 
 class DriverState(Protocol):
-    """What a driver stores about an application."""
+    """The attributes of an object in which a driver stores the state of an application."""
 
     site: Site | None
     """The compiled site; None until the application has started, and after a change."""
@@ -99,7 +99,7 @@ class Tree(Registrations):
         # The applications inside this one, at the time when it was last compiled as the outermost
         # one.
         self._inside: list[AppBase] = []
-        # The outermost applications that were compiled with this one inside them.
+        # The outermost applications whose trees contained this application when they were compiled.
         self._roots: dict[int, AppBase] = {}
         _trees.add(self)
 

@@ -83,7 +83,7 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
     awaitable once.
     """
     deadline = None if seconds is None else anyio.current_time() + seconds
-    timeout: BaseException | None = None  # the cancellation that ended a wait at the deadline
+    timeout: BaseException | None = None  # the cancellation caused by the deadline
     raised: BaseException | None
     try:
         while True:

@@ -197,7 +197,7 @@ async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:
         if isinstance(failure, Exception):
             exchange.break_off(failure)
     try:
-        if exchange.resources and isinstance(failure, Exception):  # an error of a stream
+        if exchange.resources and isinstance(failure, Exception):  # a stream has failed
             await perform(end_resources(exchange, failure), exchange)
         await perform_cleanup(exchange, exchange.cleanup_steps())
         if failure is not error:

@@ -91,7 +91,7 @@ async def serve_lifespan(
         site.close()
     try:
         await perform(lifecycle.stop(), context)
-    except Exception as error:  # it has been logged
+    except Exception as error:  # logged already
         await _send_failed("shutdown", error, send)
         raise
     await send({"type": "lifespan.shutdown.complete"})

@@ -76,7 +76,9 @@ MAX_MESSAGES = 32
 
 
 class Connection(websockets.Progress):
-    """One WebSocket, between the server's ``receive`` and ``send`` and the calls of the handler."""
+    """The connection of one WebSocket: connects the handler's calls to the server's ``receive`` and
+    ``send``.
+    """
 
     _size = 0  # size of the messages that the handler has not received yet
     _sent_unchecked = 0
@@ -297,7 +299,7 @@ class Connection(websockets.Progress):
         return content
 
     async def _refuse(self, method: str) -> NoReturn:
-        """Raise the error for a call that is not possible now."""
+        """Raise the error for a call that is not allowed now."""
         if self.code is None:
             raise self.refusal(method)
         if self._is_told:

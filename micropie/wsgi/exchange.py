@@ -229,9 +229,9 @@ class WSGIExchange(Exchange):
     def _read(self, size: int) -> bytes:
         try:
             piece: bytes = self.environ["wsgi.input"].read(size)
-        except TimeoutError:  # raised by the server's socket
+        except TimeoutError:  # from the server's socket
             raise HTTPError(408, "The body stopped arriving.") from None
-        except Exception as error:  # gunicorn's errors for a malformed chunk are not OSErrors
+        except Exception as error:  # not only OSError: gunicorn raises others for a malformed chunk
             raise ClientDisconnect("the body could not be read") from error
         return piece
 

@@ -43,7 +43,7 @@ class WSGIState:
         Raises ``SetupError``, and what a startup handler raises.
         """
         with self._lock:
-            site = app.compiled(INLINE)  # handlers may block the server's thread
+            site = app.compiled(INLINE)  # INLINE: handlers may block the server's thread
             self._sites.add(site)
             watch_background_loops(site.config.settings.loop_patience)
             if self._config is None:
@@ -73,7 +73,9 @@ class WSGIState:
             self._config.shutdown.end()
 
     def stop(self) -> None:
-        """Shut down, once. Raises the first exception of a shutdown handler."""
+        """Shut the application down, unless that has been done. Raises the first exception of a
+        shutdown handler.
+        """
         atexit.unregister(self._stop_at_exit)
         with self._lock:
             stop, self._stop = self._stop, None

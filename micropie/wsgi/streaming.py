@@ -100,7 +100,7 @@ class StreamReader:
         Raises what its clean-up raises.
         """
         self._is_closing = True
-        with suppress(RuntimeError):  # the loop has ended, with its tasks
+        with suppress(RuntimeError):  # the loop and its tasks have ended
             self._loop.spawn(bool, self._stop)
         with suppress(Empty, ClientDisconnect):  # ``_stop`` causes ClientDisconnect
             while self._stream.driver is not None:

@@ -104,7 +104,9 @@ def unreadable(
 
 
 def bare(hint: Hint) -> tuple[Hint, bool]:
-    """Return X for ``X``, ``X | None`` and ``Annotated[X, ...]``, and whether it is optional."""
+    """Return X for ``X``, ``X | None`` and ``Annotated[X, ...]``, and whether the annotation allows
+    None.
+    """
     while get_origin(hint) is Annotated or isinstance(hint, NewType):
         hint = hint.__supertype__ if isinstance(hint, NewType) else get_args(hint)[0]
     inner, optional = without_none(hint)
@@ -154,5 +156,5 @@ def is_json_text(item: object) -> bool:
 
 
 def type_name(key: object) -> str:
-    """Return a type's name for messages."""
+    """Return the name of a type for messages."""
     return getattr(key, "__name__", repr(key)) if get_origin(key) is None else repr(key)

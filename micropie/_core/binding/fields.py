@@ -69,8 +69,8 @@ def is_structure(annotation: object) -> TypeGuard[type]:
 
 
 def is_pydantic(annotation: object) -> TypeGuard[Any]:
-    """Return whether this is a pydantic model or one of pydantic's dataclasses, without importing
-    pydantic.
+    """Return whether an annotation is a pydantic model or one of pydantic's dataclasses, without
+    importing pydantic.
     """
     is_model = hasattr(annotation, "model_validate") and hasattr(annotation, "model_fields")
     pydantic = None if is_model else sys.modules.get("pydantic.dataclasses")
@@ -129,7 +129,7 @@ def fields_of(structure: type) -> Sequence[Field]:
         ]
     else:
         hints = hints_of_class(structure)
-        found = [  # with pydantic, a default may be ``Field(...)``: ``pieces: int = Field(gt=0)``
+        found = [  # a default may be pydantic's: ``pieces: int = Field(gt=0)``
             (
                 one.encode_name,
                 "",

@@ -20,7 +20,7 @@ context. The context variables that a step sets are copied back with its outcome
 the variables that a hook has set, even if the two run in different threads.
 
 Nothing that owns a thread, a socket or a file is made at import or in ``__init__``, because servers
-fork after import. A forked child forgets what its parent owned and makes its own.
+fork after import. A forked child drops what its parent owned and makes new objects.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def contained(error: BaseException) -> Exception:
 # copy of the context, but a handler must see the variables that a hook has set, even if the two run
 # in different threads.
 
-# The value, the error, and the variables that were set, with their values.
+# A list of the value, the error, and the context variables that were set, with their values.
 Outcome: TypeAlias = list[Any]
 
 _UNSET: Any = object()
@@ -248,7 +248,7 @@ def _stop(portal: BlockingPortal) -> None:
     """Stop the loop and cancel its tasks. Without that, a stream whose chunks nobody takes would
     keep the process from ending.
     """
-    with suppress(RuntimeError):  # its loop may have ended already
+    with suppress(RuntimeError):  # the loop may have ended already
         portal.call(portal.stop, True)
 
 

@@ -94,7 +94,7 @@ def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
 
 
 def _is_others(error: BaseException) -> bool:
-    """Return whether ``error``, an exception in a group, must reach the server."""
+    """Return whether ``error``, which is an exception in a group, must reach the server."""
     is_leaf = not isinstance(error, Exception | BaseExceptionGroup)
     return is_leaf and failure_of(error) is None
 

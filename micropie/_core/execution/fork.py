@@ -17,7 +17,7 @@ class ForkAware(Protocol):
     """An object that owns something which doesn't survive a fork."""
 
     def after_fork(self) -> None:
-        """Forget what belongs to the parent process. This is called in the child."""
+        """Drop what belongs to the parent process. This is called in the child."""
 
 
 _owners: WeakSet[ForkAware] = WeakSet()

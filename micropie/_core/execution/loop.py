@@ -65,7 +65,9 @@ def running_loop() -> Any:
 
 
 class LoopLocal(Generic[T]):
-    """A value for each event loop, made by ``make()`` when it is first used there."""
+    """Holds one value for each event loop. The value is made by ``make()`` when it is first used on
+    the loop.
+    """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -130,7 +132,7 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
 
 
 class _EventFuture:
-    """A future for trio; see ``LoopFuture``.
+    """A future for trio, which has none; see ``LoopFuture``.
 
     ``done()``: whether it has a result. ``set_result(None)`` wakes the task.
     """
@@ -204,7 +206,7 @@ class LoopTasks:
 
     def _cancel(self, mark: object) -> None:
         for task in self._tasks.get(mark, ()):
-            # A task that is cancelled before it has begun never gets to ``_run``.
+            # Needed if the task has not begun: then it is cancelled without entering ``_run``.
             task.add_done_callback(partial(self._ended, mark))
             task.cancel()
 
@@ -213,7 +215,7 @@ class LoopTasks:
         self.has_ended = True
         while self._tasks:
             for mark, started in self._tasks.items():
-                # A task that is cancelled before it has begun never gets to ``_run``.
+                # Needed if the task has not begun: then it is cancelled without entering ``_run``.
                 for task in started:
                     task.add_done_callback(partial(self._ended, mark))
             self._idle = anyio.Event()
@@ -260,7 +262,7 @@ class SingleWaiterEvent:
 
     def __init__(self, tasks: LoopTasks) -> None:
         self._new = tasks.new_future
-        self._rung: LoopFuture | None = None  # the future that the last wait created
+        self._rung: LoopFuture | None = None  # the future made by the last ``wait``
 
     def wait(self) -> LoopFuture:
         """Return an awaitable that completes at the next ``ring``. Await it right away."""

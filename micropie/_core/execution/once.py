@@ -14,9 +14,7 @@ from micropie._core.execution.loop import LoopLocal
 
 
 class Once:
-    """A resource that is opened once on each event loop. ``make``: a function like those for
-    ``provides``.
-    """
+    """A resource that is opened once on each event loop. ``make``: a provider function."""
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:
         self._make = (

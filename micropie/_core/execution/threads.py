@@ -292,7 +292,7 @@ class Slots:
 
             def end() -> None:
                 ended.set()
-                while gives:  # releases the slot once, even if this is called twice
+                while gives:  # give the slot back once, even if ``end`` is called twice
                     gives.pop()()
 
             work.leave(partial(self.waker.call, end))
@@ -314,7 +314,7 @@ class Slots:
         return result
 
     def _report(self, sentence: str, *values: object) -> None:
-        """Log that requests get 503, at most once a minute."""
+        """Log ``sentence``, that requests get a 503, at most once a minute."""
         now = monotonic()
         if now >= self._next_report:
             self._next_report = now + _REPORT_EVERY

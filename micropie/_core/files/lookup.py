@@ -4,7 +4,7 @@ Only this module decides whether a client may get a file:
 
     a name that is not a relative path       404     "..", "/etc/passwd", "C:x", "a\\b", NUL, empty segments
     a hidden file or directory               404     any segment that begins with "."
-    a link that leads out of the directory   404     unless ``follow_symlinks``; the directory itself may be one
+    a link that points out of the directory  404     unless ``follow_symlinks``; the directory itself may be one
     a directory, a fifo, a device            404
     a file that this process can't read      404
 
@@ -28,8 +28,8 @@ from micropie._core.errors import HTTPError, logger
 from micropie._core.http.headers import accepted_codings, cached_if_short
 from micropie._core.on_demand import pattern
 
-# Codings of files that were compressed in advance, by suffix; the one with the smallest files comes
-# first.
+# The codings of files that were compressed in advance, by suffix. The coding with the smallest
+# files comes first.
 _CODINGS = {".br": "br", ".zst": "zstd", ".gz": "gzip"}
 
 # Names with a special meaning on Windows: a drive or a stream of NTFS, a device, or a trailing dot
@@ -102,7 +102,7 @@ class ResolvedFile(NamedTuple):
     inode: int
     device: int
     version: Facts
-    """The facts of the uncompressed file, even if this is a compressed one."""
+    """The facts of the uncompressed file, even if this object is a compressed file."""
     fingerprint: str = ""
     """Identifies the bytes if time and size don't; see ``fingerprints.identified``."""
     has_date: bool = True

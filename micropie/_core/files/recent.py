@@ -100,7 +100,7 @@ LARGEST_LOOK = 64 * 1024
 MOST_LOOKS = 2048  # entries; limited because clients may request any name
 LONGEST_PATH = 4096  # characters; PATH_MAX on Linux; longer paths are not cached
 
-_NOT_SLOW: Final = (0, 0.0)  # (number of slow checks, a time in the past)
+_NOT_SLOW: Final = (0, 0.0)  # number of slow checks, time until which the directory counts as slow
 
 
 class RecentLooks(Recent["Key", "ResolvedFile | None"]):
@@ -112,7 +112,7 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
     """
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything; see ``Recent.clear``."""
         super().clear()
         # For each directory: the number of slow checks in a row, and the time until which only
         # threads check its files.

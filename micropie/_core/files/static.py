@@ -222,7 +222,7 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     if options.max_age is not None or reference.fingerprint:
         is_private = "authorization" in asked or bool(exchange.answer.depends_on)
         cache_control = _lasting(reference, own, resolved.version, is_private)
-    # An error page gets no validators.
+    # A file that is sent as an error page gets no validators.
     modified = resolved.modified if response.status == 200 else None
     if status == 304:
         known = _head(resolved, modified, cache_control)

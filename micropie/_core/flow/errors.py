@@ -105,7 +105,7 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
 
 
 def plain_response(request: Request, failure: Exception) -> Response:
-    """Return the framework's own response: that of an ``HTTPError``, or a 500 for any other
+    """Return the framework's own response: the one for an ``HTTPError``, or a 500 for any other
     exception, which is logged. No code of the application runs.
     """
     if type(failure) is OSError:
@@ -145,7 +145,8 @@ def _author_response(
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
         if isinstance(failure, HTTPError):
-            # Headers such as Allow, WWW-Authenticate and Retry-After belong to the status.
+            # Keep the exception's headers, because some belong to the status: Allow,
+            # WWW-Authenticate, Retry-After.
             answer.set_result(Response(None, failure.status, failure.headers))
         else:
             (answer.response or answer.begin_response()).status = 500

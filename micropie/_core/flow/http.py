@@ -5,17 +5,17 @@ where it may have to wait, and gets the step's result as the value of that ``yie
 (``asgi/``, ``wsgi/``) makes a ``Request``, performs the steps of ``respond`` and sends the
 ``Answer``, which is the last step. ``respond`` has six stages:
 
-    1. Route: the path leads to a route, or to a mounted application that answers by itself
+    1. Route: find the route for the path, or a mounted application that sends its response itself
        (``Handover``).
-    2. Hooks and session: the session is opened and ``before_request`` hooks run. If a hook answers,
-       stages 3 and 4 are left out.
-    3. Body: it is received, if it is a form or JSON.
+    2. Hooks and session: the session is opened and ``before_request`` hooks run. If a hook returns
+       a response, stages 3 and 4 are skipped.
+    3. Body: a form or JSON is received.
     4. Bind and run: the arguments are bound, in a thread if they come from a large body, and the
        handler runs.
     5. Result to response: ``after_request`` hooks run, the first chunk of a stream is fetched (but
        not the first event), the session is saved. The result becomes an ``Answer``, the tuple that
        is sent (``http/response.py``).
-    6. Errors: an exception of a stage becomes a response, which takes the way of stage 5.
+    6. Errors: an exception of a stage becomes a response, which then passes through stage 5.
 
 A driver starts a flow like a function call, so a flow that never yields costs no more than a call.
 That is why no flow has a second version for requests that don't have to wait.
@@ -246,7 +246,7 @@ def _before_handler(
             yield from exchange.open_session()
         else:
             exchange.answer.need_no_session()
-    if request._subapp is not None:  # the application that a hook chose
+    if request._subapp is not None:  # call the application that a hook has chosen
         route, *arguments = delegate_route(request)
         return (
             route.call(*arguments)
@@ -384,7 +384,7 @@ def _response_of(exchange: Exchange, result: object) -> Response:
         and response.status in _SUCCESSES
         and not isinstance(result, Response)
     ):
-        response.content_type = response.content_type or JSON  # unless another type was set
+        response.content_type = response.content_type or JSON  # JSON, unless another type was set
     return response
 
 
@@ -403,7 +403,7 @@ def _finish(
     if exchange.ends is not None:
         exchange.ends.before_head.clear()
     try:
-        if exchange.hooks is not None:  # hooks may have to be awaited
+        if exchange.hooks is not None:  # hooks may have to wait, so the stream is registered first
             made.begin(stream)
             body = response and response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)
@@ -569,7 +569,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         if made.stream is not None:
             made.begin(None)
         answer = yield from _finish(request, None, None, failure)
-    except Exception as error:  # the plain response runs no code of the application
+    except Exception as error:  # respond without code of the application
         made.take_session()
         # If the new exception is an HTTPError, it is the 503 of a session backend, already logged,
         # or it comes from the stream of an error page.

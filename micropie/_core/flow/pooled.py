@@ -63,7 +63,7 @@ def call_in_pool(
 def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[object]) -> bytes:
     """Return the request and the arguments, pickled.
 
-    Raises ``PicklingError`` with the name of the value that can't be pickled.
+    If a value can't be pickled, raise ``PicklingError`` with its name.
     """
     try:
         return pickle.dumps((exchange, arguments))
@@ -90,8 +90,8 @@ def _full_name(name: HandlerName) -> str:
 
 
 class _Returned(NamedTuple):
-    """The result of a handler that returns no stream, and which of the headers that identify the
-    client the handler has read.
+    """The result of a handler that returns no stream, and the headers read by the handler that
+    identify the client.
     """
 
     result: object

@@ -6,8 +6,8 @@ for stage 1. If a mounted application serves the path, the driver passes the Web
 Otherwise the driver makes the socket, performs the steps of ``converse``, and then ends the
 WebSocket as described by the ``CloseInfo`` that the flow returns:
 
-    1. The path leads to a route.             4. The arguments are bound and the handler runs.
-    2. Hooks of HTTP that guard run, and      5. ``after_websocket`` hooks run and the session is saved.
+    1. The route is found.                    4. The arguments are bound and the handler runs.
+    2. HTTP hooks with ``guards`` run, and    5. ``after_websocket`` hooks run and the session is saved.
        the session is opened.                 6. The driver closes the socket, or refuses a handshake
     3. The page's origin is checked and          that was not accepted.
        ``before_websocket`` hooks run.
@@ -129,8 +129,8 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
     if exchange.hooks_begun:
         yield from run_after_websocket(exchange.hooks_begun, request)
     session = exchange.answer.take_session()
-    # The cookie of a new session can't be sent with a refused handshake, and after an accepted one
-    # the session can't have changed.
+    # Save only a session that has an id. The cookie of a new session can't be sent with a refused
+    # handshake, and after an accepted handshake a new session can't have been changed.
     if (
         session is not None
         and session.changed
@@ -170,7 +170,7 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
 
 
 def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
-    """Run the hooks that guard the WebSockets of a mounted application.
+    """Run the hooks that guard the WebSockets of a mounted application, and check the origin.
 
     Return how to refuse the handshake, or None.
     """
@@ -197,7 +197,7 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     if answer is None:
         return None
     response = as_response(answer)
-    if response.status < 300:  # such a status would tell the client that the handshake succeeded
+    if response.status < 300:  # such a status would mean that the handshake succeeded
         response.status = 403
     return _close_info(request, websockets.POLICY, "", response)
 
@@ -225,9 +225,9 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
             return _close_info(request, code, failure.message, response)
         if isinstance(failure, Redirect) and not request._exchange.answer.is_accepted:
             return _close_info(request, websockets.POLICY, "", redirect_response(failure, request))
-    except Exception as error:  # a header can't be sent, or a redirect leads to another site
+    except Exception as error:  # a header can't be sent, or a redirect points to another site
         failure = error
-    if isinstance(failure, HTTPError):  # it comes from a redirect
+    if isinstance(failure, HTTPError):  # raised for an invalid redirect
         return _close_info_after_failure(request, failure)
     reason = f"Request id: {request.id}" if request.id else ""
     return _close_info(request, websockets.FAILED, reason, plain_response(request, failure))

@@ -1,7 +1,7 @@
 """HTTP messages: requests with their bodies, responses, and what belongs to both.
 
 Open ``response.py`` to change how a handler's result becomes status, headers and body. Open
-``request.py`` for the API that authors use, ``exchange.py`` for what the framework knows about a
+``request.py`` for the API that authors use, ``exchange.py`` for the framework's internal state of a
 request, and ``answer.py`` for the response while it is being made. Open ``problem.py`` for the text
 and the format of error responses (``flow/errors.py`` merges their headers), ``binding_errors.py``
 and ``multidict.py`` for values of forms and queries, ``json.py`` for JSON, ``session.py`` and

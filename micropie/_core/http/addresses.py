@@ -72,8 +72,8 @@ def normal_host(host: object) -> str:
 
 
 def normal_hosts(hosts: object) -> list[str]:
-    """Return one host, or a list of hosts, in normal spelling; [] if there is none, or if one is
-    malformed.
+    """Return ``hosts``, one host or a list, as a list in normal spelling. Return [] if there is no
+    host, or if one is malformed.
     """
     found = [normal_host(host) for host in (hosts if isinstance(hosts, list | tuple) else [hosts])]
     return found if all(found) else []
@@ -122,8 +122,8 @@ class HostTable(Generic[Entry]):
 
 
 def split_host(address: str) -> tuple[str, str]:
-    """Return the two parts of an application's address: the host with its slashes, or "", and the
-    path.
+    """Return the two parts of an application's address: the host with its slashes ("" if there is
+    none) and the path.
     """
     if not address.startswith("//"):
         return "", address
@@ -205,8 +205,8 @@ DOTS_AND_EMPTY = frozenset({"", ".", ".."})
 
 
 def leads_up(text: str) -> bool:
-    """Return whether a path, or a segment with escaped slashes, leads out of the directory to which
-    it is joined.
+    """Return whether a path, or a decoded segment with slashes, points outside the directory to
+    which it is appended.
     """
     return ".." in text and ".." in text.split("/")
 
@@ -255,8 +255,8 @@ _NO_ESCAPE = pattern(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def raw_path_below(mount: bytes, raw_path: bytes) -> bytes:
-    """Return the part of an escaped path below the decoded path ``mount``; b"", which is never a
-    path, if it is not below it.
+    """Return the part of an escaped path below the decoded path ``mount``. Return b"", which is
+    never a path, if the path is not below ``mount``.
 
     The first segments, each decoded on its own, must be those of ``mount``. An escaped slash
     doesn't separate segments, so ``/app%2Fx`` is not below ``/app``, although the decoded path

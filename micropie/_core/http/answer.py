@@ -29,7 +29,7 @@ class AnswerState:
     response: Response | None = None
     """The response that ``self.response`` returns; None as long as nothing is set on it."""
     stream: ChunkedBody | None = None
-    """The body's chunks. The driver closes them if nothing else does."""
+    """The stream of the body's chunks. The driver closes it if nothing else does."""
 
     depends_on: Sequence[str] = ()
     """The headers that were read and that identify the client, such as "cookie". If there are any,
@@ -55,7 +55,7 @@ class AnswerState:
     is_accepted = False
     """Whether this is an accepted WebSocket."""
     is_over = False
-    """Whether the response has ended, so that functions of ``after_response`` run."""
+    """Whether the response has ended. From then on, functions of ``after_response`` run."""
 
     @property
     def has_content(self) -> bool:
@@ -69,13 +69,13 @@ class AnswerState:
         Return the response.
         """
         response, self.has_more = self.response, True
-        if type(result) in _MERE_BODIES:  # true for most results
+        if type(result) in _MERE_BODIES:  # most results
             if response is None:
                 self.response = response = Response(result)
             else:
                 response.body = result
         elif response is None and type(result) is Response and type(result.body) in _MERE_BODIES:
-            # A copy, because the author may return the same object again.
+            # Make a copy, because the author may return the same object again.
             pairs, content_type = result.pairs, result.content_type
             self.response = response = Response(result.body, result.status, pairs, content_type)
         else:

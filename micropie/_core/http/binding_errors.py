@@ -22,8 +22,8 @@ class ParameterError:
     parameter: str
     """The handler's parameter."""
     source: str
-    """Where the value was found: "path", "query", "form", "json", "file" or "body"; "" if it is
-    missing.
+    """The place where the value was found: "path", "query", "form", "json", "file" or "body"; "" if
+    the value is missing.
     """
     given: object
     """The value: text, or a value from JSON; None if it is missing. It comes from the client, so
@@ -43,7 +43,8 @@ class ParameterError:
 
     def __post_init__(self) -> None:
         if not self.field:
-            object.__setattr__(self, "field", self.parameter)  # the dataclass is frozen
+            # set in this way, because the dataclass is frozen
+            object.__setattr__(self, "field", self.parameter)
 
     def __str__(self) -> str:
         return self.words or self.sentence

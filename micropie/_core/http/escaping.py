@@ -98,7 +98,7 @@ _FORMATTER = _Formatter()
 
 
 def _is_template(kind: type) -> bool:
-    """Return whether this is the type of template strings.
+    """Return whether ``kind`` is the type of template strings.
 
     The type is recognised by name, because older Pythons don't have its module.
     """
@@ -107,14 +107,16 @@ def _is_template(kind: type) -> bool:
 
 @lru_cache(256)
 def is_html_type(kind: type) -> bool:
-    """Return whether objects of this type are sent as HTML: template strings, and objects with
-    ``__html__``.
+    """Return whether objects of the type ``kind`` are sent as HTML, like template strings and
+    objects with ``__html__``.
     """
     return hasattr(kind, "__html__") or _is_template(kind)
 
 
 def is_html(value: object) -> TypeGuard[Template | _HasHtml]:
-    """Return whether this is sent as HTML: a template string, or an object with ``__html__``."""
+    """Return whether ``value`` is sent as HTML, because it is a template string or has
+    ``__html__``.
+    """
     kind: type = type(value)
     return is_html_type(kind)
 
@@ -133,7 +135,7 @@ def html_body(value: object) -> str | Iterator[str]:
 
 
 def _pieces(value: Any, spec: str = "") -> Generator[str]:
-    """Yield the HTML of a value."""
+    """Yield the HTML of a value, in pieces."""
     if spec:
         yield escape(format(value, spec))
     elif _is_template(type(value)):

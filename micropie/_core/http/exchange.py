@@ -2,7 +2,7 @@
 
 Authors use a ``Request`` (``request.py``), which is a view of the exchange. So attributes that they
 set on the request never collide with those of the framework. A request refers to its exchange and
-never the other way round, because each request would be a reference cycle.
+never the other way round, because then each request would be a reference cycle.
 
 The class has three parts: the state that the flow, the drivers and hooks store here; the facts
 about the request that several of them read; and at the end the methods that a driver's subclass
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-_SHORT_BODY = 64 * 1024  # bytes; servers pass on at least that much in one piece
+_SHORT_BODY = 64 * 1024  # bytes; servers pass on at least this much in one piece
 
 FORM: Final = "application/x-www-form-urlencoded"
 
@@ -274,7 +274,7 @@ class Exchange:
     time_limit: float | None = None  # seconds that the handler may take
     # These functions are pickled, and called in the pool's process before the handler.
     enter_in_pool: tuple[Callable[[], object], ...] = ()
-    list_routes: Callable[[], Sequence[Any]] | None = None  # set for a 404 with debug=True
+    list_routes: Callable[[], Sequence[Any]] | None = None  # for the debug page of a 404
     # Whether the server gets an exception for which the author has no error handler.
     passes_failure_on = False
 
@@ -315,7 +315,7 @@ class Exchange:
         return self.peer.client or self.server_client()
 
     def state_peer(self, **stated: Unpack[Stated]) -> None:
-        """Set facts about the peer, which override what the server knows."""
+        """Set facts about the peer, which override those from the server."""
         self.peer = self.peer._replace(**stated)
 
     def check_peer(self) -> None:
@@ -521,7 +521,7 @@ class Exchange:
             )
 
     def run_with(self, hooks: object) -> None:
-        """Set the plan of the hooks that run around the handler."""
+        """Set ``hooks``, the plan of the hooks that run around the handler."""
         self.hooks, self.answer.has_more = hooks, True
 
     def note_begin(self) -> None:
@@ -625,7 +625,7 @@ class Exchange:
                 self.log_cleanup_failure(error)
 
     def discard_tasks(self) -> None:
-        """Discard the functions of ``after_response``, and log that."""
+        """Discard the functions of ``after_response``, and log a warning."""
         if self.ends is not None and self.ends.tasks:
             logger.warning(
                 "%s: functions of after_response were discarded (%d), because a resource failed to "
@@ -744,8 +744,8 @@ class Exchange:
         raise NotImplementedError
 
     def body_headers(self) -> tuple[str, str | None]:
-        """Return Content-Type or "", and Content-Length or None, if possible without parsing all
-        headers.
+        """Return the value of Content-Type, or "", and that of Content-Length, or None. If
+        possible, don't parse all headers.
         """
         return self.header("content-type") or "", self.header("content-length")
 
@@ -793,7 +793,9 @@ class Exchange:
         raise NotImplementedError
 
     def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
-        """Perform steps after a cancellation, protected from it. Failures are logged."""
+        """Perform steps after a cancellation, shielded from the cancellation. Failures are
+        logged.
+        """
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""JSON encoding and decoding. Only this module knows orjson.
+"""JSON encoding and decoding. Only this module imports orjson.
 
 A ``Codec`` has ``dumps`` and ``loads``. They accept and refuse the same values and types whether
 orjson is used, missing or too old. The texts of errors come from the parser in use, and so do the
@@ -46,7 +46,7 @@ Dumps: TypeAlias = Callable[[object], bytes]
 _Conversions: TypeAlias = Sequence[tuple[type | tuple[type, ...], Encoder]]
 Encoders: TypeAlias = Mapping[type, Encoder]
 
-OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: dumps() of deeply nested values overran the stack
+OLDEST_ORJSON = (3, 11, 6)  # older: CVE-2025-67221, deep nesting overruns the stack
 
 
 class CodecError(ValueError):
@@ -187,7 +187,7 @@ class Codec:
         while type(value) not in BUILTINS:
             value = self._step(value)
             steps += 1
-            if steps > _MAX_DEPTH_OUT:  # the author's encoders call each other in a circle
+            if steps > _MAX_DEPTH_OUT:  # the results of the author's encoders form a circle
                 raise RecursionError
         kind = type(value)
         if kind in _ATOMS:
@@ -217,7 +217,9 @@ class Codec:
         return name if isinstance(name, str) else _encode_plain(name).decode()
 
     def _step(self, value: Any) -> object:
-        """Return ``value`` converted one step towards the types of JSON. Raises ``CodecError``."""
+        """Convert ``value`` one step towards the types of JSON: a dataclass to a dict, for example.
+        Raises ``CodecError``.
+        """
         kind: type = type(value)
         if self._own and (encode := encoder_of(kind, self._own)) is not None:
             return encode(value)
@@ -251,7 +253,7 @@ def _struct(value: Any) -> object:
 def _encode_plain(tree: object) -> bytes:
     try:
         return _ENCODER.encode(tree).encode()
-    except ValueError as error:  # a lone surrogate, or an int with too many digits
+    except ValueError as error:  # for example a lone surrogate, or an int with too many digits
         raise CodecError(f"The value can't be written as JSON: {error}") from None
 
 
@@ -327,7 +329,7 @@ def _conversions() -> _Conversions:
 def _conversion_of(kind: type) -> Encoder | None:
     """Return a function that converts values of a class one step towards JSON.
 
-    Return None for structs, models and unknown classes.
+    Return None for structs, models and unknown classes, for which there is no such function.
     """
     for kinds, convert in _conversions():
         if issubclass(kind, kinds):

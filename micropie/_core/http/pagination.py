@@ -24,8 +24,8 @@ class Page(Generic[Item]):
         rows = db.execute("SELECT * FROM pies LIMIT 20 OFFSET ?", [Page.offset(page, 20)]).fetchall()
         return self.render("pies.html", page=Page(rows, page, size=20, total=count))
 
-    Raises ``HTTPError`` 404 for a page that does not exist (the first page always exists), and 400
-    for a size below 1, because it may come from the client.
+    Raises ``HTTPError``: 404 for a page that does not exist (the first page always exists), and 400
+    for a size below 1, because the size may come from the client.
     """  # noqa: E501
 
     items: Sequence[Item]

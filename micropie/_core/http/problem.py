@@ -123,7 +123,7 @@ def _wanted_form(request: Request) -> str:
     accept = request._exchange.header("accept") or "*/*"
     if accept != "*/*":
         return _wanted_of(accept)
-    with suppress(HTTPError):  # the Content-Length may be malformed
+    with suppress(HTTPError):  # ``is_json`` raises for a malformed Content-Length
         if request.method not in ("GET", "HEAD") and request.is_json:
             return "json"
     return "text"

@@ -117,7 +117,7 @@ class Request(RequestSpellings):
         """Set a cookie that only this application can make. ``value`` is anything that JSON can
         hold; read it with ``signed_cookie``.
 
-        The client can read it. ``attributes`` are those of ``response.set_cookie``; HttpOnly is set
+        The client can read the value. ``attributes``: see ``response.set_cookie``; HttpOnly is set
         by default. Raises ``SetupError`` without ``App(secret_key=...)``, and ``ValueError`` for a
         cookie of more than 4096 bytes.
         """
@@ -153,8 +153,8 @@ class Request(RequestSpellings):
         return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
-        """``await request.while_connected(work)``: await ``work()``, but cancel it when the client
-        disconnects, and raise ``ClientDisconnect``. Nothing is sent then.
+        """``await request.while_connected(work)``: await ``work()``. If the client disconnects,
+        cancel it and raise ``ClientDisconnect``, so that no response is sent.
 
         ``work``: an ``async def`` without arguments. WSGI servers don't report that a client has
         disconnected, so under WSGI it is never cancelled.
@@ -219,8 +219,8 @@ class Request(RequestSpellings):
                 return None  # a 304 without a body
 
         ``etag`` is any text that changes with the response, ``modified`` the time of the last
-        change (UTC if it is naive). Only GET and HEAD can be answered this way. RFC 9110, section
-        13. Raises ``TypeError`` for other types.
+        change (UTC if it is naive). This works only for GET and HEAD (RFC 9110, section 13). Raises
+        ``TypeError`` for other types.
         """
         fields, tag, seconds = self.response.headers, "", inf
         if etag is not None:
@@ -250,7 +250,7 @@ class Request(RequestSpellings):
         not exist yet. If-Match has to contain it, and If-None-Match must not. ``required`` (False):
         a request without If-Match gets 428 (RFC 6585), unless the resource does not exist yet. Tags
         are compared weakly, unlike in section 13.1.1, because compression between server and client
-        makes a tag weak, which says nothing about the version.
+        makes a tag weak although the version is the same.
         """
         tag, wanted = (
             "" if etag is None else headers.entity_tag(etag),
@@ -467,7 +467,7 @@ class Request(RequestSpellings):
 
     @property
     def session(self) -> Session:
-        """The client's session, a dict that knows whether it changed."""
+        """The client's session, a dict whose changes are saved with the response."""
         return self._exchange.opened_session()
 
     @session.setter

@@ -1,6 +1,4 @@
-"""The session as a handler sees it: a dict that knows which of its keys changed since it was
-loaded.
-"""
+"""``Session``: a dict that records which of its keys have changed since it was loaded."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from micropie._core.errors import ResponseError, logger
 
 T = TypeVar("T")
 
-# A session's data, by key.
+# The data of a session, by key.
 SessionData: TypeAlias = dict[str, object]
 
 # For each key, the functions that were passed to ``update_atomic`` and the value after the last
@@ -277,8 +275,8 @@ class Session(dict[str, Any]):
         self._updates = {}
 
     def keep_cookie(self, in_cookie: bool) -> None:
-        """From now on, refuse changes that need a new cookie: a WebSocket can send headers only
-        once.
+        """From now on, refuse changes that need a new cookie, because a WebSocket can send headers
+        only once.
 
         ``in_cookie``: whether the cookie contains the data, so that every change needs a new
         cookie.

@@ -161,7 +161,7 @@ class Progress:
 
 def check_code(code: object) -> None:
     """Raise ``ValueError`` for a close code that an application can't send."""
-    # A bool is not a code, although True equals 1.
+    # The ranges also refuse a bool, because True equals 1.
     if not isinstance(code, int) or not (code in _SENDABLE or 3000 <= code <= 4999):
         raise ValueError(
             f"a WebSocket can't be closed with {code!r}: "

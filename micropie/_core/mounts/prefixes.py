@@ -68,12 +68,12 @@ class MountedPath(NamedTuple):
 
     @property
     def script_name(self) -> str:
-        """``root`` for WSGI: its bytes as latin-1."""
+        """SCRIPT_NAME: the bytes of ``root`` as latin-1."""
         return self.root.encode().decode("latin-1")
 
     @property
     def path_info(self) -> str:
-        """``rest`` for WSGI: unescaped, its bytes as latin-1."""
+        """PATH_INFO: the unescaped bytes of ``rest`` as latin-1."""
         return unquote_to_bytes(self.rest).decode("latin-1")
 
     @property

@@ -54,7 +54,7 @@ class WSGICall(Iterable[bytes]):
         self._chunks: Iterator[bytes] = iter(())
 
     def begin(self, environ: Environ) -> None:
-        """Call the application. Raises what it raises."""
+        """Call the application. Raises what the application raises."""
         self._iterable = self._target(environ, self._start_response)
         self._chunks = iter(self._iterable)
 
@@ -219,7 +219,7 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     except BaseException:
         call.close()
         raise
-    is_head = exchange.method == "HEAD"  # a stream keeps the Content-Length for HEAD
+    is_head = exchange.method == "HEAD"  # HEAD: a stream keeps the Content-Length
     body = streamed_body(response, chunk, more, is_head)
     if body is None:
         exchange.on_close(call.finish)  # runs after the response was sent

@@ -60,7 +60,8 @@ class _Call:
         # Limits the number of chunks that were not taken yet. It is made when it is needed, because
         # most responses are passed on whole.
         self._room: Semaphore | None = None
-        # The scope of a task that receives a piece of the body.
+        # The cancel scope of the task that receives a piece of the body; None if there is no such
+        # task.
         self._receiving: anyio.CancelScope | None = None
         self._is_stopped = self._has_ended = False
 
@@ -160,7 +161,7 @@ class _Call:
         self._chunks.append((last, False))
         if not call.is_complete:  # the client need not wait for the application's end
             self._waker.call(self._chunk_given.ring)
-        with suppress(BaseException):  # a SystemExit must not end this thread
+        with suppress(BaseException):  # also suppress SystemExit, which would end the thread
             end()
 
     def _pull(self) -> bytes:

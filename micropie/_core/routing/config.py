@@ -148,8 +148,8 @@ class AppBase(AppSpellings):
 
 
 class UpperLayers(Protocol):
-    """What the core needs from the layers above it. ``App`` passes it in, because the core must not
-    import from there.
+    """The functions that the core needs from the layers above it. ``App`` passes in an object with
+    these, because the core must not import from above.
     """
 
     def advisor_for(self, settings: Settings) -> Any:
@@ -202,7 +202,7 @@ class Registrations:
         """
         if not self._own_channels:
             self._own_channels.append(self.upper.make_channels())
-        return self._own_channels[0]  # if two threads have created them, both use the first
+        return self._own_channels[0]  # if two threads have made some, both use the first
 
     @property
     def framework(self) -> tuple[type, ...]:
@@ -282,14 +282,14 @@ class Config(MessageConfig):
     threads: Threads
     """The worker threads for its ``def`` handlers."""
     pool: HandlerPool
-    """The processes for its handlers that run in one."""
+    """The processes for handlers that run in a process."""
     pool_threads: Threads
-    """The threads that wait for results of the pool."""
+    """The threads that wait for results from the process pool."""
     signer: AppSigner | None
     """Signs cookies; None without a ``secret_key``."""
     own_types: OwnTypes
     text_type: str
-    """The content type of text, bytes and streams that set none."""
+    """The content type of text, bytes and streams whose response sets none."""
     dumps: Callable[[Any], bytes]
     """Encodes JSON, with the application's own encoders."""
     bodies: dict[type, tuple[Callable[[Any], bytes], str]]
@@ -320,7 +320,9 @@ class Config(MessageConfig):
     ws_middlewares: Middlewares
     """All WebSocket middleware from the outermost application to this one, also as a live view."""
     error_handlers: Sequence[ErrorHandlers] = ()
-    """The error handlers of this application, followed by those of the applications around it."""
+    """The error handlers of this application, followed by those of the applications that contain
+    it.
+    """
     fallback: Any
     """The route of the application mounted at the root of ``app``, or None. It handles requests for
     which ``app`` has no route.
@@ -360,7 +362,7 @@ class Config(MessageConfig):
         """The beginning of the names of this application's routes: "" or "blog."."""
         self.scopes = {prefix: names, **self.scopes}
         self.shutdown = shutdown
-        """Set when the server begins to stop. The whole tree shares it."""
+        """The signal that the server has begun to shut down. The whole tree shares it."""
         self.blocking = blocking
         """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE if they run in the
         server's thread.

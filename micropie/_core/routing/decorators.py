@@ -1,5 +1,5 @@
-"""The decorators for handlers: for routes, for where a handler runs, for how it receives its body,
-and for methods that are not handlers.
+"""The decorators for handlers. They declare routes, where a handler runs, how it receives its body,
+and which methods are not handlers.
 
 A decorator only leaves a mark on the function and returns it. ``routing.compiler`` reads the marks.
 """
@@ -218,9 +218,10 @@ def command(function: Function) -> Function:
     """Make the method below a command instead of a URL: ``micropie -a shop:app init-db`` calls
     ``def init_db``.
 
-    A parameter without a default becomes an argument of the command line, one with a default an
-    option; values are converted to the annotated type. A resource is opened as for a handler. For a
-    plain function use ``@app.command``. If the command returns text, it is printed.
+    A parameter without a default becomes an argument of the command line, and a parameter with a
+    default becomes an option. Values are converted to the annotated type. Resources are opened as
+    for a handler. For a plain function use ``@app.command``. If the command returns text, it is
+    printed.
     """
     return leave_mark(leave_mark(function, COMMAND, True), "__micropie_hidden__", True)
 

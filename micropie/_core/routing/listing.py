@@ -35,8 +35,8 @@ class Application(NamedTuple):
     app: AppBase
     """The ``App`` itself."""
     path: str
-    """Its path in the tree, such as ``/blog``; "" for the outermost one. If it is on its own host,
-    the path begins with the host: ``//blog.example.com/archive``.
+    """The path of the application in the tree, such as ``/blog``; "" for the outermost one. If the
+    application is on its own host, the path begins with the host: ``//blog.example.com/archive``.
     """
     middlewares: Sequence[object]
     """The hooks around its handlers, beginning with those of the outermost application. For a check
@@ -173,7 +173,7 @@ class RouteEntry(NamedTuple):
     ``converter`` (see ``TypeInfo``), or None.
     """
     methods: list[str]
-    """The methods that it handles."""
+    """The methods that the route handles."""
     is_default: bool
     """Whether the route handles the paths that no other route matches."""
     hidden: str = ""

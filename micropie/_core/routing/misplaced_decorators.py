@@ -1,5 +1,5 @@
-"""Reject decorators that have no effect. They are author errors that would otherwise fail silently:
-a route that is never registered, or an access check that protects nothing.
+"""Reject decorators that have no effect. Such errors of an author would otherwise fail silently: a
+route is never registered, or an access check protects nothing.
 
 A decorator for a route or an access check leaves a mark on its function. If no handler of the
 compiled application has that mark, ``SetupError`` is raised with a sentence that says what to

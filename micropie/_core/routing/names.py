@@ -77,7 +77,7 @@ class RouteNames:
             if segment is None or text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
                 raise ValueError(f"url_for({name!r}): {text!r} is not a path segment")
             path += "/" + quote(text, safe="")
-        # The path is the root of an application.
+        # The root of an application ends with a slash.
         if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):
             path += "/"
         query = urlencode([*_query_of(values)]) if values else ""

@@ -11,7 +11,7 @@ The most specific route wins, whatever the order of definition. At each node, th
 
     1. the literal text,                    4. the segments as arguments of the handler that this node names,
     2. wildcards for one segment,           5. the application's ``default``, and its ``index`` if the path
-    3. wildcards for several (``path``),       leads into no application inside of it.
+    3. wildcards for several (``path``),       enters no inner application.
 
 If one of these fails, the search goes back and tries the next. 2 and 3 are sorted by
 ``Segment.rank``, so in effect the first segment in which two routes differ decides between them. If
@@ -46,7 +46,8 @@ from micropie._core.routing.settings import METHODS
 if TYPE_CHECKING:
     from micropie._core.routing.listing import RouteEntry
 
-# The route for the method, the arguments from the path in order, and those from the path by name.
+# The result of a search: the route, the arguments from the path in order, and the arguments from
+# the path by name.
 RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
 
 NO_VALUES: Mapping[str, object] = {}
@@ -124,7 +125,7 @@ class Node:
 
         The handler of GET also handles HEAD.
         """
-        # branches of equal rank stay in the order of definition
+        # Branches of equal rank stay in the order of their definition.
         branches = sorted(self.branches.values(), key=lambda branch: branch.rank)
         takers = filter(None, (self.index, self.default, self.arguments))
         self.ways = (*takers, *reversed(branches))
@@ -189,8 +190,8 @@ class Node:
 
 
 class ByMethod(dict[str, dict[str | None, Route]]):
-    """Routes by method and path. A method without routes, which a client may send, has an empty
-    dict.
+    """Routes by method and path. For a method without routes, which a client may send, it returns
+    an empty dict.
     """
 
     def __missing__(self, method: str) -> Mapping[str | None, Route]:
@@ -212,7 +213,7 @@ class Router:
         self.config = config
         self.root = Node(config)
         self.has_routes = False
-        # Whether an application is mounted at the root of an application in the tree.
+        # Whether any application in the tree has another application mounted at its root.
         self.has_fallbacks = False
         self.exact = ByMethod({method: {} for method in METHODS})
         self.below = ByMethod({method: {} for method in METHODS})

@@ -80,7 +80,7 @@ def _bodies(
     """
     row = config.dumps, JSON
     null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}
-    if config.advisor is not None:  # the advisor reviews each result
+    if config.advisor is not None:  # in development, each result goes through the advisor
         return null
     return config.bodies | null | dict.fromkeys(own.bodies if own is not None else (), row)
 

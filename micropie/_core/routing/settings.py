@@ -262,8 +262,9 @@ class Settings(MessageSettings):
     the default, for no signing. Needs ``micropie-dual[itsdangerous]``.
     """
     rates: object = _setting(None, _RATES)
-    """Where every ``RateLimit`` without its own store counts: ``RedisRates(url)``. The outermost
-    application's setting applies to all. None, the default, for each limit's own memory.
+    """The store for every ``RateLimit`` that has none of its own: ``RedisRates(url)``. The
+    outermost application's setting applies to all. None, the default, to count in this process's
+    memory.
     """
     translations: Callable[[Any], Catalog] | None = _setting(None, _FUNCTION)
     """A function of the request that returns its catalogue, of ``gettext`` or Babel. The
@@ -271,9 +272,9 @@ class Settings(MessageSettings):
     %}``) are looked up in it. None, the default, for English.
     """
     on_error: Callable[[BaseException], object] | None = _setting(None, _FUNCTION)
-    """A function that is called, besides logging, with each exception that leads to a 500, breaks a
-    response off or ends a command, such as ``capture_exception`` of an error reporter. It must not
-    block for long. None, the default, for none.
+    """A function that is called with each exception that becomes a 500, breaks a response off or
+    ends a command, such as ``capture_exception`` of an error reporter. The exception is logged as
+    well. It must not block for long. None, the default, for none.
     """
     debug: bool | Literal["force"] = _setting(False, _DEBUG)
     """Whether clients on this machine see a page with the traceback of an unhandled exception, or
@@ -281,7 +282,7 @@ class Settings(MessageSettings):
     default. "force" also allows it with several workers.
     """
     loop_watchdog: bool = _setting(True, _BOOL)
-    """Whether a thread watches the event loop and logs which code blocks it for a second, or for a
+    """Whether a thread watches the event loop and logs code that blocks it for a second, or for a
     tenth of a second with ``debug``; True by default.
     """
     file_types: Mapping[str, str] = _setting(_EMPTY, _FILE_TYPES)
@@ -299,9 +300,8 @@ class Settings(MessageSettings):
     ``secrets``.
     """
     session_id_validator: Callable[[str], bool] | None = _setting(None, _FUNCTION)
-    """A function that returns whether a cookie's value may be a session's id, called before the
-    backend is asked; None, the default, for a check of characters and length if the backend needs
-    one.
+    """A function that returns whether a cookie's value may be a session's id. Other values are
+    never passed to the backend. None, the default, for a check of characters and length.
     """
     session_cookie: str | None = _setting(None, _or_none(_COOKIE))
     """The name of the session's cookie. With the prefix ``__Host-`` no other host can set it; over
@@ -315,8 +315,9 @@ class Settings(MessageSettings):
     page, "Strict" never, "None" always, which needs ``session_cookie_secure=True``.
     """
     session_cookie_secure: bool | None = _setting(None, _or_none(_BOOL))
-    """Whether the session's cookie is sent over https only; None, the default, if it is set over
-    https."""
+    """Whether the session's cookie is sent over https only. None, the default, means that it is if
+    it was set over https.
+    """
     session_cookie_partitioned: bool = _setting(False, _BOOL)
     """Whether the cookies of the session and of the CSRF token are ``Partitioned``, for a page in a
     frame of another site; False by default. Needs ``session_cookie_samesite="None"``.
@@ -349,9 +350,9 @@ class Settings(MessageSettings):
     portal_backend: str = _setting("asyncio", _one_of("asyncio", "trio"))
     """The event loop that runs ``async def`` handlers under WSGI: "asyncio" (default) or "trio"."""
     mount_timeout: float | None = _setting(60.0, _TIMEOUT)
-    """Seconds that a mounted ASGI application may take to start its response, and between two
-    chunks, under WSGI, 60 by default, None for no limit; then 504. The outermost application's
-    value also limits its startup and shutdown.
+    """Seconds under WSGI that a mounted ASGI application may take to start its response, or to send
+    the next chunk, 60 by default, None for no limit; then 504. The outermost application's value
+    also limits the startup and shutdown of mounted applications.
     """
     templates: str | PathLike[str] | Sequence[str | PathLike[str]] = _setting(
         DIRECTORY, _DIRECTORIES

@@ -167,7 +167,7 @@ class Site:
         return found
 
     def close(self) -> None:
-        """End the processes of the pools. Called after the shutdown of the application."""
+        """End the processes of the pools. This is called after the shutdown of the application."""
         for config in self.config.tree:
             config.pool.close()
 
@@ -266,7 +266,7 @@ class MountRoute(OutsideRoute):
         # Never log the warning that a GET changed the session, because it advises to write @post
         # above the handler.
         self.has_warned = True
-        if mount.kind != APP:  # an isolated App runs its own checks
+        if mount.kind != APP:  # an isolated App runs the checks above it itself
             self.config = with_marks(self.config, marks_above(mount.target))
 
     @classmethod

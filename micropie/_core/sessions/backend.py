@@ -56,17 +56,17 @@ class SessionBackend:
 
     blocking = True
     in_cookie = False
-    """Whether the cookie contains the data itself: ``save`` returns the cookie's value, and
-    ``load`` gets it as the id.
+    """Whether the cookie contains the data itself. If so, ``save`` returns the cookie's value, and
+    ``load`` gets that value as the id.
     """
 
     def load(self, session_id: str) -> Any:
-        """Return the data of ``session_id``, a dict, or ``{}`` if there is no such session or it
-        has expired.
+        """Return the data of the session ``session_id`` as a dict, or ``{}`` if there is no such
+        session, or if it has expired.
         """
         if type(self).load is SessionBackend.load:
             raise NotImplementedError("a session backend has a method load(session_id)")
-        # A subclass may call ``await super().load(session_id)`` although it loads the data itself.
+        # Return an awaitable, because a subclass may call ``await super().load(session_id)``.
         return Loaded()
 
     def save(self, session_id: str, data: SessionData, timeout: int) -> Any:

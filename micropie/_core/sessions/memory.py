@@ -16,8 +16,8 @@ _NONE: tuple[float, SessionData] = (0.0, {})
 
 
 class InMemorySessionBackend(SessionBackend):
-    """Sessions in this process's memory: they are lost when it ends, and other workers don't see
-    them.
+    """Stores sessions in this process's memory. They are lost when the process ends, and other
+    workers don't see them.
 
     Values must be valid JSON.
 

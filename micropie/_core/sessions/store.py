@@ -1,4 +1,4 @@
-"""Open and save a request's session: the part of the flow that uses the session backend."""
+"""``SessionStore``: loads and saves sessions for the flow, by calling the session backend."""
 
 from __future__ import annotations
 

@@ -285,7 +285,7 @@ class Stream:
         self.transforms = (*self.transforms, transform)
         # A heartbeat can't be sent between compressed chunks.
         self.file = self.length = self.heartbeat = None
-        self.may_begin_empty = False  # headers may depend on the first chunk
+        self.may_begin_empty = False  # headers may depend on the first chunk, so wait for it
 
     def follow(self, events: EventRules, is_encoded: bool) -> None:
         """Make this a stream of events whose items are encoded already.

@@ -146,5 +146,5 @@ class _ForRequest:
 
 
 def _csrf_input(request: Request) -> str:
-    """Return the hidden field with the CSRF token for a form."""
+    """Return the HTML of a form's hidden field with the CSRF token."""
     return html('<input type="hidden" name="{}" value="{}">', CSRF_FIELD, csrf.csrf_token(request))

@@ -292,8 +292,8 @@ _AN_OBJECT = "a JSON object"
 
 
 def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
-    """Return the error for a required parameter without a value. It is 415 if the request has a
-    body of a type that is not parsed.
+    """Return the error for a required parameter without a value. The error is a 415 if the request
+    has a body of a type that is not parsed.
     """
     exchange = request._exchange
     missing = f"{parameter.label} is missing"
@@ -324,7 +324,8 @@ _EXACT = attrgetter("_exchange.body.exact_document")
 
 # The order of the lookup by name, after the path.
 BY_NAME: Sequence[Place] = (QUERY, DOCUMENT, FORM, FILES)
-# For a parameter without an annotation, or with ``Any``.
+# The places for a parameter without an annotation, or with ``Any``. JSON values are passed on
+# unchanged.
 _AS_IT_IS: Sequence[Place] = (QUERY, DOCUMENT._replace(read=None), FORM, FILES)
 # For a provider's parameter. The body is left out, because its fields belong to the handler: a
 # field that happened to have the parameter's name would decide which resource the provider opens.
@@ -409,8 +410,8 @@ def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParam
 def _of_structure(
     name: str, annotation: object, default: object, stated: Source | None, own: OwnTypes
 ) -> BoundParameter:
-    """Return the parameter that takes a whole body, query or form as a structure, or a body as
-    lists or dicts of structures.
+    """Return the parameter for an annotation with structures. It takes a whole body, query or form
+    as a structure, or a body as lists or dicts of structures.
     """
     from micropie._core.binding.structures.makers import (
         maker_for,  # only for applications with structures

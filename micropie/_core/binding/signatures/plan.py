@@ -275,7 +275,7 @@ class Plan:
                 if name in self._taken:
                     continue
                 given = query.get(name) or body.get(name) or uploads.get(name) or ()
-                is_one = name in values or len(given) <= 1  # several values make a list
+                is_one = name in values or len(given) <= 1  # several values become a list
                 converter = others.converter if is_one else several
                 found.append(others._replace(name=name, key=name, converter=converter))
         return found
@@ -525,7 +525,7 @@ def _messages_of(
 
 
 def _annotated(function: Callable[..., object], parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Return ``parameters`` with their annotations resolved to types.
+    """Return ``parameters`` with their annotations, which may be text, resolved to types.
 
     The other annotations of the function are not read, because they may name imports that only type
     checkers see.

@@ -74,7 +74,9 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
 
 
 def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
-    """Return the members of a union. A ``Literal`` is split into its texts and its other values."""
+    """Return the members of a union. A ``Literal`` is split in two: one with its texts and one with
+    its other values.
+    """
     members: list[Hint] = []
     for one in united(annotation):
         values = get_args(one) if get_origin(one) is Literal else ()
@@ -88,7 +90,8 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
     """Return the statuses and the types of the bodies in the annotation of a result. For
     ``tuple[Literal[201], X | None]`` these are ``(201,)`` and ``(X, None)``.
 
-    The statuses are () if the annotation has none, and None if it allows any, as ``tuple[int, X]``.
+    The statuses are () if the annotation declares none, and None if it allows any status, as in
+    ``tuple[int, X]``.
     """
     kind, _ = bare(answer)
     parts = get_args(kind) or (Any, ...)
@@ -143,7 +146,7 @@ def result_filter(
     filtered = tuple(one for one in kinds if one not in others)
     members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - of so many
     if members and not _ANYTHING.intersection(others):
-        # only applications with structures need these
+        # imported here: only applications with structures need these
         from micropie._core.binding.structures.makers import library_for
 
         hint: Hint = Union[filtered]  # noqa: UP007
@@ -220,7 +223,7 @@ _ANYTHING = {Any, object, Parameter.empty}
 
 
 def _classes_of(annotation: Hint) -> Iterator[type]:
-    """Yield the classes whose instances are values of an annotation without structures."""
+    """Yield the classes of the values of an annotation. The annotation has no structures."""
     kind, _ = bare(annotation)
     if get_origin(kind) is Literal:
         yield from map(type, get_args(kind))

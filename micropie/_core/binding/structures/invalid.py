@@ -49,7 +49,7 @@ def problems_of(
     The caller adds the names of the parameter and the source.
     """
     hint, own = maker.hint, maker.own
-    if hasattr(error, "error_count"):  # pydantic has reported all errors
+    if hasattr(error, "error_count"):  # an error of pydantic, which has all errors
         return [*_of_pydantic(error, hint, own)]
     if maker.is_pydantic:  # raised by a check that ran after pydantic's
         return [_described(error, hint, document, (), own)]

@@ -64,8 +64,8 @@ class Maker:
     def prepare(self) -> None:
         """Read the structure's fields. Raises ``SetupError`` for a field that no body may set.
 
-        Raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError`` for a structure
-        that can't be made.
+        Also raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError``, for a
+        structure that can't be made.
         """
         from decimal import Decimal  # only for applications with structures
 
@@ -230,7 +230,9 @@ class ByMsgspec(Maker):
         return made
 
     def _decoded(self, kind: type, given: object) -> object:
-        """Return a value of a class that msgspec doesn't know."""
+        """Convert a value to the class ``kind``, which msgspec doesn't know. Raises
+        ``ValueError``.
+        """
         converter = self._converters.get(kind)
         try:
             if converter is not None:
@@ -254,7 +256,7 @@ class ByMsgspec(Maker):
 
 
 def _owner(kind: Hint) -> object:
-    """Return the class whose instances are values of an annotation."""
+    """Return the class of the values of an annotation."""
     kind, _ = bare(kind)
     return get_origin(kind) or kind
 

@@ -62,7 +62,7 @@ class Constraint(NamedTuple):
 
 
 class BrokenConstraint(ValueError):
-    """A value of the right type that doesn't meet a constraint.
+    """Raised for a value of the right type that doesn't meet a constraint.
 
     ``args``: the constraint's name, and the sentence for a visitor.
     """

@@ -2,7 +2,7 @@
 field values that a parameter of the field's type would not accept.
 
 msgspec and pydantic accept more than parameters do: NaN, numbers of a million digits, and sets of
-numbers whose hashes a client has chosen. And each library enforces only its own constraints.
+numbers whose hashes a client has chosen. Also, each library enforces only its own constraints.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         if restricts(item, unknown)
     ]
     for item, name in found:
-        constraint = type(item).__name__.removesuffix("Info")  # pydantic's Field makes a FieldInfo
+        # "Field" for FieldInfo, which pydantic's Field returns
+        constraint = type(item).__name__.removesuffix("Info")
         raise SetupError(
             f"{about}, which {known} makes, and {known} does not enforce the {constraint} of "
             f"{name}: write {advice}"

@@ -55,7 +55,7 @@ START_WITHIN = 300.0
 
 CAN_PASS_PIPES = os.name == "posix"  # on Windows, subprocess passes no descriptors
 
-AHEAD = 4  # how many chunks a process makes before the first is taken
+AHEAD = 4  # how many chunks a process makes before they are taken
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -103,9 +103,10 @@ class Pool:
         """Call ``function(*arguments)`` in a process and return its result, or an iterator over the
         chunks of a generator. Blocks.
 
-        Raises what the function raises; ``TookTooLong`` after ``seconds`` without a result or a
-        chunk; and ``PoolError``. The time that a process takes to find the function does not count.
-        Cancelling ``token`` ends the process, but only once it has found the function.
+        Raises what the function raises, ``TookTooLong`` after ``seconds`` without a result or a
+        chunk, and ``PoolError`` if the call can't be made. The time that a process takes to find
+        the function does not count. Cancelling ``token`` ends the process, but only once it has
+        found the function.
         """
         if _is_in_pool:  # otherwise each process would start a pool
             raise PoolError(
@@ -266,7 +267,7 @@ class Chunks(Iterator[object]):
     def drop(self) -> None:
         """Close a stream whose next chunk no thread is waiting for, and log nothing."""
         self.interrupt_next()
-        with suppress(Exception):  # the generator may raise
+        with suppress(Exception):  # the generator may raise an exception when it is closed
             self.close()
 
     def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
@@ -283,7 +284,7 @@ class Chunks(Iterator[object]):
 
 
 class _Worker:
-    """One process, with this end of its pipe."""
+    """A process of the pool, with this process's end of the pipe."""
 
     def __init__(self) -> None:
         if not CAN_PASS_PIPES:

@@ -84,7 +84,7 @@ class Answered(Protocol):
     def label(self) -> str: ...
 
     def log_failure(self, sentence: str, failure: BaseException, /) -> None:
-        """Log an exception and report it."""
+        """Log an exception and pass it to ``App(on_error=...)``."""
 
     def release(self) -> None:
         """Release the resources that the request keeps for its ``after_response`` functions."""
@@ -142,7 +142,7 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
 
     Raises only a cancellation.
     """
-    begun = None  # the task that is running
+    begun = None  # the function that was called last
 
     def begin(task: Task) -> Any:
         nonlocal begun

@@ -45,8 +45,8 @@ _NUMBERS = count()
 
 
 class RunningGenerator:
-    """A generator of a request. ``kind``: INLINE to run a plain generator in the flow's thread. An
-    async generator is awaited.
+    """A generator of a request. ``kind``: if it is INLINE, a plain generator runs in the flow's
+    thread, and otherwise in worker threads. An async generator is awaited.
 
     ``owner``: the hook or the provider that the generator belongs to. ``number``: a number that is
     higher for each new generator. ``answer``: the value that the generator yielded when a
@@ -196,8 +196,8 @@ class Resources(list[RunningGenerator]):
                         raise ResponseError(f"{owner.name} yields twice: keep one yield")
                 except Exception as error:
                     raised = error
-                # Remove it only now. If a cancellation comes before it begins to close, it is then
-                # closed later.
+                # Remove the generator only after this, so that it is still closed later if a
+                # cancellation comes first.
                 self.forget(generator)
                 if raised is None:
                     continue
@@ -239,7 +239,9 @@ class Performer(Protocol):
         """Yield steps after a request broke off. Failures are logged."""
 
     def abandon(self, steps: Iterable[Step], /) -> Awaitable[None]:
-        """Perform steps after a cancellation, protected from it. Failures are logged."""
+        """Perform steps after a cancellation, shielded from the cancellation. Failures are
+        logged.
+        """
 
 
 class ResourceContext(Generic[Value]):
@@ -304,7 +306,9 @@ class ResourceContext(Generic[Value]):
             del failure
 
     def _closed(self, failure: Exception | None) -> Flow[None]:
-        """Close the resources. Raises the exception of a provider."""
+        """Close the resources. Raises the exception of a provider, if it differs from
+        ``failure``.
+        """
         raised = yield from self._resources.close(failure)
         try:
             if raised is not failure:

@@ -35,7 +35,7 @@ else:
         is_looked_up = False  # whether the host has been looked up since the connection was closed
 
         def connect(self) -> None:
-            """Connect to the host, unless it is connected."""
+            """Look up the host's name and connect, unless the connection is open."""
             if not self.is_looked_up:
                 _look_up(self.host, self.socket_connect_timeout)
                 self.is_looked_up = True
@@ -78,7 +78,7 @@ _AFTER_NO_ANSWER = 5.0
 # Seconds in which a server must respond to a probe over a new connection.
 _PROBE_PATIENCE = 0.5
 
-# Valkey speaks the protocol of Redis.
+# Valkey has the protocol of Redis, so its schemes are replaced by those of Redis.
 _VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
 
 # Matches a URL with an @ after the apparent host: the password contains a /, # or ?, so only a part
@@ -110,7 +110,7 @@ def _look_up(host: str, patience: float | None) -> None:
 
 
 class _Primary(NamedTuple):
-    """The parts of a URL with Sentinels."""
+    """The parts of a URL with Sentinels: their addresses, the primary's name, and the options."""
 
     name: str
     sentinels: list[tuple[str, int]]

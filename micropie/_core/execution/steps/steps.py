@@ -51,7 +51,7 @@ CHUNK: Final = "chunk"
 CLOSE: Final = "close"
 RECEIVE: Final = "receive"
 ANSWER: Final = "answer"
-INLINE: Final = "inline"  # not a step: the flow calls the function itself
+INLINE: Final = "inline"  # means that the flow calls the function itself
 
 # Seconds that a request waits for its ``def`` code after the server has cancelled the request,
 # because the resources of that code are closed next. Waiting longer would keep the server from

@@ -33,7 +33,9 @@ AnyPart = TypeVar("AnyPart", bound="_Part")
 
 
 class ArrivingParts:
-    """The parts of a body that is still arriving. Only one piece of it is in memory at a time."""
+    """The parts of a body that is still arriving. Only one piece of the body is in memory at a
+    time.
+    """
 
     def __init__(self, body: BodyReader, parser: PartParser) -> None:
         body.start_stream()
@@ -53,7 +55,8 @@ class ArrivingParts:
         return None
 
     def next_chunk(self) -> Flow[bytes]:
-        """Return the next bytes of the part, or b"" at its end. Don't call it after that.
+        """Return the next bytes of the part, or b"" at its end. Don't call this again after the
+        end.
 
         Raises what ``next_part`` raises.
         """
@@ -102,7 +105,7 @@ class ReceivedParts:
         return chunk
 
 
-# Where ``Parts`` reads from.
+# The object from which ``Parts`` reads.
 PartSource: TypeAlias = ArrivingParts | ReceivedParts
 
 

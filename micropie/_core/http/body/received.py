@@ -85,8 +85,8 @@ class ReceivedBody:
 
     @property
     def so_far(self) -> bytes | None:
-        """The body as far as it was received and stored: all of it, or b"" if it was streamed; None
-        if it is unread.
+        """The whole body if it was received and stored; b"" if it was streamed; None if it is
+        unread.
         """
         data = self.data
         if isinstance(data, BodyReader):
@@ -98,7 +98,7 @@ class ReceivedBody:
         """The JSON body, with a Decimal for each number that a float can't represent with all its
         digits.
 
-        Raises 400 if it is nested too deeply, or has a number too close to zero.
+        Raises 400 if the document is nested too deeply, or has a number too close to zero.
         """
         document = self.document
         if document is None or document is NULL:

@@ -16,7 +16,7 @@ The same rules apply to a query, an urlencoded form and a multipart form:
 its bytes, its end. It checks all limits, for both of its users: ``MultipartParser`` stores fields
 and files before the handler runs, and ``http/body/form_parts.py`` passes the events on as they are
 requested. Large bodies are parsed and bound in an IO step, and files are written in large pieces,
-because the hop to a thread costs more than a small write. If a request is cancelled, the thread may
+because using a thread costs more than a small write. If a request is cancelled, the thread may
 still be writing. So the file is closed under a lock and refuses later writes.
 """
 

@@ -1,5 +1,5 @@
-"""Queries and urlencoded forms, and what they share with multipart forms: the fields, the limits,
-the messages.
+"""Parse queries and urlencoded forms. The fields, limits and messages here are also used for
+multipart forms.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Budget:
             )
 
     def spend(self, size: int) -> None:
-        """Add a complete field of ``size`` bytes, name and value."""
+        """Count a complete field. ``size``: the bytes of its name and value."""
         self._memory += size
 
 
@@ -89,8 +89,8 @@ def _text_of(data: bytes) -> str:
 
 
 def require_utf8(charset: str) -> None:
-    """Raise 415 for a charset other than UTF-8, because text decoded by a guess would be stored
-    wrongly.
+    """Raise 415 for a charset other than UTF-8, because guessing the charset would store wrong
+    text.
     """
     if charset.lower() not in ("", "utf-8", "utf8", "us-ascii", "ascii"):
         raise HTTPError(415, "Forms are read as UTF-8 only.")
@@ -107,7 +107,7 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     decoded.
     """
     text = query if isinstance(query, str) else query.decode("latin-1")
-    # Nearly all queries are so short that they can't reach a limit, so nothing is counted.
+    # Nearly all queries are so short that they can't reach a limit. For these, nothing is counted.
     size = len(text)
     is_short = (
         (size <= limits.max_fields or text.count("&") < limits.max_fields)
@@ -123,8 +123,8 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     fields: dict[str, list[str]] = {}
     # Stop splitting at the limit. If there are more pairs, they remain in the last one.
     for pair in text.split("&", limits.max_fields) if text else ():
-        # An empty pair (``a=1&&b=2``) isn't a field, but it counts toward the limit: a million of
-        # them take as long as fields.
+        # An empty pair (``a=1&&b=2``) isn't a field, but it counts toward the limit, because a
+        # million empty pairs take as long as a million fields.
         if budget is not None:
             budget.begin()
         if pair:
@@ -172,12 +172,14 @@ DEEPEST = 16  # levels; a deeper name counts as a plain name
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
-"""The values of a field (texts, in a form), or the fields inside it, by name or number."""
+"""The values of a field, which are texts in a form, or a dict of the fields inside it, by name or
+number.
+"""
 
 
 def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
-    """Return the fields of a form as a tree: fields inside others are dicts, by name or number,
-    with the texts as leaves.
+    """Return the fields of a form as a tree. A field with inner fields is a dict, by name or
+    number. The leaves are lists of texts.
 
     A name that contradicts an earlier one, such as ``a.b`` after ``a``, is left out.
     """

@@ -69,7 +69,7 @@ class PartParser:
     _files = 0
     _failure: tuple[int, str] | None = None
 
-    # About the part that is arriving:
+    # These describe the part that is arriving.
     _head: PartHead
     _is_part: bool  # False while the part may be a file input left empty
     _start: bytes  # the part's first bytes, while they may be the boundary
@@ -128,7 +128,7 @@ class PartParser:
                 self._failure = 400, _MALFORMED
                 raise BadRequest(_MALFORMED) from None
         except HTTPError as error:
-            # Keep no exception, because it would refer to this parser's frames.
+            # Store no exception, because it would refer to this parser's frames.
             self._failure = error.status, error.message
             raise
 
@@ -144,11 +144,11 @@ class PartParser:
             raise BadRequest("The multipart form is cut off before its last boundary.")
 
     def _found_in(self, chunk: bytes) -> Iterable[MultipartSegment | bytes | None]:
-        """Return what the package finds in the next chunk.
+        """Return the events that the package finds in the next chunk.
 
-        The package skips a text before the first boundary, as RFC 2046 does, but only if the
-        boundary is in the same chunk. Raises 400 if that text is long, and raises an earlier error
-        again.
+        By RFC 2046, a text before the first boundary is skipped. The package does so only if the
+        boundary is in the same chunk, so it is skipped here. Raises 400 if the text is long, and
+        raises an earlier error again.
         """
         if self._failure is not None:
             raise HTTPError(*self._failure)
@@ -202,9 +202,9 @@ class PartParser:
     def _count(self, data: bytes) -> None:
         """Count the next bytes of a part.
 
-        Raises 413 if a field is too long, on its own or together with those before. Raises 400 for
-        a part that begins with the boundary: by RFC 2046, section 5.1.1, it is empty, but the
-        package would read it as text that contains the next part.
+        Raises 413 if a field is too long, on its own or together with earlier fields. Raises 400
+        for a part that begins with the boundary. By RFC 2046, section 5.1.1, such a part is empty,
+        but the package would read it as text that contains the next part.
         """
         begun = self._size
         self._size = size = begun + len(data)
@@ -220,7 +220,9 @@ class PartParser:
 
 
 def _head_of(lines: Sequence[tuple[str, str]]) -> PartHead:
-    """Return the head of a part. Raises 400 for a repeated header, or one that forms don't use."""
+    """Return the head of a part. Raises 400 for a repeated header, or for a header that forms don't
+    use.
+    """
     headers = {name.lower(): value for name, value in lines}
     if len(headers) < len(lines):
         raise BadRequest("A part of the form has a header twice.")
@@ -272,9 +274,9 @@ class MultipartParser:
         self.parts: list[tuple[str, str | UploadFile]] = []
         self.unselected = self._parser.unselected
         """The names of file inputs that were left empty."""
-        self._value = bytearray()  # the field that is being received
-        # How many bytes of the next file may stay in memory: 100 files of 1 MiB each would be too
-        # much.
+        self._value = bytearray()  # the bytes of the field that is being received
+        # How many bytes of the next file may stay in memory. This shrinks with each file, because
+        # 100 files of 1 MiB each would be too much.
         self._memory_for_file = min(limits.spool_size, limits.max_file_memory)
         self._lock = RLock()
 
@@ -370,7 +372,7 @@ def _not_stored(error: OSError) -> Exception:
     import tempfile
 
     code = error.errno
-    if tempfile.tempdir is None:  # no folder is writable, and ``tempfile`` doesn't say why
+    if tempfile.tempdir is None:  # no folder is writable: find out why by opening a file
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as reason:

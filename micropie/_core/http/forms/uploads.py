@@ -79,7 +79,8 @@ class UploadFile(UploadSpellings):
         self.headers = {**headers}
         self.content_type = headers.get("content-type", "application/octet-stream")
         self.size = 0
-        self.file = tempfile.SpooledTemporaryFile(max_size=spool_size or -1)  # 0 would be no limit
+        # 0 would mean no limit
+        self.file = tempfile.SpooledTemporaryFile(max_size=spool_size or -1)
 
     @property
     def filename(self) -> str:
@@ -130,7 +131,7 @@ class UploadFile(UploadSpellings):
 
     def close(self) -> None:
         """Close the file, which deletes it."""
-        with suppress(OSError):  # the disk is full, but the unwritten rest isn't needed
+        with suppress(OSError):  # a full disk doesn't matter: the file is deleted
             self.file.close()
 
 
@@ -171,6 +172,6 @@ class NewFile:
         with self._lock:
             self._is_discarded = True
             if self._file is not None:
-                with suppress(OSError):  # the disk is full, but the unwritten rest isn't needed
+                with suppress(OSError):  # a full disk doesn't matter: the file is deleted
                     self._file.close()
                 self.path.unlink(missing_ok=True)

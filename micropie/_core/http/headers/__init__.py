@@ -1,4 +1,4 @@
-"""What headers mean, and how they are stored.
+"""Store headers, and parse and write their values.
 
 Open ``fields.py`` to change how headers are stored, ``cookies.py`` for cookies,
 ``signing.py`` for signed ones, ``media_types.py`` for content types and ``Accept``, and

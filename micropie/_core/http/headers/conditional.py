@@ -31,8 +31,8 @@ _DATE = pattern(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{
 
 
 class Selection(NamedTuple):
-    """A status (200, 206 or 304), and which bytes of the representation to send: from ``start`` up
-    to ``stop``.
+    """A status (200, 206 or 304), and the bytes of the representation to send: from ``start`` up
+    to, but not including, ``stop``.
     """
 
     status: int
@@ -43,7 +43,7 @@ class Selection(NamedTuple):
 def entity_tag(text: str) -> str:
     """Return the value of an ETag header for a text.
 
-    All ASCII characters but ``"`` may stand unescaped between its quotes (section 8.8.3). Raises
+    Characters that an ETag can't contain (section 8.8.3), and "%", are percent-encoded. Raises
     ``TypeError`` for anything but text.
     """
     try:
@@ -52,7 +52,7 @@ def entity_tag(text: str) -> str:
         raise TypeError(f"an etag must be text, not {text!r}: write etag=str(...)") from None
 
 
-_TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # all but "%", which begins an escape
+_TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # "%" is missing, because it begins an escape
 
 
 @lru_cache(maxsize=1024)
@@ -132,7 +132,7 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     known = headers.get("if-none-match")
     if known is not None:
         opaque = etag.removeprefix("W/")
-        if known == opaque:  # the tags are equal in most requests
+        if known == opaque:  # short cut: in most requests, the tags are equal
             return True
         return known.strip(" \t") == "*" or any(
             tag == opaque for _, tag in _ENTITY_TAG.findall(known, 0, _LONGEST_TAGS)

@@ -1,6 +1,6 @@
 """Read the Cookie header and write Set-Cookie values (RFC 6265).
 
-Reading never fails. Writing raises an error for what browsers would not accept.
+Reading never raises an error. Writing raises an error for a cookie that browsers would not accept.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import NoReturn, TypedDict
 
 from micropie._core.on_demand import pattern
 
-# RFC 6265, section 4.1.1: a name is a token; a value has no control characters, white space, `"`,
-# `,`, `;` or `\`.
+# By RFC 6265, section 4.1.1, a name is a token, and a value has no control characters, white space,
+# `"`, `,`, `;` or `\`.
 _NAME = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]*")
 _ATTRIBUTE = pattern(r"[\x20-\x3A\x3C-\x7E]*")

@@ -125,7 +125,7 @@ class Headers(Mapping[str, str]):
 
     def get(self, name: str, default: object = None, /) -> object:
         """Return a value, or ``default``. This takes a third of the time of ``Mapping.get``."""
-        key = name.encode("latin-1", "replace").lower()  # the same as ``_key_of``
+        key = name.encode("latin-1", "replace").lower()  # ``_key_of``, in line
         if key == _AUTHORIZATION:
             self._note("authorization")
         if self._was_read:
@@ -277,7 +277,7 @@ def make_private(
 def known_private(
     head: KnownHead, depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[KnownHead, bool]:
-    """Return what ``make_private`` returns, cached for a head that is a constant."""
+    """Return the result of ``make_private`` for a head that is a constant. The result is cached."""
     headers, was_public = make_private(head, depends_on, has_own_cookie)
     return KnownHead(headers), was_public
 

@@ -55,7 +55,7 @@ class Signer:
                 "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
         self._serializer: Any = itsdangerous.URLSafeSerializer(
-            keys[::-1],  # itsdangerous signs with the last of its keys
+            keys[::-1],  # reversed, because itsdangerous signs with its last key
             salt=salt,
             serializer=serializer,
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
@@ -98,8 +98,8 @@ class AppSigner:
         return self._signer.dump([name, int(time.time()), value])
 
     def load(self, name: str, text: str, default: object, max_age: float | None) -> object:
-        """Return the value, or ``default`` if it is forged, was signed for another cookie, or is
-        older than ``max_age`` seconds.
+        """Return the value of the cookie ``name``. Return ``default`` if ``text`` is forged, was
+        signed for another cookie, or is older than ``max_age`` seconds.
         """
         try:
             signed_for, made, value = self._signer.load(text)

@@ -71,7 +71,7 @@ class RouteMark(NamedTuple):
     hooks: Sequence[object] | None = None
 
     def decorate(self, function: Function) -> Function:
-        """Add this mark to those of a function, and return the function."""
+        """Add this mark to the marks of a function, and return the function."""
         # Make a new list, because marks of an overriding method must not appear on the parent's
         # method.
         return leave_mark(function, MARKS, [*marks_of(function), self])
@@ -174,7 +174,8 @@ def _is_others(cls: type, application: type) -> bool:
     package = cls.__module__.partition(".")[0]
     file: str | None = getattr(sys.modules.get(cls.__module__), "__file__", None)
     is_stdlib = package in sys.stdlib_module_names
-    # An author's own module may be named "turtle".
+    # Check the file as well, because an author's module may have the name of a standard module,
+    # such as "turtle".
     if is_stdlib and (file is None or file.startswith(_installed()[0])):
         return True
     return package != application.__module__.partition(".")[0] and (file or "").startswith(
