@@ -171,11 +171,15 @@ CONVERSATIONS = [
             /dispatch/years/ /dispatch/years/2024 /dispatch/years/2024/ /dispatch/years/2024/5
             /dispatch/years/2024/5/ /dispatch/years/2024/5/edit /dispatch/years/2024/5/notes/
             /dispatch/years/2024/5/6 /dispatch/years/edit /nothing /nothing/ /nothing/page
+            /dispatch/page/b%252Fc/50%2525 /dispatch/page/caf%E9 /dispatch/page/caf%C3%A9
+            /latin/page/caf%E9 /latin/page/caf%C3%A9 /latin/page/cafe /hosts/ /strict/
             /loose/sub /loose/page/ /slash/sub?a=1 /grafted/own /grafted/own/ /grafted/own/page
             /noslash /noslash/ /noslash/sub /slash/page/ /slash/page/?a=1 /slash /slash/sub
             /dispatch/second /dispatch/second/ /dispatch/secondary /dispatch/second/leave
             /grafted /grafted/ /grafted/a/b /graftedx
         """),
+        gets("/hosts/ /strict/", Host="blog.example"),
+        gets("/hosts/ /strict/", X_Forwarded_Host="blog.example"),
         asks("HEAD", "/dispatch/page /grafted/x"),
         asks("POST", "/dispatch/sub /grafted/x"),
     ),
@@ -195,7 +199,7 @@ CONVERSATIONS = [
             /dispatch/redirect?to=page&status=200 /dispatch/redirect?to=page&status=308
             /dispatch/redirect?to=%3Cx%3E /dispatch/redirect?to=%C3%A9
             /dispatch/redirect_with_cookie /dispatch/page /dispatch/inward /dispatch/circle
-            /dispatch/inward_query /dispatch/inward_near
+            /dispatch/inward_query /dispatch/inward_near /dispatch/tool_away /dispatch/tool_failed
             /dispatch/redirect_many
         """),
         asks("HEAD", "/dispatch/redirect"),
@@ -215,6 +219,7 @@ CONVERSATIONS = [
         asks("DELETE", "/rest/things/2 /rest/"),
         asks("HEAD", "/rest/things/1 /rest/"),
         asks("PATCH", "/rest/things/1"),
+        asks("GET HEAD POST DELETE", "/rest/posts"),
         asks("OPTIONS", "/rest/things"),
         asks("POST", "/rest/things /rest/things/a/b"),
         gets("/rest/things/2 /rest/none"),
@@ -309,6 +314,13 @@ CONVERSATIONS = [
         gets("/messages/json_maybe"),
         json("/messages/json_both", {"x": None}),
         sent("/messages/json_both", b"{}", "application/json; charset=utf-8"),
+        sent("/messages/json_both", b'"ab"', "text/javascript"),
+        sent("/messages/json_both", b'"ab', "text/javascript"),
+        sent("/messages/json_both", b"", "text/javascript"),
+        json("/messages/json_both", "a" * 100_000),
+        sent("/messages/json_own", b"[1]", "application/vnd.x+json"),
+        sent("/messages/json_own", b"[1", "application/vnd.x+json"),
+        sent("/messages/json_own", b"[1]", "application/json"),
     ),
     # -- tools -------------------------------------------------------------------------------------
     talk(

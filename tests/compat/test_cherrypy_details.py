@@ -33,101 +33,6 @@ from tests.compat.conftest import Serve, page
 # -- dispatchers -----------------------------------------------------------------------------------
 
 
-def test_methods_of_a_resource(cherrypy: Any, serve_root: Serve) -> None:
-    class Pie:
-        exposed = True
-
-        def GET(self, number: str = "all") -> str:
-            return f"pie {number}"
-
-        @cherrypy.config(**{"response.headers.X-Made": "yes"})
-        def POST(self, name: str) -> str:
-            return f"made {name}"
-
-    class Root:
-        pies = Pie()
-
-    client = serve_root(Root(), {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}})
-    answer = client.get("/pies/3")
-    assert (answer.text, answer.headers["Allow"]) == ("pie 3", "GET, HEAD, POST")
-    assert client.request("HEAD", "/pies").status_code == 200
-    made = client.post("/pies", data={"name": "plum"})
-    assert (made.text, made.headers["X-Made"]) == ("made plum", "yes")
-    refused = client.delete("/pies")
-    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD, POST")
-    assert client.get("/none").status_code == 404
-    assert client.get("/pies/3/4").status_code == 404
-
-
-def test_a_resource_without_get(cherrypy: Any, serve_root: Serve) -> None:
-    class Root:
-        exposed = True
-
-        def POST(self) -> str:
-            return "made"
-
-    client = serve_root(Root(), {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}})
-    assert client.get("/").headers["Allow"] == "POST"
-    assert client.request("HEAD", "/").status_code == 405
-
-
-def test_hosts_without_those_that_a_proxy_states(cherrypy: Any, serve_root: Serve) -> None:
-    class Root:
-        @cherrypy.expose
-        def index(self) -> str:
-            return "root"
-
-        class Inner:
-            exposed = True
-
-            def __call__(self) -> str:
-                return "inner"
-
-        inner = Inner()
-
-    dispatch = cherrypy.dispatch.VirtualHost(use_x_forwarded_host=False, **{"a.example": "/inner"})
-    client = serve_root(Root(), {"/": {"request.dispatch": dispatch}})
-    assert client.get("/", headers={"Host": "a.example"}).text == "inner"
-    assert (
-        client.get("/", headers={"Host": "b.example", "X-Forwarded-Host": "a.example"}).text
-        == "root"
-    )
-
-
-def test_wrong_arguments(cherrypy: Any, serve_root: Serve) -> None:
-    class Root:
-        @cherrypy.expose
-        def one(self, first: str = "") -> str:
-            return first
-
-        @cherrypy.expose
-        def broken(self, first: str = "") -> str:
-            raise TypeError("inside of the handler")
-
-    client = serve_root(Root())
-    assert client.get("/one/1/2").status_code == 404
-    assert client.get("/one?second=2").status_code == 404
-    assert client.post("/one", data={"second": "2"}).status_code == 400
-    assert client.get("/one/1?first=2").status_code == 404
-    assert client.get("/broken").status_code == 500
-
-
-def test_a_slash_that_a_server_has_left_escaped(serve_page: Serve) -> None:
-    client = serve_page(lambda *segments: repr(segments))
-    assert client.get("/a/b%252Fc/50%2525").text == "('a', 'b/c', '50%25')"
-
-
-def test_paths_in_another_encoding(cherrypy: Any, serve_root: Serve, serve_page: Serve) -> None:
-    config = {"/": {"request.uri_encoding": "ISO-8859-1"}}
-    client = serve_root(page(cherrypy, lambda *segments: ascii(segments)), config)
-    assert client.get("/caf%E9").text == r"('caf\xe9',)"
-    assert client.get("/caf%C3%A9").text == r"('caf\xc3\xa9',)"
-    assert client.get("/cafe").text == "('cafe',)"
-    usual = serve_page(lambda *segments: ascii(segments))
-    assert usual.get("/caf%C3%A9").text == r"('caf\xe9',)"
-    assert usual.get("/caf%E9").text == r"('caf\xe9',)"
-
-
 def test_what_is_not_found(cherrypy: Any, serve_page: Serve) -> None:
     def answer(*segments: str) -> str:
         if segments:
@@ -149,17 +54,6 @@ def test_parameters_that_come_twice(serve_page: Serve) -> None:
     assert client.post("/?a=1&a=2", content=b"a=3&b=1&b=2&b=3", headers=kind).text == (
         "{'a': ['1', '2', '3'], 'b': ['1', '2', '3']}"
     )
-
-
-def test_the_status_of_a_response(cherrypy: Any, serve_page: Serve) -> None:
-    def answer(status: str) -> Any:
-        cherrypy.response.status = status
-        return "x"
-
-    client = serve_page(answer, request__show_tracebacks=False)
-    assert client.get("/299").status_code == 299
-    assert client.get("/99").status_code == 500
-    assert client.get("/none").status_code == 500
 
 
 def test_an_empty_answer_may_have_work_to_do(cherrypy: Any, serve_page: Serve) -> None:
@@ -241,40 +135,6 @@ def test_what_must_not_be_cached(serve_page: Serve) -> None:
     assert answered.headers["Expires"] == "Sun, 28 Jan 2007 00:00:00 GMT"
 
 
-def test_json_of_another_type(cherrypy: Any, serve_page: Serve) -> None:
-    config = {
-        "tools__json_in__on": True,
-        "tools__json_in__content_type": ["application/vnd.x+json"],
-    }
-    client = serve_page(lambda: repr(cherrypy.request.json), **config)
-    kind = {"Content-Type": "application/vnd.x+json"}
-    assert client.post("/", content=b"[1]", headers=kind).text == "[1]"
-    assert (
-        client.post("/", content=b"[1]", headers={"Content-Type": "application/json"}).status_code
-        == 415
-    )
-    assert client.post("/", content=b"[1", headers=kind).status_code == 400
-
-
-def test_json_by_a_handler_of_one_s_own(cherrypy: Any, serve_page: Serve) -> None:
-    def spaced(*args: Any, **kwargs: Any) -> Any:
-        return cherrypy.serving.request._json_inner_handler(*args, **kwargs)["text"].encode()
-
-    config = {
-        "tools__json_out__on": True,
-        "tools__json_out__handler": spaced,
-        "tools__json_out__content_type": None,
-    }
-    answered = serve_page(lambda: {"text": "x"}, **config).get("/")
-    assert (answered.text, answered.headers["Content-Type"]) == ("x", "text/html;charset=utf-8")
-    plain = {"tools__json_out__on": True, "tools__json_out__content_type": "text/json"}
-    answered = serve_page(lambda: {"text": "x"}, **plain).get("/")
-    assert (answered.text, answered.headers["Content-Type"]) == (
-        '{"text": "x"}',
-        "text/json;charset=utf-8",
-    )
-
-
 # -- hooks and tools -------------------------------------------------------------------------------
 
 
@@ -346,13 +206,6 @@ def test_the_form_for_logging_in_needs_no_page_to_go_back_to(module: Any) -> Non
     assert b"nobody" in module.lib.cptools.SessionAuth().login_screen(None, username="nobody")
 
 
-def test_a_page_redirects_to_itself_within_the_site(cherrypy: Any, serve_page: Serve) -> None:
-    def answer(*segments: str) -> str:
-        raise cherrypy.InternalRedirect("/b" if segments == ("a",) else "/a")
-
-    assert serve_page(answer).get("/a").status_code == 500
-
-
 # -- configuration, trees, addresses ---------------------------------------------------------------
 
 
@@ -393,12 +246,8 @@ def test_configuration_objects_of_a_program(module: Any, tmp_path: Path) -> None
     assert (settings, seen) == ({"mail.port": 25}, [])
     settings.update({"environment": "test", "mail.host": "b", "db.name": "d", "plain": 1})
     assert (settings["mail.host"], settings["mail.port"], settings["plain"]) == ("b", 2525, 1)
-    assert sorted(map(str, seen)) == [
-        "('closed', None)",
-        "('host', 'b')",
-        "('opened name', 'd')",
-        "('port', 2525)",
-    ]
+    found = sorted(map(str, seen))
+    assert found == ["('closed', None)", "('host', 'b')", "('opened name', 'd')", "('port', 2525)"]
     settings["mail.port"] = 3
     assert seen[-2:] in ([("port", 3), ("closed", None)], [("closed", None), ("port", 3)])
     settings.reset()
@@ -493,11 +342,8 @@ def test_a_hook_that_sets_a_header_leaves_the_status(
     app = ours.Application(page(ours, answer), "")
     app.native.middlewares.append(Hook())
     response = serve_ours(app).get(f"/{path}")
-    assert (response.status_code, response.headers["X-Seen"], response.cookies["seen"]) == (
-        status,
-        "yes",
-        "1",
-    )
+    assert (response.status_code, response.headers["X-Seen"]) == (status, "yes")
+    assert response.cookies["seen"] == "1"
 
 
 # -- functions of both halves ----------------------------------------------------------------------
@@ -578,10 +424,8 @@ def test_a_redirect_of_both_halves(
         response = client.get(f"{prefix}{half}go?{query}")
         expected = location.format(prefix + half)
         assert response.status_code == status
-        assert (
-            response.headers["Location"]
-            == f"{'' if '//' in expected else 'https://testserver'}{expected}"
-        )
+        header = response.headers["Location"]
+        assert header == f"{'' if '//' in expected else 'https://testserver'}{expected}"
         assert response.headers["X-Seen"] == "yes"
 
 
@@ -601,10 +445,8 @@ def test_errors_and_addresses_of_both_halves(
         assert f"The path '{prefix}{path}' was not found." in response.text
     site = f"http://testserver{prefix}"
     assert client.get(f"{prefix}/address").text == f"{site}/log-in {site}/x {site}/address?a=1"
-    assert (
-        client.get(f"{prefix}/native/address").text
-        == f"{site}/log-in {site}/native/x {site}/native/address?a=1"
-    )
+    text = client.get(f"{prefix}/native/address").text
+    assert text == f"{site}/log-in {site}/native/x {site}/native/address?a=1"
     assert client.get(f"{prefix}/go?hook=go").headers["Location"] == f"{site}/go"
     assert "Traceback" not in caplog.text
 
@@ -624,10 +466,8 @@ def test_a_redirect_of_micropie_in_an_old_handler(serve_our_page: Serve) -> None
     assert (response.status_code, response.headers["Location"]) == (302, "http://testserver/c")
     assert (response.headers["X-Why"], response.cookies["seen"]) == ("moved", "1")
     assert client.get("/?to=https://other.example/").status_code == 400
-    assert (
-        client.get("/?to=https://other.example/&allow=1").headers["Location"]
-        == "https://other.example/"
-    )
+    header = client.get("/?to=https://other.example/&allow=1").headers["Location"]
+    assert header == "https://other.example/"
 
 
 # -- locks of sessions -----------------------------------------------------------------------------
@@ -678,11 +518,8 @@ def test_an_entity_is_a_file(module: Any) -> None:
     entity.fp = SimpleNamespace(
         read=lambda size, fp_out: file.read(size), readline=file.readline, readlines=file.readlines
     )
-    assert (entity.read(1), entity.readline(), entity.readlines()) == (
-        b"a",
-        b"bc\n",
-        [b"d\n", b"e\n"],
-    )
+    assert (entity.read(1), entity.readline()) == (b"a", b"bc\n")
+    assert entity.readlines() == [b"d\n", b"e\n"]
 
 
 def test_a_form_outside_of_requests() -> None:
@@ -711,10 +548,8 @@ def test_a_request_without_a_length(cherrypy: Any) -> None:
 def test_a_body_that_comes_in_pieces(serve_our_page: Serve) -> None:
     client = serve_our_page(lambda **values: repr(values))
     kind = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "7"}
-    assert (
-        client.post("/", content=iter([b"a=1", b"&b=2"]), headers=kind).text
-        == "{'a': '1', 'b': '2'}"
-    )
+    text = client.post("/", content=iter([b"a=1", b"&b=2"]), headers=kind).text
+    assert text == "{'a': '1', 'b': '2'}"
 
 
 def test_answers_without_anything_that_looks_at_them(
@@ -833,11 +668,6 @@ def test_an_access_log_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> Non
     ours.log.access()
 
 
-def test_the_environ_of_a_request(cherrypy: Any, serve_page: Serve) -> None:
-    client = serve_page(lambda *_: cherrypy.request.wsgi_environ["PATH_INFO"])
-    assert client.get("/a").text == "/a"
-
-
 def test_a_stream_that_can_t_be_closed(serve_our_page: Serve) -> None:
     class Pieces:
         def __iter__(self) -> Iterator[bytes]:
@@ -939,29 +769,6 @@ def test_a_tree_answers_for_its_applications(serve_ours: Serve) -> None:
             SetupError, match=r"at /shop: write cherrypy\.tree\.native, whose paths"
         ):
             mounted(use).native._micropie.compiled()
-
-
-def test_json_bodies_of_any_length(cherrypy: Any, serve_root: Serve) -> None:
-    class Root:
-        @cherrypy.expose
-        @cherrypy.tools.json_in()
-        @cherrypy.tools.json_out()
-        def index(self) -> Any:
-            rest = cherrypy.request.body.read()
-            return [
-                len(getattr(cherrypy.request, "json", "")),
-                rest.decode(),
-                cherrypy.response.headers["Content-Type"],
-            ]
-
-    client = serve_root(Root())
-    assert client.post("/", json="abc").text == '[3, "", "application/json"]'
-    assert client.post("/", json="a" * 100_000).json()[0] == 100_000
-    kind = {"Content-Type": "text/javascript"}
-    assert client.post("/", content=b'"ab"', headers=kind).json()[0] == 2
-    assert client.post("/", content=b'"ab', headers=kind).status_code == 400
-    assert client.post("/", data={"a": "1"}).status_code == 415
-    assert client.post("/", content=b"", headers=kind).status_code == 400
 
 
 def test_a_form_whose_processor_is_another(cherrypy: Any, serve_page: Serve, serve: Serve) -> None:

@@ -36,10 +36,6 @@ class Root:
     def index(self) -> str:
         return "hello"
 
-    @cherrypy.expose
-    def upload(self, **values: str) -> str:
-        return str(len(values))
-
 
 @pytest.fixture
 def bus(own_threads: None) -> Iterator[Bus]:
@@ -194,15 +190,6 @@ def test_something_else_than_a_tree_may_be_served(server: Server) -> None:
     server.application, server.instance = application, "wsgiref"
     server.start()
     assert get(server) == "plain"
-
-
-def test_a_body_is_as_long_as_the_server_allows(
-    connect: MakeClient, world: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cherrypy.server, "max_request_body_size", 10)
-    client = connect(cherrypy.Application(Root(), ""), world)
-    assert client.post("/upload", data={"a": "1"}).text == "1"
-    assert client.post("/upload", data={"a": "1" * 20}).status_code == 413
 
 
 # -- configuration ---------------------------------------------------------------------------------

@@ -79,6 +79,16 @@ class Root:
         raise cherrypy.InternalRedirect("page", "a=2")
 
     @cherrypy.expose
+    @cherrypy.tools.redirect(url="/there", internal=False)
+    def tool_away(self):
+        return "unreached"
+
+    @cherrypy.expose
+    @cherrypy.tools.err_redirect(url="/there", internal=False)
+    def tool_failed(self):
+        raise LookupError
+
+    @cherrypy.expose
     def circle(self):
         raise cherrypy.InternalRedirect("/circle")
 
@@ -196,9 +206,32 @@ class Rest:
 
     def __init__(self):
         self.things = Things()
+        self.posts = Posts()
 
     def GET(self):
         return "rest"
+
+
+class Posts:
+    """By a method alone, which has configuration."""
+
+    exposed = True
+
+    @cherrypy.config(**{"response.headers.X-Made": "yes"})
+    def POST(self):
+        return "made"
+
+
+class Hosts:
+    @cherrypy.expose
+    def index(self):
+        return (
+            f"{cherrypy.request.path_info} {cherrypy.request.config.get('tools.staticdir.section')}"
+        )
+
+    def __init__(self, *names):
+        for name in names:
+            setattr(self, name, Hosts())
 
 
 class Nothing:
@@ -229,6 +262,11 @@ cherrypy.tree.mount(
     Rest(), "/rest", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}
 )
 cherrypy.tree.mount(Nothing(), "/nothing")
+cherrypy.tree.mount(Root(), "/latin", {"/": {"request.uri_encoding": "ISO-8859-1"}})
+for name, options in {"/hosts": {}, "/strict": {"use_x_forwarded_host": False}}.items():
+    hosts = cherrypy.dispatch.VirtualHost(**options, **{"blog.example": "/blog"})
+    sections = {"/": {"request.dispatch": hosts}, "/blog": {"tools.staticdir.dir": "/nowhere"}}
+    cherrypy.tree.mount(Hosts("blog"), name, sections)
 cherrypy.tree.mount(Second(), "/dispatch/second")
 cherrypy.tree.mount(Root(), "/noslash", {"/": {"tools.trailing_slash.on": False}})
 cherrypy.tree.mount(

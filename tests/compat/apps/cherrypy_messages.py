@@ -230,7 +230,12 @@ class Messages:
     @cherrypy.tools.json_in()
     @cherrypy.tools.json_out()
     def json_both(self):
-        return {"got": cherrypy.request.json}
+        return {"got": cherrypy.request.json, "rest": cherrypy.request.body.read().decode()}
+
+    @cherrypy.expose
+    @cherrypy.tools.json_in(content_type=["application/vnd.x+json"])
+    def json_own(self):
+        return repr(cherrypy.request.json)
 
 
 VALUES = {
