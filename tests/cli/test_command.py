@@ -429,10 +429,8 @@ def test_two_commands_of_one_name(
     (tmp_path / "twice16.py").write_text(source)
     monkeypatch.chdir(tmp_path)
     assert main(["-a", "twice16:app", "a"]) == 2
-    assert (
-        capsys.readouterr().err
-        == "micropie: two commands are named a: rename one of the functions\n"
-    )
+    found = capsys.readouterr().err
+    assert found == "micropie: two commands are named a: rename one of the functions\n"
 
 
 def test_a_command_is_no_url() -> None:

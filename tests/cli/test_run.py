@@ -517,10 +517,8 @@ def test_a_server_that_is_not_installed(
     assert run_main(project, monkeypatch, ["run", "--server", "uvicorn"]) == 2
     assert "uvicorn is not installed: pip install uvicorn" in capsys.readouterr().err
     assert run_main(project, monkeypatch, ["run", "--loop", "trio"]) == 2
-    assert (
-        'no installed server supports these options: pip install "hypercorn[trio]"'
-        in capsys.readouterr().err
-    )
+    found = capsys.readouterr().err
+    assert 'no installed server supports these options: pip install "hypercorn[trio]"' in found
     assert run_main(project, monkeypatch, ["run", "--loop", "uvloop"]) == 2
     assert "uvloop is not installed: pip install uvloop" in capsys.readouterr().err
     # A bare install serves all the same, and says what is missing.

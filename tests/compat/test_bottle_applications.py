@@ -220,10 +220,8 @@ def test_json_inside_of_other_plugins(bottle: Any) -> None:
     app.route("/none", callback=dict, skip="json")
     with TestClient(app, protocol="wsgi") as client:
         assert client.get("/").text == "json ['a']"
-        assert (client.get("/raised").status_code, client.get("/raised").text) == (
-            201,
-            "json ['b']",
-        )
+        assert client.get("/raised").status_code == 201
+        assert client.get("/raised").text == "json ['b']"
         assert (client.get("/text").text, client.get("/none").text) == ("text", "")
     plugin = bottle.JSONPlugin(json_dumps=None)
     assert plugin.apply(str, None) is str
@@ -326,11 +324,8 @@ def test_wsgi_applications_inside(
     app.route("/after", callback=lambda: ours.request.path)
     client = make_client(app, raise_app_exceptions=False)
     answer = client.get("/late/a/b")
-    assert (answer.status_code, answer.text, answer.headers["x-path"]) == (
-        299,
-        "late /late",
-        "/a/b",
-    )
+    assert (answer.status_code, answer.text) == (299, "late /late")
+    assert answer.headers["x-path"] == "/a/b"
     assert client.get("/late").headers["x-path"] == "/"
     assert client.get("/broken").status_code == 500
     assert client.get("/writing/").text == "written read"
@@ -438,10 +433,8 @@ def test_entity_tags(make_client: MakeClient, tmp_path: Path, header: str, statu
     tag = client.get("/").headers["etag"]
     assert client.get("/", headers={"If-None-Match": header.format(tag=tag)}).status_code == status
     own = client.get("/own")
-    assert (own.headers["etag"], own.headers["content-disposition"]) == (
-        '"own"',
-        'attachment; filename="a"',
-    )
+    assert own.headers["etag"] == '"own"'
+    assert own.headers["content-disposition"] == 'attachment; filename="a"'
     assert (
         client.get("/own", headers={"If-None-Match": header.format(tag='"own"')}).status_code
         == status

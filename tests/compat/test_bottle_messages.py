@@ -41,12 +41,8 @@ def environ() -> dict[str, Any]:
 
 def test_a_request_is_a_view_of_its_environ(bottle: Any, environ: dict[str, Any]) -> None:
     request = bottle.Request(environ)
-    assert (request.method, request.path, request.script_name, request.fullpath) == (
-        "GET",
-        "/a/b",
-        "/mount/",
-        "/mount/a/b",
-    )
+    assert (request.method, request.path, request.script_name) == ("GET", "/a/b", "/mount/")
+    assert request.fullpath == "/mount/a/b"
     assert (
         request["REQUEST_METHOD"],
         request.get("none", 1),
@@ -79,26 +75,10 @@ def test_a_request_is_a_view_of_its_environ(bottle: Any, environ: dict[str, Any]
 
 def test_an_empty_request(bottle: Any) -> None:
     request = bottle.Request()
-    assert (
-        request.path,
-        request.method,
-        request.content_length,
-        request.remote_addr,
-        request.auth,
-    ) == (
-        "/",
-        "GET",
-        -1,
-        None,
-        None,
-    )
-    assert (request.url, request.body.read(), request.json, request.is_xhr, request.chunked) == (
-        "http://127.0.0.1/",
-        b"",
-        None,
-        False,
-        False,
-    )
+    assert (request.path, request.method, request.content_length) == ("/", "GET", -1)
+    assert (request.remote_addr, request.auth) == (None, None)
+    assert (request.url, request.body.read(), request.json) == ("http://127.0.0.1/", b"", None)
+    assert (request.is_xhr, request.chunked) == (False, False)
     for name in ("app", "route", "url_args"):
         with pytest.raises(RuntimeError, match="not connected"):
             getattr(request, name)
@@ -113,11 +93,8 @@ def test_what_a_server_says(bottle: Any) -> None:
     request = bottle.Request(
         {"SERVER_NAME": "h", "SERVER_PORT": "81", "REMOTE_USER": "u", "REMOTE_ADDR": "1.2.3.4"}
     )
-    assert (request.url, request.auth, request.remote_addr) == (
-        "http://h:81/",
-        ("u", None),
-        "1.2.3.4",
-    )
+    assert (request.url, request.auth) == ("http://h:81/", ("u", None))
+    assert request.remote_addr == "1.2.3.4"
     request = bottle.Request(
         {"SERVER_NAME": "h", "SERVER_PORT": "80", "HTTP_TRANSFER_ENCODING": "Chunked"}
     )
@@ -163,11 +140,8 @@ def test_outside_of_handlers_the_thread_that_imports_has_a_request(bottle: Any) 
     bottle.response.status = 404
     bottle.response.set_header("X-A", "b")
     bottle.request.pie = "plum"
-    assert (bottle.request.path, bottle.request.pie, bottle.response.status_line) == (
-        "/",
-        "plum",
-        "404 Not Found",
-    )
+    assert (bottle.request.path, bottle.request.pie) == ("/", "plum")
+    assert bottle.response.status_line == "404 Not Found"
     asked: list[object] = []
 
     def ask() -> None:
@@ -249,16 +223,10 @@ def test_an_uploaded_file_is_saved(bottle: Any, tmp_path: Path) -> None:
     upload = bottle.FileUpload(
         io.BytesIO(b"content"), "name", "../Ünsafe näme.txt", {"content-type": "text/x"}
     )
-    assert (upload.filename, upload.raw_filename, upload.name) == (
-        "Unsafe-name.txt",
-        "../Ünsafe näme.txt",
-        "name",
-    )
-    assert (upload.content_type, upload.content_length, upload.get_header("x", 1)) == (
-        "text/x",
-        -1,
-        1,
-    )
+    assert (upload.filename, upload.raw_filename) == ("Unsafe-name.txt", "../Ünsafe näme.txt")
+    assert upload.name == "name"
+    assert (upload.content_type, upload.content_length) == ("text/x", -1)
+    assert upload.get_header("x", 1) == 1
     assert bottle.FileUpload(None, "n", "..").filename == "empty"
     upload.save(str(tmp_path))
     assert (tmp_path / "Unsafe-name.txt").read_bytes() == b"content"
@@ -292,11 +260,8 @@ def test_a_file_s_name_and_headers_may_be_set() -> None:
 
 def test_the_status(bottle: Any) -> None:
     response = bottle.Response()
-    assert (response.status, response.status_line, response.status_code) == (
-        "200 OK",
-        "200 OK",
-        200,
-    )
+    assert (response.status, response.status_line) == ("200 OK", "200 OK")
+    assert response.status_code == 200
     response.status = 404
     assert response.status_line == "404 Not Found"
     response.status = "404 Brain not found"
@@ -315,11 +280,8 @@ def test_headers_of_a_response(bottle: Any) -> None:
     assert sorted(response.iter_headers()) == sorted(response.headerlist)
     assert ("X-A", "Ã¤") in response.headerlist
     response.content_type = "text/x; charset=latin9; a=b"
-    assert (response.charset, response.content_length, list(response)) == (
-        "latin9",
-        -1,
-        list("body"),
-    )
+    assert (response.charset, response.content_length) == ("latin9", -1)
+    assert list(response) == list("body")
     response.expires = 0
     assert response.expires == datetime(1970, 1, 1, tzinfo=UTC)
     response.content_length = 4
@@ -339,11 +301,8 @@ def test_a_response_is_copied_and_closed(bottle: Any) -> None:
     response = bottle.HTTPResponse(body, 418)
     response.set_cookie("a", "b", path="/x")
     copy = response.copy(bottle.HTTPResponse)
-    assert (type(copy), copy.status_code, copy.headerlist) == (
-        bottle.HTTPResponse,
-        418,
-        response.headerlist,
-    )
+    assert (type(copy), copy.status_code) == (bottle.HTTPResponse, 418)
+    assert copy.headerlist == response.headerlist
     response.close()
     assert body.closed
     bottle.HTTPResponse().close()
@@ -447,9 +406,6 @@ def test_what_is_not_signed_is_not_unpickled(value: str, monkeypatch: pytest.Mon
 
 def test_a_broken_cookie_does_not_hide_the_others() -> None:
     request = ours.Request({"HTTP_COOKIE": "a=1; b\x01=2; c=3; $Path=x"})
-    assert (request.get_cookie("a"), request.get_cookie("c"), request.get_cookie("none", "no")) == (
-        "1",
-        "3",
-        "no",
-    )
+    assert (request.get_cookie("a"), request.get_cookie("c")) == ("1", "3")
+    assert request.get_cookie("none", "no") == "no"
     assert ours.Request({"HTTP_COOKIE": "a=1; expires=2; x"}).get_cookie("expires") == "2"

@@ -358,10 +358,8 @@ def test_R36_dots_after_a_link_lead_out_of_no_directory(
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "a@b", "a, b", "a:99999"])
 def test_R14_a_host_that_is_none_gets_into_no_link(client: Any, host: str) -> None:
-    assert (
-        client.get("/moved", follow_redirects=False).headers["Location"]
-        == "http://testserver/elsewhere"
-    )
+    header = client.get("/moved", follow_redirects=False).headers["Location"]
+    assert header == "http://testserver/elsewhere"
     assert client.get("/moved", headers={"Host": host}, follow_redirects=False).status_code == 400
     assert client.get("/", headers={"Host": host}).status_code == 200
 
@@ -519,10 +517,8 @@ def test_a_traceback_is_shown_on_this_machine_only(make_client: MakeClient) -> N
 
     client = make_client(ours.Application(Failing()))
     assert "the secret" not in client.get("/").text
-    assert (
-        "the secret"
-        not in client.get("/", headers={"Host": "localhost", "X-Forwarded-For": "203.0.113.9"}).text
-    )
+    text = client.get("/", headers={"Host": "localhost", "X-Forwarded-For": "203.0.113.9"}).text
+    assert "the secret" not in text
     assert "the secret" in client.get("/", headers={"Host": "localhost"}).text
 
 
@@ -733,10 +729,8 @@ def test_R48_a_page_made_of_a_session_is_one_visitor_s(make_client: MakeClient) 
         client.get("/public"),
     )
     assert (mine.headers["vary"], mine.headers["cache-control"]) == ("Cookie", "private")
-    assert (stated.headers["vary"], stated.headers["cache-control"]) == (
-        "Accept, Cookie",
-        "no-store",
-    )
+    assert stated.headers["vary"] == "Accept, Cookie"
+    assert stated.headers["cache-control"] == "no-store"
     assert not {"vary", "cache-control"} & public.headers.keys()
     assert "; Secure" in public.headers["set-cookie"]
 

@@ -142,11 +142,8 @@ class Moved(App):
 def test_a_redirect_has_more_headers(make_client: MakeClient) -> None:
     client = make_client(Moved())
     old, named = client.get("/old"), client.get("/named")
-    assert (old.status_code, old.headers["Location"], old.headers["X-Pie"]) == (
-        303,
-        "/new",
-        "apple",
-    )
+    assert (old.status_code, old.headers["Location"]) == (303, "/new")
+    assert old.headers["X-Pie"] == "apple"
     assert old.headers["Set-Cookie"] == "a=1"
     assert (named.status_code, named.headers["X-Pie"]) == (301, "apple")
     assert client.get("/extra").headers["X-Pie"] == "apple"

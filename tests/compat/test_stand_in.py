@@ -386,14 +386,10 @@ def test_micropie_run_gives_servers_a_name_that_installs_first(
         monkeypatch.setenv(name, "")
     assert main(["run", "served_shop:app", "--stand-in", "bottle"]) == 0
     assert served[0] == "bottle"
-    assert (served[1].name, served[1].named("uvicorn")) == (
-        "served_shop:app",
-        "micropie.cli.serving.made:app",
-    )
-    assert (os.environ[made.STAND_IN], os.environ[made.STAND_IN_FOR]) == (
-        "bottle",
-        "served_shop:app",
-    )
+    assert served[1].name == "served_shop:app"
+    assert served[1].named("uvicorn") == "micropie.cli.serving.made:app"
+    assert os.environ[made.STAND_IN] == "bottle"
+    assert os.environ[made.STAND_IN_FOR] == "served_shop:app"
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,8 @@ def test_an_answer_of_one_piece(make_client: MakeClient) -> None:
     looks = Looks()
     client = make_client(below(echo, looks))
     answer = client.post("/m", content=b"hello")
-    assert (answer.status_code, answer.content, answer.headers["x-looked"]) == (
-        200,
-        b"hello",
-        "yes",
-    )
+    assert (answer.status_code, answer.content) == (200, b"hello")
+    assert answer.headers["x-looked"] == "yes"
     assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
     assert answer.headers["content-type"] == "text/plain"
     assert looks.seen[0][0] == 200
@@ -493,10 +490,8 @@ def test_R74_a_body_without_a_length_is_known_by_its_transfer_encoding(
         return [repr([environ.get(key) for key in keys]).encode()]
 
     client = connect(below(app), backend)
-    assert (
-        client.post("/m", content=iter([b"a"]), headers={"Transfer-Encoding": "chunked"}).text
-        == "[None, 'chunked', True]"
-    )
+    text = client.post("/m", content=iter([b"a"]), headers={"Transfer-Encoding": "chunked"}).text
+    assert text == "[None, 'chunked', True]"
 
 
 def test_R5_headers_with_underscores_and_proxy_are_dropped(

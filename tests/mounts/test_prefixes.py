@@ -138,12 +138,8 @@ def test_R75_an_app_that_shares(make_client: MakeClient, depth: int, root_path: 
     prefix = PREFIXES[depth]
     for path in ("", "/", "/x", "/é"):
         answer = client.get(prefix + path)
-        assert answer.json() == [
-            root_path,
-            prefix + path.rstrip("/"),
-            f"{root_path}{prefix}/there",
-            prefix,
-        ]
+        found = answer.json()
+        assert found == [root_path, prefix + path.rstrip("/"), f"{root_path}{prefix}/there", prefix]
         assert f"Path={root_path}{prefix}" in answer.headers["set-cookie"]
     location = client.get(f"{prefix}/there", follow_redirects=False).headers["location"]
     assert location == f"{root_path}{prefix}/there"

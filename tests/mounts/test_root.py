@@ -134,11 +134,8 @@ def test_it_gets_no_path_that_it_may_take_for_one_that_is_guarded(
     ):
         assert status("GET", path) == 404
     assert (status("GET", "/admin/x"), status("GET", "/own/x")) == (403, 403)
-    assert (
-        status("GET", "/a%2Fadmin/x"),
-        status("GET", "/admin/../x"),
-        status("POST", "/own%2Fx"),
-    ) == (200, 200, 200)
+    assert (status("GET", "/a%2Fadmin/x"), status("GET", "/admin/../x")) == (200, 200)
+    assert status("POST", "/own%2Fx") == 200
 
 
 @pytest.mark.parametrize("path", ["/admin%2Ftalk", "/admin%2Fother", "/.%2Ftalk"])
@@ -227,11 +224,8 @@ def test_a_server_s_own_prefix_has_a_slash_behind_it_or_not(path: str) -> None:
     """By it an application sends "/shop" to "/shop/", below which its relative links are."""
     environ = {"SCRIPT_NAME": "/shop", "PATH_INFO": path}
     given = {**environ_for("GET", path or "/"), **environ}
-    assert json.loads(b"".join(dual(wsgi)(dict(given), lambda *_: print))) == [
-        "GET",
-        "/shop",
-        path,
-    ]
+    found = json.loads(b"".join(dual(wsgi)(dict(given), lambda *_: print)))
+    assert found == ["GET", "/shop", path]
     moved: Any = Flask("moved")
     moved.get("/")(lambda: "page")
     heads: list[Any] = []

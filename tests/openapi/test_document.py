@@ -132,11 +132,8 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 def test_it_is_valid(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
     assert document["openapi"] == "3.1.0"
-    assert document["info"] == {
-        "title": "Kitchen",
-        "version": "1.0.0",
-        "description": "Pies and more.",
-    }
+    found = document["info"]
+    assert found == {"title": "Kitchen", "version": "1.0.0", "description": "Pies and more."}
 
 
 def test_title_and_version_can_be_stated_and_an_empty_application_is_valid() -> None:
@@ -406,12 +403,8 @@ def test_bodies(document: dict[str, Any]) -> None:
 def test_structures_are_components(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert {"Pie", "Crust", "Colour", "Spice", "Guest", "Note"} <= schemas.keys()
-    assert schemas["Spice"]["properties"]["grams"] == {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": 100,
-        "default": 1,
-    }
+    found = schemas["Spice"]["properties"]["grams"]
+    assert found == {"type": "integer", "minimum": 1, "maximum": 100, "default": 1}
     assert schemas["Note"]["properties"]["text"]["maxLength"] == 50
     assert schemas["Guest"]["properties"]["friends"]["items"] == {
         "$ref": "#/components/schemas/Guest"
@@ -443,10 +436,8 @@ def test_answers(document: dict[str, Any]) -> None:
             "default": {"description": "Any other response"}
         }
     assert set(operation(document, "/odd")["responses"]) == {"299", "default"}
-    assert content(document, "/nested")[JSON]["schema"]["items"]["prefixItems"] == [
-        {"type": "integer"},
-        {"type": "string"},
-    ]
+    found = content(document, "/nested")[JSON]["schema"]["items"]["prefixItems"]
+    assert found == [{"type": "integer"}, {"type": "string"}]
     assert content(document, "/many")[JSON]["schema"]["items"] == {
         "type": "array",
         "items": {"type": "integer"},
@@ -1105,11 +1096,8 @@ def test_a_generic_structure_is_described_with_its_types(kind: Any) -> None:
 
 def test_without_msgspec_a_structure_has_its_fields_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    assert Schemas(OwnTypes({}, {}), {}, "validation").of(Lone) == {
-        "type": "object",
-        "title": "Lone",
-        "properties": {"a": {}},
-    }
+    found = Schemas(OwnTypes({}, {}), {}, "validation").of(Lone)
+    assert found == {"type": "object", "title": "Lone", "properties": {"a": {}}}
 
 
 @pytest.mark.parametrize("wrong", [{"status": 99}, {"status": 600}, {"responses": {True: "yes"}}])
@@ -1299,10 +1287,8 @@ def test_an_error_handlers_annotation_describes_its_answers(make_client: MakeCli
 
     responses = operation(app.openapi(), "/pies/{number}", "post")["responses"]
     own = {"application/json": {"schema": {"$ref": "#/components/schemas/Errors"}}}
-    assert responses["422"] == {
-        "description": "A parameter is missing or invalid",
-        "content": own,
-    }
+    found = responses["422"]
+    assert found == {"description": "A parameter is missing or invalid", "content": own}
     assert responses["404"]["content"] == own
     assert responses["400"]["description"] == "The request is malformed"
     assert [*responses["400"]["content"]] == ["application/problem+json"]

@@ -225,10 +225,8 @@ def test_a_page_of_a_form_without_errors_says_where_they_come_from(
     app = App(debug=True)
     app.get("/")(lambda: template(source="{{ errors.title or '' }}"))
     assert make_client(app).get("/").status_code == 500
-    assert (
-        "write the parameter errors: BindingErrors, and template(..., errors=errors)."
-        in caplog.text
-    )
+    text = caplog.text
+    assert "write the parameter errors: BindingErrors, and template(..., errors=errors)." in text
 
 
 # -- blocks ----------------------------------------------------------------------------------------
@@ -632,10 +630,8 @@ def test_a_render_that_was_not_awaited_is_a_page_all_the_same(
         def index(self) -> Any:
             return self._render_template("page.html", message="sync")
 
-    assert (
-        make_client(Root(templates=write({"page.html": "<p>{{ message }}</p>"}))).get("/").text
-        == "<p>sync</p>"
-    )
+    text = make_client(Root(templates=write({"page.html": "<p>{{ message }}</p>"}))).get("/").text
+    assert text == "<p>sync</p>"
 
 
 def test_the_old_name(make_client: MakeClient, write: WriteTemplates) -> None:
@@ -643,10 +639,8 @@ def test_the_old_name(make_client: MakeClient, write: WriteTemplates) -> None:
         async def index(self) -> Any:
             return await self.render_template("page.html", name="old")
 
-    assert (
-        make_client(Old(templates=write({"page.html": "<p>{{ name }}</p>"}))).get("/").text
-        == "<p>old</p>"
-    )
+    text = make_client(Old(templates=write({"page.html": "<p>{{ name }}</p>"}))).get("/").text
+    assert text == "<p>old</p>"
 
 
 # -- streams ---------------------------------------------------------------------------------------
@@ -1127,10 +1121,8 @@ def test_template_takes_one_of_both() -> None:
 def test_compiled_sources_are_kept_up_to_a_number(write: WriteTemplates) -> None:
     templates = Pages(write({"page.html": ""}))._micropie.compiled().config.templates
     for number in range(1000):
-        assert (
-            templates.render("", {"n": number}, source="{{ n }} " + str(number % 500))
-            == f"{number} {number % 500}"
-        )
+        found = templates.render("", {"n": number}, source="{{ n }} " + str(number % 500))
+        assert found == f"{number} {number % 500}"
     compiled: Any = templates._sync.compiled
     info = compiled.cache_info()
     assert info.currsize == 256

@@ -23,17 +23,10 @@ def test_a_hook_can_be_called_with_a_request(world: str) -> None:
         request = make_request("POST", "/p\u00e4th", headers={"X-Token": "sesame"})
         assert isinstance(request, Request)
         assert await Hook().before_request(request) is None
-        assert (request.method, request.path, request.session) == (
-            "POST",
-            "/p\u00e4th",
-            {"seen": "1"},
-        )
-        assert (
-            request.cookies,
-            dict(request.files),
-            request.body_params,
-            await request.body(),
-        ) == ({}, {}, {}, b"")
+        assert (request.method, request.path) == ("POST", "/p\u00e4th")
+        assert request.session == {"seen": "1"}
+        assert (request.cookies, dict(request.files), request.body_params) == ({}, {}, {})
+        assert await request.body() == b""
         request.session = {"user": "alice"}
         assert request.session == {"user": "alice"}
         assert await Hook().before_request(make_request(query="page=2")) == {"status": 401}
