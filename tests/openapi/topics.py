@@ -18,14 +18,12 @@ import pydantic
 from micropie import (
     App,
     Body,
-    Cookie,
     Form,
     Header,
     HTTPError,
     Query,
     Redirect,
     Response,
-    UploadFile,
     delete,
     describe,
     get,
@@ -95,14 +93,6 @@ class Headers(App):
         return [x_token, str(strange)]
 
 
-class Cookies(App):
-    @get
-    def theme(
-        self, theme: Annotated[str, Cookie()], seen: Annotated[str, Cookie()] = ""
-    ) -> dict[str, str]:
-        return {"theme": theme}
-
-
 @dataclass
 class LogIn:
     name: Annotated[str, msgspec.Meta(min_length=1)]
@@ -118,20 +108,6 @@ class Forms(App):
     @post
     def fields(self, name: Annotated[str, Form()], age: Annotated[int, Form()] = 1) -> str:
         return f"{name} {age}"
-
-
-class Files(App):
-    @post
-    def one(self, file: UploadFile) -> int:
-        return len(file.read())
-
-    @post
-    def several(self, files: list[UploadFile], note: str = "") -> list[str]:
-        return [file.filename for file in files]
-
-    @post
-    def perhaps(self, file: UploadFile | None = None) -> bool:
-        return file is not None
 
 
 class Circle(msgspec.Struct, tag="circle"):
@@ -339,25 +315,6 @@ class Basics(App):
         return {"name": "ann"}
 
 
-class Paging:
-    def __init__(self, start: int, limit: int) -> None:
-        self.start, self.limit = start, limit
-
-
-class Resources(App):
-    def __init__(self) -> None:
-        super().__init__()
-        self.provides(Paging)(paging)
-
-    @get
-    def paged(self, paging: Paging) -> list[int]:
-        return [paging.start, paging.limit]
-
-
-def paging(start: int = 0, limit: Annotated[int, msgspec.Meta(le=100)] = 10) -> Paging:
-    return Paging(start, limit)
-
-
 class Streams(App):
     @get
     async def lines(self) -> AsyncIterator[str]:
@@ -489,9 +446,7 @@ class Topics(App):
     query_models = QueryModels()
     path_values = PathValues()
     headers = Headers()
-    cookies = Cookies()
     forms = Forms()
-    files = Files()
     unions = Unions()
     nested_models = NestedModels()
     trees = Trees()
@@ -503,7 +458,6 @@ class Topics(App):
     tagged = Tags()
     bearers = Bearers()
     basics = Basics()
-    resources = Resources()
     streams = Streams()
     redirects = Redirects()
     versions = Versions()
