@@ -196,12 +196,6 @@ def test_render_and_redirect_work_for_an_application_whose_handlers_have_those_n
     assert make_client(Root(templates=str(tmp_path))).get("/render").text == "template"
 
 
-@pytest.mark.parametrize("name", ["request", "response"])
-def test_outside_of_a_request_there_is_no_request(name: str) -> None:
-    with pytest.raises(LookupError, match="no current request"):
-        getattr(App(), name)
-
-
 def test_state_takes_attributes_and_keys() -> None:
     app: Any = App()
     app.state.pool = 5

@@ -53,11 +53,6 @@ class Echo(App):
 
 
 @pytest.mark.parametrize("header", COOKIES)
-def test_reading(header: str) -> None:
-    assert parse_cookies(header) == COOKIES[header]
-
-
-@pytest.mark.parametrize("header", COOKIES)
 def test_reading_is_the_same_in_every_world(make_client: MakeClient, header: str) -> None:
     answer = make_client(Echo()).get("/", headers=[(b"Cookie", header.encode("latin-1"))])
     assert (answer.status_code, answer.json()) == (200, COOKIES[header])

@@ -715,6 +715,13 @@ def test_R29_content_type_that_two_readers_would_read_differently_is_400(value: 
     [
         ("application/json", True),
         ("application/json;charset=x", True),
+        ("APPLICATION/JSON ; charset=utf-8", True),
+        ("application/vnd.api+json; v=1", True),
+        ("text/json", False),
+        ("application/json-seq", False),
+        ("application/x-json", False),
+        ("multipart/form-data; application/json", False),
+        ("", False),
         ("APPLICATION/Problem+JSON", True),
         ("text/plain; application/json", False),
         ("text/plain", False),

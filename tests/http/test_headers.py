@@ -20,27 +20,11 @@ class Echo(App):
         return dict(self.request.headers)
 
 
-@pytest.mark.parametrize("name", ["x-one", "X-One", "X-ONE"])
-def test_names_are_case_insensitive(make_client: MakeClient, name: str) -> None:
-    answer = make_client(Echo()).get("/", params={"name": name}, headers={"x-ONE": "1"})
-    assert answer.json() == {"one": "1", "all": ["1"]}
-
-
-def test_a_missing_header(make_client: MakeClient) -> None:
-    assert make_client(Echo()).get("/?name=x-none").json() == {"one": None, "all": []}
-
-
 def test_R4_repeated_headers_are_kept(make_client: MakeClient) -> None:
     answer = make_client(Echo()).get(
         "/?name=x-one", headers=[("X-One", "1"), ("X-Other", "x"), ("X-One", "2")]
     )
     assert answer.json()["one"].replace(", ", ",") == "1,2"
-
-
-def test_R3_bytes_from_80_to_ff_come_as_latin_1(make_client: MakeClient) -> None:
-    value = bytes(range(0x80, 0x100))
-    answer = make_client(Echo()).get("/?name=x-one", headers=[(b"X-One", value)])
-    assert answer.json()["one"].encode("latin-1") == value
 
 
 def test_R3_bytes_from_80_to_ff_go_round(make_client: MakeClient) -> None:
@@ -86,6 +70,7 @@ class Questions(App):
         names = [
             "X-One",
             "x-one",
+            "X-ONE",
             "x_one",
             "x-none",
             "x-\u212a",
@@ -119,7 +104,7 @@ def test_one_header_is_found_as_among_all(make_client: MakeClient) -> None:
     one: list[Any] = ["1", ["1"], True]
     absent: list[Any] = [None, [], False]
     host, kind, length = ([value, [value], True] for value in ("testserver", "text/x", "3"))
-    assert found == [one, one, absent, absent, absent, absent, host, kind, length, absent]
+    assert found == [one, one, one, *[absent] * 4, host, kind, length, absent]
     assert (
         everything.items()
         >= {"x-one": "1", "x-k": "2", "host": "testserver", "content-type": "text/x"}.items()

@@ -978,20 +978,13 @@ def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
             return self.request.json()
 
     client = make_client(Asks())
+    no_json = "This resource requires a JSON body: Content-Type: application/json."
     for method, options, status, text in (
         ("POST", {"content": b"", "headers": JSON_TYPE}, 400, "The JSON body is empty."),
-        (
-            "POST",
-            {"content": b"{}"},
-            415,
-            "This resource requires a JSON body: Content-Type: application/json.",
-        ),
-        (
-            "GET",
-            {"headers": JSON_TYPE},
-            415,
-            "This resource requires a JSON body: Content-Type: application/json.",
-        ),
+        ("POST", {"content": b"{}"}, 415, no_json),
+        ("POST", {"data": {"a": "1"}}, 415, no_json),
+        ("POST", {}, 415, no_json),
+        ("GET", {"headers": JSON_TYPE}, 415, no_json),
     ):
         answer = client.request(method, "/", **options)
         assert (answer.status_code, said(answer)) == (status, text)

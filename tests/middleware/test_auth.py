@@ -35,27 +35,20 @@ def basic(user: str, password: str, scheme: str = "Basic") -> dict[str, str]:
 # -- basic -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("user", "password"),
-    [
-        ("alice", "secret"),
-        ("bob", "with:colons:"),
-        ("zoë", "pässwörd €"),
-        ("", "nameless"),
-        ("dave", " blanks "),
-    ],
-)
-def test_a_known_user_gets_in(make_client: MakeClient, user: str, password: str) -> None:
-    known = {
-        "alice": "secret",
-        "bob": "with:colons:",
-        "zoë": "pässwörd €",
-        "": "nameless",
-        "dave": " blanks ",
-    }
-    client = make_client(guarded(BasicAuth(known)))
+KNOWN = {
+    "alice": "secret",
+    "bob": "with:colons:",
+    "zoë": "pässwörd €",
+    "": "nameless",
+    "dave": " blanks ",
+}
+
+
+@pytest.mark.parametrize("user", KNOWN)
+def test_a_known_user_gets_in(make_client: MakeClient, user: str) -> None:
+    client = make_client(guarded(BasicAuth(KNOWN)))
     for scheme in ("Basic", "basic", "BASIC", "Basic  "):
-        answer = client.get("/", headers=basic(user, password, scheme))
+        answer = client.get("/", headers=basic(user, KNOWN[user], scheme))
         assert (answer.status_code, answer.text) == (200, user)
 
 
@@ -73,13 +66,8 @@ def test_anybody_else_does_not(make_client: MakeClient, user: str, password: str
 
 def test_without_a_header_the_browser_asks(make_client: MakeClient) -> None:
     client = make_client(guarded(BasicAuth({"alice": "secret"}, realm="Staff only")))
-    for headers in (
-        {},
-        {"Authorization": ""},
-        {"Authorization": "Bearer abc"},
-        {"Authorization": "Basicx YTpi"},
-    ):
-        answer = client.get("/", headers=headers)
+    for sent in (None, "", "Bearer abc", "Basicx YTpi"):
+        answer = client.get("/", headers={} if sent is None else {"Authorization": sent})
         assert (answer.status_code, answer.text) == (401, "Please log in.")
         assert answer.headers["www-authenticate"] == 'Basic realm="Staff only", charset="UTF-8"'
 
@@ -111,10 +99,8 @@ def test_R76_a_malformed_header_is_a_401(make_client: MakeClient, credentials: s
 
 def test_a_header_that_came_twice_is_malformed(make_client: MakeClient) -> None:
     headers = [*basic("alice", "secret").items()] * 2
-    assert (
-        make_client(guarded(BasicAuth({"alice": "secret"}))).get("/", headers=headers).status_code
-        == 401
-    )
+    client = make_client(guarded(BasicAuth({"alice": "secret"})))
+    assert client.get("/", headers=headers).status_code == 401
 
 
 def test_R47_a_user_that_is_not_known_takes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,15 +112,9 @@ def test_R47_a_user_that_is_not_known_takes_the_same_way(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("secrets.compare_digest", compare)
     check: Any = BasicAuth({"alice": "secret", "bob": "x" * 1000})._check
-    assert [
-        check(*names)
-        for names in (("alice", "secret"), ("alice", "x"), ("bob", "x"), ("nobody", "x" * 500))
-    ] == [
-        True,
-        False,
-        False,
-        False,
-    ]
+    assert check("alice", "secret")
+    for names in (("alice", "x"), ("bob", "x"), ("nobody", "x" * 500)):
+        assert not check(*names)
     assert compared == [(32, 32)] * 4
 
 
@@ -295,11 +275,8 @@ def test_R76_a_malformed_token_is_a_400(make_client: MakeClient, token: str) -> 
 
 
 def test_a_token_that_came_twice_is_malformed(make_client: MakeClient) -> None:
-    headers = [("Authorization", "Bearer abc")] * 2
-    assert (
-        make_client(guarded(BearerAuth(lambda token: True))).get("/", headers=headers).status_code
-        == 400
-    )
+    client = make_client(guarded(BearerAuth(lambda token: True)))
+    assert client.get("/", headers=[("Authorization", "Bearer abc")] * 2).status_code == 400
 
 
 @pytest.mark.parametrize("check", [None, "token", {"token": "user"}, ["token"]])

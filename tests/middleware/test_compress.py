@@ -34,12 +34,12 @@ TEXT = "All work and no play makes Jack a dull boy. " * 50
 
 
 class Root(App):
-    """`index` answers what the test puts into `answer`."""
+    """`index` answers what the test puts into `answer`, or what that returns."""
 
     answer: Any = TEXT
 
     def index(self) -> Any:
-        return self.answer
+        return self.answer() if callable(self.answer) else self.answer
 
     def fails(self) -> Any:
         raise HTTPError(404, TEXT)
@@ -134,25 +134,16 @@ def test_a_stream(make_client: MakeClient, path: str) -> None:
 
 
 def test_a_file(make_client: MakeClient) -> None:
-    class Serving(Root):
-        def index(self) -> Any:
-            return io.BytesIO(TEXT.encode() * 100)
-
-    app = Serving()
-    app.middlewares.append(Compress())
-    answer, sent = raw(make_client(app))
+    answer, sent = raw(make_client(compressing(lambda: io.BytesIO(TEXT.encode() * 100))))
     assert (gzip.decompress(sent), is_gzip(answer)) == (TEXT.encode() * 100, True)
 
 
 def test_a_file_with_a_length_and_an_etag(make_client: MakeClient) -> None:
-    class Serving(Root):
-        def index(self) -> Any:
-            headers = {"Content-Length": str(len(TEXT)), "ETag": '"abc"', "Accept-Ranges": "bytes"}
-            return Response(io.BytesIO(TEXT.encode()), headers=headers, content_type="text/css")
+    def file() -> Response:
+        headers = {"Content-Length": str(len(TEXT)), "ETag": '"abc"', "Accept-Ranges": "bytes"}
+        return Response(io.BytesIO(TEXT.encode()), headers=headers, content_type="text/css")
 
-    app = Serving()
-    app.middlewares.append(Compress())
-    client = make_client(app)
+    client = make_client(compressing(file))
     answer, sent = raw(client)
     assert gzip.decompress(sent).decode() == TEXT
     assert (answer.headers["etag"], answer.headers["content-type"]) == ('W/"abc"', "text/css")
@@ -186,17 +177,15 @@ def test_a_file_on_disk(make_client: MakeClient, tmp_path: Path, size: int, cach
     found = {name: answer.headers[name] for name in answer.headers.keys() - unknown}
     assert found == {name: head.headers[name] for name in head.headers.keys() - unknown}
     for etag in (answer.headers["etag"], answer.headers["etag"].removeprefix("W/")):
-        again = client.get(
-            "/static/a.css", headers={"Accept-Encoding": "gzip", "If-None-Match": etag}
-        )
+        headers = {"Accept-Encoding": "gzip", "If-None-Match": etag}
+        again = client.get("/static/a.css", headers=headers)
         assert (again.status_code, again.headers["etag"]) == (304, answer.headers["etag"])
         assert again.headers["vary"] == "Accept-Encoding"
     part = client.get("/static/a.css", headers={"Accept-Encoding": "gzip", "Range": "bytes=0-599"})
     assert (part.status_code, part.content, is_gzip(part)) == (206, b"x" * 600, False)
     assert part.headers["vary"] == "Accept-Encoding"
-    part = client.get(
-        "/static/a.css", headers={"Accept-Encoding": "compress", "Range": "bytes=0-599"}
-    )
+    headers = {"Accept-Encoding": "compress", "Range": "bytes=0-599"}
+    part = client.get("/static/a.css", headers=headers)
     assert (part.status_code, part.headers["vary"]) == (206, "Accept-Encoding")
 
 
@@ -257,13 +246,10 @@ def test_types_that_are(make_client: MakeClient, content_type: str) -> None:
 )
 @pytest.mark.parametrize("body", [TEXT, lambda: iter([TEXT])])
 def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body: Any) -> None:
-    class Typed(Root):
-        def index(self) -> Any:
-            return Response(body() if callable(body) else body, content_type=content_type)
+    def typed() -> Response:
+        return Response(body() if callable(body) else body, content_type=content_type)
 
-    app = Typed()
-    app.middlewares.append(Compress())
-    answer, sent = raw(make_client(app))
+    answer, sent = raw(make_client(compressing(typed)))
     text = sent.decode().removeprefix(": \n\n")  # with the head of a stream of events
     assert (text, is_gzip(answer), "vary" in answer.headers) == (TEXT, False, False)
 
@@ -310,24 +296,14 @@ def test_short_bodies_are_left_alone(make_client: MakeClient, size: int, expecte
 def test_short_streams_are_left_alone_if_they_say_so(
     make_client: MakeClient, size: int, expected: bool
 ) -> None:
-    class Serving(Root):
-        def index(self) -> Any:
-            return 200, iter(["x" * size]), {"Content-Length": str(size)}
-
-    app = Serving()
-    app.middlewares.append(Compress())
+    app = compressing(lambda: (200, iter(["x" * size]), {"Content-Length": str(size)}))
     answer, sent = raw(make_client(app))
     assert is_gzip(answer) is expected
     assert len(sent) == size or expected
 
 
 def test_a_length_that_is_none_is_not_believed(make_client: MakeClient) -> None:
-    class Serving(Root):
-        def index(self) -> Any:
-            return 200, iter(["x"]), {"Content-Length": "unknown"}
-
-    app = Serving()
-    app.middlewares.append(Compress())
+    app = compressing(lambda: (200, iter(["x"]), {"Content-Length": "unknown"}))
     assert is_gzip(raw(make_client(app))[0])
 
 
@@ -337,19 +313,14 @@ def test_a_body_that_would_not_get_smaller_is_sent_unchanged(make_client: MakeCl
     assert (sent, is_gzip(answer), answer.headers["vary"]) == (body, False, "Accept-Encoding")
 
 
-@pytest.mark.parametrize("path", ["/empty", "/empty_too"])
-def test_a_stream_without_chunks_is_empty(make_client: MakeClient, path: str) -> None:
-    class Empty(Root):
-        def empty(self) -> Iterator[str]:
-            yield from ()
+async def no_chunks() -> AsyncIterator[str]:
+    for chunk in list[str]():
+        yield chunk
 
-        async def empty_too(self) -> AsyncIterator[str]:
-            for chunk in list[str]():
-                yield chunk
 
-    app = Empty()
-    app.middlewares.append(Compress())
-    answer, sent = raw(make_client(app), path)
+@pytest.mark.parametrize("stream", [lambda: iter(()), no_chunks], ids=["sync", "async"])
+def test_a_stream_without_chunks_is_empty(make_client: MakeClient, stream: Any) -> None:
+    answer, sent = raw(make_client(compressing(stream)))
     assert (sent, is_gzip(answer)) == (b"", False)
 
 

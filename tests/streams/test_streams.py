@@ -14,7 +14,7 @@ import anyio.lowlevel
 import httpx2 as httpx
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Redirect, Response
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, run_in
 from micropie._core.execution import AHEAD
 from micropie._core.streams.threaded import CHUNKS_AHEAD
 from micropie.middleware import Compress
@@ -332,11 +332,9 @@ class Bare:
 
 
 def test_an_async_iterator_without_aclose(make_client: MakeClient) -> None:
-    class Root(App):
-        def index(self) -> Any:
-            return Bare()
-
-    client = make_client(Root())
+    app = App()
+    app.get("/")(lambda: Bare())
+    client = make_client(app)
     assert client.get("/").text == "xxx"
     assert client.head("/").text == ""
 
@@ -353,17 +351,6 @@ def test_a_close_that_fails_is_no_hidden_error(make_client: MakeClient) -> None:
     client = make_client(Root("a", "b"))
     with pytest.raises(RuntimeError, match="close failed"):
         client.get("/")
-
-
-def test_a_first_chunk_that_fails_and_a_close_that_fails_are_a_500(make_client: MakeClient) -> None:
-    class Bad(Chunked):
-        def close(self) -> None:
-            raise RuntimeError("close failed")
-
-    class Root(Streams):
-        def index(self) -> Any:
-            return Bad(self)
-
     assert make_client(Root(ValueError("first"))).get("/").status_code == 500
 
 
@@ -420,11 +407,8 @@ class Replaces(HttpMiddleware):
 
 
 def test_a_stream_without_a_close_may_be_replaced(make_client: MakeClient) -> None:
-    class Root(App):
-        async def index(self) -> Any:
-            return Endless()
-
-    app = Root()
+    app = App()
+    app.get("/")(run_in("loop")(lambda: Endless()))
     app.middlewares.append(Replaces())
     assert make_client(app).get("/").text == "other"
 
