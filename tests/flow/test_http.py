@@ -321,14 +321,8 @@ class Mark(HttpMiddleware):
 
 
 PATHS = [
-    "asynchronous",
-    "sync",
-    "async_generator",
-    "generator",
-    "in_thread",
-    "in_task",
-    "background",
-]
+    "asynchronous", "sync", "async_generator", "generator", "in_thread", "in_task", "background",
+]  # fmt: skip
 
 
 @every_loop

@@ -68,18 +68,9 @@ class Questions(App):
     def index(self) -> Any:
         headers = self.request.headers
         names = [
-            "X-One",
-            "x-one",
-            "X-ONE",
-            "x_one",
-            "x-none",
-            "x-\u212a",
-            "x-\xe9",
-            "Host",
-            "content-type",
-            "Content-Length",
-            "",
-        ]
+            "X-One", "x-one", "X-ONE", "x_one", "x-none", "x-\u212a", "x-\xe9", "Host",
+            "content-type", "Content-Length", "",
+        ]  # fmt: skip
         one_by_one = [[headers.get(name), headers.get_all(name), name in headers] for name in names]
         everything = dict(headers)
         assert one_by_one == [

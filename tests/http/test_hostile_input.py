@@ -155,53 +155,17 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
 }
 
 MARKS = [
-    b"&",
-    b"=",
-    b"%",
-    b"%4",
-    b"%41",
-    b"%ff",
-    b"+",
-    b";",
-    b'"',
-    b"\\",
-    b'\\"',
-    b" ",
-    b"\t",
-    b"\0",
-    b",",
-    b"[",
-    b"]",
-]
+    b"&", b"=", b"%", b"%4", b"%41", b"%ff", b"+", b";", b'"', b"\\", b'\\"', b" ", b"\t", b"\0",
+    b",", b"[", b"]",
+]  # fmt: skip
 MARKS += [
-    b"{",
-    b"}",
-    b":",
-    b"1",
-    b"9" * 25,
-    b"-",
-    b".",
-    b"e",
-    b"null",
-    b"NaN",
-    b"1e999",
-    b'"a"',
-    b'{"a":',
-    b"\\ud800",
-    b"\n",
-]
+    b"{", b"}", b":", b"1", b"9" * 25, b"-", b".", b"e", b"null", b"NaN", b"1e999", b'"a"',
+    b'{"a":', b"\\ud800", b"\n",
+]  # fmt: skip
 MARKS += [
-    b"\r",
-    b"\r\n",
-    b"\r\n--B",
-    b"--B\r\n",
-    b"--B--",
-    b"\xff",
-    b"\xef\xbb\xbf",
-    b"filename*=",
-    b"utf-8''",
-    b"a",
-]
+    b"\r", b"\r\n", b"\r\n--B", b"--B\r\n", b"--B--", b"\xff", b"\xef\xbb\xbf", b"filename*=",
+    b"utf-8''", b"a",
+]  # fmt: skip
 MARKS += [
     b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n',
     b"--",
@@ -502,25 +466,9 @@ def test_R28_no_cache_keeps_a_long_text_that_an_author_passes_on(
 
 
 MORE_MARKS = [
-    "a",
-    "1",
-    ":",
-    "-",
-    ",",
-    ";",
-    "=",
-    '"',
-    "\\",
-    " ",
-    "/",
-    "=?a?q?",
-    "\u0301\u0316",
-    "%",
-    ".",
-    "[",
-    "-1",
-    "../",
-]
+    "a", "1", ":", "-", ",", ";", "=", '"', "\\", " ", "/", "=?a?q?", "\u0301\u0316", "%", ".",
+    "[", "-1", "../",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ENTRIES)

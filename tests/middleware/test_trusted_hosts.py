@@ -34,51 +34,19 @@ HOSTS = (
 )
 
 KNOWN = [
-    "example.com",
-    "EXAMPLE.com",
-    "example.com.",
-    "example.com:80",
-    "example.com.:8080",
-    "www.example.com",
-    "WWW.example.com.",
-    "a.b.example.com:1",
-    "a.org",
-    "xn--bcher-kva.example",
-    "192.0.2.1",
-    "192.0.2.1:8000",
-    "[2001:db8::1]",
-    "[2001:0DB8:0:0:0:0:0:1]:443",
-    "[::1]",
-    "a_b",
-]
+    "example.com", "EXAMPLE.com", "example.com.", "example.com:80", "example.com.:8080",
+    "www.example.com", "WWW.example.com.", "a.b.example.com:1", "a.org", "xn--bcher-kva.example",
+    "192.0.2.1", "192.0.2.1:8000", "[2001:db8::1]", "[2001:0DB8:0:0:0:0:0:1]:443", "[::1]", "a_b",
+]  # fmt: skip
 STRANGE = [
-    "evil.com",
-    "example.com.evil.com",
-    "evilexample.com",
-    "example.comx",
-    "example",
-    "com",
-    "example.com..",
-    "org",
-    "www.xn--bcher-kva.example",
-    "192.0.2.10",
-    "192.0.2",
-    "x.192.0.2.1",
-    "[2001:db8::2]",
-    "[::]",
-    "1",
-]
+    "evil.com", "example.com.evil.com", "evilexample.com", "example.comx", "example", "com",
+    "example.com..", "org", "www.xn--bcher-kva.example", "192.0.2.10", "192.0.2", "x.192.0.2.1",
+    "[2001:db8::2]", "[::]", "1",
+]  # fmt: skip
 MALFORMED = [
-    "example.com/x",
-    "a@example.com",
-    "example.com:x",
-    "[::1",
-    "[example.com]",
-    "example.com evil.com",
-    "*.org",
-    "example.com#",
-    "",
-]
+    "example.com/x", "a@example.com", "example.com:x", "[::1", "[example.com]",
+    "example.com evil.com", "*.org", "example.com#", "",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("host", KNOWN)

@@ -98,14 +98,9 @@ HANDLERS = {
     "got": "got",
 }
 OTHERS = [
-    "exists?path=/etc/passwd",
-    "page_of_others",
-    "secret",
-    "deep_secret",
-    "upper_secret",
-    "sign?value=x",
-    "unsign",
-]
+    "exists?path=/etc/passwd", "page_of_others", "secret", "deep_secret", "upper_secret",
+    "sign?value=x", "unsign",
+]  # fmt: skip
 
 
 def test_what_becomes_a_url(make_client: MakeClient) -> None:

@@ -507,14 +507,7 @@ def test_a_404_in_debug_names_the_hosts(make_client: MakeClient) -> None:
 def test_a_table_prefers_the_longest_name() -> None:
     table = HostTable([("*.test", 1), ("*.a.test", 2), ("x.a.test", 3), ("[::1]", 4)])
     hosts = [
-        "x.test",
-        "x.a.test",
-        "y.a.test:1",
-        "b.y.a.test.",
-        "a.test",
-        "test",
-        "[0::1]:80",
-        "[::2]",
+        "x.test", "x.a.test", "y.a.test:1", "b.y.a.test.", "a.test", "test", "[0::1]:80", "[::2]",
         ".test",
-    ]
+    ]  # fmt: skip
     assert [table.find(host) for host in hosts] == [1, 3, 2, 2, 1, None, 4, None, None]

@@ -571,17 +571,9 @@ def specificity(patterns: Sequence[Pattern], pattern: Pattern) -> list[tuple[Any
 
 
 SEGMENTS = [
-    "a",
-    "b",
-    "1",
-    "<{}:int>",
-    "<{}:float>",
-    "<{}:re:[ab]>",
-    "<{}:re:[b1]+>",
-    "<{}>",
-    "a<{}>",
+    "a", "b", "1", "<{}:int>", "<{}:float>", "<{}:re:[ab]>", "<{}:re:[b1]+>", "<{}>", "a<{}>",
     "<{}>-<{}>",
-]
+]  # fmt: skip
 PATHS = ["<{}:path>", "a<{}:path>", "<{}:path>b"]
 
 
