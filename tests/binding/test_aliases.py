@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -13,6 +12,7 @@ from typing_extensions import TypeAliasType
 
 from micropie import App, Query, SetupError, post
 from micropie._core.binding import without_aliases
+from tests.binding.conftest import taking
 from tests.conftest import MakeClient
 
 T = TypeVar("T")
@@ -137,13 +137,8 @@ def test_a_form_s_boxes_and_lists_are_known_behind_an_alias(make_client: MakeCli
 
 @pytest.mark.parametrize("annotation", [Rows[int, str], Turned[int]])
 def test_an_alias_takes_as_many_types_as_it_has_parameters(annotation: Any) -> None:
-    def handler(value: Any) -> None: ...
-
-    handler.__annotations__["value"] = annotation
-    app = App()
-    app.get("/x")(handler)
     with pytest.raises(SetupError):
-        app._micropie.compiled()
+        taking(annotation)._micropie.compiled()
 
 
 class Unknown(Recursive):
@@ -153,11 +148,5 @@ class Unknown(Recursive):
 
 
 def test_an_alias_of_what_does_not_exist_fails_at_set_up() -> None:
-    def handler(value: Any) -> Iterator[str]:
-        yield value
-
-    handler.__annotations__["value"] = Unknown()
-    app = App()
-    app.get("/x")(handler)
     with pytest.raises(SetupError, match="'Nowhere' is not defined"):
-        app._micropie.compiled()
+        taking(Unknown())._micropie.compiled()

@@ -15,6 +15,7 @@ import pytest
 
 from micropie import App, Message, Query, SetupError, UploadFile
 from micropie._core.binding.values.constraints import MOST_MATCHED, constraints_of
+from tests.binding.conftest import taking
 from tests.conftest import MakeClient
 
 Positive = Annotated[int, msgspec.Meta(ge=1, description="how many")]
@@ -134,17 +135,10 @@ def test_what_restricts_nothing_needs_not_be_enforced(make_client: MakeClient) -
     ],
 )
 def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
-    app = App()
-
-    @app.get("/")
-    def page(n: Annotated[int, constraint]) -> str:
-        return "never"
-
-    page.__annotations__["n"] = Annotated[int, constraint]
     with pytest.raises(
-        SetupError, match=r"parameter 'n': (.* can't be enforced here|no int is with)"
+        SetupError, match=r"parameter 'item': (.* can't be enforced here|no int is with)"
     ):
-        app._micropie.compiled()
+        taking(Annotated[int, constraint])._micropie.compiled()
 
 
 @pytest.mark.parametrize(
@@ -161,14 +155,8 @@ def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
 def test_what_no_value_of_the_type_can_fulfil_fails_at_set_up(
     annotation: Any, sentence: str
 ) -> None:
-    def page(n: Any) -> str:
-        return "never"
-
-    page.__annotations__["n"] = annotation
-    app = App()
-    app.get("/")(page)
-    with pytest.raises(SetupError, match=f"parameter 'n': {sentence}"):
-        app._micropie.compiled()
+    with pytest.raises(SetupError, match=f"parameter 'item': {sentence}"):
+        taking(annotation)._micropie.compiled()
 
 
 class Slice(msgspec.Struct):
@@ -187,18 +175,10 @@ class Part(pydantic.BaseModel):
 def test_a_list_of_structures_is_as_long_as_it_may_be(
     make_client: MakeClient, kind: Any, metadata: Any
 ) -> None:
-    def handler(n: Any) -> int:
-        return len(n)
-
-    handler.__annotations__["n"] = Annotated[list[kind], metadata]
-    app = App()
-    app.post("/n")(handler)
-    client = make_client(app)
-    answers = [client.post("/n", json=[{}] * count) for count in range(4)]
+    client = make_client(taking(Annotated[list[kind], metadata], len))
+    answers = [client.post("/page", json=[{}] * count) for count in range(4)]
     assert [one.status_code for one in answers] == [400, 200, 200, 400]
-    told = (
-        "Parameter 'n' must be a JSON array of objects, of length 1 or more, of length 2 or less."
-    )
+    told = "Parameter 'item' must be a JSON array of objects, of length 1 or more, of length 2 or less."
     assert answers[0].json()["detail"] == told
 
 
@@ -219,16 +199,10 @@ def test_a_list_of_files_is_as_long_as_it_may_be(make_client: MakeClient) -> Non
 
 @pytest.mark.parametrize("kind", [UploadFile, Slice, Part | None])
 def test_what_is_no_list_has_no_length(kind: Any) -> None:
-    def page(n: Any) -> str:
-        return "never"
-
-    page.__annotations__["n"] = Annotated[kind, at.Len(1, 2)]
-    app = App()
-    app.post("/")(page)
     with pytest.raises(
-        SetupError, match=r"parameter 'n': only a list can be .* of length 1 or more"
+        SetupError, match=r"parameter 'item': only a list can be .* of length 1 or more"
     ):
-        app._micropie.compiled()
+        taking(Annotated[kind, at.Len(1, 2)])._micropie.compiled()
 
 
 @dataclass
@@ -298,14 +272,8 @@ class InModel(pydantic.BaseModel):
 def test_a_field_s_constraint_that_its_library_does_not_know_fails_at_set_up(
     kind: Any, sentence: str
 ) -> None:
-    def page(n: Any) -> str:
-        return "never"
-
-    page.__annotations__["n"] = kind
-    app = App()
-    app.post("/")(page)
     with pytest.raises(SetupError, match=sentence):
-        app._micropie.compiled()
+        taking(kind)._micropie.compiled()
 
 
 @dataclass
@@ -327,13 +295,8 @@ class DescribedModel(pydantic.BaseModel):
 def test_what_only_describes_a_field_may_be_any_library_s(
     make_client: MakeClient, kind: Any
 ) -> None:
-    def page(n: Any) -> Any:
-        return n
-
-    page.__annotations__["n"] = kind
-    app = App()
-    app.post("/n")(page)
-    assert make_client(app).post("/n", json={"a": 1}).json() == {"a": 1, "b": 1, "c": 5}
+    client = make_client(taking(kind, lambda item: item))
+    assert client.post("/page", json={"a": 1}).json() == {"a": 1, "b": 1, "c": 5}
 
 
 def test_an_expression_is_tried_on_short_texts_only() -> None:

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Generic, NotRequired, TypedDict, TypeVar
 import msgspec
 import pytest
 
-from micropie import App, Message, Query
+from micropie import Message, Query
+from tests.binding.conftest import taking
 from tests.conftest import MakeClient
 
 T = TypeVar("T")
@@ -58,13 +59,8 @@ class Shop(msgspec.Struct):
 
 
 def posted(make_client: MakeClient, kind: Any, **sent: Any) -> Any:
-    def handler(given: Any) -> Any:
-        return given
-
-    handler.__annotations__["given"] = kind
-    app = App(errors="json")
-    app.post("/given")(handler)
-    answer = make_client(app).post("/given", **sent).json()
+    app = taking(kind, lambda item: item, errors="json")
+    answer = make_client(app).post("/page", **sent).json()
     return (
         answer
         if "errors" not in answer
@@ -122,11 +118,6 @@ def test_a_tag_that_is_none_is_told_with_its_place(make_client: MakeClient) -> N
 
 
 def test_a_whole_query_may_be_one(make_client: MakeClient) -> None:
-    def handler(given: Any) -> Any:
-        return given
-
-    handler.__annotations__["given"] = Annotated[Page[int], Query()]
-    app = App()
-    app.get("/given")(handler)
-    found = make_client(app).get("/given?items=1&items=2&first=3").json()
+    app = taking(Annotated[Page[int], Query()], lambda item: item)
+    found = make_client(app).get("/page?items=1&items=2&first=3").json()
     assert found == {"items": [1, 2], "first": 3}

@@ -208,15 +208,8 @@ def form_app(kind: Any, **settings: Any) -> App:
         if order is None:
             return {"told": {one.field: str(one) for one in errors}, "given": errors.given}
         lines = [(one.name, one.price, one.gift) for one in order.lines]
-        own = (
-            order.size.name,
-            order.day,
-            order.when,
-            order.at,
-            order.agree,
-            order.news,
-            order.guests,
-        )
+        times = (order.day, order.when, order.at)
+        own = (order.size.name, *times, order.agree, order.news, order.guests)
         return [order.title, *own, order.nick, order.note, order.tags, order.numbers, lines]
 
     @app.post("/strict")
@@ -234,14 +227,8 @@ def test_a_form_is_read_as_browsers_send_it(make_client: MakeClient, kind: type)
     inputs = ["2026-01-31", "2026-01-31T13:45:00", "13:45:00"]
     expected: list[Any] = ["pie", "SMALL", *inputs, False, False, 2, "", None, [], [1], lines]
     assert client.post("/order", data=GOOD).json() == expected
-    ticked = {
-        **GOOD,
-        "agree": ["false", "on"],
-        "news": "on",
-        "tags": ["a", "b"],
-        "note": "x",
-        "guests": "3",
-    }
+    ticked: dict[str, Any] = {"agree": ["false", "on"], "news": "on", "tags": ["a", "b"]}
+    ticked = {**GOOD, **ticked, "note": "x", "guests": "3"}
     expected = ["pie", "SMALL", *inputs, True, True, 3, "", "x", ["a", "b"], [1], lines]
     assert client.post("/order", data=ticked).json() == expected
     assert client.post("/order", data={**GOOD, "at": "13:45:10"}).json()[4] == "13:45:10"
@@ -578,13 +565,8 @@ def test_parameters_are_filled_by_forms_alike(make_client: MakeClient) -> None:
     }
     told = client.post("/sign", json={"name": "ann", "agree": True, "size": "s"}).json()["told"]
     assert told == {"numbers": "Please fill in this field."}  # JSON leaves nothing out
-    assert client.post(
-        "/stated?asked=1", data={"yes": "on", "n": ["1", "2"], "at": "13:45"}
-    ).json()[:3] == [
-        True,
-        [1, 2],
-        True,
-    ]
+    sent: dict[str, Any] = {"yes": "on", "n": ["1", "2"], "at": "13:45"}
+    assert client.post("/stated?asked=1", data=sent).json()[:3] == [True, [1, 2], True]
     answer = client.post("/stated", data={"n": "1", "yes": "off"}).json()
     assert answer == [False, [1], True, "When?", {"n": ["1"], "yes": "off"}]
     assert client.post("/stated", data={"x": "1"}).json()[:2] == [False, []]

@@ -311,6 +311,12 @@ def test_none_redirects_and_streams_stay_as_they_are(make_client: MakeClient) ->
     assert answers == ["ab", "ab"]
 
 
+def stating(model: Any, result: Any = None) -> App:
+    app = App()
+    app.get("/")(describe(response_model=model)(lambda: result))
+    return app
+
+
 PAGE = {"items": [ANN]}
 USER = User("ann")
 
@@ -341,24 +347,14 @@ BOBS = {"items": [{"name": "bob", "admin": False}]}
 def test_a_generic_class_has_the_fields_of_the_types_that_it_is_given(
     make_client: MakeClient, annotation: Any, result: Any, sent: Any
 ) -> None:
-    class Site(App):
-        @describe(response_model=annotation)
-        def found(self) -> Any:
-            return result
-
-    assert make_client(Site()).get("/found").json() == sent
+    assert make_client(stating(annotation, result)).get("/").json() == sent
 
 
 @pytest.mark.parametrize("result", [[USER], 5, SimpleNamespace(items=5)])
 def test_what_is_no_object_of_a_generic_class_is_a_500(
     make_client: MakeClient, result: Any
 ) -> None:
-    class Site(App):
-        @describe(response_model=Page[UserOut])
-        def found(self) -> Any:
-            return result
-
-    assert make_client(Site()).get("/found").status_code == 500
+    assert make_client(stating(Page[UserOut], result)).get("/").status_code == 500
 
 
 @pytest.mark.parametrize(
@@ -543,12 +539,8 @@ def test_without_msgspec_objects_of_the_class_are_sent_and_others_are_not(
 
 @pytest.mark.parametrize("stated", [dict, int | None, Response, list[int]])
 def test_a_response_model_without_fields_is_a_mistake(stated: object) -> None:
-    class Site(App):
-        @describe(response_model=stated)
-        def user(self) -> Any: ...
-
     with pytest.raises(SetupError, match="has no fields: write a dataclass"):
-        Site().openapi()
+        stating(stated).openapi()
 
 
 def test_a_status_as_text_is_a_mistake() -> None:

@@ -10,7 +10,6 @@ import math
 import subprocess
 import sys
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -51,6 +50,7 @@ from micropie import (
 )
 from micropie._core.binding.structures.makers import maker_for
 from micropie.testing import TestClient
+from tests.binding.conftest import taking
 from tests.conftest import MakeClient
 from tests.support.errors import said
 
@@ -65,16 +65,6 @@ def app_of(handler: Any, path: str | None = None) -> App:
     else:
         app.route(path)(handler)
     return app
-
-
-def taking(annotation: Any, shown: Callable[[Any], Any] = lambda item: "made") -> App:
-    """An application whose ``/page`` takes one parameter, and answers with what is shown of it."""
-
-    def handler(item: Any) -> Any:
-        return shown(item)
-
-    handler.__annotations__ = {"item": annotation}
-    return app_of(handler)
 
 
 def answer(response: httpx.Response) -> Any:

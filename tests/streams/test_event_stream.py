@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from itertools import product
 from typing import Any
@@ -58,11 +58,8 @@ COMMENT = b": \n\n"
         (event({"a": "x\ny"}), b'data: {"a":"x\\ny"}\n\n'),
         (event([1, None]), b"data: [1,null]\n\n"),
         (event(5), b"data: 5\n\n"),
-        (
-            event("x", event="joined", id="7", retry=1500),
-            b"event: joined\nid: 7\nretry: 1500\ndata: x\n\n",
-        ),
-        (event("x", id=7), b"id: 7\ndata: x\n\n"),
+        (event("x", event="joined", id="7"), b"event: joined\nid: 7\ndata: x\n\n"),
+        (event("x", id=7, retry=1500), b"id: 7\nretry: 1500\ndata: x\n\n"),
         (event("x", event="", id=""), b"event: \nid: \ndata: x\n\n"),
         (event(None, retry=0), b"retry: 0\n\n"),
         (event(None), b""),
@@ -201,6 +198,13 @@ def first_event(answer: httpx.Response) -> Iterator[bytes]:
     return chunks
 
 
+def streaming(make: Callable[[], EventStream]) -> App:
+    """An application that answers ``/`` with the stream that is made."""
+    app = App()
+    app.get("/")(make)
+    return app
+
+
 KINDS = ["asynchronous", "async_handler", "sync"]
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -273,11 +277,8 @@ def test_what_the_author_says_of_the_head_counts(make_client: MakeClient) -> Non
 
 
 def test_any_iterable_is_a_source(make_client: MakeClient) -> None:
-    class Listed(App):
-        def index(self) -> Any:
-            return EventStream(["a", "b"])
-
-    assert make_client(Listed()).get("/").content == COMMENT + b"data: a\n\ndata: b\n\n"
+    client = make_client(streaming(lambda: EventStream(["a", "b"])))
+    assert client.get("/").content == COMMENT + b"data: a\n\ndata: b\n\n"
 
 
 @pytest.mark.parametrize("source", [5, "text", b"bytes", {"a": 1}, Root._sync])
@@ -499,11 +500,8 @@ def test_a_source_that_is_entered_is_left(make_client: MakeClient) -> None:
             log.append("asked")
             return "x"
 
-    class Subscribing(App):
-        def index(self) -> Any:
-            return EventStream(Subscribed(), heartbeat=0.05)
-
-    with make_client(Subscribing()).stream("GET", "/") as answer:
+    app = streaming(lambda: EventStream(Subscribed(), heartbeat=0.05))
+    with make_client(app).stream("GET", "/") as answer:
         first_event(answer)
     assert log == ["entered", "asked", "left"]
 
@@ -520,11 +518,8 @@ def test_a_subscription_that_ends_ends_the_stream(make_client: MakeClient) -> No
             yield "a"
             yield "b"
 
-    class Subscribing(App):
-        def index(self) -> Any:
-            return EventStream(Two())
-
-    assert make_client(Subscribing()).get("/").content == COMMENT + b"data: a\n\ndata: b\n\n"
+    client = make_client(streaming(lambda: EventStream(Two())))
+    assert client.get("/").content == COMMENT + b"data: a\n\ndata: b\n\n"
 
 
 def even(number: int) -> Any:
@@ -544,16 +539,15 @@ def test_items_are_mapped_and_filtered(make_client: MakeClient, kind: str) -> No
         async def __aexit__(self, *_: object) -> None:
             pass
 
-    class Mapped(App):
-        def index(self) -> Any:
-            source: Any = {
-                "iterator": iter([1, 2, event("as it is"), 3, 4]),
-                "async": numbers(),
-                "subscription": Numbers(),
-            }[kind]
-            return EventStream(source, map=even)
+    def mapped() -> EventStream:
+        source: Any = {
+            "iterator": iter([1, 2, event("as it is"), 3, 4]),
+            "async": numbers(),
+            "subscription": Numbers(),
+        }[kind]
+        return EventStream(source, map=even)
 
-    content = make_client(Mapped()).get("/").content
+    content = make_client(streaming(mapped)).get("/").content
     expected = b"id: 2\ndata: 2\n\ndata: as it is\n\nid: 4\ndata: 4\n\n"
     assert content.removeprefix(COMMENT) == expected
 
@@ -572,12 +566,9 @@ def test_a_map_of_a_subscription_misses_no_message(make_client: MakeClient) -> N
 
 
 def test_a_map_that_fails_ends_the_stream(make_client: MakeClient) -> None:
-    class Mapped(App):
-        def index(self) -> Any:
-            return EventStream(iter([0]), map=lambda number: 1 / number)
-
+    app = streaming(lambda: EventStream(iter([0]), map=lambda number: 1 / number))
     with pytest.raises(httpx.RemoteProtocolError):
-        make_client(Mapped(), raise_app_exceptions=False).get("/")
+        make_client(app, raise_app_exceptions=False).get("/")
 
 
 async def waits(item: object) -> None: ...
@@ -679,14 +670,11 @@ def test_a_sync_source_whose_close_fails_is_logged_or_told_to_the_server(
         finally:
             raise RuntimeError("close failed")
 
-    class Stubborn(App):
-        def index(self) -> Any:
-            return EventStream(stubborn(), heartbeat=0.05)
-
+    app = streaming(lambda: EventStream(stubborn(), heartbeat=0.05))
     # which logs it: the source may fail just when the server closes it
     told: list[RuntimeError] = []
     try:
-        with make_client(Stubborn()).stream("GET", "/") as answer:
+        with make_client(app).stream("GET", "/") as answer:
             chunks = first_event(answer)
             assert is_asked.wait(30)
             if not is_late:
