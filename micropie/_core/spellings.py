@@ -48,10 +48,10 @@ class RequestSpellings:
     _subapp_path: str | None = None
 
     query_params: dict[str, list[str]] = attribute_of("_exchange.query")
-    """The query's parameters: name -> values. ``query`` has the same as a ``MultiDict``."""
+    """The query's parameters: name -> values. ``query`` returns the same as a ``MultiDict``."""
     body_params: dict[str, list[Any]] = attribute_of("_exchange.fields")
-    """The fields of the form or of the JSON body's top level: name -> values. ``form`` has the same
-    as a ``MultiDict``.
+    """The fields of the form or of the JSON body's top level: name -> values. ``form`` returns the
+    same as a ``MultiDict``.
     """
 
     @property

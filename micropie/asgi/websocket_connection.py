@@ -120,7 +120,7 @@ class Connection(websockets.Progress):
                 await self._run_handler(handler(websocket, *arguments).__await__())
         except Exception:
             raise
-        except BaseException as error:  # it may come from a provider's cancel scope
+        except BaseException as error:  # a provider's cancel scope may be the cause
             failure = await failure_of_step(self._exchange, error)
             try:
                 raise failure

@@ -77,7 +77,7 @@ class _Handler(WSGIRequestHandler):
         environ["wsgi.multithread"] = True
         environ["RAW_URI"] = self.path  # the raw path, because wsgiref decodes it
         if isinstance(self.connection, ssl.SSLSocket):
-            environ["HTTPS"] = "on"  # by this, wsgiref sets ``wsgi.url_scheme``
+            environ["HTTPS"] = "on"  # wsgiref sets ``wsgi.url_scheme`` by this
         return environ
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
@@ -90,7 +90,7 @@ def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus |
     """Return the status with which to refuse a request, or None. A request is refused if another
     server, such as a proxy, could read its head or body differently.
     """
-    if version == "HTTP/0.9":  # it has no headers
+    if version == "HTTP/0.9":  # HTTP/0.9 has no headers
         return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
     if len(lines) > _MOST_HEADERS or any(len(line) > _LONGEST_LINE for line in lines):
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE

@@ -17,12 +17,12 @@ _PAUSE = 0.25
 _LONG_WAIT = 0.25
 _AHEAD = 10
 # A call isn't late if waits become shorter so quickly that they would end within ``_SOON`` seconds:
-# then the machine was blocked for a moment, or there was a burst. Chance is allowed for. Calls
-# arrive at random, so the time in which n calls arrive varies, in proportion to one divided by the
-# square root of n. Each wait is compared, so about one a minute differs by three times that by
-# chance, and after a pause all waits are long. But if a queue grows by more than half of its first
-# wait, and by more than ``_GROWN`` calls, this is not chance. With these numbers, a server at 80 %
-# of its capacity refuses calls only while the load is above 95 % by chance.
+# then the machine was blocked for a moment, or there was a burst. This comparison has a tolerance.
+# Calls arrive at random, so the time in which n calls arrive varies in proportion to one divided by
+# the square root of n. Every wait is compared, so about once a minute a wait differs by three times
+# this variation. The tolerance is ``_CHANCE`` times the variation, but at most half of the queue's
+# first wait, or the time of ``_GROWN`` calls if that is longer. With these numbers, a server at 80
+# % of its capacity refuses calls only while the load is above 95 % by chance.
 _SOON = 10.0
 _CHANCE = 8.0
 _GROWN = 60

@@ -27,7 +27,7 @@ Fingerprint: TypeAlias = tuple[str, Facts]
 LARGEST_ASKED = 64 * 1024 * 1024
 
 # The known fingerprints. Each file is checked at most once in ``FRESH_FOR`` seconds.
-KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # for at most so many files
+KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # the most files in this cache
 after_fork_in_child(KNOWN.clear)
 
 # The results of ``identified``: a file from ``find`` -> the same file with its fingerprint.

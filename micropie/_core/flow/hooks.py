@@ -210,7 +210,8 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         running = RunningGenerator(function(request), kind, owner)
         request._exchange.begin_generator(running)
         answer = yield from running.resume(None)
-        if answer is None and running.has_ended:  # perhaps a ``return`` to refuse the request
+        # Refuse this, because the author may have written ``return`` to refuse the request.
+        if answer is None and running.has_ended:
             name = getattr(function, "__name__", repr(function))
             raise ResponseError(
                 f"{name} in middlewares ended without a yield: write yield where the handler "

@@ -27,7 +27,7 @@ from micropie._core.routing import Config, Site
 # servers wait silently and without a limit.
 _LONG = 10.0
 
-# The protocol of a server, on which it depends which mounts are started with an application.
+# The protocol of a server. It decides which mounts are started together with an application.
 UNDER_ASGI: Final = ASGI
 UNDER_WSGI: Final = WSGI
 

@@ -103,7 +103,7 @@ def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath
 
 
 class PrefixTable(Generic[Entry]):
-    """Entries by the segments of their prefixes.
+    """A table of entries that are found by the segments of their prefixes.
 
     Raises ``SetupError`` if two entries have the same prefix.
     """

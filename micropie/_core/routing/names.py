@@ -54,9 +54,9 @@ class RouteNames:
         segments: Sequence[object],
         values: dict[str, object],
     ) -> str:
-        """Return the path of a route by its name. The name is looked up in one of ``scopes`` (see
-        ``Config``) after the other. A name that begins with a slash is looked up from the root of
-        the tree.
+        """Return the path of a route by its name. The name is looked up in each of ``scopes`` (see
+        ``Config``), one after the other. A name that begins with a slash is looked up from the root
+        of the tree.
 
         Raises ``LookupError`` for an unknown name and ``ValueError`` for values that the route
         would not match. Values that fill no wildcard become the query, except those that are None.

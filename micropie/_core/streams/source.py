@@ -474,7 +474,7 @@ class LoopStream(Stream):
         if self.events is not None:
             self._signal.end()
             stream_shutdown.reset(self._token)
-            del self._token  # avoid a cycle with the context
+            del self._token  # avoid a reference cycle with the context
         if type(self.items) is not AsyncGeneratorType:
             if not self.has_ended:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):

@@ -221,7 +221,7 @@ class ByMsgspec(Maker):
         except refused as error:  # raise one type of error
             # the cause may be an exception of the author's code
             raise ValueError(str(error)) from error.__cause__
-        except TypeError:  # a set contains a list
+        except TypeError:  # a set can't contain a list
             raise ValueError("Expected values that can be hashed") from None
         except RecursionError:
             raise ValueError("Expected fewer levels") from None

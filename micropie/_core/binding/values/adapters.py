@@ -58,7 +58,7 @@ def _read_again(adapter: TypeAdapter[object], document: object) -> object:
     """Return the value made from the document's JSON text. Return None if pydantic can't parse the
     text, for example because it has half a surrogate pair.
     """
-    write: type = str  # encodes Decimals; as numbers, pydantic would parse them as floats
+    write: type = str  # as text, because pydantic parses a Decimal written as a number as a float
     while True:
         try:
             return adapter.validate_json(json.dumps(document, default=write))

@@ -303,7 +303,7 @@ _BUILT_IN: dict[object, Converter] = {
     ),
 }
 
-# The conversions that a wildcard for numbers has already performed.
+# If a parameter has one of these conversions, the number from a wildcard is already its value.
 NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 
 
@@ -438,7 +438,7 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
 
     from_text = _from_one_text(inner)
     return Converter(
-        f"a {kind.__name__}",  # the class's own name
+        f"a {kind.__name__}",
         lambda text: decode(from_text(text)),
         lambda value: decode(inner.from_json(value)),
         invalid=INVALID,

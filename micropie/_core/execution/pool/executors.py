@@ -43,7 +43,7 @@ class ExecutorPool:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        # If this is the executor of a Dask client, its module has been imported.
+        # Recognise the executor of a Dask client. If it is one, its module has been imported.
         distributed = sys.modules.get("distributed.cfexecutor")
         is_dask = distributed is not None and isinstance(executor, distributed.ClientExecutor)
         # Without this option, Dask would use one result for two equal requests.

@@ -93,7 +93,7 @@ class RunningGenerator:
         try:
             return (yield (kind, _resume, arguments))
         except BaseException:
-            if getgeneratorstate(self._generator) == GEN_CREATED:  # it got no thread
+            if getgeneratorstate(self._generator) == GEN_CREATED:  # it hasn't begun
                 self._generator.close()
             raise
 
