@@ -187,8 +187,8 @@ def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
 
 
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
-    """Return all types in an annotation, including the types of fields of its structures.
-    ``set[int]``, for example, contains ``set[int]`` and ``int``.
+    """Return all types in an annotation, including the types of fields of its structures. For
+    ``set[int]``, for example, these are ``set[int]`` and ``int``.
     """
     kinds: list[object] = []  # not a set: metadata of ``Annotated`` may not be hashable
     waiting: list[object] = [annotation]

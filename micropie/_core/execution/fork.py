@@ -51,7 +51,7 @@ after_fork_in_child(_tell_owners)
 
 def available_cpus() -> int:
     """Return the number of processors that this process may use or, if the system doesn't report
-    that, the number of processors.
+    that, the number that the machine has.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -208,9 +208,9 @@ class FileReference:
     """A body that is a file, not opened yet. ``static_file`` returns it in a response, and
     ``files/static.py`` opens it.
 
-    It is neither a tuple nor a dataclass, because those would be sent as JSON if they were never
-    opened by mistake. ``fingerprint``: the fingerprint in the URL, which identifies the version
-    that the page links to.
+    It is neither a tuple nor a dataclass, because one that was never opened would then be sent as
+    JSON by mistake. ``fingerprint``: the fingerprint in the URL, which identifies the version that
+    the page links to.
     """
 
     __slots__ = ("fingerprint", "options", "path")

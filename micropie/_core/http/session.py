@@ -198,7 +198,7 @@ class Session(dict[str, Any]):
         """Give the session a new id and delete the old one. Call this at log-in, and whenever the
         user gets more rights.
 
-        This makes an id or a CSRF token useless that an attacker learned or planted before.
+        An id or a CSRF token that an attacker has learned or planted then becomes useless.
         """
         if self.has_sent_id:
             raise ResponseError(

@@ -163,7 +163,8 @@ def kind_of_target(target: object, kind: str | None) -> str:
     """Return the protocol of an application: ``kind`` if it is given, or else ``"asgi"`` or
     ``"wsgi"``, recognised from ``target``.
 
-    Raises ``SetupError`` if ``target`` is not an application, or if its kind can't be recognised.
+    Raises ``SetupError`` if ``target`` is not an application, or if its protocol can't be
+    recognised.
     """
     if kind not in (None, ASGI, WSGI):
         hint = (

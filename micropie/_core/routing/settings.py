@@ -315,8 +315,8 @@ class Settings(MessageSettings):
     page, "Strict" never, "None" always, which needs ``session_cookie_secure=True``.
     """
     session_cookie_secure: bool | None = _setting(None, _or_none(_BOOL))
-    """Whether the session's cookie is sent over https only. None, the default, means that it is if
-    it was set over https.
+    """Whether the session's cookie is sent over https only. None, the default, for a cookie that is
+    sent over https only if it was set over https.
     """
     session_cookie_partitioned: bool = _setting(False, _BOOL)
     """Whether the cookies of the session and of the CSRF token are ``Partitioned``, for a page in a

@@ -143,8 +143,8 @@ class Environment(jinja2.Environment):
 
 
 def _refuse_coroutine(value: object) -> object:
-    """Return the value that a template shows unchanged. Raises ``TypeError`` for a coroutine that
-    was never awaited.
+    """Return ``value``, which a template shows, unchanged. Raises ``TypeError`` for a coroutine
+    that was never awaited.
     """
     if isinstance(value, Coroutine):
         value.close()
