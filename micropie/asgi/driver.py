@@ -73,8 +73,8 @@ async def _start(app: Startable, state: ASGIState) -> Site:
     async with lock:
         site = app.compiled()
         if not state.started:
-            # This is a server without lifespan, which does not announce its shutdown, so nothing is
-            # shut down at the end.
+            # The server does not support lifespan, so it announces neither its startup nor its
+            # shutdown. Start now; the shutdown functions never run.
             await perform(app.lifecycle().start(), LifespanContext(site.config))
             state.started = True
         app.publish(site, state)

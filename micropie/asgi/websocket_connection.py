@@ -249,7 +249,7 @@ class Connection(websockets.Progress):
                 message = await (receive() if timeout is None else await_within(receive(), timeout))
                 if message["type"] != "websocket.receive":
                     if not self.end(websockets.LEAVE, *websockets.disconnect_info(message)):
-                        # This side has closed, but the handler may not have made a call since.
+                        # This side had closed before. The handler may still be running.
                         self._start_grace()
                     return
                 size = len(message.get("text") or message.get("bytes") or "")

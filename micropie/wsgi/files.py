@@ -31,7 +31,7 @@ def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterabl
 
 
 class _FilePart:
-    """A range of a file, as a file object for the server's wrapper. ``close`` ends the request."""
+    """A range of a file, as a file object for ``wsgi.file_wrapper``. ``close`` ends the request."""
 
     def __init__(self, part: FileRange, exchange: Exchange) -> None:
         part.seek(0)

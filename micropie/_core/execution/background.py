@@ -290,7 +290,7 @@ async def awaited_outcome_of(
         is_real = containment.is_being_cancelled()
         outcome = [None, CancelledError() if is_real else containment.unrequested(error), []]
     except BaseException as error:
-        # Also catch SystemExit, because raised in one handler it would end the tasks of all
+        # Also catch SystemExit, because one that a handler raises would end the tasks of all
         # requests.
         outcome = [None, error, variables_set(before)]
     if tell is not None:

@@ -75,8 +75,8 @@ def _cancellations() -> tuple[type[BaseException], ...]:
 
 
 def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
-    """Return a group without its cancellations if the rest is only a failure of the request, or
-    None.
+    """Return the exception that replaces a group if the group is only a failure of the request, or
+    None if it must reach the server. Cancellations in the group are left out.
     """
     cancellations, rest = group.split(_cancellations())
     if cancellations is not None and is_being_cancelled():

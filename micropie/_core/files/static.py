@@ -87,7 +87,7 @@ from micropie._core.streams import PART_CHUNK, FileRange
 SMALL = PART_CHUNK  # bytes; a smaller file is read in the call that opens it
 _YEAR = 365 * 24 * 3600  # seconds
 
-ATTEMPTS = 5  # how often a file is looked up again if it changes meanwhile
+ATTEMPTS = 5  # how many times a file is looked up if it changes before it is read
 
 # A file, the part of it to send, and its bytes or the open file.
 Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes, FileRange | None]

@@ -571,8 +571,8 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         answer = yield from _finish(request, None, None, failure)
     except Exception as error:  # respond without code of the application
         made.take_session()
-        # If the new exception is an HTTPError, it is the 503 of a session backend, already logged,
-        # or it comes from the stream of an error page.
+        # ``plain_response`` logs the new exception, except an HTTPError: the 503 of a session
+        # backend, which was logged already, or one from the stream of an error page.
         answer = encode(plain_response(request, error), None, exchange.method == "HEAD")
         if exchange.ends is not None:
             made.end(answer)

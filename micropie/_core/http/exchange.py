@@ -512,7 +512,7 @@ class Exchange:
         return session
 
     def open_session(self) -> Flow[None]:
-        """Load the session if it was left unopened, because its backend may wait."""
+        """Load the session if that was postponed because its backend may wait."""
         if isinstance(self.answer.session, UnopenedSession):
             # The cookie's name depends on the scheme, which a hook may have set by now.
             session_id = self.config.sessions.find_id(self)

@@ -91,7 +91,7 @@ def _described(
     kind = kind or settings.errors
     if kind == "auto":
         kind = _wanted_form(request)
-        headers = [*headers, _VARY]  # the sentence was also chosen by Accept
+        headers = [*headers, _VARY]  # the form depends on Accept
     title = PHRASES.get(error.status, "Error")
     if settings.translations is not None:
         is_default = message == f"{error.status} {title}"

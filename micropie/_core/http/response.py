@@ -539,7 +539,7 @@ def checked_headers(
     return headers, content_type, length
 
 
-@lru_cache(maxsize=64)  # limited, because an author may set ever new names
+@lru_cache(maxsize=64)  # limited, because an application may make up new names without end
 def warn_once(name: str) -> None:
     logger.warning("header %r is set by the server: ignored", name)
 
@@ -646,7 +646,7 @@ def as_browsers_read(location: str) -> str:
 _PATH = pattern(r"/(?![/\\])[!-~]*+")
 _CONTROL = pattern("[\0-\x1f\x7f]")
 _SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # a URL's scheme, of any length
-_LONGEST_SPLIT = 2000  # characters; a host has 253 at most
+_LONGEST_SPLIT = 2000  # characters, enough for every host, which has 253 at most
 
 
 def _leads_away(location: str, seen: str, site: Origin) -> bool:

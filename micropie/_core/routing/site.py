@@ -361,7 +361,7 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
     below = path if request._subapp_path is None else request._subapp_path
     if below and below[0] != "/":
         below = "/" + below
-    # ``request.path`` has no trailing slash
+    # ``request.path`` has no trailing slash. Add it if the client sent one, or if ``below`` is one.
     if not path.endswith("/") and (below == "/" or request.raw_path.endswith(b"/")):
         path += "/"
         below += "" if below.endswith("/") else "/"

@@ -158,8 +158,8 @@ class _Told(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
-        """Make a plain ``Undefined`` for an attribute that an object lacks, which is usually
-        intentional.
+        """Make a plain ``Undefined``, which is not logged, for an attribute that an object lacks,
+        because templates usually do this on purpose.
         """
         if "obj" in named:
             return jinja2.Undefined(*arguments, **named)

@@ -38,7 +38,7 @@ MOST_ERRORS = 100  # how many errors of one body are described
 # values. With this budget, refusing a body takes a few milliseconds at most.
 MOST_VALUES = 12_000
 CALL = 10
-DEEPEST = 10  # the longest path to a value in the document
+DEEPEST = 10  # names and indexes in a path; deeper values are not searched
 
 
 def problems_of(

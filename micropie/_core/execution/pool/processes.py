@@ -296,7 +296,8 @@ class _Worker:
         import subprocess
         from multiprocessing.connection import Pipe
 
-        self.found: set[bytes] = set()  # the pickled searches for functions that have succeeded
+        # the values of ``search`` whose function the process has found
+        self.found: set[bytes] = set()
         self.connection, theirs = Pipe()
         their_life, self._life = Pipe(duplex=False)
         passed = theirs.fileno(), their_life.fileno()

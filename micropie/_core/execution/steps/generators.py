@@ -173,9 +173,10 @@ class Resources(list[RunningGenerator]):
 
         ``failure``, if given, is raised at the ``yield`` of each generator.
 
-        An async generator also stays open if one inside it is kept, because its cancel scope can't
-        be left before a scope that was entered later. Return the exception to respond to: a
-        provider's, or else ``failure``.
+        An async generator also stays open if one that was opened later is kept, because cancel
+        scopes must be left in reverse order.
+
+        Return the exception to respond to: a provider's, or else ``failure``.
         """
         thrown = failure_in(failure)
         raised = traceback = None

@@ -90,7 +90,7 @@ HANDLER: Final = Call(is_queued=True)
 RELEASE: Final = Call(releases=True)
 IO: Final = Call(IO_THREADS, leave_after=None)
 
-# how an author's function is called: a step, or inline
+# How an author's function is called: by a step of this kind, or inline, without a step.
 Kind: TypeAlias = Literal["await", "inline"] | Call
 
 

@@ -83,7 +83,7 @@ class BodyReader:
                 "the body was already handed out as a stream or a form; "
                 "it can't be read whole as well"
             )
-        self._count(0)  # the limit may have been lowered
+        self._count(0)  # check again, because the limit may have been lowered
         if self.state is UNREAD:
             # If the length is known, a WSGI driver can read the rest at once. Reading 1 MiB in
             # pieces took eight times as long.

@@ -24,7 +24,7 @@ from micropie._core.on_demand import pattern
 
 LONGEST_FOR_RE = 255  # characters, the longest name of a file
 
-# A function that returns the values of a text that matches, or None.
+# A function that returns the values in a text, or None if the text doesn't match.
 Match: TypeAlias = Callable[[str], "tuple[object, ...] | None"]
 
 _WILDCARD = (
