@@ -98,7 +98,7 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
                         try:
                             sent = yield waits_for
                         except BaseException as error:
-                            raised = error  # store it: the scope may swallow it
+                            raised = error  # store it, because the scope may suppress it
                             raise
             except BaseException as error:
                 raised = error

@@ -159,7 +159,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
                 and route_of(exchange).mentions_session
             ):
                 session = session if session is not None else exchange.opened_session()
-                if session.id is None:  # it may be stored later
+                if session.id is None:  # the session isn't stored yet, but may be later
                     cookie = store.reserve(session, exchange)
         if session is not None:
             session.keep_cookie(store.in_cookie)

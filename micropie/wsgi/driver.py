@@ -87,7 +87,7 @@ def serve_http(
         raise
     if exchange.ends is None:
         return [body]
-    if exchange.resources:  # of a stream that a hook has replaced
+    if exchange.resources:  # resources of a stream that a hook has replaced
         perform(end_resources(exchange), exchange)
     closing = _ClosingBody((body,))
     closing.close = exchange.close

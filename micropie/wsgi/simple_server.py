@@ -36,7 +36,7 @@ class _ThreadedServer6(_ThreadedServer):
 
 class _Handler(WSGIRequestHandler):
     root_path = ""
-    timeout = 60  # seconds of silence, also during the TLS handshake
+    timeout = 60  # seconds that a client may send nothing, also during the TLS handshake
 
     def handle(self) -> None:
         """Handle one request.

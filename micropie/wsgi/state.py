@@ -59,8 +59,8 @@ class WSGIState:
 
                     if multiprocessing.parent_process() is not None:
                         # A child process of multiprocessing, such as a worker of granian, doesn't
-                        # call atexit functions. The priority 100 calls this before finalizers that
-                        # close process pools.
+                        # call atexit functions. Because of the priority 100, this function runs
+                        # before the finalizers that close process pools.
                         multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
             site.config.shutdown.begin()
             self._config = site.config

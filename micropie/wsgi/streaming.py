@@ -42,7 +42,7 @@ class StreamReader:
     """
 
     def __init__(self, stream: LoopStream, backend: str) -> None:
-        self._loop = background_loop(backend)  # first, because it may raise
+        self._loop = background_loop(backend)  # first, because this may raise an exception
         stream.driver = self
         self._stream = stream
         self._made: SimpleQueue[Any] = SimpleQueue()  # the chunks that were made, then END
@@ -52,7 +52,7 @@ class StreamReader:
         # How many chunks the task may make. No chunk is made ahead before the second one is
         # requested, because HEAD takes only the first.
         self._wanted = 1
-        # set while the task waits, because it has made enough
+        # Set while the task waits because it has made enough chunks.
         self._parked: anyio.Event | None = None
         self._is_closing = False
         self._loop.spawn(self._lose, self._run)

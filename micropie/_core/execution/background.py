@@ -119,7 +119,7 @@ class BackgroundLoop:
     def __init__(self, portal: BlockingPortal, tasks: TaskGroup) -> None:
         self.portal = portal
         self.call_soon = threadsafe_scheduler()
-        self._marks = variables_set(Context())  # by these, libraries recognise the loop
+        self._marks = variables_set(Context())  # libraries recognise the loop by them
         self._start_soon = tasks.start_soon
         self._waiting: set[Action] = set()
         self.has_ended = False
@@ -334,7 +334,7 @@ def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequen
 
     try:
         outcome = from_thread.run(awaited_outcome_of, function, arguments)
-    except RuntimeError as error:  # since anyio 4.12, it is a NoEventLoopError
+    except RuntimeError as error:  # since anyio 4.12, the subclass NoEventLoopError
         if "worker thread" not in str(error):
             raise
     else:

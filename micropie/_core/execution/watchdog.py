@@ -55,7 +55,8 @@ class _Watchdog:
         self.lags: deque[float] = deque([0.0], maxlen=round(_MINUTE / pause))
         _WATCHING.append(self)
         turned = Event()
-        # This ends when the loop is closed, or when its thread has ended without closing it.
+        # The exceptions mean that the loop is closed, or that its thread has ended without closing
+        # it.
         with suppress(RuntimeError, KeyError):
             while True:
                 sleep(pause)

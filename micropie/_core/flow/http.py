@@ -455,7 +455,7 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
         files.describe(response, *(yield from files.open_file(request, response)))
     stream = stream_of(with_html(response).body)
     exchange.answer.begin(stream or replaced)
-    if stream is not None:  # the replaced one stays open: the new one may read from it
+    if stream is not None:  # don't close the replaced stream: the new one may read from it
         streams.follow_events(stream, replaced, response)
     elif replaced is not None:
         yield from replaced.close()

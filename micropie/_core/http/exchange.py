@@ -651,7 +651,7 @@ class Exchange:
     def release(self) -> None:
         """Release everything that the request keeps."""
         self.resources = None  # resources may refer to the request: avoid a cycle
-        ends, self.ends = self.ends, None  # so may the context of its tasks
+        ends, self.ends = self.ends, None  # the context of its tasks may also refer to it
         assert ends is not None  # noqa: S101
         for release in ends.releases:
             release()

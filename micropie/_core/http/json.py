@@ -151,8 +151,8 @@ class Codec:
                     JSONEncoder(allow_nan=False, default=self._step).encode(value)
                 return data
         except (TypeError, ValueError):
-            # It is a large integer, a key that is not a str, or an error, which ``_dumps_plain``
-            # handles.
+            # The cause is a large integer, a key that is not a str, or an error. ``_dumps_plain``
+            # handles all of them.
             pass
         return self._dumps_plain(value)
 
@@ -294,7 +294,7 @@ def _refuse(value: object) -> NoReturn:
     )
     if isawaitable(value):
         advice = "write await in front of the call"
-    elif hasattr(value, "status_code"):  # it is a response of another framework
+    elif hasattr(value, "status_code"):  # a response of another framework
         advice = "return its body, or the Response of micropie: Response(body, status=201)"
     raise CodecError(f"A value of type {name} can't be written as JSON: {advice}")
 

@@ -39,7 +39,8 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
     Values that JSON can't encode count with their ``repr``. ``is_debug``: log keys that are not
     text, because JSON turns them into text.
     """
-    if not is_debug and _most_bytes(data) <= most:  # this cheap check is enough for most sessions
+    # a cheap check, which is enough for most sessions
+    if not is_debug and _most_bytes(data) <= most:
         return
     for key in _other_keys(data) if is_debug else ():
         logger.warning(

@@ -132,8 +132,8 @@ class _Call:
             try:
                 message = await self._exchange.receive_message()
             except (ClientDisconnect, HTTPError) as error:
-                # A body that is read in a thread raises this. Drop the traceback, because it refers
-                # to this call: that would be a reference cycle.
+                # Receiving the body has failed. Drop the traceback, because it refers to this call,
+                # which would be a reference cycle.
                 self._failures.append(error.with_traceback(None))
             finally:
                 self._receiving = None

@@ -219,7 +219,7 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     except BaseException:
         call.close()
         raise
-    is_head = exchange.method == "HEAD"  # HEAD: a stream keeps the Content-Length
+    is_head = exchange.method == "HEAD"  # then make a stream, which keeps the Content-Length
     body = streamed_body(response, chunk, more, is_head)
     if body is None:
         exchange.on_close(call.finish)  # runs after the response was sent

@@ -110,7 +110,7 @@ class _Call:
             self._receiving.cancel()
         while not self._has_ended:
             await self._next_chunk()
-        self._failures.clear()  # they refer to this call: avoid a reference cycle
+        self._failures.clear()  # avoid a reference cycle of the exceptions and this call
 
     async def _next_chunk(self) -> Piece:
         while not self._chunks:

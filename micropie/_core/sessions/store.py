@@ -194,7 +194,7 @@ class SessionStore:
         changes.new_id = self.make_id() if session.regenerated else None
         if "merge" in self._methods:
             data = yield from self._ask("merge", session.id, changes, self._timeout)
-        else:  # a change that is made at the same moment may be lost
+        else:  # a change by another request at the same moment may be lost
             is_over = changes.emptied and not changes.values
             stored = {} if is_over else deepcopy((yield from self._ask("load", session.id)))
             data = changes.apply(stored) if stored else {}

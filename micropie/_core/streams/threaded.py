@@ -267,7 +267,7 @@ class EventsFromThread(AsyncIterator[object]):
 
     def _next(self) -> object:
         with self._lock:
-            if self._is_closed:  # it was closed before this thread began
+            if self._is_closed:  # the stream was closed before this thread began
                 return END
             self._is_busy = True
         item = END

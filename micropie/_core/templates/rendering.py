@@ -84,7 +84,7 @@ class Templates:
         """
         if self.reload:
             _refuse_coroutines(context)
-        # It is a generator, but Jinja2 annotates it as an iterator.
+        # ``generate`` returns a generator, but Jinja2 annotates it as an iterator.
         pieces: Any = self._sync.find(name, block).generate(context)
         return in_chunks(pieces, FIRST_CHUNK, CHUNK)
 

@@ -246,7 +246,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
                 for one in problems_of(error, maker, document, is_json)
             ]
         ) from None
-    converter = parameter.converter  # it may limit the length of a list
+    converter = parameter.converter  # the converter may limit the length of a list
     return made if converter.from_json is as_it_is else _converted(parameter, made, place)
 
 

@@ -114,7 +114,7 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
         hint = hint.__supertype__
     try:
         return converter_for(hint, own)
-    except SetupError:  # it is a structure, or has a constraint that only a library checks
+    except SetupError:  # a structure, or a type with a constraint that only a library checks
         pass
     if get_origin(hint) is not Annotated:
         return ANYTHING

@@ -332,7 +332,7 @@ def checked(
 
 def is_moderate(number: Decimal) -> bool:
     """Return whether a number is finite and all its digits are between 10**-308 and 10**308."""
-    # This is the exponent of the last digit, or a letter for NaN and infinity. ``adjusted()`` is
+    # ``exponent`` is that of the last digit, or a letter for NaN and infinity; ``adjusted()`` is
     # the exponent of the first digit.
     exponent = number.as_tuple().exponent
     return (

@@ -93,7 +93,7 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
         owner = get_origin(kind) or kind
         for field in _init_fields(owner):
             name = f"{getattr(owner, '__name__', '')}.{field.name}"
-            if not field.init:  # msgspec would set it anyway
+            if not field.init:  # msgspec sets even such a field
                 raise SetupError(
                     f"{about}, and a body must not set {name}, which has init=False: have a class "
                     "with the fields that a body may set, or make it a property"

@@ -143,7 +143,7 @@ class Pool:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
             return chunks
-        # a cancellation may kill it after its last message
+        # a cancellation may have killed the process after its last message
         self._give_back(worker, is_over=token.detach())
         return open_message(message)
 
@@ -301,8 +301,8 @@ class _Worker:
         self.connection, theirs = Pipe()
         their_life, self._life = Pipe(duplex=False)
         passed = theirs.fileno(), their_life.fileno()
-        # Block signals while the process starts, because it can't ignore them yet. It inherits this
-        # thread's signal mask.
+        # Block signals while the process starts, because it can't ignore them yet. The process
+        # inherits this thread's signal mask.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _ignored())
         try:
             self.process = subprocess.Popen(  # noqa: S603

@@ -93,7 +93,8 @@ class RunningGenerator:
         try:
             return (yield (kind, _resume, arguments))
         except BaseException:
-            if getgeneratorstate(self._generator) == GEN_CREATED:  # it hasn't begun
+            # the call was refused or cancelled before it began
+            if getgeneratorstate(self._generator) == GEN_CREATED:
                 self._generator.close()
             raise
 
@@ -143,7 +144,7 @@ def _resume(
 ) -> object:
     try:
         return generator.throw(failures.pop()) if failures else generator.send(value)
-    except StopIteration as end:  # it can't be raised through a thread
+    except StopIteration as end:  # the caller is a generator, which can't pass on a StopIteration
         return end.value
 
 

@@ -339,7 +339,8 @@ class RedisClient:
     def _client(self) -> Any:
         process = os.getpid()
         client = self._clients.get(process)
-        # Never use a parent's client, because two processes would read each other's responses.
+        # Never use the client of a parent process, because the two processes would read each
+        # other's responses.
         if client is None:
             defaults: dict[str, Any] = {
                 "socket_timeout": self._patience,

@@ -169,7 +169,7 @@ class PartParser:
             error.__traceback__ = None  # avoid a reference cycle of the exception and its frames
             return False
         finally:
-            self._parser.error = None  # it refers to the same frames
+            self._parser.error = None  # the parser's copy of the error refers to the same frames
         return True
 
     def _begin(self, segment: MultipartSegment) -> None:

@@ -258,7 +258,7 @@ def _bound(value: Any, instance: object) -> Any:
     binds the function inside it, which has no marks.
     """
     if isinstance(value, functools.partial) and sys.version_info < (3, 14):
-        bound: Any = value  # Python 3.13 warns about it, and doesn't bind it either
+        bound: Any = value  # as in Python before 3.14, don't bind a partial
     else:
         bound = value.__get__(instance, type(instance))
     if isinstance(value, functools.singledispatchmethod):

@@ -290,5 +290,5 @@ def in_place_of(key: object, fake: object) -> AnyFunction:
     def give() -> Iterator[object]:
         yield fake
 
-    setattr(give, MARK, LOOP)  # so that it isn't called in a thread
+    setattr(give, MARK, LOOP)  # so that ``give`` isn't called in a thread
     return give
