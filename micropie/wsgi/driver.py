@@ -209,7 +209,8 @@ class _Chunks:
                 self._run(close_stream, self._stream, self._backend)
         finally:
             stream = self._stream
-            # Avoid a reference cycle: they may refer to this stream and the exchange.
+            # Avoid reference cycles, because these objects may refer to this stream and the
+            # exchange.
             stream.driver = stream.items = stream.owner = None
             if exchange.resources:
                 self._run(perform, end_resources(exchange, failure), exchange)

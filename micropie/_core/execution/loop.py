@@ -239,7 +239,7 @@ class LoopTasks:
         try:
             await function(*arguments)
         except anyio.get_cancelled_exc_class():
-            pass  # otherwise, asyncio's task would keep it and the frames of its traceback
+            pass  # otherwise, asyncio's task would keep the exception and its frames
         finally:
             self._ended(mark)
 

@@ -352,8 +352,8 @@ class Exchange:
         return f"{self.method} {self.path!r}" + (f" [{self.id}]" if self.id else "")
 
     def raw_path(self) -> bytes:
-        """Return the path below ``root_path`` as the client sent it, still escaped; b"" if
-        that path is not below it.
+        """Return the path below ``root_path`` as the client sent it, still escaped; b"" if the
+        client's path is not below ``root_path``.
         """
         literal = self.literal_path
         return self._server_path() if literal is None else escaped_path(literal.encode())

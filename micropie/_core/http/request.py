@@ -157,7 +157,7 @@ class Request(RequestSpellings):
         cancel it and raise ``ClientDisconnect``, so that no response is sent.
 
         ``work``: an ``async def`` without arguments. WSGI servers don't report that a client has
-        disconnected, so under WSGI it is never cancelled.
+        disconnected, so under WSGI ``work`` is never cancelled.
         """
         return self._exchange.while_connected(work)
 

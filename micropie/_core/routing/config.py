@@ -253,7 +253,7 @@ class HandlerPool:
 
     def usage(self) -> tuple[int, int]:
         """Return how many processes are running a handler, and how many there may be; (0, 0) for an
-        executor, which doesn't report it.
+        executor, which reports no numbers.
         """
         if self._executor is not None:
             return 0, 0

@@ -353,7 +353,7 @@ class _Worker:
         self._life.close()
 
     def abandon(self) -> None:
-        """Drop the process, because it is the child of another process.
+        """Drop the process in a forked child, because only its parent can wait for it.
 
         Make ``subprocess`` neither wait for it nor warn about it.
         """

@@ -111,7 +111,7 @@ class BodyReader:
     def _count(self, received: int) -> None:
         """Count the bytes of a piece.
 
-        Raise 413 if the announced or the received length is above the limit.
+        Raises 413 if the announced or the received length is above the limit.
         """
         self.size += received
         size = max(self._announced, self.size, len(self.data))

@@ -162,8 +162,8 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     representation.
     """
     match = _RANGE.fullmatch(value.strip(" \t"))
-    # No range of an empty file can be satisfied. Ignore it, because some clients always send a
-    # range.
+    # No range of an empty file can be satisfied. Ignore the range, because some clients always send
+    # one.
     if match is None or match.groups() == ("", "") or size == 0:
         return None
     # Cut the numbers, because ``int`` refuses thousands of digits. With 19 digits a number is
