@@ -305,7 +305,7 @@ class App(Base[Outermost_co]):
             if callable(value) and not (name == "channels" and isinstance(value, type)):
                 raise SetupError(
                     f"{cls.__name__}.{name} can't be a handler, because App uses that name: "
-                    f'give the method another one and write @route("/{name}") above it'
+                    f'give the method another name and write @route("/{name}") above it'
                 )
 
     # -- what servers call -------------------------------------------------------------------------

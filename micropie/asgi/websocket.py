@@ -142,7 +142,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
             raise connection.refusal("accept")
         if subprotocol is not None and subprotocol not in self.subprotocols:
             raise ValueError(
-                f"the client did not offer the subprotocol {subprotocol!r}, but {self.subprotocols}"
+                f"the client did not offer subprotocol {subprotocol!r}, only {self.subprotocols}"
             )
         pairs: HeaderPairs = [] if headers == () else _checked(headers)
         exchange = self._exchange

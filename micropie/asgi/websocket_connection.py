@@ -132,7 +132,7 @@ class Connection(websockets.Progress):
                 self._stop_reading()
         if self._leave_scope.cancelled_caught:
             logger.debug(
-                "%s: the handler was cancelled, as its client had left", self._exchange.label
+                "%s: the handler was cancelled when its client disconnected", self._exchange.label
             )
 
     @types.coroutine
@@ -277,7 +277,7 @@ class Connection(websockets.Progress):
         """
         if self._arrival is not None:
             raise RuntimeError(
-                f"{method}() while another task receives: one task may receive, any may send"
+                f"{method}() while another task receives: only one task may receive at a time"
             )
         while not self._messages:
             if self.state not in websockets.RECEIVING:
@@ -320,7 +320,7 @@ class Connection(websockets.Progress):
             await self.reject(websockets.WRONG_KIND, "bytes were expected")
         max_size = self._settings.websocket_max_size
         if websockets.is_too_big(content, max_size):
-            await self.close(websockets.TOO_BIG, f"a message may have {max_size} bytes")
+            await self.close(websockets.TOO_BIG, f"a message may have {max_size} bytes at most")
             raise StopAsyncIteration if method is ITERATION else self.closed()
         return content
 

@@ -231,7 +231,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         future fails, end the subscription.
         """
         if self._is_open:
-            raise RuntimeError("a subscription is used once; subscribe again")
+            raise RuntimeError("a subscription can be used only once: call subscribe() again")
         self._is_open = True
         joining = self._hub.join(self._mailbox, self)
         shutdown = current_shutdown()

@@ -25,7 +25,7 @@ _ADVICE = by_name(
         "Response(body, status=201)": "HttpResponse make_response",
         'template("pie.html", pie=pie)': "render_template render Jinja2Templates view",
         'static_file("pie.pdf", root="files")': "send_file send_from_directory FileResponse",
-        "a parameter db: Db, and @app.provides(Db) above what opens it": "Depends Provide",
+        "a parameter db: Db, and @app.provides(Db) above its provider": "Depends Provide",
         "a parameter pie: UploadFile": "File",
         'a parameter number: int, which "/pies/<number:int>" fills': "Path",
         "request.after_response(function)": "BackgroundTasks BackgroundTask",

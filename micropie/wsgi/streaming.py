@@ -157,7 +157,7 @@ class StreamReader:
         self._made.put(END)
 
     def _lose(self) -> None:
-        self._end(RuntimeError("the event loop was ended in mid-stream"))
+        self._end(RuntimeError("the event loop stopped during a stream"))
 
     async def _stop(self) -> None:
         if self._parked is not None:

@@ -359,7 +359,7 @@ USELESS: list[tuple[Any, str]] = [
     (Json[set[int]], r"write Json\[list"),
     (Converted, "does not call the converter of Converted.n"),
     (Uninitialised, "must not set Uninitialised.n"),
-    (Struct, "whose values are of another class"),
+    (Struct, "whose values have another class"),
     (Unread, "which can't be made"),
     (pydantic.EmailStr, "email-validator"),
 ]

@@ -656,7 +656,7 @@ def test_a_check_without_words_has_those_of_any_value() -> None:
 
 
 def test_a_message_for_no_fault_is_a_mistake() -> None:
-    with pytest.raises(SetupError, match="not for 'minimum'"):
+    with pytest.raises(SetupError, match="not 'minimum'"):
         Message(minimum="More!")
     assert repr(Message("So?")) == "Message('So?')"
 

@@ -479,7 +479,7 @@ def handler_of(kind: Any) -> Any:
         (
             Body,
             {Price: str},
-            "'value': it is a Body with a Price, which msgspec creates itself there",
+            "'value': it is a Body with a Price, which msgspec creates itself without your decoder",
         ),
         (Team, {}, "App(decoders={...: ...})"),
     ],

@@ -792,7 +792,7 @@ def test_a_result_annotation_that_can_t_be_read_filters_nothing(
     annotation: Any, where: str
 ) -> None:
     with pytest.raises(
-        SetupError, match=re.escape(where) + " can't be read: .*; correct it, or import"
+        SetupError, match=re.escape(where) + " can't be evaluated: .*; correct it, or import"
     ):
         shown(annotation, None).openapi()
 
@@ -803,5 +803,5 @@ def test_a_stated_result_that_can_t_be_read_filters_nothing(stated: Any) -> None
         @describe(**stated)
         def index(self) -> Any: ...
 
-    with pytest.raises(SetupError, match="can't be read: name 'Sized' is not defined"):
+    with pytest.raises(SetupError, match="can't be evaluated: name 'Sized' is not defined"):
         Page().openapi()

@@ -900,7 +900,9 @@ def annotated(annotation: str, where: str = "x") -> App:
 )
 def test_an_annotation_that_cannot_be_read_fails_at_set_up(annotation: str) -> None:
     name = r"annotated\.<locals>\.handler"
-    with pytest.raises(SetupError, match=rf"an annotation of {name} can't be read: .*; correct it"):
+    with pytest.raises(
+        SetupError, match=rf"an annotation of {name} can't be evaluated: .*; correct it"
+    ):
         annotated(annotation)._micropie.compiled()
 
 

@@ -146,7 +146,7 @@ def test_a_subscription_begins_with_with_and_once(channels: Channels) -> None:
     messages = channels.subscribe("room")
     with pytest.raises(RuntimeError, match='begins with "with"'):
         next(messages)
-    with messages, pytest.raises(RuntimeError, match="used once"), messages:
+    with messages, pytest.raises(RuntimeError, match="used only once"), messages:
         pass
     assert list(messages) == []
 

@@ -289,7 +289,7 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
     for finding in [
         "bad.py:19: login handles GET as well and changes the session, so a link on any page can do it: write @post above it",
         "bad.py:22: logout handles GET and calls session.clear(): write @post above it",
-        "bad.py:28: page is never reached: /old is mounted above it",
+        "bad.py:28: page is never reached: the mount at /old comes first",
         "bad.py:16: Root.blog is hidden by the attribute self.blog",
         "bad.py:44: lost has a route, but no application: write @app.get or @app.route above a function",
         "Root: debug is on: it must be off in production, so read it from the environment",

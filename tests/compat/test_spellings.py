@@ -93,7 +93,7 @@ def test_a_backend_may_use_it_as_it_is(make_client: MakeClient) -> None:
 
 
 def test_a_backend_without_methods_says_so() -> None:
-    with pytest.raises(NotImplementedError, match="has a method load"):
+    with pytest.raises(NotImplementedError, match="must have a method load"):
         SessionBackend().load("a")
 
 
@@ -256,7 +256,7 @@ def test_a_session_of_http_is_saved_with_the_answer(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert make_client(Chat()).get("/early").status_code == 500
-    assert "session.save() is for a WebSocket that is accepted" in caplog.text
+    assert "session.save() is only for an accepted WebSocket" in caplog.text
 
 
 def test_the_request_of_a_websocket_has_a_public_name() -> None:

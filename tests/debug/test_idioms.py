@@ -66,15 +66,31 @@ CALLS = [
             ("Annotated[str, fastapi.Depends(len)]", "Depends of fastapi", "db: Db, the type of"),
             ("fastapi.Depends(len)", "Depends of fastapi", "db: Db, the type of a resource, and"),
             ("str = fastapi.Security(len)", "Security of fastapi", "db: Db, the type of"),
-            ("Annotated[str, fastapi.Query()]", "Query of fastapi", "the one of micropie"),
-            ("Annotated[str | None, fastapi.Header()]", "Header of fastapi", "the one of micropie"),
-            ("str = fastapi.Cookie(None)", "Cookie of fastapi", "the one of micropie"),
-            ("str = fastapi.Form()", "Form of fastapi", "the one of micropie"),
-            ("Annotated[dict, fastapi.Body()]", "Body of fastapi", "the one of micropie"),
+            (
+                "Annotated[str, fastapi.Query()]",
+                "Query of fastapi",
+                "the class of this name from micropie",
+            ),
+            (
+                "Annotated[str | None, fastapi.Header()]",
+                "Header of fastapi",
+                "the class of this name from micropie",
+            ),
+            (
+                "str = fastapi.Cookie(None)",
+                "Cookie of fastapi",
+                "the class of this name from micropie",
+            ),
+            ("str = fastapi.Form()", "Form of fastapi", "the class of this name from micropie"),
+            (
+                "Annotated[dict, fastapi.Body()]",
+                "Body of fastapi",
+                "the class of this name from micropie",
+            ),
             ("int = fastapi.Path()", "Path of fastapi", "number: int, which <number:int> in"),
             ("bytes = fastapi.File()", "File of fastapi", "pie: UploadFile, of micropie"),
-            ("fastapi.UploadFile", "UploadFile of fastapi", "the one of micropie"),
-            ("fastapi.Request", "Request of starlette", "the one of micropie"),
+            ("fastapi.UploadFile", "UploadFile of fastapi", "the class of this name from micropie"),
+            ("fastapi.Request", "Request of starlette", "the class of this name from micropie"),
             ("fastapi.Response", "Response of starlette", "self.response in the handler"),
             ("fastapi.WebSocket", "WebSocket of starlette", "@websocket above the handler"),
             ("fastapi.BackgroundTasks", "BackgroundTasks of fastapi", "request.after_response("),
@@ -505,7 +521,7 @@ class Root(App):
 GET / -> or Annotated[..., current] if the function provides the value
 # any: a built-in function as an annotation
     def index(self, user: any): ...
-GET / -> it is annotated with a function: write a type, as Any for any value
+GET / -> it is annotated with a function: write a type, such as Any for any value
 # FastAPI: keywords for a task
     def index(self): self.request.after_response(print, to='x')
 GET / -> It takes (function, /, *arguments).

@@ -474,7 +474,7 @@ def test_a_field_is_not_saved(
     app = doing("save_to")
     app.directory = tmp_path
     assert post(make_client(app), path, form(FIELD)).status_code == 500
-    assert "the part 'a' is a field and has no file name: read it by text()" in caplog.text
+    assert "the part 'a' is a field and has no file name: read it with text()" in caplog.text
     assert os.listdir(tmp_path) == []
 
 

@@ -203,11 +203,11 @@ def test_headers_as_a_dict_and_as_pairs(make_client: MakeClient) -> None:
 
 
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
-    "Flask's order": (lambda: ("text", 404), "a status comes first, return status, body"),
-    "Flask's order, with headers": (lambda: (b"text", 404, {"X": "1"}), "a status comes first"),
-    "Flask's order, of JSON": (lambda: ({"a": 1}, 201), r"{'a': 1}, 201\): a status comes first"),
-    "Flask's order, of a list": (lambda: ([], 404, {"X": "1"}), "a status comes first"),
-    "Flask's order, of nothing": (lambda: (None, 204), "a status comes first"),
+    "Flask's order": (lambda: ("text", 404), "to set a status, write return status, body"),
+    "Flask's order, with headers": (lambda: (b"text", 404, {"X": "1"}), "to set a status"),
+    "Flask's order, of JSON": (lambda: ({"a": 1}, 201), r"{'a': 1}, 201\): to set a status"),
+    "Flask's order, of a list": (lambda: ([], 404, {"X": "1"}), "to set a status"),
+    "Flask's order, of nothing": (lambda: (None, 204), "to set a status"),
     "a redirect and a status": (
         lambda: (Redirect("/a"), 301),
         "set the status and the headers of the Redirect itself, and return it alone",

@@ -204,7 +204,7 @@ def test_a_handler_of_websockets_is_refused() -> None:
         @ends_with_client
         async def chat(self, ws: Any) -> None: ...
 
-    with pytest.raises(SetupError, match="chat answers WebSockets, and a receive that waits"):
+    with pytest.raises(SetupError, match="chat handles WebSockets, which already end"):
         Chat()._micropie.compiled()
 
 

@@ -221,7 +221,7 @@ async def coroutine(application: Any) -> Any: ...
 @each
 def test_what_is_no_bridge_is_refused_where_it_is_written(protocol: str, bridge: Any) -> None:
     name = {"wsgi": "WSGIMiddleware", "asgi": "ASGIMiddleware"}[protocol]
-    with pytest.raises(SetupError, match=f"write bridge=a2wsgi.{name} without brackets"):
+    with pytest.raises(SetupError, match=f"write bridge=a2wsgi.{name} without parentheses"):
         App().mount("/m", application_of(protocol), bridge=bridge)
 
 

@@ -35,7 +35,7 @@ def shop(**settings: Any) -> App:
     return app
 
 
-HIDDEN = "state is never reached: /api is mounted above it"
+HIDDEN = "state is never reached: the mount at /api comes first"
 
 
 def test_it_is_logged_once_at_the_start(

@@ -712,7 +712,7 @@ def test_R43_a_log_out_stays_with_a_backend_without_merge(
     answer = client.get("/slow")
     assert (answer.status_code, "set-cookie" in answer.headers) == (200, False)
     assert kept.data == {}
-    assert "was ended during a request" in caplog.text
+    assert "was deleted during a request" in caplog.text
 
 
 @pytest.mark.parametrize("backend", [Own, OwnAsync, Quick])

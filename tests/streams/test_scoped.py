@@ -326,7 +326,7 @@ def test_a_loop_that_ends_in_mid_stream_aborts_it_under_wsgi(backend: str) -> No
     chunks = iter(answer.chunks)
     assert next(chunks) == b"0"
     close_background_loops()
-    with pytest.raises(RuntimeError, match="the event loop was ended in mid-stream"):
+    with pytest.raises(RuntimeError, match="the event loop stopped during a stream"):
         list(chunks)
     answer.close()
     assert app.log == ["ended"]

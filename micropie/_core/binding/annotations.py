@@ -98,8 +98,8 @@ def unreadable(
     """
     name = getattr(owner, "__qualname__", "a handler")
     return SetupError(
-        f"{what} of {name} can't be read: {str(error).partition(chr(10))[0]}; correct it, or "
-        "import what it names at the top of its module, at run time as well"
+        f"{what} of {name} can't be evaluated: {str(error).partition(chr(10))[0]}; correct it, or "
+        "import its names at the top of the module, outside of if TYPE_CHECKING"
     )
 
 

@@ -69,7 +69,7 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
     if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
             f"{name} is a generator, whose chunks are made in a thread: write async def to have "
-            'them made on the event loop, or leave "loop" out'
+            'them made on the event loop, or leave out "loop"'
         )
 
 
@@ -192,8 +192,8 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
         named = None
     if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
         raise SetupError(
-            f"{label} can't run in a process: it would be found there by its name, and "
-            f"{name.module}.{name.qualname} is something else; define it with def at a module's "
+            f"{label} can't run in a process, which finds a function by its name, because "
+            f"{name.module}.{name.qualname} is another object: define it with def at a module's "
             "top level, or as a method of a class there"
         )
     if name.module != "__main__":
@@ -206,8 +206,8 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
     file = getattr(main, "__file__", None)
     if file is None:
         raise SetupError(
-            f"{label} can't run in a process: other processes can't import code that was typed in "
-            "interactively; put it into a module"
+            f"{label} can't run in a process, because other processes can't import code that was "
+            "typed in interactively: put it into a module"
         )
     return name._replace(module=Path(file).stem)
 

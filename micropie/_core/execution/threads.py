@@ -439,7 +439,7 @@ def _end_process() -> None:
     while _RUNNING and monotonic() < until:
         sleep(0.01)
     if _RUNNING:
-        logger.error("the process ends now, though %d calls in its threads don't", len(_RUNNING))
+        logger.error("the process exits although %d calls in its threads still run", len(_RUNNING))
         logging.shutdown()
         os._exit(1)
 

@@ -163,7 +163,7 @@ class PooledExchange(Exchange):
     @property
     def scope(self) -> NoReturn:  # type: ignore[override]
         """Raise ``RuntimeError``: the scope stays in the server's process."""
-        _refuse("a process has no ASGI scope and no WSGI environ")
+        _refuse("a handler in a process has no ASGI scope or WSGI environ: run it in a thread")
 
     def opened_session(self) -> PooledSession:
         """Return a copy of the session, as it was when the handler was called."""
@@ -225,9 +225,8 @@ class PooledConfig:
 
     def __getattr__(self, name: str) -> NoReturn:
         _refuse(
-            "a handler in a process has no self.url_for, self.render, self.channels and "
-            "request.resource: use them in "
-            "a thread"
+            "a handler in a process has no self.url_for, self.render, self.channels or "
+            "request.resource: run it in a thread"
         )
 
 
@@ -243,9 +242,7 @@ class PooledSession(Session):
         )
 
 
-_NO_BODY = (
-    "a process has no body to read: take its form or JSON by parameters, or read it in a thread"
-)
+_NO_BODY = "a process can't read the body: take a form or JSON as parameters, or run in a thread"
 
 
 def _refuse(sentence: str) -> NoReturn:

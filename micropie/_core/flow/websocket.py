@@ -165,7 +165,7 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
     if origin is not None and not websockets.is_allowed_origin(
         origin, request.scheme, request.host, config.settings.websocket_origins
     ):
-        logger.info("a WebSocket from a page of %r was refused; see websocket_origins", origin)
+        logger.info("a WebSocket of a page on %r was rejected; see websocket_origins", origin)
         raise HTTPError(403, "Pages of this origin may not open WebSockets here.")
 
 

@@ -93,7 +93,7 @@ class HostTable(Generic[Entry]):
         for host, entry in entries:
             if self._entries.setdefault(host, entry) is not entry:
                 raise SetupError(
-                    f"two applications have the host {host!r}: give one of them another one"
+                    f"two applications have the host {host!r}: give one of them another host"
                 )
         self._suffixes = sorted(
             (host[1:] for host in self._entries if host.startswith("*")), key=len, reverse=True
@@ -172,8 +172,8 @@ def checked_origins(origins: Iterable[str], argument: str) -> frozenset[str]:
     """
     refuse_text(argument, origins)
     expected = (
-        "origins, a scheme and a host without a path or an end slash, "
-        'such as "https://app.example.com"'
+        "origins (scheme and host, without a path or trailing slash), such as "
+        '"https://app.example.com"'
     )
     found = set()
     for origin in origins:

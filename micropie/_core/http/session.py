@@ -44,7 +44,7 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
         return
     for key in _other_keys(data) if is_debug else ():
         logger.warning(
-            "the session has the key %r, which is text in the next request, because JSON keys "
+            "the session has the key %r, which becomes text in the next request, because JSON keys "
             "are text: write str(...)",
             key,
         )
@@ -203,8 +203,8 @@ class Session(dict[str, Any]):
         """
         if self.has_sent_id:
             raise ResponseError(
-                "the WebSocket is accepted, a new session id can't be sent: "
-                "regenerate before ws.accept()"
+                "the WebSocket is accepted, so a new session id can't be sent: call regenerate() "
+                "before ws.accept()"
             )
         self.pop(CSRF_FIELD, None)
         self.renewed = True
@@ -298,8 +298,8 @@ class Session(dict[str, Any]):
         """
         if self.saver is None:
             raise RuntimeError(
-                "session.save() is for a WebSocket that is accepted: a session is saved with the "
-                "response"
+                "session.save() is only for an accepted WebSocket: other sessions are saved with "
+                "the response"
             )
         return self.saver()
 

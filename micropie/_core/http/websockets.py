@@ -86,7 +86,7 @@ class WebSocketRequest(Request):
     @property
     def response(self) -> NoReturn:
         """Raise ``ResponseError``, because a WebSocket has no response."""
-        raise ResponseError("a WebSocket has no response: give headers to ws.accept(headers=...)")
+        raise ResponseError("a WebSocket has no response: pass headers to ws.accept(headers=...)")
 
     def origin(self) -> str | None:
         """Return the Origin header, or None."""

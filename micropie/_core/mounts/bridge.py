@@ -40,7 +40,7 @@ def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
     if not takes_one:
         raise SetupError(
             "bridge takes a function of the application, or a class: write "
-            f"bridge={_EXAMPLES[mount.kind]} without brackets, not {bridge!r}"
+            f"bridge={_EXAMPLES[mount.kind]} without parentheses, not {bridge!r}"
         )
     bridged = _Bridged(mount, bridge)
     target, kind = (bridged.asgi, ASGI) if mount.kind == WSGI else (bridged.wsgi, WSGI)

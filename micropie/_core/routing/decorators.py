@@ -283,7 +283,7 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
     """
     if not checks:
         raise SetupError(
-            "requires takes one function of the request or more: write @requires(check)"
+            "requires takes one or more functions of the request: write @requires(check)"
         )
     for check in checks:
         refuse_unless_check(check)
@@ -333,7 +333,7 @@ class describe:  # noqa: N801 - authors write it as a decorator
         **others: Never,
     ) -> None:
         if given:
-            raise SetupError('describe takes names: write describe(summary="Bake a pie.")')
+            raise SetupError('describe takes keywords: write describe(summary="Bake a pie.")')
         refuse_others(
             "describe", others, {"status=...": "status_code code", "response_model=...": "model"}
         )

@@ -91,8 +91,8 @@ class RouteNames:
         found = self.fingerprints.get(self._found(name, scopes)[1])
         if found is None:
             raise LookupError(
-                f"static_url(..., name={name!r}) matches no app.static(prefix, "
-                f"directory, name={name!r})"
+                f"static_url(..., name={name!r}) matches no app.static(prefix, directory, "
+                f"name={name!r})"
             )
         return found(path)
 

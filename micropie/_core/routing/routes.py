@@ -98,7 +98,7 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
                 f"{method!r} is not an HTTP method; there are: {', '.join(sorted(METHODS))}"
             )
     if not upper:
-        raise SetupError("methods is empty; leave it out to accept those of App(methods=...)")
+        raise SetupError("methods is empty: leave it out to accept the methods of App(methods=...)")
     return upper
 
 
@@ -148,8 +148,8 @@ class Route(RouteInfo):
         takes_socket, marks = mark.takes_socket, _marks_on(function)
         if takes_socket and "__micropie_ends_with_client__" in marks:
             raise SetupError(
-                f"{name} answers WebSockets, and a receive that waits ends with the client anyway: "
-                "leave @ends_with_client out"
+                f"{name} handles WebSockets, which already end when the client disconnects: leave "
+                "out @ends_with_client"
             )
         self.mentions_session = takes_socket and mentions(function, "session")
         stated = {name: marks[one] for name, one in _SIZES.items() if one in marks}

@@ -88,7 +88,7 @@ class Site:
             if mount is not None:
                 place = f"{place_of(route.function)}: {route.name}"
                 entry = entry._replace(
-                    hidden=f"{place} is never reached: {mount.prefix} is mounted above it"
+                    hidden=f"{place} is never reached: the mount at {mount.prefix} comes first"
                 )
             yield entry
 
@@ -369,8 +369,8 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
     if marks_above(target) and not hasattr(target, "_micropie_is_framework"):
         # An ``App`` runs the checks above it. Any other object would be called without them.
         raise ResponseError(
-            f"{target!r} has middleware or @requires above it, and a hook that chooses it runs "
-            "neither: mount it, or refuse the request in the hook"
+            f"{target!r} has middleware or @requires above it, which don't run if a hook chooses "
+            "it: mount it, or refuse the request in the hook"
         )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
     exchange = request._exchange

@@ -65,7 +65,7 @@ class SessionBackend:
         session, or if it has expired.
         """
         if type(self).load is SessionBackend.load:
-            raise NotImplementedError("a session backend has a method load(session_id)")
+            raise NotImplementedError("a session backend must have a method load(session_id)")
         # Return an awaitable, because a subclass may call ``await super().load(session_id)``.
         return Loaded()
 
@@ -73,6 +73,6 @@ class SessionBackend:
         """Store ``data`` for ``timeout`` seconds. If ``data`` is empty, delete the session."""
         if type(self).save is SessionBackend.save:
             raise NotImplementedError(
-                "a session backend has a method save(session_id, data, timeout)"
+                "a session backend must have a method save(session_id, data, timeout)"
             )
         return SAVED

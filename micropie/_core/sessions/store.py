@@ -208,7 +208,7 @@ class SessionStore:
             # Another request has ended the session, by a log-out or by giving it a new id. Don't
             # store it again. The browser has got its cookie from the other request.
             logger.info(
-                "a session was ended during a request: the request's changes to it are discarded"
+                "a session was deleted during a request: the request's changes to it are discarded"
             )
             return None
         session.id = changes.new_id or session.id

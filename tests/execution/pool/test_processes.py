@@ -178,8 +178,8 @@ def test_what_needs_the_servers_process_is_refused_with_a_sentence(client: Any) 
     assert "return (status, body, headers)" in said[0]
     assert "after_response" in said[1]
     assert said[2] == said[3] == said[4]
-    assert all("self.url_for, self.render, self.channels and" in sentence for sentence in said[5:8])
-    assert "read it in a thread" in said[9]
+    assert all("self.url_for, self.render, self.channels or" in sentence for sentence in said[5:8])
+    assert "run in a thread" in said[9]
 
 
 @pytest.mark.parametrize(("kind", "status"), [("response", 201), ("tuple", 202), ("redirect", 303)])
@@ -267,7 +267,7 @@ def test_R69_a_process_that_ends_costs_its_request_and_no_other(
 ) -> None:
     assert client.get("/process").status_code == 200
     assert client.get(path).status_code == 500
-    assert f"its process ended before it was done, {how}" in caplog.text
+    assert f"its process exited before it was done, {how}" in caplog.text
     assert client.get("/process").status_code == 200
 
 
@@ -291,7 +291,7 @@ def test_R69_one_that_takes_too_long_is_ended(
     answer = client.get("/sleeps/60")
     seen = (answer.status_code, answer.text)
     assert seen == (503, "The response took too long. Please try again later.")
-    assert "took longer than 0.5 seconds in its process and was ended" in errors(caplog)[0]
+    assert "took longer than 0.5 seconds in its process and was terminated" in errors(caplog)[0]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert started_pid(app, client) != pid
@@ -572,7 +572,7 @@ def test_a_process_that_ends_at_once_is_tried_once(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("micropie._core.execution.pool.processes._MAIN", "{path!r} {descriptors}")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
-        with pytest.raises(PoolError, match="ended before it was done, with status 1"):
+        with pytest.raises(PoolError, match="exited before it was done, with status 1"):
             pool.call(PATIENCE, bytes, b"x" * size)
     assert not pool._workers
 
@@ -760,7 +760,8 @@ def test_a_start_has_a_limit_of_its_own(slow: Any, monkeypatch: pytest.MonkeyPat
     pool = Pool(1)
     monkeypatch.setattr("micropie._core.execution.pool.processes.START_WITHIN", 0.1)
     with pytest.raises(
-        TookTooLong, match=r"^took longer than 0\.1 seconds to start in its process and was ended$"
+        TookTooLong,
+        match=r"^took longer than 0\.1 seconds to start in its process and was terminated$",
     ):
         pool.call(60, slow.pid)
     assert not pool._workers

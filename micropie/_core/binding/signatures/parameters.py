@@ -427,7 +427,7 @@ def _of_structure(
         elif kind in (dict, Mapping):
             expected = "a JSON object whose values are objects"
         else:
-            expected = "JSON of one of several kinds"
+            expected = "JSON of one of several types"
         if optional and default is REQUIRED:
             default = None
     elif kind or not isinstance(stated, Query | Form):

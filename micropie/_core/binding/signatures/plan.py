@@ -432,7 +432,7 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     if inspect.isroutine(parameter.annotation):
         function = parameter.annotation.__name__
         raise SetupError(
-            "it is annotated with a function: write a type, as Any for any value, or "
+            "it is annotated with a function: write a type, such as Any for any value, or "
             f"Annotated[..., {function}] if the function provides the value"
         )
     if isinstance(default, Source):
@@ -454,8 +454,8 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
 
 _INSTEAD = by_name(
     {
-        "db: Db, the type of a resource, and @app.provides(Db) above what opens it": "Depends",
-        "the one of micropie": "Query Header Cookie Form Body Request UploadFile",
+        "db: Db, the type of a resource, and @app.provides(Db) above its provider": "Depends",
+        "the class of this name from micropie": "Query Header Cookie Form Body Request UploadFile",
         "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
         "self.response in the handler, without a parameter": "Response JSONResponse",
         "number: int, which <number:int> in the path fills": "Path",

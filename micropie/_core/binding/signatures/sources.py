@@ -121,8 +121,8 @@ class Body(Source):
     def __init__(self, name: None = None, **others: Never) -> None:
         if name is not None:
             raise SetupError(
-                f"Body({name!r}): it is the whole body: write Body(), and "
-                f"a class with a field {name!r}"
+                f"Body({name!r}) takes no name, because it is the whole body: write Body(), and a "
+                f"class with a field {name!r}"
             )
         super().__init__(**others)
 

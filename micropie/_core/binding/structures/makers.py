@@ -183,8 +183,8 @@ class ByMsgspec(Maker):
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
                     f"it is a {structure_name(self.hint)} with a {kind.__name__}, which msgspec "
-                    "creates itself there: App(decoders=...) creates plain classes in a "
-                    "structure, but no dataclass, Struct, Enum or type of the standard library"
+                    "creates itself without your decoder: use a plain class, not a dataclass, "
+                    "Struct, Enum or type of the standard library"
                 )
             self._converters[kind] = converter_for(kind, self.own)
 
@@ -195,8 +195,8 @@ class ByMsgspec(Maker):
         owners = [*map(vars, kind.__mro__[:-1])]
         if not any("__init__" in one or "__new__" in one for one in owners):
             raise SetupError(
-                f"it is a {structure_name(self.hint)} with {kind.__name__}, whose values are of "
-                "another class, which msgspec refuses: take a dataclass or a pydantic model"
+                f"it is a {structure_name(self.hint)} with {kind.__name__}, whose values have "
+                "another class, which msgspec refuses: use a dataclass or a pydantic model"
             )
         return converter_for(kind)
 

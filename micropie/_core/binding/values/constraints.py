@@ -126,7 +126,7 @@ class Message:
     def __init__(self, text: str = "", /, **words: str) -> None:
         for fault in words:
             if fault not in _FAULTS:
-                raise SetupError(f"Message has words for {', '.join(_FAULTS)}, not for {fault!r}")
+                raise SetupError(f"Message takes the keywords {', '.join(_FAULTS)}, not {fault!r}")
         check_each("Message", str, "a text", text=text, **words)
         self._text = text
         self._words = words

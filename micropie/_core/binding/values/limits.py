@@ -95,8 +95,8 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
             name = f"{getattr(owner, '__name__', '')}.{field.name}"
             if not field.init:  # msgspec sets even such a field
                 raise SetupError(
-                    f"{about}, and a body must not set {name}, which has init=False: have a class "
-                    "with the fields that a body may set, or make it a property"
+                    f"{about}, and a body must not set {name}, which has init=False: write a class "
+                    "with only the fields that a body may set, or make it a property"
                 )
             if getattr(field, "converter", None) is not None:
                 raise SetupError(
@@ -145,8 +145,8 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         # "Field" for FieldInfo, which pydantic's Field returns
         constraint = type(item).__name__.removesuffix("Info")
         raise SetupError(
-            f"{about}, which {known} makes, and {known} does not enforce the {constraint} of "
-            f"{name}: write {advice}"
+            f"{about}, which {known} creates without enforcing the {constraint} of {name}: write "
+            f"{advice}"
         )
 
 

@@ -74,7 +74,7 @@ class ExecutorPool:
                 data = future.result(0)
             except Exception as error:
                 reason = str(error) or type(error).__name__
-                raise PoolError(f"the executor lost it: {reason}") from None
+                raise PoolError(f"the executor did not finish it: {reason}") from None
         finally:
             token.detach()
             future.cancel()  # has no effect if the call has begun

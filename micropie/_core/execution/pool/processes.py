@@ -326,7 +326,7 @@ class _Worker:
         """
         if not self.connection.poll(seconds):
             where = "in its process" if self.found else "to start in its process"
-            raise TookTooLong(f"took longer than {seconds:g} seconds {where} and was ended")
+            raise TookTooLong(f"took longer than {seconds:g} seconds {where} and was terminated")
         try:
             data = self.connection.recv_bytes()
         except (EOFError, OSError):
@@ -335,7 +335,7 @@ class _Worker:
             from signal import Signals
 
             how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
-            raise PoolError(f"its process ended before it was done, {how}") from None
+            raise PoolError(f"its process exited before it was done, {how}") from None
         message: PoolMessage = pickle.loads(data)  # noqa: S301 - from our own process
         return message
 

@@ -112,6 +112,7 @@ def _warn(name: str) -> None:
     """Log once that a time limit has no effect on a handler."""
     logger.warning(
         "%s: a time limit or a task group around its yield can't interrupt a handler under WSGI, "
-        "so the client waits for that: limit its time with Timeout(seconds), or use an ASGI server",
+        "so the client waits until the handler is done: limit its time with Timeout(seconds), or "
+        "use an ASGI server",
         name,
     )

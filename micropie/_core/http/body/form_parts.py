@@ -220,7 +220,7 @@ class _Part:
         """Write the rest into ``directory`` and return the path (``Part.save_to``)."""
         if self.raw_filename is None:
             raise RuntimeError(
-                f"the part {self.name!r} is a field and has no file name: read it by text()"
+                f"the part {self.name!r} is a field and has no file name: read it with text()"
             )
         target = NewFile(Path(directory) / safe_filename(self.raw_filename))
         try:

@@ -58,8 +58,8 @@ class SentCookies(dict[str, str]):
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError(
-            "request.cookies is what the client has sent: write response.set_cookie(name, value) "
-            "or response.delete_cookie(name)"
+            "request.cookies is read-only, because the client sent it: write "
+            "response.set_cookie(name, value) or response.delete_cookie(name)"
         )
 
     __setitem__ = __delitem__ = __ior__ = setdefault = update = _refuse

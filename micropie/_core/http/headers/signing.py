@@ -50,9 +50,8 @@ class Signer:
             raise SetupError(f"{user} takes a secret (text or bytes) or a list of them")
         if any(len(itsdangerous.want_bytes(key)) < SHORTEST_SECRET for key in keys):
             raise SetupError(
-                f"{user}: a secret has {SHORTEST_SECRET} bytes or more, which nobody can "
-                "guess: make one with "
-                "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+                f"{user}: a secret has {SHORTEST_SECRET} bytes or more, which nobody can guess: "
+                "create one with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
         self._serializer: Any = itsdangerous.URLSafeSerializer(
             keys[::-1],  # reversed, because itsdangerous signs with its last key

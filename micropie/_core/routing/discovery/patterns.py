@@ -173,7 +173,8 @@ class Pattern:
             self._add_segment(part[1] or "")
         if sum(segment.is_path for segment in self.segments) > 1:
             raise SetupError(
-                f"the route {text!r} has two path wildcards: where one ends would not be clear"
+                f"the route {text!r} has two path wildcards, so the end of the first would be "
+                "ambiguous: use one"
             )
 
     @property
@@ -264,6 +265,6 @@ class Pattern:
             return Wildcard(name, _RE_RANK, f"re:{rule}", match_expression)
         if kind not in _KINDS or rule is not None:
             known = f"<{kind}:{name}>" if name in _KINDS else "int, float, path or re:expression"
-            raise SetupError(f"the route {self.text!r} has an unknown kind {kind!r}: write {known}")
+            raise SetupError(f"the route {self.text!r} has an unknown type {kind!r}: write {known}")
         rank, match = _KINDS[kind]
         return Wildcard(name, rank, kind, match)
