@@ -73,7 +73,7 @@ def _notes(app: App) -> Iterator[str]:
         if not near:
             yield f"{name} is set, but no setting reads it"
     if applications[0].settings.debug and _is_debug_of_this_machine():
-        yield "debug is on by .env: leave this file out on a server"
+        yield "debug is on because of .env: don't copy this file to a server"
 
 
 def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> Iterator[str]:
@@ -85,8 +85,8 @@ def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> 
         for entry in entries:
             if entry.route.pattern == path and entry.route.most_segments:
                 yield (
-                    f"{place}: {path!r} is compared with request.path, and {path}/... is "
-                    f"{entry.route.name}, too: compare request.route.name"
+                    f"{place}: {path!r} is compared with request.path, but {entry.route.name} also "
+                    f"handles {path}/...: compare request.route.name"
                 )
 
 
@@ -194,7 +194,7 @@ def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
                 known = first.setdefault(value, name)
                 if known not in ("", name):
                     yield (
-                        f"{type(inner).__name__}.{name} is the application of {known}, and "
+                        f"{type(inner).__name__}.{name} is the same object as {known}, so it "
                         f"handles only paths below /{known}: write {name} = "
                         f"{type(value).__name__}()"
                     )
@@ -243,7 +243,7 @@ def _several_workers() -> str:
 def _missing_extras(outermost: Application, sockets: Sequence[RouteEntry]) -> Iterator[str]:
     if sockets and find_spec("uvicorn") and not (find_spec("websockets") or find_spec("wsproto")):
         yield (
-            "WebSockets need a library that uvicorn does not bring: pip "
+            "WebSockets need a library that uvicorn does not install: pip "
             'install "micropie-dual[standard]"'
         )
     stated = outermost.settings.templates

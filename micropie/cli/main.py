@@ -127,7 +127,7 @@ def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
             raise
         near = get_close_matches(words[0], COMMANDS, 1)
         hint = f"do you mean {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}."
-        own = f"One of an application is: micropie -a shop:app {words[0]}"
+        own = f"To run a command of an application, write micropie -a shop:app {words[0]}"
         raise CommandError(f"there is no command {words[0]!r}; {hint} {own} ({error})") from None
     return command.execute(target.app, words[0], words[1:])
 
@@ -138,8 +138,8 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
         prog="micropie",
         description="Serve and inspect micropie applications.",
         epilog=(
-            "Each option of run can also be an environment variable: "
-            "MICROPIE_PORT=8080, also in a file .env."
+            "Each option of run can also be set by an environment variable, such as "
+            "MICROPIE_PORT=8080, or in a file .env."
         ),
     )
     parser.add_argument("--version", action="version", version=f"micropie {__version__}")
@@ -160,9 +160,9 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
         )
 
     option("--host", help=f"the address ({DEFAULT_HOST})")
-    option("--port", type=_number, help="8000, or PORT of the environment; 0: a free one")
+    option("--port", type=_number, help="the port (8000, or the variable PORT); 0 for a free one")
     option("--uds", metavar="PATH", help="listen on a UNIX socket instead of a port")
-    option("--fd", type=_number, help="listen on an open socket, as systemd passes it on (3)")
+    option("--fd", type=_number, help="listen on an open socket, such as one from systemd (3)")
     option("--server", help="uvicorn, hypercorn, ... (the best installed)")
     option("--loop", choices=["asyncio", "trio", "uvloop"])
     option("--workers", type=_number, help="processes (1, or WEB_CONCURRENCY)")
@@ -170,30 +170,30 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
     stand_in = "use the compatibility module for every import of this framework"
     option("--stand-in", choices=["bottle", "cherrypy"], help=stand_in)
     option("--wsgi", action="store_true", help="serve with WSGI, without WebSockets")
-    option("--root-path", "", help="the prefix behind a proxy")
+    option("--root-path", "", help="the prefix below which a proxy serves the application")
     option("--ssl-certfile")
     option("--ssl-keyfile")
 
-    routes = commands.add_parser("routes", help="list what is public")
+    routes = commands.add_parser("routes", help="list the public paths and their handlers")
     _add_target(routes, before)
     routes.add_argument("--json", action="store_true", help="for programs")
 
-    check = commands.add_parser("check", help="report mistakes; exits non-zero if it finds any")
+    check = commands.add_parser("check", help="report errors; exits non-zero if it finds any")
     _add_target(check, before)
     check.add_argument(
         "--from",
         dest="origin",
         choices=["cherrypy", "bottle", "micropie"],
-        help="list what to change in a source tree that migrates",
+        help="list the changes needed to migrate the source files at APP",
     )
 
     new = commands.add_parser("new", help="create a small project")
     new.add_argument("name", help="the folder to create")
     kinds = new.add_mutually_exclusive_group()
-    kinds.add_argument("--api", action="store_true", help="a JSON API with its document")
+    kinds.add_argument("--api", action="store_true", help="a JSON API with OpenAPI documentation")
     kinds.add_argument("--package", action="store_true", help="a package with settings")
 
-    shell = commands.add_parser("shell", help="Python with the application and a client")
+    shell = commands.add_parser("shell", help="a Python shell with the application and a client")
     _add_target(shell, before)
     completion = commands.add_parser("completion", help="print a script for tab completion")
     completion.add_argument("shell", nargs="?", choices=["bash", "zsh", "fish"], default="bash")

@@ -63,6 +63,6 @@ def any_client(
         # the missing fixture is not ``app`` itself but one that ``app`` requests
         if error.argname != "app":
             raise
-        sentence = "any_client calls the application of your fixture app: write one that returns it"
+        sentence = "any_client needs a fixture app: write one that returns your application"
         raise pytest.fail.Exception(sentence, pytrace=False) from None
     return make_any_client(app)

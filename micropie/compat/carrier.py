@@ -119,7 +119,8 @@ class CarryingTree(Tree):
             )
         if not all(mount.prefix for mount in self.mounts):
             raise SetupError(
-                'the old application handles "/": mount the other one below it, at /shop'
+                'the migrated application handles "/": mount the other application below it, at '
+                "/shop"
             )
         return super().inside(ancestors)
 
@@ -152,7 +153,7 @@ class MovedApp(App):
         if name in _ARGUMENTS and not isinstance(value, App):
             # An ``App`` that is an attribute of another one is mounted there.
             raise SetupError(
-                f"{name!r} is a setting, and no attribute: write native.configure({name}=...)"
+                f"{name!r} is a setting, not an attribute: write native.configure({name}=...)"
             )
         super().__setattr__(name, value)
 

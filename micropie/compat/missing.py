@@ -17,7 +17,7 @@ _WRAP = (
     "write app = micropie.dual(Middleware(cherrypy.tree)), or append "
     "to cherrypy.tree.native.middlewares"
 )
-_ASYNC = "use async def handlers: threads are what def handlers have"
+_ASYNC = "use async def handlers, or leave it out: def handlers already run in threads"
 _SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"
 _RUN = 'choose a server by run(server="..."), or micropie run --server'
 _GEVENT = 'use async def handlers, or gunicorn -k gthread; run(server="{}") has no counterpart'
@@ -82,7 +82,7 @@ ADVICE: Mapping[str, str] = {
     "cherrypy._cpchecker": "micropie check --from cherrypy reports errors",
     "cherrypy._cpdispatch.test_callable_spec": ("leave it out: invalid arguments get a 404 or 400"),
     "cherrypy._cpdispatch.validate_translator": (
-        "write a dispatcher of your own: a function of the path"
+        "write your own dispatcher, a function of the path"
     ),
     "cherrypy._cpdispatch.getargspec": "use inspect.signature",
     # Names that CherryPy itself has removed. A comment after each gives the version.

@@ -49,7 +49,7 @@ def open_debug_pages(key: str, request: Request) -> Response:
     if not (_is_key(key) and is_on_this_machine(request)):
         raise HTTPError(404)
     response = Response(
-        "This browser sees the debug pages now.\n", content_type="text/plain; charset=utf-8"
+        "This browser can now see the debug pages.\n", content_type="text/plain; charset=utf-8"
     )
     response.headers["Cache-Control"] = "no-store"
     response.set_cookie(_COOKIE, debug_key(), httponly=True, samesite="Strict")

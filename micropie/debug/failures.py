@@ -125,7 +125,7 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
     is_none = takes_errors and getattr(failure, "obj", 0) is None
     if not is_none or (line and not any(one in line for one in used)):
         return ""
-    return "A value that was invalid is None: begin with if errors: ..."
+    return "An invalid value is None: check the errors first, with if errors: ..."
 
 
 def _of_attribute(failure: BaseException) -> str:
@@ -167,8 +167,8 @@ _HINTS = {
     "TypeError": {
         "object method can't be": "Call the method first: await request.body().",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
-            "request.json(), uploads, and form and files, which take no (), don't need await: "
-            "leave it out. Only async functions are awaited, your own included."
+            "request.json() and uploads don't need await, nor do form and files, which also take "
+            "no (): leave await out. Only async functions, your own included, are awaited."
         ),
         "cookie.* keyword argument 'secret'": (
             'Write request.set_signed_cookie("name", value), with App(secret_key=...).'
@@ -184,13 +184,13 @@ _HINTS = {
             "A parameter converts a value: def pies(self, page: int = 1)."
         ),
         "'(Headers|MultiDict)' object does not support item": (
-            "It is what the client sent: write response.headers[...] for the response, and "
-            "request.state.name = value for what other code reads."
+            "It has the values that the client sent: write response.headers[...] for the response, "
+            "or request.state.name = value to pass a value to other code."
         ),
         "'WebSocket' object is not iterable": "Write async for message in ws.",
         "object with __aiter__ method, got generator": (
-            "A generator takes a plain for. For chunks() in an async def write async for chunk in "
-            "request.stream()."
+            "Iterate over a generator with a plain for. In an async def, write async for chunk in "
+            "request.stream() instead of chunks()."
         ),
         "'method' object is not subscriptable": ('Call the method first: request.json()["name"].'),
     },
@@ -208,7 +208,7 @@ _HINTS = {
             'A file needs a form with enctype="multipart/form-data": write pie: UploadFile.'
         ),
         "'UploadFile' object has no attribute '(save|move|write_to)": (
-            'Write upload.save_to("uploads"), a directory.'
+            'Write upload.save_to("uploads") with the name of a directory.'
         ),
         "'ResourceContext' object has no attribute": (
             "A resource is opened by with request.resource(Db) as db, or async with."

@@ -193,7 +193,7 @@ def hint_of_default(exchange: Exchange, error: ParameterError) -> str:
     annotations = getattr(getattr(exchange.route, "function", None), "__annotations__", {})
     annotation = f"{annotations.get(error.parameter, '')}"
     if _MISSING in error.sentence and re.search("None|Optional", annotation):
-        return f"It may be missing if you write {error.parameter}: ... = None."
+        return f"To make it optional, write {error.parameter}: ... = None."
     return ""
 
 
@@ -260,7 +260,8 @@ def review_redirect(exchange: Exchange, redirect: Redirect) -> None:
     """Log that a redirect's location is a bare name, which is relative to the current page."""
     if redirect.location.isidentifier():
         logger.warning(
-            "%s redirects to %r, which is relative to it: write url_for(...), or '/%s'",
+            "%s redirects to %r, which is relative to the current page: write url_for(...), or "
+            "'/%s'",
             exchange.label,
             *[redirect.location] * 2,
         )

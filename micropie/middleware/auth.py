@@ -186,7 +186,10 @@ class BearerAuth(_AuthMiddleware):
         if self._scheme != "bearer":
             self._missing = "A token is required."
             if token_url is not None:
-                raise SetupError("BearerAuth(token_url=...) is OAuth2, whose scheme is Bearer")
+                raise SetupError(
+                    "BearerAuth(token_url=...) uses OAuth2, whose scheme is Bearer: leave out "
+                    "scheme"
+                )
             # OpenAPI's type "http" is only for registered schemes.
             self.security_scheme = MappingProxyType(
                 {

@@ -33,7 +33,8 @@ def ends_with_client(
     inner = inspect.unwrap(function)
     if inspect.isasyncgenfunction(inner) or inspect.isgeneratorfunction(inner):
         raise SetupError(
-            f"{name} is a stream, which ends with its client anyway: leave @ends_with_client out"
+            f"{name} is a stream, which already ends when its client disconnects: leave out "
+            "@ends_with_client"
         )
     if not inspect.iscoroutinefunction(inner):
         raise SetupError(

@@ -287,8 +287,8 @@ def _check_directory() -> None:
         )
     if values.ValueClass is values.MutexValue:
         raise SetupError(
-            f"{DIRECTORY} has to be set before prometheus_client is "
-            "imported: where the server is started"
+            f"{DIRECTORY} must be set before prometheus_client is imported: set it where the "
+            "server is started"
         )
 
 

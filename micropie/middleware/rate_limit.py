@@ -117,8 +117,8 @@ class RateLimit(FlowMiddleware):
             is_right = not isinstance(function, type) and takes(function, 1)
             if function is not None and (not is_right or inspect.iscoroutinefunction(function)):
                 raise SetupError(
-                    f"RateLimit({name}=...) takes a def function of the request, "
-                    f"which must not wait, not {function!r}"
+                    f"RateLimit({name}=...) takes a def function of the request that doesn't "
+                    f"block, not {function!r}"
                 )
         if store is not None and (
             isinstance(store, type) or not callable(getattr(store, "hit", None))
@@ -304,7 +304,7 @@ class RateStore:
 
         Return a ``Quota``.
         """
-        raise NotImplementedError("a store of rates has a method hit(key, limit, per)")
+        raise NotImplementedError("a rate store must have a method hit(key, limit, per)")
 
 
 class MemoryRates(RateStore):

@@ -95,6 +95,6 @@ def missing_security(config: Config) -> Iterator[str]:
         yield "sends their cookie over plain http: leave out session_cookie_secure=False"
     elif settings.session_cookie is not None and not settings.session_cookie.startswith(PREFIXES):
         yield (
-            "lets other hosts of its domain set their cookie: leave out "
-            'session_cookie, or write "__Host-" before it'
+            "lets other hosts of its domain set their cookie: leave out session_cookie, or begin "
+            'its name with "__Host-"'
         )

@@ -314,4 +314,4 @@ class ClientCall:
 
     def _drain(self, timeout: float) -> None:
         while not self.ended:
-            self.next_event("end after the client was done with it", timeout)
+            self.next_event("end after the client had finished", timeout)

@@ -401,8 +401,8 @@ def test_an_application_without_commands(
 @pytest.mark.parametrize(
     ("word", "advice"),
     [
-        ("rn", "do you mean run? One of an"),
-        ("xyzzy", "there are: run, routes, check, new, shell, completion. One of an"),
+        ("rn", "do you mean run? To run a command of an"),
+        ("xyzzy", "there are: run, routes, check, new, shell, completion. To run a command of an"),
     ],
 )
 def test_a_command_that_nobody_has(
@@ -418,7 +418,7 @@ def test_a_command_that_nobody_has(
         "sys.path", [path for path in __import__("sys").path if "pytest-of-" not in path]
     )
     assert main([word, "--drop"]) == 2
-    sentence = f"micropie: there is no command {word!r}; {advice} application is: micropie -a shop:app {word} ("
+    sentence = f"micropie: there is no command {word!r}; {advice} application, write micropie -a shop:app {word} ("
     assert capsys.readouterr().err.startswith(sentence)
 
 

@@ -490,8 +490,8 @@ def test_check_notes_a_path_in_a_hook_whose_handler_answers_below_it(
     (tmp_path / "paths.py").write_text(PATHS)
     assert command("check", "paths") == (
         0,
-        "note: paths.py:19: '/log_in' is compared with request.path, and /log_in/... is log_in, "
-        "too: compare request.route.name\n0 findings\n",
+        "note: paths.py:19: '/log_in' is compared with request.path, but log_in also handles "
+        "/log_in/...: compare request.route.name\n0 findings\n",
         "",
     )
 
@@ -585,7 +585,7 @@ app.shop.outer = app.shop.above = app
 """
     (tmp_path / "names2.py").write_text(source)
     found = (
-        "Root.store is the application of shop, and handles only paths below /shop: "
+        "Root.store is the same object as shop, so it handles only paths below /shop: "
         "write store = Shop()\n1 finding\n"
     )
     assert command("check", "names2") == (1, found, "")
@@ -612,7 +612,7 @@ def test_check_names_what_is_not_installed(
     )
     output = command("check", "site3:app")[1]
     assert (
-        'WebSockets need a library that uvicorn does not bring: pip install "micropie-dual[standard]"'
+        'WebSockets need a library that uvicorn does not install: pip install "micropie-dual[standard]"'
         in output
     )
     assert 'templates need Jinja2: pip install "micropie-dual[standard]"' in output
@@ -652,13 +652,13 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
     status, output, _ = command("check", "--from", "cherrypy", "old")
     assert status == 1
     assert output.splitlines() == [
-        "old/python2.py:1: syntax: this Python can't read it: "
+        "old/python2.py:1: syntax: this Python version can't parse it: "
         "Missing parentheses in call to 'print'. Did you mean print(...)? (python2.py, line 1)",
         "old/site.py:3: cherrypy.lib.cpstats: use micropie.middleware.AccessLog, or metrics of the server",
         "old/site.py:5: cherrypy.lib.sessions.MemcachedSession: "
         "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
         "old/site.py:9: 'tools.sessions.servers': sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
-        "old/site.py:10: 'server.ssl_ciphers': serve by a server that has them: uvicorn --ssl-ciphers",
+        "old/site.py:10: 'server.ssl_ciphers': use a server that supports them: uvicorn --ssl-ciphers",
         "old/site.py:17: cherrypy.tools.xmlrpc: expose a method that reads cherrypy.request.body by xmlrpc.client.loads",
         "old/site.py:21: .wsgiapp: write app = micropie.dual(Middleware(cherrypy.tree)), "
         "or append to cherrypy.tree.native.middlewares",
@@ -794,7 +794,7 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, ki
     checked = run_micropie(tmp_path / "pies", "check")
     assert (checked.returncode, checked.stdout) == (
         0,
-        "note: debug is on by .env: leave this file out on a server\n0 findings\n",
+        "note: debug is on because of .env: don't copy this file to a server\n0 findings\n",
     )
     assert run_micropie(tmp_path / "pies", "check", environ={"DEBUG": "0"}).stdout == "0 findings\n"
     assert "any.whl[standard,test]" in (tmp_path / "pies" / "README.md").read_text()
@@ -833,7 +833,7 @@ def test_debug_by_the_file_of_this_machine_is_a_note(
     (tmp_path / ".env").write_text(line)
     found, output, _ = command("check", "shop")
     assert found == status
-    assert output.startswith("App: debug is on" if status else "note: debug is on by .env")
+    assert output.startswith("App: debug is on" if status else "note: debug is on because of .env")
 
 
 def test_a_row_of_the_routes_is_a_line_of_the_terminal(

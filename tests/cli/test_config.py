@@ -85,7 +85,7 @@ class Unfit:
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        (Model, "call pydantic's BaseSettings"),
+        (Model, "create an object of pydantic's BaseSettings"),
         (Typed, "config.read takes a dataclass or msgspec.Struct, not"),
         (Listed[int], "config.read takes a dataclass or msgspec.Struct, not"),
         (dict, "config.read takes a dataclass or msgspec.Struct, not <class 'dict'>"),

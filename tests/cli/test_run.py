@@ -64,7 +64,7 @@ SERVERS = [
     (["--wsgi", "--workers", "2"], "(gunicorn, WSGI, 2 workers)", ""),
     (["--wsgi", "--server", "granian"], "(granian, WSGI)", ""),
     (["--server", "waitress"], "(waitress, WSGI)", "/pies/"),
-    (["--server", "wsgiref"], "(wsgiref, WSGI)\nThis server is for a first look", "/"),
+    (["--server", "wsgiref"], "(wsgiref, WSGI)\nThis server is for trying things out", "/"),
 ]
 
 
@@ -401,7 +401,7 @@ WRONG = [
     (["--server", "daphne", "--workers", "2"], "daphne can't do that: it has one process only"),
     (["--server", "uvicorn", "--wsgi"], "uvicorn can't do that: it does not serve WSGI"),
     (["--wsgi", "--loop", "trio"], "no installed server supports these options: use fewer options"),
-    (["--uds", "a.sock", "--fd", "3"], "uds and fd are two places to listen: choose one"),
+    (["--uds", "a.sock", "--fd", "3"], "uds and fd can't be used together: choose one"),
     (["--server", "granian", "--fd", "3"], "granian can't do that: it can't take a socket that is"),
     (
         ["--server", "wsgiref", "--uds", "a"],
@@ -535,7 +535,7 @@ def test_the_server_for_a_first_look_names_a_better_one(
 
     monkeypatch.setattr(servers, "find_spec", lambda module: None)
     text = run._announcement(servers.choose(options), Target(object(), "a:b"), options)
-    assert text.endswith(f"Install one: pip install {better}")
+    assert text.endswith(f"Install a better one: pip install {better}")
 
 
 def test_only_a_wsgi_server_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -558,7 +558,7 @@ def test_the_trio_worker_is_not_for_the_internet() -> None:
     for loop in ("asyncio", "trio"):
         options = Options(server="hypercorn", loop=loop)
         text = run._announcement(choose(options), Target(object(), "a:b"), options)
-        warned[loop] = "ends hypercorn on trio. Don't expose it to the internet" in text
+        warned[loop] = "stops hypercorn on trio. Use asyncio if it is reachable" in text
     assert warned == {"asyncio": False, "trio": True}
 
 

@@ -235,7 +235,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "from ws4py.server.cherrypyserver import WebSocketTool": "write a WebSocket handler",
         "{'server.ssl_certificate_chain': 'a'}": "append the chain",
         "cherrypy.server.ssl_certificate_chain = 'a'": "append the chain",
-        "cherrypy.server.socket_file": "serve by uvicorn --uds",
+        "cherrypy.server.socket_file": "use uvicorn --uds",
         "cherrypy.tree.mount(object()).wsgiapp": "micropie.dual(Middleware(cherrypy.tree))",
         "cherrypy.engine.no_such_name, cherrypy.dispatch.no_such_name": "the compatibility module has no no_such_name",
     },

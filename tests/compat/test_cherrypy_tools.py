@@ -387,7 +387,7 @@ def test_a_log_in_leads_nowhere_else(serve_our_page: Serve) -> None:
 def test_without_a_check_nobody_gets_in(serve_our_page: Serve) -> None:
     client = serve_our_page(lambda *segments, **values: "x", **on("sessions"), **on("session_auth"))
     login = {"username": "ann", "password": ""}
-    assert "No check of passwords is set" in client.post("/do_login", data=login).text
+    assert "No password check is set" in client.post("/do_login", data=login).text
 
 
 def basic(text: bytes) -> dict[str, str]:

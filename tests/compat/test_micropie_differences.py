@@ -101,7 +101,7 @@ def test_hooks(make_client: MakeClient, tmp_path: Path) -> None:
     later = "after_request also follows an early response of another hook"
     order = "these hooks run in reverse order of app.middlewares"
     assert reported(tmp_path, HOOKS) == {
-        '14 scope["path"]': "hooks choose no handler",
+        '14 scope["path"]': "hooks do not choose a handler",
         "17 request.began": later,
         "16 after_request": order,
         "20 after_request": order,
@@ -125,7 +125,7 @@ def test_handlers(make_client: MakeClient, tmp_path: Path) -> None:
         "2 MicroPie": "write from micropie import Server",
         "5 index(age)": field,
         "5 index(username)": field,
-        "11 default": "it is for unknown paths",
+        "11 default": "micropie uses it for unknown paths",
         "15 get('filename')": "of an upload it is upload.filename",
         "18 path_params": "segments that no parameter takes are a 404",
         "24 _send_response": "return the response",

@@ -38,10 +38,10 @@ class Uploads(App):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/saved", 'Write upload.save_to("uploads"), a directory.'),
+        ("/saved", 'Write upload.save_to("uploads") with the name of a directory.'),
         (
             "/awaited",
-            "uploads, and form and files, which take no (), don't need await: leave it out",
+            "uploads don't need await, nor do form and files, which also take no (): leave await out",
         ),
         ("/named", "save_to takes a directory that exists, not no-such-directory/pie.png"),
     ],

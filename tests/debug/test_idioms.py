@@ -209,7 +209,7 @@ GET / -> Write request.query or request.form.
 GET / -> Write request.headers["Name"].
 # Starlette: await request.form()
     async def index(self): return await self.request.form()
-GET / -> which take no (), don't need await: leave it out
+GET / -> which also take no (): leave await out
 # Starlette: Response(content=)
     def index(self): return Response(content='x')
 GET / -> It takes (body=
@@ -460,7 +460,7 @@ WS /chat -> Write async for message in ws.
 # async for chunk in request.chunks()
     async def index(self):
         async for chunk in self.request.chunks(): ...
-GET / -> For chunks() in an async def write async for chunk in request.stream().
+GET / -> In an async def, write async for chunk in request.stream() instead of chunks().
 # Sanic: feed(request, ws)
     @websocket('/feed')
     async def feed(self, request, ws): ...
@@ -507,7 +507,7 @@ GET / -> to send another response, raise it: raise Redirect(...)
 GET / -> returned 204, sent as a JSON number with status 200: write return 204, None
 # Django: a redirect by name
     def index(self): return Redirect('login')
-GET / -> redirects to 'login', which is relative to it: write url_for(...), or '/login'
+GET / -> redirects to 'login', which is relative to the current page: write url_for(...), or '/login'
 # any: the errors of a form without annotation
     def index(self, errors): ...
 GET / -> Root.index takes errors from the query, because it has no annotation: write errors: BindingErrors
@@ -586,13 +586,13 @@ WS /chat -> the handler returned dict, which is discarded: await ws.send_json(..
 GET / -> It takes (data, event=None, id=None, retry=None).
 # FastAPI: an optional parameter without default
     def index(self, q: str | None): ...
-GET / -> It may be missing if you write q: ... = None.
+GET / -> To make it optional, write q: ... = None.
 # FastAPI: errors that nobody asks for
 Post = dataclasses.make_dataclass('Post', [('title', str)])
 class Root(App):
     @post
     def index(self, errors: BindingErrors, post: Post): return post.title
-POST / -> A value that was invalid is None: begin with
+POST / -> An invalid value is None: check the errors first
 # any: None without errors
 class Db:
     pie = None
@@ -760,7 +760,7 @@ GET / -> self.request.session
 GET / -> write response.headers[...] for the response
 # any: a field of the query that is deleted
     def index(self): del self.request.query["x"]
-GET / -> It is what the client sent
+GET / -> It has the values that the client sent
 # CherryPy: response.cookies
     def index(self): self.response.cookies["x"] = "x"
 GET / -> response.set_cookie("name", "value")

@@ -589,7 +589,7 @@ def test_R76_only_a_browser_with_the_key_sees_a_page(
     address = told[0].rpartition(" ")[2]
     assert client.get(address + "x").status_code == 404
     opened = client.get(address)
-    assert (opened.status_code, opened.text) == (200, "This browser sees the debug pages now.\n")
+    assert (opened.status_code, opened.text) == (200, "This browser can now see the debug pages.\n")
     assert "HttpOnly; SameSite=Strict" in opened.headers["set-cookie"]
     assert "Traceback" in client.get("/oops").text
     assert "Did you mean" in client.get("/oop").text

@@ -616,8 +616,8 @@ def test_the_log_says_that_json_is_not_awaited(
 
     assert make_client(Root(debug=True)).post("/", json={}).status_code == 500
     assert (
-        "request.json(), uploads, and form and files, which take no (), don't need await: "
-        "leave it out." in caplog.text
+        "request.json() and uploads don't need await, nor do form and files, which also take no "
+        "(): leave await out." in caplog.text
     )
 
 

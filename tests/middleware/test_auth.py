@@ -470,7 +470,7 @@ def test_a_token_may_have_another_scheme(make_client: MakeClient) -> None:
 def test_a_scheme_is_a_word(scheme: Any) -> None:
     with pytest.raises(SetupError, match='a word such as "Token"'):
         BearerAuth(print, scheme=scheme)
-    with pytest.raises(SetupError, match="is OAuth2, whose scheme is Bearer"):
+    with pytest.raises(SetupError, match="uses OAuth2, whose scheme is Bearer"):
         BearerAuth(print, scheme="Token", token_url="/token")
 
 

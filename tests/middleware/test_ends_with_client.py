@@ -191,8 +191,8 @@ def test_what_can_not_be_cancelled_is_refused() -> None:
     for function, reason in (
         (plain, "can't be interrupted: write async def .*plain"),
         (5, "can't be interrupted: write async def 5"),
-        (stream, "stream is a stream, which ends with its client anyway"),
-        (async_stream, "is a stream, which ends with its client anyway"),
+        (stream, "stream is a stream, which already ends when its client disconnects"),
+        (async_stream, "is a stream, which already ends when its client disconnects"),
     ):
         with pytest.raises(SetupError, match=reason):
             ends_with_client(function)  # type: ignore[arg-type]

@@ -464,7 +464,7 @@ def test_answers_at_the_same_time_forget_the_same_processes(tmp_path: Path) -> N
         (
             "",
             True,
-            "has to be set before prometheus_client is imported: where the server is started",
+            "must be set before prometheus_client is imported: set it where the server is started",
         ),
     ],
 )

@@ -45,7 +45,7 @@ PHRASES = {
     r"(?:do|does) not fit|(?:do|does)n't fit": "is invalid, doesn't match",
     r"in the place of": "instead of",
     r"(?:is|are|was|were) made\. Now": "created",
-    r"find mistakes;": "report mistakes;",
+    r"(?:find|report) mistakes;": "report errors;",
 }
 REPLACED = re.compile("|".join(rf"\b(?:{phrase})(?!\w)" for phrase in PHRASES), re.IGNORECASE)
 # There is no page 9, no check, ... is plain.
@@ -102,7 +102,7 @@ def test_all_messages_are_in_one_file(tmp_path: Path) -> None:
     for message in (
         ": {text} is not a path segment",  # an f-string
         "The session store is unavailable. Please try again in a moment.",
-        "list what is public",  # the help of a command
+        "list the public paths and their handlers",  # the help of a command
         "usage: micropie check",
     ):
         assert message in text

@@ -85,16 +85,21 @@ def _in_node(node: ast.AST) -> Iterator[Idiom]:
         case ast.Assign([ast.Attribute(_, "path_params") as target]):
             yield target.lineno, "path_params", 'it is read-only: write @get("/x/<name>")'
         case ast.Assign([ast.Subscript(ast.Attribute(_, "scope"), ast.Constant("path")) as target]):
-            advice = 'hooks choose no handler: write @get("/x/<name>"), or app.mount'
+            advice = 'hooks do not choose a handler: write @get("/x/<name>"), or app.mount'
             yield target.lineno, 'scope["path"]', advice
 
 
 def _in_handler(method: _Function) -> Iterator[Idiom]:
     if method.name in _RESERVED:
-        advice = f'App uses that name: give it another one and write @route("/{method.name}")'
+        advice = (
+            f'App uses that name: give the method another name and write @route("/{method.name}")'
+        )
         yield method.lineno, method.name, advice
     if method.name == "default":
-        advice = 'it is for unknown paths: give it another name and write @route("/default")'
+        advice = (
+            "micropie uses it for unknown paths: give the method another name and write "
+            '@route("/default")'
+        )
         yield method.lineno, "default", advice
     arguments = method.args
     given = [*arguments.posonlyargs, *arguments.args]

@@ -51,9 +51,9 @@ CONFIG_KEYS: Mapping[str, str] = {
     "tools.nsgmls.": ADVICE["cherrypy.tools.nsgmls"],
     "tools.tidy.": ADVICE["cherrypy.tools.tidy"],
     "server.ssl_certificate_chain": "append the chain to the file of server.ssl_certificate",
-    "server.ssl_ciphers": "serve by a server that has them: uvicorn --ssl-ciphers",
-    "server.ssl_context": "serve by a server that has it: uvicorn, hypercorn",
-    "server.socket_file": "serve by uvicorn --uds, or gunicorn --bind unix:FILE",
+    "server.ssl_ciphers": "use a server that supports them: uvicorn --ssl-ciphers",
+    "server.ssl_context": "use a server that supports it: uvicorn, hypercorn",
+    "server.socket_file": "use uvicorn --uds, or gunicorn --bind unix:FILE",
     "wsgi.pipeline": ADVICE["cherrypy.Application.wsgiapp"],
 }
 
@@ -127,7 +127,7 @@ def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
             trees[file] = ast.parse(file.read_bytes(), file.name)
         except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", None) or 1
-            yield Finding(file, line, "syntax", f"this Python can't read it: {error}")
+            yield Finding(file, line, "syntax", f"this Python version can't parse it: {error}")
 
 
 _IN_TEMPLATE = "import it from micropie.compat there, too"

@@ -48,7 +48,7 @@ class Options:
         if not 0 <= self.port <= 65535:
             raise ServingError(f"a port must be a number from 0 to 65535, not {self.port}")
         if self.uds is not None and self.fd is not None:
-            raise ServingError("uds and fd are two places to listen: choose one")
+            raise ServingError("uds and fd can't be used together: choose one")
         if self.workers < 1:
             raise ServingError(f"workers must be 1 or more, not {self.workers}")
         if self.loop not in (None, "asyncio", "trio", "uvloop"):

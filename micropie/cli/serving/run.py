@@ -75,15 +75,15 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
     if server.package is None:
         better = "gunicorn" if options.wsgi else "uvicorn"
         text += (
-            "\nThis server is for a first look: no WebSockets, one process. "
-            f"Install one: pip install {better}"
+            "\nThis server is for trying things out: it has no WebSockets and one process. "
+            f"Install a better one: pip install {better}"
         )
     elif server.protocol != ASGI and not options.wsgi and options.server is None:
         text += "\nNo ASGI server is installed, so there are no WebSockets: pip install uvicorn"
     elif options.loop == "trio":  # the reason: tests/servers/upstream/hypercorn-trio.md
         text += (
-            "\nA single malformed packet ends hypercorn on trio. Don't expose it to the internet: "
-            "use asyncio there"
+            "\nA single malformed packet stops hypercorn on trio. Use asyncio if it is reachable "
+            "from the internet"
         )
     return text
 

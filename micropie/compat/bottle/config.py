@@ -98,7 +98,9 @@ class ConfigDict(dict[str, Any]):
 
     def __delitem__(self, key: str) -> None:
         if key in self._inherited:
-            raise KeyError(f"{key} belongs to the application's configuration")
+            raise KeyError(
+                f"{key} is in the application's configuration, so a route can't delete it"
+            )
         if self._source is not None and key in self._source:
             self._inherited.add(key)
             self._store(key, self._source[key])

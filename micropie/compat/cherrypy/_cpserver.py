@@ -68,7 +68,7 @@ class Server(ServerAdapter):
     def socket_host(self, value: str | None) -> None:
         if value == "":
             raise ValueError(
-                'the server listens on an address: write socket_host = "0.0.0.0" for all'
+                'socket_host must be an address: write socket_host = "0.0.0.0" for all addresses'
             )
         self._socket_host = "0.0.0.0" if value is None else value  # noqa: S104 - CherryPy's None
 
@@ -155,9 +155,7 @@ class Server(ServerAdapter):
         if self.application is None:
             raise SetupError("cherrypy.server has nothing to serve: set Server.application")
         if self.socket_file:
-            raise SetupError(
-                "server.socket_file: serve by uvicorn --uds, or gunicorn --bind unix:FILE"
-            )
+            raise SetupError("server.socket_file: use uvicorn --uds, or gunicorn --bind unix:FILE")
         if self.ssl_certificate_chain:
             raise SetupError(
                 "server.ssl_certificate_chain: append the chain to the "
@@ -165,8 +163,8 @@ class Server(ServerAdapter):
             )
         if self.ssl_context is not None or self.ssl_ciphers:
             raise SetupError(
-                "server.ssl_context, ssl_ciphers: serve by a server that "
-                "has them: uvicorn --ssl-ciphers"
+                "server.ssl_context, ssl_ciphers: use a server that supports them: uvicorn "
+                "--ssl-ciphers"
             )
 
     def stop(self) -> None:

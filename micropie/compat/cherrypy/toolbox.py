@@ -66,7 +66,7 @@ class Tool:
     def __call__(self, *args: object, **kwargs: object) -> Callable[[Target], Target]:
         """Return a decorator that switches the tool on for a handler or a class of handlers."""
         if args:
-            raise TypeError(f"the tool {self._name!r} takes keyword arguments alone")
+            raise TypeError(f"the tool {self._name!r} takes keyword arguments only")
 
         def decorate(target: Target) -> Target:
             config = _own_config(target)

@@ -387,7 +387,7 @@ class SessionAuth:
 
     def check_username_and_password(self, username: str, password: str) -> str | None:
         """Return a message if the name or the password is wrong, None if they are right."""
-        return "No check of passwords is set"
+        return "No password check is set"
 
     def anonymous(self) -> str | None:
         """Return a user name for visitors who haven't logged in, or None to show them the form."""

@@ -69,7 +69,7 @@ class _Busy(HTTPError):
     """The 503 error for a request that waited too long for other requests with the same session."""
 
     def __init__(self) -> None:
-        super().__init__(503, "Another request of this session takes very long.")
+        super().__init__(503, "Another request with this session is taking very long.")
 
     def set_response(self) -> None:
         super().set_response()
@@ -694,8 +694,8 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
         if config.app.session_backend is not None:
             line = next((name for name in _STORAGES if options.get(name) is not None), "on")
             raise SetupError(
-                f"tools.sessions.{line} = {options.get(line, True)!r} keeps sessions of old pages "
-                "beside those of native.session_backend, under the same cookie: write "
+                f"tools.sessions.{line} = {options.get(line, True)!r} keeps separate sessions for "
+                "CherryPy handlers under the cookie of native.session_backend: write "
                 "tools.sessions.backend with the backend of native handlers instead, or leave "
                 "session_backend out of native.configure. Another tools.sessions.name keeps two "
                 "separate sessions"
@@ -704,8 +704,8 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
     if config.sessions.backend is not backend:
         if config.app.session_backend is not None:
             raise SetupError(
-                "tools.sessions.backend and native.session_backend are two objects, so old and "
-                "native handlers would end each other's sessions: give both the same one"
+                "tools.sessions.backend and native.session_backend are two objects, so CherryPy "
+                "and native handlers would end each other's sessions: set both to the same object"
             )
         return
     for option, (default, setting, converted) in _OF_BOTH.items():
@@ -718,8 +718,8 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
             else "leave it out"
         )
         raise SetupError(
-            f"tools.sessions.{option} = {stated!r} applies only to old pages, but native handlers "
-            f"share their session: {advice}"
+            f"tools.sessions.{option} = {stated!r} applies only to CherryPy handlers, but native "
+            f"handlers share their session: {advice}"
         )
 
 

@@ -384,7 +384,8 @@ class Daemonizer(SimplePlugin):
             return
         if self.bus.is_hosted:
             raise RuntimeError(
-                "a server serves this application: let it go to the background, gunicorn --daemon"
+                "an external server runs this application: start that server in the background, as "
+                "with gunicorn --daemon"
             )
         if threading.active_count() != 1:
             names = ", ".join(thread.name for thread in threading.enumerate())

@@ -206,7 +206,7 @@ class Bus:
         except Exception:
             if self.is_hosted:
                 raise
-            self.log("The bus could not exit in order", 40, True)
+            self.log("The bus could not exit cleanly", 40, True)
             os._exit(_SOFTWARE_ERROR)
         # otherwise ``start`` would continue after the signal
         if was_starting and not self.is_hosted:
