@@ -372,10 +372,8 @@ def test_a_command_that_can_not_be_called_is_a_finding(
     source = "from micropie import App\napp = App()\n@app.command\ndef a(): pass\n@app.command\ndef a_(): pass\n"
     (tmp_path / "twice17.py").write_text(source)
     assert main(["check", "twice17"]) == 1
-    assert (
-        capsys.readouterr().out
-        == "two commands are named a: rename one of the functions\n1 finding\n"
-    )
+    given = capsys.readouterr().out
+    assert given == "two commands are named a: rename one of the functions\n1 finding\n"
 
 
 def test_an_application_without_commands(

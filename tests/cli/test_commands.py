@@ -740,9 +740,8 @@ def test_imports_that_were_forgotten(command: Run, tmp_path: Path) -> None:
         f"pages.py:4: {words}.bottle import template, view as v",
         f"tart.py:2: {words}.bottle.ext import sqlite",
     ]
-    assert [line[:25] for line in told if 'install("bottle")' in line] == [
-        "shop.py:2: bottle.ext: wr"
-    ]
+    found = [line[:25] for line in told if 'install("bottle")' in line]
+    assert found == ["shop.py:2: bottle.ext: wr"]
     (tmp_path / "install.py").write_text('from micropie.compat import install\ninstall("bottle")\n')
     assert words not in command("check", "--from", "bottle", str(tmp_path))[1]
 

@@ -717,6 +717,5 @@ def test_several_workers_are_told_what_each_keeps_in_memory(
         for line in capsys.readouterr().err.splitlines()
         if line.startswith("micropie: each worker keeps its own ")
     ]
-    assert [
-        line.partition(" keeps its own ")[2].partition(" in memory")[0] for line in lines
-    ] == kinds
+    found = [line.partition(" keeps its own ")[2].partition(" in memory")[0] for line in lines]
+    assert found == kinds

@@ -398,9 +398,8 @@ def test_large_files_and_long_bodies_are_closed(make_client: MakeClient, tmp_pat
     )
     client = make_client(app)
     assert client.get("/large").content == b"0123456789" * 100_000
-    assert client.get("/large", headers={"Range": "bytes=5-400004"}).content == (
-        b"5678901234" * 40_000
-    )
+    content = client.get("/large", headers={"Range": "bytes=5-400004"}).content
+    assert content == b"5678901234" * 40_000
     assert client.head("/large").headers["content-length"] == "1000000"
     assert client.post("/", files={"up": b"x" * 500_000}, data={"a": "b"}).text == "500000b"
 
@@ -435,10 +434,8 @@ def test_entity_tags(make_client: MakeClient, tmp_path: Path, header: str, statu
     own = client.get("/own")
     assert own.headers["etag"] == '"own"'
     assert own.headers["content-disposition"] == 'attachment; filename="a"'
-    assert (
-        client.get("/own", headers={"If-None-Match": header.format(tag='"own"')}).status_code
-        == status
-    )
+    found = client.get("/own", headers={"If-None-Match": header.format(tag='"own"')}).status_code
+    assert found == status
     assert "etag" not in client.get("/none", headers={"If-None-Match": "*"}).headers
 
 

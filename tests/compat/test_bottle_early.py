@@ -151,11 +151,8 @@ def test_the_headers_of_a_request_by_any_name(bottle: Any) -> None:
     environ = {"HTTP_X_PIE": "apple", "CONTENT_TYPE": "a/b", "HTTP_" + "A" * 600: "long"}
     headers = bottle.BaseRequest(environ).headers
     assert [*headers] == ["X-Pie", "Content-Type", "A" + "a" * 599]
-    assert [headers["x_pie"], headers["content-type"], headers["a" * 600]] == [
-        "apple",
-        "a/b",
-        "long",
-    ]
+    found = [headers["x_pie"], headers["content-type"], headers["a" * 600]]
+    assert found == ["apple", "a/b", "long"]
     assert "Y" not in headers
 
 
@@ -205,9 +202,8 @@ def test_what_has_to_be_read_from_the_body(
         multipart = {"Content-Type": "multipart/form-data; boundary=x"}
         assert client.post("/form", content=part, headers=multipart).text == "[('a', '1')]"
         assert client.post("/form", content=b"a=" + b"x" * 100, headers=FORM).status_code == 413
-        assert (
-            client.post("/json", content=b"[" + b"1," * 50 + b"1]", headers=JSON).status_code == 413
-        )
+        status = client.post("/json", content=b"[" + b"1," * 50 + b"1]", headers=JSON).status_code
+        assert status == 413
     assert bottle.LocalRequest.query.__doc__ == bottle.BaseRequest.query.__doc__
 
 

@@ -190,9 +190,8 @@ def test_helpers(bottle: Any) -> None:
     assert bottle.parse_date("nonsense") is None
     assert bottle.parse_date("Sun, 06 Nov 99999 08:49:37 GMT") is None
     expected = "Thu, 01 Jan 1970 00:00:00 GMT"
-    assert [bottle.http_date(x) for x in (0, date(1970, 1, 1), datetime(1970, 1, 1), expected)] == [
-        expected
-    ] * 4
+    found = [bottle.http_date(x) for x in (0, date(1970, 1, 1), datetime(1970, 1, 1), expected)]
+    assert found == [expected] * 4
 
 
 @pytest.mark.parametrize(

@@ -317,12 +317,10 @@ def test_bodies_as_files(cherrypy: Any, serve_root: Serve) -> None:
     client = serve_root(Root())
     headers = {"Content-Type": "application/octet-stream"}
     data = b"one\ntwo\nthree"
-    assert client.post("/lines", content=data, headers=headers).text == repr(
-        [b"one\n", b"two\n", b"three"]
-    )
-    assert client.post("/some", content=data, headers=headers).text == repr(
-        [b"on", b"e\n", [b"two\n", b"three"], b""]
-    )
+    found = client.post("/lines", content=data, headers=headers).text
+    assert found == repr([b"one\n", b"two\n", b"three"])
+    given = client.post("/some", content=data, headers=headers).text
+    assert given == repr([b"on", b"e\n", [b"two\n", b"three"], b""])
     assert client.post("/copied", content=data, headers=headers).text == repr(data)
     assert client.post("/into_file", content=data, headers=headers).text == repr(data)
     assert client.post("/hint", content=data, headers=headers).text == repr([b"one\n"])

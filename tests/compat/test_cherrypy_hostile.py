@@ -174,9 +174,8 @@ def test_R28_the_cache_keeps_no_long_address(make_client: MakeClient) -> None:
         (f"/?a={long}", ""),
         (f"/?a={long}", ""),
     ]
-    assert [client.get(path, headers={"X-Choice": choice}).text for path, choice in asked] == [
-        *"112345"
-    ]
+    texts = [client.get(path, headers={"X-Choice": choice}).text for path, choice in asked]
+    assert texts == [*"112345"]
     cache: Any = caching._Current.cache
     assert len(cache._entries) == len(cache._varies) == 1
 
@@ -548,15 +547,8 @@ def test_a_section_holds_for_the_paths_below_it() -> None:
     }
     app = ours.Application(Deep(), "", sections)
     paths = ["/", "", "/a", "/a/b/c", "/ab", "/ab/c", "/a/"]
-    assert [app.find_config(path, "key") for path in paths] == [
-        "root",
-        "root",
-        "a",
-        "a",
-        "root",
-        "root",
-        "a",
-    ]
+    found = [app.find_config(path, "key") for path in paths]
+    assert found == ["root", "root", "a", "a", "root", "root", "a"]
     assert app.find_config("/a/b", "none", "default") == "default"
 
 
@@ -565,13 +557,8 @@ def test_R28_an_application_is_found_by_the_longest_path(make_client: MakeClient
     assert tree.script_name("/x") is None
     for path in ("", "/a", "/a/b"):
         tree.mount(Deep(), path)
-    assert [tree.script_name(path) for path in ("/", "/a", "/ab", "/a/b/c", "/a/c")] == [
-        "",
-        "/a",
-        "",
-        "/a/b",
-        "/a",
-    ]
+    found = [tree.script_name(path) for path in ("/", "/a", "/ab", "/a/b/c", "/a/c")]
+    assert found == ["", "/a", "", "/a/b", "/a"]
     assert tree.script_name("/a" * 500_000) == "/a"
 
 

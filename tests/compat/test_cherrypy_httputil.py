@@ -105,10 +105,8 @@ def test_elements_of_headers(httputil: Any) -> None:
     assert [element.qvalue for element in found] == [1, 1, 0.5, 0.1]
     assert found[1].params == {"x": "y;z, w"}
     found = httputil.header_elements("X", "b, a;p=1")
-    assert [(str(element), bytes(element)) for element in found] == [
-        ("b", b"b"),
-        ("a;p=1", b"a;p=1"),
-    ]
+    given = [(str(element), bytes(element)) for element in found]
+    assert given == [("b", b"b"), ("a;p=1", b"a;p=1")]
     assert httputil.header_elements("X", None) == []
     assert str(httputil.HeaderElement("a", {"b": "c"})) == "a;b=c"
     assert httputil.HeaderElement("a") < httputil.HeaderElement("b")

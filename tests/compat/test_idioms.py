@@ -93,10 +93,8 @@ def test_applications_of_other_modules(tmp_path: Path) -> None:
         "import shop\ninner = shop.site\napplication = Logged(inner)\n"
     )
     (tmp_path / "asgi.py").write_text("from shop import site as app\nother_app = Logged(app)\n")
-    assert [(one.file.stem, one.name, one.is_note) for one in findings("bottle", tmp_path)] == [
-        ("asgi", "Logged(...)", False),
-        ("wsgi", "Logged(...)", False),
-    ]
+    found = [(one.file.stem, one.name, one.is_note) for one in findings("bottle", tmp_path)]
+    assert found == [("asgi", "Logged(...)", False), ("wsgi", "Logged(...)", False)]
 
 
 def test_names_that_an_unreadable_file_adds(tmp_path: Path) -> None:
@@ -104,11 +102,8 @@ def test_names_that_an_unreadable_file_adds(tmp_path: Path) -> None:
     (tmp_path / "new.py").write_text(
         "import cherrypy\ncherrypy.user.name, cherrypy.site, cherrypy.sites\n"
     )
-    assert [one.name for one in findings("cherrypy", tmp_path)] == [
-        "syntax",
-        "cherrypy.site",
-        "cherrypy.sites",
-    ]
+    found = [one.name for one in findings("cherrypy", tmp_path)]
+    assert found == ["syntax", "cherrypy.site", "cherrypy.sites"]
 
 
 def test_dual_around_middleware_is_what_to_write(tmp_path: Path) -> None:
@@ -149,11 +144,8 @@ def test_templates_are_read_too(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     (tmp_path / "folder.tpl").mkdir()
     found = [*findings("bottle", tmp_path)]
-    assert [(one.file.name, one.line) for one in found] == [
-        ("page.mako", 1),
-        ("block.stpl", 2),
-        ("page.tpl", 2),
-    ]
+    given = [(one.file.name, one.line) for one in found]
+    assert given == [("page.mako", 1), ("block.stpl", 2), ("page.tpl", 2)]
     assert {one.advice for one in found} == {"import it from micropie.compat there, too"}
     program.write_text("from micropie.compat import install\ninstall('bottle')\n")
     assert [*findings("bottle", tmp_path)] == []

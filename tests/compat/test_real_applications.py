@@ -101,9 +101,8 @@ def test_a_package_is_uploaded_to_pypiserver_and_downloaded(index: Server) -> No
     assert put(index, "second", "2.0", IN_ANN) == 409
     found = index.request("GET", "/simple/second/").body
     assert b"/packages/second-2.0-py3-none-any.whl#sha256=" in found
-    assert index.request("GET", "/packages/second-2.0-py3-none-any.whl").body == wheel(
-        "second", "2.0"
-    )
+    given = index.request("GET", "/packages/second-2.0-py3-none-any.whl").body
+    assert given == wheel("second", "2.0")
 
 
 def test_the_pages_of_pypiserver(index: Server) -> None:
@@ -307,9 +306,8 @@ def test_the_interface_of_rdiffweb_for_programs(backups: Server) -> None:
         "POST", "/api/currentuser/", kind, json.dumps({"fullname": "Ann"}).encode()
     )
     assert changed.status == 200
-    assert (
-        json.loads(backups.request("GET", "/api/currentuser/", signed_in).body)["fullname"] == "Ann"
-    )
+    found = json.loads(backups.request("GET", "/api/currentuser/", signed_in).body)["fullname"]
+    assert found == "Ann"
     refused = backups.request(
         "POST", "/api/currentuser/tokens/", kind, b'{"name": "t", "scope": ["all"]}'
     )

@@ -111,9 +111,8 @@ def test_parts_without_a_name(cherrypy: Any, serve: Serve) -> None:
 
     client = serve(page(cherrypy, parts))
     headers = {"Content-Type": "multipart/mixed; boundary=B"}
-    assert (
-        client.post("/", content=MIXED, headers=headers).text == "['one', 'two'] " + " [None, None]"
-    )
+    text = client.post("/", content=MIXED, headers=headers).text
+    assert text == "['one', 'two'] " + " [None, None]"
     named = MIXED.replace(b"attachment", b"form-data; name=name")
     assert client.post("/", content=named, headers=headers).text == "one two [None, 'name']"
 

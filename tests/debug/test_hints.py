@@ -95,9 +95,8 @@ def test_a_hint_is_for_micropie_alone_and_stands_once(
     assert "The client has sent" not in logged
     assert "It takes (" not in logged
     assert "Without an annotation" not in logged
-    assert KNOWN.__notes__ == [
-        'A session is a dict: session["name"]. App(session_timeout=...) ends it.'
-    ]
+    found = KNOWN.__notes__
+    assert found == ['A session is a dict: session["name"]. App(session_timeout=...) ends it.']
 
 
 class Answers(App):

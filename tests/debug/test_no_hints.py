@@ -255,9 +255,8 @@ def test_what_an_application_means_so_is_not_told(
         assert client.get(path).text == "plum"
     for path in ("/nothing", "/_hidden", "/mount", "/"):
         client.post(path)
-    assert (
-        make_client(Views(decoders={Foreign: Foreign}, debug=True)).get("/braces").text == "{plum}"
-    )
+    text = make_client(Views(decoders={Foreign: Foreign}, debug=True)).get("/braces").text
+    assert text == "{plum}"
     assert caplog.text == ""
     assert client.get("/fails").status_code == 500
     assert "annotation" not in caplog.text

@@ -195,9 +195,8 @@ def test_files_are_named_as_seen_from_the_working_directory(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(__file__).parent)
-    assert "\ntest_page.py, line" in client.get("/oops", headers=BROWSER).text.replace(
-        "<code>", "\n"
-    )
+    found = client.get("/oops", headers=BROWSER).text.replace("<code>", "\n")
+    assert "\ntest_page.py, line" in found
 
 
 LIBRARIES = """

@@ -37,10 +37,7 @@ def test_there_is_a_first_request_of_each() -> None:
 
 @pytest.mark.parametrize("name", FIRST)
 def test_check_finds_nothing(
-    name: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert micropie.cli.main.main(["check", f"tests.debug.programs.{name}"]) == 0

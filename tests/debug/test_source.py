@@ -418,9 +418,8 @@ def test_it_is_logged_in_development_alone(
         f"made = Other(debug={debug})"
     )
     logged = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
-    assert [one.partition(" without")[0] for one in logged] == (
-        ["Other.guarded overrides Base.guarded"] if debug else []
-    )
+    expected = ["Other.guarded overrides Base.guarded"] if debug else []
+    assert [one.partition(" without")[0] for one in logged] == expected
 
 
 def test_what_has_no_source_is_not_read() -> None:

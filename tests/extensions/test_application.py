@@ -50,11 +50,8 @@ def test_each_application_of_the_tree_is_listed_with_its_path_and_its_hooks() ->
     root.mount("/other", isolated, isolated=True)
 
     found = {one.path: one for one in Inspector(root).applications()}
-    assert {prefix: one.app for prefix, one in found.items()} == {
-        "": root,
-        "/blog": leaf,
-        "/shop": mounted,
-    }
+    given = {prefix: one.app for prefix, one in found.items()}
+    assert given == {"": root, "/blog": leaf, "/shop": mounted}
     assert Inspector(root).applications()[0].app is root
     assert [*found["/blog"].middlewares] == [outer, inner]
     assert [*found["/shop"].middlewares] == [outer]
@@ -158,10 +155,8 @@ def test_an_added_route_has_its_own_hooks_alone(make_client: MakeClient) -> None
     add_route(both, "/posted", lambda: "posted", hooks=[], methods=["POST"])
     client = make_client(both)
     answers = [client.request(method, "/posted") for method in ("GET", "POST")]
-    assert [(one.text, one.headers.get("X-Hook")) for one in answers] == [
-        ("got", "own"),
-        ("posted", None),
-    ]
+    found = [(one.text, one.headers.get("X-Hook")) for one in answers]
+    assert found == [("got", "own"), ("posted", None)]
 
 
 def test_a_wrong_path_is_refused() -> None:

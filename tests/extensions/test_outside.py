@@ -117,11 +117,8 @@ class Root(App):
 def test_a_route_tells_where_it_is_and_where_it_runs() -> None:
     app = Root()
     found = {one.route.name: one for one in Inspector(app).routes()}
-    assert {name: one.runs_in for name, one in found.items()} == {
-        "blocks": "thread",
-        "waits": "loop",
-        "works": "process",
-    }
+    given = {name: one.runs_in for name, one in found.items()}
+    assert given == {"blocks": "thread", "waits": "loop", "works": "process"}
     assert found["blocks"].place == Inspector.place_of(Root.blocks)
     assert [one.mentions("session") for one in found.values()] == [True, False, False]
 

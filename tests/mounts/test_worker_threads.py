@@ -164,9 +164,8 @@ def test_R74_a_client_that_leaves_in_mid_body_is_an_error_where_that_is_read(bac
 
     for length in ("100", "100000"):
         run(backend, ask, length)
-    assert [str(error) for error in raised] == [
-        "the client disconnected before its request was complete"
-    ] * 4
+    found = [str(error) for error in raised]
+    assert found == ["the client disconnected before its request was complete"] * 4
 
 
 class Endless:

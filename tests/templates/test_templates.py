@@ -194,9 +194,8 @@ class Level(IntEnum):
     ids=repr,
 )
 def test_R77_a_value_is_written_as_jinja2_writes_it(source: str, value: object) -> None:
-    assert template(source="{# source #}\n" + source, value=value) == _as_jinja2(
-        "\n" + source, value=value
-    )
+    found = template(source="{# source #}\n" + source, value=value)
+    assert found == _as_jinja2("\n" + source, value=value)
 
 
 @pytest.mark.parametrize(
@@ -615,12 +614,10 @@ def test_an_async_value_that_fails_is_a_500(
 
     client = make_client(Root(templates=write({"page.html": "{{ value }}{{ call() }}"})))
     answers = [client.get(path) for path in ("/", "/called")]
-    assert [(answer.status_code, answer.text) for answer in answers] == [
-        (500, "500 Internal Server Error")
-    ] * 2
-    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
-        "no pies"
-    ] * 2
+    found = [(answer.status_code, answer.text) for answer in answers]
+    assert found == [(500, "500 Internal Server Error")] * 2
+    given = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert given == ["no pies"] * 2
 
 
 def test_a_render_that_was_not_awaited_is_a_page_all_the_same(
@@ -792,9 +789,8 @@ def test_without_jinja2_the_extra_is_named(
     monkeypatch.delitem(sys.modules, "micropie._core.templates.environment", raising=False)
     answer = make_client(Pages(directory)).get(f"/{handler}?name=page.html")
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
-    assert (
-        'RuntimeError: templates need Jinja2: pip install "micropie-dual[standard]"' in caplog.text
-    )
+    text = caplog.text
+    assert 'RuntimeError: templates need Jinja2: pip install "micropie-dual[standard]"' in text
 
 
 def test_what_jinja2_itself_fails_to_import_is_not_taken_for_jinja2(
@@ -921,10 +917,8 @@ def test_an_application_in_two_places_links_to_where_it_is_asked(
     app.mount("/one", inner)
     app.mount("/two", inner)
     client = make_client(app)
-    assert [client.get(f"/{place}").text for place in ("one", "two")] == [
-        "/one/links",
-        "/two/links",
-    ]
+    texts = [client.get(f"/{place}").text for place in ("one", "two")]
+    assert texts == ["/one/links", "/two/links"]
 
 
 def test_links_have_the_mount(make_client: MakeClient, write: WriteTemplates) -> None:

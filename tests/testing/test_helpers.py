@@ -196,9 +196,8 @@ def test_events_are_followed(make_client: MakeClient) -> None:
     client = make_client(app)
     with client.sse("/") as events:
         found = [next(events) for _ in range(3)]
-    assert [(one.event, one.id, one.json()) for one in found] == [
-        ("tick", str(n), {"number": n}) for n in range(3)
-    ]
+    given = [(one.event, one.id, one.json()) for one in found]
+    assert given == [("tick", str(n), {"number": n}) for n in range(3)]
     assert app.left == 1
     with client.sse("/short") as events:
         assert [one.data for one in events] == ["one", "two"]
