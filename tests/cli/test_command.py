@@ -311,12 +311,7 @@ app = Shop(on_error=report)
     ("words", "status", "told", "errors"),
     [
         ("blog.breaks", 1, "told of KeyError('gone')\n", "KeyError: 'gone'\n"),
-        (
-            "blog.breaks --what twice",
-            1,
-            "told of KeyError('twice')\n",
-            "ValueError: no network\n",
-        ),
+        ("blog.breaks --what twice", 1, "told of KeyError('twice')\n", "ValueError: no network\n"),
         ("blog.refuses", 2, "", "micropie: There is no such text.\n"),
     ],
 )

@@ -48,12 +48,7 @@ def test_a_request_is_a_view_of_its_environ(bottle: Any, environ: dict[str, Any]
         request.get("none", 1),
         len(request) > 3,
         "PATH_INFO" in [*request.keys()],
-    ) == (
-        "get",
-        1,
-        True,
-        True,
-    )
+    ) == ("get", 1, True, True)
     assert "QUERY_STRING" in list(request)
     assert request.query.x == "1"
     request["QUERY_STRING"] = "x=3"

@@ -172,9 +172,6 @@ def test_https(certificate_and_key: tuple[str, str], trusting: ssl.SSLContext) -
             assert answer.status == 200
         server.stop()
         with pytest.raises(OSError, match="the certificate or its key can't be used"):
-            BackgroundServer(
-                Root(),
-                Options(server=name, certificate=certificate, key=certificate),
-            )
+            BackgroundServer(Root(), Options(server=name, certificate=certificate, key=certificate))
     with pytest.raises(OSError, match="waitress can't"):
         BackgroundServer(Root(), Options(server="waitress", certificate=certificate, key=key))

@@ -79,9 +79,6 @@ def test_each_step_answers_as_the_one_before(world: str) -> None:
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
 def test_a_migrated_application_has_a_websocket(world: str) -> None:
     gains = PAGE.read_text().split("## What a migrated application gains")[1]
-    with (
-        client_of(run(blocks(gains)[0]), world) as client,
-        client.websocket("/chat") as socket,
-    ):
+    with client_of(run(blocks(gains)[0]), world) as client, client.websocket("/chat") as socket:
         socket.send_text("hello")
         assert socket.receive_text() == "hello"

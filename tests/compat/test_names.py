@@ -237,11 +237,7 @@ def test_a_server_of_a_program_s_own_follows_the_bus() -> None:
         server.ready,
         "Serving on ('pies', 80)" in log,
         "HTTP Server ('pies', 80) shut down" in log,
-    ) == (
-        False,
-        True,
-        True,
-    )
+    ) == (False, True, True)
     adapter.stop()
     adapter.unsubscribe()
     bus.start()

@@ -10,14 +10,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from micropie import (
-    App,
-    Request,
-    Response,
-    UploadFile,
-    post,
-    requires,
-)
+from micropie import App, Request, Response, UploadFile, post, requires
 from tests.conftest import MakeClient
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 import micropie
-from micropie import (
-    App,
-)
+from micropie import App
 from micropie.cli.serving.reloading import CHILD_PORT
 from tests.conftest import MakeClient
 

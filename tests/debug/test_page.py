@@ -177,9 +177,7 @@ def read(answer: Any) -> str:
 # -- a failure -------------------------------------------------------------------------------------
 
 
-def test_a_browser_gets_a_page_with_source_variables_request_and_route(
-    client: Any,
-) -> None:
+def test_a_browser_gets_a_page_with_source_variables_request_and_route(client: Any) -> None:
     answer = client.get("/oops?text=hello", headers=BROWSER)
     assert answer.status_code == 500
     text = read(answer)

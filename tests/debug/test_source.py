@@ -377,12 +377,7 @@ def test_what_all_clients_share_is_noted_wherever_it_is_set(notes: Notes) -> Non
     noted = source_notes(tree[0], tree)
     assert [one.partition(" gets")[0] for one in noted if "gets what" in one] == [
         f"shop.py:{LINES + line}: {target}"
-        for line, target in (
-            (13, "self.name"),
-            (18, "app.name"),
-            (3, "app.pie"),
-            (6, "app.who"),
-        )
+        for line, target in ((13, "self.name"), (18, "app.name"), (3, "app.pie"), (6, "app.who"))
     ]
 
 

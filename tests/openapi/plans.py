@@ -50,10 +50,7 @@ TOPICS = Plan(
         "manual_other_statuses_put": [{"url": "/manual/other_statuses/entries/b"}],
         "manual_problems_item": [{"url": "/manual/problems/items/taken"}],
         "manual_problems_unicorn": [{"url": "/manual/problems/unicorns/yolo"}],
-        "manual_raw_bodies_csv": [
-            ROW_OF_FOUR,
-            {**ROW_OF_FOUR, "content": b"a,b\nc,d"},
-        ],
+        "manual_raw_bodies_csv": [ROW_OF_FOUR, {**ROW_OF_FOUR, "content": b"a,b\nc,d"}],
         "manual_sessions_enter": [{"data": {"name": "ann", "password": "apple pie"}}],
         "manual_sessions_me": [{"as": NOBODY}],
         "manual_sessions_quit": [{"as": NOBODY}],
@@ -121,10 +118,7 @@ def recipes_added(client: httpx.Client) -> dict[str, str]:
 
 PLANS: Mapping[str, Plan] = {
     "album": Plan(
-        further={
-            "hang": [{"files": PNG}],
-            "sign_in": [{"data": {"password": "pie"}}],
-        },
+        further={"hang": [{"files": PNG}], "sign_in": [{"data": {"password": "pie"}}]},
         first=("take_down",),
         prepare=signed_in,
     ),
@@ -133,11 +127,7 @@ PLANS: Mapping[str, Plan] = {
     "chat": Plan(endless=("messages",)),
     "live": Plan(endless=("clock",)),
     "login": Plan(
-        further={
-            "log_in": [{"data": ANN}],
-            "secret": [{"as": NOBODY}],
-            "sign_up": [{"data": BOB}],
-        },
+        further={"log_in": [{"data": ANN}], "secret": [{"as": NOBODY}], "sign_up": [{"data": BOB}]},
         first=("secret",),
         prepare=signed_up,
     ),
@@ -153,11 +143,7 @@ PLANS: Mapping[str, Plan] = {
             "shop_buy": [{"data": {"pie": "apple"}}],
         }
     ),
-    "tour": Plan(
-        further={"upload": UPLOADED},
-        endless=("clock", "countdown"),
-        fails=("crash",),
-    ),
+    "tour": Plan(further={"upload": UPLOADED}, endless=("clock", "countdown"), fails=("crash",)),
     "upload": Plan(further={"upload": UPLOADED}),
     "tutorial/api/step7": Plan(
         further={

@@ -94,11 +94,7 @@ def test_the_handshake_has_a_query_and_headers(document: dict[str, Any]) -> None
     ticks = document["operations"]["ticks.send"]["bindings"]["http"]
     assert ticks == {
         "method": "GET",
-        "query": {
-            "type": "object",
-            "properties": {"n": {"type": "integer"}},
-            "required": ["n"],
-        },
+        "query": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
         "bindingVersion": "0.3.0",
     }
 

@@ -185,12 +185,7 @@ def test_schemas_of_query_parameters(document: dict[str, Any]) -> None:
         "weight": {"type": "integer", "default": 1},
         "price": {"type": "number", "default": 1},
         "at": {"type": "integer", "minimum": 0, "description": "how far", "default": 0},
-        "ids": {
-            "type": "array",
-            "items": {"type": "integer"},
-            "uniqueItems": True,
-            "default": [],
-        },
+        "ids": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True, "default": []},
         "other": {},
     }
 
@@ -1018,14 +1013,7 @@ def test_a_model_is_described_as_a_body_has_it_and_as_an_answer_has_it() -> None
     document = Root().openapi()
     OpenAPIV31SpecValidator(document).validate()
     schemas = document["components"]["schemas"]
-    assert {*schemas} == {
-        "Boxed_Dog_",
-        "Boxed_int_",
-        "Dog-Input",
-        "Dog-Output",
-        "Owner",
-        "Problem",
-    }
+    assert {*schemas} == {"Boxed_Dog_", "Boxed_int_", "Dog-Input", "Dog-Output", "Owner", "Problem"}
     assert [*schemas["Dog-Input"]["properties"]] == ["cm", "owner"]
     assert [*schemas["Dog-Output"]["properties"]] == ["inches", "owner", "noise"]
     assert [*schemas["Owner"]["properties"]] == ["fullName"]

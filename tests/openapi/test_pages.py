@@ -37,12 +37,7 @@ def test_the_page_has_its_assets_from_this_site(
     links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert links == [
         f"{path}/{name}"
-        for name in (
-            "favicon-32x32.png",
-            "swagger-ui.css",
-            "start.js",
-            "swagger-ui-bundle.js",
-        )
+        for name in ("favicon-32x32.png", "swagger-ui.css", "start.js", "swagger-ui-bundle.js")
     ]
     assert "<title>Kitchen</title>" in page.text
     assert 'data-document="/openapi.json"' in page.text
