@@ -187,44 +187,11 @@ def test_R74_a_thread_that_is_told_to_exit_while_it_closes_serves_the_next(backe
 # -- before the first chunk ------------------------------------------------------------------------
 
 
-@every_loop
-def test_R74_the_head_of_an_asgi_answer_leaves_at_once(connect: MakeClient, backend: str) -> None:
-    has_head = threading.Event()
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        assert scope["type"] == "http"
-        await send(START)
-        await anyio.to_thread.run_sync(has_head.wait, PATIENCE)
-        await send(body(b"a", more=True))
-        await send(body(b"b"))
-
-    with connect(below(app), backend).stream("GET", "/m", timeout=PATIENCE) as answer:
-        assert answer.headers["content-type"] == "text/plain"
-        has_head.set()
-        assert answer.read() == b"ab"
+EMPTY = pytest.mark.parametrize("empty", [[], [body(b"", more=True)]])
 
 
-@every_loop
-def test_R74_an_empty_first_chunk_sends_the_head(connect: MakeClient, backend: str) -> None:
-    has_head = threading.Event()
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        assert scope["type"] == "http"
-        await send(START)
-        await send(body(b"", more=True))
-        await anyio.to_thread.run_sync(has_head.wait, PATIENCE)
-        await send(body(b"a"))
-
-    with connect(below(app), backend).stream("GET", "/m", timeout=PATIENCE) as answer:
-        assert answer.status_code == 200
-        has_head.set()
-        assert answer.read() == b"a"
-
-
-@pytest.mark.parametrize("empty", [[], [body(b"", more=True)]])
-def test_R74_a_wsgi_server_gets_the_head_with_an_empty_chunk(empty: list[Any]) -> None:
-    """gunicorn sends the head with it; PEP 3333 lets a server wait for the first byte."""
-    has_head = threading.Event()
+def answering_late(empty: list[Any], has_head: threading.Event) -> Any:
+    """Return an application whose first chunk waits until the client has the head."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
@@ -234,7 +201,27 @@ def test_R74_a_wsgi_server_gets_the_head_with_an_empty_chunk(empty: list[Any]) -
         await send(body(b"a", more=True))
         await send(body(b"b"))
 
-    answer = begin(below(app), path="/m")
+    return app
+
+
+@EMPTY
+@every_loop
+def test_R74_the_head_of_an_asgi_answer_leaves_at_once(
+    connect: MakeClient, backend: str, empty: list[Any]
+) -> None:
+    has_head = threading.Event()
+    app = answering_late(empty, has_head)
+    with connect(below(app), backend).stream("GET", "/m", timeout=PATIENCE) as answer:
+        assert answer.headers["content-type"] == "text/plain"
+        has_head.set()
+        assert answer.read() == b"ab"
+
+
+@EMPTY
+def test_R74_a_wsgi_server_gets_the_head_with_an_empty_chunk(empty: list[Any]) -> None:
+    """gunicorn sends the head with it; PEP 3333 lets a server wait for the first byte."""
+    has_head = threading.Event()
+    answer = begin(below(answering_late(empty, has_head)), path="/m")
     chunks = iter(answer.chunks)
     assert next(chunks) == b""
     has_head.set()

@@ -127,15 +127,11 @@ def test_R73_a_start_may_take_for_ever_if_the_author_says_so(world: str) -> None
         assert client.get("/m0").status_code == 200
 
 
-def test_a_stop_that_fails_is_told(world: str) -> None:
-    inner = Inner(stop="failed")
-    with pytest.raises(Exception, match="shutdown"), client_of(site(inner), world) as client:
-        client.get("/m0")
-
-
-def test_one_that_dies_in_between_is_told_at_the_end(world: str) -> None:
-    inner = Inner("dies")
-    with pytest.raises(Exception, match="died"), client_of(site(inner), world) as client:
+@pytest.mark.parametrize(
+    ("inner", "words"), [(Inner(stop="failed"), "shutdown"), (Inner("dies"), "died")]
+)
+def test_a_failure_is_told_at_the_end(world: str, inner: Inner, words: str) -> None:
+    with pytest.raises(Exception, match=words), client_of(site(inner), world) as client:
         client.get("/m0")
 
 
