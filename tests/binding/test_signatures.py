@@ -196,9 +196,7 @@ def test_form_fields_fill_parameters(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "QUERY"])
-def test_json_keys_fill_parameters_and_keep_their_types(
-    make_client: MakeClient, method: str
-) -> None:
+def test_json_keys_fill_parameters_with_their_types(make_client: MakeClient, method: str) -> None:
     app = Root(methods=["POST", "PUT", "PATCH", "DELETE", "QUERY"])
     client = make_client(app, validate=False)  # wsgiref.validate warns of QUERY
     document = {"a": {"x": [1, None, True, 1.5]}, "b": None, "surplus": 1}
@@ -320,9 +318,7 @@ def test_R78_a_query_never_reaches_the_session_nor_the_session_a_parameter(
 @pytest.mark.parametrize(
     "name", ["self", "request", "session", "__class__", "app", "args", "kwargs", "values"]
 )
-def test_R78_names_that_mean_something_to_python_are_values_only(
-    make_client: MakeClient, name: str
-) -> None:
+def test_R78_names_with_a_meaning_in_python_are_values(make_client: MakeClient, name: str) -> None:
     response = make_client(Accounts()).get("/everything", params={name: "x", "other": "y"})
     assert response.status_code < 500
     assert response.status_code == 400 or response.json()["other"] == "y"
@@ -348,7 +344,7 @@ def test_R78_what_a_partialmethod_fixes_is_not_the_client_s_to_choose(
     assert make_client(Pages()).get(target).text == "guest"
 
 
-def test_R78_self_in_the_query_is_never_passed_to_a_decorated_method(
+def test_R78_self_in_the_query_never_reaches_a_decorated_method(
     make_client: MakeClient,
 ) -> None:
     def decorated(function: Any) -> Any:
@@ -427,9 +423,7 @@ def test_typing_s_list_without_an_argument_is_a_list_of_text(make_client: MakeCl
 
 
 @pytest.mark.parametrize("annotation", [list[UploadFile], Optional[list[UploadFile]]])
-def test_a_list_of_files_takes_every_file_of_the_name(
-    make_client: MakeClient, annotation: Any
-) -> None:
+def test_a_list_of_files_takes_all_of_the_name(make_client: MakeClient, annotation: Any) -> None:
     files = [("item", (name, b"x")) for name in ("a.png", "b.png")]
     client = make_client(taking(annotation, lambda photos: [photo.filename for photo in photos]))
     assert client.post("/page", files=files).json() == ["a.png", "b.png"]
@@ -502,9 +496,7 @@ def test_files_reach_star_star_kwargs_several_of_a_name_as_a_list(make_client: M
 
 
 @pytest.mark.parametrize(("annotation", "expected"), [(int, "a whole number"), (str, "text")])
-def test_a_file_is_no_value_of_another_kind(
-    make_client: MakeClient, annotation: Any, expected: str
-) -> None:
+def test_a_file_is_no_other_value(make_client: MakeClient, annotation: Any, expected: str) -> None:
     response = make_client(taking(annotation)).post("/page", files={"item": ("a.txt", b"1")})
     assert (response.status_code, response.text) == (400, f"Parameter 'item' must be {expected}.")
 
@@ -906,7 +898,7 @@ def test_an_annotation_that_cannot_be_read_fails_at_set_up(annotation: str) -> N
         annotated(annotation)._micropie.compiled()
 
 
-def test_annotations_of_a_decorated_handler_are_those_of_the_inner_one(
+def test_a_decorated_handler_has_the_inner_ones_annotations(
     make_client: MakeClient,
 ) -> None:
     def decorate(function: Any) -> Any:
@@ -1161,7 +1153,7 @@ def test_a_parameter_with_a_default_needs_no_body(make_client: MakeClient) -> No
         assert client.post("/maybe", **options).text == "?"
 
 
-def test_a_handler_that_reads_its_body_has_parameters_from_the_query_alone(
+def test_a_handler_that_reads_its_body_has_query_parameters_only(
     make_client: MakeClient,
 ) -> None:
     response = make_client(Taking()).post("/own", content=b"{}")
@@ -1293,9 +1285,7 @@ def test_R28_the_numbers_and_the_sets_in_a_structure_are_bounded(
 
 
 @pytest.mark.parametrize("kind", [Account, AccountStruct, AccountModel])
-def test_R28_the_sets_in_each_structure_of_a_list_are_bounded(
-    make_client: MakeClient, kind: Any
-) -> None:
+def test_R28_sets_in_a_list_of_structures_are_bounded(make_client: MakeClient, kind: Any) -> None:
     client = make_client(taking(list[kind], len))
     assert client.post("/page", json=[{"ids": [1, 2]}] * 1001).text == "1001"
     assert client.post("/page", json=[{"ids": []}, {"ids": [*range(1001)]}]).status_code == 400
@@ -1524,7 +1514,7 @@ def test_R78_a_field_that_is_not_of_the_constructor_is_not_of_a_body(kind: Any) 
         taking(kind)._micropie.compiled()
 
 
-def test_R78_pydantic_fills_no_field_that_is_not_of_the_constructor(
+def test_R78_pydantic_fills_no_field_that_no_constructor_takes(
     make_client: MakeClient,
 ) -> None:
     response = make_client(taking(Crew, lambda crew: crew.leader.is_admin)).post(

@@ -53,9 +53,7 @@ def nowhere() -> str:
     return f"redis://127.0.0.1:{free_port()}/0"
 
 
-def test_nothing_is_started_before_it_is_needed(
-    redis_url: str, threads: Callable[[], list[str]]
-) -> None:
+def test_nothing_is_started_too_early(redis_url: str, threads: Callable[[], list[str]]) -> None:
     channels = RedisChannels(redis_url)
     assert threads() == []
     channels.publish("room", 1)
@@ -255,9 +253,7 @@ def test_what_is_out_of_reach_crosses_processes_as_it_is() -> None:
     assert isinstance(error, ConnectionError)
 
 
-def test_a_failure_that_nobody_awaited_is_logged(
-    nowhere: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unawaited_failure_is_logged(nowhere: str, caplog: pytest.LogCaptureFixture) -> None:
     channels = RedisChannels(nowhere)
 
     async def forget_to_await() -> None:
@@ -269,9 +265,7 @@ def test_a_failure_that_nobody_awaited_is_logged(
     assert "a message to 'channel:room' was not published" in caplog.text
 
 
-def test_too_many_messages_that_wait_are_an_error(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_waiting_messages_fail(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redischannels, "MOST_WAITING", 0)
     channels = RedisChannels(redis_url)
     with pytest.raises(ConnectionError, match="0 are waiting already"):
@@ -410,9 +404,7 @@ def test_a_connection_that_is_cut_is_made_anew(redis_url: str) -> None:
     client.close()
 
 
-def test_a_server_that_has_become_silent_is_lost(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_server_is_lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redischannels, "SILENCE", 0.3)
     monkeypatch.setattr(redischannels, "ANSWER_WITHIN", 0.3)
     monkeypatch.setattr(redischannels, "_BETWEEN_LOOKS", 0.1)

@@ -260,9 +260,7 @@ def test_passwords_of_redis_and_of_the_sentinels_are_apart(tmp_path: Path) -> No
             bad.close()
 
 
-def test_a_sentinel_that_fails_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_sentinel_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the next question goes to the one that has answered."""
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     with (
@@ -283,9 +281,7 @@ def test_a_sentinel_that_fails_is_passed_over(
             assert no_sentinel.connections == 1
 
 
-def test_redis_is_used_while_no_sentinel_answers(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_redis_is_used_without_sentinels(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     monkeypatch.setattr(redis_client, "_SENTINEL_PATIENCE", 0.1)
     client = RedisClient("a test", watched.url, 5)

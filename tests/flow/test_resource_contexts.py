@@ -322,9 +322,7 @@ class Sockets(WebSocketMiddleware):
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("make", [by_def, by_async_def])
-def test_hooks_and_handlers_of_websockets_open_it(
-    connect: MakeClient, make: Any, backend: str
-) -> None:
+def test_websocket_hooks_and_handlers_open_it(connect: MakeClient, make: Any, backend: str) -> None:
     class Talk(Shop):
         async def ws_each(self, ws: Any) -> None:
             await ws.accept()

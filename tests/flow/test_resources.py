@@ -858,9 +858,7 @@ def test_R62_clean_up_that_waits_for_a_thread_is_made_up_for(backend: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/response", "/pair", "/file", "/events", "/own"])
-def test_whatever_comes_in_chunks_keeps_it_open(
-    make_client: MakeClient, tmp_path: Any, path: str
-) -> None:
+def test_all_streams_keep_it_open(make_client: MakeClient, tmp_path: Any, path: str) -> None:
     app = shop(by_def)
     (tmp_path / "text").write_text("lines")
 
@@ -1062,7 +1060,7 @@ def test_a_provider_takes_from_a_body(make_client: MakeClient) -> None:
     assert client.post("/things/1", json={"name": large}).text == f"1 {large}"
 
 
-def test_a_field_of_a_body_fills_no_parameter_of_a_provider_by_its_name(
+def test_a_field_of_a_body_fills_no_parameter_of_a_provider(
     make_client: MakeClient,
 ) -> None:
     app = App()

@@ -194,9 +194,7 @@ def test_under_wsgi_a_scope_ends_no_loop(connect: MakeClient, backend: str) -> N
     assert [client.get("/fast").text for _ in range(3)] == ["fast"] * 3
 
 
-def test_a_limit_of_a_provider_is_a_timeout_at_its_yield(
-    make_client: MakeClient, world: str
-) -> None:
+def test_a_providers_limit_is_a_timeout_at_its_yield(make_client: MakeClient, world: str) -> None:
     app = Limited(backend_of(world))
 
     @app.provides(Thing)
@@ -231,9 +229,7 @@ def test_a_limit_of_a_provider_is_a_timeout_at_its_yield(
 
 @every_loop
 @pytest.mark.parametrize("where", ["middleware", "provider"])
-def test_a_scope_that_ends_silently_is_a_failure(
-    connect: MakeClient, backend: str, where: str
-) -> None:
+def test_a_scope_that_ends_silently_fails(connect: MakeClient, backend: str, where: str) -> None:
     app = Limited(backend)
 
     async def limited(request: Request) -> AsyncIterator[Any]:

@@ -287,9 +287,7 @@ def test_R7_never_more_than_announced_is_read() -> None:
 @pytest.mark.parametrize(
     ("path", "reads"), [("/read", [200_000]), ("/chunks", [65_536, 65_536, 65_536, 3392])]
 )
-def test_R7_an_announced_body_is_read_at_once_if_it_is_wanted_whole(
-    path: str, reads: list[int]
-) -> None:
+def test_R7_an_announced_body_is_read_at_once_if_wanted_whole(path: str, reads: list[int]) -> None:
     sizes: list[int] = []
 
     class Counting(Socket):
@@ -369,9 +367,7 @@ LENGTHS = [
 @pytest.mark.parametrize(
     ("length", "path"), sampled(LENGTHS, ["/body", "/read", "/ignores", "/chunks", "/joined"])
 )
-def test_R6_a_length_that_is_no_number_is_a_400(
-    make_client: MakeClient, length: str, path: str
-) -> None:
+def test_R6_an_invalid_length_is_a_400(make_client: MakeClient, length: str, path: str) -> None:
     client = make_client(Reading(), validate=False)
     headers = [(b"Content-Length", length.encode()), (b"Content-Type", b"text/plain")]
     if path == "/ignores":  # only who looks at the body is told
@@ -444,9 +440,7 @@ def test_R18_a_body_announced_past_the_limit_is_a_413(
 
 @pytest.mark.parametrize("kind", bodies_of(500))
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks"])
-def test_R18_a_chunked_body_past_the_limit_is_a_413(
-    make_client: MakeClient, kind: str, path: str
-) -> None:
+def test_R18_a_large_chunked_body_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
     headers, content = bodies_of(LIMIT + 1)[kind]
     pieces = (content[start : start + 100] for start in range(0, len(content), 100))
     answer = make_client(Reading(max_body_size=LIMIT)).post(path, content=pieces, headers=headers)
@@ -867,7 +861,7 @@ def test_reading_in_the_loop_is_a_mistake_with_a_hint(
     assert "await request.body()" in caplog.text
 
 
-def test_a_runtime_error_of_receive_is_not_taken_for_that_mistake(
+def test_a_runtime_error_of_receive_is_not_that_mistake(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def broken() -> Any:

@@ -455,7 +455,7 @@ def test_R28_no_redirect_keeps_a_long_address() -> None:
     ],
     ids=["charset", "compressed", "status of a stand-in", "status of CherryPy's", "header"],
 )
-def test_R28_no_cache_keeps_a_long_text_that_an_author_passes_on(
+def test_R28_no_cache_keeps_a_long_text_that_authors_pass_on(
     keep: Callable[[str], object],
 ) -> None:
     def ask(number: int) -> None:

@@ -211,9 +211,7 @@ def test_R31_a_part_is_saved_off_the_loop(
 
 
 @every_loop
-def test_R31_a_large_file_is_closed_off_the_loop(
-    backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_R31_large_files_are_closed_off_loop(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     heart, close = Heart(), UploadFile.close
     closed: list[bool] = []
 
@@ -260,9 +258,7 @@ class Closed(HttpMiddleware):
 
 
 @pytest.mark.parametrize("path", ["/ignores", "/size"])
-def test_R30_an_upload_of_3000_pieces_finishes_whoever_reads_it(
-    make_client: MakeClient, path: str
-) -> None:
+def test_R30_an_upload_of_3000_pieces_always_finishes(make_client: MakeClient, path: str) -> None:
     body = form(file_of(3000 * 1000))
     answer = make_client(Root(), app_timeout=30).post(
         path, content=in_pieces(body, 1000), headers=HEADERS
@@ -944,9 +940,7 @@ def test_data_is_parsed_once_and_off_the_loop_if_it_is_large(
 
 @pytest.mark.parametrize("path", ["/taken", "/asked", "/asked_async"])
 @pytest.mark.parametrize("size", [900, 200_000])
-def test_malformed_json_is_400_where_it_is_used(
-    make_client: MakeClient, path: str, size: int
-) -> None:
+def test_malformed_json_is_400_where_used(make_client: MakeClient, path: str, size: int) -> None:
     content, headers = body_of("json", size)
     client = make_client(Data())
     for _ in range(2):

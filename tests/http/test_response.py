@@ -449,7 +449,7 @@ def test_a_cookie_survives_a_redirect(make_client: MakeClient) -> None:
     assert answer.headers["set-cookie"] == "flash=saved; Path=/; SameSite=Lax"
 
 
-def test_headers_set_by_a_generator_before_its_first_chunk_are_sent(
+def test_headers_set_by_a_generator_before_its_first_chunk_count(
     make_client: MakeClient,
 ) -> None:
     answer = make_client(Drafts()).get("/streams")
@@ -722,9 +722,7 @@ def test_the_author_may_announce_the_length_of_a_stream(make_client: MakeClient)
 
 
 @pytest.mark.parametrize(("first", "second"), [("2", "5"), ("5", "2"), ("2", "x"), ("x", "2")])
-def test_R6_two_lengths_that_differ_are_an_error(
-    make_client: MakeClient, first: str, second: str
-) -> None:
+def test_R6_different_lengths_are_errors(make_client: MakeClient, first: str, second: str) -> None:
     headers = [("Content-Length", first), ("content-length", second)]
     client = make_client(answering(lambda: (200, chunks(), headers)), raise_app_exceptions=False)
     assert client.get("/").status_code == 500

@@ -264,9 +264,7 @@ def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body
         (206, {"Content-Range": "bytes 0-2199/5000", "Cache-Control": "no-transform"}),
     ],
 )
-def test_answers_that_are_not(
-    make_client: MakeClient, status: int, headers: dict[str, str]
-) -> None:
+def test_responses_not_so(make_client: MakeClient, status: int, headers: dict[str, str]) -> None:
     answer, sent = raw(make_client(compressing((status, TEXT, headers))))
     assert (sent.decode(), "vary" in answer.headers) == (TEXT, False)
     assert answer.headers.get("content-encoding") == headers.get("Content-Encoding")
@@ -387,9 +385,7 @@ def test_the_level_is_kept(make_client: MakeClient, body: str) -> None:
         ("gzip;\tq=1", True),
     ],
 )
-def test_which_clients_get_gzip(
-    make_client: MakeClient, encoding: str | None, expected: bool
-) -> None:
+def test_clients_of_gzip(make_client: MakeClient, encoding: str | None, expected: bool) -> None:
     client = make_client(compressing())
     for path in ("/", "/generator"):
         answer, sent = raw(client, path, encoding=encoding)

@@ -481,9 +481,7 @@ def test_a_body_that_is_read_by_its_handler_is_as_it_was_sent(
 @pytest.mark.parametrize(
     "exempt", [["/hooks", "/deep/hooks", "/Xhooks"], ("/hooks/", "/deep/hooks/", "/Xhooks/")]
 )
-def test_which_paths_are_exempt(
-    make_client: MakeClient, exempt: Any, path: str, status: int
-) -> None:
+def test_exempt_paths(make_client: MakeClient, exempt: Any, path: str, status: int) -> None:
     client = make_client(guarded(exempt=exempt))
     assert outcome(client, path=path, headers={"Origin": "https://evil.example"}) == status
 

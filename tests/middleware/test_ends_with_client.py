@@ -136,9 +136,7 @@ def test_a_handler_is_cancelled_when_its_client_has_left(
 
 
 @every_loop
-def test_one_that_fails_on_its_way_out_is_a_failure(
-    backend: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_late_failure_is_a_failure(backend: str, caplog: pytest.LogCaptureFixture) -> None:
     app = Root()
 
     async def leave_at_once() -> Call:

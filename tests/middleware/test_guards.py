@@ -268,9 +268,7 @@ def test_an_author_s_hook_may_guard(
     assert "x-members" not in client.get("/alone?key=sesame").headers
 
 
-def test_an_author_s_hook_does_not_guard_handshakes_by_itself(
-    open_client: Connect, world: str
-) -> None:
+def test_an_author_s_hook_guards_no_handshake_by_default(open_client: Connect, world: str) -> None:
     hook = Members(forbidden)
     hook.guards = False
     expected = [418, 418, 418, 200, 418] + ([] if world == "wsgi" else [101] * len(PATHS))

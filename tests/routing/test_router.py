@@ -91,9 +91,7 @@ class Shop(App):
         ("/caf%C3%A9", "café"),
     ],
 )
-def test_a_path_is_a_method_and_its_arguments(
-    make_client: MakeClient, target: str, answer: str
-) -> None:
+def test_paths_are_methods_and_arguments(make_client: MakeClient, target: str, answer: str) -> None:
     assert text(Shop(), make_client, target) == answer
 
 
@@ -214,7 +212,7 @@ def test_a_path_may_have_thousands_of_segments(make_client: MakeClient) -> None:
 # -- index and default -----------------------------------------------------------------------------
 
 
-def test_an_unknown_segment_goes_to_an_index_that_takes_path_parameters(
+def test_an_unknown_segment_goes_to_an_index_with_parameters(
     make_client: MakeClient,
 ) -> None:
     class Blog(App):
@@ -342,7 +340,7 @@ def test_an_app_may_know_its_parent(make_client: MakeClient) -> None:
     assert text(root, make_client, "/blog/parent/greet") == 404
 
 
-def test_a_subtree_assigned_later_is_found_and_a_deleted_one_is_not(
+def test_a_subtree_assigned_later_is_found_and_a_deleted_one_not(
     make_client: MakeClient,
 ) -> None:
     root: Any = tree()
@@ -518,9 +516,7 @@ def test_the_lifespan_of_an_author_is_not_routable(make_client: MakeClient) -> N
 @pytest.mark.parametrize(
     "name", ["get", "post", "put", "patch", "delete", "route", "error", "render", "url_for"]
 )
-def test_a_name_of_app_that_the_author_overrides_is_a_handler(
-    make_client: MakeClient, name: str
-) -> None:
+def test_a_name_of_app_that_is_overridden_is_a_handler(make_client: MakeClient, name: str) -> None:
     root = type("Root", (App,), {name: lambda self, key="": f"mine {key}"})()
     assert text(root, make_client, f"/{name}/5") == "mine 5"
 
@@ -789,9 +785,7 @@ class Users(App):
         ("LOCK", "/users/me", 405),
     ],
 )
-def test_explicit_routes(
-    make_client: MakeClient, method: str, target: str, answer: str | int
-) -> None:
+def test_routes(make_client: MakeClient, method: str, target: str, answer: str | int) -> None:
     client = make_client(Users(), validate=method != "LOCK")
     response = at(client, target, method)
     assert (response.text if response.status_code == 200 else response.status_code) == answer
@@ -1043,9 +1037,7 @@ def test_a_path_that_only_begins_like_the_mount_is_not_below_it(
 
 
 @pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
-def test_a_server_may_have_taken_the_mount_off_already(
-    connect: MakeClient, asgi_world: str
-) -> None:
+def test_a_server_may_have_stripped_the_mount(connect: MakeClient, asgi_world: str) -> None:
     client = connect(Shop(), asgi_world, root_path="/mx/")
     assert [at(client, target).text for target in ("/greet/A%2FB", "/")] == ["A/B ?", "shop"]
 

@@ -242,9 +242,7 @@ class Ready(Root):
             self.log.append("closed")
 
 
-def test_a_source_that_never_waits(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_sources_that_never_wait(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     app = Ready("text", event(None), {"n": 1})
     assert make_client(app).get("/").content == COMMENT + b'data: text\n\ndata: {"n":1}\n\n'
     assert app.log == ["closed"]
@@ -261,7 +259,7 @@ def test_a_source_that_never_waits(
     assert (app.log, len(caplog.records)) == (["closed"], 1)
 
 
-def test_R65_a_source_that_never_waits_ends_when_the_server_is_told_to_end(
+def test_R65_a_source_that_never_waits_ends_with_the_server(
     make_client: MakeClient,
 ) -> None:
     for before in ([], ["a"]):
@@ -312,9 +310,7 @@ def test_the_head_does_not_wait_for_the_first_event(make_client: MakeClient, kin
 
 
 @every_kind
-def test_R65_a_silent_source_has_a_heart_beat_and_loses_nothing(
-    make_client: MakeClient, kind: str
-) -> None:
+def test_R65_a_silent_source_beats_and_loses_nothing(make_client: MakeClient, kind: str) -> None:
     beats = [threading.Event() for _ in range(5)]
     script = [item for number, beat in enumerate(beats) for item in (f"{number}", beat)]
     content = b""
@@ -352,9 +348,7 @@ def test_R60_a_source_that_fails_is_aborted(
 
 
 @every_kind
-def test_R76_the_server_gets_the_error_of_a_source_as_it_is(
-    make_client: MakeClient, kind: str
-) -> None:
+def test_R76_the_server_gets_a_sources_error_as_it_is(make_client: MakeClient, kind: str) -> None:
     broken = ExceptionGroup("two", [ValueError(1), KeyError(2)])
     with pytest.raises(ExceptionGroup) as caught:
         make_client(Root("a", broken)).get(f"/{kind}")
@@ -580,7 +574,7 @@ def test_a_map_is_a_plain_function(wrong: Any) -> None:
         EventStream(iter([]), map=wrong)
 
 
-def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(
+def test_R59_a_thread_that_a_source_awaits_ends_with_the_client(
     make_client: MakeClient,
 ) -> None:
     asked, ended = threading.Event(), threading.Event()
@@ -1084,7 +1078,7 @@ def test_a_hook_may_wrap_the_events_and_they_beat_as_before(make_client: MakeCli
     assert wrapping.count == 2
 
 
-def test_a_stream_of_another_type_in_their_place_has_no_heart_beats(
+def test_a_stream_of_another_type_in_their_place_has_no_beats(
     make_client: MakeClient,
 ) -> None:
     app = Root("a", 0.2, "b", heartbeat=0.01)

@@ -194,9 +194,7 @@ def test_R59_a_stream_that_its_client_leaves_is_closed_once(
 
 
 @every_kind
-def test_R8_head_of_a_stream_sends_nothing_and_closes_it(
-    make_client: MakeClient, kind: str
-) -> None:
+def test_R8_head_of_a_stream_is_empty_and_closes_it(make_client: MakeClient, kind: str) -> None:
     app = Streams(*"abc")
     answer = make_client(app).head(f"/{kind}")
     assert (answer.status_code, answer.content) == (200, b"")
@@ -283,9 +281,7 @@ def test_R76_the_server_gets_the_error_of_a_stream_as_it_is(
 
 @every_kind
 @pytest.mark.parametrize("chunk", [5, None, ["x"], object(), "\ud800"])
-def test_a_first_chunk_that_is_none_is_a_500(
-    make_client: MakeClient, kind: str, chunk: Any
-) -> None:
+def test_an_invalid_first_chunk_is_a_500(make_client: MakeClient, kind: str, chunk: Any) -> None:
     app = Streams(chunk)
     assert make_client(app).get(f"/{kind}").status_code == 500
     assert (app.begun, app.ended) == (1, 1)
@@ -306,9 +302,7 @@ def test_a_later_chunk_that_is_none_is_an_error_and_logged(
 
 @every_kind
 @pytest.mark.parametrize("script", [[], [""], ["", b"", ""]])
-def test_a_stream_of_nothing_is_an_empty_body(
-    make_client: MakeClient, kind: str, script: list[str]
-) -> None:
+def test_an_empty_stream_is_no_body(make_client: MakeClient, kind: str, script: list[str]) -> None:
     app = Streams(*script)
     answer = make_client(app).get(f"/{kind}")
     assert (answer.status_code, answer.content) == (200, b"")

@@ -185,9 +185,7 @@ def test_R54_R63_a_server_whose_send_does_nothing_is_noticed(backend: str) -> No
 @every_loop
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("error", [OSError("gone"), ServersOwn(), TimeoutError("ETIMEDOUT")])
-def test_R54_whatever_receive_raises_is_the_same(
-    backend: str, busy: bool, error: Exception
-) -> None:
+def test_R54_all_errors_of_receive_are_alike(backend: str, busy: bool, error: Exception) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -323,9 +321,7 @@ def test_R57_a_silent_client_is_closed_with_1001(backend: str, busy: bool) -> No
 
 
 @every_loop
-def test_R57_a_slow_client_is_cut_off_and_told_why(
-    backend: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_R57_slow_clients_are_cut_off(backend: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="micropie")
     seen: list[Any] = []
 
@@ -476,9 +472,7 @@ def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
 
 @every_loop
 @pytest.mark.parametrize("slow", [False, True])
-def test_R54_R61_messages_keep_their_order_whatever_the_handler_waits_for(
-    backend: str, slow: bool
-) -> None:
+def test_R54_R61_messages_keep_their_order_while_handlers_wait(backend: str, slow: bool) -> None:
     """A handler that waits for something else, then for many messages, then for something else
     again.
     """

@@ -78,9 +78,7 @@ def test_it_runs_in_another_process(client: Any) -> None:
     assert client.get("/here").json()[1] == os.getpid()
 
 
-def test_R69_it_is_a_new_interpreter_and_no_fork(
-    client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_R69_it_is_a_new_interpreter_not_fork(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pooled_handlers, "changed", ["here"])
     assert client.get("/module_state").json() == []
 
@@ -271,7 +269,7 @@ def test_R69_a_process_that_ends_costs_its_request_and_no_other(
     assert client.get("/process").status_code == 200
 
 
-def test_R69_a_process_that_is_killed_between_two_requests_costs_nobody_anything(
+def test_R69_a_process_killed_between_two_requests_costs_nobody_anything(
     client: Any,
 ) -> None:
     pid = client.get("/process").json()[1]
@@ -359,9 +357,7 @@ def test_a_process_makes_json_for_events_and_messages(client: Any) -> None:
     assert client.get("/events").text == 'data: {"number":1}\n\n'
 
 
-def test_it_is_only_a_few_chunks_ahead_and_stops_when_the_client_leaves(
-    client: Any, tmp_path: Path
-) -> None:
+def test_it_is_few_chunks_ahead_and_stops_with_the_client(client: Any, tmp_path: Path) -> None:
     file = tmp_path / "made"
     with client.stream("GET", f"/chunks/100000?file={file}") as answer:
         pieces = answer.iter_raw()
@@ -381,9 +377,7 @@ def test_a_stream_that_fails_at_once_gets_an_errors_answer(
 
 
 @pytest.mark.parametrize("path", ["/stream_fails/3", "/stream_dies"])
-def test_a_stream_that_fails_later_is_cut(
-    shared_client_of: ClientOf, world: str, path: str
-) -> None:
+def test_a_stream_that_fails_late_is_cut(shared_client_of: ClientOf, world: str, path: str) -> None:
     client = shared_client_of(world, raise_app_exceptions=False)
     with pytest.raises(Exception, match=r".*"), client.stream("GET", path) as answer:
         list(answer.iter_raw())
@@ -556,9 +550,7 @@ def test_what_cant_be_pickled_takes_no_process() -> None:
     assert not pool._workers
 
 
-def test_a_process_that_cant_be_started_takes_no_place(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unstarted_process_takes_no_place(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     pool.close()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/no/such/file")
@@ -767,9 +759,7 @@ def test_a_start_has_a_limit_of_its_own(slow: Any, monkeypatch: pytest.MonkeyPat
     assert not pool._workers
 
 
-def test_a_module_that_cant_be_imported_costs_no_process(
-    pool: Pool, slow: Any, tmp_path: Path
-) -> None:
+def test_an_unimportable_module_costs_no_process(pool: Pool, slow: Any, tmp_path: Path) -> None:
     pid = pool.call(PATIENCE, os.getpid)
     (tmp_path / "slow_kitchen.py").unlink()
     with pytest.raises(ModuleNotFoundError):
@@ -781,9 +771,7 @@ def test_a_module_that_cant_be_imported_costs_no_process(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_for_the_server_end_no_call(
-    slow: Any, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_server_signals_end_no_call(slow: Any, tmp_path: Path, number: signal.Signals) -> None:
     pool = Pool(1)
     with ThreadPoolExecutor(1) as others:
         called = others.submit(pool.call, 60, slow.pid)
