@@ -505,10 +505,8 @@ def test_a_generator_that_ends_before_its_yield_lets_nobody_in(
     client = make_client(wrapped(kind(around)))
     assert client.get(f"{path}?key=1").status_code == (200 if path == "/" else 404)
     assert client.get(path).status_code == 500
-    assert (
-        "in middlewares ended without a yield: write yield where the handler should run"
-        in caplog.text
-    )
+    sentence = "in middlewares ended without a yield: write yield where the handler should run"
+    assert sentence in caplog.text
 
 
 def test_an_object_called_as_a_generator_is_middleware(make_client: MakeClient) -> None:

@@ -354,10 +354,8 @@ def test_a_middleware_with_other_parameters_is_refused(above: str) -> None:
         app.get("/")(Wrong()(lambda: ""))
     else:
         app = Wrong()(Pages)()
-    assert (
-        "Wrong.before can't take the arguments that it gets: write def before(self, request)"
-        in refusal(app)
-    )
+    sentence = "Wrong.before can't take the arguments that it gets: write def before(self, request)"
+    assert sentence in refusal(app)
 
 
 def test_without_brackets_a_class_is_no_decorator() -> None:

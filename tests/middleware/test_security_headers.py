@@ -96,10 +96,8 @@ def test_behind_a_proxy_https_comes_from_the_proxy(make_client: MakeClient) -> N
     app = careful()
     app.middlewares.insert(0, ProxyHeaders(trusted=["127.0.0.1"]))
     client = make_client(app)
-    assert (
-        "strict-transport-security"
-        in client.get("/", headers={"X-Forwarded-Proto": "https"}).headers
-    )
+    sentence = "strict-transport-security"
+    assert sentence in client.get("/", headers={"X-Forwarded-Proto": "https"}).headers
 
 
 @pytest.mark.parametrize(

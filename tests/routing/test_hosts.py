@@ -123,9 +123,8 @@ def test_a_malformed_host_is_a_400(connect: MakeClient, world: str) -> None:
     for path in ("/show/1", "/missing", "/talk"):
         answer = client.get(path, headers=upgrades)
         assert (answer.status_code, answer.text) == (400, sentence)
-    assert client.get(
-        "/show", headers=[("Host", "testserver"), *[("x", "y")] * 1001]
-    ).status_code in (200, 431)
+    found = client.get("/show", headers=[("Host", "testserver"), *[("x", "y")] * 1001]).status_code
+    assert found in (200, 431)
     if world != "wsgi":
         with (
             pytest.raises(WebSocketRefused) as refused,

@@ -379,9 +379,8 @@ def test_a_missing_template_names_each_directory(
     root = Root(templates=tmp_path / "outer")
     root.auth = Auth(templates=tmp_path / "inner")
     assert make_client(root).get("/auth/page").status_code == 500
-    assert (
-        f"there is no template 'page.html' in {tmp_path}/inner and {tmp_path}/outer" in caplog.text
-    )
+    sentence = f"there is no template 'page.html' in {tmp_path}/inner and {tmp_path}/outer"
+    assert sentence in caplog.text
 
 
 def test_an_inner_application_with_error_types_has_no_outer_pages(

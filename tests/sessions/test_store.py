@@ -286,10 +286,8 @@ def test_R45_an_inner_application_with_sessions_of_its_own_has_a_cookie_of_its_o
     assert "Max-Age=28800; Path=/;" in client.get("/keep/b").headers["set-cookie"]
     seen = [client.get(path).json() for path in ("/look", "/inner/look", "/heir/look")]
     assert seen == [{"b": "1"}, {"a": "1"}, {"b": "1"}]
-    assert (
-        "Max-Age=60; Path=/; HttpOnly; SameSite=Strict"
-        in client.get("/heir/keep/c").headers["set-cookie"]
-    )
+    sentence = "Max-Age=60; Path=/; HttpOnly; SameSite=Strict"
+    assert sentence in client.get("/heir/keep/c").headers["set-cookie"]
     found = (client.get("/small/keep/d").status_code, client.get("/keep/d").status_code)
     assert found == (500, 200)
 

@@ -58,10 +58,8 @@ def test_three_events_cross_few_files_under_asgi(monkeypatch: pytest.MonkeyPatch
 
     run("asyncio", main)
     assert len(files) <= 13, sorted(files)
-    assert {path for path in files if path.startswith("streams/")} <= {
-        "streams/events.py",
-        "streams/source.py",
-    }
+    found = {path for path in files if path.startswith("streams/")}
+    assert found <= {"streams/events.py", "streams/source.py"}
 
 
 def test_and_under_wsgi_in_the_server_s_thread() -> None:
