@@ -155,9 +155,7 @@ def test_R63_a_producer_stops_when_its_client_leaves(
 
 
 @with_and_without_lifespan
-def test_R63_a_client_that_leaves_is_noticed_on_a_loop_not_of_anyio(
-    with_lifespan: bool,
-) -> None:
+def test_R63_a_client_that_leaves_is_noticed_on_a_loop_not_of_anyio(with_lifespan: bool) -> None:
     app = Endless()
 
     async def main() -> Call:

@@ -114,9 +114,7 @@ def test_what_restricts_nothing_needs_not_be_enforced(make_client: MakeClient) -
     app = App()
 
     @app.get("/")
-    def page(
-        n: Annotated[int, pydantic.Field(strict=False), pydantic.PlainSerializer(str)],
-    ) -> str:
+    def page(n: Annotated[int, pydantic.Field(strict=False), pydantic.PlainSerializer(str)]) -> str:
         return str(n)
 
     assert make_client(app).get("/?n=1").text == "1"

@@ -651,9 +651,7 @@ def test_R28_a_dict_whose_keys_are_not_text_has_a_bounded_size() -> None:
     assert converter_for(dict[int, int]).from_json(document) == dict.fromkeys(COLLIDING[:-1], 0)
 
 
-def test_a_set_that_is_too_large_is_400_and_says_the_limit(
-    make_client: MakeClient,
-) -> None:
+def test_a_set_that_is_too_large_is_400_and_says_the_limit(make_client: MakeClient) -> None:
     app: Any = App(max_form_fields=2000)
     app.numbers = typed(set[int])
     app.names = typed(dict[int, int])

@@ -544,9 +544,7 @@ def test_a_decoder_may_take_an_entry_that_is_left_empty(make_client: MakeClient)
     assert [client.post("/labelled", data=one).json() for one in sent] == [["a", "b"], [], ["new"]]
 
 
-def test_a_structure_with_an_unknown_optional_type_takes_null(
-    make_client: MakeClient,
-) -> None:
+def test_a_structure_with_an_unknown_optional_type_takes_null(make_client: MakeClient) -> None:
     app = App()
     app.post("/x")(handler_of(Rated))
     client = make_client(app)

@@ -481,9 +481,7 @@ def refuse(request: Request) -> Any:
     return "check" not in request.query or Response({"from": "a check"})
 
 
-def test_responses_of_hooks_checks_and_error_handlers_are_whole(
-    make_client: MakeClient,
-) -> None:
+def test_responses_of_hooks_checks_and_error_handlers_are_whole(make_client: MakeClient) -> None:
     class Site(App):
         @requires(refuse)
         def user(self) -> UserOut:

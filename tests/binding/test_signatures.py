@@ -344,9 +344,7 @@ def test_R78_what_a_partialmethod_fixes_is_not_the_client_s_to_choose(
     assert make_client(Pages()).get(target).text == "guest"
 
 
-def test_R78_self_in_the_query_never_reaches_a_decorated_method(
-    make_client: MakeClient,
-) -> None:
+def test_R78_self_in_the_query_never_reaches_a_decorated_method(make_client: MakeClient) -> None:
     def decorated(function: Any) -> Any:
         @functools.wraps(function)
         def inner(self: Any, **others: Any) -> Any:
@@ -898,9 +896,7 @@ def test_an_annotation_that_cannot_be_read_fails_at_set_up(annotation: str) -> N
         annotated(annotation)._micropie.compiled()
 
 
-def test_a_decorated_handler_has_the_inner_ones_annotations(
-    make_client: MakeClient,
-) -> None:
+def test_a_decorated_handler_has_the_inner_ones_annotations(make_client: MakeClient) -> None:
     def decorate(function: Any) -> Any:
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -1153,9 +1149,7 @@ def test_a_parameter_with_a_default_needs_no_body(make_client: MakeClient) -> No
         assert client.post("/maybe", **options).text == "?"
 
 
-def test_a_handler_that_reads_its_body_has_query_parameters_only(
-    make_client: MakeClient,
-) -> None:
+def test_a_handler_that_reads_its_body_has_query_parameters_only(make_client: MakeClient) -> None:
     response = make_client(Taking()).post("/own", content=b"{}")
     assert response.status_code == 400
     assert response.text == "Parameter 'name' is missing; expected text."
@@ -1514,9 +1508,7 @@ def test_R78_a_field_that_is_not_of_the_constructor_is_not_of_a_body(kind: Any) 
         taking(kind)._micropie.compiled()
 
 
-def test_R78_pydantic_fills_no_field_that_no_constructor_takes(
-    make_client: MakeClient,
-) -> None:
+def test_R78_pydantic_fills_no_field_that_no_constructor_takes(make_client: MakeClient) -> None:
     response = make_client(taking(Crew, lambda crew: crew.leader.is_admin)).post(
         "/page", json={"leader": {"name": "x", "is_admin": True}}
     )

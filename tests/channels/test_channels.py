@@ -691,9 +691,7 @@ def test_R65_subscriptions_end_when_the_server_says_shutdown(
     until(lambda: channels._mailboxes == {})
 
 
-def test_R65_a_handler_that_awaits_a_message_ends_with_its_wsgi_process(
-    channels: Channels,
-) -> None:
+def test_R65_a_handler_that_awaits_a_message_ends_with_its_wsgi_process(channels: Channels) -> None:
     app = Chat(channels=channels)
     begin(app, "GET", "/listeners").read()
     answers = []

@@ -687,9 +687,7 @@ def test_a_stream_is_closed_if_a_hook_fails_and_the_author_answers(make_client: 
     assert (answer.status_code, answer.text, closed) == (500, "sorry", [True])
 
 
-def test_on_close_knows_the_status_of_an_error_pages_error_page(
-    make_client: MakeClient,
-) -> None:
+def test_on_close_knows_the_status_of_an_error_pages_error_page(make_client: MakeClient) -> None:
     seen: list[Any] = []
 
     class Root(App):

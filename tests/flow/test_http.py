@@ -64,9 +64,7 @@ class Where(App):
 
 
 @every_loop
-def test_under_asgi_def_runs_in_a_worker_thread_and_async_def_on_the_loop(
-    backend: str,
-) -> None:
+def test_under_asgi_def_runs_in_a_worker_thread_and_async_def_on_the_loop(backend: str) -> None:
     async def idents() -> dict[str, bool]:
         here = threading.get_ident()
         paths = ("sync", "asynchronous", "inlined", "generator", "async_generator")

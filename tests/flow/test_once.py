@@ -132,9 +132,7 @@ def test_it_is_opened_at_the_start_and_closed_at_the_end(
     assert app.steps == ["open pool", "lifespan", "end of lifespan", "close pool"]
 
 
-def test_they_are_closed_in_reverse_and_inner_applications_share(
-    make_client: MakeClient,
-) -> None:
+def test_they_are_closed_in_reverse_and_inner_applications_share(make_client: MakeClient) -> None:
     class Inner(App):
         def index(self, pool: Pool, other: Other) -> str:
             return f"{pool.name} {other.name}"
@@ -204,9 +202,7 @@ def test_each_event_loop_has_its_own(backend: str) -> None:
     assert first is not other
 
 
-def test_where_the_application_has_not_started_it_says_so(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_where_the_application_has_not_started_it_says_so(caplog: pytest.LogCaptureFixture) -> None:
     app = Root()
     app.provides(Pool, once=True)(lambda: Pool(app.steps))
 

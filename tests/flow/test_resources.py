@@ -1060,9 +1060,7 @@ def test_a_provider_takes_from_a_body(make_client: MakeClient) -> None:
     assert client.post("/things/1", json={"name": large}).text == f"1 {large}"
 
 
-def test_a_field_of_a_body_fills_no_parameter_of_a_provider(
-    make_client: MakeClient,
-) -> None:
+def test_a_field_of_a_body_fills_no_parameter_of_a_provider(make_client: MakeClient) -> None:
     app = App()
 
     @app.provides(Thing)

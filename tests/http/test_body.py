@@ -861,9 +861,7 @@ def test_reading_in_the_loop_is_a_mistake_with_a_hint(
     assert "await request.body()" in caplog.text
 
 
-def test_a_runtime_error_of_receive_is_not_that_mistake(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_runtime_error_of_receive_is_not_that_mistake(caplog: pytest.LogCaptureFixture) -> None:
     async def broken() -> Any:
         raise RuntimeError("the server's own")
 

@@ -194,9 +194,7 @@ def test_the_length_of_a_compressed_page_does_not_betray_the_token(make_client: 
         assert abs(gain(right)) < 4
 
 
-def test_without_a_token_in_the_session_none_is_valid_or_made(
-    make_client: MakeClient,
-) -> None:
+def test_without_a_token_in_the_session_none_is_valid_or_made(make_client: MakeClient) -> None:
     client = make_client(Root())
     answer = client.get("/check", params={"token": ""})
     assert (answer.text, answer.headers.get("set-cookie")) == ("False", None)

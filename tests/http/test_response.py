@@ -449,9 +449,7 @@ def test_a_cookie_survives_a_redirect(make_client: MakeClient) -> None:
     assert answer.headers["set-cookie"] == "flash=saved; Path=/; SameSite=Lax"
 
 
-def test_headers_set_by_a_generator_before_its_first_chunk_count(
-    make_client: MakeClient,
-) -> None:
+def test_headers_set_by_a_generator_before_its_first_chunk_count(make_client: MakeClient) -> None:
     answer = make_client(Drafts()).get("/streams")
     assert (answer.headers.get("x-own"), answer.text) == ("1", "a")
 

@@ -393,9 +393,7 @@ def test_R15_malformed_addresses_change_nothing_and_never_raise(
 # -- the effects of it -----------------------------------------------------------------------------
 
 
-def test_the_session_s_cookie_is_secure_if_the_client_used_https(
-    make_client: MakeClient,
-) -> None:
+def test_the_session_s_cookie_is_secure_if_the_client_used_https(make_client: MakeClient) -> None:
     client = make_client(behind(), client=(PEER, 1))
     for scheme, secure in (("https", True), ("http", False)):
         cookie = client.get("/store", headers={"X-Forwarded-Proto": scheme}).headers["set-cookie"]
@@ -403,9 +401,7 @@ def test_the_session_s_cookie_is_secure_if_the_client_used_https(
         client.cookies.clear()
 
 
-def test_debug_pages_are_not_shown_to_clients_of_a_local_proxy(
-    make_client: MakeClient,
-) -> None:
+def test_debug_pages_are_not_shown_to_clients_of_a_local_proxy(make_client: MakeClient) -> None:
     class Broken(App):
         def index(self) -> Any:
             raise RuntimeError("secret")

@@ -93,9 +93,7 @@ def test_decorators_return_the_function_itself() -> None:
     assert function.__name__ == "function"
 
 
-def test_methods_may_be_in_lower_case_and_in_any_collection(
-    make_client: MakeClient,
-) -> None:
+def test_methods_may_be_in_lower_case_and_in_any_collection(make_client: MakeClient) -> None:
     class Root(App):
         @route("/list", methods=["get", "Post"])
         def as_list(self) -> str:

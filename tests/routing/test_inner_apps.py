@@ -383,9 +383,7 @@ def test_a_missing_template_names_each_directory(
     assert sentence in caplog.text
 
 
-def test_an_inner_application_with_error_types_has_no_outer_pages(
-    make_client: MakeClient,
-) -> None:
+def test_an_inner_application_with_error_types_has_no_outer_pages(make_client: MakeClient) -> None:
     class Api(App):
         def taken(self) -> Any:
             raise FileExistsError

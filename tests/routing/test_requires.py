@@ -243,9 +243,7 @@ def test_an_application_that_is_guarded_while_it_runs(make_client: MakeClient) -
     assert client.get("/").status_code == 401
 
 
-def test_checks_run_from_outermost_to_innermost_after_middleware(
-    make_client: MakeClient,
-) -> None:
+def test_checks_run_from_outermost_to_innermost_after_middleware(make_client: MakeClient) -> None:
     ran: list[str] = []
 
     def check(name: str) -> Callable[[Any], bool]:

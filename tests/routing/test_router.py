@@ -212,9 +212,7 @@ def test_a_path_may_have_thousands_of_segments(make_client: MakeClient) -> None:
 # -- index and default -----------------------------------------------------------------------------
 
 
-def test_an_unknown_segment_goes_to_an_index_with_parameters(
-    make_client: MakeClient,
-) -> None:
+def test_an_unknown_segment_goes_to_an_index_with_parameters(make_client: MakeClient) -> None:
     class Blog(App):
         def index(self, slug: str = "home") -> str:
             return f"post {slug}"
@@ -340,9 +338,7 @@ def test_an_app_may_know_its_parent(make_client: MakeClient) -> None:
     assert text(root, make_client, "/blog/parent/greet") == 404
 
 
-def test_a_subtree_assigned_later_is_found_and_a_deleted_one_not(
-    make_client: MakeClient,
-) -> None:
+def test_a_subtree_assigned_later_is_found_and_a_deleted_one_not(make_client: MakeClient) -> None:
     root: Any = tree()
     client = make_client(root)
     assert at(client, "/late/show/x").status_code == 404

@@ -79,9 +79,7 @@ def test_what_lists_of_routes_say_of_each(tmp_path: Path) -> None:
     )
 
 
-def test_an_error_handler_takes_the_request_by_name_or_by_type(
-    make_client: MakeClient,
-) -> None:
+def test_an_error_handler_takes_the_request_by_name_or_by_type(make_client: MakeClient) -> None:
     class Root(App):
         pass
 

@@ -355,9 +355,7 @@ def test_R44_a_failure_leaves_no_lock(make_client: MakeClient, shared: SessionBa
     assert client.get("/look").json() == {"a": "1", "b": "2", "n": 1, "x": 2}
 
 
-def test_R44_a_merge_that_fails_leaves_the_session_as_it_was(
-    shared: SessionBackend,
-) -> None:
+def test_R44_a_merge_that_fails_leaves_the_session_as_it_was(shared: SessionBackend) -> None:
     shared.save("id", {"n": 0}, 60)
     session = Session("id", {})
     session.update_atomic("n", lambda n: 1 if n is None else 1 / n)

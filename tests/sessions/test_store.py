@@ -646,9 +646,7 @@ def test_R51_hooks_and_inner_applications_share_the_session(
     assert client.get("/look").json() == {"before": 1, "after": 1}
 
 
-def test_an_unsendable_response_leaves_no_session_without_cookie(
-    make_client: MakeClient,
-) -> None:
+def test_an_unsendable_response_leaves_no_session_without_cookie(make_client: MakeClient) -> None:
     kept = Own()
     answer = make_client(Root(kept)).get("/unsendable")
     assert (answer.status_code, kept.data, dict(answer.cookies)) == (500, {}, {})
@@ -979,9 +977,7 @@ def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
     assert caplog.records[1].getMessage() == f"{name} is available again"
 
 
-def test_a_hook_that_writes_to_an_unavailable_store_is_harmless(
-    make_client: MakeClient,
-) -> None:
+def test_a_hook_that_writes_to_an_unavailable_store_is_harmless(make_client: MakeClient) -> None:
     class Marks(HttpMiddleware):
         def after_request(self, request: Any, *_: Any) -> Any:
             request.session["after"] = 1

@@ -259,9 +259,7 @@ def test_sources_that_never_wait(make_client: MakeClient, caplog: pytest.LogCapt
     assert (app.log, len(caplog.records)) == (["closed"], 1)
 
 
-def test_R65_a_source_that_never_waits_ends_with_the_server(
-    make_client: MakeClient,
-) -> None:
+def test_R65_a_source_that_never_waits_ends_with_the_server(make_client: MakeClient) -> None:
     for before in ([], ["a"]):
         app = Ready(*before, "shutdown", *["b"] * 1000)
         found = make_client(app).get("/").content
@@ -574,9 +572,7 @@ def test_a_map_is_a_plain_function(wrong: Any) -> None:
         EventStream(iter([]), map=wrong)
 
 
-def test_R59_a_thread_that_a_source_awaits_ends_with_the_client(
-    make_client: MakeClient,
-) -> None:
+def test_R59_a_thread_that_a_source_awaits_ends_with_the_client(make_client: MakeClient) -> None:
     asked, ended = threading.Event(), threading.Event()
 
     class Waiting(App):
@@ -1078,9 +1074,7 @@ def test_a_hook_may_wrap_the_events_and_they_beat_as_before(make_client: MakeCli
     assert wrapping.count == 2
 
 
-def test_a_stream_of_another_type_in_their_place_has_no_beats(
-    make_client: MakeClient,
-) -> None:
+def test_a_stream_of_another_type_in_their_place_has_no_beats(make_client: MakeClient) -> None:
     app = Root("a", 0.2, "b", heartbeat=0.01)
     app.middlewares.append(Wrapping("text/plain"))
     answer = make_client(app).get("/asynchronous")

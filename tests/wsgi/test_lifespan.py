@@ -374,9 +374,7 @@ def test_importing_and_building_starts_no_thread() -> None:
     assert done.stdout.strip() == "1"
 
 
-def test_a_multiprocessing_worker_stops_by_finalizers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_multiprocessing_worker_stops_by_finalizers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a process ends without `atexit`, granian's workers among them."""
     finalizers: list[Callable[[], None]] = []
     monkeypatch.setattr("multiprocessing.parent_process", lambda: object())

@@ -525,9 +525,7 @@ def test_R54_who_waits_for_something_else_is_cancelled_after_its_grace_and_may_c
     assert errors(caplog) == []
 
 
-def test_R54_what_is_under_way_is_finished_without_the_client(
-    open_client: OpenClient,
-) -> None:
+def test_R54_what_is_under_way_is_finished_without_the_client(open_client: OpenClient) -> None:
     saved: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -598,9 +596,7 @@ def test_R54_a_reader_that_ends_does_not_leave_its_writer_behind(open_client: Op
     assert seen == ["writer"]
 
 
-def test_R57_a_handler_that_does_something_else_hears_of_silence(
-    open_client: OpenClient,
-) -> None:
+def test_R57_a_handler_that_does_something_else_hears_of_silence(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         await anyio.sleep_forever()

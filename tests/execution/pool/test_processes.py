@@ -269,9 +269,7 @@ def test_R69_a_process_that_ends_costs_its_request_and_no_other(
     assert client.get("/process").status_code == 200
 
 
-def test_R69_a_process_killed_between_two_requests_costs_nobody_anything(
-    client: Any,
-) -> None:
+def test_R69_a_process_killed_between_two_requests_costs_nobody_anything(client: Any) -> None:
     pid = client.get("/process").json()[1]
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it is gone when this returns
