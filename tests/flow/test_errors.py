@@ -708,17 +708,10 @@ def test_R76_what_a_proxy_forwards_is_not_this_machine(make_client: MakeClient) 
     assert "Traceback" not in client.get("/sync/oops", headers=headers).text
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        "Forwarded",
-        "Via",
-        "X-Real-IP",
-        "X-Forwarded-For",
-        "X-Forwarded-Proto",
-        "x-forwarded-anything",
-    ],
-)
+@pytest.mark.parametrize("header", [
+    "Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto",
+    "x-forwarded-anything",
+])  # fmt: skip
 def test_R76_debug_shows_nothing_through_a_proxy_on_this_machine(
     make_client: MakeClient, header: str
 ) -> None:
@@ -727,17 +720,10 @@ def test_R76_debug_shows_nothing_through_a_proxy_on_this_machine(
     assert "Traceback" not in client.get("/sync/oops", headers={header: "127.0.0.1"}).text
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.example",
-        "evil.example:8000",
-        "localhost.evil.example",
-        "xlocalhost",
-        "127.0.0.1.evil.example",
-        "::1",
-    ],
-)
+@pytest.mark.parametrize("host", [
+    "evil.example", "evil.example:8000", "localhost.evil.example", "xlocalhost",
+    "127.0.0.1.evil.example", "::1",
+])  # fmt: skip
 def test_R76_debug_shows_nothing_to_a_page_whose_host_was_rebound(
     make_client: MakeClient, host: str
 ) -> None:

@@ -607,19 +607,10 @@ def broken_app() -> Broken:
 
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
-    "path",
-    [
-        "stream",
-        "async_stream",
-        "events",
-        "many_events",
-        "follows",
-        "later",
-        "mounted",
-        "mounted_wsgi",
-    ],
-)
+@pytest.mark.parametrize("path", [
+    "stream", "async_stream", "events", "many_events", "follows", "later", "mounted",
+    "mounted_wsgi",
+])  # fmt: skip
 def test_one_that_breaks_off_is_freed_without_the_cycle_collector(
     world: str, path: str, method: str
 ) -> None:

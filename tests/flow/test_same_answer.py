@@ -404,18 +404,10 @@ ODD = [
 ]  # fmt: skip
 anything = st.lists(st.sampled_from(ODD) | st.binary(max_size=3), max_size=5).map(b"".join)
 printable = anything.map(lambda raw: raw.translate(None, bytes(range(33)) + b"?#\x7f"))
-heads = st.sampled_from(
-    [
-        b"/",
-        b"/admin/",
-        b"/greet/",
-        b"/users/",
-        b"/files/",
-        b"/blog/",
-        b"/blog/post/",
-        b"/bound/sync/",
-    ]
-)
+heads = st.sampled_from([
+    b"/", b"/admin/", b"/greet/", b"/users/", b"/files/", b"/blog/", b"/blog/post/",
+    b"/bound/sync/",
+])  # fmt: skip
 kinds = st.sampled_from(
     [JSON["content-type"], FORM["content-type"], "multipart/form-data; boundary=x", "text/plain"]
 )

@@ -320,20 +320,12 @@ def test_R37_a_selection_lies_within_the_file(headers: dict[str, str], size: int
         assert found in (412, 416)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Sun, 32 Nov 1994 08:49:37 GMT",
-        "Sun, 00 Nov 1994 08:49:37 GMT",
-        "Wed, 30 Feb 1994 08:49:37 GMT",
-        "Tue, 29 Feb 2022 08:49:37 GMT",
-        "Sun, 06 Nov 1994 24:61:00 GMT",
-        "Sun, 06 Nov 1994 08:60:37 GMT",
-        "Sun, 06 Nov 1994 08:49:61 GMT",
-        "Sunday, 31-Nov-94 08:49:37 GMT",
-        "Sun Nov 31 08:49:37 1994",
-    ],
-)
+@pytest.mark.parametrize("text", [
+    "Sun, 32 Nov 1994 08:49:37 GMT", "Sun, 00 Nov 1994 08:49:37 GMT",
+    "Wed, 30 Feb 1994 08:49:37 GMT", "Tue, 29 Feb 2022 08:49:37 GMT",
+    "Sun, 06 Nov 1994 24:61:00 GMT", "Sun, 06 Nov 1994 08:60:37 GMT",
+    "Sun, 06 Nov 1994 08:49:61 GMT", "Sunday, 31-Nov-94 08:49:37 GMT", "Sun Nov 31 08:49:37 1994",
+])  # fmt: skip
 def test_a_date_that_no_calendar_has_is_ignored(text: str) -> None:
     assert parse_http_date(text) is None
 

@@ -334,12 +334,9 @@ class Root(App):
 
 
 TYPES = [
-    "application/json",
-    "application/x-www-form-urlencoded",
-    "multipart/form-data; boundary=B",
-    "text/plain",
-    None,
-]
+    "application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=B",
+    "text/plain", None,
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=WORLDS)

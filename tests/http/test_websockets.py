@@ -232,20 +232,10 @@ def test_what_may_be_named_as_an_origin(value: str) -> None:
     assert is_origin(value)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "a.test",
-        "https://a.test/",
-        "https://*.test",
-        "https://a.test/x",
-        "null",
-        "",
-        None,
-        5,
-        "https://",
-    ],
-)
+@pytest.mark.parametrize("value", [
+    "a.test", "https://a.test/", "https://*.test", "https://a.test/x", "null", "", None, 5,
+    "https://",
+])  # fmt: skip
 def test_what_is_no_origin(value: Any) -> None:
     assert not is_origin(value)
 

@@ -214,36 +214,19 @@ def test_R8_head_has_the_headers_of_get(make_client: MakeClient, path: str, enco
     assert (dict(head.headers), sent) == (dict(got.headers), b"")
 
 
-@pytest.mark.parametrize(
-    "content_type",
-    [
-        "text/plain",
-        "TEXT/CSS; charset=utf-8",
-        "application/json",
-        "application/problem+json",
-        "application/javascript",
-        "image/svg+xml",
-        "application/wasm",
-        "application/xhtml+xml",
-    ],
-)
+@pytest.mark.parametrize("content_type", [
+    "text/plain", "TEXT/CSS; charset=utf-8", "application/json", "application/problem+json",
+    "application/javascript", "image/svg+xml", "application/wasm", "application/xhtml+xml",
+])  # fmt: skip
 def test_types_that_are(make_client: MakeClient, content_type: str) -> None:
     client = make_client(compressing((200, TEXT, {"Content-Type": content_type})))
     assert is_gzip(raw(client)[0])
 
 
-@pytest.mark.parametrize(
-    "content_type",
-    [
-        "image/png",
-        "video/mp4",
-        "application/zip",
-        "application/octet-stream",
-        "text/event-stream",
-        "font/woff2",
-        "x",
-    ],
-)
+@pytest.mark.parametrize("content_type", [
+    "image/png", "video/mp4", "application/zip", "application/octet-stream", "text/event-stream",
+    "font/woff2", "x",
+])  # fmt: skip
 @pytest.mark.parametrize("body", [TEXT, lambda: iter([TEXT])])
 def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body: Any) -> None:
     def typed() -> Response:

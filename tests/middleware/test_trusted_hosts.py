@@ -23,15 +23,9 @@ def answering(*hosts: str) -> Root:
 
 
 HOSTS = (
-    "example.com",
-    "*.Example.com.",
-    "*.org",
-    "xn--bcher-kva.example",
-    "192.0.2.1",
-    "[2001:DB8::0:1]",
-    "::1",
-    "a_b",
-)
+    "example.com", "*.Example.com.", "*.org", "xn--bcher-kva.example", "192.0.2.1",
+    "[2001:DB8::0:1]", "::1", "a_b",
+)  # fmt: skip
 
 KNOWN = [
     "example.com", "EXAMPLE.com", "example.com.", "example.com:80", "example.com.:8080",

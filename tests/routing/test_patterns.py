@@ -226,12 +226,9 @@ def test_a_missing_value_is_a_key_error() -> None:
 
 
 PATTERNS = [
-    "/a/<value>",
-    "/b/<value:path>",
-    "/c/<value:re:[a-z/.]+>",
-    "/d/x<value>y",
+    "/a/<value>", "/b/<value:path>", "/c/<value:re:[a-z/.]+>", "/d/x<value>y",
     "/e/<value:path>/end",
-]
+]  # fmt: skip
 
 
 def answering_app() -> tuple[App, dict[str, str]]:

@@ -95,19 +95,10 @@ def test_paths_are_methods_and_arguments(make_client: MakeClient, target: str, a
     assert text(Shop(), make_client, target) == answer
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "/nothing",
-        "/greet/a/b/c",
-        "/index/surplus",
-        "/Greet",
-        "/GREET",
-        "/greet%20",
-        "/gr\u200beet",
-        "/greet.html",
-    ],
-)
+@pytest.mark.parametrize("target", [
+    "/nothing", "/greet/a/b/c", "/index/surplus", "/Greet", "/GREET", "/greet%20", "/gr\u200beet",
+    "/greet.html",
+])  # fmt: skip
 def test_everything_else_is_404(make_client: MakeClient, target: str) -> None:
     assert text(Shop(), make_client, target) == 404
 
@@ -1209,19 +1200,10 @@ def test_without_a_request_only_the_setting_tells_the_host() -> None:
         links().absolute_url_for("index")
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        "example.com",
-        "//example.com",
-        "ftp://example.com",
-        "https://",
-        "https://a b",
-        "https://a?q",
-        "https://a/#b",
-        1,
-    ],
-)
+@pytest.mark.parametrize("wrong", [
+    "example.com", "//example.com", "ftp://example.com", "https://", "https://a b", "https://a?q",
+    "https://a/#b", 1,
+])  # fmt: skip
 def test_a_wrong_base_url_is_an_error(wrong: Any) -> None:
     with pytest.raises(SetupError, match=r"App\(base_url=...\) takes the beginning of all URLs"):
         App(base_url=wrong)
@@ -1332,16 +1314,10 @@ def test_a_subtree_answers_its_own_unknown_paths_and_methods(make_client: MakeCl
     assert client.get("/blog/../%00").status_code in (400, 404)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/rest/..%2F..%2Fetc%2Fpasswd",
-        "/rest/a/b%2F..",
-        "/one/..%2fx",
-        "/x%2F..",
-        "/files/..%2F..%2Fetc",
-    ],
-)
+@pytest.mark.parametrize("path", [
+    "/rest/..%2F..%2Fetc%2Fpasswd", "/rest/a/b%2F..", "/one/..%2fx", "/x%2F..",
+    "/files/..%2F..%2Fetc",
+])  # fmt: skip
 def test_R78_a_way_up_is_no_argument(make_client: MakeClient, path: str) -> None:
     class Root(App):
         def rest(self, *parts: str) -> list[str]:

@@ -260,12 +260,8 @@ def called(name: str) -> Any:
     """Return what has a name: a method of ``App``, a class or a decorator."""
     owner, _, last = name.rpartition(".")
     modules = (
-        micropie,
-        micropie.middleware,
-        micropie.sessions,
-        micropie.channels,
-        micropie.openapi,
-    )
+        micropie, micropie.middleware, micropie.sessions, micropie.channels, micropie.openapi,
+    )  # fmt: skip
     places: tuple[object, ...] = (App,) if owner else modules
     return next(getattr(place, last) for place in places if hasattr(place, last))
 

@@ -939,17 +939,10 @@ async def wait_for_a_thing_of_asyncio(ws: WebSocket) -> None:
 
 
 @every_loop
-@pytest.mark.parametrize(
-    "shielded",
-    [
-        sleep_on,
-        be_quick_in_vain,
-        fail_in_vain,
-        wait_for_a_lock,
-        send_to_nobody,
-        wait_for_a_thing_of_asyncio,
-    ],
-)
+@pytest.mark.parametrize("shielded", [
+    sleep_on, be_quick_in_vain, fail_in_vain, wait_for_a_lock, send_to_nobody,
+    wait_for_a_thing_of_asyncio,
+])  # fmt: skip
 @pytest.mark.parametrize("ends", ["client", "server"])
 def test_R54_a_shielded_wait_that_ends_is_not_taken_for_the_cancellation(
     backend: str, shielded: Callable[[WebSocket], Awaitable[None]], ends: str
