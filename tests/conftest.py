@@ -299,7 +299,12 @@ def _needs(name: str) -> str:
 
 @pytest.hookimpl(trylast=True)  # when coverage has begun
 def pytest_sessionstart(session: pytest.Session) -> None:
-    session.config.pluginmanager.register(Measuring())
+    config = session.config
+    is_worker, starts_workers = (
+        hasattr(config, "workerinput"),
+        config.getoption("dist", "no") != "no",
+    )
+    config.pluginmanager.register(Measuring(runs_tests=is_worker or not starts_workers))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

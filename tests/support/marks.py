@@ -10,7 +10,8 @@ of an ``if`` or a loop that has none, and the case of a ``match`` that no patter
 The forks of a process share its marks, and the processes that a test starts share others
 (tests/support/started). ``Marks.arcs`` makes of them what coverage would have seen, by coverage's
 own knowledge of the lines that may follow each other. What has to be reached, and the report, are
-coverage's.
+coverage's; what it knows of a file is kept as well, because it takes eight seconds to parse all
+when the tests are through, while the other processor has nothing to do.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import ast
 import marshal
 import mmap
 import os
+import pickle
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import coverage
+from coverage.misc import join_regex
 from coverage.parser import PythonParser
 
 from tests.support.started.sitecustomize import NAME, find_marked
@@ -39,7 +42,7 @@ def begin() -> Marks:
     """Have micropie marked, which is not imported yet."""
     assert "micropie" not in sys.modules, "it was imported without marks"
     marks = Marks(sorted((ROOT / "micropie").rglob("*.py")))
-    marks.compile_all(KEPT)
+    marks.compile_all(KEPT, ROOT / "pyproject.toml")
     find_marked(marks.reached, marks.codes)
     return marks
 
@@ -77,17 +80,20 @@ class Marks:
         """The value of the variable by which a process that is started marks as well."""
         return f"{self._file.name}{os.pathsep}{KEPT}"
 
-    def compile_all(self, kept: Path) -> None:
+    def compile_all(self, kept: Path, *settings: Path) -> None:
         """Compile the files, but take from ``kept`` what an earlier process has made of those that
-        have not changed.
+        have not changed, nor have the files of the settings.
 
         All take ten seconds, and each worker of pytest-xdist would take them once more.
         """
-        makers = sys.version, coverage.__version__, Path(__file__).stat().st_mtime_ns
+        makers = (
+            *(sys.version, coverage.__version__),
+            *(path.stat().st_mtime_ns for path in (Path(__file__), *settings)),
+        )
         known: tuple[dict[str, Any], ...] = (
             marshal.loads(kept.read_bytes()) if kept.exists() else ({}, {}, {})
         )
-        states = {}
+        self._kept, states, parsers = kept, {}, dict[str, bytes]()
         for path, place in self._places.items():
             stat = Path(path).stat()
             states[path] = (*makers, *place, stat.st_mtime_ns, stat.st_size)
@@ -97,12 +103,23 @@ class Marks:
                 self.codes[path] = marshal.dumps(
                     compile(_marked(path, place), path, "exec", dont_inherit=True)
                 )
-                self._followers[path] = marshal.dumps(_followers(path))
+                parser = _parser(path)
+                self._followers[path] = marshal.dumps(_followers(parser))
+                parsers[path] = pickle.dumps(parser)
         if states != known[0]:
             kept.parent.mkdir(exist_ok=True)
-            new = kept.with_suffix(f".{os.getpid()}")
-            new.write_bytes(marshal.dumps((states, self.codes, self._followers)))
-            new.replace(kept)
+            _write(self._path_of_parsers, self.parsers() | parsers)
+            _write(kept, (states, self.codes, self._followers))
+
+    @property
+    def _path_of_parsers(self) -> Path:
+        return self._kept.with_suffix(".parsers")
+
+    def parsers(self) -> dict[str, bytes]:
+        """Return coverage's parser of each file, as ``pickle`` writes it."""
+        kept = self._path_of_parsers
+        parsers: dict[str, bytes] = marshal.loads(kept.read_bytes()) if kept.exists() else {}
+        return parsers
 
     def add(self, reached: bytes) -> None:
         """Add what another process with the same marks has reached."""
@@ -137,10 +154,24 @@ class Marks:
                 yield from ((line, past) for past in following - {block})
 
 
-def _followers(path: str) -> dict[int, set[int]]:
-    """Return the lines that may follow each line."""
-    parser = PythonParser(filename=path)
+def _write(path: Path, value: Any) -> None:
+    """Write a file at once: another process may read it."""
+    new = path.with_suffix(f".{os.getpid()}")
+    new.write_bytes(marshal.dumps(value))
+    new.replace(path)
+
+
+def _parser(path: str) -> PythonParser:
+    """Return coverage's parser of a file, as its report uses it."""
+    current = coverage.Coverage.current()
+    excluded = join_regex(current.get_exclude_list()) if current is not None else None
+    parser = PythonParser(filename=path, exclude=excluded)
     parser.parse_source()
+    return parser
+
+
+def _followers(parser: PythonParser) -> dict[int, set[int]]:
+    """Return the lines that may follow each line."""
     followers: dict[int, set[int]] = {}
     for line, following in parser.arcs():
         followers.setdefault(line, set()).add(following)

@@ -15,17 +15,20 @@ Import this module before micropie: with it the marks begin.
 from __future__ import annotations
 
 import os
+import pickle
 import pkgutil
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import lru_cache
 from importlib import import_module
 from types import BuiltinMethodType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import coverage
 import pytest
+from coverage.parser import PythonParser
+from coverage.python import PythonFileReporter
 
 from tests.support.environment import STARTED
 from tests.support.marks import begin
@@ -83,6 +86,18 @@ def clears_of(package: str) -> list[Callable[[], object]]:
     return [*clears.values()]
 
 
+def _report_what_is_parsed(parsers: Mapping[str, bytes]) -> None:
+    """Have coverage's report use these parsers, which are pickled."""
+    make = PythonFileReporter.parser.fget  # type: ignore[attr-defined]
+
+    def parser(reporter: PythonFileReporter) -> PythonParser:
+        if reporter._parser is None and reporter.filename in parsers:
+            reporter._parser = pickle.loads(parsers[reporter.filename])
+        return cast(PythonParser, make(reporter))
+
+    PythonFileReporter.parser = property(parser)  # type: ignore[assignment,method-assign]
+
+
 MARKS = begin() if sys.gettrace() is not None else None
 if MARKS is not None:
     _trace_nothing()
@@ -93,7 +108,7 @@ class Measuring:
     have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, runs_tests: bool) -> None:
         # variables by which the processes that are started are measured
         self._of_processes: dict[str, str] = {}
         self._before: bytes | None = None  # the marks before a test from outside, while one runs
@@ -102,6 +117,7 @@ class Measuring:
         if MARKS is not None:
             _trace_nothing()
             os.register_at_fork(after_in_child=_trace_nothing)  # where coverage has begun again
+        if MARKS is not None and runs_tests:
             import micropie
 
             for module in pkgutil.walk_packages(micropie.__path__, "micropie."):
@@ -124,6 +140,7 @@ class Measuring:
                     session.config.workeroutput[OF_WORKERS] = MARKS.reached[:]
                 else:
                     measured.get_data().add_arcs(MARKS.arcs())
+                    _report_what_is_parsed(MARKS.parsers())
                 sys.settrace(self._trace)  # which coverage takes back
 
     @pytest.hookimpl(optionalhook=True)
