@@ -16,7 +16,6 @@ from selenium.webdriver.remote.webelement import WebElement
 from examples.tour.app import FEATURES
 from tests.project.examples.broken import ENVIRON, KEY_PAGE
 from tests.project.examples.screenshots import (
-    LOOKS,
     seen_as,
     show_answers,
     take,
@@ -235,7 +234,17 @@ def test_the_page_says_what_serves_it_and_shows_each_source(
     assert not any('"""' in source or "@shown" in source for source in sources)
 
 
-@pytest.mark.parametrize("look", list(LOOKS))
+# A screen and a telephone, one of them light and one dark, have shown both.
+every_look = pytest.mark.parametrize(
+    "look",
+    [
+        *("light", "dark-telephone"),
+        *(pytest.param(look, marks=pytest.mark.in_test_all) for look in ("dark", "telephone")),
+    ],
+)
+
+
+@every_look
 def test_light_dark_and_telephone(look: str, chromium: webdriver.Chrome, tour_on: ServerOf) -> None:
     with seen_as(chromium, look):
         open_page(chromium, tour_on("uvicorn"))
@@ -249,7 +258,7 @@ def test_light_dark_and_telephone(look: str, chromium: webdriver.Chrome, tour_on
         assert chromium.execute_script(facts) == [True, not look.startswith("dark")]
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@every_look
 def test_the_page_of_the_openapi_document_has_the_screens_scheme_and_width(
     chromium: webdriver.Chrome, tour_on: ServerOf, look: str
 ) -> None:
