@@ -51,7 +51,7 @@ class CarryingSite(Site):
         If there is none, return None and set ``request.path`` to ``path``, which ``refused_method``
         needs for a 405.
 
-        Call it only if ``finds_native`` is true.
+        Call this only if ``finds_native`` is true.
         """
         found = self.inner.find_own(request)
         if not isinstance(found, HTTPError):
@@ -87,12 +87,12 @@ class CarryingTree(Tree):
     """The tree of a ``MovedApp``. Its site also finds the migrated handlers."""
 
     carry: Callable[[Site], CarryingSite]
-    """A function that returns a site with the old handlers besides those of the given site."""
+    """A function that takes a site and returns one that also finds the migrated handlers."""
     moved_from: str
     """The name of the framework that the application was written for."""
     unshared: Callable[[], SessionBackend | None] | None = None
-    """A function that returns the session backend of native handlers, if the old ones have
-    sessions of their own."""
+    """A function that returns the session backend of native handlers, if migrated handlers store
+    their sessions elsewhere."""
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
     """See ``MovedApp.kept_in_memory``."""
 

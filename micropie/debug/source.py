@@ -50,7 +50,7 @@ def notes_of(
         yield from source.shared_state(resources)
         yield from source.unread_errors()
         yield from source.blocking_calls()
-    # The methods with one leading underscore.
+    # Methods whose names have exactly one leading underscore.
     helpers = [
         one for cls in classes for name, one in vars(cls).items() if name[0] == "_" != name[1:2]
     ]
@@ -511,7 +511,8 @@ def _tree_of(thing: type | Callable[..., object]) -> ast.Module:
     available.
     """
     try:
-        lines, first = inspect.getsourcelines(thing)  # for a class, this parses the whole file
+        # slow for a class, because ``inspect`` parses the whole file
+        lines, first = inspect.getsourcelines(thing)
         return ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)
     except Exception:  # the file may have changed since it was imported
         return ast.Module([], [])

@@ -27,7 +27,7 @@ except ImportError:  # pragma: no cover - the tests set it to None
     trace = None  # type: ignore[assignment]
 try:
     _Base: Any = import_module("opentelemetry.instrumentation.instrumentor").BaseInstrumentor
-except ImportError:  # pragma: no cover - the command brings it
+except ImportError:  # pragma: no cover - installed with the command opentelemetry-instrument
     _Base = object
 
 

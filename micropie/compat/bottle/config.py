@@ -83,7 +83,7 @@ class ConfigDict(dict[str, Any]):
             self[prefix + key] = value
 
     def setdefault(self, key: str, value: object = None) -> Any:
-        """Return the value of ``key``; if it has none, set ``value`` first."""
+        """Return the value of ``key``, which is set to ``value`` first if it is missing."""
         if key not in self:
             self[key] = value
         return self[key]

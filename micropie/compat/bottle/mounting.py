@@ -40,7 +40,8 @@ def _answer_of(target: object, root: str) -> HTTPResponse:
     }
     try:
         call.begin(environ)
-        call.written.insert(0, call.next())  # by then the application has called start_response
+        # the first chunk, before which the application must call start_response
+        call.written.insert(0, call.next())
         answer = call.response(None)
         is_complete = call.is_complete
     except BaseException:

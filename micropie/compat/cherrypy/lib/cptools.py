@@ -231,7 +231,7 @@ response_headers.failsafe = True  # type: ignore[attr-defined]
 
 
 def flatten(debug: bool = False) -> None:
-    """The tool ``flatten``: if the body yields generators, yield their pieces instead."""
+    """The tool ``flatten``: if the body yields generators, yield their chunks instead."""
 
     def flattened(body: Iterable[object]) -> Iterator[object]:
         for piece in body:
@@ -254,7 +254,7 @@ class _WatchedHeaders(HeaderMap):
         super().__init__(headers)
 
     def transform_key(self, key: object) -> str:  # type: ignore[override]
-        """Return a key's spelling in the dict, and record it."""
+        """Return the form in which the dict stores a key, and record the key as read."""
         name = HeaderMap.transform_key(key)
         self.seen.add(name)
         return name

@@ -280,7 +280,7 @@ class CaseInsensitiveDict(dict[str, Any]):
         return super().pop(self.transform_key(key), *default)
 
     def setdefault(self, key: object, default: object = None) -> Any:
-        """Return the value of a key; if it has none, set ``default`` first."""
+        """Return the value of a key, which is set to ``default`` first if it is missing."""
         return super().setdefault(self.transform_key(key), default)
 
     def update(self, *args: object, **kargs: object) -> None:

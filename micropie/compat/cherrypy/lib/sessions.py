@@ -300,7 +300,7 @@ class Session:
         )
 
     def setdefault(self, key: str, default: object = None) -> Any:
-        """Return the value of a key; if it has none, set ``default`` first."""
+        """Return the value of a key, which is set to ``default`` first if it is missing."""
         return self._loaded_data().setdefault(key, default)
 
     def update(self, d: Mapping[str, object]) -> None:
