@@ -1,9 +1,9 @@
-"""Check ``App.asyncapi()`` by AsyncAPI's official parser, which is a package of npm.
+"""Validate ``App.asyncapi()`` with AsyncAPI's official parser, an npm package.
 
     npm install --prefix /tmp/parser @asyncapi/parser
     python scripts/check_asyncapi.py /tmp/parser tests.openapi.channels:Root
 
-Not part of ``make test``: it needs node. Exits with 1 for a document with errors.
+It needs node, so it isn't part of ``make test``. The exit status is 1 if a document has errors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ process.stdin.on("data", (data) => (text += data)).on("end", async () => {
 
 
 def main(arguments: list[str]) -> int:
-    """Check the documents of the applications that are named. Return the exit code."""
+    """Check the documents of the applications on the command line. Return the exit code."""
     directory, *targets = arguments
     sys.path.insert(0, str(Path.cwd()))
     codes = []

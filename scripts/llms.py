@@ -1,7 +1,7 @@
 """Write ``llms.txt`` and ``llms-full.txt`` into the site, for coding assistants: a list of the
 pages with a sentence about each, and the text of all pages in one file.
 
-The texts are the Markdown of the pages, with included files, and with docstrings in place of the
+The texts are the pages' Markdown, with included files inserted, and with docstrings instead of the
 directives that show them.
 """
 
@@ -24,7 +24,7 @@ HTML_OR_ATTRIBUTES = re.compile(r"^ *</?div[^>]*>\n|\{ [.#:][^}\n]*\}", re.MULTI
 INCLUDED = re.compile(r'^( *)--8<-- "(.+)"$', re.MULTILINE)
 NAMED = re.compile(r"^::: (\S+)(?: [^\n]*)?$", re.MULTILINE)
 FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
-# The first paragraph that is text.
+# Matches the first paragraph that is plain text.
 PARAGRAPH = re.compile(r"(?<=\n\n)(?![#!|<\-:\d\s])[^\n]+(?:\n[^\n]+)*")
 LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 
@@ -32,7 +32,7 @@ _found: list[tuple[str, Page]] = []
 
 
 def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
-    """Remember the pages in their order, each with the name of its part."""
+    """Store the pages in the order of the navigation, each with the title of its section."""
     _found[:] = []
     for item in nav.items:
         part = item.title if isinstance(item, Section) else ""

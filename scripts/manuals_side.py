@@ -1,5 +1,5 @@
-"""Runs one block of a manual for ``scripts/manuals``, in a process and a folder of its own: reads
-what to do as JSON, executes the block, sends its application requests, and writes what it responds.
+"""Run one code block of a manual for ``scripts/manuals``, in a separate process and folder: read
+the task as JSON, execute the block, send requests to its application, and write the responses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SAMPLES = {":int": "7", ":float": "1.5", ":path": "a/b", ":re:": "pie"}
 
 
 class Bottle:
-    """``run`` notes the application instead of serving it."""
+    """``run`` stores the application instead of serving it."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -40,7 +40,7 @@ class Bottle:
         self.names["app"] = self.module.app.push()
 
     def end(self) -> None:
-        """Nothing is left to do: decorators have added the routes."""
+        """Do nothing, because decorators have added the routes."""
 
     @property
     def app(self) -> Any:
@@ -84,16 +84,16 @@ class CherryPy:
 
     def begin(self) -> None:
         self.app.apps.clear()
-        for channel in ("before_request", "after_request"):  # of plugins that have not started
+        for channel in ("before_request", "after_request"):  # their plugins have not started
             self.listeners.get(channel, set()).clear()
         self.before = dict(self.names)
 
     def end(self) -> None:
-        """Mount the classes of a block that mounts none."""
+        """Mount the block's classes if it mounts none itself."""
         for name, value in () if self.app.apps else [*self.names.items()]:
             is_test = isinstance(value, type) and issubclass(value, unittest.TestCase)
             if isinstance(value, type) and value is not self.before.get(name) and not is_test:
-                with suppress(Exception):  # it needs arguments, or is a tool
+                with suppress(Exception):  # the class needs arguments, or is a tool
                     self.app.mount(value(), f"/{name}")
 
     def paths(self) -> set[str]:
@@ -111,10 +111,10 @@ class CherryPy:
         if getattr(node, "exposed", False) and not isinstance(node, type):
             yield from (path, f"{path}/pie")
         for name in dir(node):
-            if name[:1] == "_" or name == "favicon_ico":  # cherrypy adds that one
+            if name[:1] == "_" or name == "favicon_ico":  # CherryPy adds favicon_ico
                 continue
             value = None
-            with suppress(Exception):  # of a property
+            with suppress(Exception):  # reading a property may raise
                 value = getattr(node, name)
             below = path if name in ("index", "default") else f"{path}/{name}"
             if getattr(value, "exposed", False) and callable(value):
@@ -125,7 +125,7 @@ class CherryPy:
 
 
 def respond(app: Callable[..., Any], requests: list[list[str]]) -> Iterator[list[Any]]:
-    """Yield the responses of an application: status, headers and body. Cookies are sent again."""
+    """Yield the status, headers and body of an application's responses. Cookies are sent back."""
     cookies: dict[str, str] = {}
     for method, target in requests:
         path, _, query = target.partition("?")

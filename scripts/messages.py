@@ -30,7 +30,7 @@ class Message(NamedTuple):
 
 
 def main() -> None:
-    """Write the file that the command line gives."""
+    """Write the messages into the file given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=ROOT / "build" / "messages.txt")
     write(parser.parse_args().file)
@@ -56,7 +56,7 @@ def texts_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
     passed = set[ast.AST]()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("by_name", "names_on_demand"):
-            for table in node.args:  # its values are lists of names
+            for table in node.args:  # the table's values are lists of names
                 passed.update(table.values if isinstance(table, ast.Dict) else ())
         if isinstance(node, ast.Expr):
             passed.add(node.value)

@@ -1,13 +1,13 @@
-"""A pytest plugin: sends the requests of another project's test suite through this project's mounts
-or stand-ins.
+"""A pytest plugin that sends the requests of another project's test suite through micropie's mounts
+or compatibility modules.
 
-``scripts/peer-suites`` runs pytest with it. ``PEER_WORLD`` is the protocol of the application that
-mounts: ``asgi`` or ``wsgi``. If the suite's client speaks the other one, a second mount is in
-between, so that all four bridges are used. Every path gets the mount's prefix on its way in and
-loses it again before the suite's application sees it.
+``scripts/peer-suites`` runs pytest with it. The variable ``PEER_WORLD`` is the protocol of the
+outer application: ``asgi`` or ``wsgi``. If the suite's client uses the other protocol, a second
+mount is added in between, so that all four bridges are tested. Each path gets the mount's prefix,
+which is removed again before the suite's application gets the request.
 
-In the world ``stand-in`` the suite runs on the module of ``micropie.compat`` in the place of its
-own framework.
+With ``PEER_WORLD=stand-in`` the suite runs on the module of ``micropie.compat`` instead of its own
+framework.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ WORLD = os.environ.get("PEER_WORLD", "asgi")
 
 
 class Mounted:
-    """``app``, which is of ``kind``, mounted in an application under ``world``.
+    """An application of the protocol ``kind``, mounted in an application called by the protocol
+    ``world``.
 
-    The client calls ``entry()``.
+    The suite's client calls ``entry()``.
     """
 
     def __init__(self, app: Any, kind: str, entry: str, world: str) -> None:
         self.app, self.kind, self.protocol = app, kind, entry
-        # what the application raised: the suite's client raises it too
+        # exceptions of the application, which the suite's client raises
         self.failures: list[BaseException] = []
         self.runs_lifespan = False
         self.site: Any = App(mount_timeout=20.0)
@@ -54,8 +55,8 @@ class Mounted:
             self.target.mount(PREFIX, _only(self.site, world), kind=world)
 
     def entry(self) -> Any:
-        """Return the application that adds the prefix to each path, and raises what the mounted one
-        raised.
+        """Return an application that adds the prefix to each path, and raises the exceptions of the
+        mounted application.
         """
         return self.wsgi if self.protocol == "wsgi" else self.asgi_entry()
 
@@ -93,7 +94,7 @@ class Mounted:
         return asgi
 
     async def lifespan(self, scope: Any, receive: Any, send: Any) -> None:
-        """Run it. An application under WSGI has none: start and stop it by hand."""
+        """Run the lifespan. WSGI has none, so the application is started and stopped directly."""
         self.runs_lifespan = True
         if self.is_wsgi_inside:
             await to_thread.run_sync(self.site._micropie_wsgi.start, self.site)
@@ -102,8 +103,8 @@ class Mounted:
             await to_thread.run_sync(self.site.wsgi_shutdown)
 
     def inside(self) -> Any:
-        """Return what is mounted: it gives ``app`` the path and the prefix that the suite's client
-        has sent.
+        """Return the application to mount. It calls ``app`` with the path and the prefix that the
+        suite's client has sent.
         """
 
         def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
@@ -139,9 +140,8 @@ class Mounted:
 
 
 def through(app: Any, kind: str, entry: str, world: str = WORLD) -> Any:
-    """Return ``app``, which is of ``kind``, mounted in an application under ``world``.
-
-    Call it by ``entry``.
+    """Return ``app``, of the protocol ``kind``, mounted in an application called by ``entry`` with
+    the protocol ``world``.
     """
     return Mounted(app, kind, entry, world).entry()
 
@@ -157,7 +157,7 @@ def _only(site: Any, protocol: str) -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Write the tests that failed, a line for each, with the last line of what was raised."""
+    """Write a line for each failed test, with the last line of its exception."""
     reports = [*terminalreporter.stats.get("failed", ()), *terminalreporter.stats.get("error", ())]
     with Path(os.environ["PEER_RESULT"]).open("w") as file:
         for report in reports:
@@ -167,7 +167,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _starlette() -> None:
-    """FastAPI's tests use the same client."""
+    """Patch Starlette's test client, which FastAPI's tests use too."""
     client: Any = importlib.import_module("starlette.testclient").TestClient
     original = client.__init__
 
@@ -206,8 +206,8 @@ def _bottle_stand_in() -> None:
 
 
 class _CherryPySources(MetaPathFinder):
-    """Finds what CherryPy's tests are made of, and its tutorials, among its sources; all else is
-    the stand-in's.
+    """An import finder for CherryPy's test modules and tutorials, which come from its sources. All
+    other modules are the compatibility module's.
     """
 
     names = ("cherrypy.test", "cherrypy.tutorial")
@@ -221,7 +221,7 @@ class _CherryPySources(MetaPathFinder):
 def _cheroot(settings: Any) -> Any:
     """Start CherryPy's own server with CherryPy's settings.
 
-    It serves the suite's ``cherrypy.tree`` of the moment.
+    It serves the suite's current ``cherrypy.tree``.
     """
     cherrypy: Any = importlib.import_module("cherrypy")
 
@@ -235,7 +235,7 @@ def _cheroot(settings: Any) -> Any:
         def serve_until_interrupted(self) -> None:
             try:
                 self.serve()
-            except KeyboardInterrupt:  # of a handler, which ends the program
+            except KeyboardInterrupt:  # raised by a handler to end the program
                 cherrypy.engine.exit()
 
     server: Any = Server(
@@ -259,20 +259,20 @@ def _cheroot(settings: Any) -> Any:
 
 
 def _cherrypy_stand_in() -> None:
-    """CherryPy's tests ask its own server.
+    """Send the requests of CherryPy's tests to its own server.
 
-    ``gctools``, which counts its private objects, is nothing here.
+    ``gctools``, which counts its private objects, is replaced by nothing.
     """
     importlib.import_module("micropie.compat").install("cherrypy")
     sys.meta_path.insert(0, _CherryPySources())
     cherrypy: Any = importlib.import_module("cherrypy")
-    os.environ["WEBTEST_INTERACTIVE"] = "False"  # a failure asks nobody
+    os.environ["WEBTEST_INTERACTIVE"] = "False"  # don't ask what to do after a failure
     type(cherrypy.server)._opened = _cheroot
     cherrypy.lib.gctools = SimpleNamespace(GCRoot=object)
 
 
 def _a2wsgi() -> None:
-    """Its two wrappers are replaced by ours."""
+    """Replace a2wsgi's two wrappers by micropie's."""
     importlib.import_module("a2wsgi.asgi").__dict__["ASGIMiddleware"] = lambda app, **_: through(
         app, "asgi", "wsgi", "wsgi"
     )
@@ -282,7 +282,7 @@ def _a2wsgi() -> None:
 
 
 def _asgiref() -> None:
-    """Its wrapper of WSGI applications is replaced by ours."""
+    """Replace asgiref's wrapper of WSGI applications by micropie's."""
     importlib.import_module("asgiref.wsgi").__dict__["WsgiToAsgi"] = lambda app, **_: through(
         app, "wsgi", "asgi", "asgi"
     )

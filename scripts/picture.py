@@ -2,8 +2,8 @@
 """Draw the packages of micropie and their imports in ARCHITECTURE.md.
 
 The imports are read with ``ast``. A package is one level above the highest package that it imports,
-so imports go down only; the command fails if two packages import each other. Imports for types
-alone are left out. Imports by name are drawn if they go up.
+so all imports go down. The command fails if two packages import each other. Imports used only for
+types are left out. Imports by name are drawn only if they go up.
 
 tests/project/test_layers.py checks the imports that this module reads, and the picture.
 """
@@ -41,7 +41,7 @@ class Import(NamedTuple):
 
 
 def module_of(path: Path) -> str:
-    """Return the dotted name of a file of micropie."""
+    """Return the module name of a file of micropie."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts).removesuffix(".__init__")
 
@@ -67,7 +67,7 @@ def imports_in(tree: ast.Module, importer: str, is_package: bool = False) -> Ite
 
 
 def _resolved(name: str) -> str:
-    """Return the module that a dotted name is, or is in."""
+    """Return the module that a dotted name refers to, or that contains it."""
     while name not in MODULES:
         name = name.rpartition(".")[0]
     return name
@@ -121,7 +121,7 @@ def _names_in_texts(node: ast.AST, importer: str) -> Iterator[str]:
 
 
 def redrawn(text: str) -> str:
-    """Return a page with its pictures drawn anew."""
+    """Return a page with its pictures redrawn."""
     imports = [one for path in EVERY_FILE for one in imports_of(path)]
     return PICTURE.sub(lambda old: f"{old[1]}{picture(imports, old[2])}{old[3]}", text)
 
@@ -164,7 +164,8 @@ def _line(level: int | str, name: str, imported: Iterable[str]) -> str:
 
 
 def entry_of(module: str, package: str) -> str:
-    """Return the entry of a package that a module is, or is in; "" outside of it.
+    """Return the entry of a package that is, or contains, a module. Return "" for a module outside
+    the package.
 
     The public package itself is the entry ``micropie``.
     """
@@ -183,7 +184,7 @@ def levels_of(graph: Mapping[str, set[str]]) -> dict[str, int]:
 
 
 def main(arguments: list[str] | None = None, page: Path = PAGE) -> str | None:
-    """Draw the picture of a page; return what is wrong, None if nothing is."""
+    """Draw the picture of a page. Return an error message, or None."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--check", action="store_true", help="fail if the picture is not current")
     options = parser.parse_args(arguments)

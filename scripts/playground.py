@@ -1,8 +1,8 @@
-"""What mkdocs does for the playground: "Try it" below the examples that a browser can run, and the
-tour's sections.
+"""Hooks of mkdocs for the playground: the button "Try it" below examples that a browser can run,
+and the sections of the tour.
 
-It needs Pyodide, which `make docs` fetches from npm into build/pyodide. Without it the site has no
-buttons, and the page of the playground says so.
+The playground needs Pyodide, which `make docs` downloads from npm into build/pyodide. Without
+Pyodide the site has no buttons, and the playground's page explains why.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ FILES = [
 ]
 FOLDER = "assets/playground"
 
-# What an application imports in the browser beside the standard library: packages of Python alone.
+# Packages that an application imports in the browser in addition to the standard library. All are
+# pure Python.
 PACKAGES = [
     "micropie",
     "anyio",
@@ -51,8 +52,8 @@ PACKAGES = [
     "markupsafe",
     "itsdangerous",
 ]
-# Modules of the standard library and words of examples that a browser can't run, or that answer
-# otherwise there.
+# Matches modules of the standard library and code in examples that a browser can't run, or that
+# behave differently there.
 WITHOUT = {
     "asyncio",
     "dbm",
@@ -70,7 +71,7 @@ UNABLE = re.compile(
     r"micropie\.(compat|testing)|docs=|"  # other packages
     r"request\.(read|chunks|parts)\(|testserver"  # a body that a thread waits for; another host
 )
-# Parts of the tour for which the same is true.
+# Parts of the tour that a browser can't run.
 TOUR = the_tour.Tour
 UNABLE_PARTS = (
     *(the_tour.Order, TOUR.order, TOUR.book),  # msgspec
@@ -78,7 +79,7 @@ UNABLE_PARTS = (
     TOUR.upload,  # a file to choose
 )
 
-# A listing, the text up to the list of its requests, and this list.
+# Matches a listing, the text after it, and the list of its requests.
 EXAMPLE = re.compile(
     r"^```python\n(?P<source>(?:(?!```).*\n)*)```\n(?P<between>(?:(?!```|#).*\n)*)```http\n(?P<asked>(?:(?!```).*\n)*)```$",
     re.MULTILINE,
@@ -87,7 +88,7 @@ INCLUDED = re.compile(r'--8<-- "(.+)"\n')
 
 
 def is_there() -> bool:
-    """Say whether Pyodide has been fetched, so that this site can have a playground."""
+    """Return whether Pyodide has been downloaded, which the playground needs."""
     return all((PYODIDE / name).exists() for name in FILES)
 
 
@@ -95,7 +96,7 @@ def is_there() -> bool:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leave the script out where Pyodide is missing."""
+    """Leave out the script if Pyodide is missing."""
     if not is_there():
         logging.getLogger("mkdocs.playground").info(
             "no playground: `make docs` fetches Pyodide from npm, if npm is there"
@@ -105,7 +106,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Leave the playground's files out where Pyodide is missing."""
+    """Leave out the playground's files if Pyodide is missing."""
     if not is_there():
         for file in [file for file in files if file.src_uri.startswith(FOLDER)]:
             files.remove(file)
@@ -126,7 +127,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Put Pyodide and the packages beside the playground's script."""
+    """Copy Pyodide and the packages to the folder of the playground's script."""
     if is_there():
         folder = Path(config.site_dir, FOLDER)
         for name in FILES:
@@ -138,21 +139,21 @@ def on_post_build(config: MkDocsConfig) -> None:
 
 
 def is_playable(source: str) -> bool:
-    """Say whether the source of a module runs in the browser, and answers there as it does
-    elsewhere.
-    """
+    """Return whether a module's source runs in the browser with the same results as elsewhere."""
     return not lacking(source) and not UNABLE.search(source)
 
 
 def lacking(source: str) -> set[str]:
-    """Return the packages that the source of a module imports and a browser does not have."""
+    """Return the packages that a module's source imports and that aren't available in the
+    browser.
+    """
     known = (sys.stdlib_module_names | set(PACKAGES)) - WITHOUT
     return set(re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE)) - known
 
 
 def examples(markdown: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield the source of each playable example of a page, and the lines of its requests, with
-    their answers.
+    """Yield the source of each playable example of a page, and the lines with its requests and
+    responses.
     """
     for found in EXAMPLE.finditer(markdown):
         source = _source_of(found["source"])
@@ -198,7 +199,7 @@ def tour() -> list[Start]:
 
 
 def _section(feature: Feature, parts: list[Any]) -> str:
-    """Return the tour's module with nothing but these parts, and what they need."""
+    """Return the source of the tour's module with only these parts and the code that they need."""
     linked = [name for part in parts for name in re.findall(r'url_for\("(\w+)"', source_of(part))]
     asked = [one.path.split("?")[0].split("/")[1] for one in feature.tries]
     more = [vars(TOUR).get(name) for name in [*asked, *linked]]
@@ -212,7 +213,7 @@ def _section(feature: Feature, parts: list[Any]) -> str:
     text = Path(the_tour.__file__).read_text()
     texts = [(node, _text(node, text, methods, named)) for node in ast.parse(text).body]
     used = named | {"Tour", "app"}
-    while True:  # what is used may use more
+    while True:  # used code may use other code
         kept = [
             (node, text)
             for node, text in texts
@@ -229,7 +230,7 @@ def _section(feature: Feature, parts: list[Any]) -> str:
 
 
 def _defines(node: ast.stmt) -> set[str]:
-    """Return the name that a statement of the tour's module gives to something."""
+    """Return the name that a statement of the tour's module defines."""
     match node:
         case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
             return {name}
@@ -239,9 +240,7 @@ def _defines(node: ast.stmt) -> set[str]:
 
 
 def _text(node: ast.stmt, text: str, methods: list[Any], named: set[str]) -> str:
-    """Return the source of a statement of the tour's module, as far as it belongs to these methods
-    and names.
-    """
+    """Return the source of a statement of the tour's module, reduced to these methods and names."""
     match node:
         case ast.ClassDef(name="Tour"):
             begin = next(one for one in node.body if isinstance(one, ast.FunctionDef))
@@ -285,13 +284,11 @@ def _imported(node: ast.stmt, used: set[str]) -> str:
 
 
 def pack(target: Path) -> None:
-    """Write micropie and the packages that it is played with, their licences included, into a zip
-    file.
-    """
+    """Write micropie and the playground's packages, with their licences, into a zip file."""
     sources = [
         (path, path.relative_to(ROOT))
         for path in (ROOT / "micropie").rglob("*.py")
-        # nobody plays with them
+        # the playground doesn't use these packages
         if path.relative_to(ROOT).parts[1] not in ("cli", "compat", "testing")
     ]
     for package in PACKAGES[1:]:

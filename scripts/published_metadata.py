@@ -1,8 +1,9 @@
-"""What a release's metadata gets from the environment: hatchling asks for it when it builds.
+"""A metadata hook for hatchling, which calls it during a build: the parts of a release's metadata
+that depend on the environment.
 
 ``REPOSITORY=https://github.com/ann/pies make release`` fills ``project.urls``, and makes the
-README's links absolute, because an index shows that file alone. Without an address, links to files
-are plain text, and pictures are left out.
+README's links absolute, because an index shows the README without the other files. Without the
+variable, links to files become plain text, and pictures are left out.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ RELATIVE = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 
 
 def readme_of(text: str, repository: str) -> str:
-    """Return the README as an index can show it."""
+    """Return the README in the form that an index can show."""
 
     def absolute(link: re.Match[str]) -> str:
         is_picture, label, path = link.groups()
@@ -31,7 +32,7 @@ def readme_of(text: str, repository: str) -> str:
 
 
 def urls_of(repository: str) -> dict[str, str]:
-    """Return the addresses that an index lists beside the README."""
+    """Return the URLs that an index lists beside the README."""
     if not repository:
         return {}
     return {

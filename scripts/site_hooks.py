@@ -1,7 +1,6 @@
-"""What mkdocs does beside its settings when it builds the site: two pages from files of the
-repository, links to its other files, the version in the footer, a search that knows sentences and
-no listings, long names that a telephone breaks between their words, and addresses of pages that are
-part of others now.
+"""Hooks of mkdocs for building the site: two pages from files of the repository, links to its other
+files, the version in the footer, a search index without listings, line breaks in long names on
+narrow screens, and redirects for pages that were merged into others.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from mkdocs.structure.pages import Page
 import micropie
 
 ROOT = Path(__file__).parent.parent
-# A listing, which scrolls, or inline code; text without a space, wider than the line of a
-# telephone. It may be broken after a bracket and the like, and before a point. A part that is still
-# long may be broken after an underscore.
+# Matches a listing, which scrolls, or inline code. Text without a space that is wider than a
+# phone's screen may be broken after brackets and similar characters and before a dot. A part that
+# is still too long may be broken after an underscore.
 LISTING_OR_CODE = re.compile(r"<pre\b.*?</pre>|(<code>)(.*?)(</code>)", re.DOTALL)
 TAG_OR_TEXT = re.compile(r'<(?:"[^"]*"|[^">])*>|[^<]+')
 LONG = re.compile(r"(?:&\w+;|&#\d+;|[^\s<>&]){25,}")
@@ -34,7 +33,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Make pages of the changes and the licence, which stand at the top of the repository."""
+    """Add pages for the change log and the licence, which are at the top level of the
+    repository.
+    """
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8").replace("](docs/", "](")
     files.append(File.generated(config, "changelog.md", content=changes))
     files.append(
@@ -45,8 +46,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     return files
 
 
-# What a page counts in the search beside the others, by the beginning of its address: who looks for
-# a word wants the page that explains it, before those that list it.
+# The weight of pages in the search, by the beginning of their address. A page that explains a word
+# should come before pages that list it.
 WEIGHTS = {
     "changelog": 0.01,
     "license": 0.01,
@@ -78,18 +79,18 @@ def _options(named: re.Match[str]) -> str:
     return f"{named[1]}\n    options: {{ {alone}, heading_level: 3{members} }}"
 
 
-# A link that may leave the folder of the pages.
+# Matches a link that may point outside the folder of the pages.
 UPWARD = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let the pages that list things come later in the search, write the options of names in full,
-    and link to files of the repository at its address, without which such a link is plain text.
+    """Set the weight of pages in the search, expand the options of names, and link to files of the
+    repository at its address. Without an address, such a link becomes plain text.
     """
     for beginning, weight in WEIGHTS.items():
         if page.url.startswith(beginning):
             page.meta["search"] = {"boost": weight}
-    if page.url.startswith("tutorial/"):  # the listings need the room of the page's contents
+    if page.url.startswith("tutorial/"):  # the listings need the space of the table of contents
         page.meta["hide"] = ["toc"]
     folder = posixpath.join("docs", posixpath.dirname(page.file.src_uri))
     repository = (config.repo_url or "").rstrip("/")
@@ -104,21 +105,21 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Leave listings out of the search: each hit shows what is around it, and a listing would fill
-    the window.
+    """Remove listings from the search index, because a hit shows the text around it, and a listing
+    would fill the window.
     """
     return html.replace("<pre", "<pre data-search-exclude")
 
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
-    """Let a telephone break long names at their signs.
+    """Allow line breaks in long names, for narrow screens.
 
-    The search has read the page before, with the whole names.
+    The search index is built before this, from the unbroken names.
     """
     return LISTING_OR_CODE.sub(_breakable, output)
 
 
-# The old address of a page, and the page and the section that have its text now.
+# The old addresses of pages, each with the page and section that now contain its text.
 MOVED = {
     "deploy/faults.html": "several-machines.html#what-users-notice",
     "explanation/which-route-wins.html": "../routing.html#which-route-wins",
@@ -132,7 +133,7 @@ MOVED = {
 
 
 def on_post_build(*, config: MkDocsConfig) -> None:
-    """Send who has an old address to the page that has its text."""
+    """Write a redirect for each old address."""
     for old, new in MOVED.items():
         page = Path(config.site_dir, old)
         page.parent.mkdir(exist_ok=True)
