@@ -195,9 +195,9 @@ class App(Base[Outermost_co]):
     """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the
     outermost."""
     state: State
-    """For the author's own objects that handlers share, such as a pool that ``lifespan`` opened.
+    """The author's own objects that handlers share, such as a pool that ``lifespan`` opened.
 
-    An attribute that an inner application's state doesn't have is looked up in that of the
+    An attribute that an inner application's state lacks is looked up in the state of the
     application around it.
     """
     root = _Root()

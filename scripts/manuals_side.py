@@ -60,7 +60,7 @@ class Bottle:
 
 
 class CherryPy:
-    """``quickstart`` mounts, and the engine does not start."""
+    """Runs blocks for CherryPy. ``quickstart`` only mounts, and the engine isn't started."""
 
     def __init__(self, module: Any) -> None:
         self.app = module.tree

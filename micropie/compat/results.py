@@ -9,14 +9,14 @@ from typing import Any
 from unicodedata import normalize
 
 CHUNK = 65536
-"""How many bytes of a body or a file are read at once."""
+"""The bytes of a body or a file to read at once."""
 
 LONGEST_NAME = 255
 """The most characters of a file's name: the NAME_MAX of most file systems."""
 
 LONGEST_KEPT = 500
-"""The most characters of a text for which caches keep a result, if it may come from a client: with
-10 MB each, 256 texts would take 2.5 GB.
+"""Results for longer text, which may come from a client, aren't cached: 256 texts of 10 MB would
+take 2.5 GB.
 """
 
 # The types of most results, none of which is awaitable. This set is checked first because it is

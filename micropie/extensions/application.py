@@ -34,7 +34,7 @@ class Statistics(NamedTuple):
     threads.
     """
     threads_waiting: int | None
-    """Calls that wait for such a thread; None without an event loop."""
+    """Calls that wait for a worker thread. None without an event loop."""
     threads_limit: int | None
     """The setting ``threads``; None without an event loop."""
     processes_busy: int

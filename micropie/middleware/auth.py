@@ -49,11 +49,11 @@ class _AuthMiddleware(FlowMiddleware):
     guards = refuses_preflights = True
     needs_session = True  # ``check`` may read it
     security_scheme: Mapping[str, object]
-    """How ``App.openapi`` describes it. An author's middleware or check may have this attribute,
-    too.
+    """The security scheme for ``App.openapi``. An author's middleware or check may have this
+    attribute too.
     """
     scopes: Sequence[str] = ()
-    """The scopes that it requires, also for ``App.openapi``."""
+    """The scopes that a token must have, also for ``App.openapi``."""
 
     def __init__(
         self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str

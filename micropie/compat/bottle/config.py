@@ -14,7 +14,7 @@ from weakref import WeakSet
 Listener: TypeAlias = Callable[["ConfigDict", str, Any], object]
 
 Meta: TypeAlias = dict[str, Any]
-"""Facts about one key, by name: ``filter``, ``help``, or names of a program's own."""
+"""The metadata of one key, by name: ``filter``, ``help``, or a program's own names."""
 
 
 class ConfigDict(dict[str, Any]):

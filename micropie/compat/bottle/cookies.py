@@ -18,7 +18,7 @@ from io import BytesIO
 from typing import Any, TypeAlias
 
 Digest: TypeAlias = str | Callable[..., Any]
-"""A hash function as ``hashlib`` has it, or its name."""
+"""A hash function of ``hashlib``, or its name."""
 
 # The classes that a pickle may import. Numbers, text, lists and dictionaries are loaded without an
 # import.

@@ -90,7 +90,7 @@ class Exchange:
         self._environ: Environ | None = None
         self._response: BaseResponse | None = None
         self.early: dict[str, object] = {}
-        """Values parsed before the environ was made, by the keys that they will have in it."""
+        """Values parsed before the environ was created, by their later keys in it."""
         carrier: Any = request  # ``vars(request)`` would create a dictionary
         carrier.bottle_exchange = self
 

@@ -81,7 +81,7 @@ class BaseRequest:
     __slots__ = ("environ",)
 
     MEMFILE_MAX: ClassVar[int] = 102400
-    """How many bytes of a body are kept in memory; forms' fields and JSON must not be longer."""
+    """The most bytes of a body that are kept in memory. Form fields and JSON must not be longer."""
 
     environ: Environ
 

@@ -56,7 +56,9 @@ Converter: TypeAlias = Callable[[str], object]
 """A function that makes a wildcard's value from its text."""
 
 Arguments: TypeAlias = dict[str, Any]
-"""The values of a rule's wildcards by name: text, or the values that filters made of it."""
+"""The values of a rule's wildcards by name: text, or the values to which filters have converted
+it.
+"""
 
 Match: TypeAlias = tuple[Any, Arguments]
 """A rule's target (in an application a ``Route``), and the values of its wildcards."""

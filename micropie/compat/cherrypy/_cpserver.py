@@ -27,8 +27,8 @@ class Server(ServerAdapter):
     application: Any = None
     """The application to serve, by default ``cherrypy.tree``."""
     instance: str | None = None
-    """"uvicorn", "waitress" or "wsgiref"; None for the first of these that is installed and
-    able.
+    """"uvicorn", "waitress" or "wsgiref"; None for the first one that is installed and supports
+    the settings.
     """
     socket_port = 8080
     socket_file: str | None = None

@@ -42,8 +42,8 @@ class Options(NamedTuple):
     port: int = 0
     """The port; 0 for any free one."""
     server: str | None = None
-    """"uvicorn", "waitress" or "wsgiref"; None for the first of these that is installed and
-    able.
+    """"uvicorn", "waitress" or "wsgiref"; None for the first one that is installed and supports
+    the options.
     """
     certificate: str | None = None
     """Paths of PEM files, for https."""
@@ -51,7 +51,7 @@ class Options(NamedTuple):
     threads: int = 10
     """The number of threads, for a WSGI server."""
     stop_within: float = 5.0
-    """Seconds that open requests have to finish when the server stops."""
+    """The seconds that open requests may take to finish when the server stops."""
 
 
 class BackgroundServer:

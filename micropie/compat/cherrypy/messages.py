@@ -40,10 +40,10 @@ class Request:
     """``cherrypy.request``. Applications may set further attributes."""
 
     prev: Request | None = None
-    """The request that was left by an ``InternalRedirect``, or None."""
+    """The request before an ``InternalRedirect``, or None."""
     native: Any = None
-    """micropie's exchange. Not micropie's ``Request``, since that refers to this object, which
-    would make a cycle.
+    """micropie's exchange. A reference to micropie's ``Request``, which refers to this object,
+    would be a cycle.
     """
     app: Any = None
     local = Host("127.0.0.1", 80)

@@ -76,7 +76,7 @@ class Plan:
         else:
             self.set_up = [tool for tool, _ in tools]
         self.is_plain = self._is_plain()
-        """Whether all tools are ones that ``life.begin`` knows: the JSON tools, and those that are
+        """Whether ``life.begin`` handles all the tools itself: the JSON tools, and tools that are
         on by default.
         """
         self.is_json = any(hook.callback is json_out for hook in self.hooks["before_handler"])

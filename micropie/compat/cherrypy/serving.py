@@ -45,7 +45,7 @@ class Outside(threading.local):
 
     exchange: Exchange | None = None
     make: ClassVar[Callable[[], Exchange]]
-    """A function that makes the defaults; ``messages.py`` sets it."""
+    """A function that creates the default objects. It is set by ``messages.py``."""
 
 
 _outside = Outside()

@@ -11,9 +11,7 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import current
 
 bases: list[Callable[[], str]] = []
-"""A function that returns scheme and host where no request is answered; ``cherrypy.server`` sets
-it.
-"""
+"""A function that returns scheme and host outside of requests. It is set by ``cherrypy.server``."""
 
 
 class Place(NamedTuple):

@@ -42,7 +42,7 @@ class Cache:
 
     delay: float = 600
     maxobj_size: float = math.inf
-    """The most bytes of a body that ``put`` is called with."""
+    """The longest body, in bytes, for which ``put`` is called."""
 
     def get(self) -> Variant | None:
         """Return (status, headers, body, time) of a kept response, or None."""

@@ -86,7 +86,7 @@ class Session:
     timeout: float = 60
     """Minutes from the last request until the session expires."""
     lock_timeout: float | timedelta | None = 60
-    """Seconds to wait for a lock; then the answer is 503."""
+    """Seconds to wait for a lock before the client gets a 503."""
     queue_timeout: float | None = 10
     """Seconds for which one request may hold the lock while many others wait, see ``LockTable``.
     None for no limit.
@@ -94,8 +94,8 @@ class Session:
     clean_freq: float = 5
     """Minutes between two clean-ups of expired sessions; 0 for none."""
     max_session_size: int = 64 * 1024
-    """The most bytes of the data, counted as JSON. Larger data isn't saved and the answer is 500;
-    ``RamSession`` also deletes the session.
+    """The most bytes of the data, counted as JSON. Larger data isn't saved, and the client gets a
+    500; ``RamSession`` also deletes the session.
     """
     clean_thread: ClassVar[Monitor | None] = None
     locks: ClassVar[LockTable] = LockTable()
@@ -384,7 +384,7 @@ class FileSession(Session):
     storage_path: str = ""
     serializer: _Serializer = json
     folders: ClassVar[set[str]] = set()
-    """All directories that this process uses, since one clean-up serves them all."""
+    """All directories that this process uses. One clean-up handles all of them."""
     locks: ClassVar[LockTable] = LockTable()
     clean_thread: ClassVar[Monitor | None] = None
     lock: Any = None

@@ -79,8 +79,8 @@ class Bus:
     def __init__(self) -> None:
         self.state: State = states.STOPPED
         self.is_hosted = False
-        """Whether a server from outside runs the application; then the bus must not end the
-        process.
+        """Whether an external server runs the application. The bus must not end the process
+        then.
         """
         self.serves_itself = False
         """Whether this process has started a server, which calls the application's startup
