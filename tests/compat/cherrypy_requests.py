@@ -200,7 +200,7 @@ CONVERSATIONS = [
             /dispatch/redirect?to=%3Cx%3E /dispatch/redirect?to=%C3%A9
             /dispatch/redirect_with_cookie /dispatch/page /dispatch/inward /dispatch/circle
             /dispatch/inward_query /dispatch/inward_near /dispatch/tool_away /dispatch/tool_failed
-            /dispatch/redirect_many
+            /dispatch/redirect_many /dispatch/not_modified
         """),
         asks("HEAD", "/dispatch/redirect"),
         asks("POST", "/dispatch/redirect /dispatch/inward /dispatch/inward_near"),

@@ -67,6 +67,12 @@ class Root:
         raise cherrypy.HTTPRedirect("page")
 
     @cherrypy.expose
+    def not_modified(self):
+        for name in ("Allow", "Content-Encoding", "Content-Language", "Expires", "X-Kept"):
+            cherrypy.response.headers[name] = "x"
+        raise cherrypy.HTTPRedirect([], 304)
+
+    @cherrypy.expose
     def inward(self):
         raise cherrypy.InternalRedirect("/page/from", "a=inward")
 
