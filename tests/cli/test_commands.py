@@ -1234,11 +1234,8 @@ def test_a_variable_that_is_neither_yes_nor_no(
     monkeypatch.setenv("MICROPIE_WSGI", "uwsgi")
     assert command("run") == (2, "", "micropie: MICROPIE_WSGI must be 1 or 0, not 'uwsgi'\n")
     monkeypatch.setenv("MICROPIE_WSGI", "Off")
-    assert command("run", "nowhere") == (
-        2,
-        "",
-        f"micropie: there is no module 'nowhere' in {Path.cwd()}\n",
-    )
+    told = f"micropie: there is no module 'nowhere' in {Path.cwd()}\n"
+    assert command("run", "nowhere") == (2, "", told)
 
 
 def test_a_variable_that_is_almost_an_option(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,12 +43,9 @@ def test_a_request_is_a_view_of_its_environ(bottle: Any, environ: dict[str, Any]
     request = bottle.Request(environ)
     assert (request.method, request.path, request.script_name) == ("GET", "/a/b", "/mount/")
     assert request.fullpath == "/mount/a/b"
-    assert (
-        request["REQUEST_METHOD"],
-        request.get("none", 1),
-        len(request) > 3,
-        "PATH_INFO" in [*request.keys()],
-    ) == ("get", 1, True, True)
+    assert (request["REQUEST_METHOD"], request.get("none", 1)) == ("get", 1)
+    assert len(request) > 3
+    assert "PATH_INFO" in [*request.keys()]
     assert "QUERY_STRING" in list(request)
     assert request.query.x == "1"
     request["QUERY_STRING"] = "x=3"

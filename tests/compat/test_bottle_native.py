@@ -655,11 +655,8 @@ def test_the_handler_sees_what_middleware_trusts(
     assert "9.9.9.9" not in make_client(app).get("/", headers=headers).text
     assert "proxy.example" not in make_client(app).get("/", headers=headers).text
     app.native.middlewares.append(ProxyHeaders(trusted=["0.0.0.0/0", "::/0"], hops=1, host=True))
-    assert (
-        make_client(app)
-        .get("/", headers=headers)
-        .text.startswith("https://proxy.example/ 9.9.9.9 ['9.9.9.9']")
-    )
+    text = make_client(app).get("/", headers=headers).text
+    assert text.startswith("https://proxy.example/ 9.9.9.9 ['9.9.9.9']")
 
 
 @pytest.mark.parametrize("has_hook", [True, False])
@@ -695,12 +692,9 @@ def test_routes_may_be_added_while_the_application_serves(
 
 def test_a_native_application_imports_nothing_of_it() -> None:
     code = "import micropie, sys; print([name for name in sys.modules if name.startswith('micropie.compat')])"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout
-        == "[]\n"
-    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_moved_application_gains_a_handler_in_a_process(make_client: MakeClient) -> None:

@@ -97,12 +97,8 @@ def test_a_field_that_is_no_text_in_any_charset_is_400(cherrypy: Any, serve: Ser
     """
     client = serve(form_app(cherrypy))
     for path in ("/plain", "/tried", "/tool"):
-        assert (
-            post_fields(
-                client, path, ("_charset_", "", b"iso-8859-1"), ("a", "", b"\xe9")
-            ).status_code
-            == 400
-        )
+        answer = post_fields(client, path, ("_charset_", "", b"iso-8859-1"), ("a", "", b"\xe9"))
+        assert answer.status_code == 400
     text = post_fields(client, "/plain", ("_charset_", "", b"x")).text
     assert text == "[('_charset_', 'x')] None"
 
@@ -111,10 +107,8 @@ def test_an_unknown_charset_is_passed_over(serve_ours: Serve) -> None:
     client = serve_ours(form_app(ours))
     text = post_fields(client, "/plain", ("a", "text/plain; charset=none", "é".encode())).text
     assert text == "[('a', 'é')] None"
-    assert (
-        post_fields(client, "/plain", ("a", "text/plain; charset=punycode", b"\xe9")).status_code
-        == 400
-    )
+    answer = post_fields(client, "/plain", ("a", "text/plain; charset=punycode", b"\xe9"))
+    assert answer.status_code == 400
 
 
 def test_forms_without_files_in_other_charsets(cherrypy: Any, serve: Serve) -> None:

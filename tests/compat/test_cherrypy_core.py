@@ -378,12 +378,8 @@ def test_parts_of_a_form(cherrypy: Any, serve_root: Serve) -> None:
 
 def test_a_form_that_is_cut_off(serve_our_page: Serve) -> None:
     body, headers = upload(("file", "a.txt", b"content"))
-    assert (
-        serve_our_page(lambda file: "read")
-        .post("/", content=body[:-10], headers=headers)
-        .status_code
-        == 400
-    )
+    answer = serve_our_page(lambda file: "read").post("/", content=body[:-10], headers=headers)
+    assert answer.status_code == 400
 
 
 def test_a_file_input_that_was_left_empty(serve_our_root: Serve) -> None:
@@ -426,12 +422,8 @@ def test_entities_by_themselves(module: Any) -> None:
     )
     assert plain.length is None
     assert plain.content_type.value == "application/x-www-form-urlencoded"
-    assert (
-        module._cpreqbody.Entity(
-            io.BytesIO(b""), module.lib.httputil.HeaderMap({"Content-Length": "x"})
-        ).length
-        is None
-    )
+    headers = module.lib.httputil.HeaderMap({"Content-Length": "x"})
+    assert module._cpreqbody.Entity(io.BytesIO(b""), headers).length is None
 
 
 # -- responses -------------------------------------------------------------------------------------
@@ -811,12 +803,8 @@ def test_the_decorator_of_configuration(module: Any) -> None:
 
 def test_hooks_by_their_names(cherrypy: Any, serve_page: Serve) -> None:
     marked.module = cherrypy  # type: ignore[attr-defined]
-    assert (
-        serve_page(lambda: "x", hooks__before_finalize=f"{__name__}.marked")
-        .get("/")
-        .headers["X-Marked"]
-        == "yes"
-    )
+    answer = serve_page(lambda: "x", hooks__before_finalize=f"{__name__}.marked").get("/")
+    assert answer.headers["X-Marked"] == "yes"
 
 
 def marked() -> None:

@@ -498,11 +498,9 @@ def test_R1_a_reason_adds_no_header(make_client: MakeClient, path: str) -> None:
     client = make_client(ours.Application(Reasons()), validate=False)
     for text in ("a\r\nSet-Cookie: session_id=evil\r\n\r\n<script>", "a\nb", "a\0b"):
         answer = client.get(path, params={"text": text})
-        assert (answer.status_code, "set-cookie" in answer.headers, "<script>" in answer.text) == (
-            500,
-            False,
-            False,
-        )
+        assert answer.status_code == 500
+        assert "set-cookie" not in answer.headers
+        assert "<script>" not in answer.text
     assert client.get(path, params={"text": "caf\u00e9 \u20ac\t"}).status_code in (400, 201)
 
 

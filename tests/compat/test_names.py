@@ -233,11 +233,9 @@ def test_a_server_of_a_program_s_own_follows_the_bus() -> None:
     bus.start()
     assert adapter.running
     bus.stop()
-    assert (
-        server.ready,
-        "Serving on ('pies', 80)" in log,
-        "HTTP Server ('pies', 80) shut down" in log,
-    ) == (False, True, True)
+    assert not server.ready
+    assert "Serving on ('pies', 80)" in log
+    assert "HTTP Server ('pies', 80) shut down" in log
     adapter.stop()
     adapter.unsubscribe()
     bus.start()

@@ -314,9 +314,5 @@ def test_the_interface_of_rdiffweb_for_programs(backups: Server) -> None:
     assert refused.status == 400
     assert json.loads(refused.body)["message"] == "Token name: Token name too short"
     assert backups.request("DELETE", "/api/currentuser/", signed_in).status == 405
-    assert (
-        backups.request(
-            "GET", "/api/currentuser/", {"Authorization": basic("admin", "wrong")}
-        ).status
-        == 401
-    )
+    wrong = {"Authorization": basic("admin", "wrong")}
+    assert backups.request("GET", "/api/currentuser/", wrong).status == 401

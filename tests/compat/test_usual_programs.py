@@ -180,12 +180,8 @@ def test_a_session_s_class_by_its_type(serve_ours: Serve, monkeypatch: pytest.Mo
         return type(cherrypy.serving.session).__name__
 
     on = {"tools.sessions.on": True}
-    assert (
-        serve_ours(page(cherrypy, index, **on, **{"tools.sessions.storage_type": "redis"}))
-        .get("/")
-        .text
-        == "RedisSession"
-    )
+    redis = page(cherrypy, index, **on, **{"tools.sessions.storage_type": "redis"})
+    assert serve_ours(redis).get("/").text == "RedisSession"
     client = serve_ours(page(cherrypy, index, **on, **{"tools.sessions.storage_type": "httpdate"}))
     assert client.get("/").status_code == 500
 

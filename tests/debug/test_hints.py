@@ -42,10 +42,8 @@ class Uploads(App):
 def test_what_users_of_others_do_with_uploads_is_told(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
 ) -> None:
-    assert (
-        make_client(Uploads(debug=True)).post(path, files={"pie": ("pie.png", b"plum")}).status_code
-        == 500
-    )
+    answer = make_client(Uploads(debug=True)).post(path, files={"pie": ("pie.png", b"plum")})
+    assert answer.status_code == 500
     assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
 
 

@@ -351,11 +351,8 @@ def test_wildcards_are_in_the_path_and_paths_that_are_the_same_share_names(
     (path,) = [path for path in document["paths"] if path.startswith("/pies/")]
     assert set(document["paths"][path]) == {"get", "delete"}
     name = path.removeprefix("/pies/{").removesuffix("}")
-    assert parameters(document, path)[name] == (
-        "path",
-        True,
-        {"type": "integer", "format": "int64"},
-    )
+    schema = {"type": "integer", "format": "int64"}
+    assert parameters(document, path)[name] == ("path", True, schema)
     assert parameters(document, path, "delete") == {
         name: ("path", True, {"type": "integer", "format": "int64"}),
         "reason": ("query", False, {"type": "string", "default": "hunger"}),
@@ -370,11 +367,8 @@ def test_bodies(document: dict[str, Any]) -> None:
     assert body(document, "/bake") == (True, [JSON, FORM], {"$ref": "#/components/schemas/Pie"})
     assert parameters(document, "/bake", "post")["dry"][0] == "query"
     assert body(document, "/invite")[:2] == (False, [JSON, FORM])
-    assert body(document, "/season") == (
-        True,
-        [JSON],
-        {"type": "array", "items": {"$ref": "#/components/schemas/Spice"}},
-    )
+    spices = {"type": "array", "items": {"$ref": "#/components/schemas/Spice"}}
+    assert body(document, "/season") == (True, [JSON], spices)
     assert body(document, "/store", "put") == (
         True,
         [JSON, FORM],
@@ -431,13 +425,8 @@ def test_answers(document: dict[str, Any]) -> None:
     made = baked["413"]["content"]["application/problem+json"]
     assert made == {"schema": {"$ref": "#/components/schemas/Problem"}}
     assert "errors" in document["components"]["schemas"]["Problem"]["properties"]
-    assert set(operation(document, "/invite", "post")["responses"]) == {
-        "201",
-        "400",
-        "413",
-        "415",
-        "default",
-    }
+    invited = operation(document, "/invite", "post")["responses"]
+    assert {*invited} == {"201", "400", "413", "415", "default"}
 
 
 def test_several_answers_of_one_status_are_all_described() -> None:
@@ -1259,12 +1248,8 @@ def test_an_error_handlers_annotation_describes_its_answers(make_client: MakeCli
     client = make_client(app)
     assert client.post("/pies/1").status_code == 422
     assert client.post("/pies/x", json={"name": "x"}).json() == {"errors": {}}
-    assert (
-        client.post(
-            "/pies/1", content=b"{", headers={"Content-Type": "application/json"}
-        ).status_code
-        == 400
-    )
+    answer = client.post("/pies/1", content=b"{", headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
 
 
 def test_an_error_handler_may_answer_without_a_body() -> None:
