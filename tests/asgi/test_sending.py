@@ -203,9 +203,7 @@ class Listed(AsyncIterator[bytes]):
 
 @every_loop
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_R61_a_client_that_leaves_while_the_head_is_sent_cancels_nothing_else(
-    backend: str, method: str
-) -> None:
+def test_R61_a_client_that_leaves_at_the_head_cancels_no_other(backend: str, method: str) -> None:
     chunks = Listed()
 
     class Listing(App):

@@ -269,9 +269,7 @@ class InModel(pydantic.BaseModel):
         (InModel, r"pydantic creates without enforcing the Meta of Deep.n: write pydantic.Field"),
     ],
 )
-def test_a_field_s_constraint_that_its_library_does_not_know_fails_at_set_up(
-    kind: Any, sentence: str
-) -> None:
+def test_a_field_s_constraint_unknown_to_its_library_is_refused(kind: Any, sentence: str) -> None:
     with pytest.raises(SetupError, match=sentence):
         taking(kind)._micropie.compiled()
 

@@ -466,9 +466,7 @@ def test_the_log_of_development_has_the_sentence_for_the_programmer(
         ),
     ],
 )
-def test_a_file_comes_from_an_upload_only(
-    make_client: MakeClient, sent: dict[str, Any], sentence: str
-) -> None:
+def test_a_file_is_an_upload(make_client: MakeClient, sent: dict[str, Any], sentence: str) -> None:
     client = make_client(taking(UploadFile, described))
     response = client.post("/page", **sent)
     assert response.status_code == 400
@@ -840,9 +838,7 @@ def test_a_structure_that_can_never_be_made_fails_at_set_up(kind: Any) -> None:
         structure_app(kind)._micropie.compiled()
 
 
-def test_without_msgspec_a_dataclass_fails_at_set_up_and_names_the_extra(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_msgspec_a_dataclass_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(SetupError, match=r"'item': it is a ADataclass.*micropie-dual\[standard\]"):
         structure_app(ADataclass)._micropie.compiled()
@@ -1158,9 +1154,7 @@ def test_a_handler_that_reads_its_body_has_query_parameters_only(make_client: Ma
 @pytest.mark.parametrize(
     ("path", "status"), [("/asked", 200), ("/given/x", 200), ("/given", 400), ("/others", 400)]
 )
-def test_a_body_that_no_parameter_needs_is_not_parsed(
-    make_client: MakeClient, path: str, status: int
-) -> None:
+def test_an_unneeded_body_is_not_parsed(make_client: MakeClient, path: str, status: int) -> None:
     class Root(App):
         @post
         def asked(

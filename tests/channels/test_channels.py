@@ -682,9 +682,7 @@ def test_a_websocket_ends_when_its_subscription_is_closed(
 
 @every_loop
 @pytest.mark.parametrize("path", STREAMS)
-def test_R65_subscriptions_end_when_the_server_says_shutdown(
-    backend: str, channels: Channels, path: str
-) -> None:
+def test_R65_subscriptions_end_at_a_shutdown(backend: str, channels: Channels, path: str) -> None:
     app = Chat(channels=channels)
 
     assert run(backend, ended_by_shutdown, app, f"/{path}").is_complete

@@ -275,9 +275,7 @@ def test_too_many_waiting_messages_fail(redis_url: str, monkeypatch: pytest.Monk
     channels.close()
 
 
-def test_what_waits_when_the_publisher_is_closed_is_sent(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_close_sends_what_is_waiting(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     channels = RedisChannels(redis_url)
     go_on = threading.Event()
     reached = channels._client.reached
@@ -444,9 +442,7 @@ def test_R57_a_connection_that_leads_nowhere_is_changed_as_soon_as_another_one_i
     assert "RedisChannels lost its connection" in caplog.text
 
 
-def test_R57_a_message_that_can_not_be_read_is_left_out(
-    redis_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_R57_unreadable_ones_are_left_out(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Another program's mistake ends nobody's stream."""
     channels = RedisChannels(redis_url, prefix="odd:")
     client = redis.Redis.from_url(redis_url)

@@ -296,9 +296,7 @@ def test_redis_is_used_without_sentinels(watched: Watched, monkeypatch: pytest.M
     client.close()
 
 
-def test_what_sentinels_say_counts_more_than_the_primary_that_was_known(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_sentinels_say_replaces_the_known_primary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     monkeypatch.setattr(redis_client, "_AFTER_NO_ANSWER", 0.0)
     sentinels = redis_client._Sentinels(
@@ -316,9 +314,7 @@ def test_what_sentinels_say_counts_more_than_the_primary_that_was_known(
     assert found == ["silent", known, known, known, "it is down", "silent", known]
 
 
-def test_sentinels_with_silent_names_are_asked_once_for_all_who_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_sentinels_of_silent_names_are_asked_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = Event()
     asked: list[object] = []
 
@@ -348,9 +344,7 @@ def test_sentinels_with_silent_names_are_asked_once_for_all_who_wait(
     ends.set()
 
 
-def test_silent_sentinels_take_no_longer_together_than_the_server_may(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_all_silent_sentinels_take_one_server_s_time(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
     def silent(host: str, patience: float) -> None:

@@ -294,9 +294,7 @@ class Thing:
 
 
 @pytest.mark.parametrize("where", ["provider", "after"])
-def test_R76_so_is_one_of_a_group_that_a_hook_or_a_provider_raises(
-    make_client: MakeClient, where: str
-) -> None:
+def test_R76_so_is_one_of_a_hook_s_or_provider_s_group(make_client: MakeClient, where: str) -> None:
     app, seen = App(), list[Exception]()
     missing = HTTPError(404, "no such thing")
 

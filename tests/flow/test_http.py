@@ -611,9 +611,7 @@ def broken_app() -> Broken:
     "stream", "async_stream", "events", "many_events", "follows", "later", "mounted",
     "mounted_wsgi",
 ])  # fmt: skip
-def test_one_that_breaks_off_is_freed_without_the_cycle_collector(
-    world: str, path: str, method: str
-) -> None:
+def test_one_that_breaks_off_is_freed_without_collector(world: str, path: str, method: str) -> None:
     app = broken_app()
 
     async def main() -> None:

@@ -249,9 +249,7 @@ def test_a_mistake_of_set_up_is_a_sentence_in_the_log(
     assert record.getMessage().endswith("has no parameter 'b'")
 
 
-def test_R71_a_lifespan_that_fails_to_enter(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_R71_a_failing_lifespan(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     log: list[str] = []
 
     @asynccontextmanager

@@ -568,9 +568,7 @@ def test_an_inner_application_has_its_own_providers(make_client: MakeClient) -> 
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
 @every_loop
-def test_a_request_that_is_cancelled_closes_it(
-    backend: str, make: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_cancellation_closes_it(backend: str, make: Any, caplog: pytest.LogCaptureFixture) -> None:
     app = shop(make)
     outside: list[anyio.CancelScope] = []
 

@@ -363,9 +363,7 @@ def test_the_head_of_a_stream_alone_closes_it(make_client: MakeClient, make: Mak
 
 @some_kinds
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_websocket_has_it_as_long_as_its_handler_runs(
-    connect: MakeClient, make: Make, backend: str
-) -> None:
+def test_a_websocket_has_it_while_it_runs(connect: MakeClient, make: Make, backend: str) -> None:
     app = shop(make)
     with connect(app, backend).websocket("/echo?times=2") as ws:
         assert ws.receive_text() == "thingthing"
@@ -745,9 +743,7 @@ class Waiting:
 @pytest.mark.parametrize("kind", ["generator", "manager"])
 @pytest.mark.parametrize("path", ["/returns", "/fails", "/streams", "/waits"])
 @every_loop
-def test_R62_clean_up_that_has_begun_is_not_cancelled_from_outside(
-    backend: str, path: str, kind: str
-) -> None:
+def test_R62_clean_up_once_begun_is_not_cancelled_anew(backend: str, path: str, kind: str) -> None:
     waiting = Waiting()
 
     class Shop(App):

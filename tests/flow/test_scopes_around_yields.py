@@ -95,9 +95,7 @@ def backend_of(world: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["anyio", "native"])
-def test_a_limit_of_middleware_is_a_timeout_at_its_yield(
-    make_client: MakeClient, world: str, kind: str
-) -> None:
+def test_a_limit_in_middleware_is_a_timeout(make_client: MakeClient, world: str, kind: str) -> None:
     app = Limited(backend_of(world))
 
     async def limited(request: Request) -> AsyncIterator[Any]:
@@ -259,9 +257,7 @@ def test_a_scope_that_ends_silently_fails(connect: MakeClient, backend: str, whe
     assert (answer.status_code, answer.text) == (504, sentence)
 
 
-def test_the_failure_of_a_task_in_a_group_is_that_of_the_request(
-    make_client: MakeClient, world: str
-) -> None:
+def test_a_failed_task_of_a_group_fails_the_request(make_client: MakeClient, world: str) -> None:
     app = Limited(backend_of(world))
 
     async def fails() -> None:
@@ -304,9 +300,7 @@ def test_hooks_inside_see_the_failure_too(connect: MakeClient, backend: str) -> 
 
 
 @every_loop
-def test_a_scope_inside_of_the_one_that_was_cancelled_is_left_first(
-    connect: MakeClient, backend: str
-) -> None:
+def test_a_scope_inside_of_a_cancelled_one_is_left_first(connect: MakeClient, backend: str) -> None:
     app = Limited(backend)
 
     async def grouped(request: Request) -> AsyncIterator[Any]:

@@ -848,9 +848,7 @@ def test_an_upload_is_at_its_start_until_it_is_read(spool: int) -> None:
     unread.close()
 
 
-def test_R32_an_upload_is_closed_though_its_rest_finds_the_disk_full(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_R32_an_upload_is_closed_though_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("wb"))  # noqa: SIM115
     file = UploadFile("a", {}, 0)
     with pytest.raises(OSError, match="No space left"):

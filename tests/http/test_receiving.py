@@ -154,9 +154,7 @@ async def with_heart(heart: Heart, path: str, *pieces: Message) -> Call:
 
 
 @every_loop
-def test_R31_a_slow_rollover_does_not_hold_up_the_loop(
-    backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_R31_the_loop_waits_for_no_rollover(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     heart, rolled = Heart(), 0
 
     def slow(**_: Any) -> Any:
@@ -505,9 +503,7 @@ SIZES = {"/little": 100, "/much": 3000, "/none": 0, "/usual": 1000}
 
 @pytest.mark.parametrize("path", SIZES)
 @pytest.mark.parametrize("is_announced", [True, False])
-def test_R18_a_handler_has_a_limit_of_its_own(
-    make_client: MakeClient, path: str, is_announced: bool
-) -> None:
+def test_R18_a_handler_s_own_limit(make_client: MakeClient, path: str, is_announced: bool) -> None:
     client = make_client(Limited(max_body_size=1000))
     limit = SIZES[path]
     for size in (limit, limit + 1):
@@ -873,9 +869,7 @@ def test_R18_a_hook_that_read_too_much_does_not_make_it_data(make_client: MakeCl
 @pytest.mark.parametrize("size", [900, 200_000])
 @pytest.mark.parametrize("kind", ["json", "form", "multipart"])
 @pytest.mark.parametrize("path", ["/taken", "/taken_async", "/asked", "/asked_async"])
-def test_data_is_the_same_whatever_its_size(
-    make_client: MakeClient, path: str, kind: str, size: int
-) -> None:
+def test_data_of_every_size(make_client: MakeClient, path: str, kind: str, size: int) -> None:
     content, headers = body_of(kind, size)
     answer = make_client(Data()).post(path, content=content, headers=headers)
     expected = size - {"json": 8, "form": 2, "multipart": 0}[kind]

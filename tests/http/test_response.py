@@ -923,9 +923,7 @@ SHARED = {
 
 
 @pytest.mark.parametrize("kind", SHARED)
-def test_R17_an_answer_made_once_and_returned_often_does_not_grow(
-    make_client: MakeClient, kind: str
-) -> None:
+def test_R17_an_answer_returned_often_does_not_grow(make_client: MakeClient, kind: str) -> None:
     app = answering(lambda: SHARED[kind])
     app.middlewares.append(Appends())
     client = make_client(app)

@@ -274,9 +274,7 @@ def test_short_bodies_are_left_alone(make_client: MakeClient, size: int, expecte
 
 
 @pytest.mark.parametrize(("size", "expected"), [(499, False), (500, True)])
-def test_short_streams_are_left_alone_if_they_say_so(
-    make_client: MakeClient, size: int, expected: bool
-) -> None:
+def test_short_streams_that_say_so_stay(make_client: MakeClient, size: int, expected: bool) -> None:
     app = compressing(lambda: (200, iter(["x" * size]), {"Content-Length": str(size)}))
     answer, sent = raw(make_client(app))
     assert is_gzip(answer) is expected

@@ -453,9 +453,7 @@ WRONG_HOOKS = [
 
 
 @pytest.mark.parametrize(("name", "function", "parameters"), WRONG_HOOKS)
-def test_a_hook_with_other_parameters_is_refused_at_set_up(
-    name: str, function: Any, parameters: str
-) -> None:
+def test_a_hook_of_other_parameters_is_refused(name: str, function: Any, parameters: str) -> None:
     app = Pages()
     (app.ws_middlewares if "websocket" in name else app.middlewares).append(
         hook_with(name, function)

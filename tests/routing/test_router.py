@@ -127,9 +127,7 @@ SAYS_METHOD = ["/", "/explicit/x", "/by/default"]
 
 @pytest.mark.parametrize("path", SAYS_METHOD)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-def test_a_handler_that_states_no_method_answers_six(
-    make_client: MakeClient, method: str, path: str
-) -> None:
+def test_one_without_a_method_answers_six(make_client: MakeClient, method: str, path: str) -> None:
     client = make_client(SaysMethod())
     assert client.request(method, path).text == method
     assert client.head(path).status_code == 200
@@ -153,9 +151,7 @@ def test_other_methods_are_405_unless_a_route_states_them(
 
 
 @pytest.mark.parametrize("path", SAYS_METHOD)
-def test_options_is_answered_for_a_handler_that_does_not_state_it(
-    make_client: MakeClient, path: str
-) -> None:
+def test_options_is_answered_for_one_that_lacks_it(make_client: MakeClient, path: str) -> None:
     client = make_client(SaysMethod())
     answer = client.options(path)
     assert (answer.status_code, answer.headers["allow"], answer.content) == (204, SIX, b"")
@@ -608,9 +604,7 @@ class Shop(Pages, App):
     assert (at(client, "/").text, at(client, "/page").status_code) == ("index", 404)
 
 
-def test_inherited_handlers_are_routable_and_overridden_ones_are_the_new_ones(
-    make_client: MakeClient,
-) -> None:
+def test_handlers_are_inherited_and_overridden_ones_are_the_new(make_client: MakeClient) -> None:
     class Child(Shop):
         def index(self) -> str:
             return "child"
@@ -1015,9 +1009,7 @@ def test_the_mount_may_be_deep_and_escaped(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
-def test_a_path_that_only_begins_like_the_mount_is_not_below_it(
-    connect: MakeClient, asgi_world: str
-) -> None:
+def test_a_path_that_begins_like_a_mount_is_another(connect: MakeClient, asgi_world: str) -> None:
     client = connect(Shop(), asgi_world, root_path="/mx")
     statuses = [at(client, target).status_code for target in ("/mxgreet/Alice", "/mx%2Fgreet")]
     assert statuses == [404, 400]

@@ -49,9 +49,7 @@ def _found(by: Callable[[], Any]) -> Any:
     head=st.sampled_from(["greet", "one", "none", "read", "index", "", ".", "other"]),
     rest=st.lists(st.text(alphabet="ab./\0%", max_size=4), max_size=2),
 )
-def test_the_short_cut_to_one_argument_leads_where_the_walk_does(
-    method: str, head: str, rest: list[str]
-) -> None:
+def test_the_short_cut_to_one_argument_is_the_walk(method: str, head: str, rest: list[str]) -> None:
     path = "/".join(["", head, *rest])
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": ""}
     site = ShortCut()._micropie.compiled()

@@ -862,9 +862,7 @@ def test_a_change_inside_of_a_value_is_seen_by_others_once_it_is_saved(
 
 
 @pytest.mark.parametrize("backend", SHARED)
-def test_R43_what_others_store_meanwhile_is_not_taken_for_a_change(
-    make_client: MakeClient, backend: Any
-) -> None:
+def test_R43_what_others_store_is_no_change_here(make_client: MakeClient, backend: Any) -> None:
     kept = backend()
     app = Cart(kept)
     client = make_client(app)

@@ -798,9 +798,7 @@ def test_a_sync_source_that_fails_when_its_client_has_gone_is_logged(
 
 
 @every_loop
-def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it_is_closed(
-    backend: str,
-) -> None:
+def test_a_sync_source_that_failed_for_a_cancelled_task_tells_at_its_close(backend: str) -> None:
     def fails() -> Iterator[str]:
         raise ValueError("by itself")
         yield
@@ -862,9 +860,7 @@ def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: Mak
         del kept
 
 
-def test_more_sync_sources_than_threads_wait(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_sync_sources_wait(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     close_background_loops()  # whose loop has its threads already
     monkeypatch.setattr(threaded, "SYNC_SOURCES", Threads(1))
     go_on = threading.Event()

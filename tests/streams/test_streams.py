@@ -114,9 +114,7 @@ def test_a_stream_has_no_length_and_is_closed_once(make_client: MakeClient, kind
 
 @every_kind
 @pytest.mark.parametrize("compressed", [False, True])
-def test_text_gets_the_charset_that_it_is_sent_in(
-    make_client: MakeClient, kind: str, compressed: bool
-) -> None:
+def test_text_gets_its_own_charset(make_client: MakeClient, kind: str, compressed: bool) -> None:
     class Typed(Streams):
         def before(self, kind: str) -> Any:
             self.response.headers["Content-Type"] = "text/csv"

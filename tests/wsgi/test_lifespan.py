@@ -89,9 +89,7 @@ def test_R72_fifty_first_requests_start_once(sync: bool) -> None:
 
 
 @both
-def test_R72_a_failure_is_a_500_for_each_and_tried_again(
-    sync: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_R72_a_failure_is_a_500_and_retried(sync: bool, caplog: pytest.LogCaptureFixture) -> None:
     app, broken, tries = Root(sync=sync), [True], []
 
     def fail() -> None:

@@ -771,9 +771,7 @@ def test_R65_a_handler_that_receives_is_told_that_the_server_ends(open_client: O
 
 
 @pytest.mark.parametrize("waits", ["reading ahead", "for all time"])
-def test_R65_a_handler_that_waits_for_something_else_has_its_grace(
-    open_client: OpenClient, waits: str
-) -> None:
+def test_R65_a_handler_that_waits_for_others_has_grace(open_client: OpenClient, waits: str) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:

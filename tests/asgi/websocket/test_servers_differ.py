@@ -542,9 +542,7 @@ def test_after_an_accept_that_was_cancelled_messages_come(backend: str) -> None:
 
 
 @every_loop
-def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_own_steps(
-    backend: str,
-) -> None:
+def test_a_second_receive_is_refused_after_a_first_in_the_handler_s_steps(backend: str) -> None:
     """As by asyncio's eager tasks, which run up to their first wait inside of whoever makes
     them.
     """

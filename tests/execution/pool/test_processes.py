@@ -278,9 +278,7 @@ def test_R69_a_process_killed_between_two_requests_costs_nobody_anything(client:
     assert other.json()[1] != pid
 
 
-def test_R69_one_that_takes_too_long_is_ended(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_R69_a_slow_one_is_ended(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     app = Pooled(processes=1, pool_timeout=0.5)
     client = make_client(app)
     pid = started_pid(app, client)
@@ -439,9 +437,7 @@ def test_a_generator_that_fails_while_it_is_closed_says_so(pool: Pool) -> None:
     assert pool.call(PATIENCE, os.getpid)
 
 
-def test_a_generator_that_does_not_close_in_time_is_ended(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_generator_slow_to_close_is_ended(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie._core.execution.pool.processes.GRACE", 0.1)
     chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
     next(chunks)
