@@ -69,14 +69,9 @@ def posted(make_client: MakeClient, kind: Any, **sent: Any) -> Any:
 
 
 KINDS = [
-    Page[Pie],
-    Shelf[Pie],
-    Shelf[Pie] | Box,
-    Row[Pie],
-    Pies,
-    Menu[int, Pie],
+    Page[Pie], Shelf[Pie], Shelf[Pie] | Box, Row[Pie], Pies, Menu[int, Pie],
     Page[Annotated[Pie, Message("No.")]],
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -677,18 +677,8 @@ def test_a_union_with_words_takes_numbers_before_text(make_client: MakeClient) -
 def test_a_form_is_filled_the_first_time() -> None:
     errors = BindingErrors()
     lines = [DataLine("apple", 2.5, gift=True)]
-    errors.fill(
-        DataOrder(
-            "pie",
-            Size.LARGE,
-            date.min,
-            datetime.min,
-            time.min,
-            agree=False,
-            tags=["a"],
-            lines=lines,
-        )
-    )
+    moments = (date.min, datetime.min, time.min)
+    errors.fill(DataOrder("pie", Size.LARGE, *moments, agree=False, tags=["a"], lines=lines))
     assert errors.given == {
         "title": "pie",
         "size": "l",

@@ -70,13 +70,8 @@ def test_under_asgi_def_runs_in_a_worker_thread_and_async_def_on_the_loop(backen
         paths = ("sync", "asynchronous", "inlined", "generator", "async_generator")
         return {path: int((await get(Where(), f"/{path}")).body) == here for path in paths}
 
-    assert run(backend, idents) == {
-        "sync": False,
-        "asynchronous": True,
-        "inlined": True,
-        "generator": False,
-        "async_generator": True,
-    }
+    here = run(backend, idents)
+    assert {path for path in here if here[path]} == {"asynchronous", "inlined", "async_generator"}
 
 
 def test_under_wsgi_a_def_runs_here_and_an_async_def_on_the_portals_loop() -> None:
@@ -214,14 +209,8 @@ def test_handlers_of_every_kind(make_client: MakeClient) -> None:
     app.assigned = route()(lambda name="x": f"assigned {name}")
     app.partial = route()(partial(given, "p"))
     client = make_client(app)
-    assert [
-        client.get(path).text for path in ("/static", "/of_class", "/assigned/y", "/partial/z")
-    ] == [
-        "static",
-        "Handlers",
-        "assigned y",
-        "pz",
-    ]
+    paths = ("/static", "/of_class", "/assigned/y", "/partial/z")
+    assert [client.get(path).text for path in paths] == ["static", "Handlers", "assigned y", "pz"]
 
 
 @pytest.mark.parametrize("error", [StopIteration("x"), StopAsyncIteration("x")])
@@ -430,10 +419,6 @@ class Ends(App):
         self._keep()
         yield "a"
         yield "b"
-
-    async def form(self, a: str) -> Any:
-        self._keep()
-        return self.request.body_params
 
     async def body(self) -> Any:
         self._keep()

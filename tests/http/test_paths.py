@@ -63,38 +63,12 @@ APP.mount("/é/wsgi", application)
 SITE = APP._micropie.compiled()
 
 # Segments as clients send them: plain, escaped in several ways, dangerous.
-SEGMENTS = st.sampled_from(
-    [
-        *("", "app", "x", "admin", "shared", "alone", "wsgi", "%C3%A9", ".", "..", "a+b;c=d"),
-        *(
-            "%61pp",
-            "app%2Fx",
-            "app%2fx",
-            "x%2Fadmin",
-            "%2F",
-            "%2Fapp",
-            "app%2F",
-            "%61dmin",
-            "admin%2F",
-            "shared%2F",
-        ),
-        *(
-            "%2e",
-            "%2E.",
-            "%252e",
-            "%25",
-            "%2525",
-            "%3F",
-            "%3f%3D",
-            "%23",
-            "%",
-            "%zz",
-            "%00",
-            "%FF",
-            "%ED%A0%80",
-        ),
-    ]
-)
+SEGMENTS = st.sampled_from([
+    "", "app", "x", "admin", "shared", "alone", "wsgi", "%C3%A9", ".", "..", "a+b;c=d",
+    "%61pp", "app%2Fx", "app%2fx", "x%2Fadmin", "%2F", "%2Fapp", "app%2F", "%61dmin", "admin%2F",
+    "shared%2F", "%2e", "%2E.", "%252e", "%25", "%2525", "%3F", "%3f%3D", "%23", "%", "%zz", "%00",
+    "%FF", "%ED%A0%80",
+])  # fmt: skip
 TARGETS = st.lists(SEGMENTS, min_size=1, max_size=5).map(
     lambda segments: "/" + "/".join(segments)
 ) | st.just("x/shared/x")

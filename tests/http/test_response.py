@@ -747,39 +747,17 @@ class Redirecting(App):
 
 
 LEAVES = [
-    "//evil.com",
-    "///evil.com",
-    "/\\evil.com",
-    "\\\\evil.com",
-    "\\/evil.com",
-    "\t//evil.com",
-    "/\t/evil.com",
-    " //evil.com",
-    "\x00//evil.com",
-    "http://evil.com/",
-    "HTTP://EVIL.COM",
-    "https:evil.com",
-    "https:/evil.com",
-    "http:/evil.com",
-    "http:evil.com",
-    "https:\\evil.com",
-    "http:///evil.com",
-    "http://testserver@evil.com/",
-    "http://testserver:80@evil.com/",
-    "http://testserver.evil.com/",
-    "http://testserver\\@evil.com/",
-    "//testserver\\@evil.com/",
-    "http://evil.com#testserver",
-    "http://evil.com?testserver",
-    "http://[::1",
-    "javascript:alert(1)",
-    "java\nscript:alert(1)",
-    "data:text/html,x",
-    "ftp://testserver/",
+    "//evil.com", "///evil.com", "/\\evil.com", "\\\\evil.com", "\\/evil.com", "\t//evil.com",
+    "/\t/evil.com", " //evil.com", "\x00//evil.com", "http://evil.com/", "HTTP://EVIL.COM",
+    "https:evil.com", "https:/evil.com", "http:/evil.com", "http:evil.com", "https:\\evil.com",
+    "http:///evil.com", "http://testserver@evil.com/", "http://testserver:80@evil.com/",
+    "http://testserver.evil.com/", "http://testserver\\@evil.com/", "//testserver\\@evil.com/",
+    "http://evil.com#testserver", "http://evil.com?testserver", "http://[::1",
+    "javascript:alert(1)", "java\nscript:alert(1)", "data:text/html,x", "ftp://testserver/",
     "mailto:a@b",
     f"{'x' * 3000}://evil.com/",  # no browser knows it, but others may
     f"{'x' * 3000}:evil",
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("to", "path"), sampled(LEAVES, ["/", "/raised"]))

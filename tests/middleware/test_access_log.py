@@ -145,18 +145,9 @@ def test_the_values_are_on_the_record(
     (record,) = records()
     values = vars(record)
     assert record.levelno == logging.INFO
-    assert {
-        name: values[name]
-        for name in ("client", "method", "path", "status", "bytes", "route", "broken_off")
-    } == {
-        "client": "127.0.0.1",
-        "method": "GET",
-        "path": "/greet/you",
-        "status": 200,
-        "bytes": 15,
-        "route": "greet",
-        "broken_off": False,
-    }
+    names = ("client", "method", "path", "status", "bytes", "route", "broken_off")
+    found = [values[name] for name in names]
+    assert found == ["127.0.0.1", "GET", "/greet/you", 200, 15, "greet", False]
     seen = (values["request_id"], values["duration_ms"] > 0, values["time"][-1])
     assert seen == (None, True, "Z")
 

@@ -53,36 +53,19 @@ def found(app: App, path: str, method: str = "GET") -> str | int:
 MOST_SPECIFIC_FIRST = [
     ("/x", ["/x", "/x<rest>", "/<rest>x<more>", "/<word:re:[a-z0-9]+>", "/<word>", "/<rest:path>"]),
     ("/7", ["/7", "/<n:int>", "/<n:float>", "/<n:re:[0-9]>", "/<n>", "/<n:path>"]),
-    (
-        "/ab-1",
-        ["/ab-<n>", "/a<word>-<n>", "/<word>-<n>", "/<word:re:.+>", "/<word>", "/<word:path>"],
-    ),
-    (
-        "/a/b",
-        [
-            "/a/b",
-            "/a/<x>",
-            "/a/<x:path>",
-            "/<x>/b",
-            "/<x>/<y>",
-            "/<x>/<y:path>",
-            "/<x:path>/b",
-            "/<x:path>",
-        ],
-    ),
-    (
-        "/a/b/c",
-        [
-            "/a/<x:path>",
-            "/<x:int>/b/c",
-            "/<x>/b/c",
-            "/<x:path>/b/c",
-            "/<x:path>/<y>/c",
-            "/<x:path>/c",
-        ],
-    ),
+    ("/ab-1", [
+        "/ab-<n>", "/a<word>-<n>", "/<word>-<n>", "/<word:re:.+>", "/<word>", "/<word:path>",
+    ]),
+    ("/a/b", [
+        "/a/b", "/a/<x>", "/a/<x:path>", "/<x>/b", "/<x>/<y>", "/<x>/<y:path>", "/<x:path>/b",
+        "/<x:path>",
+    ]),
+    ("/a/b/c", [
+        "/a/<x:path>", "/<x:int>/b/c", "/<x>/b/c", "/<x:path>/b/c", "/<x:path>/<y>/c",
+        "/<x:path>/c",
+    ]),
     ("/a/b.c", ["/a/<x>.c", "/a/<x>", "/a/<x:path>.c", "/a/<x:path>"]),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("path", "patterns"), MOST_SPECIFIC_FIRST)

@@ -208,13 +208,8 @@ def test_R57_a_message_above_the_limit_closes_with_1009(
 
     with open_client(app_of(handler, websocket_max_size=10)).websocket("/") as ws:
         send: Any = ws.send_bytes if method == "receive_bytes" else ws.send_text
-        content: Any = (
-            b"12345678"
-            if method == "receive_bytes"
-            else '"123456"'
-            if method == "receive_json"
-            else "12345678"
-        )
+        contents: dict[str, Any] = {"receive_bytes": b"12345678", "receive_json": '"123456"'}
+        content = contents.get(method, "12345678")
         send(content)
         assert ws.receive_text() == ("6" if method == "receive_json" else "8")
         send(content + content[:3] if method != "receive_json" else '"123456789"')
@@ -328,21 +323,14 @@ def test_what_is_too_early_or_too_late_is_said(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def handler(ws: WebSocket) -> None:
-        for early in (
-            ws.send_text,
-            ws.send_bytes,
-            ws.send_json,
-            ws.receive_text,
-            ws.receive_bytes,
-            ws.receive_json,
-        ):
-            arguments: Any = {"send_bytes": [b""], "send_text": [""], "send_json": [1]}.get(
-                early.__name__, []
-            )
-            with pytest.raises(
-                RuntimeError, match=rf"{early.__name__}\(\) on a WebSocket that is not accepted"
-            ):
-                await early(*arguments)
+        early: list[tuple[Any, list[Any]]] = [
+            (ws.send_text, [""]), (ws.send_bytes, [b""]), (ws.send_json, [1]),
+            (ws.receive_text, []), (ws.receive_bytes, []), (ws.receive_json, []),
+        ]  # fmt: skip
+        for method, given in early:
+            says = rf"{method.__name__}\(\) on a WebSocket that is not accepted"
+            with pytest.raises(RuntimeError, match=says):
+                await method(*given)
         with pytest.raises(RuntimeError, match=r"not accepted: ws\.accept"):
             await ws.save_session()
         await ws.accept()
