@@ -62,9 +62,11 @@ def prose_of(path: Path) -> Iterator[str]:
         if token.type == tokenize.COMMENT:  # a sentence may go on in the next line
             comment += token.string.lstrip("#")
         elif token.type not in (tokenize.NL, tokenize.INDENT, tokenize.DEDENT):
-            yield comment
-            yield token.string
-            comment = ""
+            if comment:
+                yield comment
+                comment = ""
+            if token.type not in (tokenize.NAME, tokenize.OP, tokenize.NUMBER):  # no phrase
+                yield token.string
 
 
 def replaced_in(text: str) -> list[str]:
