@@ -1,7 +1,7 @@
-"""A news ticker with an admin page behind its log-in: by the package ``micropie_admin`` beside this
-file.
+"""A news ticker with an admin page behind a log-in. The admin page is the package
+``micropie_admin`` beside this file.
 
-ADMIN_PASSWORD is the password; without one nobody can log in.
+ADMIN_PASSWORD is the password. If it isn't set, nobody can log in.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PAGE = """<!doctype html>
 
 
 def is_admin(request: Request) -> Redirect | bool:
-    """Let those in who are logged in, and send others to the log-in."""
+    """Admit users who are logged in, and redirect others to the log-in."""
     return "is_admin" in request.session or Redirect(request.root_path + "/")
 
 
@@ -47,7 +47,8 @@ class News(App):
         return template(source=PAGE)
 
     @post
-    @RateLimit(10, per=60)  # not in ``middlewares`` by the path: the password may be part of it
+    # above the class instead of in ``middlewares``, so that passwords in the path are counted too
+    @RateLimit(10, per=60)
     def log_in(self, password: str) -> Redirect:
         if not PASSWORD or not hmac.compare_digest(password.encode(), PASSWORD.encode()):
             raise HTTPError(403, "This is not the password.")

@@ -37,8 +37,8 @@ DIRECTORY = Path(
 PICTURES = DIRECTORY / "pictures"
 HOSTS = os.environ.get("ALBUM_HOSTS", "localhost 127.0.0.1 ::1").split()
 
-# What a picture's name ends with -> its type, and what such a file begins with. What a client says
-# of a file proves nothing, and a name like "pie.html" would make a page of it.
+# For each file extension: the media type, and the first bytes of such a file. The client's own
+# media type can't be trusted, and a name such as "pie.html" would make the upload a page.
 JPEG = "image/jpeg", re.compile(rb"\xff\xd8\xff")
 KINDS = {
     ".png": ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -51,7 +51,7 @@ KINDS = {
 
 @run_in("loop")
 def signed_in_only(request: Request) -> Any:
-    """Middleware: users who are not signed in see only the door."""
+    """Middleware that lets users who are not signed in see only the sign-in page."""
     is_open = request.path == "/door" or request.path.startswith("/static/")
     if not is_open and "user" not in request.session:
         yield Redirect("/door")
@@ -71,7 +71,7 @@ class Album(App):
     def sign_in(self, name: str, password: str) -> Any:
         if password != "pie" or not name:  # noqa: S105 - a public password
             return 403, self.render("door.html", wrong=True)
-        # an id that an attacker may have planted is useless from now on
+        # makes an id that an attacker may have planted useless
         self.request.session.regenerate()
         self.request.session["user"] = name
         flash(f"Welcome, {name}!")

@@ -1,7 +1,7 @@
 """A JSON API for a list of tasks, with its OpenAPI document at /openapi.json and a page to try it
 out at /docs.
 
-Annotations check what comes in and describe what goes out.
+Annotations validate the input and describe the output.
 """
 
 from __future__ import annotations

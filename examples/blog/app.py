@@ -68,9 +68,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=100_000)]
 def database() -> Iterator[Connection]:
     """Open a connection for a request.
 
-    Commit when its handler has returned, roll back if it raises.
+    Commit when the handler has returned. Roll back if it raises an exception.
     """
-    # It is opened in a worker thread and used in another one, never in both at once.
+    # The connection may be opened in one worker thread and used in another, but never in both at
+    # once.
     with (
         closing(sqlite3.connect(DATABASE, timeout=10, check_same_thread=False)) as connection,
         connection,
@@ -84,7 +85,7 @@ class Blog(App):
         super().__init__(
             security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'")
         )
-        self.provides(Connection)(database)  # to every handler that has a parameter of this type
+        self.provides(Connection)(database)  # for every handler that has a parameter of this type
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:

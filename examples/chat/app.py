@@ -1,6 +1,6 @@
 """Chat rooms over channels.
 
-Messages are posted; pages get them as events, programs may use a WebSocket.
+Messages are posted. Pages receive them as events; programs can use a WebSocket.
 
 It works under WSGI servers too, without the WebSocket. With several workers set
 CHAT_REDIS=redis://localhost:6379/0.
@@ -73,10 +73,11 @@ class Chat(App):
             self.channels.subscribe(f"room {room}") as messages,
             anyio.create_task_group() as tasks,
         ):
-            # after the subscription has begun: the client's first message comes back, too
+            # after the subscription has begun, so that the client also receives its own first
+            # message
             await ws.accept()
             tasks.start_soon(self._tell, ws, messages)
-            # until the client leaves: then ConnectionClosed is raised, which also ends the task
+            # until the client disconnects, which raises ConnectionClosed and so also ends the task
             while True:
                 text = await ws.receive_text()
                 await self.channels.publish(f"room {room}", {"name": name, "text": text})

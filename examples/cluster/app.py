@@ -50,12 +50,12 @@ class Cluster(App):
 
     @get
     def who(self) -> dict[str, Any]:
-        """Say which process answers, and what time it is there."""
+        """Return the name of the process that handles the request, and its time."""
         return {"machine": MACHINE, "process": os.getpid(), "time": time.time()}
 
     @RateLimit(1_000_000, per=60, store=RedisRates(REDIS_URL))
     def limited(self) -> dict[str, Any]:
-        """Say the same, below a limit that all machines count together."""
+        """Return the same, with a rate limit that all machines count together."""
         return self.who()
 
     # -- a session: the same on each machine -------------------------------------------------------
@@ -93,9 +93,9 @@ class Cluster(App):
 
     @post
     async def say(self, room: str, key: str, text: str) -> dict[str, str]:
-        """Store a message and tell all machines.
+        """Store a message and publish it to all machines.
 
-        ``key`` is the client's: a message sent again is stored once.
+        ``key`` is chosen by the client. A message sent again with the same key is stored once.
         """
         return {"key": key, "id": await self._say(room, key, text)}
 
@@ -103,8 +103,8 @@ class Cluster(App):
         return await run_sync(self._history.read, room, after)
 
     async def live(self, room: str, after: str = "0") -> EventStream:
-        """Follow a room: a browser that reconnects goes on after the last event that it has
-        seen.
+        """Stream a room's messages. A browser that reconnects continues after the last event that
+        it has received.
         """
         after = self.request.last_event_id or after
         return EventStream(self._events(room, after), heartbeat=5.0)
@@ -113,7 +113,7 @@ class Cluster(App):
         await ws.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell, ws, room, after)
-            while True:  # until the client leaves: ConnectionClosed is raised then
+            while True:  # until the client disconnects, which raises ConnectionClosed
                 match await ws.receive_json():
                     case {"key": str(key), "text": str(text)}:
                         tasks.start_soon(self._say_and_acknowledge, ws, room, key, text)
@@ -124,14 +124,15 @@ class Cluster(App):
         try:
             answer = {"acknowledged": key, "id": await self._say(room, key, text)}
         except ConnectionError:
-            # Redis: the client keeps the message, and sends it again with the same key
+            # Redis is unavailable: the client keeps the message, and sends it again with the same
+            # key
             answer = {"refused": key}
         await ws.send_json(answer)
 
     async def _say(self, room: str, key: str, text: str) -> str:
-        """Store the message, then publish.
+        """Store the message, then publish it.
 
-        Whoever gets no answer says it again: both may be done twice.
+        A client that gets no response sends the message again, so both may be done twice.
         """
         stored = await run_sync(self._history.store, room, key, text[:LONGEST])
         await self.channels.publish(room, stored)
@@ -150,11 +151,11 @@ class Cluster(App):
                 yield event(message, event="gap")
 
     async def _follow(self, room: str, after: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the room's messages after ``after``, the stored ones first, until the server ends.
+        """Yield the room's messages after ``after``, the stored ones first, until the server shuts
+        down.
 
-        A message of the channel only says that there is something to read. It is subscribed to
-        before the history is read, so nothing falls between the two; and after a gap both are done
-        anew.
+        A message on the channel only means that there is something to read. The subscription begins
+        before the history is read, so no message is missed. After a gap both are repeated.
         """
         while True:
             try:
@@ -187,16 +188,16 @@ app = Cluster(
     templates=Path(__file__).parent,
     security=SecurityDefaults(*HOSTS, proxies=PROXIES, csp=POLICY),
 )
-# The balancer asks whether this process serves. Redis is left out: all machines share it, so none
-# would be left.
+# For the load balancer. Redis isn't checked, because all machines share it, so none would be left
+# during an outage.
 app.health("/livez", live=True)
 app.compute = Computing(pool=dask_executor(), pool_timeout=30)
 
 
 @app.error(ConnectionError)
 def out_of_reach() -> Response:
-    """Answer 503, as micropie does for its own sessions and channels: the history is in Redis,
-    too.
+    """Respond with 503 if Redis is unavailable, as micropie does for its own sessions and
+    channels.
     """
     return Response(
         "The chat is unavailable. Please try again in a moment.", 503, [("Retry-After", "1")]

@@ -1,4 +1,4 @@
-"""What another process computes: Dask's workers import this module and nothing else of the
+"""The computation for other processes. Dask's workers import only this module of the
 application.
 """
 
@@ -13,7 +13,7 @@ from micropie import App, run_in
 class Computing(App):
     @run_in("process")
     def primes(self, below: int, seconds: float = 0) -> dict[str, Any]:
-        """Count the primes below a number; it takes ``seconds`` at least."""
+        """Count the primes below a number, taking at least ``seconds``."""
         time.sleep(seconds)
         return {
             "below": below,

@@ -1,4 +1,4 @@
-"""The messages of chat rooms, in streams of Redis."""
+"""The messages of chat rooms, stored in Redis streams."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ return id
 
 
 class History:
-    """Its methods block, and raise ``ConnectionError`` if Redis is unavailable."""
+    """The stored messages. All methods block, and raise ``ConnectionError`` if Redis is
+    unavailable.
+    """
 
     def __init__(self, url: str) -> None:
-        # No retries: ``store`` is repeated by who has sent the message.
+        # No retries, because the sender of a message repeats ``store``.
         self._redis: Any = redis.Redis.from_url(
             url,
             socket_timeout=TIMEOUT,
@@ -46,7 +48,9 @@ class History:
             raise ConnectionError(f"the history is unavailable: {error}") from error
 
     def read(self, room: str, after: str) -> list[dict[str, str]]:
-        """Return the messages after the one with the id ``after``; "0" for all that are kept."""
+        """Return the messages after the one with the id ``after``, or all stored messages for
+        "0".
+        """
         try:
             found = self._redis.xrange(f"room:{{{room}}}", f"({after}", "+")
         except redis.RedisError as error:

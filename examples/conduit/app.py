@@ -1,7 +1,7 @@
 """Conduit, the API of the RealWorld project: users, profiles, articles, comments, favourites, tags.
 
-Annotations check what comes in and describe what goes out: the document is at /openapi.json. The
-data is in SQLite, one transaction for each request.
+Annotations validate the input and describe the output. The OpenAPI document is at /openapi.json.
+The data is in SQLite, with one transaction for each request.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ class Refused(HTTPError):
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who sends the request: id 0 is a visitor without a token."""
+    """The user who sends the request. The id 0 is a visitor without a token."""
 
     id: int
     token: str
@@ -251,7 +251,7 @@ def viewer_of(db: Connection, authorization: Annotated[str, Header()] = "") -> V
 
 
 def member_of(viewer: Viewer) -> Member:
-    """Return the owner of the token, which has to be there."""
+    """Return the owner of the token, which is required."""
     if not viewer.id:
         raise Refused(401, "token", "is missing")
     return Member(viewer.id, viewer.token)
@@ -306,8 +306,11 @@ class Conduit(App):
             db.executescript(TABLES)
 
     def _connect(self) -> Iterator[Connection]:
-        """Commit when the handler has returned, roll back if it raises."""
-        # A worker thread opens it and another one may use it, never both at once.
+        """Open a connection. Commit when the handler has returned, roll back if it raises an
+        exception.
+        """
+        # The connection may be opened in one worker thread and used in another, but never in both
+        # at once.
         with closing(sqlite3.connect(self._database, timeout=10, check_same_thread=False)) as db:
             db.row_factory = Row
             db.execute("pragma foreign_keys = on")
@@ -346,7 +349,7 @@ class Conduit(App):
     def log_in(self, db: Connection, body: OfLogin) -> OfUser:
         """Return a new token for a user."""
         row = db.execute("select * from users where email = ?", [body.user.email]).fetchone()
-        salt = row["salt"] if row else bytes(16)  # so that both cases take as long
+        salt = row["salt"] if row else bytes(16)  # so that both cases take equally long
         hashed = hash_password(body.user.password, salt)
         if row is None or not hmac.compare_digest(hashed, row["password"]):
             raise Refused(401, "credentials", "invalid")

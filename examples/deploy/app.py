@@ -1,6 +1,4 @@
-"""A site behind nginx, which speaks with the clients and passes on their addresses: see
-``nginx.conf``.
-"""
+"""A site behind nginx, which passes on the clients' addresses, see ``nginx.conf``."""
 
 from __future__ import annotations
 
@@ -55,7 +53,7 @@ class Site(App):
 
     async def ws_echo(self, ws: WebSocket) -> None:
         await ws.accept()
-        while True:  # until the client leaves
+        while True:  # until the client disconnects
             await ws.send_text(await ws.receive_text())
 
 

@@ -1,5 +1,5 @@
-"""A form that comes back with its errors, and with what was typed: boxes, choices, a time, and
-fields that repeat.
+"""A form that is shown again with its errors and the entered values: checkboxes, choices, a time,
+and repeated fields.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ class Hello(App):
 
     # /greet/Ann, /greet/Ann?times=3, /greet?name=Ann
     def greet(self, name: str, times: int = 1) -> str:
-        # text is sent as HTML, so what clients send is escaped
+        # text is sent as HTML, so values from clients must be escaped
         return f"Hello, {escape(name)}! " * max(0, min(times, 100))
 
 

@@ -36,7 +36,7 @@ class Live(App):
         await ws.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell, ws)
-            # until the client leaves: then ConnectionClosed is raised, which also ends the task
+            # until the client disconnects, which raises ConnectionClosed and so also ends the task
             while True:
                 match await ws.receive_json():
                     case {"name": str(name), "text": str(text)} if text.strip():

@@ -1,7 +1,7 @@
 """Accounts: sign up, log in, a page for members only, log out.
 
-Passwords are stored as scrypt hashes; the session gets a new id at each log-in; guessing is slowed
-down.
+Passwords are stored as scrypt hashes. The session gets a new id at each log-in. Guessing passwords
+is limited.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ten_a_minute = RateLimit(10, per=60)
 
 
 def member(request: Request) -> Redirect | Literal[True]:
-    """Let members in, send others to the door."""
+    """Admit members, and redirect others to the log-in."""
     return "user" in request.session or Redirect(request.root_path + "/")
 
 
@@ -87,7 +87,7 @@ class Members(App):
     @post
     def log_in(self, name: Name, password: Password) -> Redirect:
         salt, right = self._users.get(name, (self._salt, b""))
-        # as slow for names that nobody has
+        # equally slow for unknown names
         if not hmac.compare_digest(hashed(password, salt), right):
             flash("Name or password is wrong.")
             return Redirect(self.url_for("index"))
@@ -99,7 +99,7 @@ class Members(App):
         return Redirect(self.url_for("index"))
 
     def _enter(self, name: str) -> Redirect:
-        request.session.regenerate()  # an id that somebody has planted is worth nothing from now on
+        request.session.regenerate()  # makes an id that somebody may have planted useless
         request.session["user"] = name
         flash(f"Welcome, {name}!")
         return Redirect(self.url_for("index"))

@@ -1,7 +1,8 @@
-"""Old applications on their way: below /mounted on their own frameworks, below /moved on the
-modules in their place.
+"""Applications in migration: below /mounted on their own frameworks, below /moved on the
+compatibility modules.
 
-Moving is the change of one import. New handlers and WebSockets then stand beside the old ones.
+Migrating means changing one import. New handlers and WebSockets can then be added beside the
+existing ones.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from micropie.compat import cherrypy as cherrypy_in_its_place
 
 
 def wiki(bottle: ModuleType) -> Any:
-    """Make the application on Bottle. Its author has written ``import bottle``."""
+    """Return an application written with ``import bottle``."""
     app = bottle.Bottle()
     pages = {"pie": "A pie is baked."}
 
@@ -38,7 +39,7 @@ def wiki(bottle: ModuleType) -> Any:
 
 
 def shop(cherrypy: ModuleType, prefix: str) -> Any:
-    """Make the application on CherryPy. Its author has written ``import cherrypy``."""
+    """Return an application written with ``import cherrypy``."""
 
     class Shop:
         @cherrypy.expose  # type: ignore[untyped-decorator]
@@ -70,14 +71,14 @@ moved = wiki(bottle_in_its_place)
 
 @moved.native.get("/length/<name>")  # type: ignore[untyped-decorator]
 async def length(name: str) -> dict[str, int]:
-    """A new handler of the moved application."""
+    """A new handler of the migrated application."""
     return {"length": len(name)}
 
 
 @moved.websocket("/echo")  # type: ignore[untyped-decorator]
 async def echo(ws: WebSocket) -> None:
     await ws.accept()
-    while True:  # until the client leaves
+    while True:  # until the client disconnects
         await ws.send_text(await ws.receive_text())
 
 

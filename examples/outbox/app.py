@@ -1,4 +1,4 @@
-"""A shop that stores an order and its mail in one transaction: by the package ``micropie_outbox``
+"""A shop that stores an order and its mail in one transaction, with the package ``micropie_outbox``
 beside this file.
 """
 
@@ -41,7 +41,8 @@ class Shop(App):
     def order(self, pie: str, email: str, db: sqlite3.Connection) -> str:
         db.execute("INSERT INTO orders VALUES (?)", [pie])
         outbox.put(db, send_mail, email, pie)
-        self.request.after_response(outbox.drain)  # at once; what fails waits for the command
+        # run jobs at once; those that fail are left for the command
+        self.request.after_response(outbox.drain)
         return "ordered"
 
 

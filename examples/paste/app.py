@@ -42,7 +42,7 @@ class PasteBin(App):
     @post("/")
     @max_body_size(1024**2)
     def from_program(self) -> Response:
-        """Keep the body, whatever it is, and answer with its address."""
+        """Store the body, and respond with its address."""
         name = self._keep(self.request.read())
         address = f"{self.request.scheme}://{self.request.host}{self.url_for('show', name=name)}\n"
         return Response(address, 201, content_type="text/plain; charset=utf-8")
@@ -53,8 +53,7 @@ class PasteBin(App):
 
     @get("/<name:re:[A-Za-z0-9_-]{16}>")
     def show(self, name: str) -> Response:
-        # As plain text, whatever somebody has pasted: no browser runs it. It never changes, so
-        # caches may keep it.
+        # Sent as plain text, so that no browser runs it. It never changes, so caches may store it.
         return static_file(
             name, root=DIRECTORY, content_type="text/plain; charset=utf-8", max_age=86400
         )

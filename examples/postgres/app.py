@@ -1,5 +1,5 @@
-"""An application whose workers, on any number of machines, share sessions and rates in PostgreSQL:
-by the package ``micropie_postgres`` beside this file.
+"""An application whose workers, on any number of machines, share sessions and rates in PostgreSQL,
+with the package ``micropie_postgres`` beside this file.
 """
 
 from __future__ import annotations

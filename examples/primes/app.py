@@ -1,6 +1,4 @@
-"""Long computations in other processes: the server goes on answering, under every kind of
-server.
-"""
+"""Long computations in other processes, during which the server continues to handle requests."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ class Primes(App):
     @get
     @run_in("loop")
     def ping(self) -> str:
-        """Answer at once, while others compute."""
+        """Respond immediately, even during a computation."""
         return "pong"
 
 

@@ -1,6 +1,6 @@
-"""Short links: POST an address, get a short one that leads there.
+"""Short links: POST an address, and get a short one that redirects to it.
 
-Each client may make ten in a minute.
+Each client may create ten in a minute.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DATABASE = Path(
 class Shortener(App):
     def __init__(self) -> None:
         super().__init__(errors="json")
-        # the short address is made of the host
+        # the short address contains the host
         self.middlewares.append(TrustedHosts("localhost", "127.0.0.1", "::1"))
 
     @asynccontextmanager

@@ -1,5 +1,5 @@
-"""Socket.IO beside pages: python-socketio answers below /socket.io, the application answers the
-rest.
+"""Socket.IO beside pages: python-socketio handles paths below /socket.io, the application all
+others.
 
 It needs a server on asyncio: uvicorn, hypercorn, granian. ``pip install python-socketio`` first.
 """
@@ -27,7 +27,7 @@ class Site(App):
 
 @sio.event  # type: ignore[untyped-decorator]
 async def say(sid: str, text: str) -> str:
-    """Pass a client's message on to the others, and tell the client so."""
+    """Pass a client's message on to the other clients, and confirm it to the sender."""
     await sio.emit("said", str(text), skip_sid=sid)
     return "passed on"
 

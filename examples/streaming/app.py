@@ -1,4 +1,6 @@
-"""Answers in pieces: rows of a report as they are made, and a video that a browser can seek in."""
+"""Streamed responses: rows of a report as they are generated, and a video in which a browser can
+seek.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,8 @@ class Streaming(App):
 
     @get
     def report(self, rows: Annotated[int, Meta(ge=0, le=1000)] = 10) -> Response:
-        """Answer with rows of CSV, each sent when it is made:
-        ``curl -N http://127.0.0.1:8000/report``.
+        """Stream rows of CSV, each sent as soon as it is ready: ``curl -N
+        http://127.0.0.1:8000/report``.
         """
         return Response(self._rows(rows), content_type="text/csv; charset=utf-8")
 

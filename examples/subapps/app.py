@@ -1,5 +1,5 @@
-"""A site of several applications: a shop and an office that share sessions and state, and an API
-that stands alone.
+"""A site of several applications: a shop and an office that share sessions and state, and an
+isolated API.
 """
 
 from __future__ import annotations

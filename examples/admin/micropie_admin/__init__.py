@@ -3,7 +3,7 @@ micropie.
 
     app.mount("/admin", Admin(check))
 
-It imports nothing of micropie but the names that docs/extensions.md promises.
+It imports only the names of micropie that docs/extensions.md promises to keep.
 """
 
 from __future__ import annotations

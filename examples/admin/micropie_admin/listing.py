@@ -1,4 +1,4 @@
-"""What the page shows: the routes and the load of a site, as texts."""
+"""The contents of the page, as text: the routes and the load of a site."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class ShownRoute(NamedTuple):
 
 
 def shown_routes(app: App) -> Iterator[ShownRoute]:
-    """Yield the routes of the site that ``app`` is in: those of HTTP, of WebSockets, and other
-    applications that are mounted.
+    """Yield the routes of the site that contains ``app``: for HTTP, for WebSockets, and other
+    mounted applications.
     """
     inspector = Inspector(app)
     for entry in inspector.routes():
@@ -95,7 +95,7 @@ def _taken(parameter: Parameter, entry: RouteEntry) -> tuple[str, str]:
 
 
 def load_of(app: App) -> dict[str, str]:
-    """Return the load of this process, by the name of each figure.
+    """Return the load of this process: each figure by its name.
 
     Call it on the event loop.
     """

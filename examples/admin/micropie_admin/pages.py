@@ -39,10 +39,10 @@ _POLICY = (
 class Admin(App):
     """The page of a site's routes, load and subscribers: ``app.mount("/admin", Admin(check))``.
 
-    ``log_in_check``: a function of the request as ``@requires`` takes it, ``def`` or ``async def``.
-    It returns True for those who may see the page, and an answer such as a ``Redirect`` to the
-    log-in for others. ``every``: seconds between two looks at the load. Raises ``SetupError``
-    without a check, and for wrong values.
+    ``log_in_check``: a function of the request, as for ``@requires``, ``def`` or ``async def``. It
+    returns True for users who may see the page, and a response such as a ``Redirect`` to the log-in
+    for others. ``every``: seconds between updates of the load. Raises ``SetupError`` if there is no
+    check, and for invalid values.
     """
 
     def __init__(self, log_in_check: Check | None = None, *, every: float = 2) -> None:
@@ -60,7 +60,7 @@ class Admin(App):
         requires(log_in_check)(self)
 
     @get
-    @run_in("loop")  # where the threads of the application are counted
+    @run_in("loop")  # on the event loop, where the application's threads are counted
     def index(self) -> Response:
         """Show the page."""
         page = self.render(
@@ -72,7 +72,7 @@ class Admin(App):
             channels=self._subscribers.channels(self),
             routes=shown_routes(self),
         )
-        # A label may have half of a surrogate pair, which no page can have.
+        # A label may contain half of a surrogate pair, which can't be encoded in a page.
         body = page.encode("utf-8", "replace")
         return Response(
             body, headers={"Cache-Control": "no-store"}, content_type="text/html; charset=utf-8"

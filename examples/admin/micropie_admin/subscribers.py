@@ -1,6 +1,6 @@
 """The subscribers of a process, with names by which a form can close them.
 
-A name begins with a token of its process. So a form that comes to another worker, or after a
+A name begins with a token of its process, so a form that is sent to another worker, or after a
 restart, closes nothing.
 """
 
@@ -19,7 +19,7 @@ from micropie import App, HTTPError
 from micropie.channels import Subscription
 from micropie.extensions import Inspector, notify_after_fork
 
-# Rows for each channel: a page of 100,000 subscribers would be of no use.
+# The most rows for each channel, because a page with 100,000 subscribers would be useless.
 MOST_SHOWN = 100
 
 
@@ -40,7 +40,9 @@ class Subscribers:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin anew: a forked process has none of its parent's subscribers."""
+        """Start without subscribers, because those of the parent don't exist in a forked
+        process.
+        """
         self.process = f"{socket.gethostname()}, process {os.getpid()}"
         self._token = secrets.token_hex(4)
         self._numbers: WeakKeyDictionary[Subscription, int] = WeakKeyDictionary()
@@ -83,7 +85,7 @@ class Subscribers:
         hubs = dict.fromkeys(one.channels for one in Inspector(app).applications())
         for place, hub in enumerate(hubs):
             for name, joined in hub.subscriptions().items():
-                # a name may have characters that a form can't send back
+                # a channel's name may have characters that a form can't send back
                 digits = name.encode("utf-8", "surrogatepass").hex()
                 yield name, f"{self._token}-{place}-{digits}", joined
 

@@ -1,8 +1,8 @@
-"""Doorkeeper, an extension of micropie: clients enter with an API key, and each key has a rate of
-its own.
+"""Doorkeeper, an extension of micropie: clients need an API key, and each key has its own rate
+limit.
 
-It imports nothing but the public names of micropie's packages. So it works with every server that
-micropie has, and with every version that keeps its promises.
+It imports only public names of micropie's packages, so it works with every server that micropie
+supports, and with every version that keeps these names.
 
     install(app, "data", find=name_of)                       # all of it
     app.middlewares.append(ApiKeys(name_of))                 # or its parts alone
@@ -31,7 +31,7 @@ def install(
     per: float = 10,
     status: str = "/doorkeeper",
 ) -> None:
-    """Guard ``app`` by API keys, and keep its sessions and the rates of the keys in ``folder``.
+    """Protect ``app`` by API keys, and store its sessions and the keys' rates in ``folder``.
 
     ``find``: see ``ApiKeys``. Each client has ``limit`` requests in ``per`` seconds. ``status`` is
     the path of a page for the extension's user. Raises ``SetupError`` if the application has

@@ -18,18 +18,18 @@ from micropie.sessions import Changes, SessionBackend
 
 
 class Folder:
-    """JSON documents with names, each in a file.
+    """Named JSON documents, each in a file.
 
-    Their reader and their writer hold a lock of all processes.
+    A lock that all processes share is held while documents are read and written.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
 
     def open(self) -> None:
-        """Make the folder, for its owner alone, and delete documents whose time is over.
+        """Create the folder, readable by its owner only, and delete expired documents.
 
-        Called at the start.
+        Called at startup.
         """
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.locked():
@@ -39,13 +39,13 @@ class Folder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock."""
+        """A context manager that holds the lock."""
         with (self._path / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+            fcntl.flock(lock, fcntl.LOCK_EX)  # locked until the file is closed
             yield
 
     def read(self, name: str) -> Any:
-        """Return a document, None if there is none or its time is over."""
+        """Return a document, or None if it is missing or has expired."""
         try:
             until, document = json.loads(self._file(name).read_text())
         except FileNotFoundError:
@@ -53,24 +53,24 @@ class Folder:
         return document if time.time() < until else None
 
     def write(self, name: str, document: Any, seconds: float) -> None:
-        """Store a document for so many seconds; delete one that is empty."""
+        """Store a document for ``seconds``. An empty document is deleted."""
         if document:
             new = self._path / "new"
             new.write_text(json.dumps([time.time() + seconds, document], allow_nan=False))
-            # at once: a process that ends here leaves no half of a document
+            # atomic, so a process that is killed here leaves no half-written document
             new.replace(self._file(name))
         else:
             self._file(name).unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
-        # A client may have chosen the name, so it is no part of a path.
+        # A client may have chosen the name, so it is hashed instead of used in a path.
         return self._path / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
 
 
 class FileSessions(SessionBackend):
     """Sessions in a folder.
 
-    Its methods are plain functions that wait for files: ``blocking`` is True by default.
+    The methods are plain functions that block, for which ``blocking`` is True by default.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -87,7 +87,7 @@ class FileSessions(SessionBackend):
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
         with self._folder.locked():
             stored = self._folder.read(f"session {session_id}")
-            if not stored:  # another request has ended the session meanwhile
+            if not stored:  # another request has deleted the session
                 return {}
             data = changes.apply(stored)
             if changes.new_id:
@@ -97,8 +97,8 @@ class FileSessions(SessionBackend):
 
 
 class FileRates(RateStore):
-    """Count requests in a folder: ``limit`` in each time of ``per`` seconds, which begins with the
-    first of them.
+    """Count requests in a folder: at most ``limit`` in a period of ``per`` seconds, which begins
+    with its first request.
     """
 
     def __init__(self, folder: Folder) -> None:

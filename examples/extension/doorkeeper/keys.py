@@ -1,6 +1,4 @@
-"""The guard: it asks for a key, and leaves the name of the key's client for everything behind
-it.
-"""
+"""The middleware that requires a key, and stores the name of the key's client on the request."""
 
 from __future__ import annotations
 
@@ -14,10 +12,10 @@ Find: TypeAlias = Callable[[str], str | None] | Callable[[str], Awaitable[str | 
 
 
 class ApiKeys(FlowMiddleware):
-    """Let in who sends a known key in ``X-API-Key``, also to WebSockets; answer others with 401.
+    """Admit clients that send a known key in ``X-API-Key``, also to WebSockets. Others get 401.
 
     ``find``: a function of the key that returns the client's name, or None; it is ``def`` or
-    ``async def``, and may ask a database.
+    ``async def``, and may query a database.
     """
 
     guards = True
@@ -39,7 +37,7 @@ class ApiKeys(FlowMiddleware):
         request.state.doorkeeper_client = client
 
     def after(self, request: Request, response: Response) -> None:
-        """Keep what one client gets out of shared caches."""
+        """Keep the response, which is for one client, out of shared caches."""
         response.headers.setdefault("Cache-Control", "private")
 
 

@@ -1,4 +1,4 @@
-"""A page of the extension's own, an application that is mounted."""
+"""The extension's own page, an application that is mounted."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
     )
     login.install(app)
 
-It imports nothing of micropie but the names that docs/extensions.md promises.
+It imports only the names of micropie that docs/extensions.md promises to keep.
 """
 
 from __future__ import annotations

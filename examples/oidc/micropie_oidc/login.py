@@ -1,7 +1,9 @@
-"""The log-in: its three pages, the check for handlers, and what a session holds of both.
+"""The log-in: its three pages, the access check for handlers, and the data that both keep in the
+session.
 
-A log-in that has begun is in the session under a random ``state``, with the secrets that its answer
-must match. So an answer is taken once, and only from the browser that has asked for it.
+A log-in that has begun is stored in the session under a random ``state``, with the secrets that the
+provider's response must match. So a response is accepted once, and only from the browser that began
+the log-in.
 """
 
 from __future__ import annotations
@@ -36,9 +38,9 @@ Result = TypeVar("Result")
 # Steps that may wait, and then a result.
 Flow: TypeAlias = Generator[Any, Any, Result]
 
-# Log-ins that one browser may have begun, one in each tab; the oldest is forgotten.
+# The most log-ins that one browser may have begun, one in each tab. The oldest is dropped.
 _MOST_BEGUN = 5
-# Seconds for the visitor to find the password.
+# Seconds that a visitor has for the log-in.
 _BEGUN_FOR = 900
 _NO_STORE = {"Cache-Control": "no-store"}
 # Browsers drop tabs and line ends, and read a backslash as a slash: "/\evil.com" is another host.
@@ -132,8 +134,8 @@ class OpenIDConnect:
 
     @run_in("loop")
     def users(self, request: Request) -> bool | Redirect:
-        """Let users in, for ``@requires(login.users)``; send a browser that opens a page to the
-        log-in, and answer all else with 401.
+        """An access check for ``@requires(login.users)``. A browser that opens a page is redirected
+        to the log-in; other requests get 401.
         """
         if self.user_of(request) is not None or request.app is self._pages:
             return True
@@ -200,8 +202,8 @@ class OpenIDConnect:
         session = request.session
         old = self.user_of(request)
         if old is not None and old["sub"] != claims["sub"]:
-            session.clear()  # what another user has left there
-        session.regenerate()  # an id that somebody has planted is worth nothing from now on
+            session.clear()  # removes another user's data
+        session.regenerate()  # makes an id that somebody may have planted useless
         kept = {name: claims[name] for name in ("sub", *self._keep) if name in claims}
         session[self._user_key] = {"claims": kept, "id_token": token}
         return Redirect(begun["next"], headers=_NO_STORE)
@@ -215,7 +217,7 @@ class OpenIDConnect:
         try:
             addresses = yield from self._reached(self._provider.addresses)
         except HTTPError:
-            return home  # who logs out here need not wait until the provider is back
+            return home  # a log-out works even while the provider is unavailable
         if addresses.end_session is None:
             return home
         question = {"id_token_hint": user["id_token"], "client_id": self._client_id}
@@ -282,7 +284,9 @@ class OpenIDConnect:
 
 
 class _Page(FlowMiddleware):
-    """Has a flow answer in the place of a handler: a flow can wait in the threads of a service."""
+    """Middleware that lets a flow respond instead of a handler, because a flow can wait in the
+    threads of a service.
+    """
 
     needs_session = True
 
@@ -315,7 +319,7 @@ def _away(address: str, question: dict[str, str]) -> Redirect:
 
 
 def _refusal(error: str) -> HTTPError:
-    """Return what a visitor reads if the provider has sent an error instead of a code."""
+    """Return the sentence for the visitor if the provider has sent an error instead of a code."""
     if not _ERROR_CODE.fullmatch(error):
         return HTTPError(400, "The answer of the provider has an error that can't be read.")
     if error == "access_denied":

@@ -1,8 +1,8 @@
-"""The provider as this process sees it: its addresses, its keys, and the exchange of a code.
+"""Requests to the provider: for its addresses, for its keys, and for the exchange of a code.
 
 Only this module knows how httpx2 connects and fails. Its functions block, so they are called in
-threads. A provider that is unavailable is an ``OSError``; one that refuses a code, or whose answer
-is of no use, is an ``HTTPError``.
+threads. They raise ``OSError`` if the provider is unavailable, ``HTTPError`` if it refuses a code
+or sends an unusable response.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Addresses(NamedTuple):
-    """What the discovery document says (OpenID Connect Discovery 1.0, section 3)."""
+    """The contents of the discovery document (OpenID Connect Discovery 1.0, section 3)."""
 
     authorization: str
     token: str
@@ -65,7 +65,7 @@ class Provider:
         self.begin()
 
     def begin(self) -> None:
-        """Forget what was fetched, and who is fetching: in a new process."""
+        """Start without fetched data. Called in a new process."""
         self._fetching = Lock()
         self._addresses: Addresses | None = None
         self._addresses_end = 0.0
@@ -100,7 +100,7 @@ class Provider:
             return found
 
     def redeem(self, code: str, verifier: str, redirect_uri: str) -> str:
-        """Exchange a code for an ID token, and return that unchecked."""
+        """Exchange a code for an ID token, and return the token unchecked."""
         addresses = self.addresses()
         form = {
             "grant_type": "authorization_code",
@@ -174,7 +174,7 @@ class Provider:
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        # Others wait for the one that fetches, but don't try one after the other if it hangs.
+        # Other threads wait for the one that fetches, but don't all try in turn if it hangs.
         if not self._fetching.acquire(timeout=self._patience):
             raise TimeoutError(f"{self.issuer} does not answer")
         try:
@@ -183,7 +183,7 @@ class Provider:
             self._fetching.release()
 
     def _asked(self, method: str, address: str, **options: Any) -> tuple[int, Mapping[str, Any]]:
-        """Return the status and the JSON of an answer."""
+        """Return the status and the JSON of a response."""
         deadline = monotonic() + self._patience
         body = bytearray()
         try:
@@ -230,6 +230,6 @@ def is_safe(address: object) -> bool:
 
 
 def unusable(reason: str) -> HTTPError:
-    """Return the error for an answer of the provider's that must not be used, and log why."""
+    """Log why a provider's response can't be used, and return the error for it."""
     logger.warning("the provider's answer can't be used: %s", reason)
     return HTTPError(502, "The log-in failed: the answer of the provider can't be used.")

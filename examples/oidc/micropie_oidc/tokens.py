@@ -15,14 +15,15 @@ from micropie import HTTPError
 
 from .provider import unusable
 
-# Those with a public key. Not here: "none", and EdDSA, whose name says no curve.
+# Algorithms with a public key. "none" is excluded, and so is EdDSA, whose name doesn't determine
+# the curve.
 ASYMMETRIC = frozenset({f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)})
-# Those whose key is the client's secret.
+# Algorithms whose key is the client's secret.
 SYMMETRIC = frozenset({"HS256", "HS384", "HS512"})
 
 
 class Expected(NamedTuple):
-    """What the token of one log-in has to say."""
+    """The values that the token of one log-in must have."""
 
     issuer: str
     client_id: str
@@ -39,7 +40,7 @@ def claims_of(
     key_for: Callable[[str | None, str], Key | None],
     expected: Expected,
 ) -> dict[str, Any]:
-    """Return the claims of a token that is genuine and ``expected``.
+    """Return the claims of a token after checking its signature and the ``expected`` values.
 
     ``key_for(kid, algorithm)`` returns the key that it must be signed with. Raises ``HTTPError``:
     400 for a wrong nonce, which may be an attack, and 502 for all else, as the token comes from the
@@ -78,7 +79,7 @@ def _problems(claims: Mapping[str, Any], expected: Expected, now: float) -> list
         )
         == expected.client_id,
         "has no subject": isinstance(subject, str) and 0 < len(subject) <= 255,
-        # a comparison with a NaN is False, so each of these refuses what is no number
+        # comparisons with NaN are False, so each of these conditions rejects NaN
         "has expired": now < expires + leeway,
         "is issued in the future": issued <= now + leeway,
         "is older than its log-in": issued >= expected.begun - leeway,

@@ -3,7 +3,7 @@
     outbox = Outbox(make_session.begin)
     outbox.add_to(app)          # the command drain-outbox
 
-It imports nothing of micropie but the names that docs/extensions.md promises.
+It imports only the names of micropie that docs/extensions.md promises to keep.
 """
 
 from __future__ import annotations

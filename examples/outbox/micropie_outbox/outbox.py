@@ -1,9 +1,9 @@
-"""``Outbox``: put a job into a table in the same transaction as what it belongs to, and run it
-later.
+"""``Outbox``: put a job into a table in the same transaction as the data that it belongs to, and
+run it later.
 
-A job is taken by setting the time at which it is due to the end of a lease, and committing that. It
-is deleted when it has been done. So a job is run at least once, by one worker at a time, and again
-when its worker has died.
+A worker takes a job by setting its due time to the end of a lease, and committing. The job is
+deleted when it is done. So a job runs at least once, in one worker at a time, and again if its
+worker has died.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ logger = logging.getLogger("micropie_outbox")
 
 
 class GiveUp(Exception):
-    """Raised by a job that no other try can help."""
+    """Raised by a job that must not be tried again."""
 
 
 class _Taken(NamedTuple):
-    """A row of the table that this worker has a lease of."""
+    """A row of the table for which this worker has a lease."""
 
     id: str
     job: str
@@ -77,9 +77,9 @@ class Outbox:
         self._jobs: dict[str, Callable[..., object]] = {}
 
     def job(self, function: Job) -> Job:
-        """Make a job of the function below, ``def`` or ``async def``, by its name.
+        """Register the decorated function, ``def`` or ``async def``, as a job under its name.
 
-        Its arguments are what JSON can hold.
+        Its arguments must be JSON values.
         """
         name = function.__name__
         if name in self._jobs:
@@ -99,8 +99,8 @@ class Outbox:
         """Put a job into the table, in the transaction of ``connection``, and return its id.
 
         ``await session.run_sync(outbox.put, send_mail, ...)`` does so in an ``AsyncSession``.
-        Raises ``LookupError`` for what is no job, and ``TypeError`` for arguments that don't match
-        it, or that JSON can't hold.
+        Raises ``LookupError`` for a function that is not a job, and ``TypeError`` for arguments
+        that don't match it or aren't JSON values.
         """
         if self._jobs.get(job.__name__) is not job:
             raise LookupError(f"{job.__name__} is no job: write @outbox.job above it")
@@ -119,8 +119,8 @@ class Outbox:
     def drain(self) -> int:
         """Run all jobs that are due, and return the number of those that were done.
 
-        ``request.after_response(outbox.drain)`` does so at once, and the command what that did not
-        live to do.
+        Call it by ``request.after_response(outbox.drain)`` to run jobs at once. The command runs
+        the jobs that remain.
         """
         done = 0
         while (taken := self._take()) is not None:
@@ -154,7 +154,7 @@ class Outbox:
         An exit or an interrupt passes through: the job's lease ends.
         """
         try:
-            if taken.job not in self._jobs:  # of another version of the program
+            if taken.job not in self._jobs:  # a job of another version of the program
                 raise LookupError(f"there is no job {taken.job}")
             function, arguments = self._jobs[taken.job], json.loads(taken.arguments)
             if inspect.iscoroutinefunction(function):

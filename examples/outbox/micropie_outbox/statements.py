@@ -17,13 +17,14 @@ PUT = (
     "INSERT INTO micropie_outbox (id, job, arguments, due, tries, error) "
     "VALUES (:id, :job, :arguments, :due, 0, '')"
 )
-# A row that another worker has just taken is not due any more.
+# A row that another worker has just taken is no longer due.
 TAKE = (
     "UPDATE micropie_outbox SET due = :until, tries = tries + 1 WHERE due <= :now AND id = "
     "(SELECT id FROM micropie_outbox WHERE due <= :now ORDER BY due LIMIT 1 {skip}) "
     "RETURNING id, job, arguments, tries"
 )
-# ``tries``: a worker that was slower than its lease must not touch the next one's row.
+# Compares ``tries``, because a worker that was slower than its lease must not change a row that the
+# next worker has taken.
 DELETE = "DELETE FROM micropie_outbox WHERE id = :id AND tries = :tries"
 POSTPONE = "UPDATE micropie_outbox SET due = :due, error = :error WHERE id = :id AND tries = :tries"
 

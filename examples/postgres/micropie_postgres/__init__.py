@@ -3,7 +3,7 @@
     app = Shop(PostgresSessionBackend("postgresql://localhost/shop"))
     app.middlewares.append(RateLimit(100, per=60, store=PostgresRates("postgresql://localhost/shop")))
 
-It imports nothing of micropie but the names that docs/extensions.md promises.
+It imports only the names of micropie that docs/extensions.md promises to keep.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     patience = math.inf
 
     def wait(self, gen: PQGen[Result], *arguments: Any, **options: Any) -> Result:
-        """Perform what psycopg does with a connection. Raises ``TimeoutError``."""
+        """Run a generator of psycopg with a time limit. Raises ``TimeoutError``."""
         try:
             return super().wait(_within(self.patience, gen), *arguments, **options)
         except TimeoutError:
@@ -131,8 +131,10 @@ class Database:
         self._free = BoundedSemaphore(self._connections)
 
     def after_fork(self) -> None:
-        """Put the parent's connections aside: two processes would read each other's answers."""
-        _inherited.append(self._idle)  # to close one here would end the parent's
+        """Leave the parent's connections unused, because two processes would read each other's
+        responses.
+        """
+        _inherited.append(self._idle)  # closing one here would end the parent's connection
         self._begin()
 
     @contextmanager
@@ -140,7 +142,7 @@ class Database:
         """Lend a connection, in autocommit mode. The errors of psycopg become ``ConnectionError``.
 
         After an error all idle connections are closed: a server that was restarted knows none of
-        them. No statement is repeated, because only its answer may be lost.
+        them. No statement is repeated, because it may have succeeded even if its response was lost.
         """
         idle, free = self._idle, self._free
         if not free.acquire(timeout=self._patience):
@@ -177,7 +179,7 @@ class Database:
         connection = Connection.connect(self._url, autocommit=True, **self._options)
         connection.patience = self._patience
         try:
-            # Asked first: a user who may not create tables can use one that exists.
+            # Checked first, so that a user who may not create tables can use an existing one.
             found = connection.execute("SELECT to_regclass(%s)", [self._table.name]).fetchone()
             if found == (None,):
                 # IF NOT EXISTS alone fails if two processes create a table at once
@@ -191,7 +193,7 @@ class Database:
 
 
 def _close_all(idle: list[Connection]) -> None:
-    # instead of a check of the length: another thread may take the last one in between
+    # don't check the length first: another thread may take the last connection in between
     with suppress(IndexError):
         while True:
             idle.pop().close()

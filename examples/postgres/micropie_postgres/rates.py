@@ -1,9 +1,9 @@
 """The counts of rate limits in PostgreSQL, for many machines.
 
 A row has the time at which its client's requests so far would end if they came evenly. A request
-moves that time on by ``per / limit`` seconds. One that would move it more than ``per`` seconds
-ahead of now is refused, and moves nothing: the generic cell rate algorithm (ITU-T I.371). Times are
-whole microseconds of the server's clock.
+moves that time forward by ``per / limit`` seconds. A request that would move it more than ``per``
+seconds ahead of now is rejected, and leaves it unchanged: the generic cell rate algorithm (ITU-T
+I.371). Times are whole microseconds of the server's clock.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class PostgresRates(RateStore):
         with self._database.reached() as connection:
             self._database.clear_sometimes(connection)
             counted = connection.execute(_COUNT, values).fetchone()
-            # None if the client's time has come meanwhile
+            # None if the client's limit has been reset meanwhile
             seen = counted or connection.execute(_LOOK, [values["key"]]).fetchone() or (0,)
         ahead = seen[0]
         return Quota(
@@ -86,7 +86,8 @@ class PostgresRates(RateStore):
         ``App.health``.
         """
         with self._database.reached() as connection:
-            connection.execute(_DELETE, [b""])  # no client has this key; a replica refuses it
+            # no client has this key, but a replica refuses the statement
+            connection.execute(_DELETE, [b""])
 
     def close(self) -> None:
         """Close this process's idle connections; the next request opens new ones."""

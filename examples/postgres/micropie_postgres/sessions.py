@@ -16,7 +16,7 @@ _TABLE = Table(
             (id bytea PRIMARY KEY, data text NOT NULL, expires timestamptz NOT NULL);
         CREATE INDEX IF NOT EXISTS micropie_sessions_expires ON micropie_sessions (expires);
     """,
-    # SKIP LOCKED: it waits for nobody, so two calls can't wait for each other
+    # SKIP LOCKED doesn't wait, so two calls can't wait for each other
     clear="""
         DELETE FROM micropie_sessions WHERE id = ANY (ARRAY(
             SELECT id FROM micropie_sessions WHERE expires <= now()
@@ -70,8 +70,8 @@ class PostgresSessionBackend(SessionBackend):
         """
         old, new = digest(session_id), digest(changes.new_id or session_id)
         with self._database.reached() as connection, connection.transaction():
-            # Who comes second waits here, and reads what the first one has stored. The row is gone
-            # if that one has ended the session.
+            # The second of two requests waits here, and then reads the data that the first has
+            # stored. There is no row if the first has deleted the session.
             stored = _data_of(connection, _LOCK, old)
             if not stored:
                 return {}
@@ -87,7 +87,8 @@ class PostgresSessionBackend(SessionBackend):
         ``App.health``.
         """
         with self._database.reached() as connection:
-            connection.execute(_DELETE, [b""])  # no session has this id; a replica refuses it
+            # no session has this id, but a replica refuses the statement
+            connection.execute(_DELETE, [b""])
 
     def close(self) -> None:
         """Close this process's idle connections; the next request opens new ones."""
