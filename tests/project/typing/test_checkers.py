@@ -31,14 +31,20 @@ KEPT = ROOT / "build" / "mypy-of-examples"
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The typed examples of the pages, each in a file, and the modules of a new project. A file
+    """The typed examples of the pages, each in a file, and the modules of two new projects. A file
     that imports a library that this Python lacks is left out.
     """
     folder = tmp_path_factory.mktemp("examples")
     files = typed_examples(folder)
     assert len(files) >= 15
-    assert micropie(folder, "new", "pies").returncode == 0
-    files += [folder / "pies" / name for name in ("app.py", "test_app.py")]
+    for arguments in (["pies"], ["tarts", "--package"]):
+        assert micropie(folder, "new", *arguments).returncode == 0
+    # the other project has a module of this name, which mypy takes once
+    tests = folder / "tarts" / "tests"
+    (tests / "test_app.py").rename(tests / "test_tarts.py")
+    made = sorted(path for name in ("pies", "tarts") for path in (folder / name).rglob("*.py"))
+    assert len(made) > 5
+    files += made
     lacks = re.compile(rf"^(import|from) ({'|'.join(LEFT_OUT)})\b", re.MULTILINE)
     return [file for file in files if not (LEFT_OUT and lacks.search(file.read_text()))]
 
@@ -119,7 +125,7 @@ def typed_examples(folder: Path) -> list[Path]:
 
 
 @pytest.mark.timeout(240)  # 10 seconds of a processor
-def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_a_new_project(
+def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_two_new_projects(
     tmp_path: Path, examples: list[Path]
 ) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]
@@ -136,9 +142,8 @@ def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_a_new_project(
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("kind", ["--api", "--package"])
-def test_mypy_finds_nothing_in_a_new_project_of_each_kind(tmp_path: Path, kind: str) -> None:
-    assert micropie(tmp_path, "new", "pies", kind).returncode == 0
+def test_mypy_finds_nothing_in_a_new_api(tmp_path: Path) -> None:
+    assert micropie(tmp_path, "new", "pies", "--api").returncode == 0
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]
     done = subprocess.run(
         [*command, "."],
@@ -156,7 +161,7 @@ def errors_of_pyright(folder: Path, included: list[Path]) -> list[dict[str, Any]
         "include": [*map(str, included)],
         "typeCheckingMode": "strict",
         "enableTypeIgnoreComments": False,  # they are for mypy
-        "extraPaths": [str(ROOT), *{str(file.parent) for file in included}],
+        "extraPaths": [str(ROOT), *{str(imported_from(file)) for file in included}],
     }
     config = folder / "pyrightconfig.json"
     config.write_text(json.dumps(settings))
@@ -166,3 +171,8 @@ def errors_of_pyright(folder: Path, included: list[Path]) -> list[dict[str, Any]
         command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
     ).stdout
     return [one for one in json.loads(output)["generalDiagnostics"] if one["severity"] == "error"]
+
+
+def imported_from(file: Path) -> Path:
+    """Return the folder that a module's name begins in."""
+    return next(above for above in file.parents if not (above / "__init__.py").exists())
