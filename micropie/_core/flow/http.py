@@ -93,7 +93,6 @@ from micropie._core.streams import LoopStream, Stream, ThreadStream, stream_of
 # imported on first use: few sites have handlers in processes
 pooled: Any = module("micropie._core.flow.pooled")
 
-_FAILURES = range(500, 600)
 _SUCCESSES = range(200, 300)
 _GROUP_OR_DISCONNECT = (ExceptionGroup, ClientDisconnect)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -418,14 +417,22 @@ def _finish(
                 threads = config_of(exchange).threads
                 stream = streams.MadeAhead(stream, threads, exchange.rank)
             made.continue_stream(stream)
-            if stream.file is not None and exchange.sends_files:
-                stream.leave_to_server()
-            else:
-                yield from stream.fetch_first(response)
-        answer, is_changed = _encoded(exchange, response, stream)
+            response = yield from _begun(exchange, response, stream)
         session = made.session
+        saves = (
+            session is not None
+            and session.changed
+            and config_of(exchange).sessions.saves_with(response.status)
+        )
+        # Encode the answer before the session is saved, because the session must not be saved if the
+        # answer can't be sent.
+        answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
+        if made.depends_on:  # on the cookie, with every session and every CSRF token
+            answer = _private(exchange, answer, saves)
+        if exchange.ends is not None:
+            made.end(answer)
         if session is not None:
-            if is_changed:
+            if saves:
                 answer = yield from _save_session(request, session, answer)
             if stream is not None or (exchange.ends is not None and exchange.ends.tasks):
                 session.seal()
@@ -462,50 +469,40 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
     return stream
 
 
-def _encoded(exchange: Exchange, response: Response, stream: Stream | None) -> tuple[Answer, bool]:
-    """Return the answer for a response, and whether the session has to be saved.
-
-    The answer is encoded before the session is saved, because the session must not be saved if the
-    answer can't be sent.
+def _begun(exchange: Exchange, response: Response, stream: Stream) -> Flow[Response]:
+    """Fetch a stream's first chunk. Return the response with the headers that the stream's generator
+    has set.
     """
     made = exchange.answer
-    if stream is not None:
-        # The stream's generator has set headers on ``self.response``. Those set by hooks come
-        # first.
-        if made.response is not None:
-            response = made.set_result(response)
-            made.replace(None)
-        if exchange.ends is not None:
-            for change in exchange.ends.before_head:
-                change(response)
-        may_read = (
-            stream.file is None
-            and exchange.header("cookie")
-            and handlers_route(exchange) is not None
-        )
-        # A later chunk may read the session, when it is too late for the headers that forbid
-        # caching. So count the session as read now.
-        if may_read and exchange.config.sessions.find_id(exchange):
-            exchange.opened_session()
-    saves = (
-        made.session is not None
-        and made.session.changed
-        and (response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error)
-    )
-    answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
-    has_own_cookie = saves or made.csrf_salt is not None
-    if made.depends_on or has_own_cookie:
-        answer = _private(exchange, answer, has_own_cookie)
+    if stream.file is not None and exchange.sends_files:
+        stream.leave_to_server()
+    else:
+        yield from stream.fetch_first(response)
+    # The stream's generator has set headers on ``self.response``. Those set by hooks come first.
+    if made.response is not None:
+        response = made.set_result(response)
+        made.replace(None)
     if exchange.ends is not None:
-        made.end(answer)
-    return answer, saves
+        for change in exchange.ends.before_head:
+            change(response)
+    # A later chunk may read the session, when it is too late for the headers that forbid caching. So
+    # count the session as read now.
+    if (
+        stream.file is None
+        and exchange.header("cookie")
+        and handlers_route(exchange) is not None
+        and exchange.config.sessions.find_id(exchange)
+    ):
+        exchange.opened_session()
+    return response
 
 
-def _private(exchange: Exchange, answer: Answer, has_own_cookie: bool) -> Answer:
+def _private(exchange: Exchange, answer: Answer, saves: bool) -> Answer:
     """Return the answer with headers that keep shared caches from sending it to other clients."""
+    made = exchange.answer
     status, content_type, length, pairs, body, stream = answer
     make = known_private if pairs.__class__ is KnownHead else make_private
-    headers, was_public = make(pairs, exchange.answer.depends_on, has_own_cookie)
+    headers, was_public = make(pairs, made.depends_on, saves or made.csrf_salt is not None)
     if was_public:
         sentence = (
             "%s: a response with a cookie or token of one client can't be public: it is sent as "

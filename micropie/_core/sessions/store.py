@@ -36,9 +36,8 @@ class SessionStore:
 
     ``prefix``: the path of the application that has this backend. Browsers send the cookie only
     below this path. ``opens_ahead``: whether the backend may wait, so that the flow opens the
-    session before the handler. ``saves_on_error``: whether a session is also saved with a response
-    of status 500 to 599. ``make_id`` returns an id for a new session, and ``is_id`` whether a text
-    may be one.
+    session before the handler. ``make_id`` returns an id for a new session, and ``is_id`` whether a
+    text may be one.
     """
 
     def __init__(
@@ -46,7 +45,6 @@ class SessionStore:
     ) -> None:
         self.backend = backend
         self.prefix = prefix
-        self.saves_on_error = settings.session_save_on_error
         self._settings = settings
         self._check_size = partial(
             check_size,
@@ -97,6 +95,10 @@ class SessionStore:
             return None
         name = self._cookie_names[exchange.scheme == "https", exchange.root_path != ""]
         return parse_cookies(header).get(name)
+
+    def saves_with(self, status: int) -> bool:
+        """Return whether a changed session is saved with a response of this status."""
+        return status // 100 != 5 or self._settings.session_save_on_error
 
     def is_secure(self, scheme: str) -> bool:
         """Return whether cookies are ``Secure`` in responses to requests of ``scheme``."""
