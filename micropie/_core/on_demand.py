@@ -115,5 +115,5 @@ class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
 
     def __get__(self, owner: object, _: type) -> Value:
         value = self._compute(owner)
-        owner.__dict__[self._name] = value
+        setattr(owner, self._name, value)  # faster than to have Python make a ``__dict__``
         return value

@@ -424,8 +424,8 @@ def _finish(
             and session.changed
             and config_of(exchange).sessions.saves_with(response.status)
         )
-        # Encode the answer before the session is saved, because the session must not be saved if the
-        # answer can't be sent.
+        # Encode the answer before the session is saved, because the session must not be saved if
+        # the answer can't be sent.
         answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
         if made.depends_on:  # on the cookie, with every session and every CSRF token
             answer = _private(exchange, answer, saves)
@@ -470,9 +470,7 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
 
 
 def _begun(exchange: Exchange, response: Response, stream: Stream) -> Flow[Response]:
-    """Fetch a stream's first chunk. Return the response with the headers that the stream's generator
-    has set.
-    """
+    """Fetch a stream's first chunk. Return the response with the headers that its generator set."""
     made = exchange.answer
     if stream.file is not None and exchange.sends_files:
         stream.leave_to_server()
@@ -485,8 +483,8 @@ def _begun(exchange: Exchange, response: Response, stream: Stream) -> Flow[Respo
     if exchange.ends is not None:
         for change in exchange.ends.before_head:
             change(response)
-    # A later chunk may read the session, when it is too late for the headers that forbid caching. So
-    # count the session as read now.
+    # A later chunk may read the session, when it is too late for the headers that forbid caching.
+    # So count the session as read now.
     if (
         stream.file is None
         and exchange.header("cookie")

@@ -91,8 +91,8 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
             yield IO, body.parsed, (exchange,)
         else:
             body.parsed(exchange)
-        return (exchange.body.form or {}).get(name, [""])[0]
-    beginning = exchange.body.so_far
+        return (body.form or {}).get(name, [""])[0]
+    beginning = body.so_far
     if beginning is None:
         beginning = yield from _receive_beginning(exchange, limits.max_data_size)
     # Cut it, so that the result doesn't depend on how the body was split into pieces.

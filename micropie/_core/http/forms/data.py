@@ -4,7 +4,7 @@ multipart forms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError, too_many
@@ -114,27 +114,19 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
         and size <= limits.max_form_field_size
         and size <= limits.max_data_size
     )
-    budget = None if is_short else Budget(limits)
-    text = text[:-1] if text[-1:] == "&" else text
     if "+" in text:
         text = text.replace("+", " ")
     is_decoded = "%" not in text and text.isascii() and text.isprintable()
     encoded: list[str] = []  # names and values alternate
     fields: dict[str, list[str]] = {}
-    # Stop splitting at the limit. If there are more pairs, they remain in the last one.
-    for pair in text.split("&", limits.max_fields) if text else ():
-        # An empty pair (``a=1&&b=2``) isn't a field, but it counts toward the limit, because a
-        # million empty pairs take as long as a million fields.
-        if budget is not None:
-            budget.begin()
-        if pair:
+    for pair in text.split("&") if is_short else ():
+        if pair:  # an empty pair (``a=1&&b=2``) isn't a field
             name, _, value = pair.partition("=")
-            if budget is not None:
-                name, value = _decoded(name, budget), _decoded(value, budget)
-            elif not is_decoded:
+            if is_decoded:
+                fields.setdefault(name, []).append(value)
+            else:
                 encoded += name, value
-                continue
-            fields.setdefault(name, []).append(value)
+    pairs: Iterable[tuple[str, str]] = () if is_short else _counted(text, limits)
     if encoded:
         # Decode all texts at once, separated by NUL, which no text may contain. Decoding a thousand
         # short texts one by one takes three times as long.
@@ -142,9 +134,23 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
         if len(decoded) > len(encoded):
             raise BadRequest(_NUL)
         texts = iter(decoded)
-        for name, value in zip(texts, texts, strict=True):
-            fields.setdefault(name, []).append(value)
+        pairs = zip(texts, texts, strict=True)
+    for name, value in pairs:
+        fields.setdefault(name, []).append(value)
     return fields
+
+
+def _counted(text: str, limits: Limits) -> Iterable[tuple[str, str]]:
+    """Yield the names and values of a query that may reach a limit, each decoded on its own."""
+    budget = Budget(limits)
+    # Stop splitting at the limit. If there are more pairs, they remain in the last one.
+    for pair in text.removesuffix("&").split("&", limits.max_fields):
+        # An empty pair isn't a field, but it counts toward the limit, because a million empty pairs
+        # take as long as a million fields.
+        budget.begin()
+        if pair:
+            name, _, value = pair.partition("=")
+            yield _decoded(name, budget), _decoded(value, budget)
 
 
 def _decoded(raw: str, budget: Budget) -> str:

@@ -81,16 +81,11 @@ def parse_cookies(header: str) -> dict[str, str]:
     """
     cookies: dict[str, str] = {}
     for piece in header.split(";", _MOST_COOKIES)[:_MOST_COOKIES]:
-        name, equals, value = piece.strip(_BLANKS).partition("=")
-        if name[-1:] <= " ":
-            name = name.rstrip(_BLANKS)
+        name, equals, value = piece.partition("=")
+        name, value = name.strip(_BLANKS), value.strip(_BLANKS)
         if equals and name and name not in cookies:
-            # One comparison is enough for most values: blanks and the quote sort before the
-            # characters with which nearly all values begin.
-            if value[:1] <= '"':
-                value = value.lstrip(_BLANKS)
-                is_quoted = len(value) >= 2 and value[0] == value[-1] == '"'
-                value = value[1:-1] if is_quoted else value
+            if value[:1] == '"' and value[-1:] == '"' and len(value) > 1:
+                value = value[1:-1]
             cookies[name] = value
     if not header.isascii():
         decoded: dict[str, str] = {}
