@@ -1,13 +1,13 @@
-"""HTTP messages: requests with their bodies, responses, and what belongs to both.
+"""HTTP requests and responses, with their headers, bodies and sessions.
 
-Open ``response.py`` to change how a handler's result becomes status, headers and body. Open
-``request.py`` for the API that authors use, ``exchange.py`` for the framework's internal state of a
-request, and ``answer.py`` for the response while it is being made. Open ``problem.py`` for the text
-and the format of error responses (``flow/errors.py`` merges their headers), ``binding_errors.py``
-and ``multidict.py`` for values of forms and queries, ``json.py`` for JSON, ``session.py`` and
-``flashes.py`` for a session's values, and ``pagination.py`` for ``Page``. The rules of WebSockets
-are in ``websockets.py``, the CSRF token in ``csrf.py``, paths, hosts and origins in
-``addresses.py``, escaped HTML in ``escaping.py``.
+Open ``response.py`` to change how a handler's result becomes a status, headers and a body. Open
+``request.py`` for the public API of a request, ``exchange.py`` for the framework's internal state
+of a request, and ``answer.py`` for the response while it is being built. Open ``problem.py`` for
+the text and the format of error responses (``flow/errors.py`` merges their headers),
+``binding_errors.py`` for the errors of invalid values, ``multidict.py`` for the values of forms and
+queries, ``json.py`` for JSON, ``session.py`` for sessions, ``flashes.py`` for flashed messages, and
+``pagination.py`` for ``Page``. The rules of WebSockets are in ``websockets.py``, CSRF tokens in
+``csrf.py``, paths, hosts and origins in ``addresses.py``, and escaped HTML in ``escaping.py``.
 """
 
 from __future__ import annotations
@@ -87,8 +87,7 @@ __all__ = [
 ]
 # fmt: on
 
-# These modules are imported on first use. Many sites don't need them, and importing them takes
-# longer than importing all others.
+# This module is imported on first use, because many sites don't need it.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -1,4 +1,4 @@
-"""``AnswerState``: the response to one request, while it is made and sent."""
+"""``AnswerState``: the response to one request, while it is built and sent."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ class AnswerState:
     """The state of a response. Only its own methods change it."""
 
     has_more = False
-    """Whether anything besides the handler's result affects the response: hooks, the session,
-    something that was set on ``self.response``, or a header that identifies the client.
+    """Whether anything besides the handler's result affects the response: hooks, the session, a
+    value set on ``self.response``, or a request header that was read and identifies the client.
     """
     response: Response | None = None
-    """The response that ``self.response`` returns; None as long as nothing is set on it."""
+    """The object that ``self.response`` returns; None until it is first needed."""
     stream: ChunkedBody | None = None
-    """The stream of the body's chunks. The driver closes it if nothing else does."""
+    """The stream that yields the body's chunks; None if the body is sent in one piece. The driver
+    closes the stream if nothing else does.
+    """
 
     depends_on: Sequence[str] = ()
-    """The headers that were read and that identify the client, such as "cookie". If there are any,
-    caches must not send the response to other clients.
+    """The request headers that were read and identify the client: "cookie" and "authorization". If
+    there are any, caches must not send the response to other clients.
     """
 
     session: Session | None = None
@@ -48,14 +50,14 @@ class AnswerState:
     csrf_salt: str | None = None
     """The salt of the CSRF token in this response; None if the response has no token."""
 
-    # Functions passed to ``on_close`` read these.
+    # Functions passed to ``request.on_close`` read these attributes.
     status: int | None = None
     length: int | None = None
     is_broken_off = False
     is_accepted = False
     """Whether this is an accepted WebSocket."""
     is_over = False
-    """Whether the response has ended. From then on, functions of ``after_response`` run."""
+    """Whether the response has ended. The functions passed to ``after_response`` run after that."""
 
     @property
     def has_content(self) -> bool:
@@ -65,17 +67,17 @@ class AnswerState:
         return self.response is None or self.response.status not in WITHOUT_CONTENT
 
     def set_result(self, result: object) -> Response:
-        """Make the response from a handler's result and from what was set on ``self.response``.
+        """Build the response from a handler's result and the values set on ``self.response``.
         Return the response.
         """
         response, self.has_more = self.response, True
-        if type(result) in _MERE_BODIES:  # most results
+        if type(result) in _MERE_BODIES:  # true for most results
             if response is None:
                 self.response = response = Response(result)
             else:
                 response.body = result
         elif response is None and type(result) is Response and type(result.body) in _MERE_BODIES:
-            # Make a copy, because the author may return the same object again.
+            # Make a copy, because a handler may return the same object for several requests.
             pairs, content_type = result.pairs, result.content_type
             self.response = response = Response(result.body, result.status, pairs, content_type)
         else:
@@ -83,9 +85,7 @@ class AnswerState:
         return response
 
     def begin_response(self) -> Response:
-        """Make an empty response, on which status, headers and cookies can be set, and return
-        it.
-        """
+        """Create and return an empty response, on which status, headers and cookies can be set."""
         self.response = response = Response()
         self.has_more = True
         return response
@@ -162,7 +162,7 @@ class AnswerState:
 
     def make_csrf_token(self, secret: str | None, salt: str | None) -> None:
         """Store the secret that a visitor gets in a cookie, or the salt of the token in the
-        response.
+        response. An argument that is None changes nothing.
         """
         self.csrf_secret = secret or self.csrf_secret
         self.csrf_salt = salt or self.csrf_salt

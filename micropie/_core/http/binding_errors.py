@@ -22,28 +22,31 @@ class ParameterError:
     parameter: str
     """The handler's parameter."""
     source: str
-    """The place where the value was found: "path", "query", "form", "json", "file" or "body"; "" if
-    the value is missing.
+    """The part of the request that contains the value: "path", "query", "form", "json", "file" or
+    "body"; "" if the value is missing.
     """
     given: object
     """The value: text, or a value from JSON; None if it is missing. It comes from the client, so
     escape it in HTML.
     """
     expected: str
-    """The kind of value that is valid: "a whole number"."""
+    """A description of the valid values, such as "a whole number"."""
     path: tuple[str | int, ...] = ()
-    """The place of the value in a document: ("lines", 0, "price")."""
+    """The keys and indexes that lead to the value in a JSON document, such as ("lines", 0,
+    "price").
+    """
     sentence: str = ""
-    """The sentence for a programmer, with the name of the parameter."""
+    """The error message for developers, which contains the name of the parameter."""
     field: str = ""
     """The name of the form's field: "name", "lines[0].price"; by default the parameter's name."""
     words: str = ""
-    """The sentence for a visitor: the author's, or a plain one such as "Please enter a whole
-    number."."""
+    """The error message for visitors: one that the application defines, or a default such as
+    "Please enter a whole number.". If it is "", ``sentence`` is used instead.
+    """
 
     def __post_init__(self) -> None:
         if not self.field:
-            # set in this way, because the dataclass is frozen
+            # ``self.field = ...`` fails, because the dataclass is frozen
             object.__setattr__(self, "field", self.parameter)
 
     def __str__(self) -> str:
@@ -55,7 +58,7 @@ class BindingError(BadRequest):
 
     ``errors``: a ``ParameterError`` for each invalid value.
 
-    The message consists of the sentences for the visitor, each after the name of its field.
+    The message joins ``str(error)`` of all errors, each after the name of its field.
     """
 
     def __init__(self, errors: Sequence[ParameterError]) -> None:
@@ -64,17 +67,17 @@ class BindingError(BadRequest):
 
 
 class BindingErrors:
-    """The invalid values of a request, for a handler that shows its form again: annotate a
-    parameter with this class.
+    """The invalid values of a request, for a handler that shows its form again. Annotate a
+    parameter of the handler with this class.
 
-    The handler is called although values are invalid; their parameters have their defaults, or
-    None. The object is empty, and false, if all values are valid. ``for error in errors`` gives
-    each ``ParameterError``; ``errors["age"]`` is the first error of a form's field or of a
-    parameter, or None; ``errors["lines[0].price"]`` is the first error of a nested field.
-    ``given``: the values of the query and the form, to fill the form with. It maps names to text,
-    or to a list if a name has several values; for ``lines[0].price`` it also has the list ``lines``
-    of dicts. The values come from the client, so escape them in HTML. ``is_submitted``: whether a
-    form was sent. Tests can make an object themselves.
+    The handler is then called even if values are invalid. A parameter whose value is invalid gets
+    its default, or None. The object is empty, and false, if all values are valid. ``for error in
+    errors`` gives each ``ParameterError``; ``errors["age"]`` is the first error of a form's field
+    or of a parameter, or None; ``errors["lines[0].price"]`` is the first error of a nested field.
+    ``given``: the values of the query and the form, with which to fill the form. It maps names to
+    text, or to a list if a name has several values. For names like ``lines[0].price``, it also maps
+    "lines" to a list of dicts. The values come from the client, so escape them in HTML.
+    ``is_submitted``: whether a form was sent. Tests can create an object directly.
     """
 
     def __init__(

@@ -1,18 +1,19 @@
-"""The CSRF token, against cross-site request forgery. It is made from a secret of the client, and
-the forms of a page send it back.
+"""CSRF tokens, which protect against cross-site request forgery. A token is derived from a secret
+that each client has, and the forms of a page send the token back.
 
 A page of another site can make a browser send a form with its cookies, but it can't read the token.
 This module makes and compares tokens; ``CSRFMiddleware`` decides which requests need one.
 
 If a client has a session, the secret is stored there. A visitor without a session who only views a
-form gets the secret in a separate cookie. So nothing is stored on the server for mere visitors, who
-would crowd out the sessions of users. The cookie is not signed, because an attacker could get a
-signed one like any visitor. But over https no other host can set it: its name begins with
-``__Host-``, and browsers accept such a cookie only from the host itself.
+form gets the secret in a separate cookie. So the server stores nothing for visitors, whose sessions
+would crowd out those of users. The cookie is not signed, because an attacker could get a signed
+cookie as any visitor does. Instead, over https its name begins with ``__Host-``: browsers accept
+such a cookie only from the host itself, so no other host can set it.
 
-The token is different in each page: a random salt, followed by the salt's HMAC with the secret as
-key. If it were always the same, it could be guessed character by character from the length of
-compressed pages that contain text from the visitor (BREACH). The bare secret is accepted as well.
+Each page has a different token: a random salt, followed by the salt's HMAC with the secret as key.
+If the token were always the same, it could be guessed character by character from the length of
+compressed pages that contain text from the visitor (BREACH). The secret itself is accepted as a
+token as well.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ def csrf_token(request: Request) -> str:
 
     Every page gets a different token, and all tokens of a client are accepted.
 
-    The first call for a client makes its secret (256 bits) and stores it in the session or in a
-    cookie. Raises ``ResponseError`` if a page's first call comes after its response has started,
-    because then the secret can't be stored, and the headers that keep the page out of shared caches
-    can't be sent.
+    The first call for a client creates its secret (256 bits) and stores it in the session or in a
+    cookie. Raises ``ResponseError`` if the first call for a page comes after the response has
+    started. By then it is too late to store the secret, and to send the headers that keep the page
+    out of shared caches.
     """
-    import secrets  # slow to import: longer than the rest of a small application
+    import secrets  # imported here, because few requests need it and the import is slow
 
     exchange = request._exchange
     answer = exchange.answer
@@ -71,7 +72,8 @@ def is_csrf_token(request: Request, token: object) -> bool:
         return False
     from hmac import compare_digest
 
-    # Bytes, because compare_digest refuses text that is not ASCII, and a client may send any text.
+    # Compare bytes, because compare_digest refuses non-ASCII strings, and a client may send any
+    # string.
     key, sent = secret.encode(), token.encode(errors="surrogatepass")
     return any(
         compare_digest(accepted, sent) for accepted in (key, _masked(key, sent[:_SALT_LENGTH]))

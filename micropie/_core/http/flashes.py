@@ -11,8 +11,8 @@ from micropie._core.http.request import Request, current_request
 
 _KEY = "_flashes"
 
-# The most messages that wait to be shown. Without a limit, a client that never requests a page
-# would fill the session.
+# The maximum number of messages that wait to be shown. Without a limit, a client that never
+# requests a page would fill the session.
 _MOST = 100
 _LONGEST = 500  # characters
 
@@ -20,10 +20,10 @@ _LONGEST = 500  # characters
 def flash(message: object, category: str = "message") -> None:
     """Store a message in the session until a page shows it. Escape its text where you show it.
 
-    Only the first 500 characters are stored, because the text may come from a client. ``category``
-    ("message") is for the style sheet: "error", "success". If more than 100 messages have not been
-    shown, the oldest are dropped. Raises ``LookupError`` outside a request, and ``ValueError`` if
-    text and category are swapped.
+    Only the first 500 characters are stored, because the text may come from a client. A template
+    can use ``category``, such as "error" or "success", to choose a style; the default is "message".
+    If more than 100 messages have not been shown, the oldest are dropped. Raises ``LookupError``
+    outside a request, and ``ValueError`` if the text and the category are swapped.
     """
     is_word = isinstance(message, str) and message in ("success", "error", "info", "warning")
     is_text = isinstance(category, str) and " " in category and category[:1].isupper()
@@ -40,8 +40,8 @@ def get_flashed_messages(
 
     All calls during one request return the same messages.
 
-    The list has texts or, ``with_categories``, (category, text) pairs. ``category_filter``: only
-    these categories.
+    The list contains the texts or, if ``with_categories`` is true, (category, text) pairs.
+    ``category_filter``: the categories to return; all by default.
     """
     request = current_request()
     if _KEY not in request.state:

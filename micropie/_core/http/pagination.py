@@ -16,13 +16,16 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """One page of a list: its ``items`` and its ``number`` from 1, the ``size`` of a full page, and
-    the ``total`` of all items.
+    """One page of a list. ``items``: the items on this page. ``number``: the page's number, counted
+    from 1. ``size``: the number of items on a full page. ``total``: the number of items on all
+    pages.
 
-    In a template, write ``for pie in page``, and ``page.next_url`` for a link::
+    In a handler::
 
         rows = db.execute("SELECT * FROM pies LIMIT 20 OFFSET ?", [Page.offset(page, 20)]).fetchall()
         return self.render("pies.html", page=Page(rows, page, size=20, total=count))
+
+    In the template, write ``for pie in page``, and link to ``page.next_url``.
 
     Raises ``HTTPError``: 404 for a page that does not exist (the first page always exists), and 400
     for a size below 1, because the size may come from the client.
@@ -42,7 +45,7 @@ class Page(Generic[Item]):
     def of(cls, items: Sequence[Found], number: int = 1, size: int = 20) -> Page[Found]:
         """Return page ``number`` of ``items``, a sequence of all items.
 
-        Raises ``HTTPError``, see ``Page``, and ``TypeError`` for an object without a length.
+        Raises ``HTTPError`` as ``Page`` does, and ``TypeError`` if ``items`` is not a sequence.
         """
         if not isinstance(items, Sequence):
             raise TypeError(
@@ -106,8 +109,8 @@ class Page(Generic[Item]):
             before = number
 
     def link_header(self, name: str = "page") -> str:
-        """Return the value of a Link header (RFC 8288) for an API client: first, prev, next and
-        last.
+        """Return the value of a Link header (RFC 8288) with the links first, prev, next and last,
+        for API clients.
         """
         last = max(self.pages, 1)
         numbers = {"first": 1, "prev": self.number - 1, "next": self.number + 1, "last": last}

@@ -1,5 +1,5 @@
-"""The default responses to errors: a sentence, a page for browsers, or a problem document for API
-clients (RFC 9457).
+"""The default responses to errors: a sentence as plain text, an HTML page for browsers, or a
+problem document for API clients (RFC 9457).
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ def _page_head(title: str) -> str:
 
 
 def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response:
-    """Return the default response to an error for which the author has no handler, in a format that
-    the client accepts.
+    """Return the default response to an error for which the application has no error handler, in a
+    format that the client accepts.
 
-    ``App(errors="json")`` always gives a problem document, ``"text"`` a sentence. Otherwise a
-    client that accepts or sent JSON gets the document, a browser a page, and any other client the
-    sentence. ``kind`` overrides the setting.
+    ``App(errors="json")`` always returns a problem document, ``"text"`` always a sentence.
+    Otherwise a client that accepts or sent JSON gets the document, a browser a page, and any other
+    client the sentence. ``kind`` overrides the setting.
     """
     body, headers, content_type = _described(request, error, kind)
     return Response(body, error.status, headers, content_type)
 
 
 def encoded_error(request: Request, error: HTTPError | Redirect) -> Answer:
-    """Return the checked and encoded response to an ``HTTPError`` or a ``Redirect``, if no hook,
-    session or header changes it.
+    """Return the checked and encoded response to an ``HTTPError`` or a ``Redirect``. Call this only
+    if no hook, session or header changes the response.
     """
     status, is_head = error.status, request._exchange.method == "HEAD"
     if isinstance(error, Redirect):
@@ -85,13 +85,13 @@ def _described(
 ) -> tuple[object, HeaderPairs, str | None]:
     """Return the body, the headers and the content type of the response to an error."""
     message, headers = error.message, error.headers
-    if not isinstance(message, str):  # a dict or list is the author's error document
+    if not isinstance(message, str):  # the application's own error document: a dict or list
         return message, headers, None
     settings = request._exchange.config.settings
     kind = kind or settings.errors
     if kind == "auto":
         kind = _wanted_form(request)
-        headers = [*headers, _VARY]  # the form depends on Accept
+        headers = [*headers, _VARY]  # the format depends on Accept
     title = PHRASES.get(error.status, "Error")
     if settings.translations is not None:
         is_default = message == f"{error.status} {title}"
@@ -129,8 +129,8 @@ def _wanted_form(request: Request) -> str:
     return "text"
 
 
-# Cached, because browsers send few different headers, and parsing one takes longer than the rest of
-# the response.
+# Cached, because browsers send few different Accept headers, and parsing one takes longer than the
+# rest of the response.
 @cached_if_short(128)
 def _wanted_of(accept: str) -> str:
     best = choose_type(accept, ("text", "html", "problem", "json"))
@@ -150,8 +150,8 @@ def _problem(error: HTTPError, title: str, message: str) -> dict[str, object]:
         "type": "about:blank",
         "title": title,
         "status": error.status,
-        # A default sentence begins with the status. Remove it, because the document has a member
-        # for it.
+        # A default sentence begins with the status. Remove it, because the document has a separate
+        # member for the status.
         "detail": message.removeprefix(f"{error.status} "),
     }
     if isinstance(error, BindingError):

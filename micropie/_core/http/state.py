@@ -1,4 +1,4 @@
-"""``State``: attributes that an author sets on a request, on a WebSocket or on the application."""
+"""``State``: attributes that an application sets on a request, on a WebSocket or on itself."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 
 class State:
-    """An object for any attributes: ``request.state.user = ...``, ``app.state.pool = ...``;
-    ``state["user"]`` works too.
+    """An object on which you can set any attribute: ``request.state.user = ...``, ``app.state.pool
+    = ...``; ``state["user"]`` works too.
 
     A missing attribute is looked up in ``_outer``, the state of the enclosing application.
     """
@@ -23,7 +23,7 @@ class State:
 
     def __getattr__(self, name: str) -> Any:
         # ``_outer`` may be missing, because an ``__init__`` that sets it would double the time to
-        # make a state.
+        # create a state.
         if name == "_outer":
             return None
         if self._outer is not None:

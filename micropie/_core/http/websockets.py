@@ -1,8 +1,8 @@
-"""The rules of a WebSocket: its handshake, its states as a table, its close codes, the allowed
-origins (RFC 6455).
+"""The rules of WebSockets (RFC 6455): the handshake, the states and the transitions between them,
+close codes, and allowed origins.
 
 There is no I/O here. ``TRANSITIONS`` lists every legal transition. Any other action raises an error
-with the action and the state.
+whose message contains the action and the state.
 
     connecting --accept--> open --close--> closing --finish--> closed
         |  \\                  \\
@@ -48,7 +48,7 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (CLOSING, FINISH): CLOSED,
 }
 
-# The states in which messages are received and sent. Neither action changes the state.
+# The states in which messages can be received and sent. Neither action changes the state.
 RECEIVING: Final = frozenset(state for state, action in TRANSITIONS if action is RECEIVE)
 SENDING: Final = frozenset(state for state, action in TRANSITIONS if action is SEND)
 
@@ -64,14 +64,15 @@ TOO_BIG: Final = 1009
 FAILED: Final = 1011
 
 # 1004 is reserved. 1005, 1006 and 1015 mean that there was no code or no close frame, so they can't
-# be sent. 1010 is for clients.
+# be sent. Only clients send 1010.
 _SENDABLE: Final = frozenset(range(1000, 1015)) - {1004, 1005, 1006, 1010}
 
-# Characters or bytes. The JSON of a larger message is parsed in a thread, like that of a large
-# body.
+# The size of a message, in characters or bytes, above which its JSON is parsed in a thread, like
+# that of a large body.
 LARGE: Final = 64 * 1024
 
-# Bytes. A control frame can hold 125, of which two are the code (RFC 6455, section 5.5).
+# The maximum length of a reason, in bytes. A control frame holds 125 bytes, two of them for the
+# code (RFC 6455, section 5.5).
 _LONGEST_REASON: Final = 123
 
 
@@ -103,8 +104,8 @@ class MessageError(ConnectionClosed, ValueError):
 
 
 class Progress:
-    """The state of a WebSocket. ``code`` and ``reason`` are those of its end; ``code`` is None
-    until then.
+    """The state of a WebSocket. ``code`` and ``reason`` are the close code and the reason with
+    which it ended; ``code`` is None until it has ended.
     """
 
     state: str = CONNECTING
@@ -116,10 +117,10 @@ class Progress:
         return (self.state, action) in TRANSITIONS
 
     def step(self, action: str, method: str) -> None:
-        """Change to the state after ``action``.
+        """Change to the state that follows ``action``.
 
-        If the action is not allowed now, raise an error that contains ``method``, the method that
-        the author called.
+        If the action is not allowed now, raise an error whose message contains ``method``, the name
+        of the method that was called.
         """
         state = TRANSITIONS.get((self.state, action))
         if state is None:
@@ -138,7 +139,7 @@ class Progress:
 
     def refusal(self, method: str) -> Exception:
         """Return the exception for a call that is not allowed now: ``ConnectionClosed`` if the
-        WebSocket has ended, or a ``RuntimeError``, because the author misused it.
+        WebSocket has ended, or ``RuntimeError`` for misuse, such as a second ``accept()``.
         """
         socket = f"{method}() on a WebSocket that"
         if self.state is CONNECTING:
@@ -170,7 +171,7 @@ def check_code(code: object) -> None:
 
 
 def truncate_reason(reason: str) -> str:
-    """Cut a reason to the 123 bytes that a close frame can hold, but not within a character."""
+    """Cut a reason to the 123 bytes that a close frame can hold, without splitting a character."""
     return reason.encode("utf-8", "replace")[:_LONGEST_REASON].decode("utf-8", "ignore")
 
 
@@ -196,8 +197,8 @@ def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collec
     ``scheme`` is http or https.
 
     This check is needed because browsers send cookies with a handshake even from pages of other
-    sites. They always send an Origin header; a client without it is not a browser. ``others``:
-    further origins that are allowed; "*" allows any.
+    sites. Browsers always send an Origin header with a handshake, so a client that sends none is
+    not a browser. ``others``: further origins that are allowed; "*" allows any.
     """
     if origin is None or "*" in others:
         return True
