@@ -13,7 +13,7 @@ from micropie._core.on_demand import pattern
 
 Entry = TypeVar("Entry")
 
-# The characters that may be unescaped in a URL's path: RFC 3986, section 3.3.
+# The characters that may appear unescaped in a URL's path: RFC 3986, section 3.3.
 SEGMENT_SAFE = ":@!$&'()*+,;=~"
 PATH_SAFE = f"/{SEGMENT_SAFE}"
 
@@ -80,11 +80,11 @@ def normal_hosts(hosts: object) -> list[str]:
 
 
 class HostTable(Generic[Entry]):
-    """A dict from hosts in normal spelling to entries, which are never None.
+    """A table that maps hosts in normal spelling to entries, which are never None.
 
     ``*.example.com`` matches subdomains at any depth, but not ``example.com``.
 
-    Names are compared without regular expressions, because an author may forget to escape a dot,
+    Names are compared without regular expressions, because it is easy to forget to escape a dot,
     which would then match other hosts. Raises ``SetupError`` if two entries have the same host.
     """
 
@@ -104,21 +104,24 @@ class HostTable(Generic[Entry]):
 
         A trailing dot and a port are ignored.
         """
-        # An IPv6 address ends with "]", because it also has colons.
+        # An IPv6 address contains colons, so it ends at its "]" and not at the first colon.
         name = (
             normal_host(host.partition("]")[0])
             if "]" in host
             else host.partition(":")[0].removesuffix(".")
         )
-        if name in self._entries or name.startswith("."):  # ".example.com" has no subdomain
+        if name in self._entries or name.startswith(
+            "."
+        ):  # nothing matches a name like ".example.com"
             return self._entries.get(name)
         return next(
             (self._entries[f"*{end}"] for end in self._suffixes if name.endswith(end)), None
         )
 
 
-# The address of an application with its own host begins with two slashes, like a URL without a
-# scheme: "//api.example.com/v1" (RFC 3986, section 4.2). No path of an application begins that way.
+# The address of an application is its path or, if it has its own host, two slashes, the host and
+# the path: "//api.example.com/v1", like a URL without a scheme (RFC 3986, section 4.2). No path of
+# an application begins with two slashes.
 
 
 def split_host(address: str) -> tuple[str, str]:
@@ -149,7 +152,7 @@ def with_host(url: str, host: str) -> str:
 # (RFC 6454, section 6.2). Browsers also send ``null``, for example for a sandboxed frame. It is
 # never valid here, so it can't be trusted.
 
-# Any scheme is allowed, because apps on phones have the origin "capacitor://localhost".
+# Any scheme is allowed, because phone apps have origins such as "capacitor://localhost".
 _ORIGIN = pattern(
     r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
@@ -200,7 +203,7 @@ def is_base_url(value: object) -> bool:
 # -- segments --------------------------------------------------------------------------------------
 
 # Paths with these segments are refused. Browsers and proxies resolve such segments, so the router
-# would see another path than they do (RFC 3986, section 5.2.4).
+# would see a different path (RFC 3986, section 5.2.4).
 DOTS_AND_EMPTY = frozenset({"", ".", ".."})
 
 
@@ -243,7 +246,8 @@ def unescaped(data: bytes) -> bytes:
 
     The decoder of quoted-printable text is used, because it is written in C. It expects "=" instead
     of "%". It drops a "=" at the end of a line, and keeps a "=" that begins no valid escape. In
-    these cases the length of the result is not the expected one.
+    both cases the result has an unexpected length. Then each "%" that begins no valid escape is
+    escaped, and the text is decoded again.
     """
     if PERCENT not in data:
         return data

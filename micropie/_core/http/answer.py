@@ -115,8 +115,8 @@ class AnswerState:
         self.stream = stream
 
     def continue_stream(self, stream: ChunkedBody) -> None:
-        """Record that the body is sent as this stream, whose first chunk has been fetched. From now
-        on, only the stream's generator can set something on ``self.response``.
+        """Record that the body is sent as this stream, and begin a new ``self.response``. Only the
+        stream's generator sets values on it, until it has produced its first chunk.
         """
         self.stream, self.response = stream, None
 

@@ -1,7 +1,7 @@
 """HTML with escaped values: ``escape``, ``html`` and template strings.
 
-markupsafe is not used here. Its text escapes everything that is joined to it, and a page must not
-depend on which packages are installed.
+markupsafe is not used here, because its ``Markup`` escapes every string that is joined to it, and
+because pages must not depend on which packages are installed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class _HasHtml(Protocol):
 
 
 def escape(value: object) -> str:
-    """Return ``str(value)`` with ``& < > " '`` escaped, for HTML's text and quoted attributes.
+    """Return ``str(value)`` with ``& < > " '`` escaped, for use in the text and the quoted
+    attributes of HTML.
 
         return f"Hello, {escape(name)}!"
 
@@ -63,12 +64,12 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
 
         return html("<p>Hello, {}!</p>", name)
 
-    ``pattern`` must be the author's own text, never an f-string. The items of a list, a tuple or an
-    iterator are joined, and a value that is HTML already stays unchanged: ``html("<ul>{}</ul>",
-    [html("<li>{}</li>", one) for one in names])``. A template string is a pattern with its values:
-    ``html(t"<p>Hello, {name}!</p>")``. Raises ``TypeError`` for a pattern without values, because
-    they may have been inserted unescaped; for a placeholder that gets no value; and for ``%s``
-    instead of ``{}``.
+    ``pattern`` must be a string literal of the application, never an f-string. The items of a list,
+    a tuple or an iterator are joined, and a value that is HTML already stays unchanged:
+    ``html("<ul>{}</ul>", [html("<li>{}</li>", one) for one in names])``. A template string is a
+    pattern with its values: ``html(t"<p>Hello, {name}!</p>")``. Raises ``TypeError`` for a pattern
+    without values, because the values may have been inserted into it unescaped; for a placeholder
+    that gets no value; and for ``%s`` instead of ``{}``.
     """
     if is_html(pattern):
         return Escaped("".join(_pieces(pattern)))
@@ -166,7 +167,7 @@ def _has_iterators(value: Any) -> bool:
 
 
 def in_chunks(pieces: Generator[str], first: int = CHUNK, others: int = CHUNK) -> Iterator[str]:
-    """Join ``pieces`` to larger chunks and yield these. The first chunk has at least ``first``
+    """Join ``pieces`` into larger chunks and yield these. The first chunk has at least ``first``
     characters, the others have at least ``others``.
 
     ``pieces`` is closed at the end, or together with this generator.

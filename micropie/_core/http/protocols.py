@@ -19,18 +19,18 @@ Piece: TypeAlias = tuple[bytes, bool]
 """A piece of a body, and whether more may follow."""
 Environ: TypeAlias = dict[str, Any]
 ON_FAILURE: Final = "micropie.on_failure"
-"""The key, in a scope or an environ, of the function by which a test client receives failures."""
+"""In a scope or an environ, the key of the function with which a test client collects failures."""
 Json: TypeAlias = Any
-"""A value from a JSON text. It is ``Any``, because authors know their documents and want to index
-them without type checks.
+"""A value from a JSON text. It is ``Any``, because applications know the structure of their
+documents and index them without type checks.
 """
 
 if TYPE_CHECKING:
 
     class JsonDocument(SupportsKeysAndGetItem[str, Any], Iterable[Any], Any):  # type: ignore[misc]
-        """The type of a JSON document for type checkers. They accept whatever they accept for
-        ``Any``, except ``await request.json()``, which other frameworks need. The operators are
-        listed because pyright needs their types.
+        """The type of a JSON document, for type checkers. It allows everything that ``Any`` allows,
+        except ``await request.json()``, which is right in other frameworks and an error here. The
+        operators are listed because pyright needs their types.
         """
 
         __await__: LeaveAwaitOut
@@ -56,8 +56,8 @@ Encoder: TypeAlias = Callable[[Any], object]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
 
 Texts: TypeAlias = list[str] | tuple[str, ...] | Set[str]
-"""Several texts. ``Iterable[str]`` would also accept a single text, which is an iterable of
-characters.
+"""A collection of strings. ``Iterable[str]`` would also accept a single string, which is an
+iterable of characters.
 """
 
 HeaderPairs: TypeAlias = list[tuple[str, str]]
@@ -65,7 +65,7 @@ Parameters: TypeAlias = dict[str, list[str]]
 
 
 class ChunkedBody(Protocol):
-    """The part of the class ``Stream`` that requests and responses use."""
+    """The attributes of ``Stream`` that requests and responses use."""
 
     @property
     def length(self) -> int | None:

@@ -63,8 +63,8 @@ _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = KnownHead((NOSNIFF,))
 
-# A name is a token (RFC 9110, section 5.6.2); a value has visible latin-1 characters, spaces and
-# tabs (section 5.5).
+# A header's name is a token (RFC 9110, section 5.6.2); its value has visible latin-1 characters,
+# spaces and tabs (section 5.5).
 TOKEN: Final = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\t\x20-\x7e\x80-\xff]*")
 
@@ -98,9 +98,9 @@ class Response:
     iterator, a file.
 
     ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type``: by default
-    ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; ``""`` sends no
-    such header. Text is encoded in the charset of ``content_type``; for a ``text/`` type without
-    one, ``charset=utf-8`` is added. The text of a stream is always sent in UTF-8.
+    ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; with ``""``, no
+    Content-Type is sent. Text is encoded in the charset of ``content_type``; for a ``text/`` type
+    without one, ``charset=utf-8`` is added. The text of a stream is always sent in UTF-8.
     """
 
     __slots__ = ("body", "content_type", "pairs", "status")
@@ -137,13 +137,13 @@ class Response:
 
         ``max_age``: seconds until the cookie expires, or a timedelta. ``expires``: instead of
         ``max_age``, a datetime, in UTC if it is naive. Without either, the browser deletes the
-        cookie when it is closed. ``path``: the cookie is sent for paths below this one, "/" by
-        default. ``domain``: the cookie is sent to this domain and its subdomains; with None, the
-        default, only to the host that sets it. ``samesite``: whether requests from other sites
+        cookie when it is closed. ``path``: the cookie is sent for this path and all paths under it,
+        "/" by default. ``domain``: the cookie is sent to this domain and its subdomains; with None,
+        the default, only to the host that sets it. ``samesite``: whether requests from other sites
         carry the cookie: "Lax" (default) if they open a page, "Strict" never, "None" always; None
-        lets the browser decide. These are False by default: ``secure``, the cookie is sent over
-        https only; ``httponly``, scripts can't read it; ``partitioned``, inside a frame, each
-        top-level site has a separate cookie.
+        lets the browser decide. These are False by default: ``secure`` sends the cookie over https
+        only; ``httponly`` hides it from scripts; ``partitioned`` gives this site, if it is shown in
+        a frame, a separate cookie for each top-level site.
 
         Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for
         cookies that browsers would drop silently: one of more than 4096 bytes; one without
@@ -199,8 +199,8 @@ class FileOptions(NamedTuple):
     cached: bool
     follow_symlinks: bool
     saved_as: str | None
-    """The name under which a browser saves it: "" for the file's own name, None to show the file
-    instead.
+    """The name under which a browser saves the file: "" for the file's own name; None if the
+    browser shows the file instead.
     """
 
 
@@ -208,9 +208,9 @@ class FileReference:
     """A body that is a file, not opened yet. ``static_file`` returns it in a response, and
     ``files/static.py`` opens it.
 
-    It is neither a tuple nor a dataclass, because one that was never opened would then be sent as
-    JSON by mistake. ``fingerprint``: the fingerprint in the URL, which identifies the version that
-    the page links to.
+    It is neither a tuple nor a dataclass, because a reference that was never opened would then be
+    sent as JSON by mistake. ``fingerprint``: the fingerprint in the URL, which identifies the
+    version that the page links to.
     """
 
     __slots__ = ("fingerprint", "options", "path")
@@ -223,8 +223,8 @@ class FileReference:
 
 # Everything that a driver sends, already checked: status, Content-Type, Content-Length (None for no
 # such header), all other headers with lower-case names, the body, and the stream or None. It is a
-# bare tuple, because making an object of a class takes ten times as long, which is a tenth of a
-# request.
+# plain tuple, because creating an instance of a class takes ten times as long, a tenth of the time
+# of a request.
 Answer: TypeAlias = tuple[
     int, str | None, int | None, Sequence[tuple[str, str]], bytes, ChunkedBody | None
 ]
@@ -233,9 +233,8 @@ Answer: TypeAlias = tuple[
 class EncodedAnswer(
     tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, "ChunkedBody | None"]
 ):
-    """An ``Answer`` that is returned in place of a handler's result. Its parts need no check.
-
-    Authors don't make it.
+    """An ``Answer`` that is returned in place of a handler's result. Its parts need no check. Only
+    the framework creates it, never an application.
     """
 
     __slots__ = ()
@@ -245,10 +244,11 @@ def as_response(result: object, response: Response | None = None) -> Response:
     """Put a handler's result into ``response``, the object that ``self.response`` returned, or into
     a new one if that is None. Return the response.
 
-    A bare body only replaces the body. A result that is a response itself also replaces the status,
-    the type and the headers that it has, but Set-Cookie and Vary are combined. A template string,
-    and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or ``Redirect`` that was
-    returned, and ``ResponseError`` for a tuple with the body before the status.
+    A result that is only a body replaces only the body. A result that is a response itself also
+    replaces the status, the type and the headers that it has, but Set-Cookie and Vary are combined.
+    A template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or
+    ``Redirect`` that was returned, and ``ResponseError`` for a tuple with the body before the
+    status.
     """
     response = Response() if response is None else response
     body: Any = result
@@ -339,8 +339,9 @@ WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
-# How results of a class are sent: the first matching row counts. "response" means a complete
-# response. The last row is for classes about which nothing is known.
+# How results of a class are sent. The first row whose function returns True for the class counts.
+# "response" means a complete response. The last row is for classes that don't determine how their
+# instances are sent.
 _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
     ("response", lambda kind: issubclass(kind, (Response, FileReference, EncodedAnswer, *ERRORS))),
     ("html", is_html_type),
@@ -426,7 +427,9 @@ def encode(
 
 
 def _checked_status(status: object) -> int:
-    """Return a status if it can be sent. A mounted application's status is returned unchanged."""
+    """Return a status that can be sent; a mounted application's status is returned unchanged.
+    Raises ``ResponseError`` for any other status.
+    """
     if type(status) is GivenStatus:
         return status
     # 1xx statuses belong to the server; 101 would switch the connection to another protocol.
@@ -539,7 +542,7 @@ def checked_headers(
     return headers, content_type, length
 
 
-@lru_cache(maxsize=64)  # limited, because an application may make up new names without end
+@lru_cache(maxsize=64)  # limited, because an application may use any number of names
 def warn_once(name: str) -> None:
     logger.warning("header %r is set by the server: ignored", name)
 
@@ -580,7 +583,7 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
 
 
 class Origin(Protocol):
-    """The scheme and host of a request, to compare a redirect with."""
+    """The scheme and the host of a request, with which a redirect is compared."""
 
     scheme: str
     host: str
@@ -588,9 +591,7 @@ class Origin(Protocol):
 
 def redirect_response(redirect: Redirect, site: Origin) -> Response:
     """Return the response for a ``Redirect`` that was raised during a request. ``site``: the
-    request.
-
-    Raises what ``_allowed`` raises.
+    request. Raises 400 for a location that ``_allowed`` refuses.
     """
     location = _allowed(redirect, site)
     return Response("", redirect.status, [*redirect.headers, ("Location", location)])
@@ -599,7 +600,9 @@ def redirect_response(redirect: Redirect, site: Origin) -> Response:
 def encoded_redirect(
     redirect: Redirect, site: Origin, head_only: bool, text_type: str = HTML
 ) -> Answer:
-    """Return the checked and encoded response for a ``Redirect``, if nothing else changes it."""
+    """Return the checked and encoded response for a ``Redirect``. Call this only if nothing else
+    changes the response.
+    """
     if redirect.headers or type(redirect.status) is not int:
         return encode(redirect_response(redirect, site), None, head_only, text_type)
     location = check_value("location", _allowed(redirect, site))
@@ -610,8 +613,8 @@ def _allowed(redirect: Redirect, site: Origin) -> str:
     """Return the location of a redirect.
 
     Raises 400 for a control character. Also raises 400 for another host, and for http instead of
-    https, unless the redirect allows this, because the location may come from the client. The log
-    shows the author what to write.
+    https, unless the redirect allows this, because the location may come from the client. A warning
+    in the log explains how to allow it.
     """
     location, problem = redirect.location, ""
     # Most locations are plain paths, which need no further check.
@@ -672,8 +675,8 @@ _AS_READ = str.maketrans("\\", "/", "\t\r\n")
 
 
 def error_response(status: int, message: object, headers: HeadersLike = ()) -> Response:
-    """Return an error's default response: JSON, or one sentence as plain text, which no browser
-    runs.
+    """Return an error's default response: JSON, or a sentence as plain text, which browsers don't
+    run as HTML.
     """
     return Response(message, status, headers, TEXT if isinstance(message, str) else None)
 

@@ -23,7 +23,8 @@ SessionData: TypeAlias = dict[str, object]
 _Update: TypeAlias = Callable[[Any], object]
 _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 
-# The name of the CSRF secret in the session, and of the token's form field and cookie.
+# The key of the CSRF secret in the session, and the name of the secret's cookie and of the token's
+# form field.
 CSRF_FIELD: Final = "csrf_token"
 
 _MISSING = object()
@@ -75,7 +76,7 @@ def _most_bytes(data: Mapping[str, object]) -> float:
 
 
 def _other_keys(value: object) -> Iterator[object]:
-    """Yield the keys that are not text, including those of nested dicts."""
+    """Yield the keys that are not strings, including those of nested dicts."""
     inside: Iterable[object] = value if isinstance(value, list | tuple) else ()
     if isinstance(value, Mapping):
         yield from (key for key in value if not isinstance(key, str))
@@ -101,8 +102,8 @@ def copied(data: Mapping[str, object]) -> SessionData:
 
 @dataclass(slots=True, eq=False)
 class Changes:
-    """The changes that one request made to its session. They are applied to the stored data, which
-    other requests may have changed in the meantime.
+    """The changes that one request made to its session. The changes are applied to the stored data,
+    which other requests may have changed in the meantime.
 
     ``emptied``: whether to discard all stored data first. ``new_id``: the id under which to store
     the result, after which the old id is deleted; None to keep the id. ``check`` is called with the
@@ -150,7 +151,7 @@ def _checked(method: Callable[..., object]) -> Callable[..., Any]:
 
 
 class Session(dict[str, Any]):
-    """Data of a client that is stored between requests.
+    """A client's data, which is stored between requests.
 
     ``id`` is None until the session is stored for the first time.
 
@@ -179,7 +180,7 @@ class Session(dict[str, Any]):
         self._refusal = ""  # the reason for refusing changes; "" while they are allowed
         self._is_cleared = False  # whether all stored data is to be discarded
         self.id = session_id
-        self.regenerated = False  # whether it gets a new id when it is saved
+        self.regenerated = False  # whether the session gets a new id when it is saved
         # Whether ``regenerate`` was called. Unlike ``regenerated``, it is also set for a session
         # that is not stored yet.
         self.renewed = False
@@ -211,7 +212,7 @@ class Session(dict[str, Any]):
         self.regenerated = self.id is not None  # a session without an id gets a new one anyway
 
     def clear(self) -> None:
-        """Remove everything, at log-out. This includes keys that other requests add in the
+        """Remove all keys, for example at log-out, including those that other requests add in the
         meantime.
 
         Values that are set afterwards are stored under a new id, so a slower request can't change
@@ -334,7 +335,7 @@ class Session(dict[str, Any]):
 class UnopenedSession(Session):
     """An empty session in place of one that has not been loaded. Changes to it are discarded.
 
-    Hooks and error pages see it if a hook refused the request before the session was loaded.
+    Hooks and error pages get it if a hook refused the request before the session was loaded.
     """
 
     __slots__ = ()

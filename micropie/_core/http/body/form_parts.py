@@ -1,8 +1,8 @@
 """``request.parts()``: a multipart form part by part, while it arrives or after it was received.
 
-Reading is written once, as flows. ``Part`` (in a ``for``) and ``AsyncPart`` (in an ``async for``)
-only run these flows. When the next part is requested, the unread rest of the previous part is
-skipped. What follows the last requested part is never received.
+The parts are read by flows, which ``Part`` (in a ``for``) and ``AsyncPart`` (in an ``async for``)
+both run. When the next part is requested, the unread rest of the previous part is skipped. The
+bytes after the last requested part are never received.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ArrivingParts:
         """Return the next bytes of the part, or b"" at its end. Don't call this again after the
         end.
 
-        Raises what ``next_part`` raises.
+        Raises the same errors as ``next_part``.
         """
         event = yield from self._next()
         return event if isinstance(event, bytes) else b""
@@ -105,13 +105,13 @@ class ReceivedParts:
         return chunk
 
 
-# The object from which ``Parts`` reads.
+# The objects from which ``Parts`` can read.
 PartSource: TypeAlias = ArrivingParts | ReceivedParts
 
 
 class Parts:
-    """The parts of a form, for a ``for`` in a ``def`` handler or an ``async for`` in an ``async
-    def``.
+    """The parts of a form. Iterate over them with ``for`` in a ``def`` handler, or with ``async
+    for`` in an ``async def`` handler.
     """
 
     def __init__(self, source: PartSource, exchange: Exchange) -> None:
@@ -138,7 +138,9 @@ class Parts:
 
 
 class _Part:
-    """A part: its headers, which arrive before its bytes, and how far it has been read."""
+    """A part of a form: its headers, which arrive before its bytes, and the methods that read its
+    bytes.
+    """
 
     name: str
     """The name of the field."""
@@ -147,7 +149,7 @@ class _Part:
     that is not a file.
     """
     headers: dict[str, str]
-    """The part's own headers, names in lower case; empty for a field of a form that was received
+    """The part's headers, with names in lower case; empty for a field of a form that was received
     before the handler was called.
     """
 
@@ -156,7 +158,7 @@ class _Part:
         self.headers = {**headers}
         self._source: PartSource | None = source  # None once the next part has been requested
         self._exchange = exchange
-        self._rest = memoryview(b"")  # the rest of a chunk that ``read(n)`` has not returned yet
+        self._rest = memoryview(b"")  # the rest of a chunk that ``read(n)`` has cut
         self._has_ended = False
 
     @property
@@ -200,7 +202,7 @@ class _Part:
 
     def _read(self, n: int) -> Flow[bytes]:
         """Return ``n`` bytes, or fewer at the end; if ``n`` is negative, return the rest."""
-        data = BytesIO()  # BytesIO: its ``getvalue`` makes no copy
+        data = BytesIO()  # BytesIO, because its ``getvalue`` makes no copy
         missing = n
         while n < 0 or missing:
             if not self._rest or n < 0:
@@ -257,7 +259,8 @@ class Part(_Part):
     def save_to(self, directory: str | Path) -> Path:
         """Write the rest into ``directory`` as ``filename`` and return the path.
 
-        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
+        Raises ``FileExistsError`` if that name is taken. After an error, no incomplete file is left
+        behind.
         """
         return self._exchange.perform(self._save(directory))
 
@@ -283,7 +286,7 @@ class AsyncPart(_Part):
         """``await part.save_to(directory)``: write the rest there as ``filename`` and return the
         path.
 
-        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind. Never
-        blocks the loop.
+        Raises ``FileExistsError`` if that name is taken. After an error, no incomplete file is left
+        behind. Never blocks the event loop.
         """
         return self._exchange.perform_async(self._save(directory))

@@ -14,16 +14,18 @@ from micropie._core.errors import too_many
 from micropie._core.execution.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 UNREAD: Final = "unread"
-# The body is returned piece by piece and not stored: for ``request.stream()`` and multipart forms.
+# The body is returned piece by piece and not stored, as ``request.stream()`` and multipart forms
+# need it.
 STREAMED: Final = "streamed"
-KEPT: Final = "kept"  # the body is received whole, and stored in ``data``
+KEPT: Final = "kept"  # the whole body was received, and is stored in ``data``
 
 
 class BodyReader:
-    """A request's body of at most ``limit`` bytes. ``announced``: the Content-Length, or None.
+    """A request's body of at most ``limit`` bytes.
 
-    ``size``: the number of bytes received so far; not updated if ``keep`` sets the body. The
-    constructor raises ``HTTPError`` 413 if the announced length is above the limit.
+    ``announced``: the value of Content-Length, or None. ``size``: the number of bytes received so
+    far; ``keep`` doesn't change it. The constructor raises ``HTTPError`` 413 if the announced
+    length is above the limit.
     """
 
     __slots__ = ("_announced", "_limit", "data", "has_ended", "size", "state")

@@ -15,10 +15,10 @@ from micropie._core.http.protocols import Json, Parameters, Piece
 
 
 class _Null:
-    """The class of ``NULL``, which represents the JSON body ``null``. None means that there was no
-    JSON.
+    """The class of ``NULL``, which represents the JSON body ``null``. None means that there is no
+    JSON body.
 
-    Pickling keeps its identity, so it is the same object in every process.
+    ``NULL`` can be pickled: every process unpickles it as its own ``NULL``.
     """
 
     def __reduce__(self) -> str:
@@ -30,13 +30,13 @@ NULL: Final = _Null()
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
 
-# The most bytes of a body that are received before the handler starts, if it runs in a thread and
-# reads the body itself.
+# The size, in bytes, up to which a body is received before its handler starts, if the handler runs
+# in a thread and reads the body itself.
 LARGE = 64 * 1024
 
 
 class Parsing(Protocol):
-    """The part of an exchange that parsing needs."""
+    """The attributes of an ``Exchange`` that are needed to parse a body."""
 
     @property
     def framing(self) -> tuple[str, dict[str, str], int | None]: ...
@@ -49,7 +49,7 @@ class Parsing(Protocol):
 
 def unreadable(exchange: Parsing, error: HTTPError) -> HTTPError:
     """Return the error for a body that can't be parsed: a 415 if the body has a Content-Encoding,
-    because micropie decodes none (RFC 9110, section 15.5.16), or else ``error``.
+    because micropie doesn't decode any (RFC 9110, section 15.5.16), or else ``error``.
     """
     if (exchange.header("content-encoding") or "identity").lower() == "identity":
         return error
@@ -61,11 +61,11 @@ class ReceivedBody:
     """The body of a request, as far as it was received. Only its own methods change it."""
 
     data: BodyReader | bytes | None = None
-    """The body: its bytes if it arrived in one piece, otherwise its reader; None until it is
-    requested.
+    """The body: its bytes if it arrived in one piece, otherwise its reader; None until it is first
+    needed.
     """
     put_back: Piece | None = None
-    """A piece to be received again, and whether more may follow it."""
+    """A piece that was put back, to be received again, and whether more may follow it."""
     parse: Literal["form", "json"] | None = None
     """How to parse the body when its values are first needed; None if it has been parsed, or if
     there is nothing to parse.
@@ -140,9 +140,8 @@ class ReceivedBody:
         self.parse, self.is_large = how, is_large and how is not None
 
     def parsed(self, exchange: Parsing) -> Json:
-        """Return the JSON body, ``NULL`` for null, or None if there is none.
-
-        If a form was received, parse it.
+        """Parse the body, if that was postponed. Return the JSON body, ``NULL`` for null, or None
+        if there is no JSON.
 
         Raises 400, 413 and 415 for an invalid body.
         """

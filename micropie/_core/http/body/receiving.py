@@ -15,9 +15,9 @@ from micropie._core.http.exchange import FORM, Exchange, RouteInfo
 from micropie._core.http.forms import BATCH, MOST_PIECES, MULTIPART
 from micropie._core.http.headers import is_json
 
-# For a handler that runs in a thread and receives the body itself. A short body is received before
-# the thread is needed, so no thread waits for a slow client, and none has to request the body from
-# the event loop.
+# The value of ``reads_body`` for a handler that runs in a thread and reads the body itself. A short
+# body is received before the handler gets its thread, so the thread neither waits for a slow client
+# nor has to request the body from the event loop.
 AHEAD: Final = "ahead"
 
 
@@ -28,8 +28,8 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     """Receive a form, files or JSON before the handler runs.
 
     JSON and urlencoded forms are parsed when their values are first needed
-    (``ReceivedBody.parse``), a multipart form while it arrives. ``reads_body``: True if the handler
-    receives the body itself, ``AHEAD`` if it does so for long bodies only.
+    (``ReceivedBody.parse``), a multipart form while it arrives. ``reads_body``: whether the handler
+    receives the body itself; ``AHEAD`` if it does so for long bodies only.
 
     Raises 400 or 413 for an invalid or too large Content-Length, whatever the media type is, and
     400, 413 or 415 for an invalid body.
@@ -74,9 +74,9 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
     """Return the text of the form's first field named ``name``, or "" if there is none. Hooks call
     this before the handler runs.
 
-    The form is received before the handler runs. If the handler receives the body itself, only its
-    first ``max_data_size`` bytes are read here, and then put back. Raises what ``receive_body``
-    raises.
+    This receives the form. If the handler receives the body itself, this reads only the first
+    ``max_data_size`` bytes of the body and puts them back. Raises the same errors as
+    ``receive_body``.
     """
     (media_type, parameters, _), limits, body = (
         exchange.framing,

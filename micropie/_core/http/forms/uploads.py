@@ -115,7 +115,8 @@ class UploadFile(UploadSpellings):
     def save_to(self, directory: str | Path) -> Path:
         """Write the whole file into ``directory`` as ``filename`` and return the path.
 
-        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
+        Raises ``FileExistsError`` if that name is taken. After an error, no incomplete file is left
+        behind.
         """
         target = NewFile(Path(directory) / safe_filename(self.filename))
         self.seek(0)
