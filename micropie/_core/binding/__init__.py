@@ -1,14 +1,14 @@
-"""Binding: how the values of a path, a query and a body become the arguments of a handler.
+"""Binding: converts the values in a request's path, query and body to the arguments of a handler.
 
-Open ``values/converters.py`` to add a type for parameters, and ``signatures/parameters.py`` to
-change where a parameter's value comes from; ``docs/binding.md`` has a row for each. Open
-``signatures/results.py`` to change which fields of a result are sent, ``annotations.py`` to change
-how an annotation is read, and ``fields.py`` for the fields of a structure.
+To add a type for parameters, see ``values/converters.py``. To change where a parameter's value
+comes from, see ``signatures/parameters.py``. ``docs/binding.md`` has a table row for each type and
+each source. For the fields of a result that are sent, see ``signatures/results.py``; for reading
+annotations, ``annotations.py``; and for the fields of a structure, ``fields.py``.
 
-``signatures`` compiles a signature once into a ``Plan``, which has the parameters and the places of
-their values, and the types of a WebSocket's messages. ``values`` converts text or JSON to a
-parameter's type. ``structures`` makes one object, such as a dataclass, from a whole body, query or
-form; msgspec or pydantic converts its fields.
+The package ``signatures`` compiles a handler's signature once to a ``Plan``: its parameters, where
+each value comes from, and the message types of a WebSocket. ``values`` converts strings or JSON
+values to a parameter's type. ``structures`` creates one object, such as a dataclass, from a whole
+body, query or form; msgspec or pydantic converts the object's fields.
 """
 
 from typing import TYPE_CHECKING

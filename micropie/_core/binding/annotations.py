@@ -25,13 +25,13 @@ from micropie._core.errors import SetupError
 
 Hint: TypeAlias = object
 """The type of variables that hold an annotation: a class, ``list[int]``, ``X | None``, a NewType.
-It is ``object``, because Python has no type that covers all of these.
+It is ``object``, because Python has no narrower type for all of these.
 """
 
 _BUILTINS = vars(builtins)
 
-# The exceptions that Python raises for an annotation that can't be read. CPython raises IndexError
-# for "".
+# The exceptions that Python raises if it can't evaluate an annotation. CPython raises IndexError
+# for the annotation "".
 UNREADABLE = (NameError, AttributeError, SyntaxError, TypeError, IndexError)
 
 COLLECTIONS = (list, tuple, set, frozenset, Sequence)
@@ -47,10 +47,11 @@ def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:
 
 
 def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
-    """Return an annotation with every alias, made by ``type Alias = ...``, replaced by its type.
+    """Return an annotation with every alias, as defined by ``type Alias = ...``, replaced by its
+    type.
 
-    An alias that contains itself is replaced by ``Any``. ``around``: the aliases that contain this
-    annotation.
+    Where an alias is used inside its own definition, it is replaced by ``Any``. ``around``: the
+    aliases that contain this annotation.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     alias = origin or annotation
@@ -67,15 +68,16 @@ def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
 
 
 def hints_of(annotations: Mapping[str, object], function: Callable[..., object]) -> dict[str, Hint]:
-    """Return ``annotations`` as types. Names in them are looked up in the module of ``function``.
+    """Return ``annotations`` with strings evaluated to types. Names are looked up in the module of
+    ``function``.
 
-    Raises ``SetupError`` for an annotation that can't be read.
+    Raises ``SetupError`` for an annotation that can't be evaluated.
     """
     names = getattr(function, "__globals__", {})
     hints, others = dict[str, Hint](), dict[str, object]()
     for name, hint in annotations.items():
-        # Look up a class or its name, as most annotations are. ``get_type_hints`` would take longer
-        # than the rest of a route's set-up.
+        # Most annotations are a class or its name, so look these up directly. ``get_type_hints``
+        # would take longer than the rest of a route's setup.
         hints[name] = names.get(hint, _BUILTINS.get(hint)) if isinstance(hint, str) else hint
         if type(hints[name]) is not type:
             others[name] = hint
@@ -93,8 +95,11 @@ def hints_of(annotations: Mapping[str, object], function: Callable[..., object])
 def unreadable(
     owner: Callable[..., object], error: Exception, what: str = "an annotation"
 ) -> SetupError:
-    """Return the error for an annotation of a function or class that can't be read. The message
-    shows what to write.
+    """Return the error for an annotation that can't be evaluated. The message says how to correct
+    it.
+
+    ``owner``: the function or class that has the annotation. ``what``: the beginning of the
+    message.
     """
     name = getattr(owner, "__qualname__", "a handler")
     return SetupError(
@@ -104,8 +109,8 @@ def unreadable(
 
 
 def bare(hint: Hint) -> tuple[Hint, bool]:
-    """Return X for ``X``, ``X | None`` and ``Annotated[X, ...]``, and whether the annotation allows
-    None.
+    """Return the type X from ``X``, ``X | None`` or ``Annotated[X, ...]``, and whether the
+    annotation allows None.
     """
     while get_origin(hint) is Annotated or isinstance(hint, NewType):
         hint = hint.__supertype__ if isinstance(hint, NewType) else get_args(hint)[0]
@@ -114,7 +119,7 @@ def bare(hint: Hint) -> tuple[Hint, bool]:
 
 
 def without_none(hint: Hint) -> tuple[Hint, bool]:
-    """Return X and True for ``X | None``, or the annotation itself and False."""
+    """Return (X, True) for ``X | None``. Return (annotation, False) for any other annotation."""
     members = united(hint)
     others = tuple(one for one in members if one is not types.NoneType)
     if 0 < len(others) < len(members):
@@ -123,7 +128,9 @@ def without_none(hint: Hint) -> tuple[Hint, bool]:
 
 
 def united(hint: Hint) -> tuple[Any, ...]:
-    """Return the members of a union. For any other annotation, return a tuple of the annotation."""
+    """Return the members of a union. For any other annotation, return a tuple with only the
+    annotation.
+    """
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
@@ -149,12 +156,12 @@ def is_of_pydantic(item: object, name: str) -> bool:
 
 
 def is_json_text(item: object) -> bool:
-    """Return whether ``item`` is ``pydantic.Json``, which marks a value sent as JSON inside a
-    text.
+    """Return whether ``item`` is ``pydantic.Json``, the type of a value that is sent as a string of
+    JSON.
     """
     return is_of_pydantic(item, "Json")
 
 
 def type_name(key: object) -> str:
-    """Return the name of a type for messages."""
+    """Return the name of a type, for use in messages."""
     return getattr(key, "__name__", repr(key)) if get_origin(key) is None else repr(key)

@@ -38,10 +38,11 @@ from micropie._core.binding.annotations import (
 
 
 class Field(NamedTuple):
-    """A field of a structure: its name in a document, its annotation, whether a document must have
-    the field, and its default.
+    """A field of a structure.
 
-    ``kind`` and ``optional`` are the two values that ``bare`` returns for the annotation.
+    ``name``: its name in a document. ``hint``: its annotation. ``required``: whether a document
+    must have the field. ``kind`` and ``optional``: the values that ``bare`` returns for the
+    annotation. ``default``: the value of the field if the document doesn't have it.
     """
 
     name: str
@@ -53,10 +54,10 @@ class Field(NamedTuple):
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
-    """Return whether an annotation is a structure, which is a type that a whole body can be
-    converted to: a dataclass, attrs class, TypedDict, msgspec.Struct or pydantic model.
+    """Return whether an annotation is a structure, a type to which a whole body can be converted: a
+    dataclass, attrs class, TypedDict, msgspec.Struct or pydantic model.
 
-    ``Page[User]``, with ``Page`` a generic class, is a structure as well.
+    If ``Page`` is a generic structure, ``Page[User]`` is a structure as well.
     """
     kind = get_origin(annotation) or annotation
     return isinstance(kind, type) and (
@@ -78,16 +79,16 @@ def is_pydantic(annotation: object) -> TypeGuard[Any]:
 
 
 def members_of(annotation: object) -> tuple[type, ...]:
-    """Return the structures that a whole body can be converted to: the structure itself, or the
-    members of a union apart from None. Return () for any other type.
+    """Return the structures in an annotation that is a structure or a union of structures: the
+    structure itself, or the union's members except None. Return () for any other annotation.
     """
     members = tuple(map(_unannotated, united(_unannotated(annotation))))
     return members if all(map(is_structure, members)) else ()
 
 
 def structures_of(annotation: Hint) -> tuple[type, ...]:
-    """Return the structures that a whole body can be converted to, as in ``members_of``, and also
-    those inside collections, values of dicts and unions, at any depth.
+    """Return the structures in an annotation, at any depth: the structure itself, or those in
+    unions, in collections and in the values of dicts.
     """
     kind = _unannotated(annotation)
     if is_structure(kind):
@@ -98,8 +99,8 @@ def structures_of(annotation: Hint) -> tuple[type, ...]:
 
 
 def _unannotated(annotation: Any) -> Any:
-    """Return X for ``Annotated[X, ...]``, unless the metadata is ``pydantic.Json``: then X is sent
-    as JSON inside a text.
+    """Return X for ``Annotated[X, ...]``. If the metadata contains ``pydantic.Json``, return the
+    annotation unchanged, because such a value is sent as a string.
     """
     metadata = getattr(annotation, "__metadata__", ())
     return (
@@ -108,7 +109,7 @@ def _unannotated(annotation: Any) -> Any:
 
 
 def structure_name(structure: object) -> str:
-    """Return the name of a structure; for a union, "Cat | Dog"."""
+    """Return the name of a structure, or for a union the names of its structures: "Cat | Dog"."""
     return " | ".join(one.__name__ for one in structures_of(structure))
 
 
@@ -129,7 +130,8 @@ def fields_of(structure: type) -> Sequence[Field]:
         ]
     else:
         hints = hints_of_class(structure)
-        found = [  # a default may be pydantic's: ``pieces: int = Field(gt=0)``
+        # a dataclass may have pydantic's Field as a default: ``pieces: int = Field(gt=0)``
+        found = [
             (
                 one.encode_name,
                 "",
@@ -149,7 +151,7 @@ def fields_of(structure: type) -> Sequence[Field]:
 
 
 def msgspec() -> ModuleType:
-    """Return the module msgspec. Raises ``ImportError`` if it is not installed."""
+    """Import and return msgspec. Raises ``ImportError`` if it is not installed."""
     import msgspec
 
     return msgspec
@@ -179,18 +181,18 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
 
 
 def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
-    """Return the types of type variables. For ``Page[User]``, map the variable of ``Page`` to
-    ``User``.
+    """Return the types that replace the type variables of a generic class: variable -> type. For
+    ``Page[User]``, the variable of ``Page`` is mapped to ``User``.
     """
     variables = getattr(get_origin(alias), "__parameters__", ())
     return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))
 
 
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
-    """Return all types in an annotation, including the types of fields of its structures. For
-    ``set[int]``, for example, these are ``set[int]`` and ``int``.
+    """Return all types in an annotation: ``set[int]`` and ``int`` for ``set[int]``. With
+    ``are_fields_in``, include the types of the fields of structures.
     """
-    kinds: list[object] = []  # not a set: metadata of ``Annotated`` may not be hashable
+    kinds: list[object] = []  # a list, because metadata of ``Annotated`` may not be hashable
     waiting: list[object] = [annotation]
     while waiting:
         kind = waiting.pop()

@@ -1,7 +1,7 @@
 """A handler's signature, compiled to a plan.
 
-Open ``plan.py`` to change how a signature is compiled and called, ``parameters.py`` for the places
-of a parameter's value and their order (``BY_NAME``), ``sources.py`` for the sources that an
-annotation declares, ``results.py`` for the annotation of the result, and ``messages.py`` for the
-messages of a WebSocket.
+``plan.py`` compiles and calls signatures. ``parameters.py`` has the places from which a parameter
+gets its value, and their order (``BY_NAME``). ``sources.py`` has the sources that an annotation can
+declare, ``results.py`` the annotation of the result, and ``messages.py`` the messages of a
+WebSocket.
 """

@@ -1,9 +1,10 @@
-"""The messages of a WebSocket, as the annotation ``WebSocket[Received, Sent]`` of its handler
-describes them.
+"""The messages of a WebSocket whose handler annotates the socket with
+``WebSocket[Received, Sent]``.
 
-Text and bytes are sent and received as they are, everything else as JSON. A received value is
+str and bytes are sent and received unchanged, everything else as JSON. A received value is
 converted like a whole body, with the same limits and error messages. A sent value is filtered by
-its annotation like a handler's result. This module is imported when the first handler needs it.
+its annotation, like a handler's result. This module is imported for the first handler with such an
+annotation.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from micropie._core.http.json import dumps, exact, loads
 class Messages:
     """Converts the messages that a WebSocket handler receives, and filters those that it sends.
 
-    ``call``: the name of the socket's method that receives such messages, and the key of the
-    content in an ASGI event. The type of received messages may be ``Never``.
+    ``received`` and ``sent``: the types of the messages. ``received`` may be ``Never``. ``call``:
+    the name of the socket's method that receives such messages, and the key of the content in an
+    ASGI event.
     """
 
     def __init__(
@@ -41,14 +43,15 @@ class Messages:
             False,
             own,
         )
-        # JSON comes first; a structure may also have a place for forms
+        # the first place is JSON; a structure also has a place for forms
         place = self._parameter.places[0]
-        self._is_exact = place.values is not DOCUMENT.values  # whether numbers must keep all digits
+        # whether numbers must keep all their digits
+        self._is_exact = place.values is not DOCUMENT.values
         self._convert: Any = place.read
         self._filter = result_filter(function, united(sent))
 
     def read(self, content: str | bytes) -> Any:
-        """Return the value of a message.
+        """Convert a received message, and return the value.
 
         Raises ``ValueError`` for malformed JSON, and ``BindingError`` for an invalid value.
         """
@@ -61,7 +64,9 @@ class Messages:
         return self._convert(self._parameter, document, "json")
 
     def write(self, value: object) -> str | bytes:
-        """Return the message for a value, with only the fields that the annotation declares."""
+        """Return the message to send for a value, with only the fields that the annotation
+        declares.
+        """
         if isinstance(value, str | bytes) and self.sent in (str, bytes):
             return value
         made = value if self._filter is None or value is None else self._filter.make_item(value)
@@ -71,8 +76,8 @@ class Messages:
 def messages_of(
     function: Callable[..., object], annotation: Hint, own: OwnTypes
 ) -> Messages | None:
-    """Return the ``Messages`` for the annotation of a handler's socket, or None if the annotation
-    has no types of messages.
+    """Return the ``Messages`` for the annotation of a handler's socket. Return None if the
+    annotation doesn't declare the types of messages.
     """
     if not hasattr(get_origin(annotation), "receive_json"):  # not a ``WebSocket[...]``
         return None

@@ -1,9 +1,9 @@
-"""One parameter of a handler: the places that may have its value, and the conversion of the value.
+"""One parameter of a handler: where its value comes from, and how the value is converted.
 
 If the annotation declares no source, the value is looked up by the parameter's name in the places
-of ``BY_NAME``, one after the other. If no place has it, the parameter gets its default. If the
-annotation declares a source (``sources.py``), or is a file, a structure or the request itself, the
-parameter has other places. ``bound_parameter`` chooses the places once; each request calls
+of ``BY_NAME``, one after the other. If none of them has it, the parameter gets its default. Other
+places are used if the annotation declares a source (``sources.py``), or is a file, a structure or
+the request itself. ``bound_parameter`` chooses the places once; each request calls
 ``parameter.find``.
 """
 
@@ -55,12 +55,13 @@ REQUIRED = Parameter.empty
 
 
 class Place(NamedTuple):
-    """A place where the value of a parameter may be.
+    """A part of a request that may have the value of a parameter, such as the query.
 
     ``name``: the name of the place in errors; "" if the value is the request itself.
-    ``values(request)`` returns a dict of the place's values by name or, if ``is_whole``, the one
-    value or None. ``read(parameter, value, name)`` converts a value to the argument, and raises
-    ``BindingError`` for an invalid value. If ``read`` is None, the value is passed on unchanged.
+    ``values(request)`` returns the values of the place as a dict by name. If ``is_whole``, it
+    returns a single value instead, or None if there is none. ``read(parameter, value, name)``
+    converts a value to the argument, and raises ``BindingError`` for an invalid value. If ``read``
+    is None, the value is passed to the handler unchanged.
     """
 
     name: str
@@ -72,10 +73,10 @@ class Place(NamedTuple):
 class BoundParameter(NamedTuple):
     """A parameter that gets its value from a request.
 
-    ``key``: the name of the value in ``places``, by default the parameter's name. ``is_stated``:
-    whether the annotation declares the source. ``lists``: the form fields that may have several
-    values. ``is_in_path``: whether a segment of the path may be the value. The path takes
-    precedence over all places.
+    ``key``: the name of the value in ``places``, by default the parameter's name. ``places``:
+    searched in this order. ``is_stated``: whether the annotation declares the source. ``lists``:
+    the form fields that may have several values. ``is_in_path``: whether the value may be a segment
+    of the path, which takes precedence over all places.
     """
 
     name: str
@@ -89,19 +90,17 @@ class BoundParameter(NamedTuple):
 
     @property
     def first_place(self) -> str:
-        """The name of the first place, or "" if the value never comes from the client."""
+        """The name of the first place, or "" if clients never set the value."""
         return self.places[0].name if self.places else ""
 
     @property
     def is_whole(self) -> bool:
-        """Whether the parameter takes everything in its first place: a whole query, form or
-        document.
-        """
+        """Whether the value is everything in the first place: a whole query, form or document."""
         return bool(self.places) and self.places[0].is_whole
 
     @property
     def is_document(self) -> bool:
-        """Whether the parameter takes the whole body."""
+        """Whether the value is the whole body."""
         return self.is_whole and self.first_place in ("form", "json")
 
     def may_be_in(self, name: str) -> bool:
@@ -115,22 +114,24 @@ class BoundParameter(NamedTuple):
 
     @property
     def is_exact(self) -> bool:
-        """Whether the type contains a Decimal. If so, JSON is parsed without floats, which takes
-        longer.
+        """Whether the type contains a Decimal. If so, numbers in JSON are not parsed as floats,
+        which takes longer.
         """
         return any(place.values is _EXACT for place in self.places)
 
     @property
     def label(self) -> str:
-        """The name of the parameter in error messages."""
+        """The beginning of an error message about the parameter: "Parameter 'page'" or "Header
+        'X-Token'".
+        """
         return f"{self.first_place.capitalize() if self.is_stated else 'Parameter'} {self.key!r}"
 
     def find(self, request: Request) -> object:
-        """Return the value of the parameter for a request, from the first place that has one, or
-        the default.
+        """Return the parameter's value for a request, from the first place that has it. If no place
+        has it, return the default.
 
-        Raises ``BindingError`` for a value that is missing or can't be converted, and 415 for a
-        body of a type that is not parsed.
+        Raises ``BindingError`` if a required value is missing or if a value can't be converted.
+        Raises 415 if the body has a content type that is not parsed.
         """
         key = self.key
         for name, values, read, is_whole in self.places:
@@ -150,8 +151,8 @@ class BoundParameter(NamedTuple):
         return self.default
 
     def _left_out(self, request: Request, form: Mapping[str, Sequence[str]]) -> object:
-        """Return the value for a form without a field of this name. A browser sends no field for an
-        unticked box, for example.
+        """Return the value if the form has no field with the parameter's name. For example, a
+        browser sends no field for an unticked box.
         """
         empty, has_files = self.converter.empty, FILES in self.places[:1]
         if empty is not None and FORM in self.places:
@@ -160,7 +161,7 @@ class BoundParameter(NamedTuple):
         came_as_text = has_files and any(form.get(self.key, ()))
         is_missing = came_as_text and request._exchange.framing[0] != MULTIPART
         if empty is not None and has_files and not is_missing:
-            with suppress(BindingError):  # a constraint may require more files
+            with suppress(BindingError):  # a constraint may require at least one file
                 return _from_files(self, [], "file")
             is_missing = True
         if is_missing or self.default is REQUIRED:
@@ -168,8 +169,8 @@ class BoundParameter(NamedTuple):
         return self.default
 
     def is_plain(self, is_number: bool) -> bool:
-        """Return whether the value from the path needs no conversion. ``is_number``: the value is a
-        number, to which a wildcard has converted the segment; otherwise it is text.
+        """Return whether a value from the path needs no conversion. ``is_number``: whether a
+        wildcard has already converted the segment to a number.
         """
         convert = self.converter.from_text
         is_value = convert is str or (is_number and convert in NUMBERS)
@@ -180,18 +181,18 @@ class BoundParameter(NamedTuple):
 
 
 def from_path(parameter: BoundParameter, value: object) -> object:
-    """Return the argument for a segment of the path, or for the value of a wildcard, which may be a
-    number.
+    """Return the argument for a segment of the path or the value of a wildcard. A wildcard's value
+    may be a number.
 
-    Raises 400 if the value can't be converted, and 404 if the parameter is a file or a whole body,
-    because a path contains neither.
+    Raises 400 if the value can't be converted. Raises 404 if the parameter never gets its value
+    from the path, for example because it is a file or a whole body.
     """
     if not parameter.is_in_path:
         raise HTTPError(404)
     if not isinstance(value, str):
         if parameter.is_plain(is_number=True):
             return value
-        value = str(value)  # as text, for a constraint or a Decimal
+        value = str(value)  # a constraint or a Decimal needs a string
     return _from_texts(parameter, [value], "path")
 
 
@@ -202,7 +203,8 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
         try:
             return converter.from_text(text)
         except ValueError as error:
-            # If the parameter has a default, a form field left empty counts as no value.
+            # If the parameter has a default, "" counts as no value, because browsers send it for a
+            # form field left empty.
             if not text and parameter.default is not REQUIRED:
                 return parameter.default
             raise _binding_error(parameter, place, text, error) from None
@@ -214,7 +216,7 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
 
 def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
     """Return the uploaded file, or a list of all files if the parameter is a list. Raises 400 if
-    the parameter is not for files.
+    the parameter's type is not a file.
     """
     if parameter.is_in_path and parameter.converter.expected != ANYTHING.expected:
         raise _binding_error(parameter, place, None)
@@ -224,14 +226,14 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
 
 
 def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> object:
-    """Make a structure from a JSON document, or from the fields of a form or a query."""
+    """Create a structure from a JSON document, or from the fields of a form or a query."""
     is_json = place == "json"
     document = given if is_json else maker.document_of(given, place == "form")
     try:
         made = maker.make(document, is_json)
     except ValueError as error:
         from micropie._core.binding.structures.invalid import (
-            problems_of,  # imported only after an error
+            problems_of,  # imported only on an error
         )
 
         about = f"The {place}" if parameter.is_stated else f"Parameter {parameter.name!r}"
@@ -246,7 +248,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
                 for one in problems_of(error, maker, document, is_json)
             ]
         ) from None
-    converter = parameter.converter  # the converter may limit the length of a list
+    converter = parameter.converter  # the converter may have a constraint on the length of a list
     return made if converter.from_json is as_it_is else _converted(parameter, made, place)
 
 
@@ -256,8 +258,8 @@ def _converted(
     place: str,
     convert: Callable[[Any], object] | None = None,
 ) -> object:
-    """Return the value converted by ``convert``, or by default from JSON. Raises
-    ``BindingError``.
+    """Return the value converted with ``convert``, which is by default the converter's
+    ``from_json``. Raises ``BindingError`` if the value is invalid.
     """
     try:
         return (convert or parameter.converter.from_json)(value)
@@ -272,10 +274,11 @@ def _binding_error(
     error: ValueError | None = None,
     sentence: str = "",
 ) -> BindingError:
-    """Return the error for a value that a parameter doesn't accept. ``value`` is None if it is
+    """Return the error for a value that a parameter doesn't accept. ``value``: None if it is
     missing.
 
-    ``error``: the exception that the conversion raised.
+    ``error``: the exception that the conversion raised. ``sentence``: the message for developers;
+    by default it describes valid values.
     """
     expected = parameter.converter.expected
     words, is_custom = parameter.converter.error_message(value, error)
@@ -292,8 +295,8 @@ _AN_OBJECT = "a JSON object"
 
 
 def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
-    """Return the error for a required parameter without a value. The error is a 415 if the request
-    has a body of a type that is not parsed.
+    """Return the error for a required parameter without a value. It is a 415 if the body has a
+    content type that is not parsed.
     """
     exchange = request._exchange
     missing = f"{parameter.label} is missing"
@@ -319,25 +322,27 @@ FILES = Place("file", attrgetter("_exchange.body.uploads"), _from_files)
 
 DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _converted)
 
-# The JSON body for types that contain a Decimal, because a float would lose digits.
+# The JSON body for types that contain a Decimal. Its numbers are not parsed as floats, which would
+# lose digits.
 _EXACT = attrgetter("_exchange.body.exact_document")
 
-# The order of the lookup by name, after the path.
+# The places of the lookup by name, in this order. The path comes before them.
 BY_NAME: Sequence[Place] = (QUERY, DOCUMENT, FORM, FILES)
-# The places for a parameter without an annotation, or with ``Any``. JSON values are passed on
-# unchanged.
+# The same places for a parameter without an annotation, or annotated with ``Any``. JSON values are
+# passed to the handler unchanged.
 _AS_IT_IS: Sequence[Place] = (QUERY, DOCUMENT._replace(read=None), FORM, FILES)
-# For a provider's parameter. The body is left out, because its fields belong to the handler: a
-# field that happened to have the parameter's name would decide which resource the provider opens.
+# The places for a provider's parameter. The body is not among them, because its fields are meant
+# for the handler: a field that happened to have the parameter's name would determine which resource
+# the provider opens.
 IN_URL: Sequence[Place] = (QUERY,)
 
 # The places for the sources that an annotation can declare, by the name of the source.
-# ``_of_source`` makes the places for headers and cookies.
+# ``_of_source`` creates the places for headers and cookies.
 _STATED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
 
 
 def parameter_by_name(name: str, converter: Converter, default: object) -> BoundParameter:
-    """Return a parameter whose value is looked up by the parameter's name."""
+    """Return a parameter whose value is looked up by its name."""
     places = _AS_IT_IS if converter.from_json is as_it_is else BY_NAME
     return BoundParameter(name, name, converter, default, places, is_in_path=True)
 
@@ -350,9 +355,9 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
 
     Raises ``SetupError`` for an annotation that can't be used.
 
-    A provider's parameter without an annotation keeps its default, so no client can set it. If the
-    annotation of a provider's parameter declares no source, the value comes from the path or the
-    query.
+    For a parameter of a provider, two rules differ. Without an annotation, it keeps its default, so
+    that no client can set it. With an annotation that declares no source, its value comes from the
+    path or the query only.
     """
     name, default = parameter.name, parameter.default
     stated, annotation = stated_source(parameter.annotation)
@@ -367,7 +372,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if stated is not None:
         return _exact(_of_source(name, annotation, or_none, stated, own), annotation, own)
     if kind is BindingErrors:
-        # The plan fills this parameter with the errors.
+        # ``Plan.bind`` passes the errors as this parameter.
         return BoundParameter(name, name, default=BindingErrors)
     if kind is Request or kind is WebSocketRequest:
         places = [Place("", as_it_is, None, is_whole=True)]
@@ -389,14 +394,14 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
 
 
 def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParameter:
-    """Return the parameter. If its type contains a Decimal, change its places so that numbers in
-    JSON keep all digits.
+    """Return the parameter. If its type contains a Decimal, replace its places by ones in which
+    numbers of JSON keep all their digits.
     """
     kinds = kinds_in(annotation)
     for kind in kinds:
         if isinstance(kind, type) and kind in own.decoders:
             kinds += kinds_in(own.taken_by(kind))
-    module = sys.modules.get("decimal")  # an annotation with Decimal has imported it
+    module = sys.modules.get("decimal")  # imported by now if an annotation contains Decimal
     if module is None or module.Decimal not in kinds:
         return bound
     return bound._replace(
@@ -410,11 +415,11 @@ def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParam
 def _of_structure(
     name: str, annotation: object, default: object, stated: Source | None, own: OwnTypes
 ) -> BoundParameter:
-    """Return the parameter for an annotation with structures. It takes a whole body, query or form
-    as a structure, or a body as lists or dicts of structures.
+    """Return the parameter for an annotation that contains structures. Its value is a whole body,
+    query or form as one structure, or a whole body as a list or dict of structures.
     """
     from micropie._core.binding.structures.makers import (
-        maker_for,  # only for applications with structures
+        maker_for,  # imported only by applications with structures
     )
 
     hint, optional = _within(annotation)
@@ -438,8 +443,9 @@ def _of_structure(
         places = [_STATED[stated.place]]
         expected = f"the fields of a {structure_name(hint)}"
         if isinstance(stated, Query) or default is REQUIRED:
-            # If there is no form, use an empty one for a required parameter, so that the errors
-            # list all required fields. If there is no query, an optional parameter has its default.
+            # If the parameter is required and the form is missing, use an empty form, so that the
+            # errors list all required fields. If the parameter is optional and the query is empty,
+            # use the default.
             values = places[0].values
             empty: object = {} if default is REQUIRED else None
             places = [places[0]._replace(values=lambda request: values(request) or empty)]
@@ -457,8 +463,8 @@ def _of_structure(
 
 
 def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool) -> Converter:
-    """Return the converter of a file or a structure, or of a list of them, with the constraints and
-    the ``Message`` of its ``Annotated``.
+    """Return a converter for files or structures with the constraints and the ``Message`` of the
+    annotation's ``Annotated``. ``many``: whether the parameter is a list.
     """
     metadata = getattr(without_none(annotation)[0], "__metadata__", ())
     found = with_metadata(converter, kind, metadata)
@@ -473,7 +479,7 @@ def _with_metadata(converter: Converter, annotation: object, kind: object, many:
 def _of_source(
     name: str, annotation: object, default: object, stated: Source, own: OwnTypes
 ) -> BoundParameter:
-    """Return a parameter whose value comes only from the source ``stated``."""
+    """Return a parameter whose value comes only from the declared source ``stated``."""
     converter, key = converter_for(annotation, own), stated.name_for(name)
     if not isinstance(stated, Body) and not converter.takes_text:
         raise SetupError(
@@ -484,8 +490,8 @@ def _of_source(
 
         def texts(request: Request) -> object:
             found = stated.texts(request, key, converter.many is not None)
-            # Join repeated headers, as WSGI servers do. Choosing one would be unsafe: the first may
-            # come from the client, the last from its proxy.
+            # Join repeated headers with commas, as WSGI servers do. Choosing one of them would be
+            # unsafe: the first may come from the client, the last from its proxy.
             return [", ".join(found)] if found and converter.many is None else found or None
 
         place = Place(stated.place, texts, _from_texts, is_whole=True)
@@ -495,8 +501,8 @@ def _of_source(
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
-    """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether the
-    annotation is a list; and whether it is optional.
+    """Return the type X from ``X``, ``list[X]``, ``X | None`` or ``Annotated[X, ...]``, whether the
+    annotation is a list, and whether it is optional.
     """
     annotation, optional = _within(annotation)
     if get_origin(annotation) is not list:
@@ -506,10 +512,10 @@ def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
 
 
 def _within(annotation: Hint) -> tuple[Hint, bool]:
-    """Return X for ``Annotated[X, ...]`` and ``X | None``, in either order, and whether the
+    """Return the type X from ``Annotated[X, ...]``, ``X | None`` or both, and whether the
     annotation is optional.
 
-    A union of structures keeps its ``Annotated``, because the metadata may say how pydantic chooses
+    A union of structures keeps its ``Annotated``, because pydantic may need the metadata to choose
     the member.
     """
     if get_origin(annotation) is Annotated and len(members_of(annotation)) < 2:

@@ -1,10 +1,10 @@
-"""Bind a request's values to a handler's parameters. The signature is compiled once into a
+"""Bind the values of a request to a handler's parameters. The signature is compiled once to a
 ``Plan``.
 
-Path segments fill positional parameters. Every other parameter is looked up by name: in the query,
-then in the form or the top level of a JSON body, then among the files; its default comes last. The
-session is never searched, because then a client could imitate a value of the session by writing it
-into a URL.
+Path segments fill positional parameters. Every other parameter is looked up by name: first in the
+query, then in the form or the top level of a JSON body, then among the files. If none of these has
+it, it gets its default. The session is never searched, because then a client could override a value
+of the session with one in the URL.
 """
 
 from __future__ import annotations
@@ -43,15 +43,16 @@ if TYPE_CHECKING:
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
-# The places that need the body. "file" is one, because a form that isn't multipart sends the file's
-# name as text.
+# The places that need the body. For "file", the form must be parsed as well: if it isn't multipart,
+# it has only the file's name, as a string.
 _OF_BODY = ("json", "form", "file")
 
 
 class ProvidedParameter(NamedTuple):
     """A parameter that gets its value from a provider.
 
-    ``position`` is its index among the positional arguments, or None if it is passed by name.
+    ``key``: the type or function by which the provider is found. ``position``: the parameter's
+    index among the positional arguments, or None if it is passed by name.
     """
 
     name: str
@@ -62,28 +63,24 @@ class ProvidedParameter(NamedTuple):
 class Plan:
     """How to call a handler: ``plan.call(*plan.bind(request, segments, values))``.
 
-    ``takes_socket``: whether the first parameter is a WebSocket, which the caller passes before the
-    bound arguments.
+    Arguments: ``takes_socket``: whether the first parameter is a WebSocket, which the caller passes
+    before the bound arguments. ``provided``: the types that providers make. A parameter annotated
+    with one of these is not bound. ``is_provider``: whether the function is a provider, whose
+    parameters without an annotation keep their defaults. ``own``: the application's encoders and
+    decoders.
 
-    The argument ``provided``: the types that providers make. A parameter annotated with one of
-    these is not bound; the attribute ``provided`` lists such parameters. ``is_provider``: whether
-    the function is a provider, whose parameters without an annotation keep their defaults. ``own``:
-    the application's encoders and decoders.
-
-    ``parses_always``: whether to parse a form or JSON even if the path gives all arguments, because
-    a provider depends on the body.
-
-    ``takes_rest``: whether the handler has ``*args``. ``most_segments``: how many segments of a
-    path can become arguments. ``names_in_path``: the names of the parameters that segments fill, in
-    order. ``reads_values``: whether any parameter gets a value from the client. ``body_parameter``:
-    the first parameter whose value can only come from a body: a file, a form or its field, or a
-    whole document; None if there is no such parameter.
-
-    ``messages``: the ``Messages`` for the types in the socket's annotation; None if it declares
-    none, so messages of any type are allowed.
+    Attributes: ``provided``: the parameters that get a value from a provider. ``parses_always``:
+    whether to parse a form or JSON even if the path has all the arguments, because a provider
+    depends on the body. ``takes_rest``: whether the handler has ``*args``. ``most_segments``: the
+    maximum number of path segments that can become arguments. ``names_in_path``: the names of the
+    parameters that segments fill, in order. ``reads_values``: whether any parameter gets a value
+    from the client. ``body_parameter``: the first parameter whose value can only come from a body
+    (a file, a form or its field, or a whole document), or None. ``messages``: the ``Messages`` for
+    the types in the socket's annotation. It is None if the annotation declares none, so that
+    messages of any type are allowed.
 
     ``function`` and ``parameters`` describe the handler, for example in listings. The annotations
-    of ``parameters`` are resolved to types.
+    of ``parameters`` are evaluated to types.
     """
 
     messages: Messages | None = None
@@ -98,7 +95,7 @@ class Plan:
     ) -> None:
         self.function = self.call = function
         found = inspect.signature(function).parameters.values()
-        # Names of parameters that have a value already. A client must not set them by way of
+        # The names of parameters that get their value elsewhere. A client must not set them through
         # ``**kwargs``.
         self._taken = _fixed_names(function)
         signature = [one for one in found if one.name not in self._taken]
@@ -110,8 +107,8 @@ class Plan:
             socket = signature.pop(0)
             self._taken.add(socket.name)
             if "[" in str(socket.annotation):
-                # Resolve only an annotation with types of messages. Others may be names that only
-                # type checkers import.
+                # Evaluate only an annotation that declares types of messages. Other annotations may
+                # be names that are imported for type checkers only.
                 self.messages = _messages_of(function, socket, own)
         signature = _annotated(function, signature)
         self.provided = [*_provided_parameters(signature, provided)]
@@ -139,11 +136,13 @@ class Plan:
                 raise SetupError(f"parameter {one.name!r}: {error}") from None
         self._positional = [one for kind in _POSITIONAL for one in bound[kind]]
         self._keywords = bound[Parameter.KEYWORD_ONLY]
-        self._rest = bound[Parameter.VAR_POSITIONAL]  # a list with the *args parameter, or []
-        self._others = bound[Parameter.VAR_KEYWORD]  # a list with the **kwargs parameter, or []
+        # contains the *args parameter, if there is one
+        self._rest = bound[Parameter.VAR_POSITIONAL]
+        # contains the **kwargs parameter, if there is one
+        self._others = bound[Parameter.VAR_KEYWORD]
         self._all = self._positional + self._keywords
         self._taken |= {one.name for one in self._all}
-        # The parameters for which a JSON body or a form has to be parsed, to find the value or the
+        # The parameters for which a JSON body or a form must be parsed, to find the value or the
         # reason why it is missing.
         self._in_body = {
             one.name for one in self._all for place in one.places if place.name in _OF_BODY
@@ -156,8 +155,7 @@ class Plan:
         self.most_segments = sys.maxsize if self.takes_rest else len(self._positional)
         given_by_name = [one for one in self.provided if one.position is None]
         self._takes_keywords = bool(self._keywords or self._others or given_by_name)
-        # A step has only a tuple of arguments, so keyword arguments are passed as a dict at its
-        # end.
+        # A step has only positional arguments, so the last one is a dict of the keyword arguments.
         if self._takes_keywords:
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
         self.parses_always = False
@@ -169,8 +167,8 @@ class Plan:
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
     ) -> Sequence[Any]:
-        """Return the ``arguments`` of one call with the providers' resources added. ``values`` maps
-        each provider's key to its resource.
+        """Return the ``arguments`` of one call with the providers' resources added. ``values``: the
+        resources by their provider's key.
         """
         complete = [*arguments]
         for name, key, position in self.provided:
@@ -181,8 +179,8 @@ class Plan:
         return complete
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
-        """Raise ``SetupError`` if the handler has no parameter for one of the wildcards of
-        ``route``.
+        """Raise ``SetupError`` if the handler has no parameter for one of the wildcards. ``names``:
+        the wildcards. ``route``: the route's path, for the message.
         """
         code = getattr(self.function, "__code__", None)
         for name in names:
@@ -195,12 +193,12 @@ class Plan:
                 )
 
     def plain_args(self, wildcards: Sequence[bool]) -> int:
-        """Return the number of segments with which the handler can be called without ``bind``: they
-        are all its arguments, and none needs a conversion.
+        """Return the number of segments with which the handler can be called without ``bind``,
+        because they are all its arguments and none of them needs a conversion.
 
-        Return -1 if ``bind`` is always needed. ``wildcards`` has an item for each wildcard that
-        fills one of the first parameters: whether the wildcard has converted the value to a number.
-        It is empty for a handler found by its name, whose segments are text.
+        Return -1 if ``bind`` is always needed. ``wildcards``: for each wildcard of the route, in
+        the order of the parameters that they fill, whether it converts the value to a number. It is
+        empty for a handler found by its name, because its segments are strings.
         """
         given = wildcards or [False] * len(self._positional)
         if (
@@ -220,12 +218,14 @@ class Plan:
     ) -> Sequence[object]:
         """Return the arguments for one ``call``.
 
-        ``segments``: the path after the handler's name. ``values``: the wildcards of an explicit
-        route. If a parameter may be in the form or the JSON document, the body is parsed, and a
-        malformed body raises 400. Raises ``BindingError`` with all parameters that are missing or
-        can't be converted. If the handler has a parameter for the errors, nothing is raised, and an
-        invalid parameter gets its default, or None. ``is_fallback``: whether the path matches no
-        other handler, so that a segment that can't be converted raises 404 instead of 400.
+        ``segments``: the path after the handler's name. ``values``: the values of an explicit
+        route's wildcards, by name. ``is_fallback``: whether the path matches no other handler. If
+        so, a segment that can't be converted raises 404 instead of 400.
+
+        If a parameter may be in a form or a JSON document, the body is parsed, and a malformed body
+        raises 400. Raises ``BindingError`` with all parameters that are missing or can't be
+        converted. If the handler has a ``BindingErrors`` parameter, it gets these errors instead,
+        and each invalid parameter gets its default, or None.
         """
         exchange, body = request._exchange, request._exchange.body
         if self.parses_always:
@@ -260,8 +260,8 @@ class Plan:
     def _all_for(
         self, request: Request, segments: Sequence[str], values: Mapping[str, object]
     ) -> Sequence[BoundParameter]:
-        """Return the parameters for one request. Replace *args by a parameter for each further
-        segment, and **kwargs by one for each name in the request.
+        """Return the parameters for one request, with *args replaced by a parameter for each
+        further segment, and **kwargs by a parameter for each name in the request.
         """
         rest = self._rest * (len(segments) - len(self._positional))
         found = [*self._positional, *rest, *self._keywords]
@@ -283,8 +283,8 @@ class Plan:
     def _reported(
         self, request: Request, arguments: list[object], errors: Sequence[ParameterError]
     ) -> list[object]:
-        """Return ``arguments`` with the errors as the argument for the ``BindingErrors`` parameter.
-        If the handler has no such parameter, raise a ``BindingError``.
+        """Return ``arguments`` with the errors as the value of the ``BindingErrors`` parameter.
+        Raise a ``BindingError`` if the handler has no such parameter.
         """
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:
@@ -297,11 +297,11 @@ class Plan:
         return [report if value is BindingErrors else value for value in arguments]
 
     def _sent(self, request: Request) -> dict[str, object]:
-        """Return the values of the query and the form, with which the form can be shown again. A
-        name with several values has a list.
+        """Return the values of the query and the form by name, to show the form again. If a name
+        has several values, they are a list.
         """
         from micropie._core.binding.structures.forms import (
-            values_of,  # imported only to show a form again
+            values_of,  # imported only if a form may be shown again
         )
 
         sent = {**request._exchange.query, **request._exchange.fields}
@@ -321,8 +321,8 @@ class Plan:
 
 
 def _check_order(parameters: Sequence[BoundParameter]) -> None:
-    """Raise ``SetupError`` for a parameter that the path may fill after a parameter whose
-    annotation declares another source.
+    """Raise ``SetupError`` if a parameter that the path may fill comes after a parameter that
+    declares another source.
     """
     stated = None
     for one in parameters:
@@ -336,7 +336,7 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
 
 
 def _check_documents(parameters: Sequence[BoundParameter]) -> None:
-    """Raise ``SetupError`` if two parameters take the whole body."""
+    """Raise ``SetupError`` if two parameters would take the whole body."""
     documents = [one.name for one in parameters if one.first_place == "json"]
     if len(documents) > 1:
         raise SetupError(
@@ -349,9 +349,9 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
 def _provided_parameters(
     parameters: Sequence[Parameter], provided: Container[object]
 ) -> Iterator[ProvidedParameter]:
-    """Yield the parameters that providers fill. Such a parameter is annotated with the type of a
-    provider, also within ``Annotated`` and ``X | None``, or with a function that provides it:
-    ``Annotated[User, current_user]``.
+    """Yield the parameters that providers fill. Such a parameter is annotated with the type that a
+    provider makes, perhaps within ``Annotated`` or ``X | None``, or with the provider function
+    itself: ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
         key, many, _ = unwrapped(parameter.annotation)
@@ -373,16 +373,16 @@ def _provided_parameters(
 
 
 def is_key(annotation: object) -> bool:
-    """Return whether an annotation can be the type of a provider: a class, a generic class with or
-    without its types, or a NewType.
+    """Return whether an annotation can be the type that a provider makes: a class, a NewType, or a
+    generic class with or without its types.
     """
     origin = get_origin(annotation)
     return origin not in (Annotated, UnionType) and isinstance(origin or annotation, type | NewType)
 
 
 def python_call_of(function: Callable[..., object]) -> Callable[..., object]:
-    """Return the function, method or class that is called if ``function`` is called. For an object
-    with ``__call__``, that is this method.
+    """Return what Python runs when ``function`` is called: ``__call__`` for a callable object, or
+    the function, method or class itself.
     """
     if inspect.isroutine(function) or isinstance(function, type):
         return function
@@ -395,15 +395,16 @@ def asked_behind(
     provided: Container[object],
     refuses_others: bool = False,
 ) -> Mapping[str, object]:
-    """Return the parameters that providers fill, as a dict from their names to the providers' keys.
-    Skip the first ``given`` parameters.
+    """Return the parameters of a function that providers fill: parameter name -> provider's key.
+    The first ``given`` parameters are skipped.
 
-    ``refuses_others``: raise ``SetupError`` for a parameter that no provider fills.
+    ``refuses_others``: whether to raise ``SetupError`` for a required parameter that no provider
+    fills.
     """
     function = python_call_of(function)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         return {}
-    # Don't follow ``__wrapped__``, because the decorator's own parameters count, not those of the
+    # Don't follow ``__wrapped__``, because the call passes its arguments to the wrapper, not to the
     # wrapped function.
     parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
     found = _provided_parameters(_annotated(function, parameters), provided)
@@ -417,8 +418,8 @@ def asked_behind(
 
 
 def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
-    """Raise ``SetupError`` for a parameter with an annotation or a default from another framework,
-    because it would silently be filled from the query.
+    """Raise ``SetupError`` for a parameter whose annotation or default is an error or comes from
+    another framework. Otherwise it would silently be filled from the query.
     """
     kind, *metadata = get_args(parameter.annotation) or [parameter.annotation]
     for stated in (kind, type(parameter.default), *map(type, metadata)):
@@ -476,8 +477,8 @@ _NO_VALUES = {"micropie.Response", "micropie.WebSocket"}
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:
-    """Return the names of the parameters that ``functools.partial`` or a bound method has already
-    filled.
+    """Return the names of the parameters for which ``functools.partial`` or a bound method already
+    has values.
     """
     names: set[str] = set()
     for layer in layers(function):
@@ -491,14 +492,14 @@ def _fixed_names(function: Callable[..., object]) -> set[str]:
 
 
 def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[str]:
-    """Return the names of the parameters that begin with an underscore. No request fills these
-    parameters, so each keeps its default.
+    """Return the names of the parameters that begin with an underscore. Requests never set these
+    parameters, so they keep their defaults.
 
-    Raises ``SetupError`` if there is no default, or if such a parameter comes before a parameter
-    that the path fills.
+    Raises ``SetupError`` if such a parameter has no default, or comes before a parameter that the
+    path may fill.
     """
     names: set[str] = set()
-    fills_positions = False  # whether a positional argument follows
+    fills_positions = False  # whether a parameter that the path may fill follows
     for one in reversed(parameters):
         if one.name.startswith("_") and one.name not in taken and one.kind not in _VARIABLE:
             if one.default is REQUIRED or (
@@ -517,7 +518,7 @@ def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[s
 def _messages_of(
     function: Callable[..., object], socket: Parameter, own: OwnTypes
 ) -> Messages | None:
-    # Imported here, because few sites have such handlers.
+    # imported only on use, because few applications have such handlers
     from micropie._core.binding.signatures.messages import messages_of
 
     (socket,) = _annotated(function, [socket])
@@ -525,10 +526,10 @@ def _messages_of(
 
 
 def _annotated(function: Callable[..., object], parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Return ``parameters`` with their annotations, which may be text, resolved to types.
+    """Return ``parameters`` with their annotations, which may be strings, evaluated to types.
 
-    The other annotations of the function are not read, because they may name imports that only type
-    checkers see.
+    The function's other annotations are not evaluated, because they may use names that are imported
+    for type checkers only.
     """
     names = {one.name for one in parameters}
     *_, inner = layers(function)

@@ -1,5 +1,5 @@
-"""The annotation of a handler's result: the types that it declares, and the filter that sends only
-the declared fields.
+"""Read the annotation of a handler's result: the types that it declares, and the filter that sends
+only the declared fields.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ if TYPE_CHECKING:
 
 
 def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
-    """Return the types that a handler returns, from its annotation, or from ``stated`` if given.
+    """Return the types that a handler may return, from its annotation, or from ``stated`` if given.
 
-    Raises ``SetupError`` for an annotation that can't be read, for example because it names an
-    import for type checkers only. Ignoring the annotation would send all fields.
+    Raises ``SetupError`` for an annotation that can't be evaluated, for example because a name in
+    it is imported for type checkers only. If the annotation were ignored, all fields would be sent.
     """
     *_, inner = layers(function)
     annotation = (
@@ -74,8 +74,8 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
 
 
 def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
-    """Return the members of a union. A ``Literal`` is split in two: one with its texts and one with
-    its other values.
+    """Return the members of a union. A ``Literal`` is split into one with its str and bytes values,
+    and one with its other values.
     """
     members: list[Hint] = []
     for one in united(annotation):
@@ -87,7 +87,7 @@ def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
 
 
 def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]]:
-    """Return the statuses and the types of the bodies in the annotation of a result. For
+    """Return the statuses and the body types that the annotation of a result declares. For
     ``tuple[Literal[201], X | None]`` these are ``(201,)`` and ``(X, None)``.
 
     The statuses are () if the annotation declares none, and None if it allows any status, as in
@@ -102,7 +102,8 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
     for one in atoms[0]:
         if isinstance(one, str) and one.isdecimal():
             raise SetupError(f"{answer}: {one!r} is text, not a status: write Literal[{one}]")
-    # A tuple of numbers such as (201, 2) is a value, because 2 can't be a body.
+    # A tuple of numbers such as (201, 2) is a value to send as JSON, not a status and a body,
+    # because 2 can't be a body.
     numbers = chain.from_iterable((*atoms[:2], atoms[-1]))
     if len(parts) not in (2, 3) or not statuses or all(map(_is_int, numbers)):
         return (), (answer,)
@@ -134,19 +135,20 @@ def _may_be_status(atom: object) -> bool:
 def result_filter(
     function: Callable[..., object], answers: Sequence[object], stated: object = None
 ) -> ResultFilter | None:
-    """Return the filter that keeps only the fields that the annotation of a handler's result
+    """Return the filter that keeps only those fields of a handler's result that its annotation
     declares.
 
-    ``answers``: the types returned by ``answers_of``. Return None if they contain no structure, or
-    collection or dict of structures. Raises ``SetupError`` for a ``stated`` type without a
-    structure, and for a structure whose annotations can't be read.
+    ``answers``: the types returned by ``answers_of``. ``stated``: the type given as
+    ``response_model``. Return None if the types contain no structure, not even in a collection or a
+    dict. Raises ``SetupError`` for a ``stated`` type without a structure, and for a structure whose
+    annotations can't be evaluated.
     """
     kinds = [body for one in answers for body in answer_parts(one)[1]]
     others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
     filtered = tuple(one for one in kinds if one not in others)
     members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - of so many
     if members and not _ANYTHING.intersection(others):
-        # imported here: only applications with structures need these
+        # imported only by applications with structures
         from micropie._core.binding.structures.makers import library_for
 
         hint: Hint = Union[filtered]  # noqa: UP007
@@ -174,10 +176,12 @@ def result_filter(
 
 
 def items_of(answers: Iterable[object], is_generator: bool) -> tuple[object, ...]:
-    """Return the types of the items that a handler streams as JSON Lines, or () if it streams none.
+    """Return the types of the items that a handler streams as JSON Lines, or () if it doesn't
+    stream JSON Lines.
 
-    Text and bytes are chunks of any format, and so are items of type ``Any``. ``is_generator``: the
-    handler is a generator function, so ``Iterable`` in its annotation means a stream.
+    Items of the types str, bytes and ``Any`` are sent unchanged, as chunks of a body.
+    ``is_generator``: whether the handler is a generator function. If so, ``Iterable`` in its
+    annotation also means a stream.
     """
     found: list[Hint] = []
     for body in chain.from_iterable(answer_parts(one)[1] for one in answers):
@@ -194,8 +198,8 @@ _STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
 
 
 def sends_null(answers: Sequence[object]) -> bool:
-    """Return whether None is sent as JSON's null, because another result of the handler with the
-    same statuses is JSON. Otherwise None is an empty body.
+    """Return whether a result of None is sent as JSON's null. It is if the handler's other results
+    with the same statuses are JSON. Otherwise, None is sent as an empty body.
     """
     by_statuses: dict[object, list[Hint]] = {}
     for statuses, bodies in map(answer_parts, answers):
@@ -218,12 +222,12 @@ def _is_json(answer: object) -> bool:
     return isinstance(kind, type) and kind is not NoneType and sent_as(kind) == "json"
 
 
-# A handler with one of these in its annotation may return anything, so all fields are sent.
+# A handler whose annotation contains one of these may return anything, so all fields are sent.
 _ANYTHING = {Any, object, Parameter.empty}
 
 
 def _classes_of(annotation: Hint) -> Iterator[type]:
-    """Yield the classes of the values of an annotation. The annotation has no structures."""
+    """Yield the classes of an annotation's values. The annotation must not contain structures."""
     kind, _ = bare(annotation)
     if get_origin(kind) is Literal:
         yield from map(type, get_args(kind))
@@ -232,12 +236,12 @@ def _classes_of(annotation: Hint) -> Iterator[type]:
 
 
 class ResultFilter(NamedTuple):
-    """Keeps only those fields of a handler's result that its annotation declares.
+    """Keeps only those fields of a handler's result that the annotation declares.
 
-    ``name``: the name of the handler. ``maker`` makes an object of one of the ``classes`` or, with
-    ``is_list``, a list of such objects; without ``classes`` it makes nested lists and dicts.
-    Objects whose class is in ``exact`` are sent unchanged. So are those of ``others``, the declared
-    types that are not structures.
+    ``name``: the name of the handler. ``maker``: creates an object of one of the ``classes`` or,
+    with ``is_list``, a list of such objects. If ``classes`` is empty, it creates nested lists and
+    dicts. ``exact``: objects of exactly these classes need no filter, so they are sent unchanged.
+    ``others``: the declared types that are not structures. Their values are also sent unchanged.
     """
 
     name: str
@@ -249,32 +253,35 @@ class ResultFilter(NamedTuple):
 
     @property
     def bodies(self) -> Sequence[type]:
-        """The classes of results that are plain JSON values: not HTML, a stream or an awaitable."""
+        """The classes of ``exact`` whose objects are sent as JSON, and not as HTML, as a stream or
+        after being awaited.
+        """
         return [
             one for one in self.exact if sent_as(one) == "json" and not hasattr(one, "__iter__")
         ]
 
     def has_only(self, classes: set[type], result: object) -> bool:
-        """Return whether a result is an object, or a list of objects, of exactly these classes.
-        Instances of subclasses don't count.
+        """Return whether a result is an object, or with ``is_list`` a list of objects, of exactly
+        these classes. Instances of subclasses don't count.
         """
         if isinstance(result, list):
             return self.is_list and classes.issuperset(map(type, result))
         return not self.is_list and type(result) in classes
 
     def make_item(self, item: object) -> object:
-        """Return an item of a stream, with only the fields that the annotation declares."""
+        """Return an item of a stream with only the fields that the annotation declares."""
         is_exact = self.has_only(self.exact, item) or isinstance(item, self.others)
         return item if is_exact else self.make(item)
 
     def make(self, result: object) -> object:
         """Return a result with only the fields that the annotation declares.
 
-        Raises ``ResponseError``, with the key of the invalid value, if the result is invalid.
+        Raises ``ResponseError``, whose message has the path to the invalid value, if the result
+        doesn't match the annotation.
         """
         try:
-            # msgspec returns objects of exactly these classes unchanged, including the values
-            # inside them, so don't call it.
+            # Don't call msgspec for objects of exactly these classes, because it returns them
+            # unchanged, including the values inside them.
             is_of_msgspec = not self.maker.is_pydantic
             is_made = is_of_msgspec and self.has_only(self.classes, result)
             made = result if is_made else self.maker.dump(result)
@@ -292,8 +299,8 @@ class ResultFilter(NamedTuple):
 
 # -- inside a result -----------------------------------------------------------------------------
 
-# An object is sent with all fields of its own class. So an object of a subclass, or a dict instead
-# of an object, would send fields that the annotation does not declare.
+# An object is sent with all fields of its own class. So if it is an instance of a subclass, or a
+# dict, it may have fields that the annotation doesn't declare.
 
 
 def _check_exact(value: object, hint: Hint) -> None:
@@ -305,8 +312,8 @@ def _check_exact(value: object, hint: Hint) -> None:
 
 
 def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
-    """Return the values directly inside a value, each with its annotation. ``hint`` is the
-    annotation of the outer value.
+    """Return the values directly inside a value, each with its annotation. ``hint``: the annotation
+    of ``value`` itself.
     """
     structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if is_structure(one)]
     if not structures or value is None or isinstance(value, str | int | float):
@@ -335,8 +342,8 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
 
 
 def _check_readable(structures: Iterable[type]) -> None:
-    """Raise ``SetupError`` for a structure, or a structure inside it, whose annotations can't be
-    read, because its fields would not be filtered.
+    """Raise ``SetupError`` if the annotations of a structure, or of a structure inside it, can't be
+    evaluated. Without them, its fields would not be filtered.
     """
     waiting, seen = [*structures], set[type]()
     while waiting:
@@ -346,7 +353,7 @@ def _check_readable(structures: Iterable[type]) -> None:
         seen.add(structure)
         try:
             if is_pydantic(structure) and hasattr(structure, "model_rebuild"):
-                structure.model_rebuild()  # raises an error that shows which name is missing
+                structure.model_rebuild()  # raises an error with the name that is missing
             hints = _hints_inside(structure).values()
         except UNREADABLE as error:
             raise unreadable(structure, error) from None
@@ -356,8 +363,8 @@ def _check_readable(structures: Iterable[type]) -> None:
 
 @lru_cache(maxsize=256)
 def _hints_inside(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations of those attributes of a structure that contain structures: name ->
-    annotation. Return {} for a pydantic model.
+    """Return the annotations of those attributes of a structure whose values contain structures:
+    name -> annotation. Return {} for a pydantic model.
     """
     if is_pydantic(structure):  # pydantic itself filters by the annotations
         return {}

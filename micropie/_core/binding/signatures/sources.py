@@ -1,7 +1,7 @@
-"""Sources that an annotation can declare: ``Annotated[str, Header("X-Token")]`` reads only this
-header.
+"""The sources that an annotation can declare. ``Annotated[str, Header("X-Token")]``, for example,
+reads only this header.
 
-Without a source, a parameter is looked up in the path, the query and the body.
+Without a declared source, a parameter is looked up in the path, the query and the body.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from micropie._core.http import Request
 
 
 class Source:
-    """The base class of the sources.
+    """The base class of ``Header``, ``Cookie``, ``Query``, ``Form`` and ``Body``.
 
     ``name``: the name of the value in the source, by default the parameter's name.
     """
@@ -65,8 +65,8 @@ class Header(Source):
         return self.name or parameter.replace("_", "-")
 
     def texts(self, request: Request, name: str, are_many: bool) -> Sequence[str]:
-        """Return the values of all headers with that name. ``are_many``: whether the parameter is a
-        list, so the values are split at commas.
+        """Return the values of all headers called ``name``. ``are_many``: whether the parameter is
+        a list. If so, the values are split at commas.
         """
         found = request.headers.get_all(name)
         if not are_many:
@@ -78,40 +78,42 @@ class Header(Source):
 class Cookie(Source):
     """A cookie: ``theme: Annotated[str, Cookie()] = "light"``.
 
-    ``name`` is by default the parameter's.
+    ``name``: the cookie's name, by default the parameter's.
     """
 
     place = "cookie"
 
     def texts(self, request: Request, name: str, are_many: bool) -> Sequence[str]:
-        """Return the cookie's value in a list, which is empty if the client sent none."""
+        """Return a list with the cookie's value, or an empty list if the client didn't send the
+        cookie.
+        """
         return [request.cookies[name]] if name in request.cookies else []
 
 
 class Query(Source):
     """The query only: ``page: Annotated[int, Query("p")] = 1``.
 
-    A structure takes the whole query, with a field for each name.
+    If the annotation is a structure, its fields are filled from the whole query.
 
-    ``name`` is by default the parameter's.
+    ``name``: the name in the query, by default the parameter's.
     """
 
     place = "query"
 
 
 class Form(Source):
-    """A field of an urlencoded or multipart form, but not of a JSON body: ``text: Annotated[str,
-    Form()]``.
+    """A field of an urlencoded or multipart form, but not of a JSON body:
+    ``text: Annotated[str, Form()]``.
 
-    ``name`` is by default the parameter's.
+    ``name``: the field's name, by default the parameter's.
     """
 
     place = "form"
 
 
 class Body(Source):
-    """The whole JSON document: ``order: Annotated[dict, Body()]``. A structure can also come from a
-    whole form.
+    """The whole JSON document: ``order: Annotated[dict, Body()]``. A structure can also be filled
+    from a whole form.
 
     Raises ``SetupError`` if a ``name`` is given.
     """
@@ -129,7 +131,8 @@ class Body(Source):
 
 def stated_source(annotation: object) -> tuple[Source | None, Any]:
     """Return the source that an annotation declares, or None, and the annotation without the
-    source. Both ``Annotated[str, Header()]`` and ``Annotated[str, Header()] | None`` declare one.
+    source. The source may be in ``Annotated[str, Header()]`` or in
+    ``Annotated[str, Header()] | None``.
     """
     inner, is_optional = without_none(annotation)
     if is_optional and get_origin(inner) is Annotated:

@@ -1,9 +1,7 @@
-"""Turn the fields of a form into the document that msgspec and pydantic expect.
+"""Convert the fields of a form to the document that msgspec and pydantic expect.
 
-This is needed because all values of a form are texts, and some are missing.
-
-Browsers send nothing for an unticked box or a list without a choice, and the text "" for an input
-left empty.
+All values of a form are strings, and some fields are missing: browsers send nothing for an unticked
+box or a list without a choice, and "" for an input left empty.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from micropie._core.errors import SetupError
 from micropie._core.http import CSRF_FIELD
 from micropie._core.http.forms import Nested, rows
 
-# Texts for these types are converted like parameters, because msgspec and pydantic would refuse
+# Strings for these types are converted as for parameters, because msgspec and pydantic would reject
 # what browsers send: a time without seconds, and "on" for a ticked box.
 _AS_PARAMETERS = (bool, datetime, time)
 
@@ -40,11 +38,11 @@ def document_of(
     own: OwnTypes,
     is_form: bool = True,
 ) -> dict[str, object]:
-    """Return the document for the fields of a form or a query. One of the structures ``members`` is
-    then made from it.
+    """Return the document for the fields of a form or a query. ``members``: the structures, one of
+    which is created from the document.
 
-    Names that are not fields are kept, except the CSRF token, which the form has for
-    ``CSRFMiddleware``: the structure may forbid unknown names.
+    The document also has the names that are not fields of a structure, except the CSRF token: a
+    structure may reject unknown names, and the token is only for ``CSRFMiddleware``.
     """
     document = {str(name): values_of(node) for name, node in tree.items() if name != CSRF_FIELD}
     for field in chain.from_iterable(map(fields_of, members)):
@@ -58,8 +56,8 @@ def document_of(
 
 
 def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
-    """Return a field's value for the document: its text or texts, a dict of the fields inside it,
-    or ``_ABSENT`` if the field is to be left out.
+    """Return a field's value for the document: a string, a list, or a dict of the fields inside it.
+    Return ``_ABSENT`` if the document must not have the field.
     """
     kind = field.kind
     elements = elements_of(kind)
@@ -74,7 +72,7 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
     if isinstance(node, Mapping):
         members = members_of(kind)
         return document_of(members, node, own) if members else values_of(node)
-    if len(node) > 1 and kind is not bool:  # for a box, pages may send a hidden "false" first
+    if len(node) > 1 and kind is not bool:  # for a tick box, pages may send a hidden "false" first
         return node
     text = node[-1]
     if text == "" and field.optional:
@@ -95,9 +93,9 @@ def _limits_length(field: Field) -> bool:
 
 
 def values_of(node: Nested, has_lists: bool = False) -> object:
-    """Return the texts of a field: a str if there is one, a list if there are several. For a field
-    with inner fields, return a dict by name or, with ``has_lists``, a list if all names are
-    numbers.
+    """Return the strings sent for a field: a str if there is one, a list if there are several. If
+    the field has inner fields, return a dict by name. With ``has_lists``, return a list instead if
+    all names are numbers.
     """
     if not isinstance(node, Mapping):
         return node[0] if len(node) == 1 else node
@@ -107,14 +105,14 @@ def values_of(node: Nested, has_lists: bool = False) -> object:
 
 
 def described_as(hint: Hint, own: OwnTypes) -> Converter:
-    """Return the converter that describes a field. If no parameter could have the field's type,
+    """Return the converter for a parameter of a field's type. If no parameter can have that type,
     return the converter for any value.
     """
     while isinstance(hint, NewType):
         hint = hint.__supertype__
     try:
         return converter_for(hint, own)
-    except SetupError:  # a structure, or a type with a constraint that only a library checks
+    except SetupError:  # a structure, or a type with a constraint that only the library enforces
         pass
     if get_origin(hint) is not Annotated:
         return ANYTHING

@@ -1,9 +1,10 @@
-"""Find out what is wrong in a document or a form that could not be converted to a structure: each
-invalid value, with a message for the visitor.
+"""Find the errors in a document or a form that could not be converted to a structure: every invalid
+value, with a message for the visitor.
 
-This module is used only after the library has refused a document. pydantic reports all errors.
-msgspec stops at the first one, so the type and the document are walked side by side, and each value
-is converted again on its own. The messages are the same as for a parameter of that type.
+This module is used only after the library has rejected a document. pydantic reports all errors.
+msgspec stops at the first error, so this module goes through the type and the document in parallel
+and converts each value again on its own. The messages are the same as for a parameter of the
+value's type.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
 
 Path: TypeAlias = tuple[str | int, ...]
 
-MOST_ERRORS = 100  # how many errors of one body are described
-# The budget for finding the errors of one body is the number of values that are converted again. A
-# value counts again for each value that contains it, and each conversion counts as ``CALL`` further
-# values. With this budget, refusing a body takes a few milliseconds at most.
+MOST_ERRORS = 100  # how many errors are reported for one body
+# To limit the time for one body, the search may convert at most ``MOST_VALUES`` values again. A
+# value that is inside others is counted each time one of them is converted, and each conversion
+# counts as ``CALL`` more values. With this limit, the search takes a few milliseconds at most.
 MOST_VALUES = 12_000
 CALL = 10
-DEEPEST = 10  # names and indexes in a path; deeper values are not searched
+DEEPEST = 10  # steps in a path; values that are nested deeper are not searched
 
 
 def problems_of(
@@ -46,10 +47,10 @@ def problems_of(
 ) -> Sequence[ParameterError]:
     """Return the errors of a document for which ``maker.make`` raised ``error``.
 
-    The caller adds the names of the parameter and the source.
+    The caller adds the parameter's name and the source.
     """
     hint, own = maker.hint, maker.own
-    if hasattr(error, "error_count"):  # an error of pydantic, which has all errors
+    if hasattr(error, "error_count"):  # pydantic's exception, which has all errors
         return [*_of_pydantic(error, hint, own)]
     if maker.is_pydantic:  # raised by a check that ran after pydantic's
         return [_described(error, hint, document, (), own)]
@@ -76,9 +77,11 @@ def _problem(
     written: str = "",
     unknown: str = INVALID,
 ) -> ParameterError:
-    """Return the error for a value, which is None if it is missing. Its message is the author's
-    ``Message``, or else ``written``, which comes from a validator, or else the message for a
-    parameter of this type. If no parameter can have the type, the message is ``unknown``.
+    """Return the error for one value. ``value``: None if it is missing.
+
+    The message for the visitor is the first of these: the application's ``Message``; ``written``,
+    the message of a validator; the message for a parameter of this type; and, if no parameter can
+    have the type, ``unknown``.
     """
     converter = described_as(hint, own)
     try:
@@ -101,12 +104,12 @@ def _problem(
 
 _STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
-_WORDLESS = "Invalid value"  # for a check that raises ``ValueError()`` without a message
+_WORDLESS = "Invalid value"  # used if a validator raises ``ValueError()`` without a message
 
 
 class _Search:
-    """Searches a document that msgspec has refused for its errors, within the budget
-    ``MOST_VALUES``.
+    """Finds the errors in a document that msgspec has rejected. Converts at most ``MOST_VALUES``
+    values.
     """
 
     def __init__(self, maker: Maker, is_json: bool) -> None:
@@ -117,8 +120,8 @@ class _Search:
     def mistakes(
         self, error: ValueError, hint: Hint, value: object, path: Path = ()
     ) -> Iterator[ParameterError]:
-        """Yield the errors inside a ``value`` for which msgspec raised ``error``. If no value
-        inside it is invalid, yield one for ``value`` itself.
+        """Yield an error for each invalid value inside a ``value`` for which msgspec raised
+        ``error``. If there is none, yield one error for ``value`` itself.
         """
         own = self._maker.own
         is_found = False
@@ -130,7 +133,7 @@ class _Search:
                 yield _problem(own, inner, at, None, text, unknown=REQUIRED_FIELD)
                 continue
             cost = CALL + count_values(part, self._left)
-            if cost > self._left:  # skip it: smaller values may be within the budget
+            if cost > self._left:  # skip it, because there may be enough left for smaller values
                 continue
             self._left -= cost
             try:
@@ -145,19 +148,19 @@ class _Search:
 def _described(
     error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes
 ) -> ParameterError:
-    """Return the error for one value. msgspec's message may end with the place of an invalid value
-    inside it.
+    """Return the error for one value. If the invalid value is inside it, msgspec's message ends
+    with the path to that value.
     """
     before, dash, after = str(error).rpartition(" - at `")
     text, place = (before, after.removesuffix("`")) if dash else (after, "")
     if error.__cause__ is not None and is_structure(bare(hint)[0]):  # raised by ``__post_init__``
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
-    # replaced, because msgspec's message quotes the value
+    # replace msgspec's message, because it quotes the client's value
     if text.startswith("Invalid enum value"):
         choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
         expected = [converter_for(one, own).expected for one in choices]
         text = f"Expected {expected[0]}" if len(expected) == 1 else "Invalid enum value"
-    elif text.startswith("Invalid value"):  # for an unknown tag of a union
+    elif text.startswith("Invalid value"):  # the tag of a union is unknown
         text = _WORDLESS
     inner = tuple(
         name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place)
@@ -167,8 +170,8 @@ def _described(
 
 
 def _inside(hint: Hint, value: object) -> Iterator[tuple[Hint, object, str | int, bool]]:
-    """Yield the annotation, value and place of each value directly inside ``value``, and whether it
-    is missing.
+    """Yield a tuple for each value directly inside ``value``: its annotation, the value, its name
+    or index, and whether it is missing.
     """
     kind, _ = bare(hint)
     members = members_of(kind)
@@ -182,7 +185,9 @@ def _inside(hint: Hint, value: object) -> Iterator[tuple[Hint, object, str | int
 
 
 def _at(text: str, path: Path) -> str:
-    """Return a sentence with a place, in msgspec's format: "Expected `int` - at `$.lines[0]`"."""
+    """Return a message with the path to the value, in msgspec's format: "Expected `int` - at
+    `$.lines[0]`".
+    """
     return f"{text} - at `${_steps(path)}`" if path else text
 
 
@@ -192,8 +197,8 @@ def _at(text: str, path: Path) -> str:
 def _of_pydantic(
     reason: Any, structure: Hint = None, own: OwnTypes = NO_OWN_TYPES
 ) -> Iterator[ParameterError]:
-    """Yield the errors that pydantic reports. If there are more than ``MOST_ERRORS``, yield only
-    their number, because describing them would take seconds.
+    """Yield the errors that pydantic reports. If there are more than ``MOST_ERRORS``, yield one
+    error that has only their number, because describing them all would take seconds.
     """
     count = reason.error_count()
     if count > MOST_ERRORS:
@@ -214,7 +219,9 @@ def _of_pydantic(
 
 
 def _hint_at(structure: Hint, path: Path) -> Hint:
-    """Return the annotation at a place in a structure, or None if it can't be determined."""
+    """Return the annotation of the value at ``path`` in a structure, or None if it can't be
+    determined.
+    """
     hint = structure
     for step in path:
         kind, _ = bare(hint)
@@ -230,7 +237,7 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
 
 
 def described(error: Exception) -> str:
-    """Return the library's message for a handler's result that it refused."""
+    """Return the library's message for a handler's result that it rejected."""
     return (
         next(_of_pydantic(error)).sentence
         if hasattr(error, "error_count")

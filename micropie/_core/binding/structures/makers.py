@@ -1,9 +1,10 @@
-"""Make structures: convert a whole body, query or form to a dataclass, attrs class, TypedDict,
+"""Create structures: convert a whole body, query or form to a dataclass, attrs class, TypedDict,
 msgspec.Struct or pydantic model.
 
-Each of the two libraries has a maker class, with the same methods: ``make`` converts a document to
-the object, and ``dump`` reduces a handler's result to the fields of its annotation. ``limits.py``
-rejects values that a library would accept from a client but that no parameter may have.
+There is one maker class for msgspec and one for pydantic, with the same methods: ``make`` converts
+a document to the object, and ``dump`` reduces a handler's result to the fields of its annotation.
+``limits.py`` rejects values that the library would accept from a client, but that a parameter would
+not accept.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ from micropie._core.http.json import dumps, loads
 
 
 class Maker:
-    """Makes the structures of one annotation. Each library has a subclass.
+    """Creates the structures for one annotation. There is a subclass for each library.
 
     Call ``prepare`` before ``make``.
 
-    ``hint``: a structure, a union of structures, or lists and dicts of them. ``lists``: the fields
-    that may have several values.
+    ``hint``: the annotation: a structure, a union of structures, or a list or dict of structures.
+    ``lists``: the names of the fields that may have several values.
     """
 
     is_pydantic = False
@@ -62,12 +63,12 @@ class Maker:
         self._is_list = get_origin(hint) in (list, tuple, Sequence)
 
     def prepare(self) -> None:
-        """Read the structure's fields. Raises ``SetupError`` for a field that no body may set.
+        """Read the structure's fields. Raises ``SetupError`` if a body must not set one of them.
 
-        Also raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError``, for a
-        structure that can't be made.
+        Also raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError`` if the
+        library can't create the structure.
         """
-        from decimal import Decimal  # only for applications with structures
+        from decimal import Decimal  # imported only by applications with structures
 
         kinds = kinds_in(self.hint)
         self._members = structures_of(self.hint)
@@ -78,28 +79,29 @@ class Maker:
             if elements_of(field.kind) is not None
         ]
         self._has_hashes = any(map(has_chosen_hashes, kinds))
-        # Floats need a check with pydantic only, which accepts the text "nan".
+        # Check floats only for pydantic, because it accepts the string "nan".
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
-        """Return the document for the texts of a form or a query."""
+        """Return the document for the fields of a form or a query."""
         return document_of(self._members, nested(fields) if is_form else fields, self.own, is_form)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """Return the structure for a document, which comes from JSON or from a form. Raises
-        ``ValueError`` if the document is invalid.
+        """Return the structure created from a document, which comes from JSON, a form or a query.
+        Raises ``ValueError`` if the document is invalid.
 
-        ``part``: an annotation inside the structure, to convert to that instead of the whole.
+        ``part``: an annotation inside the structure. If given, the document is converted to
+        ``part`` instead.
         """
         raise NotImplementedError
 
     def dump(self, result: object) -> object:
         """Return a handler's result with only the fields that the annotation declares.
 
-        In a union whose structures have tags, the library chooses the member. In other unions, the
-        member with the result's class is used, or else the first that accepts the result. Raises
-        ``ValueError`` or ``TypeError`` if no member accepts it.
+        If the annotation is a union of tagged structures, the library chooses the member. In any
+        other union, the member with the result's class is used, or else the first member that
+        accepts the result. Raises ``ValueError`` or ``TypeError`` if no member accepts it.
         """
         if result is None or not self._alternatives:
             return self._dumped(result, self.hint)
@@ -113,8 +115,8 @@ class Maker:
 
     @cached_property
     def _alternatives(self) -> list[tuple[Hint, object]]:
-        """For a union in which the library can't choose the member, the members, each with the
-        class of its values.
+        """The members of a union among which the library can't choose, each with the class of its
+        values. Empty for any other annotation.
         """
         body, _ = without_none(self.hint)
         kinds = united(body)
@@ -123,21 +125,21 @@ class Maker:
         return [(kind, _owner(kind)) for kind in kinds]
 
     def _dumped(self, result: object, kind: Hint) -> object:
-        """Return a result with only the fields of ``kind``, which is the annotation or a member of
-        its union.
+        """Return a result with only the fields of ``kind``. ``kind``: the annotation, or a member
+        of its union.
         """
         raise NotImplementedError
 
 
 class ByPydantic(Maker):
-    """Makes structures with pydantic, which has been imported by then."""
+    """Creates structures with pydantic. The application has already imported it."""
 
     is_pydantic = True
 
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         super().__init__(hint, own)
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
-        self._adapters = {hint: self._adapter}  # adapters for a union's members are added
+        self._adapters = {hint: self._adapter}  # ``_dumped`` adds adapters for a union's members
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. ``part`` is not used."""
@@ -149,7 +151,9 @@ class ByPydantic(Maker):
         return made
 
     def _dumped(self, result: object, kind: Hint) -> object:
-        """Return only the annotation's fields even for an object of a subclass, at any depth."""
+        """Return a result with only the annotation's fields, even if it is, or contains, an object
+        of a subclass.
+        """
         adapter = self._adapters.get(kind)
         if adapter is None:
             adapter = self._adapters[kind] = sys.modules["pydantic"].TypeAdapter(kind)
@@ -160,20 +164,21 @@ class ByPydantic(Maker):
 
 
 class ByMsgspec(Maker):
-    """Makes structures with msgspec: dataclasses, attrs classes, TypedDicts and Structs. A result
-    may have pydantic models inside.
+    """Creates structures with msgspec: dataclasses, attrs classes, TypedDicts and Structs. A
+    handler's result may contain pydantic models as well.
     """
 
     def prepare(self) -> None:
         """See ``Maker``.
 
-        Also raises ``SetupError`` for a decoder of a class that msgspec can make itself.
+        Also raises ``SetupError`` for a decoder for a class that msgspec creates itself, because
+        msgspec would ignore the decoder.
         """
         self._msgspec = library = msgspec()
-        # raises TypeError for a structure that msgspec can't make
+        # raises TypeError for a structure that msgspec can't create
         library.json.Decoder(self.hint)
         super().prepare()
-        # Converters for the types of parameters that msgspec does not know.
+        # Converters for types that parameters may have and that msgspec doesn't know.
         self._converters = {**simple_types()}
         for kind in kinds_in(self.hint):
             if not isinstance(kind, type) or kind not in self.own.decoders:
@@ -189,8 +194,8 @@ class ByMsgspec(Maker):
             self._converters[kind] = converter_for(kind, self.own)
 
     def _converter_of_pydantics(self, kind: type) -> Converter:
-        """Return the converter for a field of a Struct or an attrs class whose type is one of
-        pydantic's, such as ``HttpUrl``.
+        """Return the converter for a field with one of pydantic's types, such as ``HttpUrl``, in a
+        structure that msgspec creates.
         """
         owners = [*map(vars, kind.__mro__[:-1])]
         if not any("__init__" in one or "__new__" in one for one in owners):
@@ -201,8 +206,8 @@ class ByMsgspec(Maker):
         return converter_for(kind)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """See ``Maker``. Accept 5.0 for an int, which msgspec refuses, because 5 and 5.0 are equal
-        in JSON and JSON Schema.
+        """See ``Maker``. Also accepts 5.0 for an int, because 5 and 5.0 are equal in JSON and JSON
+        Schema. msgspec itself rejects 5.0.
         """
         if self._has_hashes:
             check_sizes(document, self._is_list and part is None)
@@ -218,8 +223,8 @@ class ByMsgspec(Maker):
                 if not is_json or "`int`, got `float`" not in str(error):
                     raise
                 made = convert(_with_whole_numbers(document), kind, dec_hook=self._decoded)
-        except refused as error:  # raise one type of error
-            # the cause may be an exception of the author's code
+        except refused as error:  # callers expect only ValueError
+            # the cause may be an exception raised by the application, as in ``__post_init__``
             raise ValueError(str(error)) from error.__cause__
         except TypeError:  # a set can't contain a list
             raise ValueError("Expected values that can be hashed") from None
@@ -230,8 +235,8 @@ class ByMsgspec(Maker):
         return made
 
     def _decoded(self, kind: type, given: object) -> object:
-        """Convert a value to the class ``kind``, which msgspec doesn't know. Raises
-        ``ValueError``.
+        """Convert a value to ``kind``, a class that msgspec doesn't know. Raises ``ValueError`` if
+        the value is invalid.
         """
         converter = self._converters.get(kind)
         try:
@@ -247,7 +252,7 @@ class ByMsgspec(Maker):
 
     def _dumped(self, result: object, kind: Hint) -> object:
         library = msgspec()
-        try:  # not strict, because databases store booleans as 0 and 1
+        try:  # not strict, because some databases store booleans as 0 and 1
             return library.convert(
                 result, kind, strict=False, from_attributes=True, dec_hook=_model_of
             )
@@ -262,7 +267,7 @@ def _owner(kind: Hint) -> object:
 
 
 def _with_whole_numbers(document: object) -> object:
-    """Return a document with 5 instead of each 5.0."""
+    """Return a document with each whole float, such as 5.0, replaced by an int."""
     if isinstance(document, float):
         return int(document) if document.is_integer() else document
     if isinstance(document, dict):
@@ -271,8 +276,8 @@ def _with_whole_numbers(document: object) -> object:
 
 
 def _model_of(kind: type, given: object) -> object:
-    """Return a pydantic model made from an object's attributes or from a dict. If ``kind`` is not a
-    model, return ``given`` unchanged, and msgspec checks its class.
+    """Return a pydantic model created from an object's attributes or from a dict. If ``kind`` is
+    not a pydantic model, return ``given`` unchanged. msgspec then checks its class.
     """
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
 
@@ -280,13 +285,14 @@ def _model_of(kind: type, given: object) -> object:
 def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
     """Return the maker class for an annotation.
 
-    pydantic makes its own models, and dataclasses and TypedDicts with fields of its types.
+    pydantic creates its own models, and dataclasses and TypedDicts that contain its types. msgspec
+    creates all other structures.
     """
     if all(map(is_pydantic, structures_of(hint))):
         return ByPydantic
     kinds: list[object] = []
     if "pydantic" in sys.modules:
-        # for a type that msgspec can't make, a result is sent unchanged
+        # msgspec can't read the type; as a result's type, it is not filtered
         with suppress(ImportError, TypeError):
             kinds = kinds_in(hint)
     is_msgspecs = any(
@@ -296,9 +302,9 @@ def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
 
 
 def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
-    """Return the maker for a structure, or for lists and dicts of structures.
+    """Return the maker for a structure, or for a list or dict of structures.
 
-    Raises ``SetupError`` if the structure can't be made.
+    Raises ``SetupError`` if the library can't create the structure.
     """
     about = f"it is a {structure_name(hint)}"
     try:

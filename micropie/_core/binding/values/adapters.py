@@ -1,8 +1,8 @@
-"""Convert values with pydantic: those of its own types, such as ``HttpUrl``, and those of
-annotations that only pydantic can enforce, such as ``Annotated[str, AfterValidator(...)]``.
+"""Convert values with pydantic: values of its own types, such as ``HttpUrl``, and of annotations
+that only pydantic can enforce, such as ``Annotated[str, AfterValidator(...)]``.
 
-``is_adapted`` in ``values/constraints.py`` decides which annotations these are. This module is
-imported for the first such annotation, so pydantic has been imported by then.
+``is_adapted`` in ``values/constraints.py`` returns whether an annotation needs this module. The
+module is imported for the first such annotation. By then, the application has imported pydantic.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ from micropie._core.on_demand import pattern
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-# Messages of msgspec and pydantic quote keys and tags from the client, and an author may send a
-# message as HTML. So what could be markup is removed: quotes, and all "<" in a row, because
-# removing one of "<<p" would leave "<p".
+# Error messages of msgspec and pydantic quote keys and tags that the client sent, and an
+# application may send such a message as HTML. So remove whatever could be markup: quotes, and every
+# "<" of a sequence, because removing only one from "<<p" would leave "<p".
 _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 
 
 def without_markup(text: str) -> str:
-    """Return a library's error message without text from a client that could be HTML markup."""
+    """Return a library's error message without the characters that could be HTML markup."""
     return _MARKUP.sub("", text)
 
 
 def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> object:
-    """Return the value that a ``TypeAdapter`` makes from a document. The texts of a form are never
+    """Return the value that a ``TypeAdapter`` creates from a document. A form's strings are never
     validated strictly.
 
-    With strict types, pydantic accepts "2026-01-31" as a date in a JSON text only. So if the
-    document is refused, it is encoded as JSON and validated again. Raises ``ValueError``.
+    With strict types, pydantic accepts "2026-01-31" as a date only if it parses the JSON itself. So
+    if pydantic rejects the parsed document, the document is encoded as JSON and validated again.
+    Raises ``ValueError`` if it is invalid.
     """
     try:
         return adapter.validate_python(document, strict=is_json and None)
@@ -55,10 +56,11 @@ def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> 
 
 
 def _read_again(adapter: TypeAdapter[object], document: object) -> object:
-    """Return the value made from the document's JSON text. Return None if pydantic can't parse the
-    text, for example because it has half a surrogate pair.
+    """Encode the document as JSON, and return the value that pydantic creates from it. Return None
+    if pydantic can't parse the JSON, for example because it contains half a surrogate pair.
     """
-    write: type = str  # as text, because pydantic parses a Decimal written as a number as a float
+    # encode a Decimal as a string, because pydantic would parse a number as a float
+    write: type = str
     while True:
         try:
             return adapter.validate_json(json.dumps(document, default=write))
@@ -74,8 +76,8 @@ def _read_again(adapter: TypeAdapter[object], document: object) -> object:
 
 
 class Adapter:
-    """Makes the values of one annotation. Raises ``SetupError`` if pydantic can't use the
-    annotation.
+    """Converts values to one annotation with pydantic. Raises ``SetupError`` if pydantic can't use
+    the annotation.
     """
 
     def __init__(self, annotation: Hint) -> None:
@@ -98,11 +100,11 @@ class Adapter:
         self.takes_text = is_text or (get_origin(kind) or kind) not in (dict, Mapping)
 
     def from_text(self, value: object) -> object:
-        """Return the value for a text or, if the type is a collection, for several texts."""
+        """Return the value for a string or, if the type is a collection, for several strings."""
         return self._make(value, False)
 
     def from_json(self, value: object) -> object:
-        """Return the value for a JSON value."""
+        """Return the converted value for a value from parsed JSON."""
         return self._make(value, True)
 
     def _make(self, value: object, is_json: bool) -> object:
@@ -121,8 +123,8 @@ class Adapter:
 
 
 def words_of(problem: Mapping[str, Any]) -> tuple[bool, str]:
-    """Return whether the sentence of a pydantic error comes from an author's validator, and the
-    sentence.
+    """Return whether the message of a pydantic error comes from a validator of the application, and
+    the message itself.
     """
     is_written = problem["type"] in ("value_error", "assertion_error")
     words = problem["msg"]

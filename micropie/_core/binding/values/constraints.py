@@ -1,7 +1,8 @@
 """Constraints in annotations: msgspec's ``Meta(ge=1)``, pydantic's ``Field(ge=1)``,
 annotated_types' ``Ge(1)``.
 
-A ``Message`` next to a constraint has the author's text for values that don't meet the constraint.
+A ``Message`` beside a constraint in ``Annotated`` replaces the built-in error message for values
+that don't meet the constraint.
 """
 
 from __future__ import annotations
@@ -20,27 +21,29 @@ from micropie._core.errors import Sentence, SetupError, check_each
 if TYPE_CHECKING:
     from decimal import Decimal
 
-# The longest text, in characters, that is matched against an author's regular expression, because
-# matching may take exponential time.
+# The longest string, in characters, that is matched against a regular expression of the
+# application. Matching may take exponential time.
 MOST_MATCHED = 1000
 
 
-# The limits below keep clients from sending values that take quadratic time, here or in a handler.
-MAX_DIGITS = 4300  # of one number; the same as CPython's limit for int()
-MAX_EXPONENT = 308  # of a Decimal, as of a float, because int(Decimal("1e300000")) takes seconds
-# The most elements of a set, or keys of a dict, that are not text. A client can choose a million
-# ints with the same hash, and then each new one is compared with all others. Text needs no limit,
-# because its hash depends on a secret.
+# The limits below reject values that would take quadratic time, here or in a handler.
+MAX_DIGITS = 4300  # of one number; CPython has the same limit for int()
+# of a Decimal; a float has the same limit. int(Decimal("1e300000")) takes seconds
+MAX_EXPONENT = 308
+# The maximum number of elements of a set, or of keys of a dict, unless they are strings. A client
+# can choose a million ints with the same hash, and then each new int is compared with all the
+# others. Strings need no limit, because their hashes depend on a secret.
 MAX_HASHED = 1000
 
 _Given = TypeVar("_Given")
 
 
 class Constraint(NamedTuple):
-    """A condition that a value must meet, and its text for descriptions and for a visitor.
+    """A condition that a value must meet, such as a minimum.
 
-    ``fits(value, bound)`` returns whether the value meets it. It raises ``TypeError`` for a value
-    that can't be compared, or has no length.
+    ``name``: such as "ge". ``bound``: such as 1. ``words``: a description for developers, such as
+    "at least 1". ``fits(value, bound)`` returns whether the value meets the condition. It raises
+    ``TypeError`` for a value that can't be compared, or has no length.
     """
 
     name: str
@@ -49,7 +52,7 @@ class Constraint(NamedTuple):
     bound: Any
 
     def sentence(self, value: object) -> str:
-        """Return the message for a visitor whose ``value`` doesn't meet the constraint."""
+        """Return the message that a visitor sees if ``value`` doesn't meet the constraint."""
         is_text = isinstance(value, str)
         if self.name == "min_length" and is_text and self.bound == 1:
             return REQUIRED_FIELD
@@ -64,13 +67,14 @@ class Constraint(NamedTuple):
 class BrokenConstraint(ValueError):
     """Raised for a value of the right type that doesn't meet a constraint.
 
-    ``args``: the constraint's name, and the sentence for a visitor.
+    ``args``: the constraint's name, and the message for the visitor.
     """
 
 
-# The kinds of constraints, by the name of the attribute, which is the same in the three libraries.
-# Each has the check of a value against a bound, the text for descriptions, and the sentence for a
-# visitor. ``openapi/schemas.py`` has the keywords of JSON Schema.
+# The supported constraints, by the attribute that has the bound. msgspec, pydantic and
+# annotated_types use the same attribute names. The values of this dict are tuples: a function that
+# checks a value against the bound, a description of the constraint for developers, and the message
+# for visitors. ``openapi/schemas.py`` maps the same names to keywords of JSON Schema.
 _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     "gt": (operator.gt, "above {}", "Please enter a value above {limit}."),
     "ge": (operator.ge, "at least {}", "Please enter a value of {limit} or more."),
@@ -90,12 +94,12 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     ),
 }
 
-# The messages for msgspec's ``Meta(tz=True)`` and ``Meta(tz=False)``.
+# The messages for visitors for msgspec's ``Meta(tz=True)`` and ``Meta(tz=False)``.
 _WITH_OFFSET = "Please add the offset from UTC, as in 2026-01-31T13:45:00Z."
 _WITHOUT_OFFSET = "Please leave out the offset from UTC, as in 2026-01-31T13:45:00."
 
-# The sentences about lengths: for a list, for a text of one character, and for a text of several
-# characters.
+# The messages about lengths: for a list, for a string if the limit is one character, and for a
+# string if the limit is larger.
 _COUNTED = {
     "min_length": (
         "Please choose at least {count}.",
@@ -114,13 +118,13 @@ INVALID = "Please enter another value."
 
 
 class Message:
-    """The author's message for an invalid value, in ``Annotated``: ``Message("Please choose another
-    name.")``.
+    """A custom message for invalid values, in ``Annotated``:
+    ``Message("Please choose another name.")``.
 
-    ``text`` (""): the message for every error that has no message of its own. A keyword gives the
+    ``text`` (""): the message for every error for which no keyword is given. Each keyword sets the
     message for one kind of error: ``required`` for a missing value, ``invalid`` for a value of
-    another type, or the name of a constraint: ``Message(min_length="Too short.")``. Messages are
-    translated with ``App(translations=...)``. Raises ``SetupError`` for an unknown keyword.
+    another type, or the name of a constraint, as in ``Message(min_length="Too short.")``. Messages
+    are translated with ``App(translations=...)``. Raises ``SetupError`` for an unknown keyword.
     """
 
     def __init__(self, text: str = "", /, **words: str) -> None:
@@ -156,9 +160,9 @@ _LIBRARIES = frozenset({"annotated_types", "msgspec", "pydantic"})
 
 @cache
 def _samples() -> dict[object, object]:
-    """Return a sample value of each type, with which ``check_type`` tries a constraint."""
+    """Return a sample value for each type. ``check_type`` applies a constraint to the sample."""
     from datetime import date
-    from decimal import Decimal  # few parameters are Decimals
+    from decimal import Decimal  # imported only on use, because few parameters are Decimals
 
     kinds = (str, int, float, bool, Decimal, list, set, frozenset, tuple, dict)
     return {**{kind: kind() for kind in kinds}, date: date.min}
@@ -172,7 +176,7 @@ def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
     for constraint in constraints if kind in _samples() else ():
         if constraint.name == "tz":
             raise SetupError(f"no {getattr(kind, '__name__', kind)} is {constraint.words}")
-        if constraint.name not in _KINDS:  # a function, which may accept any type
+        if constraint.name not in _KINDS:  # a predicate function, which may accept any type
             continue
         try:
             constraint.fits(_samples()[kind], constraint.bound)
@@ -182,20 +186,21 @@ def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
 
 
 def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
-    """Yield the constraints among the metadata of ``Annotated``.
+    """Yield the constraints in the metadata of ``Annotated``.
 
     Raises ``SetupError`` for metadata of msgspec, pydantic or annotated_types that is not
-    supported. Metadata of anything else is ignored.
+    supported. All other metadata is ignored.
     """
     for item in metadata:
         library = type(item).__module__.partition(".")[0]
         if library not in _LIBRARIES or type(item).__name__ in _DESCRIPTIONS:
             continue
-        alias = getattr(item, "validation_alias", None)  # an attribute of pydantic's Field
+        alias = getattr(item, "validation_alias", None)  # pydantic's Field has this attribute
         if alias is not None:
             advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
             raise SetupError(f"Field(alias={alias!r}) {advice}")
-        # Objects with several constraints: pydantic's Field, annotated_types.Interval and Len.
+        # pydantic's Field, annotated_types.Interval and annotated_types.Len contain several
+        # constraints.
         several = getattr(item, "metadata", item)
         func = getattr(item, "func", None)
         if isinstance(several, Iterable):
@@ -209,14 +214,14 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
                 f"such that {getattr(func, '__name__', func)}",
                 func,
             )
-        else:  # for example AfterValidator, which may change the value
+        else:  # such as AfterValidator, which may change the value
             raise SetupError(f"{type(item).__name__} can't be enforced here")
 
 
 def is_adapted(annotation: Hint) -> bool:
-    """Return whether only pydantic can make the values of an annotation, because the type is one of
-    pydantic's, or because only pydantic enforces the metadata. Return False for structures, which
-    ``structures/makers.py`` makes.
+    """Return whether only pydantic can create the values of an annotation, because the type is one
+    of pydantic's own, or because only pydantic enforces the metadata. Return False for structures,
+    because ``structures/makers.py`` creates those.
     """
     metadata = getattr(annotation, "__metadata__", ())
     kind = get_args(annotation)[0] if metadata else annotation
@@ -228,12 +233,12 @@ def is_adapted(annotation: Hint) -> bool:
     )
 
 
-# a method of classes or metadata that pydantic calls
+# the method by which classes and metadata define how pydantic validates them
 PYDANTIC_HOOK = "__get_pydantic_core_schema__"
 
 
 def _is_pydantics_alone(item: object) -> bool:
-    has_alias = getattr(item, "validation_alias", None) is not None  # pydantic's Field has it
+    has_alias = getattr(item, "validation_alias", None) is not None  # as in pydantic's Field
     if type(item).__name__ in _DESCRIPTIONS or has_alias:
         return False
     if hasattr(item, PYDANTIC_HOOK):
@@ -250,7 +255,7 @@ def _is_pydantics_alone(item: object) -> bool:
 
 
 def limits_length(metadata: Iterable[object]) -> bool:
-    """Return whether metadata of ``Annotated`` limits the length of a text."""
+    """Return whether the metadata of ``Annotated`` limits the length of a string."""
     return any(
         getattr(item, "min_length", None) is not None
         or getattr(item, "max_length", None) is not None
@@ -260,15 +265,15 @@ def limits_length(metadata: Iterable[object]) -> bool:
 
 
 def with_short_line_ends(text: str) -> str:
-    """Return a form's text with "\n" for each "\r\n". Browsers count a line end as one character
-    for ``maxlength``, but send two (HTML, "form control API value").
+    """Return a form's value with each "\r\n" replaced by "\n". For ``maxlength``, browsers count a
+    line end as one character, but they send two (HTML, "form control API value").
     """
     return text.replace("\r\n", "\n")
 
 
 def restricts(item: object, libraries: Container[str]) -> bool:
-    """Return whether ``item`` is metadata of one of ``libraries`` that restricts a value instead of
-    only describing it.
+    """Return whether ``item`` is metadata of one of the ``libraries`` and restricts a value,
+    instead of only describing it.
     """
     kind = type(item)
     library = kind.__module__.partition(".")[0]
@@ -281,8 +286,8 @@ def restricts(item: object, libraries: Container[str]) -> bool:
 
 
 def _stated(item: object) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes of metadata that may restrict a value, as (name, value): "ge" and "le"
-    for ``Meta(ge=1, le=5)``.
+    """Yield those attributes of metadata that may restrict a value, as (name, value): ("ge", 1) and
+    ("le", 5) for ``Meta(ge=1, le=5)``.
     """
     for name in dict.fromkeys([*_KINDS, *dir(item)]):
         value = getattr(item, name, None)
@@ -292,7 +297,7 @@ def _stated(item: object) -> Iterator[tuple[str, Any]]:
 
 
 def _bounds_of(item: object) -> Iterator[Constraint]:
-    """Yield the constraints that metadata has as attributes."""
+    """Yield a constraint for each attribute of ``item`` that restricts a value."""
     for name, value in _stated(item):
         if name in _KINDS:
             fits, words, *_ = _KINDS[name]
@@ -310,13 +315,13 @@ def _bounds_of(item: object) -> Iterator[Constraint]:
 def checked(
     convert: Callable[[_Given], object], constraints: list[Constraint]
 ) -> Callable[[_Given], object]:
-    """Return a function that calls ``convert`` and then checks the constraints. The function raises
-    ``BrokenConstraint``.
+    """Return a function that calls ``convert`` and checks the result. The function raises
+    ``BrokenConstraint`` if the result doesn't meet a constraint.
     """
 
     def convert_and_check(given: _Given) -> object:
         value = convert(given)
-        if value is None:  # the parameter is optional
+        if value is None:  # allowed for an optional parameter
             return None
         for constraint in constraints:
             try:
@@ -332,8 +337,8 @@ def checked(
 
 def is_moderate(number: Decimal) -> bool:
     """Return whether a number is finite and all its digits are between 10**-308 and 10**308."""
-    # ``exponent`` is that of the last digit, or a letter for NaN and infinity; ``adjusted()`` is
-    # the exponent of the first digit.
+    # ``exponent`` belongs to the last digit, and is a letter for NaN and infinity. ``adjusted()``
+    # returns the exponent of the first digit.
     exponent = number.as_tuple().exponent
     return (
         isinstance(exponent, int)

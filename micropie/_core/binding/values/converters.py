@@ -1,8 +1,8 @@
-"""Convert text (from a path, a query, a form) or a JSON value to the type of a parameter.
+"""Convert a string (from a path, a query, a form) or a JSON value to the type of a parameter.
 
 ``converter_for`` compiles an annotation to a ``Converter`` once, and requests only call the
-converter. It has two functions because text and JSON differ: for a bool, ``1`` in a query means
-true, but ``1`` in JSON is a number and is refused. Its ``expected`` completes the sentence
+converter. A converter has two functions, because strings and JSON differ: for a bool, ``1`` in a
+query means true, but ``1`` in JSON is a number and is rejected. ``expected`` completes the sentence
 "Parameter 'x' must be ...".
 """
 
@@ -55,7 +55,7 @@ from micropie._core.on_demand import module, pattern
 if TYPE_CHECKING:
     from decimal import Decimal
 
-decimal: Any = module("decimal")  # imported on first use: few sites need it
+decimal: Any = module("decimal")  # imported on first use, because few applications need it
 
 T = TypeVar("T")
 
@@ -63,18 +63,20 @@ Collect: TypeAlias = Callable[[Sequence[object]], object]
 
 
 class Converter(NamedTuple):
-    """Converts values of one type: ``from_text`` and ``from_json`` return the converted value, and
-    raise ``ValueError`` for an invalid value. ``expected`` describes valid values.
+    """Converts values to one type. ``from_text`` takes a string, ``from_json`` a value from parsed
+    JSON. Both return the converted value, and raise ``ValueError`` for an invalid value.
+    ``expected`` describes valid values.
 
-    ``many``: if set, the parameter takes all values of its name, and ``many`` makes a list, a tuple
-    or a set of the converted values. ``is_either``: ``from_text`` converts a single text, and
-    ``many`` takes several texts unconverted, as for ``int | list[int]``. ``schema``: the JSON
-    Schema of a simple type. ``invalid`` and ``required``: sentences for a visitor; by default,
-    ``invalid`` is made from ``expected`` and ``required`` is "Please fill in this field.".
-    ``message``: the author's sentences, which take precedence. ``empty``: the texts to use for a
-    missing form field, because a browser sends nothing for an unticked box and a list without a
-    choice; None if a missing field is an error. ``takes_text``: whether a text can be converted at
-    all, which is False for a dict, and for a type made from a dict.
+    ``many``: set if the parameter takes all values with its name; creates a list, a tuple or a set
+    from the converted values. ``is_either``: whether the type also accepts a single value, as in
+    ``int | list[int]``. If so, ``from_text`` converts a single string, and ``many`` takes several
+    strings unconverted. ``schema``: the JSON Schema of a simple type. ``invalid`` and ``required``:
+    messages for visitors. The default of ``invalid`` is made from ``expected``; the default of
+    ``required`` is "Please fill in this field.". ``message``: the application's messages, which
+    take precedence. ``empty``: the strings to convert if a form field is missing, because browsers
+    send nothing for an unticked box and for a list without a choice; None if a missing field is an
+    error. ``takes_text``: whether a string can be converted at all. It is False for a dict, and for
+    a type whose decoder takes a dict.
     """
 
     expected: str
@@ -90,16 +92,18 @@ class Converter(NamedTuple):
     takes_text: bool = True
 
     def from_texts(self, texts: Sequence[str]) -> object:
-        """Convert the texts of one name. If the type takes only one text, convert the first."""
+        """Convert all strings sent with one name. If the type takes only one string, convert the
+        first.
+        """
         if self.many is None or (self.is_either and len(texts) == 1):
             return self.from_text(texts[0])
         return self.many(texts if self.is_either else [*map(self.from_text, texts)])
 
     def error_message(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
-        """Return the sentence for a visitor whose ``value`` was refused, and whether the sentence
-        is the author's.
+        """Return the message for a visitor whose ``value`` was rejected, and whether the
+        application has set this message itself.
 
-        ``value`` is None if it is missing. An empty text also counts as missing.
+        ``value``: None if it is missing. An empty string also counts as missing.
         """
         if isinstance(error, BrokenConstraint):
             fault, sentence = error.args
@@ -112,28 +116,30 @@ class Converter(NamedTuple):
 
 
 class OwnTypes(NamedTuple):
-    """The encoders and decoders of an application's own types: ``App(encoders=...,
-    decoders=...)``.
+    """The encoders and decoders for an application's own types:
+    ``App(encoders=..., decoders=...)``.
     """
 
     encoders: Mapping[type, Encoder]
     decoders: Mapping[type, Encoder]
 
     def encoder_of(self, kind: type) -> Encoder | None:
-        """Return the encoder of a class, or of its nearest base class that has one, or None."""
+        """Return the encoder for a class or for its nearest base class that has an encoder. Return
+        None if there is none.
+        """
         return None if kind in BUILTINS else encoder_of(kind, self.encoders)
 
     def taken_by(self, kind: type) -> object:
-        """Return the type that the decoder of ``kind`` takes: the annotation of its parameter, or
-        ``str``.
+        """Return the type that the decoder for the class ``kind`` takes: the annotation of its
+        parameter, or ``str``.
         """
         decode = self.decoders[kind]
         try:
             first, *_ = inspect.signature(decode, eval_str=True).parameters.values()
             taken = first.annotation
         except (ValueError, NameError):
-            # The decoder is a built-in without a signature, or its annotation is a name that only
-            # type checkers import.
+            # The decoder is a built-in without a signature, or its annotation is a name that is
+            # imported for type checkers only.
             taken = str
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
@@ -143,8 +149,8 @@ class OwnTypes(NamedTuple):
         return str if taken is Parameter.empty else taken
 
     def choices(self, kind: type[enum.Enum]) -> list[object]:
-        """Return the values of an enumeration's members. If its class has an encoder, return the
-        encoded values.
+        """Return the values of an Enum's members. If the Enum has an encoder, return the encoded
+        members instead.
         """
         encode = self.encoder_of(kind)
         return [member.value if encode is None else encode(member) for member in kind]
@@ -152,15 +158,15 @@ class OwnTypes(NamedTuple):
 
 NO_OWN_TYPES = OwnTypes({}, {})
 
-# Checked first, because int() also accepts "1_0", " 1 " and the digits of other scripts.
+# Matched before int(), which also accepts "1_0", " 1 " and digits of other scripts.
 _WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-# Numbers that are certainly within the limits of ``is_moderate``.
+# These numbers are always within the limits of ``is_moderate``.
 _SHORT_NUMBER = pattern(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?")
-# Checked first, because UUID() also accepts braces, signs, hyphens anywhere and the digits of other
+# Matched before UUID(), which also accepts braces, signs, hyphens anywhere and digits of other
 # scripts.
 _UUID = pattern("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
-# Checked first, because fromisoformat() also accepts any character instead of the T, and a fraction
+# Matched before fromisoformat(), which also accepts any character instead of the T, and a fraction
 # of any length.
 _TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?)?(?:Z|[+-][0-9:.]{2,15})?"
 _ISO_TIME = pattern(f"T?{_TIME}")
@@ -170,14 +176,14 @@ _DURATION = pattern(
     r"(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9}(?:\.[0-9]{1,9})?)S)?)?"
 )
 _PATH = pattern("[^\0]+")
-_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # no zone, because that may be any text: "::1%<script>"
-_FROM_URLS = str.maketrans("-_", "+/")  # from the URL-safe alphabet of base64 (RFC 4648, section 5)
+_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # no zone, because it may contain anything: "::1%<script>"
+_FROM_URLS = str.maketrans("-_", "+/")  # from base64's URL-safe alphabet (RFC 4648, section 5)
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
 
 def _if_matches(form: re.Pattern[str], make: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a function that calls ``make`` only if the text matches ``form``, because ``make``
-    itself accepts other texts as well.
+    """Return a function that calls ``make`` only if the string matches ``form``, because ``make``
+    itself accepts more strings.
     """
 
     def convert(text: str) -> T:
@@ -193,8 +199,8 @@ def _is_number(text: str) -> bool:
 
 
 def _to_float(text: str) -> float:
-    # Refuse NaN and infinity, as in JSON, because many databases can't store them and JSON can't
-    # represent them.
+    # Reject NaN and infinity, because many databases can't store them and JSON can't represent
+    # them.
     number = float(text) if _is_number(text) else math.nan
     if not math.isfinite(number):
         raise ValueError(text)
@@ -229,7 +235,7 @@ def _to_decimal(text: str) -> Decimal:
 
 
 def _decimal_from_json(value: object) -> Decimal:
-    # Use a tuple, because a union ``str | int | ...`` would be made in each call.
+    # Use a tuple, because each call would create the union ``str | int | ...`` again.
     if isinstance(value, bool) or not isinstance(value, (str, int, float, decimal.Decimal)):
         raise ValueError(value)
     return _to_decimal(str(value))
@@ -249,8 +255,8 @@ def _to_timedelta(text: str) -> timedelta:
 
 
 def as_it_is(value: T) -> T:
-    """Return a value unchanged. This is the ``from_json`` of types that need no conversion, for
-    example.
+    """Return a value unchanged, for example as the ``from_json`` of a type that needs no
+    conversion.
     """
     return value
 
@@ -262,8 +268,8 @@ def _scalar(
     from_text: Callable[[str], object],
     from_number: Callable[[int | float], object] | None = None,
 ) -> Converter:
-    """Return a converter that leaves JSON values of ``kind`` unchanged and converts text and, with
-    ``from_number``, numbers.
+    """Return a converter that leaves JSON values of the type ``kind`` unchanged. It converts
+    strings with ``from_text`` and, if ``from_number`` is given, numbers with ``from_number``.
     """
 
     def from_json(value: object) -> object:
@@ -303,18 +309,20 @@ _BUILT_IN: dict[object, Converter] = {
     ),
 }
 
-# If a parameter has one of these conversions, the number from a wildcard is already its value.
+# If a parameter has one of these functions, a number from a wildcard needs no conversion.
 NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 
 
-# If you add a type here, also add an encoding to JSON (``json.py``) and a row to docs/binding.md.
-# These are not the types of fields of structures, which msgspec and pydantic convert.
+# If you add a type here, also add its encoding to JSON (``json.py``) and a row to docs/binding.md.
+# Fields of structures are different: msgspec and pydantic convert them.
 @functools.cache
 def simple_types() -> dict[object, Converter]:
     """Return the converters of all types that contain no other types."""
     from decimal import Decimal
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-    from uuid import UUID  # slow to import: longer than this package
+
+    # imported only on use, because importing uuid takes longer than importing all of micropie
+    from uuid import UUID
 
     return {
         **_BUILT_IN,
@@ -369,7 +377,7 @@ _TEXT = (_BUILT_IN[str], ANYTHING)
 
 def _parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
     """Return the type that a NewType or an ``Annotated`` wraps, and the metadata. Return any other
-    annotation unchanged.
+    annotation itself, and no metadata.
     """
     if isinstance(annotation, NewType):
         return annotation.__supertype__, ()
@@ -381,8 +389,8 @@ def _parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
 def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter:
     """Return the converter for an annotation.
 
-    Raises ``SetupError`` for an annotation that can't be converted, as the other functions here do.
-    The caller adds the parameter's name to the message.
+    Like the other functions here, raises ``SetupError`` if no value can be converted to the
+    annotation. The caller adds the parameter's name to the message.
     """
     kind, metadata = _parts_of(annotation)
     if is_adapted(annotation) and not (isinstance(kind, type) and kind in own.decoders):
@@ -423,9 +431,9 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
 
 
 def _decoded(kind: type, own: OwnTypes) -> Converter:
-    """Return the converter of a class for which the application has a decoder."""
-    # Replace the decoder of the class itself, so that two decoders that take each other's class are
-    # refused.
+    """Return the converter for a class for which the application has a decoder."""
+    # Replace the decoder of ``kind`` itself, so that two decoders that each take the other's class
+    # raise ``SetupError`` instead of recursing forever.
     others: dict[type, Any] = {**own.decoders, kind: lambda: None}
     inner = converter_for(own.taken_by(kind), own._replace(decoders=others))
 
@@ -433,7 +441,7 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
         try:
             return own.decoders[kind](given)
         except (ValueError, ArithmeticError, LookupError):
-            # Decimal raises an ArithmeticError, and the lookup of an Enum's member a KeyError.
+            # Decimal raises ArithmeticError. Looking up an Enum's member by name raises KeyError.
             raise ValueError(given) from None
 
     from_text = _from_one_text(inner)
@@ -447,10 +455,10 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
 
 
 def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
-    """Return the converter for an annotation whose values pydantic makes, and add the constraints
-    that pydantic does not know.
+    """Return the converter for an annotation whose values pydantic creates. Add the constraints
+    that pydantic doesn't know.
     """
-    from micropie._core.binding.values.adapters import Adapter  # few sites have one
+    from micropie._core.binding.values.adapters import Adapter  # few applications need one
 
     adapter = Adapter(annotation)
     converter = Converter(
@@ -468,8 +476,9 @@ def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
 
 
 def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]) -> Converter:
-    """Return a converter with the constraints and the ``Message`` of ``Annotated[kind,
-    *metadata]``. The constraints of a list apply to the list, not to its elements.
+    """Return a converter with the constraints and the ``Message`` of
+    ``Annotated[kind, *metadata]``. The constraints on a list apply to the list itself, not to its
+    elements.
     """
     constraints = [*constraints_of(metadata)]
     check_type(constraints, kind)
@@ -492,7 +501,9 @@ def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]
 
 
 def with_message(converter: Converter, metadata: Iterable[object]) -> Converter:
-    """Return a converter with the last ``Message`` in the metadata, if there is one."""
+    """Return a converter with the last ``Message`` in the metadata. Without a ``Message``, return
+    the converter unchanged.
+    """
     for item in metadata:
         if isinstance(item, Message):
             converter = converter._replace(message=item)
@@ -504,13 +515,13 @@ def _from_no_text(text: str) -> object:
 
 
 def _takes_one_text(converter: Converter) -> bool:
-    """Return whether a single text can be a value of the converter's type."""
+    """Return whether a single string can be converted to the type."""
     return converter.takes_text and (converter.many is None or converter.is_either)
 
 
 def _from_one_text(converter: Converter) -> Callable[[str], object]:
-    """Return the function that converts a single text. If the type takes only lists, the function
-    refuses every text.
+    """Return the function that converts a single string. If a single string can't be converted, the
+    function always raises ``ValueError``.
     """
     return converter.from_text if _takes_one_text(converter) else _from_no_text
 
@@ -537,7 +548,8 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
             raise ValueError(value) from None
 
     def choose_json(value: object) -> object:
-        # A bool is accepted only for a bool: str() is the same for JSON's true and the text "True".
+        # Accept a bool only for a choice that is a bool, because str() returns "True" for JSON's
+        # true and for the string "True".
         if not isinstance(value, str | int | float) or isinstance(value, bool) != isinstance(
             choose(value), bool
         ):
@@ -552,7 +564,7 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
 
 def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     inner = [converter_for(one, own) for one in members if one is not types.NoneType]
-    # Try str last, for example after int, because it accepts every text.
+    # Try str last, because it accepts every string. For ``str | int``, for example, try int first.
     inner.sort(key=lambda converter: converter.from_text is str)
     is_optional = types.NoneType in members
     of_text = [converter.from_text for converter in inner]
@@ -572,8 +584,8 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
 
 
 def _with_collections(union: Converter, inner: Sequence[Converter], is_optional: bool) -> Converter:
-    """Return a converter for a union with collections among its members. The collections get all
-    texts of a name; the other members get a single text.
+    """Return a converter for a union that has collections among its members. Collections are tried
+    with all strings sent with a name; the other members, with a single string.
     """
     collections = [one.from_texts for one in inner if one.many is not None]
     singles = [one.from_text for one in inner if _takes_one_text(one)]
@@ -607,7 +619,7 @@ def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> obj
 
 
 def _optional(inner: Converter) -> Converter:
-    # Browsers send "" for a field left empty, so it becomes None. In a list, "" is an ordinary
+    # Browsers send "" for a field left empty, so "" becomes None. In a list, "" is an ordinary
     # element.
     return inner._replace(
         from_text=lambda text: None if text == "" and inner.many is None else inner.from_text(text),
@@ -617,8 +629,8 @@ def _optional(inner: Converter) -> Converter:
 
 
 def _hashed(kind: Collect) -> Collect:
-    """Return a function that makes a ``set`` or a ``frozenset``. It raises ``ValueError`` for too
-    many elements.
+    """Return a function that creates a ``set`` or a ``frozenset``. The function raises
+    ``ValueError`` if there are too many elements, or if one can't be hashed.
     """
 
     def collect(elements: Sequence[object]) -> object:
@@ -626,7 +638,7 @@ def _hashed(kind: Collect) -> Collect:
             raise ValueError(len(elements))
         try:
             return kind(elements)
-        except TypeError:  # lists and objects of JSON can't be hashed
+        except TypeError:  # a JSON array or object can't be hashed
             raise ValueError("an element can't be hashed") from None
 
     return collect

@@ -1,8 +1,9 @@
-"""Refuse structures (dataclasses, models, ...) with fields that a client can't or must not set, and
-field values that a parameter of the field's type would not accept.
+"""Reject structures (dataclasses, models, ...) whose fields a client can't or must not set, and
+field values that a parameter of the same type would not accept.
 
-msgspec and pydantic accept more than parameters do: NaN, numbers of a million digits, and sets of
-numbers whose hashes a client has chosen. Also, each library enforces only its own constraints.
+msgspec and pydantic accept values that parameters don't: NaN, numbers with a million digits, and
+sets of numbers that a client has chosen to have the same hash. Also, each library ignores the
+constraints of the others.
 """
 
 from __future__ import annotations
@@ -38,17 +39,18 @@ from micropie._core.http.forms import UploadFile
 _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", "model_fields")
 
 
-# -- checks of a structure, made once
+# -- checks of a structure's class, at startup
 # ---------------------------------------------------------------
 
 
 def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
-    """Raise ``SetupError`` for a field that no body may set, or whose constraint the library does
-    not check.
+    """Raise ``SetupError`` if a body must not set one of the fields, or if the library ignores the
+    constraint of one.
 
-    ``kinds``: all types in the structure ``name``.
+    ``kinds``: all types in the structure. ``name``: the name of the structure. ``is_pydantic``:
+    whether pydantic creates it, and not msgspec.
     """
-    from fractions import Fraction  # only for applications with structures
+    from fractions import Fraction  # imported only by applications with structures
 
     about = f"it is a {name}"
     if UploadFile in kinds:
@@ -86,14 +88,14 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
 
 
 def _check_init(kinds: Sequence[object], about: str) -> None:
-    """Raise ``SetupError`` for a field that msgspec would set differently from the class itself:
-    one with ``init=False`` or with a converter.
+    """Raise ``SetupError`` for a field with ``init=False`` or with a converter, because msgspec
+    sets such a field differently than the class's own ``__init__`` does.
     """
     for kind in kinds:
         owner = get_origin(kind) or kind
         for field in _init_fields(owner):
             name = f"{getattr(owner, '__name__', '')}.{field.name}"
-            if not field.init:  # msgspec sets even such a field
+            if not field.init:  # msgspec would set it from the body
                 raise SetupError(
                     f"{about}, and a body must not set {name}, which has init=False: write a class "
                     "with only the fields that a body may set, or make it a property"
@@ -106,7 +108,7 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
 
 
 def _init_fields(owner: Any) -> Sequence[Any]:
-    """Return the fields of a dataclass or an attrs class; () for any other class."""
+    """Return the fields of a dataclass or an attrs class, or () for any other class."""
     if isinstance(owner, type) and dataclasses.is_dataclass(owner):
         return dataclasses.fields(owner)
     return getattr(owner, "__attrs_attrs__", ())
@@ -121,8 +123,8 @@ def _can_be_hashed(structure: type) -> bool:
 
 
 def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str) -> None:
-    """Raise ``SetupError`` for a field's constraint that the library doesn't enforce, because every
-    value would be accepted.
+    """Raise ``SetupError`` for a field's constraint that the library ignores, because otherwise the
+    field would accept every value.
     """
     known, unknown, advice = (
         ("pydantic", ("msgspec",), "pydantic.Field(...)")
@@ -142,7 +144,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         if restricts(item, unknown)
     ]
     for item, name in found:
-        # "Field" for FieldInfo, which pydantic's Field returns
+        # pydantic's Field returns a FieldInfo
         constraint = type(item).__name__.removesuffix("Info")
         raise SetupError(
             f"{about}, which {known} creates without enforcing the {constraint} of {name}: write "
@@ -151,8 +153,8 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
 
 
 def has_chosen_hashes(kind: object) -> bool:
-    """Return whether a type is a set or a dict for which a client can choose elements or keys whose
-    hashes collide.
+    """Return whether a type is a set or a dict whose elements or keys a client could choose so that
+    their hashes collide.
     """
     origin = get_origin(kind) or kind
     if (
@@ -166,14 +168,16 @@ def has_chosen_hashes(kind: object) -> bool:
     return element is not str and not is_enum(element)
 
 
-# -- checks of a document and of the structure made from it ----------------------------------------
+# -- checks of a document and of the structure created from it
+# ----------------------------------------
 
 
 def check_sizes(document: object, is_list: bool) -> None:
-    """Raise ``ValueError`` for an array or an object with more than ``MAX_HASHED`` values, from
-    which too large a set or dict might be made.
+    """Raise ``ValueError`` if an array or an object in the document has more than ``MAX_HASHED``
+    values, because a set or dict created from it might be too large.
 
-    ``is_list``: whether the document is itself a list of structures, which may have any length.
+    ``is_list``: whether the document itself is a list of structures. Such a list may have any
+    length.
     """
     waiting = document[:] if is_list and isinstance(document, list) else [document]
     while waiting:
@@ -185,8 +189,8 @@ def check_sizes(document: object, is_list: bool) -> None:
 
 
 def count_values(document: object, most: int) -> int:
-    """Return the number of values in a document, at any depth. Stop counting once there are more
-    than ``most``.
+    """Return the number of values in a document, at any depth. Stop counting as soon as there are
+    more than ``most``.
     """
     count, waiting = 1, [document]
     while waiting:
@@ -200,8 +204,8 @@ def count_values(document: object, most: int) -> int:
 
 
 def check_numbers(made: object, hint: Hint) -> None:
-    """Raise ``ValueError`` if a structure contains a float or Decimal that a parameter of this type
-    would not accept, such as NaN. Defaults of fields are not checked.
+    """Raise ``ValueError`` if a structure contains a float or Decimal that a parameter of that type
+    would not accept, such as NaN. The defaults of fields are not checked.
     """
     from decimal import Decimal
 
