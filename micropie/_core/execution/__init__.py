@@ -1,26 +1,27 @@
-"""Where a call runs: the current context, threads, event loops. This package knows no HTTP.
+"""Call functions where they have to run: in a worker thread, on an event loop or in another
+process. This package doesn't depend on HTTP.
 
 Open ``threads.py`` to change how worker threads are limited, ``placement.py`` for which functions
 run on the loop, in a thread or in a process, ``loop.py`` for tasks and how they are woken,
-``background.py`` for the event loop under WSGI, ``fork.py`` for forked children. Open
-``watchdog.py`` for the warning about a blocked event loop, and ``standing_queue.py`` for the
-decision which requests are refused under overload. ``steps`` has the steps of flows, ``pool`` the
-processes.
+``background.py`` for the event loop under WSGI, and ``fork.py`` for forked children. Open
+``watchdog.py`` for the warning about a blocked event loop, and ``standing_queue.py`` to change
+which requests are refused under overload. The package ``steps`` contains the steps that flows
+yield, and ``pool`` the pool of processes.
 
 Under ASGI, ``def`` handlers run in worker threads. Their number is limited separately from the
 threads for files, so busy handlers don't delay files. A service that may hang, such as a session
 backend, also has its own limit. ``run_async`` can be called in a worker thread, because anyio
-stores there the event loop that the thread works for. Under WSGI, ``async def`` code runs on one
-event loop for each process and backend, in a thread that the first use starts. Startup handlers and
-``lifespan`` run on the same loop, in one task from beginning to end, so a connection pool that they
-open serves async handlers. Functions that run after the response use that loop, too.
+stores there which event loop has started the thread's call. Under WSGI, ``async def`` code runs on
+one event loop for each process and backend. Its thread starts on first use. Startup handlers and
+``lifespan`` run on the same loop, in one task from beginning to end, so async handlers can use a
+connection pool that they open. Functions that run after the response use that loop, too.
 
 The current request is a context variable. Threads and the background loop get a copy of the
 context. The context variables that a step sets are copied back with its outcome, so a handler sees
 the variables that a hook has set, even if the two run in different threads.
 
-Nothing that owns a thread, a socket or a file is made at import or in ``__init__``, because servers
-fork after import. A forked child drops what its parent owned and makes new objects.
+No thread, socket or file is opened at import or in an ``__init__``, because servers fork after
+import. A forked child drops the objects that own such resources of its parent and creates new ones.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ __all__ = [
 ]
 # fmt: on
 
-# These modules are imported on first use. Many sites don't need them, and importing them takes
-# longer than importing all others.
+# Import these modules on first use: many sites don't need them, and importing them takes longer
+# than importing the rest of the package.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -1,9 +1,9 @@
-"""The background loop, which is the process's event loop for async code under WSGI, and the
-outcomes of calls in other threads or loops.
+"""The background loop: the event loop on which a process runs async code under WSGI. Also the
+``Outcome`` that passes the result of a call to another thread or loop.
 
-The loop's thread is started when it is first needed, never before a fork. anyio's
-``BlockingPortal`` starts and ends the loop. Calls go through ``BackgroundLoop`` instead, which
-needs fewer switches between threads.
+The loop's thread is started on first use, because it would not survive if the server forked
+afterwards. anyio's ``BlockingPortal`` starts and stops the loop. Calls go through
+``BackgroundLoop`` instead, which needs fewer switches between threads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from micropie._core.execution.loop import (
 )
 from micropie._core.on_demand import module
 
-# imported on first use: needed for failures only
+# imported on first use, because only failures need it
 containment: Any = module("micropie._core.execution.containment")
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 
 def contained(error: BaseException) -> Exception:
-    """Return the exception to treat as the failure of a request whose code raised ``error``; see
-    ``failure_of``. If ``error`` must reach the server, raise it.
+    """Return the exception that counts as a request's failure after its code has raised ``error``;
+    see ``failure_of``. If ``error`` must reach the server, raise it instead.
     """
     if isinstance(error, Exception):
         return error
@@ -63,22 +63,24 @@ def contained(error: BaseException) -> Exception:
 #
 # The outcome is not set as a future's exception, because the future, the frames that wait for it
 # and the exception's traceback would refer to each other: each failed request would leave a
-# reference cycle. Nor is it passed as a plain result, because StopIteration can't be raised through
-# a future, and because trio's threads refuse a coroutine, which a decorated ``async def`` returns.
+# reference cycle. It is not passed as a plain result either: StopIteration can't be raised through
+# a future, and trio refuses to return a coroutine from a thread, but a decorated ``async def``
+# returns one.
 #
 # The outcome includes the context variables that the call set. Code in another thread runs in a
 # copy of the context, but a handler must see the variables that a hook has set, even if the two run
 # in different threads.
 
-# A list of the value, the error, and the context variables that were set, with their values.
+# A list of three items: the value, the error or None, and a list of pairs: each context variable
+# that the call set, with its value.
 Outcome: TypeAlias = list[Any]
 
 _UNSET: Any = object()
 
 
 def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
-    """Return the context variables whose values differ from those in ``before``, with their current
-    values.
+    """Return each context variable whose value in the current context differs from its value in
+    ``before``, as a pair with its current value.
     """
     found = []
     for item in copy_context().items():
@@ -88,9 +90,9 @@ def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
 
 
 def released(outcome: Outcome) -> Any:
-    """Return the value of an outcome, or raise its error.
+    """Set an outcome's context variables here, then return its value or raise its error.
 
-    The list is emptied to avoid a reference cycle: the frame that made it may still refer to it,
+    The list is emptied to avoid a reference cycle: the frame that created it may still refer to it,
     and the error's traceback refers to that frame.
     """
     value, error, variables = outcome
@@ -109,23 +111,23 @@ def released(outcome: Outcome) -> Any:
 
 
 class BackgroundLoop:
-    """Starts tasks on a running event loop without waiting for the loop's thread, which saves two
-    switches between threads.
+    """Starts tasks on an event loop that runs in another thread. It doesn't wait for that thread to
+    start them, which saves two switches between threads.
 
-    If the loop ends before a task has begun, the thread that waits for it is notified; see
+    If the loop ends before a task has begun, the thread that waits for the task is notified; see
     ``spawn``.
     """
 
     def __init__(self, portal: BlockingPortal, tasks: TaskGroup) -> None:
         self.portal = portal
         self.call_soon = threadsafe_scheduler()
-        self._marks = variables_set(Context())  # libraries recognise the loop by them
+        self._marks = variables_set(Context())  # by these variables, libraries detect the loop
         self._start_soon = tasks.start_soon
         self._waiting: set[Action] = set()
         self.has_ended = False
 
     def spawn(self, lost: Action, function: AsyncAction) -> None:
-        """Schedule a task on the loop, with the context variables of this thread.
+        """Schedule ``function`` as a task on the loop, in a copy of this thread's context.
 
         Raises ``RuntimeError`` if the loop has ended.
 
@@ -139,9 +141,9 @@ class BackgroundLoop:
         self.call_soon(partial(copy_context().run, self._start, lost, function))
 
     def end(self) -> None:
-        """Start no more tasks, and call ``lost`` for each that has not begun."""
+        """Refuse new tasks, and call the ``lost`` function of each task that has not begun."""
         self.has_ended = True
-        with suppress(KeyError):  # until the set is empty; ``spawn`` may remove items meanwhile
+        with suppress(KeyError):  # the set is empty; ``spawn`` may remove items meanwhile
             while True:
                 self._waiting.pop()()
 
@@ -153,7 +155,7 @@ class BackgroundLoop:
 
     async def _begin(self, lost: Action, call: AsyncAction) -> None:
         self._waiting.discard(lost)
-        # Suppress a cancellation that a handler raises, because it would end the tasks of all
+        # Suppress a cancellation that the task itself raises, because it would end the tasks of all
         # requests.
         with suppress(anyio.get_cancelled_exc_class()):
             await call()
@@ -162,7 +164,7 @@ class BackgroundLoop:
 async def _live(
     portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]
 ) -> None:
-    """The task that contains all tasks of a ``BackgroundLoop``."""
+    """Create the ``BackgroundLoop``, and keep the task group open in which it starts its tasks."""
     from micropie._core.execution.watchdog import watch_loop  # needed only if there is a loop
 
     watch_loop(patience)
@@ -176,12 +178,12 @@ async def _live(
 
 
 def refuse_greenlets() -> None:
-    """Raise ``SetupError`` if gevent has replaced threads by greenlets.
+    """Raise ``SetupError`` if gevent has replaced threads with greenlets.
 
-    All greenlets would share one thread with the event loop, and libraries would take each for a
-    task of the loop. Locks that were made before gevent's patch block all greenlets. uWSGI's gevent
-    loop doesn't replace threads, but it is refused as well, because it crashes when another thread
-    reads a body.
+    All greenlets would share one thread with the event loop, so libraries would mistake each
+    greenlet for a task of the loop. A lock created before gevent's patch would block all greenlets.
+    uWSGI's gevent loop doesn't replace threads, but it is refused as well, because it crashes when
+    a thread other than the server's reads a request body.
     """
     monkey = sys.modules.get("gevent.monkey")
     is_patched = monkey is not None and monkey.is_module_patched("threading")
@@ -194,7 +196,7 @@ def refuse_greenlets() -> None:
 
 
 class _Loops:
-    """The running loops of this process, by backend.
+    """The background loops that run in this process, at most one for each backend.
 
     A forked child starts with no loops, because threads don't survive a fork.
     """
@@ -211,8 +213,8 @@ class _Loops:
 
     def _begin(self) -> None:
         self._running: dict[str, BackgroundLoop] = {}
-        # Earlier stacks belong to a parent process. They are kept, because freeing one would wait
-        # for the parent's thread forever.
+        # Keep the earlier stacks. They belong to a parent process, and freeing one would wait
+        # forever for a thread that exists only in the parent.
         self._stacks.append(ExitStack())
 
     def get(self, backend: str) -> BackgroundLoop:
@@ -228,9 +230,9 @@ class _Loops:
                 from anyio.from_thread import start_blocking_portal
 
                 portal = self._stacks[-1].enter_context(start_blocking_portal(backend))
-                # Start the task that contains all tasks of the loop. It ends with the loop. If
-                # something ends it early, the next call starts another loop. It runs in an empty
-                # context, because a copy of the current one would keep the request alive.
+                # Start the task that contains all tasks of the loop. It runs until the loop ends.
+                # If it ends earlier, the next call starts another loop. It runs in an empty
+                # context, because a copy of the current one would keep the request in memory.
                 _, loop = Context().run(portal.start_task, _live, portal, self.patience)
                 self._running[backend] = loop
                 self._stacks[-1].callback(_stop, portal)
@@ -245,8 +247,8 @@ class _Loops:
 
 
 def _stop(portal: BlockingPortal) -> None:
-    """Stop the loop and cancel its tasks. Without that, a stream whose chunks nobody takes would
-    keep the process from ending.
+    """Stop the loop and cancel its tasks. Otherwise, a stream whose chunks are no longer read would
+    keep the process from exiting.
     """
     with suppress(RuntimeError):  # the loop may have ended already
         portal.call(portal.stop, True)
@@ -260,13 +262,13 @@ close_background_loops = _loops.close
 
 
 def watch_background_loops(patience: float | None) -> None:
-    """Start a watchdog for each loop that is started from now on; see ``watch_loop``."""
+    """Start a watchdog for each background loop that starts from now on; see ``watch_loop``."""
     _loops.patience = patience
 
 
 def await_in_background(backend: str, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-    """Return the result of ``await function(*arguments)`` on the background loop, with this
-    thread's context variables. Blocks.
+    """Run ``await function(*arguments)`` on the background loop, with this thread's context
+    variables, and return the result. Blocks.
     """
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     call = partial(awaited_outcome_of, function, arguments, outcomes.put)
@@ -279,8 +281,8 @@ async def awaited_outcome_of(
     arguments: Sequence[object],
     tell: Callable[[Outcome], object] | None = None,
 ) -> Outcome:
-    """Await the function for another thread, and return its outcome, without raising an exception.
-    If ``tell`` is given, also call it with the outcome.
+    """Await the function on behalf of another thread, and return its outcome. Never raises an
+    exception. If ``tell`` is given, also call it with the outcome.
     """
     before = copy_context()
     outcome: Outcome
@@ -290,8 +292,7 @@ async def awaited_outcome_of(
         is_real = containment.is_being_cancelled()
         outcome = [None, CancelledError() if is_real else containment.unrequested(error), []]
     except BaseException as error:
-        # Also catch SystemExit, because one that a handler raises would end the tasks of all
-        # requests.
+        # Also catch a SystemExit, because it would end the tasks of all requests.
         outcome = [None, error, variables_set(before)]
     if tell is not None:
         tell(outcome)
@@ -305,13 +306,14 @@ Arguments = TypeVarTuple("Arguments")
 def run_async(
     function: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments
 ) -> Result:
-    """Return ``await function(*arguments)``, run on an event loop while this thread waits.
+    """Run ``await function(*arguments)`` on an event loop, wait in this thread, and return the
+    result.
 
     For ``def`` code only.
 
-    Under ASGI, this is the server's event loop, and under WSGI, the process's background loop, so
-    ``function`` must not block. It sees the context variables of the request, including
-    ``self.request``, and the calling code sees the variables that it sets.
+    The loop is the server's under ASGI, and the process's background loop under WSGI. Other
+    requests share it, so ``function`` must not block. It sees the context variables of the request,
+    including ``self.request``, and the calling code sees the variables that it sets.
 
     Raises what ``function`` raises, ``RuntimeError`` if called on an event loop, where you can use
     ``await``, and ``LookupError`` in a thread that is not handling a request.
@@ -327,14 +329,16 @@ def run_async(
 
 
 def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-    """Return the result of ``await function(*arguments)`` to a thread. It is awaited on the
-    server's loop, or on the background loop if the server has none.
+    """Run ``await function(*arguments)`` on the server's event loop, or on the background loop of
+    ``backend`` if the server has none, and return the result. For threads.
+
+    Raises ``LookupError`` if the server has no event loop and ``backend`` is None.
     """
     from anyio import from_thread
 
     try:
         outcome = from_thread.run(awaited_outcome_of, function, arguments)
-    except RuntimeError as error:  # since anyio 4.12, the subclass NoEventLoopError
+    except RuntimeError as error:  # NoEventLoopError, a subclass, since anyio 4.12
         if "worker thread" not in str(error):
             raise
     else:

@@ -1,16 +1,16 @@
-"""Contain exceptions that would end more than the request whose code raised them.
+"""Keep an exception in one request from ending other requests.
 
 ``SystemExit`` ends an event loop, and with it the requests of all other clients. If a handler
 awaits a task of a client library and that task is cancelled, the server takes this for a
 cancellation of the request. Both are only failures of one request. ``failure_of`` distinguishes
 them from the exceptions that must reach the server:
 
-- ``KeyboardInterrupt`` is for the server. So is an exit that a signal handler raises, as
-  gunicorn's do in the thread that they interrupt.
-- A cancellation is real while the task is being cancelled: by a scope around it, or by
-  ``Task.cancel``. Then it passes through everything.
-- ``GeneratorExit`` is real where a suspended generator or coroutine is closed. If code raises it
-  itself, there is a ``raise`` at that place.
+- ``KeyboardInterrupt`` must reach the server. So must the ``SystemExit`` of a signal handler:
+  gunicorn's signal handlers raise it in the thread that they interrupt.
+- A cancellation must be passed on while the task is being cancelled, either by a cancel scope
+  around it or by ``Task.cancel``.
+- ``GeneratorExit`` must be passed on while a suspended generator or coroutine is being closed. It
+  is only a failure if a ``raise`` statement raised it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _CAN_BE_SUSPENDED = CO_ASYNC_GENERATOR | CO_COROUTINE | CO_GENERATOR | CO_ITERAB
 
 
 def failure_of(error: BaseException) -> Exception | None:
-    """Return the ``Exception`` that replaces ``error``, a ``BaseException`` such as an exit, if it
-    is only a failure of the request whose code raised it. Return None if ``error`` must reach the
-    server.
+    """Return the ``Exception`` to use in place of ``error``, a ``BaseException`` such as
+    ``SystemExit``, if ``error`` is only a failure of the request whose code raised it. Return None
+    if ``error`` must reach the server.
 
     For a group of exceptions and cancellations, return a group of only the exceptions.
     """
@@ -51,7 +51,8 @@ def failure_of(error: BaseException) -> Exception | None:
 
 
 def unrequested(error: BaseException) -> Exception:
-    """Return the ``Exception`` that replaces a cancellation, if nobody has cancelled this task."""
+    """Return the ``Exception`` to use in place of a cancellation that was raised although nobody
+    has cancelled this task."""
     sentence = "a task that this code awaited was cancelled, but the request was not"
     return _caused_by(error, CancelledError(sentence))
 
@@ -69,14 +70,14 @@ def is_being_cancelled() -> bool:
 
 
 def _cancellations() -> tuple[type[BaseException], ...]:
-    """Return the cancellation classes of the event loops that are imported."""
+    """Return the classes of cancellations under asyncio and trio, if these are imported."""
     names = {"asyncio": "CancelledError", "trio": "Cancelled"}
     return tuple(getattr(sys.modules[one], names[one]) for one in names if one in sys.modules)
 
 
 def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
-    """Return the exception that replaces a group if the group is only a failure of the request, or
-    None if it must reach the server. Cancellations in the group are left out.
+    """Return the exception to use in place of a group that is only a failure of the request, or
+    None if the group must reach the server. Cancellations in the group are left out.
     """
     cancellations, rest = group.split(_cancellations())
     if cancellations is not None and is_being_cancelled():
@@ -94,7 +95,7 @@ def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
 
 
 def _is_others(error: BaseException) -> bool:
-    """Return whether ``error``, which is an exception in a group, must reach the server."""
+    """Return whether ``error``, an exception from a group, must reach the server."""
     is_leaf = not isinstance(error, Exception | BaseExceptionGroup)
     return is_leaf and failure_of(error) is None
 

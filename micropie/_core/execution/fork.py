@@ -14,10 +14,11 @@ from weakref import WeakSet
 
 
 class ForkAware(Protocol):
-    """An object that owns something which doesn't survive a fork."""
+    """An object that owns something which doesn't survive a fork, such as a thread."""
 
     def after_fork(self) -> None:
-        """Drop what belongs to the parent process. This is called in the child."""
+        """Drop the threads, locks and connections of the parent process. This is called in the
+        child."""
 
 
 _owners: WeakSet[ForkAware] = WeakSet()
@@ -50,8 +51,8 @@ after_fork_in_child(_tell_owners)
 
 
 def available_cpus() -> int:
-    """Return the number of processors that this process may use or, if the system doesn't report
-    that, the number that the machine has.
+    """Return the number of processors that this process may use. If the system doesn't report that,
+    return the number of processors of the machine.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -1,8 +1,8 @@
-"""Event loops: values that exist once for each loop, tasks, and objects that wake a task.
+"""Event loops: a value for each loop, tasks, and objects that wake a task.
 
-``asgi`` runs on the server's loop, and ``wsgi`` runs async code on a background loop. anyio has
-tasks only in task groups, and can't be called from a signal handler. So this module uses asyncio
-and trio directly, behind one interface for both.
+``asgi`` runs on the server's loop, and ``wsgi`` runs async code on a background loop. anyio can
+start tasks only in task groups, and can't be called from a signal handler. So this module uses
+asyncio and trio directly, behind one interface for both.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 # Seconds that a stream may take to clean up after its client has disconnected.
 CLEAN_UP_WITHIN = 10.0
 
-# Seconds that a mounted application may take to end after it got ``http.disconnect``.
+# Seconds that a mounted application may go on after it has received ``http.disconnect``.
 LEAVE_WITHIN = 2.0
 
-# How many chunks may be made in another thread or task when one is requested: the requested chunk
-# and two more.
+# How many chunks another thread or task may produce when one is requested: the requested chunk, and
+# two in advance.
 AHEAD = 3
 
-# The current request. The drivers set and reset it. It is ``Any``, because its type is defined
-# above this package, in ``http/request.py``.
+# The current request. The drivers set and reset it. Its type is ``Any``, because the class is
+# defined in a layer above this package, in ``http/request.py``.
 current: ContextVar[Any] = ContextVar("micropie.request")
 
 T = TypeVar("T")
@@ -49,10 +49,10 @@ AsyncFunction: TypeAlias = Callable[..., Awaitable[object]]
 
 
 def running_loop() -> Any:
-    """Return the event loop that this code runs on: asyncio's, or trio's token. Raises
-    ``RuntimeError`` without a loop.
+    """Return the event loop that this code runs on. For trio, return its token. Raises
+    ``RuntimeError`` if no event loop is running.
 
-    anyio has such a function, too, but it imports modules that a small site doesn't need.
+    anyio has a function for this, too, but it imports modules that a small site doesn't need.
     """
     # Check trio first, because its loop may run as a guest inside asyncio's.
     if "trio" in sys.modules:
@@ -65,8 +65,8 @@ def running_loop() -> Any:
 
 
 class LoopLocal(Generic[T]):
-    """Holds one value for each event loop. The value is made by ``make()`` when it is first used on
-    the loop.
+    """Holds one value for each event loop. ``make()`` creates a loop's value when it is first used
+    there.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -84,11 +84,11 @@ class LoopLocal(Generic[T]):
 
 
 def where() -> str:
-    """Return where this code runs: on the ``"loop"``, in a ``"thread"``, where it may block, or in
-    a ``"process"`` of the pool.
+    """Return where this code runs: ``"loop"`` on an event loop, ``"thread"`` in a thread, where it
+    may block, and ``"process"`` in a process of the pool.
 
-    Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, even with
-    ``run_in("loop")``.
+    Under WSGI, a ``def`` handler runs in the server's thread, so this returns ``"thread"``, even
+    with ``run_in("loop")``.
     """
     request = current.get(None)
     if request is not None and request._exchange.is_pooled:
@@ -106,10 +106,10 @@ def is_on_loop() -> bool:
 
 
 async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
-    """Enter an async context manager, yield its value, then leave it.
+    """Enter an async context manager, yield its value, then exit it.
 
     ``make()`` is called on the event loop, because many context managers look up the running loop
-    when they are made.
+    when they are created.
     """
     async with make() as value:
         yield value
@@ -122,8 +122,8 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
     """Return a function that schedules a call on this event loop. It may be called from any thread
     and from a signal handler.
 
-    It is the loop's own method, which doesn't wait and takes no lock; anyio would start a task. It
-    raises ``RuntimeError`` once the loop has ended.
+    It is a method of the loop, which doesn't wait and takes no lock, while anyio would start a
+    task. It raises ``RuntimeError`` once the loop has ended.
     """
     loop = running_loop()
     call_soon: Callable[[Action], object]
@@ -134,7 +134,8 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
 class _EventFuture:
     """A future for trio, which has none; see ``LoopFuture``.
 
-    ``done()``: whether it has a result. ``set_result(None)`` wakes the task.
+    ``done()`` returns whether the future has a result. ``set_result(None)`` wakes the task that
+    awaits it.
     """
 
     __slots__ = ("_event", "done")
@@ -151,12 +152,12 @@ class _EventFuture:
 
 
 # A future that one task awaits. Code on the same loop sets its result. ``LoopTasks.new_future``
-# makes one.
+# creates one.
 LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
 class LoopTasks:
-    """Starts tasks of this event loop outside of any task group. The tasks must not raise an
+    """Starts tasks on this event loop outside of any task group. The tasks must not raise an
     exception.
 
     ``new_future()`` returns a ``LoopFuture`` for a task of this loop.
@@ -166,17 +167,17 @@ class LoopTasks:
         loop = running_loop()
         self.new_future: Callable[[], LoopFuture] = getattr(loop, "create_future", _EventFuture)
         self._create_task: Callable[..., object] | None = getattr(loop, "create_task", None)
-        # The running tasks, each with a unique object as its key. For asyncio, the value is a list
-        # with the task, which keeps the task alive, because the loop itself only has a weak
-        # reference to it. trio keeps its tasks alive, so there the list is empty.
+        # The running tasks. Each key is a unique object. Under asyncio, the value is a list that
+        # contains the task and so keeps it alive, because the loop itself only has a weak reference
+        # to it. trio keeps its tasks alive, so there the list is empty.
         self._tasks: dict[object, list[Any]] = {}
         self._idle: anyio.Event | None = None
-        self.has_ended = False  # whether ``join`` was called, so it doesn't see new tasks
+        self.has_ended = False  # whether ``join`` was called, so nothing waits for new tasks
 
     @cached_property
     def new_scope(self) -> type[anyio.CancelScope]:
         """The class of this loop's cancel scopes. ``anyio.CancelScope()`` looks the class up in
-        each call, which takes longer than making a scope.
+        each call, which takes longer than creating a scope.
         """
         return type(anyio.CancelScope())
 
@@ -186,13 +187,13 @@ class LoopTasks:
         *arguments: object,
         context: Context | None = None,
     ) -> Action:
-        """Run ``function(*arguments)`` in a task. The task has ``context``, or by default a copy of
-        the current context.
+        """Run ``function(*arguments)`` in a task, in ``context`` or, by default, in a copy of the
+        current context.
 
         Return a function that cancels the task.
         """
         mark, context = object(), copy_context() if context is None else context
-        # Register the task before it is made, because with ``asyncio.eager_task_factory`` it may
+        # Register the task before it is created, because with ``asyncio.eager_task_factory`` it may
         # end at once.
         self._tasks[mark] = started = []
         if self._create_task is not None:
@@ -206,7 +207,8 @@ class LoopTasks:
 
     def _cancel(self, mark: object) -> None:
         for task in self._tasks.get(mark, ()):
-            # Needed if the task has not begun: then it is cancelled without entering ``_run``.
+            # If the task has not begun, it is cancelled without entering ``_run``, which would call
+            # ``_ended``.
             task.add_done_callback(partial(self._ended, mark))
             task.cancel()
 
@@ -215,7 +217,8 @@ class LoopTasks:
         self.has_ended = True
         while self._tasks:
             for mark, started in self._tasks.items():
-                # Needed if the task has not begun: then it is cancelled without entering ``_run``.
+                # If the task has not begun, it may be cancelled without entering ``_run``, which
+                # would call ``_ended``.
                 for task in started:
                     task.add_done_callback(partial(self._ended, mark))
             self._idle = anyio.Event()
@@ -234,12 +237,12 @@ class LoopTasks:
     async def _run(
         self, mark: object, function: AsyncFunction, arguments: Sequence[object]
     ) -> None:
-        # ``_ended`` is called here, because a callback of the task would take one more turn of the
-        # loop.
+        # Call ``_ended`` here, because a done callback of the task would run one turn of the loop
+        # later.
         try:
             await function(*arguments)
         except anyio.get_cancelled_exc_class():
-            pass  # otherwise, asyncio's task would keep the exception and its frames
+            pass  # if it were raised, asyncio's task would keep the exception and its frames alive
         finally:
             self._ended(mark)
 
@@ -262,7 +265,7 @@ class SingleWaiterEvent:
 
     def __init__(self, tasks: LoopTasks) -> None:
         self._new = tasks.new_future
-        self._rung: LoopFuture | None = None  # the future made by the last ``wait``
+        self._rung: LoopFuture | None = None  # the future that the last ``wait`` returned
 
     def wait(self) -> LoopFuture:
         """Return an awaitable that completes at the next ``ring``. Await it right away."""
@@ -276,11 +279,10 @@ class SingleWaiterEvent:
 
 
 class ThreadsafeWaker:
-    """Calls functions on one event loop. Any thread may use it. ``WAKERS.get()`` returns the one
-    for the current loop.
+    """Calls functions on one event loop. Any thread may use it. ``WAKERS.get()`` returns the
+    ``ThreadsafeWaker`` of the current loop.
 
-    Waking a loop costs a system call, so functions that are passed at about the same time share
-    one.
+    Waking a loop costs a system call. Functions that are passed at about the same time share one.
     """
 
     def __init__(self) -> None:
@@ -299,7 +301,8 @@ class ThreadsafeWaker:
                 self._call_soon(self._call_all)
 
     def _call_all(self) -> None:
-        self._is_woken = False  # first, so that a function added from now on wakes the loop again
+        # Reset this first, so that a function added from now on wakes the loop again.
+        self._is_woken = False
         while self._functions:
             self._functions.popleft()()
 
@@ -313,8 +316,9 @@ class TaskWaiter:
     ``await waiter.wait()`` returns at the next ``waiter.wake()``. Any thread may call ``wake``,
     which does nothing if no task is waiting.
 
-    Make the object on the event loop; elsewhere, ``RuntimeError`` is raised. Only one task may wait
-    at a time. Check your condition before each ``wait``, because an earlier ``wake`` is lost.
+    Create the object on the event loop; anywhere else, this raises ``RuntimeError``. Only one task
+    may wait at a time. Check your condition before each ``wait``, because a ``wake`` before the
+    ``wait`` is lost.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
-"""Resources of the whole application, ``app.provides(Pool, once=True)``: opened at startup and
-closed at shutdown, on each event loop that serves the application.
+"""Resources that requests share, declared with ``app.provides(Pool, once=True)``. Each event loop
+that serves the application opens them at startup and closes them at shutdown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from micropie._core.execution.loop import LoopLocal
 
 
 class Once:
-    """A resource that is opened once on each event loop. ``make``: a provider function."""
+    """A resource that is opened once on each event loop. ``make``: the provider function. ``name``:
+    the resource's name in errors."""
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:
         self._make = (
@@ -41,10 +42,9 @@ class Once:
         stack.callback(opened.pop)
 
     async def give(self) -> AsyncIterator[object]:
-        """Yield the resource that is open on this loop. This is the provider function.
+        """Yield the resource that is open on this loop. This is the provider function for requests.
 
-        It is ``async`` so that it runs on the loop. A request only gets the resource; it doesn't
-        open or close it.
+        It is ``async`` so that it runs on the loop. It doesn't open or close the resource.
         """
         opened = self._opened.get()
         if not opened:
@@ -59,8 +59,8 @@ class Once:
     async def all_open(
         resources: Sequence[Once], lifespan: AbstractAsyncContextManager[object] | None
     ) -> AsyncIterator[object]:
-        """Open the resources, then enter the lifespan. At the end, leave and close them in reverse
-        order.
+        """Open the resources, then enter the lifespan. On exit, leave the lifespan, then close the
+        resources in reverse order.
         """
         async with AsyncExitStack() as stack:
             for one in resources:

@@ -1,12 +1,12 @@
 """Where a handler runs: ``run_in``.
 
-A placement that is not possible for a handler raises a ``SetupError`` that says what to write.
+If a handler can't run in the chosen place, a ``SetupError`` says what to write instead.
 
 ``"loop"``: on the event loop, like every ``async def``; also for a ``def`` that never blocks.
 ``"thread"``: in a thread, where it may block. ``"process"``: in another process, where it may
 compute for long without delaying other requests; the process imports it by its name.
 
-``@run_in`` above a handler comes first, then the application's setting ``run_in``, which applies to
+``@run_in`` above a handler overrides the application's setting ``run_in``, which applies only to
 ``def`` handlers.
 """
 
@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from micropie._core.errors import SetupError
 
-# A function that an author wrote, with any parameters and any result.
+# A function of the application, such as a handler, with any parameters and any result.
 AnyFunction: TypeAlias = Callable[..., object]
 
 LOOP: Final = "loop"
@@ -39,8 +39,8 @@ MARK: Final = "__micropie_run_in__"  # the attribute that ``@run_in`` sets on a 
 
 
 def layers(function: AnyFunction) -> Iterator[AnyFunction]:
-    """Yield a function, and the functions that its decorators and partials wrap, the innermost
-    last.
+    """Yield a function, then each function that it wraps as a decorator or partial. The innermost
+    comes last.
     """
     while True:
         yield function
@@ -53,7 +53,7 @@ def layers(function: AnyFunction) -> Iterator[AnyFunction]:
 
 
 def check_placement(function: AnyFunction, placement: str, name: str, reads_body: bool) -> None:
-    """Raise ``SetupError`` if a handler can't run at its ``placement``."""
+    """Raise ``SetupError`` if a handler can't run at its ``placement``: LOOP, THREAD or PROCESS."""
     *_, inner = layers(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
     if is_async and placement != LOOP:
@@ -74,22 +74,22 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
 
 
 class Rank(IntEnum):
-    """The order in which calls get a thread. The highest rank is served first."""
+    """The priority of a call that waits for a thread. The highest rank is served first."""
 
     QUEUED = 0  # the first call of a request, which is refused if too many wait
     WAITING = 1  # any other call, which waits in the same queue
     BEGUN = 2  # a call of a request that has used a thread before
-    HOLDING = 3  # like BEGUN, and the request may hold a lock that others need
+    HOLDING = 3  # like BEGUN, but the request may also hold a lock that others need
     RELEASING = 4  # a call that releases such a lock
 
 
 class Threads:
-    """A limit of ``size`` worker threads. All applications of a tree share the ``Threads`` for
-    handlers, unless an inner application sets its own.
+    """A limit of ``size`` worker threads. An application and the applications inside it share one
+    ``Threads`` object for their handlers, unless an inner application sets its own.
 
     ``queue``: how many new requests may wait for a thread; other calls may always wait.
-    ``reserve``: the number of further threads for requests that may hold something that others wait
-    for, such as a connection of a pool.
+    ``reserve``: how many threads more than ``size`` may run for requests that may hold something
+    that others wait for, such as a connection of a pool.
     """
 
     patience: float | None = None
@@ -102,14 +102,15 @@ class Threads:
 
     @functools.cached_property
     def turns(self) -> Threads:
-        """As many threads again, for the chunks of streams after the first one. A stream may hold a
-        connection that new requests wait for. If these requests occupied all threads, the stream
-        could never end.
+        """Another ``size`` threads, for all chunks of streams after the first one. A stream may
+        hold a connection that new requests wait for. If these requests occupied all threads, the
+        stream could never end.
         """
         return Threads(self.size)
 
     def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
-        """Call a function in the server's thread (WSGI)."""
+        """Call a function in the current thread, which under WSGI is the server's. Only used
+        there."""
         return function(*arguments)
 
 
@@ -122,13 +123,15 @@ class ServiceThreads(Threads):
     """The threads that may wait for one service. If the service hangs, requests that don't need it
     go on.
 
-    Use it for the ``Call`` of a function that calls the service. Raises ``TimeoutError`` if no
-    thread is free within ``patience`` seconds. Under WSGI, the server's own threads wait, and their
-    number is not known. So at most half of the threads that have called this may wait for the
-    service, and further calls fail if no call ends within ``patience``.
+    Use it as ``threads`` in the ``Call`` for a function that calls the service. Raises
+    ``TimeoutError`` if no thread is free within ``patience`` seconds.
+
+    Under WSGI, the function is called in the server's own threads, whose number is not known. So at
+    most half of the threads that have made such calls may wait for the service at the same time. A
+    further call fails if none of these calls ends within ``patience`` seconds.
     """
 
-    patience = 2.5  # seconds; saving a contended session in a Redis 200 ms away takes 2
+    patience = 2.5  # seconds; saving a contended session takes 2 if Redis is 200 ms away
 
     def __init__(self) -> None:
         super().__init__(40)
@@ -137,7 +140,7 @@ class ServiceThreads(Threads):
         self._waiting = 0
 
     def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
-        """Call a function in the server's thread."""
+        """Call a function in the current thread, once few enough threads wait for the service."""
         with self._change:
             if len(self._seen) < 2 * self.size:
                 self._seen.add(get_ident())
@@ -158,9 +161,10 @@ class ServiceThreads(Threads):
 
 
 class HandlerName(NamedTuple):
-    """The name by which another process imports a function, or a class with the method ``method``.
+    """The name by which another process imports a function, or the class of a method.
 
-    ``takes_keywords``: whether the last argument is a dict of keyword arguments.
+    ``method``: the method's name, or None for a function. ``takes_keywords``: whether the last
+    argument is a dict of keyword arguments.
     """
 
     module: str
@@ -175,7 +179,8 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
     Raises ``SetupError`` if importing by that name would not find the handler.
     """
     while isinstance(function, functools.partial) and not function.args and not function.keywords:
-        function = function.func  # a staticmethod with marks is wrapped in a partial
+        # A decorated staticmethod is wrapped in a partial that has the decorators' attributes.
+        function = function.func
     owner = getattr(function, "__self__", None)
     target: object = (
         function if owner is None else owner if isinstance(owner, type) else type(owner)
@@ -198,8 +203,8 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
         )
     if name.module != "__main__":
         return name
-    # With ``python app.py``, this module is named "__main__", but another process imports it by its
-    # own name.
+    # With ``python app.py``, the handler's module is named "__main__" here, but another process
+    # imports it by its file's name.
     main = sys.modules["__main__"]
     if main.__spec__ is not None:
         return name._replace(module=main.__spec__.name)
@@ -214,11 +219,11 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
 
 @lru_cache(maxsize=1024)
 def handler_named(name: HandlerName) -> AnyFunction:
-    """Return the handler of this name, importing its module if necessary.
+    """Return the handler with this name, importing its module if necessary.
 
-    The ``self`` of a method is a new object whose ``__init__`` was not called. The application
-    itself, with the connections that ``__init__`` and startup handlers opened, exists only in the
-    server's process.
+    If the handler is a method, its ``self`` is a new object whose ``__init__`` was not called. The
+    application itself, with the connections that ``__init__`` and startup handlers opened, exists
+    only in the server's process.
     """
     target = attrgetter(name.qualname)(import_module(name.module))
     handler: AnyFunction = (

@@ -1,4 +1,4 @@
-"""Detect overload: decide from the time that each call has waited in a queue whether calls arrive
+"""Detect overload: from the time that each call has waited in a queue, decide whether calls arrive
 faster than they are handled.
 """
 
@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from math import sqrt
 
-# Seconds. Shorter waits are ignored.
+# Waits shorter than this number of seconds are ignored.
 _SHORT_WAIT = 0.1
-# A queue is a standing queue, which means overload, if longer waits have been seen for
-# ``_STANDING`` seconds without a pause of ``_PAUSE`` seconds between two of these waits.
+# A queue is a standing queue, which means overload, if waits that are not short have been seen for
+# ``_STANDING`` seconds, without a pause of ``_PAUSE`` seconds between two of them.
 _STANDING = 1.0
 _PAUSE = 0.25
 # In a standing queue, a call is late if it has waited ``_LONG_WAIT`` seconds, and at least as long
@@ -18,33 +18,34 @@ _LONG_WAIT = 0.25
 _AHEAD = 10
 # A call isn't late if waits become shorter so quickly that they would end within ``_SOON`` seconds:
 # then the machine was blocked for a moment, or there was a burst. This comparison has a tolerance.
-# Calls arrive at random, so the time in which n calls arrive varies in proportion to one divided by
-# the square root of n. Every wait is compared, so about once a minute a wait differs by three times
-# this variation. The tolerance is ``_CHANCE`` times the variation, but at most half of the queue's
-# first wait, or the time of ``_GROWN`` calls if that is longer. With these numbers, a server at 80
-# % of its capacity refuses calls only while the load is above 95 % by chance.
+# Calls arrive at random, so the time in which n calls arrive varies, and its relative variation is
+# one divided by the square root of n. Every wait is compared, so about once a minute, one differs
+# by three times this variation. The tolerance is ``_CHANCE`` times the variation, but at most half
+# of the queue's first wait, or the time in which ``_GROWN`` calls arrive if that is longer. With
+# these numbers, a server with an average load of 80 % of its capacity refuses calls only while the
+# load happens to be above 95 %.
 _SOON = 10.0
 _CHANCE = 8.0
 _GROWN = 60
 # A pause of ``_STILL`` times the usual interval between calls means that the machine was blocked.
-# The usual interval isn't known at first, so the first wait of a queue is the longest of its first
-# ``_FIRST_FEW`` waits.
+# The usual interval isn't known at first, so the longest of the first ``_FIRST_FEW`` waits counts
+# as the first wait of the queue.
 _STILL = 6
 _FIRST_FEW = 5
 
 
 class StandingQueue:
-    """Finds the calls that have waited too long in a standing queue, as in CoDel (RFC 8289).
+    """Finds the calls that have waited too long in a standing queue, as CoDel does (RFC 8289).
 
-    If these calls are refused, others can be handled while their clients are still waiting. Several
+    If these calls are refused, others can be handled before their clients stop waiting. Several
     threads may share one object.
     """
 
     def __init__(self) -> None:
-        # These describe the waits that are not short: when they began, how long the first one was,
-        # and when the last one was seen. ``_count``: the number of calls since they began,
-        # including those with short waits. ``_limit``: calls that have waited this long are
-        # refused; 0 for no limit.
+        # The waits that are not short: when they began, how long the first one was, and when the
+        # last one was seen. ``_count``: the number of calls since they began, including those with
+        # short waits. ``_limit``: calls that have waited this many seconds are refused; 0 for no
+        # limit.
         self._since, self._first, self._seen_at, self._count = 0.0, 0.0, 0.0, 0
         self._limit = 0.0
 
@@ -69,7 +70,7 @@ class StandingQueue:
         return 0 < self._limit <= waited
 
     def _limit_for(self, waited: float, elapsed: float, count: int) -> float:
-        """Return the wait in seconds from which calls are refused, or 0 to refuse none."""
+        """Return how many seconds a call must have waited to be refused, or 0 to refuse none."""
         each = elapsed / count
         limit = max(_LONG_WAIT, _AHEAD * each)
         if elapsed < _STANDING or waited < limit:

@@ -1,22 +1,22 @@
-"""Worker threads for code that may block.
+"""Run code that may block in worker threads.
 
 They are anyio's threads, so ``anyio.from_thread`` works in them.
 
-A ``Threads`` object limits their number: each application and each service has one, and
-``IO_THREADS`` is one. A call takes a slot of its ``Threads`` before it requests a thread from
-anyio, and gives the slot back when the thread has ended the call (``Slots``). anyio's own limiter
-can't do that: if a task abandons its thread, the limiter would free the slot while the thread still
-runs. A thread that waits for its client's body lends its slot to other calls meanwhile, because
-slow clients would otherwise take all slots.
+A ``Threads`` object limits their number. Each application and each service has one, and there is
+one for files (``IO_THREADS``). A call takes a slot of its ``Threads`` before it requests a thread
+from anyio, and gives the slot back when the thread has ended the call (``Slots``). anyio's own
+limiter can't do that: if a task abandons its thread, the limiter frees the slot although the thread
+still runs. A thread that waits for its client's body lends its slot to other calls meanwhile,
+because slow clients would otherwise take all slots.
 
 A thread may wait for something that another request holds, such as a connection of a pool. If that
 request in turn waited for a thread, both would wait forever. So a request that holds something
 doesn't wait for such threads:
 
 - It keeps its slot from one call to the next (``held``), unless it has to await something in
-  between. Then it gets a new slot before all new requests.
-- If no slot is free by then, calls that release something go beyond the limit. So do other calls of
-  a request that may hold something: ``reserve`` of them, and more if no slot was given back for
+  between. After that, it gets a new slot before any new request gets one.
+- If no slot is free then, calls that release something go beyond the limit. So do other calls of a
+  request that may hold something: ``reserve`` of them, and more if no slot was given back for
   ``STALLED`` seconds. No new request begins until as many calls have ended.
 """
 
@@ -48,33 +48,34 @@ from micropie._core.execution.standing_queue import StandingQueue
 
 Result = TypeVar("Result")
 
-# How many threads of each ``Threads`` may wait for their clients at once, in addition to the busy
-# threads.
+# How many threads of each ``Threads`` may wait for their clients at once, in addition to the
+# threads that have a slot.
 MOST_READERS = 400
 
-# As WebAssembly, for example in a browser, Python can't start threads, so calls run in line.
+# Python can't start threads if it runs as WebAssembly, for example in a browser. Then calls run
+# inline, without a thread.
 HAS_THREADS = sys.platform != "emscripten"
 
-# Seconds until the log repeats that handlers are refused.
+# Seconds between two log records about refused requests.
 _REPORT_EVERY = 60.0
 
 
-# How many calls may always wait, because a short queue for few threads or slow handlers is no
-# overload.
+# While fewer new requests than this wait, none is refused for having waited too long: few threads
+# or slow handlers cause such a short queue without an overload.
 _SHORT_QUEUE = 40
 
-# How many calls that release something may go beyond the limit of threads at a time. Thousands of
-# requests that end at once must not start thousands of threads.
+# How many calls that release something may go beyond the limit of threads at a time. The number is
+# limited so that thousands of requests that end at once don't start thousands of threads.
 MOST_RELEASING = 400
 
 # If no slot is given back for this number of seconds, the threads are probably waiting for
-# something held by a request that itself waits for a slot.
+# something that is held by a request which itself waits for a slot.
 STALLED = 0.25
 
 
 class _Turn:
-    """The place in the queue of a task that waits for a slot. The event ``came`` is set when the
-    task gets a slot or is refused.
+    """A task's place in the queue for a slot. The event ``came`` is set when the task gets a slot
+    or is refused.
     """
 
     __slots__ = ("came", "is_queued", "is_refused", "since")
@@ -86,20 +87,21 @@ class _Turn:
 
 
 # A queue: the waiting tasks, in the order in which they get a slot, and a limit. A task gets a slot
-# only while more slots than that are free; below 0, it may go beyond the number of threads.
+# only while the number of free slots is above the limit. If the limit is below 0, more calls may
+# run than there are slots.
 _Queue: TypeAlias = tuple[deque[_Turn], int]
 
 
 class _Counted(nullcontext[None]):
     """A limiter that never makes a call wait, because the call has a slot already.
 
-    anyio requires a limiter. anyio's own class costs each call a turn of the loop, even without a
-    limit. This class doesn't inherit from that one, because the first request may need no other
-    part of anyio.
+    anyio requires a limiter. With its own class, each call takes one more turn of the loop, even
+    without a limit. This class doesn't inherit from anyio's, because the first request may need no
+    other part of anyio.
     """
 
-    # The trio backend calls this method. The asyncio backend enters the limiter as a context
-    # manager.
+    # anyio's trio backend calls this method. Its asyncio backend enters the limiter as a context
+    # manager instead.
     async def acquire_on_behalf_of(self, borrower: object) -> None: ...
 
     def release_on_behalf_of(self, borrower: object) -> None: ...
@@ -110,7 +112,8 @@ _COUNTED = cast("anyio.CapacityLimiter", _Counted())
 
 class Slots:
     """The slots of a ``Threads`` object on one event loop. Call all methods on that loop.
-    ``slots_of`` returns the object.
+
+    ``slots_of`` returns the ``Slots`` of the current loop.
     """
 
     def __init__(self, threads: Threads) -> None:
@@ -120,8 +123,8 @@ class Slots:
             guard.start()
         # Don't store ``threads`` itself, because it would then live as long as the loop.
         self._size, self._queue, self._patience = threads.size, threads.queue, threads.patience
-        # The number of free slots. It is below 0 after slots were lent or calls went beyond the
-        # limit, and never above 0 while a call waits.
+        # The number of free slots. It is below 0 if calls go beyond the limit, or if a thread goes
+        # on after it has lent its slot. It is never above 0 while a call waits.
         self._free = self._size
         self._lent = 0
         new: _Queue = deque(), 0
@@ -133,17 +136,17 @@ class Slots:
             (deque(), -MOST_RELEASING),  # RELEASING
         )
         self._new, self._number_waiting = new[0], 0
-        self._moved_at = 0.0  # when a slot was last given back while calls were waiting
+        self._moved_at = 0.0  # the time when a slot was last given back while calls were waiting
         self._standing = StandingQueue()
         self.waker, self.tasks = WAKERS.get(), TASKS.get()
         self._next_report = 0.0
 
     async def take(self, rank: Rank = Rank.WAITING) -> None:
-        """Take a slot.
+        """Take a slot. Wait until one is free.
 
-        Wait until a slot is free. Raises ``TimeoutError`` after the ``patience`` of the threads.
-        For a new request (``QUEUED``), raises a 503 if too many requests wait, or if it has waited
-        too long.
+        Raises ``TimeoutError`` after the ``patience`` of the ``Threads``. If the rank is QUEUED,
+        also raises an ``HTTPError`` with status 503 if too many requests wait, or if this one has
+        waited too long.
         """
         waiting, least = self._queues[rank]
         if self._free > least:
@@ -166,7 +169,7 @@ class Slots:
                 )
             if not turn.came.is_set():
                 raise TimeoutError(ALL_WAIT)
-        except BaseException:  # the ``patience`` is over, or the task was cancelled
+        except BaseException:  # the ``patience`` has run out, or the task was cancelled
             if not turn.came.is_set():
                 waiting.remove(turn)
                 self._number_waiting -= 1
@@ -182,8 +185,8 @@ class Slots:
             raise too_many_waiting()
 
     async def _wait_as_holder(self, turn: _Turn, waiting: deque[_Turn]) -> None:
-        """Wait for a slot. If no slot was given back for a while, go beyond the limit, because the
-        threads may wait for something that this request holds.
+        """Wait for a slot. If no slot was given back for ``STALLED`` seconds, go beyond the limit,
+        because the threads may be waiting for something that this request holds.
         """
         while not turn.came.is_set():
             with anyio.move_on_after(STALLED):
@@ -194,8 +197,8 @@ class Slots:
                 self._admit(waiting, turn)
 
     def give(self) -> None:
-        """Give a slot back. The waiting task with the highest rank gets it. Among equal ranks, this
-        is the task that has waited longest.
+        """Give a slot back. The waiting task with the highest rank gets it. If several have this
+        rank, the one that has waited longest gets it.
         """
         self._free += 1
         if self._number_waiting:
@@ -213,8 +216,8 @@ class Slots:
         turn.came.set()
 
     def _is_late(self, turn: _Turn) -> bool:
-        """Return whether a new request has waited so long that it is refused, so that another one
-        gets the slot. A request is only refused if enough others wait to keep every slot busy.
+        """Return whether to refuse a new request, because it has waited so long, and give the slot
+        to another one. A request is only refused if enough others wait to keep every slot busy.
         """
         if not turn.is_queued:
             return False
@@ -224,13 +227,13 @@ class Slots:
 
     @contextmanager
     def lend(self) -> Iterator[bool]:
-        """Return a context manager. Within its block, another call may begin while this thread
+        """Lend this thread's slot to another call during a ``with`` block, in which this thread
         waits for its client.
 
-        The context manager's value is False if ``MOST_READERS`` threads wait already, which is
-        logged once a minute. After the block, the thread goes on without waiting for a slot,
-        because it may hold a lock that all others wait for. If more threads than slots are running
-        then, no call begins until some have ended.
+        The value of the ``with`` is False, and nothing is lent, if ``MOST_READERS`` threads wait
+        already. This is logged once a minute. After the block, the thread goes on without waiting
+        for a slot, because it may hold a lock that all others wait for. If more threads than slots
+        are running then, no call begins until enough of them have ended.
         """
         if self._lent >= MOST_READERS:
             self._report(
@@ -248,10 +251,10 @@ class Slots:
 
     def usage(self) -> tuple[int, int, int]:
         """Return the number of busy threads, the number of calls that wait for a thread, and the
-        limit of threads.
+        limit.
 
         A slot that a request keeps for its next call counts as a busy thread. A thread that has
-        lent its slot doesn't.
+        lent its slot doesn't count.
         """
         return self._size - self._free, self._number_waiting, self._size
 
@@ -265,12 +268,12 @@ class Slots:
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
 
-        ``rank``: see ``take``. ``held``: a list that contains this object if the task has a slot
-        already. If it is given, the slot is not given back after the call; the list contains this
-        object again.
+        ``rank``: see ``take``. ``held``: a list that contains these ``Slots`` if the task has kept
+        a slot from an earlier call, and is empty otherwise. If the list is given, the task keeps
+        its slot after this call as well, and the list contains these ``Slots``.
 
         If the task is cancelled, it waits ``leave_after`` seconds for the thread (None: until it
-        ends), then abandons it. The thread counts as busy until the call ends.
+        ends), then abandons it. An abandoned thread counts as busy until its call ends.
         """
         if held:
             held.clear()
@@ -307,22 +310,23 @@ class Slots:
         try:
             result: Result = released(outcome)
         except CancelledError:
-            # The cancellation may come from a ``from_thread.run`` in the thread, which is cancelled
-            # together with this task.
+            # The thread may have raised it in ``from_thread.run``, which is cancelled together with
+            # this task. In that case, raise this task's own cancellation.
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise
         return result
 
     def _report(self, sentence: str, *values: object) -> None:
-        """Log ``sentence``, that requests get a 503, at most once a minute."""
+        """Log that requests get a 503, at most once a minute. ``sentence``: the log message, with
+        placeholders for ``values``."""
         now = monotonic()
         if now >= self._next_report:
             self._next_report = now + _REPORT_EVERY
             logger.warning(sentence, *values)
 
 
-# Slots exist for each loop, because a task that waits for a slot belongs to one loop, but several
-# loops may serve an application.
+# Each loop has its own ``Slots``, because several loops may serve an application, but a task can
+# wait for a slot only on its own loop.
 _SLOTS: LoopLocal[WeakKeyDictionary[Threads, Slots]] = LoopLocal(WeakKeyDictionary)
 
 
@@ -339,15 +343,15 @@ async def in_thread(
     abandon_after: float | None = None,
     rank: Rank = Rank.WAITING,
 ) -> Result:
-    """Call ``function`` in one of ``threads`` and return its result; see ``Slots.call``."""
+    """Call ``function`` in a worker thread, within the limit of ``threads``, and return its result;
+    see ``Slots.call``."""
     return await slots_of(threads).call(function, arguments, abandon_after, rank)
 
 
 class TookTooLong(Exception):
-    """Raised when the time limit of ``call_within`` is over.
+    """Raised if a call exceeds the time limit of ``call_within``.
 
     It is not a ``TimeoutError``, because the called function may raise a ``TimeoutError`` itself.
-
     ``sentence`` describes what took too long, if that is known.
     """
 
@@ -358,9 +362,9 @@ class TookTooLong(Exception):
 async def within(
     seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[object]
 ) -> Result:
-    """Return ``await function(*arguments)``, but wait no longer than ``seconds``.
+    """Return ``await function(*arguments)``, but wait at most ``seconds``.
 
-    After ``seconds``, raise ``TookTooLong``.
+    Raises ``TookTooLong`` if it takes longer.
     """
     with anyio.move_on_after(seconds):
         return await function(*arguments)
@@ -368,10 +372,10 @@ async def within(
 
 
 class _Work:
-    """A call in a thread.
+    """A call that a task makes in a worker thread.
 
-    Either the thread claims the call, to run it, or the task claims it, because it no longer waits
-    for it.
+    Either the thread claims the call before it runs it, or the task claims the call when it stops
+    waiting, so that the thread doesn't run it anymore.
     """
 
     def __init__(self, function: AnyFunction, arguments: Sequence[object]) -> None:
@@ -410,10 +414,10 @@ class _Work:
 
 # -- the end of the process ------------------------------------------------------------------------
 
-# Seconds that calls may continue after the server has ended.
+# Seconds for which calls may go on after the server has ended.
 EXIT_WITHIN = 1.0
 
-# ``_RUNNING`` has the running calls and their threads, and ``_GUARDS`` the thread that runs
+# ``_RUNNING``: the running calls and their threads. ``_GUARDS``: the thread that runs
 # ``_end_process``. Both are cleared in a forked child, because threads don't survive a fork.
 _RUNNING: dict[_Work, Thread] = {}
 _GUARDS: list[Thread] = []
@@ -425,11 +429,11 @@ def _end_process() -> None:
     """End the process soon after its main thread and the server's threads have ended, even if calls
     still run.
 
-    This is needed because the interpreter waits for all threads that are not daemons. Under
-    asyncio, anyio's threads are not, so a handler that hangs would keep its server from ending.
-    Nothing gentler works: a thread in a blocking call can't be ended, anyio makes no daemon
-    threads, and in a daemon thread made by micropie, ``anyio.from_thread.run`` in a handler would
-    need the loop's token.
+    The interpreter waits for all threads that are not daemons. Under asyncio, anyio's threads are
+    not daemons, so a handler that hangs would keep its server from ending. There is no gentler way:
+    a thread in a blocking call can't be ended, anyio can't start daemon threads, and in a daemon
+    thread started by micropie, a handler could call ``anyio.from_thread.run`` only with the loop's
+    token.
     """
     main_thread().join()
     for thread in enumerate_threads():
@@ -449,8 +453,8 @@ def run_in_context(context: Context, function: Action) -> None:
     a context variable that an earlier call has set.
 
     Call this in a worker thread. The thread's own context is a copy of ``context`` in which anyio
-    has unset the variables by which libraries recognise the event loop. They are unset in
-    ``context`` as well, because the function doesn't run in a task.
+    has unset the variables by which libraries detect the event loop. This function unsets them in
+    ``context`` as well, because ``function`` doesn't run in a task.
     """
     marks = variables_set(context)
 

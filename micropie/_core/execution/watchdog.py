@@ -1,7 +1,8 @@
-"""A thread that logs the code that blocks an event loop and so delays everything on the loop.
+"""Log code that blocks an event loop and so delays everything else on the loop.
 
-A blocked loop can't report this itself. So the thread schedules a call on the loop again and again,
-and reads the stack of the loop's thread if the call is late. This costs requests nothing.
+A blocked loop can't report this itself. So a thread schedules a call on the loop again and again,
+and reads the stack of the loop's thread if the call is late. Requests take no longer because of
+this.
 """
 
 from __future__ import annotations
@@ -19,24 +20,25 @@ from micropie._core.errors import logger
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.loop import LoopLocal, threadsafe_scheduler
 
-# Seconds until the same code is logged again, and the period that ``loop_lag`` covers.
+# Seconds until the same code is logged again. Also the period that ``loop_lag`` covers.
 _MINUTE = 60.0
 
-# The packages that call requests and background functions on an event loop.
+# The packages that run requests and background functions on event loops.
 _ON_LOOPS = ("micropie.asgi.", "micropie._core.execution.")
 
-# If the loop is executing code of these packages, it is idle or only waits for the processor.
+# While a loop's thread executes code of these packages, the loop is idle or only waits for the
+# processor.
 _IDLE = ("selectors", "asyncio.", "trio.")
 
 
 class _Watchdog:
-    """Watches the event loop on which it is made, until the loop is closed."""
+    """Watches the event loop on which it was created, until the loop is closed."""
 
     def __init__(self) -> None:
         self._call_soon = threadsafe_scheduler()
         self._loop_thread = get_ident()
         self._thread: Thread | None = None
-        # Code that was logged, and the time from which it is logged again.
+        # The code that was logged, and the time from which it is logged again.
         self._named: dict[str, float] = {}
 
     def start(self, seconds: float) -> None:
@@ -70,7 +72,8 @@ class _Watchdog:
         _WATCHING.remove(self)
 
     def _report(self, seconds: float) -> None:
-        """Log the code that the loop is executing, but the same code at most once a minute."""
+        """Log the code that the loop is executing. The same code is logged at most once a
+        minute."""
         frame = sys._current_frames()[self._loop_thread]
         if _module_of(frame).startswith(_IDLE):
             return
@@ -84,8 +87,9 @@ class _Watchdog:
 
 
 def _described(frame: FrameType) -> tuple[str, str]:
-    """Return the name of the author's code that runs on the loop, and a text with its place and
-    what it calls.
+    """Return the name of the application's function that runs on the loop, and a description: this
+    name with the file and line, and the same for the function that is executing now, if that is
+    another one.
     """
     outwards = [*walk_stack(frame)]
     below_us = dropwhile(
@@ -115,7 +119,8 @@ after_fork_in_child(_WATCHING.clear)
 
 
 def watch_loop(patience: float | None) -> None:
-    """Watch this event loop in a thread, and log code that blocks it for ``patience`` seconds.
+    """Start a thread that watches this event loop and logs code that blocks it for ``patience``
+    seconds.
 
     With None, no thread is started.
     """
@@ -124,8 +129,8 @@ def watch_loop(patience: float | None) -> None:
 
 
 def loop_lag() -> float:
-    """Return the longest time in seconds, within the last minute, that a call had to wait for a
-    watched event loop of this process.
+    """Return the longest time in seconds, within the last minute, for which a call had to wait
+    until a watched event loop of this process ran it.
 
     Return 0 if no loop is watched.
     """
