@@ -111,7 +111,7 @@ BY_CHECK: dict[str, str] = {
     "An upload": f"{_APP} def index(self, file): file.get('filename')",
     "Handlers": f"{_APP} def run(self): pass",
     "A redirect to another host": f"{_APP} def a(self): return self._redirect('https://a.example')",
-    "URLs": f"{_APP} pass\ndef a(): pass\napp = Root()\napp.page = a",
+    "A function assigned to an attribute": f"{_APP} pass\ndef a(): pass\napp = Root()\napp.page = a",
     "Segments that no parameter takes": f"{_APP} def a(self): self.request.path_params[0]",
     "A hook can't choose the handler": f"{_HOOK} def before_request(self, r): r.scope['path'] = '/'",
     "MicroPie's internal methods": f"{_APP} def a(self): self._parse_cookies('a=b')",

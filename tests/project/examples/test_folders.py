@@ -35,7 +35,8 @@ def test_the_lists_of_examples_are_complete() -> None:
     rows = re.findall(r"^\| \[(\w+)\]", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     assert sorted({*rows} - PARTS_OF_THE_DOCUMENTATION) == FOLDERS
     page = (DOCS / "start" / "examples.md").read_text()
-    assert sorted([*re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE), "tour"]) == FOLDERS
+    listed = page.partition("## Examples")[2].partition("\n## ")[0].partition("- **")[2]
+    assert sorted([*re.findall(r"`(\w+)`\]?(?:\(\S+\))?\s\(", listed), "tour"]) == FOLDERS
 
 
 # One needs Redis, one mounts on CherryPy's only tree.
