@@ -110,9 +110,7 @@ class HostTable(Generic[Entry]):
             if "]" in host
             else host.partition(":")[0].removesuffix(".")
         )
-        if name in self._entries or name.startswith(
-            "."
-        ):  # nothing matches a name like ".example.com"
+        if name in self._entries or name.startswith("."):  # ".example.com" matches nothing
             return self._entries.get(name)
         return next(
             (self._entries[f"*{end}"] for end in self._suffixes if name.endswith(end)), None

@@ -1,13 +1,13 @@
 """``Exchange``: the framework's internal object for one request and its response.
 
-Authors use a ``Request`` (``request.py``), which is a view of the exchange. So attributes that they
-set on the request never collide with those of the framework. A request refers to its exchange and
-never the other way round, because then each request would be a reference cycle.
+Applications use a ``Request`` (``request.py``), which is a view of the exchange. So attributes that
+they set on the request never collide with those of the framework. A request refers to its exchange,
+but an exchange never to its request, because that would be a reference cycle.
 
-The class has three parts: the state that the flow, the drivers and hooks store here; the facts
-about the request that several of them read; and at the end the methods that a driver's subclass
-implements. Everything else is written here once, so that every value is the same under both
-protocols.
+The class has three parts: the state that the flow, the drivers and hooks store here; values and
+methods that several of them need; and, at the end, the methods that each driver implements in a
+subclass. Only these differ between protocols; all others are shared, so every value is the same
+under WSGI and ASGI.
 """
 
 from __future__ import annotations
@@ -106,15 +106,15 @@ EMPTY_JSON: Final = (400, "the JSON body is empty.")
 
 
 class Address(NamedTuple):
-    """One end of the connection: a host's name or address, and a port."""
+    """The address of one end of a connection: a host's name or IP address, and a port."""
 
     host: str
     port: int
 
 
 class Peer(NamedTuple):
-    """The peer of a request, as middleware reads it from the headers of a trusted proxy. A field is
-    None if no header declares it.
+    """The client, the scheme and the host of a request, as middleware reads them from the headers
+    of a trusted proxy. A field is None if no header declares it.
 
     ``by``: the hooks that set the peer early, before the application for the host was chosen.
     """
@@ -134,8 +134,7 @@ class Stated(TypedDict, total=False):
     by: Sequence[object]
 
 
-# -- what this package uses of objects of the packages above
-# ------------------------------------------
+# -- the attributes of higher layers' objects that this package uses -------------------------------
 
 
 class RouteInfo:
@@ -150,25 +149,26 @@ class RouteInfo:
     """The pattern without the host."""
     reads_body: object
     for_tools: Mapping[str, object]
-    """Values for tools around the application. They are added to the server's scope or environ once
-    the route is found.
+    """Values for tools that wrap the application. They are added to the server's scope or environ
+    once the route is found.
     """
     function: Callable[..., object] | None = None
-    """The author's function inside its decorators; None for a mounted application."""
+    """The handler function without its decorators; None for a mounted application."""
     is_pooled = False
     """Whether the handler runs in a process of the pool."""
     most_on_loop = 8 * 1024
-    """The most bytes of JSON or of a form that are parsed and bound on the event loop. That many
-    take 0.1 to 0.9 ms. Larger bodies are parsed in a thread, which costs 0.1 ms.
+    """The maximum size, in bytes, of JSON or a form that is parsed and bound on the event loop,
+    which takes 0.1 to 0.9 ms for a body of this size. Larger bodies are parsed in a thread, which
+    costs 0.1 ms.
     """
     path_names: Sequence[str] = ()
     """The names of the values in a request's ``path_params``."""
 
 
 class MessageSettings:
-    """The settings of an application that messages and sessions read.
+    """The part of an application's settings that requests, responses and sessions use.
 
-    ``Settings`` is a subclass with all settings.
+    ``Settings`` extends it with all other settings.
     """
 
     errors: str
@@ -205,7 +205,9 @@ class Sessions(Protocol):
 
 
 class ProxyWatch(Protocol):
-    """Warns about a proxy that is not configured, by checking requests until ``looks`` is 0."""
+    """Checks requests and warns about a proxy that is not configured. ``looks``: how many requests
+    are still to be checked.
+    """
 
     looks: int
 
@@ -213,9 +215,9 @@ class ProxyWatch(Protocol):
 
 
 class MessageConfig:
-    """The part of an application's configuration that messages read.
+    """The part of an application's configuration that requests, responses and sessions use.
 
-    ``Config`` is a subclass with the whole configuration.
+    ``Config`` extends it with the rest.
     """
 
     __slots__ = ()
@@ -235,7 +237,7 @@ class MessageConfig:
     proxy_watch: ProxyWatch
     providers: Any
     advisor: Any
-    """The module ``micropie.debug.advisor``, which helps authors find errors, in development;
+    """In development, the module ``micropie.debug.advisor``, which adds hints to common errors;
     otherwise None.
     """
 
@@ -246,7 +248,7 @@ class MessageConfig:
 class Exchange:
     """One request and its response.
 
-    A driver makes the exchange, with ``method`` and ``path``. The flow sets the rest.
+    A driver creates the exchange, with ``method`` and ``path``. The flow sets the other attributes.
     """
 
     method: str
@@ -255,7 +257,7 @@ class Exchange:
     config: MessageConfig
     route: RouteInfo | None = None
     outside: MutableMapping[str, Any]
-    """The server's scope or environ. Tools around the application look for the route in it."""
+    """The server's scope or environ. Tools that wrap the application read the route from it."""
     id: str = ""
 
     body: ReceivedBody
@@ -263,7 +265,7 @@ class Exchange:
     ends: Ends | None = None  # functions to call when the request is over
     generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
     resources: Resources | None = None  # opened for access checks and the handler
-    user_checked_by: object = None  # the check that has set ``request.state.user`` from a token
+    user_checked_by: object = None  # the function that has set ``request.state.user`` from a token
 
     hooks: Any = None  # a ``HookPlan``: the hooks around the handler
 
@@ -275,17 +277,17 @@ class Exchange:
     # These functions are pickled, and called in the pool's process before the handler.
     enter_in_pool: tuple[Callable[[], object], ...] = ()
     list_routes: Callable[[], Sequence[Any]] | None = None  # for the debug page of a 404
-    # Whether the server gets an exception for which the author has no error handler.
+    # Whether an exception without an error handler is raised to the server.
     passes_failure_on = False
 
     # Where the flow runs:
     has_begun = False  # whether a call of this request has run in a thread of the application
     opens_more = False  # whether the request opens resources that are not in ``resources``
-    reader: Slots | None = None  # the threads, if one of them is waiting for the body (ASGI)
+    reader: Slots | None = None  # set while one of these threads is waiting for the body (ASGI)
     is_pooled = False  # whether this is a copy of the request in a pool process
 
-    # Parsed values. ``literal_path`` is the path if it has no escapes; the router looks it up
-    # directly.
+    # Parsed values. ``literal_path`` is the path if it has no escapes, so that the router can look
+    # it up directly; otherwise None.
     literal_path: str | None = None
     peer: Peer = Peer()  # address and scheme, corrected by middleware
 
@@ -293,7 +295,7 @@ class Exchange:
 
     @computed
     def headers(self) -> Headers:
-        """The headers. Raises 431 if there are more than 1000."""
+        """The request's headers. Raises 431 if there are more than 1000."""
         raw = self.raw_headers()
         if len(raw) > MAX_HEADERS:
             raise HTTPError(431, "The request has too many headers.")
@@ -315,7 +317,7 @@ class Exchange:
         return self.peer.client or self.server_client()
 
     def state_peer(self, **stated: Unpack[Stated]) -> None:
-        """Set facts about the peer, which override those from the server."""
+        """Set fields of ``peer``, which override the values from the server."""
         self.peer = self.peer._replace(**stated)
 
     def check_peer(self) -> None:
@@ -401,7 +403,8 @@ class Exchange:
 
     @computed
     def framing(self) -> tuple[str, dict[str, str], int | None]:
-        """The body's media type, its parameters and its length.
+        """The body's media type, the media type's parameters, and the body's length in bytes or
+        None.
 
         Raises 400 for a malformed length.
         """
@@ -466,12 +469,12 @@ class Exchange:
         """Whether to receive the body's first piece before the handler runs. This may save a switch
         between threads.
 
-        The client sends a short body anyway, unless it waits for "100 Continue". Raises 400 for a
+        A client sends a short body at once, unless it waits for "100 Continue". Raises 400 for a
         malformed length.
         """
         return 0 < (self.framing[2] or 0) <= _SHORT_BODY and self.header("expect") is None
 
-    # -- the answer --------------------------------------------------------------------------------
+    # -- the response ------------------------------------------------------------------------------
 
     @property
     def is_head_sent(self) -> bool:
@@ -551,7 +554,9 @@ class Exchange:
         self.user_checked_by = checked_by
 
     def read_by(self, slots: Slots | None) -> None:
-        """Record the threads, one of which is waiting for the body; None when none is waiting."""
+        """Record that one of these threads is waiting for the body; None when no thread is
+        waiting.
+        """
         self.reader = slots
 
     def call_before_head(self, change: Callable[[Response], object]) -> None:
@@ -566,7 +571,7 @@ class Exchange:
     def at_end(self) -> Ends:
         """Return the lists of functions to call when the request is over.
 
-        Once this was called, the driver calls ``close`` at the end of the request.
+        Once this has been called, the driver calls ``close`` at the end of the request.
         """
         ends = self.ends
         if ends is None:
@@ -578,7 +583,7 @@ class Exchange:
         self.at_end().closers.append(close)
 
     def release_after(self, release: Callable[[], object]) -> None:
-        """Call ``release`` when the request and its ``after_response`` functions are over."""
+        """Call ``release`` when the request and its ``after_response`` functions have ended."""
         self.at_end().releases.append(release)
 
     def carry_into_pool(self, enter: Callable[[], object]) -> None:
@@ -586,7 +591,7 @@ class Exchange:
         self.enter_in_pool += (enter,)
 
     def own_resources(self) -> Resources:
-        """Return the stack for the resources of the checks and the handler."""
+        """Return the stack that holds the resources of access checks and of the handler."""
         if self.resources is None:
             self.resources = Resources(self.shielded)
             self.at_end()
@@ -625,7 +630,7 @@ class Exchange:
                 self.log_cleanup_failure(error)
 
     def discard_tasks(self) -> None:
-        """Discard the functions of ``after_response``, and log a warning."""
+        """Discard the functions passed to ``after_response``, and log a warning."""
         if self.ends is not None and self.ends.tasks:
             logger.warning(
                 "%s: functions of after_response were discarded (%d), because a resource failed to "
@@ -636,8 +641,8 @@ class Exchange:
             self.ends.tasks.clear()
 
     def close(self) -> None:
-        """End the request: call the functions of ``on_close``, and release uploads unless
-        ``after_response`` needs them.
+        """End the request: call the functions passed to ``on_close``, and release uploads unless
+        functions passed to ``after_response`` need them.
         """
         if self.ends is None or self.answer.is_over:
             return
@@ -649,7 +654,7 @@ class Exchange:
             self.release()
 
     def release(self) -> None:
-        """Release everything that the request keeps."""
+        """Release uploads and everything else that the request holds."""
         self.resources = None  # resources may refer to the request: avoid a cycle
         ends, self.ends = self.ends, None  # the context of its tasks may also refer to it
         assert ends is not None  # noqa: S101
@@ -660,7 +665,7 @@ class Exchange:
 
     def log_failure(self, sentence: str, failure: BaseException, /) -> None:
         """Log an exception that the client does not see, and pass it to ``App(on_error=...)``. In
-        development, a hint is added to frequent errors.
+        development, a hint is added to common errors.
 
         If a service is unavailable, log only the sentence. The traceback is logged at the level
         DEBUG.
@@ -696,7 +701,7 @@ class Exchange:
             )
 
     def log_cleanup_failure(self, failure: Exception) -> None:
-        """Log that something the request has used could not be closed."""
+        """Log that a resource of the request could not be closed."""
         self.log_failure(f"{self.label}: a resource that it used could not be closed", failure)
 
     # -- what only a driver knows ------------------------------------------------------------------
@@ -709,7 +714,7 @@ class Exchange:
     """Whether the server runs this application in several processes; None if it does not report
     it.
     """
-    scope: Scope = {}  # noqa: RUF012 - a driver's own
+    scope: Scope = {}  # noqa: RUF012 - each driver sets its own
     """The ASGI scope; under WSGI, a scope made from the environ."""
     root_path: str
     """The decoded path at which the application is mounted, without a trailing slash; "" for
@@ -738,14 +743,14 @@ class Exchange:
         return self.headers.get(name)
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
-        """Return those of the headers ``names`` that the request has: lower-case name -> value. One
-        pass finds them all.
+        """Find several headers in one pass: return those of ``names`` that the request has, as
+        lower-case name -> value.
         """
         raise NotImplementedError
 
     def body_headers(self) -> tuple[str, str | None]:
-        """Return the value of Content-Type, or "", and that of Content-Length, or None. If
-        possible, don't parse all headers.
+        """Return the value of Content-Type, or "", and that of Content-Length, or None. Drivers
+        avoid parsing all headers for this.
         """
         return self.header("content-type") or "", self.header("content-length")
 
@@ -776,7 +781,7 @@ class Exchange:
     def receive_message(self) -> Awaitable[ServerMessage]:
         """Return the request's next message, for a mounted ASGI application.
 
-        Raises what ``receive_piece`` does.
+        Raises the same errors as ``receive_piece``.
         """
         raise NotImplementedError
 
@@ -793,16 +798,15 @@ class Exchange:
         raise NotImplementedError
 
     def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
-        """Perform steps after a cancellation, shielded from the cancellation. Failures are
-        logged.
-        """
+        """Perform clean-up steps after a cancellation, shielded from it. Failures are logged."""
         raise NotImplementedError
 
 
 class FlowIterator(Generic[Value]):
     """An async iterator that runs a flow for each item, until a result is empty.
 
-    It isn't an async generator, because after a ``break`` the author would have to close that.
+    It isn't an async generator, because an async generator would have to be closed after a
+    ``break``.
     """
 
     def __init__(self, step: Callable[[], Flow[Value | None]], exchange: Exchange) -> None:

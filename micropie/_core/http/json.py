@@ -1,8 +1,8 @@
 """JSON encoding and decoding. Only this module imports orjson.
 
 A ``Codec`` has ``dumps`` and ``loads``. They accept and refuse the same values and types whether
-orjson is used, missing or too old. The texts of errors come from the parser in use, and so do the
-limits of a text that is read. The written bytes differ only in the exponents of floats: 1e-7 is
+orjson is used, missing or too old. The wording of errors, and the limits on a text that is read,
+depend on the parser in use. The written bytes differ only in the exponents of floats: 1e-7 is
 written as 1e-07 without orjson.
 
 These types are encoded: str, int, float, bool, None, dict, list, tuple, sets and other mappings and
@@ -13,7 +13,7 @@ models by the aliases of their fields, and pydantic's types by its own rules. An
 encoders take precedence over all these. A subclass is encoded like its base, a mapping by its
 ``items()``. A dict's keys may be anything that these rules turn into a string, number, bool or
 None. The result is compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254
-levels raise ``CodecError``, whose message contains the key.
+levels raise ``CodecError``, whose message contains the path to the value.
 
 Decoding follows RFC 8259. If a key is repeated, the last one wins. Integers are exact at any size
 that the parser accepts. A byte order mark before the text is skipped (section 8.1). ``ValueError``
@@ -122,7 +122,7 @@ class Codec:
 
     @cached_property
     def _encode(self) -> Callable[[object], bytes] | None:
-        from uuid import UUID  # slow to import: longer than this package
+        from uuid import UUID  # imported here, because importing uuid is slow
 
         module = self._module
         # orjson encodes an Enum and a UUID without calling ``default``, so an application's own
@@ -131,8 +131,8 @@ class Codec:
             kind is object or issubclass(kind, Enum | UUID) for kind in self._own
         ):
             return None
-        # Without these options orjson drops a dataclass's _names, and ignores a mapping's own
-        # items().
+        # Without these options, orjson drops the fields of a dataclass whose names begin with "_",
+        # and ignores the method ``items`` of a subclass of dict.
         options = (
             module.OPT_PASSTHROUGH_DATETIME
             | module.OPT_PASSTHROUGH_DATACLASS
@@ -187,7 +187,7 @@ class Codec:
         while type(value) not in BUILTINS:
             value = self._step(value)
             steps += 1
-            if steps > _MAX_DEPTH_OUT:  # the results of the author's encoders form a circle
+            if steps > _MAX_DEPTH_OUT:  # the application's encoders form a circle
                 raise RecursionError
         kind = type(value)
         if kind in _ATOMS:

@@ -1,8 +1,7 @@
-"""``Request``: the client's request, as authors see it.
+"""``Request``: the client's request, as handlers and hooks see it.
 
-It is a view of an ``Exchange``, and the same for every protocol.
-
-Nothing is parsed before it is used.
+It is a view of an ``Exchange``, and the same under every protocol. Each part is parsed when it is
+first used.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ Arguments = TypeVarTuple("Arguments")
 class Request(RequestSpellings):
     """The client's request, which handlers see as ``self.request``.
 
-    Authors may set attributes on it.
+    You may set your own attributes on it.
     """
 
     _exchange: Exchange
@@ -64,7 +63,7 @@ class Request(RequestSpellings):
     """The values of the parameters in the path, in order."""
 
     app: Final[Any] = attribute_of("_exchange.config.app")
-    """The ``App`` whose handler handles the request; the outermost ``App`` for a path without a
+    """The ``App`` that contains the request's handler; the outermost ``App`` for a path without a
     handler.
     """
 
@@ -81,11 +80,11 @@ class Request(RequestSpellings):
     """The WSGI environ; None under ASGI."""
 
     headers: Final[Headers] = attribute_of("_exchange.headers")
-    """The headers: names are case-insensitive, ``get_all`` returns repeated ones, values are
-    latin-1 text.
+    """The headers: names are case-insensitive, ``get_all`` returns all values of a repeated name,
+    and values are latin-1 text.
 
     If you look up ``Authorization``, the response gets ``Vary: Authorization`` and becomes private,
-    whether or not the client sent the header. See ``cookies``. Raises 431 if there are more than
+    whether or not the client sent the header, as for ``cookies``. Raises 431 if there are more than
     1000 headers.
     """
 
@@ -212,7 +211,7 @@ class Request(RequestSpellings):
         return choose_type(self.headers.get("accept"), types)
 
     def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:
-        """Return whether the client has this version already. If so, return None from the handler.
+        """Return whether the client has this version already. If so, let the handler return None.
         The response gets the validators ETag and Last-Modified in any case::
 
             if self.request.not_modified(etag=str(pie.version)):
@@ -220,7 +219,7 @@ class Request(RequestSpellings):
 
         ``etag`` is any text that changes with the response, ``modified`` the time of the last
         change (UTC if it is naive). This works only for GET and HEAD (RFC 9110, section 13). Raises
-        ``TypeError`` for other types.
+        ``TypeError`` for values of other types.
         """
         fields, tag, seconds = self.response.headers, "", inf
         if etag is not None:
@@ -241,16 +240,16 @@ class Request(RequestSpellings):
         return is_hit
 
     def check_precondition(self, etag: str | None, *, required: bool = False) -> None:
-        """Raise 412 unless the client is about to change the version that it knows (RFC 9110,
-        section 13.1)::
+        """Raise 412 unless the client's change is for the current version of the resource (RFC
+        9110, section 13.1)::
 
             self.request.check_precondition(etag=str(pie.version), required=True)
 
-        ``etag`` is the text that ``not_modified`` gets for this version; None if the resource does
-        not exist yet. If-Match has to contain it, and If-None-Match must not. ``required`` (False):
-        a request without If-Match gets 428 (RFC 6585), unless the resource does not exist yet. Tags
-        are compared weakly, unlike in section 13.1.1, because compression between server and client
-        makes a tag weak although the version is the same.
+        ``etag`` is the text that you pass to ``not_modified`` for the current version; None if the
+        resource does not exist yet. If-Match has to contain it, and If-None-Match must not. With
+        ``required``, a request without If-Match gets a 428 (RFC 6585), unless the resource does not
+        exist yet. Tags are compared weakly, unlike in section 13.1.1, because a proxy that
+        compresses a response makes its tag weak, although the version is the same.
         """
         tag, wanted = (
             "" if etag is None else headers.entity_tag(etag),
@@ -325,22 +324,24 @@ class Request(RequestSpellings):
         )
 
     def url_for(self, name: str, /, *segments: object, **values: object) -> str:
-        """Return the path of the handler ``name``, as seen from the application that handles the
-        request: ``App.url_for``.
+        """Return the path of the handler ``name``, which is looked up from the application that
+        handles the request. See ``App.url_for``.
         """
         return self._exchange.config.url_for(self, name, segments, values)
 
     def absolute_url_for(self, name: str, /, *segments: object, **values: object) -> str:
-        """Return the absolute URL of the handler ``name``: ``App.absolute_url_for``."""
+        """Return the absolute URL of the handler ``name``. See ``App.absolute_url_for``."""
         return self._exchange.config.url_for(self, name, segments, values, is_absolute=True)
 
     def static_url(self, path: str, *, name: str = "static") -> str:
-        """Return the path of a file, with a fingerprint of its bytes: ``App.static_url``."""
+        """Return the path of a file, with a fingerprint of its bytes. See ``App.static_url``."""
         return self._exchange.config.static_url(self, path, name)
 
     @property
     def state(self) -> State:
-        """Attributes of your own for this request. At first it has those of the lifespan state."""
+        """An object for your own attributes of this request. It begins with those of the lifespan
+        state.
+        """
         state = self._state
         if state is None:
             self._state = state = State()
@@ -356,7 +357,7 @@ class Request(RequestSpellings):
         """The fields of the form, as text: ``form.get("name", "")``, ``form.getlist("tag")``.
 
         If the body is JSON, these are the values of its top level. The elements of an array become
-        several values of its name.
+        several values of the array's name.
         """
         return MultiDict(self._exchange.fields)
 
@@ -415,11 +416,11 @@ class Request(RequestSpellings):
         return FlowIterator(self._exchange.incoming.next_piece, self._exchange)
 
     def read(self) -> bytes:
-        """``body()`` for a ``def`` handler."""
+        """Return the whole body, in a ``def`` handler; otherwise like ``body``."""
         return self._exchange.perform(self._exchange.incoming.whole())
 
     def chunks(self) -> Iterator[bytes]:
-        """``stream()`` for a ``def`` handler."""
+        """Yield the body as it arrives, in a ``def`` handler; otherwise like ``stream``."""
         self._exchange.incoming.start_stream()
         while piece := self._exchange.perform(self._exchange.incoming.next_piece()):
             yield piece
@@ -453,7 +454,7 @@ class Request(RequestSpellings):
             )
         return Parts(source, exchange)
 
-    # -- the answer --------------------------------------------------------------------------------
+    # -- the response ------------------------------------------------------------------------------
 
     @property
     def response(self) -> Response:
@@ -485,9 +486,9 @@ class Request(RequestSpellings):
 
         An ``async def`` runs on the event loop, a ``def`` in a thread. Several functions run in the
         order of the calls, even after an error response. They can read the request, its session and
-        its uploads, but not change them. A failure is logged. A function that still runs
-        ``background_timeout`` seconds after the response is cancelled. Raises ``TypeError`` for
-        anything but a function, and ``SetupError`` for a function that can't take these arguments.
+        its uploads, but not change them. A failure is logged. A function is cancelled if it still
+        runs ``background_timeout`` seconds after the response. Raises ``TypeError`` if ``function``
+        isn't callable, and ``SetupError`` if it can't take these arguments.
         """
         if not callable(function):
             raise TypeError(
@@ -515,7 +516,7 @@ class Request(RequestSpellings):
 
         ``key``: a type registered with ``app.provides``, or a provider function. Use ``with`` in a
         ``def``, and ``async with`` in an ``async def``. The resource belongs to this block only.
-        The providers are those of the application whose handler handles the request. Raises
+        The providers are those of the application that contains the request's handler. Raises
         ``LookupError`` if nothing provides it, and ``SetupError`` if a provider reads the body.
         """
         return self._exchange.config.resource(self, key)
@@ -536,7 +537,8 @@ class Request(RequestSpellings):
             request.on_failure(client.capture_exception)
 
         ``report`` is called like the function of the setting ``on_error``: at the end of the
-        request, once for each failure. It must not wait. If it raises, that is logged.
+        request, once for each failure. It must not block. If it raises an exception, that exception
+        is logged.
         """
         self._exchange.at_end().failure_reports.append(report)
 
@@ -546,9 +548,9 @@ class Request(RequestSpellings):
 
             request.carry_into_process(partial(set_language, request.state.language))
 
-        ``enter`` is pickled, so it is a function at a module's top level, or a
-        ``functools.partial`` of one. It may set context variables, which the handler sees. If you
-        call this several times, the functions are called in the same order.
+        ``enter`` is pickled, so it must be a function at a module's top level, or a
+        ``functools.partial`` of such a function. It may set context variables, which the handler
+        sees. If you pass several functions, they are called in the order in which you passed them.
         """
         self._exchange.carry_into_pool(enter)
 
@@ -586,7 +588,7 @@ def current_request() -> Request:
 
 
 class _CurrentRequest:
-    """A proxy of the current request."""
+    """A proxy for the current request."""
 
     __slots__ = ()
 

@@ -15,9 +15,10 @@ The same rules apply to a query, an urlencoded form and a multipart form:
 ``PartParser`` gets a multipart body's bytes as they arrive and yields events: the head of a part,
 its bytes, its end. It checks all limits, for both of its users: ``MultipartParser`` stores fields
 and files before the handler runs, and ``http/body/form_parts.py`` passes the events on as they are
-requested. Large bodies are parsed and bound in an IO step, and files are written in large pieces,
-because using a thread costs more than a small write. If a request is cancelled, the thread may
-still be writing. So the file is closed under a lock and refuses later writes.
+requested. Large bodies are parsed and bound in an IO step, which runs in a thread. Files are
+written in large pieces, because using a thread costs more than a small write. If a request is
+cancelled, the thread may still be writing a file. So files are closed under a lock, and ignore
+later writes.
 """
 
 from __future__ import annotations
@@ -61,8 +62,7 @@ __all__ = [
 ]
 # fmt: on
 
-# These modules are imported on first use. Many sites don't need them, and importing them takes
-# longer than importing all others.
+# This module is imported on first use, because many sites don't need it.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

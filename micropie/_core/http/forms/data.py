@@ -100,14 +100,14 @@ def require_utf8(charset: str) -> None:
 
 
 def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str, list[str]]:
-    """Parse a query or an urlencoded form into name -> values. ``query`` may be a str, which is
-    what WSGI gives: bytes decoded as latin-1.
+    """Parse a query or an urlencoded form into name -> values. ``query`` may be a str, as in WSGI:
+    bytes decoded as latin-1.
 
     Raises 400 for malformed text, and 413 above a limit, which is checked before each field is
     decoded.
     """
     text = query if isinstance(query, str) else query.decode("latin-1")
-    # Nearly all queries are so short that they can't reach a limit. For these, nothing is counted.
+    # Nearly all queries are so short that they can't reach a limit, so nothing needs to be counted.
     size = len(text)
     is_short = (
         (size <= limits.max_fields or text.count("&") < limits.max_fields)
@@ -178,8 +178,8 @@ DEEPEST = 16  # levels; a deeper name counts as a plain name
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
-"""The values of a field, which are texts in a form, or a dict of the fields inside it, by name or
-number.
+"""The values of a field (in a form, strings), or a dict that maps names or numbers to the fields
+inside it.
 """
 
 

@@ -84,8 +84,8 @@ class PartParser:
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
         self._parser = PushMultipartParser(
             boundary,
-            # One byte more, because the package counts half of a line end if a chunk ends within
-            # it.
+            # One byte more, because the package counts the first byte of a line end if a chunk ends
+            # after it.
             max_header_size=_MOST_HEADER + 1,
             max_header_count=_MOST_HEADERS,
             header_charset=_HEADER_LINES,
@@ -175,7 +175,7 @@ class PartParser:
     def _begin(self, segment: MultipartSegment) -> None:
         """Check the head of a part, and count the part.
 
-        Raises 400 for an invalid head, 413 above a limit, and 415 for a field in another charset
+        Raises 400 for an invalid head, 413 above a limit, and 415 for a field in a charset other
         than UTF-8.
         """
         lines = segment.headerlist

@@ -27,7 +27,8 @@ CHUNK = 64 * 1024
 # How many bytes a worker thread writes at once. Servers pass on 64 KiB at a time, but using a
 # thread costs more than writing so little.
 BATCH = 256 * 1024
-MOST_PIECES = 64  # in one batch: 256 KiB in one-byte pieces would take 20 MiB of memory
+# The maximum number of pieces in a batch: 256 KiB in one-byte pieces would take 20 MiB of memory.
+MOST_PIECES = 64
 
 MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
 
@@ -53,7 +54,7 @@ def safe_filename(raw: str) -> str:
         return name
     stem, dot, extension = name.rpartition(".")
     suffix = (dot + extension).encode()
-    if not stem or len(suffix) > 32:  # the last dot begins no file type
+    if not stem or len(suffix) > 32:  # the last dot doesn't begin an extension
         stem, suffix = name, b""
     return (
         (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
@@ -125,7 +126,7 @@ class UploadFile(UploadSpellings):
         except BaseException as error:
             target.discard()
             if isinstance(error, OSError) and error.filename is None:
-                error.filename = str(target.path)  # if the disk is full, the log names the file
+                error.filename = str(target.path)  # for the log, if the disk is full
             raise
         self.seek(0)
         return target.path

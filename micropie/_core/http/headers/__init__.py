@@ -66,8 +66,7 @@ __all__ = [
 ]
 # fmt: on
 
-# These modules are imported on first use. Many sites don't need them, and importing them takes
-# longer than importing all others.
+# These modules are imported on first use, because many sites don't need them.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

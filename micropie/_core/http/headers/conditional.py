@@ -22,7 +22,7 @@ from micropie._core.on_demand import pattern
 _ENTITY_TAG = pattern(r'(W/)?("[^"]*+")')
 _LONGEST_TAGS = 4096  # characters of a list of tags; parsing 64 KiB would take milliseconds
 
-# This matches a single range, because a header with several is ignored.
+# This matches a single range only, because a header with several ranges is ignored.
 _RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
 
 # Matches the three date formats of HTTP (section 5.6.7). Without it, email.utils would accept other
@@ -96,10 +96,10 @@ def select(
 ) -> Selection:
     """Return which part of a representation a GET or HEAD gets.
 
-    ``etag``: with its quotes. ``modified``: whole seconds since 1970, or infinite if the date is
-    not known. ``size``: the length of the representation in bytes. The checks have the order of
-    section 13.2.2. Raises ``HTTPError``: 412 if a precondition fails, and 416 if the range is
-    outside the representation.
+    ``etag``: the value of the ETag header, with its quotes. ``modified``: whole seconds since 1970,
+    or infinite if the date is not known. ``size``: the length of the representation in bytes. The
+    conditions are checked in the order of section 13.2.2. Raises ``HTTPError``: 412 if a
+    precondition fails, and 416 if the range is outside the representation.
     """
     matches = headers.get("if-match")
     if matches is not None:
@@ -154,8 +154,8 @@ def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bo
 
 
 def _range_of(value: str, size: int) -> tuple[int, int] | None:
-    """Return the start and stop of a Range header, or None to ignore it, which section 14.2 always
-    allows.
+    """Return the start and stop of a Range header, or None if the header is to be ignored, which
+    section 14.2 always allows.
 
     Other units, malformed ranges and several ranges are ignored. Combining several ranges costs a
     server more than it saves, and has been used in attacks. Raises 416 if the range is outside the

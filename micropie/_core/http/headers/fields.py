@@ -125,7 +125,7 @@ class Headers(Mapping[str, str]):
 
     def get(self, name: str, default: object = None, /) -> object:
         """Return a value, or ``default``. This takes a third of the time of ``Mapping.get``."""
-        key = name.encode("latin-1", "replace").lower()  # ``_key_of``, in line
+        key = name.encode("latin-1", "replace").lower()  # ``_key_of``, inlined
         if key == _AUTHORIZATION:
             self._note("authorization")
         if self._was_read:
@@ -185,7 +185,7 @@ def _key_of(name: str) -> bytes:
 
 _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 
-# Header names in their usual capitals, because some clients compare them case-sensitively.
+# Header names in their usual capitalization, because some clients compare names case-sensitively.
 CAPITALS: NameTable[str, str] = NameTable(
     lambda name: _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-"))), most=256
 )
@@ -214,7 +214,7 @@ PRIVATE: Final = ("cache-control", "private")
 
 
 def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
-    """Add each of ``others`` to a response's headers, unless they have a header of that name."""
+    """Add to a response's headers each of ``others`` whose name the response doesn't have yet."""
     stated = set()
     for name, _ in pairs:
         stated.add(name.lower())
@@ -224,7 +224,7 @@ def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
 
 
 def add_vary(pairs: HeaderPairs, name: str) -> None:
-    """Add the name of a request header to Vary, unless Vary has it."""
+    """Add the name of a request header to Vary, unless Vary has it already, or has "*"."""
     for key, value in pairs:
         if key.lower() == "vary":
             for field in value.split(","):
@@ -273,11 +273,13 @@ def make_private(
     return headers, was_public
 
 
-@lru_cache(maxsize=256)  # for heads that are constants or belong to files
+@lru_cache(maxsize=256)  # for headers that are constants or belong to a file
 def known_private(
     head: KnownHead, depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[KnownHead, bool]:
-    """Return the result of ``make_private`` for a head that is a constant. The result is cached."""
+    """Return the result of ``make_private`` for headers that are often sent together, from a
+    cache.
+    """
     headers, was_public = make_private(head, depends_on, has_own_cookie)
     return KnownHead(headers), was_public
 

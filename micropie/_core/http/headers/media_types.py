@@ -1,5 +1,5 @@
-"""Media types: parse Content-Type, its charset, and the Content-Disposition of a form's part;
-choose a type by the Accept header.
+"""Media types: parse Content-Type with its charset, and the Content-Disposition of a form's part;
+choose a response's type by the Accept header.
 
 Header values with parameters are parsed strictly, in linear time.
 """
@@ -32,13 +32,14 @@ _ESCAPED = pattern(r"\\(.)")
 _DISPOSITION = "Content-Disposition"
 
 
-# Browsers send one of three media types, but each multipart form has its own boundary.
+# Browsers send few media types, but the cache is limited because each multipart form has another
+# boundary.
 @cached_if_short(256)
 def content_type(value: str) -> tuple[str, dict[str, str]]:
     """Parse ``text/html; charset="utf-8"`` into ``("text/html", {"charset": "utf-8"})``.
 
     The dict is cached for the next request with the same text, so don't change it. Raises
-    ``BadRequest``.
+    ``BadRequest`` for a malformed value.
     """
     media_type, parameters = _parameters(value, "Content-Type")
     if "\\" in value:
@@ -196,9 +197,10 @@ def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
 
 # -- charsets --------------------------------------------------------------------------------------
 
-# The names of charsets that are looked up: those in Python's table of aliases, and charsets that
-# are missing there. Python caches each name that it has ever looked up, and some codecs take
-# quadratic time (punycode: 15 s for 200 KB). The codecs for domains and literals are left out.
+# The only charsets for which a codec is looked up: those in Python's table of aliases, and some
+# that are missing there. Other names are refused, because Python caches each name that it has ever
+# looked up, and because some codecs take quadratic time (punycode: 15 s for 200 KB). So the codecs
+# for domain names and Python literals are missing here.
 _KNOWN = {
     *aliases,
     *aliases.values(),
