@@ -1,9 +1,9 @@
 """micropie, a web framework in which the names of methods are URLs, and an ``App`` is both a WSGI
 and an ASGI application.
 
-Open ``app.py`` to change what authors can call on an application, and ``_core/routing/settings.py``
-to add a setting. A new public name goes into ``__all__`` here or of the package where it belongs,
-into ``PROMISED`` in ``tests/project/test_public_names.py``, and onto a page of docs/reference.
+Open ``app.py`` to change the public methods of an application, and ``_core/routing/settings.py`` to
+add a setting. A new public name goes into ``__all__`` here or in the package where it belongs, into
+``PROMISED`` in ``tests/project/test_public_names.py``, and onto a page of docs/reference.
 """
 
 from pathlib import Path as _Path
@@ -67,7 +67,7 @@ if _TYPE_CHECKING:
 
 
 def _explain(name: str) -> str:
-    """Return advice what to write instead of a name that other frameworks have, or "" for any other
+    """Return what to write instead of a name that other frameworks have, or "" for any other
     name.
     """
     from importlib import import_module
@@ -86,8 +86,9 @@ __getattr__, __dir__ = _names_on_demand(
     explain=_explain,
 )
 
-# Set ``__module__`` so that tracebacks and logs show the name that authors import. Only classes
-# without annotations can be changed, because ``typing`` resolves annotations in a class's module.
+# Set ``__module__`` so that tracebacks and logs show the name that applications import. Only
+# classes without annotations can be changed, because ``typing`` resolves annotations in a class's
+# module.
 for _error in (
     BadRequest,
     BindingError,

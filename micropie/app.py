@@ -1,4 +1,4 @@
-"""``App``, the base class of applications. Servers call its instances by ASGI or WSGI."""
+"""``App``, the base class of applications, whose instances servers call by ASGI or WSGI."""
 
 from __future__ import annotations
 
@@ -116,13 +116,13 @@ def _typed_as(
 
 
 class _UpperLayers:
-    """Functions by which the core uses the layers above it, which are imported when they are first
+    """Functions through which the core calls higher layers, which are imported when they are first
     used.
     """
 
     @staticmethod
     def advisor_for(settings: Settings) -> Any:
-        """Return the module with advice for authors (``micropie.debug.advisor``), or None in
+        """Return the module ``micropie.debug.advisor``, which adds hints to errors, or None in
         production.
         """
         if settings.debug or _CHILD_PORT in os.environ:
@@ -155,9 +155,9 @@ _NO_CHECKS: Mapping[str, Callable[[], object]] = {}
 
 
 class _Root:
-    """``self.root``: the outermost application around this one.
+    """``self.root``: the outermost application that contains this one.
 
-    An author's class may define another attribute of this name.
+    A subclass of ``App`` may define another attribute of this name.
     """
 
     def __get__(self, app: App[Outermost_co], owner: object) -> Outermost_co:
@@ -177,12 +177,12 @@ class App(Base[Outermost_co]):
     ``settings`` are those of ``micropie._core.routing.settings.Settings``, for example
     ``App(max_body_size=1024, debug=True)``. ``session_backend`` stores the sessions, and
     ``channels`` becomes ``self.channels``; by default, both use this process's memory.
-    ``security``: ``SecurityDefaults("example.com")`` from ``micropie.middleware``, for a site; with
+    ``security``: for a site, ``SecurityDefaults("example.com")`` from ``micropie.middleware``; with
     False, the log doesn't warn about missing security middleware at startup. ``docs=True`` serves
     ``/openapi.json``, and a page to try it out at ``/docs``; a str is another path for the page,
-    and ``micropie.openapi.Docs`` sets more. ``lifespan``: a function that takes the application and
-    returns an async context manager, which is entered before the first request. An invalid value
-    raises ``SetupError``.
+    and ``micropie.openapi.Docs`` has more options. ``lifespan``: a function that takes the
+    application and returns an async context manager, which is entered before the first request. An
+    invalid value raises ``SetupError``.
 
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` handles ``/blog/...``.
     ``class Blog(App["Root"])`` tells type checkers the class of ``self.root``.
@@ -195,24 +195,25 @@ class App(Base[Outermost_co]):
     """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the
     outermost."""
     state: State
-    """The author's own objects that handlers share, such as a pool that ``lifespan`` opened.
+    """Holds objects that handlers share, such as a pool that ``lifespan`` opened.
 
-    An attribute that an inner application's state lacks is looked up in the state of the
-    application around it.
+    An attribute that is missing here is looked up in the state of the application that contains
+    this one.
     """
     root = _Root()
     session_backend: SessionBackend | None
-    """Where sessions are stored; None for this process's memory, or the backend of the application
-    around this one.
+    """The backend that stores sessions; None to use that of the application that contains this one,
+    or else this process's memory.
     """
     lifespan: Any = None
-    """To use it, override it with a method that has ``@asynccontextmanager``: it is entered before
-    the first request, and left at the end.
+    """Override this with a method decorated with ``@asynccontextmanager``. The code before its
+    ``yield`` runs before the first request, the code after it at shutdown.
     """
 
     _micropie: Tree
     _micropie_is_framework = True
-    # Names of a subclass's own attributes. Assigning one of them changes the compiled tables.
+    # The attributes of a subclass that affect its routes. After one of them is assigned, the
+    # application is compiled again.
     _micropie_class_names = frozenset[str]()
     _micropie_tree: type[Tree] = Tree
 
@@ -251,7 +252,7 @@ class App(Base[Outermost_co]):
                 wsgi.WSGIState(),
             ),
         )
-        # An author may set ``channels = RedisChannels(url)`` in the class.
+        # A subclass may define ``channels = RedisChannels(url)``.
         channels = inspect.getattr_static(cls, "channels")
         if not isinstance(channels, property):
             app._micropie.stated_channels = _UPPER_LAYERS.checked_channels(channels)
@@ -296,7 +297,7 @@ class App(Base[Outermost_co]):
         cls._micropie_class_names = _WATCHED | methods
         for name in _RESERVED if "_micropie_is_framework" not in vars(cls) else ():
             value = inspect.getattr_static(cls, name, None)
-            # A method ``run`` with ``@hidden`` is not a handler but replaces ``App.run``.
+            # A method ``run`` with ``@hidden`` is not a handler, but overrides ``App.run``.
             is_override = name == "run" and getattr(value, "__micropie_hidden__", False)
             if value is inspect.getattr_static(App, name, None) or is_override:
                 continue
@@ -355,10 +356,10 @@ class App(Base[Outermost_co]):
         descriptor of a socket that is already listening. ``server``: the name of a server, such as
         ``"hypercorn"``; None for the best installed one. ``loop``: the event loop of an ASGI
         server. ``workers``: the number of processes. ``wsgi``: use WSGI instead of ASGI.
-        ``root_path``: the prefix below which a proxy serves the application. ``ssl_certfile``,
+        ``root_path``: the prefix under which a proxy serves the application. ``ssl_certfile``,
         ``ssl_keyfile``: PEM files, for https. ``reload``: restart when a file has changed.
 
-        Does nothing if a server has imported the module. If the application can't be served,
+        Does nothing if the module was imported by a server. If the application can't be served,
         because a port is in use or a server is missing, the process exits with a message.
         """
         refuse_others(
@@ -387,9 +388,9 @@ class App(Base[Outermost_co]):
         import_module("micropie.cli.serving.run").run_app(self, options, reload)
 
     def wsgi_shutdown(self) -> None:
-        """Run the shutdown under WSGI now, instead of at the exit of the process.
+        """Run the shutdown under WSGI now, instead of when the process exits.
 
-        Call it from a server's exit hook or in tests.
+        Call this in a server's exit hook or in tests.
         """
         self._micropie.shut_down_wsgi()
 
@@ -398,7 +399,7 @@ class App(Base[Outermost_co]):
         if name in _WATCHED:
             _check_attribute(type(self), name, value)
         super().__setattr__(name, value)
-        # Only values that may be routes change the compiled tables. Handlers may set other
+        # Compile the application again only for values that may be routes. Handlers may set other
         # attributes in each request, which must be fast.
         if (
             name in self._micropie_class_names
@@ -418,14 +419,14 @@ class App(Base[Outermost_co]):
                 raise AttributeError(
                     f"{type(self).__name__} has no {name}: write {_ELSEWHERE[name]}"
                 )
-            # Raises the usual AttributeError, or again the one that a property has raised.
+            # Raises the usual AttributeError, or the one that a property has raised.
             return object.__getattribute__(self, name)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
         self._micropie.changed()
 
-    # -- for authors -------------------------------------------------------------------------------
+    # -- for handlers and set-up -------------------------------------------------------------------
 
     @property
     def request(self) -> Request:
@@ -434,16 +435,18 @@ class App(Base[Outermost_co]):
 
     @property
     def response(self) -> Response:
-        """Status, headers and cookies to send with any result of the handler."""
+        """The object on which to set the status, headers and cookies, which are sent with any
+        result of the handler.
+        """
         return self.request.response
 
     @property
     def channels(self) -> Channels:
-        """The channels, for messages to many subscribers: ``publish`` and ``subscribe``, see
+        """The channels, which send messages to many subscribers: ``publish`` and ``subscribe``. See
         ``micropie.channels.Channels``.
 
-        They reach subscribers in this process or, with ``App(channels=RedisChannels(url))``, in all
-        processes. An application inside another one uses the channels of the outer one.
+        Messages reach subscribers in this process or, with ``App(channels=RedisChannels(url))``, in
+        all processes. An application inside another one uses the channels of the outer one.
         """
         return cast("Channels", self._micropie.current_channels())
 
@@ -462,7 +465,7 @@ class App(Base[Outermost_co]):
         """Handle ``path`` with the decorated function. See ``micropie.route`` for wildcards and
         ``methods``.
 
-        ``name``: the name for ``url_for``, by default the function's.
+        ``name``: the name for ``url_for``, by default the function's name.
         """
         refuse_in_route(others)
         return self._micropie.registering(make_mark(path, methods, name))
@@ -512,7 +515,7 @@ class App(Base[Outermost_co]):
         follow_symlinks: bool = False,
         headers: HeadersLike = (),
     ) -> None:
-        """Serve the files of ``directory`` below ``prefix``:
+        """Serve the files of ``directory`` under ``prefix``:
         ``app.static("/static", "assets", max_age=3600)``.
 
         ``static_url("css/site.css")`` returns the path of a file; give a second directory another
@@ -545,7 +548,7 @@ class App(Base[Outermost_co]):
 
         The process can serve requests when its startup is done, the server is not shutting down,
         and all checks succeed. A check is the method ``ping`` of a session backend, of channels or
-        of middleware, or one of ``checks``: the author's functions by name, ``def`` or ``async
+        of middleware, or one of ``checks``, which maps names to functions, ``def`` or ``async
         def``. A check fails if it raises an exception or returns False. ``timeout``: seconds for
         all checks together. ``live=True`` is for liveness probes: only ``checks`` count. The
         application's hooks don't run for this path. Raises ``SetupError`` for an invalid argument.
@@ -566,9 +569,9 @@ class App(Base[Outermost_co]):
 
         The hook that counts becomes the first item of ``middlewares``. With ``token``, the endpoint
         requires it as a bearer token. The application's hooks don't run for this path.
-        ``registry``: by default that of prometheus_client. ``buckets``: those of the histogram, in
-        seconds, by default from 0.001 on. Raises ``SetupError`` for an invalid argument, and if
-        prometheus_client is missing.
+        ``registry``: by default that of prometheus_client. ``buckets``: the upper bounds of the
+        histogram's buckets, in seconds; by default from 0.001 on. Raises ``SetupError`` for an
+        invalid argument, and if prometheus_client is missing.
         """
         # Importing prometheus_client takes as long as importing micropie.
         metrics = import_module("micropie.middleware.metrics")
@@ -583,7 +586,7 @@ class App(Base[Outermost_co]):
         strip: bool = False,
         bridge: Callable[..., object] | None = None,
     ) -> None:
-        """Let another application handle all paths below ``prefix``: ``app.mount("/shop",
+        """Let another application handle all paths under ``prefix``: ``app.mount("/shop",
         Shop())``.
 
         ``target`` is an ``App``, an ASGI or a WSGI application. The protocol is detected from the
@@ -658,7 +661,7 @@ class App(Base[Outermost_co]):
         """Make the decorated function a command: ``micropie -a shop:app init-db`` calls ``def
         init_db``.
 
-        For the parameters, see ``micropie.command``, which is for methods.
+        ``micropie.command``, the decorator for methods, explains the parameters.
         """
         self._micropie.commands.append(command(function))
         return function
@@ -681,8 +684,9 @@ class App(Base[Outermost_co]):
         The function is a generator function, ``def`` or ``async def``, that yields once, or a
         callable that returns a context manager, or the value itself. The resource is closed when
         the handler has returned, or at the end of its stream. If the handler raises, ``yield``
-        raises that exception. Hooks, checks, error handlers and functions after the response may
-        depend on it, too. Inner applications have the providers of outer ones.
+        raises that exception. Hooks, access checks, error handlers and functions passed to
+        ``after_response`` may depend on it, too. Inner applications can use the providers of outer
+        ones.
 
         ``once``: open it when the application starts, for all requests, and close it at shutdown,
         on each event loop that serves the application; the function then has no parameters. Raises
@@ -730,7 +734,7 @@ class App(Base[Outermost_co]):
         return document
 
     def asyncapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
-        """Return an AsyncAPI 3 document for this application's WebSockets and event streams, see
+        """Return an AsyncAPI 3 document for this application's WebSockets and event streams. See
         ``openapi``. The types of the messages are those of ``ws: WebSocket[Received, Sent]``.
         """
         self._micropie.find_roots()
@@ -739,14 +743,14 @@ class App(Base[Outermost_co]):
         return document
 
     def url_for(self, name: str, /, *segments: object, **values: object) -> str:
-        """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current
-        request's mount.
+        """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), including the
+        current request's ``root_path``.
 
-        A name that this application doesn't have is looked up in the applications around it, the
-        nearest first. ``"/greet"`` is a handler of the outermost application. ``segments`` are
+        A name that this application doesn't have is looked up in the applications that contain it,
+        the nearest first. ``"/greet"`` is a handler of the outermost application. ``segments`` are
         appended to the path, ``values`` fill wildcards, and the other values become the query:
         ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for
-        an unknown name, and outside a request if the application is in several places;
+        an unknown name, and outside a request if the application is mounted in several places;
         ``ValueError`` for a value that the route would not match.
         """
         return self._micropie.config().url_for(current.get(None), name, segments, values)
@@ -865,7 +869,7 @@ def _is_routed(value: object) -> bool:
     return isinstance(value, AppBase) or is_function(value)
 
 
-# Assigning one of these attributes changes the compiled tables.
+# After one of these attributes is assigned, the application is compiled again.
 _WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "channels"})
 
 # Attributes that handlers, hooks and the framework itself read from an application, so no method

@@ -28,7 +28,7 @@ Made = TypeVar("Made")
 
 def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | None = None) -> Made:
     """Return the settings as an object of ``kind``, a dataclass or msgspec.Struct. Each field is
-    read from a variable and converted.
+    read from an environment variable and converted.
 
         @dataclass(frozen=True)
         class Settings:
@@ -83,8 +83,8 @@ _read: dict[str, set[str]] = {}  # by prefix, the variables that ``read`` has lo
 
 
 def unread() -> Iterator[tuple[str, str]]:
-    """Yield each variable that begins with a prefix of ``read`` but belongs to no setting, together
-    with the name of the most similar setting's variable, or "".
+    """Yield each variable that begins with a prefix passed to ``read`` but belongs to no setting,
+    together with the name of the most similar setting's variable, or "".
     """
     known = set[str]().union(*_read.values())
     variables = _environment()

@@ -1,4 +1,4 @@
-"""The exceptions of micropie, and functions that check an author's arguments.
+"""The exceptions of micropie, and functions that check the arguments of its public functions.
 
     Exception
     ├── HTTPError               respond with a status and one sentence; may be raised anywhere
@@ -7,8 +7,8 @@
     ├── Redirect                respond with another location; may be raised or returned
     ├── ClientDisconnect        the client has disconnected, so there is no response
     ├── ConnectionClosed        a WebSocket is closed, by either side or by a limit
-    ├── SetupError              an author's error in building the application; nothing is served
-    └── ResponseError           an author's error in a response (a bad header, a late change); the client gets 500
+    ├── SetupError              an application can't be built because of an error in its code; nothing is served
+    └── ResponseError           a response can't be sent (a bad header, a late change); the client gets a 500
 
 ``HTTPError`` and ``Redirect`` may be raised in a handler, a hook or any function that they call.
 The framework also raises ``HTTPError`` for an invalid request, such as a malformed query or a
@@ -111,7 +111,7 @@ class RaisedAnswer(Exception):
     def as_native(self, in_socket: bool = False) -> Exception:
         """Return the exception to respond with instead.
 
-        ``in_socket``: whether it was raised for a WebSocket, which has no page.
+        ``in_socket``: whether it was raised for a WebSocket, which can't respond with a page.
         """
         return self
 
@@ -210,9 +210,10 @@ class Redirect(RaisedAnswer):
     ``headers``, a dict or (name, value) pairs, are sent too.
 
     A location on another host is refused unless ``allow_external=True``, because a location from
-    ``?next=`` must not lead to an attacker's log-in page. From https, ``http://`` with the same
-    host is refused as well, unless ``allow_http=True``. For a refused location, the client gets a
-    400, and the reason is logged. Raises ``ValueError`` for any other status.
+    ``?next=`` must not lead to an attacker's log-in page. In a request over https, a location with
+    ``http://`` on the same host is refused as well, unless ``allow_http=True``. For a refused
+    location, the client gets a 400, and the reason is logged. Raises ``ValueError`` for any other
+    status.
     """
 
     def __init__(
@@ -234,7 +235,7 @@ class Redirect(RaisedAnswer):
         self.allow_http = allow_http
 
 
-# For ``isinstance``. It is a tuple, because ``HTTPError | Redirect`` would make a union in each
+# For ``isinstance``. It is a tuple, because ``HTTPError | Redirect`` would create a union in each
 # call.
 ERRORS: Final = (HTTPError, Redirect)
 
@@ -265,8 +266,8 @@ class ConnectionClosed(Exception):
 
 
 class SetupError(ValueError):
-    """Raised if an application can't be built from the author's code. The message says what to
-    write instead.
+    """Raised if an application can't be built, because of an error in its code. The message
+    explains what to write instead.
     """
 
 
@@ -277,8 +278,9 @@ class ResponseError(Exception):
 
 
 def check(argument: str, fine: bool, value: object, expected: str) -> None:
-    """Raise ``SetupError`` unless ``fine`` is true. The message has the name of the ``argument``,
-    what it takes (``expected``), and the ``value`` that was given.
+    """Raise ``SetupError`` unless ``fine`` is true. The message contains the name of the
+    ``argument``, a description of its valid values (``expected``), and the ``value`` that was
+    passed.
 
         check("RateLimit(per=...)", is_duration(per), per, "seconds above 0")
 
@@ -302,8 +304,8 @@ def check_each(called: str, kinds: Any, expected: str, **values: object) -> None
 
 
 def refuse_text(argument: str, value: object) -> None:
-    """Raise ``SetupError`` for anything but a list of texts. This includes a single text, which
-    would be treated as a list of its letters.
+    """Raise ``SetupError`` unless ``value`` is a list of strings. A single string is refused as
+    well, because it would be treated as a list of its characters.
     """
     if isinstance(value, str):
         raise SetupError(f'{argument} is a list: write {argument}=["{value}"]')
@@ -354,7 +356,7 @@ def as_authors_see(
     error: BaseException,
 ) -> tuple[type[BaseException], BaseException, TracebackType | None]:
     """Return the arguments for ``traceback.format_exception``: the type of ``error``, the exception
-    itself, and its traceback, beginning with the first frame of the author's code.
+    itself, and its traceback, beginning with the first frame outside of micropie.
 
     If the traceback has no such frame, return all of it.
     """

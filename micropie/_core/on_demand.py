@@ -1,11 +1,11 @@
-"""Make objects when they are first used: names of a package, modules, regular expressions and
+"""Create objects when they are first used: names of a package, modules, regular expressions and
 attributes.
 
     __getattr__, __dir__ = names_on_demand(__name__, {"module": "Name other_name"})
 
-Modules that a site doesn't need are not imported, because importing these would take longer than
-importing all others. ``from package import name`` imports the name's module at once. To import the
-module later, write ``package.name``, which is a normal attribute from the second use on.
+Modules that a site doesn't need are not imported, because importing them takes longer than
+importing all the others. ``from package import name`` imports the name's module at once. To import
+the module later, write ``package.name``, which is a normal attribute from the second use on.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def names_on_demand(
     """Return the functions ``__getattr__`` and ``__dir__`` for a package. Shells complete names
     with ``__dir__``.
 
-    ``names``: module of the package -> the names that the module provides. A module that begins
-    with a dot is in the parent package. ``explain``: a function that returns the message for an
-    unknown name, or "". Importing such a name raises ``ImportError`` with the message, and reading
-    it raises ``AttributeError``. ``explain`` is not called for names with two leading underscores,
-    which Python and its tools look up.
+    ``names``: maps each module of the package to the names that the module provides. A module that
+    begins with a dot is in the parent package. ``explain``: a function that returns the message for
+    an unknown name, or "". Importing such a name raises ``ImportError`` with the message, and
+    reading it raises ``AttributeError``. ``explain`` is not called for names with two leading
+    underscores, which Python and its tools look up.
     """
     modules = by_name(names)
     if explain is not None:
@@ -74,7 +74,7 @@ class _Missing:
 
 
 class _Later:
-    """A proxy for an object that is made when one of its attributes is first used."""
+    """A proxy for an object that is created when one of its attributes is first used."""
 
     def __init__(self, make: Callable[..., object], *arguments: object) -> None:
         self._make = make
@@ -100,14 +100,14 @@ def module(name: str) -> Any:
 
 
 class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
-    """A decorator that turns a method into an attribute. It is computed when it is first read, and
-    then stored.
+    """A decorator that turns a method into an attribute. The attribute is computed when it is first
+    read, and then stored.
 
-    If several threads read it first at the same time, each may call the method, so it must return
-    equal values.
+    If several threads read the attribute for the first time at once, each may call the method, so
+    the method must return equal values.
 
-    It replaces ``functools.cached_property``, which takes a lock before Python 3.12. The lock costs
-    as much as most of these methods.
+    The class replaces ``functools.cached_property``, which takes a lock before Python 3.12. The
+    lock costs as much as most of these methods.
     """
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:

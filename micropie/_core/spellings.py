@@ -1,6 +1,6 @@
-"""Second spellings of names, for applications that were written for MicroPie.
+"""Second names of attributes and functions, for applications that were written for MicroPie.
 
-The documentation uses the other spellings; docs/reference/compatibility.md lists all of these. The
+The documentation uses the first names; docs/reference/compatibility.md lists the second ones. The
 modules of ``App``, ``Request``, ``UploadFile`` and the hooks import this module, so it imports none
 of them.
 """
@@ -39,7 +39,7 @@ def attribute_of(path: str, sets: str = "") -> Any:
 
 
 class RequestSpellings:
-    """MicroPie's names of a ``Request``."""
+    """The names that MicroPie has for attributes of ``Request``."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ class RequestSpellings:
 
 
 class SocketSpellings:
-    """MicroPie's name of a ``WebSocket``."""
+    """The name that MicroPie has for an attribute of ``WebSocket``."""
 
     __slots__ = ()
 
@@ -74,8 +74,8 @@ class SocketSpellings:
 
 
 class UploadSpellings:
-    """MicroPie's names of an ``UploadFile``: ``upload["filename"]``, ``["content_type"]`` and
-    ``["content"]``.
+    """The names that MicroPie has for attributes of ``UploadFile``: ``upload["filename"]``,
+    ``["content_type"]`` and ``["content"]``.
     """
 
     __slots__ = ()
@@ -102,14 +102,14 @@ class UploadContent:
 
 
 class AppSpellings:
-    """MicroPie's names of an ``App``."""
+    """The names that MicroPie has for attributes of ``App``."""
 
     _micropie_is_framework = True
     _micropie: Any
 
     startup_handlers: list[Callable[[], object]]
     """Functions that are called one after the other before the first request; ``def`` or ``async
-    def``. ``lifespan`` is the newer spelling of startup and shutdown handlers.
+    def``. ``lifespan`` replaces startup and shutdown handlers.
     """
     shutdown_handlers: list[Callable[[], object]]
     """Functions that are called one after the other after the last request; ``def`` or ``async

@@ -1,8 +1,8 @@
-"""``Tree``: the internal part of an ``App``: its registrations, the applications that contain it,
+"""``Tree``, the internal part of an ``App``: its registrations, the applications that contain it,
 and its compiled sites.
 
 ``app._micropie`` is the tree of ``app`` and everything inside it. Drivers call it to compile the
-site, and to start and stop everything. ``app.py`` has the methods that authors call.
+site, and to start and stop everything. ``app.py`` has the public methods.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ from micropie._core.templates import names_of
 
 
 class _Compiling:
-    """The lock that is held while a tree is compiled or dropped. There is one for all trees,
-    because trees may contain each other.
+    """The lock that is held while a tree is compiled, or its compiled sites are dropped. There is
+    one lock for all trees, because trees may contain each other.
 
-    The lock is reentrant, because author's code that is called meanwhile may register something.
+    The lock is reentrant, because an application's code that is called while a thread holds the
+    lock may register something.
     """
 
     def __init__(self) -> None:
@@ -66,10 +67,14 @@ _trees: WeakSet[Tree] = WeakSet()
 
 
 class DriverState(Protocol):
-    """The attributes of an object in which a driver stores the state of an application."""
+    """What the core requires of the object in which a driver (``WSGIState``, ``ASGIState``) stores
+    an application's state.
+    """
 
     site: Site | None
-    """The compiled site; None until the application has started, and after a change."""
+    """The compiled site, which handles requests. It is None before the application has started, and
+    after a change of its routes or settings until it is compiled again.
+    """
 
 
 class Tree(Registrations):
@@ -89,7 +94,7 @@ class Tree(Registrations):
     ) -> None:
         super().__init__(app, names_of(links), upper)
         self.asgi, self.wsgi = asgi, wsgi
-        """What each driver stores about this application; see ``DriverState``."""
+        """The state that each driver stores for this application; see ``DriverState``."""
         self.lifespan: Callable[[], Lifespan] | None = None
         self.once: list[execution.Once] = []
         """The resources that are opened when this application starts."""
@@ -113,8 +118,8 @@ class Tree(Registrations):
         with _compiling.lock:
             site = self.sites.get(blocking)
             if site is None:
-                # Keep the signal when the site is compiled again, so that it also ends streams that
-                # were opened before.
+                # Use the same signal when the site is compiled again, so that it also ends streams
+                # that were opened before.
                 shutdown = self.shutdowns.setdefault(blocking, ShutdownSignal())
                 site = self.sites[blocking] = self.around(build_site(self, shutdown, blocking))
                 for app in self._inside:
@@ -171,10 +176,10 @@ class Tree(Registrations):
                 tree.asgi.site = tree.wsgi.site = None
 
     def config(self) -> Config:
-        """Return this application's configuration in the tree that it is in.
+        """Return this application's configuration in the tree that contains it.
 
-        During a request, return the one in the request's tree that is nearest to the application
-        that handles the request. Raises ``LookupError`` if the application is in several places.
+        During a request, return the configuration in the request's tree that is nearest to the
+        application that handles the request. Raises ``LookupError`` if there is more than one.
         """
         places = self._places()
         if len(places) > 1:
@@ -284,8 +289,8 @@ class Tree(Registrations):
 
     @property
     def waits_at_start(self) -> bool:
-        """Whether starting this application, or an application inside it, runs the author's
-        code.
+        """Whether startup may have to wait, because this application, or an application inside it,
+        has a lifespan, startup handlers or resources that are opened at startup.
         """
         return any(
             app._micropie.once or app._micropie.lifespan or app.lifespan or app.startup_handlers
@@ -311,10 +316,10 @@ class Tree(Registrations):
     # -- registrations -----------------------------------------------------------------------------
 
     def registering(self, mark: RouteMark) -> Callable[[Function], Function]:
-        """Return a decorator that registers a function with ``mark``."""
+        """Return a decorator that registers a function as the route that ``mark`` describes."""
 
         def register(function: Function) -> Function:
-            # An object with ``guards`` is middleware, perhaps a class without parentheses.
+            # An object with the attribute ``guards`` is middleware.
             is_other = isinstance(function, type | AppBase) or hasattr(function, "guards")
             if not callable(function) or is_other:
                 raise SetupError(f"a route decorates a function, not {function!r}")
@@ -347,8 +352,8 @@ class Tree(Registrations):
         return partial(self._put_override, key, before)
 
     def _is_asked_for(self, provider: object) -> bool:
-        """Return whether a parameter of a handler, a check or a provider is annotated with the
-        function ``provider``.
+        """Return whether a parameter of a handler, an access check or a provider is annotated with
+        the function ``provider``.
         """
         site: Site = self.root()._micropie.site
         for entry in (*site.entries(), *site.entries(takes_socket=True)):

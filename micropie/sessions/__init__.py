@@ -1,9 +1,9 @@
 """Sessions: a client's data across requests, found by a cookie and stored in a backend.
 
 Open ``redis.py``, ``sqlite.py`` or ``signed_cookie.py`` to change one of the backends;
-``_core/sessions/store.py`` decides when a session is loaded and saved. A new backend is a module
-here, a row of ``names_on_demand`` below, a row of ``docs/sessions.md``, and a name in
-``tests/sessions/conftest.py``, with which all tests of backends run on it.
+``_core/sessions/store.py`` decides when a session is loaded and saved. For a new backend, add a
+module here, a row to ``names_on_demand`` below, a row to ``docs/sessions.md``, and a name to
+``tests/sessions/conftest.py``, so that all tests of backends run on it.
 
 The store yields steps to the request flow if the backend may block. A ``Session`` compares its data
 with the loaded data, so a save is a set of ``Changes``, which the backend merges into the stored
@@ -37,7 +37,8 @@ __all__ = [
 ]
 # fmt: on
 
-# An optional dependency may be missing, or take longer to import than all of micropie.
+# These modules are imported on first use, because an optional dependency may be missing, or take
+# longer to import than all of micropie.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -13,14 +13,14 @@ from micropie._core.sessions import SessionBackend, serializer
 # Seconds after which a server that doesn't respond counts as unavailable.
 _TIMEOUT = 5.0
 
-# Compare and swap. KEYS: the old and the new id, and a claim's key. ARGV: the loaded text, the new
-# one ("" for none), the seconds to keep it, who asks, and the milliseconds of a claim ("" for
-# none). Returns 1, or the text that is stored by now. WATCH and MULTI would take one more round
-# trip, and another one for each failure.
+# Compare and swap. KEYS: the old and the new id, and a claim's key. ARGV: the text that was loaded,
+# the new text ("" to delete the session), the seconds to store it, the owner of a claim, and the
+# milliseconds of a new claim ("" for no claim). Returns 1 after a swap, otherwise the text that is
+# stored by now. WATCH and MULTI would take one more round trip, and another one for each failure.
 #
-# A claim keeps others from swapping: a machine that is far from Redis would always be too late for
-# a session that nearer ones keep changing. It lasts for a round trip, or until it expires if its
-# owner is lost.
+# A claim keeps other requests from swapping. Without it, a machine that is far from Redis would
+# always be too late for a session that nearer machines keep changing. A claim lasts for a round
+# trip or, if its owner is lost, until it expires.
 _SWAP = """
 local stored = redis.call('GET', KEYS[1])
 local claimed = redis.call('GET', KEYS[3])
@@ -32,14 +32,14 @@ end
 if stored and not claimed and ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5]) end
 return stored
 """  # noqa: E501
-# Swaps that have failed before a request claims the session, and the milliseconds of its claim.
+# How many swaps of a request fail before it claims the session, and the milliseconds of the claim.
 _PATIENCE = 3
 _CLAIM = 1000
 
 
 class RedisSessionBackend(SessionBackend):
-    """Sessions in the Redis server at ``url``, ``redis://localhost:6379/0``, under keys that begin
-    with ``prefix``.
+    """Sessions in the Redis server at ``url``, such as ``redis://localhost:6379/0``, under keys
+    that begin with ``prefix``.
 
     Any number of machines can share it. Values must be JSON. Redis deletes a session when it
     expires. The URL may list Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``. Use
@@ -79,7 +79,7 @@ class RedisSessionBackend(SessionBackend):
             stored = self._redis.run(_SWAP, keys, stored, text, timeout, owner, claim)
             if stored == 1:
                 return data
-            # Another request has changed the session first. Of competing requests one always
+            # Another request has changed the session first. One of the competing requests always
             # succeeds, and a random delay separates the others.
             failures += 1
             time.sleep(random.uniform(0, min(0.005 * failures, 0.05)))  # noqa: S311 - not a secret

@@ -35,10 +35,10 @@ _SWEEP = "DELETE FROM sessions WHERE expires <= ?"
 # path.
 _File: TypeAlias = tuple[int, int] | None
 _Lent: TypeAlias = tuple[_File, sqlite3.Connection]
-_NO_FILE = object()  # equal to no connection's file, so that all are closed
+_NO_FILE = object()  # equals no connection's file, so that ``_taken`` closes all
 
 # A forked child must neither use its parent's connections nor close them, which would drop the
-# parent's locks.
+# parent's locks. So they are stored here, where they are never closed.
 _inherited: list[list[_Lent]] = []
 
 
@@ -47,8 +47,8 @@ class SQLiteSessionBackend(SessionBackend):
     by its owner only.
 
     All processes and threads of one machine can share it, but not over a network file system.
-    Values must be JSON. If the file is deleted or replaced, the next request logs it and uses the
-    new file.
+    Values must be JSON. If the file is deleted or replaced, the next request logs an error and uses
+    the new file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -70,7 +70,9 @@ class SQLiteSessionBackend(SessionBackend):
         self._closing = finalize(self, _taken, self._idle, _NO_FILE)
 
     def after_fork(self) -> None:
-        """Keep the parent's connections unused, and begin without connections."""
+        """Set the parent's connections aside, without closing them, and begin without
+        connections.
+        """
         self._closing.detach()
         _inherited.append(self._idle)
         self._begin()
@@ -114,7 +116,7 @@ class SQLiteSessionBackend(SessionBackend):
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A context manager that lends one of this process's connections.
+        """Return a context manager that lends one of this process's connections.
 
         Raises ``ConnectionError`` if SQLite can't use its file.
         """
@@ -168,7 +170,7 @@ def _taken(idle: list[_Lent], file: object) -> _Lent | None:
     """Return an idle connection to ``file``, or None. Close connections to other files, which were
     deleted or replaced and would return old sessions.
     """
-    # don't check the length first: another thread may take the last connection in between
+    # don't check the length first, because another thread may take the last connection in between
     with suppress(IndexError):
         while True:
             lent = idle.pop()
@@ -179,8 +181,8 @@ def _taken(idle: list[_Lent], file: object) -> _Lent | None:
 
 
 def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:
-    """Switch SQLite to a write-ahead log. While another process does the same, this fails
-    immediately instead of waiting.
+    """Switch SQLite to a write-ahead log. SQLite refuses this while another process does the same,
+    so try again for up to ``_BUSY`` seconds.
 
     First remove the shared-memory file of a deleted database file that had this path: SQLite would
     use it for the new database as long as a worker has the deleted one open.
@@ -191,7 +193,7 @@ def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:
         try:
             if connection.execute(mode).fetchone() != ("wal",):
                 with connection:
-                    # no other process switches at the same time
+                    # so that no other process switches at the same time
                     connection.execute("BEGIN EXCLUSIVE")
                     if connection.execute(mode).fetchone() != ("wal",):
                         Path(f"{path}-shm").unlink(missing_ok=True)

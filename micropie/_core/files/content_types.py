@@ -77,7 +77,7 @@ _OWN_TYPES = {
     ".zst": "application/zstd",
 }
 
-# not matched: ".png", a name without extension
+# doesn't match ".png", which is a name without an extension
 _EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")
 
 # Characters that can't be in a quoted file name: "\" escapes, '"' ends the string, and browsers
@@ -114,7 +114,7 @@ def attachment(name: str) -> str:
     6266).
 
     A name that is not plain ASCII is sent twice: ``filename*`` for current browsers, ``filename``
-    for all others. It is cut after 255 characters, because no file name is longer.
+    for all others. The name is cut after 255 characters, because no file name is longer.
     """
     name = (
         _NOT_IN_A_NAME.sub("_", _NOT_SEEN.sub("", name[:MAX_FILENAME]))

@@ -17,17 +17,17 @@ from micropie._core.execution import after_fork_in_child
 from micropie._core.files.lookup import Facts, ResolvedFile, find, local_version, open_resolved
 from micropie._core.files.recent import Recent
 
-# A file: the directory, the path below it, and whether symbolic links are followed.
+# A file: the directory, the path under it, and whether symbolic links are followed.
 FileLocation: TypeAlias = tuple[str, str, bool]
 
 # The fingerprint of a file, and the version of the file that was read.
 Fingerprint: TypeAlias = tuple[str, Facts]
 
-# The most bytes of a file that is read to find its fingerprint when a client requests it.
+# The maximum size, in bytes, of a file that is read for its fingerprint when a client requests it.
 LARGEST_ASKED = 64 * 1024 * 1024
 
 # The known fingerprints. Each file is checked at most once in ``FRESH_FOR`` seconds.
-KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # the most files in this cache
+KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # the maximum number of files
 after_fork_in_child(KNOWN.clear)
 
 # The results of ``identified``: a file from ``find`` -> the same file with its fingerprint.

@@ -1,4 +1,4 @@
-"""Find the file that belongs to a path below a directory.
+"""Find the file that belongs to a path under a directory.
 
 Only this module decides whether a client may get a file:
 
@@ -67,9 +67,9 @@ _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 
 SECOND = 1_000_000_000  # nanoseconds
 
-# Modification times that are not dates, because tools set them. These are all times up to
-# 1980-01-02, when the time of ZIP archives begins in some time zone (Nix sets 1, buildpacks set
-# 1980-01-01), and the times that npm, Bazel and Hatch set in their archives.
+# Modification times that are not dates, because build tools set them. These are all times up to
+# 1980-01-02, because Nix sets 1, buildpacks set 1980-01-01, and ZIP archives begin at 1980-01-01 in
+# some time zone; and the times that npm, Bazel and Hatch set in their archives.
 _FIRST_DATE = 315_705_600 * SECOND
 _NO_DATES = frozenset({499_162_500 * SECOND, 946_684_800 * SECOND, 1_580_601_600 * SECOND})
 
@@ -150,7 +150,7 @@ def resolved_root(root: str) -> str:
 
 
 def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
-    """Return the file at ``path`` below ``root``, or a compressed file next to it.
+    """Return the file at ``path`` under ``root``, or a compressed file next to it.
 
     Raises ``HTTPError`` 404.
 
@@ -175,8 +175,8 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         found = ResolvedFile(full, "", False, *version, version)
         for suffix in _CODINGS:
             if os.access(full + suffix, os.F_OK):
-                # ``access`` is cheaper than the exception of ``stat``, because compressed files
-                # rarely exist.
+                # Compressed files rarely exist, and ``access`` is cheaper than the exception that
+                # ``stat`` would raise for a missing file.
                 found = _best_coding(found, suffixes, follow_symlinks)
                 break
     except ValueError:  # for example, a lone surrogate can't be encoded
@@ -205,14 +205,14 @@ def _may_be_file(path: str) -> bool:
 
 
 def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> int:
-    """Open a file that was found below ``root`` and return its descriptor.
+    """Open a file that was found under ``root`` and return its descriptor.
 
     Raises ``HTTPError`` 404 if the file no longer exists.
 
-    Since the look-up, a user who may write below ``root`` may have replaced a directory by a
-    symbolic link. So unless links are followed, the path is opened directory by directory, each
-    relative to the previous one and never through a link. Only Windows lacks the system calls for
-    this.
+    Since the look-up, a user who may write to directories under ``root`` may have replaced a
+    directory by a symbolic link. So unless links are followed, the path is opened directory by
+    directory, each relative to the previous one and never through a link. Only Windows lacks the
+    system calls for this.
     """
     path, above = resolved.path, resolved_root(root)
     try:
@@ -256,7 +256,7 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
     if not has_link:
         return full, facts
     real = os.path.realpath(full)
-    # The compared text includes the separator, because "/srv/files-old" is not below "/srv/files".
+    # The compared text includes the separator, because "/srv/files-old" is not under "/srv/files".
     # A link must not point to a hidden name either.
     if not real.startswith(full[:start]) or os.sep + "." in real[start - 1 :]:
         raise HTTPError(404)
@@ -290,7 +290,7 @@ def facts_of(found: os.stat_result) -> Facts:
 
 
 def local_version(facts: Facts) -> str:
-    """Return a text that identifies a version of a file on this machine."""
+    """Return a string that identifies a version of a file on this machine."""
     return "-".join(f"{fact:x}" for fact in facts)
 
 

@@ -33,8 +33,8 @@ Value = TypeVar("Value")
 
 FRESH_FOR = 1.0  # seconds for which an entry is used without a check
 
-LARGEST = 1024 * 1024  # the most bytes of one cached file
-CAPACITY = 32 * LARGEST  # the most bytes of all cached files
+LARGEST = 1024 * 1024  # the maximum size of one cached file, in bytes
+CAPACITY = 32 * LARGEST  # the maximum size of all cached files together
 # Bytes that are added to the size of each file, so that the number of empty files is also limited.
 OVERHEAD = 1024
 
@@ -42,9 +42,8 @@ OVERHEAD = 1024
 class Recent(Generic[Name, Value]):
     """A cache of values by name. Each value is fresh for ``FRESH_FOR`` seconds.
 
-    If there are too many, the least recently used values are dropped. The class is thread-safe.
-
-    ``capacity``: the largest sum of the sizes of all values.
+    If the sizes of all values together exceed ``capacity``, the least recently used values are
+    dropped. The class is thread-safe.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -94,8 +93,8 @@ SLOW = 0.002  # seconds; a shorter stall of the event loop doesn't matter
 SLOW_LOOKS = 3
 SLOW_FOR = 60.0  # seconds for which a slow disk is remembered
 
-# The most bytes that the event loop reads itself, because copying them takes less time than using a
-# thread.
+# The maximum size, in bytes, of a file that the event loop reads itself. Copying it takes less time
+# than using a thread.
 LARGEST_LOOK = 64 * 1024
 MOST_LOOKS = 2048  # entries; limited because clients may request any name
 LONGEST_PATH = 4096  # characters; PATH_MAX on Linux; longer paths are not cached

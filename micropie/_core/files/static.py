@@ -87,7 +87,7 @@ from micropie._core.streams import PART_CHUNK, FileRange
 SMALL = PART_CHUNK  # bytes; a smaller file is read in the call that opens it
 _YEAR = 365 * 24 * 3600  # seconds
 
-ATTEMPTS = 5  # how many times a file is looked up if it changes before it is read
+ATTEMPTS = 5  # the most look-ups of a file that changes before it is read
 
 # A file, the part of it to send, and its bytes or the open file.
 Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes, FileRange | None]
@@ -103,7 +103,7 @@ def static_file(
     follow_symlinks: bool = False,
     headers: HeadersLike = (),
 ) -> Response:
-    """Return the file ``path`` below the directory ``root`` as a response: ``return
+    """Return the file ``path`` under the directory ``root`` as a response: ``return
     static_file(name, root="reports")``.
 
     ``path`` may come from a client: if it points out of ``root``, is hidden (begins with a dot) or
@@ -137,7 +137,7 @@ _OPTIONS = {
 def directory_route(
     prefix: str, directory: str | os.PathLike[str], **options: Any
 ) -> tuple[str, Callable[..., object]]:
-    """Return the path and the handler that serve a directory below ``prefix``.
+    """Return the path and the handler that serve a directory under ``prefix``.
 
     ``options`` are those of ``static_file``. Raises ``SetupError`` for an invalid prefix, directory
     or option.
@@ -313,7 +313,7 @@ def _opened(
         and request.method in ("GET", "HEAD")
         and not CONDITIONS.isdisjoint(asked)
     ):
-        # The author's ETag takes precedence.
+        # An ETag that the application has set takes precedence.
         etag = response.headers.get("ETag", resolved.etag) if response.pairs else resolved.etag
         selection = select(asked, request.method, etag, resolved.modified, resolved.size)
     if selection.status == 304:
@@ -371,7 +371,8 @@ def _lasting(
     ``own``: the fingerprint of the file. A URL with this fingerprint never has other bytes, so it
     is ``immutable`` (RFC 8246). If the URL has another fingerprint, its page comes from another
     version of the application, because two versions run side by side during a release. If the file
-    has just changed, ``own`` may be the fingerprint of the old or the new bytes.
+    has just changed, ``own`` may be the fingerprint of the old or the new bytes. In these two
+    cases, return ``no-cache``.
     """
     if reference.fingerprint is None:
         lifetime = f"max-age={reference.options.max_age}"
@@ -424,8 +425,9 @@ def _head(
 def describe(response: Response, file: EncodedAnswer, part: FileRange | None) -> None:
     """Put the response for a file, as returned by ``open_file``, into the handler's response.
 
-    The author's headers override the file's, except those that describe the bytes. A 304 has the
-    headers of a 200, except those that describe a body (RFC 9110, section 15.4.5).
+    Headers that the handler has set override the file's headers, except those that describe the
+    bytes. A 304 has the headers of a 200, except those that describe a body (RFC 9110, section
+    15.4.5).
     """
     response.status, content_type, _, head, data, _ = file
     response.body, pairs = data if part is None else part, response.pairs

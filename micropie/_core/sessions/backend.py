@@ -37,14 +37,15 @@ class SessionBackend:
     called in a worker thread under ASGI. Set it to False for a backend that never waits.
 
     A backend that several requests, processes or machines share should have a third method, so that
-    no change is ever lost. Without it, a change is merged with ``load`` and ``save``, and two
+    no change is ever lost. Without it, a change is merged by means of ``load`` and ``save``, so two
     changes at the same moment may overwrite each other::
 
         merge(session_id, changes, timeout)     # takes a Changes, returns the data as it is stored now
 
-    Do all of this in one transaction. Load the data. If there is none, another request has ended
-    the session: return ``{}``. Otherwise store ``changes.apply(data)``, unless it is empty, under
-    ``changes.new_id or session_id``. Delete ``session_id`` if there is a new id.
+    The method does the following in one transaction: Load the data. If there is none, return
+    ``{}``, because another request has ended the session. Otherwise store ``changes.apply(data)``,
+    unless it is empty, under ``changes.new_id or session_id``. Delete ``session_id`` if there is a
+    new id.
 
     ``App.health`` calls the method ``ping()``, ``def`` or ``async def``, if it exists. It should
     raise an exception if the data is unavailable.

@@ -1,6 +1,6 @@
 """A session's data as JSON, for backends outside this process.
 
-It isn't pickle, because loading a pickle can run any code.
+JSON is used instead of pickle, because loading a pickle can run any code.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 
 from micropie._core.errors import ResponseError
 
-# ``json.dumps`` would make an encoder for each call.
+# ``json.dumps`` would create an encoder for each call.
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -31,7 +31,9 @@ _SIMPLE = frozenset({str, bool, type(None)})
 
 
 def as_loaded(data: dict[str, object]) -> dict[str, object]:
-    """Return a copy of ``data`` as ``loads`` would return it. Raises what ``dumps`` raises."""
+    """Return a copy of ``data`` as ``loads`` would return it. Raises ``ResponseError`` as ``dumps``
+    does.
+    """
     for key, value in data.items():
         is_simple = type(value) in _SIMPLE or (type(value) is int and -(2**63) <= value < 2**63)
         if not is_simple or type(key) is not str:
@@ -55,6 +57,8 @@ def _place_in(data: object) -> str:
 
 
 def loads(text: str | bytes | None) -> dict[str, object]:
-    """Return the data that ``dumps`` has encoded as ``text``, or ``{}`` without a text."""
+    """Return the data that ``dumps`` has encoded as ``text``, or ``{}`` if ``text`` is empty or
+    None.
+    """
     data: dict[str, object] = json.loads(text) if text else {}
     return data

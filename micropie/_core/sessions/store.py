@@ -16,8 +16,8 @@ from micropie._core.http.headers import MAX_COOKIE, format_cookie, parse_cookies
 from micropie._core.on_demand import pattern
 from micropie._core.sessions.backend import SessionBackend
 
-# Ids made by this module have 256 bits, in 43 characters. Ids of an author's factory may have up to
-# 256 printable ASCII characters.
+# The ids that this module creates have 256 bits, in 43 characters. Ids from the setting
+# ``session_id_factory`` may have up to 256 printable ASCII characters.
 _OWN_ID = pattern("[A-Za-z0-9_-]{43}")
 _ANY_ID = pattern("[ -~]{1,256}")
 _IN_COOKIE = pattern(f"[ -~]{{1,{MAX_COOKIE}}}")
@@ -32,12 +32,12 @@ def _new_id() -> str:
 
 
 class SessionStore:
-    """A session backend with its settings.
+    """Loads and saves the sessions of an application in its session backend.
 
-    ``prefix``: the path of the application that has this backend. Browsers send the cookie only
-    below this path. ``opens_ahead``: whether the backend may wait, so that the flow opens the
-    session before the handler. ``make_id`` returns an id for a new session, and ``is_id`` whether a
-    text may be one.
+    ``prefix``: the path of the application that has this backend. Browsers send the cookie only for
+    this path and paths under it. ``opens_ahead``: whether the flow loads the session before it
+    calls the handler, because the backend may wait. ``make_id()`` returns an id for a new session,
+    and ``is_id(text)`` whether ``text`` may be an id.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class SessionStore:
         self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
-        # Without ``load_shared``, loaded data is copied, because an author's backend may return a
-        # dict that it changes when another request saves.
+        # Without ``load_shared``, loaded data is copied, because a custom backend may return a dict
+        # that it changes when another request saves the session.
         self._shares_data = shared is not None
         methods = {
             "load": shared or backend.load,
@@ -166,11 +166,11 @@ class SessionStore:
         )
 
     def cookie_name(self, scheme: str, root_path: str) -> str:
-        """Return the cookie's name in responses to requests of ``scheme`` below ``root_path``."""
+        """Return the cookie's name in responses to requests of ``scheme`` under ``root_path``."""
         return self._cookie_names[scheme == "https", root_path != ""]
 
     def _name_of_cookie(self, scheme: str, is_below: bool) -> str:
-        """Return the cookie's name. ``is_below``: whether the server serves the application below a
+        """Return the cookie's name. ``is_below``: whether the server serves the application under a
         path.
 
         Browsers accept a name with a prefix only for ``Secure`` cookies, so over plain http the
@@ -258,8 +258,8 @@ def _own(backend: object, name: str) -> Callable[..., object] | None:
     """Return a backend's ``merge`` or ``load_shared`` if it belongs to the same class as its
     ``load`` and ``save``, else None.
 
-    A class may override one of the four methods and inherit the others. Then an inherited method is
-    not used, because it would bypass the method that the author has overridden.
+    A class may override one of the four methods and inherit the others. Then an inherited ``merge``
+    or ``load_shared`` is not used, because it would bypass the overridden method.
     """
     nearest = next(
         (vars(cls).keys() for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls))),
