@@ -179,10 +179,10 @@ class App(Base[Outermost_co]):
     ``channels`` becomes ``self.channels``; by default, both use this process's memory.
     ``security``: for a site, ``SecurityDefaults("example.com")`` from ``micropie.middleware``; with
     False, the log doesn't warn about missing security middleware at startup. ``docs=True`` serves
-    ``/openapi.json``, and a page to try it out at ``/docs``; a str is another path for the page,
-    and ``micropie.openapi.Docs`` has more options. ``lifespan``: a function that takes the
-    application and returns an async context manager, which is entered before the first request. An
-    invalid value raises ``SetupError``.
+    ``/openapi.json`` and, at ``/docs``, a page on which to try out the API; a str is another path
+    for the page, and ``micropie.openapi.Docs`` has more options. ``lifespan``: a function that
+    takes the application and returns an async context manager, which is entered before the first
+    request. An invalid value raises ``SetupError``.
 
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` handles ``/blog/...``.
     ``class Blog(App["Root"])`` tells type checkers the class of ``self.root``.
@@ -352,10 +352,10 @@ class App(Base[Outermost_co]):
                 app.run(reload=True)
 
         The keywords are the options of ``micropie run``. ``host``, ``port``: the address to listen
-        at; port 0 is any free one. ``uds``: the path of a UNIX socket instead. ``fd``: the
-        descriptor of a socket that is already listening. ``server``: the name of a server, such as
-        ``"hypercorn"``; None for the best installed one. ``loop``: the event loop of an ASGI
-        server. ``workers``: the number of processes. ``wsgi``: use WSGI instead of ASGI.
+        on; with port 0, any free port. ``uds``: the path of a UNIX socket to listen on instead.
+        ``fd``: the descriptor of a socket that is already listening. ``server``: the name of a
+        server, such as ``"hypercorn"``; None for the best installed one. ``loop``: the event loop
+        of an ASGI server. ``workers``: the number of processes. ``wsgi``: use WSGI instead of ASGI.
         ``root_path``: the prefix under which a proxy serves the application. ``ssl_certfile``,
         ``ssl_keyfile``: PEM files, for https. ``reload``: restart when a file has changed.
 
@@ -544,7 +544,7 @@ class App(Base[Outermost_co]):
         live: bool = False,
     ) -> None:
         """Add a health endpoint for readiness probes. It responds with 200 while this process can
-        serve requests, else with 503.
+        serve requests, otherwise with 503.
 
         The process can serve requests when its startup is done, the server is not shutting down,
         and all checks succeed. A check is the method ``ping`` of a session backend, of channels or
@@ -565,7 +565,7 @@ class App(Base[Outermost_co]):
         buckets: Sequence[float] | None = None,
     ) -> None:
         """Count and time the requests of this application, and serve the metrics for Prometheus at
-        a path.
+        ``path``.
 
         The hook that counts becomes the first item of ``middlewares``. With ``token``, the endpoint
         requires it as a bearer token. The application's hooks don't run for this path.

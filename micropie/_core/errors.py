@@ -191,8 +191,8 @@ def websockets_need_asgi() -> HTTPError:
 
 
 def too_many_waiting() -> HTTPError:
-    """Return the 503 for a request that arrives when too many are waiting for a thread, or that has
-    waited too long.
+    """Return the 503 for a request that arrives when too many requests are waiting for a thread, or
+    that has waited too long.
     """
     # Retry after one second, which is the time that a queue of the default length takes if each
     # handler needs 40 ms.
@@ -315,7 +315,8 @@ def refuse_text(argument: str, value: object) -> None:
 def refuse_others(called: str, others: Mapping[str, object], advice: Mapping[str, str]) -> None:
     """Raise ``SetupError`` for keywords that ``called`` doesn't take.
 
-    ``advice``: maps keywords of other frameworks to what to write instead.
+    ``advice``: maps what to write here to the keywords of other frameworks that it replaces,
+    separated by spaces.
     """
     for name in others:
         instead = by_name(advice).get(name)

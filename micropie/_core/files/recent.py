@@ -1,5 +1,5 @@
-"""Caches of facts about files that were checked within the last second, which save accessing the
-disk or using a thread.
+"""Caches for files that were checked within the last second. They save an access to the disk, or
+the use of a thread.
 
 ``CONTENTS`` has small files, for ``static_file(..., cached=True)``. For ``FRESH_FOR`` seconds a
 file is served without access to the disk; then its ``stat`` is checked, and it is read again if it

@@ -56,8 +56,8 @@ _HOST_OF_A_TABLE = pattern(r"(?:\*\.)?(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")
 
 
 def normal_host(host: object) -> str:
-    """Return a host for a ``HostTable`` in normal spelling, so that hosts can be compared with
-    ``==``; "" if it is malformed.
+    """Return ``host`` in normal spelling, so that hosts can be compared with ``==``; "" if it is
+    malformed.
 
     A host is a name without a port, an address (IPv6 gets brackets), or ``*.`` before a name, for
     all its subdomains.
@@ -213,9 +213,7 @@ def leads_up(text: str) -> bool:
 
 
 def escaped_path(path: bytes) -> bytes:
-    """Return a decoded path in escaped form: escape the characters that would end the path or begin
-    an escape.
-    """
+    """Escape the characters of a decoded path that would end the path or begin an escape."""
     return path.replace(b"%", b"%25").replace(b"?", b"%3F").replace(b"#", b"%23")
 
 
@@ -261,12 +259,12 @@ _NO_ESCAPE = pattern(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def raw_path_below(mount: bytes, raw_path: bytes) -> bytes:
-    """Return the part of an escaped path below the decoded path ``mount``. Return b"", which is
-    never a path, if the path is not below ``mount``.
+    """Return the part of an escaped path after the decoded path ``mount``. If the path is not under
+    ``mount``, return b"", which is never a path.
 
     The first segments, each decoded on its own, must be those of ``mount``. An escaped slash
-    doesn't separate segments, so ``/app%2Fx`` is not below ``/app``, although the decoded path
-    looks like it.
+    doesn't separate segments, so ``/app%2Fx`` is not under ``/app``, although its decoded form is
+    ``/app/x``.
     """
     depth = mount.count(b"/") + 1
     segments = raw_path.split(b"/")

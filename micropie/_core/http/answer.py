@@ -121,7 +121,7 @@ class AnswerState:
         self.stream, self.response = stream, None
 
     def end(self, answer: Answer) -> None:
-        """Record the status and the length, which are final now."""
+        """Record the final status and length of the response."""
         self.status = None if self.is_broken_off else answer[0]
         self.length = answer[2]
 

@@ -289,7 +289,7 @@ class Exchange:
     # Parsed values. ``literal_path`` is the path if it has no escapes, so that the router can look
     # it up directly; otherwise None.
     literal_path: str | None = None
-    peer: Peer = Peer()  # address and scheme, corrected by middleware
+    peer: Peer = Peer()  # address, scheme and host, as corrected by middleware
 
     # -- the head ----------------------------------------------------------------------------------
 
@@ -354,16 +354,16 @@ class Exchange:
         return f"{self.method} {self.path!r}" + (f" [{self.id}]" if self.id else "")
 
     def raw_path(self) -> bytes:
-        """Return the path below ``root_path`` as the client sent it, still escaped; b"" if the
-        client's path is not below ``root_path``.
+        """Return the path under ``root_path`` as the client sent it, still escaped; b"" if the
+        client's path is not under ``root_path``.
         """
         literal = self.literal_path
         return self._server_path() if literal is None else escaped_path(literal.encode())
 
     def url_path(self) -> str:
-        """Return the path as it appears in a URL, with the prefix of the mount.
+        """Return the path as it appears in a URL, including ``root_path``.
 
-        Each segment is escaped on its own. For example, ``/%2Fevil.com`` has the ``path``
+        Each segment is escaped on its own, because the decoded path of ``/%2Fevil.com`` is
         ``//evil.com``, which would be a link to another site.
         """
         segments = map(unquote_to_bytes, self.raw_path().strip(b"/").split(b"/"))
@@ -371,9 +371,9 @@ class Exchange:
         return f"{quote(self.root_path, safe=PATH_SAFE)}/{below}"
 
     def segments(self) -> list[str]:
-        """Return the path's decoded segments below the mount, ``[]`` for the root.
+        """Return the decoded segments of the path under ``root_path``, ``[]`` for ``/``.
 
-        Raises 400 and 404.
+        Raises 400 for a malformed path, and 404 for an empty segment, "." or "..".
 
         Also set ``path`` to these segments joined by "/", so that hooks and logs see the path that
         was routed: ``/secret`` for ``/secret/``.
@@ -449,8 +449,8 @@ class Exchange:
         }
 
     def unread_body(self) -> tuple[int, str] | None:
-        """Return the status and the sentence of the error for a body that is neither JSON nor a
-        form. Return None if there is no such error.
+        """Return the status and the message of an error if the body is neither JSON nor a form, or
+        if a JSON body is empty. Otherwise return None.
         """
         if self.method in ("GET", "HEAD") or (self.route is not None and self.route.reads_body):
             return None
@@ -587,7 +587,7 @@ class Exchange:
         self.at_end().releases.append(release)
 
     def carry_into_pool(self, enter: Callable[[], object]) -> None:
-        """Call ``enter`` before the handler in the pool's process."""
+        """Call ``enter`` before the handler, in the pool process that runs the handler."""
         self.enter_in_pool += (enter,)
 
     def own_resources(self) -> Resources:
@@ -764,7 +764,7 @@ class Exchange:
         raise NotImplementedError
 
     def _server_path(self) -> bytes:
-        """Return the path below the mount, still escaped.
+        """Return the path under ``root_path``, still escaped.
 
         It begins with ``/`` unless it is malformed.
         """

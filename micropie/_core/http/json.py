@@ -187,7 +187,7 @@ class Codec:
         while type(value) not in BUILTINS:
             value = self._step(value)
             steps += 1
-            if steps > _MAX_DEPTH_OUT:  # the application's encoders form a circle
+            if steps > _MAX_DEPTH_OUT:  # the application's encoders convert in a circle
                 raise RecursionError
         kind = type(value)
         if kind in _ATOMS:
@@ -238,7 +238,7 @@ class Codec:
 
 
 def _struct(value: Any) -> object:
-    """Return a msgspec.Struct as a dict or list of its values, which stay unchanged. msgspec
+    """Return a msgspec.Struct as a dict or list of its values, which are not converted. msgspec
     converts it, because it knows the struct's names, its tag and its unset values.
     """
     # msgspec has been imported, because there is a struct.
@@ -436,7 +436,7 @@ loads = _CODEC.loads
 """Return the value of a JSON text: ``bytes`` in UTF-8, or ``str``.
 
 Raises ``ValueError`` for any other text, as ``json.loads`` and ``orjson.loads`` do, and for NaN and
-Infinity, because the text comes from a client. The sentence of the error may be sent to the client.
+Infinity, because the text comes from a client. The message of the error may be sent to the client.
 """
 
 

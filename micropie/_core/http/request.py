@@ -177,8 +177,8 @@ class Request(RequestSpellings):
 
     @property
     def raw_path(self) -> bytes:
-        """The path below ``root_path`` as the client sent it, still escaped; b"" if the path is not
-        below ``root_path``.
+        """The path under ``root_path`` as the client sent it, still escaped; b"" if the path is not
+        under ``root_path``.
         """
         return self._exchange.raw_path()
 

@@ -1,9 +1,9 @@
-"""Responses: how a handler's result becomes one, and the only place that decides whether a status,
-a header and a body may be sent.
+"""Convert handlers' results to responses. Only this module decides whether a status, a header or a
+body may be sent.
 
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
-``checked_headers`` checks every header that an author sets. If the result has a usual type and
+``checked_headers`` checks every header that an application sets. If the result has a usual type and
 nothing was set on the response, ``respond`` sends it with ``NO_OTHER_HEADERS`` and without checks.
 So to add a header to all responses, add it to ``NO_OTHER_HEADERS``, too. A value that can't be sent
 raises ``ResponseError`` before the response starts. It is never dropped silently.

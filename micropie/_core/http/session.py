@@ -305,8 +305,8 @@ class Session(dict[str, Any]):
         return self.saver()
 
     def seal(self) -> None:
-        """Refuse changes from now on. They would be lost, because the session is saved before the
-        response starts.
+        """Refuse changes from now on. Later changes would be lost, because the session is saved
+        before the response starts.
         """
         self._refusal = (
             "the session was saved before the response started: change it before the "

@@ -29,7 +29,7 @@ class SessionBackend:
     """The base class of session backends: implement ``load`` and ``save``, each ``def`` or
     ``async def``.
 
-    The data of a session is a dict with keys of type str; ids are at most 256 printable ASCII
+    The data of a session is a dict with keys of type str; ids have at most 256 printable ASCII
     characters. If a backend can't access its data, it raises ``OSError`` (``ConnectionError``,
     ``TimeoutError``): the client gets a 503, and the error is logged.
 

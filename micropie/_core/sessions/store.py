@@ -24,8 +24,8 @@ _IN_COOKIE = pattern(f"[ -~]{{1,{MAX_COOKIE}}}")
 
 
 def _new_id() -> str:
-    # Imported here, because it takes a tenth of a small site's startup, and only sites with
-    # sessions need it.
+    # Imported here, because this import takes a tenth of a small site's startup, and only sites
+    # with sessions need it.
     import secrets
 
     return secrets.token_urlsafe(32)
@@ -101,7 +101,7 @@ class SessionStore:
         return status // 100 != 5 or self._settings.session_save_on_error
 
     def is_secure(self, scheme: str) -> bool:
-        """Return whether cookies are ``Secure`` in responses to requests of ``scheme``."""
+        """Return whether cookies are ``Secure`` in responses to requests over ``scheme``."""
         stated = self._settings.session_cookie_secure
         return scheme == "https" if stated is None else stated
 
@@ -166,7 +166,7 @@ class SessionStore:
         )
 
     def cookie_name(self, scheme: str, root_path: str) -> str:
-        """Return the cookie's name in responses to requests of ``scheme`` under ``root_path``."""
+        """Return the cookie's name in responses to requests over ``scheme`` under ``root_path``."""
         return self._cookie_names[scheme == "https", root_path != ""]
 
     def _name_of_cookie(self, scheme: str, is_below: bool) -> str:

@@ -249,7 +249,7 @@ class Part(_Part):
             yield chunk
 
     def read(self, n: int = -1) -> bytes:
-        """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
+        """Return the next ``n`` bytes, or fewer at the end. Without ``n``, return the rest."""
         return self._exchange.perform(self._read(n))
 
     def text(self) -> str:
@@ -275,11 +275,15 @@ class AsyncPart(_Part):
         return FlowIterator(self._next_chunk, self._exchange)
 
     def read(self, n: int = -1) -> Awaitable[bytes]:
-        """``await part.read()``: the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
+        """``await part.read()``: return the next ``n`` bytes, or fewer at the end. Without ``n``,
+        return the rest.
+        """
         return self._exchange.perform_async(self._read(n))
 
     def text(self) -> Awaitable[str]:
-        """``await part.text()``: the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        """``await part.text()``: return the rest as text. Raises 400 if it is not UTF-8, or has a
+        NUL.
+        """
         return self._exchange.perform_async(self._text())
 
     def save_to(self, directory: str | Path) -> Awaitable[Path]:

@@ -5,10 +5,9 @@ which multipart forms are refused (``docs/forms.md`` lists them), and ``uploads.
 files.
 
 The same rules apply to a query, an urlencoded form and a multipart form:
-- limits are checked field by field, in the order of the bytes, so that the first problem decides
-  the response;
-- too much (fields, files, bytes of a field) gets 413, malformed data 400, a charset other than
-  UTF-8 415;
+- limits are checked field by field, in the order in which fields arrive, so that the first problem
+decides the response;
+- too many fields, files or bytes get a 413, malformed data a 400, a charset other than UTF-8 a 415;
 - text is valid UTF-8 without NUL; only ``&`` separates; a name without ``=`` has the value ``""``;
 - a parser that raised has closed the files that it had opened, and can't be used again.
 

@@ -154,7 +154,7 @@ def _counted(text: str, limits: Limits) -> Iterable[tuple[str, str]]:
 
 
 def _decoded(raw: str, budget: Budget) -> str:
-    """Return a name or a value. ``budget`` counts its bytes."""
+    """Decode a name or a value, and count its bytes in ``budget``."""
     # First check the least possible length, because decoding 6 MiB of %41 takes a second.
     budget.measure(len(raw) - 2 * raw.count("%"))
     data = unescaped(_encoded(raw))

@@ -146,7 +146,7 @@ class PartParser:
     def _found_in(self, chunk: bytes) -> Iterable[MultipartSegment | bytes | None]:
         """Return the events that the package finds in the next chunk.
 
-        By RFC 2046, a text before the first boundary is skipped. The package does so only if the
+        By RFC 2046, text before the first boundary is skipped. The package does so only if the
         boundary is in the same chunk, so it is skipped here. Raises 400 if the text is long, and
         raises an earlier error again.
         """

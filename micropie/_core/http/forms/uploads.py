@@ -32,8 +32,8 @@ MOST_PIECES = 64
 
 MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
 
-# Characters to remove from a file's name: control characters, marks of writing direction (which
-# show "gpj.exe" as "exe.jpg"), and characters that Windows reserves.
+# Characters to remove from a file's name: control characters, marks that change the writing
+# direction (and show "gpj.exe" as "exe.jpg"), and characters that Windows reserves.
 _UNSAFE = pattern(
     '[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]'
 )
@@ -64,7 +64,7 @@ def safe_filename(raw: str) -> str:
 class UploadFile(UploadSpellings):
     """One uploaded file, positioned at its start.
 
-    It is closed and deleted when its request ends, unless ``save_to`` copies it.
+    It is closed and deleted when its request ends. To keep it, copy it with ``save_to``.
     """
 
     __slots__ = ("_filename", "content_type", "file", "headers", "raw_filename", "size")
@@ -106,7 +106,7 @@ class UploadFile(UploadSpellings):
         self.file.write(data)
 
     def read(self, n: int = -1) -> bytes:
-        """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
+        """Return the next ``n`` bytes, or fewer at the end. Without ``n``, return the rest."""
         return self.file.read(n)
 
     def seek(self, offset: int, whence: int = 0) -> int:

@@ -2,7 +2,8 @@
 (``MutableHeaders``).
 
 Text is latin-1, one character for each byte (RFC 9110, section 5.5), so every byte reaches the
-author unchanged under both protocols. Only ``response.py`` decides whether a value may be sent.
+application unchanged under both protocols. Only ``response.py`` decides whether a value may be
+sent.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from micropie._core.http.protocols import HeaderPairs
 Text = TypeVar("Text", bound=str | bytes)
 Value = TypeVar("Value")
 
-# The longest text from a client, in characters, that is stored in a cache. A limit is needed,
-# because uvicorn with httptools accepts headers of any length.
+# The maximum length, in characters, of a client's text that is stored in a cache. A limit is
+# needed, because uvicorn with httptools accepts headers of any length.
 LONGEST_KEPT = 500
 
-# The most headers of one request. gunicorn allows 100, daphne 500; uvicorn with httptools has no
-# limit.
+# The maximum number of headers in a request. gunicorn allows 100, daphne 500; uvicorn with
+# httptools has no limit.
 MAX_HEADERS = 1000
 
 
@@ -72,7 +73,7 @@ _SEPARATORS = {b"cookie": b"; "}  # joins the values of a repeated header; the d
 class Headers(Mapping[str, str]):
     """The request's headers: a mapping of lower-case names to values.
 
-    ``raw``: the pairs, with lower-case names. The first look-up searches them. The second makes a
+    ``raw``: the pairs, with lower-case names. The first look-up searches them. The second creates a
     dict, which takes several times as long but makes all later look-ups fast.
 
     The values of a repeated name are joined by ``", "`` (by ``"; "`` for Cookie: RFC 9113, section
@@ -103,7 +104,7 @@ class Headers(Mapping[str, str]):
 
     def _joined(self) -> dict[bytes, bytes]:
         """Return the values by name, as bytes. Each value is decoded when it is looked up, because
-        few are.
+        few values are.
         """
         if self._by_name is None:
             raw = self.raw
@@ -236,14 +237,14 @@ def add_vary(pairs: HeaderPairs, name: str) -> None:
 def make_private(
     pairs: Iterable[tuple[str, str]], depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[HeaderPairs, bool]:
-    """Return the headers of a response changed so that caches don't send it to other clients (RFC
-    9111, section 4.1). Also return whether they had ``public`` or ``s-maxage``. The names are
-    lower-case.
+    """Change a response's headers so that caches don't send the response to other clients (RFC
+    9111, section 4.1). Return the new headers, and whether ``public`` or ``s-maxage`` had to be
+    removed.
 
-    ``depends_on``: the headers that identified the client, "cookie" and "authorization". They are
-    added to Vary, and the response becomes private unless the author has set Cache-Control.
-    ``has_own_cookie``: the response has a cookie or token of the client, so ``public`` and
-    ``s-maxage`` are replaced by ``private`` in any case.
+    ``pairs``: the headers, with lower-case names. ``depends_on``: the request headers that
+    identified the client, such as "cookie". They are added to Vary, and the response becomes
+    private unless it has a Cache-Control header. ``has_own_cookie``: the response has a cookie or
+    token of the client, so ``public`` and ``s-maxage`` are replaced by ``private`` in any case.
     """
     headers = [*pairs]
     varies, stated = "", None
@@ -299,7 +300,7 @@ class HeaderNames:
 class MutableHeaders(MutableMapping[str, str]):
     """The response's headers: ``headers["X"] = "y"`` replaces a value, ``add`` adds another one.
 
-    Names keep the author's spelling.
+    Names keep the spelling with which they were set.
 
     ``pairs`` is the response's own list. It is changed in place.
     """

@@ -32,7 +32,7 @@ _ESCAPED = pattern(r"\\(.)")
 _DISPOSITION = "Content-Disposition"
 
 
-# Browsers send few media types, but the cache is limited because each multipart form has another
+# Browsers send few media types, but the cache is limited because each multipart form has its own
 # boundary.
 @cached_if_short(256)
 def content_type(value: str) -> tuple[str, dict[str, str]]:

@@ -19,8 +19,8 @@ except ImportError:  # pragma: no cover - the tests set it to None
     itsdangerous = None  # type: ignore[assignment]
 
 Secret: TypeAlias = str | bytes | Sequence[str | bytes]
-"""One key of 32 bytes or more, or a sequence of keys. The first one signs, and signatures of all
-are accepted.
+"""One key of 32 bytes or more, or a sequence of keys. The first key signs, and signatures with any
+of the keys are accepted.
 """
 
 SHORTEST_SECRET = 32  # bytes: the size of an HMAC-SHA256, RFC 2104, section 3
