@@ -1,9 +1,10 @@
 """Binding: converts the values in a request's path, query and body to the arguments of a handler.
 
-To add a type for parameters, see ``values/converters.py``. To change where a parameter's value
-comes from, see ``signatures/parameters.py``. ``docs/binding.md`` has a table row for each type and
-each source. For the fields of a result that are sent, see ``signatures/results.py``; for reading
-annotations, ``annotations.py``; and for the fields of a structure, ``fields.py``.
+Open ``values/converters.py`` to add a type for parameters, and ``signatures/parameters.py`` to
+change where a parameter's value comes from. ``docs/binding.md`` has a table row for each type and
+each source. Open ``signatures/results.py`` to change which fields of a result are sent,
+``annotations.py`` to change how an annotation is read, and ``fields.py`` to change how the fields
+of a structure are read.
 
 The package ``signatures`` compiles a handler's signature once to a ``Plan``: its parameters, where
 each value comes from, and the message types of a WebSocket. ``values`` converts strings or JSON

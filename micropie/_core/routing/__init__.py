@@ -1,22 +1,23 @@
 """Compile a tree of applications to a ``Site``, and find the route of each request in it.
 
-Open ``router.py`` to change which route wins, ``site.py`` for mounts and hosts, ``names.py`` for
-the paths that ``url_for`` makes. Open ``decorators.py`` to add a decorator: it leaves a mark on the
-function, which ``routes.py`` reads. Open ``misplaced_decorators.py`` to reject one in a wrong
-place, and ``listing.py`` to change the list of routes. A new HTTP method goes into ``METHODS`` of
-``settings.py`` and ``middleware/cors.py``, and into ``decorators.py``, ``app.py`` and
-``openapi/document.py``.
+Open ``router.py`` to change which route wins, ``site.py`` for mounts and hosts, and ``names.py``
+for the paths that ``url_for`` returns. Open ``decorators.py`` to add a decorator: it stores its
+arguments as an attribute of the function, called a mark, and ``routes.py`` reads the mark. Open
+``misplaced_decorators.py`` to reject a decorator in a wrong place, and ``listing.py`` to change the
+list of routes. A new HTTP method goes into ``METHODS`` of ``settings.py`` and
+``middleware/cors.py``, and into ``decorators.py``, ``app.py`` and ``openapi/document.py``.
 
-A new setting is a field of ``Settings`` in ``settings.py``, with its rule and docstring, and a row
-of ``docs/settings.md``. If an object is made from it, it is also an attribute of ``Config`` and a
-row of ``_PARTS`` in ``config.py``; ``_encoding`` there is a small example. If the flow or a driver
-reads it, declare it in ``MessageConfig`` of ``http/exchange.py``, too.
+To add a setting, add a field to ``Settings`` in ``settings.py``, with its rule and docstring, and a
+row to ``docs/settings.md``. If an object is created from the setting, also add an attribute to
+``Config`` and a row to ``_PARTS`` in ``config.py``; see ``_encoding`` there for a small example. If
+the flow or a driver reads it, also declare it in ``MessageConfig`` of ``http/exchange.py``.
 
-``compiler.py`` makes a ``Route`` for each handler that ``discovery`` finds. Names of handlers,
-explicit routes and inner applications share one tree of segments; WebSockets have another. Matching
-takes time in proportion to the length of the path, because a path can reach each node in one way
-only. Two tables are short cuts through the tree: one for whole paths, and one for paths whose last
-segment is an argument. ``site.py`` checks mounts first, then calls the router.
+``compiler.py`` creates a ``Route`` for each handler that ``discovery`` finds. The names of
+handlers, explicit routes and inner applications are in one tree of path segments. WebSockets have a
+separate tree. A path can reach each node of the tree in one way only, so matching takes time in
+proportion to the length of the path. Two tables are short cuts through the tree: one for whole
+paths, and one for paths whose last segment is an argument. ``site.py`` checks mounts first, and
+then calls the router.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ __all__ = [
 ]
 # fmt: on
 
-# These modules are imported on first use. Many sites don't need them, and importing them takes
-# longer than importing all others.
+# These modules are imported on first use, because many applications don't need them, and importing
+# them takes longer than importing all the others.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

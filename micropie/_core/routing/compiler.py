@@ -1,9 +1,10 @@
-"""Compile a tree of applications into its ``Site``: at the first request, and again if the author
-changes the tree.
+"""Compile a tree of applications to its ``Site``, at the first request, and again after the tree
+has been changed.
 
-A tree has two routers, one for HTTP and one for WebSockets. So has each mounted application. An
-inner application adds its handlers and explicit routes to both routers, below its own node. Errors
-of the author that are certain are found here and raise a ``SetupError`` that says what to write.
+A tree has two routers, one for HTTP and one for WebSockets. Each mounted application has its own
+two. An inner application adds its handlers and explicit routes to the routers of the tree, below
+its own node. Errors in the application that are certain are detected here, and raise a
+``SetupError`` that says what to write.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ from micropie._core.routing.routes import Route
 from micropie._core.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie._core.streams import ShutdownSignal
 
-# The number of worker threads of a route with its own hooks, such as a health endpoint. There are
-# several, because a check of a backend that hangs blocks one.
+# The number of worker threads for a route with its own hooks, such as a health endpoint. One thread
+# would not be enough, because a check blocks its thread while a backend doesn't respond.
 _THREADS = 4
 
 
 def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = HANDLER) -> Site:
-    """Return the ``Site`` of a tree of applications.
+    """Return the ``Site`` for a tree of applications.
 
     Raises ``SetupError`` if the tree can't be served.
 
-    ``shutdown`` ends the tree's event streams. ``blocking``: the kind of step that calls ``def``
-    handlers: HANDLER, or INLINE if handlers may block the thread in which the flow runs.
+    ``shutdown``: the signal that ends the tree's event streams. ``blocking``: the kind of step that
+    calls ``def`` handlers: HANDLER, or INLINE if handlers may block the flow's thread.
     """
     config = _config(root, None, "", "", shutdown, blocking)
     hosts: Hosts = []
@@ -65,7 +66,9 @@ def _config(
     shutdown: ShutdownSignal,
     blocking: Kind,
 ) -> Config:
-    """Return the config of an application below ``prefix``, or on its own host if it has one."""
+    """Return the config of an application. Its address is ``prefix``, or its own host if it has
+    one.
+    """
     address = f"//{registered.hosts[0]}" if registered.hosts else prefix
     return with_marks(
         Config(registered, outer, address, names, shutdown, blocking), marks_above(registered.app)
@@ -73,8 +76,8 @@ def _config(
 
 
 def _compiled(registered: Registrations, config: Config, hosts: Hosts) -> Site:
-    """Return the site of the application ``registered`` and the applications inside it. It gets new
-    routers. If ``registered`` has its own hosts, add the site to ``hosts`` for each host.
+    """Return a new site, with its own routers, for the application ``registered`` and those inside
+    it. If the application has its own hosts, add the site to ``hosts`` for each of them.
     """
     routers = Router(config), Router(config)
     mounted: list[Mounted] = []
@@ -96,19 +99,19 @@ class _Compiler(NamedTuple):
     ``nodes[mark.takes_socket]``.
     """
     hosts: Hosts
-    """The sites of all applications in the tree that have their own host."""
+    """The sites of those applications in the tree that have their own host."""
     mounted: list[Mounted]
-    """The mounts that belong to the same site as the routers."""
+    """The mounts of the site to which the routers belong."""
     stated_names: dict[str, str]
-    """The names that authors gave to routes: name -> path."""
+    """The route names that the application has set with ``name=...``: name -> path."""
 
     def compile(self, registered: Registrations) -> None:
         """Add the routes of an application and of the applications inside it.
 
-        Raises ``SetupError`` for errors of the author.
+        Raises ``SetupError`` for errors in the application.
         """
         config = self.config
-        # check all providers, even those that no handler uses
+        # check all providers, including those that no handler uses
         config.providers.needed_for(config.providers.functions)
         check_middlewares(
             config.providers, registered.app.middlewares, registered.app.ws_middlewares
@@ -132,7 +135,7 @@ class _Compiler(NamedTuple):
 
     def _add_handler(self, name: str, function: AnyFunction, marks: Sequence[RouteMark]) -> None:
         """Add a handler's explicit routes. If one of its marks has no path, also add a route for
-        the handler's name, which is a segment of the path, or "index" or "default".
+        the handler's name. The name is a segment of the path, unless it is "index" or "default".
         """
         by_name = [mark for mark in marks if mark.path is None]
         for mark in marks:
@@ -150,8 +153,8 @@ class _Compiler(NamedTuple):
         name = self.config.scope + name
         route = Route(function, name, self.config, mark, path)
         if segment == "index" and marks_of(function) and not route.plan.takes_rest:
-            # ``index`` with a decorator handles only its own path: its parameters take no further
-            # segments.
+            # An ``index`` with a decorator handles only its own path. Its parameters are not filled
+            # from further segments.
             route.most_segments = 0
         if segment == "default":
             node.default = route.as_fallback()
@@ -183,7 +186,8 @@ class _Compiler(NamedTuple):
         )
         if hasattr(function, FINGERPRINT):
             config.names.fingerprints[route_name] = getattr(function, FINGERPRINT)
-        # The route gets its own threads, because it must respond while all others are busy.
+        # A route with its own hooks gets its own threads, because it must respond even while all
+        # other threads are busy.
         if mark.hooks is not None:
             config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path)
@@ -206,13 +210,14 @@ class _Compiler(NamedTuple):
     def _add_mount(self, mount: Mount) -> None:
         outer, prefix = self.config, self.config.prefix + mount.prefix
         if mount.kind == APP and not mount.isolated:
-            # An ``App`` that is not isolated shares the sessions and hooks of this application.
+            # An ``App`` that is not isolated shares this application's sessions and hooks.
             shared: Registrations = mount.target._micropie
-            # the prefix of its routes' names: "api.v1." below "/api/v1"
+            # the beginning of its routes' names: "api.v1." for a mount at "/api/v1"
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."
             config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
             inner = _compiled(shared, config, self.hosts)
-            # All mounts are in one table, which refuses two with the same prefix.
+            # All mounts of a site are in one table, which raises an error for two with the same
+            # prefix.
             self.mounted.extend([inner, *inner.mounted])
         elif mount.prefix:
             self.mounted.append(MountRoute(mount, prefix, outer))

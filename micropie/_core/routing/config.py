@@ -1,10 +1,9 @@
-"""``Config``: the settings and objects of one ``App`` in a tree, made once and read by every
-request.
+"""``Config``: the settings and objects of one ``App`` in a tree. It is created once, and every
+request reads it.
 
-Settings are plain values that an author writes (``settings.py``). A config also has the objects
-that are made from settings, such as thread limits, the session store and the templates. An
-application that sets none of the settings for such an object shares the object of the outer
-application.
+Settings are plain values that the application sets (``settings.py``). A config also has the objects
+that are created from settings, such as thread limits, the session store and the templates. An inner
+application that sets none of the settings for such an object shares the outer application's object.
 """
 
 from __future__ import annotations
@@ -49,8 +48,8 @@ ErrorKey: TypeAlias = int | type
 Middlewares: TypeAlias = "list[object] | Chain"
 
 
-# The arguments of an error handler, as a slice of ``(request, error)``. Each key has one item for
-# each parameter of the handler: whether it takes the request.
+# The arguments for an error handler, as a slice of ``(request, error)``. The key has one item for
+# each parameter of the handler: whether the parameter takes the request.
 _GIVEN: dict[tuple[bool, ...], slice] = {
     (): slice(0),
     (True,): slice(1),
@@ -61,11 +60,11 @@ _GIVEN: dict[tuple[bool, ...], slice] = {
 
 
 class ErrorHandler:
-    """An author's error handler, ``def`` or ``async def``. Its parameters are the error and the
-    request, in either order, or only one of them, or none.
+    """An application's error handler, ``def`` or ``async def``. Its parameters are the error and
+    the request in either order, only one of them, or none.
 
-    ``otherwise``: the kind of step that calls it if it may block. ``given``: its arguments, as a
-    slice of ``(request, error)``. Raises ``SetupError`` for other parameters.
+    ``otherwise``: the kind of step for a handler that may block. ``given``: the handler's
+    arguments, as a slice of ``(request, error)``. Raises ``SetupError`` for other parameters.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class ErrorHandler:
         parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
         kinds = [one.kind for one in parameters]
         if kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
-            # The function is a decorator's wrapper with ``*args`` and ``**kwargs``. Use the
+            # The handler is a decorator's wrapper with ``*args`` and ``**kwargs``. Use the
             # parameters of the function that it wraps.
             parameters = [*inspect.signature(function).parameters.values()]
         are_requests = tuple(
@@ -92,14 +91,14 @@ class ErrorHandler:
         self.given = _GIVEN[are_requests]
 
 
-# The error handlers of an application by status or exception class, and the content type of their
-# text, which is that application's default type.
+# The error handlers of one application by status or exception class, and the application's default
+# content type for text.
 ErrorHandlers: TypeAlias = tuple[Mapping[ErrorKey, ErrorHandler], str]
 
 
 def handlers_of_classes(levels: Sequence[ErrorHandlers]) -> Sequence[ErrorHandlers]:
-    """Return only the handlers of specific exception classes. Leave out the handlers of a status,
-    of ``HTTPError`` and of ``Exception``.
+    """Return only the handlers for specific exception classes, without those for a status, for
+    ``HTTPError`` and for ``Exception``.
     """
     return [
         (
@@ -129,15 +128,13 @@ def check_error_key(key: object) -> ErrorKey:
 
 
 class AppBase(AppSpellings):
-    """The part of an ``App`` that the core reads."""
+    """The base class of ``App``, with the attributes that the core uses."""
 
-    # The methods of a class are not handlers if this is in the class's own ``__dict__``.
+    # If a class has this in its own ``__dict__``, its methods are not handlers.
     _micropie_is_framework = True
 
     def __class_getitem__(cls, root: object) -> type[AppBase]:
-        """Return the class itself, because only type checkers need the ``Desk`` of
-        ``App[Desk]``.
-        """
+        """Return the class itself for ``App[Desk]``, because only type checkers use ``Desk``."""
         return cls
 
     middlewares: list[Any]
@@ -148,29 +145,31 @@ class AppBase(AppSpellings):
 
 
 class UpperLayers(Protocol):
-    """The functions that the core needs from the layers above it. ``App`` passes in an object with
-    these, because the core must not import from above.
+    """The functions that the core needs from the layers above it. ``App`` passes an object that has
+    them, because the core must not import from these layers.
     """
 
     def advisor_for(self, settings: Settings) -> Any:
-        """Return the module ``micropie.debug.advisor`` for an application in development, or
-        None.
+        """Return the module ``micropie.debug.advisor`` if the application is in development, or
+        else None.
         """
 
     def make_channels(self) -> object:
-        """Return new channels that exist in this process's memory."""
+        """Return new channels that deliver messages within this process only."""
 
     def warn_of_missing_security(self, config: Config, /) -> None:
-        """Log which security middleware the outermost application of a tree lacks."""
+        """Log a warning that lists the security middleware missing from a tree's outermost
+        application.
+        """
 
 
 class Registrations:
-    """One ``App`` as its author wrote it: its settings, and everything registered on it by a call
-    or a decorator.
+    """What an application has set and registered on one ``App``: its settings, and everything that
+    a call or a decorator has added.
     """
 
     stated_channels: object = None
-    """The channels that the author has set; None to use those of the outer application."""
+    """The channels passed to ``App``, or None to use those of the outer application."""
 
     def __init__(
         self, app: AppBase, template_names: Mapping[str, object], upper: UpperLayers
@@ -178,15 +177,17 @@ class Registrations:
         self.app = app
         self.upper = upper
         self.template_names = template_names
-        """Values that templates see in addition to those that a handler passes: name -> value."""
+        """Values that are available in every template, besides those that the handler passes: name
+        -> value.
+        """
         self.settings: dict[str, object] = {}
-        """Only the settings that the author has set."""
+        """Only the settings that are passed to ``App``, without the defaults."""
         self.security: object = None
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
-        """Provider functions: type that they provide -> function."""
+        """The providers: type of the resource -> function."""
         self.overrides: dict[object, Callable[..., object]] = {}
-        """Functions by which a test replaces providers anywhere in the tree."""
+        """The functions with which a test replaces providers, anywhere in the tree."""
         self.functions: list[tuple[Callable[..., object], RouteMark]] = []
         """Plain functions with an explicit route."""
         self.mounts: list[Mount] = []
@@ -197,33 +198,38 @@ class Registrations:
 
     @property
     def own_channels(self) -> object:
-        """The channels of an outermost application whose author set none. They exist in this
-        process's memory.
+        """The channels of an outermost application to which no channels were passed. They deliver
+        messages within this process only.
         """
         if not self._own_channels:
             self._own_channels.append(self.upper.make_channels())
-        return self._own_channels[0]  # if two threads have made some, both use the first
+        return self._own_channels[0]  # if two threads have each added one, both use the first
 
     @property
     def framework(self) -> tuple[type, ...]:
-        """The framework's classes, whose methods are not handlers."""
+        """Those classes of the ``App`` whose methods are not handlers, because they belong to the
+        framework.
+        """
         return tuple(
             base for base in type(self.app).__mro__ if "_micropie_is_framework" in vars(base)
         )
 
     @property
     def hosts(self) -> Sequence[str]:
-        """The hosts of this application, without those of the outer application."""
+        """The hosts that this application has set itself. Those of the outer application are not
+        included.
+        """
         return normal_hosts(self.settings.get("host"))
 
     def session_backend(self) -> SessionBackend:
-        """Return the session backend of this application, which must be the outermost one."""
+        """Return the session backend. The application must be the outermost one."""
         backend = self.app.session_backend
-        # an empty backend may be false
+        # compare with None, because an empty backend may be false
         return self._own_sessions if backend is None else backend
 
     def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Registrations]:
-        """Return the applications inside this one by name. Mounts are not included.
+        """Return the applications that are attributes of this one, by name. Mounts are not
+        included.
 
         ``ancestors``: the applications that contain this one, the outermost first.
         """
@@ -231,8 +237,8 @@ class Registrations:
 
 
 class HandlerPool:
-    """The processes of an application, or its ``executor``, for handlers with
-    ``@run_in("process")``.
+    """The process pool for handlers with ``@run_in("process")``: ``size`` processes, or the
+    application's own ``executor``.
     """
 
     def __init__(self, size: int, executor: Executor | None) -> None:
@@ -241,7 +247,7 @@ class HandlerPool:
 
     @property
     def made(self) -> Any:
-        """The pool, which is made when a handler is first called."""
+        """The pool. It is created when a handler is first called."""
         if not self._made:
             package = import_module("micropie._core.execution.pool")
             self._made.append(
@@ -249,11 +255,11 @@ class HandlerPool:
                 if self._executor is None
                 else package.ExecutorPool(self._executor)
             )
-        return self._made[0]  # if two threads have created one, both use the first
+        return self._made[0]  # if two threads have each added a pool, both use the first
 
     def usage(self) -> tuple[int, int]:
-        """Return how many processes are running a handler, and how many there may be; (0, 0) for an
-        executor, which reports no numbers.
+        """Return the number of processes that are running a handler, and the maximum number of
+        processes. Return (0, 0) for an executor, because executors don't report these numbers.
         """
         if self._executor is not None:
             return 0, 0
@@ -266,35 +272,35 @@ class HandlerPool:
 
 
 class Config(MessageConfig):
-    """The config of one ``App`` in a tree. All its routes refer to it.
+    """The config of one ``App`` in a tree. The routes of the ``App`` refer to it.
 
-    It doesn't change after set-up, except for the flow's plan of hooks.
+    It doesn't change after setup, except that the flow sets ``hook_plan``.
 
-    It starts as a copy of the outer application's config. A part listed in ``_PARTS`` is made anew
-    if the application sets one of the settings that the part depends on. ``prefix`` is the
-    application's path in the tree and ``names`` the beginning of its routes' names, for example
-    "/blog" and "blog.". For an application with its own host, the prefix is "//blog.example.com".
-    Raises ``SetupError`` if the application's settings are invalid.
+    It begins as a copy of the outer application's config. A part in ``_PARTS`` is created anew if
+    the application sets a setting on which the part depends. ``prefix``: the application's path in
+    the tree, such as "/blog", or "//blog.example.com" for an application with its own host.
+    ``names``: the beginning of its routes' names, such as "blog.". Raises ``SetupError`` if the
+    application's settings are invalid.
     """
 
     app: AppBase
     settings: Settings
     threads: Threads
-    """The worker threads for its ``def`` handlers."""
+    """The worker threads for the application's ``def`` handlers."""
     pool: HandlerPool
-    """The processes for handlers that run in a process."""
+    """The process pool for handlers with ``@run_in("process")``."""
     pool_threads: Threads
     """The threads that wait for results from the process pool."""
     signer: AppSigner | None
-    """Signs cookies; None without a ``secret_key``."""
+    """Signs cookies. None without a ``secret_key``."""
     own_types: OwnTypes
     text_type: str
-    """The content type of text, bytes and streams whose response sets none."""
+    """The default content type of str, bytes and streams."""
     dumps: Callable[[Any], bytes]
     """Encodes JSON, with the application's own encoders."""
     bodies: dict[type, tuple[Callable[[Any], bytes], str]]
-    """For the most frequent types of bodies, the function that encodes them and the content type.
-    Streams and files are not included.
+    """The function that encodes a body, and the content type, for the most frequent types of
+    bodies. Streams and files are not included.
     """
     limits: Limits
     """The limits of a query and a form."""
@@ -302,8 +308,8 @@ class Config(MessageConfig):
     ancestors: tuple[AppBase, ...] = ()
     """The applications that contain this one, the outermost first."""
     scopes: Mapping[str, str] = {}
-    """For this application and those that contain it: prefix -> beginning of route names. For
-    example, {"/blog": "blog.", "": ""}.
+    """The beginning of the route names by prefix, for this application and those that contain it.
+    Example: {"/blog": "blog.", "": ""}.
     """
     sessions: SessionStore
     templates: Templates
@@ -311,31 +317,33 @@ class Config(MessageConfig):
     channels_of: Registrations
     """The application whose channels this one uses."""
     middlewares: Middlewares
-    """All middleware from the outermost application to this one. This is a live view, so it
-    includes middleware that is appended later.
+    """The middleware of the applications that contain this one, and of this one, beginning with the
+    outermost application. This is a live view, so it includes middleware that is appended later.
 
-    For the outermost application it is the list itself, which is faster to check: every request
-    checks whether there is middleware.
+    For the outermost application, it is the list itself, because every request checks whether it is
+    empty, and this is faster for a list.
     """
     ws_middlewares: Middlewares
-    """All WebSocket middleware from the outermost application to this one, also as a live view."""
+    """The WebSocket middleware of the same applications, also as a live view."""
     error_handlers: Sequence[ErrorHandlers] = ()
     """The error handlers of this application, followed by those of the applications that contain
     it.
     """
     fallback: Any
-    """The route of the application mounted at the root of ``app``, or None. It handles requests for
+    """The route to the application mounted at the root of ``app``, or None. It handles requests for
     which ``app`` has no route.
     """
     hook_plan: Any
-    """The plan for running ``middlewares`` and ``ws_middlewares``. ``flow/hooks.py`` makes it."""
+    """The plan by which ``middlewares`` and ``ws_middlewares`` run, made by ``flow/hooks.py``. None
+    until it is needed.
+    """
 
     overrides: Mapping[object, Callable[..., object]]
     names: RouteNames
     """The routes of the whole tree by name."""
     tree: list[Config]
-    """The configs of the whole tree, the outermost application's first. An application that occurs
-    twice in the tree has two configs.
+    """The configs of the whole tree, that of the outermost application first. An application that
+    is in the tree twice has two configs.
     """
 
     def __init__(
@@ -362,7 +370,8 @@ class Config(MessageConfig):
         """The beginning of the names of this application's routes: "" or "blog."."""
         self.scopes = {prefix: names, **self.scopes}
         self.shutdown = shutdown
-        """The signal that the server has begun to shut down. The whole tree shares it."""
+        """The signal that is given when the server begins to shut down. The whole tree shares it.
+        """
         self.blocking = blocking
         """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE if they run in the
         server's thread.
@@ -384,8 +393,8 @@ class Config(MessageConfig):
         if outer is not None:
             self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
-        # the application formats its own errors, so only handlers of specific exceptions are
-        # inherited
+        # The application has its own format for errors, so it inherits only the handlers for
+        # specific exceptions.
         if "errors" in own:
             self.error_handlers = handlers_of_classes(self.error_handlers)
         otherwise: Kind = INLINE if blocking is INLINE else CALL
@@ -398,13 +407,14 @@ class Config(MessageConfig):
 
     @property
     def channels(self) -> Any:
-        """The channels in which the application publishes and subscribes."""
+        """The channels in which the application publishes and to which it subscribes."""
         stated = self.channels_of.stated_channels
         return self.channels_of.own_channels if stated is None else stated
 
     def _take(self, settings: Settings, stated: Collection[str] | None) -> None:
-        """Use ``settings``, and make the parts that depend on a setting named in ``stated``; with
-        None, make all parts.
+        """Use ``settings``, and create the parts that depend on them. ``stated``: the names of the
+        settings that have changed; only the parts that depend on one of these are created. None:
+        all parts are created.
         """
         self.settings = settings
         for names, make in _PARTS:
@@ -412,8 +422,8 @@ class Config(MessageConfig):
                 vars(self).update(make(settings))
 
     def is_inside(self, outer: Config) -> bool:
-        """Return whether this application is the one of ``outer``, or is contained in it and on the
-        same host.
+        """Return whether this application is that of ``outer``, or is inside it and on the same
+        host.
         """
         return (
             outer.prefix in self.scopes
@@ -421,8 +431,8 @@ class Config(MessageConfig):
         )
 
     def changed(self, settings: Mapping[str, object] = _NO_SETTINGS, **parts: object) -> Config:
-        """Return a copy of this config in which ``settings`` and ``parts`` replace the
-        application's. Some of its routes use the copy.
+        """Return a copy of this config, changed by ``settings`` and ``parts``, for those of the
+        application's routes that need other values.
         """
         config = copy(self)
         vars(config).update(parts, hook_plan=None)
@@ -438,19 +448,20 @@ class Config(MessageConfig):
         *,
         is_absolute: bool = False,
     ) -> str:
-        """Return the path of a route (see ``RouteNames``) below the mount of ``request``, or its
-        absolute URL.
+        """Return the path of a route (see ``RouteNames``), including the prefix of the mount that
+        handles ``request``. With ``is_absolute``, return an absolute URL.
 
         An absolute URL begins with the setting ``base_url``, or else with the scheme and the host
-        of the request. A route on another host than the request's always gets an absolute URL, with
-        that host. Raises ``LookupError`` if the host is not known.
+        of the request. If the route is on another host than the request, the URL is always absolute
+        and has that host. Raises ``LookupError`` if the host is not known.
         """
         there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
         here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
         root = "" if request is None else quote(request.root_path)
         if there == here and not is_absolute:
             return root + path
-        # ``base_url`` has one host, so it doesn't help if the application's host is a wildcard.
+        # If the application's host is a wildcard, don't use ``base_url``, because that has only one
+        # host.
         base = None if "*" in there else self.settings.base_url
         states_host = there != "" and "*" not in there
         if base is None and request is not None and (states_host or there == here):
@@ -466,13 +477,13 @@ class Config(MessageConfig):
         return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
 
     def error_handler_for(self, error: Exception) -> tuple[ErrorHandler | None, bool, str]:
-        """Return the author's handler for an error, or None; whether the error is expected; and the
-        content type of the handler's text.
+        """Return the application's handler for an error, or None; whether the error is expected;
+        and the default content type for text that the handler returns.
 
         The innermost application that has a handler for the error wins. Its handlers are searched
-        in this order: the error's class, its base classes, its status, and last ``HTTPError`` and
-        ``Exception``, which match any error. An error is expected if a handler is registered for
-        its class, or for a base class other than these two.
+        in this order: those for the error's class, for its base classes, for its status, and last
+        for ``HTTPError`` and ``Exception``. An error is expected if a handler is registered for its
+        class, or for a base class other than ``HTTPError`` and ``Exception``.
         """
         kinds = type(error).__mro__
         status = error.status if isinstance(error, HTTPError) else 500
@@ -496,7 +507,7 @@ def _pools(settings: Settings) -> Mapping[str, object]:
 
 
 def _signing(settings: Settings) -> Mapping[str, object]:
-    if settings.secret_key is None:  # without a key, itsdangerous isn't needed
+    if settings.secret_key is None:  # itsdangerous is only needed with a key
         return {"signer": None}
     return {
         "signer": import_module("micropie._core.http.headers.signing").AppSigner(
@@ -526,8 +537,8 @@ def _limits(settings: Settings) -> Mapping[str, object]:
     return {"limits": limits}
 
 
-# The parts of a config: the names of the settings that they depend on, and a function that makes
-# the parts from the settings and returns them by name.
+# The parts of a config that depend on settings: the names of these settings, and a function that
+# creates the parts from the settings and returns them by name.
 _PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]]]] = [
     (frozenset(names.split()), make)
     for names, make in (
@@ -589,8 +600,8 @@ def _templates(
 
 
 def with_marks(config: Config, marks: Sequence[object]) -> Config:
-    """Return a copy of ``config`` with ``marks`` as its last hooks. Without marks, return
-    ``config`` itself.
+    """Return a copy of ``config`` with ``marks``, which are access checks and middleware, as its
+    last hooks. If there are none, return ``config`` itself.
     """
     if not marks:
         return config
@@ -599,9 +610,9 @@ def with_marks(config: Config, marks: Sequence[object]) -> Config:
 
 
 def config_of(answering: HasConfig) -> Config:
-    """Return the configuration of the application that handles a request, with its full type.
+    """Return the config of the application that handles a request, with its full type.
 
-    In ``http/exchange.py``, its declared type has only the attributes that lower packages use.
+    The type declared in ``http/exchange.py`` has only the attributes that lower packages use.
     """
     config: Config = answering.config
     return config
@@ -618,9 +629,10 @@ _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)
 
 
 class Chain:
-    """A live view of two lists of middleware as one list.
+    """Two lists of middleware, seen as one. It is a live view, so it includes middleware that is
+    appended to the lists later.
 
-    ``providers``: the providers of the application that has the list ``inner``.
+    ``providers``: the providers of the application to which the list ``inner`` belongs.
     """
 
     def __init__(self, outer: Middlewares, inner: Sequence[object], providers: Providers) -> None:
@@ -637,7 +649,7 @@ class Chain:
 def with_providers(
     middlewares: Middlewares, outermost: Providers
 ) -> list[tuple[object, Providers]]:
-    """Return pairs of a middleware and the providers of its application. ``outermost``: the
+    """Return each middleware together with the providers of its application. ``outermost``: the
     providers of the outermost application.
     """
     if isinstance(middlewares, Chain):

@@ -1,7 +1,8 @@
 """The decorators for handlers. They declare routes, where a handler runs, how it receives its body,
 and which methods are not handlers.
 
-A decorator only leaves a mark on the function and returns it. ``routing.compiler`` reads the marks.
+A decorator only stores a mark, which is an attribute, on the function, and returns the function.
+``routing.compiler`` reads the marks.
 """
 
 from __future__ import annotations
@@ -81,19 +82,20 @@ def route(
     name: str | None = None,
     **others: Never,
 ) -> Callable[[Function], Function]:
-    """Handle ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
+    """Handle ``path`` with the function below: ``@route("/users/<id:int>", methods=["GET"])``.
 
-    Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``;
-    each fills the parameter of the same name. Without ``path``, the handler's name is its path.
-    Without ``methods``, it handles those of the setting ``methods``. ``name`` is for ``url_for``.
-    Raises ``SetupError`` for an invalid argument.
+    The path may have wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``,
+    ``<name:re:[a-z]+>``. Each fills the parameter of the same name. ``path``: by default the
+    function's name. ``methods``: the HTTP methods, by default those of the setting ``methods``.
+    ``name``: the route's name in ``url_for``, by default the function's name. Raises ``SetupError``
+    for an invalid argument.
     """
     refuse_in_route(others)
     return make_mark(path, methods, name).decorate
 
 
 class _RouteDecorator:
-    """Supports the spellings ``@get``, ``@get()`` and ``@get("/path", name=...)``."""
+    """A decorator that may be written as ``@get``, ``@get()`` or ``@get("/path", name=...)``."""
 
     def __init__(self, make: Callable[[str | None, str | None], RouteMark]) -> None:
         self._make = make
@@ -120,9 +122,9 @@ def _for_method(method: str) -> _RouteDecorator:
     def make(path: str | None, name: str | None) -> RouteMark:
         return make_mark(path, [method], name)
 
-    make.__doc__ = f"""Answer {method} only: as a bare decorator by the function's name, or with an explicit ``path``.
+    make.__doc__ = f"""Handle {method} with the function below: ``@{method.lower()}``, or with a path ``@{method.lower()}("/path")``.
 
-    ``name`` is for ``url_for``. Raises ``SetupError`` as ``route`` does.
+    ``path`` and ``name``: see ``route``. Raises ``SetupError`` as ``route`` does.
     """  # noqa: E501
     return _RouteDecorator(make)
 
@@ -137,8 +139,8 @@ delete = _for_method("DELETE")
 if TYPE_CHECKING:
 
     class _SocketDecorator(Protocol):
-        """Supports the spellings ``@websocket``, ``@websocket()`` and ``@websocket("/path",
-        name=...)``.
+        """A decorator that may be written as ``@websocket``, ``@websocket()`` or
+        ``@websocket("/path", name=...)``.
         """
 
         @overload
@@ -157,10 +159,10 @@ def _for_sockets(make: Callable[[str | None, str | None], RouteMark]) -> _Socket
 def websocket(path: str | None, name: str | None) -> RouteMark:
     """Handle WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
 
-    The method is an ``async def`` that takes the socket first, then parameters like any handler.
-    Without ``path``, its name is its path. A method whose name begins with ``ws_`` needs no
-    decorator: ``ws_chat`` handles ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError`` for
-    an invalid path or name.
+    The method is an ``async def``. Its first parameter is the socket; the others are filled as in
+    any handler. ``path``: by default the method's name. ``name``: the route's name in ``url_for``,
+    by default the method's name. A method whose name begins with ``ws_`` needs no decorator:
+    ``ws_chat`` handles ``/chat``. Raises ``SetupError`` for an invalid path or name.
     """
     return make_mark(path, ["GET"], name, "websocket", takes_socket=True)
 
@@ -168,18 +170,20 @@ def websocket(path: str | None, name: str | None) -> RouteMark:
 def run_in(
     placement: Literal["loop", "thread", "process"],
 ) -> Callable[[Function], Function]:
-    """Run the handler below at ``placement``, overriding the application's setting ``run_in``:
+    """Choose where the handler below runs, instead of the application's setting ``run_in``:
     ``@run_in("thread")``.
 
-    ``"loop"``: on the event loop, or under WSGI in the server's thread, for a ``def`` that never
-    blocks. ``"thread"``: in a worker thread, where the handler may block; the default for ``def``.
-    ``"process"``: in a process of a pool, for a long computation that must not delay other
-    requests. The arguments, and the values that the handler returns or yields, are pickled, and the
-    process imports the handler by its name; ``self`` is a bare object of its class, and
-    ``self.request`` is a read-only copy. Checks, providers and middleware may have
-    ``@run_in("loop")``, too. Raises ``SetupError`` for any other placement. An ``async def`` can
-    only run on the event loop; for another placement, ``SetupError`` is raised when the application
-    is first used.
+    ``placement`` is one of these. ``"loop"``: on the event loop (under WSGI: in the server's
+    thread), for a ``def`` that never blocks. ``"thread"``: in a worker thread, where the handler
+    may block; the default for ``def``. ``"process"``: in a process of a pool, for a long
+    computation that must not delay other requests.
+
+    The process of a pool imports the handler by its name. The arguments, and the values that the
+    handler returns or yields, are pickled. ``self`` is an object of the class on which ``__init__``
+    was not called, and ``self.request`` is a read-only copy. Checks, providers and middleware may
+    have ``@run_in("loop")`` as well. Raises ``SetupError`` for any other placement. An
+    ``async def`` can only run on the event loop. If its placement is another one, ``SetupError`` is
+    raised when the application is first used.
     """
     if placement not in (LOOP, THREAD, PROCESS):
         raise SetupError(f'run_in takes "loop", "thread" or "process", not {placement!r}')
@@ -187,13 +191,13 @@ def run_in(
 
 
 def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """Return the decorator with a check: if it is called without a function, as in ``@hidden()``,
-    it raises a ``SetupError`` that says what to write.
+    """Return the decorator with a check: it raises ``SetupError`` if it is called without a
+    function, as in ``@hidden()``.
     """
 
     @wraps(decorator)
     def checked(*functions: Function) -> Function:
-        # Don't check ``callable``, because a classmethod object isn't callable.
+        # Don't check with ``callable``, because a classmethod object isn't callable.
         if len(functions) != 1 or isinstance(functions[0], str):
             raise SetupError(f"write @{decorator.__name__} above a function, without parentheses")
         return decorator(*functions)
@@ -203,7 +207,7 @@ def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[F
 
 @_without_arguments
 def hidden(function: Function) -> Function:
-    """Keep the public method below from being a handler, so that its name is not a URL.
+    """Exclude the public method below from the handlers, so that it has no URL.
 
     ``@hidden`` takes no arguments.
     """
@@ -215,45 +219,46 @@ COMMAND = "__micropie_command__"
 
 @_without_arguments
 def command(function: Function) -> Function:
-    """Make the method below a command instead of a URL: ``micropie -a shop:app init-db`` calls
+    """Make the method below a command instead of a handler: ``micropie -a shop:app init-db`` calls
     ``def init_db``.
 
-    A parameter without a default becomes an argument of the command line, and a parameter with a
-    default becomes an option. Values are converted to the annotated type. Resources are opened as
-    for a handler. For a plain function use ``@app.command``. If the command returns text, it is
-    printed.
+    A parameter without a default becomes an argument of the command line; a parameter with a
+    default becomes an option. Values are converted to the annotated types. Resources are opened as
+    for a handler. If the command returns a string, the string is printed. For a plain function, use
+    ``@app.command``.
     """
     return leave_mark(leave_mark(function, COMMAND, True), "__micropie_hidden__", True)
 
 
 @_without_arguments
 def reads_body(function: Function) -> Function:
-    """Let the handler receive the body itself, as it arrives: with ``request.parts()``,
-    ``stream()`` or ``body()``.
+    """Let the handler below read the body itself while it arrives, with ``request.parts()``,
+    ``request.stream()`` or ``request.body()``.
 
-    No form or JSON is parsed for such a handler, so its parameters come from the path and the query
-    only. A parameter that is annotated as a file or a whole document raises ``SetupError`` when the
-    application is first used.
+    For such a handler, no form or JSON is parsed, so its parameters are filled from the path and
+    the query only. If a parameter is annotated as a file or a whole document, ``SetupError`` is
+    raised when the application is first used.
     """
     return leave_mark(function, "__micropie_reads_body__", True)
 
 
 def max_body_size(size: int) -> Callable[[Function], Function]:
-    """Limit the body for the handler below to ``size`` bytes, instead of to the application's
+    """Limit the body for the handler below to ``size`` bytes. This replaces the application's
     ``max_body_size``.
 
-    For example ``@max_body_size(2 * 1024**3)``. A longer body gets a 413. JSON and form fields are
-    also limited by ``max_data_size``. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
+    Example: ``@max_body_size(2 * 1024**3)``. A client that sends a longer body gets a 413. JSON and
+    form fields are also limited by ``max_data_size``. Raises ``SetupError`` unless ``size`` is an
+    int of 0 or more.
     """
     return _size_marker("max_body_size", size)
 
 
 def max_data_size(size: int) -> Callable[[Function], Function]:
-    """Limit JSON and form fields for the handler below to ``size`` bytes, instead of to the
+    """Limit JSON and form fields for the handler below to ``size`` bytes. This replaces the
     application's ``max_data_size``.
 
-    For example ``@max_data_size(10 * 1024**2)``. More bytes get a 413. ``max_body_size`` applies as
-    well. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
+    Example: ``@max_data_size(10 * 1024**2)``. A client that sends more gets a 413.
+    ``max_body_size`` applies as well. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
     """
     return _size_marker("max_data_size", size)
 
@@ -271,15 +276,17 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
         @requires(members)
         def account(self): ...
 
-    A check is a function of the request: ``def`` (run in a worker thread under ASGI, unless it has
-    ``@run_in("loop")``) or ``async def``. It returns True to accept the request. To refuse it, a
-    check returns False, which is a 403, returns a response, or raises ``HTTPError`` or
-    ``Redirect``. If a check returns None, perhaps because of a forgotten ``return``, the client
-    gets a 500, and the log shows what to write. Further parameters take resources, which are shared
-    with the handler. Checks run after the middleware, so ``request.session`` and ``request.state``
-    are available, and before the body is received. Above a class, checks apply to every path below
-    the application, including paths without a handler, WebSockets and mounted applications. Raises
-    ``SetupError`` for anything but a function that takes the request.
+    A check is a function of the request, ``async def`` or ``def``. Under ASGI, a ``def`` runs in a
+    worker thread unless it has ``@run_in("loop")``. A check returns True to accept the request. To
+    refuse it, a check returns False (the client gets a 403), returns a response, or raises
+    ``HTTPError`` or ``Redirect``. If a check returns None, perhaps because of a forgotten
+    ``return``, the client gets a 500, and the log says what to write. Further parameters of a check
+    get resources, which are shared with the handler.
+
+    Checks run before the body is received, and after the middleware, so ``request.session`` and
+    ``request.state`` are available. Checks above a class apply to every path of the application,
+    including paths without a handler, WebSockets and mounted applications. Raises ``SetupError``
+    for anything but a function that takes the request.
     """
     if not checks:
         raise SetupError(
@@ -298,7 +305,7 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
 DESCRIPTION = "__micropie_description__"
 
 
-class describe:  # noqa: N801 - authors write it as a decorator
+class describe:  # noqa: N801 - applications use it as a decorator
     """Describe the handler below in ``app.openapi()``, where its docstring and annotations aren't
     enough:
 
@@ -309,13 +316,13 @@ class describe:  # noqa: N801 - authors write it as a decorator
 
     ``summary`` and ``description``: by default the first line and the rest of the docstring.
     ``tags``: by default the name of the application's class. ``status``: the status of the
-    annotated response, by default 200. It only documents the status, so the handler sets it as
-    well, as above. ``responses``: further responses by status, each a sentence, a type, or a tuple
-    of both. A response with such a status gets only the fields of the type. ``response_model``: the
-    structure whose fields are sent, or a list of it, if the handler's annotation can't express it.
-    ``operation_id``: by default the name of the handler. ``deprecated`` (False): whether clients
-    should stop calling it. ``include_in_schema=False`` leaves the handler out. Raises
-    ``SetupError`` for an invalid status.
+    annotated response, by default 200. This is only documentation, so the handler must set the
+    status as well, as above. ``responses``: further responses by status. Each is a sentence, a
+    type, or a tuple of both. If it has a type, responses with this status are sent with only the
+    fields of the type. ``response_model``: the structure whose fields are sent, or a list of it, if
+    the handler's annotation can't express it. ``operation_id``: by default the name of the handler.
+    ``deprecated`` (False): whether clients should stop using the operation. ``include_in_schema``
+    (True): whether the document contains the handler. Raises ``SetupError`` for an invalid status.
     """
 
     def __init__(
@@ -359,8 +366,8 @@ class describe:  # noqa: N801 - authors write it as a decorator
         )
 
     def response_of(self, status: int) -> tuple[str, object]:
-        """Return the sentence ("" if there is none) and the type (or None) that ``responses`` has
-        for a status.
+        """Return the sentence and the type that ``responses`` has for a status: "" if there is no
+        sentence, and None if there is no type.
         """
         given = (self.responses or {})[status]
         parts = given if isinstance(given, tuple) else (given,)

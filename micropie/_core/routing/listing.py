@@ -1,4 +1,4 @@
-"""Route and application listings, for tools and for the command line."""
+"""Listings of routes and applications, for tools and for the command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from micropie._core.sessions import SessionBackend
 
 
 class Application(NamedTuple):
-    """An application of a tree: the outermost one, an attribute of another application, or a
+    """An application in a tree: the outermost one, an attribute of another application, or a
     mounted application.
     """
 
@@ -39,14 +39,14 @@ class Application(NamedTuple):
     application is on its own host, the path begins with the host: ``//blog.example.com/archive``.
     """
     middlewares: Sequence[object]
-    """The hooks around its handlers, beginning with those of the outermost application. For a check
-    of ``@requires``, the list has the author's function.
+    """The hooks around its handlers, beginning with those of the outermost application. A check of
+    ``@requires`` is in the list as the function that was passed to ``@requires``.
     """
     session_backend: SessionBackend
     channels: Any
     """Its ``micropie.channels.Channels``."""
     checks: Sequence[Callable[..., object]]
-    """The check functions of ``@requires`` among ``middlewares``."""
+    """Only the check functions of ``@requires`` in ``middlewares``."""
     mounts: Sequence[Mount]
     """The applications mounted on it by ``App.mount``, each with ``prefix``, ``target``, ``kind``
     ("app", "asgi" or "wsgi") and ``isolated``.
@@ -60,20 +60,20 @@ class Application(NamedTuple):
     scope: str
     """The beginning of the names of its routes: "" or ``blog.``."""
     error_handlers: Sequence[Mapping[ErrorKey, Callable[..., object]]]
-    """The author's error handlers by status and exception class: first those of the application,
-    then those of the applications that contain it.
+    """The error handlers by status and exception class: first those of the application, then those
+    of the applications that contain it.
     """
     types: OwnTypes
     """The types that the settings ``encoders`` and ``decoders`` add. ``encoder_of(kind)`` returns
-    the function that encodes values of a class, or None; ``taken_by(kind)`` returns the type that
-    the decoder of a class takes; ``choices(kind)`` returns the values of an enumeration's members,
-    as they are encoded.
+    the function that encodes values of a class, or None. ``taken_by(kind)`` returns the type that
+    the decoder for a class takes. ``choices(kind)`` returns the encoded values of an Enum's
+    members.
     """
 
     @property
     def lost_routes(self) -> Mapping[str, str]:
-        """Methods that lost their route: they override a method with a route decorator, but have no
-        decorator themselves. Maps the method's name to a sentence that says what to write.
+        """Methods that override a method with a route decorator but have no decorator themselves,
+        so that the route is lost: method name -> a sentence that says what to write.
         """
         routed: dict[str, type] = {}  # method name -> class with the route
         lost: dict[str, str] = {}
@@ -92,10 +92,10 @@ class Application(NamedTuple):
 
     def error_results(self, status: int) -> Iterator[tuple[ErrorKey, tuple[object, ...]]]:
         """Yield the error handlers that may be called for errors with a status, in the order in
-        which they are looked up. Each item is the handler's key and the types that it returns, as
-        in ``RouteEntry.results``.
+        which they are looked up. Each item is the key for which the handler is registered, and the
+        types that it returns, as in ``RouteEntry.results``.
 
-        A handler for the status itself, or for any error, comes last.
+        Handlers for the status itself, for ``HTTPError`` and for ``Exception`` come last.
         """
         for handlers in self.error_handlers:
             kinds = [one for one in (BindingError, BadRequest) if status == 400]
@@ -105,15 +105,15 @@ class Application(NamedTuple):
 
     @property
     def handlers(self) -> Sequence[Handler]:
-        """The application's handlers with their names and decorators, without those of inner
-        applications.
+        """The application's handlers with their names and route marks. Those of inner applications
+        are not included.
         """
         tree, explicit = self.app._micropie, self.settings.expose == "explicit"
         return find_handlers(self.app, tree.framework, explicit)
 
 
 def describe_application(config: Config) -> Application:
-    """Return the listing of the application with this configuration."""
+    """Return the listing of the application that has this config."""
     checks = [hook.check for hook in config.middlewares if isinstance(hook, Checking)]
     return Application(
         config.app,
@@ -140,21 +140,21 @@ class Signature(NamedTuple):
     name: str
     """The name of the route, or of the provider's function."""
     function: Callable[..., object]
-    """The function with its decorators, as the framework calls it."""
+    """The function that the framework calls, including its decorators."""
     parameters: Sequence[Parameter]
-    """The parameters that get a value from the client, with their annotations as types."""
+    """The parameters that get a value from the client, with annotations evaluated to types."""
     providers: Mapping[str, Signature]
     """The providers of the other parameters, by parameter name."""
     values: Mapping[str, BoundParameter]
-    """For each of ``parameters``, by name, where its value comes from. ``first_place`` is a word
-    such as "query", "form", "json", "file" or "header", or "" if the value never comes from the
-    client; ``key`` is the name of the value there; ``is_whole``: whether the value is everything in
-    that place; ``is_stated``: whether the annotation declares the place.
+    """Where the value of each of ``parameters`` comes from, by the parameter's name.
+    ``first_place``: "query", "form", "json", "file", "header" or a similar word, or "" if the value
+    never comes from the client. ``key``: the name of the value in that place. ``is_whole``: whether
+    the value is everything in that place. ``is_stated``: whether the annotation declares the place.
     """
 
     def needed(self) -> Iterator[Signature]:
-        """Yield the providers, each after those that it depends on. If several providers depend on
-        one, it is yielded several times.
+        """Yield the providers, each after the providers that it depends on. A provider on which
+        several others depend is yielded several times.
         """
         for one in self.providers.values():
             yield from (*one.needed(), one)
@@ -164,29 +164,31 @@ class RouteEntry(NamedTuple):
     """A route as it appears in listings."""
 
     route: Route
-    """The route, with these attributes: ``name``; ``pattern``; ``function``, the author's function;
-    ``is_pooled``; ``methods``, those that its decorator sets, or (); ``wildcards``, which maps
-    those of the pattern to their rules, such as "int" or ""; ``most_segments``, how many further
-    segments after the pattern the route takes as arguments; ``reads_body``, True if the handler
-    receives the body itself; ``description``, the ``describe`` above it, or None;
-    ``body_parameter``, the first parameter that only a body can fill, with ``name`` and
-    ``converter`` (see ``TypeInfo``), or None.
+    """The route. Its attributes: ``name``. ``pattern``. ``function``: the function without its
+    decorators. ``is_pooled``: whether it runs in a process. ``methods``: those that its decorator
+    sets, or (). ``wildcards``: the names of the pattern's wildcards with their rules, such as "int"
+    or "". ``most_segments``: how many more segments after the pattern the route takes as arguments.
+    ``reads_body``: True if the handler reads the body itself. ``description``: the ``describe``
+    object of its decorator, or None. ``body_parameter``: the first parameter that only a body can
+    fill, with ``name`` and ``converter`` (see ``TypeInfo``), or None.
     """
     methods: list[str]
     """The methods that the route handles."""
     is_default: bool
-    """Whether the route handles the paths that no other route matches."""
+    """Whether the route is for paths that no other route matches."""
     hidden: str = ""
-    """The reason why no request reaches the route, as a sentence, or ""."""
+    """If no request can reach the route, a sentence that gives the reason. Otherwise ""."""
 
     @property
     def application(self) -> Application:
-        """The application of the handler, with the hooks and checks of this route."""
+        """The application that contains the handler. Its hooks and checks include those of this
+        route only.
+        """
         return describe_application(self.route.config)
 
     @property
     def place(self) -> str:
-        """The file and the line of the author's function; see ``Inspector.place_of``."""
+        """The file and the line of the handler; see ``Inspector.place_of``."""
         return place_of(self.route.function)
 
     @property
@@ -197,23 +199,23 @@ class RouteEntry(NamedTuple):
 
     @property
     def messages(self) -> tuple[object, object] | None:
-        """The types that a WebSocket handler receives and sends, from its annotation
-        ``WebSocket[Received, Sent]``; None without it.
+        """The types that a WebSocket handler receives and sends, from the annotation
+        ``WebSocket[Received, Sent]``. None if there is no such annotation.
         """
         found = self.route.plan.messages
         return None if found is None else (found.received, found.sent)
 
     def mentions(self, name: str) -> bool:
-        """Return whether the author's code uses an attribute or a variable of this name."""
+        """Return whether the handler's code uses an attribute or a variable of this name."""
         return mentions(self.route.function, name)
 
     @property
     def signature(self) -> Signature:
         """The signature of the handler. ``parameters``: those that get a value from the client,
-        with their annotations as types. ``providers``: the signatures of the providers, by the name
-        of the parameter that each fills. ``name``: the name of the route. ``function``: the handler
-        with its decorators. ``needed()`` yields the providers, each after those that it depends on;
-        if several depend on one, it is yielded several times.
+        with annotations evaluated to types. ``providers``: the signatures of the providers, by the
+        name of the parameter that each fills. ``name``: the name of the route. ``function``: the
+        handler with its decorators. ``needed()`` yields the providers, each after the providers
+        that it depends on. A provider on which several others depend is yielded several times.
         """
         route = self.route
         return _signature(route.name, route.plan, {one.key: one for one in route.providers})

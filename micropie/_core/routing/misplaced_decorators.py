@@ -1,9 +1,8 @@
-"""Reject decorators that have no effect. Such errors of an author would otherwise fail silently: a
-route is never registered, or an access check protects nothing.
+"""Reject decorators that have no effect. Such an error would otherwise go unnoticed: a route is
+never registered, or an access check protects nothing.
 
-A decorator for a route or an access check leaves a mark on its function. If no handler of the
-compiled application has that mark, ``SetupError`` is raised with a sentence that says what to
-write.
+A decorator for a route or an access check stores a mark on its function. If no handler of the
+compiled application has that mark, ``SetupError`` is raised with a message that says what to write.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ _IsMisplaced: TypeAlias = Callable[[object], bool]
 
 
 def reject_misplaced_decorators(registered: Registrations, handlers: Sequence[Handler]) -> None:
-    """Raise ``SetupError`` for a decorator of a route or an access check that is not above a
-    handler of this application, and for a method that is registered as a plain function.
+    """Raise ``SetupError`` for a route decorator or an access check that is not above a handler of
+    this application, and for a method that is registered as a plain function.
     """
     is_misplaced = _misplaced(handlers, registered)
     _reject_misplaced_attributes(registered.app, registered.framework, is_misplaced)
@@ -67,11 +66,11 @@ def reject_misplaced_decorators(registered: Registrations, handlers: Sequence[Ha
 def _reject_misplaced_attributes(
     app: object, framework: tuple[type, ...], is_misplaced: _IsMisplaced
 ) -> None:
-    """Raise ``SetupError`` for a route or an access check that is lost in the body of a class or on
-    an object.
+    """Raise ``SetupError`` for a route decorator or an access check that has no effect, among the
+    attributes of a class or of the application's instance.
 
-    A method that a subclass replaces, or that is set to None on the object, was removed
-    intentionally.
+    Methods that a subclass overrides, or that are set to None on the instance, are accepted,
+    because they have been removed intentionally.
     """
     own = vars(app)
     classes = [cls for cls in reversed(type(app).__mro__) if cls not in framework]
@@ -81,8 +80,8 @@ def _reject_misplaced_attributes(
             continue
         instead = own.get(name, value)
         if instead is not value and (instead is None or marks_of(instead)):
-            continue  # the author has replaced this function
-        # All functions that the decorator may be above, including those inside a property or
+            continue  # the instance intentionally has another handler or None
+        # The decorator may be above any of these functions, including those inside a property or
         # another object.
         inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
         if any(is_misplaced(one) and _is_written_in(cls, one) for one in inside):
@@ -112,10 +111,10 @@ def _reject_misplaced_attributes(
 
 
 def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMisplaced:
-    """Return a function that returns whether an object has a mark for a route or an access check,
-    but is not among the handlers that were found.
+    """Return a function that takes an object, and returns whether the object has the mark of a
+    route or an access check but is none of the handlers ``found``.
 
-    Requests for such a route would get a 404, and such a check would protect nothing.
+    Such a route would be a 404, and such a check would protect nothing.
     """
     handlers = [
         *(handler.function for handler in found),
@@ -131,7 +130,7 @@ def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMispla
     def is_misplaced(value: object) -> bool:
         marks = own_attributes(value)
         is_idle = REQUIRES in marks and id(marks[REQUIRES]) not in guards
-        # A callable object may have the check of an application, which may be mounted.
+        # A callable object may be an application with an access check, which may be mounted.
         if is_idle and (is_method(value) or not callable(value)):
             return True
         return any(id(mark) not in routes for mark in marks.get(MARKS, ()))
@@ -140,8 +139,8 @@ def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMispla
 
 
 def _is_written_in(cls: type, value: object) -> bool:
-    """Return whether a function was written in the body of the class; True for an object without a
-    name.
+    """Return whether a function was written in the body of the class. Return True for an object
+    without a name.
     """
     name = getattr(value, "__qualname__", None)
     return name is None or (value.__module__, name.rpartition(".")[0]) == (

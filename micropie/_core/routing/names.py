@@ -1,4 +1,4 @@
-"""``RouteNames``: maps the names of all routes of a tree to their paths, for ``url_for``."""
+"""``RouteNames``: the paths of all routes of a tree by name, for ``url_for``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from micropie._core.routing.discovery import Pattern
 
 
 def _query_of(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield the (name, value) pairs of a query. A collection gives a pair for each item, and None
-    gives no pair.
+    """Yield the (name, value) pairs of a query. For a collection, yield a pair for each item; for
+    None, yield nothing.
     """
     for name, value in values.items():
         several: Collection[object] = (value,)
@@ -27,10 +27,10 @@ def _query_of(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 class RouteNames:
     """The routes of a tree of applications by name.
 
-    It stores each route's escaped path from the root of the tree: "" for the root itself, or
-    "//example.com/path" on another host. For an explicit route, the pattern after that path is
-    stored as well. ``fingerprints``: for routes that serve files, the function that takes the path
-    of a file and returns its fingerprint.
+    For each route, it stores the escaped path from the root of the tree: "" for the root itself, or
+    "//example.com/path" on another host. For an explicit route, this is the application's path, and
+    the pattern that follows it is stored separately. ``fingerprints``: for each route that serves
+    files, a function that takes a file's path and returns the file's fingerprint.
     """
 
     def __init__(self) -> None:
@@ -40,8 +40,9 @@ class RouteNames:
     def add(
         self, name: str, path: str, pattern: Pattern | None = None, *, takes_socket: bool
     ) -> None:
-        """Add a route. If several routes have the same name, a route for HTTP wins over one for
-        WebSockets, then a route whose handler has that name, then the first one.
+        """Add a route. If several routes have the same name, one of them wins: a route for HTTP
+        rather than one for WebSockets, then a route found by its handler's name rather than an
+        explicit one, then the route that was added first.
         """
         rank = (takes_socket, pattern is not None)
         if name not in self._routes or rank < self._routes[name][0]:
@@ -54,12 +55,13 @@ class RouteNames:
         segments: Sequence[object],
         values: dict[str, object],
     ) -> str:
-        """Return the path of a route by its name. The name is looked up in each of ``scopes`` (see
-        ``Config``), one after the other. A name that begins with a slash is looked up from the root
-        of the tree.
+        """Return the path of the route called ``name``, which is looked up in each of ``scopes``
+        (see ``Config``), one after the other. A name that begins with a slash is looked up from the
+        root of the tree.
 
-        Raises ``LookupError`` for an unknown name and ``ValueError`` for values that the route
-        would not match. Values that fill no wildcard become the query, except those that are None.
+        ``segments``: more segments at the end of the path. ``values``: fill the wildcards. The
+        others become the query, except those that are None. Raises ``LookupError`` for an unknown
+        name, and ``ValueError`` for values that the route would not match.
         """
         prefix, full_name = self._found(name, scopes)
         _, path, pattern = self._routes[full_name]
@@ -77,14 +79,15 @@ class RouteNames:
             if segment is None or text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
                 raise ValueError(f"url_for({name!r}): {text!r} is not a path segment")
             path += "/" + quote(text, safe="")
-        # The root of an application ends with a slash.
+        # The path of an application's root ends with a slash.
         if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):
             path += "/"
         query = urlencode([*_query_of(values)]) if values else ""
         return f"{path}?{query}" if query else path
 
     def fingerprint(self, name: str, scopes: Mapping[str, str], path: str) -> str:
-        """Return the fingerprint of a file. ``name``: the name of the route that serves the file.
+        """Return the fingerprint of the file at ``path``. ``name``: the name of the route that
+        serves the file.
 
         Raises ``LookupError`` if that route doesn't exist or serves no files.
         """
@@ -97,8 +100,8 @@ class RouteNames:
         return found(path)
 
     def _found(self, name: str, scopes: Mapping[str, str]) -> tuple[str, str]:
-        """Return the first prefix in ``scopes`` where a route has this name, and the route's full
-        name.
+        """Return the first prefix in ``scopes`` below which there is a route of this name, and the
+        route's full name.
         """
         if not isinstance(name, str):
             function = getattr(name, "__name__", "name")

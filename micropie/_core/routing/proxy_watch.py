@@ -1,4 +1,4 @@
-"""The warning about a proxy that is not configured as trusted."""
+"""Warn about a proxy that is not configured as trusted."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ _logger = logging.getLogger("micropie.security")
 
 
 class ProxyWatch:
-    """Warns once if requests come through a proxy that is not trusted.
+    """Logs one warning if requests come through a proxy that is not trusted.
 
-    It checks requests whose client or scheme is used, and only the first ``looks`` of them, so it
-    costs a running site nothing.
+    Only requests whose client address or scheme the application uses are checked, and only the
+    first ``looks`` of these, so that later requests take no longer.
     """
 
     def __init__(self, looks: int = 10_000) -> None:
         self.looks = looks
 
     def look(self, exchange: Exchange) -> None:
-        """Log a warning if the client or scheme in forwarding headers differs from the server's."""
+        """Log a warning if the client or the scheme in the proxy's headers differs from what the
+        server reports.
+        """
         stated = exchange.named_headers(_FORWARDED)
         if not stated:
             self.looks -= 1
@@ -32,7 +34,7 @@ class ProxyWatch:
         host = "unix" if client is None else client.host
         addresses = stated.get("x-forwarded-for") or stated.get("forwarded") or host
         is_secure = stated.get("x-forwarded-proto", "").strip(" \t").lower() in ("https", "wss")
-        # If they don't differ, the server itself trusts the proxy.
+        # If they are the same, the server itself trusts the proxy and has used these headers.
         if host not in addresses or (is_secure and scheme == "http"):
             self.looks = 0
             _logger.warning(

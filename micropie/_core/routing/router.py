@@ -1,5 +1,5 @@
-"""Find the route for a method and a path in a tree, which is compiled once from what the author
-defined.
+"""Find the route for a method and a path in a tree, which is compiled once from the application's
+handlers and routes.
 
 Each ``Node`` of the tree represents the beginning of a path, and each step down represents one
 segment. The names of handlers, the names of applications and the literal text of explicit routes
@@ -13,19 +13,19 @@ The most specific route wins, whatever the order of definition. At each node, th
     2. wildcards for one segment,           5. the application's ``default``, and its ``index`` if the path
     3. wildcards for several (``path``),       enters no inner application.
 
-If one of these fails, the search goes back and tries the next. 2 and 3 are sorted by
-``Segment.rank``, so in effect the first segment in which two routes differ decides between them. If
-a route matches the path but not the method, the search goes on; if nothing else matches, the
+If one of these fails, the search goes back and tries the next. Steps 2 and 3 try the wildcards in
+the order of ``Segment.rank``, so the first segment in which two routes differ decides between them.
+If a route matches the path but not the method, the search goes on; if nothing else matches, the
 response is a 405 that lists the methods of all such routes. ``default`` and ``index`` don't handle
 a path that another handler of their application refused because of the method or the number of
 arguments.
 
 Finding a route takes time in proportion to the path's length, whatever the path is. A ``path``
-wildcard ends at a fixed place, because a pattern has at most one and what follows it is counted
-from the end. So the search visits each node at most once. At a node, it looks up one dictionary,
-and each wildcard checks one segment, or the whole path once. The number of routes matters only if
-many wildcards with different literal texts or expressions are at the same place, because they are
-tried one after the other.
+wildcard can end at one segment only, because a pattern has at most one, and the segments after it
+are counted from the end of the path. So the search visits each node at most once. At a node, it
+looks up one dictionary, and each wildcard checks one segment, or the whole path once. The number of
+routes matters only if one node has many wildcards with different literal texts or expressions,
+because these are tried one after the other.
 
 No attribute of an object is ever looked up by a name that a client sent.
 """  # noqa: E501
@@ -52,14 +52,14 @@ RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
 
 NO_VALUES: Mapping[str, object] = {}
 
-# An entry in the set of refused methods. It means that a handler found by its name takes fewer
-# arguments than the path has.
+# This entry in the set of refused methods means that the path has more segments than a handler
+# found by its name takes as arguments.
 _SURPLUS = ""
 
 
 @final
 class Refusal(NamedTuple):
-    """The result of a search that finds no route: the error to respond with, and the config of the
+    """The result of a search that finds no route: the error to send, and the config of the
     innermost application on the path.
     """
 
@@ -67,15 +67,15 @@ class Refusal(NamedTuple):
     config: Config
 
 
-_ONE_SEGMENT = sys.maxsize  # the ``tail`` of wildcards that match one segment
+_ONE_SEGMENT = sys.maxsize  # the ``tail`` of a branch that matches one segment
 
 
 @final
 class _Branch(NamedTuple):
-    """A step to ``node`` by a segment with wildcards.
+    """An edge to ``node``, for a segment with wildcards.
 
-    ``tail``: how many segments of the pattern follow the ``path`` wildcard, or ``_ONE_SEGMENT`` if
-    the segment has no such wildcard.
+    ``tail``: how many segments of the pattern follow the ``path`` wildcard. ``_ONE_SEGMENT`` if the
+    segment has no ``path`` wildcard.
     """
 
     rank: tuple[int, ...]
@@ -85,14 +85,16 @@ class _Branch(NamedTuple):
 
 
 class Node:
-    """A place in the tree: the beginning of a path.
+    """A node of the tree: the beginning of a path.
 
     ``config``: the config of the application whose path ends here, or None. ``routes``: the routes
     for the path that ends here, by method. Until the tree is complete, a route without declared
-    methods has the key "". ``arguments`` is the route of the handler with the name of this node;
-    ``default`` and ``index`` are the routes of those handlers of the application that begins here.
-    These three take further segments as arguments. ``ways``: all these and the branches, once the
-    tree is complete. They are tried from the last to the first.
+    methods has the key "".
+
+    ``arguments``: the route of the handler that has the name of this node. ``default`` and
+    ``index``: the routes of these handlers of the application that begins here. All three take
+    further segments as arguments. ``ways``: these routes and the branches, once the tree is
+    complete. They are tried from the last to the first.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -120,10 +122,10 @@ class Node:
         self.routes |= dict.fromkeys(methods, route)
 
     def complete(self) -> None:
-        """Sort ``ways``. Register the route without declared methods for those of its methods that
-        no other route here declares.
+        """Sort the routes and branches into ``ways``. Register the route without declared methods
+        for each of its methods that no other route of this node declares.
 
-        The handler of GET also handles HEAD.
+        The handler for GET also handles HEAD, unless another one does.
         """
         # Branches of equal rank stay in the order of their definition.
         branches = sorted(self.branches.values(), key=lambda branch: branch.rank)
@@ -136,11 +138,11 @@ class Node:
             self.routes["HEAD"] = self.routes["GET"]
 
     def child(self, text: str) -> Node:
-        """Return the child node for literal text; make it if there is none."""
+        """Return the child node for literal text. Create it if there is none."""
         return self.literals.setdefault(text, Node())
 
     def descend(self, pattern: Pattern) -> Node:
-        """Return the node at the end of a pattern; make the nodes that are missing."""
+        """Return the node at the end of a pattern. Create the nodes that are missing."""
         node, following = self, len(pattern.segments)
         for segment in pattern.segments:
             following -= 1
@@ -157,8 +159,9 @@ class Node:
     def answers(
         self, route: Route, method: str, segments: Sequence[str], depth: int, refused: set[str]
     ) -> bool:
-        """Return whether a route of this node takes ``segments[depth:]`` as its arguments. If the
-        route takes the path but not the method, add its methods to ``refused``.
+        """Return whether a route of this node handles the request, with ``segments[depth:]`` as its
+        arguments. If it takes these arguments but doesn't handle the method, add its methods to
+        ``refused``.
         """
         takes_all = len(segments) - depth <= route.most_segments
         if route is not self.arguments:
@@ -172,8 +175,8 @@ class Node:
         return False
 
     def takers(self) -> Mapping[str, Route]:
-        """Return the routes, by method, that take exactly one further segment of any text. Return
-        {} if a more specific route might match.
+        """Return the routes, by method, that take exactly one more segment, whatever it is. Return
+        {} if a more specific route might match that segment.
 
         Call this only when the tree is complete.
         """
@@ -190,8 +193,8 @@ class Node:
 
 
 class ByMethod(dict[str, dict[str | None, Route]]):
-    """Routes by method and path. For a method without routes, which a client may send, it returns
-    an empty dict.
+    """Routes by method and path. A method without routes has an empty dict, because clients may
+    send any method.
     """
 
     def __missing__(self, method: str) -> Mapping[str | None, Route]:
@@ -202,18 +205,18 @@ _NO_ROUTES: Mapping[str | None, Route] = {}
 
 
 class Router:
-    """The nodes for a whole tree of applications.
+    """The routes of a whole tree of applications, in a tree of nodes.
 
-    ``exact`` and ``below`` are short cuts for ``find``, by method: ``exact`` has whole paths
-    without wildcards, and ``below`` has paths whose handlers take one more segment, of any text, as
-    their argument. The paths in both have no trailing slash, like ``request.path``.
+    ``exact`` and ``below`` are short cuts for ``find``, by method. ``exact`` has whole paths
+    without wildcards. ``below`` has paths whose handlers take one more segment, whatever it is, as
+    their argument. All these paths have no trailing slash, like ``request.path``.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.root = Node(config)
         self.has_routes = False
-        # Whether any application in the tree has another application mounted at its root.
+        # whether an application in the tree has another application mounted at its root
         self.has_fallbacks = False
         self.exact = ByMethod({method: {} for method in METHODS})
         self.below = ByMethod({method: {} for method in METHODS})
@@ -250,18 +253,21 @@ class Router:
                     places.append((f"{path}/{text}", child))
 
     def drop_short_cuts(self, patterns: Iterable[str]) -> None:
-        """Drop the entries of ``below`` that would also match one of the WebSocket ``patterns``."""
+        """Remove the entries of ``below`` that would also match one of ``patterns``, the paths of
+        WebSockets.
+        """
         for routes in self.below.values() if (found := [*patterns]) else ():
             for path in [*routes]:
                 if any(pattern.startswith(f"{path}/") for pattern in found):
                     del routes[path]
 
     def find(self, method: str, segments: Sequence[str]) -> RouteMatch | Refusal:
-        """Return the route for decoded segments, or a refusal with 404 or 405."""
+        """Return the route for the decoded segments of a path, or a refusal with 404 or 405."""
         count, config = len(segments), self.config
         refused: set[str] = set()
-        # A stack of the alternatives still to try: the node, one of its ``ways``, the number of
-        # segments before it, and the values of their wildcards.
+        # A stack of the alternatives that are still to be tried. Each item is a node, one of its
+        # ``ways``, the number of segments before the node, and the values of the wildcards in
+        # these.
         left: list[tuple[Node, _Branch | Route, int, tuple[object, ...]]] = []
         node, depth = self.root, 0
         values: tuple[object, ...] = ()
@@ -294,7 +300,7 @@ class Router:
         return route, () if named else [*values], named
 
     def entries(self) -> list[RouteEntry]:
-        """Return every route once, with the methods that it handles, sorted by path."""
+        """Return each route once, with the methods that it handles, sorted by path."""
         from micropie._core.routing.listing import RouteEntry  # imported only for listings
 
         entries: dict[int, RouteEntry] = {}
@@ -306,7 +312,7 @@ class Router:
                 for method, route in routes.items():
                     entry = entries.setdefault(id(route), RouteEntry(route, [], routes is default))
                     if method not in entry.methods:
-                        # The route has an entry already: ``index`` handles two paths, with
-                        # different methods.
+                        # The route already has an entry if it is that of ``index``, which handles
+                        # two paths, perhaps with different methods.
                         entry.methods.append(method)
         return sorted(entries.values(), key=lambda entry: (entry.route.pattern, entry.methods))

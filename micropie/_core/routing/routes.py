@@ -1,5 +1,5 @@
-"""``Route``: a handler with the marks of its decorators, the plan of its arguments, and the kind of
-step that runs it.
+"""``Route``: a handler with the marks of its decorators, the plan for its arguments, and the kind
+of step that runs it.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def _stated_filters(function: AnyFunction, description: Any) -> dict[int, Result
 def _writer(
     function: AnyFunction, config: Config, answers: Sequence[object]
 ) -> Callable[[object], bytes] | None:
-    """Return the function that encodes an item of a handler's stream as a line of JSON, or None if
-    the items are chunks.
+    """Return the function that encodes an item of a handler's stream as a line of JSON. Return None
+    if the items are sent unchanged, as chunks.
     """
     is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
     items = items_of(answers, is_generator)
@@ -75,12 +75,10 @@ def _writer(
 def _bodies(
     config: Config, answers: Sequence[object], own: ResultFilter | None
 ) -> dict[type, tuple[Callable[[Any], bytes], str]]:
-    """Return the encoder and the content type for each type of result that is sent without a
-    filter.
-    """
+    """Return the encoder and the content type for each type of result that needs no filter."""
     row = config.dumps, JSON
     null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}
-    if config.advisor is not None:  # in development, each result goes through the advisor
+    if config.advisor is not None:  # in development, the advisor checks each result
         return null
     return config.bodies | null | dict.fromkeys(own.bodies if own is not None else (), row)
 
@@ -88,7 +86,7 @@ def _bodies(
 def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
     """Return HTTP methods in upper case.
 
-    Raises ``SetupError`` for a str, an empty list and unknown methods.
+    Raises ``SetupError`` for a str, for an empty list and for unknown methods.
     """
     refuse_text("methods", methods)
     upper = tuple(method.upper() if isinstance(method, str) else method for method in methods)
@@ -103,34 +101,35 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 class Route(RouteInfo):
-    """A handler as the flow runs it: ``call(*bind(...))``, in a step of the kind ``step_kind``.
+    """A handler, which the flow runs as ``call(*bind(...))``, in a step of the kind ``step_kind``.
 
-    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``limited_step_kind`` is used if there is a time
-    limit, because then the call must be a step. ``is_pooled``: the handler runs in a process, and
-    ``call`` is its ``HandlerName``.
+    ``step_kind``: AWAIT, a ``Call`` or INLINE. ``limited_step_kind``: used instead if there is a
+    time limit, because then the call must be a step. ``is_pooled``: whether the handler runs in a
+    process; if so, ``call`` is its ``HandlerName``.
 
-    ``pattern`` is the path as the author wrote it, or the path of the handler's name. Hooks read
-    ``pattern`` and ``name``. ``wildcards``: the wildcards of an explicit route, name -> rule, such
-    as "int". ``by_position``: whether their values are the handler's first arguments in this order,
-    so they can be passed without names.
+    ``pattern``: the path given to the decorator, or made from the handler's name. Hooks may read
+    ``pattern`` and ``name``. ``wildcards``: the wildcards of an explicit route: name -> rule, such
+    as "int". ``by_position``: whether their values are the handler's first arguments, in this
+    order, so that they can be passed by position.
 
     ``providers``: the providers of the handler's resources, in the order of opening.
 
-    ``result_filter`` keeps the fields that the handler's annotation declares, and is None if the
+    ``result_filter``: keeps only the fields that the handler's annotation declares. None if the
     annotation declares no structure. ``stated_filters``: the filters for the statuses of
-    ``@describe(responses=...)``. ``write_item`` encodes an item of the handler's stream as a line,
-    and is None if the items are chunks. ``is_filtered``: whether the route has any of these.
-    ``is_special``: whether the route has providers or a filter, or runs in a process.
+    ``@describe(responses=...)``. ``write_item``: encodes an item of the handler's stream as a line
+    of JSON. None if the items are sent unchanged, as chunks. ``is_filtered``: whether the route has
+    any of these three. ``is_special``: whether the route has providers or any of these three, or
+    runs in a process.
 
     ``needs_session``: whether the session is opened for the handler.
 
-    ``reads_body``: whether the handler receives the body itself, so no form or JSON is received for
-    it. ``plain_args``: if the path has this number of arguments, they are all that the handler
-    needs, and ``bind`` is not called; -1 if ``bind`` is always needed. ``most_segments``: see
-    ``Plan``. ``methods``: the methods that its decorator sets. ``answers``: the methods that it
-    handles unless another route declares them. ``mentions_session``: whether the code of a
-    WebSocket handler contains the name ``session``. ``has_warned``: whether the warning that a GET
-    changed the session has been logged for this route.
+    ``reads_body``: whether the handler reads the body itself, so that no form or JSON is parsed for
+    it. ``plain_args``: if the path has this number of arguments, the handler needs no others, and
+    ``bind`` is not called. -1 if ``bind`` is always needed. ``most_segments``: see ``Plan``.
+    ``methods``: the methods that the decorator sets. ``answers``: the methods that the route
+    handles, except those that another route with the same path declares. ``mentions_session``:
+    whether the code of a WebSocket handler contains the name ``session``. ``has_warned``: whether
+    the warning that a GET changed the session has been logged for this route.
     """
 
     function: AnyFunction
@@ -153,8 +152,8 @@ class Route(RouteInfo):
             )
         self.mentions_session = takes_socket and mentions(function, "session")
         stated = {name: marks[one] for name, one in _SIZES.items() if one in marks}
-        # A route with its own limits gets its own config, so that each request checks only one
-        # limit.
+        # A route with its own limits gets its own config. So a request always finds its limits in
+        # the config.
         self.config = config.changed(stated) if stated else config
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers, parameter = _plan(function, name, takes_socket, config)
@@ -196,7 +195,8 @@ class Route(RouteInfo):
             self.plan.check_wildcards(
                 [name for name in self.wildcards if name not in of_providers], pattern
             )
-            self.most_segments = 0  # only wildcards take values from the path
+            # an explicit route takes values from the path with wildcards only
+            self.most_segments = 0
         converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
         self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
@@ -215,14 +215,16 @@ class Route(RouteInfo):
                     f"{name} runs in a process, but {needed} is opened in the server's process: "
                     "open it in the handler, or run the handler in a thread"
                 )
-            # If it takes no keywords, ``call`` is the function itself.
+            # If the handler takes no keyword arguments, ``call`` is the function itself.
             takes_keywords = self.plan.call is not self.plan.function
             self.call = pooled_name(function, name)._replace(takes_keywords=takes_keywords)
         if parameter is not None:
             self._check_body(parameter)
 
     def show(self, pattern: str, endpoint: object) -> None:
-        """Set the pattern, and the values by which tools around the application see this route."""
+        """Set the pattern, and the entries of the scope or environ in which tools around the
+        application find this route.
+        """
         self.pattern, self.path = pattern, split_host(pattern)[1]
         self.for_tools = (
             {"micropie.route": self}
@@ -231,8 +233,8 @@ class Route(RouteInfo):
         )
 
     def _check_body(self, parameter: BoundParameter) -> None:
-        """Raise ``SetupError`` for a parameter that takes a body if no request to this route can
-        have a body.
+        """Raise ``SetupError`` if a parameter takes a body, but no request to this route has a
+        body, or the handler reads the body itself.
         """
         takes = f"{self.name}: {parameter.name!r} takes {parameter.converter.expected}"
         if self.reads_body:
@@ -249,8 +251,8 @@ class Route(RouteInfo):
     def as_fallback(self) -> Route:
         """Return a copy of this route for the paths that no other route matches.
 
-        If a segment of such a path can't be converted, the copy responds with 404, not 400, because
-        the path does not exist.
+        If a segment of such a path can't be converted, the response is a 404 instead of a 400,
+        because then the path doesn't exist.
         """
         route = copy(self)
         route.bind = partial(self.plan.bind, is_fallback=True)
@@ -263,10 +265,11 @@ class Route(RouteInfo):
 def _plan(
     function: AnyFunction, name: str, takes_socket: bool, config: Config
 ) -> tuple[Plan, Sequence[Provider], BoundParameter | None]:
-    """Return the plan of a handler, its providers, and its first parameter that only a body can
-    fill, or None.
+    """Return a handler's plan, its providers, and the first parameter that only a body can fill, or
+    None.
 
-    Raises ``SetupError`` with the handler's name and how to hide it.
+    Raises ``SetupError``. Its message has the handler's name, and says how to hide a function that
+    isn't a handler.
     """
     written = inspect.unwrap(function)
     where = getattr(written, "__qualname__", name)
@@ -285,7 +288,7 @@ def _plan(
                 f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none"
             )
     except SetupError as error:
-        is_hidden = hasattr(function, "__micropie_hidden__")  # hidden because of @command
+        is_hidden = hasattr(function, "__micropie_hidden__")  # a method with @command is hidden
         hint = (
             ""
             if is_hidden
@@ -303,8 +306,9 @@ def _plan(
 
 
 def _refuse_shared_answers(function: AnyFunction) -> None:
-    """Raise ``SetupError`` for a handler with a cache such as ``functools.cache`` whose result
-    can't be reused: the handler reads the request, or its result is iterated over or awaited.
+    """Raise ``SetupError`` for a handler below a cache such as ``functools.cache`` if its result
+    can't be reused, because the handler reads the request, or because its result can be iterated
+    over or awaited only once.
     """
     *_, inner = layers(function)
     is_used_once = inspect.isgeneratorfunction(inner) or (
@@ -320,18 +324,18 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
         )
 
 
-_NO_SELF = "invalid method signature"  # part of the message that ``inspect`` raises
+_NO_SELF = "invalid method signature"  # the message of the ValueError that ``inspect`` raises
 
 
 def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
     """Return the kind of step for a handler (AWAIT, INLINE, or HANDLER if it may block), and
-    whether it is async.
+    whether it is an ``async def``.
     """
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT, True
-    # Calling a generator function runs none of its code, so it needs no thread. Its chunks are made
-    # in a thread.
+    # Calling a generator function doesn't run its code yet, so the call needs no thread. The chunks
+    # are made in a thread later.
     is_async = inspect.isasyncgenfunction(inner)
     return (
         INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER
@@ -339,8 +343,8 @@ def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
 
 
 def mentions(function: AnyFunction, name: str) -> bool:
-    """Return whether a handler's code, or a function inside it, uses an attribute or a variable of
-    this name.
+    """Return whether the code of a handler, or of a function inside it, uses an attribute or a
+    variable of this name.
     """
     *_, inner = layers(function)
     codes = [code] if (code := getattr(inner, "__code__", None)) else []
@@ -353,8 +357,8 @@ _SIZES = {name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_s
 
 
 def _marks_on(function: AnyFunction) -> dict[str, Any]:
-    """Return the marks that decorators have left on a function and on the functions that it wraps.
-    The marks of the outermost function win.
+    """Return the marks that decorators have stored on a function and on the functions that it
+    wraps: name of the attribute -> mark. The marks of the outermost function win.
     """
     marks: dict[str, Any] = {}
     for layer in layers(function):
@@ -363,16 +367,16 @@ def _marks_on(function: AnyFunction) -> dict[str, Any]:
 
 
 def route_of(exchange: Exchange) -> Route:
-    """Return the route of an exchange, which must have one.
+    """Return an exchange's route with its full type. The exchange must have a route.
 
-    The type of ``exchange.route`` declares only what packages below this one use.
+    The declared type of ``exchange.route`` has only the attributes that lower packages use.
     """
     return cast("Route", exchange.route)
 
 
 def place_of(function: AnyFunction) -> str:
-    """Return "file:line" of a function, relative to the working directory if the file is below it;
-    "" for a function of micropie.
+    """Return the file and the line of a function as "file:line", relative to the working directory
+    if the file is below it. Return "" for a function of micropie itself.
     """
     code = getattr(function, "__code__", None)
     if code is None or function.__module__.partition(".")[0] == "micropie":

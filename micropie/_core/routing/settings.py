@@ -1,6 +1,6 @@
 """The settings of an ``App``: their names, defaults and checks.
 
-``config.py`` makes objects from them.
+``config.py`` creates objects from them.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _is_path(value: object) -> bool:
 
 
 def _is_executor(value: object) -> bool:
-    # not imported: few sites use one, and it imports logging and threading
+    # imported only on use, because few applications have an executor, and this import takes long
     from concurrent.futures import Executor
 
     return isinstance(value, Executor)
@@ -116,7 +116,7 @@ _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True,
 _SUPPLIER = _or_none(_Rule(lambda value: takes(value, 0), "a function without parameters"))
 _FUNCTION = _or_none(_Rule(lambda value: takes(value, 1), "a function of one argument"))
 _EXECUTOR = _or_none(_Rule(_is_executor, "an Executor"))
-_KEY = _Rule(lambda value: True, "a key")  # accepts anything, because ``AppSigner`` checks keys
+_KEY = _Rule(lambda value: True, "a key")  # accept anything here, because ``AppSigner`` checks keys
 _RATES = _or_none(
     _Rule(lambda value: takes(getattr(value, "hit", None), 3), "MemoryRates() or RedisRates(url)")
 )
@@ -157,7 +157,8 @@ _NAMES = _dict_of(
 
 @dataclass_transform(eq_default=False, kw_only_default=True, frozen_default=True)
 def _keywords(cls: type[Value]) -> type[Value]:
-    """Declare for type checkers that a class takes its attributes as keywords, like a dataclass.
+    """Declare for type checkers that a class takes its attributes as keyword arguments, like a
+    dataclass.
 
     A real dataclass with so many fields would take a tenth of micropie's import time.
     """
@@ -166,221 +167,233 @@ def _keywords(cls: type[Value]) -> type[Value]:
 
 @_keywords
 class Settings(MessageSettings):
-    """The settings of an ``App``. Each is a keyword of its constructor:
-    ``App(max_body_size=1024)``.
+    """The settings of an ``App``. Each is a keyword argument: ``App(max_body_size=1024)``.
 
-    An application inside another (``root.blog = Blog(max_body_size=...)``) inherits the settings
-    that it does not set. An invalid value raises ``SetupError``.
+    An application inside another one (``root.blog = Blog(max_body_size=...)``) inherits the
+    settings that it doesn't set. Raises ``SetupError`` for an invalid value.
     """
 
     max_body_size: int = _setting(16 * MEBIBYTE, _COUNT)
-    """The most bytes of a request's body, 16 MiB by default; a longer body gets 413 (Django: 2.5
-    MiB, Flask: no limit).
+    """The maximum size of a request's body in bytes, 16 MiB by default. A client that sends more
+    gets a 413. (Django: 2.5 MiB, Flask: no limit.)
     """
     max_data_size: int = _setting(5 * MEBIBYTE // 2, _COUNT)
-    """The most bytes of JSON, of an urlencoded form, or of all fields of a multipart form that are
-    not files, 2.5 MiB by default; more get 413 (Django: the same). ``max_body_size`` applies as
-    well.
+    """The maximum size in bytes of JSON, of an urlencoded form, or of all fields of a multipart
+    form except files, 2.5 MiB by default. A client that sends more gets a 413. (Django: the same.)
+    ``max_body_size`` applies as well.
     """
     body_timeout: float | None = _setting(30.0, _TIMEOUT)
-    """Seconds to wait for the next byte of a body, 30 by default, None for no limit; then 408 (ASGI
-    only: under WSGI the server's own timeout applies).
+    """Seconds to wait for the next byte of a body, 30 by default. After that, the client gets a
+    408. None means no limit. ASGI only: under WSGI, the server's own timeout applies.
     """
     body_total_timeout: float | None = _setting(60.0, _TIMEOUT)
-    """Seconds to wait for a whole body, 60 by default, None for no limit; then 408 (ASGI only).
-    Each 1000 bytes that arrive extend it by a second, so it ends slow trickles but no uploads
-    (Apache: 20 seconds, 500 bytes).
+    """Seconds to wait for a whole body, 60 by default. After that, the client gets a 408. None
+    means no limit. Every 1000 bytes that arrive add a second, so that the limit ends very slow
+    requests but not large uploads. (Apache: 20 seconds, 500 bytes.) ASGI only.
     """
     max_form_field_size: int = _setting(MEBIBYTE, _COUNT)
-    """The most bytes of one form field that is not a file, 1 MiB by default; a longer one
-    gets 413."""
+    """The maximum size in bytes of one form field that is not a file, 1 MiB by default. A client
+    that sends more gets a 413.
+    """
     max_form_fields: int = _setting(1000, _COUNT)
-    """The most fields of a query or a form, 1000 by default; more get 413 (a million fields take
-    seconds to parse).
+    """The maximum number of fields in a query or a form, 1000 by default. A client that sends more
+    gets a 413. A million fields would take seconds to parse.
     """
     max_form_files: int = _setting(100, _COUNT)
-    """The most files in one form, 100 by default; more get 413."""
+    """The maximum number of files in one form, 100 by default. A client that sends more gets a 413.
+    """
     threads: int = _setting(40, _AT_LEAST_1)
-    """How many ``def`` handlers run at once in worker threads, 40 by default as in anyio (ASGI
-    only); others wait.
+    """How many ``def`` handlers may run in worker threads at the same time, 40 by default, as in
+    anyio. Others wait. ASGI only.
     """
     thread_queue: int = _setting(1000, _COUNT)
-    """How many ``def`` handlers may wait for a thread, 1000 by default (ASGI only); further ones
-    get 503.
+    """How many requests may wait for a thread for their ``def`` handler, 1000 by default. The
+    clients of further requests get a 503. ASGI only.
     """
     processes: int | None = _setting(None, _or_none(_AT_LEAST_1))
-    """How many processes each server worker has for handlers with ``run_in="process"``; None, the
-    default, for one per processor that it may use.
+    """How many processes each server worker has for handlers with ``run_in="process"``. None, the
+    default: one for each processor that the worker may use.
     """
     pool: Executor | None = _setting(None, _EXECUTOR)
-    """A ``concurrent.futures.Executor`` that runs handlers with ``run_in="process"``; None, the
-    default, for the processes of micropie.
+    """A ``concurrent.futures.Executor`` that runs handlers with ``run_in="process"``. None, the
+    default: micropie's own process pool.
     """
     pool_timeout: float = _setting(30.0, _SECONDS)
     """Seconds that a handler with ``run_in="process"``, or one chunk of its stream, may take, 30 by
-    default; then the client gets 503, and the process is ended.
+    default. After that, the client gets a 503, and the process is ended.
     """
     background_timeout: float = _setting(30.0, _SECONDS)
-    """Seconds after the response that a request's ``after_response`` functions may take, 30 by
-    default; then they are cancelled, and an error is logged.
+    """Seconds that a request's ``after_response`` functions may take after the response, 30 by
+    default. After that, they are cancelled, and an error is logged.
     """
     methods: Texts = _setting(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _METHODS)
-    """The methods of a handler that declares none, by default these six. Others get 405."""
+    """The methods of a handler that declares none, by default these six. A client that uses another
+    method gets a 405.
+    """
     expose: Literal["public", "explicit"] = _setting("public", _one_of("public", "explicit"))
-    """Which functions are URLs: "public" (default), the public methods of the author's classes;
-    "explicit", only those with a decorator such as ``@route()``, ``@get`` or ``@websocket``.
+    """Which functions are handlers. "public" (default): the public methods of the application's
+    classes. "explicit": only functions with a decorator such as ``@route()``, ``@get`` or
+    ``@websocket``.
     """
     run_in: Literal["thread", "loop", "process"] = _setting(
         THREAD, _one_of("loop", "thread", "process")
     )
-    """Where ``def`` handlers without ``@run_in`` run: "thread" (default), "loop" if none of them
-    blocks, or "process".
+    """Where ``def`` handlers without ``@run_in`` run: "thread" (default), "process", or "loop",
+    which is only for handlers that never block.
     """
     errors: Literal["auto", "json", "text"] = _setting("auto", _one_of("auto", "json", "text"))
-    """The format of errors for which you have no handler: "auto" (default) for a page for browsers,
-    a problem document (RFC 9457) for clients that accept or sent JSON, and a sentence for others;
-    "json" or "text" for all.
+    """The format of errors for which you have no handler. "auto" (default): a page for browsers, a
+    problem document (RFC 9457) for clients that accept or sent JSON, and a sentence for others.
+    "json": a problem document for all clients. "text": a sentence for all clients.
     """
     text: Literal["html", "plain"] = _setting("html", _one_of("html", "plain"))
-    """The type of text, bytes and streams that set none: "html" (default) or "plain", which
-    browsers never run.
+    """The default content type of str, bytes and streams: "html" (default), or "plain", in which
+    browsers never run scripts.
     """
     host: str | Sequence[str] | None = _setting(None, _or_none(_HOSTS))
-    """The only host on which the application responds: ``"api.example.com"``; ``"*.example.com"``
-    for all subdomains; or a list, whose first host is used for links. If the application is an
-    attribute of another one, its paths begin at ``/`` on that host. None, the default, for every
-    host that no other application has.
+    """The only host on which the application responds: ``"api.example.com"``, or
+    ``"*.example.com"`` for all subdomains. If it is a list, links use the first host. If the
+    application is an attribute of another one, its paths begin at ``/`` on that host. None, the
+    default: every host that no other application has.
     """
     base_url: str | None = _setting(None, _BASE_URL)
-    """The beginning of the URLs that ``absolute_url_for`` makes, including a prefix that a proxy
-    adds: ``"https://example.com"``. None, the default, for the scheme and the host of the current
+    """The beginning of the URLs that ``absolute_url_for`` returns, including a prefix that a proxy
+    adds: ``"https://example.com"``. None, the default: the scheme and the host of the current
     request.
     """
     secret_key: str | bytes | Sequence[str | bytes] | None = _setting(None, _KEY)
     """The key that signs the cookies of ``request.set_signed_cookie`` and the links of
-    ``request.sign``: 32 bytes or more, or a list; the first key signs, and all are accepted. None,
-    the default, for no signing. Needs ``micropie-dual[itsdangerous]``.
+    ``request.sign``, at least 32 bytes long. If it is a list, the first key signs, and signatures
+    with any of the keys are accepted. None, the default: nothing can be signed. Needs
+    ``micropie-dual[itsdangerous]``.
     """
     rates: object = _setting(None, _RATES)
-    """The store for every ``RateLimit`` that has none of its own: ``RedisRates(url)``. The
-    outermost application's setting applies to all. None, the default, to count in this process's
-    memory.
+    """The store for every ``RateLimit`` that has no store of its own: ``RedisRates(url)``. The
+    outermost application's setting applies to all applications in the tree. None, the default:
+    requests are counted in this process's memory.
     """
     translations: Callable[[Any], Catalog] | None = _setting(None, _FUNCTION)
-    """A function of the request that returns its catalogue, of ``gettext`` or Babel. The
-    framework's sentences, the words of each ``Message`` and the texts of templates (``{% trans
-    %}``) are looked up in it. None, the default, for English.
+    """A function that takes the request and returns a catalogue of ``gettext`` or Babel. The
+    framework's messages, those of each ``Message`` and those in templates (``{% trans %}``) are
+    looked up in the catalogue. None, the default: nothing is translated.
     """
     on_error: Callable[[BaseException], object] | None = _setting(None, _FUNCTION)
-    """A function that is called with each exception that becomes a 500, breaks a response off or
-    ends a command, such as ``capture_exception`` of an error reporter. The exception is logged as
-    well. It must not block for long. None, the default, for none.
+    """A function that is called with each exception that becomes a 500, aborts a response or ends a
+    command: ``capture_exception`` of an error reporter, for example. The function must not block
+    for long. The exception is logged as well. None, the default: exceptions are only logged.
     """
     debug: bool | Literal["force"] = _setting(False, _DEBUG)
-    """Whether clients on this machine see a page with the traceback of an unhandled exception, or
-    with the routes near an unknown path, and whether changed templates are read again; False by
-    default. "force" also allows it with several workers.
+    """Whether clients on this machine get a page with the traceback for an unhandled exception and
+    a page with similar routes for an unknown path, and whether changed templates are read again.
+    False by default. "force": the same, even with several workers.
     """
     loop_watchdog: bool = _setting(True, _BOOL)
-    """Whether a thread watches the event loop and logs code that blocks it for a second, or for a
-    tenth of a second with ``debug``; True by default.
+    """Whether a thread watches the event loop and logs code that blocks it for a second, or with
+    ``debug`` for a tenth of a second. True by default.
     """
     file_types: Mapping[str, str] = _setting(_EMPTY, _FILE_TYPES)
-    """Content types of files by extension, in addition to those that micropie knows: {".x":
-    "text/x-own"}. Merged with those of outer applications.
+    """Content types of files by extension, in addition to those that micropie knows:
+    ``{".x": "text/x-own"}``. Merged with those of outer applications.
     """
     session_timeout: int = _setting(SESSION_TIMEOUT, _WHOLE_SECONDS)
     """Seconds from the last save of a session until it expires, 8 hours by default."""
     max_session_size: int = _setting(64 * 1024, _COUNT)
-    """The most bytes of a session, measured as JSON when it is saved, 64 KiB by default; a larger
-    session is not saved, and the client gets a 500.
+    """The maximum size of a session in bytes, as JSON, 64 KiB by default. A larger session is not
+    saved, and the client gets a 500.
     """
     session_id_factory: Callable[[], str] | None = _setting(None, _SUPPLIER)
-    """A function that returns the id of a new session; None, the default, for 256 random bits from
+    """A function that returns the id of a new session. None, the default: 256 random bits from
     ``secrets``.
     """
     session_id_validator: Callable[[str], bool] | None = _setting(None, _FUNCTION)
     """A function that returns whether a cookie's value may be a session's id. Other values are
-    never passed to the backend. None, the default, for a check of characters and length.
+    never passed to the backend. None, the default: only the characters and the length are checked.
     """
     session_cookie: str | None = _setting(None, _or_none(_COOKIE))
-    """The name of the session's cookie. With the prefix ``__Host-`` no other host can set it; over
-    plain http the prefix is left out. None, the default, for ``__Host-session_id``, or
+    """The name of the session's cookie. With the prefix ``__Host-``, no other host can set the
+    cookie. Over plain http, the prefix is left out. None, the default: ``__Host-session_id``, or
     ``__Secure-session_id`` for an application below a path.
     """
     session_cookie_samesite: Literal["Lax", "Strict", "None"] = _setting(
         "Lax", _one_of("Lax", "Strict", "None")
     )
-    """Whether requests from other sites carry the session's cookie: "Lax" (default) if they open a
-    page, "Strict" never, "None" always, which needs ``session_cookie_secure=True``.
+    """Whether browsers send the session's cookie with requests that come from other sites. "Lax"
+    (default): only if the request opens a page. "Strict": never. "None": always; this needs
+    ``session_cookie_secure=True``.
     """
     session_cookie_secure: bool | None = _setting(None, _or_none(_BOOL))
-    """Whether the session's cookie is sent over https only. None, the default, for a cookie that is
-    sent over https only if it was set over https.
+    """Whether browsers send the session's cookie over https only. None, the default: only if the
+    cookie was set over https.
     """
     session_cookie_partitioned: bool = _setting(False, _BOOL)
-    """Whether the cookies of the session and of the CSRF token are ``Partitioned``, for a page in a
-    frame of another site; False by default. Needs ``session_cookie_samesite="None"``.
+    """Whether the cookies of the session and of the CSRF token are ``Partitioned``, for pages that
+    are shown in a frame on another site. False by default. Needs
+    ``session_cookie_samesite="None"``.
     """
     session_save_on_error: bool = _setting(False, _BOOL)
-    """Whether a session is also saved with a response of status 500 to 599; False by default."""
+    """Whether a session is saved even if the response has a status from 500 to 599. False by
+    default.
+    """
     websocket_max_size: int = _setting(MEBIBYTE, _COUNT)
-    """The most bytes of one WebSocket message, 1 MiB by default (uvicorn: 16 MiB); a longer message
-    closes the WebSocket with 1009.
+    """The maximum size of one WebSocket message in bytes, 1 MiB by default. After a longer message,
+    the WebSocket is closed with 1009. (uvicorn: 16 MiB.)
     """
     websocket_timeout: float | None = _setting(None, _TIMEOUT)
-    """Seconds to wait for a message from a WebSocket's client, not counting pings; then it is
-    closed with 1001. None, the default, for no limit.
+    """Seconds to wait for a message from a WebSocket's client. Pings don't count. After that, the
+    WebSocket is closed with 1001. None, the default: no limit.
     """
     websocket_send_timeout: float | None = _setting(30.0, _TIMEOUT)
-    """Seconds to wait until a WebSocket's client takes a message, 30 by default, None for no limit;
-    then it is closed with 1008."""
+    """Seconds to wait until a WebSocket's client receives a message, 30 by default. After that, the
+    WebSocket is closed with 1008. None means no limit.
+    """
     websocket_grace: float | None = _setting(10.0, _TIMEOUT)
-    """Seconds that a WebSocket handler may go on after its client has disconnected, 10 by default,
-    None for no limit; then it is cancelled.
+    """Seconds that a WebSocket handler may go on after its client has disconnected, 10 by default.
+    After that, it is cancelled. None means no limit.
     """
     websocket_origins: Texts = _setting((), _ORIGINS)
-    """Other origins whose pages may open WebSockets, none by default: ``["https://example.com"]``,
-    or ``["*"]`` for all. Pages of any other origin get 403.
+    """The other origins whose pages may open WebSockets: ``["https://example.com"]``, or ``["*"]``
+    for all. Empty by default. Pages of any other origin get a 403.
     """
     websocket_origins_for_mounts: bool = _setting(False, _BOOL)
-    """Whether ``websocket_origins`` applies to the WebSockets of mounted ASGI applications, too;
+    """Whether ``websocket_origins`` also applies to the WebSockets of mounted ASGI applications.
     False by default, True with ``SecurityDefaults``.
     """
     portal_backend: str = _setting("asyncio", _one_of("asyncio", "trio"))
     """The event loop that runs ``async def`` handlers under WSGI: "asyncio" (default) or "trio"."""
     mount_timeout: float | None = _setting(60.0, _TIMEOUT)
-    """Seconds under WSGI that a mounted ASGI application may take to start its response, or to send
-    the next chunk, 60 by default, None for no limit; then 504. The outermost application's value
-    also limits the startup and shutdown of mounted applications.
+    """Under WSGI, the seconds that a mounted ASGI application may take to start its response, or to
+    send the next chunk, 60 by default. After that, the client gets a 504. None means no limit. The
+    outermost application's value also limits the startup and shutdown of mounted applications.
     """
     templates: str | PathLike[str] | Sequence[str | PathLike[str]] = _setting(
         DIRECTORY, _DIRECTORIES
     )
-    """The directory of the templates, "templates" by default, relative to the working directory; or
-    several, searched in order. ``"package:shop"`` is the directory ``templates`` of that package.
+    """The directory of the templates, relative to the working directory, "templates" by default. Or
+    a list of directories, which are searched in this order. ``"package:shop"`` is the directory
+    ``templates`` in the package ``shop``.
     """
     template_setup: Callable[[Any], object] | None = _setting(None, _FUNCTION)
-    """A function that is called with each new Jinja2 environment, to change it: extensions,
-    ``undefined``, translations. There may be two environments, one of them async. None, the
-    default, for none.
+    """A function that is called with each new Jinja2 environment and may change it, for example to
+    add extensions or set ``undefined``. There may be two environments, one of them async. None, the
+    default: the environments are not changed.
     """
     template_filters: Mapping[str, Callable[..., object]] = _setting(_EMPTY, _FILTERS)
     """Filters for templates by name, in addition to Jinja2's: ``{{ price|money }}``. Merged with
     those of outer applications.
     """
     template_globals: Mapping[str, object] = _setting(_EMPTY, _NAMES)
-    """Values by name that every template and macro sees. Merged with those of outer
+    """Values by name that are available in every template and macro. Merged with those of outer
     applications.
     """
     encoders: Mapping[type, Callable[[Any], object]] = _setting(_EMPTY, _BY_CLASS)
-    """Functions that encode values of a class, and of its subclasses, as JSON: ``{Money: str}``,
-    ``{Enum: name_of}``. Merged with those of outer applications.
+    """Functions that convert the values of a class, and of its subclasses, to values for JSON:
+    ``{Money: str}``, ``{Enum: name_of}``. Merged with those of outer applications.
     """
     decoders: Mapping[type, Callable[[Any], object]] = _setting(_EMPTY, _BY_CLASS)
-    """Functions that make a parameter's value from a text, or from the type that the function's own
-    parameter is annotated with: ``{Money: Money.parse}``. Merged with those of outer applications.
-    If one raises ``ValueError``, the client gets a 400.
+    """Functions that convert a string to a parameter's type: ``{Money: Money.parse}``. If a
+    function's own parameter is annotated with another type than str, it gets a value of that type.
+    If a function raises ``ValueError``, the client gets a 400. Merged with those of outer
+    applications.
     """
 
     def __init__(self, **values: object) -> None:
@@ -391,9 +404,12 @@ class Settings(MessageSettings):
         self._check_together()
 
     def _check_together(self) -> None:
-        """Raise ``SetupError`` for values that are invalid in combination, or on this machine."""
+        """Raise ``SetupError`` for values that are invalid in combination, or that need a package
+        that is not installed.
+        """
         if self.portal_backend != "asyncio":
-            from importlib.util import find_spec  # few sites need it
+            # imported only on use, because few applications need it
+            from importlib.util import find_spec
 
             trio = 'an event loop that is installed: pip install "micropie-dual[trio]"'
             check(
@@ -437,8 +453,8 @@ class Settings(MessageSettings):
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
-        # Values of the outer application are kept. A shared template, for example, may need its
-        # filters and globals.
+        # Keep the outer application's values: a shared template, for example, may need its filters
+        # and globals.
         merged = {}
         for name in ("template_filters", "template_globals", "encoders", "decoders", "file_types"):
             change = changes.get(name)
@@ -448,14 +464,13 @@ class Settings(MessageSettings):
 
     @property
     def loop_patience(self) -> float | None:
-        """Seconds for which code may block an event loop before the watchdog logs it; None without
+        """Seconds for which code may block the event loop before the watchdog logs it. None without
         a watchdog.
         """
         return (0.1 if self.debug else 1.0) if self.loop_watchdog else None
 
 
-# Arguments of applications in other frameworks, and the settings of micropie that correspond to
-# them.
+# Settings of other frameworks that ``App`` doesn't have, and what to write instead.
 _ELSEWHERE = by_name(
     {
         "docs=Docs(title=...), of micropie.openapi": "title",

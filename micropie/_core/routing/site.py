@@ -1,4 +1,4 @@
-"""``Site``: the compiled form of a tree of applications, in which flows and drivers find routes. It
+"""``Site``: a compiled tree of applications, in which the flow and the drivers find routes. It
 doesn't change.
 """
 
@@ -39,14 +39,15 @@ if TYPE_CHECKING:
 
 
 class Site:
-    """A compiled tree of applications: the whole tree, or a tree mounted in another one below
-    ``prefix``.
+    """A compiled tree of applications: the whole tree, or a tree mounted below ``prefix`` in
+    another one.
 
-    ``config`` is the config of the outermost application. ``exact[method][path]`` is a short cut
-    for paths without arguments; ``find`` finds all paths. ``sockets`` is a separate router for
-    WebSockets, so that no request reaches a handler of the other protocol. Mounts are searched
-    before routes, except an application mounted at the root (``Config.fallback``), which is
-    searched last.
+    ``config``: the config of the tree's outermost application. ``exact[method][path]``: a short cut
+    for paths without arguments; ``find`` finds all paths. ``sockets``: a separate router for
+    WebSockets, so that a request never reaches a handler for the other protocol.
+
+    Mounts are searched before routes. Only an application mounted at the root (``Config.fallback``)
+    is searched last.
     """
 
     def __init__(
@@ -55,9 +56,9 @@ class Site:
         self.config, self.router, self.sockets, self.mounted = config, router, sockets, mounted
         self.prefix = split_host(config.prefix)[1]
         self.has_mounts = bool(mounted)
-        self._depth = self.prefix.count("/")  # number of segments in the prefix
+        self._depth = self.prefix.count("/")  # the number of segments in the prefix
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
-        # the sites whose routes are listed
+        # the sites whose routes ``entries`` returns
         self._sites = [self, *(entry for entry in mounted if isinstance(entry, Site))]
         self.exact, self._exact_sockets = self._reached(router), self._reached(sockets)
         router.drop_short_cuts(split_host(one.route.pattern)[1] for one in sockets.entries())
@@ -76,8 +77,8 @@ class Site:
         )
 
     def entries(self, takes_socket: bool = False) -> list[RouteEntry]:
-        """Return every route for HTTP, or for WebSockets, once, with its methods. This includes the
-        routes of mounts and hosts in this tree.
+        """Return each route once, with its methods: the routes for WebSockets if ``takes_socket``,
+        or else those for HTTP. The routes of mounts and hosts in this tree are included.
         """
         return [entry for site in self._sites for entry in site._own_entries(takes_socket)]
 
@@ -93,16 +94,16 @@ class Site:
             yield entry
 
     def find_socket(self, request: Request) -> SearchResult:
-        """Return the route of a WebSocket, or the mounted application that serves it, or a
-        refusal.
+        """Return the route for a WebSocket's handshake, the mounted application that serves the
+        WebSocket, or a refusal.
         """
         exchange = request._exchange
         route = self._exact_sockets[exchange.method].get(exchange.literal_path)
         return self.find(request, takes_socket=True) if route is None else (route, (), NO_VALUES)
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return the route of a request, or the mounted application that sends its response itself,
-        or a refusal with 400, 404 or 405.
+        """Return the route for a request, the mounted application that sends the response to the
+        server itself, or a refusal with 400, 404 or 405.
 
         ``takes_socket``: whether the request is for a WebSocket. WebSockets have a separate router.
         """
@@ -125,8 +126,9 @@ class Site:
         except HTTPError as error:  # the path or the host is malformed
             found = Refusal(error, self.config)
         if type(found) is not Refusal:
-            # Under WSGI, the path of a WebSocket handler may also match an HTTP handler that takes
-            # further segments as arguments. Refuse the handshake, instead of calling that handler.
+            # The path of a WebSocket handler may also match an HTTP handler that takes further
+            # segments as arguments. Under WSGI, refuse the handshake instead of calling the HTTP
+            # handler.
             if (
                 self.sockets.has_routes
                 and found[1]
@@ -153,13 +155,13 @@ class Site:
         return Refusal(websockets_need_asgi(), found.config)
 
     def _takes_handshake(self, request: Request) -> bool:
-        """Return whether a request is the handshake of one of this site's WebSockets."""
+        """Return whether a request is a handshake for one of this site's WebSockets."""
         is_upgrade = "websocket" in (request._exchange.header("upgrade") or "").lower()
         return is_upgrade and type(self.find_socket(request)) is tuple
 
     def find_own(self, request: Request) -> SearchResult | HTTPError:
-        """Return what ``find`` returns. If this application itself refuses the path, return only
-        the error, so that the caller can look elsewhere.
+        """Return the result of ``find``. But if the outermost application itself refuses the path,
+        return only the error, so that the caller can look elsewhere.
         """
         found = self.find(request)
         if type(found) is Refusal and found.config is self.config:
@@ -167,25 +169,28 @@ class Site:
         return found
 
     def close(self) -> None:
-        """End the processes of the pools. This is called after the shutdown of the application."""
+        """End the processes of the pools. Called after the application's shutdown."""
         for config in self.config.tree:
             config.pool.close()
 
     def _inside(self, request: Request) -> Mounted | None:
-        """Return the inner site or the mount's route that serves a request, or None."""
+        """Return the mounted site, or the route of the mount, that serves a request. Return None if
+        the path is below no mount.
+        """
         return self._mounts.find(request._exchange.raw_path())
 
     def _fallback(
         self, request: Request, router: Router, searched: Sequence[str] | None, refusal: Refusal
     ) -> MountRoute | None:
-        """Return the route of the application mounted at the root, for a path that has no route, or
-        None.
+        """Return the route of the application mounted at the root, for a path that has no route
+        here. Return None if there is no such application.
 
-        Return None if the mounted application could read the path as another path, for which there
-        is a route here. That route may have access checks, which must not be bypassed: the mounted
-        application sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots and doubled
-        slashes. ``searched``: the segments for which ``refusal`` was returned, or None if the path
-        is malformed.
+        Also return None if the mounted application might read the path as another path that has a
+        route here. For example, it sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots
+        and doubled slashes. Otherwise, clients could get around the access checks of that route.
+
+        ``searched``: the segments for which ``refusal`` was returned, or None if the path is
+        malformed.
         """
         path = normpath(unquote(request.raw_path.decode("latin-1")))
         segments = [*filter(None, path.split("/"))][self._depth :]
@@ -197,7 +202,7 @@ Hosts: TypeAlias = list[tuple[str, Site]]
 
 
 class HostSite(Site):
-    """A site for several hosts: it has the sites of applications with their own host, and
+    """A site for several hosts. It has a site for each application with its own host, and
     ``others`` for all other hosts.
     """
 
@@ -211,7 +216,7 @@ class HostSite(Site):
         self._sites = [*dict.fromkeys(one for site in compiled for one in site._sites)]
 
     def _inside(self, request: Request) -> Site:
-        """Return the site for a request's host. A trusted proxy may set the host.
+        """Return the site for a request's host, which may come from a trusted proxy's header.
 
         Raises 400 if the host is malformed.
         """
@@ -223,9 +228,12 @@ class HostSite(Site):
 
 
 class OutsideRoute(Route):
-    """The route of an application outside the tree: a mounted one, or one written for another
-    framework. ``call`` takes ``plain_args`` arguments, which the search itself returns, so nothing
-    is bound. ``kind``: the kind of step that calls it. ``reads_body``: as in ``Route``.
+    """The route to an application that is not in the tree: a mounted one, or one written for
+    another framework.
+
+    ``call`` takes ``plain_args`` arguments. The search itself returns these arguments, so ``bind``
+    is never called. ``kind``: the kind of step that calls the application. ``reads_body``: see
+    ``Route``.
     """
 
     def __init__(
@@ -239,7 +247,7 @@ class OutsideRoute(Route):
     ) -> None:
         self.name = pattern
         self.methods, self.providers, self.is_filtered = (), (), False
-        # No limit here, because the application may have its own.
+        # There is no limit here, because the application may have its own limit.
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.show(pattern, call)
         self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
@@ -247,10 +255,10 @@ class OutsideRoute(Route):
 
 
 class MountRoute(OutsideRoute):
-    """The route of a mounted application outside the tree.
+    """The route to a mounted application that is not in the tree.
 
-    Hooks and error pages apply to the mounted application. An isolated application is called as the
-    server called micropie, without them.
+    Hooks and error pages apply to the mounted application, unless it is isolated. An isolated
+    application is called without them, exactly as the server called micropie.
     """
 
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
@@ -263,15 +271,15 @@ class MountRoute(OutsideRoute):
         super().__init__(config, call, 2, kind, AHEAD if is_read_ahead else True, prefix or "/")
         self.mount = mount
         self.prefix = split_host(prefix)[1]
-        # Never log the warning that a GET changed the session, because it advises to write @post
-        # above the handler.
+        # Never log the warning that a GET changed the session, because its advice, to write @post
+        # above the handler, makes no sense here.
         self.has_warned = True
-        if mount.kind != APP:  # an isolated App runs the checks above it itself
+        if mount.kind != APP:  # an App runs its own checks
             self.config = with_marks(self.config, marks_above(mount.target))
 
     @classmethod
     def to(cls, target: Any, prefix: str, config: Config) -> MountRoute:
-        """Return a route to an application that a hook chose for this request."""
+        """Return a route to an application that a hook has chosen for this request."""
         return cls(Mount(prefix, target, kind_of_target(target, None), False), prefix, config)
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
@@ -284,7 +292,8 @@ class MountRoute(OutsideRoute):
         if takes_socket and self.mount.kind == WSGI:
             return Refusal(HTTPError(404), self.config)
         exchange = request._exchange
-        # Convert the method to upper case for access checks, because most mounted frameworks do so.
+        # Access checks must see the method in upper case, because most mounted frameworks convert
+        # it.
         if not exchange.method.isupper():
             request.method = exchange.method.upper()
         # If the server has the prefix "/shop", an application mounted at the root distinguishes
@@ -303,12 +312,11 @@ class MountRoute(OutsideRoute):
 
 @final
 class Handover(NamedTuple):
-    """The result of a search that finds a mounted application which sends its response to the
-    server itself.
+    """The result of a search that finds a mounted application that sends its response to the server
+    itself.
 
-    ``config`` has the hooks that run first: the access checks. The driver then calls
-    ``mount.target`` as the server called the driver, with the scope of ``scope_in`` or the environ
-    of ``environ_of``.
+    ``config``: its access checks run first. The driver then calls ``mount.target`` as the server
+    called the driver, but with the scope from ``scope_in`` or the environ from ``environ_of``.
     """
 
     mount: Mount
@@ -316,11 +324,11 @@ class Handover(NamedTuple):
     config: Config
 
     def scope_in(self, scope: Scope) -> Scope:
-        """Return the scope of this request for the mounted application."""
+        """Return a request's scope for the mounted application, with the paths changed."""
         return mounts.moved_scope(scope, self.mount, self.path)
 
     def environ_of(self, exchange: Exchange) -> Environ:
-        """Return the environ of this request for the mounted application."""
+        """Return a request's environ for the mounted application, with the paths changed."""
         return mounts.environ_below(exchange, self.path)
 
 
@@ -328,7 +336,7 @@ def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, A
     """Return the kind of step that calls a mounted application, and the function to call with the
     ``MountedPath`` and the exchange.
 
-    The function is never called for an isolated application, for which the search returns a
+    For an isolated application, the function is never called, because the search returns a
     ``Handover``.
     """
     if on_loop and mount.kind == WSGI:
@@ -340,28 +348,28 @@ def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, A
     return AWAIT, partial(mounts.asgi_under_wsgi, mount, seconds=settings.mount_timeout)
 
 
-# What is mounted at a prefix: an ``App``'s site, or the route of another application.
+# An entry in the table of mounts: an ``App``'s site, or the route to another application.
 Mounted: TypeAlias = Site | MountRoute
 
 SearchResult: TypeAlias = RouteMatch | Handover | Refusal
-"""What a ``Site`` finds for a request: a route with its arguments, a mounted application that sends
-its response itself, or a refusal with 400, 404 or 405.
+"""The result of ``Site.find``: a route with its arguments, a mounted application that sends its
+response to the server itself, or a refusal with 400, 404 or 405.
 """
 
 
 def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:
-    """Return the route of the application in ``request._subapp``, and the arguments for it.
+    """Return a route to the application in ``request._subapp``, and the arguments to call it with.
 
-    A hook sets ``_subapp``, and may set ``request._subapp_path``, the end of the request's path
-    that the application gets. The text before that becomes the prefix. The leading slash of
-    ``_subapp_path`` may be omitted, and "/" may also mean a path that ends with the prefix. Without
-    ``_subapp_path``, the application gets the whole path.
+    A hook sets ``_subapp``. It may also set ``request._subapp_path``, the end of the request's path
+    that the application sees. The rest of the path, before it, becomes the application's prefix.
+    The leading slash of ``_subapp_path`` may be omitted, and "/" also means that the whole path is
+    the prefix. Without ``_subapp_path``, the application sees the whole path.
     """
     target, path = request._subapp, request.path
     below = path if request._subapp_path is None else request._subapp_path
     if below and below[0] != "/":
         below = "/" + below
-    # ``request.path`` has no trailing slash. Add it if the client sent one, or if ``below`` is one.
+    # ``request.path`` has no trailing slash. Add one if the client sent it, or if ``below`` is "/".
     if not path.endswith("/") and (below == "/" or request.raw_path.endswith(b"/")):
         path += "/"
         below += "" if below.endswith("/") else "/"
@@ -378,8 +386,8 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
 
 
 def handlers_route(exchange: Exchange) -> Route | None:
-    """Return the route of the handler that handles a request, or None if there is none, or if
-    another application handles it.
+    """Return the route of the handler for a request. Return None if there is no handler, or if an
+    application outside the tree handles the request.
     """
     route = exchange.route
     return route if isinstance(route, Route) and not isinstance(route, OutsideRoute) else None

@@ -1,7 +1,7 @@
 """Structures: a whole body, query or form as one dataclass, TypedDict, attrs class, msgspec.Struct
 or pydantic model.
 
-``makers.py`` creates the objects, and reduces results to the declared fields. ``forms.py`` converts
-form fields to a document. ``invalid.py`` has the messages that a visitor sees for an invalid
-document.
+Open ``makers.py`` to change how an object is created, or how a result is reduced to the declared
+fields. Open ``forms.py`` to change how form fields are converted to a document, and ``invalid.py``
+to change the messages that a visitor sees for an invalid document.
 """

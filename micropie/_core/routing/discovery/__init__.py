@@ -1,10 +1,10 @@
-"""Find what authors define on classes and functions: handlers, marks of decorators, paths and
-providers.
+"""Find what the application defines on classes and functions: handlers, marks of decorators, paths
+and providers.
 
 Open ``marks.py`` to change which attributes of an application are handlers, and which marks
-decorators leave on them. Open ``patterns.py`` to add a wildcard for explicit paths (``_KINDS``,
+decorators store on them. Open ``patterns.py`` to add a wildcard for explicit paths (``_KINDS``,
 also in ``openapi/document.py``), ``providers.py`` to change how resources are opened
-(``open_resources``), and ``checks.py`` for ``@requires`` and middleware above handlers.
+(``open_resources``), and ``checks.py`` for ``@requires`` and for middleware above handlers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``@requires`` and middleware above handlers and applications. They run as hooks of the handler or
-application, after those in ``middlewares``.
+application, after the hooks in ``middlewares``.
 
-A handler or an application has one list of marks, the uppermost first. A mark is an access check or
-a middleware.
+An access check or a middleware in this position is called a mark. A handler or an application has
+one list of marks, the uppermost first.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from micropie._core.routing.discovery.marks import (
 from micropie._core.routing.discovery.providers import Providers
 
 _Allowed: TypeAlias = bool | str | Redirect | Response | Mapping[str, Any] | tuple[Any, ...]
-# The result of a check: True accepts the request, and anything else is sent as the response.
+# The result of a check: True accepts the request, False is a 403, and anything else is sent as the
+# response.
 _Result: TypeAlias = _Allowed | Awaitable[_Allowed]
 Check: TypeAlias = Callable[[Request], _Result] | Callable[Concatenate[Request, ...], _Result]
 
-# The attribute in which a migrated application stores the ``App`` that runs it. That ``App`` gets
-# the marks.
+# The attribute in which an application migrated from another framework has the ``App`` that runs
+# it. Marks are stored on that ``App``.
 _NATIVE = "__micropie_native__"
 HOLDS = "__micropie_holds__"  # the attribute in which ``requires`` stores its first check
 
@@ -39,15 +40,15 @@ HOLDS = "__micropie_holds__"  # the attribute in which ``requires`` stores its f
 class Mark(Protocol):
     """An access check or a middleware above a handler or an application.
 
-    ``guards``: whether the mark decides who may enter, so it also applies to WebSockets and
-    isolated mounts.
+    ``guards``: whether the mark controls access. If so, it also applies to WebSockets and isolated
+    mounts.
     """
 
     guards: bool
 
 
 class Checking:
-    """The mark that ``@requires(check)`` leaves on a handler or an application. ``flow/hooks.py``
+    """The mark that ``@requires(check)`` stores on a handler or an application. ``flow/hooks.py``
     runs it as a hook.
     """
 
@@ -59,8 +60,8 @@ class Checking:
 
 
 def refuse_unless_check(check: Check) -> None:
-    """Raise ``SetupError`` for an object that is not a check, for example the handler when
-    ``@requires`` has no parentheses.
+    """Raise ``SetupError`` for an object that is not a check. It is the handler, for example, if
+    ``@requires`` is written without parentheses.
     """
     if not isinstance(check, type) and any(
         hasattr(check, name) for name in (*_HOOKS, *_FLOW_HOOKS)
@@ -81,7 +82,7 @@ def refuse_unless_check(check: Check) -> None:
 
 def _takes_request(check: Check) -> bool:
     """Return whether a check can be called with the request, and with resources for its other
-    parameters. For that, the other parameters need annotations.
+    required parameters. These parameters must have annotations.
     """
     function = python_call_of(check)
     if takes(check, 1) or not (inspect.isfunction(function) or inspect.ismethod(function)):
@@ -96,7 +97,7 @@ def _takes_request(check: Check) -> bool:
 
 
 def mark_with(target: object, marks: Sequence[object]) -> None:
-    """Add marks to a handler, a class or an application, above those that it already has. Raises
+    """Add marks to a handler, a class or an application, above its existing marks. Raises
     ``SetupError`` for a target that can't have marks.
     """
     target = own_attributes(target).get(_NATIVE, target)
@@ -111,8 +112,8 @@ def marks_above(app: object) -> list[Mark]:
 
 
 def marked_layer(function: AnyFunction) -> AnyFunction | None:
-    """Return the outermost layer of a function (see ``layers``) that has marks, or whose object's
-    class has marks; None if there is none.
+    """Return the outermost layer of a function (see ``layers``) that has marks, or that is a method
+    of an object or class with marks. Return None if there is none.
     """
     for layer in layers(function):
         if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
@@ -121,12 +122,14 @@ def marked_layer(function: AnyFunction) -> AnyFunction | None:
 
 
 def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]:
-    """Return the marks of a handler. Raises ``SetupError`` if a decorator hides them. Also raises
-    it for middleware without ``guards`` above a WebSocket handler, because only middleware that
-    guards sees WebSockets.
+    """Return the access checks and middleware above a handler.
 
-    A decorator with ``functools.wraps`` copies the marks to its wrapper. A decorator without it
-    hides them: its wrapper only refers to the handler in a variable.
+    Raises ``SetupError`` if a decorator above them hides them. A decorator with ``functools.wraps``
+    copies these marks to its wrapper. Without ``functools.wraps``, the handler is only a closure
+    variable of the wrapper, so the marks would have no effect.
+
+    Also raises ``SetupError`` if the handler is for WebSockets and a middleware above it has no
+    ``guards``, because such middleware never runs for WebSockets.
     """
     if is_bare(getattr(function, "__func__", function)):
         return []
@@ -137,7 +140,7 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
                 f"@requires has no check, and would use {name} as one: write @requires(members), "
                 "with your check"
             )
-    # A callable object has the marks above its class and those above its ``__call__``.
+    # For a callable object, use the marks above its class and those above its ``__call__``.
     marks = [
         mark
         for layer in layers(function)
@@ -157,8 +160,7 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
                 f"@{type(mark).__name__} has no effect above {_name_of(function)}, which handles "
                 f"WebSockets"
             )
-    # Return each mark once. Marks are compared by identity, because the author may have defined
-    # ``==``.
+    # Return each mark once. Compare marks by identity, because their classes may define ``==``.
     return [
         *{id(mark.check if isinstance(mark, Checking) else mark): mark for mark in marks}.values()
     ]
@@ -176,7 +178,7 @@ def _name_of(function: Any) -> str:
 
 # -- middleware ------------------------------------------------------------------------------------
 
-# The hooks of middleware classes and their parameters.
+# The methods of middleware classes that are called as hooks, and their parameters.
 _SOCKET_HOOKS = {"before_websocket": "request", "after_websocket": "request"}
 _HOOKS = {
     "before_request": "request",
@@ -188,8 +190,8 @@ _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 def check_middlewares(
     providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()
 ) -> None:
-    """Raise ``SetupError`` for an object that is not middleware, and for middleware with a
-    parameter annotated with a resource, which only checks may have.
+    """Raise ``SetupError`` for an object that is not middleware, and for a hook that has a
+    parameter annotated with a resource, because only checks get resources.
     """
     for middleware in [*middlewares, *of_sockets]:
         if isinstance(middleware, type) and any(
@@ -225,7 +227,7 @@ def check_middlewares(
 def _is_generator(middleware: Any, providers: Providers) -> bool:
     """Return whether a middleware is a generator function.
 
-    Raises ``SetupError`` if it has other parameters than the request.
+    Raises ``SetupError`` unless its only parameter is the request.
     """
     functions = (
         [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")]
@@ -246,9 +248,9 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
 
 
 def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Providers) -> bool:
-    """Return whether a middleware has one of ``hooks``, a dict: name of the hook -> its parameters.
+    """Return whether a middleware has one of ``hooks``: name of the hook -> its parameters.
 
-    Raises ``SetupError`` for a hook with other parameters, and for an ``async def`` that would
+    Raises ``SetupError`` if a hook has other parameters, or if it is an ``async def`` that would
     never be awaited.
     """
     methods = {

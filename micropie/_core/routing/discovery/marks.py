@@ -1,5 +1,5 @@
-"""Find the handlers among an application's attributes, with the marks that decorators have left on
-them.
+"""Find the handlers among an application's attributes, with the marks that decorators have stored
+on them.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from micropie._core.execution.placement import AnyFunction
 from micropie._core.routing.discovery.patterns import Pattern
 
 MARKS = "__micropie_routes__"
-REQUIRES = "__micropie_requires__"  # the attribute for checks and middleware
-# The attribute of a function that serves files. Its value is a function that takes the path of a
-# file and returns its fingerprint.
+REQUIRES = "__micropie_requires__"  # the attribute that has the checks and middleware
+# An attribute of a handler that serves files. Its value is a function that takes a file's path and
+# returns the file's fingerprint.
 FINGERPRINT = "__micropie_fingerprint__"
 
 Function = TypeVar("Function", bound=AnyFunction)
 Marked = TypeVar("Marked")
 
-SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
+SOCKET_PREFIX = "ws_"  # the names of WebSocket handlers begin with it
 
 
 def marks_of(function: object) -> list[RouteMark]:
-    """Return the route marks of a function, or of a ``staticmethod`` or similar object.
+    """Return the route marks on a function, or on a descriptor such as a ``staticmethod``.
 
     A wrapper made with ``functools.wraps`` has the marks of the function that it wraps.
     """
@@ -40,9 +40,9 @@ def marks_of(function: object) -> list[RouteMark]:
 
 
 def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
-    """Leave a decorator's mark on its target, and return the target.
+    """Store a decorator's mark as an attribute of its target, and return the target.
 
-    Raises ``SetupError`` for a target that can't have marks.
+    Raises ``SetupError`` if the target can't have the mark.
     """
     with suppress(AttributeError, TypeError):
         if attribute == REQUIRES or not hasattr(target, "_micropie_is_framework"):
@@ -55,13 +55,13 @@ def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
 
 
 class RouteMark(NamedTuple):
-    """The mark that ``@route``, ``@get``, ``@websocket`` and the other decorators leave on a
+    """The mark that a route decorator, such as ``@route``, ``@get`` or ``@websocket``, stores on a
     function.
 
     ``path``: the pattern, or None if the function's name is the path. ``methods``: the HTTP
     methods, or () for those of the setting ``methods``. ``name``: the name for ``url_for``, or None
-    for the function's name. ``takes_socket``: whether the route is for WebSockets, whose handshake
-    is a GET. ``hooks``: the only hooks of the route, or None for those of the application.
+    for the function's name. ``takes_socket``: whether the route is for WebSockets. ``hooks``: hooks
+    that run instead of the application's, or None to run the application's.
     """
 
     path: Pattern | None = None
@@ -72,14 +72,14 @@ class RouteMark(NamedTuple):
 
     def decorate(self, function: Function) -> Function:
         """Add this mark to the marks of a function, and return the function."""
-        # Make a new list, because marks of an overriding method must not appear on the parent's
-        # method.
+        # Don't append to the existing list: if this function wraps another one, that one has the
+        # same list.
         return leave_mark(function, MARKS, [*marks_of(function), self])
 
 
 class Handler(NamedTuple):
-    """A handler: its public name, the bound function, and its marks. A handler without decorators
-    has one mark, whose path is its name.
+    """A handler: its public name, the bound function, and its route marks. A handler without a
+    decorator has one mark without a path, so its name is the path.
     """
 
     name: str
@@ -92,12 +92,12 @@ def find_handlers(
 ) -> list[Handler]:
     """Return the handlers of an application, for HTTP and for WebSockets.
 
-    Handlers are the public methods that the author wrote in the bodies of classes, and functions
-    with a route decorator, even if they are set on the instance. With ``explicit``, only functions
-    with a decorator are handlers. Methods of ``framework`` classes, of the standard library and of
-    installed packages always need a decorator. A function handles HTTP or WebSockets, never both.
-    Raises ``SetupError`` if two handlers have the same public name, or if one has marks of both
-    protocols.
+    Handlers are the public methods that are written in the bodies of the application's classes, and
+    all functions with a route decorator, even if they are attributes of the instance. Methods of
+    ``framework`` classes, of the standard library and of installed packages always need a
+    decorator. ``explicit``: whether only functions with a decorator are handlers. A function
+    handles HTTP or WebSockets, never both. Raises ``SetupError`` if two handlers have the same
+    public name, or if a handler has marks for both protocols.
     """
     found: list[Handler] = []
     attributes: dict[tuple[str, bool], str] = {}
@@ -122,9 +122,9 @@ def _candidates(
 ) -> Iterator[tuple[str, AnyFunction]]:
     """Yield the functions that may be handlers, with their names.
 
-    The attributes of a class are read from its ``__dict__``, so no property's getter runs. As in
-    Python itself, an attribute of a class hides those of the same name in its bases, even if it is
-    not a handler.
+    The attributes of a class are read from its ``__dict__``, so that no getter of a property runs.
+    As usual in Python, an attribute of a class hides attributes with the same name in its bases,
+    even if it is not a handler.
     """
     own = vars(instance)
     for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
@@ -139,17 +139,17 @@ def _candidates(
 
 
 def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:
-    """Return the attributes of classes: name -> (class, value). If several classes have a name, the
-    last class counts.
+    """Return the attributes of classes: name -> (class, value). If several classes have the same
+    attribute, return that of the last class.
     """
     return {name: (cls, value) for cls in classes for name, value in vars(cls).items()}
 
 
 def public_name(name: str) -> str:
-    """Return an attribute's name in URLs: ``import_`` becomes ``import``.
+    """Return the name of an attribute as it appears in URLs: ``import_`` becomes ``import``.
 
-    Authors add a trailing underscore if a name is a keyword or would hide another name such as
-    ``get`` (PEP 8).
+    A trailing underscore is for names that are keywords or would hide another name, such as ``get``
+    (PEP 8).
     """
     return name.removesuffix("_")
 
@@ -168,14 +168,14 @@ def _is_others(cls: type, application: type) -> bool:
     """Return whether a class belongs to the standard library, or to an installed package other than
     the application's.
 
-    For example, ``class Root(App, Thread)`` must not handle /start and /join, because the
-    application's author did not define these methods.
+    For example, ``class Root(App, Thread)`` must not handle /start and /join, because these methods
+    belong to ``Thread``.
     """
     package = cls.__module__.partition(".")[0]
     file: str | None = getattr(sys.modules.get(cls.__module__), "__file__", None)
     is_stdlib = package in sys.stdlib_module_names
-    # Check the file as well, because an author's module may have the name of a standard module,
-    # such as "turtle".
+    # Check the file as well, because a module of the application may have the name of a standard
+    # module, such as "turtle".
     if is_stdlib and (file is None or file.startswith(_installed()[0])):
         return True
     return package != application.__module__.partition(".")[0] and (file or "").startswith(
@@ -187,9 +187,9 @@ def _is_written_in(cls: type, value: object) -> bool:
     """Return whether a function, or a function that it wraps, was written in the module of the
     class.
 
-    A method may be the wrapper of a decorator from another module, made without
-    ``functools.wraps``. But ``os.path.exists``, assigned in the body of a class, is not a method
-    that the author wrote.
+    A decorator from another module may have replaced a method by a wrapper without
+    ``functools.wraps``, so the wrapped functions are checked as well. A function such as
+    ``os.path.exists`` that is assigned in the body of a class is not a handler.
     """
     return any(
         getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value)
@@ -197,20 +197,20 @@ def _is_written_in(cls: type, value: object) -> bool:
 
 
 def is_bare(value: object) -> bool:
-    """Return whether a value is a plain function: it has no marks and wraps no other function."""
+    """Return whether a value is a function that has no marks and wraps no other function."""
     return type(value) is FunctionType and value.__closure__ is None and not value.__dict__
 
 
 def is_hidden(value: object) -> bool:
-    """Return whether ``@hidden`` is among the decorators of a function, even below a decorator that
-    does not copy marks.
+    """Return whether one of a function's decorators is ``@hidden``, even below a decorator that
+    doesn't copy marks.
     """
     return any(getattr(function, "__micropie_hidden__", False) for function in wrapped_by(value))
 
 
 def wrapped_by(value: object) -> Iterator[object]:
-    """Yield a function and the functions that it wraps: as ``__wrapped__``, in a partial, or as a
-    closure variable.
+    """Yield a function and the functions that it wraps, which are found in ``__wrapped__``, in a
+    partial and in closure variables.
     """
     layers = [value]
     for layer in layers:  # the loop appends to the list
@@ -225,24 +225,24 @@ def wrapped_by(value: object) -> Iterator[object]:
 
 
 def own_attributes(value: object) -> dict[str, Any]:
-    """Return the ``__dict__`` of an object, where decorators leave marks, or {} if it has none."""
+    """Return an object's ``__dict__``, in which decorators store marks, or {} if it has none."""
     attributes: dict[str, Any] = getattr(value, "__dict__", {})
     return attributes
 
 
 def is_function(value: object) -> bool:
-    """Return whether an attribute that is set on an application becomes a handler."""
+    """Return whether a value can be a handler if it is set on an application's instance."""
     if isinstance(value, _FUNCTIONS):
         return True
-    # functools.cache and cachetools.cached make objects with ``__wrapped__``. Look it up in the
-    # ``__dict__``, because some objects return an attribute for every name.
+    # functools.cache and cachetools.cached return objects with ``__wrapped__``. Look it up in the
+    # ``__dict__``, because some objects return a value for every attribute.
     wrapped = own_attributes(value).get("__wrapped__")
     return isinstance(wrapped, FunctionType) and not isinstance(value, _DESCRIPTORS)
 
 
 def is_method(value: object) -> bool:
-    """Return whether an attribute of a class can be a handler; a class, a property or a callable
-    object can't.
+    """Return whether a value can be a handler if it is set on an application's class. Functions and
+    descriptors such as a ``staticmethod`` can; classes, properties and callable objects can't.
     """
     return is_function(value) or isinstance(value, _DESCRIPTORS)
 
@@ -252,18 +252,18 @@ _DESCRIPTORS = (staticmethod, classmethod, functools.partialmethod, functools.si
 
 
 def _bound(value: Any, instance: object) -> Any:
-    """Bind a function of a class to the instance, and keep the marks that decorators left on it.
+    """Bind a function of a class to the instance, and keep its marks.
 
-    A decorator above ``@staticmethod`` and similar descriptors marks the descriptor, but Python
-    binds the function inside it, which has no marks.
+    A decorator above ``@staticmethod`` or another descriptor marks the descriptor. But Python binds
+    the function inside the descriptor, which has no marks.
     """
     if isinstance(value, functools.partial) and sys.version_info < (3, 14):
-        bound: Any = value  # as in Python before 3.14, don't bind a partial
+        bound: Any = value  # Python before 3.14 doesn't bind a partial
     else:
         bound = value.__get__(instance, type(instance))
     if isinstance(value, functools.singledispatchmethod):
         bound = functools.partial(bound)
-        # So that ``inspect`` shows the signature without ``self``.
+        # ``inspect`` must find the signature without ``self``.
         bound.__wrapped__ = value.func.__get__(instance, type(instance))
     marks = {name: mark for name, mark in vars(value).items() if name.startswith("__micropie_")}
     if marks and not is_function(value):

@@ -1,13 +1,14 @@
-"""Parse explicit paths such as ``/users/<id:int>`` into segments, and make URLs by filling in
+"""Parse explicit paths such as ``/users/<id:int>`` into segments, and create URLs by filling in
 values.
 
-The syntax is Bottle's: ``<name>`` (text without "/"), ``<name:int>``, ``<name:float>``,
+The syntax is Bottle's: ``<name>`` (any characters except "/"), ``<name:int>``, ``<name:float>``,
 ``<name:path>`` (one or more segments) and ``<name:re:[a-z]+>``. A path is matched segment by
-segment (``router.py``). Each segment is decoded first, so an escaped "/" is part of its text.
-Several wildcards in one segment, as in ``<year>-<month>``, need text between them. Each value ends
-where that text occurs first, the last value gets the rest, and no value may be empty. There is no
-backtracking, so matching takes time in proportion to the path's length. Only ``re`` wildcards use
-the author's regular expressions, on one segment of at most ``LONGEST_FOR_RE`` characters.
+segment (``router.py``). Segments are decoded before they are matched, so an escaped "/" is an
+ordinary character of its segment. If a segment has several wildcards, as in ``<year>-<month>``,
+there must be literal text between them. Each value ends where that text first occurs, the last
+wildcard gets the rest, and no value may be empty. There is no backtracking, so matching takes time
+in proportion to the path's length. Only ``re`` wildcards use the application's regular expressions,
+and only on a segment of at most ``LONGEST_FOR_RE`` characters.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up
 from micropie._core.http.json import url_text
 from micropie._core.on_demand import pattern
 
-LONGEST_FOR_RE = 255  # characters, the longest name of a file
+LONGEST_FOR_RE = 255  # characters; the maximum length of a file's name
 
-# A function that returns the values in a text, or None if the text doesn't match.
+# A function that takes a string and returns the wildcards' values, or None if the string doesn't
+# match.
 Match: TypeAlias = Callable[[str], "tuple[object, ...] | None"]
 
 _WILDCARD = (
@@ -36,9 +38,9 @@ _SEGMENT = pattern(f"/((?:{_WILDCARD}|[^/])+)?")
 
 
 def _int(text: str) -> tuple[int] | None:
-    # Accept only 64 bits, which are enough for the keys of every database; SQLite fails for more.
-    # Check the digits first, because int() also accepts "+1", "1_0" and digits of other scripts. A
-    # regular expression would take 1,000 instructions more.
+    # Accept only numbers of 64 bits, which are enough for the keys of every database. SQLite raises
+    # an error for larger numbers. Check the digits first, because int() also accepts "+1", "1_0"
+    # and digits of other scripts. A regular expression would take 1,000 more instructions.
     if len(text) < _DIGITS and text.isdecimal() and text.isascii():  # true for most numbers
         return (int(text),)
     digits = text.removeprefix("-")
@@ -51,20 +53,23 @@ def _int(text: str) -> tuple[int] | None:
 _DIGITS = 19  # 2**63 has 19 digits
 
 
-# A number of at most 300 digits is below the largest float, so the value is never infinite.
+# A number of at most 300 digits is below the largest float, so the result of float() is never
+# infinite.
 _FLOAT = pattern(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 
 def match_text(text: str) -> tuple[str] | None:
-    # Refuse a value that points outside a directory. The router has only checked the whole segment,
-    # and with text before the wildcard, as in ``/v<name>``, the segment "v../x" looks harmless.
+    # Reject a value that points outside a directory. The router only checks whole segments. With
+    # text before the wildcard, as in ``/v<name>``, the segment "v../x" would pass.
     return None if ".." in text and leads_up(text) else (text,)
 
 
 class Wildcard(NamedTuple):
-    """A wildcard of a pattern. ``rank``: a lower rank is more specific.
+    """A wildcard of a pattern.
 
-    ``rule`` is equal for wildcards that match the same texts.
+    ``rank``: wildcards with a lower rank are more specific. ``rule``: the wildcard's type, such as
+    "int", or "" for any string. Wildcards that match the same strings have equal rules. ``match``:
+    see ``Match``.
     """
 
     name: str
@@ -74,7 +79,7 @@ class Wildcard(NamedTuple):
 
     @property
     def is_converted(self) -> bool:
-        """Whether the value is a number instead of text."""
+        """Whether the value is converted to a number."""
         return self.rule in ("int", "float")
 
 
@@ -90,17 +95,17 @@ _RE_RANK = 3
 class Segment:
     """One segment of a pattern: literal text, or wildcards with literal text around them.
 
-    ``text``: the literal text, or None if there are wildcards. ``is_path``: it has a ``path``
-    wildcard, so it matches one or more segments, joined by "/".
+    ``text``: the literal text, or None if there are wildcards. ``is_path``: whether there is a
+    ``path`` wildcard, so that the segment matches one or more segments of a path, joined by "/".
 
-    These exist only for a segment with wildcards: ``key`` is equal for segments that match the same
-    texts. ``rank`` sorts segments, the most specific first: by the length of their literal text,
-    then by the kind of wildcard. ``match`` is a function that takes a text that is not empty and
-    returns the wildcards' values, or None.
+    Only a segment with wildcards has these attributes: ``key``: equal for segments that match the
+    same strings. ``rank``: sorts segments, the most specific first: by the length of the literal
+    text, then by the kind of wildcard. ``match``: takes a string that is not empty, and returns the
+    wildcards' values, or None.
     """
 
     def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:
-        self._literals = literals  # the texts around the wildcards
+        self._literals = literals  # the literal text before, between and after the wildcards
         self.wildcards = wildcards
         self.text = None if wildcards else literals[0]
         self.is_path = any(wildcard.rule == "path" for wildcard in wildcards)
@@ -127,8 +132,8 @@ class Segment:
         return values or None
 
     def split(self, text: str) -> Sequence[str]:
-        """Return the text of each wildcard, or () if the literal text doesn't match."""
-        if self._parts is None:  # a single wildcard is the whole segment
+        """Return the strings for the wildcards, or () if the literal text doesn't match."""
+        if self._parts is None:  # the whole segment is a single wildcard
             return (text,) if text else ()
         found = self._parts.fullmatch(text)
         return found.groups() if found is not None else ()
@@ -140,7 +145,8 @@ class Segment:
         )
 
 
-# Signs of another framework's syntax, and the advice for the author.
+# Regular expressions for the syntax of other frameworks and for common errors, with the end of the
+# error message.
 _MISTAKEN = {
     r"\(\?|\\[dw]|[^\0]\$$": "is a regular expression: write <name:int>, or <name:re:[a-z]+>",
     "[<>]": "has an invalid wildcard: write <name> or <name:int>",
@@ -155,12 +161,12 @@ _MISTAKEN = {
 class Pattern:
     """The pattern of one explicit path.
 
-    ``text`` is the path as the author wrote it. Raises ``SetupError`` for a path that can't be
+    ``text``: the path as written in the application. Raises ``SetupError`` for a path that can't be
     parsed.
     """
 
     def __init__(self, text: str) -> None:
-        literal = WILDCARD.sub("\0", text)  # \0 separates the texts around a wildcard
+        literal = WILDCARD.sub("\0", text)  # \0 takes the place of a wildcard
         for expression, problem in _MISTAKEN.items():
             if found := re.search(expression, literal):
                 raise SetupError(f"the route {text!r} {found.expand(problem)}")
@@ -183,20 +189,20 @@ class Pattern:
         return [wildcard.name for wildcard in self.wildcards]
 
     def fill(self, values: dict[str, object]) -> str:
-        """Return the path with its wildcards replaced by ``values``; "" for "/".
+        """Return the path with its wildcards replaced by ``values``, or "" for the path "/".
 
-        The values that were used are removed from ``values``.
+        Remove the used values from ``values``.
 
-        Raises ``KeyError`` for a missing value and ``ValueError`` for a value that the pattern
-        would not match.
+        Raises ``KeyError`` for a missing value, and ``ValueError`` for a value with which the path
+        would not match the pattern.
         """
         path = ""
         for segment in self.segments:
             given_values = [values.pop(wildcard.name) for wildcard in segment.wildcards]
             texts = [*map(url_text, given_values)]
             text = segment.join(texts)
-            # Check that the path matches these values again: with the pattern "<x>-<y>", a value
-            # "a-b" would be split at its own "-".
+            # Check that the path, when it is matched, gives the same values again. With the pattern
+            # "<x>-<y>", a value "a-b" would be split at its own "-".
             fits = not segment.wildcards or (
                 [*segment.split(text)] == texts and segment.match(text)
             )

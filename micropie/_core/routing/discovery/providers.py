@@ -1,8 +1,8 @@
-"""Providers, registered with ``@app.provides(Session)``: functions that open resources for checks
-and handlers, once for each request, and for ``request.resource``.
+"""Providers, registered with ``@app.provides(Session)``: functions that open resources for checks,
+for handlers and for ``request.resource``. Each resource is opened at most once per request.
 
-A provider is a generator function, ``def`` or ``async def``, that yields once, or any callable that
-returns a context manager or the value itself. A plain function may have parameters: resources of
+A provider is a generator function (``def`` or ``async def``) that yields once, or any callable that
+returns the value or a context manager for it. A plain function may have parameters: resources of
 other providers, the request, and values from the client, which are bound by name like a handler's.
 Any other callable, such as a class, is called without arguments, because clients must not set its
 parameters.
@@ -41,15 +41,18 @@ from micropie._core.http.websockets import WebSocketRequest
 
 
 class Provider:
-    """The provider of ``key``, which is usually a type. ``plan`` binds the provider's arguments.
+    """The provider of the resource ``key``.
 
-    ``needs``: the providers that its own parameters depend on, directly or indirectly, in the order
-    of opening. Two providers are equal if they open the same resource: an inner application shares
-    a resource with the outer one, unless it has its own provider for it.
+    ``key``: the type of the resource, or the provider function itself. ``plan``: binds the
+    provider's arguments. ``needs``: the providers that its parameters depend on, directly or
+    indirectly, in the order of opening.
+
+    Two providers are equal if they open the same resource: an inner application shares a resource
+    with the outer one, unless it has its own provider for it.
 
     ``call_kind``: the kind of step that calls the provider. ``run_kind``: the kind of step that
-    runs a plain generator returned by it. ``is_class``: whether it is a class of async context
-    managers, which are made and entered on the event loop.
+    runs the generator that it returns, if that is not async. ``is_class``: whether it is a class of
+    async context managers. Their objects are created and entered on the event loop.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Provider:
         if inspect.iscoroutinefunction(inner):
             self.call_kind = AWAIT
         elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-            self.call_kind = INLINE  # calling a generator function runs none of its code
+            self.call_kind = INLINE  # calling a generator function doesn't run its code yet
         self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
         has_parameters = inspect.isfunction(function) or inspect.ismethod(function)
         call = function if has_parameters else lambda: function()  # noqa: PLW0108 - its signature is what matters
@@ -86,10 +89,10 @@ class Provider:
 
 
 class Providers:
-    """The providers of an application: its own, and those of the applications that contain it.
+    """The providers of an application, including those of the applications that contain it.
 
-    ``functions``: the author's functions, by the type that each provides. A parameter may also be
-    annotated with a provider function itself, which need not be among ``functions``.
+    ``functions``: the provider functions, by the type that each provides. A parameter may also be
+    annotated with a provider function itself. Such a function need not be in ``functions``.
     """
 
     def __init__(self, functions: Mapping[object, AnyFunction], own: OwnTypes) -> None:
@@ -103,12 +106,12 @@ class Providers:
     def needed_for(
         self, keys: Iterable[object], path: tuple[object, ...] = ()
     ) -> Sequence[Provider]:
-        """Return the providers for the resources ``keys`` and those that they depend on, in the
-        order of opening.
+        """Return the providers for the resources ``keys`` and the providers that these depend on,
+        in the order of opening.
 
-        ``path``: the keys of the providers that depend on these, each depending on the next. Raises
-        ``SetupError`` if providers depend on each other in a circle, and for a provider's parameter
-        that nothing can fill.
+        ``path``: the keys of the providers that have led to these: the first depends on the second,
+        and so on. Raises ``SetupError`` if providers depend on each other in a circle, and for a
+        provider's parameter that nothing can fill.
         """
         found = [self._find(key, path) for key in keys]
         return [*dict.fromkeys(needed for one in found for needed in (*one.needs, one))]
@@ -119,8 +122,8 @@ class Providers:
             raise SetupError(f"{circle}: providers can't depend on each other")
         found = self._found.get(key)
         if found is None:
-            # If there is no function for the key, the key is itself the function. A test may have
-            # replaced it.
+            # If the key is a function, it is itself the provider, unless a test has replaced it in
+            # ``functions``.
             function = cast("AnyFunction", self.functions.get(key, key))
             found = Provider(key, function, self, self._own)
             keys = (needed.key for needed in found.plan.provided)
@@ -129,8 +132,8 @@ class Providers:
         return found
 
     def asked_by_check(self, check: AnyFunction) -> Mapping[str, Provider]:
-        """Return the providers for the parameters of a check after the request: parameter name ->
-        provider.
+        """Return the providers for a check's parameters, except the first one, which is the
+        request: parameter name -> provider.
 
         Raises ``SetupError`` for a parameter without a provider, and for a provider that reads the
         body.
@@ -140,8 +143,8 @@ class Providers:
         return {name: self._find(key) for name, key in asked.items()}
 
     def refuse_to_ask(self, function: AnyFunction, given: int) -> None:
-        """Raise ``SetupError`` if a parameter after the first ``given`` ones is annotated with a
-        resource.
+        """Raise ``SetupError`` if a function has a parameter annotated with a resource. The first
+        ``given`` parameters may be anything.
         """
         for name, key in asked_behind(function, given, self).items():
             is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
@@ -153,8 +156,8 @@ class Providers:
             )
 
     def resource(self, request: Request, key: object) -> ResourceContext[Any]:
-        """Return what ``request.resource(key)`` returns. Raises ``LookupError`` if nothing provides
-        ``key``, and ``SetupError`` if a provider reads the body.
+        """Return the context manager for ``request.resource(key)``. Raises ``LookupError`` if
+        nothing provides ``key``, and ``SetupError`` if a provider reads the body.
         """
         found = next((one for one in (key, get_origin(key)) if one in self), None)
         if found is None:
@@ -187,11 +190,11 @@ class Providers:
 def open_resources(
     request: Request, resources: Resources, providers: Sequence[Provider]
 ) -> Flow[None]:
-    """Open the resources of ``providers``, unless they are open already. In ``providers``, each one
-    comes after those that it depends on.
+    """Open the resources of ``providers`` that are not open yet. ``providers``: in the order of
+    opening.
 
-    The arguments of all providers are bound before the first resource is opened, so a request with
-    an invalid query opens no connection.
+    The arguments of all providers are bound before the first resource is opened. So a request with
+    an invalid query doesn't open a database connection, for example.
     """
     exchange, values = request._exchange, resources.values
     in_path = dict(
@@ -208,8 +211,8 @@ def open_resources(
 
 
 def _open(resources: Resources, provider: Provider, arguments: Sequence[object]) -> Flow[object]:
-    """Call a provider and return its resource. If the resource has to be closed, push its generator
-    onto ``resources``.
+    """Call a provider and return its resource. If the resource must be closed later, add the
+    generator that closes it to ``resources``.
     """
     function: Any = provider.plan.call
     made: Any
@@ -220,7 +223,8 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
     else:
         made = yield provider.call_kind, function, arguments
     if not hasattr(type(made), "__aenter__"):
-        # An object that is both awaitable and an async context manager is entered, not awaited.
+        # If an object is both awaitable and an async context manager, enter it instead of awaiting
+        # it.
         made = yield from awaited(made)
     if hasattr(type(made), "__aenter__"):
         manager = made
@@ -242,14 +246,14 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
 
 
 def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
-    """Enter a context manager, yield its value, then leave it."""
+    """Enter a context manager, yield its value, and exit it."""
     with manager as value:
         yield value
 
 
 def check_provider(function: object) -> None:
-    """Raise ``SetupError`` for a context manager that was passed instead of the function that makes
-    it, because it would open its resource only once.
+    """Raise ``SetupError`` if a context manager is passed instead of the function that returns it,
+    because then the resource would be opened only once.
     """
     if isinstance(function, ContextDecorator | AsyncContextDecorator):
         raise SetupError(
@@ -259,8 +263,8 @@ def check_provider(function: object) -> None:
 
 
 def check_key(key: object) -> None:
-    """Raise ``SetupError`` unless a parameter can be annotated with ``key`` to depend on a
-    resource.
+    """Raise ``SetupError`` unless ``key`` can be the type of a resource, with which parameters are
+    annotated.
     """
     if not is_key(key):
         raise SetupError(
@@ -281,8 +285,9 @@ _OF_REQUESTS = (Request, WebSocketRequest, UploadFile, BindingErrors)
 
 
 def in_place_of(key: object, fake: object) -> AnyFunction:
-    """Return the provider that a test uses instead of another: ``fake`` itself if it is a function
-    or a class, or else a function that yields ``fake``.
+    """Return the provider that replaces another one in a test: ``fake`` itself if it is a function
+    or a class, or else a function that yields ``fake``. ``key``: the replaced provider's key, which
+    isn't used.
     """
     if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):
         return fake
@@ -290,5 +295,5 @@ def in_place_of(key: object, fake: object) -> AnyFunction:
     def give() -> Iterator[object]:
         yield fake
 
-    setattr(give, MARK, LOOP)  # so that ``give`` isn't called in a thread
+    setattr(give, MARK, LOOP)  # don't call ``give`` in a thread
     return give
