@@ -1,8 +1,9 @@
-"""The names that every template sees, and ``template``, which renders without access to an ``App``.
+"""The names that are available in every template, and ``template``, which renders without access to
+an ``App``.
 
-The objects behind these names are the same for all requests, and look up the current request when
-they are used. So a page that does not use its session doesn't open it, and macros, which have no
-context, also see the names.
+The objects behind these names are the same for all requests. They look up the current request when
+they are used. So a page that doesn't use its session doesn't open it, and the names are also
+available in macros, which Jinja2 gives no context.
 """
 
 from __future__ import annotations
@@ -36,18 +37,20 @@ def template(
     block: str | None = None,
     **context: object,
 ) -> str:
-    """Render a template with ``values`` and ``context``, all escaped:
-    ``template("page.html", title=title)``.
+    """Render a template with ``values`` and ``context``, and return the result:
+    ``template("page.html", title=title)``. All values are escaped.
 
     ``name`` is looked up in the ``templates`` directories of the ``App`` that handles the current
-    request or, outside a request, in ``templates`` below the working directory.
-    ``template(source=PAGE, title=title)`` takes the text of a template. Both are compiled once.
-    Neither the name nor the source may contain text from a client, because a source is code, and a
-    client that chooses the name can read any template. Pass such text in ``context``.
-    ``block="rows"`` renders only the block of that name; see ``App.render``.
+    request. Outside a request, it is looked up in ``templates`` below the working directory.
+    ``source``: a template as a string, instead of a file: ``template(source=PAGE, title=title)``.
+    Files and sources are compiled once. ``block``: render only the block of this name; see
+    ``App.render``.
 
-    Raises ``LookupError`` if there is no such template or block, and ``SetupError`` for a source
-    that is passed as the name.
+    Neither the name nor the source may contain anything that a client sent: a source is code, and a
+    client that chooses the name could read any template. Pass such strings in ``context``.
+
+    Raises ``LookupError`` if the template or the block doesn't exist, and ``SetupError`` if a
+    source is passed as the name.
     """
     is_source = isinstance(name, str) and any(mark in name for mark in ("{{", "{%", "\n"))
     if is_source or (name and source is not None):
@@ -79,11 +82,11 @@ def _without_app(directory: Path) -> Templates:
 def stream(
     templates: Templates, name: str, context: dict[str, object], block: str | None = None
 ) -> Iterator[str]:
-    """Render a template in chunks.
+    """Return an iterator that renders a template in chunks.
 
-    After the first chunk, the session can't be changed. So if the template uses the CSRF token or
-    the flashed messages, the token is made, and the messages are removed from the session, before
-    the first chunk.
+    The session can't be changed after the first chunk. So if the template uses the CSRF token or
+    the flashed messages, the token is created, and the messages are removed from the session,
+    before the first chunk.
     """
     chunks = templates.stream(name, context, block)
     active_request = current.get(None)
@@ -97,8 +100,8 @@ def stream(
 
 
 def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
-    """Return the values that the templates of an application see: name -> value. ``links``:
-    ``url_for`` and similar functions, by name.
+    """Return the values that are available in every template of an application: name -> value.
+    ``links``: ``url_for`` and similar functions, by name.
     """
     return {
         "request": bound_request,
@@ -132,8 +135,8 @@ class _CurrentSession(Mapping[str, object]):
 
 
 class _ForRequest:
-    """HTML that is made for the current request when a template uses it: ``{{ csrf_token }}`` or
-    ``{{ csrf_token() }}``.
+    """HTML that is created for the current request when a template uses it, as ``{{ csrf_token }}``
+    or as ``{{ csrf_token() }}``.
     """
 
     def __init__(self, make: Callable[[Request], str]) -> None:

@@ -1,5 +1,6 @@
-"""``Environment``: Jinja2's environment with micropie's settings. No other module imports
-Jinja2.
+"""``Environment``: Jinja2's environment with micropie's settings.
+
+Only this module imports Jinja2.
 """
 
 from __future__ import annotations
@@ -14,24 +15,25 @@ from jinja2.runtime import Context
 
 from micropie._core.errors import logger
 
-# How many compiled sources, and facts about templates, are cached. This is enough for the sources
-# in a program, and keeps sources built at run time from filling the memory.
+# How many entries each cache has: for compiled sources, and for what is known about templates. This
+# is enough for the sources that a program contains, and a program that builds new sources at run
+# time doesn't fill the memory.
 _SOURCES = 256
 
-# In a template, ``row.items`` is the method of a dict, not its item "items", as in Jinja2.
+# As usual in Jinja2, ``row.items`` is the dict's method in a template, not its item "items".
 _DICT_ATTRIBUTES = frozenset(dir(dict))
 
 
 class Environment(jinja2.Environment):
-    """The environment for the templates in ``directories``: absolute paths, searched in this
-    order.
+    """The environment for the templates in ``directories``, which are absolute paths. They are
+    searched in this order.
     """
 
     def __init__(self, directories: list[str], *, reload: bool, is_async: bool) -> None:
         super().__init__(
             loader=_Loader(directories),
-            # Escape always. Other frameworks choose by file name, which leaves "a.txt", "a.html.j2"
-            # and sources unescaped.
+            # Escape always. Other frameworks decide by the file's name, which leaves "a.txt",
+            # "a.html.j2" and sources unescaped.
             autoescape=True,
             auto_reload=reload,
             enable_async=is_async,
@@ -43,10 +45,10 @@ class Environment(jinja2.Environment):
         self.known_layout = lru_cache(maxsize=_SOURCES)(self.layout_of)
 
     def find(self, name: str, block: str | None, source: str | None = None) -> jinja2.Template:
-        """Return the template ``name``, or a template with the text ``source``.
+        """Return the template ``name``, or the template compiled from the string ``source``.
 
-        ``block``: return a template that renders only this block. Raises ``LookupError`` if there
-        is no such template or block.
+        ``block``: return a template that renders only this block. Raises ``LookupError`` if the
+        template or the block doesn't exist.
         """
         template = self.get_template(name) if source is None else self.compiled(source)
         if block is None:
@@ -60,7 +62,7 @@ class Environment(jinja2.Environment):
         own = template.blocks[block]
 
         def root(context: Context) -> Any:
-            # Collect inherited blocks, as Jinja2 does for a whole page, because super() needs them.
+            # super() needs the inherited blocks, so collect them, as Jinja2 does for a whole page.
             for parent in self._parents(template, source, context):
                 for name, inherited in parent.blocks.items():
                     context.blocks.setdefault(name, []).append(inherited)
@@ -81,8 +83,9 @@ class Environment(jinja2.Environment):
         """Yield the templates that ``template`` extends: its layout, the layout of its layout, and
         so on.
 
-        Stop at a layout that is neither a name nor a variable in ``context``, as in ``{% extends a
-        if b else c %}``, because that is known only when the page is rendered.
+        Stop at a layout that is given by another expression than a name or a variable in
+        ``context``, as in ``{% extends a if b else c %}``. Such a layout is only known when the
+        page is rendered.
         """
         seen = [template]
         for child in seen:  # the loop appends to the list
@@ -96,8 +99,8 @@ class Environment(jinja2.Environment):
                     yield parent
 
     def names_in(self, name: str) -> frozenset[str]:
-        """Return the names of the variables in the text of a template, and in the templates that it
-        extends, includes and imports by name.
+        """Return the names of the variables in a template, and in the templates that it extends,
+        includes and imports by name.
 
         ``{% include page %}`` is left out, because it may be any template.
         """
@@ -108,8 +111,8 @@ class Environment(jinja2.Environment):
             try:
                 tree = self.parse(self.loader.get_source(self, template or "")[0], template)
             except jinja2.TemplateError:
-                # Skip a template that is missing, broken or not given by name. Rendering it raises
-                # the error.
+                # Skip a template that is missing, invalid or not given by name. If there is an
+                # error, rendering raises it.
                 continue
             names.update(node.name for node in tree.find_all(nodes.Name))
             templates += set(meta.find_referenced_templates(tree)).difference(templates)
@@ -128,23 +131,23 @@ class Environment(jinja2.Environment):
         return layout if isinstance(layout, str | nodes.Name) else None
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return ``row.name`` for a dict. Jinja2 would first raise and catch an ``AttributeError``,
-        which is slower.
+        """Return an attribute, or an item if ``obj`` is a dict. For a dict, Jinja2 would first
+        raise and catch an ``AttributeError``, which is slower.
         """
         if type(obj) is dict and attribute in obj and attribute not in _DICT_ATTRIBUTES:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def make_globals(self, d: MutableMapping[str, object] | None) -> MutableMapping[str, Any]:
-        """Return a plain dict. Each rendering copies it, and copying Jinja2's chain of two mappings
-        would be slower.
+        """Return a plain dict. It is copied for each rendering, and copying Jinja2's chain of two
+        mappings would take longer.
         """
         return super().make_globals(d) if d else self.globals
 
 
 def _refuse_coroutine(value: object) -> object:
-    """Return ``value``, which a template shows, unchanged. Raises ``TypeError`` for a coroutine
-    that was never awaited.
+    """Return a value that a template shows, unchanged. Raises ``TypeError`` for a coroutine that
+    was never awaited.
     """
     if isinstance(value, Coroutine):
         value.close()
@@ -153,13 +156,13 @@ def _refuse_coroutine(value: object) -> object:
 
 
 class _Told(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
-    """The value of a name that a template uses but that was not passed. It shows nothing, and is
-    logged unless the template tests it with ``if``.
+    """The value of a name that was not passed to the template. The template shows nothing for it. A
+    warning is logged, unless the template only tests the name with ``if``.
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
-        """Make a plain ``Undefined``, which is not logged, for an attribute that an object lacks,
-        because templates usually do this on purpose.
+        """For a missing attribute of an object, create a plain ``Undefined``, which logs nothing,
+        because templates usually use such attributes intentionally.
         """
         if "obj" in named:
             return jinja2.Undefined(*arguments, **named)
@@ -172,9 +175,9 @@ class _Loader(jinja2.FileSystemLoader):
     def get_source(
         self, environment: jinja2.Environment, template: str
     ) -> tuple[str, str, Callable[[], bool]]:
-        """Return a template's text and file.
+        """Return a template's source and file.
 
-        Its errors contain the template and the directory, for the log.
+        The messages of its errors contain the template's name and the directories, for the log.
         """
         places = " and ".join(self.searchpath)
         if not isinstance(template, str) or not template or ".." in template.split("/"):

@@ -1,10 +1,11 @@
-"""Templates with Jinja2, an optional dependency that is imported when the first template is needed.
+"""``Templates``: find and render the templates of one ``App`` with Jinja2, an optional dependency
+that is imported for the first template.
 
-Each ``App`` of a tree has its own environment, because ``url_for`` differs. It is made for the
-first rendering. An environment reads and compiles a template once, and checks the files again only
-with ``debug``. The request, the session and the CSRF token are globals that look up the current
-request when they are used. So macros see them, and they cost nothing in a page that doesn't use
-them.
+Each ``App`` of a tree has its own Jinja2 environment, because its ``url_for`` differs. The
+environment is created for the first template. It reads and compiles a template once, and checks the
+files for changes only with ``debug``. The request, the session and the CSRF token are globals that
+look up the current request when they are used. So they are also available in macros, and a page
+that doesn't use them takes no longer.
 """
 
 from __future__ import annotations
@@ -32,17 +33,18 @@ Directory: TypeAlias = str | PathLike[str]
 
 @dataclass(eq=False)
 class Templates:
-    """The templates of one ``App``, for any number of threads.
+    """The templates of one ``App``. Any number of threads may use it at the same time.
 
-    ``directories`` are searched one after the other. They are relative to the working directory at
-    the time when the first template is needed. ``names``: values that every template and macro
-    sees; the ``context`` of a rendering overrides them. ``reload``: whether changed files are read
-    again. ``setup``: a function that is called with each new Jinja2 environment. ``catalog``: a
-    function that returns the catalogue of translations for the current request.
+    ``directories``: searched one after the other. They are relative to the directory that is the
+    working directory when the first template is needed. ``filters``: more filters, by name.
+    ``names``: values that are available in every template and macro; the ``context`` of a rendering
+    overrides them. ``reload``: whether changed files are read again. ``setup``: a function that is
+    called with each new Jinja2 environment. ``catalog``: a function that returns the catalogue of
+    translations for the current request.
 
-    Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is
-    no such template. Errors of Jinja2 and of the template itself are raised unchanged, with the
-    template's line in the traceback.
+    Every method raises ``RuntimeError`` if Jinja2 is not installed, and ``LookupError`` if the
+    template doesn't exist. Errors of Jinja2 and of the template itself are raised unchanged, with
+    the template's line in the traceback.
     """
 
     directories: Sequence[Directory]
@@ -59,10 +61,10 @@ class Templates:
         block: str | None = None,
         source: str | None = None,
     ) -> str:
-        """Render the template ``name``, or a template with the text ``source``. With ``block``,
-        render only the block of that name. Every value is escaped.
+        """Render the template ``name``, or the template in the string ``source``, and return the
+        result. Every value is escaped. ``block``: render only the block of this name.
 
-        A source may extend and include templates of the directory.
+        A source may extend and include templates of the directories.
         """
         if self.reload:
             _refuse_coroutines(context)
@@ -71,16 +73,16 @@ class Templates:
     def render_async(
         self, name: str, context: dict[str, object], block: str | None = None
     ) -> Awaitable[str]:
-        """Return an awaitable whose result is the text. It works on any event loop. Values, calls
-        and iterators in the template may be async.
+        """Return an awaitable whose result is the rendered template. It may be awaited on any event
+        loop. Values, calls and iterators in the template may be async.
         """
         return Rendering(self._async.find(name, block), context)
 
     def stream(
         self, name: str, context: dict[str, object], block: str | None = None
     ) -> Iterator[str]:
-        """Return an iterator over the chunks of the text. Each chunk is rendered when it is
-        requested.
+        """Return an iterator over the rendered template in chunks. Each chunk is rendered when the
+        iterator reaches it.
         """
         if self.reload:
             _refuse_coroutines(context)
@@ -94,8 +96,8 @@ class Templates:
         """
         return self._sync.known_names(name)
 
-    # If two threads read these for the first time at once, each may make an environment, which only
-    # costs time.
+    # If two threads read one of these for the first time at the same time, each may create an
+    # environment. This takes longer but does no harm.
 
     @cached_property
     def _sync(self) -> Environment:
@@ -128,7 +130,7 @@ class Templates:
         return environment  # type: ignore[no-any-return]
 
 
-PACKAGE = "package:"  # the prefix of a package that has templates
+PACKAGE = "package:"  # at the beginning of a directory, before the name of a package
 
 
 def _absolute(directory: Directory) -> str:
@@ -150,11 +152,11 @@ def _refuse_coroutines(context: Mapping[str, object]) -> None:
 
 
 class Rendering:
-    """``await Rendering(template, context)`` returns the text.
+    """``await Rendering(template, context)`` returns the rendered template.
 
-    ``template`` belongs to an async environment.
+    ``template``: a template of an async environment.
 
-    Jinja2 awaits the results of calls in a template, but not the values in ``context``, so
+    Jinja2 awaits the results of calls in a template, but not the values in ``context``. So
     awaitable values are awaited here.
     """
 
@@ -172,8 +174,9 @@ class Rendering:
         return (yield from self._template.render_async(context).__await__())
 
 
-# Characters. The first chunk is sent early, because a browser waits for a page's head (style
-# sheets, scripts); together with the response's headers it fills one packet. Each further chunk
-# costs a turn of a worker thread under ASGI.
+# The sizes of chunks, in characters. The first chunk is small, so that the browser soon has the
+# page's head, with its style sheets and scripts. Together with the response's headers, it fills one
+# network packet. The other chunks are larger, because under ASGI each of them needs a turn of a
+# worker thread.
 FIRST_CHUNK = 1024
 CHUNK = 8 * 1024
