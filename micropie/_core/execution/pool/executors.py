@@ -1,12 +1,12 @@
-"""Run calls in an author's executor instead of the pool: any executor with the interface of
-``concurrent.futures``, such as Dask's.
+"""Run calls in an executor of the application instead of the pool. The executor may be any that has
+the interface of ``concurrent.futures``, such as Dask's.
 
-Jobs return bytes that this module has pickled, so values and errors are the same with every
+Jobs return bytes that this module has pickled, so results and errors are the same with every
 executor. If getting a job's result raises an exception, the executor itself has failed, for example
 because it lost the job.
 
 A generator can't leave the process that runs it, and a job ends when it returns. So all chunks of a
-stream are returned together, within limits.
+stream are returned together, up to a limit of time and size.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.pool.remote import CancelToken, PoolError, open_message, packed_result
 
-# The most bytes of a stream, all of which are in memory in both processes.
+# The most bytes of a stream. All of them are in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
 
-CHUNK_BYTES = 64  # bytes of memory for each chunk, besides its content
+CHUNK_BYTES = 64  # bytes of memory that each chunk counts in addition to its content
 
 
 # -- in the server's process -----------------------------------------------------------------------
@@ -35,18 +35,18 @@ CHUNK_BYTES = 64  # bytes of memory for each chunk, besides its content
 class ExecutorPool:
     """Calls functions in an executor.
 
-    A running call can't be ended. After a timeout it goes on, and its result is dropped.
+    A running call can't be ended. After a timeout it goes on, and its result is discarded.
     """
 
     token = CancelToken
-    stream = ()  # no result is a stream that still yields chunks
+    stream = ()  # the types of results that still yield chunks: none
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        # Recognise the executor of a Dask client. If it is one, its module has been imported.
+        # Detect the executor of a Dask client. If it is one, its module has been imported.
         distributed = sys.modules.get("distributed.cfexecutor")
         is_dask = distributed is not None and isinstance(executor, distributed.ClientExecutor)
-        # Without this option, Dask would use one result for two equal requests.
+        # Without this option, Dask would reuse one result for two equal requests.
         self._options = {"pure": False} if is_dask else {}
 
     def call(
@@ -56,8 +56,8 @@ class ExecutorPool:
         *arguments: object,
         token: CancelToken | None = None,
     ) -> Any:
-        """Do the same as ``Pool.call``, except that a stream is complete when this returns, and
-        that cancelling the token only ends the wait.
+        """Do the same as ``Pool.call``, with two differences: a stream is complete when this
+        returns, and cancelling the token only ends the wait, not the call.
         """
         token, is_over = token or CancelToken(), Event()
         call = pickle.dumps((function, arguments))
@@ -78,27 +78,27 @@ class ExecutorPool:
         finally:
             token.detach()
             future.cancel()  # has no effect if the call has begun
-            # If a Dask worker is lost, Dask repeats its job as long as something refers to the
-            # future. This frame would, because an error's traceback keeps it alive.
+            # If a Dask worker is lost, Dask repeats its job as long as there is a reference to the
+            # future. Remove this one, because an error's traceback would keep it alive.
             del future
         return open_message(pickle.loads(data))  # noqa: S301 - from our own job
 
     def close(self) -> None:
-        """Do nothing, because the author closes the executor."""
+        """Do nothing, because the application closes the executor itself."""
 
 
 # -- in the process that runs the job --------------------------------------------------------------
 
 
 def run_pickled(call: bytes, seconds: float) -> object:
-    """Call a function that was pickled with its arguments.
-
-    Return its result. For a stream, return an iterator over all its chunks, which can be pickled.
+    """Call a function that was pickled together with its arguments, and return the result. For a
+    stream, return an iterator over all its chunks; the iterator can be pickled.
 
     Raises what the function or its stream raises. If a stream is too long, it is closed and
     ``PoolError`` is raised.
     """
-    # Call it in a copy of the context, because the executor reuses the thread.
+    # Call it in a copy of the context, because the executor reuses the thread, which must not keep
+    # the call's context variables.
     return copy_context().run(_result_of, call, seconds)
 
 

@@ -1,19 +1,18 @@
-"""A pool of processes that call functions for this process. Each gets calls through a pipe, one at
-a time.
+"""A pool of processes that call functions for this process. Each process gets calls through a
+pipe, one at a time.
 
-``concurrent.futures`` has no such pool: there, one killed process breaks the whole pool, a process
-can't be ended for taking too long, and no chunk of a stream is returned before the last one is
-made. Here, a call that takes too long ends only its own process. Processes are started when they
-are first needed, never by a bare fork, because threads, locks and connections don't survive a fork.
-A forked child drops its parent's processes.
+The pool of ``concurrent.futures`` doesn't suffice: if one process is killed, the whole pool breaks;
+a process that takes too long can't be ended; and no chunk of a stream is returned before the last
+one has been produced. Here, a call that takes too long ends only its own process. Processes are
+started when they are first needed, never by a bare fork, because threads, locks and connections
+don't survive a fork. A forked child drops its parent's processes.
 
     parent -> process    a call, pickled; for a stream then ``MORE`` for each chunk taken, or ``STOP``
     process -> parent    RESULT or FAILED (``remote.py``); for a stream (STREAM, None) (CHUNK, chunk)... before it
 
-Before a process calls a function for the first time, it gets a message to find the function, for
-which it imports the module. Starting the interpreter and importing have a separate time limit. If
-they counted toward the limit of the call, a slow import would end every process before its first
-result.
+Before a process calls a function for the first time, it gets a message to find the function, and
+imports its module. Starting the interpreter and importing have a separate time limit. If they
+counted toward the limit of the call, a slow import would end every process before its first result.
 
 A process ignores the signals that a service manager or a terminal sends to all processes of a
 server. It goes on until its server, which may still be finishing requests, closes the pipe. When
@@ -47,15 +46,15 @@ CHUNK: Final = "chunk"
 MORE: Final = b"more"
 STOP: Final = b"stop"
 
-# Seconds that a stream may take to close when its chunks are no longer wanted.
+# Seconds that a stream may take to close once its chunks are no longer needed.
 GRACE = 5.0
 
-# Seconds that a process may take to start and to import the module of a function.
+# Seconds that a process may take to start and to import a function's module.
 START_WITHIN = 300.0
 
-CAN_PASS_PIPES = os.name == "posix"  # on Windows, subprocess passes no descriptors
+CAN_PASS_PIPES = os.name == "posix"  # on Windows, subprocess can't pass descriptors
 
-AHEAD = 4  # how many chunks a process makes before they are taken
+AHEAD = 4  # how many chunks a process may produce ahead of the reader
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -65,13 +64,13 @@ if TYPE_CHECKING:
 
 
 class Pool:
-    """A pool of at most ``size`` processes. It starts no process before the first call."""
+    """A pool of at most ``size`` processes. The first process is started by the first call."""
 
     token = CancelToken
 
     @property
     def stream(self) -> type[Chunks]:
-        """The type of results that are streams and still yield chunks."""
+        """The type of a result that is a stream and still yields chunks."""
         return Chunks
 
     def __init__(self, size: int) -> None:
@@ -100,15 +99,15 @@ class Pool:
         *arguments: object,
         token: CancelToken | None = None,
     ) -> Any:
-        """Call ``function(*arguments)`` in a process and return its result, or an iterator over the
-        chunks of a generator. Blocks.
+        """Call ``function(*arguments)`` in a process and return its result. If the function is a
+        generator, return an iterator over its chunks. Blocks.
 
-        Raises what the function raises, ``TookTooLong`` after ``seconds`` without a result or a
-        chunk, and ``PoolError`` if the call can't be made. The time that a process takes to find
-        the function does not count. Cancelling ``token`` ends the process, but only once it has
-        found the function.
+        Raises what the function raises, ``TookTooLong`` if there is no result or no next chunk
+        after ``seconds``, and ``PoolError`` if the call can't be made. The time in which a process
+        finds the function doesn't count. Cancelling ``token`` ends the process, but only once it
+        has found the function.
         """
-        if _is_in_pool:  # otherwise each process would start a pool
+        if _is_in_pool:  # otherwise, each process would start a pool of its own
             raise PoolError(
                 "a process of a pool can't start a pool; if a module calls a handler when it "
                 "is imported, "
@@ -116,7 +115,8 @@ class Pool:
             )
         token = token or CancelToken()
         search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
-        # If a process is still starting, wait longer, because the handlers are not to blame.
+        # If a process is still starting, wait longer, because then the wait isn't due to slow
+        # handlers.
         have_started = self._have_started()
         while not self._free.acquire(timeout=seconds):
             had_started, have_started = have_started, self._have_started()
@@ -129,7 +129,7 @@ class Pool:
             self._free.release()
             raise
         if search not in worker.found:
-            # If the call is cancelled during the search, the process is not ended, because the next
+            # If the call is cancelled during the search, don't end the process, because the next
             # caller would have to start another one.
             message = self._ask(worker, search, START_WITHIN)
             if message[0] == FAILED or token.is_cancelled:
@@ -143,7 +143,7 @@ class Pool:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
             return chunks
-        # a cancellation may have killed the process after its last message
+        # A cancellation may have killed the process after its last message.
         self._give_back(worker, is_over=token.detach())
         return open_message(message)
 
@@ -163,12 +163,13 @@ class Pool:
             idle, self._idle = self._idle, []
             busy = self._workers.difference(idle)
         for worker in busy:
-            worker.process.kill()  # the thread that waits for its result notices this and drops it
+            # The thread that waits for the result notices this and drops the process.
+            worker.process.kill()
         for worker in idle:
             self._drop(worker, GRACE)
 
     def _take(self) -> _Worker:
-        """Return an idle process, or a new one.
+        """Return an idle process, or start one.
 
         Idle processes that have ended are dropped.
         """
@@ -185,14 +186,14 @@ class Pool:
             self._drop(worker)
 
     def _ask(self, worker: _Worker, job: bytes, seconds: float) -> PoolMessage:
-        with suppress(OSError):  # the process has ended, so receiving will fail
+        with suppress(OSError):  # the process has ended; receiving its message fails next
             worker.connection.send_bytes(job)
         return self._receive(worker, seconds)
 
     def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
-        """Return the next message.
+        """Return the next message of a process.
 
-        Drop a process that sends no message in time, or that has ended.
+        If the process sends no message in time, or has ended, drop it and raise the error.
         """
         try:
             return worker.receive(seconds)
@@ -201,12 +202,12 @@ class Pool:
             raise
 
     def _give_back(self, worker: _Worker, *, is_over: bool = False) -> None:
-        """Make a process available again, or end it if ``is_over`` is set."""
+        """Return a process to the idle processes. If ``is_over`` is set, end it instead."""
         if is_over:
             self._drop(worker)
         else:
             with self._lock:
-                # If the process was killed in the meantime, the next call notices.
+                # If the process has been killed, the next call will notice that.
                 self._idle.append(worker)
         self._free.release()
 
@@ -217,11 +218,11 @@ class Pool:
 
 
 class Chunks(Iterator[object]):
-    """The chunks of a generator in a process. The process stays in use until the generator has
-    ended or is closed.
+    """An iterator over the chunks of a generator in a process. The process stays in use until the
+    generator has ended or is closed.
 
-    ``interrupt_next`` ends the wait for the next chunk by ending the process. Any thread may call
-    it at any time.
+    ``interrupt_next`` ends the process, so that nothing waits for the next chunk anymore. Any
+    thread may call it at any time.
     """
 
     def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
@@ -240,14 +241,14 @@ class Chunks(Iterator[object]):
                 raise StopIteration
             message = self._receive(worker, self._seconds)
             if message[0] == CHUNK:
-                with suppress(OSError):  # the process has ended, so the next chunk will fail
+                with suppress(OSError):  # the process has ended; receiving the next chunk fails
                     worker.connection.send_bytes(MORE)
                 return message[1]
             open_message(message)
             raise StopIteration
 
     def close(self) -> None:
-        """Close the generator in its process, after the chunk that it is making.
+        """Close the generator in its process, once it has produced its current chunk.
 
         Raises what the generator raises when it is closed. If closing takes longer than ``GRACE``
         seconds, end the process instead.
@@ -265,14 +266,14 @@ class Chunks(Iterator[object]):
             open_message(message)
 
     def drop(self) -> None:
-        """Close a stream whose next chunk no thread is waiting for, and log nothing."""
+        """Close a stream while no thread is waiting for its next chunk. Log nothing."""
         self.interrupt_next()
-        with suppress(Exception):  # the generator may raise an exception when it is closed
+        with suppress(Exception):  # the generator may raise an exception while it is closed
             self.close()
 
     def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
-        """Return the next message. After the last message, or if receiving fails, give the process
-        back to the pool.
+        """Return the next message. After the last message, or if receiving fails, return the
+        process to the pool.
         """
         self._worker = None
         message = self._pool._receive(worker, seconds)
@@ -284,7 +285,7 @@ class Chunks(Iterator[object]):
 
 
 class _Worker:
-    """A process of the pool, with this process's end of the pipe."""
+    """A process of the pool, and this side's end of the pipe to it."""
 
     def __init__(self) -> None:
         if not CAN_PASS_PIPES:
@@ -296,7 +297,7 @@ class _Worker:
         import subprocess
         from multiprocessing.connection import Pipe
 
-        # the values of ``search`` whose function the process has found
+        # each ``search`` message whose function the process has found
         self.found: set[bytes] = set()
         self.connection, theirs = Pipe()
         their_life, self._life = Pipe(duplex=False)
@@ -322,7 +323,8 @@ class _Worker:
     def receive(self, seconds: float) -> PoolMessage:
         """Return the process's next message.
 
-        Raises ``TookTooLong``, or ``PoolError`` if the process has ended.
+        Raises ``TookTooLong`` if there is none after ``seconds``, or ``PoolError`` if the process
+        has ended.
         """
         if not self.connection.poll(seconds):
             where = "in its process" if self.found else "to start in its process"
@@ -340,7 +342,7 @@ class _Worker:
         return message
 
     def end(self, grace: float = 0.0) -> None:
-        """End the process. Close its pipe, so that it can end on its own within ``grace`` seconds,
+        """End the process. Close its pipe, wait up to ``grace`` seconds for it to end on its own,
         then kill it.
         """
         self.connection.close()
@@ -353,9 +355,10 @@ class _Worker:
         self._life.close()
 
     def abandon(self) -> None:
-        """Drop the process in a forked child, because only its parent can wait for it.
+        """Forget the process in a forked child, because only its parent can wait for it.
 
-        Make ``subprocess`` neither wait for it nor warn about it.
+        Setting ``returncode`` keeps ``subprocess`` from waiting for the process and from warning
+        about it.
         """
         self.process.returncode = 0
         self.connection.close()
@@ -379,16 +382,18 @@ _MAIN = (
 
 
 def _ignored() -> list[int]:
-    """Return the signals to ignore. They are for the server, which then closes the pipe."""
+    """Return the signals to ignore. They are for the server, which closes the pipe when it has
+    handled them."""
     import signal
 
     return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def run_process(descriptor: int, life: int) -> None:
-    """Run a process of the pool: handle calls until the parent ends.
+    """Run a process of the pool: make calls until the parent ends.
 
-    ``descriptor``: the pipe for calls. ``life``: the pipe that is closed when the parent ends.
+    ``descriptor``: the file descriptor of the pipe for calls. ``life``: that of the pipe that is
+    closed when the parent ends.
     """
     global _is_in_pool  # noqa: PLW0603 - of the process
     _is_in_pool = True
@@ -400,8 +405,8 @@ def run_process(descriptor: int, life: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ignored())
     from multiprocessing.connection import Connection
 
-    # On Linux, the kernel signals this process when the pipe is closed. The thread below is not
-    # enough there, because it can't run while a function doesn't release the GIL.
+    # On Linux, have the kernel signal this process when the pipe is closed. The thread below isn't
+    # enough, because it can't run while a function holds the GIL.
     if hasattr(fcntl, "F_SETSIG"):
         fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
@@ -417,18 +422,19 @@ def exit_at_end(pipe: int) -> None:
 
 
 def work(connection: Connection) -> None:
-    """Handle calls until the pipe is closed."""
+    """Make the calls that arrive until the pipe is closed."""
     with suppress(EOFError, OSError):
         while True:
             job = connection.recv_bytes()
-            if job not in (MORE, STOP):  # messages for a stream that has ended meanwhile
+            if job not in (MORE, STOP):  # otherwise, the message is for a stream that has ended
                 connection.send_bytes(packed_result(_answer, connection, job))
 
 
 def _answer(connection: Connection, job: bytes) -> object:
-    """Return the result of a call. For a stream, send the chunks and return None.
+    """Return the result of a call. If the result is a stream, send its chunks and return None.
 
-    Send at most ``AHEAD`` chunks that have not been taken. The message ``STOP`` closes the stream.
+    At most ``AHEAD`` chunks are sent before the parent has taken one. The message ``STOP`` closes
+    the stream.
     """
     function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
     result = function(*arguments)

@@ -2,9 +2,9 @@
 
     process -> parent    (RESULT, value) | (FAILED, error and traceback), pickled
 
-An error stays pickled until it is raised, to avoid a reference cycle for each failed call: the
-error's traceback refers to the frames that hold the message, so the message must not contain the
-error itself.
+An error stays pickled until it is raised. A message that contained the error itself would leave a
+reference cycle for each failed call: the error's traceback refers to the frames, and these refer to
+the message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 class PoolError(Exception):
     """Raised if a call could not be made in the pool, or if its outcome could not be returned.
 
-    The message has the reason.
+    The exception's message has the reason.
     """
 
 
@@ -32,9 +32,10 @@ class CancelToken:
         self.is_cancelled = False
 
     def attach(self, stop: Callable[[], object]) -> None:
-        """Call ``stop`` when the call is cancelled, or right now if it has been cancelled already.
+        """Register ``stop``, which is called when the call is cancelled, or right now if it has
+        been cancelled already.
 
-        ``stop`` replaces the function that was attached earlier.
+        ``stop`` replaces the function that was registered earlier.
         """
         with self._lock:
             self._stop = stop
@@ -42,21 +43,21 @@ class CancelToken:
                 stop()
 
     def check(self) -> None:
-        """Raise ``PoolError`` if the call was cancelled."""
+        """Raise ``PoolError`` if the call has been cancelled."""
         if self.is_cancelled:
             raise PoolError("its caller has been cancelled")
 
     def detach(self) -> bool:
-        """Remove the attached function, because there is nothing left to stop.
+        """Remove the registered function, because there is nothing left to stop.
 
-        Return whether the call was cancelled.
+        Return whether the call has been cancelled.
         """
         with self._lock:
             self._stop = None
             return self.is_cancelled
 
     def cancel(self) -> None:
-        """Cancel the call. Any thread may call this method, and it doesn't block."""
+        """Cancel the call. Any thread may use this. It doesn't block."""
         with self._lock:
             self.is_cancelled = True
             if self._stop is not None:
@@ -68,13 +69,13 @@ class CancelToken:
 RESULT: Final = "result"
 FAILED: Final = "failed"
 
-# A message: its kind and its value. For FAILED, the value is the pickled error with its traceback
-# as text.
+# A message: its kind and its value. For FAILED, the value is a pickled pair: the error, and its
+# traceback as a string.
 PoolMessage: TypeAlias = tuple[str, Any]
 
 
 class RemoteTraceback(Exception):
-    """The ``__cause__`` of an exception from another process. It shows the traceback from that
+    """The ``__cause__`` of an exception from another process. It shows the traceback in that
     process.
     """
 
@@ -83,10 +84,10 @@ class RemoteTraceback(Exception):
 
 
 def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
-    """Call ``function`` and pickle the outcome.
+    """Call ``function`` and return a pickled message with its result or its error.
 
-    Return a message with the result or the error, and never raise an exception. An error that can't
-    be pickled becomes a ``PoolError`` that describes it.
+    Never raises an exception. An error that can't be pickled is replaced with a ``PoolError`` that
+    describes it.
     """
     try:
         result = function(*arguments)
@@ -108,7 +109,7 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
 
 
 def open_message(message: PoolMessage) -> Any:
-    """Return the value of a message, or raise the error if it is a FAILED message."""
+    """Return the value of a message. If it is a FAILED message, raise its error."""
     kind, value = message
     if kind != FAILED:
         return value

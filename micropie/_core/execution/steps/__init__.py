@@ -1,8 +1,9 @@
-"""The steps that flows yield, and the helpers built on them.
+"""The steps that flows yield, and helpers for them.
 
-Open ``steps.py`` to change the kinds of steps, ``generators.py`` for how an author's generators are
-advanced and closed, ``after_response.py`` for functions after the response, ``outage.py`` for
-services that may hang, and ``redis_client.py`` for the connection to Redis.
+Open ``steps.py`` to change the kinds of steps, ``generators.py`` for how generators of the
+application are advanced and closed, ``after_response.py`` for functions that run after the
+response, ``outage.py`` for services that may hang, and ``redis_client.py`` for the connection to
+Redis.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ __all__ = [
 ]
 # fmt: on
 
-# These modules are imported on first use. Many sites don't need them, and importing them takes
-# longer than importing all others.
+# Import these modules on first use: many sites don't need them, and importing them takes longer
+# than importing the rest of the package.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

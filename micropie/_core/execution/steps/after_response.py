@@ -1,10 +1,10 @@
 """Functions that run after the response.
 
-The functions of ``request.after_response`` run on an event loop under both protocols. The functions
-of one request run one after the other, in the context in which ``after_response`` was called. They
-are shielded, so neither a client that disconnects nor a server that shuts down interrupts them. The
-setting ``background_timeout`` limits the total time of a request's functions, so that a server can
-shut down. Their errors are logged.
+The functions of ``request.after_response`` run on an event loop, under WSGI as well as ASGI. The
+functions of one request run one after the other, in the context in which ``after_response`` was
+called. They are shielded from cancellation, so neither a client that disconnects nor a server that
+shuts down interrupts them. The setting ``background_timeout`` limits the total time of a request's
+functions, so that a server can shut down. Errors that they raise are logged.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
 
 _running: set[Future[None]] = set()
-after_fork_in_child(_running.clear)  # these tasks run in the parent only
+after_fork_in_child(_running.clear)  # the parent's tasks don't run in the child
 
-# Separate threads, so that handlers don't have to wait for these functions. 40 is anyio's default.
-# The number of waiting calls is limited, because each keeps a request and its uploads in memory;
-# 1000 is also the limit for handlers.
+# These threads are separate, so that handlers don't have to wait for functions after the response.
+# 40 is anyio's default. The number of waiting calls is limited, because each keeps a request and
+# its uploads in memory; 1000 is also the limit for handlers.
 _THREADS = Threads(40, 1000)
 
 
@@ -49,10 +49,10 @@ class Task(NamedTuple):
 
 class Ends:
     """The functions to call at the end of a request, in this order: ``closers`` when the response
-    is over, ``tasks``, which may wait, and ``releases``.
+    is over, ``tasks``, which may block or await, and ``releases``.
 
-    ``before_head`` functions are called earlier, if the response is a stream, and
-    ``failure_reports`` functions for each failure of the request. A request has an ``Ends`` only if
+    Other functions are called earlier: ``before_head`` if the response is a stream, and
+    ``failure_reports`` for each failure of the request. A request has an ``Ends`` object only if
     there is something to call; see ``Exchange.at_end``.
     """
 
@@ -61,14 +61,13 @@ class Ends:
 
     def __init__(self) -> None:
         self.before_head: list[Callable[[Any], object]] = []
-        """Functions that are called with the response when the first chunk of a stream has been
-        fetched.
-        """
+        """Called with the response when the first chunk of a stream has been produced."""
         self.failure_reports: list[Callable[[BaseException], object]] = []
-        """Functions that are called with each failure, like the one of the setting ``on_error``."""
+        """Called with each failure of the request, like the function of the setting
+        ``on_error``."""
         self.closers: list[Action] = []
         self.tasks: list[Task] = []
-        """The functions of ``after_response`` that have not ended."""
+        """The ``after_response`` functions that have not ended."""
         self.releases: list[Action] = []
 
     def add_task(self, task: Task) -> None:
@@ -78,7 +77,7 @@ class Ends:
 
 
 class Answered(Protocol):
-    """A request whose response is over."""
+    """A request whose response is over, as ``run_tasks`` uses it."""
 
     @property
     def label(self) -> str: ...
@@ -91,8 +90,10 @@ class Answered(Protocol):
 
 
 def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) -> None:
-    """Start the functions of a request on the background loop of this backend, without waiting for
+    """Start the functions of a request on the background loop of ``backend``, without waiting for
     them.
+
+    ``seconds``: the time limit for all of them together.
     """
     try:
         loop = background_loop(backend)
@@ -115,7 +116,8 @@ def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) ->
 
 
 def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
-    """Run the ``def`` functions of a request in this greenlet, without a time limit."""
+    """Run the ``def`` functions of a request in this greenlet, without a time limit. Log ``why`` as
+    the error of each ``async def``."""
     try:
         for task in ends.tasks:
             try:
@@ -130,8 +132,8 @@ def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
 
 
 def wait_for_tasks(seconds: float) -> None:
-    """Wait until the functions of all requests have ended, but no longer than ``seconds``. Shutdown
-    does this because it then closes what they use.
+    """Wait until the functions of all requests have ended, but at most ``seconds``. At shutdown,
+    this comes before the resources that they use are closed.
     """
     wait([*_running], timeout=seconds)
 
@@ -140,7 +142,7 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
     """Run the functions of a request, in at most ``seconds`` together, then release the request's
     resources.
 
-    Raises only a cancellation.
+    Raises only cancellations.
     """
     begun = None  # the function that was called last
 
@@ -168,8 +170,8 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
         if kind is AWAIT or kind is INLINE:
             result = begin(task)
         elif slots_of(_THREADS).usage()[1] < _THREADS.queue:
-            # HOLDING, because the function may close something that the handler left open and
-            # others wait for.
+            # The rank is HOLDING, because the function may close something that the handler left
+            # open and that others wait for.
             result = await in_thread(_THREADS, begin, task, abandon_after=0.0, rank=Rank.HOLDING)
         else:
             logger.error(
@@ -183,8 +185,8 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
     except BaseException as error:
         is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
         failure = execution.contained(error) if is_cancellation else error
-        # Don't let a SystemExit pass, because it would end the loop and the functions of other
-        # requests.
+        # Log a SystemExit instead of raising it, because it would end the loop and the functions of
+        # other requests.
         exchange.log_failure(f"{_label(exchange, task)} failed", failure)
         del failure  # avoid a reference cycle with this frame
 

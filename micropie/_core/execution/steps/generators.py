@@ -1,10 +1,11 @@
-"""Run an author's generators step by step: middleware with ``yield`` and providers, ``def`` or
-``async def``.
+"""Run generators of the application step by step: middleware with ``yield``, and providers. They
+may be ``def`` or ``async def``.
 
-A request has a stack with the resources that its providers opened, and each ``with`` block for a
-resource in an author's code has a separate stack. A stack is closed in reverse order. An exception
-of the handler is raised at the ``yield`` of each provider, as in ``contextlib.contextmanager``.
-Even if a provider catches the exception, it is raised again, unless a provider raises another one.
+A request has a stack with the resources that its providers opened. Each ``with`` block for a
+resource in a handler has a separate stack. The resources of a stack are closed in reverse order. An
+exception of the handler is raised at the ``yield`` of each provider, as in
+``contextlib.contextmanager``. Even if a provider catches the exception, it is raised again
+afterwards, unless a provider raises another one.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from micropie._core.execution.steps.steps import (
 )
 from micropie._core.on_demand import module
 
-# imported on first use: needed under WSGI only
+# imported on first use, because only WSGI needs it
 one_task: Any = module("micropie._core.execution.steps.one_task")
 
 Value = TypeVar("Value")
@@ -45,12 +46,12 @@ _NUMBERS = count()
 
 
 class RunningGenerator:
-    """A generator of a request. ``kind``: if it is INLINE, a plain generator runs in the flow's
-    thread, and otherwise in worker threads. An async generator is awaited.
+    """A generator that runs during a request. If it is async, it is awaited.
 
-    ``owner``: the hook or the provider that the generator belongs to. ``number``: a number that is
-    higher for each new generator. ``answer``: the value that the generator yielded when a
-    cancellation ended it, or None.
+    ``kind``: INLINE if a ``def`` generator runs in the flow's thread; otherwise it runs in worker
+    threads. ``owner``: the hook or the provider that the generator belongs to. ``number``: a number
+    that is higher for each new generator. ``answer``: the value that the generator yielded when a
+    cancellation was raised in it, or None.
     """
 
     answer: object = None
@@ -60,8 +61,8 @@ class RunningGenerator:
         self.number = next(_NUMBERS)
         self._generator = generator
         self._kind = kind
-        self._part = HANDLER  # the kind of step for the next part of the generator
-        # An async generator may have an open cancel scope, so it needs special care when it is
+        self._part = HANDLER  # the kind of step that runs the next part of the generator
+        # An async generator may have entered a cancel scope, so it needs special care when it is
         # closed.
         self.is_async = isinstance(generator, AsyncGeneratorType)
 
@@ -72,15 +73,14 @@ class RunningGenerator:
         return frame is None
 
     def resume(self, value: object, failure: Exception | None = None) -> Flow[object]:
-        """Run to the next ``yield``, or to the end.
+        """Run the generator to its next ``yield``, or to its end.
 
-        Return the value that the generator yields or returns, or None.
+        Return the value that it yields or returns, or None.
 
         The ``yield`` at which the generator is suspended returns ``value``, or raises ``failure``.
         """
-        # Pass the failure in a list, which is empty once the step runs. This avoids a reference
-        # cycle: a driver's frame keeps its last step, and the failure's traceback refers to that
-        # frame.
+        # Pass the failure in a list, which the step empties. This avoids a reference cycle: a
+        # driver's frame keeps its last step, and the failure's traceback refers to that frame.
         arguments = self._generator, value, [] if failure is None else [failure]
         if self.is_async:
             try:
@@ -93,29 +93,29 @@ class RunningGenerator:
         try:
             return (yield (kind, _resume, arguments))
         except BaseException:
-            # the call was refused or cancelled before it began
+            # The call was refused or cancelled before it began.
             if getgeneratorstate(self._generator) == GEN_CREATED:
                 self._generator.close()
             raise
 
     def finish(self, value: object, failure: Exception | None) -> Flow[object]:
-        """Run from the first ``yield`` to the end.
+        """Resume a generator that is at its first ``yield``, and run it to its end.
 
-        Return the first value that the generator yields or returns, or None.
+        Return the next value that the generator yields or returns, or None.
         """
         result = yield from self.resume(value, failure)
         yield from self.close()
         return result
 
     def stay_in_one_task(self) -> None:
-        """Run an async generator in a single task. Call this before it has begun."""
+        """Run an async generator in a single task. Call this before the generator has begun."""
         if self.is_async:
             self._generator = _in_one_task(self._generator)
 
     async def cancel(self, cancellation: BaseException) -> BaseException | None:
-        """Raise a cancellation at the ``yield`` of an async generator, and end the generator.
+        """Raise a cancellation at the ``yield`` of an async generator, then end the generator.
 
-        Return the exception that the generator raises, or None. A value that it yields becomes
+        Return the exception that the generator raises, or None. If it yields a value, that becomes
         ``answer``.
         """
         try:
@@ -144,7 +144,7 @@ def _resume(
 ) -> object:
     try:
         return generator.throw(failures.pop()) if failures else generator.send(value)
-    except StopIteration as end:  # the caller is a generator, which can't pass on a StopIteration
+    except StopIteration as end:  # in the calling generator, it would become a RuntimeError
         return end.value
 
 
@@ -158,10 +158,10 @@ def _resume_async(
 
 
 class Resources(list[RunningGenerator]):
-    """A stack of the generators that have to be closed, in the order in which they were opened.
+    """A stack of the generators to close, in the order in which they were opened.
 
-    ``values``: provider -> resource. ``shield``: a function that protects the clean-up of an async
-    provider's generator from cancellation; None if nothing is ever cancelled.
+    ``values``: each provider with its resource. ``shield``: a function that protects the clean-up
+    of an async provider's generator from cancellation, or None if nothing is ever cancelled.
     """
 
     def __init__(self, shield: Callable[[AsyncGenerator[Any]], AsyncGenerator[Any]] | None) -> None:
@@ -174,10 +174,11 @@ class Resources(list[RunningGenerator]):
 
         ``failure``, if given, is raised at the ``yield`` of each generator.
 
-        An async generator also stays open if one that was opened later is kept, because cancel
-        scopes must be left in reverse order.
+        An async generator also stays open if one that was opened later stays open, because cancel
+        scopes must be exited in reverse order.
 
-        Return the exception to respond to: a provider's, or else ``failure``.
+        Return the exception for which the client gets an error response: one that a provider
+        raised, or else ``failure``.
         """
         thrown = failure_in(failure)
         raised = traceback = None
@@ -191,20 +192,21 @@ class Resources(list[RunningGenerator]):
                     continue
                 raised, traceback = None, thrown.__traceback__ if thrown is not None else None
                 try:
-                    if not generator.has_ended:  # an exception may have ended it
+                    if not generator.has_ended:  # it may have raised the exception itself
                         yield from generator.resume(None, thrown)
                     if not generator.has_ended:
                         yield from generator.close()
                         raise ResponseError(f"{owner.name} yields twice: keep one yield")
                 except Exception as error:
                     raised = error
-                # Remove the generator only after this, so that it is still closed later if a
-                # cancellation comes first.
+                # Don't remove the generator earlier: if a cancellation interrupts the lines above,
+                # it must still be closed later.
                 self.forget(generator)
                 if raised is None:
                     continue
                 if raised is thrown:
-                    # The provider only passed the exception on, so leave its frames out.
+                    # The provider only passed the exception on, so remove its frames from the
+                    # traceback.
                     raised.__traceback__ = traceback
                 else:
                     failure = thrown = alone_in(raised)
@@ -214,8 +216,8 @@ class Resources(list[RunningGenerator]):
             del failure, thrown, raised, traceback
 
     def forget(self, generator: RunningGenerator) -> None:
-        """Remove a generator that has ended, and the values of its provider and of providers that
-        depend on it.
+        """Remove a generator that has ended, with the resource of its provider and the resources
+        that depend on it.
         """
         self.remove(generator)
         for one in [*self.values]:
@@ -223,25 +225,27 @@ class Resources(list[RunningGenerator]):
                 del self.values[one]
 
     def close_steps(self) -> Iterator[Step]:
-        """Yield the steps that close all generators after a request broke off, in reverse order."""
+        """Yield the steps that close all generators in reverse order, after a request has broken
+        off."""
         for generator in self[::-1]:
             yield from generator.close()
 
 
 class Performer(Protocol):
-    """The methods of a request with which its resources are opened and closed."""
+    """The methods of a request that open and close its resources."""
 
     def shielded(self, generator: AsyncGenerator[Value], /) -> AsyncGenerator[Value]:
-        """Return a generator whose clean-up is protected from cancellation."""
+        """Return a generator that wraps ``generator`` and protects its clean-up from
+        cancellation."""
 
     def perform_async(self, flow: Flow[Value], /) -> Awaitable[Value]:
-        """Return an awaitable that runs a flow, for ``async def`` code."""
+        """Return an awaitable that runs a flow. For ``async def`` code."""
 
     def clean_up(self, steps: Iterable[Step], /) -> Flow[None]:
-        """Yield steps after a request broke off. Failures are logged."""
+        """Yield ``steps`` after a request has broken off. Failures of the steps are logged."""
 
     def abandon(self, steps: Iterable[Step], /) -> Awaitable[None]:
-        """Perform steps after a cancellation, shielded from the cancellation. Failures are
+        """Perform ``steps`` after a cancellation, shielded from it. Failures of the steps are
         logged.
         """
 
@@ -250,8 +254,8 @@ class ResourceContext(Generic[Value]):
     """A context manager that opens a resource. Use ``with`` in ``def`` code, and ``async with`` in
     ``async def`` code.
 
-    ``opening``: a function that takes a stack and returns the flow that opens the resource, and
-    those that it depends on, on the stack. ``backend``: the backend of the background loop.
+    ``opening``: a function that takes a stack and returns a flow, which opens the resource on the
+    stack, after the resources that it depends on. ``backend``: the backend of the background loop.
     """
 
     def __init__(
@@ -260,8 +264,8 @@ class ResourceContext(Generic[Value]):
         self._request = request
         self._opening = opening
         self._backend = backend
-        # In ``def`` code, each awaited step is a separate task, but an async generator needs a
-        # single one.
+        # In ``def`` code, each awaited step is a separate task, but an async generator must run in
+        # one task.
         self._resources = Resources(_in_one_task)
 
     def __enter__(self) -> Value:
@@ -292,7 +296,7 @@ class ResourceContext(Generic[Value]):
             await self._close_rest()
 
     async def _close_rest(self) -> None:
-        """After a cancellation, close the resources that are still open."""
+        """Close the resources that are still open after a cancellation."""
         if self._resources:
             await self._request.abandon(self._resources.close_steps())
 
@@ -308,9 +312,7 @@ class ResourceContext(Generic[Value]):
             del failure
 
     def _closed(self, failure: Exception | None) -> Flow[None]:
-        """Close the resources. Raises the exception of a provider, if it differs from
-        ``failure``.
-        """
+        """Close the resources. Raise the exception of a provider, unless it is ``failure``."""
         raised = yield from self._resources.close(failure)
         try:
             if raised is not failure:
@@ -326,10 +328,11 @@ def _in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
 
 
 def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
-    """Run a flow in ``def`` code. Async functions run on the event loop, all others in this thread.
+    """Run a flow in ``def`` code. Its async functions run on the event loop, and all others in this
+    thread.
 
-    Raises what the flow raises. If called on an event loop, where nothing may block, each step
-    raises ``RuntimeError`` into the flow.
+    Raises what the flow raises. If this is called on an event loop, where nothing may block, each
+    step raises ``RuntimeError`` into the flow.
     """
     resume: Callable[[Any], AnyStep] = flow.send
     result = None

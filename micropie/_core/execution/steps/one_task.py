@@ -1,10 +1,12 @@
-"""Run an author's async generator in a single task, even if several tasks use its values.
+"""Run an async generator of the application in a single task, even if several tasks use its values.
 
-Under WSGI, each step that is awaited is a separate task. But a cancel scope belongs to the task
-that enters it. So a generator with a time limit or a task group around its ``yield`` needs a task
-that lasts as long as the generator. Nothing can interrupt a handler under WSGI. If the generator's
-scope is cancelled while the handler runs, the generator gets the cancellation at once, but the
-request goes on until its handler has ended.
+Under WSGI, each awaited step is a separate task, but a cancel scope must be exited in the task that
+entered it. So a generator with a time limit or a task group around its ``yield`` needs a task that
+lasts as long as the generator.
+
+Nothing can interrupt a handler under WSGI. If the generator's cancel scope is cancelled while the
+handler runs, the generator gets the cancellation at once, but the request goes on until its handler
+has ended.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ Value = TypeVar("Value")
 
 
 async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-    """Yield what ``generator`` yields. Values sent to this generator, and exceptions thrown into
-    it, are passed on to ``generator``.
+    """Yield what ``generator`` yields. Pass values that are sent, and exceptions that are thrown,
+    on to ``generator``.
     """
     task = _GeneratorTask(generator)
     value = failure = None
@@ -43,7 +45,8 @@ async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]
 
 
 class _GeneratorTask:
-    """The task of one generator. It runs on the event loop on which ``resume`` is first called."""
+    """The task in which one generator runs. It belongs to the event loop on which ``resume`` is
+    first called."""
 
     _given: tuple[Any, BaseException | None, Context] | None = None
     _outcome: Outcome | None = None
@@ -54,8 +57,8 @@ class _GeneratorTask:
         self._generator = generator
 
     async def resume(self, value: object, failure: BaseException | None) -> Any:
-        """Return the generator's next value, or raise its exception. Context variables that the
-        generator has set are also set in the calling task.
+        """Resume the generator. Return the next value or raise its exception, and set the context
+        variables that it has set in the calling task, too.
         """
         if self._outcome is None:
             self._given = value, failure, copy_context()
@@ -73,7 +76,7 @@ class _GeneratorTask:
         is_interrupted = False
         while True:
             self._outcome = await self._advanced()
-            cancellation = anyio.get_cancelled_exc_class()  # the class of this loop's cancellations
+            cancellation = anyio.get_cancelled_exc_class()  # asyncio's or trio's
             if is_interrupted and not isinstance(self._outcome[1], cancellation):
                 _warn(self._generator.__qualname__)
             self._done.set()
@@ -109,7 +112,7 @@ _UNSET: Any = object()
 
 @cache
 def _warn(name: str) -> None:
-    """Log once that a time limit has no effect on a handler."""
+    """Log once that the generator's time limit can't interrupt a handler."""
     logger.warning(
         "%s: a time limit or a task group around its yield can't interrupt a handler under WSGI, "
         "so the client waits until the handler is done: limit its time with Timeout(seconds), or "

@@ -1,4 +1,4 @@
-"""``Outage``: remember that a service is unavailable, such as a database on the network or a file
+"""``Outage`` remembers that a service is unavailable, such as a database on the network or a file
 that others lock.
 """
 
@@ -13,15 +13,15 @@ from traceback import format_exception
 from micropie._core.errors import HTTPError, logger
 from micropie._core.execution.steps.steps import INLINE, Flow, Result, call, result_of
 
-# Seconds until the log repeats that a service is still unavailable.
+# Seconds between two log records for an outage that goes on.
 _REPORT_EVERY = 60.0
-# Seconds until the next outage is logged after one has ended. It may be the outage of a single
-# connection.
+# Seconds after the end of an outage in which a new one isn't logged, because it may concern only a
+# single connection.
 _REPORT_AGAIN = 5.0
 
 
 class ConnectionLost(ConnectionError):
-    """Raised if a connection was lost, but the service responds over a new one, so this is no
+    """Raised if a connection was lost, but the service responds over a new one. This is not an
     outage.
     """
 
@@ -29,12 +29,13 @@ class ConnectionLost(ConnectionError):
 class Outage:
     """Remembers that a service is unavailable.
 
-    During an outage, one call at a time tries the service, and all others fail at once.
+    During an outage, one call at a time tries the service, and all others fail at once. So a
+    service that hangs blocks only one thread.
 
-    So a service that hangs blocks only one thread. After a failed call, no call is tried for four
-    times as long as that call took, but at most for ``retry_after`` seconds. So a connection that
-    broke quickly is retried quickly. ``subject`` and ``consequence`` are for the log, which gets
-    one line when the outage begins and one when it ends.
+    After a failed call, no call is tried for four times as long as that call took, but at most for
+    ``retry_after`` seconds. So the next try comes soon if the connection broke quickly. ``subject``
+    and ``consequence`` are parts of the log messages, of which there is one when the outage begins
+    and one when it ends.
 
         outage = Outage("the rates' server", ", nothing is counted")
 
@@ -63,22 +64,23 @@ class Outage:
         __reduce__ = HTTPError.__reduce__
 
     retry_after = 5.0
-    """The most seconds between two calls that try the service."""
+    """The most seconds between two calls that try an unavailable service."""
 
     def __init__(self, subject: str, consequence: str = "") -> None:
         self._subject = subject
         self._consequence = consequence
         self._lock = Lock()
-        self._trial = Lock()  # held by the call that tries whether the service responds again
+        self._trial = Lock()  # held by the call that tries whether the service is available again
         self.is_on = self._is_reported = False
         self._next_try = self._next_report = 0.0
 
     def lasts(self) -> bool:
-        """Return whether the service must not be called now, because the outage lasts."""
+        """Return whether a call would fail at once, because the outage lasts and it isn't time for
+        another try."""
         return self.is_on and (monotonic() < self._next_try or self._trial.locked())
 
     def watch(self, question: Flow[Result]) -> Flow[Result]:
-        """Call the service by running the flow ``question``, and return its result.
+        """Run the flow ``question``, which calls the service, and return its result.
 
         Raises ``OSError`` if the service is unavailable.
         """
@@ -100,8 +102,8 @@ class Outage:
         return answer
 
     def ask(self, question: Callable[[], Result]) -> Result:
-        """Call the service by ``question``, a function without parameters that may block, and
-        return its result. Use this only in a thread that may block.
+        """Call the function ``question``, which calls the service and may block, and return its
+        result. Use this only in a thread that may block.
 
         Raises ``OSError`` if the service is unavailable.
         """
@@ -109,7 +111,7 @@ class Outage:
         return answer
 
     def note(self, error: OSError, seconds: float) -> None:
-        """Record that a call failed with ``error`` after ``seconds``. Log this, unless it was
+        """Record that a call failed with ``error`` after ``seconds``. Log it, unless the outage was
         logged recently.
         """
         with self._lock:
@@ -118,15 +120,16 @@ class Outage:
             if now < self._next_report:
                 return
             self._is_reported, self._next_report = True, now + _REPORT_EVERY
-        # Log the error as text. With the traceback, a stored log record would keep the frames of
-        # everything that waits for the response alive.
+        # Log the error as a string. With the traceback, a log record that is stored would keep the
+        # frames alive of everything that waits for the response.
         reason = f"{type(error).__name__}: {error}"
         if logger.isEnabledFor(logging.DEBUG):
             reason = "\n".join([reason, *format_exception(error)])
         logger.error("%s is unavailable%s: %s", self._subject, self._consequence, reason)
 
     def end(self) -> None:
-        """Record that the service responds, and log it if the outage was logged."""
+        """Record that the service responds. Log the end of the outage if its beginning was
+        logged."""
         with self._lock:
             self.is_on = False
             if not self._is_reported:

@@ -1,4 +1,4 @@
-"""The client of a Redis server.
+"""The client for a Redis server.
 
 This is the only module that imports redis-py, an optional dependency.
 """
@@ -30,12 +30,12 @@ except ImportError:  # pragma: no cover - the tests set it to None
 else:
 
     class _Connection(redis.Connection):
-        """A connection that looks up the name of the host within the time limit for connecting."""
+        """A connection that also limits the time for looking up the host's name."""
 
-        is_looked_up = False  # whether the host has been looked up since the connection was closed
+        is_looked_up = False  # whether the host was looked up after the connection was last closed
 
         def connect(self) -> None:
-            """Look up the host's name and connect, unless the connection is open."""
+            """Look up the host's name and connect, unless the connection is already open."""
             if not self.is_looked_up:
                 _look_up(self.host, self.socket_connect_timeout)
                 self.is_looked_up = True
@@ -50,49 +50,49 @@ else:
         """A ``_Connection`` over TLS."""
 
 
-# The options that keep redis-py from sending its own name. Before version 7 there were two.
+# The options that keep redis-py from sending its name to the server. Before version 7 there were
+# two.
 _NAMELESS: dict[str, None] = (
     {"driver_info": None}
     if hasattr(redis, "DriverInfo")
     else {"lib_name": None, "lib_version": None}
 )
 
-# The options for TCP keep-alive that the system has: seconds of silence before the first probe,
-# seconds between two probes, and the number of unanswered probes after which the peer counts as
-# gone.
+# The options for TCP keep-alive, as far as the system has them: seconds of silence before the first
+# probe, seconds between two probes, and the number of unanswered probes after which the connection
+# counts as lost.
 _KEEPALIVE = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
     if hasattr(socket, name)
 }
 
-# Seconds until a Sentinel that does not respond is skipped. Another Sentinel can give the same
+# Seconds after which a Sentinel that doesn't respond is skipped. Another Sentinel can give the same
 # information.
 _SENTINEL_PATIENCE = 1.0
 # Seconds between two queries to the Sentinels, and the most seconds until the next query if no
-# Sentinel responded. The times are short because after SENTINEL FAILOVER, the old primary accepts
-# writes for ten seconds and then loses them.
+# Sentinel responded. The times are short, because the old primary still accepts writes for ten
+# seconds after SENTINEL FAILOVER, and these writes are lost.
 _BETWEEN_QUESTIONS = 1.0
 _AFTER_NO_ANSWER = 5.0
 
-# Seconds in which a server must respond to a probe over a new connection.
+# Seconds within which a server must respond to a probe over a new connection.
 _PROBE_PATIENCE = 0.5
 
-# Valkey has the protocol of Redis, so its schemes are replaced by those of Redis.
+# Valkey uses the protocol of Redis, so replace its schemes with those of Redis.
 _VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
 
-# Matches a URL with an @ after the apparent host: the password contains a /, # or ?, so only a part
-# of it would be read as the password.
+# Matches a URL in which the @ comes after the end of the host. Its password contains a /, # or ?,
+# so only a part of it would be read as the password.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
 
 
 def _look_up(host: str, patience: float | None) -> None:
-    """Look up a host's name in a thread, and wait no longer than ``patience`` seconds. The thread
-    is needed because the system's resolver has its own, longer time limits for name servers that
-    don't respond.
+    """Look up a host's name, and wait at most ``patience`` seconds for the result.
 
-    Raises redis-py's ``TimeoutError`` after ``patience`` seconds. For a name that does not exist,
-    only connecting raises an error.
+    Raises redis-py's ``TimeoutError`` after ``patience`` seconds. This needs a thread, because the
+    system's resolver has longer time limits of its own for name servers that don't respond. If the
+    name doesn't exist, this raises nothing, but connecting does.
     """
     with suppress(ValueError):
         ip_address(host)
@@ -110,7 +110,8 @@ def _look_up(host: str, patience: float | None) -> None:
 
 
 class _Primary(NamedTuple):
-    """The parts of a URL with Sentinels: their addresses, the primary's name, and the options."""
+    """The parts of a URL with Sentinels: the primary's name, the Sentinels' addresses and options,
+    and the primary's options."""
 
     name: str
     sentinels: list[tuple[str, int]]
@@ -119,7 +120,7 @@ class _Primary(NamedTuple):
 
 
 def _primary(url: str) -> _Primary | None:
-    """Parse a URL with Sentinels; return None for the URL of a server.
+    """Parse a URL with Sentinels. Return None if the URL has none.
 
     Raises ``ValueError``, ``AttributeError``, ``TypeError`` or ``KeyError`` for a malformed URL.
     """
@@ -128,7 +129,8 @@ def _primary(url: str) -> _Primary | None:
     scheme, has_sentinels, rest = url.partition("+sentinel://")
     parse: Any = redis.connection.parse_url
     if not has_sentinels:
-        parse(url).get("host", "").encode("idna")  # raises for a host that a resolver can't encode
+        # This raises an exception if a resolver can't encode the host.
+        parse(url).get("host", "").encode("idna")
         return None
     place, _, query = rest.partition("?")
     user, at, place = place.rpartition("@")
@@ -150,23 +152,23 @@ def _primary(url: str) -> _Primary | None:
 
 
 class _Silence(str):
-    """The reason why no Sentinel responded, as text."""
+    """The reason why no Sentinel responded."""
 
     __slots__ = ()
 
 
 class _Sentinels:
-    """The Sentinels of a primary. Replaces redis-py's own class.
+    """The Sentinels that know a primary's address. Replaces redis-py's own class.
 
     In some versions of redis-py, that class includes passwords in its errors, and loses a Sentinel
     if several threads use it at the same time. Each query opens a new connection, because queries
-    are rare, and a firewall would drop an idle connection. A result is used for a second, and
-    longer if no Sentinel responds. A failure is also used for a second, and longer if the query
-    took long.
+    are rare, and a firewall would drop an idle connection. The result of a query is reused for a
+    second, and longer if no Sentinel responds. A failure is also reused for a second, and longer if
+    the query took long.
     """
 
     def __init__(self, primary: _Primary, defaults: dict[str, Any]) -> None:
-        # All Sentinels together get as much time as the server.
+        # All Sentinels together get as much time as the Redis server.
         patience = min(defaults["socket_timeout"] / len(primary.sentinels), _SENTINEL_PATIENCE)
         timeouts = {"socket_timeout": patience, "socket_connect_timeout": patience}
         self._options = {**defaults, **primary.sentinel_options, **timeouts}
@@ -174,7 +176,7 @@ class _Sentinels:
         self._patience: float = defaults["socket_timeout"]
         self._lock = threading.Lock()  # held by the thread that queries the Sentinels
         self._next_question = 0.0
-        # the primary's address, or the reason why it is not known
+        # The primary's address, or the reason why it isn't known.
         self._found: tuple[str, int] | str = ""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
@@ -183,7 +185,8 @@ class _Sentinels:
         Raises redis-py's ``ConnectionError`` if no Sentinel reports a primary that is up, or if no
         Sentinel has responded yet.
         """
-        # If there is a result, only one thread queries again, and the others use that result.
+        # If there is an earlier result, only one thread queries again, and the others use that
+        # result.
         if monotonic() >= self._next_question and self._lock.acquire(blocking=not self._found):
             try:
                 began = monotonic()
@@ -197,7 +200,7 @@ class _Sentinels:
                     self._next_question = now + pause
             finally:
                 self._lock.release()
-        found = self._found  # read it once: another thread may change it
+        found = self._found  # read this only once, because another thread may change it
         if isinstance(found, str):
             raise redis.ConnectionError(found)
         return found
@@ -221,7 +224,7 @@ class _Sentinels:
             elif state["is_sdown"] or state["is_odown"] or not state["is_master"]:
                 reasons.append(f"{host}:{port} reports that it is down")
             else:
-                # Query this Sentinel first next time.
+                # Query this Sentinel first the next time.
                 self._addresses = [address, *(one for one in self._addresses if one != address)]
                 try:
                     _look_up(state["ip"], self._patience)
@@ -232,8 +235,8 @@ class _Sentinels:
 
 
 class RedisClient:
-    """The client of a Redis server. ``url`` is the server's URL, such as
-    ``redis://localhost:6379/0``, or has the Sentinels that report the primary:
+    """The client for a Redis server. ``url`` is the server's URL, such as
+    ``redis://localhost:6379/0``, or lists the Sentinels that know the primary, such as
     ``redis+sentinel://one:26379,two:26379/mymaster/0``.
 
     ``owner``: the name of the feature that uses the client, for errors. In a URL with Sentinels,
@@ -242,9 +245,9 @@ class RedisClient:
     schemes ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``. With Sentinels,
     each connection is to the server that was the primary at most a second ago.
 
-    ``patience``: seconds until a server that does not respond counts as unavailable. Each process
-    connects when it first needs the server. Raises ``SetupError`` for a malformed URL, for a
-    ``prefix`` of the owner's keys that is not text, and if redis-py is not installed.
+    ``patience``: seconds after which a server that doesn't respond counts as unavailable. Each
+    process connects when it first needs the server. Raises ``SetupError`` for a malformed URL, for
+    a ``prefix`` (of the owner's keys) that is not a string, and if redis-py is not installed.
     """
 
     def __init__(self, owner: str, url: str, patience: float, prefix: str = "") -> None:
@@ -254,7 +257,7 @@ class RedisClient:
             url = _VALKEY.sub(r"redis\1", url)
             self._primary = _primary(url)
         except (ValueError, AttributeError, TypeError, KeyError):
-            # Leave out the reason, which may contain a part of the password.
+            # Leave out the reason, because it may contain a part of the password.
             raise SetupError(
                 f"{owner} takes a URL such as redis://localhost:6379/0 or "
                 "redis+sentinel://one:26379,two:26379/mymaster/0; "
@@ -264,11 +267,11 @@ class RedisClient:
         self._owner = owner
         self.url = url
         self._patience = patience
-        self._clients: dict[int, Any] = {}  # process id -> client; only this process's is used
+        self._clients: dict[int, Any] = {}  # process id -> client; a process uses only its own
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
-        """Return a context manager whose value is redis-py's client.
+        """Return a context manager that provides redis-py's client.
 
         redis-py's errors are not ``OSError``, so they are converted to ``ConnectionError``. After
         an error, the idle connections are closed, because a firewall may have dropped all of them,
@@ -303,8 +306,8 @@ class RedisClient:
         """Run the Lua ``script`` on the server, and return its result. ``keys`` and ``arguments``
         are its KEYS and ARGV. Raises ``ConnectionError``.
 
-        Only the script's digest is sent. The text is sent if the server doesn't know the digest,
-        because it was restarted or was a replica.
+        Only the script's digest is sent at first. If the server doesn't know the digest, because it
+        was restarted or was a replica, the script itself is sent.
         """
         digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         with self.reached() as client:
@@ -314,7 +317,7 @@ class RedisClient:
                 return client.eval(script, len(keys), *keys, *arguments)
 
     def place(self) -> tuple[str, int] | None:
-        """Return the primary's host and port as the Sentinels report it; None for a URL without
+        """Return the primary's host and port that the Sentinels report, or None if the URL has no
         Sentinels.
 
         The Sentinels are queried at most once a second. If none responds, the last result is used.
@@ -323,7 +326,7 @@ class RedisClient:
             return None
         pool = self._client().connection_pool
         with suppress(redis.RedisError):
-            pool.get_master_address()  # also closes connections to a former primary
+            pool.get_master_address()  # this also closes connections to a former primary
         address: tuple[str, int] | None = pool.master_address
         return address
 
@@ -339,28 +342,28 @@ class RedisClient:
     def _client(self) -> Any:
         process = os.getpid()
         client = self._clients.get(process)
-        # Never use the client of a parent process, because the two processes would read each
-        # other's responses.
+        # Never use a parent process's client, because the two processes would read each other's
+        # responses.
         if client is None:
             defaults: dict[str, Any] = {
                 "socket_timeout": self._patience,
                 "socket_connect_timeout": self._patience,
-                # redis-py must not retry, because a call would count twice if only its first
-                # response was lost.
+                # redis-py must not retry: if only the response to the first try was lost, the
+                # server would run the command twice.
                 "retry": Retry(NoBackoff(), 0),
                 "decode_responses": True,
-                # With other protocols, a new connection makes four round trips before its first
-                # command.
+                # With any other protocol version, a new connection needs four round trips before
+                # its first command.
                 "protocol": 2,
                 **_NAMELESS,
-                # Decode any bytes, because a value from another program must not break a connection
-                # with many channels.
+                # Accept any bytes, because an invalid value from another program must not break a
+                # connection that serves many channels.
                 "encoding_errors": "surrogateescape",
             }
             if self.url.startswith("unix:"):
                 client = redis.Redis.from_url(self.url, **defaults)
             else:
-                # Keep connections alive, because firewalls drop those that are silent for some
+                # Use TCP keep-alive, because firewalls drop connections that are silent for some
                 # minutes.
                 defaults |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
                 if self._primary is None:
@@ -372,7 +375,7 @@ class RedisClient:
                     options = {**defaults, **self._primary.options}
                     pool = make_pool(self._primary.name, sentinels, **options)
                     client = redis.Redis.from_pool(pool)
-            # If several threads make a client at the same time, all use the first.
+            # If several threads create a client at the same time, all of them use the first one.
             client = self._clients.setdefault(process, client)
             self._clients = {process: client}
         return client

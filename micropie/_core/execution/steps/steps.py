@@ -1,8 +1,8 @@
 """The steps that a flow can yield to its driver.
 
-A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and gets the
-step's result back; an exception or a cancellation of the step is raised at the ``yield``. These
-are the steps:
+A flow is a generator. It yields a step, which is a plain tuple ``(kind, function, arguments)``, and
+gets the step's result back. An exception or a cancellation of the step is raised at the ``yield``.
+These are the steps:
 
 =============  ========================================================  ===========================================
 step           what the flow gets                                        what the driver does
@@ -19,16 +19,16 @@ ANSWER         nothing; it is the last step of a request's flow, and     ends th
                has the response in place of the arguments
 =============  ========================================================  ===========================================
 
-``call_within`` adds a time limit to the first two steps. The usual kinds of a ``Call`` are: CALL,
-in the application's threads; HANDLER, in the same threads, for the first call of a request, which
-may be refused if too many requests wait; RELEASE, in the same threads, for calls that release
-something; and IO, in separate threads for files. INLINE is not a step: the flow calls the function
-itself, because it does not block.
+``call_within`` adds a time limit to the first two steps. These are the usual ``Call`` objects: CALL
+uses the application's threads. HANDLER uses the same threads, for the first call of a request, which
+may be refused if too many requests wait. RELEASE uses the same threads, for calls that release
+something. IO uses separate threads, for files. INLINE is not a step: the flow calls the function
+itself, because the function doesn't block.
 
-The value that a flow returns is its result. Only the flow of a whole request yields its result, as
-the last step, because a generator's return value is passed in a StopIteration, which costs as much
-as the rest of the generator. Apart from that, a flow yields only what may have to wait, and calls
-everything else itself. A flow that never waits costs little more than a call.
+The return value of a flow is its result. Only the flow of a whole request yields its result, as the
+last step: a return value would be passed in a StopIteration, which costs as much as the rest of the
+generator. Apart from that, a flow yields only calls that may have to wait, and makes all other
+calls itself. A flow that never waits costs little more than a function call.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -51,37 +51,37 @@ CHUNK: Final = "chunk"
 CLOSE: Final = "close"
 RECEIVE: Final = "receive"
 ANSWER: Final = "answer"
-INLINE: Final = "inline"  # means that the flow calls the function itself
+INLINE: Final = "inline"  # not a step: the flow calls the function itself
 
-# Seconds that a request waits for its ``def`` code after the server has cancelled the request,
-# because the resources of that code are closed next. Waiting longer would keep the server from
-# shutting down.
+# Seconds that a request waits for its ``def`` code after the server has cancelled the request. It
+# waits because the resources that the code uses are closed next. Waiting longer would keep the
+# server from shutting down.
 LEAVE_AFTER = 5.0
 
 
 class Call(NamedTuple):
-    """The kind of a step that calls a function which may block.
+    """A kind of step: a call of a function that may block.
 
-    Under WSGI, only ``seconds``, and ``threads`` for a service, have an effect.
+    Under WSGI, only ``seconds`` and the ``threads`` of a service have an effect.
     """
 
     threads: Threads | None = None
-    """The threads in which the function is called; None for those of the application that handles
-    the request.
+    """Limits the threads in which the function is called. None means the threads of the application
+    that handles the request.
     """
     is_queued: bool = False
-    """Whether the call is refused with a 503 if ``threads.queue`` calls are waiting already. This
-    applies only until the request has used a thread of the application.
+    """Whether the call is refused with a 503 if ``threads.queue`` calls are already waiting. Once
+    the request has used a thread of the application, this has no effect.
     """
     leave_after: float | None = LEAVE_AFTER
     """Seconds that a cancelled request waits for the call; None to wait until it ends."""
     seconds: float | None = None
-    """The time limit in seconds, after which ``TookTooLong`` is raised. The function goes on in its
-    thread, because a thread can't be ended.
+    """The time limit in seconds. When it is over, ``TookTooLong`` is raised, but the function goes
+    on in its thread, because a thread can't be ended.
     """
     releases: bool = False
-    """Whether the call releases something that other threads may wait for. Such a call must not
-    wait for one of these threads.
+    """Whether the call releases something that other threads may be waiting for. Such a call must
+    not wait for one of these threads.
     """
 
 
@@ -90,15 +90,15 @@ HANDLER: Final = Call(is_queued=True)
 RELEASE: Final = Call(releases=True)
 IO: Final = Call(IO_THREADS, leave_after=None)
 
-# How an author's function is called: by a step of this kind, or inline, without a step.
+# How to call a function of the application: by a step of this kind, or inline, without a step.
 Kind: TypeAlias = Literal["await", "inline"] | Call
 
 
 class RouteFunction(Protocol):
     """The type of a route's ``call``.
 
-    A plain function doesn't have this type. So type checkers accept a step whose kind is not known,
-    ``(route.step_kind, route.call, ...)``, only for a route.
+    A plain function doesn't have this type. So type checkers accept a step whose kind is known only
+    at runtime, such as ``(route.step_kind, route.call, ...)``, only for routes.
     """
 
     belongs_to_route: None
@@ -107,11 +107,11 @@ class RouteFunction(Protocol):
         """Call the handler."""
 
 
-# The optional argument is the number of bytes to read at once, if that is more than usual.
+# The optional argument is the number of bytes to read at once, if it should be higher than usual.
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Action, tuple[()] | tuple[int]]
 
-# The types of steps. Streams are declared as ``object``, because their class is defined above this
-# package.
+# The types of steps. A stream is declared as ``object``, because its class is defined in a layer
+# above this package.
 Step: TypeAlias = (
     tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[object]]
     | tuple[Call, Callable[..., Any], Sequence[object]]
@@ -121,7 +121,7 @@ Step: TypeAlias = (
     | tuple[Literal["answer"], Action, Any]
 )
 
-# The type of any step, for drivers, which unpack it.
+# The type of any step, for drivers, which unpack steps.
 AnyStep: TypeAlias = tuple[Any, Callable[..., Any], Any]
 
 Result = TypeVar("Result")
@@ -129,8 +129,8 @@ Flow: TypeAlias = Generator[Step, Any, Result]
 
 
 def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
-    """Return the kind of step that calls an author's function: AWAIT, INLINE for
-    ``@run_in("loop")``, or ``otherwise``.
+    """Return the kind of step with which to call a function of the application: AWAIT for an
+    ``async def``, INLINE for ``@run_in("loop")``, or ``otherwise``.
 
     ``otherwise`` is for any other ``def``, which may block. Under ASGI, it runs in a worker thread.
     """
@@ -140,11 +140,11 @@ def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
 
 
 def call(kind: Kind, function: Callable[..., Any], *arguments: object) -> Flow[Any]:
-    """Call an author's function and return its result. ``kind``: the result of
+    """Call a function of the application and return its result. ``kind``: the result of
     ``kind_of(function)``.
 
-    If a decorated ``async def`` returns an awaitable, it is awaited. An exception of the function
-    is raised here.
+    If the function returns an awaitable, as a decorated ``async def`` may, it is awaited. An
+    exception of the function is raised here.
     """
     if kind == INLINE:
         result = function(*arguments)
@@ -152,16 +152,17 @@ def call(kind: Kind, function: Callable[..., Any], *arguments: object) -> Flow[A
         result = yield AWAIT, function, arguments
     else:
         result = yield kind, function, arguments
-    return (yield from awaited(result)) if result is not None else None  # most hooks return None
+    # Check for None first, because most hooks return it.
+    return (yield from awaited(result)) if result is not None else None
 
 
 def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: object) -> Flow[Any]:
-    """Call a function as ``call`` does, but stop waiting for it after ``seconds``.
+    """Call a function as ``call`` does, but wait at most ``seconds`` for it.
 
-    Raises ``TookTooLong`` in that case.
+    Raises ``TookTooLong`` if it takes longer.
 
-    ``kind``: the result of ``kind_of(function)``. INLINE can't have a time limit, because the
-    flow's own thread runs the function.
+    ``kind``: the result of ``kind_of(function)``. A time limit has no effect on INLINE, because the
+    function runs in the flow's own thread.
     """
     if kind == INLINE:
         result = function(*arguments)
@@ -173,8 +174,8 @@ def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: o
 
 
 def awaited(result: object) -> Flow[object]:
-    """Return the result of an author's function. If it is awaitable, because the function is a
-    decorated ``async def``, await it first.
+    """Return ``result``, the result of a function of the application. If it is an awaitable, as a
+    decorated ``async def`` may return, await it first.
     """
     if isawaitable(result):
         result = yield AWAIT, itself, (result,)
@@ -182,7 +183,7 @@ def awaited(result: object) -> Flow[object]:
 
 
 def result_of(flow: Flow[Result]) -> Result:
-    """Return the result of a flow that yields no step, so that it needs no driver."""
+    """Return the result of a flow that never yields a step and so needs no driver."""
     try:
         step = flow.send(None)
     except StopIteration as end:
@@ -192,17 +193,15 @@ def result_of(flow: Flow[Result]) -> Result:
 
 
 def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
-    """Return the argument. This is the function of an AWAIT step for an object that is already
-    awaitable.
-    """
+    """Return the argument. An AWAIT step uses this as its function if it has an awaitable
+    already."""
     return awaitable
 
 
 def no_function() -> None:
-    """Do nothing: the function of steps that need no function.
+    """Do nothing. Steps that need no function use this one.
 
-    Such steps have a function because all steps have the same form, which drivers can unpack
-    quickly.
+    All steps have the same form, because drivers can unpack them faster that way.
     """
 
 
@@ -212,7 +211,7 @@ RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())
 class Completed(Generic[Result]):
     """An awaitable that returns ``value`` at once, on any event loop.
 
-    It is true or false like ``value``.
+    Its truth value is that of ``value``.
     """
 
     __slots__ = ("_value",)
