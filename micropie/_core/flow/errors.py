@@ -1,5 +1,5 @@
-"""Which response an exception gets: the one of the author's error handler, a plain sentence, or the
-debug page.
+"""Respond to exceptions: with the response of the application's error handler, with a plain
+sentence, or with the debug page.
 
 The client sees only the status, one sentence and the request's id. The traceback goes to the log.
 With ``debug``, clients on this machine see it too.
@@ -36,11 +36,12 @@ from micropie._core.streams import is_stream, stream_of
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
-    """Return the response for ``failure``: the one of the author's error handler, or a plain one.
+    """Return the response to ``failure``: that of the application's error handler, or a plain one.
 
-    For an ``HTTPError`` or a ``Redirect``, keep the headers that were set on ``self.response``,
-    except those that describe the discarded body. The exception's own headers replace them. If the
-    error handler itself fails, return the plain response; this function raises nothing.
+    If ``failure`` is an ``HTTPError`` or a ``Redirect``, the response has the headers that were set
+    on ``self.response``, except those that describe the discarded body. The exception's own headers
+    replace them. If the error handler itself fails, return the plain response. This function raises
+    nothing.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
@@ -55,7 +56,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
                 # The redirect points to another site, or the Host header is malformed.
                 failure = error.with_traceback(None)  # avoid a reference cycle with this frame
         elif exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
-            # The exception's Allow header lists the methods, so this answers the client's question.
+            # The client asks which methods the path allows, and the exception's Allow header lists
+            # them.
             response = Response(None, 204, failure.headers)
         elif isinstance(failure, ClientDisconnect):
             response = error_response(400, "The request's body ended too early.")
@@ -68,15 +70,15 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         else:
             response = response or _default_response(request, failure)
             response = response if answer.response is None else answer.set_result(response)
-    # The error handler's file can't be opened, for example.
+    # For example, a file that the error handler returned can't be opened.
     except BaseException as error:
         response = plain_response(request, execution.contained(error))
     return response
 
 
 def default_answer(request: Request, failure: Exception) -> tuple[Answer | None, Exception]:
-    """Return the encoded response to an ``HTTPError`` or a ``Redirect``, and ``failure``, if no
-    code of the application takes part in it: there is no hook, error handler, translation or
+    """Return the encoded response to an ``HTTPError`` or a ``Redirect``, and ``failure``, if the
+    application has no influence on the response: there is no hook, error handler, translation or
     session, and nothing was set on ``self.response``.
 
     Otherwise return None and the exception to pass to ``respond_to``: ``failure`` itself, or the
@@ -98,15 +100,15 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
         if exchange.method != "OPTIONS" or not isinstance(failure, MethodNotAllowed):
             return encoded_error(request, failure), failure
     except Exception as error:
-        # A header or a text that can't be sent is logged later, by ``respond_to``.
+        # If a header or the sentence can't be sent, ``respond_to`` logs the exception later.
         if isinstance(error, HTTPError):
             failure = error.with_traceback(None)  # avoid a reference cycle with this frame
     return None, failure
 
 
 def plain_response(request: Request, failure: Exception) -> Response:
-    """Return the framework's own response: the one for an ``HTTPError``, or a 500 for any other
-    exception, which is logged. No code of the application runs.
+    """Return micropie's own response to an exception. An ``HTTPError`` has its own status. Any
+    other exception is logged and gets a 500. No code of the application runs.
     """
     if type(failure) is OSError:
         failure = _by_its_number(request, failure)
@@ -119,7 +121,7 @@ def plain_response(request: Request, failure: Exception) -> Response:
 
 def _by_its_number(request: Request, failure: OSError) -> OSError:
     """Return a 503 if the process or the machine has run out of file descriptors, because such a
-    shortage usually ends soon. Otherwise return ``failure`` unchanged.
+    shortage usually ends soon. Otherwise, return ``failure`` unchanged.
     """
     if failure.errno in (errno.EMFILE, errno.ENFILE):
         failure = Outage.Unavailable("Please try again later.", str(failure))
@@ -137,8 +139,8 @@ def log_failure(request: Request, failure: Exception) -> None:
 def _author_response(
     request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
 ) -> Flow[Response]:
-    """Return the response of the author's error handler. If the handler raises an ``HTTPError`` or
-    a ``Redirect``, return the default response to the new exception.
+    """Return the response of the application's error handler. If the error handler raises an
+    ``HTTPError`` or a ``Redirect``, return the default response to that exception.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
@@ -171,7 +173,7 @@ def _author_response(
     if type(response.body) is FileReference:
         files.describe(response, *(yield from files.open_file(request, response)))
     if answer.stream is None:
-        # The stream is registered here, so that it is closed if a hook replaces the response.
+        # Register the stream now, so that it is closed if a hook replaces the response.
         answer.begin(stream_of(response.body))
     return response
 
@@ -179,8 +181,8 @@ def _author_response(
 def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
     """Call an error handler, and empty the list of its arguments, which contains the exception.
 
-    The driver keeps its last step, the step keeps this list, and the exception's traceback refers
-    to the driver's frame. If the list kept the exception, they would form a reference cycle.
+    This avoids a reference cycle: the driver keeps its last step, the step keeps the list, the list
+    would keep the exception, and the exception's traceback refers to the driver's frame.
     """
     given = [*arguments]
     arguments.clear()

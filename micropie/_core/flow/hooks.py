@@ -1,6 +1,6 @@
-"""How the flow runs middleware: in order before the handler, in reverse order after it.
+"""Run middleware: in order before the handler, and in reverse order after it.
 
-Middleware is an object with hooks (``middleware/base.py``), or a generator function, ``def`` or
+Middleware is an object with hooks (``flow/middleware.py``), or a generator function, ``def`` or
 ``async def``, that wraps the handler:
 
     def timed(request):
@@ -10,15 +10,15 @@ Middleware is an object with hooks (``middleware/base.py``), or a generator func
 
     app.middlewares.append(timed)
 
-``yield`` returns the ``Response``, which comes from the handler, from a redirect, or from a hook
-that answered before the handler. If the handler or an inner hook raised an exception, ``yield``
-raises it, as in ``contextlib.contextmanager``, so ``with engine.begin(): yield`` does not commit
-after a failure. A value that you yield is a response: ``yield 401, "no"`` before the handler means
-that the handler is not called, and ``yield "other"`` after it replaces its response. In a ``def``,
-``return`` does the same.
+``yield`` returns the ``Response`` of the handler, of a redirect, or of a hook that responded before
+the handler could run. If the handler or an inner hook raised an exception, ``yield`` raises it, as
+in ``contextlib.contextmanager``, so ``with engine.begin(): yield`` does not commit after a failure.
+A value that you yield is a response: with ``yield 401, "no"`` before the handler, the handler is
+not called, and ``yield "other"`` after it replaces its response. In a ``def``, ``return`` does the
+same.
 
-Every middleware has a part before the handler and one after it (``_Hook``). ``HookPlan`` finds out
-once, when a middleware first runs, which kind it is and how its functions are called.
+Every middleware has a part that runs before the handler and one that runs after it (``_Hook``).
+``HookPlan`` determines once, when a middleware first runs, its kind and how to call its functions.
 """
 
 from __future__ import annotations
@@ -60,19 +60,20 @@ _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
 def _nothing(*arguments: object) -> None:
-    """Do nothing: the default for a part of a hook that its author didn't write."""
+    """Do nothing. Takes the part of a hook that a middleware doesn't define."""
 
 
 class _Hook:
     """A middleware, and how to run it.
 
-    ``before`` is called by a step of the kind ``kind``. It returns the response, or None to
-    continue, or a flow whose result is one of these. ``after`` gets the response and, if
-    ``sees_failures`` is set, the exception of the handler or of an inner hook, or None. It returns
-    another response, or None to keep the one it got, or a flow whose result is one of these. If
-    ``class_name`` is set, the methods return dicts, and ``after`` is the method ``after_request``,
-    called by a step of the kind ``after_kind``. ``may_hold``: whether ``before`` may open something
-    in a thread that only ``after`` closes.
+    ``before`` gets the request, and is called by a step of the kind ``kind``. It returns the
+    response, or None to continue, or a flow whose result is one of these. ``after`` gets the
+    response and, if ``sees_failures`` is set, the exception of the handler or of an inner hook, or
+    None. It returns another response, or None to keep the one it got, or a flow whose result is one
+    of these. If ``class_name`` is set, both return dicts, and ``after`` is the method
+    ``after_request``, called by a step of the kind ``after_kind``. ``needs_session``: whether
+    ``before`` may read the session. ``may_hold``: whether ``before`` may open something in a thread
+    that only ``after`` closes.
     """
 
     def __init__(
@@ -93,8 +94,9 @@ class _Hook:
 
 
 def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
-    """Return a method of a middleware and the kind of step that calls it, which is ``otherwise``
-    for a method that may block. If the author didn't write the method, return ``_nothing``.
+    """Return a method of a middleware, and the kind of step that calls it, which is ``otherwise``
+    if the method may block. If the middleware doesn't define the method, return ``_nothing`` in its
+    place.
     """
     method: _Part = getattr(middleware, name, None) or _nothing
     function = getattr(method, "__func__", method)
@@ -103,11 +105,11 @@ def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
 
 
 def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
-    """Return the plan to run a middleware. ``blocking``: the kind of step for functions that may
+    """Return the ``_Hook`` of a middleware. ``blocking``: the kind of step for functions that may
     block.
 
-    Raises ``SetupError`` for an object that is not a middleware. Startup has checked this already,
-    but the list may have grown since then.
+    Raises ``SetupError`` for an object that is not a middleware. Startup has checked the list
+    already, but it may have grown since then.
     """
     check_middlewares(providers, [middleware])
     needs_session = getattr(middleware, "needs_session", True)
@@ -130,8 +132,8 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
     def before(request: Request) -> Flow[object]:
         """Return the response of the check, or None if the check returned True.
 
-        Raises a 403 if the check returns False, and ``ResponseError`` if it returns None, because
-        its author may have forgotten a ``return``.
+        Raises a 403 if the check returns False, and ``ResponseError`` if it returns None, because a
+        ``return`` may be missing in the check.
         """
         check = mark.check
         if asked:
@@ -162,15 +164,15 @@ _ANSWERS = frozenset({"builtins", "markupsafe", "micropie"})
 
 
 def _is_no_answer(result: object) -> bool:
-    """Return whether the result of a check is one of the author's objects, such as the user. Sent
-    as JSON, the object would show strangers what the check has loaded.
+    """Return whether the result of a check is an object of the application, such as the user. If it
+    were sent as JSON, strangers could see what the check has loaded.
     """
     is_known = type(result).__module__.partition(".")[0] in _ANSWERS
     return not (is_known or isinstance(result, Response) or hasattr(result, "__html__"))
 
 
 def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook:
-    """Return the plan for a middleware with ``before_request`` and ``after_request``."""
+    """Return the ``_Hook`` of a middleware with ``before_request`` and ``after_request``."""
     before, before_kind = _part(middleware, "before_request", blocking)
     releasing: Kind = INLINE if blocking is INLINE else RELEASE
     after, after_kind = _part(middleware, "after_request", releasing)
@@ -180,8 +182,8 @@ def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook
 
 
 def _changed(response: Response, changes: object, class_name: str) -> Flow[Response | None]:
-    """Apply the dict that a hook returned to the response. Return the response, or None if the hook
-    returned None.
+    """Change ``response`` by ``changes``, the dict that a hook returned. Return the response, or
+    None if the hook returned None.
 
     Raises ``ResponseError`` for any other value, and for unknown keys.
     """
@@ -203,14 +205,14 @@ def _changed(response: Response, changes: object, class_name: str) -> Flow[Respo
 
 
 def _generator_hook(function: Any, needs_session: bool) -> _Hook:
-    """Return the plan for a middleware that is a generator function."""
+    """Return the ``_Hook`` of a middleware that is a generator function."""
     kind, owner = kind_of(function), object()  # ``after`` finds its generator by this object
 
     def before(request: Request) -> Flow[object]:
         running = RunningGenerator(function(request), kind, owner)
         request._exchange.begin_generator(running)
         answer = yield from running.resume(None)
-        # Refuse this, because the author may have written ``return`` to refuse the request.
+        # Refuse this: the middleware may have a ``return`` that was meant to refuse the request.
         if answer is None and running.has_ended:
             name = getattr(function, "__name__", repr(function))
             raise ResponseError(
@@ -225,9 +227,9 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         """Run the generator to its end, and return the response. Raises ``failure`` if the
         generator doesn't catch it.
 
-        A generator does not run if it never began, because an earlier hook answered, or if it has
-        already ended. In these cases, return None, or the response that the generator gave when it
-        was cancelled.
+        The generator isn't run if it never began, because an earlier hook sent the response, or if
+        it has already ended. In these cases, return the response that it yielded when it was
+        cancelled, or None.
         """
         generators = request._exchange.generators
         running = next((one for one in generators if one.owner is owner), None)
@@ -252,10 +254,10 @@ class HookPlan:
     """The hooks around the handlers of a configuration. The plan is valid until the configuration's
     list of middlewares changes.
 
-    ``ids`` has the ``id()`` of each middleware. The plan keeps the middlewares alive, so no new
-    object can get the same id. ``before``, and ``after`` with the last hook first, leave out hooks
-    without that part. ``guards`` is the plan of the hooks that also check WebSocket handshakes and
-    isolated mounts; these hooks can't change the response.
+    ``ids``: the ``id()`` of each middleware. The plan keeps the middlewares alive, so no new object
+    can get the same id. ``before``: the hooks with a part that runs before the handler. ``after``:
+    those with a part that runs after it, the last one first. ``guards``: the plan of those hooks
+    that also check WebSocket handshakes and isolated mounts, whose responses they can't change.
     """
 
     def __init__(self, middlewares: Sequence[tuple[Any, Providers]], blocking: Kind) -> None:
@@ -273,7 +275,7 @@ class HookPlan:
 def planned_hooks(config: Config) -> HookPlan:
     """Return the plan for the middleware of a configuration.
 
-    The list may change at any time, so every request compares it with the plan.
+    The list of middlewares may change at any time, so every request compares it with the plan.
     """
     plan: HookPlan | None = config.hook_plan
     if plan is None or plan.ids != [*map(id, config.middlewares)]:
@@ -286,10 +288,11 @@ def planned_hooks(config: Config) -> HookPlan:
 
 
 def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
-    """Run each hook's part before the handler until a hook answers. Return its answer, or None.
+    """Run the part before the handler of each hook, until a hook returns a response. Return that
+    response, or None.
 
-    The session is loaded just before the first hook that needs it, if its backend may wait. If an
-    earlier hook refuses the request, the backend is never called.
+    If loading the session may block, the session is loaded just before the first hook that needs
+    it. So the session backend isn't called for a request that an earlier hook refuses.
     """
     exchange = request._exchange
     store = exchange.config.sessions
@@ -317,11 +320,11 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
 def run_after(
     hooks: Iterable[_Hook], request: Request, response: Response | None, failure: Exception | None
 ) -> Flow[Response]:
-    """Run each hook's part after the handler, the last hook first. Return the response with their
-    changes.
+    """Run the part after the handler of each hook, the last hook first. Return the response with
+    the changes of the hooks.
 
     ``response`` is the handler's, or None if the handler raised ``failure``. Generator functions
-    get the exception; it is turned into a response when the first hook needs a response. A
+    get the exception; before the first hook that needs a response, it is turned into one. A
     ``Redirect`` counts as a response, not as a failure. If a hook raises an exception, the
     remaining hooks get that exception instead. Each hook is called once.
     """
@@ -354,7 +357,7 @@ def run_after(
             except BaseException as error:
                 raised = execution.contained(error)
             if raised is failure:
-                # The hook only passed the exception on, so leave its frames out.
+                # The hook only passed the exception on, so remove its frames from the traceback.
                 raised.__traceback__ = traceback
             else:
                 response, failure = None, alone_in(raised)
@@ -364,14 +367,14 @@ def run_after(
             response = yield from respond_to(request, failure)
         return response
     finally:
-        # Avoid a reference cycle of the traceback and this frame.
+        # Avoid a reference cycle between the traceback and this frame.
         del failure, raised, traceback
 
 
 def _seen_by(
     hook: _Hook, request: Request, response: Response | None, failure: Exception
 ) -> Flow[tuple[Response | None, Exception | None]]:
-    """Return the response and the failure to pass to a hook, now that ``failure`` was raised."""
+    """Return the response and the failure to pass to a hook after ``failure`` was raised."""
     is_answer = isinstance(failure, Redirect)
     if response is None and (is_answer or not hook.sees_failures):
         response = yield from respond_to(request, failure)

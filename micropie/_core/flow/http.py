@@ -2,7 +2,7 @@
 
 This is plain synchronous Python. A flow is a generator: it yields a step (``execution/steps``)
 where it may have to wait, and gets the step's result as the value of that ``yield``. A driver
-(``asgi/``, ``wsgi/``) makes a ``Request``, performs the steps of ``respond`` and sends the
+(``asgi/``, ``wsgi/``) creates a ``Request``, performs the steps of ``respond`` and sends the
 ``Answer``, which is the last step. ``respond`` has six stages:
 
     1. Route: find the route for the path, or a mounted application that sends its response itself
@@ -18,14 +18,14 @@ where it may have to wait, and gets the step's result as the value of that ``yie
     6. Errors: an exception of a stage becomes a response, which then passes through stage 5.
 
 A driver starts a flow like a function call, so a flow that never yields costs no more than a call.
-That is why no flow has a second version for requests that don't have to wait.
+So no flow needs a second version for requests that don't have to wait.
 
 Each exception is caught in one place and turned into a response after the ``except`` block, so that
 later exceptions get no false ``__context__``. Then the variable is deleted, because the exception's
 traceback refers to the frame: together they would be a reference cycle. Only a response that needs
-no step may be made inside the block. The flow catches ``Exception``, and those exits and
-cancellations that ``execution.contained`` turns into an ``Exception``. A real cancellation and the
-interpreter's exit pass through, and nothing yields while they do.
+no step may be created inside the block. The flow catches ``Exception``, and those exits and
+cancellations that ``execution.contained`` turns into an ``Exception``. A cancellation of the
+request and the interpreter's exit are not caught, and no flow yields while they propagate.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ _Stream: TypeAlias = LoopStream | ThreadStream
 
 
 def respond(site: Site, request: Request) -> Flow[Any]:
-    """Take a request through the six stages. The last step has the answer, or a mounted application
-    that sends its response itself.
+    """Take a request through the six stages. The last step contains the answer, or a ``Handover``
+    if a mounted application sends the response itself.
     """
     exchange = request._exchange
     answer: Answer | Handover
@@ -132,7 +132,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             # sections 9.3.1, 9.3.2.
             if method not in _WITHOUT_BODY:
                 yield from receive_body(exchange, route.reads_body)
-            # 4. Bind and run.
+            # 4. Bind and run. Binding a large body may take long, so that runs in a thread.
             if len(arguments) != route.plain_args:
                 if exchange.body.is_large:
                     arguments = yield IO, route.bind, (request, arguments, values)
@@ -181,8 +181,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
 def _find(
     site: Site, request: Request
 ) -> tuple[Config, Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
-    """Return a request's configuration and route, and the arguments and values from its path. Also
-    set the configuration and the route on the exchange.
+    """Return a request's configuration and route, the arguments and values from its path, and None.
+    Also set the configuration and the route on the exchange.
 
     If there is no route, the last item of the tuple is a mounted application that sends its
     response itself, or the exception to raise once the hooks have seen the request. Without hooks,
@@ -218,9 +218,9 @@ def _before_handler(
 ) -> Flow[object]:
     """Run the hooks and open the session.
 
-    Return a hook's answer, or None if the handler has to run.
+    Return the response of a hook, or None if the handler has to run.
 
-    ``other`` is given if there is no handler to run. It is a mounted application, which is returned
+    ``other``: None if there is a handler. Otherwise, it is a mounted application, which is returned
     after the hooks that guard it, or an exception, which is raised after all hooks.
     """
     exchange = request._exchange
@@ -279,7 +279,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
             result = yield threads, pooled.call_in_pool, call
         except Exception:
             raise
-        except BaseException:  # a cancelled request ends the handler
+        except BaseException:  # the request was cancelled, so cancel the handler, too
             token.cancel()
             raise
     elif exchange.time_limit is not None:
@@ -302,9 +302,9 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
 def _call_limited(
     request: Request, route: Route, arguments: Sequence[object], seconds: float
 ) -> Flow[object]:
-    """Run the handler by a step that can be interrupted after ``seconds``, and return its result.
+    """Run the handler with a time limit, and return its result.
 
-    Raises a 503 when the time is over.
+    Raises a 503 after ``seconds``.
     """
     try:
         return (yield from call_within(seconds, route.limited_step_kind, route.call, *arguments))
@@ -383,7 +383,8 @@ def _response_of(exchange: Exchange, result: object) -> Response:
         and response.status in _SUCCESSES
         and not isinstance(result, Response)
     ):
-        response.content_type = response.content_type or JSON  # JSON, unless another type was set
+        # A body of None is sent as the JSON null.
+        response.content_type = response.content_type or JSON
     return response
 
 
@@ -402,7 +403,8 @@ def _finish(
     if exchange.ends is not None:
         exchange.ends.before_head.clear()
     try:
-        if exchange.hooks is not None:  # hooks may have to wait, so the stream is registered first
+        # Register the stream first, so that it is closed if a hook fails or is cancelled.
+        if exchange.hooks is not None:
             made.begin(stream)
             body = response and response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)
@@ -452,8 +454,8 @@ def _finish(
 
 
 def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
-    """Return the stream of a response whose body was replaced by hooks, or None if the new body is
-    no stream. In that case, close the stream that it replaced.
+    """Return the stream of a response whose body was replaced by hooks. If the new body is not a
+    stream, close the old one and return None.
     """
     exchange = request._exchange
     made = exchange.answer.stream
@@ -483,8 +485,8 @@ def _begun(exchange: Exchange, response: Response, stream: Stream) -> Flow[Respo
     if exchange.ends is not None:
         for change in exchange.ends.before_head:
             change(response)
-    # A later chunk may read the session, when it is too late for the headers that forbid caching.
-    # So count the session as read now.
+    # A later chunk may read the session, but then it is too late for the headers that forbid
+    # caching. So count the session as read now.
     if (
         stream.file is None
         and exchange.header("cookie")
@@ -530,8 +532,8 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
 def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
     """Close the handler's resources and return the answer for an exception.
 
-    Raises the exception if it is not a failure of this request, or if the server is to get it
-    (``passes_failure_on``) and the author wrote no error handler for it.
+    Raises the exception if it is not a failure of this request, or if the server has to get it
+    (``passes_failure_on``) and the application has no error handler for it.
     """
     exchange = request._exchange
     made = exchange.answer
@@ -558,7 +560,8 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
                 made.break_off()
             is_server_s = is_server_s and config_of(exchange).error_handler_for(failure)[0] is None
         if made.is_without_session and not made.is_broken_off:
-            # The author's error page gets an empty session while the backend is unavailable.
+            # While the session backend is unavailable, the application's error page gets an empty
+            # session.
             with suppress(HTTPError):
                 yield from exchange.open_session()
         if made.stream is not None:
@@ -566,8 +569,9 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         answer = yield from _finish(request, None, None, failure)
     except Exception as error:  # respond without code of the application
         made.take_session()
-        # ``plain_response`` logs the new exception, except an HTTPError: the 503 of a session
-        # backend, which was logged already, or one from the stream of an error page.
+        # ``plain_response`` logs the new exception, unless it is an HTTPError: the 503 for a
+        # session backend, which was logged already, or an error that the stream of an error page
+        # raised.
         answer = encode(plain_response(request, error), None, exchange.method == "HEAD")
         if exchange.ends is not None:
             made.end(answer)

@@ -1,10 +1,10 @@
 """Startup and shutdown of an application, written once for both protocols.
 
 Startup enters an application's ``lifespan`` context manager and runs its startup handlers, then
-does the same for the applications inside it. If one fails, everything that had started is stopped
-again and the exception is raised. Shutdown is the reverse, inner applications first: it runs the
-shutdown handlers of each and leaves its ``lifespan``. An exception is logged, does not keep the
-others from running, and is raised at the end.
+does the same for the applications inside it. If one of them fails, everything that has started is
+stopped again and the exception is raised. Shutdown goes in reverse order, inner applications first:
+it runs the shutdown handlers of each application and exits its ``lifespan``. If one of them raises
+an exception, it is logged, the others still run, and the exception is raised at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from micropie._core.routing import Config, Site
 # servers wait silently and without a limit.
 _LONG = 10.0
 
-# The protocol of a server. It decides which mounts are started together with an application.
+# The protocol of a server. The mounts that are started together with an application depend on it.
 UNDER_ASGI: Final = ASGI
 UNDER_WSGI: Final = WSGI
 
@@ -36,8 +36,8 @@ Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
 
 def log_lifecycle_failure(sentence: str, error: Exception, server: Mapping[str, Any]) -> None:
-    """Log why startup or shutdown failed, and report it to a test client if ``server``, the scope
-    or the environ, has a function for that.
+    """Log why startup or shutdown failed. If ``server``, the scope or the environ, contains a
+    function of a test client for such errors, call that with ``error``.
 
     A ``SetupError`` is logged without its traceback, which would show only the framework's frames.
     """
@@ -58,13 +58,14 @@ class Component(Protocol):
     """Startup stores the values of the dict that ``lifespan`` yields here."""
 
     def open_lifespan(self) -> Lifespan | None:
-        """Return a new context manager, or None if the author wrote none."""
+        """Return a new context manager, or None if the application has no ``lifespan``."""
 
 
 class Lifecycle:
-    """One startup and one shutdown of a tree of applications.
+    """One startup and one shutdown of an application and the applications inside it.
 
-    ``needs_loop``: whether any of its functions is async, so that an event loop is needed.
+    ``is_empty``: whether there is nothing to run. ``needs_loop``: whether any of its functions is
+    async, so that an event loop is needed.
     """
 
     def __init__(self, apps: Sequence[Component]) -> None:
@@ -75,7 +76,8 @@ class Lifecycle:
         ]
         self.is_empty = not (has_lifespan or handlers)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
-        # For each part that was started, in this order, the flows that stop it. No flow has begun.
+        # For each part that was started, in this order, the flows that stop it. These flows haven't
+        # begun yet.
         self._undo: list[Iterable[Flow[None]]] = []
 
     def start(self) -> Flow[None]:
@@ -128,7 +130,7 @@ class Startable(Protocol):
 
     @property
     def waits_at_start(self) -> bool:
-        """Whether startup runs the author's code, which may wait."""
+        """Whether startup may wait, because it runs functions of the application."""
 
     def compiled(self, blocking: Kind = ..., /) -> Site:
         """Return the site, compiled on first use. ``blocking``: the kind of step that calls ``def``
@@ -182,11 +184,11 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
 
 
 def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callable[[], Lifespan]:
-    """Return a function that makes the context manager of ``lifespan(*arguments)``.
+    """Return a function that creates the context manager ``lifespan(*arguments)``.
 
     ``lifespan`` is an async generator function, or a function that returns an async context
-    manager. Raises ``SetupError`` for anything else; the returned function raises it if the result
-    is not such a manager.
+    manager. Raises ``SetupError`` for anything else. If ``lifespan`` turns out to return something
+    else, the returned function raises ``SetupError``.
     """
     if inspect.isasyncgenfunction(lifespan):
         lifespan = asynccontextmanager(lifespan)

@@ -1,6 +1,6 @@
 """The base classes of middleware.
 
-Every hook may be ``def`` or ``async def``, and every hook is optional.
+Every hook is optional, and may be ``def`` or ``async def``.
 
 To open a resource in a hook, write ``with request.resource(Database) as database``.
 
@@ -19,14 +19,14 @@ from micropie._core.routing.discovery import mark_with
 
 Target = TypeVar("Target")
 
-# Names of hooks that ``HttpMiddleware`` never calls: those of Django, of Starlette, and of
-# ``FlowMiddleware``.
+# Names of hooks that ``HttpMiddleware`` never calls, because they belong to Django, to Starlette or
+# to ``FlowMiddleware``.
 _ELSEWHERE = ("process_request", "process_response", "dispatch", "before", "after")
 
 
 class _Decorator:
-    """A middleware that can also be used as a decorator: above a handler, an ``App`` class, or
-    called with an ``App``.
+    """Lets a middleware be used as a decorator of a handler or of an ``App`` class, and be called
+    with an ``App``.
     """
 
     guards = False
@@ -52,9 +52,9 @@ class HttpMiddleware(_Decorator):
     ``guards`` (False): set it to True in your class if ``before_request`` decides who may enter.
     The hook is then also called for WebSocket handshakes, for isolated mounts, and for the
     WebSockets of mounted applications. ``needs_session`` (True): whether ``before_request`` may
-    read the session. Hooks with False that come before all others run before the session is loaded
-    from a backend. ``statuses`` (()): the error statuses with which the middleware refuses
-    requests, for the OpenAPI document: ``statuses = (429,)``.
+    read the session. If it is False, and the middleware comes before all those with True, its hook
+    runs before the session is loaded from a backend. ``statuses`` (()): the error statuses with
+    which the middleware refuses requests, for the OpenAPI document: ``statuses = (429,)``.
     """
 
     needs_session = True
@@ -79,8 +79,8 @@ class HttpMiddleware(_Decorator):
     def before_request(self, request: Request) -> object:
         """Run before the handler, and also for paths that have no handler.
 
-        Return None to continue, or a dict with any of ``status`` (200), ``body`` ("") and
-        ``headers`` ((name, value) pairs or a dict). A dict is the response: no further
+        Return None to continue. To respond at once, return a dict with any of ``status`` (200),
+        ``body`` ("") and ``headers`` ((name, value) pairs or a dict). Then no further
         ``before_request`` and no handler is called.
         """
 
@@ -92,7 +92,8 @@ class HttpMiddleware(_Decorator):
         extra_headers: list[tuple[str, str]],
     ) -> object:
         """Run after every response, including error responses and those of ``before_request``.
-        Hooks run in the reverse order of ``before_request``.
+
+        The ``after_request`` hooks run in the reverse order of ``before_request``.
 
         ``response_body`` is the handler's result before it is encoded. ``extra_headers`` may be
         changed in place. Return a dict to replace any of ``status``, ``body`` and ``headers``, or
@@ -101,13 +102,12 @@ class HttpMiddleware(_Decorator):
 
 
 class FlowMiddleware(_Decorator):
-    """The base class of the middleware that comes with micropie and with extensions.
+    """The base class of the middleware that comes with micropie and with extensions. It is faster
+    than ``HttpMiddleware``.
 
-    It costs less than ``HttpMiddleware``.
-
-    Each method is either a plain function that does not wait, or a generator function. Under both
-    protocols, a generator function waits with ``result = yield from call(kind_of(function),
-    function, ...)``.
+    Each method is either a plain function that does not wait, or a generator function. A generator
+    function waits with ``result = yield from call(kind_of(function), function, ...)``, under WSGI
+    as well as ASGI.
 
     ``guards``, ``needs_session`` (False here) and ``statuses``: see ``HttpMiddleware``. If
     ``guards`` is set, ``before`` is called before the origin of a handshake is checked, because it
@@ -119,9 +119,8 @@ class FlowMiddleware(_Decorator):
     def before(self, request: Request) -> object:
         """Run before the handler.
 
-        Return None to continue. Any other value is the response, like the result of a handler.
-
-        The value that a generator function returns has the same meaning.
+        Return None to continue. Any other value becomes the response, like the result of a handler.
+        If this is a generator function, the value that it returns has the same meaning.
         """
 
     def after(
@@ -146,8 +145,9 @@ class WebSocketMiddleware:
     def before_websocket(self, request: Request) -> object:
         """Run before the handler.
 
-        Return None to continue, or a dict with ``code`` (int) and ``reason`` (str) to refuse.
+        Return None to continue, or a dict with ``code`` (int) and ``reason`` (str) to refuse the
+        handshake.
         """
 
     def after_websocket(self, request: Request) -> object:
-        """Run when the handler has ended, also after an exception."""
+        """Run when the handler has ended, even if it raised an exception."""

@@ -39,8 +39,8 @@ def call_in_pool(
     """
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
-    # The headers to count as read by the handler: both, unless the process returns which ones. A
-    # stream may read them later.
+    # The headers that count as read by the handler: both of these, unless the process reports which
+    # ones were read. A stream may still read them later.
     read: Sequence[str] = ("cookie", "authorization")
     try:
         result = pool.made.call(seconds, PooledHandler(name), job, token=token)
@@ -63,7 +63,7 @@ def call_in_pool(
 def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[object]) -> bytes:
     """Return the request and the arguments, pickled.
 
-    If a value can't be pickled, raise ``PicklingError`` with its name.
+    If a value can't be pickled, raise ``PicklingError`` with the name of that value.
     """
     try:
         return pickle.dumps((exchange, arguments))
@@ -90,8 +90,8 @@ def _full_name(name: HandlerName) -> str:
 
 
 class _Returned(NamedTuple):
-    """The result of a handler that returns no stream, and the headers read by the handler that
-    identify the client.
+    """The result of a handler, unless it is a stream. ``read``: the headers that the handler has
+    read, of those that identify the client.
     """
 
     result: object
@@ -113,7 +113,7 @@ class PooledHandler:
     def __call__(self, job: bytes) -> Any:
         """Call the handler in this process and return its result.
 
-        ``job`` is what ``_packed`` returned.
+        ``job``: the result of ``_packed``.
         """
         exchange, arguments = pickle.loads(job)  # noqa: S301 - from our own process
         exchange.headers = Headers(exchange.headers.raw, exchange.answer.depend_on)
@@ -136,7 +136,7 @@ def _found(name: HandlerName) -> PooledHandler:
 
 
 class PooledExchange(Exchange):
-    """The copy of a request that is pickled for a process of the pool."""
+    """The copy of a request that is pickled and sent to a process of the pool."""
 
     is_pooled = True
 
@@ -157,12 +157,12 @@ class PooledExchange(Exchange):
 
     @property
     def incoming(self) -> NoReturn:
-        """Raise ``RuntimeError``: the body can't be received here."""
+        """Raise ``RuntimeError``, because the body can't be received here."""
         _refuse(_NO_BODY)
 
     @property
     def scope(self) -> NoReturn:  # type: ignore[override]
-        """Raise ``RuntimeError``: the scope stays in the server's process."""
+        """Raise ``RuntimeError``, because the scope stays in the server's process."""
         _refuse("a handler in a process has no ASGI scope or WSGI environ: run it in a thread")
 
     def opened_session(self) -> PooledSession:
@@ -171,7 +171,7 @@ class PooledExchange(Exchange):
         return PooledSession(None, self.values)
 
     def response(self) -> NoReturn:
-        """Raise ``RuntimeError``: the response can't be set here."""
+        """Raise ``RuntimeError``, because the response can't be set here."""
         _refuse(
             "a handler in a process has no self.response: return "
             "(status, body, headers) or a Response"
@@ -195,7 +195,8 @@ class PooledRequest(Request):
     """A read-only copy of a request. Changing it or its response raises ``RuntimeError``."""
 
     def after_response(self, *_: object, **__: object) -> NoReturn:
-        """Raise ``RuntimeError``: the functions would have to be called in the server's process."""
+        """Raise ``RuntimeError``, because the functions would have to be called in the server's
+        process."""
         _refuse(
             "a handler in a process can't call after_response, on_close, on_failure or "
             "carry_into_process: do so in a handler in a thread, or in middleware"
@@ -204,17 +205,17 @@ class PooledRequest(Request):
     on_close = on_failure = carry_into_process = after_response
 
     def parts(self) -> NoReturn:
-        """Raise ``RuntimeError``: the body can't be received here."""
+        """Raise ``RuntimeError``, because the body can't be received here."""
         _refuse(_NO_BODY)
 
 
 class PooledConfig:
-    """The configuration of a ``PooledRequest``. It has only the limits.
+    """The configuration of a ``PooledRequest``, which contains only the limits.
 
     The application stays in the server's process.
     """
 
-    # Encodes events, and the channel messages that the handler creates.
+    # This encodes events, and the channel messages that the handler creates.
     dumps = staticmethod(dumps_with({}))
 
     def __init__(self, limits: Limits) -> None:

@@ -1,11 +1,11 @@
-"""Opening and closing the resources that a handler and its access checks depend on, and filtering
-the handler's result.
+"""Open and close the resources that a handler and its access checks depend on, and filter the
+handler's result.
 
 A resource is opened once for a request (``discovery/providers.py``). It is closed when the handler
-has returned, before the hooks see its response, or at the end of a stream that the handler
-returned. Resources that only access checks depend on are closed earlier: before a stream begins, or
-before the handler of a WebSocket runs. A result is filtered by its annotation while the resources
-are open.
+has returned, before the hooks see its response, or, if the handler returned a stream, at the end of
+the stream. Resources that only access checks depend on are closed earlier: before a stream begins,
+or before the handler of a WebSocket runs. A result is filtered by the handler's return annotation
+while the resources are open.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def with_resources(
 ) -> Flow[Sequence[object]]:
     """Open the resources that the handler's parameters depend on.
 
-    Return the handler's arguments including the resources. Raises what a provider raises.
+    Return the handler's arguments, now with the resources. Raises what a provider raises.
     """
     resources = request._exchange.own_resources()
     yield from open_resources(request, resources, route.providers)
@@ -49,12 +49,12 @@ _WHOLE = (Response, EncodedAnswer, HTTPError, Redirect, Handover)
 
 def filtered(route: Route, result_filter: ResultFilter | None, result: object) -> Flow[object]:
     """Return a handler's result with only the fields that its annotation allows. The annotation may
-    give each status a type of its own.
+    declare a different type for each status.
 
     Complete responses and streams are returned unchanged.
 
-    The result of a ``def`` handler is filtered in a thread as well, because reading an attribute
-    may query a database.
+    The result of a ``def`` handler is also filtered in a thread, because reading an attribute may
+    query a database.
     """
     result = yield from awaited(result)
     if result_filter is not None:
@@ -82,8 +82,8 @@ def as_lines(request: Request, route: Route, result: object) -> object:
     """Return a handler's result. If the route's annotation declares JSON Lines, turn a stream of
     items into a stream of lines.
 
-    Each item is filtered and encoded when it is sent. An item that can't be encoded breaks the
-    response off.
+    Each item is filtered and encoded when it is sent. If an item can't be encoded, the response is
+    aborted.
     """
     status, body, *headers = (
         result if isinstance(result, tuple) and states_status(result) else (None, result)
@@ -112,7 +112,8 @@ def close_unless_streamed(
     result = yield from awaited(result)
     response = as_response(result)
     yield from close_resources(exchange, None, providers if is_stream(response.body) else ())
-    # Render the HTML now, because it may need a resource that is closed next.
+    # Return the HTML that was rendered above, because rendering it later might need a closed
+    # resource.
     if is_html(response.body):
         return response.body if is_html(result) else response
     return result
@@ -125,7 +126,7 @@ def close_resources(
     exception of a provider, or else ``failure``.
 
     If closing fails, the functions that the handler passed to ``after_response`` are not called,
-    because a failed commit has stored nothing.
+    because nothing was stored if a commit has failed.
     """
     try:
         if exchange.resources:

@@ -1,9 +1,8 @@
-"""The life of a WebSocket, written once for every server; ``flow/http.py`` is its counterpart for
-requests.
+"""The life of a WebSocket, written once for every server, as ``flow/http.py`` is for requests.
 
-A driver (``asgi/websocket.py``) makes the request and calls ``found_socket``, which finds the route
-for stage 1. If a mounted application serves the path, the driver passes the WebSocket to it.
-Otherwise the driver makes the socket, performs the steps of ``converse``, and then ends the
+A driver (``asgi/websocket.py``) creates the request and calls ``found_socket``, which finds the
+route for stage 1. If a mounted application serves the path, the driver passes the WebSocket to it.
+Otherwise, the driver creates the socket, performs the steps of ``converse``, and then ends the
 WebSocket as described by the ``CloseInfo`` that the flow returns:
 
     1. The route is found.                    4. The arguments are bound and the handler runs.
@@ -90,14 +89,14 @@ def converse(
         exchange.route = route
         exchange.outside.update(route.for_tools)
         exchange.config = route.config
-        # 2. and 3. These are a separate generator, so that its frame is freed while the socket is
-        # open.
+        # 2. and 3. They run in a separate generator, so that its frame doesn't stay in memory while
+        #    the socket is open.
         refusal = yield from _handshake(request, route.config)
         if refusal is not None:
             close_info = refusal
         else:
-            # 4. Bind and run, perhaps for hours. So close the resources that only access checks
-            # depend on.
+            # 4. Bind and run. The handler may run for hours, so first close the resources that only
+            #    access checks depend on.
             if exchange.resources:
                 yield from close_resources(exchange, None, route.providers)
             if len(arguments) != route.plain_args:
@@ -124,7 +123,8 @@ def converse(
 
 
 def cleanup(request: WebSocketRequest) -> Flow[None]:
-    """Perform stage 5 once. Drivers also call this for a WebSocket that was cancelled."""
+    """Perform stage 5, unless it was already performed. Drivers also call this for a WebSocket that
+    was cancelled."""
     exchange = request._exchange
     if exchange.hooks_begun:
         yield from run_after_websocket(exchange.hooks_begun, request)
@@ -141,14 +141,14 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
 
 def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
     """Perform stages 2 and 3. Return how to refuse the handshake, or None if no hook refuses it."""
-    # 2. Run the hooks that guard, and open the session.
+    # 2. Run the HTTP hooks with ``guards``, and open the session.
     if config.middlewares or config.sessions.opens_ahead:
         refusal = yield from _run_guards(request)
         if refusal is not None:
             return refusal
         yield from request._exchange.open_session()
-    # 3. Check the origin and run the hooks for WebSockets, which never see a handshake from a page
-    # of another site.
+    # 3. Check the origin first, so that the WebSocket hooks never see a handshake from a page of
+    #    another site. Then run the hooks.
     _check_origin(request, config)
     refused = (yield from run_before_websocket(config, request)) if config.ws_middlewares else None
     if refused is None:
@@ -160,7 +160,7 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
 
 
 def _check_origin(request: WebSocketRequest, config: Config) -> None:
-    """Raise 403 if the handshake comes from a page of another site."""
+    """Raise a 403 if the handshake comes from a page of another site."""
     origin = request._exchange.header("origin")
     if origin is not None and not websockets.is_allowed_origin(
         origin, request.scheme, request.host, config.settings.websocket_origins
@@ -170,14 +170,14 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
 
 
 def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
-    """Run the hooks that guard the WebSockets of a mounted application, and check the origin.
-
-    Return how to refuse the handshake, or None.
+    """Run the HTTP hooks with ``guards`` for a WebSocket of a mounted application, and check the
+    origin. Return how to refuse the handshake, or None.
     """
     request._exchange.config = handover.config
     try:
         refusal = yield from _run_guards(request)
-        # An isolated App is not checked here, because it checks the origin by its own settings.
+        # For an isolated App, the origin isn't checked here, because the App checks it by its own
+        # settings.
         is_foreign = handover.mount.kind != APP
         if refusal is None and is_foreign and handover.config.settings.websocket_origins_for_mounts:
             _check_origin(request, handover.config)
@@ -189,8 +189,8 @@ def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo 
 
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
-    """Run the HTTP hooks that also guard WebSockets. Return how to refuse the handshake, or None if
-    no hook refuses it.
+    """Run the HTTP hooks with ``guards``. Return how to refuse the handshake, or None if no hook
+    refuses it.
     """
     guards = planned_hooks(config_of(request._exchange)).guards
     answer = yield from run_before(guards.before, request)
@@ -214,7 +214,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
     failure = alone_in(failure)
     if isinstance(failure, RaisedAnswer) and failure.is_foreign:
         failure = failure.as_native(in_socket=True)
-    # A failure that only means that the WebSocket is closed needs no error response.
+    # If the failure only means that the WebSocket is closed, no error response is needed.
     if not isinstance(failure, Redirect) and failure_in(failure) is None:
         logger.debug("%s: %s", request._exchange.label, failure)
         return _close_info_after_return(request)
