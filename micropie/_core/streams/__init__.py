@@ -1,25 +1,27 @@
-"""Bodies in chunks: streams, and events.
+"""Streams, which are bodies sent in chunks, and server-sent events.
 
 Open ``source.py`` to change how a stream begins, continues and ends, ``events.py`` for server-sent
 events, ``files.py`` for files that servers send themselves, and ``threaded.py`` for sync streams on
-an event loop. ``asgi/streaming.py`` and ``wsgi/streaming.py`` send the chunks, and wait for them.
+an event loop. ``asgi/streaming.py`` and ``wsgi/streaming.py`` wait for the chunks and send them.
 
-``stream_of`` turns what a handler returned into a stream: a ``LoopStream``, whose chunks are made
-on an event loop, or a ``ThreadStream``, whose chunks are made in a thread.
+``stream_of`` returns the stream for a handler's result: a ``LoopStream``, whose chunks are made on
+an event loop, or a ``ThreadStream``, whose chunks are made in a thread.
 
 A generator may keep a cancel scope, a task group or a timeout open across ``yield``. Such a scope
 is nested in the scopes that its task entered before. So a single task advances and closes the
-generator, and no scope is entered for a single chunk after the first one. If the client disconnects
-while the stream waits for an item, the stream is cancelled. Between two chunks it is closed
-instead, so that its clean-up may wait.
+generator, and enters no scope for a single chunk after the first one. If the client disconnects
+while the stream waits for an item, the stream is cancelled. If the client disconnects between two
+chunks, the stream is closed instead, so that its clean-up may wait.
 
-Under ASGI, a second task may run next to the request's task. It watches for the client's
-disconnect, and sends the heartbeats of silent events. Starting it costs as much as a whole short
-stream, so it is started only when a stream has waited for a while. Under WSGI, the server's thread
-waits for each chunk, and sends a heartbeat if no chunk came in time. On an event loop, a worker
-thread makes several chunks of a sync stream ahead at a time, because using the thread takes longer
-than making a chunk. It wakes the request's task for each chunk that the task waits for, so no chunk
-is delayed by a later one. A slow client fills a buffer but blocks no thread.
+Under ASGI, a second task may run beside the request's task. It notices if the client disconnects,
+and sends the heartbeats while an event stream is silent. Starting it takes as long as sending a
+whole short stream, so it is started only after a stream has waited for a while. Under WSGI, the
+server's thread waits for each chunk, and sends a heartbeat if no chunk comes in time.
+
+On an event loop, a worker thread makes the chunks of a sync stream, several at a time, because
+switching to the thread takes longer than making a chunk. If the request's task is waiting for a
+chunk, the thread wakes it as soon as the chunk is ready. So no chunk is delayed by a later one. A
+slow client fills a buffer but doesn't block a thread.
 """
 
 from typing import TYPE_CHECKING

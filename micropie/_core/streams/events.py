@@ -1,9 +1,9 @@
-"""Server-sent events: encode them, and send them with ``EventStream``, a response that lasts as
-long as its source.
+"""Server-sent events: encode events, and send them with ``EventStream``, a response that stays open
+until its source ends.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5, defines the format. A
-line ends with CR, LF or both, and an empty line ends the event. So no value may contain a line end:
-data is split and sent line by line, and a name or an id with a line end raises an error.
+line ends with CR, LF or both, and an empty line ends the event. So a value must not contain a line
+end: data is sent as several lines, and a name or an id with a line end raises an error.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FORBIDDEN = pattern("[\r\n\0]")
 
 
 class Event(bytes):
-    """An encoded event; ``event`` and ``comment`` return it."""
+    """An encoded event or comment, as returned by ``event`` and ``comment``."""
 
     __slots__ = ()
 
@@ -53,13 +53,14 @@ def event(
     id: str | int | None = None,  # noqa: A002
     retry: int | None = None,
 ) -> Event:
-    """Return an event. ``data`` is text or a value for JSON; None for no data.
+    """Return an encoded event. ``data``: a str, a value that is sent as JSON, or None for no data.
 
-    ``event`` is its name; without one, browsers call it "message". ``id``: a client that reconnects
-    sends it as ``Last-Event-ID``. ``retry``: milliseconds that the client waits before it
-    reconnects. Raises ``ValueError`` for a name or an id with a line end or NUL and for a ``retry``
-    that is not a whole number, ``TypeError`` for bytes and for a name or an id that is not text,
-    and ``CodecError`` for data that JSON can't express.
+    ``event``: the event's name; by default, browsers use "message". ``id``: the event's id. A
+    client that reconnects sends the last id as ``Last-Event-ID``. ``retry``: milliseconds that the
+    client waits before it reconnects. Raises ``ValueError`` for a name or an id with a line end or
+    NUL, and for a ``retry`` that is not a whole number of 0 or more. Raises ``TypeError`` if
+    ``data`` is bytes, and for a name or an id that is not a string. Raises ``CodecError`` for data
+    that JSON can't represent.
     """
     lines = []
     if event is not None:
@@ -83,18 +84,19 @@ def event(
 
 
 def comment(text: str = "") -> Event:
-    """Return a comment, which clients ignore; each line of ``text`` becomes a comment line."""
+    """Return a comment, which clients ignore. Each line of ``text`` becomes a comment line."""
     return Event(f"{_lines('', text)}\n\n".encode())
 
 
 def _lines(field: str, text: str) -> str:
-    """Return ``text`` encoded with ``field`` at the start of each line. With the field "", the
+    """Return ``text`` with the name ``field`` and a colon before each line. With the name "", the
     lines are comments.
     """
     return f"{field}: " + _LINE_END.sub(f"\n{field}: ", text)
 
 
-@lru_cache(maxsize=1)  # many streams encode the same channel message one after another
+# if many clients subscribe to a channel, their streams encode the same message
+@lru_cache(maxsize=1)
 def _encode_text(text: str) -> bytes:
     if text.endswith("\n\n") and text.startswith("data:"):
         warn_of_format()
@@ -111,7 +113,9 @@ def warn_of_format() -> None:
 
 
 def encode_item(item: object) -> bytes:
-    """Return an item of an event source as bytes: an ``Event`` unchanged, anything else as data."""
+    """Return the bytes of an event for an item of an event source. An ``Event`` is returned
+    unchanged; anything else becomes an event's data.
+    """
     if item.__class__ is str:
         return _encode_text(item)
     if isinstance(item, Event):
@@ -122,8 +126,8 @@ def encode_item(item: object) -> bytes:
 
 
 def encode_mapped(function: Callable[[Any], object], item: object) -> bytes:
-    """Return the result of ``function(item)`` encoded as an event, or b"" if it is None. Return an
-    ``Event`` unchanged.
+    """Encode the result of ``function(item)`` as an event. Return b"" if the result is None. If the
+    item is an ``Event``, return it unchanged.
     """
     mapped = item if isinstance(item, Event) else function(item)
     return b"" if mapped is None else encode_item(mapped)
@@ -140,10 +144,10 @@ def warn_of_dict() -> None:
     )
 
 
-# These headers keep servers and proxies from buffering events.
+# With these headers, servers and proxies don't buffer events.
 _UNBUFFERED = (
-    # no-transform keeps proxies from compressing, because a compressor collects a block before it
-    # sends anything (RFC 9111, section 5.2.2.6).
+    # With no-transform, proxies don't compress (RFC 9111, section 5.2.2.6). A compressor would
+    # collect a whole block before it sends anything.
     ("Cache-Control", "no-cache, no-transform"),
     # nginx's proxy module buffers responses without this header.
     ("X-Accel-Buffering", "no"),
@@ -159,19 +163,19 @@ def _checked(field: str, value: object) -> str:
 
 
 class EventStream(Response):
-    """Server-sent events, to be returned from a handler: ``EventStream(self.ticks())``.
+    """Server-sent events: a response that a handler returns, such as ``EventStream(self.ticks())``.
 
-    ``source``: a generator or iterator, ``async`` or not, or a subscription to channels. Each event
-    is text, a value that becomes JSON, or a result of ``event(data, event=, id=, retry=)``.
-    ``heartbeat`` (15): after this many seconds of silence a comment is sent, which keeps proxies
-    from closing the connection and shows whether the client is still connected; None for never.
-    ``headers`` are sent in addition to those that keep proxies from buffering. ``map``: a plain
-    function that is called with each item, except an ``event(...)``, and returns the item to send
-    instead, or None to send nothing.
+    ``source``: a generator or iterator, ``async`` or not, or a subscription to channels. Each item
+    is a str, a value that is sent as JSON, or a result of ``event(data, event=, id=, retry=)``.
+    ``heartbeat`` (15): seconds of silence after which a comment is sent, so that proxies don't
+    close the connection and the server notices if the client has disconnected. None means never.
+    ``headers``: sent in addition to the headers with which proxies don't buffer the events.
+    ``map``: a plain function that takes an item and returns the item to send instead, or None to
+    send nothing. It is not called with an ``event(...)``.
 
-    The stream ends with its source, when the client disconnects, and when the server shuts down.
-    Raises ``TypeError`` for a source that can't be iterated and a ``map`` that is not a plain
-    function, and ``ValueError`` unless ``heartbeat`` is above 0.
+    The stream ends when its source ends, when the client disconnects, and when the server shuts
+    down. Raises ``TypeError`` for a source that can't be iterated over and for a ``map`` that is
+    not a plain function. Raises ``ValueError`` unless ``heartbeat`` is above 0.
     """
 
     __slots__ = ()
@@ -190,19 +194,18 @@ class EventStream(Response):
                 f"heartbeat must be a number of seconds above 0, or None, not {heartbeat!r}"
             )
         if "gevent.monkey" in sys.modules or "uwsgi" in sys.modules:
-            refuse_greenlets()  # check this before the response has started
+            refuse_greenlets()  # raise an error before the response has started
         encode = encode_item if map is None else partial(encode_mapped, map)
         rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal())
-        # A subscription must be entered before the response starts, so that the client misses no
-        # message.
+        # Enter a subscription before the response starts, so that the client misses no message.
         body = LoopStream(_items_of(source), hasattr(source, "__aenter__"), rules)
         super().__init__(body, 200, headers, CONTENT_TYPE)
         add_missing(self.pairs, _UNBUFFERED)
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
-    """If a hook has replaced the body of an ``EventStream`` by another stream, let the new stream
-    send heartbeats and end at shutdown like the old one.
+    """If a hook has replaced the body of an ``EventStream`` by another stream of events, make the
+    new stream send heartbeats and end at shutdown as the old one would.
     """
     events = replaced.events if isinstance(replaced, Stream) else None
     is_other = isinstance(stream, LoopStream) and stream.events is None
@@ -211,8 +214,8 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
 
 
 def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:
-    """Return an async iterator over the items of a source: a subscription, an async or a sync
-    iterable.
+    """Return an async iterator over the items of a source, which is a subscription, an async
+    iterable or a sync iterable.
     """
     if hasattr(source, "__aenter__"):  # a subscription
         return entered(source, comment())

@@ -1,4 +1,4 @@
-"""``FileRange``: a file on disk, or a range of it, as a body that servers can send themselves."""
+"""``FileRange``: a file on disk, or a range of it, as a body that a server can send itself."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from io import FileIO
 
 from micropie._core.errors import ResponseError
 
-FILE_CHUNK = 64 * 1024  # bytes that most servers write at once
-PART_CHUNK = 256 * 1024  # bytes; reading them takes as long as using a thread
+FILE_CHUNK = 64 * 1024  # bytes; most servers write this many in one call
+PART_CHUNK = 256 * 1024  # bytes; reading them takes as long as switching to a thread and back
 
 
 class FileRange:
-    """The chunks of an open file on disk, or of a range of it: exactly ``length`` bytes from
-    ``start``.
+    """The chunks of an open file on disk, or of a range of it: exactly ``length`` bytes, beginning
+    at ``start``.
 
-    If the file has become shorter, reading raises ``ResponseError`` and the response breaks off,
-    because with a normal end it would look complete. ``file`` is None for HEAD, whose response has
-    no body. The code that opened the file closes it.
+    If the file has become shorter, reading raises ``ResponseError``, which aborts the response.
+    Otherwise the client would take the body for complete. ``file``: the open file; the code that
+    opened it closes it. None for HEAD, because the response has no body. ``path``: the file's path,
+    for error messages. ``size``: the size of the whole file in bytes.
     """
 
     def __init__(self, file: FileIO | None, path: str, size: int, start: int, length: int) -> None:
@@ -31,16 +32,16 @@ class FileRange:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the range is the whole file."""
+        """Whether the whole file is sent."""
         return self.length == self.size
 
     @property
     def position(self) -> int:
-        """How many bytes of the range have been read."""
+        """The number of bytes of the range that have been read."""
         return self.length - self._left
 
     def seek(self, position: int) -> None:
-        """Continue reading at ``position`` bytes after ``start``."""
+        """Continue reading ``position`` bytes after ``start``."""
         assert self.file is not None  # noqa: S101
         self.file.seek(self.start + position)
         self._left = self.length - position
@@ -68,8 +69,8 @@ class FileRange:
         return chunk
 
     def check_length(self) -> None:
-        """Raise ``ResponseError`` if the file has become too short. This is called before a server
-        reads the file itself.
+        """Raise ``ResponseError`` if the file has become too short. Called before the server sends
+        the file itself.
         """
         assert self.file is not None  # noqa: S101
         if os.fstat(self.file.fileno()).st_size < self.start + self.length:

@@ -1,5 +1,5 @@
-"""Streams: bodies in chunks. There is one class for each place where chunks are made, and
-``stream_of`` makes the stream.
+"""Streams: bodies in chunks. There is one class for chunks made on an event loop and one for chunks
+made in a thread. ``stream_of`` returns the stream for a handler's result.
 
 The *items* of a stream come from the iterator that a handler returned. ``encode`` converts an item
 to a chunk of bytes, and ``finish`` returns the chunk after the last item. The class of the stream
@@ -7,20 +7,20 @@ depends on where the items are made:
 
 - ``LoopStream``: async generators and iterators, and all events. One task of an event loop advances
   the stream from its first item to its last, and closes it.
-- ``ThreadStream``: generators, iterators, files, the pool's streams. Under WSGI the server's thread
-  advances it, under ASGI worker threads do (``threaded.py``).
+- ``ThreadStream``: generators, iterators, files, and the streams of the process pool. Under WSGI,
+  the server's thread advances the stream. Under ASGI, worker threads do (``threaded.py``).
 
-This module has the life of a stream, written once for both drivers:
+The stages of a stream are the same for both drivers:
 
-1. ``fetch_first``, a flow: the first chunk is fetched before the response starts. So a generator may
-   set headers, and if it fails at once, the client still gets a proper error page. The head of events
-   doesn't wait, because a browser's ``EventSource`` and most proxies wait for it: it is sent with a
-   comment.
-2. The driver sends the head and the first chunk. Then it takes the other items and sends a chunk for
-   each.
-3. The stream ends when its items end, with an error, when ``end`` is called because the rest is not
-   wanted, or when the server shuts down (``hear_shut_down``).
-4. ``leave`` closes it, exactly once, and returns the error to raise.
+1. ``fetch_first``, a flow, fetches the first chunk before the response starts. So a generator may
+   set headers, and if it fails immediately, the client still gets a proper error page. The head of
+   an event stream is sent without waiting for an event, together with a comment, because a
+   browser's ``EventSource`` and most proxies wait for the head.
+2. The driver sends the head and the first chunk. Then it fetches the other items, and sends a chunk
+   for each.
+3. The stream ends when its items end, when there is an error, when ``end`` is called because the
+   rest is not needed, or when the server shuts down (``hear_shut_down``).
+4. ``leave`` closes the stream, exactly once, and returns the error that its caller must raise.
 
 Hooks may iterate over the body of a response, so a stream is also an iterator over its chunks, sync
 or async.
@@ -30,7 +30,7 @@ One task, one scope
 
 The problem
 -----------
-An author may write this, and it has to work::
+The following handler has to work::
 
     async def ticks(self):
         async with create_task_group() as tasks:      # or fail_after(60), or a client library that does the same
@@ -39,34 +39,37 @@ An author may write this, and it has to work::
                 yield item
 
 The task group is open while the generator is suspended at ``yield``. A cancel scope belongs to the
-task that enters it, and a task's scopes form a stack: each is left in the task that entered it, the
-innermost first. An async generator has no task of its own; it runs in the task that calls
-``__anext__``. So the group is pushed on the stack of the task that takes the first chunk, and stays
-there until the generator ends. So three obvious methods of running a stream fail:
+task that enters it, and a task's scopes form a stack: each scope must be exited in the task that
+entered it, the innermost first. An async generator has no task of its own; it runs in the task that
+calls ``__anext__``. So the task group is on the stack of the task that fetches the first chunk, and
+stays there until the generator ends. For this reason, three obvious ways to run a stream fail:
 
-- A new task, or one of a pool, for each chunk: the scope is entered in one task and left in another.
-- ``with move_on_after(...)`` around each ``__anext__``: the generator's scope is entered inside that
-  one and is still open when it is left. The stack is corrupted.
-- Cancelling the task and calling ``aclose()`` in another, or leaving that to the garbage collector:
-  again the wrong task.
+- Using a new task, or one of a pool, for each chunk: the scope would be entered in one task and
+  exited in another.
+- Writing ``with move_on_after(...)`` around each ``__anext__``: the generator would enter its scope
+  inside this scope, and would still be in it when this scope is exited. That corrupts the stack.
+- Cancelling the task and calling ``aclose()`` in another task, or leaving that to the garbage
+  collector: again, the scope would be exited in the wrong task.
 
 The invariants
 --------------
-1. One task calls ``enter``, then every ``__anext__``, then ``leave``. It enters and leaves no scope
-   around any of them that does not enclose them all.
-2. The framework has one scope. It is entered before the first chunk and left after the items are
-   closed, so every scope of the items nests in it. A time limit or a shield is not another scope, but
-   a change of this one.
-3. The items are closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever ended them: their end, an
-   error in them, an error of the sender, a client that disconnected, a server that cancels.
-4. ``leave`` returns the error to raise and raises none itself, so that its caller can clean up before
-   it raises the error. An error of the items is never lost because of a cancellation.
+1. One task calls ``enter``, then every ``__anext__``, then ``leave``. Between these calls it has no
+   scope open except those that enclose all of them.
+2. The framework has one scope. It is entered before the first chunk and exited after the items are
+   closed, so every scope of the items is nested in it. A time limit or a shield is not another
+   scope, but a change of this one.
+3. The items are closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever the reason for the end:
+   the last item, an error in the items, an error of the sender, a disconnect of the client, or a
+   cancellation by the server.
+4. ``leave`` returns the error to raise, and raises none itself, so that its caller can clean up
+   before it raises the error. An error of the items is never lost because of a cancellation.
 
-How it ends ----------- Another task of the loop calls ``end``. A generator that waits inside
-``__anext__`` (``is_waiting``) is cancelled there. A generator that is suspended at ``yield`` is not
-cancelled, because its ``finally`` may have to wait, and in a cancelled scope every wait is
-cancelled. It gets a deadline instead. The stream's task notices that ``end`` was called, and calls
-``leave``.
+How it ends
+-----------
+Another task of the loop calls ``end``. If the generator is waiting inside ``__anext__``
+(``is_waiting``), it is cancelled there. If it is suspended at ``yield``, it is not cancelled,
+because its ``finally`` may have to wait, and in a cancelled scope every wait is cancelled. It gets
+a deadline instead. The stream's task notices that ``end`` was called, and calls ``leave``.
 
 A cancellation that arrives while a chunk is being *sent* may come from a timeout inside the
 generator, which is still open. Only the generator can catch the cancellation, so ``leave`` throws
@@ -76,15 +79,18 @@ because a chunk was only partly sent. The stream then ends with ``TimeoutError``
 An iterator that is not a generator has no frame to unwind and no open scope. It is closed in a new,
 shielded scope, because its clean-up could not wait in the existing scope if that is cancelled.
 
-asyncio and trio ---------------- trio itself refuses a corrupted stack; under asyncio, anyio does.
-Both use level cancellation: while a scope is cancelled, every wait in it raises again. asyncio
-alone uses edge cancellation, which raises once; anyio repeats it until the scope is left. Code here
-must not depend on either, so it waits in a cancelled scope only under a shield. The ``__exit__`` of
-a trio scope returns True even if there was no exception, that of anyio's asyncio scope does not, so
-the result is used only after an exception. The cancellation is ``asyncio.CancelledError`` or
-``trio.Cancelled``. Code can't construct the latter, so a caught cancellation is stored and thrown
-on, never made anew. Under either loop, a task group wraps the errors of its tasks and of its body
-in an exception group; ``leave`` removes the ``GeneratorExit`` and the cancellations from the group.
+asyncio and trio
+----------------
+A corrupted stack raises an error: under trio from trio itself, under asyncio from anyio. trio and
+anyio use level cancellation: while a scope is cancelled, every wait in it raises the cancellation
+again. asyncio without anyio uses edge cancellation, which raises only once; anyio repeats it until
+the scope is exited. The code here must not depend on either, so it waits in a cancelled scope only
+under a shield. The ``__exit__`` of a trio scope returns True even if there was no exception, but
+that of anyio's asyncio scope doesn't, so the result is used only after an exception. The
+cancellation is ``asyncio.CancelledError`` or ``trio.Cancelled``. Code can't create a
+``trio.Cancelled``, so a caught cancellation is stored and raised again later. Under either loop, a
+task group wraps the errors of its tasks and of its body in an exception group. ``leave`` removes
+the ``GeneratorExit`` and the cancellations from the group.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -113,19 +119,19 @@ from micropie._core.http.escaping import html, is_html
 from micropie._core.streams.files import FILE_CHUNK, FileRange
 
 PENDING: Final = object()  # the value of ``first`` until a chunk has been fetched
-END: Final = object()  # in place of a chunk: there are no more
+END: Final = object()  # returned instead of a chunk if there are no more chunks
 
 MEDIA_TYPE: Final = "text/event-stream"
 
-# A comment that is sent while an event stream is silent. It keeps proxies from closing the
-# connection, and shows whether the client has disconnected.
+# A comment that is sent while an event stream is silent. Because of it, proxies don't close the
+# connection, and the server notices if the client has disconnected.
 HEART_BEAT: Final = b": \n\n"
 
 _BYTES = (bytes, bytearray, memoryview)
 
 
 def as_bytes(chunk: object) -> bytes:
-    """Return a stream's chunk as bytes; text is encoded in UTF-8.
+    """Return a stream's chunk as bytes. A str is encoded as UTF-8.
 
     Raises ``ResponseError`` for any other type.
     """
@@ -142,10 +148,10 @@ def as_bytes(chunk: object) -> bytes:
 
 
 class ShutdownSignal:
-    """A signal that something ends, for example the server or a stream. It calls the added
-    functions once. It is thread-safe without a lock.
+    """A signal that something is ending, for example the server or a stream. When it is given, it
+    calls each added function once. It is thread-safe without a lock.
 
-    A function that is added while ``end`` runs may be called twice, so write it accordingly.
+    A function that is added while ``end`` runs may be called twice, so it must allow for that.
     """
 
     def __init__(self) -> None:
@@ -153,7 +159,7 @@ class ShutdownSignal:
         self._functions: dict[Action, Action] = {}
 
     def add(self, function: Action) -> Action:
-        """Call ``function`` when the signal is given, or right now if it has been given already.
+        """Call ``function`` when the signal is given, or immediately if it has already been given.
 
         Return a function that removes ``function``, as ``leave`` does.
         """
@@ -165,38 +171,39 @@ class ShutdownSignal:
     def leave(self, function: Action) -> None:
         """Remove a function.
 
-        Idle WebSockets use this, because storing the result of ``add`` would take more memory.
+        Idle WebSockets use this instead of the result of ``add``, because storing that would take
+        more memory.
         """
         self._functions.pop(function, None)
 
     def end(self) -> None:
-        """Give the signal: call all functions now. Functions that are added later are called at
-        once, until ``begin`` is called.
+        """Give the signal: call all functions. Until ``begin`` is called, functions that are added
+        later are called immediately.
         """
         self.is_over = True
         for function in list(self._functions):
             self._call(function)
 
     def begin(self) -> None:
-        """Reset the signal, for an application that is started again."""
+        """Reset the signal, because the application is started again."""
         self.is_over = False
 
     def _call(self, function: Action) -> None:
         self._functions.pop(function, no_function)()
 
 
-# The signal of the current event stream, for the code that makes its events.
+# The signal that ends the current event stream, for the code that makes the stream's events.
 stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdown")
 
 
 def current_shutdown() -> ShutdownSignal | None:
-    """Return the signal on which the current code should end: the signal of its event stream, or
-    else of the application.
+    """Return the signal that is given when the current code should stop: that of its event stream,
+    or else that of the application.
 
-    Return None outside requests. The signal's ``is_over``: whether it has been given.
-    ``add(function)`` calls ``function`` without arguments when the signal is given, or at once if
-    it has been given already, and returns a function that removes ``function``. Any thread may use
-    both.
+    Return None outside requests. The signal's attribute ``is_over`` is True once the signal has
+    been given. Its method ``add(function)`` calls ``function`` without arguments when the signal is
+    given, or immediately if it has already been given. ``add`` returns a function that removes
+    ``function``. Both may be used in any thread.
 
         forget = signal.add(waiter.wake)
     """
@@ -206,23 +213,23 @@ def current_shutdown() -> ShutdownSignal | None:
 
 
 class StreamTransform(Protocol):
-    """Transforms the chunks of one stream, as a compressor does."""
+    """Transforms the chunks of one stream, for example a compressor."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return ``chunk`` transformed. Don't hold any bytes back, because the client may be
+        """Return the transformed ``chunk``. Don't hold back any bytes, because the client may be
         waiting for them.
         """
 
     def finish(self) -> bytes:
-        """Return the bytes that end the stream, after its last chunk."""
+        """Return the bytes to send after the last chunk."""
 
 
 class EventRules(NamedTuple):
-    """How the items of a stream of events are sent.
+    """How the items of an event stream are sent.
 
-    ``encode`` converts an item to a chunk, which is b"" if nothing is to be sent. ``heartbeat``:
-    seconds of silence after which a comment is sent, None for never. ``shutdown``: the signal that
-    ends the stream.
+    ``encode``: converts an item to a chunk, or to b"" if nothing should be sent. ``heartbeat``:
+    seconds of silence after which a comment is sent; None means never. ``shutdown``: the signal
+    that ends the stream.
     """
 
     encode: Callable[[object], bytes]
@@ -231,22 +238,22 @@ class EventRules(NamedTuple):
 
 
 class Stream:
-    """The body of a response, in chunks, from the first chunk until it is closed.
+    """The body of a response, sent in chunks.
 
-    ``owner``: the object to close, by default ``items``. ``events``: the rules of a stream of
-    events; None for other streams. ``may_begin_empty``: whether the response starts with the first
-    chunk even if the chunk is empty, because the stream comes from a mounted application that has
-    sent its head, or from a subscription. ``encode`` converts an item to a chunk, and raises
-    ``ResponseError`` for an item of a wrong type. ``interrupt``: a function that ends the wait for
-    an item, from any thread; None if that is impossible. ``file``: the file that is the body; None
-    if the body is something else, or is transformed. ``length``: the length of the part of the file
-    that is sent.
+    ``items``: the iterator from which the chunks are made. ``may_begin_empty``: whether the
+    response starts with the first chunk even if the chunk is empty, because the stream comes from a
+    mounted application that has sent its head, or from a subscription. ``events``: the rules for an
+    event stream, or None for any other stream. ``owner``: the object to close, by default
+    ``items``. ``interrupt``: a function that ends the wait for an item, from any thread, or None if
+    that is impossible. ``encode``: converts an item to a chunk, and raises ``ResponseError`` for an
+    item of a wrong type. ``file``: the file that is the body, or None if the body is not a file, or
+    is transformed. ``length``: how many bytes of the file are sent.
 
-    ``is_text``: whether the first item was text. ``first``: the chunk that was fetched before the
-    response starts; ``PENDING`` until then, ``END`` if there is no chunk. ``driver``: the object
-    with which the driver fetches chunks; None until it has begun. ``has_finished``: whether the
-    last chunk was made. ``is_open``: whether the stream still has to be closed. ``heartbeat``:
-    seconds of silence after which ``HEART_BEAT`` is sent, None for never.
+    ``is_text``: whether the first item was a str. ``first``: the chunk that is fetched before the
+    response starts. It is ``PENDING`` until then, and ``END`` if there is no chunk. ``driver``: the
+    object with which the driver fetches chunks, or None until it has begun. ``has_finished``:
+    whether the last chunk has been made. ``is_open``: whether the stream must still be closed.
+    ``heartbeat``: seconds of silence after which ``HEART_BEAT`` is sent; None means never.
     """
 
     encode: Callable[[Any], bytes] = staticmethod(as_bytes)
@@ -279,26 +286,27 @@ class Stream:
             self.encode, self.heartbeat = events.encode, events.heartbeat
 
     def transform(self, transform: StreamTransform) -> None:
-        """Transform the chunks from now on. Call this before a chunk is fetched."""
+        """Transform all chunks. Call this before the first chunk is fetched."""
         encode = self.encode
         self.encode = lambda item: transform.feed(encode(item))
         self.transforms = (*self.transforms, transform)
         # A heartbeat can't be sent between compressed chunks.
         self.file = self.length = self.heartbeat = None
-        self.may_begin_empty = False  # headers may depend on the first chunk, so wait for it
+        # the transform's headers may depend on the first chunk, so wait for it
+        self.may_begin_empty = False
 
     def follow(self, events: EventRules, is_encoded: bool) -> None:
-        """Make this a stream of events whose items are encoded already.
+        """Make this an event stream whose items are already encoded.
 
-        ``is_encoded``: whether the chunks are compressed, so that no heartbeat can be sent between
+        ``is_encoded``: whether the chunks are compressed. If so, no heartbeat can be sent between
         them.
         """
         self.events = events
         self.heartbeat = None if is_encoded or self.transforms else events.heartbeat
 
     def finish(self) -> bytes:
-        """Return the chunk after the last item, or b"" if there is no such chunk, or if it was
-        returned before.
+        """Return the chunk to send after the last item. Return b"" if there is none, or if this has
+        already been called.
         """
         rest = b""
         for transform in () if self.has_finished else self.transforms:
@@ -308,8 +316,8 @@ class Stream:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the status and headers are final, because the first chunk was fetched, or because
-        the response doesn't wait for it.
+        """Whether the status and headers are final, because the first chunk has been fetched, or
+        because the response doesn't wait for it.
         """
         return self.first is not PENDING
 
@@ -319,13 +327,13 @@ class Stream:
         return self.first is END
 
     def leave_to_server(self) -> None:
-        """Fetch no chunk, because the server sends the file itself."""
+        """Don't fetch chunks, because the server sends the file itself."""
         self.first = END
 
     def fetch_first(self, response: Response) -> Flow[None]:
-        """Fetch the first chunk with content.
+        """Fetch the first chunk that is not empty.
 
-        The response starts after that. For events, it starts at once.
+        The response starts after that. The response of an event stream doesn't wait for it.
         """
         if self.first is not PENDING:
             return
@@ -333,8 +341,8 @@ class Stream:
         if not self.may_begin_empty and (
             self.events is not None or (is_stated and has_events(response))
         ):
-            # Begin with a comment, because some servers send the head only together with the first
-            # byte of the body.
+            # Begin with a comment, because some servers don't send the head before the first byte
+            # of the body.
             encodings = [name for name, _ in response.pairs if name.lower() == "content-encoding"]
             self.first = b"" if self.transforms or encodings else HEART_BEAT
         elif isinstance(self, ThreadStream):
@@ -349,7 +357,7 @@ class Stream:
             self.first = yield CHUNK, no_function, (self,)
 
     def close(self) -> Flow[None]:
-        """Close the stream, unless it is closed."""
+        """Close the stream if it is open."""
         if self.is_open:
             yield CLOSE, no_function, (self,)
 
@@ -362,25 +370,25 @@ SHUT_DOWN: Final = "the server is shutting down"
 class LoopStream(Stream):
     """A stream whose items are made on an event loop, by an async iterator.
 
-    A single task calls ``enter``, takes the items, and calls ``leave``. Another task may call
+    A single task calls ``enter``, fetches the items, and calls ``leave``. Another task may call
     ``end``.
 
-    ``outcome``: the reason with which ``end`` was called, or None. ``is_advancing``: whether the
-    task waits for an item or sends one, so that it may be cancelled; at other times, the
-    cancellation would reach other code. ``has_ended``: whether the items need no closing. It isn't
-    used for generators, which show whether they have ended.
+    ``outcome``: the reason that was passed to ``end``, or None. ``is_advancing``: whether the task
+    is waiting for an item or sending one. Only then may it be cancelled, because at other times the
+    cancellation would reach other code. ``has_ended``: whether the items don't need to be closed.
+    It isn't used for generators, which have their own attribute for that.
     """
 
     outcome: str | None = None
     is_advancing = False
     has_ended = False
-    _forget_shut_down: Action | None = None  # removes the function that listens for the shutdown
-    _scope: anyio.CancelScope | None = None  # set from ``enter`` to ``leave``
+    _forget_shut_down: Action | None = None  # removes the function that is called at shutdown
+    _scope: anyio.CancelScope | None = None  # set by ``enter``, and None again after ``leave``
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the task waits for an item and can be cancelled there. True for an iterator that
-        is not a generator, because this can't be determined.
+        """Whether the task is waiting for an item and can be cancelled there. True for an iterator
+        that is not a generator, because only a generator shows whether it is running.
         """
         return type(self.items) is not AsyncGeneratorType or self.items.ag_running
 
@@ -409,7 +417,7 @@ class LoopStream(Stream):
     # -----------------------------------------------------------
 
     def enter(self) -> None:
-        """Enter the scope. Call this before the first chunk, in the task that takes the items."""
+        """Enter the scope. Call this before the first chunk, in the task that fetches the items."""
         if self.events is not None:
             self._signal = ShutdownSignal()
             self._token = stream_shutdown.set(self._signal)
@@ -417,14 +425,16 @@ class LoopStream(Stream):
         self._scope.__enter__()
 
     def hear_shut_down(self) -> None:
-        """End a stream of events when the server shuts down, even while it waits."""
+        """Let an event stream end when the server shuts down, even while the stream waits for an
+        event.
+        """
         if self.events is not None and self._forget_shut_down is None:
-            # End the stream in a task, because anyio's clock only works in a task.
+            # End the stream in a new task, because anyio's clock only works in a task.
             shut_down = partial(TASKS.get().start_soon, self._shut_down)
             self._forget_shut_down = self.events.shutdown.add(partial(WAKERS.get().call, shut_down))
 
     async def first_chunk(self) -> Any:
-        """Return the first chunk with content, or ``END``. Call ``enter`` first."""
+        """Return the first chunk that is not empty, or ``END``. Call ``enter`` first."""
         self.is_advancing = True
         try:
             async for item in self if self.items is None else self.items:
@@ -438,12 +448,12 @@ class LoopStream(Stream):
             self.is_advancing = False
 
     def end(self, outcome: str) -> None:
-        """End the stream, because the rest is not wanted.
+        """End the stream early, for the reason ``outcome``.
 
-        Another task calls this, while the stream's task waits.
+        This is called in another task, while the stream's task is waiting.
 
-        If the task waits for an item, it is cancelled. Between two chunks nothing is cancelled, so
-        the task has to check ``outcome`` and call ``leave``.
+        If the stream's task is waiting for an item, it is cancelled. If it is sending a chunk, it
+        gets a deadline. Otherwise it must check ``outcome`` and call ``leave``.
         """
         self.outcome = outcome
         if not self.is_advancing or self._scope is None:
@@ -459,11 +469,11 @@ class LoopStream(Stream):
         self.end(SHUT_DOWN)
 
     async def leave(self, failure: BaseException | None) -> BaseException | None:
-        """Close the items, and leave the scope. ``failure``: the error that ended them, or None.
+        """Close the items and exit the scope. ``failure``: the error that ended the items, or None.
 
-        Return the error to raise, or None: ``failure``, an error of the clean-up, or
-        ``ClientDisconnect`` after ``end``. A stream that ends because of the shutdown ends without
-        an error.
+        Return the error that the caller must raise, or None: ``failure``, an error during the
+        clean-up, or ``ClientDisconnect`` after ``end``. If the stream ends because of the shutdown,
+        there is no error.
         """
         self.is_advancing = False  # from now on, ``end`` must not cancel the clean-up
         scope, self._scope = self._scope, None
@@ -487,8 +497,8 @@ class LoopStream(Stream):
             scope.__exit__(None, None, None)
         elif scope.__exit__(type(failure), failure, failure.__traceback__):
             failure = ClientDisconnect("the client disconnected")
-        # If this task is being cancelled, return the cancellation. Otherwise it was a time limit in
-        # the items.
+        # If this task is being cancelled, return the cancellation. Otherwise, a time limit of the
+        # items has ended.
         if isinstance(failure, _ChunkTimeout):
             try:
                 await anyio.lowlevel.checkpoint_if_cancelled()
@@ -505,7 +515,7 @@ class LoopStream(Stream):
                 failure, anyio.get_cancelled_exc_class()
             ):
                 # The cancellation may come from a scope or a timeout in the generator, which only
-                # the generator can leave.
+                # the generator can exit.
                 with suppress(StopAsyncIteration):
                     await self.items.athrow(failure)
                 failure = _ChunkTimeout(
@@ -520,9 +530,7 @@ class LoopStream(Stream):
 
 
 class _ChunkTimeout(TimeoutError):
-    """Raised if a time limit in the code that makes the items ended while a chunk was being
-    sent.
-    """
+    """Raised if a time limit in the generator has ended while a chunk was being sent."""
 
 
 class ThreadStream(Stream):
@@ -530,8 +538,8 @@ class ThreadStream(Stream):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the items come from a generator that has ended, so that there is nothing to
-        close.
+        """Whether there is nothing to close, because the items come from a generator that has
+        ended.
         """
         return type(self.owner) is GeneratorType and self.owner.gi_frame is None
 
@@ -551,8 +559,8 @@ class ThreadStream(Stream):
         raise StopIteration
 
     def __iter__(self) -> Iterator[bytes]:
-        """Iterate over the remaining chunks. If the iteration is ended early, another one continues
-        where it stopped.
+        """Iterate over the remaining chunks. If this is stopped early, the next iteration continues
+        there.
         """
         if self.has_finished:
             return
@@ -583,7 +591,7 @@ def stream_of(body: object) -> LoopStream | ThreadStream | None:
 
     A list is JSON, not a stream.
     """
-    if type(body) in BODIES:  # this short cut for most bodies saves the slower checks below
+    if type(body) in BODIES:  # most bodies have one of these types, and the checks below are slower
         return None
     if type(body) is AsyncGeneratorType:
         return LoopStream(body)
@@ -604,7 +612,7 @@ def _pieces(read: Callable[[int], object]) -> Iterator[object]:
 
 
 def has_events(response: Response) -> bool:
-    """Return whether a response's content type, as set by the author, is that of events."""
+    """Return whether the content type that is set on a response is that of server-sent events."""
     content_type = response.content_type
     if response.pairs:
         content_type = response.headers.get("Content-Type") or content_type
@@ -612,8 +620,8 @@ def has_events(response: Response) -> bool:
 
 
 async def entered(subscription: Any, first: object) -> AsyncIterator[object]:
-    """Enter an async context manager, yield ``first``, then yield the items of the manager's
-    value.
+    """Enter an async context manager, which returns an async iterable. Yield ``first``, then the
+    items of the iterable.
     """
     async with subscription as messages:
         yield first

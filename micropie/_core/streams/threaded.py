@@ -1,20 +1,21 @@
 """Sync streams on an event loop: worker threads make their chunks.
 
-``MadeAhead`` is for chunks. Switching to a thread and back takes many times as long as making a
-chunk. So a thread that has made a chunk goes on with the next ones, while the task sends those that
-are ready. The thread wakes the task if it is waiting, so a ready chunk is never delayed by a later
-one.
+``MadeAhead`` is for all streams except events. Switching to a thread and back takes many times as
+long as making a chunk. So a thread that has made a chunk goes on with the next ones, while the task
+sends the chunks that are ready. If the task is waiting, the thread wakes it. So a ready chunk is
+never delayed by a later one.
 
 The thread works in *turns*. A turn ends after ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD`` bytes, so
-that slow clients block neither threads nor memory. It also ends after ``TURN`` seconds, so that
-slow sources leave their threads to others. The next turn begins when the last chunk in the buffer
-is taken.
+that a slow client doesn't block a thread and doesn't use much memory. It also ends after ``TURN``
+seconds, so that a slow source gives its thread back to others. The next turn begins when the task
+takes the last chunk out of the buffer.
 
-The first turn makes a single chunk, because the status and headers become final when this chunk is
-taken: code after the first ``yield`` must not change them any more, and never runs for HEAD. The
-process pool makes chunks ahead itself, so for its streams every turn makes a single chunk.
+The first turn makes a single chunk, because the status and headers become final when the task takes
+this chunk. Code after the first ``yield`` must not change them any more, and never runs for HEAD.
+For streams of the process pool, every turn makes a single chunk, because the pool itself makes
+chunks ahead.
 
-``EventsFromThread`` is for the events of a sync iterator, which may be silent for any time.
+``EventsFromThread`` is for the events of a sync iterator, which may be silent for a long time.
 """
 
 from __future__ import annotations
@@ -44,37 +45,38 @@ from micropie._core.streams.source import END, PENDING, LoopStream, ThreadStream
 
 CHUNKS_AHEAD = 64
 BYTES_AHEAD = 256 * 1024
-# Seconds. A source that waits a little keeps its thread, because using a thread costs as much as
-# making several chunks.
+# Seconds. If a source waits for a short time, it keeps its thread, because switching to a thread
+# takes as long as making several chunks.
 TURN = 0.05
 
-# The threads for sync sources of events, which limit how many can be open at a time. They are not
-# the threads of handlers, because each source occupies a thread even while it is silent.
+# The threads for sync sources of events. Their number limits how many sources can be open at the
+# same time. Handlers have other threads, because each source occupies a thread even while it is
+# silent.
 SYNC_SOURCES = Threads(500)
 
 
 class MadeAhead(LoopStream):
-    """The chunks of ``stream``, made in ``threads``, all in one context. ``rank``: the rank of the
-    call that makes the first chunk.
+    """The chunks of ``stream``, made in ``threads``. All of them are made in the same context.
+    ``rank``: the rank of the call that makes the first chunk.
 
-    One task takes the chunks and closes the stream. A thread can't be interrupted, so a
+    A single task takes the chunks and closes the stream. A thread can't be interrupted, so a
     cancellation waits for the chunk that is being made, unless the stream has an ``interrupt``.
     Code in the thread can call ``from_thread.check_cancelled``. Only ``_take_turn`` runs in the
-    thread, everything else on the event loop.
+    thread. Everything else runs on the event loop.
     """
 
     encode: Callable[[Any], bytes] = bytes  # the chunks are already encoded
     _is_waiting = False  # whether the task waits for the thread
     _has_turn = False
     _has_told_end = False
-    _is_over = False  # whether no more chunks are to be made
+    _is_over = False  # whether the thread must not make more chunks
 
     def __init__(self, stream: ThreadStream, threads: Threads, rank: Rank = Rank.HOLDING) -> None:
         super().__init__(None, stream.may_begin_empty, interrupt=stream.interrupt)
         self.file, self.length = stream.file, stream.length
         self.first = stream.first
         if self.file is not None and self.first is PENDING:
-            self.first = next(stream, END)  # the call that opened the file has read this chunk
+            self.first = next(stream, END)  # already read by the call that opened the file
         self._stream = stream
         self._threads = IO_THREADS if stream.file is not None else threads
         self._turns = self._threads if stream.file is not None else threads.turns
@@ -83,7 +85,7 @@ class MadeAhead(LoopStream):
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None means the end
         self._failures: list[BaseException] = []  # the error that ended the stream, if any
-        # rings if a chunk was made or a turn is over
+        # set when a chunk has been made or a turn has ended
         self._progress = SingleWaiterEvent(TASKS.get())
 
     async def __anext__(self) -> bytes:
@@ -111,10 +113,11 @@ class MadeAhead(LoopStream):
 
     @property
     def _may_make_ahead(self) -> bool:
-        """Whether to make chunks before the task waits for them. This is allowed once the status
+        """Whether the thread may make chunks before the task waits for them. It may once the status
         and headers are final.
 
-        It is not needed for streams of the process pool, which makes chunks ahead itself.
+        It never does so for streams of the process pool, because the pool itself makes chunks
+        ahead.
         """
         return self.first is not PENDING and self.interrupt is None
 
@@ -128,7 +131,7 @@ class MadeAhead(LoopStream):
 
     async def close_items(self) -> None:
         """Close the stream after the thread has made its chunk. Raises the error that ended the
-        stream, unless it was raised before or is a cancellation.
+        stream, unless that was raised before or is a cancellation.
         """
         self._is_over = True
         await self._wait_for_thread()
@@ -144,8 +147,8 @@ class MadeAhead(LoopStream):
             self._failures.clear()
 
     def _forget(self) -> None:
-        """Drop the context, because it refers to the request, which refers to this stream: this
-        would be a reference cycle.
+        """Drop the context, to avoid a reference cycle: it refers to the request, which refers to
+        this stream.
         """
         self._context = Context()
 
@@ -161,11 +164,12 @@ class MadeAhead(LoopStream):
         finally:
             self._is_waiting = False
         self._rank = Rank.HOLDING
-        # raise a cancellation here, before it reaches other code
+        # raise a pending cancellation here, before it reaches other code
         await anyio.lowlevel.checkpoint_if_cancelled()
 
     async def _wait_for_progress(self) -> None:
-        self._is_waiting = True  # set first: the thread checks it when it adds a chunk
+        # set this first, because the thread reads it after it has added a chunk
+        self._is_waiting = True
         try:
             if not self._made:
                 await self._progress.wait()
@@ -175,7 +179,8 @@ class MadeAhead(LoopStream):
             if self.interrupt is not None:
                 self.interrupt()
             await self._wait_for_thread()
-            if self.interrupt is not None:  # ignore what the interruption has raised in the thread
+            # ignore the error that the interruption has raised in the thread
+            if self.interrupt is not None:
                 self._failures.clear()
             raise
         finally:
@@ -198,7 +203,7 @@ class MadeAhead(LoopStream):
                 await in_thread(
                     self._turns, run_in_context, self._context, self._take_turn, rank=Rank.HOLDING
                 )
-        except BaseException as error:  # no thread could be started
+        except BaseException as error:  # the turn didn't get a thread
             self._failures.append(error)
             self._made.append(None)
         self._has_turn = False
@@ -218,7 +223,7 @@ class MadeAhead(LoopStream):
                 if chunks_left <= 0 or bytes_left <= 0 or monotonic() > until:
                     return  # ``_run_turn`` wakes the task
                 if self._is_waiting:
-                    # Wake the task once. It needs no further call until it waits again.
+                    # Wake the task only once. It must not be woken again until it waits again.
                     self._is_waiting = False
                     self._waker.call(self._progress.ring)
         except StopIteration:
@@ -231,7 +236,8 @@ class MadeAhead(LoopStream):
 class EventsFromThread(AsyncIterator[object]):
     """An async iterator over the items of a sync iterator.
 
-    ``aclose`` doesn't wait for a busy thread. In that case, the thread closes the iterator later.
+    ``aclose`` doesn't wait for a thread that is making an item. Instead, the thread closes the
+    iterator afterwards.
     """
 
     def __init__(self, events: Iterator[object]) -> None:
@@ -240,7 +246,7 @@ class EventsFromThread(AsyncIterator[object]):
         self._lock = Lock()
         self._is_busy = False
         self._is_closed = False
-        # The error of the iterator is stored here, because a cancelled ``__anext__`` doesn't
+        # An error of the iterator is stored here, because a cancelled ``__anext__`` would not
         # receive it.
         self._failures: list[BaseException] = []
 
@@ -255,7 +261,8 @@ class EventsFromThread(AsyncIterator[object]):
         with self._lock:
             self._is_closed = True
             is_busy = self._is_busy
-        # Don't close a generator that has ended, because using a thread takes as long as an event.
+        # Don't close a generator that has ended, because switching to a thread takes as long as
+        # making an event.
         has_ended = getattr(self._events, "gi_frame", self._events) is None
         if not is_busy and not has_ended:
             await in_thread(SYNC_SOURCES, self._close, rank=Rank.RELEASING)
@@ -267,7 +274,7 @@ class EventsFromThread(AsyncIterator[object]):
 
     def _next(self) -> object:
         with self._lock:
-            if self._is_closed:  # the stream was closed before this thread began
+            if self._is_closed:  # the stream was closed before this call began
                 return END
             self._is_busy = True
         item = END
@@ -278,7 +285,7 @@ class EventsFromThread(AsyncIterator[object]):
         with self._lock:
             self._is_busy = False
             is_closed = self._is_closed
-        if is_closed:  # ``aclose`` has returned, so log errors and close the iterator here
+        if is_closed:  # ``aclose`` has already returned, so log errors and close the iterator here
             if self._failures:
                 _log_late(self._failures.pop())
             try:
