@@ -1,5 +1,5 @@
-"""Mounted applications: call an ASGI or WSGI application below a prefix, under ASGI and WSGI
-servers.
+"""Call ASGI and WSGI applications that are mounted under a prefix, whether the server is ASGI or
+WSGI.
 
 Open ``prefixes.py`` to change which mount a path belongs to and which path the application sees.
 Open ``asgi_call.py``, ``wsgi_call.py`` or ``wsgi_in_asgi.py`` to change how an application is
@@ -7,17 +7,18 @@ called, ``response.py`` for how its response is passed on, ``lifespan.py`` for i
 shutdown, and ``bridge.py`` for ``mount(bridge=...)``.
 
 Prefixes are matched by raw segments, because a mounted application's path need not be UTF-8. An
-``App`` that shares sessions and hooks is compiled to a ``Site`` below its prefix. An isolated
-``App`` is called as the server called micropie, after the access checks. Any other application is
-the handler of a route (``MountRoute``), which returns a ``Response`` whose body is a stream, so
-hooks, sessions and error pages apply to it as to any handler.
+``App`` that shares sessions and hooks with the outer application is compiled to a ``Site`` under
+its prefix. An isolated ``App`` is called in the same way as the server called micropie, after the
+access checks. Any other application becomes the handler of a route (``MountRoute``). This handler
+returns a ``Response`` whose body is a stream, so hooks, sessions and error pages apply to it as to
+any handler.
 
 An ASGI application under WSGI runs on the background loop. Switching to another thread and back
-costs more than most responses, so a response in one piece takes a single switch: nothing waits for
-a task or a thread to start, the last chunk is passed on together with the end, and a short body is
-received in advance. When the client has disconnected, an ASGI application that waits in ``receive``
-gets ``http.disconnect`` before it is cancelled. If it were cancelled at once, an application that
-has started tasks, as Django's handler does, would leave the tasks running.
+takes longer than most responses, so a response in one piece needs a single switch: nothing waits
+for a task or a thread to start, the last chunk is passed on together with the end, and a short body
+is received in advance. When the client has disconnected, an ASGI application that waits in
+``receive`` gets ``http.disconnect`` before it is cancelled. If it were cancelled at once, an
+application that has started tasks, as Django's handler does, would leave the tasks running.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ __all__ = [
 ]
 # fmt: on
 
-# These modules are imported on first use. Many sites don't need them, and importing them takes
-# longer than importing all others.
+# Import these modules on first use: many sites don't need them, and importing them takes longer
+# than importing the rest of the package.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

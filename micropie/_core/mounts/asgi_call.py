@@ -1,14 +1,14 @@
 """One call of a mounted ASGI application, under any server. The application runs in a separate
-task, and the request's task takes its chunks.
+task, and the request's task takes the chunks of its response.
 
 One chunk is passed on at a time: the application waits in ``send`` until the previous chunk was
 taken. When the client has disconnected, an application that waits in ``receive`` gets
-``http.disconnect``, as from a server, so that it can end its tasks, which a cancellation would
-leave running. An application that does not wait in ``receive``, or does not end, is cancelled.
-After its last chunk, the application may continue to run, as under a server.
+``http.disconnect``, as from a server, so that it can end its tasks. A cancellation would leave them
+running. An application that does not wait in ``receive``, or does not end, is cancelled. After its
+last chunk, the application may continue to run, as under a server.
 
-Under WSGI both tasks are on the background loop, where the chunks are read like those of an ``async
-def`` handler.
+Under WSGI, both tasks run on the background loop. The chunks are read there like those of an
+``async def`` handler.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from micropie._core.mounts.response import wait_for_head
 async def call_asgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None = None
 ) -> Response:
-    """Return the response of a mounted ASGI application.
+    """Call a mounted ASGI application and return its response.
 
-    Raises 504 if the application sends nothing for ``seconds`` (None: no limit).
+    Raises a 504 if the application sends nothing for ``seconds`` (None: no limit).
     """
     scope = moved_scope(exchange.scope, mount, mounted_path)
     extensions = exchange.scope.get("extensions") or {}
-    # Leave out extensions that announce messages of a response, because hooks would not see these
-    # messages. Other extensions describe the connection.
+    # Leave out extensions for additional messages of a response, because hooks would not see these
+    # messages. The other extensions describe the connection.
     scope["extensions"] = {
         name: extensions[name] for name in extensions if not name.startswith("http.response.")
     }
@@ -55,9 +55,9 @@ async def call_asgi(
 async def asgi_under_wsgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None
 ) -> Response:
-    """Return the response of a mounted ASGI application that runs on the background loop.
+    """Call a mounted ASGI application on the background loop and return its response.
 
-    A WebSocket handshake is refused, because the application would take it for a plain GET.
+    A WebSocket handshake is refused, because the application would mistake it for an ordinary GET.
     """
     if exchange.method == "GET" and "websocket" in (exchange.header("upgrade") or "").lower():
         raise websockets_need_asgi()
@@ -77,34 +77,36 @@ class _Call:
         self._mount = mount
         self._exchange = exchange
         self._seconds = seconds
-        # The scope of a ``take``. It ends if the application sends nothing for ``seconds``.
+        # The cancel scope of a ``take``, which ends if the application sends nothing for
+        # ``seconds``.
         self._silence = anyio.CancelScope()
         self._body = exchange.body.so_far
         self._start: ServerMessage | None = None
         self._is_complete = False  # whether the last chunk was sent
         self._scope = anyio.CancelScope()
-        self._chunk: Piece | None = None  # the chunk that is being passed on
-        # ``_has_begun``: the request's task has called ``take``. ``_is_stopped``: it takes no more
-        # chunks.
+        self._chunk: Piece | None = None  # the chunk that was sent, but not taken yet
+        # ``_has_begun``: whether the request's task has called ``take``. ``_is_stopped``: whether
+        # it takes no more chunks.
         self._has_begun = self._is_stopped = False
         tasks = TASKS.get()
-        self._given = SingleWaiterEvent(tasks)  # rings if there is a head or chunk, or at the end
-        # rings if the chunk was taken, or if none is taken any more
+        self._given = SingleWaiterEvent(tasks)  # rung for the head, for each chunk, and at the end
+        # Rung when the chunk was taken, or when no more chunks will be taken.
         self._taken = SingleWaiterEvent(tasks)
         self._ended = anyio.Event()
-        self._failures: list[BaseException] = []  # from receiving the body, or from the application
-        # The scope in which the application waits for a message; None while it doesn't wait.
+        # Exceptions raised by the application, or while receiving the body.
+        self._failures: list[BaseException] = []
+        # The cancel scope in which the application waits for a message; None while it doesn't wait.
         self._receiving: anyio.CancelScope | None = None
         self._got_disconnect = False
 
     # -- in the application's task -----------------------------------------------------------------
 
     async def run(self, scope: Scope) -> None:
-        """Call the application. ``take`` raises its exception."""
+        """Call the application. If it raises an exception, ``take`` raises that later."""
         try:
             with self._scope:
                 await self._mount.target(scope, self._receive, self._send)
-        # nobody awaits this task, so its exception is logged or stored
+        # Log or store the exception, because nobody awaits this task.
         except BaseException as error:
             is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
             if is_cancellation and execution.failure_of(error) is None:
@@ -132,18 +134,18 @@ class _Call:
             try:
                 message = await self._exchange.receive_message()
             except (ClientDisconnect, HTTPError) as error:
-                # Receiving the body has failed. Drop the traceback, because it refers to this call,
-                # which would be a reference cycle.
+                # Receiving the body has failed. Drop the traceback: it refers to this call, so
+                # keeping it would create a reference cycle.
                 self._failures.append(error.with_traceback(None))
             finally:
                 self._receiving = None
-        # The time limit begins again, because waiting for the client doesn't count.
+        # The time limit starts again, because the time spent waiting for the client doesn't count.
         self._silence.deadline = anyio.current_time() + self._seconds
         self._got_disconnect = message["type"] == "http.disconnect"
         return message
 
     async def _send(self, message: ServerMessage) -> None:
-        """Pass on a chunk. Raises ``OSError`` if the client has disconnected, as servers do (ASGI
+        """Pass on a message. Raises ``OSError`` if the client has disconnected, as servers do (ASGI
         2.4).
 
         Raises ``RuntimeError`` for a message that isn't allowed at this point.
@@ -160,7 +162,8 @@ class _Call:
         await self._until_taken()
         self._chunk = bytes(message.get("body", b"")), more
         self._given.ring()
-        if self._has_begun:  # don't wait yet: a first chunk that is ready is sent with the head
+        # Don't wait if the first chunk is ready at once, because it is then sent with the head.
+        if self._has_begun:
             await self._until_taken()
 
     async def _until_taken(self) -> None:
@@ -172,9 +175,10 @@ class _Call:
     # -- in the request's task ---------------------------------------------------------------------
 
     async def take(self) -> Piece:
-        """Return the next chunk and whether more may follow (``PendingAnswer``).
+        """Return the next chunk, and whether more may follow; see ``PendingAnswer``.
 
-        The first chunk is empty if the application waits between its head and its first chunk.
+        If the application has sent its head, but has to wait for its first chunk, that chunk is
+        empty.
         """
         with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as self._silence:
             while self._chunk is None and not self._ended.is_set():
@@ -199,7 +203,7 @@ class _Call:
         raise HTTPError(504, "The response took too long. Please try again later.")
 
     def response(self, body: object) -> Response:
-        """Return the application's response with ``body`` as its body (``PendingAnswer``)."""
+        """Return the application's response with the body ``body``; see ``PendingAnswer``."""
         start = self._start or {}
         pairs = [
             (name.decode("latin-1"), value.decode("latin-1"))
@@ -208,7 +212,7 @@ class _Call:
         return Response(body, GivenStatus(start.get("status", 0)), pairs, content_type="")
 
     async def stop(self) -> None:
-        """End the application's task, unless its response is complete (``PendingAnswer``)."""
+        """End the application's task, unless its response is complete; see ``PendingAnswer``."""
         try:
             if self._disconnect() and not self._is_complete:
                 with anyio.move_on_after(LEAVE_WITHIN):
@@ -222,9 +226,9 @@ class _Call:
             await self._ended.wait()
 
     def _disconnect(self) -> bool:
-        """Make a waiting ``receive`` return ``http.disconnect``.
+        """If the application waits in ``receive``, return ``http.disconnect`` to it.
 
-        Return whether it returns that now, or has returned it before.
+        Return whether it gets that message now, or got it before.
         """
         if self._receiving is None:
             return self._got_disconnect
@@ -233,8 +237,8 @@ class _Call:
 
 
 def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
-    """Return the scope for a mounted application. Its ``root_path`` includes the prefix, and its
-    state is the application's own.
+    """Return the scope for a mounted application. ``root_path`` includes the prefix, and ``state``
+    is that of the application's own lifespan.
     """
     return {
         **scope,

@@ -1,9 +1,9 @@
-"""Mounting with a bridge from another package, which converts between the protocols: ``mount(...,
-bridge=a2wsgi.WSGIMiddleware)``.
+"""Mount an application through a bridge from another package, which converts between the protocols:
+``mount(..., bridge=a2wsgi.WSGIMiddleware)``.
 
-The bridge makes an application of the other protocol from the mounted application. It may start
-threads or an event loop, which would not survive a fork. So the bridge is called only for the first
-request, in the process that serves it.
+The bridge wraps the mounted application in one of the other protocol. It may start threads or an
+event loop, which would not survive a fork. So the bridge is called only at the first request, in
+the process that handles it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _EXAMPLES = {WSGI: "a2wsgi.WSGIMiddleware", ASGI: "a2wsgi.ASGIMiddleware"}
 
 
 def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
-    """Return the mount of the application, of the other protocol, that ``bridge`` makes from the
-    application of ``mount``.
+    """Return the mount for the application that ``bridge`` makes from the application of ``mount``,
+    and that has the other protocol.
 
     Raises ``SetupError`` if ``bridge`` can't be called with one application.
     """
@@ -48,7 +48,7 @@ def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
 
 
 class _Bridged:
-    """The application that a bridge makes, once in each process."""
+    """The application that a bridge makes. It is made once in each process."""
 
     def __init__(self, mount: Mount, bridge: Callable[..., object]) -> None:
         self._make: Callable[[], Any] = partial(bridge, mount.target)
@@ -57,7 +57,8 @@ class _Bridged:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Drop the application, because the bridge's threads don't exist in a forked child."""
+        """Drop the application, because the threads that the bridge has started don't exist in a
+        forked child."""
         self._application: Callable[..., Any] | None = None
         self._lock = Lock()
 
@@ -69,7 +70,8 @@ class _Bridged:
     def wsgi(self, environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
         """Call the bridge's WSGI application.
 
-        Raises 426 for a WebSocket handshake, because the application would take it for a plain GET.
+        Raises a 426 for a WebSocket handshake, because the application would mistake it for an
+        ordinary GET.
         """
         if "websocket" in environ.get("HTTP_UPGRADE", "").lower():
             raise websockets_need_asgi()
@@ -78,11 +80,10 @@ class _Bridged:
 
     def _made(self, kind: str) -> Callable[..., Any]:
         """Return the bridge's application. Raises ``SetupError`` if its protocol isn't ``kind``."""
-        with self._lock:  # under WSGI, several threads may call this first
+        with self._lock:  # under WSGI, several threads may be the first to call this
             if self._application is None:
                 application = self._make()
-                # If the protocol of a callable can't be recognised, assume that it is the right
-                # one.
+                # If the protocol of a callable can't be detected, assume the one that is needed.
                 found = kind if callable(application) and not isinstance(application, type) else ""
                 with suppress(SetupError):
                     found = kind_of_target(application, None)

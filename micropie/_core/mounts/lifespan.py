@@ -1,8 +1,8 @@
 """Run the lifespan of mounted ASGI applications, as a server does.
 
-https://asgi.readthedocs.io/en/latest/specs/lifespan.html: an application that raises before it has
-sent a message does not support the lifespan, and is served without it. An application that sends
-``lifespan.startup.failed`` ends the whole startup.
+https://asgi.readthedocs.io/en/latest/specs/lifespan.html: if an application raises an exception
+before it has sent a message, it does not support the lifespan, and is served without it. If it
+sends ``lifespan.startup.failed``, the whole startup fails.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _ANSWERS = frozenset(
 
 
 class MountedLife:
-    """The startup and shutdown of a mounted application (``lifecycle.Component``). Both happen
-    during one call of the application.
+    """The startup and shutdown of a mounted application; see ``lifecycle.Component``. Both happen
+    during a single call of the application.
 
     ``seconds``: the time that the application may take to start, and again to stop; None for no
     limit.
@@ -44,10 +44,10 @@ class MountedLife:
 
     @asynccontextmanager
     async def open_lifespan(self) -> AsyncIterator[None]:
-        """Return a context manager that starts the application, and stops it at the end.
+        """Return a context manager that starts the application, and stops it on exit.
 
-        The context manager raises ``RuntimeError`` if the application fails or does not report in
-        time.
+        Entering or exiting it raises ``RuntimeError`` if the application fails or does not report
+        in time.
         """
         self._started, self._stop, self._stopped = Event(), Event(), Event()
         async with create_task_group() as group:
@@ -73,8 +73,8 @@ class MountedLife:
         try:
             await self._mount.target(scope, self._receive, self._send)
         except SetupError as error:
-            # The error, from a bridge for example, refuses the startup, because each request would
-            # raise it as well.
+            # A bridge may raise this, for example. Let the startup fail, because each request would
+            # raise the error, too.
             self._failure, self._is_refused = str(error), True
         except Exception as error:
             if self._started.is_set() and not self._failure:

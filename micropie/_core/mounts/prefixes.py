@@ -1,10 +1,10 @@
-"""Mounts: check prefixes, recognise the protocol of an application, find the mount for a path, and
+"""Mounts: check prefixes, detect the protocol of an application, find the mount for a path, and
 compute the path that the application sees.
 
-The longest matching prefix wins, before every route. A prefix ends at the end of a segment:
-``/shop`` matches ``/shop`` and ``/shop/cart``, never ``/shopping``. Segments are compared as
-decoded bytes. So the path below a mount need not be UTF-8 and may have empty segments, about which
-the mounted application decides.
+The longest matching prefix wins, and prefixes win over routes. A prefix ends at the end of a
+segment: ``/shop`` matches ``/shop`` and ``/shop/cart``, but not ``/shopping``. Segments are
+compared as decoded bytes. So the path after the prefix need not be UTF-8 and may have empty
+segments; the mounted application decides what to do with them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ Entry = TypeVar("Entry")
 class Mount:
     """One call of ``App.mount``. ``prefix`` is "" for the root.
 
-    ``state``: the lifespan state of an ASGI application, of which each request gets a copy.
-    ``strip``: whether the prefix is removed from the path that the application sees. ``bridged``:
-    the mount of the same application inside the author's ``bridge``, or None.
+    ``target``: the application. ``kind``: its protocol. ``isolated``: whether an ``App`` shares
+    nothing with the outer one. ``strip``: whether the prefix is removed from the path that the
+    application sees. ``state``: the lifespan state of an ASGI application, of which each request
+    gets a copy. ``bridged``: the mount of the same application inside the ``bridge`` that was
+    passed to ``mount``, or None.
     """
 
     prefix: str
@@ -44,8 +46,8 @@ class Mount:
     bridged: Mount | None = None
 
     def under(self, protocol: str) -> Mount:
-        """Return the mount to call under a server of ``protocol``: ``bridged`` if it is set and the
-        application has the other protocol, or else this mount.
+        """Return the mount to call under a server of ``protocol``: ``bridged`` if there is one and
+        the application has the other protocol, or else this mount.
         """
         return self if self.bridged is None or protocol == self.kind else self.bridged
 
@@ -57,10 +59,11 @@ class Mount:
 
 
 class MountedPath(NamedTuple):
-    """The path of a request to a mounted application: ``root``, the decoded path of the mount, and
-    ``rest``, the path after it.
+    """The path of a request to a mounted application. ``root``: the decoded path of the mount.
+    ``rest``: the path after it.
 
-    ``rest`` is still escaped. It is empty for the mount point itself, or else begins with a slash.
+    ``rest`` is still escaped. It is empty at the mount point itself. Otherwise, it begins with a
+    slash.
     """
 
     root: str
@@ -68,19 +71,18 @@ class MountedPath(NamedTuple):
 
     @property
     def script_name(self) -> str:
-        """SCRIPT_NAME: the bytes of ``root`` as latin-1."""
+        """SCRIPT_NAME: ``root`` as UTF-8 bytes, decoded as latin-1."""
         return self.root.encode().decode("latin-1")
 
     @property
     def path_info(self) -> str:
-        """PATH_INFO: the unescaped bytes of ``rest`` as latin-1."""
+        """PATH_INFO: the unescaped bytes of ``rest``, decoded as latin-1."""
         return unquote_to_bytes(self.rest).decode("latin-1")
 
     @property
     def path(self) -> str:
-        """The full decoded path, for ASGI. As in servers, bytes that are not UTF-8 become
-        U+FFFD.
-        """
+        """The full decoded path, for ASGI. Bytes that are not UTF-8 become U+FFFD, as in
+        servers."""
         return self.root + unquote_to_bytes(self.rest).decode("utf-8", "replace")
 
     @property
@@ -89,21 +91,21 @@ class MountedPath(NamedTuple):
         return _escaped(self.root) + self.rest
 
 
-@lru_cache(64)  # a server and its mounts have few prefixes
+@lru_cache(64)  # cached, because a server and its mounts have few prefixes
 def _escaped(root: str) -> bytes:
     return quote(root).encode()
 
 
 def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath:
-    """Split ``raw_path`` into the path of the mount and the rest. ``raw_path`` must be below
-    ``prefix``, and ``root_path`` is the path of the outer application.
+    """Split ``raw_path`` into the path of the mount and the rest. ``raw_path`` must begin with
+    ``prefix``. ``root_path`` is the path of the outer application.
     """
     below = raw_path.split(b"/")[prefix.count("/") + 1 :]
     return MountedPath(root_path + prefix, b"/" + b"/".join(below) if below else b"")
 
 
 class PrefixTable(Generic[Entry]):
-    """A table of entries that are found by the segments of their prefixes.
+    """A table from which entries are looked up by the segments of their prefixes.
 
     Raises ``SetupError`` if two entries have the same prefix.
     """
@@ -120,7 +122,8 @@ class PrefixTable(Generic[Entry]):
         self._depth = max(map(len, self._entries), default=0)
 
     def find(self, raw_path: bytes) -> Entry | None:
-        """Return the entry with the longest prefix that matches an escaped path, or None.
+        """Return the entry with the longest prefix that matches ``raw_path``, which is escaped, or
+        None.
 
         Return None for a malformed path such as "x/shop".
         """
@@ -143,7 +146,7 @@ _RESERVED = "<>{}%?#\\\0"
 def checked_prefix(prefix: str) -> str:
     """Return ``prefix`` without a trailing slash; "" for the root.
 
-    Raises ``SetupError`` for anything but a prefix.
+    Raises ``SetupError`` if ``prefix`` is not a valid prefix.
     """
     if not isinstance(prefix, str) or not prefix.startswith("/"):
         raise SetupError(
@@ -161,10 +164,9 @@ def checked_prefix(prefix: str) -> str:
 
 def kind_of_target(target: object, kind: str | None) -> str:
     """Return the protocol of an application: ``kind`` if it is given, or else ``"asgi"`` or
-    ``"wsgi"``, recognised from ``target``.
+    ``"wsgi"``, detected from the parameters of ``target``.
 
-    Raises ``SetupError`` if ``target`` is not an application, or if its protocol can't be
-    recognised.
+    Raises ``SetupError`` if ``target`` is not an application, or if its protocol can't be detected.
     """
     if kind not in (None, ASGI, WSGI):
         hint = (
@@ -181,14 +183,14 @@ def kind_of_target(target: object, kind: str | None) -> str:
         raise SetupError(f"mount takes an application, which is callable, not {target!r}")
     if kind is not None:
         return kind
-    # Like servers, count a coroutine function, or an object whose ``__call__`` is one, as ASGI.
+    # As servers do, count a coroutine function, or an object whose ``__call__`` is one, as ASGI.
     if inspect.iscoroutinefunction(inspect.unwrap(target)) or inspect.iscoroutinefunction(
         target.__call__
     ):
         return ASGI
     possible = []
     for protocol, count in ((WSGI, 2), (ASGI, 3)):
-        # ``bind`` raises TypeError if the target has other parameters, ``signature`` raises
+        # ``bind`` raises TypeError if the target has other parameters. ``signature`` raises
         # ValueError if it is written in C.
         with suppress(TypeError, ValueError):
             inspect.signature(target).bind(*range(count))

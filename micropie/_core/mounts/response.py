@@ -19,27 +19,30 @@ from micropie._core.streams import LoopStream
 
 
 class PendingAnswer(Protocol):
-    """A response that an application is still making, while a task takes its chunks."""
+    """A response that an application is still producing, while the request's task takes its
+    chunks."""
 
     async def take(self) -> Piece:
-        """Return the next chunk and whether more may follow. Raises what the application raised."""
+        """Return the next chunk, and whether more may follow. Raises what the application
+        raised."""
 
     async def stop(self) -> None:
-        """End the application's call, unless the response is complete, and wait until the call has
+        """End the application's call, unless the response is complete. Wait until the call has
         ended.
         """
 
     def response(self, body: object) -> Response:
-        """Return the response with ``body``. Call ``take`` before, so that the head is known."""
+        """Return the response with ``body`` as its body. Call ``take`` first, so that the status
+        and the headers are known."""
 
 
 async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
     """Wait until the first chunk has arrived, and return the response.
 
-    The body is bytes if there is one chunk, or else a stream.
+    The body is bytes if there is only one chunk. Otherwise, it is a stream.
 
-    ``is_head``: whether the request's method is HEAD. If so, the body is a stream, which leaves the
-    Content-Length unchanged.
+    ``is_head``: whether the request's method is HEAD. If so, the body is always a stream, because
+    then the Content-Length stays as it is.
     """
     try:
         chunk, more = await answer.take()
@@ -59,9 +62,10 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
 def streamed_body(
     response: Response, chunk: bytes, more: bool, is_head: bool
 ) -> BoundedBody | None:
-    """Return the body that begins with ``chunk``; None if ``chunk`` is all of it.
+    """Return the ``BoundedBody`` for a body that begins with ``chunk``, or None if ``chunk`` is the
+    whole body.
 
-    The body's length is the Content-Length. No length is set if the response has no body.
+    Its length is that of the Content-Length header, unless the response has no body, as for HEAD.
     """
     length = None
     if not is_head and response.status not in (204, 304):
@@ -77,8 +81,8 @@ def streamed_body(
 
 
 class BoundedBody:
-    """The body of a response in chunks, cut if it is longer than its Content-Length, as PEP 3333
-    requires.
+    """The body of a response in chunks. It is cut off where it exceeds its Content-Length, as PEP
+    3333 requires.
     """
 
     def __init__(self, length: int | None) -> None:

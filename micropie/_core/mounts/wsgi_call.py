@@ -1,10 +1,10 @@
 """One call of a WSGI application, under any server, and mounted WSGI applications under WSGI
 (https://peps.python.org/pep-3333/).
 
-The last call of ``start_response`` before the first byte counts. A generator calls it only when it
-runs to its first chunk, and an application may call it once more with ``exc_info``. The application
-is called, iterated over and closed in the caller's thread, because its locks and thread-locals
-depend on one thread. A call that was begun must be closed.
+Only the last call of ``start_response`` before the first byte counts. A generator calls it only
+when it runs to its first chunk, and an application may call it again with ``exc_info``. The
+application is called, iterated over and closed in the caller's thread, because its locks and
+thread-locals depend on that thread. A call that has begun must be closed.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | 
 
 
 class WSGICall(Iterable[bytes]):
-    """One call of a WSGI application: call ``begin``, then ``take`` until nothing may follow, then
-    ``finish``; or iterate over it and call ``close``.
+    """One call of a WSGI application. Use ``begin``, then ``take`` until nothing may follow, then
+    ``finish``. Or use ``begin``, iterate over the object, and ``close`` it.
 
     ``label``: the name of the application in the log. ``write``: a function that gets the data that
     the application passes to PEP 3333's ``write``. Without it, the data is stored in ``written``
@@ -60,14 +60,14 @@ class WSGICall(Iterable[bytes]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all chunks of the response exist already, so that no code of the application runs
-        after the last chunk.
+        """Whether all chunks of the response already exist, so that the application runs no more
+        code between its chunks.
         """
         return type(self._iterable) is list or type(self._iterable) is tuple
 
     def take(self) -> Piece:
-        """Return the next chunk and whether more may follow. No chunk may follow the only chunk, or
-        one that completes the Content-Length.
+        """Return the next chunk, and whether more may follow. Nothing follows a chunk that is the
+        only one, or that completes the Content-Length.
         """
         iterable = self._iterable
         is_last = isinstance(iterable, list | tuple) and len(iterable) <= 1 and not self.written
@@ -80,8 +80,8 @@ class WSGICall(Iterable[bytes]):
         return chunk, not is_last and chunk != b""
 
     def next(self) -> bytes:
-        """Return the next chunk that is not empty, or b"" at the end. Data passed to ``write``
-        comes before the chunks of the returned iterable.
+        """Return the next chunk that is not empty, or b"" at the end. Data that was passed to
+        ``write`` comes before the chunks of the returned iterable.
         """
         if not self.written:
             for chunk in self._chunks:
@@ -94,19 +94,19 @@ class WSGICall(Iterable[bytes]):
                     self.written.append(chunk)
                     break
             else:
-                self._chunks = iter(())  # don't advance an iterator that has ended
+                self._chunks = iter(())  # an iterator that has ended must not be advanced again
         return self.written.pop(0) if self.written else b""
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.next, b"")
 
     def response(self, body: object) -> Response:
-        """Return the response with ``body``.
+        """Return the response with ``body`` as its body.
 
-        Raises ``ResponseError`` without a valid ``start_response``.
+        Raises ``ResponseError`` if ``start_response`` was not called, or got an invalid status.
 
-        A status without a reason phrase is accepted. PEP 3333 requires a reason, but applications
-        forget it.
+        A status without a reason phrase is accepted. PEP 3333 requires a reason, but some
+        applications leave it out.
         """
         if self._head is None:
             raise ResponseError(
@@ -121,11 +121,11 @@ class WSGICall(Iterable[bytes]):
         return Response(body, status, headers, content_type="")
 
     def finish(self) -> None:
-        """Run the application's code after its last chunk, then close its iterable.
+        """Run the code that the application has after its last chunk, then close its iterable.
+        Exceptions are logged.
 
-        An exception is logged.
-
-        Closing is not enough, because a generator would not run the code after its last ``yield``.
+        Only closing it isn't enough, because a generator would not run the code after its last
+        ``yield``.
         """
         try:
             if self.next():
@@ -138,14 +138,14 @@ class WSGICall(Iterable[bytes]):
             self.close()
 
     def close(self) -> None:
-        """Call the iterable's ``close``, if it has one. A later ``write`` raises ``ResponseError``.
+        """Call the iterable's ``close``, if it has one. From now on, ``write`` raises
+        ``ResponseError``.
 
-        An exception is logged, because the response is complete, or has failed already.
+        An exception is logged, because the response is already complete, or has already failed.
         """
         closer = getattr(self._iterable, "close", None)
         self._iterable, self._chunks = (), iter(())
-        # Replace the function, which may refer to this call, because that would be a reference
-        # cycle.
+        # Replace the function, because it may refer to this call, which would be a reference cycle.
         self._on_write = _too_late
         if closer is not None:
             try:
@@ -175,7 +175,7 @@ class WSGICall(Iterable[bytes]):
             self._on_write(data)
 
 
-@cached_if_short(256)  # cached, because a site has few status lines
+@cached_if_short(256)  # cached, because a site uses few status lines
 def _status_of(line: str) -> GivenStatus | None:
     match = _STATUS_LINE.fullmatch(line)
     return None if match is None else GivenStatus(match["number"], match["reason"] or "")
@@ -189,10 +189,10 @@ def move(
     environ: Environ, exchange: Exchange, mounted_path: MountedPath, client: Address | None
 ) -> Environ:
     """Change ``environ`` for a mounted application: set its path, and the scheme, client and host
-    that middleware has set.
+    that middleware has set. Return ``environ``.
 
-    A Proxy header from the client is dropped, because libraries would use ``HTTP_PROXY`` as their
-    proxy.
+    If the client has sent a Proxy header, remove it, because libraries would use ``HTTP_PROXY`` as
+    the address of their proxy.
     """
     environ.pop("HTTP_PROXY", None)
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
@@ -208,8 +208,8 @@ def move(
 
 
 def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
-    """Return the response of a mounted WSGI application. Its body is bytes if it has one chunk, or
-    else a stream.
+    """Call a mounted WSGI application and return its response. The body is bytes if it has only one
+    chunk. Otherwise, it is a stream.
     """
     call = WSGICall(mount.target, mount)
     try:
@@ -219,10 +219,11 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     except BaseException:
         call.close()
         raise
-    is_head = exchange.method == "HEAD"  # then make a stream, which keeps the Content-Length
+    # For HEAD, the body is always a stream, which keeps the Content-Length.
+    is_head = exchange.method == "HEAD"
     body = streamed_body(response, chunk, more, is_head)
     if body is None:
-        exchange.on_close(call.finish)  # runs after the response was sent
+        exchange.on_close(call.finish)  # called after the response was sent
     else:
         response.body = ThreadStream(_chunks(call, chunk, body), may_begin_empty=True, owner=call)
     return response
@@ -235,17 +236,17 @@ def _chunks(call: WSGICall, chunk: bytes, body: BoundedBody) -> Iterator[bytes]:
 
 
 def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
-    """Return the environ for a mounted application: the prefix is moved from ``PATH_INFO`` to
-    ``SCRIPT_NAME``.
+    """Return the environ for a mounted application, in which the prefix is moved from ``PATH_INFO``
+    to ``SCRIPT_NAME``.
     """
-    client = exchange.peer.client  # middleware may have corrected the address
+    client = exchange.peer.client  # None, unless middleware has set the client's address
     environ = move({**(exchange.environ or {})}, exchange, mounted_path, client)
     if client is not None:
-        environ.pop("REMOTE_HOST", None)  # the server has set it to the proxy's name
+        environ.pop("REMOTE_HOST", None)  # the server has set it to the name of the proxy
     received = exchange.body.so_far
-    if received is not None:  # a hook has received the body
+    if received is not None:  # a hook has received the whole body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(received), str(len(received))
-    elif exchange.body.put_back is not None:  # a hook has read the beginning
+    elif exchange.body.put_back is not None:  # a hook has read the beginning of the body
         environ["wsgi.input"] = io.BufferedReader(RawBody(lambda: exchange.receive_piece()[0]))
     return environ
 
@@ -255,7 +256,7 @@ class RawBody(io.RawIOBase):
 
     ``pull()`` returns the next piece, or b"" at the end.
 
-    An ``io.BufferedReader`` around it is a ``wsgi.input``.
+    Wrap it in an ``io.BufferedReader`` to get a ``wsgi.input``.
     """
 
     def __init__(self, pull: Callable[[], bytes]) -> None:
@@ -267,7 +268,7 @@ class RawBody(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Copy bytes of one piece into ``buffer``. Return the number of bytes, 0 at the end.
+        """Copy the next bytes into ``buffer``. Return their number, which is 0 at the end.
 
         Raises what ``pull`` raises.
         """

@@ -1,9 +1,10 @@
 """Mounted WSGI applications under ASGI.
 
 Each request has one worker thread, in which the application is called, iterated over and always
-closed. The thread passes its chunks to the request's task, the last chunk together with the end,
-because each switch between threads costs more than most responses. A short body is received before
-the thread starts. A longer body is received by tasks on the loop, and the thread waits for them.
+closed. The thread passes the chunks to the request's task. It passes the last chunk together with
+the end, because each switch between threads takes longer than most responses. A short body is
+received before the thread starts. A longer body is received by tasks on the loop, and the thread
+waits for them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _USUALLY_EMPTY = ("GET", "HEAD")
 async def wsgi_under_asgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, threads: Threads
 ) -> Response:
-    """Return the response of a mounted WSGI application, which is called in one of ``threads``."""
+    """Call a mounted WSGI application in a worker thread, within the limit of ``threads``, and
+    return its response."""
     call = _Call(mount, exchange, threads)
     await call.start(environ_of(exchange, mounted_path, await call.input()))
     return await wait_for_head(call, exchange.method == "HEAD")
@@ -42,7 +44,8 @@ async def wsgi_under_asgi(
 class _Call:
     """One call of the application.
 
-    ``_pull`` and ``_run``, and what they call, run in the thread, the other methods on the loop.
+    ``_run``, ``_pull`` and the functions that they call run in the thread, and all other methods on
+    the loop.
     """
 
     def __init__(self, mount: Mount, exchange: Exchange, threads: Threads) -> None:
@@ -53,30 +56,30 @@ class _Call:
         self._body = exchange.body.so_far
         self._more = self._body is None
         self._waker = self._slots.waker
-        # Chunks from the thread, each with a flag: whether more may follow.
+        # The chunks that the thread has produced. Each comes with a flag: whether more may follow.
         self._chunks: deque[Piece] = deque()
-        self._failures: list[BaseException] = []  # exceptions of the application
+        self._failures: list[BaseException] = []  # exceptions that the application has raised
         self._chunk_given = SingleWaiterEvent(self._slots.tasks)
-        # Limits the number of chunks that were not taken yet. It is made when it is needed, because
-        # most responses are passed on whole.
+        # Limits the number of chunks that were not taken yet. It is created on first use, because
+        # most responses are passed on as a whole.
         self._room: Semaphore | None = None
-        # The cancel scope of the task that receives a piece of the body; None if there is no such
-        # task.
+        # The cancel scope of the task that receives a piece of the body, or None if there is no
+        # such task.
         self._receiving: anyio.CancelScope | None = None
         self._is_stopped = self._has_ended = False
 
     # -- on the event loop -------------------------------------------------------------------------
 
     async def input(self) -> BytesIO | BufferedReader:
-        """Return the ``wsgi.input``. A short body is received first."""
+        """Return the ``wsgi.input``. If the body is short, receive it first."""
         exchange = self._exchange
         if self._more and exchange.has_short_body:
             self._body = b""
-            with suppress(Exception):  # an exception is raised again when the application reads
+            with suppress(Exception):  # the application gets the exception when it reads
                 while self._more:
                     piece, self._more = await exchange.receive_piece()
                     self._body += piece
-        is_empty = (  # a body without length and encoding is empty: RFC 9112, section 6.3
+        is_empty = (  # without a length and an encoding, the body is empty: RFC 9112, section 6.3
             exchange.method in _USUALLY_EMPTY
             and not exchange.framing[2]
             and exchange.header("transfer-encoding") is None
@@ -93,7 +96,7 @@ class _Call:
         self._slots.tasks.start_soon(self._call, environ)
 
     async def take(self) -> Piece:
-        """Return the next chunk and whether more may follow (``PendingAnswer``)."""
+        """Return the next chunk, and whether more may follow; see ``PendingAnswer``."""
         chunk, more = await self._next_chunk()
         if self._room is not None:
             self._room.release()
@@ -102,7 +105,7 @@ class _Call:
         return chunk, more
 
     async def stop(self) -> None:
-        """End the call, and wait for its end (``PendingAnswer``)."""
+        """End the call, and wait until it has ended; see ``PendingAnswer``."""
         self._is_stopped = True
         if self._room is not None:
             self._room.release()
@@ -110,7 +113,7 @@ class _Call:
             self._receiving.cancel()
         while not self._has_ended:
             await self._next_chunk()
-        self._failures.clear()  # avoid a reference cycle of the exceptions and this call
+        self._failures.clear()  # avoid a reference cycle between the exceptions and this call
 
     async def _next_chunk(self) -> Piece:
         while not self._chunks:
@@ -120,7 +123,7 @@ class _Call:
         return chunk, more
 
     async def _receive(self) -> Piece:
-        """Return the next piece of the body for the thread, and whether more may follow."""
+        """Return the next piece of the body to the thread, and whether more may follow."""
         self._check()
         with anyio.CancelScope() as self._receiving:
             try:
@@ -159,20 +162,21 @@ class _Call:
             last = b""
             self._failures.append(error)
         self._chunks.append((last, False))
-        if not call.is_complete:  # the client need not wait for the application's end
+        if not call.is_complete:  # code after the last chunk must not delay the client
             self._waker.call(self._chunk_given.ring)
-        with suppress(BaseException):  # also suppress SystemExit, which would end the thread
+        with suppress(BaseException):  # also suppress SystemExit, because it would end the thread
             end()
 
     def _pull(self) -> bytes:
         """Return the next piece of the body.
 
-        Raises ``ClientLeft`` if the client has disconnected, and 408 if the body stopped arriving.
+        Raises ``ClientLeft`` if the client has disconnected, and a 408 if the client stopped
+        sending.
         """
         body, self._body = self._body, None
         piece = body or b""
         while self._more and not piece:
-            self._check()  # raises if the loop has ended
+            self._check()  # raises if the call was stopped; the loop may have ended by now
             piece, self._more = from_thread.run(self._receive)
         return piece
 
@@ -190,8 +194,8 @@ class _Call:
 
 
 class ClientLeft(ClientDisconnect, OSError):
-    """``wsgi.input`` and ``write`` raise this if the client has disconnected. It is an OSError
-    because WSGI applications expect one.
+    """Raised by ``wsgi.input`` and ``write`` if the client has disconnected. It is an ``OSError``,
+    because that is what WSGI applications expect.
     """
 
 
@@ -199,13 +203,12 @@ def environ_of(
     exchange: Exchange, mounted_path: MountedPath | None, body: BytesIO | BufferedReader
 ) -> Environ:
     """Return the environ of a request, with the scheme, client and host that middleware has set.
-
     ``mounted_path`` is None for an application that is not mounted.
 
-    Headers with "_" in their names are left out, because keys of an environ have "_" in place of
-    "-". Transfer-Encoding is kept, as under gunicorn, although the input is decoded already,
-    because CherryPy reads a body only with this header or a Content-Length.
-    ``wsgi.input_terminated`` declares that the input ends after the body.
+    Headers with "_" in their names are left out, because the environ uses "_" for "-", so such a
+    header could be mistaken for another one. Transfer-Encoding is kept, as under gunicorn, although
+    the input is already decoded, because CherryPy reads a body only with this header or a
+    Content-Length. ``wsgi.input_terminated`` declares that the input ends after the body.
     """
     scope, client, query = exchange.scope, exchange.client, exchange.query_string
     name, port = scope.get("server") or ("localhost", None)
@@ -232,8 +235,8 @@ def environ_of(
     headers, size = exchange.raw_headers(), len(environ)
     for field, value in headers:
         environ[_KEYS[field]] = value.decode("latin-1")
-    # A name is repeated, or there are too many headers. ``headers`` joins repeated values, and
-    # raises 431 if there are too many.
+    # Either a name is repeated, or there are too many headers. ``headers`` joins repeated values,
+    # and raises a 431 if there are too many.
     if len(environ) - size < len(headers) or len(headers) > MAX_HEADERS:
         for header, text in exchange.headers.items():
             environ[_KEYS[header.encode("latin-1")]] = text
@@ -243,7 +246,7 @@ def environ_of(
 def _key_of(header: bytes) -> str:
     """Return the key of a header in an environ (PEP 3333; RFC 3875, section 4.1.18).
 
-    A name with "_" gets the key of the Proxy header, which ``move`` drops.
+    A name with "_" gets the key of the Proxy header, which ``move`` removes.
     """
     if b"_" in header:
         return "HTTP_PROXY"
