@@ -1,11 +1,11 @@
-"""The ASGI driver: it turns scopes into requests, performs the flow's steps with anyio (on asyncio
+"""The ASGI driver. It turns scopes into requests, performs the flow's steps with anyio (on asyncio
 or trio), and sends messages.
 
 Open ``driver.py`` to change how a scope is served and a response sent, ``exchange.py`` for what is
 read from a scope, ``steps.py`` for how steps are performed, ``streaming.py`` for streams, and
 ``lifespan.py`` and ``state.py`` for startup and shutdown. Open ``websocket.py`` for the life of a
-WebSocket and ``websocket_connection.py`` for its messages, ``coroutines.py`` for the method by
-which timers and scopes are avoided. ``micropie.wsgi`` has the same files where the protocol allows
+WebSocket, ``websocket_connection.py`` for its messages, and ``coroutines.py`` for how timers and
+cancel scopes are avoided. ``micropie.wsgi`` has files with the same names where the protocol allows
 it.
 """
 

@@ -1,37 +1,38 @@
-"""Advance awaitables manually, so that timers and cancel scopes are made only if an awaitable has
-to wait.
+"""Advance awaitables manually, so that timers and cancel scopes are created only if an awaitable
+has to wait.
 
 **The problem.** Most bodies have arrived when they are read, most calls of ``send`` return at once,
 and many streams never wait. The objects that limit a wait (a cancel scope, a timer, a task that
-watches the client) cost more than the rest of such a request. There is no way to find out whether
-an awaitable will wait, except to start it. So this module starts it by an ordinary call, and makes
+watches the client) take more time than the rest of such a request. The only way to find out whether
+an awaitable will wait is to start it. So this module starts it by an ordinary call, and creates
 these objects only if the awaitable suspends.
 
 **The solution.** ``await x`` is a loop inside the interpreter. It takes the iterator
 ``x.__await__()``, advances it, passes everything that it yields to the event loop, and passes back
-what the event loop sends or throws, until ``StopIteration`` has the result. Here, a plain
-``next(steps)`` advances the iterator for the first time. If that raises ``StopIteration``, it has
-the result, and the event loop was never involved. Otherwise the iterator is suspended and has
-yielded ``waits_for``, which must be passed to the event loop: ``resume`` yields it, and then does
-what ``await`` would have done.
+what the event loop sends or throws, until ``StopIteration`` delivers the result. Here, a plain
+``next(steps)`` advances the iterator for the first time. If that raises ``StopIteration``, the
+exception contains the result, and the event loop was never involved. Otherwise, the iterator is
+suspended and has yielded ``waits_for``, which must be passed to the event loop: ``resume`` yields
+it, and then does what ``await`` would have done.
 
 **The invariants.**
 
 - ``waits_for`` reaches the event loop exactly once and unchanged, before anything else is awaited
   in that task.
-- A suspended iterator is resumed only with the event loop's answer to the value that it yielded
-  last. It can't be awaited again, because ``await`` would begin by sending None.
-- The iterator is advanced in one task only, to which cancel scopes and context variables belong.
+- A suspended iterator is resumed only with what the event loop sends or throws for the value that
+  it yielded last. It can't be awaited again, because ``await`` would begin by sending None.
+- The iterator is advanced in one task only, because cancel scopes and context variables belong to a
+  task.
 - Every exception that the event loop throws, even a ``BaseException``, is thrown into the
   awaitable, so that its ``finally`` runs.
-- The cancel scope of a time limit is entered and left around a single ``yield``, because scopes
-  must nest, and the awaitable may enter and leave scopes itself between two waits.
+- The cancel scope of a time limit is entered and exited around a single ``yield``, because scopes
+  must nest, and the awaitable may enter and exit scopes itself between two waits.
 - After a time limit has cancelled one wait, the waits that follow have no limit, because the
   clean-up may have to wait.
-- No frame keeps an exception after raising it, because the exception and its traceback would be a
-  reference cycle.
+- No frame keeps an exception after raising it, because the exception refers to its traceback, and
+  the traceback to the frame.
 
-**How event loops differ.** anyio's primitives are made from those of the loop, so an awaitable
+**How event loops differ.** anyio's primitives are built on those of the loop, so an awaitable
 yields different values on each loop.
 
 - asyncio yields futures and resumes with None. It *throws* a cancellation into the task, at the
@@ -40,8 +41,8 @@ yields different values on each loop.
   cancellation, inside an outcome, so nothing is raised at the ``yield``: ``brings_cancellation``
   checks what was sent. Its ``nursery.start`` does not support a scope around its wait, so use time
   limits only for ``receive`` and ``send``.
-- Servers have their own awaitables: granian's futures have ``__next__`` but neither ``send`` nor
-  ``throw``.
+- Some servers have their own awaitables: granian's futures have ``__next__`` but neither ``send``
+  nor ``throw``.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ import anyio
 
 Value = TypeVar("Value")
 
-# The iterator ``awaitable.__await__()``. The values that it yields and receives are private to it
-# and the event loop.
+# The iterator ``awaitable.__await__()``. Only the awaitable and the event loop know the meaning of
+# the values that it yields and receives.
 Steps: TypeAlias = Generator[object, object, Value]
 
 
@@ -63,8 +64,8 @@ Steps: TypeAlias = Generator[object, object, Value]
 def await_within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Value]:
     """Await ``awaitable``.
 
-    Raises ``TimeoutError`` after ``seconds`` of waiting (None: no limit). No timer is made if
-    ``awaitable`` ends without waiting.
+    Raises ``TimeoutError`` after ``seconds`` of waiting (None: no limit). If ``awaitable`` ends
+    without waiting, no timer is created.
     """
     steps = awaitable.__await__()
     try:
@@ -77,13 +78,14 @@ def await_within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Va
 
 @types.coroutine
 def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None) -> Steps[Value]:
-    """Await the rest of an awaitable that was started by ``next(steps)`` and yielded ``waits_for``.
+    """Await the rest of an awaitable that was started by ``next(steps)`` and has yielded
+    ``waits_for``.
 
-    Raises ``TimeoutError`` after ``seconds`` of waiting (None: no limit), after cancelling the
-    awaitable once.
+    After ``seconds`` of waiting (None: no limit), cancel the awaitable once and raise
+    ``TimeoutError``.
     """
     deadline = None if seconds is None else anyio.current_time() + seconds
-    timeout: BaseException | None = None  # the cancellation caused by the deadline
+    timeout: BaseException | None = None  # the cancellation that the deadline has caused
     raised: BaseException | None
     try:
         while True:
@@ -98,7 +100,7 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
                         try:
                             sent = yield waits_for
                         except BaseException as error:
-                            raised = error  # store it, because the scope may suppress it
+                            raised = error  # keep it, because the scope may suppress it
                             raise
             except BaseException as error:
                 raised = error
@@ -120,18 +122,14 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
 
 
 def brings_cancellation(sent: object, scope: anyio.CancelScope) -> bool:
-    """Return whether ``scope`` was cancelled and ``sent`` is a cancellation, in the form in which
-    trio sends it.
-    """
+    """Return whether ``scope`` was cancelled and ``sent`` is a cancellation in trio's form."""
     return scope.cancel_called and isinstance(
         getattr(sent, "error", None), anyio.get_cancelled_exc_class()
     )
 
 
 def advance(steps: Steps[object], sent: object, raised: BaseException | None) -> object:
-    """Advance ``steps`` once, as ``await`` would do, and return the object that it waits for
-    next.
-    """
+    """Advance ``steps`` once, as ``await`` does. Return the object that it waits for next."""
     if raised is None:
         return next(steps) if sent is None else steps.send(sent)
     if not hasattr(steps, "throw"):

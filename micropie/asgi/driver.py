@@ -1,4 +1,4 @@
-"""Handle the calls of an ASGI server, and run a request from its scope to its last message."""
+"""Handle the calls of an ASGI server, and take a request from its scope to its last message."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a l
 async def serve(
     app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Serve one scope. If the lifespan hasn't started the application, or if the application has
-    changed, start it first.
+    """Serve one scope. If the application hasn't been started by the lifespan, or has changed since
+    then, start it first.
 
     Raises ``RuntimeError`` for a scope of an unknown type.
     """
@@ -64,17 +64,17 @@ async def serve(
 
 
 async def _start(app: Startable, state: ASGIState) -> Site:
-    """Compile the application, start it if it has not started, and return its site."""
-    # A lock is only needed if startup may wait. Making one imports more of anyio than a request
-    # needs.
+    """Compile the application, start it unless it has started, and return its site."""
+    # A lock is only needed if startup may wait. Creating a lock imports more of anyio than a
+    # request needs.
     lock: AbstractAsyncContextManager[None] = (
         _starting.get() if app.waits_at_start else nullcontext()
     )
     async with lock:
         site = app.compiled()
         if not state.started:
-            # The server does not support lifespan, so it announces neither its startup nor its
-            # shutdown. Start now; the shutdown functions never run.
+            # The server doesn't support the lifespan protocol, so it announces neither startup nor
+            # shutdown. Start the application now. Its shutdown functions never run.
             await perform(app.lifecycle().start(), LifespanContext(site.config))
             state.started = True
         app.publish(site, state)
@@ -95,7 +95,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
     """Handle one request.
 
-    Raises what the flow does not handle: a cancellation, or the error that broke off a stream.
+    Raises what the flow does not handle: a cancellation, or the error that aborted a stream.
     """
     exchange = ASGIExchange(scope, receive, send)
     request = Request(exchange)
@@ -114,7 +114,9 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 elif kind is CHUNK:
                     stream = arguments[0]
                     result = await StreamSender(stream, exchange).advance(stream.first_chunk())
-                else:  # ``perform`` does the other steps; most requests need no coroutine for it
+                # Leave other steps to ``perform``; most requests have none, so they need no
+                # coroutine for it.
+                else:
                     break
             except Exception as error:
                 resume, result = flow.throw, error
@@ -124,7 +126,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         answer: Any = arguments
         if kind is not ANSWER:
             answer = await perform(flow, exchange, (kind, function, arguments))
-        next(flow, None)  # ends the flow, faster than ``close``
+        next(flow, None)  # end the flow; this is faster than ``close``
         if answer.__class__ is Handover:
             # The mounted application must not see this application's current request.
             current.reset(token)
@@ -174,8 +176,8 @@ async def _call_mounted(
 
 
 async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMessage) -> None:
-    """Send a message of a mounted application. Make its response private, because it also depends
-    on the request headers ``depends_on``.
+    """Send a message of a mounted application. If it starts the response, make the response
+    private, because it also depends on the request headers ``depends_on``.
     """
     if message["type"] == "http.response.start":
         named = message.get("headers", ())
@@ -188,7 +190,8 @@ async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMe
 async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:
     """Close everything that a request has open, after ``error`` has broken it off.
 
-    If ``error`` turns out to be the failure of a stream, raise that failure in place of ``error``.
+    If ``error`` was caused by a failed stream, raise the exception of the stream instead of
+    ``error``.
     """
     failure = error
     exchange.answer.break_off()

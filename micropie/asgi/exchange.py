@@ -1,4 +1,4 @@
-"""The exchange of a request under ASGI: read the scope and receive the body
+"""The exchange of a request under ASGI: it reads the scope and receives the body
 (https://asgi.readthedocs.io/en/latest/specs/www.html).
 """
 
@@ -38,7 +38,7 @@ Value = TypeVar("Value")
 
 _SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
-# The least bytes of a body that a client must send per second.
+# How many bytes of a body a client must send per second at least.
 _SLOWEST = 1000
 
 
@@ -52,9 +52,10 @@ async def _nowhere(message: ServerMessage) -> None:
 class ASGIExchange(StreamedExchange):
     """The exchange of a request under ASGI. ``scope`` is the server's object, not a copy."""
 
-    # After a read has failed, this function makes the exception for each further read.
+    # A function that creates the exception for each further read. It is set after a read has
+    # failed.
     _body_error: Callable[[], Exception] | None = None
-    # Seconds left of ``body_total_timeout``; None before the first wait.
+    # How many seconds of ``body_total_timeout`` are left; None before the first wait.
     _time_left: float | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send = _nowhere) -> None:
@@ -63,15 +64,15 @@ class ASGIExchange(StreamedExchange):
         self.body = ReceivedBody()
         self._receive = receive
         self.send = send
-        # the scope of a WebSocket has no method; it is GET (RFC 6455)
+        # The scope of a WebSocket has no method, because it is always GET (RFC 6455).
         self.method = scope.get("method", "GET")
         self.path = path = scope["path"] or "/"
-        if not scope["query_string"]:  # most requests: no query to parse
+        if not scope["query_string"]:  # most requests have no query to parse
             self.query = {}
         if scope.get("root_path"):
             root = self.root_path
-            # Remove the prefix, but only if it is there: a server with a setting for the prefix
-            # passes the path without it.
+            # Remove the prefix, unless it is missing: a server that has a setting for the prefix
+            # may pass the path without it.
             self.path = path[len(root) :] or "/" if (path + "/").startswith(root + "/") else path
         elif path.isascii() and PERCENT not in (scope.get("raw_path") or b""):
             self.literal_path = path
@@ -88,12 +89,12 @@ class ASGIExchange(StreamedExchange):
 
     def server_client(self) -> Address | None:
         host, port = self.scope.get("client") or ("", 0)
-        # The port may be text (granian), and a UNIX socket has no host.
+        # granian passes the port as a string. A UNIX socket has no host.
         return Address(host, int(port or 0)) if host else None
 
     def scope_below(self) -> Scope:
-        """Return the scope for a mounted application, with the client and the scheme that hooks
-        have set.
+        """Return the scope for a mounted application, with the client and the scheme that hooks may
+        have changed.
         """
         if self.peer.client is None and self.peer.scheme is None:
             return self.scope
@@ -117,10 +118,10 @@ class ASGIExchange(StreamedExchange):
         below = path[len(root) :] or "/" if is_below else path
         raw = self.scope.get("raw_path")
         if raw is not None:
-            # Use ``raw_path`` only if it is the same path as ``path``, because middleware may have
-            # changed only ``path``.
+            # Use ``raw_path`` only if it means the same path as ``path``, because middleware may
+            # have changed only ``path``.
             raw = bytes(raw).partition(b"?")[0]
-            decoded = unescaped(raw).decode("utf-8", "replace")  # as servers decode it
+            decoded = unescaped(raw).decode("utf-8", "replace")  # servers decode it like this
             if decoded == path and not is_below:
                 return raw
             if decoded in (path, root + below):
@@ -134,7 +135,7 @@ class ASGIExchange(StreamedExchange):
         wanted, found = name.encode(), None
         for key, value in self.scope["headers"]:
             if key == wanted:
-                # repeated: HTTP/2, for example, may send several Cookie headers
+                # HTTP/2, for example, may send several Cookie headers.
                 if found is not None:
                     return Headers(self.scope["headers"]).get(name)
                 found = value
@@ -172,11 +173,11 @@ class ASGIExchange(StreamedExchange):
     # -- the body ----------------------------------------------------------------------------------
 
     async def receive_piece(self) -> Piece:
-        """Return the next piece of the body and whether more may follow.
+        """Return the next piece of the body, and whether more may follow.
 
-        Raises ``ClientDisconnect``, a 408 after ``body_timeout`` seconds of silence or if the body
-        arrives too slowly, and a 503 if a thread would have to wait for the client while too many
-        threads already do.
+        Raises ``ClientDisconnect`` if the client has disconnected, and a 408 if the client sends
+        nothing for ``body_timeout`` seconds, or sends too slowly. Raises a 503 if a thread would
+        have to wait for the client while too many threads already do so.
         """
         if self.body.put_back is not None:
             return self.body.take_piece()
@@ -186,8 +187,8 @@ class ASGIExchange(StreamedExchange):
         try:
             waits_for = next(steps)
         except StopIteration as end:
-            # Most pieces have arrived already. They need no time limit, which would cost more than
-            # everything else.
+            # Most pieces have arrived already. They need no time limit, which would take longer
+            # than everything else.
             return self._piece_of(end.value)
         self.in_flight = anyio.Event()
         settings = self.config.settings
@@ -205,9 +206,9 @@ class ASGIExchange(StreamedExchange):
         finally:
             self.in_flight.set()
             self.in_flight = None
-        # Only the time spent waiting counts, not the application's own time. Fast clients gain
-        # time, but never more than the limit, because otherwise a client could send slowly for
-        # hours after a burst.
+        # Only the time spent waiting for the client counts, not the application's own time. Bytes
+        # that arrive give the client more time, but never more than the limit. Otherwise, a client
+        # could send slowly for hours after a fast start.
         seconds_given = len(message.get("body") or b"") / _SLOWEST
         self._time_left = min(most, left - (anyio.current_time() - began) + seconds_given)
         return self._piece_of(message)
@@ -219,7 +220,7 @@ class ASGIExchange(StreamedExchange):
         return message.get("body") or b"", message.get("more_body", False)
 
     async def receive_message(self) -> ServerMessage:
-        """Return the next message, for a mounted application."""
+        """Return the next message of the body, for a mounted application."""
         if self.body.put_back is not None:
             piece, more = self.body.take_piece()
             return {"type": "http.request", "body": piece, "more_body": more}
@@ -266,7 +267,7 @@ _too_slow = partial(HTTPError, 408, "The body stopped arriving.")
 class ASGIWebSocketExchange(ASGIExchange):
     """The exchange of a WebSocket's handshake.
 
-    The WebSocket's ``Connection`` receives its messages, so this has no ``receive``.
+    The WebSocket's messages are received by its ``Connection``, so this object has no ``receive``.
     """
 
     @property

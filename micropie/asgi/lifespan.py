@@ -1,9 +1,9 @@
 """The lifespan protocol: https://asgi.readthedocs.io/en/latest/specs/lifespan.html
 
-``lifespan.shutdown`` comes after the last response is complete, so an endless response would keep
-the server running: uvicorn has no time limit by default, gunicorn waits for 30 seconds. No ASGI
-message announces that a server has begun to shut down. So this module handles the server's shutdown
-signal first (``hearing_signals``), and then calls the server's handler.
+A server sends ``lifespan.shutdown`` after the last response is complete, so an endless response
+would keep the server running: uvicorn has no time limit by default, gunicorn waits for 30 seconds.
+No ASGI message announces that a server has begun to shut down. So this module handles the server's
+shutdown signal first (``hearing_signals``), and then calls the server's own signal handler.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ async def serve_lifespan(
     app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Start the application, report this to the server, wait for the server's shutdown message and
-    stop the application. All of this happens in one task, because cancel scopes that startup opens
-    need that.
+    stop the application. All of this happens in one task, because cancel scopes that startup enters
+    must be exited in the same task.
 
-    An exception is reported to the server and then raised: test clients show it, servers ignore it.
+    An exception is reported to the server and then raised, because test clients show it. Servers
+    ignore it.
     """
     await receive()
     try:
@@ -65,7 +66,7 @@ async def serve_lifespan(
     shutdown = site.config.shutdown
     shutdown.begin()
 
-    # A signal's callback is not a task, but anyio needs a task to recognise the loop.
+    # anyio detects the loop only in a task, but a signal calls a plain function.
     async def end_streams() -> None:
         shutdown.end()
 
@@ -79,8 +80,8 @@ async def serve_lifespan(
                 await receive()
         finally:
             with anyio.CancelScope(shield=True):
-                # Wait for the functions of ``after_response``. The wait is shielded, because they
-                # have their own time limit.
+                # Wait for the functions of ``after_response``. Shield the wait, because the
+                # functions have their own time limit.
                 await background.join()
     except BaseException:  # the server cancelled the lifespan without lifespan.shutdown
         await _stop_cancelled(lifecycle, context)
@@ -91,15 +92,15 @@ async def serve_lifespan(
         site.close()
     try:
         await perform(lifecycle.stop(), context)
-    except Exception as error:  # logged already
+    except Exception as error:  # ``stop`` has logged it
         await _send_failed("shutdown", error, send)
         raise
     await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> None:
-    """Stop the application although this task is cancelled. Don't raise exceptions, which have been
-    logged.
+    """Stop the application although this task is cancelled. Suppress exceptions, because they have
+    been logged.
     """
     with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True), suppress(Exception):
         await perform(lifecycle.stop(), context)
@@ -119,15 +120,16 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
     """Return a context manager. Within its block, this event loop calls ``notify`` when a shutdown
     signal arrives that the server handles.
 
-    Only the main thread can set signal handlers; elsewhere this does nothing. It also does nothing
-    for a signal without a Python handler, which ends the process or is ignored, as before.
+    Only the main thread can set signal handlers, so in other threads this does nothing. It also
+    does nothing for a signal without a Python handler, which ends the process or is ignored, as
+    before.
     """
     call_soon = threadsafe_scheduler()
     server_handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        # Only schedule a call on the loop, because the signal may have interrupted the main thread
-        # between any two lines, while it holds any lock.
+        # Do nothing but schedule a call on the loop: the signal may have interrupted the main
+        # thread anywhere, even while it holds a lock.
         with suppress(RuntimeError):  # the loop has ended
             call_soon(notify)
         server_handlers[signal.Signals(number)](number, frame)
@@ -135,7 +137,7 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
     for number in SHUTDOWN_SIGNALS if current_thread() is main_thread() else ():
         server_handler = signal.getsignal(number)
         if callable(server_handler):
-            # Store this before the new handler is set, because the signal may arrive at once.
+            # Store the server's handler before replacing it, because the signal may arrive at once.
             server_handlers[number] = server_handler
             _set_handler(number, handle)
     try:
@@ -143,16 +145,17 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
     finally:
         for number, server_handler in server_handlers.items():
             if signal.getsignal(number) is handle:
-                # Restore the handler, unless other code has set another one since.
+                # Restore the server's handler, unless other code has replaced this one.
                 _set_handler(number, server_handler)
 
 
 def _set_handler(number: int, handler: Callable[[int, FrameType | None], object]) -> None:
     """Set a signal's handler.
 
-    Make system calls continue when the signal arrives, as asyncio does. ``signal()`` alone would
-    let the signal interrupt them.
+    System calls go on when the signal arrives, as under asyncio. With ``signal()`` alone, the
+    signal would interrupt them.
     """
     signal.signal(number, handler)
-    if hasattr(signal, "siginterrupt"):  # missing on Windows, where signals don't interrupt calls
+    # Not on Windows, where signals don't interrupt system calls.
+    if hasattr(signal, "siginterrupt"):
         signal.siginterrupt(number, False)

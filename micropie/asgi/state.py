@@ -1,4 +1,4 @@
-"""``ASGIState``: what the ASGI driver stores about an application.
+"""``ASGIState``: the state of an application that the ASGI driver stores.
 
 It is a separate module, because WSGI needs nothing else of this package.
 """
@@ -11,8 +11,9 @@ from micropie._core.routing import Site
 class ASGIState:
     """The state of an application under ASGI.
 
-    ``site`` is None until the application has started, and after it was changed. Otherwise it is
-    the site that handles requests.
+    ``site`` is the site that handles requests. It is None until the application has started. When
+    the application is changed, it becomes None again until the next request. ``started``: whether
+    startup has run.
     """
 
     def __init__(self) -> None:

@@ -44,10 +44,10 @@ Value = TypeVar("Value")
 
 
 async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns a value, or yields its answer. Return the value or
-    the answer.
+    """Perform a flow's steps until it returns a value or yields its answer. Return the value or the
+    answer.
 
-    ``step``: the step that the flow has yielded, if it has begun already. Consecutive calls in the
+    ``step``: the step that the flow has yielded, if it has begun already. Successive calls in the
     application's threads keep one slot.
 
     An exception of a step is thrown into the flow after the ``except`` block. Inside the block, it
@@ -70,7 +70,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
                     result = await perform_step(kind, function, arguments, exchange, held)
-            except Exception as error:  # a handler, for example, may raise StopIteration
+            except Exception as error:  # catch it here, because it may be a handler's StopIteration
                 resume, result = flow.throw, error
             except BaseException as error:
                 failure = await failure_of_step(exchange, error, step is not None)
@@ -94,9 +94,11 @@ async def failure_of_step(
     exchange: Exchange, error: BaseException, is_outermost: bool = True
 ) -> BaseException:
     """Return the exception to throw into the flow after a step has raised ``error``, which is not
-    an ``Exception``. It is the failure that replaces ``error``, or ``error`` itself.
+    an ``Exception``. It is either the failure that counts in place of ``error``, or ``error``
+    itself.
 
-    ``is_outermost``: whether no author's code surrounds the step, except open generators.
+    ``is_outermost``: whether the step is called by no code of the application, except open
+    generators.
     """
     if isinstance(exchange, LifespanContext) and isinstance(error, SystemExit):
         return error
@@ -111,11 +113,11 @@ async def failure_of_step(
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
     """Raise a cancellation at the ``yield`` of each open generator, the innermost first, until the
-    task is no longer being cancelled. Then the cancellation came from a scope around that
-    generator's ``yield``.
+    task is no longer being cancelled. If that happens, the cancellation came from a scope around
+    that generator's ``yield``.
 
-    Return the failure that replaces the cancellation. Return None if the whole request is
-    cancelled, which no generator may prevent. A generator that isn't async has no open scope, so it
+    Return the failure that counts in place of the cancellation. Return None if the whole request is
+    cancelled, which no generator can prevent. A generator that isn't async has no open scope, so it
     is only closed.
     """
     inner_first = exchange.open_generators()
@@ -151,8 +153,9 @@ async def perform_step(
     exchange: Exchange,
     held: list[Slots] | None = None,
 ) -> Any:
-    """Perform one step of any kind except RECEIVE and CHUNK, and return its result. ``held``: a
-    list in which a slot of the application's threads is kept for the next step.
+    """Perform one step of any kind except RECEIVE and CHUNK, and return its result.
+
+    ``held``: a list in which a slot of the application's threads is kept for the next step.
     """
     if kind is AWAIT:
         return await function(*arguments)
@@ -187,11 +190,11 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
     """Yield the value of a provider's async generator, and protect the generator's clean-up from
     cancellation.
 
-    The protection ends after ``CLEAN_UP_WITHIN`` seconds. Then only the shield is removed, because
-    a commit that nobody cancels may take longer.
+    The protection ends after ``CLEAN_UP_WITHIN`` seconds. The clean-up isn't cancelled then, but it
+    can be, because a commit may take longer if nobody cancels it.
 
-    The scope is entered before the generator begins, so that the generator's own scopes, which its
-    clean-up leaves, are nested in it.
+    The scope is entered before the generator begins. So the scopes of the generator, which its
+    clean-up exits, are nested in it.
     """
     with anyio.CancelScope() as scope:
         value, failure = await anext(generator, _NOTHING), None
@@ -207,7 +210,8 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
             with suppress(StopAsyncIteration):
                 again = await (anext(generator) if failure is None else generator.athrow(failure))
                 try:
-                    yield again  # the provider yields twice, which the caller reports
+                    # The provider has a second yield, for which the caller raises an error.
+                    yield again
                 finally:
                     await generator.aclose()
         finally:
@@ -219,7 +223,7 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
     """Perform steps such as ``cleanup_steps``, which close everything that a request had open when
     it broke off.
 
-    Wait for steps in threads, even if the request is being cancelled.
+    Steps that run in threads are awaited even if the request is being cancelled.
 
     If one step fails or is cancelled, the others are still performed. A failure is logged, and a
     cancellation is raised at the end.
@@ -230,7 +234,7 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
             if kind is RELEASE:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     await perform_step(_LEFT_AT_ONCE, function, arguments, exchange)
-            else:  # no cancel scope: a generator may have one open
+            else:  # without a cancel scope, because a generator may have one open
                 await perform_step(kind, function, arguments, exchange)
         except BaseException as error:
             failure = error if isinstance(error, Exception) else execution.failure_of(error)
@@ -243,24 +247,23 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
         raise cancellations.pop()
 
 
-# The key in ``scope["state"]`` for the lifespan's ``LoopTasks``, which run the functions of
-# ``after_response``.
+# The key in ``scope["state"]`` under which the lifespan stores its ``LoopTasks``, which run the
+# functions of ``after_response``.
 BACKGROUND: Final = "micropie.background"
 
-# Bytes. A larger body may be in a file that takes long to close: freeing the pages of 1 GiB takes
-# the kernel 50 ms.
+# Size in bytes. A larger body may be in a file that takes long to close: to free the pages of 1
+# GiB, the kernel needs 50 ms.
 LARGE = 4 * 1024 * 1024
 
 
 async def close_request(exchange: Exchange) -> None:
-    """Release everything that the current request holds. This is done in a thread if it holds a
-    large file.
+    """Release everything that the current request holds, in a thread if it holds a large file.
 
     Functions of ``after_response`` run in a separate task. The server and the connection's next
-    request don't wait for it, but the lifespan waits for it before shutdown handlers run. Under a
+    request don't wait for it. The lifespan waits for it before shutdown handlers run. Under a
     server without lifespan, the request itself waits for these functions.
     """
-    # Close the resources of a stream. The server no longer cancels this request.
+    # Close the resources of a stream. At this point, the server no longer cancels the request.
     if exchange.resources:
         await perform(end_resources(exchange), exchange)
     body = exchange.body.data
@@ -273,7 +276,7 @@ async def close_request(exchange: Exchange) -> None:
     if ends is not None:  # ``after_response`` was called
         tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
         seconds = config_of(exchange).settings.background_timeout
-        # Servers copy the state, so ``tasks`` may belong to a lifespan that has ended.
+        # Servers copy the state, so ``tasks`` may belong to a lifespan that has already ended.
         if tasks is None or tasks.has_ended:
             await run_tasks(exchange, ends, seconds)
         else:

@@ -1,26 +1,27 @@
 """Send streams under ASGI: one task takes a stream's chunks and sends them, while a *companion*
 watches the client.
 
-While the request's task waits for a chunk, it is inside the author's iterator and can't do anything
-else, because the iterator's scopes belong to that task (``streams/source.py``). So the companion,
-which consists of separate tasks, does everything that must not wait for a chunk:
+While the request's task waits for a chunk, it is inside the application's iterator and can't do
+anything else, because the iterator's cancel scopes belong to that task (``streams/source.py``). So
+the companion, which consists of separate tasks, does everything that must not wait for a chunk:
 
-- It watches the client. A disconnect is noticed in two ways, because servers differ: ``send``
-  raises ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` returns ``http.disconnect``.
-- It sends the heartbeats of silent events.
+- It watches the client. Servers report a disconnect in one of two ways: ``send`` raises ``OSError``
+  (ASGI 2.4), or ``send`` does nothing and ``receive`` returns ``http.disconnect``.
+- It sends heartbeats while an event stream is silent.
 
 The companion and the request's task never send at the same time. The companion cancels nothing but
-the stream, and only when no more chunks are to be sent. It has two tasks, because a single task
-that waits in ``receive`` could send a heartbeat only by cancelling ``receive``, which might lose a
-piece of the body.
+the stream, and only if no more chunks are to be sent. It has two tasks: a single task that waits in
+``receive`` could send a heartbeat only by cancelling ``receive``, which might lose a piece of the
+body.
 
 Once the response has started, an error can only abort it: the error is logged and raised into the
-server, which then cuts the connection. A broken stream never ends like a complete one.
+server, which then closes the connection. So a client never takes an aborted stream for a complete
+one.
 
 A server with the extension ``http.response.pathsend`` sends a whole file itself, and no byte of the
 file passes through Python. The server opens the file again, so if the file has just been replaced,
-it sends the new file with the headers of the old one. If the new file has another length, the
-server cuts it off, or finds that it is too short for its Content-Length.
+it sends the new file with the headers of the old one. If the new file is longer, the server cuts it
+off; if it is shorter, the server finds that it doesn't match its Content-Length.
 https://asgi.readthedocs.io/en/latest/extensions.html
 """
 
@@ -52,35 +53,35 @@ Value = TypeVar("Value")
 
 PATHSEND = "http.response.pathsend"
 
-# The companion's tasks cost as much as a whole short stream. So they are started only
+# The companion's tasks take as much time as a whole short stream. So they are started only
 # ``WATCH_AFTER`` seconds after the first wait, or after ``CHUNKS_PER_CHECK`` chunks.
 WATCH_AFTER = 0.01
 CHUNKS_PER_CHECK = 64
 
 
 class DelayedCalls:
-    """Calls functions on this event loop. Each is called ``seconds`` after it was added.
+    """Calls functions on this event loop, each of them ``seconds`` after it was added.
 
-    One task waits for all of them. Most are cancelled before they are called, so a timer for each
-    would take longer than the work that is saved.
+    A single task waits for all of them. Most calls are cancelled before they are due, so a timer
+    for each would take more time than the delay saves.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._tasks = TASKS.get()
-        # The time of each call, and a list with the function, which is empty if the call was
-        # cancelled.
+        # Pairs: the time of a call, and a list that contains the function, or nothing if the call
+        # was cancelled.
         self._calls: deque[tuple[float, list[Action]]] = deque()
 
     def add(self, function: Action) -> Action:
-        """Call ``function`` later, in this context.
+        """Call ``function`` later, in a copy of the current context.
 
         Return a function that cancels the call and drops the reference to ``function``.
         """
         functions: list[Action] = [partial(copy_context().run, function)]
         if not self._calls:
-            # Use an empty context, because a copy would keep the request alive while the task waits
-            # for calls that were cancelled.
+            # Use an empty context, because a copy would keep the request in memory while the task
+            # waits for calls that were cancelled.
             self._tasks.start_soon(self._run, context=Context())
         self._calls.append((monotonic() + self._seconds, functions))
         return functions.clear
@@ -94,7 +95,8 @@ class DelayedCalls:
             else:
                 while functions:
                     functions.pop()()
-                # Remove it after the call, so that this task goes on if the call adds another one.
+                # Remove the entry only now, so that this task goes on if the call adds another
+                # entry.
                 self._calls.popleft()
 
 
@@ -110,12 +112,13 @@ _TYPES: NameTable[str, tuple[bytes, bytes]] = NameTable(
 def encode_headers(
     content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
 ) -> list[tuple[bytes, bytes]]:
-    """Return headers in the form that ASGI requires: a new list of bytes, with lower-case names."""
+    """Return headers in the form that ASGI requires: a new list of bytes with names in lower
+    case."""
     if pairs.__class__ is not KnownHead:
         headers = [(_NAMES[name], value.encode("latin-1")) for name, value in pairs]
     elif content_type is None or length is None:
         headers = [*pairs.encoded]
-    else:  # most streams
+    else:  # most responses
         return [*pairs.encoded, _TYPES[content_type], (b"content-length", b"%d" % length)]
     if content_type is not None:
         headers.append(_TYPES[content_type])
@@ -131,23 +134,23 @@ def head_message(answer: Answer, kind: str = "http.response.start") -> ServerMes
 
 
 class StreamedExchange(Exchange):
-    """The part of an ``ASGIExchange`` that receives and sends messages for its stream."""
+    """The part of an ``ASGIExchange`` that receives and sends messages for a stream."""
 
     config: Config
-    send: Send  # the server's function
-    in_flight: anyio.Event | None = None  # set while a call of ``receive`` is being awaited
+    send: Send  # the server's ``send``
+    in_flight: anyio.Event | None = None  # not None while a call of ``receive`` is being awaited
     _receive: Receive
 
     async def disconnected(self) -> None:
         """Wait until the client has disconnected.
 
         The handler may read the body while it streams its response, but the server's ``receive``
-        must never be called twice at a time. So messages that come before the disconnect are stored
-        for the reader of the body. At most one piece is stored ahead of the reader, so the client
+        must not be called again before it has returned. So messages that come before the disconnect
+        are stored for the reader of the body. At most one piece is stored in advance, so the client
         can't send faster than the handler reads.
         """
         receive, messages = self._receive, list[ServerMessage]()
-        # ``taken`` counts the messages that the reader has taken.
+        # ``taken`` counts the stored messages that the reader has taken.
         lock, taken = anyio.Lock(), anyio.Semaphore(0)
 
         async def next_message() -> ServerMessage:
@@ -182,7 +185,7 @@ class StreamedExchange(Exchange):
     async def _cancel_when_left(self, scope: anyio.CancelScope) -> None:
         try:
             await self.disconnected()
-        except Exception as error:  # logged, because nobody awaits this task
+        except Exception as error:  # log it, because nobody awaits this task
             logger.debug("%s: the server raised %r", self.label, error)
         scope.cancel()
 
@@ -197,7 +200,7 @@ async def send_streamed(
 
     If the client has disconnected, log this at the level DEBUG and raise nothing.
     """
-    if isinstance(stream, ThreadStream):  # only in migrated applications
+    if isinstance(stream, ThreadStream):  # only with a compatibility module
         stream = streams.MadeAhead(stream, exchange.config.threads)
     file = stream.file
     try:
@@ -244,20 +247,21 @@ async def _send_or_leave(send: Send, message: ServerMessage) -> None:
 
 
 class HeartBeats:
-    """Sends the messages of an event stream, and a heartbeat if none was sent for ``pause``
-    seconds.
+    """Sends the messages of an event stream. If none was sent for ``pause`` seconds, it sends a
+    heartbeat.
 
-    It never sends two messages at once.
+    It never sends two messages at the same time.
     """
 
     def __init__(self, send: Send, pause: float) -> None:
         self._send = send
         self._pause = pause
-        self._beat: anyio.Event | None = None  # set while a heartbeat is being sent
-        self._last = monotonic()  # time of the last message; inf while one is sent, and at the end
+        self._beat: anyio.Event | None = None  # not None while a heartbeat is being sent
+        # When the last message was sent; inf while one is being sent, and at the end.
+        self._last = monotonic()
 
     async def send(self, message: ServerMessage) -> None:
-        """Send a message."""
+        """Send a message, after a heartbeat that is being sent."""
         if self._beat is not None:
             await self._beat.wait()
         self._last = inf
@@ -271,7 +275,7 @@ class HeartBeats:
         self._last = inf
 
     async def run(self) -> None:
-        """Send heartbeats until the task is cancelled. Raises what the server raises."""
+        """Send heartbeats until this task is cancelled. Raises what the server raises."""
         while True:
             silence_left = self._last + self._pause - monotonic()
             if silence_left > 0:
@@ -289,22 +293,23 @@ class HeartBeats:
 
 
 class StreamSender:
-    """Takes a stream's chunks and sends them, in the task that makes this object.
+    """Takes a stream's chunks and sends them, in the task that creates this object.
 
-    The methods below "beside it" run the companion's two tasks: one watches the client, the other
-    sends heartbeats.
+    The methods in the section "beside it" run the companion's two tasks: one watches the client,
+    the other sends heartbeats.
     """
 
     _beats: HeartBeats | None = None
-    _prevent_start: Action | None = None  # cancels the companion's start; set until it starts
+    # Cancels the planned start of the companion; None if no start is planned.
+    _prevent_start: Action | None = None
 
     def __init__(self, stream: LoopStream, exchange: StreamedExchange) -> None:
         stream.driver = self
         self._stream = stream
         self._exchange = exchange
-        # The functions of the companion's tasks that have not begun.
+        # The functions of the companion's tasks that haven't started.
         self._due: list[AsyncAction] = [exchange.disconnected]
-        self._cancels: list[Action] = []  # functions that cancel the tasks that have begun
+        self._cancels: list[Action] = []  # functions that cancel the started tasks
         stream.enter()
 
     @types.coroutine
@@ -344,10 +349,10 @@ class StreamSender:
             del failure
 
     async def send_chunks(self) -> Any:
-        """Send the chunks, and return ``END``."""
+        """Send all chunks, and return ``END``."""
         stream, left, send = self._stream, CHUNKS_PER_CHECK, self._exchange.send
         encode, events = stream.encode, stream.events
-        # text is encoded in line, without a call for each chunk
+        # Encode strings here, to avoid a function call for each chunk.
         text = str if encode is as_bytes else None
         if stream.heartbeat is not None:
             self._beats = HeartBeats(send, stream.heartbeat)
@@ -364,7 +369,7 @@ class StreamSender:
             if events is not None and events.shutdown.is_over:
                 break
             chunk = item.encode() if item.__class__ is text else encode(item)
-            if chunk:  # some servers would end the response at an empty chunk
+            if chunk:  # some servers would take an empty chunk for the end of the response
                 try:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 except OSError as error:
@@ -385,7 +390,7 @@ class StreamSender:
     async def _check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has disconnected.
 
-        Let the event loop run other tasks first, so that the companion can notice this.
+        First let the event loop run other tasks, so that the companion can notice a disconnect.
         """
         self._start()
         await anyio.lowlevel.checkpoint()
@@ -395,7 +400,7 @@ class StreamSender:
     # -- beside it ---------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Start the companion's tasks that have not begun."""
+        """Start the companion's tasks that haven't started."""
         self._prevent_start = None
         if self._due:
             self._stream.hear_shut_down()
@@ -403,18 +408,18 @@ class StreamSender:
             self._cancels.append(TASKS.get().start_soon(self._run_beside, self._due.pop()))
 
     async def _run_beside(self, function: AsyncAction) -> None:
-        """Run ``function``, which returns or raises when the client has disconnected. Then end the
-        stream.
+        """Run ``function``, which returns or raises an exception when the client has disconnected.
+        Then end the stream.
         """
         try:
             await function()
-        except Exception as error:  # logged, because nobody awaits this task
+        except Exception as error:  # log it, because nobody awaits this task
             logger.debug("%s: the server raised %r", self._exchange.label, error)
         self._stream.end(LEFT)
 
 
 async def close_stream(stream: LoopStream | ThreadStream, exchange: StreamedExchange) -> None:
-    """Close a stream that has not ended. Raises what the clean-up raises."""
+    """Close a stream that has not ended. Raises what its clean-up raises."""
     if isinstance(stream, ThreadStream):
         stream = streams.MadeAhead(stream, exchange.config.threads)
     sender: StreamSender = stream.driver or StreamSender(stream, exchange)

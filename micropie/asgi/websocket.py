@@ -1,5 +1,5 @@
-"""Serve a WebSocket under ASGI, from its scope to its last message, and the class ``WebSocket``, of
-which a handler gets an object.
+"""Serve a WebSocket under ASGI, from its scope to its last message. Also the class ``WebSocket``,
+an object of which is passed to the handler.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import ITERATION, Connection
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar  # typing's TypeVar has defaults only from Python 3.13 on
+    from typing_extensions import TypeVar  # typing's own has defaults only since Python 3.13
 
     from micropie._core.binding import Messages
 
@@ -57,7 +57,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
         if type(found) is Handover:
             refusal = await perform(ask_guards(request, found), exchange)
         elif (await receive())["type"] == "websocket.connect":
-            # If another message comes first, the client has disconnected already.
+            # A different first message means that the client has disconnected already.
             run_handler = partial(connection.run, WebSocket(exchange, request, connection))
             try:
                 close_info = await perform(converse(found, request, run_handler), exchange)
@@ -76,7 +76,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
                 await close_request(exchange)
         finally:
             current.reset(token)
-    if type(found) is Handover:  # the mounted application makes its own request
+    if type(found) is Handover:  # the mounted application creates its own request
         if refusal is None:
             await found.mount.target(found.scope_in(exchange.scope_below()), receive, send)
         elif (await receive())["type"] == "websocket.connect":
@@ -84,8 +84,8 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
 
 
 def _checked(headers: HeadersLike) -> HeaderPairs:
-    """Return the headers for ``accept``. Raises ``ResponseError`` for a header that can't be
-    sent.
+    """Check the headers for ``accept``, and return them as a list. Raises ``ResponseError`` for a
+    header that can't be sent.
     """
     pairs, _, _ = checked_headers(pairs_of(headers))
     for name, _ in pairs:
@@ -132,10 +132,11 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """Accept the handshake. ``subprotocol``: one of ``subprotocols``, or None. ``headers``: a
         dict or (name, value) pairs to send.
 
-        If the session was changed, it is saved, and its cookie is sent. A client without a session
-        also gets a cookie if the handler's code contains the name ``session``, because the session
-        may be changed later. ``session_id``: an id to send instead. Raises ``ValueError`` for a
-        subprotocol that was not offered, and ``ResponseError`` for a header that can't be sent.
+        If the session was changed, it is saved, and its cookie is sent. If the handler's code
+        contains the name ``session``, a client without a session also gets a cookie, because the
+        session may be changed later. ``session_id``: an id to send instead. Raises ``ValueError``
+        for a subprotocol that was not offered, and ``ResponseError`` for a header that can't be
+        sent.
         """
         connection = self._connection
         if connection.state is not websockets.CONNECTING:
@@ -164,7 +165,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         if session is not None:
             session.keep_cookie(store.in_cookie)
             session.saver = self.save_session
-        if cookie is not None:  # no cookie can be sent later
+        if cookie is not None:  # a cookie can't be sent later
             pairs.append(("set-cookie", cookie))
         exchange.answer.accept()
         await connection.accept(subprotocol, pairs)
@@ -183,8 +184,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     # -- receiving ---------------------------------------------------------------------------------
 
-    # These are plain functions that return the connection's coroutine, because wrapping it in
-    # another coroutine would cost time for each message.
+    # These plain functions return the connection's coroutine, because wrapping it in another
+    # coroutine would take time for each message.
 
     def receive_text(self) -> Coroutine[object, object, str]:
         """Return the next message, which must be text.
@@ -217,11 +218,11 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await self._connection.reject(websockets.INVALID_DATA, fault)
 
     async def receive(self) -> Received:
-        """Return the value of the next message, of the type ``Received`` in
-        ``ws: WebSocket[Received, Sent]``.
+        """Return the value of the next message. Its type is ``Received`` in ``ws:
+        WebSocket[Received, Sent]``.
 
-        An invalid value closes the WebSocket with 1007, with the error's sentence as the reason,
-        and raises a ``ConnectionClosed`` that is also a ``ValueError``.
+        An invalid value closes the WebSocket with 1007, with the sentence of the error as the
+        reason, and raises a ``ConnectionClosed`` that is also a ``ValueError``.
         """
         messages = self._annotated()
         content = await self._connection.receive(*messages.call)
@@ -240,9 +241,9 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await self._connection.reject(websockets.INVALID_DATA, fault)
 
     def messages(self) -> AsyncIterator[Received]:
-        """Iterate over the values of messages: ``async for message in ws.messages()``. Each is a
-        value as ``receive`` returns it. The iteration ends when the WebSocket is closed, for
-        example because of an invalid message.
+        """Iterate over the values of messages, as returned by ``receive``: ``async for message in
+        ws.messages()``. The iteration ends when the WebSocket is closed, for example because of an
+        invalid message.
         """
         return _Values(self)
 
@@ -267,9 +268,9 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
     # -- sending -----------------------------------------------------------------------------------
 
     def send_text(self, text: str) -> Coroutine[object, object, None]:
-        """Send text.
+        """Send a text message.
 
-        Raises ``ConnectionClosed``. If the client doesn't read for ``websocket_send_timeout``
+        Raises ``ConnectionClosed``. If the client reads nothing for ``websocket_send_timeout``
         seconds, the WebSocket is closed with 1008.
         """
         if not isinstance(text, str):
@@ -290,8 +291,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         )
 
     async def send(self, value: Sent) -> None:
-        """Send a value of the type ``Sent`` in ``ws: WebSocket[Received, Sent]``, with only the
-        fields of that type. In all other respects this is like ``send_text``.
+        """Send a value, with only the fields of its type, which is ``Sent`` in ``ws:
+        WebSocket[Received, Sent]``. In all other respects this is like ``send_text``.
 
         Raises ``ResponseError`` for a value that is not of that type.
         """
@@ -299,12 +300,12 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await (self.send_text(message) if isinstance(message, str) else self.send_bytes(message))
 
     def close(self, code: int = 1000, reason: str = "") -> Coroutine[object, object, None]:
-        """Close with a code (1000 to 1014 or 3000 to 4999) and a reason, which is cut to the 123
-        bytes that a frame can hold.
+        """Close the WebSocket with a code (1000 to 1014 or 3000 to 4999) and a reason, which is cut
+        to the 123 bytes that fit into a frame.
 
         Does nothing if the WebSocket is already closed or the client has disconnected. Before
         ``accept``, this refuses the handshake with status 403. Raises ``ValueError`` for a code
-        that can't be sent (RFC 6455, section 7.4).
+        that must not be sent (RFC 6455, section 7.4).
         """
         return self._connection.close(code, reason)
 
@@ -319,8 +320,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         return self.close_code is not None
 
     close_code: Final[int | None] = attribute_of("_connection.code")
-    """The code with which the WebSocket was closed; None while it is open, 1005 if there was no
-    code, 1006 if the connection was lost.
+    """The code with which the WebSocket was closed. None while it is open, 1005 if it was closed
+    without a code, and 1006 if the connection was lost.
     """
     close_reason: Final[str] = attribute_of("_connection.reason")
     """The reason with which the WebSocket was closed."""
@@ -329,26 +330,26 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     @property
     def subprotocols(self) -> Sequence[str]:
-        """The subprotocols that the client offers, its preferred one first."""
+        """The subprotocols that the client offers, with the preferred one first."""
         return list(self.request.scope.get("subprotocols") or ())
 
     @property
     def session_id(self) -> str | None:
-        """The id that was passed to ``accept``, or the id of the client's session; None without a
+        """The id that was passed to ``accept``, or the id of the client's session. None without a
         session.
         """
         session = self._exchange.answer.session
         return self._session_id or (session.id if session is not None else None)
 
     session: Final[Session] = attribute_of("request.session")
-    """The client's session, the same that HTTP handlers see.
+    """The client's session, which HTTP handlers see as well.
 
     Changes are saved by ``accept``, which sends the cookie of a new session, by ``save_session``,
-    and at the end.
+    and when the WebSocket ends.
     """
 
     async def save_session(self) -> None:
-        """Save the session's changes now instead of at the end.
+        """Save the session's changes now instead of when the WebSocket ends.
 
         Raises ``RuntimeError`` before ``accept``.
         """
@@ -374,7 +375,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
 
 class _Values(AsyncIterator[Received]):
-    """An iterator over the values of a WebSocket's messages. It isn't a generator, because authors
+    """An iterator over the values of a WebSocket's messages. It isn't a generator, because handlers
     would have to close a generator.
     """
 

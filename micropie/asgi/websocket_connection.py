@@ -1,38 +1,39 @@
-"""The connection of a WebSocket: ``Connection`` runs the handler, sends and receives messages, and
+"""The connection of a WebSocket. ``Connection`` runs the handler, sends and receives messages, and
 detects disconnects.
 
-**One reader.** A handler may wait for hours, and for anything: its client's next message, a
-channel, a timer, another task. Its client may disconnect meanwhile. Servers report a disconnect in
+**One reader.** A handler may wait for hours, for example for its client's next message, a channel,
+a timer or another task. Its client may disconnect meanwhile. Servers report a disconnect in
 different ways: ``receive`` returns ``websocket.disconnect``; ``send`` raises ``OSError``,
 ``RuntimeError`` or the server's own exception, or does nothing at all. Only ``receive`` is
-reliable. So from ``accept`` to the end, a task calls it (``_read``) and fills a queue, from which
-the handler takes its messages. The queue is bounded: if a handler takes no messages, its client has
-to wait.
+reliable. So from ``accept`` to the end, a task calls ``receive`` (``_read``) and fills a queue,
+from which the handler takes its messages. The queue is bounded: if a handler takes no messages, its
+client has to wait.
 
-**Disconnects.** The handler's next call after a disconnect raises ``ConnectionClosed``. Until then
+**Disconnects.** The handler's next call after a disconnect raises ``ConnectionClosed``. Until then,
 the handler may work on the last message, or wait for something that never comes. So it is cancelled
 unless it makes a call within ``websocket_grace`` seconds. Two cancel scopes surround the handler.
 The outer one, ``_leave_scope``, cancels it. The inner one, ``_cleanup_scope``, becomes a shield
 with a deadline as soon as this cancellation arrives, so that the handler's ``finally`` may wait, as
 after asyncio's ``Task.cancel``, but not forever. To detect the cancellation, the handler's
 coroutine is advanced manually (``_run_handler``; see ``asgi/coroutines.py``). A cancellation that
-arrives may also come from a scope in the handler, such as the scope in which trio sleeps, while a
-shield in the handler blocks that of ``_leave_scope``. ``_begin_cleanup`` distinguishes them.
+arrives may also come from a scope in the handler, such as the one in which trio sleeps, while a
+shield in the handler blocks the cancellation of ``_leave_scope``. ``_begin_cleanup`` distinguishes
+the two.
 
-**Closing.** A WebSocket is ended by the client, by ``close`` in the handler or another task, by a
-limit that was exceeded, by the handler's end, or together with the server (``go_away``). In each
-case ``end`` is called, and only the first call counts. Unless the client has ended the WebSocket,
-the code that calls ``end`` sends the close frame. If sending it was cancelled, ``finish``, which
-runs after every handler, sends it.
+**Closing.** A WebSocket is ended by the client, by a ``close`` in the handler or in another task,
+because a limit was exceeded, because the handler has ended, or together with the server
+(``go_away``). In each case, ``end`` is called, and only the first call counts. Unless the client
+has ended the WebSocket, the code that calls ``end`` sends the close frame. If sending it was
+cancelled, ``finish``, which runs after every handler, sends it.
 
 **The invariants.**
 
-- The server's ``receive`` is never called twice at a time, nor is ``send``. Senders wait in a
-  queue, first come, first served.
-- At most one of the author's tasks receives.
-- In the state ``GONE``, messages that have arrived before can still be received; in ``CLOSING``, no
+- The server's ``receive`` is not called again before it has returned, and neither is ``send``.
+  Senders wait in a queue, first come, first served.
+- At most one task of the application receives at a time.
+- In the state ``GONE``, messages that arrived earlier can still be received. In ``CLOSING``, no
   messages can be received.
-- Errors of the server never reach the handler: they become ``ConnectionClosed``.
+- Errors of the server never reach the handler, because they become ``ConnectionClosed``.
 """
 
 from __future__ import annotations
@@ -56,42 +57,46 @@ from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.steps import failure_of_step
 from micropie.asgi.streaming import encode_headers, head_message
 
-# After this many messages, other tasks get a chance to run, so that a disconnect is noticed.
-# Otherwise, with a server whose ``send`` never waits and never fails, a handler that only sends
-# would block the event loop.
+# After this many messages, let other tasks run, so that a disconnect is noticed. Otherwise, a
+# handler that only sends would block the event loop if the server's ``send`` never waits and never
+# fails.
 SENDS_UNTIL_CHECK = 64
 
-ITERATION = "async for"  # the "method" of an iteration, which ends without an exception
+ITERATION = "async for"  # the method name for an iteration, which ends without an exception
 
-SENT = object()  # result of a ``send`` that did not have to wait
+SENT = object()  # the result of a ``send`` that didn't have to wait
 
-# Seconds in which the close frame must be sent if the client reads nothing or the server is ending.
+# Seconds in which the close frame must be sent if the client reads nothing or the server is
+# shutting down.
 LAST_FRAME_WITHIN = 1.0
 
-DENIAL = "websocket.http.response"  # ASGI, "WebSocket Denial Response"
+DENIAL = "websocket.http.response"  # the ASGI extension "WebSocket Denial Response"
 
-# How many messages may wait for the handler. At this number, reading pauses, and the client has to
-# wait.
+# How many messages may wait for the handler. When there are that many, reading pauses, and the
+# client has to wait.
 MAX_MESSAGES = 32
 
 
 class Connection(websockets.Progress):
-    """The connection of one WebSocket: connects the handler's calls to the server's ``receive`` and
-    ``send``.
+    """The connection of one WebSocket. It connects the handler's calls with the server's
+    ``receive`` and ``send``.
     """
 
-    _size = 0  # size of the messages that the handler has not received yet
+    _size = 0  # total size of the messages that the handler hasn't received yet
     _sent_unchecked = 0
     _tasks: LoopTasks
-    _stop_reading: Action | None = None  # set while a task reads
-    _waits_for: object = None  # the object that the handler's task awaits
-    _is_grace_due = False  # whether the grace period begins when the handler waits again
-    # Whether a call has raised ``ConnectionClosed`` already. A handler that ignores the exception
-    # and goes on would block the event loop, so from then on each call lets other tasks run.
+    _stop_reading: Action | None = None  # stops the reading task; None if it isn't running
+    _waits_for: object = None  # the object that the handler's task is awaiting
+    _is_grace_due = False  # whether to begin the grace period when the handler waits again
+    # Whether a call has already raised ``ConnectionClosed``. If the handler ignores the exception
+    # and goes on, each further call lets other tasks run, because the handler would otherwise block
+    # the event loop.
     _is_told = False
-    _arrival: LoopFuture | None = None  # set while one of the author's tasks waits for a message
-    _room: LoopFuture | None = None  # set while the reading task waits until a message is taken
-    # The semaphore by which senders take turns. It is made when a ``send`` has to wait for the
+    # Not None while a task of the application waits for a message.
+    _arrival: LoopFuture | None = None
+    # Not None while the reading task waits until a message is taken.
+    _room: LoopFuture | None = None
+    # The semaphore by which senders take turns. It is created when a ``send`` has to wait for the
     # first time.
     _turn: anyio.Semaphore | None = None
     _leave_scope: anyio.CancelScope
@@ -102,7 +107,7 @@ class Connection(websockets.Progress):
         self._settings = exchange.config.settings
         self._receive = receive
         self._send = send
-        # The messages that the handler has not received yet, with their sizes.
+        # The messages that the handler hasn't received yet, each with its size.
         self._messages: deque[tuple[ServerMessage, int]] = deque()
 
     # -- the handler -------------------------------------------------------------------------------
@@ -110,7 +115,8 @@ class Connection(websockets.Progress):
     async def run(
         self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object
     ) -> None:
-        """Run ``handler(websocket, *arguments)``."""
+        """Run ``handler(websocket, *arguments)`` until it ends or is cancelled after a
+        disconnect."""
         self._tasks = tasks = TASKS.get()
         self._leave_scope, self._cleanup_scope = tasks.new_scope(), tasks.new_scope()
         shutdown = self._exchange.config.shutdown
@@ -120,7 +126,7 @@ class Connection(websockets.Progress):
                 await self._run_handler(handler(websocket, *arguments).__await__())
         except Exception:
             raise
-        except BaseException as error:  # a provider's cancel scope may be the cause
+        except BaseException as error:  # the cause may be a provider's cancel scope
             failure = await failure_of_step(self._exchange, error)
             try:
                 raise failure
@@ -139,8 +145,8 @@ class Connection(websockets.Progress):
     def _run_handler(self, steps: Steps[object]) -> Steps[None]:
         """Await the handler.
 
-        If the handler waits again after its client has disconnected, begin its grace period. If it
-        is cancelled after that period, shield its clean-up.
+        If the handler waits again after its client has disconnected, begin its grace period. If the
+        handler is cancelled after that period, shield its clean-up.
         """
         sent: object = None
         raised: BaseException | None = None
@@ -174,11 +180,11 @@ class Connection(websockets.Progress):
                 self._begin_cleanup()
 
     def _begin_cleanup(self) -> None:
-        """Shield the handler's clean-up for some seconds, if the cancellation that arrived comes
-        from ``_leave_scope``.
+        """Shield the handler's clean-up for ``CLEAN_UP_WITHIN`` seconds, if the cancellation that
+        has arrived comes from ``_leave_scope``.
 
         A cancellation doesn't show which scope it comes from. But a shield at ``_cleanup_scope``
-        only blocks the cancellation of ``_leave_scope``: a cancelled scope inside the shield stays
+        blocks only the cancellation of ``_leave_scope``: a cancelled scope inside the shield stays
         in effect, and a shield in the handler itself would have blocked that of ``_leave_scope``
         anyway. So set the shield, and check whether a cancellation is still in effect.
         """
@@ -192,8 +198,8 @@ class Connection(websockets.Progress):
     # -- the end -----------------------------------------------------------------------------------
 
     def end(self, action: str, code: int, reason: str) -> bool:
-        """End the WebSocket by ``action`` and wake the receiving task. Return False if it has ended
-        already.
+        """End the WebSocket by ``action`` and wake the task that waits for a message. Return False
+        if the WebSocket had already ended.
         """
         if not super().end(action, code, reason):
             return False
@@ -210,8 +216,8 @@ class Connection(websockets.Progress):
         self.end(websockets.LEAVE, websockets.LOST, "")
 
     def _close_beside(self, reason: str = "") -> None:
-        """Close with 1001 in another task than the handler's, for example when the server shuts
-        down.
+        """Close the WebSocket with 1001 from outside the handler's task, for example when the
+        server shuts down.
 
         The handler's next call raises ``ConnectionClosed``.
         """
@@ -221,17 +227,18 @@ class Connection(websockets.Progress):
             self._tasks.start_soon(self._send_close_in_turn)
 
     async def go_away(self) -> None:
-        """Close an open WebSocket with 1001 after the server has cancelled the handler."""
+        """Close the WebSocket with 1001, if it is open, after the server has cancelled the
+        handler."""
         if self.state is websockets.OPEN:
             self.end(websockets.CLOSE, websockets.GOING_AWAY, "")
             await self._send_close(LAST_FRAME_WITHIN)
 
     def _start_grace(self) -> None:
-        """Start the grace period, in which the handler must make its next call, which raises
+        """Begin the grace period, in which the handler must make its next call, which raises
         ``ConnectionClosed``.
 
-        A handler that waits for a message is woken now. Its grace period only begins if it waits
-        again, because most handlers end at once.
+        A handler that is waiting for a message is woken now. Its grace period begins only if it
+        waits again, because most handlers end at once.
         """
         grace = self._settings.websocket_grace
         self._is_grace_due = self._arrival is not None and self._waits_for is self._arrival
@@ -241,7 +248,7 @@ class Connection(websockets.Progress):
     # -- messages in -------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        """Receive messages until the end. This runs in a separate task."""
+        """Receive messages until the WebSocket ends. This runs in a separate task."""
         receive, messages = self._receive, self._messages
         max_size, timeout = self._settings.websocket_max_size, self._settings.websocket_timeout
         try:
@@ -249,7 +256,8 @@ class Connection(websockets.Progress):
                 message = await (receive() if timeout is None else await_within(receive(), timeout))
                 if message["type"] != "websocket.receive":
                     if not self.end(websockets.LEAVE, *websockets.disconnect_info(message)):
-                        # This side had closed before. The handler may still be running.
+                        # This side has already closed the WebSocket, but the handler may still be
+                        # running.
                         self._start_grace()
                     return
                 size = len(message.get("text") or message.get("bytes") or "")
@@ -272,7 +280,7 @@ class Connection(websockets.Progress):
     async def receive(self, method: str, key: str) -> Any:
         """Return the content of the next message.
 
-        ``method``: the name of the method that the author called. ``key``: the key of the expected
+        ``method``: the name of the method that the handler called. ``key``: the key of the expected
         content in the message, "text" or "bytes".
         """
         if self._arrival is not None:
@@ -293,13 +301,13 @@ class Connection(websockets.Progress):
             _settle(self._room)
         self._sent_unchecked = 0
         content = message.get(key)
-        # ``size`` may be in characters, which have at most four bytes in UTF-8.
+        # ``size`` may be a number of characters, and a character has at most four bytes in UTF-8.
         if content is None or size * 4 > self._settings.websocket_max_size:
             content = await self._examine(message, method)
         return content
 
     async def _refuse(self, method: str) -> NoReturn:
-        """Raise the error for a call that is not allowed now."""
+        """Raise the error for a call that isn't allowed in the current state."""
         if self.code is None:
             raise self.refusal(method)
         if self._is_told:
@@ -308,9 +316,8 @@ class Connection(websockets.Progress):
         raise StopAsyncIteration if method is ITERATION else self.refusal(method)
 
     async def _examine(self, message: ServerMessage, method: str) -> str | bytes:
-        """Check a message that has content of another type or may be too big. Return its
-        content.
-        """
+        """Check a message whose content may have the wrong type or be too big. Return the
+        content."""
         content: str | bytes | None = message.get("text")
         if content is None:
             content = message.get("bytes") or b""
@@ -340,14 +347,14 @@ class Connection(websockets.Progress):
                 "accept",
                 {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded},
             )
-        finally:  # also after a cancellation, because the handler may continue
+        finally:  # even after a cancellation, because the handler may go on
             if self.state is websockets.OPEN:
                 self._stop_reading = self._tasks.start_soon(self._read)
 
     async def send(self, method: str, message: ServerMessage) -> None:
-        """Send a message, after those that other tasks are sending.
+        """Send a message, after the messages that other tasks are sending.
 
-        ``method``: the name of the method that the author called.
+        ``method``: the name of the method that the handler called.
         """
         if self.state not in websockets.SENDING:
             await self._refuse(method)
@@ -356,11 +363,11 @@ class Connection(websockets.Progress):
             if turn is not None and not turn.value:
                 await turn.acquire()
                 held = turn
-                # another task has closed the WebSocket meanwhile
+                # Another task may have closed the WebSocket meanwhile.
                 if self.state not in websockets.SENDING:
                     raise self.refusal(method)
-            # Advance ``send`` manually, because if it doesn't have to wait, it needs neither a turn
-            # nor a timer.
+            # Advance ``send`` manually: if it doesn't have to wait, it needs neither a turn nor a
+            # timer.
             steps = self._send(message).__await__()
             try:
                 waits_for = next(steps, SENT)
@@ -405,7 +412,7 @@ class Connection(websockets.Progress):
             raise self.closed() from None
 
     async def close(self, code: int, reason: str) -> None:
-        """Close the WebSocket, unless it is closed already or the client has disconnected. See
+        """Close the WebSocket, unless it is already closed or the client has disconnected. See
         ``WebSocket.close``.
         """
         websockets.check_code(code)
@@ -413,11 +420,11 @@ class Connection(websockets.Progress):
             await self._send_close_in_turn()
 
     async def finish(self, close_info: CloseInfo) -> None:
-        """Close the WebSocket after its handler has ended, if it is still open. Also send the close
-        frame if sending it was cancelled.
+        """Close the WebSocket after its handler has ended, if it is still open. If sending the
+        close frame was cancelled earlier, send it now.
 
-        Many servers can't send an author's response to a handshake that was not accepted. They send
-        a plain 403.
+        If the handshake was not accepted, many servers can't send the application's response, and
+        send a plain 403 instead.
         """
         if self.state is websockets.GONE:
             return
@@ -436,7 +443,7 @@ class Connection(websockets.Progress):
             await self._send_close_in_turn()
 
     async def _send_close_in_turn(self) -> None:
-        """Send the close frame after the messages that tasks are sending, unless it has been sent
+        """Send the close frame after the messages that tasks are sending, unless it was sent
         already.
         """
         self._turn = self._turn or anyio.Semaphore(1, fast_acquire=True)
@@ -451,13 +458,14 @@ class Connection(websockets.Progress):
         """
         if self._stop_reading is not None:
             self._stop_reading()
-            self._start_grace()  # needed here, because the disconnect won't be received
+            # Begin it here, because reading has stopped and won't notice the disconnect.
+            self._start_grace()
         await self._send_last(
             seconds, {"type": "websocket.close", "code": self.code, "reason": self.reason}
         )
 
     async def _send_last(self, seconds: float | None, *messages: ServerMessage) -> None:
-        """Send the messages that end the WebSocket. It counts as ended even if sending fails."""
+        """Send the messages that end the WebSocket. Even if this fails, the WebSocket has ended."""
         try:
             for message in messages:
                 await await_within(self._send(message), seconds)
