@@ -36,7 +36,7 @@ def test_the_lists_of_examples_are_complete() -> None:
     assert sorted({*rows} - PARTS_OF_THE_DOCUMENTATION) == FOLDERS
     page = (DOCS / "start" / "examples.md").read_text()
     listed = page.partition("## Examples")[2].partition("\n## ")[0].partition("- **")[2]
-    assert sorted([*re.findall(r"`(\w+)`\]?(?:\(\S+\))?\s\(", listed), "tour"]) == FOLDERS
+    assert sorted([*re.findall(r"`(\w+)`\]?(?:\(\S+\))?\s+\(", listed), "tour"]) == FOLDERS
 
 
 # One needs Redis, one mounts on CherryPy's only tree.
