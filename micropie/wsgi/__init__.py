@@ -1,10 +1,10 @@
-"""The WSGI driver: it turns an environ into a request, performs the flow's steps in the server's
+"""The WSGI driver. It turns an environ into a request, performs the flow's steps in the server's
 thread, and returns an iterable (PEP 3333).
 
 Open ``driver.py`` to change how a request is served and a response returned, ``exchange.py`` for
 what is read from an environ, ``steps.py`` for how steps are performed, ``streaming.py`` for async
 streams, ``files.py`` for files that the server sends, and ``lifespan.py`` and ``state.py`` for
-startup and shutdown. ``simple_server.py`` is a server based on the standard library,
+startup and shutdown. ``simple_server.py`` contains a server based on the standard library, and
 ``gunicorn.py`` a configuration for gunicorn.
 """
 

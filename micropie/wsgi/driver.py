@@ -23,8 +23,8 @@ from micropie.wsgi.state import WSGIState
 from micropie.wsgi.steps import perform
 from micropie.wsgi.streaming import StreamReader, close_stream
 
-# Compare a status with this by ``is``, because the 200 of a mounted application may be a
-# ``GivenStatus`` with its own reason.
+# Compare a status with this by ``is``: the 200 of a mounted application may be a ``GivenStatus``,
+# which is equal but may have its own reason phrase.
 _OK: Final = 200
 
 
@@ -35,8 +35,8 @@ def _start_private(
     headers: Sequence[tuple[str, str]],
     *exc_info: Any,
 ) -> Any:
-    """Start the response of a mounted application. Make it private, because it also depends on the
-    request headers ``depends_on``.
+    """Start the response of a mounted application. Make the response private, because it also
+    depends on the request headers ``depends_on``.
     """
     pairs = [(name.lower(), value) for name, value in headers]
     private, _ = make_private(pairs, depends_on, has_own_cookie=False)
@@ -49,7 +49,7 @@ def serve_http(
     """Handle one request.
 
     This runs in ``context``, a copy of the thread's context, so that the thread's next request
-    doesn't see variables that are set here.
+    doesn't see context variables that are set here.
     """
     exchange = WSGIExchange(environ)
     request = Request(exchange)
@@ -60,7 +60,7 @@ def serve_http(
         kind, _, answer = step
         if kind is not ANSWER:
             answer = perform(flow, exchange, step)
-        next(flow, None)  # ends the flow, faster than ``close``
+        next(flow, None)  # end the flow; this is faster than ``close``
         if answer.__class__ is Handover:
             # The mounted application must not see this application's current request.
             current.reset(token)
@@ -97,8 +97,8 @@ def serve_http(
 def start_and_serve(
     app: Startable, state: WSGIState, environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
-    """Handle a request. If the application has not started in this process, start it first; if that
-    fails, respond with 500.
+    """Handle a request. If the application has not started in this process, start it first. If that
+    fails, respond with a 500.
     """
     try:
         site = state.site or state.start(app)
@@ -116,9 +116,8 @@ def start_and_serve(
 def _head(
     content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]
 ) -> HeaderPairs:
-    """Return headers in the form that WSGI requires: a new list, with names in the usual
-    capitals.
-    """
+    """Return headers in the form that WSGI requires: a new list, with names capitalized as
+    usual."""
     if pairs.__class__ is not KnownHead:
         headers = [(CAPITALS[name], value) for name, value in pairs]
     elif content_type is None or length is None:
@@ -139,7 +138,7 @@ def _head(
 class _ClosingBody(tuple[bytes]):
     """A body in one piece. When the server closes it, the request ends.
 
-    It is a tuple, because granian never closes a list.
+    It is a tuple, because granian doesn't call ``close`` of a list.
     """
 
     close: Action
@@ -147,11 +146,11 @@ class _ClosingBody(tuple[bytes]):
 
 class _Chunks:
     """A streamed body as the iterable that PEP 3333 requires. The server iterates over it and
-    closes it, perhaps in different threads.
+    closes it, possibly in different threads.
 
-    Each chunk is made in the request's context, because the thread may handle another request
-    between two chunks. It is the request's own context, not a copy, because a generator may reset
-    at its end a context variable that it set before its first chunk, as Flask's
+    Each chunk is produced in the request's context, because the thread may handle another request
+    between two chunks. This is the request's own context instead of a copy: at its end, a generator
+    may reset a context variable that it set before its first chunk, as Flask's
     ``stream_with_context`` does.
     """
 
@@ -170,11 +169,11 @@ class _Chunks:
         self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        # Use ``map``, which calls ``context.run`` for each chunk without a Python function.
+        # ``map`` calls ``context.run`` for each chunk without a Python function in between.
         return iter(()) if self._is_over else map(self._run, repeat(self._made().__next__))
 
     def _made(self) -> Iterator[bytes]:
-        """Make the chunks. This runs in the request's context."""
+        """Yield the chunks. This runs in the request's context."""
         stream = self._stream
         yield stream.first
         if stream.items is None:  # ``close`` was called meanwhile
@@ -199,7 +198,8 @@ class _Chunks:
         self._failure = failure
 
     def close(self) -> None:
-        """Close the stream, once. Then end the request, even if closing has failed."""
+        """Close the stream, unless that has been done. Then end the request, even if closing has
+        failed."""
         exchange = self._exchange
         failure, self._failure = self._failure, None
         if not self._is_over:
@@ -209,7 +209,7 @@ class _Chunks:
                 self._run(close_stream, self._stream, self._backend)
         finally:
             stream = self._stream
-            # Avoid reference cycles, because these objects may refer to this stream and the
+            # Avoid reference cycles, because these objects may refer to this object or to the
             # exchange.
             stream.driver = stream.items = stream.owner = None
             if exchange.resources:

@@ -1,8 +1,8 @@
-"""The exchange of a request under WSGI: read the environ and the body
+"""The exchange of a request under WSGI: it reads the environ and the body
 (https://peps.python.org/pep-3333/).
 
-Text in an environ is bytes decoded as latin-1: ``/%C3%A9`` arrives as ``"/Ã©"``. The server
-unescapes the path, so an escaped slash can be recognised only if the server also passes the raw
+Strings in an environ are bytes decoded as latin-1, so ``/%C3%A9`` arrives as ``"/Ã©"``. The server
+unescapes the path. So an escaped slash can be recognised only if the server also passes the raw
 target (``RAW_URI`` of gunicorn, ``REQUEST_URI`` of uWSGI and waitress).
 """
 
@@ -32,15 +32,15 @@ Value = TypeVar("Value")
 
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
-# By PEP 3333, CONTENT_TYPE and CONTENT_LENGTH have no prefix. Some servers also pass them with a
-# prefix (``_BODY_KEYS``), which is ignored.
+# The keys without the prefix ``HTTP_``, according to PEP 3333. Some servers also pass these headers
+# with the prefix (``_BODY_KEYS``), which is ignored.
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _KEYS: NameTable[str, str] = NameTable(
     lambda name: _UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}"
 )
 _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
-PIECE = 64 * 1024  # bytes per read, the buffer size of most servers
+PIECE = 64 * 1024  # bytes per read; most servers have a buffer of this size
 
 
 class WSGIExchange(Exchange):
@@ -48,7 +48,8 @@ class WSGIExchange(Exchange):
 
     config: Config
     environ: Environ
-    _left: int | None = None  # unread bytes of the body; None before the first read
+    # Bytes of the body that haven't been read yet; None before the first read.
+    _left: int | None = None
     _reading: Lock | None = None  # held by a thread that reads the body for a mounted application
     _is_passed_on = False  # whether a mounted application has got the whole body
 
@@ -67,7 +68,7 @@ class WSGIExchange(Exchange):
 
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
         """See ``Exchange``. Nothing is cancelled under WSGI, but all steps of a generator must run
-        in one task.
+        in the same task.
         """
         return steps.in_one_task(generator)
 
@@ -85,7 +86,8 @@ class WSGIExchange(Exchange):
 
     @property
     def has_short_body(self) -> bool:
-        return 0 < (self.framing[2] or 0) <= PIECE  # even if the client waits for "100 Continue"
+        # Even if the client waits for "100 Continue" before it sends the body.
+        return 0 < (self.framing[2] or 0) <= PIECE
 
     @property
     def sends_files(self) -> bool:  # type: ignore[override]
@@ -112,7 +114,8 @@ class WSGIExchange(Exchange):
 
     @computed
     def scope(self) -> Scope:
-        """An ASGI scope made from the environ, for helpers and middleware that read one."""
+        """An ASGI scope that is made from the environ, for helpers and middleware that read a
+        scope."""
         environ, root_path = self.environ, self.root_path
         root = environ.get("SCRIPT_NAME", "").encode("latin-1")
         return {
@@ -140,18 +143,19 @@ class WSGIExchange(Exchange):
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
         mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")
         raw = self._target()
-        # The request's target is not a path, for example "*" or "x/y". Servers turn such a target
-        # into a path.
+        # The request's target is not a path, for example "*" or "x/y". Return it, because servers
+        # turn it into a path in PATH_INFO.
         if raw is not None and not raw.startswith(b"/"):
             return raw
-        # Use the raw path only if it is the same path as PATH_INFO, because middleware or a mount
-        # may have changed PATH_INFO.
+        # Use the raw path only if it means the same path as PATH_INFO, because middleware or a
+        # mount may have changed PATH_INFO.
         if raw is not None and unescaped(raw) == mount + path:
             return raw_path_below(mount, raw)
         return escaped_path(path)
 
     def _target(self) -> bytes | None:
-        """Return the raw path of the request's target, or None if the server doesn't pass it.
+        """Return the escaped path of the request's target, or None if the server doesn't pass the
+        target.
 
         In an absolute target, the path comes after the host (RFC 9112, section 3.2).
         """
@@ -169,8 +173,8 @@ class WSGIExchange(Exchange):
             for key, value in environ.items()
             if key.startswith("HTTP_") and key not in _BODY_KEYS
         ]
-        # Convert the length to text, because some servers pass an int although PEP 3333 requires
-        # text.
+        # Format the values, because some servers pass the length as an int, although PEP 3333
+        # requires a string.
         pairs += [
             (name, f"{environ[key]}") for name, key in _UNPREFIXED.items() if environ.get(key)
         ]
@@ -186,8 +190,8 @@ class WSGIExchange(Exchange):
     def body_headers(self) -> tuple[str, str | None]:
         length = self.environ.get("CONTENT_LENGTH")
         if "HTTP_TRANSFER_ENCODING" in self.environ and self.environ.get("wsgi.input_terminated"):
-            length = None  # a chunked body ignores the length: RFC 9112, section 6.3
-        if type(length) is int:  # some servers pass an int; PEP 3333 requires text
+            length = None  # the length of a chunked body is ignored: RFC 9112, section 6.3
+        if type(length) is int:  # some servers pass an int, although PEP 3333 requires a string
             length = str(length)
         return self.environ.get("CONTENT_TYPE", ""), length or None
 
@@ -201,12 +205,11 @@ class WSGIExchange(Exchange):
     # -- the body ----------------------------------------------------------------------------------
 
     def receive_piece(self, size: int = PIECE) -> Piece:
-        """Return the next piece of the body and whether more may follow.
+        """Return the next piece of the body, and whether more may follow. Never read beyond the end
+        of the body, because that would block.
 
-        Never read beyond the end of the body, because that would block.
-
-        If the length is known, at least ``size`` bytes are read at a time. Raises
-        ``ClientDisconnect`` if the body ends too early.
+        If the length is known, read at least ``size`` bytes at a time. Raises ``ClientDisconnect``
+        if the body ends too early.
         """
         if self.body.put_back is not None:
             return self.body.take_piece()
@@ -215,7 +218,7 @@ class WSGIExchange(Exchange):
             left = self.framing[2]
             if left is None:
                 # A body without a length may be read only if the server marks the end of the input,
-                # as for a chunked body.
+                # as it does for a chunked body.
                 piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
                 return piece, bool(piece)
         if left == 0:
@@ -229,9 +232,10 @@ class WSGIExchange(Exchange):
     def _read(self, size: int) -> bytes:
         try:
             piece: bytes = self.environ["wsgi.input"].read(size)
-        except TimeoutError:  # from the server's socket
+        except TimeoutError:  # raised by the server's socket
             raise HTTPError(408, "The body stopped arriving.") from None
-        except Exception as error:  # not only OSError: gunicorn raises others for a malformed chunk
+        # Not only OSError: gunicorn raises other errors for a malformed chunk.
+        except Exception as error:
             raise ClientDisconnect("the body could not be read") from error
         return piece
 
@@ -240,7 +244,7 @@ class WSGIExchange(Exchange):
         body, wait until this is cancelled.
 
         A thread that reads from the server's socket can't be interrupted, so closing the request
-        waits until the thread has ended.
+        waits until the thread has finished reading.
         """
         if self._is_passed_on or self.body.so_far is not None:
             await anyio.sleep_forever()
@@ -256,14 +260,15 @@ class WSGIExchange(Exchange):
             return self.receive_piece()
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
-        return work()  # WSGI servers don't report that a client has disconnected
+        # Return at once, because WSGI servers don't report that a client has disconnected.
+        return work()
 
     def perform(self, flow: Flow[Value]) -> Value:
         return perform(flow, self)
 
     async def perform_async(self, flow: Flow[Value]) -> Value:
-        # Run the flow in a thread, because this runs on the background loop, which other requests
-        # share, and reading from the server's socket would block it.
+        # Run the flow in a thread: this coroutine runs on the background loop, which other requests
+        # share, and reading from the server's socket would block the loop.
         return await anyio.to_thread.run_sync(partial(self.perform, flow))
 
     async def abandon(self, steps: Iterable[Step]) -> None:

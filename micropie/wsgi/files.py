@@ -2,8 +2,8 @@
 Python.
 
 PEP 3333, "Optional Platform-Specific File Handling": the application returns the server's wrapper
-around a file. gunicorn passes it to ``sendfile``. waitress passes it to its main thread, so the
-thread that handled the request is free. Other servers read it.
+around a file. gunicorn passes the file to ``sendfile``. waitress passes it to its main thread, so
+the thread that handled the request is free again. Other servers read the file.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from micropie.wsgi.exchange import WSGIExchange
 
 
 def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterable[bytes] | None:
-    """Return the server's wrapper around the file of the body. Return None if the body is not a
-    file, or if the server has no wrapper.
+    """Return the server's wrapper around the file of the body, or None if the body is not a file or
+    the server has no wrapper.
     """
     part = stream.file
     if part is None or part.file is None or status in (204, 304):
@@ -25,13 +25,14 @@ def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterabl
     wrapper: Callable[..., Iterable[bytes]] | None = exchange.environ.get("wsgi.file_wrapper")
     if wrapper is None:
         return None
-    # Only a whole file has a descriptor, because uWSGI sends a file with a descriptor from
+    # Only a whole file gets a descriptor: if there is a descriptor, uWSGI sends the file from
     # beginning to end, even for a range.
     return wrapper((_WholeFile if part.is_whole else _FilePart)(part, exchange), FILE_CHUNK)
 
 
 class _FilePart:
-    """A range of a file, as a file object for ``wsgi.file_wrapper``. ``close`` ends the request."""
+    """A range of a file, as a file object for ``wsgi.file_wrapper``. Closing it ends the
+    request."""
 
     def __init__(self, part: FileRange, exchange: Exchange) -> None:
         part.seek(0)
@@ -57,7 +58,7 @@ class _FilePart:
 
 
 class _WholeFile(_FilePart):
-    """A whole file, with the descriptor that ``sendfile`` needs."""
+    """A whole file, which also has the descriptor that ``sendfile`` needs."""
 
     _is_descriptor_taken = False
 
@@ -68,8 +69,8 @@ class _WholeFile(_FilePart):
         return file.fileno()
 
     def close(self) -> None:
-        """End the request, and raise ``ResponseError`` if the file has become too short, because a
-        server that uses the descriptor may not notice that it has sent less.
+        """End the request. Raise ``ResponseError`` if the file has become too short, because a
+        server that uses the descriptor may not notice that it has sent too little.
         """
         file = self._part.file
         try:

@@ -1,9 +1,9 @@
 """A configuration for gunicorn's gthread worker: ``gunicorn -c python:micropie.wsgi.gunicorn -k
 gthread module:app``.
 
-WSGI can't announce that a server shuts down. So without this module, gunicorn waits for open
-streams until its ``graceful_timeout`` is over, and then breaks them off. In your own configuration,
-import the function: ``from micropie.wsgi.gunicorn import post_worker_init``.
+WSGI has no way to announce that a server is shutting down. So without this module, gunicorn waits
+for open streams until its ``graceful_timeout`` has passed, and then aborts them. In your own
+configuration, import the function: ``from micropie.wsgi.gunicorn import post_worker_init``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 
 from micropie.wsgi.state import end_streams
 
-_LOOK_EVERY = 0.1  # seconds
+_LOOK_EVERY = 0.1  # seconds between two checks
 
 
 def post_worker_init(worker: Any) -> None:
-    """End the streams and subscriptions of this gunicorn worker when the worker ends, because of a
-    signal or after ``--max-requests`` requests. A thread checks this, because there is no signal in
-    the latter case.
+    """End the streams and subscriptions of this gunicorn worker when the worker ends, either
+    because of a signal or after ``--max-requests`` requests. A thread checks this, because the
+    second case has no signal.
     """
 
     def wait_for_end() -> None:
@@ -34,13 +34,13 @@ def post_worker_init(worker: Any) -> None:
 
 
 def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:
-    """Serve ``app`` with gunicorn until it is stopped. This process becomes gunicorn's main
-    process. Open streams end with their worker.
+    """Serve ``app`` with gunicorn until gunicorn is stopped. This process becomes gunicorn's main
+    process. When a worker ends, its open streams end as well.
 
         run_gunicorn(app, {"bind": ["127.0.0.1:8000"], "workers": 2})
 
-    ``settings`` are gunicorn's, with the names of its configuration. Raises ``ImportError`` if
-    gunicorn is missing.
+    ``settings``: gunicorn's settings, by the names that its configuration has. Raises
+    ``ImportError`` if gunicorn is not installed.
     """
     base = import_module("gunicorn.app.base").BaseApplication
 

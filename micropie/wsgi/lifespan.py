@@ -24,8 +24,8 @@ def start_here(lifecycle: Lifecycle, config: Config) -> Action:
 def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
     """Start the application on the background loop. Return a function that stops it.
 
-    A single task starts the application, waits and stops it, because a task group must be closed by
-    the task that opened it.
+    A single task starts the application, waits, and stops it, because a task group must be exited
+    in the task that entered it.
     """
     portal = background_loop(config.settings.portal_backend).portal
 
@@ -41,7 +41,7 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
     def stop() -> None:
         try:
             portal.start_task_soon(leave.set)
-        except RuntimeError:  # the loop has ended and has cancelled the task
+        except RuntimeError:  # the loop has ended, which cancelled the task
             return
         life.result()
 
@@ -49,7 +49,7 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
 
 
 async def _perform_awaiting(flow: Flow[None]) -> None:
-    """Run a life cycle's flow in this task. All its steps are AWAIT steps."""
+    """Run the flow of a startup or shutdown in this task. All its steps are AWAIT steps."""
     resume: Callable[[Any], AnyStep] = flow.send
     result: object = None
     while True:

@@ -1,9 +1,9 @@
 """A small threaded WSGI server based on the standard library, for use when no other server is
-installed. It has HTTP/1.0 only, and no WebSockets.
+installed. It supports neither HTTP/1.1 nor WebSockets.
 
-The standard library parses a request's head leniently: a bare CR ends a line, a line that is not a
-header ends the head, and ``X_Forwarded_For`` becomes the variable of ``X-Forwarded-For``. So the
-head is checked here first.
+The standard library parses the head of a request leniently: a bare CR ends a line, a line that is
+not a header ends the head, and ``X_Forwarded_For`` becomes the variable of ``X-Forwarded-For``. So
+the head is checked here first.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-# A line with a header (RFC 9112, section 5). Folded lines don't match.
+# Matches a line with a header (RFC 9112, section 5), but not a folded line.
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[^\r\n\0]*\r?\n")
 _MOST_HEADERS = 100
 _LONGEST_LINE = 65536  # bytes
 
 
 class _ThreadedServer(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # so that an endless stream doesn't keep the process from ending
+    daemon_threads = True  # so that an endless stream doesn't keep the process from exiting
     request_queue_size = 128
 
 
@@ -36,27 +36,30 @@ class _ThreadedServer6(_ThreadedServer):
 
 class _Handler(WSGIRequestHandler):
     root_path = ""
-    timeout = 60  # seconds that a client may send nothing, also during the TLS handshake
+    # Seconds of silence after which a client is disconnected, also during the TLS handshake.
+    timeout = 60
 
     def handle(self) -> None:
         """Handle one request.
 
-        A client that is silent, disconnects, or fails the handshake is not an error of the server.
+        If a client is silent, disconnects, or fails the handshake, this is not an error of the
+        server, so the exception is suppressed.
         """
         with suppress(OSError):
             super().handle()
 
     def parse_request(self) -> bool:
-        """Check and parse the head.
+        """Check and parse the head of a request.
 
-        Return whether to handle the request. If not, it has been refused.
+        Return whether to handle the request. If not, an error response has been sent.
         """
         connection, lines = self.rfile, list[bytes]()
         while (line := connection.readline(_LONGEST_LINE + 1)) not in (b"\r\n", b"\n"):
             lines.append(line)
             if not _HEADER.fullmatch(line) or len(lines) > _MOST_HEADERS:
                 break
-        # Drop names with "_", as servers do, so that a client can't imitate a proxy.
+        # Drop headers with "_" in their names, as other servers do, so that a client can't forge a
+        # proxy's header.
         self.rfile = BytesIO(
             b"".join(line for line in lines if b"_" not in line.partition(b":")[0])
         )
@@ -75,22 +78,22 @@ class _Handler(WSGIRequestHandler):
         environ = super().get_environ()
         environ["SCRIPT_NAME"] = self.root_path
         environ["wsgi.multithread"] = True
-        environ["RAW_URI"] = self.path  # the raw path, because wsgiref decodes it
+        environ["RAW_URI"] = self.path  # the raw path, because wsgiref unescapes it in PATH_INFO
         if isinstance(self.connection, ssl.SSLSocket):
-            environ["HTTPS"] = "on"  # wsgiref sets ``wsgi.url_scheme`` by this
+            environ["HTTPS"] = "on"  # with this, wsgiref sets ``wsgi.url_scheme``
         return environ
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Log nothing, because ``middleware.AccessLog`` logs requests, in the same format under
+        """Log nothing, because ``middleware.AccessLog`` logs requests in the same format under
         every server.
         """
 
 
 def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus | None:
-    """Return the status with which to refuse a request, or None. A request is refused if another
-    server, such as a proxy, could read its head or body differently.
+    """Return the status with which to refuse a request, or None to handle it. A request is refused
+    if another server, such as a proxy, could read its head or its body differently.
     """
-    if version == "HTTP/0.9":  # HTTP/0.9 has no headers
+    if version == "HTTP/0.9":  # its requests have no headers
         return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
     if len(lines) > _MOST_HEADERS or any(len(line) > _LONGEST_LINE for line in lines):
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -99,8 +102,7 @@ def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus |
         or len(set(headers.get_all("Content-Length", ()))) > 1
     ):
         return HTTPStatus.BAD_REQUEST
-    # Refuse chunked bodies (RFC 9112, section 6.1), because this server would drop the chunks
-    # silently.
+    # Refuse chunked bodies (RFC 9112, section 6.1), because this server would silently ignore them.
     return HTTPStatus.NOT_IMPLEMENTED if "Transfer-Encoding" in headers else None
 
 
@@ -110,10 +112,10 @@ def open_server(
     files: tuple[str | None, str | None] = (None, None),
     root_path: str = "",
 ) -> WSGIServer:
-    """Return a server that is listening. ``files``: a certificate and its key, for https.
+    """Return a server that listens on ``address``. ``files``: a certificate and its key, for https.
+    ``root_path``: the prefix of the application, for ``SCRIPT_NAME``.
 
-    Raises ``OSError`` if the server can't listen, and ``ssl.SSLError`` for files that can't be
-    used.
+    Raises ``OSError`` if the server can't listen, and ``ssl.SSLError`` if the files can't be used.
     """
     kind = _ThreadedServer6 if ":" in address[0] else _ThreadedServer
     handler = type("Handler", (_Handler,), {"root_path": root_path})
@@ -124,7 +126,7 @@ def open_server(
         context.load_cert_chain(files[0], files[1])
     server = kind(address, handler)
     if context is not None:
-        # Do the handshake in the connection's thread, because otherwise a silent client would keep
+        # Do the handshake in the thread of the connection. Otherwise, a silent client would keep
         # others from connecting.
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False

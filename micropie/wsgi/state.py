@@ -1,4 +1,4 @@
-"""``WSGIState``: start an application under WSGI, once per worker process, before the first
+"""``WSGIState`` starts an application under WSGI, once in each worker process, before the first
 request.
 """
 
@@ -18,10 +18,9 @@ from micropie._core.routing import Config, Site
 class WSGIState:
     """Starts and stops an application in this process.
 
-    ``site`` is None until the application has started. Then it is the site that handles requests.
-
-    After a failed startup, the next request tries again, so that no restart is needed if a
-    database, for example, was not available yet.
+    ``site`` is the site that handles requests. It is None until the application has started. After
+    a failed startup, the next request tries again. So no restart is needed if, for example, a
+    database was not available yet.
     """
 
     def __init__(self) -> None:
@@ -30,26 +29,26 @@ class WSGIState:
         _states.add(self)
 
     def after_fork(self) -> None:
-        """Reset the state, because a forked child has started nothing yet."""
+        """Reset the state, because nothing has started in a forked child yet."""
         self.site: Site | None = None
         self._lock = Lock()
         self._stop: Action | None = None
-        self._sites: WeakSet[Site] = WeakSet()  # sites whose process pools are closed at the stop
-        self._config: Config | None = None  # set while the application is started
+        self._sites: WeakSet[Site] = WeakSet()  # the sites whose process pools ``stop`` closes
+        self._config: Config | None = None  # None unless the application has started
 
     def start(self, app: Startable) -> Site:
-        """Start the application, unless it has started.
+        """Start the application, unless it has started. Return its site.
 
         Raises ``SetupError``, and what a startup handler raises.
         """
         with self._lock:
-            site = app.compiled(INLINE)  # INLINE: handlers may block the server's thread
+            site = app.compiled(INLINE)  # INLINE, because handlers may block the server's thread
             self._sites.add(site)
             watch_background_loops(site.config.settings.loop_patience)
             if self._config is None:
                 lifecycle = app.lifecycle(UNDER_WSGI)
                 if not lifecycle.is_empty:
-                    # Imported here, because most applications have nothing to start.
+                    # Import this here, because most applications have nothing to start.
                     from micropie.wsgi.lifespan import start_here, start_on_loop
 
                     start = start_on_loop if lifecycle.needs_loop else start_here
@@ -59,8 +58,8 @@ class WSGIState:
 
                     if multiprocessing.parent_process() is not None:
                         # A child process of multiprocessing, such as a worker of granian, doesn't
-                        # call atexit functions. Because of the priority 100, this function runs
-                        # before the finalizers that close process pools.
+                        # call atexit functions. The priority 100 makes this function run before the
+                        # finalizers that close process pools.
                         multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
             site.config.shutdown.begin()
             self._config = site.config
@@ -68,13 +67,13 @@ class WSGIState:
             return site
 
     def end_streams(self) -> None:
-        """End the open streams and subscriptions. Streams that are opened later end at once."""
+        """End the open streams and subscriptions. Those that are opened later end at once."""
         if self._config is not None:
             self._config.shutdown.end()
 
     def stop(self) -> None:
-        """Shut the application down, unless that has been done. Raises the first exception of a
-        shutdown handler.
+        """Shut the application down, unless that has been done. Raises the first exception that a
+        shutdown handler raised.
         """
         atexit.unregister(self._stop_at_exit)
         with self._lock:
@@ -83,7 +82,7 @@ class WSGIState:
             self.site = None
         if config is not None:
             config.shutdown.end()
-            # Wait for the functions of ``after_response``.
+            # Wait for the functions of ``after_response`` before closing what they use.
             wait_for_tasks(config.settings.background_timeout + 1)
         for site in self._sites:
             site.close()
@@ -91,7 +90,7 @@ class WSGIState:
             stop()
 
     def _stop_at_exit(self) -> None:
-        with suppress(Exception):  # failures have been logged
+        with suppress(Exception):  # any failure has been logged
             self.stop()
 
 
@@ -99,8 +98,8 @@ _states: WeakSet[WSGIState] = WeakSet()
 
 
 def end_streams() -> None:
-    """End the streams and subscriptions of all applications in this process. This is called when
-    the server shuts down.
+    """End the streams and subscriptions of all applications in this process, because the server is
+    shutting down.
     """
     for state in list(_states):
         state.end_streams()

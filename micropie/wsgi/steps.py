@@ -1,6 +1,5 @@
-"""Perform the steps of a flow in the server's thread; async functions run on the background
-loop.
-"""
+"""Perform the steps of a flow in the server's thread. Async functions run on the background
+loop."""
 
 from __future__ import annotations
 
@@ -17,14 +16,14 @@ from micropie.wsgi.streaming import StreamReader, close_stream
 
 Value = TypeVar("Value")
 
-# Threads for calls with a time limit, because the server's own thread can't be abandoned. There are
-# 40, which is enough for a threaded server.
+# Threads for calls with a time limit, because the server's own thread can't be abandoned. Forty are
+# enough for a threaded server.
 _LIMITED_THREADS = Threads(40)
 
 
 def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns a value, or yields its answer. Return the value or
-    the answer.
+    """Perform a flow's steps until it returns a value or yields its answer. Return the value or the
+    answer.
 
     ``step``: the step that the flow has yielded, if it has begun already.
 
@@ -47,11 +46,11 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
                     result = exchange.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, exchange)
-            except Exception as error:  # a handler, for example, may raise StopIteration
+            except Exception as error:  # catch it here, because it may be a handler's StopIteration
                 resume, result = flow.throw, error
             except BaseException as error:
-                # With a ``step``, this is a request, which must not end the process. Elsewhere, for
-                # example in commands, an exit ends the process.
+                # With a ``step``, the flow is that of a request, which must not end the process.
+                # Without one, for example in a command, SystemExit ends the process.
                 failure = None if step is None else execution.failure_of(error)
                 resume, result = flow.throw, failure or error
                 del failure  # avoid a reference cycle with this frame

@@ -1,9 +1,9 @@
-"""Read async streams under WSGI: a task on the background loop makes the chunks, and the server's
-thread takes them.
+"""Read async streams under WSGI: a task on the background loop produces the chunks, and the
+server's thread takes them.
 
-The task makes two chunks more than the server has requested, then waits until these are taken. The
-server's thread waits for each chunk. If an event stream is silent for too long, the thread sends a
-heartbeat.
+The task produces two chunks more than the server has requested, then waits until these are taken.
+The server's thread waits for each chunk. If an event stream is silent for too long, the thread
+sends a heartbeat.
 """
 
 from __future__ import annotations
@@ -35,24 +35,25 @@ def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
 
 
 class StreamReader:
-    """Takes the chunks of an async stream, from the first to the last, and closes it.
+    """Takes the chunks of an async stream, from the first to the last, and closes the stream.
 
     Only one thread at a time may call ``take`` and ``close``, but it need not be the same thread
     each time.
     """
 
     def __init__(self, stream: LoopStream, backend: str) -> None:
-        self._loop = background_loop(backend)  # first, because this may raise an exception
+        self._loop = background_loop(backend)  # do this first, because it may raise an exception
         stream.driver = self
         self._stream = stream
-        self._made: SimpleQueue[Any] = SimpleQueue()  # the chunks that were made, then END
-        self._failures: list[BaseException] = []  # the error that ended the stream, if any
-        self._asked = 0  # number of chunks requested; ``_count``: number of chunks made
+        # The chunks that the task has produced, and END at the end.
+        self._made: SimpleQueue[Any] = SimpleQueue()
+        self._failures: list[BaseException] = []  # the exception that ended the stream, if any
+        self._asked = 0  # number of chunks requested; ``_count``: number of chunks produced
         self._count = 0
-        # How many chunks the task may make. No chunk is made ahead before the second one is
-        # requested, because HEAD takes only the first.
+        # How many chunks the task may produce. Before the second chunk is requested, none is
+        # produced in advance, because a HEAD request takes only the first one.
         self._wanted = 1
-        # Set while the task waits because it has made enough chunks.
+        # Not None while the task waits because it has produced enough chunks.
         self._parked: anyio.Event | None = None
         self._is_closing = False
         self._loop.spawn(self._lose, self._run)
@@ -62,14 +63,15 @@ class StreamReader:
     def take(self, seconds: float | None = None) -> Any:
         """Return the next chunk, or ``END`` at the end.
 
-        Raises the error that ended the stream, or ``Empty`` if no chunk comes within ``seconds``.
+        Raises the exception that ended the stream, or ``Empty`` if no chunk comes within
+        ``seconds``.
         """
         self._asked += 1
         if self._asked > 1:
             self._wanted = self._asked + AHEAD - 1
         parked = self._parked
         if parked is not None and self._count < self._asked:
-            with suppress(RuntimeError):  # the loop has ended, so END comes from the queue
+            with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
                 self._loop.call_soon(parked.set)
         try:
             chunk = self._made.get(timeout=seconds)
@@ -83,7 +85,7 @@ class StreamReader:
         return chunk
 
     def chunks(self) -> Iterator[bytes]:
-        """Iterate over the remaining chunks and heartbeats, until ``close``."""
+        """Yield the remaining chunks, and heartbeats in between, until ``close``."""
         heartbeat = self._stream.heartbeat
         while not self._is_closing:
             try:
@@ -97,12 +99,12 @@ class StreamReader:
     def close(self) -> None:
         """Close the stream, even while it waits for a chunk, and wait until it has ended.
 
-        Raises what its clean-up raises.
+        Raises what the stream's clean-up raises.
         """
         self._is_closing = True
         with suppress(RuntimeError):  # the loop and its tasks have ended
             self._loop.spawn(bool, self._stop)
-        with suppress(Empty, ClientDisconnect):  # ``_stop`` causes ClientDisconnect
+        with suppress(Empty, ClientDisconnect):  # ``_stop`` makes the stream raise ClientDisconnect
             while self._stream.driver is not None:
                 self.take(CLEAN_UP_WITHIN + 1)
 
@@ -126,7 +128,7 @@ class StreamReader:
         del failure
 
     async def _make(self) -> None:
-        """Make chunks, and wait while as many as allowed have been made."""
+        """Produce the chunks. Wait whenever as many were produced as are allowed."""
         stream, encode, events = self._stream, self._stream.encode, self._stream.events
         stream.is_advancing = True
         async for item in stream.items:
@@ -141,7 +143,8 @@ class StreamReader:
             self._count += 1
             if self._count >= self._wanted:
                 self._parked = anyio.Event()
-                # Check again, because the thread may have requested more before the event existed.
+                # Check again, because the thread may have requested more before the event was
+                # created.
                 while self._count >= self._wanted and not self._is_closing:
                     await self._parked.wait()
                 self._parked = None
