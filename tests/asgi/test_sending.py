@@ -155,7 +155,9 @@ def test_R63_a_producer_stops_when_its_client_leaves(
 
 
 @with_and_without_lifespan
-def test_R63_a_client_that_leaves_is_noticed_on_a_loop_not_of_anyio(with_lifespan: bool) -> None:
+def test_R63_a_client_that_leaves_is_noticed_on_a_loop_that_anyio_did_not_start(
+    with_lifespan: bool,
+) -> None:
     app = Endless()
 
     async def main() -> Call:
@@ -203,7 +205,9 @@ class Listed(AsyncIterator[bytes]):
 
 @every_loop
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_R61_a_client_that_leaves_at_the_head_cancels_no_other(backend: str, method: str) -> None:
+def test_R61_a_client_that_leaves_while_the_head_is_sent_cancels_nothing_else(
+    backend: str, method: str
+) -> None:
     chunks = Listed()
 
     class Listing(App):

@@ -187,7 +187,9 @@ def test_R20_more_readers_than_may_wait_for_their_clients_get_503(
 
 
 @every_loop
-def test_R20_a_thread_whose_body_has_come_does_not_wait_for_those_without(backend: str) -> None:
+def test_R20_a_thread_whose_body_has_come_does_not_wait_for_those_that_wait_for_it(
+    backend: str,
+) -> None:
     """It may have a lock for which all others wait."""
 
     class Locked(App):

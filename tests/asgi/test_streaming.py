@@ -78,7 +78,9 @@ def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
 
 
 @every_loop
-def test_R67_too_many_handlers_waiting_for_a_process_get_503(backend: str, tmp_path: Path) -> None:
+def test_R67_more_handlers_than_may_wait_for_a_process_get_503_at_once(
+    backend: str, tmp_path: Path
+) -> None:
     app = Pooled(processes=1, thread_queue=1)
 
     async def main() -> None:

@@ -374,7 +374,9 @@ def no_handler(kind: Any) -> Callable[..., str]:
 
 
 @pytest.mark.parametrize(("kind", "reason"), USELESS)
-def test_useless_annotations_fail(monkeypatch: pytest.MonkeyPatch, kind: Any, reason: str) -> None:
+def test_annotations_of_no_use_fail_at_set_up(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, reason: str
+) -> None:
     monkeypatch.setitem(sys.modules, "email_validator", None)
     own = App()
     own.post("/")(no_handler(kind))

@@ -112,7 +112,9 @@ class Lists(App):
         ("/own", ["1"], 1),
     ],
 )
-def test_one_or_many(make_client: MakeClient, path: str, texts: list[str], expected: Any) -> None:
+def test_one_text_or_several(
+    make_client: MakeClient, path: str, texts: list[str], expected: Any
+) -> None:
     client = make_client(Lists(decoders={Account: account}))
     answers = [client.post(path, data={"ids": texts, "x": 1} if texts == [] else {"ids": texts})]
     if texts:
@@ -141,7 +143,9 @@ def test_of_a_header_each_entry_is_a_value(make_client: MakeClient) -> None:
         ("/own", [1, 2], [1, 2]),
     ],
 )
-def test_json_is_as_written(make_client: MakeClient, path: str, value: Any, expected: Any) -> None:
+def test_in_json_it_is_as_written(
+    make_client: MakeClient, path: str, value: Any, expected: Any
+) -> None:
     answer = make_client(Lists(decoders={Account: account})).post(path, json={"ids": value})
     assert answer.status_code == (400 if expected is None else 200)
     assert expected is None or answer.json() == [expected]

@@ -97,7 +97,9 @@ def test_a_value_within_them_fits(
 
 
 @pytest.mark.parametrize(("name", "value", "expected"), MISFITS)
-def test_others_get_a_400(make_client: MakeClient, name: str, value: str, expected: str) -> None:
+def test_a_value_outside_is_400(
+    make_client: MakeClient, name: str, value: str, expected: str
+) -> None:
     answer = make_client(Shop()).get(f"/{name}?n={value}")
     assert (answer.status_code, answer.text) == (400, f"Parameter 'n' must be {expected}.")
 
@@ -148,7 +150,9 @@ def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
         (list[Annotated[date, at.Gt(5)]], "no date is above 5"),
     ],
 )
-def test_what_no_value_of_a_type_fulfils_fails_at_set_up(annotation: Any, sentence: str) -> None:
+def test_what_no_value_of_the_type_can_fulfil_fails_at_set_up(
+    annotation: Any, sentence: str
+) -> None:
     with pytest.raises(SetupError, match=f"parameter 'item': {sentence}"):
         taking(annotation)._micropie.compiled()
 
@@ -269,7 +273,9 @@ class InModel(pydantic.BaseModel):
         (InModel, r"pydantic creates without enforcing the Meta of Deep.n: write pydantic.Field"),
     ],
 )
-def test_a_field_s_constraint_unknown_to_its_library_is_refused(kind: Any, sentence: str) -> None:
+def test_a_field_s_constraint_that_its_library_does_not_know_fails_at_set_up(
+    kind: Any, sentence: str
+) -> None:
     with pytest.raises(SetupError, match=sentence):
         taking(kind)._micropie.compiled()
 
@@ -290,7 +296,9 @@ class DescribedModel(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize("kind", [Described, DescribedModel])
-def test_what_only_describes_a_field_may_be_of_any(make_client: MakeClient, kind: Any) -> None:
+def test_what_only_describes_a_field_may_be_any_library_s(
+    make_client: MakeClient, kind: Any
+) -> None:
     client = make_client(taking(kind, lambda item: item))
     assert client.post("/page", json={"a": 1}).json() == {"a": 1, "b": 1, "c": 5}
 

@@ -259,7 +259,9 @@ def test_text_becomes_what_was_annotated(annotation: Any, given: str, expected: 
     ("annotation", "given", "expected"),
     [(kind, text, expected) for kind, texts, expected in WRONG_TEXT for text in texts],
 )
-def test_invalid_text_is_a_value_error(annotation: Any, given: str, expected: str) -> None:
+def test_text_that_does_not_fit_is_a_value_error(
+    annotation: Any, given: str, expected: str
+) -> None:
     converter = converter_for(annotation)
     with pytest.raises(ValueError):  # noqa: PT011 - its text is not shown to anybody
         converter.from_text(given)
@@ -606,7 +608,9 @@ def test_a_path_segment_of_a_list_is_its_one_element(client: Any, name: str, exp
 
 
 @pytest.mark.parametrize(("name", "expected"), EXPECTED.items())
-def test_invalid_values_are_400_and_say_what_fits(client: Any, name: str, expected: str) -> None:
+def test_what_does_not_fit_is_400_and_says_what_was_expected(
+    client: Any, name: str, expected: str
+) -> None:
     responses = [
         client.get(f"/{name}?x=<b>"),
         client.post(f"/{name}", data={"x": "<b>"}),
@@ -651,7 +655,9 @@ def test_R28_a_dict_whose_keys_are_not_text_has_a_bounded_size() -> None:
     assert converter_for(dict[int, int]).from_json(document) == dict.fromkeys(COLLIDING[:-1], 0)
 
 
-def test_a_set_that_is_too_large_is_400_and_says_the_limit(make_client: MakeClient) -> None:
+def test_a_set_that_is_too_large_is_400_and_says_how_large_it_may_be(
+    make_client: MakeClient,
+) -> None:
     app: Any = App(max_form_fields=2000)
     app.numbers = typed(set[int])
     app.names = typed(dict[int, int])
@@ -706,7 +712,9 @@ def test_an_empty_text_is_an_element_of_an_optional_list(make_client: MakeClient
 
 
 @pytest.mark.parametrize(("kind", "empty"), [(str, "''"), (Optional[str], "None"), (Any, "''")])
-def test_an_empty_text_is_none_if_it_may_be(make_client: MakeClient, kind: Any, empty: str) -> None:
+def test_an_empty_text_is_none_where_none_is_a_value(
+    make_client: MakeClient, kind: Any, empty: str
+) -> None:
     app: Any = App()
     app.page = typed(kind)
     app.page.__defaults__ = ("default",)

@@ -901,7 +901,9 @@ def test_a_check_without_words_gets_some(make_client: MakeClient, kind: Any) -> 
     assert [one["detail"] for one in answer["errors"]] == ["Please enter another value."]
 
 
-def test_a_check_without_words_inside_a_structure_has_its_place(make_client: MakeClient) -> None:
+def test_a_check_without_words_inside_a_structure_is_told_with_its_place(
+    make_client: MakeClient,
+) -> None:
     class Site(App):
         @post
         def page(self, item: Around) -> Any:

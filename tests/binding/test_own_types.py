@@ -484,7 +484,9 @@ def handler_of(kind: Any) -> Any:
         (Team, {}, "App(decoders={...: ...})"),
     ],
 )
-def test_an_unusable_decoder_fails_at_set_up(kind: Any, decoders: Any, words: str) -> None:
+def test_a_decoder_that_can_not_be_used_fails_at_set_up(
+    kind: Any, decoders: Any, words: str
+) -> None:
     app = App(decoders=decoders)
     app.post("/x")(handler_of(kind))
     with pytest.raises(SetupError, match=re.escape(words)):
@@ -494,7 +496,9 @@ def test_an_unusable_decoder_fails_at_set_up(kind: Any, decoders: Any, words: st
 @pytest.mark.parametrize(
     "decode", [hidden, Path, lambda text, strict=True: text, lambda *texts: texts]
 )
-def test_a_decoder_without_an_annotation_takes_text(make_client: MakeClient, decode: Any) -> None:
+def test_a_decoder_without_a_readable_annotation_takes_text(
+    make_client: MakeClient, decode: Any
+) -> None:
     app = App(decoders={Team: decode})
     app.post("/x")(handler_of(Team))
     client = make_client(app)
@@ -544,7 +548,9 @@ def test_a_decoder_may_take_an_entry_that_is_left_empty(make_client: MakeClient)
     assert [client.post("/labelled", data=one).json() for one in sent] == [["a", "b"], [], ["new"]]
 
 
-def test_a_structure_with_an_unknown_optional_type_takes_null(make_client: MakeClient) -> None:
+def test_a_structure_with_an_optional_type_of_nobody_takes_only_null(
+    make_client: MakeClient,
+) -> None:
     app = App()
     app.post("/x")(handler_of(Rated))
     client = make_client(app)

@@ -351,7 +351,9 @@ def test_a_generic_class_has_the_fields_of_the_types_that_it_is_given(
 
 
 @pytest.mark.parametrize("result", [[USER], 5, SimpleNamespace(items=5)])
-def test_what_is_not_of_a_generic_class_is_a_500(make_client: MakeClient, result: Any) -> None:
+def test_what_is_no_object_of_a_generic_class_is_a_500(
+    make_client: MakeClient, result: Any
+) -> None:
     assert make_client(stating(Page[UserOut], result)).get("/").status_code == 500
 
 
@@ -391,7 +393,9 @@ def test_a_handler_without_a_name_is_told_as_one(
 
 
 @pytest.mark.parametrize("is_on_loop", [False, True])
-def test_a_row_is_read_before_its_session_ends(make_client: MakeClient, is_on_loop: bool) -> None:
+def test_a_row_is_read_before_its_session_is_closed(
+    make_client: MakeClient, is_on_loop: bool
+) -> None:
     sessions: list[Session] = []
     threads: list[int] = []
 
@@ -481,7 +485,9 @@ def refuse(request: Request) -> Any:
     return "check" not in request.query or Response({"from": "a check"})
 
 
-def test_responses_of_hooks_checks_and_error_handlers_are_whole(make_client: MakeClient) -> None:
+def test_the_answers_of_hooks_checks_and_error_handlers_are_not_filtered(
+    make_client: MakeClient,
+) -> None:
     class Site(App):
         @requires(refuse)
         def user(self) -> UserOut:
@@ -782,7 +788,9 @@ class AroundModel(msgspec.Struct):
         (AroundModel, "an annotation of OddModel"),
     ],
 )
-def test_an_unreadable_result_annotation_fails(annotation: Any, where: str) -> None:
+def test_a_result_annotation_that_can_t_be_read_filters_nothing(
+    annotation: Any, where: str
+) -> None:
     with pytest.raises(
         SetupError, match=re.escape(where) + " can't be evaluated: .*; correct it, or import"
     ):

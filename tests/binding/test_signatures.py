@@ -196,7 +196,9 @@ def test_form_fields_fill_parameters(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "QUERY"])
-def test_json_keys_fill_parameters_with_their_types(make_client: MakeClient, method: str) -> None:
+def test_json_keys_fill_parameters_and_keep_their_types(
+    make_client: MakeClient, method: str
+) -> None:
     app = Root(methods=["POST", "PUT", "PATCH", "DELETE", "QUERY"])
     client = make_client(app, validate=False)  # wsgiref.validate warns of QUERY
     document = {"a": {"x": [1, None, True, 1.5]}, "b": None, "surplus": 1}
@@ -318,7 +320,9 @@ def test_R78_a_query_never_reaches_the_session_nor_the_session_a_parameter(
 @pytest.mark.parametrize(
     "name", ["self", "request", "session", "__class__", "app", "args", "kwargs", "values"]
 )
-def test_R78_names_with_a_meaning_in_python_are_values(make_client: MakeClient, name: str) -> None:
+def test_R78_names_that_mean_something_to_python_are_values_only(
+    make_client: MakeClient, name: str
+) -> None:
     response = make_client(Accounts()).get("/everything", params={name: "x", "other": "y"})
     assert response.status_code < 500
     assert response.status_code == 400 or response.json()["other"] == "y"
@@ -344,7 +348,9 @@ def test_R78_what_a_partialmethod_fixes_is_not_the_client_s_to_choose(
     assert make_client(Pages()).get(target).text == "guest"
 
 
-def test_R78_self_in_the_query_never_reaches_a_decorated_method(make_client: MakeClient) -> None:
+def test_R78_self_in_the_query_is_never_passed_to_a_decorated_method(
+    make_client: MakeClient,
+) -> None:
     def decorated(function: Any) -> Any:
         @functools.wraps(function)
         def inner(self: Any, **others: Any) -> Any:
@@ -421,7 +427,9 @@ def test_typing_s_list_without_an_argument_is_a_list_of_text(make_client: MakeCl
 
 
 @pytest.mark.parametrize("annotation", [list[UploadFile], Optional[list[UploadFile]]])
-def test_a_list_of_files_takes_all_of_the_name(make_client: MakeClient, annotation: Any) -> None:
+def test_a_list_of_files_takes_every_file_of_the_name(
+    make_client: MakeClient, annotation: Any
+) -> None:
     files = [("item", (name, b"x")) for name in ("a.png", "b.png")]
     client = make_client(taking(annotation, lambda photos: [photo.filename for photo in photos]))
     assert client.post("/page", files=files).json() == ["a.png", "b.png"]
@@ -466,7 +474,9 @@ def test_the_log_of_development_has_the_sentence_for_the_programmer(
         ),
     ],
 )
-def test_a_file_is_an_upload(make_client: MakeClient, sent: dict[str, Any], sentence: str) -> None:
+def test_a_file_comes_from_an_upload_only(
+    make_client: MakeClient, sent: dict[str, Any], sentence: str
+) -> None:
     client = make_client(taking(UploadFile, described))
     response = client.post("/page", **sent)
     assert response.status_code == 400
@@ -492,7 +502,9 @@ def test_files_reach_star_star_kwargs_several_of_a_name_as_a_list(make_client: M
 
 
 @pytest.mark.parametrize(("annotation", "expected"), [(int, "a whole number"), (str, "text")])
-def test_a_file_is_no_other_value(make_client: MakeClient, annotation: Any, expected: str) -> None:
+def test_a_file_is_no_value_of_another_kind(
+    make_client: MakeClient, annotation: Any, expected: str
+) -> None:
     response = make_client(taking(annotation)).post("/page", files={"item": ("a.txt", b"1")})
     assert (response.status_code, response.text) == (400, f"Parameter 'item' must be {expected}.")
 
@@ -838,7 +850,9 @@ def test_a_structure_that_can_never_be_made_fails_at_set_up(kind: Any) -> None:
         structure_app(kind)._micropie.compiled()
 
 
-def test_without_msgspec_a_dataclass_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_msgspec_a_dataclass_fails_at_set_up_and_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(SetupError, match=r"'item': it is a ADataclass.*micropie-dual\[standard\]"):
         structure_app(ADataclass)._micropie.compiled()
@@ -892,7 +906,9 @@ def test_an_annotation_that_cannot_be_read_fails_at_set_up(annotation: str) -> N
         annotated(annotation)._micropie.compiled()
 
 
-def test_a_decorated_handler_has_the_inner_ones_annotations(make_client: MakeClient) -> None:
+def test_annotations_of_a_decorated_handler_are_those_of_the_inner_one(
+    make_client: MakeClient,
+) -> None:
     def decorate(function: Any) -> Any:
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -1145,7 +1161,9 @@ def test_a_parameter_with_a_default_needs_no_body(make_client: MakeClient) -> No
         assert client.post("/maybe", **options).text == "?"
 
 
-def test_a_handler_that_reads_its_body_has_query_parameters_only(make_client: MakeClient) -> None:
+def test_a_handler_that_reads_its_body_has_parameters_from_the_query_alone(
+    make_client: MakeClient,
+) -> None:
     response = make_client(Taking()).post("/own", content=b"{}")
     assert response.status_code == 400
     assert response.text == "Parameter 'name' is missing; expected text."
@@ -1154,7 +1172,9 @@ def test_a_handler_that_reads_its_body_has_query_parameters_only(make_client: Ma
 @pytest.mark.parametrize(
     ("path", "status"), [("/asked", 200), ("/given/x", 200), ("/given", 400), ("/others", 400)]
 )
-def test_an_unneeded_body_is_not_parsed(make_client: MakeClient, path: str, status: int) -> None:
+def test_a_body_that_no_parameter_needs_is_not_parsed(
+    make_client: MakeClient, path: str, status: int
+) -> None:
     class Root(App):
         @post
         def asked(
@@ -1273,7 +1293,9 @@ def test_R28_the_numbers_and_the_sets_in_a_structure_are_bounded(
 
 
 @pytest.mark.parametrize("kind", [Account, AccountStruct, AccountModel])
-def test_R28_sets_in_a_list_of_structures_are_bounded(make_client: MakeClient, kind: Any) -> None:
+def test_R28_the_sets_in_each_structure_of_a_list_are_bounded(
+    make_client: MakeClient, kind: Any
+) -> None:
     client = make_client(taking(list[kind], len))
     assert client.post("/page", json=[{"ids": [1, 2]}] * 1001).text == "1001"
     assert client.post("/page", json=[{"ids": []}, {"ids": [*range(1001)]}]).status_code == 400
@@ -1502,7 +1524,9 @@ def test_R78_a_field_that_is_not_of_the_constructor_is_not_of_a_body(kind: Any) 
         taking(kind)._micropie.compiled()
 
 
-def test_R78_pydantic_fills_no_field_that_no_constructor_takes(make_client: MakeClient) -> None:
+def test_R78_pydantic_fills_no_field_that_is_not_of_the_constructor(
+    make_client: MakeClient,
+) -> None:
     response = make_client(taking(Crew, lambda crew: crew.leader.is_admin)).post(
         "/page", json={"leader": {"name": "x", "is_admin": True}}
     )

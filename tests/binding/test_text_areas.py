@@ -43,7 +43,9 @@ class Notes(App):
 
 
 @pytest.mark.parametrize("path", ["/plain", "/note", "/model"])
-def test_a_line_end_counts_once_where_length_is_bound(make_client: MakeClient, path: str) -> None:
+def test_a_line_end_counts_once_where_the_length_is_limited(
+    make_client: MakeClient, path: str
+) -> None:
     client = make_client(Notes())
     text, free = "a\r\nb\r\n", "a\r\nb"
     sent = {"text": text, "pieces": [text, "c\r\n"], "free": free}

@@ -682,14 +682,18 @@ def test_a_websocket_ends_when_its_subscription_is_closed(
 
 @every_loop
 @pytest.mark.parametrize("path", STREAMS)
-def test_R65_subscriptions_end_at_a_shutdown(backend: str, channels: Channels, path: str) -> None:
+def test_R65_subscriptions_end_when_the_server_says_shutdown(
+    backend: str, channels: Channels, path: str
+) -> None:
     app = Chat(channels=channels)
 
     assert run(backend, ended_by_shutdown, app, f"/{path}").is_complete
     until(lambda: channels._mailboxes == {})
 
 
-def test_R65_a_handler_that_awaits_a_message_ends_with_its_wsgi_process(channels: Channels) -> None:
+def test_R65_a_handler_that_waits_for_a_message_ends_with_the_process_under_wsgi(
+    channels: Channels,
+) -> None:
     app = Chat(channels=channels)
     begin(app, "GET", "/listeners").read()
     answers = []

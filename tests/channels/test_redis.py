@@ -53,7 +53,9 @@ def nowhere() -> str:
     return f"redis://127.0.0.1:{free_port()}/0"
 
 
-def test_nothing_is_started_too_early(redis_url: str, threads: Callable[[], list[str]]) -> None:
+def test_nothing_is_started_before_it_is_needed(
+    redis_url: str, threads: Callable[[], list[str]]
+) -> None:
     channels = RedisChannels(redis_url)
     assert threads() == []
     channels.publish("room", 1)
@@ -253,7 +255,9 @@ def test_what_is_out_of_reach_crosses_processes_as_it_is() -> None:
     assert isinstance(error, ConnectionError)
 
 
-def test_an_unawaited_failure_is_logged(nowhere: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_that_nobody_awaited_is_logged(
+    nowhere: str, caplog: pytest.LogCaptureFixture
+) -> None:
     channels = RedisChannels(nowhere)
 
     async def forget_to_await() -> None:
@@ -265,7 +269,9 @@ def test_an_unawaited_failure_is_logged(nowhere: str, caplog: pytest.LogCaptureF
     assert "a message to 'channel:room' was not published" in caplog.text
 
 
-def test_too_many_waiting_messages_fail(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_messages_that_wait_are_an_error(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(redischannels, "MOST_WAITING", 0)
     channels = RedisChannels(redis_url)
     with pytest.raises(ConnectionError, match="0 are waiting already"):
@@ -275,7 +281,9 @@ def test_too_many_waiting_messages_fail(redis_url: str, monkeypatch: pytest.Monk
     channels.close()
 
 
-def test_close_sends_what_is_waiting(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_when_the_publisher_is_closed_is_sent(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     channels = RedisChannels(redis_url)
     go_on = threading.Event()
     reached = channels._client.reached
@@ -402,7 +410,9 @@ def test_a_connection_that_is_cut_is_made_anew(redis_url: str) -> None:
     client.close()
 
 
-def test_a_silent_server_is_lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_has_become_silent_is_lost(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(redischannels, "SILENCE", 0.3)
     monkeypatch.setattr(redischannels, "ANSWER_WITHIN", 0.3)
     monkeypatch.setattr(redischannels, "_BETWEEN_LOOKS", 0.1)
@@ -442,7 +452,9 @@ def test_R57_a_connection_that_leads_nowhere_is_changed_as_soon_as_another_one_i
     assert "RedisChannels lost its connection" in caplog.text
 
 
-def test_R57_unreadable_ones_are_left_out(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_R57_a_message_that_can_not_be_read_is_left_out(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Another program's mistake ends nobody's stream."""
     channels = RedisChannels(redis_url, prefix="odd:")
     client = redis.Redis.from_url(redis_url)

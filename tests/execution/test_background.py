@@ -217,7 +217,9 @@ def test_they_run_after_the_end_of_a_stream(app: Root, client: Any, path: str, p
 
 
 @pytest.mark.parametrize("path", ["/stream", "/async_stream"])
-def test_R66_they_run_when_the_client_leaves_a_stream(app: Root, client: Any, path: str) -> None:
+def test_R66_they_run_when_the_client_leaves_in_mid_stream(
+    app: Root, client: Any, path: str
+) -> None:
     with client.stream("GET", path) as answer:
         assert next(answer.iter_raw()) == b"a"
     assert app.diary.wait(1)[0] == ("early", "thread")
@@ -350,7 +352,9 @@ def test_the_end_of_the_application_waits_for_them(world: str) -> None:
     assert app.diary == ["begun", "ended", ("never", "thread"), "shut down"]
 
 
-def test_other_objects_are_refused_at_once(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_no_function_is_refused_at_once(
+    client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     assert client.get("/nonsense").status_code == 500
     assert "after_response takes a function" in caplog.text
 
@@ -393,7 +397,9 @@ def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
 
 
 @every_loop
-def test_R66_a_server_that_cancels_a_request_does_not_cancel_them(app: Root, backend: str) -> None:
+def test_R66_a_server_that_cancels_the_request_does_not_cancel_them(
+    app: Root, backend: str
+) -> None:
     async def main() -> None:
         with anyio.CancelScope() as scope:
             call = Call(piece(b""))

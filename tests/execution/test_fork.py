@@ -67,7 +67,9 @@ def test_the_package_serves_where_there_is_no_fork(tmp_path: object) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_the_number_of_processors_where_it_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_processors_where_the_system_does_not_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert available_cpus() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)

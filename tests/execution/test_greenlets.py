@@ -79,7 +79,9 @@ def test_async_code_is_refused_by_a_sentence(
     assert "start gunicorn with -k gthread" in caplog.text
 
 
-def test_threaded_uwsgi_runs_async(connect: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uwsgi_with_threads_runs_async_code(
+    connect: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "gevent.monkey", UNPATCHED)
     monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(loop=None))
     client = connect(Root(), "wsgi")

@@ -218,7 +218,9 @@ def test_R67_a_call_waits_as_long_as_others_end(monkeypatch: pytest.MonkeyPatch)
 
 
 @every_loop
-def test_R67_forty_threads_of_loops_may_wait(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R67_forty_threads_of_a_loop_may_wait(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ServiceThreads, "patience", 0.0)
     threads, hangs = ServiceThreads(), Hangs()
     done: list[str] = []

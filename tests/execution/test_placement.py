@@ -91,7 +91,9 @@ def test_a_generators_chunks_are_made_in_a_thread(make_client: MakeClient) -> No
     assert make_client(Root()).get("/chunks").text == "threadthread"
 
 
-def test_a_default_for_an_application_and_inner_ones(make_client: MakeClient, world: str) -> None:
+def test_a_default_for_an_application_and_those_inside_it(
+    make_client: MakeClient, world: str
+) -> None:
     root = Root(run_in="loop")
     root.inner = Root()
     root.other = Root(run_in="thread")

@@ -177,7 +177,9 @@ def test_a_handler_that_raises_a_cancellation_is_a_500_and_ends_nothing() -> Non
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_who_waits_for_a_task_hears_of_it_if_the_loop_ends_before_it_begins(backend: str) -> None:
+def test_who_waits_for_a_task_hears_of_it_though_the_loop_ends_before_it_has_begun(
+    backend: str,
+) -> None:
     loop = background_loop(backend)
     heard: list[str] = []
 

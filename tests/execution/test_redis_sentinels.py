@@ -260,7 +260,9 @@ def test_passwords_of_redis_and_of_the_sentinels_are_apart(tmp_path: Path) -> No
             bad.close()
 
 
-def test_a_failing_sentinel_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sentinel_that_fails_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And the next question goes to the one that has answered."""
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     with (
@@ -281,7 +283,9 @@ def test_a_failing_sentinel_is_skipped(tmp_path: Path, monkeypatch: pytest.Monke
             assert no_sentinel.connections == 1
 
 
-def test_redis_is_used_without_sentinels(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_is_used_while_no_sentinel_answers(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     monkeypatch.setattr(redis_client, "_SENTINEL_PATIENCE", 0.1)
     client = RedisClient("a test", watched.url, 5)
@@ -296,7 +300,9 @@ def test_redis_is_used_without_sentinels(watched: Watched, monkeypatch: pytest.M
     client.close()
 
 
-def test_what_sentinels_say_replaces_the_known_primary(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_sentinels_say_counts_more_than_the_primary_that_was_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     monkeypatch.setattr(redis_client, "_AFTER_NO_ANSWER", 0.0)
     sentinels = redis_client._Sentinels(
@@ -314,7 +320,9 @@ def test_what_sentinels_say_replaces_the_known_primary(monkeypatch: pytest.Monke
     assert found == ["silent", known, known, known, "it is down", "silent", known]
 
 
-def test_sentinels_of_silent_names_are_asked_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sentinels_with_silent_names_are_asked_once_for_all_who_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ends = Event()
     asked: list[object] = []
 
@@ -344,7 +352,9 @@ def test_sentinels_of_silent_names_are_asked_once_for_all(monkeypatch: pytest.Mo
     ends.set()
 
 
-def test_all_silent_sentinels_take_one_server_s_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_sentinels_take_no_longer_together_than_the_server_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     waits: list[float] = []
 
     def silent(host: str, patience: float) -> None:

@@ -62,7 +62,9 @@ class Site(App):
 
 
 @every_loop
-def test_R67_handlers_that_block_all_threads_hold_up_nobody(backend: str, tmp_path: Path) -> None:
+def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(
+    backend: str, tmp_path: Path
+) -> None:
     (tmp_path / "large").write_bytes(b"x" * LARGE)
     app = Site(tmp_path, threads=4)
     body = form(section('name="file"; filename="f"', b"x" * LARGE))

@@ -130,7 +130,9 @@ def _is_idle(one: watchdog._Watchdog) -> bool:
         ({"loop_watchdog": False, "debug": True}, None),
     ],
 )
-def test_the_patience_is_as_configured(settings: dict[str, Any], patience: float | None) -> None:
+def test_the_patience_goes_by_the_settings(
+    settings: dict[str, Any], patience: float | None
+) -> None:
     assert LOOP_PATIENCE.__get__(Settings(**settings)) == patience
 
 

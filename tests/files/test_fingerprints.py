@@ -64,7 +64,9 @@ def site(assets: Path, **options: Any) -> Root:
 
 
 @pytest.mark.parametrize("root_path", ["", "/a b"])
-def test_a_url_has_the_fingerprint(make_client: MakeClient, assets: Path, root_path: str) -> None:
+def test_a_file_s_address_has_its_fingerprint(
+    make_client: MakeClient, assets: Path, root_path: str
+) -> None:
     client = make_client(site(assets), root_path=root_path)
     url = f"{root_path.replace(' ', '%20')}/static/css/site.css?v={digest(STYLE)}"
     assert client.get("/links").json() == [url, url]

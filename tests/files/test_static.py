@@ -259,7 +259,9 @@ def test_a_relative_root_begins_at_the_working_directory(
     assert make_client(app).get("/static/a.txt").content == SMALL
 
 
-def test_a_file_is_sent_while_sessions_are_down(make_client: MakeClient, site: Path) -> None:
+def test_a_file_is_sent_while_sessions_are_out_of_reach(
+    make_client: MakeClient, site: Path
+) -> None:
     class Down(SessionBackend):
         def load(self, session_id: str) -> Any:
             raise ConnectionError
@@ -448,7 +450,9 @@ def test_R36_a_link_that_takes_the_place_of_a_part_of_the_path_after_the_look_up
     assert client.get(f"/static/{name}").status_code == 404
 
 
-def test_R36_a_compressed_file_linked_out_is_not_sent(make_client: MakeClient, site: Path) -> None:
+def test_R36_a_compressed_file_that_is_a_link_out_is_not_looked_at(
+    make_client: MakeClient, site: Path
+) -> None:
     (site / "a.txt.gz").symlink_to("../secret.txt")
     os.utime(site.parent / "secret.txt", (MODIFIED, MODIFIED))
     answer = make_client(Files(site)).get("/static/a.txt", headers={"Accept-Encoding": "gzip"})
@@ -491,14 +495,18 @@ def test_R35_the_whole_file_system_may_be_the_root(site: Path) -> None:
     ids=ascii,
 )
 @pytest.mark.parametrize("cached", [False, True])
-def test_R38_no_odd_names(make_client: MakeClient, site: Path, name: str, cached: bool) -> None:
+def test_R38_odd_names_are_not_found(
+    make_client: MakeClient, site: Path, name: str, cached: bool
+) -> None:
     app = App()
     app.get("/")(lambda: static_file(name, site, cached=cached))
     assert make_client(app).get("/").status_code == 404
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_R38_other_objects_do_not_block(make_client: MakeClient, site: Path, cached: bool) -> None:
+def test_R38_what_is_no_file_does_not_block(
+    make_client: MakeClient, site: Path, cached: bool
+) -> None:
     os.mkfifo(site / "fifo")
     (site / "zero").symlink_to("/dev/zero")
     (site / "tty").symlink_to("/dev/tty")
@@ -781,7 +789,9 @@ def test_R39_each_release_of_a_file_has_its_own_tag(
 
 
 @pytest.mark.parametrize("seconds", TOOLS_TIMES)
-def test_R39_an_invalid_date_is_not_sent(make_client: MakeClient, site: Path, seconds: int) -> None:
+def test_R39_a_time_that_is_no_date_is_not_sent(
+    make_client: MakeClient, site: Path, seconds: int
+) -> None:
     release(site / "a.txt", SMALL, seconds)
     client = make_client(Files(site))
     answer = client.get("/static/a.txt")
@@ -800,7 +810,9 @@ def test_R39_an_invalid_date_is_not_sent(make_client: MakeClient, site: Path, se
     assert statuses == ([304, 200, 206] if is_date else [200, 200, 200])
 
 
-def test_R39_a_compressed_files_tag_is_of_its_bytes(make_client: MakeClient, site: Path) -> None:
+def test_R39_the_tag_of_a_compressed_file_is_of_its_bytes(
+    make_client: MakeClient, site: Path
+) -> None:
     client, asked = make_client(Files(site)), {"Accept-Encoding": "br"}
     tags = set()
     for content in (b"brotli", b"BROTLI"):
@@ -1062,7 +1074,9 @@ def test_R41_there_are_no_listings_and_no_hidden_files(make_client: MakeClient, 
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_R41_links_find_no_hidden_name(make_client: MakeClient, site: Path, cached: bool) -> None:
+def test_R41_no_link_leads_to_a_hidden_name(
+    make_client: MakeClient, site: Path, cached: bool
+) -> None:
     links = {
         "env.txt": ".env",
         "shown": ".git",
@@ -1235,7 +1249,9 @@ def test_what_is_set_on_the_response_is_sent_along(make_client: MakeClient, site
     assert (empty.content, empty.headers.get("content-length")) == (b"", None)
 
 
-def test_what_ends_a_file_s_request_sees_its_response(make_client: MakeClient, site: Path) -> None:
+def test_what_a_file_s_request_calls_at_its_end_sees_its_answer(
+    make_client: MakeClient, site: Path
+) -> None:
     seen = []
 
     class Root(App):
@@ -1339,7 +1355,9 @@ def test_R40_a_hook_may_put_another_body_in_its_place(
     assert (answer.status_code, answer.read()) == (200, b"another")
 
 
-def test_a_hook_wraps_a_body(make_client: MakeClient, site: Path, nothing_stays_open: None) -> None:
+def test_a_hook_may_wrap_the_body(
+    make_client: MakeClient, site: Path, nothing_stays_open: None
+) -> None:
     def reversed_chunks(body: Any) -> Iterator[bytes]:
         for chunk in body:
             yield chunk[::-1]
@@ -1366,7 +1384,9 @@ def test_a_hook_may_answer_with_a_file(
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_a_hook_may_answer_with_a_missing_file(make_client: MakeClient, site: Path) -> None:
+def test_a_hook_may_answer_with_a_file_that_is_not_there(
+    make_client: MakeClient, site: Path
+) -> None:
     app = Files(site)
     app.middlewares.append(Hook(lambda body: static_file("nowhere", site).body))
     assert make_client(app).get("/static/a.txt").status_code == 404
@@ -1779,7 +1799,9 @@ def test_a_file_that_is_asked_for_all_the_time_needs_one_thread(
 
 
 @every_loop
-def test_files_only_looked_up_are_not_read(site: Path, backend: str, threads: list[str]) -> None:
+def test_what_only_has_to_be_found_was_not_read(
+    site: Path, backend: str, threads: list[str]
+) -> None:
     path = "/static/a.txt"
     known = {"if-none-match": "*"}
     answers = _looks_after(
@@ -1860,7 +1882,9 @@ def test_a_link_to_a_compressed_file_is_followed_if_links_are(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a name with a colon is a stream there")
-def test_a_colon_after_no_letter_is_part_of_a_name(make_client: MakeClient, site: Path) -> None:
+def test_a_colon_that_follows_no_letter_is_part_of_a_name(
+    make_client: MakeClient, site: Path
+) -> None:
     (site / "1:2.txt").write_bytes(b"colon")
     assert make_client(Files(site)).get("/static/1:2.txt").content == b"colon"
 

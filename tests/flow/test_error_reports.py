@@ -114,7 +114,9 @@ class Kept(Transport):
 
 
 @pytest.mark.parametrize("path", ["/crash", "/crash_async", "/stream", "/stream_async"])
-def test_sentry_gets_error_and_request(make_client: MakeClient, world: str, path: str) -> None:
+def test_sentry_gets_the_exception_with_its_request(
+    make_client: MakeClient, world: str, path: str
+) -> None:
     """By ``on_error``, the log, and Sentry's own middleware, which adds the request and reports
     streams: once, with the function of the documentation.
     """

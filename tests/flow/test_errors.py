@@ -294,7 +294,9 @@ class Thing:
 
 
 @pytest.mark.parametrize("where", ["provider", "after"])
-def test_R76_so_is_one_of_a_hook_s_or_provider_s_group(make_client: MakeClient, where: str) -> None:
+def test_R76_so_is_one_of_a_group_that_a_hook_or_a_provider_raises(
+    make_client: MakeClient, where: str
+) -> None:
     app, seen = App(), list[Exception]()
     missing = HTTPError(404, "no such thing")
 
@@ -437,7 +439,9 @@ def test_a_handler_for_every_exception_does_not_hide_them_from_the_log(
     assert len(caplog.records) == 1
 
 
-def test_a_handler_of_a_status_comes_before_one_of_all_errors(make_client: MakeClient) -> None:
+def test_a_handler_of_a_status_is_nearer_than_one_of_every_exception(
+    make_client: MakeClient,
+) -> None:
     app = Failing()
     app.error(Exception)(lambda error: "any")
     app.error(404)(lambda error: "missing")
@@ -593,7 +597,9 @@ def test_a_status_of_an_error_and_a_class_of_exceptions_are_keys(key: Any) -> No
     app._micropie.compiled()
 
 
-def test_the_parameters_below_a_decorator_that_passes_them_on(make_client: MakeClient) -> None:
+def test_the_parameters_below_a_decorator_that_passes_everything_on(
+    make_client: MakeClient,
+) -> None:
     def shouting(function: Any) -> Any:
         @functools.wraps(function)
         def wrapper(*arguments: Any, **values: Any) -> str:

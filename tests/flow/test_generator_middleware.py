@@ -377,7 +377,9 @@ def test_a_failure_is_answered_and_logged_once_between_hooks(
 
 
 @every_kind
-def test_an_error_handler_that_fails_is_nobodys_failure(make_client: MakeClient, kind: Any) -> None:
+def test_an_error_handler_that_fails_is_a_failure_for_nobody(
+    make_client: MakeClient, kind: Any
+) -> None:
     seen: list[Any] = []
 
     def around(request: Request) -> Any:

@@ -184,7 +184,9 @@ def test_extra_headers_changed_in_place(make_client: MakeClient, kind: str) -> N
     ],
 )
 @each_kind
-def test_both_hooks_see_errors(make_client: MakeClient, path: str, status: int, kind: str) -> None:
+def test_both_hooks_see_what_goes_wrong(
+    make_client: MakeClient, path: str, status: int, kind: str
+) -> None:
     seen: list[Any] = []
     app = hooked(
         lambda request: seen.append("before"),
@@ -327,7 +329,9 @@ def test_the_status_has_two_names(make_client: MakeClient, changes: Any, when: s
     assert make_client(app).get("/").status_code == 202
 
 
-def test_two_different_statuses_are_a_logged_500(make_client: MakeClient, caplog: Any) -> None:
+def test_two_different_statuses_are_a_500_that_says_so(
+    make_client: MakeClient, caplog: Any
+) -> None:
     app = hooked(after=lambda *_: {"status": 200, "status_code": 202})
     assert make_client(app).get("/").status_code == 500
     assert "status and status_code are two names of one value; write status" in caplog.text
@@ -475,7 +479,9 @@ def test_after_request_sees_head_as_get(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "data", "files"])
-def test_a_hook_may_read_the_body_before_the_handler(make_client: MakeClient, kind: str) -> None:
+def test_a_hook_may_read_the_body_before_the_handler_does(
+    make_client: MakeClient, kind: str
+) -> None:
     class Reads(HttpMiddleware):
         async def before_request(self, request: Any) -> None:
             request.state.raw = await request.body()
@@ -687,7 +693,9 @@ def test_a_stream_is_closed_if_a_hook_fails_and_the_author_answers(make_client: 
     assert (answer.status_code, answer.text, closed) == (500, "sorry", [True])
 
 
-def test_on_close_knows_the_status_of_an_error_pages_error_page(make_client: MakeClient) -> None:
+def test_on_close_knows_the_status_of_the_error_page_of_an_error_page(
+    make_client: MakeClient,
+) -> None:
     seen: list[Any] = []
 
     class Root(App):

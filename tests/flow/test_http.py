@@ -64,7 +64,9 @@ class Where(App):
 
 
 @every_loop
-def test_under_asgi_def_runs_in_a_worker_thread_and_async_def_on_the_loop(backend: str) -> None:
+def test_under_asgi_a_def_runs_in_a_worker_thread_and_an_async_def_on_the_loop(
+    backend: str,
+) -> None:
     async def idents() -> dict[str, bool]:
         here = threading.get_ident()
         paths = ("sync", "asynchronous", "inlined", "generator", "async_generator")
@@ -476,7 +478,9 @@ GENERATORS = [_async_around, _around, run_in("loop")(partial(_around)), _async_a
     ids=["", "hooked", "built-in", "generators"],
 )
 @pytest.mark.parametrize("path", ENDS)
-def test_a_request_is_freed_without_collector(backend: str, path: str, hooks: list[Any]) -> None:
+def test_a_request_is_freed_without_the_cycle_collector(
+    backend: str, path: str, hooks: list[Any]
+) -> None:
     app = Ends()
     app.kept = []
     app.middlewares += hooks
@@ -498,7 +502,9 @@ def test_a_request_is_freed_without_collector(backend: str, path: str, hooks: li
     "hooks", [NO_HOOKS, BUILT_IN, GENERATORS], ids=["", "built-in", "generators"]
 )
 @pytest.mark.parametrize("path", [path for path in ENDS if path != "async_stream"])
-def test_a_request_is_freed_without_a_collector_under_wsgi(path: str, hooks: list[Any]) -> None:
+def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(
+    path: str, hooks: list[Any]
+) -> None:
     app = Ends()
     app.kept = []
     app.middlewares += hooks
@@ -596,7 +602,9 @@ def broken_app() -> Broken:
     "stream", "async_stream", "events", "many_events", "follows", "later", "mounted",
     "mounted_wsgi",
 ])  # fmt: skip
-def test_one_that_breaks_off_is_freed_without_collector(world: str, path: str, method: str) -> None:
+def test_one_that_breaks_off_is_freed_without_the_cycle_collector(
+    world: str, path: str, method: str
+) -> None:
     app = broken_app()
 
     async def main() -> None:
@@ -618,7 +626,9 @@ def test_one_that_breaks_off_is_freed_without_collector(world: str, path: str, m
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("hooks", [NO_HOOKS, [RequestId()]], ids=["", "hooked"])
 @pytest.mark.parametrize("path", ["nowhere/at/all", "missing", "%00"])
-def test_so_is_one_refused_before_its_handler(world: str, path: str, hooks: list[Any]) -> None:
+def test_so_is_one_that_is_refused_before_its_handler(
+    world: str, path: str, hooks: list[Any]
+) -> None:
     app = Ends()
     app.middlewares += hooks
     gc.collect()  # from here on, as the collector is off, what is new is in its first generation

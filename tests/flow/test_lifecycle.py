@@ -222,7 +222,9 @@ def test_R71_a_start_up_that_fails_under_wsgi_is_a_500_logged_and_undone(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_R71_without_lifespan_each_request_retries(make_client: MakeClient, method: str) -> None:
+def test_R71_without_a_lifespan_the_next_request_tries_again(
+    make_client: MakeClient, method: str
+) -> None:
     log: list[str] = []
     app = Failing(log, RuntimeError("no database"))
     app.lifespan = None  # type: ignore[assignment, method-assign]
@@ -249,7 +251,9 @@ def test_a_mistake_of_set_up_is_a_sentence_in_the_log(
     assert record.getMessage().endswith("has no parameter 'b'")
 
 
-def test_R71_a_failing_lifespan(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_R71_a_lifespan_that_fails_to_enter(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     log: list[str] = []
 
     @asynccontextmanager
@@ -332,7 +336,9 @@ def test_R71_every_shut_down_handler_runs_under_wsgi(caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_failed_shutdown_is_logged_once(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_shut_down_is_in_the_log_once(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Logged([])
     app.shutdown_handlers.append(lambda: 1 / 0)
     with pytest.raises(LifespanFailed, match="division by zero"), connected(app, backend):

@@ -132,7 +132,9 @@ def test_it_is_opened_at_the_start_and_closed_at_the_end(
     assert app.steps == ["open pool", "lifespan", "end of lifespan", "close pool"]
 
 
-def test_they_are_closed_in_reverse_and_inner_applications_share(make_client: MakeClient) -> None:
+def test_they_are_closed_in_reverse_order_and_inner_applications_have_them(
+    make_client: MakeClient,
+) -> None:
     class Inner(App):
         def index(self, pool: Pool, other: Other) -> str:
             return f"{pool.name} {other.name}"

@@ -322,7 +322,9 @@ class Sockets(WebSocketMiddleware):
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("make", [by_def, by_async_def])
-def test_websocket_hooks_and_handlers_open_it(connect: MakeClient, make: Any, backend: str) -> None:
+def test_hooks_and_handlers_of_websockets_open_it(
+    connect: MakeClient, make: Any, backend: str
+) -> None:
     class Talk(Shop):
         async def ws_each(self, ws: Any) -> None:
             await ws.accept()
@@ -568,7 +570,9 @@ def test_an_inner_application_has_its_own_providers(make_client: MakeClient) -> 
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
 @every_loop
-def test_cancellation_closes_it(backend: str, make: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_that_is_cancelled_closes_it(
+    backend: str, make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     app = shop(make)
     outside: list[anyio.CancelScope] = []
 

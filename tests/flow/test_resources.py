@@ -363,7 +363,9 @@ def test_the_head_of_a_stream_alone_closes_it(make_client: MakeClient, make: Mak
 
 @some_kinds
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_websocket_has_it_while_it_runs(connect: MakeClient, make: Make, backend: str) -> None:
+def test_a_websocket_has_it_as_long_as_its_handler_runs(
+    connect: MakeClient, make: Make, backend: str
+) -> None:
     app = shop(make)
     with connect(app, backend).websocket("/echo?times=2") as ws:
         assert ws.receive_text() == "thingthing"
@@ -743,7 +745,9 @@ class Waiting:
 @pytest.mark.parametrize("kind", ["generator", "manager"])
 @pytest.mark.parametrize("path", ["/returns", "/fails", "/streams", "/waits"])
 @every_loop
-def test_R62_clean_up_once_begun_is_not_cancelled_anew(backend: str, path: str, kind: str) -> None:
+def test_R62_clean_up_that_has_begun_is_not_cancelled_from_outside(
+    backend: str, path: str, kind: str
+) -> None:
     waiting = Waiting()
 
     class Shop(App):
@@ -854,7 +858,9 @@ def test_R62_clean_up_that_waits_for_a_thread_is_made_up_for(backend: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/response", "/pair", "/file", "/events", "/own"])
-def test_all_streams_keep_it_open(make_client: MakeClient, tmp_path: Any, path: str) -> None:
+def test_whatever_comes_in_chunks_keeps_it_open(
+    make_client: MakeClient, tmp_path: Any, path: str
+) -> None:
     app = shop(by_def)
     (tmp_path / "text").write_text("lines")
 
@@ -1056,7 +1062,9 @@ def test_a_provider_takes_from_a_body(make_client: MakeClient) -> None:
     assert client.post("/things/1", json={"name": large}).text == f"1 {large}"
 
 
-def test_a_field_of_a_body_fills_no_parameter_of_a_provider(make_client: MakeClient) -> None:
+def test_a_field_of_a_body_fills_no_parameter_of_a_provider_by_its_name(
+    make_client: MakeClient,
+) -> None:
     app = App()
 
     @app.provides(Thing)

@@ -95,7 +95,9 @@ def backend_of(world: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["anyio", "native"])
-def test_a_limit_in_middleware_is_a_timeout(make_client: MakeClient, world: str, kind: str) -> None:
+def test_a_limit_of_middleware_is_a_timeout_at_its_yield(
+    make_client: MakeClient, world: str, kind: str
+) -> None:
     app = Limited(backend_of(world))
 
     async def limited(request: Request) -> AsyncIterator[Any]:
@@ -192,7 +194,9 @@ def test_under_wsgi_a_scope_ends_no_loop(connect: MakeClient, backend: str) -> N
     assert [client.get("/fast").text for _ in range(3)] == ["fast"] * 3
 
 
-def test_a_providers_limit_is_a_timeout_at_its_yield(make_client: MakeClient, world: str) -> None:
+def test_a_limit_of_a_provider_is_a_timeout_at_its_yield(
+    make_client: MakeClient, world: str
+) -> None:
     app = Limited(backend_of(world))
 
     @app.provides(Thing)
@@ -227,7 +231,9 @@ def test_a_providers_limit_is_a_timeout_at_its_yield(make_client: MakeClient, wo
 
 @every_loop
 @pytest.mark.parametrize("where", ["middleware", "provider"])
-def test_a_scope_that_ends_silently_fails(connect: MakeClient, backend: str, where: str) -> None:
+def test_a_scope_that_ends_silently_is_a_failure(
+    connect: MakeClient, backend: str, where: str
+) -> None:
     app = Limited(backend)
 
     async def limited(request: Request) -> AsyncIterator[Any]:
@@ -257,7 +263,9 @@ def test_a_scope_that_ends_silently_fails(connect: MakeClient, backend: str, whe
     assert (answer.status_code, answer.text) == (504, sentence)
 
 
-def test_a_failed_task_of_a_group_fails_the_request(make_client: MakeClient, world: str) -> None:
+def test_the_failure_of_a_task_in_a_group_is_that_of_the_request(
+    make_client: MakeClient, world: str
+) -> None:
     app = Limited(backend_of(world))
 
     async def fails() -> None:
@@ -300,7 +308,9 @@ def test_hooks_inside_see_the_failure_too(connect: MakeClient, backend: str) -> 
 
 
 @every_loop
-def test_a_scope_inside_of_a_cancelled_one_is_left_first(connect: MakeClient, backend: str) -> None:
+def test_a_scope_inside_of_the_one_that_was_cancelled_is_left_first(
+    connect: MakeClient, backend: str
+) -> None:
     app = Limited(backend)
 
     async def grouped(request: Request) -> AsyncIterator[Any]:

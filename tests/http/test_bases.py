@@ -125,7 +125,9 @@ LINK = re.compile(r"https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_R14_R15_what_is_stated_stays_its_part_of_a_link(connect: MakeClient, reader: str) -> None:
+def test_R14_R15_what_is_stated_never_becomes_another_part_of_a_link(
+    connect: MakeClient, reader: str
+) -> None:
     make_app, headers = READERS[reader]
     client = connect(make_app(), "wsgi", validate=False)
 

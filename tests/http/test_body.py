@@ -86,7 +86,9 @@ def test_no_body_is_an_empty_one(make_client: MakeClient, reader: str, method: s
 
 @pytest.mark.parametrize("headers", [FORM, JSON, MULTIPART])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_no_form_of_get(make_client: MakeClient, headers: dict[str, str], method: str) -> None:
+def test_a_form_of_get_is_not_looked_for(
+    make_client: MakeClient, headers: dict[str, str], method: str
+) -> None:
     client = make_client(Reading())
     assert client.request(method, "/ignores", content=b"{{{", headers=headers).status_code == 200
 
@@ -285,7 +287,9 @@ def test_R7_never_more_than_announced_is_read() -> None:
 @pytest.mark.parametrize(
     ("path", "reads"), [("/read", [200_000]), ("/chunks", [65_536, 65_536, 65_536, 3392])]
 )
-def test_R7_an_announced_body_is_read_at_once_if_wanted_whole(path: str, reads: list[int]) -> None:
+def test_R7_an_announced_body_is_read_at_once_if_it_is_wanted_whole(
+    path: str, reads: list[int]
+) -> None:
     sizes: list[int] = []
 
     class Counting(Socket):
@@ -365,7 +369,9 @@ LENGTHS = [
 @pytest.mark.parametrize(
     ("length", "path"), sampled(LENGTHS, ["/body", "/read", "/ignores", "/chunks", "/joined"])
 )
-def test_R6_an_invalid_length_is_a_400(make_client: MakeClient, length: str, path: str) -> None:
+def test_R6_a_length_that_is_no_number_is_a_400(
+    make_client: MakeClient, length: str, path: str
+) -> None:
     client = make_client(Reading(), validate=False)
     headers = [(b"Content-Length", length.encode()), (b"Content-Type", b"text/plain")]
     if path == "/ignores":  # only who looks at the body is told
@@ -438,7 +444,9 @@ def test_R18_a_body_announced_past_the_limit_is_a_413(
 
 @pytest.mark.parametrize("kind", bodies_of(500))
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks"])
-def test_R18_a_large_chunked_body_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
+def test_R18_a_chunked_body_past_the_limit_is_a_413(
+    make_client: MakeClient, kind: str, path: str
+) -> None:
     headers, content = bodies_of(LIMIT + 1)[kind]
     pieces = (content[start : start + 100] for start in range(0, len(content), 100))
     answer = make_client(Reading(max_body_size=LIMIT)).post(path, content=pieces, headers=headers)
@@ -610,7 +618,9 @@ def test_R19_half_a_form_never_reaches_its_handler_under_wsgi(
 
 @every_loop
 @pytest.mark.parametrize("path", ["/body", "/stream", "/read", "/chunks"])
-def test_R19_half_a_body_fails(backend: str, path: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_R19_half_a_body_is_not_a_whole_one(
+    backend: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Counting()
     posted(backend, app, path, piece(b"half", more=True), DISCONNECT)
     assert (app.ran, caplog.records) == (0, [])
@@ -857,7 +867,9 @@ def test_reading_in_the_loop_is_a_mistake_with_a_hint(
     assert "await request.body()" in caplog.text
 
 
-def test_a_runtime_error_of_receive_is_not_that_mistake(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_runtime_error_of_receive_is_not_taken_for_that_mistake(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def broken() -> Any:
         raise RuntimeError("the server's own")
 

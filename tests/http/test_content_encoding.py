@@ -40,7 +40,9 @@ class Hooks(App):
         (MULTIPART, PARTS),
     ],
 )
-def test_encoded_bodies_are_415(make_client: MakeClient, path: str, kind: str, body: bytes) -> None:
+def test_an_encoded_body_is_a_415(
+    make_client: MakeClient, path: str, kind: str, body: bytes
+) -> None:
     headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
     client = make_client(Hooks())
     answer = client.post(path, content=gzip.compress(body), headers=headers)
@@ -50,7 +52,9 @@ def test_encoded_bodies_are_415(make_client: MakeClient, path: str, kind: str, b
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "Identity"}])
-def test_other_malformed_bodies_are_400(make_client: MakeClient, headers: dict[str, str]) -> None:
+def test_any_other_malformed_body_is_a_400(
+    make_client: MakeClient, headers: dict[str, str]
+) -> None:
     client = make_client(Hooks())
     for kind, body in (("application/json", b"{"), (FORM, b"%ff"), ("multipart/form-data", b"x")):
         answer = client.post("/hook", content=body, headers={"Content-Type": kind, **headers})

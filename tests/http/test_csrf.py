@@ -194,7 +194,9 @@ def test_the_length_of_a_compressed_page_does_not_betray_the_token(make_client: 
         assert abs(gain(right)) < 4
 
 
-def test_without_a_token_in_the_session_none_is_valid_or_made(make_client: MakeClient) -> None:
+def test_without_a_token_in_the_session_none_is_accepted_and_none_is_made(
+    make_client: MakeClient,
+) -> None:
     client = make_client(Root())
     answer = client.get("/check", params={"token": ""})
     assert (answer.text, answer.headers.get("set-cookie")) == ("False", None)
@@ -241,7 +243,9 @@ def test_no_other_host_can_set_the_cookie_over_https(make_client: MakeClient, ht
 
 
 @pytest.mark.parametrize("planted", ["x", "x" * 44, "x" * 42 + "."])
-def test_a_cookie_that_is_no_valid_token_is_replaced(make_client: MakeClient, planted: str) -> None:
+def test_a_cookie_that_is_no_token_of_ours_is_replaced(
+    make_client: MakeClient, planted: str
+) -> None:
     client = make_client(Root())
     headers = {"Cookie": f"csrf_token={planted}"}
     assert client.get("/check", params={"token": planted}, headers=headers).text == "False"

@@ -848,7 +848,9 @@ def test_an_upload_is_at_its_start_until_it_is_read(spool: int) -> None:
     unread.close()
 
 
-def test_R32_an_upload_is_closed_though_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R32_an_upload_is_closed_though_its_rest_finds_the_disk_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("wb"))  # noqa: SIM115
     file = UploadFile("a", {}, 0)
     with pytest.raises(OSError, match="No space left"):
@@ -923,7 +925,9 @@ def test_R33_save_to_leaves_no_half_a_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_R33_save_to_a_full_disk_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R33_save_to_a_full_disk_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -450,7 +450,9 @@ def test_R28_no_redirect_keeps_a_long_address() -> None:
     ],
     ids=["charset", "compressed", "status of a stand-in", "status of CherryPy's", "header"],
 )
-def test_R28_no_cache_keeps_a_long_text_that_authors_pass_on(keep: Callable[[str], object]) -> None:
+def test_R28_no_cache_keeps_a_long_text_that_an_author_passes_on(
+    keep: Callable[[str], object],
+) -> None:
     def ask(number: int) -> None:
         with suppress(ResponseError):
             keep(f"{number}{'a' * 50_000}")

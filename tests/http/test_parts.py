@@ -480,7 +480,9 @@ def test_a_field_is_not_saved(
 
 @every_loop
 @arriving
-def test_R32_no_half_of_a_file_is_left_behind(backend: str, path: str, tmp_path: Path) -> None:
+def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(
+    backend: str, path: str, tmp_path: Path
+) -> None:
     body = section('name="f"; filename="f"', b"x" * 30)
     app = doing("save_to")
     app.directory = tmp_path

@@ -99,7 +99,9 @@ class Shop(App):
         ("application/json, text/html;q=0.5", PROBLEM),
     ],
 )
-def test_clients_get_what_they_ask(make_client: MakeClient, accept: str | None, kind: str) -> None:
+def test_a_client_gets_what_it_asks_for(
+    make_client: MakeClient, accept: str | None, kind: str
+) -> None:
     client = make_client(Shop())
     headers = {} if accept is None else {"Accept": accept}
     if accept is None:
@@ -268,7 +270,9 @@ def test_what_was_given_is_at_hand() -> None:
 
 
 @pytest.mark.parametrize("number", ["x", "1"])
-def test_a_form_shown_again_has_all_that_was_sent(make_client: MakeClient, number: str) -> None:
+def test_a_form_that_is_shown_again_has_all_that_was_sent(
+    make_client: MakeClient, number: str
+) -> None:
     class Root(App):
         @post
         def order(

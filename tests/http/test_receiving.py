@@ -154,7 +154,9 @@ async def with_heart(heart: Heart, path: str, *pieces: Message) -> Call:
 
 
 @every_loop
-def test_R31_the_loop_waits_for_no_rollover(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R31_a_slow_rollover_does_not_hold_up_the_loop(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heart, rolled = Heart(), 0
 
     def slow(**_: Any) -> Any:
@@ -209,7 +211,9 @@ def test_R31_a_part_is_saved_off_the_loop(
 
 
 @every_loop
-def test_R31_large_files_are_closed_off_loop(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R31_a_large_file_is_closed_off_the_loop(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heart, close = Heart(), UploadFile.close
     closed: list[bool] = []
 
@@ -256,7 +260,9 @@ class Closed(HttpMiddleware):
 
 
 @pytest.mark.parametrize("path", ["/ignores", "/size"])
-def test_R30_an_upload_of_3000_pieces_always_finishes(make_client: MakeClient, path: str) -> None:
+def test_R30_an_upload_of_3000_pieces_finishes_whoever_reads_it(
+    make_client: MakeClient, path: str
+) -> None:
     body = form(file_of(3000 * 1000))
     answer = make_client(Root(), app_timeout=30).post(
         path, content=in_pieces(body, 1000), headers=HEADERS
@@ -503,7 +509,9 @@ SIZES = {"/little": 100, "/much": 3000, "/none": 0, "/usual": 1000}
 
 @pytest.mark.parametrize("path", SIZES)
 @pytest.mark.parametrize("is_announced", [True, False])
-def test_R18_a_handler_s_own_limit(make_client: MakeClient, path: str, is_announced: bool) -> None:
+def test_R18_a_handler_has_a_limit_of_its_own(
+    make_client: MakeClient, path: str, is_announced: bool
+) -> None:
     client = make_client(Limited(max_body_size=1000))
     limit = SIZES[path]
     for size in (limit, limit + 1):
@@ -869,7 +877,9 @@ def test_R18_a_hook_that_read_too_much_does_not_make_it_data(make_client: MakeCl
 @pytest.mark.parametrize("size", [900, 200_000])
 @pytest.mark.parametrize("kind", ["json", "form", "multipart"])
 @pytest.mark.parametrize("path", ["/taken", "/taken_async", "/asked", "/asked_async"])
-def test_data_of_every_size(make_client: MakeClient, path: str, kind: str, size: int) -> None:
+def test_data_is_the_same_whatever_its_size(
+    make_client: MakeClient, path: str, kind: str, size: int
+) -> None:
     content, headers = body_of(kind, size)
     answer = make_client(Data()).post(path, content=content, headers=headers)
     expected = size - {"json": 8, "form": 2, "multipart": 0}[kind]
@@ -934,7 +944,9 @@ def test_data_is_parsed_once_and_off_the_loop_if_it_is_large(
 
 @pytest.mark.parametrize("path", ["/taken", "/asked", "/asked_async"])
 @pytest.mark.parametrize("size", [900, 200_000])
-def test_malformed_json_is_400_where_used(make_client: MakeClient, path: str, size: int) -> None:
+def test_malformed_json_is_400_where_it_is_used(
+    make_client: MakeClient, path: str, size: int
+) -> None:
     content, headers = body_of("json", size)
     client = make_client(Data())
     for _ in range(2):

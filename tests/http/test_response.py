@@ -449,7 +449,9 @@ def test_a_cookie_survives_a_redirect(make_client: MakeClient) -> None:
     assert answer.headers["set-cookie"] == "flash=saved; Path=/; SameSite=Lax"
 
 
-def test_headers_set_by_a_generator_before_its_first_chunk_count(make_client: MakeClient) -> None:
+def test_headers_set_by_a_generator_before_its_first_chunk_are_sent(
+    make_client: MakeClient,
+) -> None:
     answer = make_client(Drafts()).get("/streams")
     assert (answer.headers.get("x-own"), answer.text) == ("1", "a")
 
@@ -720,7 +722,9 @@ def test_the_author_may_announce_the_length_of_a_stream(make_client: MakeClient)
 
 
 @pytest.mark.parametrize(("first", "second"), [("2", "5"), ("5", "2"), ("2", "x"), ("x", "2")])
-def test_R6_different_lengths_are_errors(make_client: MakeClient, first: str, second: str) -> None:
+def test_R6_two_lengths_that_differ_are_an_error(
+    make_client: MakeClient, first: str, second: str
+) -> None:
     headers = [("Content-Length", first), ("content-length", second)]
     client = make_client(answering(lambda: (200, chunks(), headers)), raise_app_exceptions=False)
     assert client.get("/").status_code == 500
@@ -901,7 +905,9 @@ SHARED = {
 
 
 @pytest.mark.parametrize("kind", SHARED)
-def test_R17_an_answer_returned_often_does_not_grow(make_client: MakeClient, kind: str) -> None:
+def test_R17_an_answer_made_once_and_returned_often_does_not_grow(
+    make_client: MakeClient, kind: str
+) -> None:
     app = answering(lambda: SHARED[kind])
     app.middlewares.append(Appends())
     client = make_client(app)

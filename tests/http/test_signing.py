@@ -92,7 +92,9 @@ def test_what_is_no_key_fails_at_set_up(wrong: Any) -> None:
         Root(secret_key=wrong)._micropie.compiled()
 
 
-def test_no_key_says_what_to_do(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_key_it_says_what_to_write(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     assert make_client(Root()).get("/set").status_code == 500
     assert "write App(secret_key=os.environ['SECRET_KEY'])" in caplog.text
 

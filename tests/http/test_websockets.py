@@ -57,7 +57,9 @@ def in_state(state: str) -> Progress:
 
 
 @pytest.mark.parametrize(("state", "action"), list(product(STATES, ACTIONS)))
-def test_an_action_that_the_table_lacks_is_refused(state: str, action: str) -> None:
+def test_an_action_happens_if_the_table_has_it_and_is_refused_otherwise(
+    state: str, action: str
+) -> None:
     progress = in_state(state)
     assert progress.may(action) is ((state, action) in TRANSITIONS)
     if (state, action) in TRANSITIONS:
@@ -164,7 +166,9 @@ def test_R55_a_reason_fits_a_close_frame_and_has_whole_characters(reason: str) -
         ("\U0001f967", 3, True),
     ],
 )
-def test_R57_messages_are_sized_in_bytes(content: str | bytes, limit: int, too_big: bool) -> None:
+def test_R57_a_message_is_measured_in_bytes(
+    content: str | bytes, limit: int, too_big: bool
+) -> None:
     assert is_too_big(content, limit) is too_big
 
 

@@ -237,7 +237,9 @@ def test_a_client_that_leaves_in_mid_stream(make_client: MakeClient, lines: Line
 
 
 @every_loop
-def test_a_client_leaves_a_file_it_is_sent(backend: str, lines: Lines, tmp_path: Path) -> None:
+def test_a_client_that_leaves_a_file_that_the_server_sends(
+    backend: str, lines: Lines, tmp_path: Path
+) -> None:
     (tmp_path / "large.bin").write_bytes(b"x" * 1_000_000)
     app = logged()
     app.static("/static", tmp_path)

@@ -247,7 +247,9 @@ def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body
         (206, {"Content-Range": "bytes 0-2199/5000", "Cache-Control": "no-transform"}),
     ],
 )
-def test_responses_not_so(make_client: MakeClient, status: int, headers: dict[str, str]) -> None:
+def test_answers_that_are_not(
+    make_client: MakeClient, status: int, headers: dict[str, str]
+) -> None:
     answer, sent = raw(make_client(compressing((status, TEXT, headers))))
     assert (sent.decode(), "vary" in answer.headers) == (TEXT, False)
     assert answer.headers.get("content-encoding") == headers.get("Content-Encoding")
@@ -274,7 +276,9 @@ def test_short_bodies_are_left_alone(make_client: MakeClient, size: int, expecte
 
 
 @pytest.mark.parametrize(("size", "expected"), [(499, False), (500, True)])
-def test_short_streams_that_say_so_stay(make_client: MakeClient, size: int, expected: bool) -> None:
+def test_short_streams_are_left_alone_if_they_say_so(
+    make_client: MakeClient, size: int, expected: bool
+) -> None:
     app = compressing(lambda: (200, iter(["x" * size]), {"Content-Length": str(size)}))
     answer, sent = raw(make_client(app))
     assert is_gzip(answer) is expected
@@ -366,7 +370,9 @@ def test_the_level_is_kept(make_client: MakeClient, body: str) -> None:
         ("gzip;\tq=1", True),
     ],
 )
-def test_clients_of_gzip(make_client: MakeClient, encoding: str | None, expected: bool) -> None:
+def test_which_clients_get_gzip(
+    make_client: MakeClient, encoding: str | None, expected: bool
+) -> None:
     client = make_client(compressing())
     for path in ("/", "/generator"):
         answer, sent = raw(client, path, encoding=encoding)

@@ -130,7 +130,9 @@ ORIGINS: list[tuple[dict[str, Any], str, bool]] = [
 
 
 @pytest.mark.parametrize(("options", "origin", "allowed"), ORIGINS)
-def test_allowed_origins(make_client: MakeClient, options: Any, origin: str, allowed: bool) -> None:
+def test_which_origins_are_allowed(
+    make_client: MakeClient, options: Any, origin: str, allowed: bool
+) -> None:
     client = make_client(sharing(**options))
     answer = client.get("/", headers=[(b"Origin", origin.encode("latin-1"))])
     assert answer.text == "index"  # the browser refuses, not the server

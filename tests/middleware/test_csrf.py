@@ -301,7 +301,9 @@ def test_R24_a_form_of_another_media_type_is_no_form(client: TestClient) -> None
     assert outcome(client, content=f"csrf_token={token}", headers=headers) == 200
 
 
-def test_a_bad_form_has_the_same_answer_without_the_middleware(make_client: MakeClient) -> None:
+def test_a_malformed_or_too_long_form_has_the_same_answer_without_the_middleware(
+    make_client: MakeClient,
+) -> None:
     app = Root(max_body_size=100)
     app.middlewares.append(CSRFMiddleware())
     client = make_client(app)
@@ -467,7 +469,9 @@ def test_a_body_that_is_read_by_its_handler_is_as_it_was_sent(
 @pytest.mark.parametrize(
     "exempt", [["/hooks", "/deep/hooks", "/Xhooks"], ("/hooks/", "/deep/hooks/", "/Xhooks/")]
 )
-def test_exempt_paths(make_client: MakeClient, exempt: Any, path: str, status: int) -> None:
+def test_which_paths_are_exempt(
+    make_client: MakeClient, exempt: Any, path: str, status: int
+) -> None:
     client = make_client(guarded(exempt=exempt))
     assert outcome(client, path=path, headers={"Origin": "https://evil.example"}) == status
 

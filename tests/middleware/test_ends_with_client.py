@@ -123,7 +123,9 @@ async def leave(app: App, path: str, step: str, body: bytes | None = None) -> Ca
 
 
 @every_loop
-def test_a_handler_ends_with_its_client(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handler_is_cancelled_when_its_client_has_left(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     app = Root()
     call = run(backend, leave, app, "/work", "plum", b"word=plum")
@@ -134,7 +136,9 @@ def test_a_handler_ends_with_its_client(backend: str, caplog: pytest.LogCaptureF
 
 
 @every_loop
-def test_a_late_failure_is_a_failure(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_fails_on_its_way_out_is_a_failure(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Root()
 
     async def leave_at_once() -> Call:

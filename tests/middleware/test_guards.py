@@ -268,7 +268,9 @@ def test_an_author_s_hook_may_guard(
     assert "x-members" not in client.get("/alone?key=sesame").headers
 
 
-def test_an_author_s_hook_guards_no_handshake_by_default(open_client: Connect, world: str) -> None:
+def test_an_author_s_hook_does_not_guard_handshakes_by_itself(
+    open_client: Connect, world: str
+) -> None:
     hook = Members(forbidden)
     hook.guards = False
     expected = [418, 418, 418, 200, 418] + ([] if world == "wsgi" else [101] * len(PATHS))
@@ -453,7 +455,9 @@ WRONG_HOOKS = [
 
 
 @pytest.mark.parametrize(("name", "function", "parameters"), WRONG_HOOKS)
-def test_a_hook_of_other_parameters_is_refused(name: str, function: Any, parameters: str) -> None:
+def test_a_hook_with_other_parameters_is_refused_at_set_up(
+    name: str, function: Any, parameters: str
+) -> None:
     app = Pages()
     (app.ws_middlewares if "websocket" in name else app.middlewares).append(
         hook_with(name, function)

@@ -340,7 +340,9 @@ def test_wrong_arguments(options: dict[str, Any], sentence: str) -> None:
     assert sentence in str(refused.value)
 
 
-def test_a_check_may_be_a_function_without_a_signature(make_client: MakeClient) -> None:
+def test_a_check_may_be_a_function_that_does_not_tell_its_arguments(
+    make_client: MakeClient,
+) -> None:
     with pytest.raises(ValueError, match="no signature"):
         inspect.signature(dict)
     status, document = ask(make_client, healthy(checks={"nothing": dict}))

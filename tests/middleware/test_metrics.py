@@ -271,7 +271,9 @@ def test_a_token_is_asked_for(make_client: MakeClient) -> None:
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
 
 
-def test_the_author_s_metrics_in_the_format_that_clients_prefer(make_client: MakeClient) -> None:
+def test_the_author_s_own_metrics_and_the_format_that_the_client_prefers(
+    make_client: MakeClient,
+) -> None:
     registry = CollectorRegistry()
     orders = Counter("orders", "Pies that were ordered.", registry=registry)
     app = Root()

@@ -393,7 +393,9 @@ def test_R15_malformed_addresses_change_nothing_and_never_raise(
 # -- the effects of it -----------------------------------------------------------------------------
 
 
-def test_the_session_s_cookie_is_secure_if_the_client_used_https(make_client: MakeClient) -> None:
+def test_the_session_s_cookie_is_secure_if_the_client_came_by_https(
+    make_client: MakeClient,
+) -> None:
     client = make_client(behind(), client=(PEER, 1))
     for scheme, secure in (("https", True), ("http", False)):
         cookie = client.get("/store", headers={"X-Forwarded-Proto": scheme}).headers["set-cookie"]
@@ -401,7 +403,9 @@ def test_the_session_s_cookie_is_secure_if_the_client_used_https(make_client: Ma
         client.cookies.clear()
 
 
-def test_debug_pages_are_not_shown_to_clients_of_a_local_proxy(make_client: MakeClient) -> None:
+def test_debug_pages_are_not_shown_to_clients_of_a_proxy_on_this_machine(
+    make_client: MakeClient,
+) -> None:
     class Broken(App):
         def index(self) -> Any:
             raise RuntimeError("secret")
@@ -531,7 +535,9 @@ def test_an_unnamed_proxy_is_one_warning(
     assert f'proxies=["{PEER}"]' in warning
 
 
-def test_an_unnamed_proxy_on_a_socket_is_named(make_client: MakeClient, warnings: Warnings) -> None:
+def test_an_unnamed_proxy_behind_a_socket_is_named_so(
+    make_client: MakeClient, warnings: Warnings
+) -> None:
     headers = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https"}
     make_client(Visits(), client=None).get("/client", headers=headers)
     (warning,) = warnings()
@@ -539,7 +545,9 @@ def test_an_unnamed_proxy_on_a_socket_is_named(make_client: MakeClient, warnings
     assert 'ProxyHeaders(trusted=["unix"])' in warning
 
 
-def test_an_unnamed_second_proxy_is_a_warning(make_client: MakeClient, warnings: Warnings) -> None:
+def test_another_proxy_than_the_named_one_is_a_warning(
+    make_client: MakeClient, warnings: Warnings
+) -> None:
     client = make_client(behind(), client=("11.0.0.1", 4321))
     client.get("/", headers={"X-Forwarded-For": "1.2.3.4"})
     assert 'trusted=["11.0.0.1"]' in warnings()[0]
@@ -567,7 +575,9 @@ def test_a_named_proxy_with_a_malformed_scheme_is_no_warning(
     assert warnings() == []
 
 
-def test_what_the_server_read_is_no_warning(make_client: MakeClient, warnings: Warnings) -> None:
+def test_what_the_server_has_read_is_no_warning(
+    make_client: MakeClient, warnings: Warnings
+) -> None:
     headers = {"X-Forwarded-For": "1.2.3.4, 10.0.0.9", "X-Forwarded-Proto": "https"}
     client = make_client(Visits(), client=("1.2.3.4", 0), base_url="https://testserver")
     for path in ("/client", "/scheme", "/store"):
@@ -585,7 +595,9 @@ def test_an_unnamed_proxy_is_looked_for_in_the_first_requests_only(
     assert warnings() == []
 
 
-def test_security_false_has_no_such_warning(make_client: MakeClient, warnings: Warnings) -> None:
+def test_a_site_that_others_protect_has_no_such_warning(
+    make_client: MakeClient, warnings: Warnings
+) -> None:
     client = make_client(Visits(security=False), client=(PEER, 4321))
     client.get("/client", headers={"X-Forwarded-For": "1.2.3.4"})
     assert warnings() == []

@@ -353,7 +353,9 @@ def test_some_may_be_exempt(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("reads", [True, False])
-def test_a_key_that_reads_no_session_loads_none(make_client: MakeClient, reads: bool) -> None:
+def test_a_function_that_reads_no_session_has_none_loaded(
+    make_client: MakeClient, reads: bool
+) -> None:
     loaded: list[str] = []
 
     class Backend(SessionBackend):
@@ -442,7 +444,9 @@ def test_two_applications_share_one_redis(make_client: MakeClient, redis_url: st
         store.close()
 
 
-def test_a_request_is_one_command_or_none(make_client: MakeClient, tmp_path: Path) -> None:
+def test_a_request_is_one_command_and_an_exempt_one_is_none(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
     with redis_server(tmp_path) as url, redis.Redis.from_url(url, decode_responses=True) as admin:
         rates = RedisRates(url)
 
@@ -603,7 +607,9 @@ def test_an_invalid_answer_of_redis_is_an_outage(
     rates.close()
 
 
-def test_redis_runs_where_no_handler_delays_it(connect: MakeClient, redis_url: str) -> None:
+def test_redis_runs_where_handlers_can_not_keep_it_waiting(
+    connect: MakeClient, redis_url: str
+) -> None:
     rates = RedisRates(redis_url, prefix=f"{uuid.uuid4()}:")
     names: list[str] = []
 

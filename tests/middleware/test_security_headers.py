@@ -170,7 +170,9 @@ def test_without_a_nonce_in_the_policy_none_is_made(make_client: MakeClient) -> 
     assert client.get("/nonce").status_code == 500
 
 
-def test_an_inner_applications_policy_replaces_the_outer_one(make_client: MakeClient) -> None:
+def test_the_policy_of_an_inner_application_goes_over_that_of_the_outer_one(
+    make_client: MakeClient,
+) -> None:
     app = careful(csp="script-src 'nonce-{nonce}'")
     app.inner = careful(csp="default-src 'none'; script-src 'nonce-{nonce}'", frame="SAMEORIGIN")
     client = make_client(app)

@@ -117,7 +117,9 @@ def test_it_is_told_at_the_start(make: Callable[[], App], words: str) -> None:
         (lambda: App().get("/pies/:name") and App(), "write <name> for :name"),
     ],
 )
-def test_another_frameworks_arguments_are_reported(make: Callable[[], App], words: str) -> None:
+def test_another_frameworks_arguments_are_told_at_the_start(
+    make: Callable[[], App], words: str
+) -> None:
     assert words in refusal(make)
 
 

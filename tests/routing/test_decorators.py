@@ -93,7 +93,9 @@ def test_decorators_return_the_function_itself() -> None:
     assert function.__name__ == "function"
 
 
-def test_methods_may_be_in_lower_case_and_in_any_collection(make_client: MakeClient) -> None:
+def test_methods_may_be_written_in_lower_case_and_in_any_collection(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         @route("/list", methods=["get", "Post"])
         def as_list(self) -> str:
@@ -160,7 +162,9 @@ def test_decorators_say_what_they_do(decorate: Any) -> None:
 
 @pytest.mark.parametrize("decorate", [hidden, reads_body])
 @pytest.mark.parametrize("arguments", [(), ("/path",)])
-def test_a_decorator_without_arguments_has_no_parentheses(decorate: Any, arguments: Any) -> None:
+def test_a_decorator_without_arguments_is_written_without_parentheses(
+    decorate: Any, arguments: Any
+) -> None:
     with pytest.raises(
         SetupError, match=f"write @{decorate.__name__} above a function, without parentheses"
     ):
@@ -229,7 +233,9 @@ def test_a_status_that_is_none_is_not_described(statuses: Any) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_websocket_has_the_path_of_its_name_or_its_own(connect: MakeClient, backend: str) -> None:
+def test_a_websocket_answers_the_path_of_its_name_or_its_own(
+    connect: MakeClient, backend: str
+) -> None:
     class Root(App):
         @websocket
         async def plain(self, ws: WebSocket) -> None:

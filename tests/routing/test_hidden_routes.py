@@ -38,7 +38,9 @@ def shop(**settings: Any) -> App:
 HIDDEN = "state is never reached: the mount at /api comes first"
 
 
-def test_it_is_logged_at_startup(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_logged_once_at_the_start(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     client = make_client(shop(debug=True))
     assert client.get("/api/status").text == "the mounted one"
     assert client.get("/api/x/state").status_code == 404

@@ -127,7 +127,9 @@ def test_urls_without_a_request() -> None:
 
 @pytest.mark.parametrize("root_path", ["", "/p"])
 @pytest.mark.parametrize("prefix", ["/shop", "/api/v1"])
-def test_parts_of_a_site_are_linked(make_client: MakeClient, root_path: str, prefix: str) -> None:
+def test_parts_of_a_site_link_to_each_other(
+    make_client: MakeClient, root_path: str, prefix: str
+) -> None:
     client = make_client(Site(), root_path=root_path)
     shop = client.get(prefix)
     assert shop.headers["x-home"] == f"{root_path}/home"
@@ -383,7 +385,9 @@ def test_a_missing_template_names_each_directory(
     assert sentence in caplog.text
 
 
-def test_an_inner_application_with_error_types_has_no_outer_pages(make_client: MakeClient) -> None:
+def test_an_inner_application_that_states_its_errors_has_no_outer_pages(
+    make_client: MakeClient,
+) -> None:
     class Api(App):
         def taken(self) -> Any:
             raise FileExistsError

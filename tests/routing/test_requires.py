@@ -243,7 +243,9 @@ def test_an_application_that_is_guarded_while_it_runs(make_client: MakeClient) -
     assert client.get("/").status_code == 401
 
 
-def test_checks_run_from_outermost_to_innermost_after_middleware(make_client: MakeClient) -> None:
+def test_checks_run_from_the_outermost_to_the_innermost_after_middleware(
+    make_client: MakeClient,
+) -> None:
     ran: list[str] = []
 
     def check(name: str) -> Callable[[Any], bool]:
@@ -430,7 +432,9 @@ class AskingSlowly:
 
 
 @pytest.mark.parametrize("check", [Asking(), AskingSlowly()])
-def test_a_callable_object_is_a_check_with_resources(make_client: MakeClient, check: Any) -> None:
+def test_an_object_that_is_called_is_a_check_with_resources(
+    make_client: MakeClient, check: Any
+) -> None:
     app = App()
     app.inner = requires(check)(Inner())
     app.provides(User)(User)

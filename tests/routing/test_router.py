@@ -91,7 +91,9 @@ class Shop(App):
         ("/caf%C3%A9", "café"),
     ],
 )
-def test_paths_are_methods_and_arguments(make_client: MakeClient, target: str, answer: str) -> None:
+def test_a_path_is_a_method_and_its_arguments(
+    make_client: MakeClient, target: str, answer: str
+) -> None:
     assert text(Shop(), make_client, target) == answer
 
 
@@ -127,7 +129,9 @@ SAYS_METHOD = ["/", "/explicit/x", "/by/default"]
 
 @pytest.mark.parametrize("path", SAYS_METHOD)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-def test_one_without_a_method_answers_six(make_client: MakeClient, method: str, path: str) -> None:
+def test_a_handler_that_states_no_method_answers_six(
+    make_client: MakeClient, method: str, path: str
+) -> None:
     client = make_client(SaysMethod())
     assert client.request(method, path).text == method
     assert client.head(path).status_code == 200
@@ -151,7 +155,9 @@ def test_other_methods_are_405_unless_a_route_states_them(
 
 
 @pytest.mark.parametrize("path", SAYS_METHOD)
-def test_options_is_answered_for_one_that_lacks_it(make_client: MakeClient, path: str) -> None:
+def test_options_is_answered_for_a_handler_that_does_not_state_it(
+    make_client: MakeClient, path: str
+) -> None:
     client = make_client(SaysMethod())
     answer = client.options(path)
     assert (answer.status_code, answer.headers["allow"], answer.content) == (204, SIX, b"")
@@ -199,7 +205,9 @@ def test_a_path_may_have_thousands_of_segments(make_client: MakeClient) -> None:
 # -- index and default -----------------------------------------------------------------------------
 
 
-def test_an_unknown_segment_goes_to_an_index_with_parameters(make_client: MakeClient) -> None:
+def test_an_unknown_segment_goes_to_an_index_that_takes_path_parameters(
+    make_client: MakeClient,
+) -> None:
     class Blog(App):
         def index(self, slug: str = "home") -> str:
             return f"post {slug}"
@@ -325,7 +333,9 @@ def test_an_app_may_know_its_parent(make_client: MakeClient) -> None:
     assert text(root, make_client, "/blog/parent/greet") == 404
 
 
-def test_a_subtree_assigned_later_is_found_and_a_deleted_one_not(make_client: MakeClient) -> None:
+def test_a_subtree_assigned_later_is_found_and_a_deleted_one_is_not(
+    make_client: MakeClient,
+) -> None:
     root: Any = tree()
     client = make_client(root)
     assert at(client, "/late/show/x").status_code == 404
@@ -499,7 +509,9 @@ def test_the_lifespan_of_an_author_is_not_routable(make_client: MakeClient) -> N
 @pytest.mark.parametrize(
     "name", ["get", "post", "put", "patch", "delete", "route", "error", "render", "url_for"]
 )
-def test_a_name_of_app_that_is_overridden_is_a_handler(make_client: MakeClient, name: str) -> None:
+def test_a_name_of_app_that_the_author_overrides_is_a_handler(
+    make_client: MakeClient, name: str
+) -> None:
     root = type("Root", (App,), {name: lambda self, key="": f"mine {key}"})()
     assert text(root, make_client, f"/{name}/5") == "mine 5"
 
@@ -604,7 +616,9 @@ class Shop(Pages, App):
     assert (at(client, "/").text, at(client, "/page").status_code) == ("index", 404)
 
 
-def test_handlers_are_inherited_and_overridden_ones_are_the_new(make_client: MakeClient) -> None:
+def test_inherited_handlers_are_routable_and_overridden_ones_are_the_new_ones(
+    make_client: MakeClient,
+) -> None:
     class Child(Shop):
         def index(self) -> str:
             return "child"
@@ -766,7 +780,9 @@ class Users(App):
         ("LOCK", "/users/me", 405),
     ],
 )
-def test_routes(make_client: MakeClient, method: str, target: str, answer: str | int) -> None:
+def test_explicit_routes(
+    make_client: MakeClient, method: str, target: str, answer: str | int
+) -> None:
     client = make_client(Users(), validate=method != "LOCK")
     response = at(client, target, method)
     assert (response.text if response.status_code == 200 else response.status_code) == answer
@@ -1009,14 +1025,18 @@ def test_the_mount_may_be_deep_and_escaped(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
-def test_a_path_that_begins_like_a_mount_is_another(connect: MakeClient, asgi_world: str) -> None:
+def test_a_path_that_only_begins_like_the_mount_is_not_below_it(
+    connect: MakeClient, asgi_world: str
+) -> None:
     client = connect(Shop(), asgi_world, root_path="/mx")
     statuses = [at(client, target).status_code for target in ("/mxgreet/Alice", "/mx%2Fgreet")]
     assert statuses == [404, 400]
 
 
 @pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
-def test_a_server_may_have_stripped_the_mount(connect: MakeClient, asgi_world: str) -> None:
+def test_a_server_may_have_taken_the_mount_off_already(
+    connect: MakeClient, asgi_world: str
+) -> None:
     client = connect(Shop(), asgi_world, root_path="/mx/")
     assert [at(client, target).text for target in ("/greet/A%2FB", "/")] == ["A/B ?", "shop"]
 

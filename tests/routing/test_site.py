@@ -49,7 +49,9 @@ def _found(by: Callable[[], Any]) -> Any:
     head=st.sampled_from(["greet", "one", "none", "read", "index", "", ".", "other"]),
     rest=st.lists(st.text(alphabet="ab./\0%", max_size=4), max_size=2),
 )
-def test_the_short_cut_to_one_argument_is_the_walk(method: str, head: str, rest: list[str]) -> None:
+def test_the_short_cut_to_one_argument_leads_where_the_walk_does(
+    method: str, head: str, rest: list[str]
+) -> None:
     path = "/".join(["", head, *rest])
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": ""}
     site = ShortCut()._micropie.compiled()
@@ -77,7 +79,9 @@ def test_what_lists_of_routes_say_of_each(tmp_path: Path) -> None:
     )
 
 
-def test_an_error_handler_takes_the_request_by_name_or_by_type(make_client: MakeClient) -> None:
+def test_an_error_handler_takes_the_request_by_its_name_or_by_its_type(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         pass
 

@@ -236,7 +236,9 @@ def test_a_route_without_the_method_gives_way_and_is_named_by_allow(
     assert text(client, "/others", "PUT") == "default"
 
 
-def test_a_default_and_an_index_with_methods_refuse_the_others(make_client: MakeClient) -> None:
+def test_a_default_and_an_index_that_state_methods_refuse_the_others(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         @get
         def default(self, *rest: str) -> str:

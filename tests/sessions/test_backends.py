@@ -355,7 +355,9 @@ def test_R44_a_failure_leaves_no_lock(make_client: MakeClient, shared: SessionBa
     assert client.get("/look").json() == {"a": "1", "b": "2", "n": 1, "x": 2}
 
 
-def test_R44_a_merge_that_fails_leaves_the_session_as_it_was(shared: SessionBackend) -> None:
+def test_R44_what_fails_inside_of_a_merge_leaves_the_session_as_it_was(
+    shared: SessionBackend,
+) -> None:
     shared.save("id", {"n": 0}, 60)
     session = Session("id", {})
     session.update_atomic("n", lambda n: 1 if n is None else 1 / n)
@@ -389,7 +391,9 @@ def test_a_session_ends_in_time(backend: SessionBackend, monkeypatch: pytest.Mon
     until(lambda: backend.load(value) == {})
 
 
-def test_R50_no_data_makes_no_session(make_client: MakeClient, backend: SessionBackend) -> None:
+def test_R50_what_stores_nothing_makes_no_session(
+    make_client: MakeClient, backend: SessionBackend
+) -> None:
     client = make_client(Site(backend))
     for path in ("/look", "/logout"):
         assert "set-cookie" not in client.get(path).headers

@@ -258,7 +258,9 @@ def test_sqlite_that_is_out_of_reach_is_a_503(make_client: MakeClient, tmp_path:
         assert client.get("/look").status_code == 200  # no cookie, so nothing to look up
 
 
-def test_locked_sqlite_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_that_stays_locked_is_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sqlite, "_BUSY", 0.1)
     path = tmp_path / "sessions.db"
     locker = sqlite3.connect(path, isolation_level=None)
@@ -477,7 +479,9 @@ def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("command", "values"), [("config set maxmemory", (1, 0)), ("replicaof", ("::1 1", "no one"))]
 )
-def test_a_full_redis_or_a_replica_is_not_ready(tmp_path: Path, command: str, values: Any) -> None:
+def test_redis_that_is_full_or_a_replica_is_not_ready(
+    tmp_path: Path, command: str, values: Any
+) -> None:
     with redis_server(tmp_path) as url, redis.Redis.from_url(url) as server:
         services = RedisSessionBackend(url), RedisRates(url)
         for value, is_ready in zip((values[1], *values), (True, False, True), strict=True):

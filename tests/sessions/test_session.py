@@ -181,7 +181,9 @@ DEEP: list[Any] = [
 
 
 @pytest.mark.parametrize(("data", "change"), DEEP)
-def test_a_deep_change_is_seen_and_reaches_nobody_else(data: dict[str, Any], change: Any) -> None:
+def test_a_change_deep_inside_is_seen_and_reaches_nobody_else(
+    data: dict[str, Any], change: Any
+) -> None:
     before = repr(data)
     session = Session("id", data)
     change(session)

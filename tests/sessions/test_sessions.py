@@ -137,7 +137,9 @@ def test_an_error_page_of_a_path_that_does_not_exist_has_the_session(
 
 @every_backend
 @pytest.mark.parametrize("path", ["/untouched", "/look", "/undo", "/clear"])
-def test_no_change_sends_no_cookie(make_client: MakeClient, backend: Any, path: str) -> None:
+def test_what_did_not_change_sends_no_cookie(
+    make_client: MakeClient, backend: Any, path: str
+) -> None:
     assert "set-cookie" not in make_client(Root(backend())).get(path).headers
 
 
@@ -149,7 +151,9 @@ def test_no_cookie_asks_no_backend(make_client: MakeClient, backend: Any) -> Non
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_session_is_saved_before_the_head_once(make_client: MakeClient, backend: Any) -> None:
+def test_a_session_is_saved_before_the_answer_and_once(
+    make_client: MakeClient, backend: Any
+) -> None:
     kept = backend()
     client = make_client(Root(kept, session_timeout=60))
     with client.stream("GET", "/streams") as answer:

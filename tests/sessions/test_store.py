@@ -584,7 +584,9 @@ def test_a_partitioned_cookie_is_for_frames_of_other_sites(make_client: MakeClie
         ({"session_save_on_error": 1}, "True or False"),
     ],
 )
-def test_settings_of_the_cookie_that_browsers_refuse(settings: dict[str, Any], reason: str) -> None:
+def test_settings_of_the_cookie_that_browsers_would_refuse(
+    settings: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(SetupError, match=reason):
         Root(**settings)
 
@@ -607,7 +609,9 @@ def test_R51_a_change_after_the_head_is_an_error_that_says_so(
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
-def test_R51_streams_may_read_the_session_to_the_end(make_client: MakeClient, backend: Any) -> None:
+def test_R51_a_stream_may_read_the_session_to_its_end(
+    make_client: MakeClient, backend: Any
+) -> None:
     client = make_client(Root(backend()))
     client.get("/keep/user/me")
     assert [client.get(path).text for path in ("/reads_late", "/reads_later")] == ["a1", "ame"]
@@ -615,7 +619,9 @@ def test_R51_streams_may_read_the_session_to_the_end(make_client: MakeClient, ba
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
-def test_R51_a_stream_knows_the_id_in_its_head(make_client: MakeClient, backend: Any) -> None:
+def test_R51_a_stream_knows_the_id_that_its_head_has_sent(
+    make_client: MakeClient, backend: Any
+) -> None:
     class Streaming(Root):
         def known(self, path: str = "keep") -> Any:
             getattr(self, path)(*(["a"] if path == "keep" else []))
@@ -646,7 +652,9 @@ def test_R51_hooks_and_inner_applications_share_the_session(
     assert client.get("/look").json() == {"before": 1, "after": 1}
 
 
-def test_an_unsendable_response_leaves_no_session_without_cookie(make_client: MakeClient) -> None:
+def test_an_answer_that_can_t_be_sent_leaves_no_session_without_a_cookie(
+    make_client: MakeClient,
+) -> None:
     kept = Own()
     answer = make_client(Root(kept)).get("/unsendable")
     assert (answer.status_code, kept.data, dict(answer.cookies)) == (500, {}, {})
@@ -718,7 +726,9 @@ def test_R42_a_new_id_ends_the_old_one_with_a_backend_without_merge(
 
 
 @pytest.mark.parametrize("kind", [Duck, namespace])
-def test_a_backend_needs_no_base_class(make_client: MakeClient, kind: Callable[[], Any]) -> None:
+def test_a_backend_need_not_derive_from_anything(
+    make_client: MakeClient, kind: Callable[[], Any]
+) -> None:
     client = make_client(Root(kind()))
     client.get("/keep/a")
     assert client.get("/look").json() == {"a": "1"}
@@ -862,7 +872,9 @@ def test_a_change_inside_of_a_value_is_seen_by_others_once_it_is_saved(
 
 
 @pytest.mark.parametrize("backend", SHARED)
-def test_R43_what_others_store_is_no_change_here(make_client: MakeClient, backend: Any) -> None:
+def test_R43_what_others_store_meanwhile_is_not_taken_for_a_change(
+    make_client: MakeClient, backend: Any
+) -> None:
     kept = backend()
     app = Cart(kept)
     client = make_client(app)
@@ -975,7 +987,9 @@ def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
     assert caplog.records[1].getMessage() == f"{name} is available again"
 
 
-def test_a_hook_that_writes_to_an_unavailable_store_is_harmless(make_client: MakeClient) -> None:
+def test_a_hook_that_writes_into_what_is_out_of_reach_changes_nothing(
+    make_client: MakeClient,
+) -> None:
     class Marks(HttpMiddleware):
         def after_request(self, request: Any, *_: Any) -> Any:
             request.session["after"] = 1

@@ -242,7 +242,9 @@ class Ready(Root):
             self.log.append("closed")
 
 
-def test_sources_that_never_wait(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_source_that_never_waits(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Ready("text", event(None), {"n": 1})
     assert make_client(app).get("/").content == COMMENT + b'data: text\n\ndata: {"n":1}\n\n'
     assert app.log == ["closed"]
@@ -259,7 +261,9 @@ def test_sources_that_never_wait(make_client: MakeClient, caplog: pytest.LogCapt
     assert (app.log, len(caplog.records)) == (["closed"], 1)
 
 
-def test_R65_a_source_that_never_waits_ends_with_the_server(make_client: MakeClient) -> None:
+def test_R65_a_source_that_never_waits_ends_when_the_server_is_told_to_end(
+    make_client: MakeClient,
+) -> None:
     for before in ([], ["a"]):
         app = Ready(*before, "shutdown", *["b"] * 1000)
         found = make_client(app).get("/").content
@@ -308,7 +312,9 @@ def test_the_head_does_not_wait_for_the_first_event(make_client: MakeClient, kin
 
 
 @every_kind
-def test_R65_a_silent_source_beats_and_loses_nothing(make_client: MakeClient, kind: str) -> None:
+def test_R65_a_silent_source_has_a_heart_beat_and_loses_nothing(
+    make_client: MakeClient, kind: str
+) -> None:
     beats = [threading.Event() for _ in range(5)]
     script = [item for number, beat in enumerate(beats) for item in (f"{number}", beat)]
     content = b""
@@ -346,7 +352,9 @@ def test_R60_a_source_that_fails_is_aborted(
 
 
 @every_kind
-def test_R76_the_server_gets_a_sources_error_as_it_is(make_client: MakeClient, kind: str) -> None:
+def test_R76_the_server_gets_the_error_of_a_source_as_it_is(
+    make_client: MakeClient, kind: str
+) -> None:
     broken = ExceptionGroup("two", [ValueError(1), KeyError(2)])
     with pytest.raises(ExceptionGroup) as caught:
         make_client(Root("a", broken)).get(f"/{kind}")
@@ -572,7 +580,9 @@ def test_a_map_is_a_plain_function(wrong: Any) -> None:
         EventStream(iter([]), map=wrong)
 
 
-def test_R59_a_thread_that_a_source_awaits_ends_with_the_client(make_client: MakeClient) -> None:
+def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(
+    make_client: MakeClient,
+) -> None:
     asked, ended = threading.Event(), threading.Event()
 
     class Waiting(App):
@@ -798,7 +808,9 @@ def test_a_sync_source_that_fails_when_its_client_has_gone_is_logged(
 
 
 @every_loop
-def test_a_sync_source_that_failed_for_a_cancelled_task_tells_at_its_close(backend: str) -> None:
+def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it_is_closed(
+    backend: str,
+) -> None:
     def fails() -> Iterator[str]:
         raise ValueError("by itself")
         yield
@@ -860,7 +872,9 @@ def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: Mak
         del kept
 
 
-def test_many_sync_sources_wait(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_sync_sources_than_threads_wait(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     close_background_loops()  # whose loop has its threads already
     monkeypatch.setattr(threaded, "SYNC_SOURCES", Threads(1))
     go_on = threading.Event()
@@ -1070,7 +1084,9 @@ def test_a_hook_may_wrap_the_events_and_they_beat_as_before(make_client: MakeCli
     assert wrapping.count == 2
 
 
-def test_a_stream_of_another_type_in_their_place_has_no_beats(make_client: MakeClient) -> None:
+def test_a_stream_of_another_type_in_their_place_has_no_heart_beats(
+    make_client: MakeClient,
+) -> None:
     app = Root("a", 0.2, "b", heartbeat=0.01)
     app.middlewares.append(Wrapping("text/plain"))
     answer = make_client(app).get("/asynchronous")

@@ -99,7 +99,9 @@ def test_of_events_it_leaves_at_once(make_client: MakeClient, kind: str) -> None
 
 
 @every_kind
-def test_events_encoded_by_their_author_get_no_comment(make_client: MakeClient, kind: str) -> None:
+def test_events_that_their_author_has_encoded_get_no_comment(
+    make_client: MakeClient, kind: str
+) -> None:
     app = Late()
     app.go.set()
     with make_client(app).stream("GET", f"/events?kind={kind}&encoding=rot13") as answer:

@@ -140,7 +140,9 @@ SCOPED = ["group", "in_time", "cleaned"]
 
 
 @pytest.mark.parametrize("path", SCOPED)
-def test_a_scope_may_stay_open_from_first_to_last_chunk(make_client: MakeClient, path: str) -> None:
+def test_a_scope_may_stay_open_from_the_first_chunk_to_the_last(
+    make_client: MakeClient, path: str
+) -> None:
     app = Root()
     assert make_client(app).get(f"/{path}").text == "01234"
     assert app.log == ["ended"]

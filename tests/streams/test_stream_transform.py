@@ -187,7 +187,9 @@ class Root(App):
 
 
 @pytest.mark.parametrize("path", ["sync", "asynchronous", "scoped", "bare", "bare_too", "file"])
-def test_chunks_pass_through_and_the_rest_comes_last(make_client: MakeClient, path: str) -> None:
+def test_chunks_pass_through_and_what_is_left_comes_at_the_end(
+    make_client: MakeClient, path: str
+) -> None:
     app = Root()
     client = make_client(app)
     for _ in range(2):

@@ -114,7 +114,9 @@ def test_a_stream_has_no_length_and_is_closed_once(make_client: MakeClient, kind
 
 @every_kind
 @pytest.mark.parametrize("compressed", [False, True])
-def test_text_gets_its_own_charset(make_client: MakeClient, kind: str, compressed: bool) -> None:
+def test_text_gets_the_charset_that_it_is_sent_in(
+    make_client: MakeClient, kind: str, compressed: bool
+) -> None:
     class Typed(Streams):
         def before(self, kind: str) -> Any:
             self.response.headers["Content-Type"] = "text/csv"
@@ -192,7 +194,9 @@ def test_R59_a_stream_that_its_client_leaves_is_closed_once(
 
 
 @every_kind
-def test_R8_head_of_a_stream_is_empty_and_closes_it(make_client: MakeClient, kind: str) -> None:
+def test_R8_head_of_a_stream_sends_nothing_and_closes_it(
+    make_client: MakeClient, kind: str
+) -> None:
     app = Streams(*"abc")
     answer = make_client(app).head(f"/{kind}")
     assert (answer.status_code, answer.content) == (200, b"")
@@ -279,7 +283,9 @@ def test_R76_the_server_gets_the_error_of_a_stream_as_it_is(
 
 @every_kind
 @pytest.mark.parametrize("chunk", [5, None, ["x"], object(), "\ud800"])
-def test_an_invalid_first_chunk_is_a_500(make_client: MakeClient, kind: str, chunk: Any) -> None:
+def test_a_first_chunk_that_is_none_is_a_500(
+    make_client: MakeClient, kind: str, chunk: Any
+) -> None:
     app = Streams(chunk)
     assert make_client(app).get(f"/{kind}").status_code == 500
     assert (app.begun, app.ended) == (1, 1)
@@ -300,7 +306,9 @@ def test_a_later_chunk_that_is_none_is_an_error_and_logged(
 
 @every_kind
 @pytest.mark.parametrize("script", [[], [""], ["", b"", ""]])
-def test_an_empty_stream_is_no_body(make_client: MakeClient, kind: str, script: list[str]) -> None:
+def test_a_stream_of_nothing_is_an_empty_body(
+    make_client: MakeClient, kind: str, script: list[str]
+) -> None:
     app = Streams(*script)
     answer = make_client(app).get(f"/{kind}")
     assert (answer.status_code, answer.content) == (200, b"")

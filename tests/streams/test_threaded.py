@@ -397,7 +397,9 @@ class Held(Remote):
 
 
 @every_loop
-def test_a_cancellation_interrupts_the_wait_for_the_pool_and_is_no_news(backend: str) -> None:
+def test_a_cancellation_interrupts_the_wait_for_the_pool_and_what_that_raises_is_no_news(
+    backend: str,
+) -> None:
     remote = Held()
 
     async def main() -> None:

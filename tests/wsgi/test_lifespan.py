@@ -89,7 +89,9 @@ def test_R72_fifty_first_requests_start_once(sync: bool) -> None:
 
 
 @both
-def test_R72_a_failure_is_a_500_and_retried(sync: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_R72_a_failure_is_a_500_for_each_and_tried_again(
+    sync: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     app, broken, tries = Root(sync=sync), [True], []
 
     def fail() -> None:
@@ -372,7 +374,9 @@ def test_importing_and_building_starts_no_thread() -> None:
     assert done.stdout.strip() == "1"
 
 
-def test_a_multiprocessing_worker_stops_by_finalizers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_of_multiprocessing_is_stopped_by_its_finalizers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Such a process ends without `atexit`, granian's workers among them."""
     finalizers: list[Callable[[], None]] = []
     monkeypatch.setattr("multiprocessing.parent_process", lambda: object())

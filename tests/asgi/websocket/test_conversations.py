@@ -142,7 +142,9 @@ def test_async_for_ends_also_when_this_side_closes(open_client: OpenClient) -> N
 @pytest.mark.parametrize(
     "spelling", [{"text": "x", "bytes": None}, {"bytes": b"x", "text": None}, {"text": "x"}]
 )
-def test_R56_both_spellings_of_absence(open_client: OpenClient, spelling: dict[str, Any]) -> None:
+def test_R56_both_spellings_of_what_is_not_there(
+    open_client: OpenClient, spelling: dict[str, Any]
+) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         text = spelling.get("text") is not None
@@ -513,7 +515,9 @@ def test_R54_who_waits_for_something_else_is_cancelled_after_its_grace_and_may_c
     assert errors(caplog) == []
 
 
-def test_R54_what_is_under_way_is_finished_without_the_client(open_client: OpenClient) -> None:
+def test_R54_what_is_under_way_is_finished_although_the_client_has_gone(
+    open_client: OpenClient,
+) -> None:
     saved: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -529,7 +533,9 @@ def test_R54_what_is_under_way_is_finished_without_the_client(open_client: OpenC
 
 
 @pytest.mark.parametrize("call", ["receive_text", "send_text"])
-def test_a_handler_that_goes_on_holds_up_nobody(open_client: OpenClient, call: str) -> None:
+def test_a_handler_that_goes_on_after_the_end_holds_up_nobody(
+    open_client: OpenClient, call: str
+) -> None:
     calls: list[Exception] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -584,7 +590,9 @@ def test_R54_a_reader_that_ends_does_not_leave_its_writer_behind(open_client: Op
     assert seen == ["writer"]
 
 
-def test_R57_a_handler_that_does_something_else_hears_of_silence(open_client: OpenClient) -> None:
+def test_R57_a_handler_that_does_something_else_is_told_of_the_silence(
+    open_client: OpenClient,
+) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         await anyio.sleep_forever()
@@ -759,7 +767,9 @@ def test_R65_a_handler_that_receives_is_told_that_the_server_ends(open_client: O
 
 
 @pytest.mark.parametrize("waits", ["reading ahead", "for all time"])
-def test_R65_a_handler_that_waits_for_others_has_grace(open_client: OpenClient, waits: str) -> None:
+def test_R65_a_handler_that_waits_for_something_else_has_its_grace(
+    open_client: OpenClient, waits: str
+) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -820,7 +830,9 @@ class Resource:
 
 
 @pytest.mark.parametrize("accepts", [True, False])
-def test_R65_a_server_that_cancels_a_handler_sends_the_close(backend: str, accepts: bool) -> None:
+def test_R65_a_server_that_cancels_the_handler_still_sends_the_close(
+    backend: str, accepts: bool
+) -> None:
     sent: list[Any] = []
     events: list[str] = []
     app = App()

@@ -358,7 +358,9 @@ def test_a_session_may_be_replaced_as_a_whole(open_client: OpenClient) -> None:
 
 
 @every_backend
-def test_http_has_this_session(open_client: OpenClient, backend_name: str, tmp_path: Path) -> None:
+def test_the_session_is_that_of_http(
+    open_client: OpenClient, backend_name: str, tmp_path: Path
+) -> None:
     client = open_client(shop(backend_name, tmp_path))
     with client.websocket("/whoami") as ws:
         assert ws.receive_json() == [None, False]

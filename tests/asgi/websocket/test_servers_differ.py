@@ -185,7 +185,9 @@ def test_R54_R63_a_server_whose_send_does_nothing_is_noticed(backend: str) -> No
 @every_loop
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("error", [OSError("gone"), ServersOwn(), TimeoutError("ETIMEDOUT")])
-def test_R54_all_errors_of_receive_are_alike(backend: str, busy: bool, error: Exception) -> None:
+def test_R54_whatever_receive_raises_is_the_same(
+    backend: str, busy: bool, error: Exception
+) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -321,7 +323,9 @@ def test_R57_a_silent_client_is_closed_with_1001(backend: str, busy: bool) -> No
 
 
 @every_loop
-def test_R57_slow_clients_are_cut_off(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_R57_a_slow_client_is_cut_off_and_told_why(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, logger="micropie")
     seen: list[Any] = []
 
@@ -472,7 +476,9 @@ def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
 
 @every_loop
 @pytest.mark.parametrize("slow", [False, True])
-def test_R54_R61_messages_keep_their_order_while_handlers_wait(backend: str, slow: bool) -> None:
+def test_R54_R61_messages_keep_their_order_whatever_the_handler_waits_for(
+    backend: str, slow: bool
+) -> None:
     """A handler that waits for something else, then for many messages, then for something else
     again.
     """
@@ -542,7 +548,9 @@ def test_after_an_accept_that_was_cancelled_messages_come(backend: str) -> None:
 
 
 @every_loop
-def test_a_second_receive_is_refused_after_a_first_in_the_handler_s_steps(backend: str) -> None:
+def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_own_steps(
+    backend: str,
+) -> None:
     """As by asyncio's eager tasks, which run up to their first wait inside of whoever makes
     them.
     """

@@ -78,7 +78,9 @@ def test_it_runs_in_another_process(client: Any) -> None:
     assert client.get("/here").json()[1] == os.getpid()
 
 
-def test_R69_it_is_a_new_interpreter_not_fork(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R69_it_is_a_new_interpreter_and_no_fork(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pooled_handlers, "changed", ["here"])
     assert client.get("/module_state").json() == []
 
@@ -269,7 +271,9 @@ def test_R69_a_process_that_ends_costs_its_request_and_no_other(
     assert client.get("/process").status_code == 200
 
 
-def test_R69_a_process_killed_between_two_requests_costs_nobody_anything(client: Any) -> None:
+def test_R69_a_process_that_is_killed_between_two_requests_costs_nobody_anything(
+    client: Any,
+) -> None:
     pid = client.get("/process").json()[1]
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it is gone when this returns
@@ -278,7 +282,9 @@ def test_R69_a_process_killed_between_two_requests_costs_nobody_anything(client:
     assert other.json()[1] != pid
 
 
-def test_R69_a_slow_one_is_ended(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_R69_one_that_takes_too_long_is_ended(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Pooled(processes=1, pool_timeout=0.5)
     client = make_client(app)
     pid = started_pid(app, client)
@@ -353,7 +359,9 @@ def test_a_process_makes_json_for_events_and_messages(client: Any) -> None:
     assert client.get("/events").text == 'data: {"number":1}\n\n'
 
 
-def test_it_is_few_chunks_ahead_and_stops_with_the_client(client: Any, tmp_path: Path) -> None:
+def test_it_is_only_a_few_chunks_ahead_and_stops_when_the_client_leaves(
+    client: Any, tmp_path: Path
+) -> None:
     file = tmp_path / "made"
     with client.stream("GET", f"/chunks/100000?file={file}") as answer:
         pieces = answer.iter_raw()
@@ -373,7 +381,9 @@ def test_a_stream_that_fails_at_once_gets_an_errors_answer(
 
 
 @pytest.mark.parametrize("path", ["/stream_fails/3", "/stream_dies"])
-def test_a_stream_that_fails_late_is_cut(shared_client_of: ClientOf, world: str, path: str) -> None:
+def test_a_stream_that_fails_later_is_cut(
+    shared_client_of: ClientOf, world: str, path: str
+) -> None:
     client = shared_client_of(world, raise_app_exceptions=False)
     with pytest.raises(Exception, match=r".*"), client.stream("GET", path) as answer:
         list(answer.iter_raw())
@@ -437,7 +447,9 @@ def test_a_generator_that_fails_while_it_is_closed_says_so(pool: Pool) -> None:
     assert pool.call(PATIENCE, os.getpid)
 
 
-def test_a_generator_slow_to_close_is_ended(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generator_that_does_not_close_in_time_is_ended(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("micropie._core.execution.pool.processes.GRACE", 0.1)
     chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
     next(chunks)
@@ -544,7 +556,9 @@ def test_what_cant_be_pickled_takes_no_process() -> None:
     assert not pool._workers
 
 
-def test_an_unstarted_process_takes_no_place(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cant_be_started_takes_no_place(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pool.close()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/no/such/file")
@@ -753,7 +767,9 @@ def test_a_start_has_a_limit_of_its_own(slow: Any, monkeypatch: pytest.MonkeyPat
     assert not pool._workers
 
 
-def test_an_unimportable_module_costs_no_process(pool: Pool, slow: Any, tmp_path: Path) -> None:
+def test_a_module_that_cant_be_imported_costs_no_process(
+    pool: Pool, slow: Any, tmp_path: Path
+) -> None:
     pid = pool.call(PATIENCE, os.getpid)
     (tmp_path / "slow_kitchen.py").unlink()
     with pytest.raises(ModuleNotFoundError):
@@ -765,7 +781,9 @@ def test_an_unimportable_module_costs_no_process(pool: Pool, slow: Any, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_server_signals_end_no_call(slow: Any, tmp_path: Path, number: signal.Signals) -> None:
+def test_signals_for_the_server_end_no_call(
+    slow: Any, tmp_path: Path, number: signal.Signals
+) -> None:
     pool = Pool(1)
     with ThreadPoolExecutor(1) as others:
         called = others.submit(pool.call, 60, slow.pid)
