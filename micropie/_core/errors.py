@@ -62,7 +62,7 @@ class Catalog(Protocol):
 
 
 class Sentence(str):
-    """A text that contains values: ``Sentence("There is no page {number}.", number=5)``.
+    """A string that contains values: ``Sentence("There is no page {number}.", number=5)``.
 
     ``several`` is the text for any ``count`` but 1. If it is given, ``count`` must be one of the
     values. The setting ``translations`` looks up the text without its values. Raises ``KeyError``

@@ -91,7 +91,7 @@ class AnswerState:
         return response
 
     def replace(self, response: Response | None) -> Response | None:
-        """Replace the response by another one, or by None, and return the old one."""
+        """Replace the response with another one, or with None, and return the old one."""
         self.has_more = True
         replaced, self.response = self.response, response
         return replaced

@@ -291,7 +291,7 @@ class Exchange:
     literal_path: str | None = None
     peer: Peer = Peer()  # address, scheme and host, as corrected by middleware
 
-    # -- the head ----------------------------------------------------------------------------------
+    # -- the request line and the headers ----------------------------------------------------------
 
     @computed
     def headers(self) -> Headers:
@@ -611,7 +611,7 @@ class Exchange:
         return sorted(begun, key=attrgetter("number"), reverse=True)
 
     def cleanup_steps(self) -> Iterator[Step]:
-        """Yield the steps that clean up after a request that broke off: close its stream and its
+        """Yield the steps that clean up after an aborted request: close its stream and its
         generators.
         """
         for part in (self.answer.stream, *self.open_generators()):
@@ -619,7 +619,7 @@ class Exchange:
                 yield from part.close()
 
     def clean_up(self, steps: Iterable[Step]) -> Flow[None]:
-        """Yield steps, such as those of ``cleanup_steps``, after a request broke off.
+        """Yield steps, such as those of ``cleanup_steps``, after a request was aborted.
 
         Failures are logged.
         """
@@ -688,7 +688,7 @@ class Exchange:
                 logger.exception("on_error failed")
 
     def break_off(self, failure: BaseException) -> None:
-        """Record that the response broke off after it had started, and log why.
+        """Record that the response was aborted after it had started, and log why.
 
         If the client has disconnected, log at the level DEBUG only.
         """

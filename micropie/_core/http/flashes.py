@@ -40,7 +40,7 @@ def get_flashed_messages(
 
     All calls during one request return the same messages.
 
-    The list contains the texts or, if ``with_categories`` is true, (category, text) pairs.
+    The list contains strings or, if ``with_categories`` is true, (category, text) pairs.
     ``category_filter``: the categories to return; all by default.
     """
     request = current_request()

@@ -47,7 +47,7 @@ class Request(RequestSpellings):
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    # -- the head ----------------------------------------------------------------------------------
+    # -- the request line and the headers ----------------------------------------------------------
 
     method: str = attribute_of("_exchange.method", sets="_exchange.method")
     """The method as the client wrote it; the standard ones are upper-case."""
@@ -128,7 +128,7 @@ class Request(RequestSpellings):
         ``self.absolute_url_for("reset", key=request.sign(name, "reset", expires=3600))``.
 
         ``unsign`` returns the value for ``expires`` seconds, if it is called with the same
-        ``purpose``. Only this application can make such a text. The client can read the value, and
+        ``purpose``. Only this application can create such text. The client can read the value, and
         use the text more than once. Raises ``SetupError`` without ``App(secret_key=...)``, and
         ``TypeError`` for a value that JSON can't hold.
         """
@@ -532,7 +532,7 @@ class Request(RequestSpellings):
 
     def on_failure(self, report: Callable[[BaseException], object]) -> None:
         """Call ``report(failure)`` for each failure of this request. A failure is an exception that
-        becomes a 500, or that breaks the response off after it has started.
+        becomes a 500, or that aborts the response after it has started.
 
             request.on_failure(client.capture_exception)
 

@@ -501,7 +501,7 @@ def checked_headers(
 
     Return them with lower-case names and, separately, Content-Type and Content-Length, or None.
 
-    Headers about the connection are left out, with one warning in the log for each name.
+    Headers that describe the connection are left out, with one warning in the log for each name.
     ``is_given``: the headers come from a mounted application, so its Location stays unchanged.
     ``others``: headers to add, ``NO_OTHER_HEADERS`` or none. A header that was set replaces the one
     of the same name.

@@ -259,7 +259,7 @@ class Session(dict[str, Any]):
         )
 
     def reload(self, stored: SessionData) -> None:
-        """Replace the loaded data by ``stored``, the data that is stored now, and keep this
+        """Replace the loaded data with ``stored``, the data that is stored now, and keep this
         request's changes. Don't change ``stored`` afterwards.
         """
         changes = self.changes()

@@ -6,7 +6,7 @@ files.
 
 The same rules apply to a query, an urlencoded form and a multipart form:
 - limits are checked field by field, in the order in which fields arrive, so that the first problem
-decides the response;
+  decides the response;
 - too many fields, files or bytes get a 413, malformed data a 400, a charset other than UTF-8 a 415;
 - text is valid UTF-8 without NUL; only ``&`` separates; a name without ``=`` has the value ``""``;
 - a parser that raised has closed the files that it had opened, and can't be used again.

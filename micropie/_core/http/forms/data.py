@@ -128,8 +128,8 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
                 encoded += name, value
     pairs: Iterable[tuple[str, str]] = () if is_short else _counted(text, limits)
     if encoded:
-        # Decode all texts at once, separated by NUL, which no text may contain. Decoding a thousand
-        # short texts one by one takes three times as long.
+        # Decode all names and values at once, separated by NUL, which none of them may contain.
+        # Decoding a thousand short strings one by one takes three times as long.
         decoded = _text_of(unescaped(_encoded("\0".join(encoded)))).split("\0")
         if len(decoded) > len(encoded):
             raise BadRequest(_NUL)
@@ -185,7 +185,7 @@ inside it.
 
 def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
     """Return the fields of a form as a tree. A field with inner fields is a dict, by name or
-    number. The leaves are lists of texts.
+    number. The leaves are lists of strings.
 
     A name that contradicts an earlier one, such as ``a.b`` after ``a``, is left out.
     """

@@ -25,8 +25,8 @@ _LONGEST_TAGS = 4096  # characters of a list of tags; parsing 64 KiB would take 
 # This matches a single range only, because a header with several ranges is ignored.
 _RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
 
-# Matches the three date formats of HTTP (section 5.6.7). Without it, email.utils would accept other
-# texts, for example two dates.
+# Matches the three date formats of HTTP (section 5.6.7). Without this check, email.utils would
+# accept other strings, for example two dates.
 _DATE = pattern(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
 
 
@@ -41,10 +41,10 @@ class Selection(NamedTuple):
 
 
 def entity_tag(text: str) -> str:
-    """Return the value of an ETag header for a text.
+    """Return the value of an ETag header that contains ``text``.
 
     Characters that an ETag can't contain (section 8.8.3), and "%", are percent-encoded. Raises
-    ``TypeError`` for anything but text.
+    ``TypeError`` if ``text`` is not a string.
     """
     try:
         return f'"{quote(text, safe=_TAG_SAFE)}"'

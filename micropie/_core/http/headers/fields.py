@@ -45,11 +45,11 @@ def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[
 
 
 class NameTable(dict[Text, Value]):
-    """A dict that caches the results of a function for short texts, such as the names of headers.
+    """A dict that caches the results of a function for short strings, such as the names of headers.
 
-    Usually there are few different texts, but a client may send many. So the table is cleared when
-    it has ``most`` entries. Long texts are not stored, because 256 headers of 10 MB would take 2.5
-    GB.
+    Usually there are few different strings, but a client may send many. So the table is cleared
+    when it has ``most`` entries. Long strings are not stored, because 256 headers of 10 MB would
+    take 2.5 GB.
     """
 
     def __init__(self, make: Callable[[Text], Value], most: int = 1024) -> None:
