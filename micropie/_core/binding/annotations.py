@@ -123,7 +123,7 @@ def without_none(hint: Hint) -> tuple[Hint, bool]:
     members = united(hint)
     others = tuple(one for one in members if one is not types.NoneType)
     if 0 < len(others) < len(members):
-        return Union[others], True  # noqa: UP007 - it may be of one
+        return Union[others], True  # noqa: UP007 - there may be only one
     return hint, False
 
 

@@ -79,8 +79,8 @@ def is_pydantic(annotation: object) -> TypeGuard[Any]:
 
 
 def members_of(annotation: object) -> tuple[type, ...]:
-    """Return the structures in an annotation that is a structure or a union of structures: the
-    structure itself, or the union's members except None. Return () for any other annotation.
+    """Return the members of a union of structures, without None, or a tuple with the annotation if
+    it is itself a structure. Return () for any other annotation.
     """
     members = tuple(map(_unannotated, united(_unannotated(annotation))))
     return members if all(map(is_structure, members)) else ()

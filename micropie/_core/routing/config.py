@@ -207,8 +207,8 @@ class Registrations:
 
     @property
     def framework(self) -> tuple[type, ...]:
-        """Those classes of the ``App`` whose methods are not handlers, because they belong to the
-        framework.
+        """Those base classes of the ``App`` that belong to the framework. Their methods are not
+        handlers.
         """
         return tuple(
             base for base in type(self.app).__mro__ if "_micropie_is_framework" in vars(base)

@@ -305,7 +305,7 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
 DESCRIPTION = "__micropie_description__"
 
 
-class describe:  # noqa: N801 - applications use it as a decorator
+class describe:  # noqa: N801 - lower case, because it is a decorator
     """Describe the handler below in ``app.openapi()``, where its docstring and annotations aren't
     enough:
 

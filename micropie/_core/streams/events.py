@@ -185,7 +185,7 @@ class EventStream(Response):
         source: AsyncIterable[object] | Iterable[object],
         heartbeat: float | None = HEARTBEAT,
         headers: HeadersLike = (),
-        map: Callable[[Any], object] | None = None,  # noqa: A002 - the word for it
+        map: Callable[[Any], object] | None = None,  # noqa: A002 - the usual name
     ) -> None:
         if map is not None and (not callable(map) or iscoroutinefunction(map)):
             raise TypeError(f"map takes a plain function (def), not {map!r}")
@@ -204,7 +204,7 @@ class EventStream(Response):
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
-    """If a hook has replaced the body of an ``EventStream`` by another stream of events, make the
+    """If a hook has replaced the body of an ``EventStream`` with another stream of events, make the
     new stream send heartbeats and end at shutdown as the old one would.
     """
     events = replaced.events if isinstance(replaced, Stream) else None

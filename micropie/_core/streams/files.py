@@ -16,9 +16,9 @@ class FileRange:
     at ``start``.
 
     If the file has become shorter, reading raises ``ResponseError``, which aborts the response.
-    Otherwise the client would take the body for complete. ``file``: the open file; the code that
-    opened it closes it. None for HEAD, because the response has no body. ``path``: the file's path,
-    for error messages. ``size``: the size of the whole file in bytes.
+    Otherwise, the client could not know that the body is incomplete. ``file``: the open file; the
+    code that opened it closes it. None for HEAD, because the response has no body. ``path``: the
+    file's path, for error messages. ``size``: the size of the whole file in bytes.
     """
 
     def __init__(self, file: FileIO | None, path: str, size: int, start: int, length: int) -> None:

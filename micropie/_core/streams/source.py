@@ -413,8 +413,7 @@ class LoopStream(Stream):
             return self.finish()
         return self.encode(item)
 
-    # -- for the task that runs the stream
-    # -----------------------------------------------------------
+    # -- for the task that runs the stream ---------------------------------------------------------
 
     def enter(self) -> None:
         """Enter the scope. Call this before the first chunk, in the task that fetches the items."""
@@ -559,8 +558,8 @@ class ThreadStream(Stream):
         raise StopIteration
 
     def __iter__(self) -> Iterator[bytes]:
-        """Iterate over the remaining chunks. If this is stopped early, the next iteration continues
-        there.
+        """Iterate over the remaining chunks. If an iteration is stopped early, the next one
+        continues where it stopped.
         """
         if self.has_finished:
             return

@@ -113,10 +113,10 @@ class MadeAhead(LoopStream):
 
     @property
     def _may_make_ahead(self) -> bool:
-        """Whether the thread may make chunks before the task waits for them. It may once the status
-        and headers are final.
+        """Whether the thread may make chunks before the task waits for them. This is allowed once
+        the status and headers are final.
 
-        It never does so for streams of the process pool, because the pool itself makes chunks
+        It is never needed for streams of the process pool, because the pool itself makes chunks
         ahead.
         """
         return self.first is not PENDING and self.interrupt is None

@@ -83,7 +83,7 @@ class Environment(jinja2.Environment):
         """Yield the templates that ``template`` extends: its layout, the layout of its layout, and
         so on.
 
-        Stop at a layout that is given by another expression than a name or a variable in
+        Stop at a layout that is given by an expression other than a name or a variable in
         ``context``, as in ``{% extends a if b else c %}``. Such a layout is only known when the
         page is rendered.
         """

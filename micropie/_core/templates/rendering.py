@@ -130,7 +130,7 @@ class Templates:
         return environment  # type: ignore[no-any-return]
 
 
-PACKAGE = "package:"  # at the beginning of a directory, before the name of a package
+PACKAGE = "package:"  # as in "package:shop", for the templates in a package
 
 
 def _absolute(directory: Directory) -> str:

@@ -114,8 +114,8 @@ class BoundParameter(NamedTuple):
 
     @property
     def is_exact(self) -> bool:
-        """Whether the type contains a Decimal. If so, numbers in JSON are not parsed as floats,
-        which takes longer.
+        """Whether the type contains a Decimal. If so, parsing JSON takes longer, because its
+        numbers are not parsed as floats.
         """
         return any(place.values is _EXACT for place in self.places)
 
@@ -355,9 +355,9 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
 
     Raises ``SetupError`` for an annotation that can't be used.
 
-    For a parameter of a provider, two rules differ. Without an annotation, it keeps its default, so
-    that no client can set it. With an annotation that declares no source, its value comes from the
-    path or the query only.
+    A provider's parameter differs from a handler's in two ways. Without an annotation, it keeps its
+    default, so that no client can set it. With an annotation that declares no source, its value
+    comes from the path or the query only.
     """
     name, default = parameter.name, parameter.default
     stated, annotation = stated_source(parameter.annotation)
@@ -372,7 +372,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if stated is not None:
         return _exact(_of_source(name, annotation, or_none, stated, own), annotation, own)
     if kind is BindingErrors:
-        # ``Plan.bind`` passes the errors as this parameter.
+        # ``Plan.bind`` fills this parameter with the errors.
         return BoundParameter(name, name, default=BindingErrors)
     if kind is Request or kind is WebSocketRequest:
         places = [Place("", as_it_is, None, is_whole=True)]
@@ -394,8 +394,8 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
 
 
 def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParameter:
-    """Return the parameter. If its type contains a Decimal, replace its places by ones in which
-    numbers of JSON keep all their digits.
+    """Return the parameter. If its type contains a Decimal, change its places so that the numbers
+    in JSON keep all their digits.
     """
     kinds = kinds_in(annotation)
     for kind in kinds:

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
-# The places that need the body. For "file", the form must be parsed as well: if it isn't multipart,
-# it has only the file's name, as a string.
+# The places for which the body must be parsed. "file" is one of them even if the form isn't
+# multipart: such a form has only the file's name, and the error message says so.
 _OF_BODY = ("json", "form", "file")
 
 
@@ -64,10 +64,10 @@ class Plan:
     """How to call a handler: ``plan.call(*plan.bind(request, segments, values))``.
 
     Arguments: ``takes_socket``: whether the first parameter is a WebSocket, which the caller passes
-    before the bound arguments. ``provided``: the types that providers make. A parameter annotated
-    with one of these is not bound. ``is_provider``: whether the function is a provider, whose
-    parameters without an annotation keep their defaults. ``own``: the application's encoders and
-    decoders.
+    before the bound arguments. ``provided``: the types for which there are providers. A parameter
+    annotated with one of these is not bound. ``is_provider``: whether the function is a provider,
+    whose parameters without an annotation keep their defaults. ``own``: the application's encoders
+    and decoders.
 
     Attributes: ``provided``: the parameters that get a value from a provider. ``parses_always``:
     whether to parse a form or JSON even if the path has all the arguments, because a provider
@@ -349,8 +349,8 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
 def _provided_parameters(
     parameters: Sequence[Parameter], provided: Container[object]
 ) -> Iterator[ProvidedParameter]:
-    """Yield the parameters that providers fill. Such a parameter is annotated with the type that a
-    provider makes, perhaps within ``Annotated`` or ``X | None``, or with the provider function
+    """Yield the parameters that providers fill. Such a parameter is annotated with a type for which
+    there is a provider, perhaps within ``Annotated`` or ``X | None``, or with the provider function
     itself: ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
@@ -373,8 +373,8 @@ def _provided_parameters(
 
 
 def is_key(annotation: object) -> bool:
-    """Return whether an annotation can be the type that a provider makes: a class, a NewType, or a
-    generic class with or without its types.
+    """Return whether an annotation can be a type for which there is a provider: a class, a NewType,
+    or a generic class with or without its types.
     """
     origin = get_origin(annotation)
     return origin not in (Annotated, UnionType) and isinstance(origin or annotation, type | NewType)
@@ -418,8 +418,9 @@ def asked_behind(
 
 
 def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
-    """Raise ``SetupError`` for a parameter whose annotation or default is an error or comes from
-    another framework. Otherwise it would silently be filled from the query.
+    """Raise ``SetupError`` for a parameter whose annotation or default is certainly wrong, for
+    example because it comes from another framework. Otherwise, the parameter would silently be
+    filled from the query.
     """
     kind, *metadata = get_args(parameter.annotation) or [parameter.annotation]
     for stated in (kind, type(parameter.default), *map(type, metadata)):

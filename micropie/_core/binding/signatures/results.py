@@ -146,7 +146,7 @@ def result_filter(
     kinds = [body for one in answers for body in answer_parts(one)[1]]
     others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
     filtered = tuple(one for one in kinds if one not in others)
-    members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - of so many
+    members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - of any number
     if members and not _ANYTHING.intersection(others):
         # imported only by applications with structures
         from micropie._core.binding.structures.makers import library_for
@@ -198,8 +198,8 @@ _STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
 
 
 def sends_null(answers: Sequence[object]) -> bool:
-    """Return whether a result of None is sent as JSON's null. It is if the handler's other results
-    with the same statuses are JSON. Otherwise, None is sent as an empty body.
+    """Return whether None is sent as JSON's null, because another result of the handler with the
+    same statuses is sent as JSON. Otherwise, None is sent as an empty body.
     """
     by_statuses: dict[object, list[Hint]] = {}
     for statuses, bodies in map(answer_parts, answers):
@@ -253,8 +253,8 @@ class ResultFilter(NamedTuple):
 
     @property
     def bodies(self) -> Sequence[type]:
-        """The classes of ``exact`` whose objects are sent as JSON, and not as HTML, as a stream or
-        after being awaited.
+        """Those classes in ``exact`` whose objects are plain JSON values, and not HTML, streams or
+        awaitables.
         """
         return [
             one for one in self.exact if sent_as(one) == "json" and not hasattr(one, "__iter__")

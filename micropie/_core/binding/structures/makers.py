@@ -292,7 +292,7 @@ def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
         return ByPydantic
     kinds: list[object] = []
     if "pydantic" in sys.modules:
-        # msgspec can't read the type; as a result's type, it is not filtered
+        # if msgspec can't create the type, results of that type are sent unchanged
         with suppress(ImportError, TypeError):
             kinds = kinds_in(hint)
     is_msgspecs = any(

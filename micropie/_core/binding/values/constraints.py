@@ -27,8 +27,8 @@ MOST_MATCHED = 1000
 
 
 # The limits below reject values that would take quadratic time, here or in a handler.
-MAX_DIGITS = 4300  # of one number; CPython has the same limit for int()
-# of a Decimal; a float has the same limit. int(Decimal("1e300000")) takes seconds
+MAX_DIGITS = 4300  # the digits of one number; CPython has the same limit for int()
+# The exponent of a Decimal. Floats have the same limit. int(Decimal("1e300000")) takes seconds.
 MAX_EXPONENT = 308
 # The maximum number of elements of a set, or of keys of a dict, unless they are strings. A client
 # can choose a million ints with the same hash, and then each new int is compared with all the

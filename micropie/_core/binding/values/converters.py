@@ -67,16 +67,16 @@ class Converter(NamedTuple):
     JSON. Both return the converted value, and raise ``ValueError`` for an invalid value.
     ``expected`` describes valid values.
 
-    ``many``: set if the parameter takes all values with its name; creates a list, a tuple or a set
-    from the converted values. ``is_either``: whether the type also accepts a single value, as in
-    ``int | list[int]``. If so, ``from_text`` converts a single string, and ``many`` takes several
-    strings unconverted. ``schema``: the JSON Schema of a simple type. ``invalid`` and ``required``:
-    messages for visitors. The default of ``invalid`` is made from ``expected``; the default of
-    ``required`` is "Please fill in this field.". ``message``: the application's messages, which
-    take precedence. ``empty``: the strings to convert if a form field is missing, because browsers
-    send nothing for an unticked box and for a list without a choice; None if a missing field is an
-    error. ``takes_text``: whether a string can be converted at all. It is False for a dict, and for
-    a type whose decoder takes a dict.
+    ``many``: creates a list, a tuple or a set from all values with the parameter's name, after
+    their conversion. None if the parameter takes a single value. ``is_either``: whether the type
+    also accepts a single value, as in ``int | list[int]``. If so, ``from_text`` converts a single
+    string, and ``many`` takes several strings unconverted. ``schema``: the JSON Schema of a simple
+    type. ``invalid`` and ``required``: messages for visitors. The default of ``invalid`` is made
+    from ``expected``; the default of ``required`` is "Please fill in this field.". ``message``: the
+    application's messages, which take precedence. ``empty``: the strings to convert if a form field
+    is missing, because browsers send nothing for an unticked box and for a list without a choice;
+    None if a missing field is an error. ``takes_text``: whether a string can be converted at all.
+    It is False for a dict, and for a type whose decoder takes a dict.
     """
 
     expected: str
@@ -309,7 +309,7 @@ _BUILT_IN: dict[object, Converter] = {
     ),
 }
 
-# If a parameter has one of these functions, a number from a wildcard needs no conversion.
+# If a parameter's ``from_text`` is one of these, a number from a wildcard needs no conversion.
 NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 
 

@@ -39,8 +39,7 @@ from micropie._core.http.forms import UploadFile
 _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", "model_fields")
 
 
-# -- checks of a structure's class, at startup
-# ---------------------------------------------------------------
+# -- checks of a structure's class, at startup -----------------------------------------------------
 
 
 def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
@@ -168,8 +167,7 @@ def has_chosen_hashes(kind: object) -> bool:
     return element is not str and not is_enum(element)
 
 
-# -- checks of a document and of the structure created from it
-# ----------------------------------------
+# -- checks of a document and of the structure created from it -------------------------------------
 
 
 def check_sizes(document: object, is_list: bool) -> None:
