@@ -66,7 +66,7 @@ async def serve_lifespan(
     shutdown = site.config.shutdown
     shutdown.begin()
 
-    # anyio detects the loop only in a task, but a signal calls a plain function.
+    # Run this in a task, because anyio can't detect the loop in the callback of a signal.
     async def end_streams() -> None:
         shutdown.end()
 

@@ -97,8 +97,8 @@ async def failure_of_step(
     an ``Exception``. It is either the failure that counts in place of ``error``, or ``error``
     itself.
 
-    ``is_outermost``: whether the step is called by no code of the application, except open
-    generators.
+    ``is_outermost``: False if code of the application surrounds the step. Open generators don't
+    count.
     """
     if isinstance(exchange, LifespanContext) and isinstance(error, SystemExit):
         return error
@@ -190,8 +190,8 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
     """Yield the value of a provider's async generator, and protect the generator's clean-up from
     cancellation.
 
-    The protection ends after ``CLEAN_UP_WITHIN`` seconds. The clean-up isn't cancelled then, but it
-    can be, because a commit may take longer if nobody cancels it.
+    The protection ends after ``CLEAN_UP_WITHIN`` seconds. This doesn't cancel the clean-up, because
+    a commit that nobody cancels may take longer.
 
     The scope is entered before the generator begins. So the scopes of the generator, which its
     clean-up exits, are nested in it.

@@ -113,7 +113,8 @@ def encode_headers(
     content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
 ) -> list[tuple[bytes, bytes]]:
     """Return headers in the form that ASGI requires: a new list of bytes with names in lower
-    case."""
+    case.
+    """
     if pairs.__class__ is not KnownHead:
         headers = [(_NAMES[name], value.encode("latin-1")) for name, value in pairs]
     elif content_type is None or length is None:

@@ -116,7 +116,8 @@ class Connection(websockets.Progress):
         self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object
     ) -> None:
         """Run ``handler(websocket, *arguments)`` until it ends or is cancelled after a
-        disconnect."""
+        disconnect.
+        """
         self._tasks = tasks = TASKS.get()
         self._leave_scope, self._cleanup_scope = tasks.new_scope(), tasks.new_scope()
         shutdown = self._exchange.config.shutdown
@@ -228,7 +229,8 @@ class Connection(websockets.Progress):
 
     async def go_away(self) -> None:
         """Close the WebSocket with 1001, if it is open, after the server has cancelled the
-        handler."""
+        handler.
+        """
         if self.state is websockets.OPEN:
             self.end(websockets.CLOSE, websockets.GOING_AWAY, "")
             await self._send_close(LAST_FRAME_WITHIN)
@@ -317,7 +319,8 @@ class Connection(websockets.Progress):
 
     async def _examine(self, message: ServerMessage, method: str) -> str | bytes:
         """Check a message whose content may have the wrong type or be too big. Return the
-        content."""
+        content.
+        """
         content: str | bytes | None = message.get("text")
         if content is None:
             content = message.get("bytes") or b""

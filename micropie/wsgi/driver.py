@@ -117,7 +117,8 @@ def _head(
     content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]
 ) -> HeaderPairs:
     """Return headers in the form that WSGI requires: a new list, with names capitalized as
-    usual."""
+    usual.
+    """
     if pairs.__class__ is not KnownHead:
         headers = [(CAPITALS[name], value) for name, value in pairs]
     elif content_type is None or length is None:
@@ -199,7 +200,8 @@ class _Chunks:
 
     def close(self) -> None:
         """Close the stream, unless that has been done. Then end the request, even if closing has
-        failed."""
+        failed.
+        """
         exchange = self._exchange
         failure, self._failure = self._failure, None
         if not self._is_over:

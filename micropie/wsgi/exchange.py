@@ -86,7 +86,7 @@ class WSGIExchange(Exchange):
 
     @property
     def has_short_body(self) -> bool:
-        # Even if the client waits for "100 Continue" before it sends the body.
+        # This includes a body that the client sends only after "100 Continue".
         return 0 < (self.framing[2] or 0) <= PIECE
 
     @property
@@ -115,7 +115,8 @@ class WSGIExchange(Exchange):
     @computed
     def scope(self) -> Scope:
         """An ASGI scope that is made from the environ, for helpers and middleware that read a
-        scope."""
+        scope.
+        """
         environ, root_path = self.environ, self.root_path
         root = environ.get("SCRIPT_NAME", "").encode("latin-1")
         return {

@@ -32,7 +32,8 @@ def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterabl
 
 class _FilePart:
     """A range of a file, as a file object for ``wsgi.file_wrapper``. Closing it ends the
-    request."""
+    request.
+    """
 
     def __init__(self, part: FileRange, exchange: Exchange) -> None:
         part.seek(0)

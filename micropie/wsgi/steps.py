@@ -1,5 +1,6 @@
 """Perform the steps of a flow in the server's thread. Async functions run on the background
-loop."""
+loop.
+"""
 
 from __future__ import annotations
 

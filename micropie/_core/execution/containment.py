@@ -52,7 +52,8 @@ def failure_of(error: BaseException) -> Exception | None:
 
 def unrequested(error: BaseException) -> Exception:
     """Return the ``Exception`` to use in place of a cancellation that was raised although nobody
-    has cancelled this task."""
+    has cancelled this task.
+    """
     sentence = "a task that this code awaited was cancelled, but the request was not"
     return _caused_by(error, CancelledError(sentence))
 

@@ -18,7 +18,8 @@ class ForkAware(Protocol):
 
     def after_fork(self) -> None:
         """Drop the threads, locks and connections of the parent process. This is called in the
-        child."""
+        child.
+        """
 
 
 _owners: WeakSet[ForkAware] = WeakSet()

@@ -15,7 +15,8 @@ from micropie._core.execution.loop import LoopLocal
 
 class Once:
     """A resource that is opened once on each event loop. ``make``: the provider function. ``name``:
-    the resource's name in errors."""
+    the resource's name in errors.
+    """
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:
         self._make = (

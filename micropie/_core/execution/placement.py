@@ -109,8 +109,9 @@ class Threads:
         return Threads(self.size)
 
     def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
-        """Call a function in the current thread, which under WSGI is the server's. Only used
-        there."""
+        """Call a function in the current thread. Only WSGI uses this, so it is the server's
+        thread.
+        """
         return function(*arguments)
 
 

@@ -60,8 +60,8 @@ HAS_THREADS = sys.platform != "emscripten"
 _REPORT_EVERY = 60.0
 
 
-# While fewer new requests than this wait, none is refused for having waited too long: few threads
-# or slow handlers cause such a short queue without an overload.
+# If fewer new requests than this are waiting, none is refused for having waited too long. So short
+# a queue is no sign of overload: few threads or slow handlers are enough to cause it.
 _SHORT_QUEUE = 40
 
 # How many calls that release something may go beyond the limit of threads at a time. The number is
@@ -310,15 +310,16 @@ class Slots:
         try:
             result: Result = released(outcome)
         except CancelledError:
-            # The thread may have raised it in ``from_thread.run``, which is cancelled together with
-            # this task. In that case, raise this task's own cancellation.
+            # The error may come from a ``from_thread.run`` in the thread, which is cancelled
+            # together with this task. In that case, raise this task's own cancellation.
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise
         return result
 
     def _report(self, sentence: str, *values: object) -> None:
         """Log that requests get a 503, at most once a minute. ``sentence``: the log message, with
-        placeholders for ``values``."""
+        placeholders for ``values``.
+        """
         now = monotonic()
         if now >= self._next_report:
             self._next_report = now + _REPORT_EVERY
@@ -344,7 +345,8 @@ async def in_thread(
     rank: Rank = Rank.WAITING,
 ) -> Result:
     """Call ``function`` in a worker thread, within the limit of ``threads``, and return its result;
-    see ``Slots.call``."""
+    see ``Slots.call``.
+    """
     return await slots_of(threads).call(function, arguments, abandon_after, rank)
 
 

@@ -1,8 +1,7 @@
 """Log code that blocks an event loop and so delays everything else on the loop.
 
 A blocked loop can't report this itself. So a thread schedules a call on the loop again and again,
-and reads the stack of the loop's thread if the call is late. Requests take no longer because of
-this.
+and reads the stack of the loop's thread if the call is late. This doesn't slow requests down.
 """
 
 from __future__ import annotations
@@ -73,7 +72,8 @@ class _Watchdog:
 
     def _report(self, seconds: float) -> None:
         """Log the code that the loop is executing. The same code is logged at most once a
-        minute."""
+        minute.
+        """
         frame = sys._current_frames()[self._loop_thread]
         if _module_of(frame).startswith(_IDLE):
             return

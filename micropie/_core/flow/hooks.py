@@ -48,7 +48,8 @@ from micropie._core.routing import Config, with_providers
 from micropie._core.routing.discovery import Checking, Providers, check_middlewares, open_resources
 from micropie._core.spellings import status_of
 
-# The methods of these classes do nothing, so a hook that was not overridden is not called.
+# The methods of these classes do nothing, so a method that a subclass doesn't override isn't
+# called.
 _BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
 # A method of a middleware, or a function that takes the method's place. It may be a plain function,
@@ -60,7 +61,7 @@ _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
 def _nothing(*arguments: object) -> None:
-    """Do nothing. Takes the part of a hook that a middleware doesn't define."""
+    """Do nothing. Used for a method that a middleware doesn't define."""
 
 
 class _Hook:
@@ -132,8 +133,8 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
     def before(request: Request) -> Flow[object]:
         """Return the response of the check, or None if the check returned True.
 
-        Raises a 403 if the check returns False, and ``ResponseError`` if it returns None, because a
-        ``return`` may be missing in the check.
+        Raises a 403 if the check returns False, and ``ResponseError`` if it returns None, because
+        then the check probably lacks a ``return``.
         """
         check = mark.check
         if asked:
@@ -182,7 +183,7 @@ def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook
 
 
 def _changed(response: Response, changes: object, class_name: str) -> Flow[Response | None]:
-    """Change ``response`` by ``changes``, the dict that a hook returned. Return the response, or
+    """Apply ``changes``, the dict that a hook returned, to ``response``. Return the response, or
     None if the hook returned None.
 
     Raises ``ResponseError`` for any other value, and for unknown keys.
@@ -288,8 +289,7 @@ def planned_hooks(config: Config) -> HookPlan:
 
 
 def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
-    """Run the part before the handler of each hook, until a hook returns a response. Return that
-    response, or None.
+    """Call ``before`` of each hook, until one returns a response. Return that response, or None.
 
     If loading the session may block, the session is loaded just before the first hook that needs
     it. So the session backend isn't called for a request that an earlier hook refuses.
@@ -320,8 +320,8 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
 def run_after(
     hooks: Iterable[_Hook], request: Request, response: Response | None, failure: Exception | None
 ) -> Flow[Response]:
-    """Run the part after the handler of each hook, the last hook first. Return the response with
-    the changes of the hooks.
+    """Call ``after`` of each hook, the last hook first. Return the response with the changes that
+    the hooks have made.
 
     ``response`` is the handler's, or None if the handler raised ``failure``. Generator functions
     get the exception; before the first hook that needs a response, it is turned into one. A
@@ -386,7 +386,7 @@ def _seen_by(
 
 
 class SocketHook:
-    """Middleware with ``before_websocket`` and ``after_websocket``."""
+    """A middleware with ``before_websocket`` and ``after_websocket``, and how to call them."""
 
     def __init__(self, middleware: object) -> None:
         self.class_name = type(middleware).__name__

@@ -196,7 +196,8 @@ class PooledRequest(Request):
 
     def after_response(self, *_: object, **__: object) -> NoReturn:
         """Raise ``RuntimeError``, because the functions would have to be called in the server's
-        process."""
+        process.
+        """
         _refuse(
             "a handler in a process can't call after_response, on_close, on_failure or "
             "carry_into_process: do so in a handler in a thread, or in middleware"

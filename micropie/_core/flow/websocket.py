@@ -90,13 +90,13 @@ def converse(
         exchange.outside.update(route.for_tools)
         exchange.config = route.config
         # 2. and 3. They run in a separate generator, so that its frame doesn't stay in memory while
-        #    the socket is open.
+        # the socket is open.
         refusal = yield from _handshake(request, route.config)
         if refusal is not None:
             close_info = refusal
         else:
             # 4. Bind and run. The handler may run for hours, so first close the resources that only
-            #    access checks depend on.
+            # access checks depend on.
             if exchange.resources:
                 yield from close_resources(exchange, None, route.providers)
             if len(arguments) != route.plain_args:
@@ -124,7 +124,8 @@ def converse(
 
 def cleanup(request: WebSocketRequest) -> Flow[None]:
     """Perform stage 5, unless it was already performed. Drivers also call this for a WebSocket that
-    was cancelled."""
+    was cancelled.
+    """
     exchange = request._exchange
     if exchange.hooks_begun:
         yield from run_after_websocket(exchange.hooks_begun, request)
@@ -148,7 +149,7 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
             return refusal
         yield from request._exchange.open_session()
     # 3. Check the origin first, so that the WebSocket hooks never see a handshake from a page of
-    #    another site. Then run the hooks.
+    # another site. Then run the hooks.
     _check_origin(request, config)
     refused = (yield from run_before_websocket(config, request)) if config.ws_middlewares else None
     if refused is None:

@@ -24,8 +24,8 @@ _EXAMPLES = {WSGI: "a2wsgi.WSGIMiddleware", ASGI: "a2wsgi.ASGIMiddleware"}
 
 
 def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
-    """Return the mount for the application that ``bridge`` makes from the application of ``mount``,
-    and that has the other protocol.
+    """Return a mount for the application that ``bridge`` makes from the application of ``mount``.
+    The new application has the other protocol.
 
     Raises ``SetupError`` if ``bridge`` can't be called with one application.
     """
@@ -58,7 +58,8 @@ class _Bridged:
 
     def after_fork(self) -> None:
         """Drop the application, because the threads that the bridge has started don't exist in a
-        forked child."""
+        forked child.
+        """
         self._application: Callable[..., Any] | None = None
         self._lock = Lock()
 

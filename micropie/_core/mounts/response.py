@@ -20,11 +20,13 @@ from micropie._core.streams import LoopStream
 
 class PendingAnswer(Protocol):
     """A response that an application is still producing, while the request's task takes its
-    chunks."""
+    chunks.
+    """
 
     async def take(self) -> Piece:
         """Return the next chunk, and whether more may follow. Raises what the application
-        raised."""
+        raised.
+        """
 
     async def stop(self) -> None:
         """End the application's call, unless the response is complete. Wait until the call has
@@ -33,7 +35,8 @@ class PendingAnswer(Protocol):
 
     def response(self, body: object) -> Response:
         """Return the response with ``body`` as its body. Call ``take`` first, so that the status
-        and the headers are known."""
+        and the headers are known.
+        """
 
 
 async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:

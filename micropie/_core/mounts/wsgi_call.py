@@ -60,8 +60,8 @@ class WSGICall(Iterable[bytes]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all chunks of the response already exist, so that the application runs no more
-        code between its chunks.
+        """Whether all chunks of the response already exist, so that no code of the application runs
+        while they are taken.
         """
         return type(self._iterable) is list or type(self._iterable) is tuple
 

@@ -35,7 +35,8 @@ async def wsgi_under_asgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, threads: Threads
 ) -> Response:
     """Call a mounted WSGI application in a worker thread, within the limit of ``threads``, and
-    return its response."""
+    return its response.
+    """
     call = _Call(mount, exchange, threads)
     await call.start(environ_of(exchange, mounted_path, await call.input()))
     return await wait_for_head(call, exchange.method == "HEAD")

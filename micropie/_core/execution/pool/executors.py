@@ -26,7 +26,7 @@ from micropie._core.execution.pool.remote import CancelToken, PoolError, open_me
 # The most bytes of a stream. All of them are in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
 
-CHUNK_BYTES = 64  # bytes of memory that each chunk counts in addition to its content
+CHUNK_BYTES = 64  # bytes that a chunk counts for, in addition to its content
 
 
 # -- in the server's process -----------------------------------------------------------------------
@@ -39,7 +39,7 @@ class ExecutorPool:
     """
 
     token = CancelToken
-    stream = ()  # the types of results that still yield chunks: none
+    stream = ()  # there is no type of result that still yields chunks
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor

@@ -186,7 +186,7 @@ class Pool:
             self._drop(worker)
 
     def _ask(self, worker: _Worker, job: bytes, seconds: float) -> PoolMessage:
-        with suppress(OSError):  # the process has ended; receiving its message fails next
+        with suppress(OSError):  # if the process has ended, receiving fails as well
             worker.connection.send_bytes(job)
         return self._receive(worker, seconds)
 
@@ -241,7 +241,7 @@ class Chunks(Iterator[object]):
                 raise StopIteration
             message = self._receive(worker, self._seconds)
             if message[0] == CHUNK:
-                with suppress(OSError):  # the process has ended; receiving the next chunk fails
+                with suppress(OSError):  # if the process has ended, receiving the next chunk fails
                     worker.connection.send_bytes(MORE)
                 return message[1]
             open_message(message)
@@ -382,8 +382,9 @@ _MAIN = (
 
 
 def _ignored() -> list[int]:
-    """Return the signals to ignore. They are for the server, which closes the pipe when it has
-    handled them."""
+    """Return the signals that a process of the pool ignores. They are for the server, which closes
+    the pipe when it shuts down.
+    """
     import signal
 
     return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

@@ -64,7 +64,8 @@ class Ends:
         """Called with the response when the first chunk of a stream has been produced."""
         self.failure_reports: list[Callable[[BaseException], object]] = []
         """Called with each failure of the request, like the function of the setting
-        ``on_error``."""
+        ``on_error``.
+        """
         self.closers: list[Action] = []
         self.tasks: list[Task] = []
         """The ``after_response`` functions that have not ended."""
@@ -117,7 +118,8 @@ def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) ->
 
 def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
     """Run the ``def`` functions of a request in this greenlet, without a time limit. Log ``why`` as
-    the error of each ``async def``."""
+    the error of each ``async def``.
+    """
     try:
         for task in ends.tasks:
             try:

@@ -226,7 +226,8 @@ class Resources(list[RunningGenerator]):
 
     def close_steps(self) -> Iterator[Step]:
         """Yield the steps that close all generators in reverse order, after a request has broken
-        off."""
+        off.
+        """
         for generator in self[::-1]:
             yield from generator.close()
 
@@ -236,7 +237,8 @@ class Performer(Protocol):
 
     def shielded(self, generator: AsyncGenerator[Value], /) -> AsyncGenerator[Value]:
         """Return a generator that wraps ``generator`` and protects its clean-up from
-        cancellation."""
+        cancellation.
+        """
 
     def perform_async(self, flow: Flow[Value], /) -> Awaitable[Value]:
         """Return an awaitable that runs a flow. For ``async def`` code."""

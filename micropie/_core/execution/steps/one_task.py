@@ -46,7 +46,8 @@ async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]
 
 class _GeneratorTask:
     """The task in which one generator runs. It belongs to the event loop on which ``resume`` is
-    first called."""
+    first called.
+    """
 
     _given: tuple[Any, BaseException | None, Context] | None = None
     _outcome: Outcome | None = None

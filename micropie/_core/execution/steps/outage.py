@@ -76,7 +76,8 @@ class Outage:
 
     def lasts(self) -> bool:
         """Return whether a call would fail at once, because the outage lasts and it isn't time for
-        another try."""
+        another try.
+        """
         return self.is_on and (monotonic() < self._next_try or self._trial.locked())
 
     def watch(self, question: Flow[Result]) -> Flow[Result]:
@@ -129,7 +130,8 @@ class Outage:
 
     def end(self) -> None:
         """Record that the service responds. Log the end of the outage if its beginning was
-        logged."""
+        logged.
+        """
         with self._lock:
             self.is_on = False
             if not self._is_reported:

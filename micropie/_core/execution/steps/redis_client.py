@@ -111,7 +111,8 @@ def _look_up(host: str, patience: float | None) -> None:
 
 class _Primary(NamedTuple):
     """The parts of a URL with Sentinels: the primary's name, the Sentinels' addresses and options,
-    and the primary's options."""
+    and the primary's options.
+    """
 
     name: str
     sentinels: list[tuple[str, int]]

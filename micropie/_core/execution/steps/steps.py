@@ -194,7 +194,8 @@ def result_of(flow: Flow[Result]) -> Result:
 
 def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
     """Return the argument. An AWAIT step uses this as its function if it has an awaitable
-    already."""
+    already.
+    """
     return awaitable
 
 
