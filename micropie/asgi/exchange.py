@@ -38,7 +38,7 @@ Value = TypeVar("Value")
 
 _SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
-# How many bytes of a body a client must send per second at least.
+# The minimum rate at which a client must send a body, in bytes per second.
 _SLOWEST = 1000
 
 

@@ -150,12 +150,11 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
 
 
 def _set_handler(number: int, handler: Callable[[int, FrameType | None], object]) -> None:
-    """Set a signal's handler.
+    """Set a signal's handler, without letting the signal interrupt system calls.
 
-    System calls go on when the signal arrives, as under asyncio. With ``signal()`` alone, the
-    signal would interrupt them.
+    ``signal()`` alone would let it interrupt them. asyncio sets its handlers in the same way.
     """
     signal.signal(number, handler)
-    # Not on Windows, where signals don't interrupt system calls.
+    # Windows has no ``siginterrupt``, because signals don't interrupt system calls there.
     if hasattr(signal, "siginterrupt"):
         signal.siginterrupt(number, False)

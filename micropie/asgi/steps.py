@@ -44,8 +44,8 @@ Value = TypeVar("Value")
 
 
 async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns a value or yields its answer. Return the value or the
-    answer.
+    """Perform a flow's steps until it returns a value or yields its ``Answer``. Return that value
+    or ``Answer``.
 
     ``step``: the step that the flow has yielded, if it has begun already. Successive calls in the
     application's threads keep one slot.

@@ -1,5 +1,5 @@
-"""Serve a WebSocket under ASGI, from its scope to its last message. Also the class ``WebSocket``,
-an object of which is passed to the handler.
+"""Serve a WebSocket under ASGI, from its scope to its last message, and define the class
+``WebSocket``, whose objects are passed to handlers.
 """
 
 from __future__ import annotations

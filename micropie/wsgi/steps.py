@@ -23,8 +23,8 @@ _LIMITED_THREADS = Threads(40)
 
 
 def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns a value or yields its answer. Return the value or the
-    answer.
+    """Perform a flow's steps until it returns a value or yields its ``Answer``. Return that value
+    or ``Answer``.
 
     ``step``: the step that the flow has yielded, if it has begun already.
 

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 
 def contained(error: BaseException) -> Exception:
-    """Return the exception that counts as a request's failure after its code has raised ``error``;
-    see ``failure_of``. If ``error`` must reach the server, raise it instead.
+    """Return the exception to report as the failure of a request whose code has raised ``error``.
+    If ``error`` must reach the server, raise it instead; see ``failure_of``.
     """
     if isinstance(error, Exception):
         return error
@@ -71,16 +71,16 @@ def contained(error: BaseException) -> Exception:
 # copy of the context, but a handler must see the variables that a hook has set, even if the two run
 # in different threads.
 
-# A list of three items: the value, the error or None, and a list of pairs: each context variable
-# that the call set, with its value.
+# A list of three items: the value, the error or None, and (variable, value) pairs of the context
+# variables that the call set.
 Outcome: TypeAlias = list[Any]
 
 _UNSET: Any = object()
 
 
 def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
-    """Return each context variable whose value in the current context differs from its value in
-    ``before``, as a pair with its current value.
+    """Return (variable, value) pairs of the context variables whose current values differ from
+    those in ``before``.
     """
     found = []
     for item in copy_context().items():
@@ -121,7 +121,7 @@ class BackgroundLoop:
     def __init__(self, portal: BlockingPortal, tasks: TaskGroup) -> None:
         self.portal = portal
         self.call_soon = threadsafe_scheduler()
-        self._marks = variables_set(Context())  # by these variables, libraries detect the loop
+        self._marks = variables_set(Context())  # libraries detect the loop by these variables
         self._start_soon = tasks.start_soon
         self._waiting: set[Action] = set()
         self.has_ended = False
@@ -330,7 +330,7 @@ def run_async(
 
 def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequence[object]) -> Any:
     """Run ``await function(*arguments)`` on the server's event loop, or on the background loop of
-    ``backend`` if the server has none, and return the result. For threads.
+    ``backend`` if the server has none, and return the result. Call this in a thread.
 
     Raises ``LookupError`` if the server has no event loop and ``backend`` is None.
     """

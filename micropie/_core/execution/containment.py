@@ -71,7 +71,9 @@ def is_being_cancelled() -> bool:
 
 
 def _cancellations() -> tuple[type[BaseException], ...]:
-    """Return the classes of cancellations under asyncio and trio, if these are imported."""
+    """Return the exception classes that asyncio and trio use for cancellation. A library that isn't
+    imported is left out.
+    """
     names = {"asyncio": "CancelledError", "trio": "Cancelled"}
     return tuple(getattr(sys.modules[one], names[one]) for one in names if one in sys.modules)
 

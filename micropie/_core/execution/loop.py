@@ -65,8 +65,8 @@ def running_loop() -> Any:
 
 
 class LoopLocal(Generic[T]):
-    """Holds one value for each event loop. ``make()`` creates a loop's value when it is first used
-    there.
+    """Holds one value for each event loop. ``make()`` creates the value of a loop when it is first
+    used.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:

@@ -1,5 +1,5 @@
-"""Resources that requests share, declared with ``app.provides(Pool, once=True)``. Each event loop
-that serves the application opens them at startup and closes them at shutdown.
+"""Resources that requests share, declared with ``app.provides(Pool, once=True)``. They are opened
+at startup and closed at shutdown, on each event loop that serves the application.
 """
 
 from __future__ import annotations

@@ -129,8 +129,8 @@ def watch_loop(patience: float | None) -> None:
 
 
 def loop_lag() -> float:
-    """Return the longest time in seconds, within the last minute, for which a call had to wait
-    until a watched event loop of this process ran it.
+    """Return the longest time, in seconds, that a call had to wait for a watched event loop of this
+    process within the last minute.
 
     Return 0 if no loop is watched.
     """

@@ -103,8 +103,8 @@ _Stream: TypeAlias = LoopStream | ThreadStream
 
 
 def respond(site: Site, request: Request) -> Flow[Any]:
-    """Take a request through the six stages. The last step contains the answer, or a ``Handover``
-    if a mounted application sends the response itself.
+    """Take a request through the six stages. The last step contains the ``Answer``, or a
+    ``Handover`` if a mounted application sends the response itself.
     """
     exchange = request._exchange
     answer: Answer | Handover
@@ -320,8 +320,8 @@ def _call_limited(
 
 
 def _answer(request: Request, result: object) -> Flow[Answer | Handover]:
-    """Return the answer for a handler's result, with the status, headers and cookies that were set
-    on ``self.response``.
+    """Return the ``Answer`` for a handler's result, with the status, headers and cookies that were
+    set on ``self.response``.
     """
     exchange = request._exchange
     if type(result) in BODIES:  # most results: nothing to await, no file to open
@@ -332,8 +332,8 @@ def _answer(request: Request, result: object) -> Flow[Answer | Handover]:
 
 
 def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
-    """Return the answer for a result that may be awaitable or a file. Return a mounted application
-    unchanged.
+    """Return the ``Answer`` for a result that may be awaitable or a file. If the result is a
+    mounted application (``Handover``), return it unchanged.
     """
     exchange = request._exchange
     made = exchange.answer
@@ -391,7 +391,7 @@ def _response_of(exchange: Exchange, result: object) -> Response:
 def _finish(
     request: Request, response: Response | None, stream: _Stream | None, failure: Exception | None
 ) -> Flow[Answer]:
-    """Return the answer for a response or, if ``failure`` is given, for that exception.
+    """Return the ``Answer`` for a response or, if ``failure`` is given, for that exception.
 
     If this raises, the stream is closed.
 
@@ -513,7 +513,7 @@ def _private(exchange: Exchange, answer: Answer, saves: bool) -> Answer:
 
 
 def _save_session(request: Request, session: Session, answer: Answer) -> Flow[Answer]:
-    """Save the session, and return the answer with its cookie."""
+    """Save the session, and return the ``Answer`` with the session's cookie."""
     exchange = request._exchange
     if exchange.config.advisor is not None and request.method in ("GET", "HEAD"):
         exchange.config.advisor.review_session(request, session)
@@ -530,7 +530,7 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
 
 
 def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
-    """Close the handler's resources and return the answer for an exception.
+    """Close the handler's resources and return the ``Answer`` for an exception.
 
     Raises the exception if it is not a failure of this request, or if the server has to get it
     (``passes_failure_on``) and the application has no error handler for it.

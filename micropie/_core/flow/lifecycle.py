@@ -27,7 +27,7 @@ from micropie._core.routing import Config, Site
 # servers wait silently and without a limit.
 _LONG = 10.0
 
-# The protocol of a server. The mounts that are started together with an application depend on it.
+# The protocol of a server. It determines which mounts are started together with an application.
 UNDER_ASGI: Final = ASGI
 UNDER_WSGI: Final = WSGI
 
@@ -143,8 +143,8 @@ class Startable(Protocol):
         """
 
     def lifecycle(self, protocol: str | None = ..., /) -> Lifecycle:
-        """Return a new life cycle of the application and of the mounts that a server of
-        ``protocol`` starts. With None, leave out the mounts.
+        """Return a new ``Lifecycle`` of the application and of the mounts that a server of
+        ``protocol`` starts. If ``protocol`` is None, leave out the mounts.
         """
 
 

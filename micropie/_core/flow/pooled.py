@@ -90,8 +90,8 @@ def _full_name(name: HandlerName) -> str:
 
 
 class _Returned(NamedTuple):
-    """The result of a handler, unless it is a stream. ``read``: the headers that the handler has
-    read, of those that identify the client.
+    """The result of a handler, unless it is a stream. ``read``: which of the headers that identify
+    the client the handler has read.
     """
 
     result: object

@@ -82,8 +82,8 @@ _PROBE_PATIENCE = 0.5
 # Valkey uses the protocol of Redis, so replace its schemes with those of Redis.
 _VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
 
-# Matches a URL in which the @ comes after the end of the host. Its password contains a /, # or ?,
-# so only a part of it would be read as the password.
+# Matches a URL in which an @ follows what looks like the end of the host. Its password contains a
+# /, # or ?, so only a part of it would be read as the password.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
 
 
