@@ -114,8 +114,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 elif kind is CHUNK:
                     stream = arguments[0]
                     result = await StreamSender(stream, exchange).advance(stream.first_chunk())
-                # Leave other steps to ``perform``; most requests have none, so they need no
-                # coroutine for it.
+                # Most requests have no other steps, so they don't need the coroutine ``perform``.
                 else:
                     break
             except Exception as error:

@@ -128,7 +128,7 @@ class StreamReader:
         del failure
 
     async def _make(self) -> None:
-        """Produce the chunks. Wait whenever as many were produced as are allowed."""
+        """Produce the chunks. Wait whenever ``_wanted`` chunks have been produced."""
         stream, encode, events = self._stream, self._stream.encode, self._stream.events
         stream.is_advancing = True
         async for item in stream.items:

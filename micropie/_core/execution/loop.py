@@ -1,4 +1,4 @@
-"""Event loops: a value for each loop, tasks, and objects that wake a task.
+"""Helpers for event loops, which store a value for each loop, start tasks and wake them.
 
 ``asgi`` runs on the server's loop, and ``wsgi`` runs async code on a background loop. anyio can
 start tasks only in task groups, and can't be called from a signal handler. So this module uses

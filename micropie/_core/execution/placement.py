@@ -132,7 +132,7 @@ class ServiceThreads(Threads):
     further call fails if none of these calls ends within ``patience`` seconds.
     """
 
-    patience = 2.5  # seconds; saving a contended session takes 2 if Redis is 200 ms away
+    patience = 2.5  # seconds; if Redis is 200 ms away, saving a contended session takes 2 seconds
 
     def __init__(self) -> None:
         super().__init__(40)

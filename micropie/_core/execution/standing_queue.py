@@ -12,8 +12,8 @@ _SHORT_WAIT = 0.1
 # ``_STANDING`` seconds, without a pause of ``_PAUSE`` seconds between two of them.
 _STANDING = 1.0
 _PAUSE = 0.25
-# In a standing queue, a call is late if it has waited ``_LONG_WAIT`` seconds, and at least as long
-# as ``_AHEAD`` calls take on average.
+# In a standing queue, a call is late if it has waited at least ``_LONG_WAIT`` seconds, and at least
+# as long as ``_AHEAD`` calls take on average.
 _LONG_WAIT = 0.25
 _AHEAD = 10
 # A call isn't late if waits become shorter so quickly that they would end within ``_SOON`` seconds:

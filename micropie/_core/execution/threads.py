@@ -1,4 +1,4 @@
-"""Run code that may block in worker threads.
+"""Run code in worker threads, where it may block.
 
 They are anyio's threads, so ``anyio.from_thread`` works in them.
 
@@ -6,16 +6,16 @@ A ``Threads`` object limits their number. Each application and each service has 
 one for files (``IO_THREADS``). A call takes a slot of its ``Threads`` before it requests a thread
 from anyio, and gives the slot back when the thread has ended the call (``Slots``). anyio's own
 limiter can't do that: if a task abandons its thread, the limiter frees the slot although the thread
-still runs. A thread that waits for its client's body lends its slot to other calls meanwhile,
-because slow clients would otherwise take all slots.
+still runs. A thread that waits for its client to send the body lends its slot to another call
+meanwhile, because slow clients would otherwise take all slots.
 
 A thread may wait for something that another request holds, such as a connection of a pool. If that
 request in turn waited for a thread, both would wait forever. So a request that holds something
 doesn't wait for such threads:
 
 - It keeps its slot from one call to the next (``held``), unless it has to await something in
-  between. After that, it gets a new slot before any new request gets one.
-- If no slot is free then, calls that release something go beyond the limit. So do other calls of a
+  between. In that case, it gets a new slot before any new request gets one.
+- If no slot is free, calls that release something go beyond the limit. So do other calls of a
   request that may hold something: ``reserve`` of them, and more if no slot was given back for
   ``STALLED`` seconds. No new request begins until as many calls have ended.
 """

@@ -74,7 +74,8 @@ def converse(
     request: WebSocketRequest,
     run_handler: Callable[..., Awaitable[None]],
 ) -> Flow[CloseInfo]:
-    """Take a WebSocket through stages 1 to 5. Return how to end it, if it is still open.
+    """Take a WebSocket through stages 1 to 5. Return the ``CloseInfo`` with which to end it, if it
+    is still open.
 
     ``run_handler(handler, *arguments)`` is a function of the driver that calls the handler with the
     socket and these arguments.
@@ -141,7 +142,9 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
 
 
 def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
-    """Perform stages 2 and 3. Return how to refuse the handshake, or None if no hook refuses it."""
+    """Perform stages 2 and 3. Return the ``CloseInfo`` with which to refuse the handshake, or None
+    if no hook refuses it.
+    """
     # 2. Run the HTTP hooks with ``guards``, and open the session.
     if config.middlewares or config.sessions.opens_ahead:
         refusal = yield from _run_guards(request)
@@ -172,7 +175,7 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
 
 def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
     """Run the HTTP hooks with ``guards`` for a WebSocket of a mounted application, and check the
-    origin. Return how to refuse the handshake, or None.
+    origin. Return the ``CloseInfo`` with which to refuse the handshake, or None to allow it.
     """
     request._exchange.config = handover.config
     try:
@@ -190,8 +193,8 @@ def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo 
 
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
-    """Run the HTTP hooks with ``guards``. Return how to refuse the handshake, or None if no hook
-    refuses it.
+    """Run the HTTP hooks with ``guards``. Return the ``CloseInfo`` with which to refuse the
+    handshake, or None if no hook refuses it.
     """
     guards = planned_hooks(config_of(request._exchange)).guards
     answer = yield from run_before(guards.before, request)
@@ -235,8 +238,8 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
 
 
 def _close_info(request: WebSocketRequest, code: int, reason: str, response: Response) -> CloseInfo:
-    """Return how to end the WebSocket. ``response`` is only sent if the handshake was not
-    accepted.
+    """Return the ``CloseInfo`` with which to end the WebSocket. ``response`` is only sent if the
+    handshake was not accepted.
     """
     is_accepted = request._exchange.answer.is_accepted
     return CloseInfo(code, reason, None if is_accepted else encode(response, None, head_only=False))

@@ -78,7 +78,7 @@ class Ends:
 
 
 class Answered(Protocol):
-    """A request whose response is over, as ``run_tasks`` uses it."""
+    """The members of a request that ``run_tasks`` uses after the response."""
 
     @property
     def label(self) -> str: ...
@@ -134,8 +134,8 @@ def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
 
 
 def wait_for_tasks(seconds: float) -> None:
-    """Wait until the functions of all requests have ended, but at most ``seconds``. At shutdown,
-    this comes before the resources that they use are closed.
+    """Wait until the functions of all requests have ended, but at most ``seconds``. Shutdown waits
+    here before it closes the resources that these functions use.
     """
     wait([*_running], timeout=seconds)
 
