@@ -110,7 +110,7 @@ app.static("/static", ".")
 EVERY = "GET,POST,PUT,PATCH,DELETE"
 
 
-def test_explicit_routes(command: Run, tmp_path: Path) -> None:
+def test_routes(command: Run, tmp_path: Path) -> None:
     (tmp_path / "site1.py").write_text(SITE)
     status, output, _ = command("routes", "site1:app")
     lines = [line.split() for line in output.splitlines()]
