@@ -81,7 +81,9 @@ if TYPE_CHECKING:
 
     @dataclass(frozen=True)
     class _Keywords(Settings):
-        """The keyword arguments of ``App``, for type checkers: these, and one for each setting."""
+        """The keyword arguments of ``App``, for type checkers: those below, and one for each
+        setting.
+        """
 
         session_backend: SessionBackend | None = None
         lifespan: Callable[..., object] | None = None
@@ -725,8 +727,8 @@ class App(Base[Outermost_co]):
     def openapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Return an OpenAPI 3.1 document for this application's handlers, built from their names,
         annotations, docstrings and ``@describe``. ``title`` and ``version`` default to those of
-        ``App(docs=Docs(...))``, or to the class's name and "1.0.0". Raises ``SetupError`` as the
-        first request does.
+        ``App(docs=Docs(...))``, or to the class's name and "1.0.0". Raises ``SetupError`` if the
+        application can't be built.
         """
         self._micropie.find_roots()
         build = import_module("micropie.openapi.built").build_openapi
@@ -756,7 +758,7 @@ class App(Base[Outermost_co]):
         return self._micropie.config().url_for(current.get(None), name, segments, values)
 
     def absolute_url_for(self, name: str, /, *segments: object, **values: object) -> str:
-        """Return the absolute URL of the handler ``name``, for mails, feeds and other sites. See
+        """Return the absolute URL of the handler ``name``, for emails, feeds and other sites. See
         ``url_for``.
 
         It begins with ``App(base_url="https://example.com")`` or, without that setting, with the
@@ -789,8 +791,8 @@ class App(Base[Outermost_co]):
 
         ``block``: render only the block of that name, for example for HTMX. The template itself
         must define the block; one in a template that it extends isn't found. Names that the
-        template imports or sets outside the block are not available in it. Templates can also use
-        ``request``, ``session``, ``csrf_token``, ``csrf_input``, ``url_for`` and the
+        template imports or sets outside the block are not available in the block. Templates can
+        also use ``request``, ``session``, ``csrf_token``, ``csrf_input``, ``url_for`` and the
         ``template_globals``. Raises ``LookupError`` for an unknown template or block.
         """
         return self._micropie.config().templates.render(name, {**values, **context}, block)
@@ -889,9 +891,9 @@ def dual(
 
         app = dual(SessionMiddleware(flask_app))
 
-    The result is an ``App()`` after ``mount("/", application, kind, bridge=bridge)``. It has
-    ``run()``, a lifespan and middleware, and its own routes come before the application. Raises
-    ``SetupError`` if ``application`` is not an application.
+    This is short for ``app = App()`` and ``app.mount("/", application, kind, bridge=bridge)``. The
+    result has ``run()``, a lifespan and middleware, and its own routes come before the application.
+    Raises ``SetupError`` if ``application`` is not an application.
     """
     app = App()
     app.mount("/", application, kind, bridge=bridge)

@@ -42,7 +42,7 @@ HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 # The logger for everything that operators should see.
 logger = logging.getLogger("micropie")
 
-# The phrases of RFC 9110, which renamed four of those that Python had before 3.13.
+# The phrases of RFC 9110. Before 3.13, Python has older phrases for these four statuses.
 PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",

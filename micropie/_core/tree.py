@@ -145,8 +145,8 @@ class Tree(Registrations):
 
     @property
     def site(self) -> Site:
-        """The site that has been compiled last. Under WSGI, ``compiled()`` without an argument
-        would compile another one.
+        """A site that has been compiled already, or else a new one. Under WSGI, ``compiled()``
+        without an argument would compile another one.
         """
         return next(iter([*self.sites.values()]), None) or self.compiled()
 

@@ -86,8 +86,8 @@ class RedisSessionBackend(SessionBackend):
         return {}
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if Redis is unavailable, full or a replica; for
-        ``App.health``.
+        """Raise ``ConnectionError`` if Redis is unavailable, full or a replica. ``App.health``
+        calls this.
         """
         with self._redis.reached() as client:
             client.set(self._prefix, "", px=1)  # no session has this key

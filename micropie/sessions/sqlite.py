@@ -105,7 +105,7 @@ class SQLiteSessionBackend(SessionBackend):
             return data
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if SQLite can't write its file; for ``App.health``."""
+        """Raise ``ConnectionError`` if SQLite can't write its file. ``App.health`` calls this."""
         with self._connection() as connection:
             # deletes nothing, but fails if the file is read-only
             connection.execute(_DELETE, ("",))

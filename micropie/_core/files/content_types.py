@@ -131,7 +131,7 @@ def attachment(name: str) -> str:
 
 
 def in_ascii(name: str) -> str:
-    """Return a file's name in ASCII, without accents and other characters, with at most 255
+    """Return a file's name in ASCII, without accents and non-ASCII characters, with at most 255
     characters.
 
     The name is cut first, because decomposing characters takes quadratic time.

@@ -32,8 +32,8 @@ from micropie._core.on_demand import pattern
 # files comes first.
 _CODINGS = {".br": "br", ".zst": "zstd", ".gz": "gzip"}
 
-# Names with a special meaning on Windows: a drive or a stream of NTFS, a device, or a trailing dot
-# or space, which Windows drops.
+# Names with a special meaning on Windows: drives, NTFS streams, devices, and names with a trailing
+# dot or space, which Windows drops.
 _WINDOWS_OWN = pattern(
     r":|(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³])[ ]*([./]|$)|[. ](/|$)", re.IGNORECASE
 )
@@ -57,7 +57,7 @@ _ABSENT = frozenset(
 )
 
 # O_NONBLOCK is needed in case the file was replaced by a fifo since its ``stat``: opening a fifo
-# would wait for a writer. Windows has other flags. Python always adds O_CLOEXEC.
+# would wait for a writer. Windows doesn't have it, but has O_BINARY. Python always adds O_CLOEXEC.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # On Linux, O_PATH also opens a directory that may be entered but not listed.
@@ -79,7 +79,8 @@ Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
 
 
 # The facts that identify a version of a file: its size, the times of the last change of its bytes
-# and of its inode (nanoseconds), its inode and its device. Only the system can set the second time.
+# and of its inode (nanoseconds), its inode and its device. Only the system can set the time of the
+# inode's change.
 Facts: TypeAlias = tuple[int, int, int, int, int]
 
 
@@ -168,7 +169,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
             facts = os.lstat(full)
             if "/" in path or stat.S_ISLNK(facts.st_mode):
                 full, facts = _without_links(full, facts, len(full) - len(path))
-        # Only regular files are opened, because opening a device may have an effect.
+        # Only regular files are opened, because opening a device may have side effects.
         if not stat.S_ISREG(facts.st_mode) or not os.access(full, os.R_OK):
             raise HTTPError(404)
         version = facts_of(facts)

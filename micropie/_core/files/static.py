@@ -166,9 +166,9 @@ def directory_route(
     def serve(path: str) -> FileReference | Response:
         exchange = current_request()._exchange
         literal = exchange.literal_path  # None if the path has escapes
-        # Refuse a trailing slash, which other paths ignore, because here it means a directory.
-        # Refuse an escaped slash, which no file's name contains, because "/private%2Ffile" must not
-        # bypass a proxy that protects "/private/".
+        # Refuse a trailing slash, which is ignored in other routes, because here it means a
+        # directory. Refuse an escaped slash, which no file's name contains, because
+        # "/private%2Ffile" must not bypass a proxy that protects "/private/".
         raw_path = exchange.raw_path().lower() if literal is None else literal.encode()
         if raw_path.endswith(b"/") or b"%2f" in raw_path:
             raise HTTPError(404)
@@ -261,7 +261,7 @@ def _looked_at_again(
 def _find_and_open(
     request: Request, response: Response, asked: Mapping[str, str], key: Key
 ) -> Opened:
-    """Find, open and read the file. This is everything that may block, done in one call in a
+    """Find, open and read the file. Everything that may block is done here, in one call in a
     thread.
     """
     root, path, _, follow_symlinks = key
@@ -344,7 +344,7 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
     """Read a part of the open file, close the file and return the bytes. Return None if the file
     has changed since its look-up.
 
-    It uses system calls, because a file object takes as long as two of them.
+    It uses system calls, because creating a file object takes as long as two of them.
     """
     try:
         if not is_still(resolved, descriptor):

@@ -36,8 +36,8 @@ PAGE_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 def checked_base(scheme: str, host: str) -> tuple[str, str]:
-    """Return the scheme (``http`` or ``https``) and the host for links. An empty scheme or host is
-    returned unchanged.
+    """Check the scheme and the host with which links begin. Return the scheme as ``http`` or
+    ``https``, and the host. An empty scheme or host is returned unchanged.
 
     Raises 400 for another scheme, and for a malformed host.
     """
@@ -147,8 +147,8 @@ def with_host(url: str, host: str) -> str:
 # -- origins ---------------------------------------------------------------------------------------
 
 # Origins as browsers write them: a scheme, a host, and a port unless it is the scheme's default
-# (RFC 6454, section 6.2). Browsers also send ``null``, for example for a sandboxed frame. It is
-# never valid here, so it can't be trusted.
+# (RFC 6454, section 6.2). Browsers also send ``null``, for example for a sandboxed frame. ``null``
+# is never valid here, so it can't be trusted.
 
 # Any scheme is allowed, because phone apps have origins such as "capacitor://localhost".
 _ORIGIN = pattern(
@@ -223,8 +223,8 @@ def decoded_segments(path: bytes) -> list[str]:
     Raises 400 if the path is not valid UTF-8 or has a NUL.
     """
     try:
-        # Decode all segments at once, because a path may have thousands. They are separated by NUL,
-        # which no segment may contain.
+        # Decode all segments at once, because a path may have thousands. For this, they are
+        # separated by NUL, which no segment may contain.
         segments = unescaped(path.replace(b"/", b"\0")).decode().split("\0")
     except UnicodeDecodeError:
         raise BadRequest("The path must be UTF-8.") from None

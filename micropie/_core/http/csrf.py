@@ -63,9 +63,9 @@ def csrf_token(request: Request) -> str:
 
 
 def is_csrf_token(request: Request, token: object) -> bool:
-    """Return whether ``token`` is one of the client's tokens, compared in constant time.
+    """Return whether ``token`` is one of the client's tokens. Return False if the client has none.
 
-    Return False if the client has none.
+    The comparison takes constant time.
     """
     secret = _find_secret(request)
     if secret is None or not isinstance(token, str):

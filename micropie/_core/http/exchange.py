@@ -281,7 +281,7 @@ class Exchange:
     passes_failure_on = False
 
     # Where the flow runs:
-    has_begun = False  # whether a call of this request has run in a thread of the application
+    has_begun = False  # whether a hook or the handler has run in one of the application's threads
     opens_more = False  # whether the request opens resources that are not in ``resources``
     reader: Slots | None = None  # set while one of these threads is waiting for the body (ASGI)
     is_pooled = False  # whether this is a copy of the request in a pool process
@@ -439,7 +439,7 @@ class Exchange:
     def fields(self) -> Mapping[str, list[Json]]:
         """The fields of the form, or the top level of the JSON body: name -> values.
 
-        The elements of an array at the top level become the values of its name.
+        The elements of an array at the top level become the values of the array's name.
         """
         document = self.body.parsed(self)
         if not isinstance(document, dict):
@@ -528,12 +528,12 @@ class Exchange:
         self.hooks, self.answer.has_more = hooks, True
 
     def note_begin(self) -> None:
-        """Record that a call of this request has run in a thread of the application."""
+        """Record that a hook or the handler has run in one of the application's threads."""
         self.has_begun = True
 
     @property
     def rank(self) -> Rank:
-        """The rank of this request's next call in the queue for a thread of the application."""
+        """The rank of this request's next call in the queue for the application's threads."""
         if not self.has_begun:
             return Rank.QUEUED
         may_hold = (

@@ -116,7 +116,7 @@ class Codec:
         except ValueError as error:
             if isinstance(data, bytes) and data.startswith(_BOM) and data[3:6] != _BOM:
                 return self.loads(data[3:])
-            # Leave out what follows the semicolon, where int() mentions a setting of Python.
+            # Leave out the part after a semicolon, in which int() mentions a setting of Python.
             reason = str(error).partition(";")[0]
             raise ValueError(f"The JSON is not valid: {reason}.") from None
 
@@ -151,8 +151,8 @@ class Codec:
                     JSONEncoder(allow_nan=False, default=self._step).encode(value)
                 return data
         except (TypeError, ValueError):
-            # The cause is a large integer, a key that is not a str, or an error. ``_dumps_plain``
-            # handles all of them.
+            # The cause is a large integer, a key that is not a str, or an invalid value.
+            # ``_dumps_plain`` handles all of them.
             pass
         return self._dumps_plain(value)
 
@@ -305,7 +305,7 @@ def _conversions() -> _Conversions:
     from decimal import Decimal
     from uuid import UUID
 
-    # These include the classes for interfaces, which are subclasses of those for addresses.
+    # Interfaces are encoded as well, because their classes are subclasses of those for addresses.
     addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)
     return (
         (datetime, datetime.isoformat),

@@ -10,11 +10,11 @@ Default = TypeVar("Default")
 
 
 class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has no hash
-    """Names and their values, in the order in which the client sent them. It is read-only.
+    """A read-only mapping of names to values, in the order in which the client sent them.
 
-    As a mapping, it returns the first value of each name: ``form["colour"]``, ``form.get("colour",
-    "red")``, ``items()``. ``getlist`` returns all values of a name. ``form("colour", "red")`` is an
-    older spelling of ``get``.
+    It returns the first value of each name: ``form["colour"]``, ``form.get("colour", "red")``,
+    ``items()``. ``getlist`` returns all values of a name. ``form("colour", "red")`` is an older
+    spelling of ``get``.
     """
 
     __slots__ = ("_lists",)
@@ -52,7 +52,9 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
     def __call__(self, name: str, default: Default) -> Value | Default: ...
 
     def __call__(self, name: str, default: Any = None) -> Any:
-        """Return the first value of ``name``, or ``default``. Older spelling of ``get``."""
+        """Return the first value of ``name``, or ``default``. This is an older spelling of
+        ``get``.
+        """
         return self.get(name, default)
 
     def __repr__(self) -> str:

@@ -91,7 +91,8 @@ class Request(RequestSpellings):
     @property
     def cookies(self) -> Mapping[str, str]:
         """The cookies that the client sent: name -> value. If a name is repeated, the first one
-        counts (RFC 6265, section 5.4). They are read-only; use ``response.set_cookie`` to set one.
+        counts (RFC 6265, section 5.4). The cookies are read-only; use ``response.set_cookie`` to
+        set one.
 
         The response gets ``Vary: Cookie``, and ``Cache-Control: private`` unless you set
         Cache-Control.
@@ -317,7 +318,7 @@ class Request(RequestSpellings):
 
     @property
     def url(self) -> str:
-        """The absolute URL with the query. Its parts have been checked."""
+        """The absolute URL with the query. Raises 400 if the Host header is malformed."""
         query = self.query_string
         return f"{self.scheme}://{self.host}{self._exchange.url_path()}" + (
             f"?{query}" if query else ""

@@ -277,8 +277,8 @@ def as_response(result: object, response: Response | None = None) -> Response:
 
 
 def with_html(response: Response) -> Response:
-    """Return a response. If its body is an HTML object, such as a template string, convert it to
-    text and set the type.
+    """Return ``response``. If its body is an HTML object, such as a template string, first convert
+    the body to text and set the content type.
     """
     kind: type = type(response.body)
     if is_html_type(kind):
@@ -293,7 +293,7 @@ def _pour(
 ) -> None:
     """Set the status, the headers and the type of a response to those of a result.
 
-    Headers are replaced by those of the same name in ``pairs``, unless both may be sent
+    Headers are replaced with those of the same name in ``pairs``, unless a response may have both
     (``_KEPT_FROM_BOTH``). If ``content_type`` is None, the type is not changed.
     """
     response.status = status

@@ -37,8 +37,8 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
     """Raise ``ResponseError`` if a session is too large, so that clients can't fill the store.
 
     ``most``: the limit, in bytes of JSON. ``setting``: the name of the setting that has this value.
-    Values that JSON can't encode count with their ``repr``. ``is_debug``: log keys that are not
-    text, because JSON turns them into text.
+    Values that JSON can't encode are measured by their ``repr``. ``is_debug``: log keys that are
+    not text, because JSON turns them into text.
     """
     # a cheap check, which is enough for most sessions
     if not is_debug and _most_bytes(data) <= most:
@@ -185,7 +185,8 @@ class Session(dict[str, Any]):
         # that is not stored yet.
         self.renewed = False
         self._updates: _Updates = {}
-        self.has_sent_id = False  # whether a WebSocket has sent the id, which can't change then
+        # Whether a WebSocket has sent the id, so that it can't change any more.
+        self.has_sent_id = False
         # The ``id`` that this session will get, because the client already has a cookie with it.
         self.reserved_id: str | None = None
         # saves the session of an accepted WebSocket
@@ -225,11 +226,12 @@ class Session(dict[str, Any]):
         self.regenerated = self._is_cleared and not self.has_sent_id
 
     def update_atomic(self, key: str, function: Callable[[Any], T]) -> T:
-        """Set ``key`` to ``function(value)``, where ``value`` is the current value or None. A
-        counter, ``lambda n: (n or 0) + 1``, then loses no count if requests overlap.
+        """Set ``key`` to ``function(value)``, where ``value`` is the current value or None. For
+        example, a counter, ``lambda n: (n or 0) + 1``, loses no count if requests overlap.
 
         Return the result as this request sees it. When the session is saved, ``function`` is called
-        again, perhaps several times, with the value stored by then. It must have no side effects.
+        again, perhaps several times, with the value stored by then. So ``function`` must have no
+        side effects.
         """
         self._check()
         functions, expected = self._updates.get(key, ([], self._loaded.get(key, _MISSING)))

@@ -156,7 +156,7 @@ class Progress:
         return ConnectionClosed(self.code or LOST, self.reason, message)
 
     def closed(self) -> ConnectionClosed:
-        """Return the ``ConnectionClosed`` with the code and reason of the end."""
+        """Return a ``ConnectionClosed`` with the code and reason with which the WebSocket ended."""
         return ConnectionClosed(self.code or LOST, self.reason)
 
 

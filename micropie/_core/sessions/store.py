@@ -208,7 +208,7 @@ class SessionStore:
             return ""
         if not data:
             # Another request has ended the session, by a log-out or by giving it a new id. Don't
-            # store it again. The browser has got its cookie from the other request.
+            # store it again. The browser has got its cookie with the response to the other request.
             logger.info(
                 "a session was deleted during a request: the request's changes to it are discarded"
             )

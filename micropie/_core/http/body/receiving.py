@@ -95,7 +95,8 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
     beginning = body.so_far
     if beginning is None:
         beginning = yield from _receive_beginning(exchange, limits.max_data_size)
-    # Cut it, so that the result doesn't depend on how the body was split into pieces.
+    # Cut off the bytes beyond the limit, so that the result doesn't depend on how the body was
+    # split into pieces.
     beginning = beginning[: limits.max_data_size]
     if media_type == FORM:  # search the bytes: other fields may be in any charset
         return (

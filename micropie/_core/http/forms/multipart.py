@@ -122,8 +122,8 @@ class PartParser:
                 else:
                     self.unselected.append(self._head.name)
         except MultipartError:
-            # The package refuses bytes after the last boundary if they come in a later chunk. They
-            # are allowed here, so it is an error only if the form is incomplete.
+            # The package refuses bytes after the last boundary if they come in a later chunk. Such
+            # bytes are allowed here, so this exception is an error only if the form is incomplete.
             if not self._is_complete():
                 self._failure = 400, _MALFORMED
                 raise BadRequest(_MALFORMED) from None
@@ -333,9 +333,9 @@ class MultipartParser:
             self.parts.append((name, value))
 
     def may_block(self, size: int, piece: bytes) -> bool:
-        """Return whether to feed ``size`` bytes, which end with ``piece``, in a thread: they may be
-        written to the disk (tests/project/risks, R31), or may take long because they have many
-        parts.
+        """Return whether the next ``size`` bytes, which end with ``piece``, must be parsed in a
+        thread, because they may be written to the disk (tests/project/risks, R31), or have so many
+        parts that parsing takes long.
         """
         upload = self._upload
         if upload is not None:
@@ -401,11 +401,10 @@ _HEADER_LINES: Final = "micropie_part_header"
 
 
 def _header_line(data: bytes) -> tuple[str, int]:
-    """Decode one line of a part's headers. This is registered as a codec, which the package calls.
-
-    Otherwise the package would strip Unicode blanks from a header's name, and whether it refuses a
-    line feed without a carriage return would depend on the chunks. Raises ``UnicodeDecodeError``,
-    which becomes a 400.
+    """Decode one line of a part's headers. The function is registered as a codec, which the package
+    calls. Without it, the package would strip Unicode blanks from a header's name, and whether it
+    refuses a line feed without a carriage return would depend on the chunks. Raises
+    ``UnicodeDecodeError``, which becomes a 400.
     """
     text, size = codecs.utf_8_decode(data, "strict", True)
     if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):

@@ -188,8 +188,9 @@ _OTHER_NAMES: Final = {"gzip": ("x-gzip",)}
 
 
 def accepted_codings(header: str, codings: Iterable[str]) -> list[str]:
-    """Return those of ``codings`` that an Accept-Encoding header weights at least as high as no
-    coding, the best first. Codings with equal weights stay in the given order.
+    """Return those of ``codings`` that an Accept-Encoding header accepts, the best first. A coding
+    with a lower weight than ``identity`` (no coding) is left out. Codings with equal weights stay
+    in the given order.
 
     A name overrides ``*``. Without the header, return no coding, although section 12.5.3 allows
     any.

@@ -34,7 +34,7 @@ PREFIXES = ("__Host-", "__Secure-")
 
 
 class CookieScope(TypedDict, total=False):
-    """The attributes that a cookie is set and deleted with; see ``format_cookie``."""
+    """The attributes with which a cookie is set and deleted; see ``format_cookie``."""
 
     path: str | None
     domain: str | None

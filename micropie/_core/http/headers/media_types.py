@@ -95,7 +95,7 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
 def disposition(value: str) -> tuple[str, str | None]:
     """Return a part's name, and its file name or None.
 
-    ``filename*`` counts only without a ``filename``.
+    ``filename*`` is used only if there is no ``filename``.
 
     Raises ``BadRequest`` for a part without a name, and for a malformed header.
     """
@@ -157,8 +157,8 @@ _QUALITY = pattern(r"q[ \t]*=[ \t]*(0?\.[0-9]++|0\.?|1(?:\.0*+)?)", re.IGNORECAS
 def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     """Return the type from ``offered`` that an Accept header prefers, or None if it accepts none.
 
-    Among equal types, and without the header, the first one wins. Raises ``ValueError`` for a name
-    that is neither a media type nor a short name.
+    If several types have the same weight, or there is no header, the first one wins. Raises
+    ``ValueError`` for a name that is neither a media type nor a short name.
     """
     for name in offered:
         if name not in SHORT_NAMES and "/" not in name:

@@ -61,7 +61,7 @@ class Signer:
         )
 
     def dump(self, value: object, salt: str | None = None) -> str:
-        """Return ``value`` as signed text. ``salt`` replaces the signer's own."""
+        """Return ``value`` as signed text. ``salt`` replaces the signer's own salt."""
         return str(self._serializer.dumps(value, salt))
 
     def load(self, text: str, salt: str | None = None) -> Any:
