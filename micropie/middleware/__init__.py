@@ -1,10 +1,10 @@
 """Middleware: the base classes that authors derive from, and the middleware that comes with
 micropie.
 
-Open ``base.py`` to change the names that authors build on, or the module named after a middleware
-to change that one. A new middleware is a module here with a class derived from ``FlowMiddleware``,
-a row of ``names_on_demand`` below, and a section of ``docs/reference/middleware-security.md`` or
-``docs/reference/middleware-operation.md``.
+Open ``base.py`` to change the base classes, or the module named after a middleware to change that
+middleware. A new middleware is a module here with a class derived from ``FlowMiddleware``, an entry
+in the call of ``names_on_demand`` below, and a section of ``docs/reference/middleware-security.md``
+or ``docs/reference/middleware-operation.md``.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
 ]
 # fmt: on
 
-TookTooLong.__module__ = __name__  # hides the private module where it is defined
+TookTooLong.__module__ = __name__  # show the public module in documentation and tracebacks
 
 # Middleware is imported when it is first used, because importing all of it takes longer than
 # importing the rest of micropie.

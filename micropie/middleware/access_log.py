@@ -14,12 +14,13 @@ from micropie._core.errors import check
 from micropie._core.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
-# A value that needs no quotes in a line of text: visible ASCII except the double quote, "=" and the
-# backslash. All others are quoted, so that a client can't start a new line or field in the log.
+# Matches a value that is logged without quotes: visible ASCII except the double quote, "=" and the
+# backslash. All other values are quoted, so that a client can't start a new line or field in the
+# log.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 
-# Control characters, including those of terminals and line ends, and characters that change the
-# direction of what follows.
+# Control characters, including line ends, and characters that change the direction of the text
+# after them.
 _NOT_SEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -29,20 +30,21 @@ NO_ANSWER = 499
 
 
 class AccessLog(FlowMiddleware):
-    """Log one line for each request, level INFO, after its last byte.
+    """Log one line at level INFO for each request, after the last byte of its response.
 
     Put it first, or after ``RequestId``.
 
     ``logger``: a logger, or its name. ``format``: ``"text"`` for ``name=value`` pairs (logfmt),
-    ``"json"`` for one JSON object. The values are also attributes of the log record, for formats;
-    control characters are escaped there. ``query``: whether the path is logged with its query,
-    which may contain secrets.
+    ``"json"`` for one JSON object. The values are also attributes of the log record, with control
+    characters escaped, so that a log format can use them. ``query``: whether to log the query
+    string with the path. It may contain secrets.
 
-    The values: ``time`` when the request began, ISO 8601 in UTC; ``client``, its address;
-    ``method``; ``path``; ``status``, 499 if the client disconnected before the response; ``bytes``
-    of the body, absent for a stream without a Content-Length; ``duration_ms`` from this middleware
-    to the end of the response (under WSGI, until the server closes it); ``request_id``; ``route``,
-    the handler's name; ``broken_off`` if the response was not sent to its end.
+    The values are: ``time``, when the request began (ISO 8601, UTC); ``client``, the client's
+    address; ``method``; ``path``; ``status``, which is 499 if the client disconnected before the
+    response; ``bytes``, the size of the body, absent for a stream without a Content-Length;
+    ``duration_ms``, the time from this middleware to the end of the response (under WSGI, until the
+    server closes it); ``request_id``; ``route``, the handler's name; and ``broken_off`` if the
+    response was not sent completely.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class AccessLog(FlowMiddleware):
         }
         line = self._format(values)
         for name, value in values.items():
-            # A client's text must not start a new line in the log, whatever the log's format.
+            # Text from a client must not start a new line in the log, whatever the log's format.
             if value.__class__ is str and not value.isprintable():
                 values[name] = _NOT_SEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
         logger.info("%s", line, extra=values)

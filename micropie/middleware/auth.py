@@ -45,21 +45,21 @@ _USER_AND_PASSWORD = re.compile(r"([^\x00-\x1f\x7f:]*):([^\x00-\x1f\x7f]*)")
 
 
 class _AuthMiddleware(FlowMiddleware):
-    # preflights never have a token: Fetch Standard, section 3.2.5
+    # preflights never have credentials: Fetch Standard, section 3.2.5
     guards = refuses_preflights = True
     needs_session = True  # ``check`` may read it
     security_scheme: Mapping[str, object]
-    """The security scheme for ``App.openapi``. An author's middleware or check may have this
+    """The security scheme for ``App.openapi``. Custom middleware and access checks may have this
     attribute too.
     """
     scopes: Sequence[str] = ()
-    """The scopes that a token must have, also for ``App.openapi``."""
+    """The scopes that a token must have. ``App.openapi`` uses them too."""
 
     def __init__(
         self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str
     ) -> None:
         owner = type(self).__name__
-        # ``check`` is a method of the class instead of an object, so it lacks ``self``.
+        # ``Class.method`` was passed instead of ``instance.method``, so ``self`` would be missing.
         is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters
         if is_method or not takes(check, count):
             raise SetupError(
@@ -83,12 +83,12 @@ class _AuthMiddleware(FlowMiddleware):
 
 class BasicAuth(_AuthMiddleware):
     """Admit users whom ``check(user, password)`` accepts, or who are in a dict of names and
-    passwords. Others get 401.
+    passwords. Everybody else gets a 401.
 
     ``check`` is ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
     ``async def``. Its result becomes ``request.state.user``; True means the user's name, None and
-    False reject the user. Browsers show ``realm``. Use this with https only, because each request
-    contains the password as plain text.
+    False reject the user. ``realm``: the name that browsers show when they ask for the password.
+    Use this with https only, because each request contains the password as plain text.
     """
 
     security_scheme: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "basic"})
@@ -130,7 +130,7 @@ def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
     """
     for user, password in passwords.items():
         found = _USER_AND_PASSWORD.fullmatch(f"{user}:{password}")
-        # A header with any other pair would be malformed or parsed as a different pair.
+        # With any other name or password, the header would be malformed or parsed differently.
         fine = found is not None and found.groups() == (user, password) and password != ""
         expected = "user names without a colon, and passwords, as text without control characters"
         check_argument("BasicAuth({...})", fine, user, expected)
@@ -152,7 +152,7 @@ def _digest(password: str) -> bytes:
 
 class BearerAuth(_AuthMiddleware):
     """Admit requests whose token ``check(token)`` accepts (``Authorization: Bearer ...``). Others
-    get 401.
+    get a 401.
 
     ``check`` is ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
     ``async def``. Its result becomes ``request.state.user``; None and False reject the request. A
@@ -162,10 +162,10 @@ class BearerAuth(_AuthMiddleware):
 
     ``token_url``: the URL where clients get a token for a name and a password. The OpenAPI document
     then describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks for name and
-    password. A URL without a scheme is relative to the document's server URL. ``scopes``: for each
-    scope's name, a sentence for the document about what it allows.
+    password. A URL without a scheme is relative to the document's server URL. ``scopes``: a dict
+    from each scope's name to a sentence for the document about what the scope allows.
 
-    ``scheme``: another word instead of Bearer, as in ``Authorization: Token ...``.
+    ``scheme``: the word to use instead of Bearer, as in ``Authorization: Token ...``.
     """
 
     security_scheme: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer"})
@@ -213,8 +213,8 @@ class BearerAuth(_AuthMiddleware):
             self.security_scheme = MappingProxyType({"type": "oauth2", "flows": {"password": flow}})
 
     def with_scopes(self, *names: str) -> BearerAuth:
-        """Return an access check that requires a token with all these scopes; a token without them
-        gets 403::
+        """Return an access check that requires a token with all these scopes. A token that lacks
+        one gets a 403::
 
             auth = BearerAuth(user_of, scopes={"pies:write": "Bake pies"})
 
@@ -222,9 +222,9 @@ class BearerAuth(_AuthMiddleware):
             def bake(self): ...
 
         A token's scopes are those of the user that ``check`` returned: the user's attribute
-        ``scopes``, or the key ``scope`` of a dict, as in the claims of a JWT (RFC 9068). They are
-        names, or a text with blanks between names. If another access check with the same ``check``
-        has run, the user is not looked up again. Raises ``SetupError`` for a scope that
+        ``scopes``, or the key ``scope`` of a dict, as in the claims of a JWT (RFC 9068). They are a
+        list of names, or a string of names separated by spaces. If another access check with the
+        same ``check`` has run, ``check`` isn't called again. Raises ``SetupError`` for a scope that
         ``BearerAuth(scopes=...)`` does not have.
         """
         unknown = [name for name in names if name not in self._known_scopes]
@@ -244,7 +244,8 @@ class BearerAuth(_AuthMiddleware):
         """
         if request._exchange.user_checked_by is not self._check:
             scheme, token = _parts(request)
-            if scheme != self._scheme:  # without an error code: RFC 6750, section 3.1
+            # the challenge has no error code here: RFC 6750, section 3.1
+            if scheme != self._scheme:
                 self._refuse(self._missing)
             if not _TOKEN.fullmatch(token):
                 self._refuse("The Authorization header is malformed.", 400, "invalid_request")

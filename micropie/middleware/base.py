@@ -1,5 +1,5 @@
 """The public names for writing middleware: the base classes, and the steps that a middleware yields
-to wait.
+when it has to wait.
 
 The base classes are defined in the request flow, which calls them.
 """
@@ -13,7 +13,7 @@ from micropie._core.execution.placement import ServiceThreads, Threads
 from micropie._core.execution.steps import Call, Flow, call, call_within, kind_of
 from micropie._core.flow import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
-# Metrics and spans use "OTHER" for any other method, because clients must not be able to create
+# Metrics and spans use "OTHER" for any other method. Otherwise a client could create any number of
 # labels.
 STANDARD_METHODS: Final = frozenset(HTTPMethod) | {"QUERY"}
 

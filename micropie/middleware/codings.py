@@ -18,7 +18,7 @@ _WINDOW = 18
 
 class Compressor(NamedTuple):
     """Compresses one body. ``add`` takes a chunk and returns compressed bytes, ``flush`` returns
-    all bytes that it still holds, ``finish`` returns the end.
+    all bytes that are still buffered, ``finish`` returns the end.
     """
 
     add: Callable[[bytes], bytes]
@@ -30,8 +30,8 @@ class Compressor(NamedTuple):
         return self.add(body) + self.finish()
 
 
-# Creates a compressor for a level from 1 to 9, as in gzip. Other codings use the level that is at
-# least as fast.
+# Creates a compressor for a level from 1 to 9, the levels of gzip. The other codings convert it to
+# a level of their own that is at least as fast.
 MakeCompressor: TypeAlias = Callable[[int], Compressor]
 
 
@@ -65,7 +65,7 @@ _OTHERS: Mapping[str, tuple[tuple[str, ...], Callable[[Any], MakeCompressor]]] =
     "zstd": (("compression.zstd", "backports.zstd"), _zstd_of),
     "br": (("brotli", "brotlicffi"), _brotli_of),
 }
-# The codings that ``Compress`` supports, the best first.
+# The codings that ``Compress`` supports, in order of preference.
 CODINGS = (*_OTHERS, "gzip")
 PACKAGES = {"zstd": "backports.zstd", "br": "brotli"}
 

@@ -15,8 +15,8 @@ from micropie._core.streams import Stream, stream_of
 from micropie.middleware.base import FlowMiddleware
 from micropie.middleware.codings import CODINGS, PACKAGES, Compressor, MakeCompressor, maker_of
 
-# Bytes. Compressing this much inline takes half a millisecond; a larger body would block the event
-# loop.
+# In bytes. Compressing this much takes half a millisecond. A larger body is compressed in a thread,
+# because it would block the event loop.
 _INLINE_LIMIT = 32 * 1024
 
 # Text, and formats that are not compressed themselves.
@@ -42,20 +42,20 @@ _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)|\*\+[a-z0-9!#$&^
 class Compress(FlowMiddleware):
     """Compress responses for clients that accept it.
 
-    ``codings``: ``"zstd"``, ``"br"`` (brotli) and ``"gzip"``, the best first. A client gets the one
-    that it prefers, or the first one if it has no preference. By default all that are installed:
-    zstd comes with Python 3.14 or the package ``backports.zstd``, brotli with the package
-    ``brotli``. ``minimum``: the smallest body in bytes that is compressed; streams of unknown
-    length always are. ``level``: 1 (fast) to 9 (small). ``types``: media types; ``"text/*"``
-    matches all text types, ``"*+json"`` all types with this suffix. Never compressed:
-    ``text/event-stream``, responses with a Content-Encoding or ``Cache-Control: no-transform``, and
-    a part of a file (206). Responses that could be compressed, and parts of them, get ``Vary:
-    Accept-Encoding``; their ETag becomes weak.
+    ``codings``: any of ``"zstd"``, ``"br"`` (brotli) and ``"gzip"``, in order of preference. A
+    client gets the one that it prefers, or the first one if it has no preference. The default is
+    all that are installed: zstd comes with Python 3.14 or the package ``backports.zstd``, brotli
+    with the package ``brotli``. ``minimum``: the size in bytes from which a body is compressed;
+    streams of unknown length are always compressed. ``level``: 1 (fast) to 9 (small). ``types``:
+    media types; ``"text/*"`` matches all text types, ``"*+json"`` all types with this suffix. Never
+    compressed are ``text/event-stream``, responses with a Content-Encoding or ``Cache-Control:
+    no-transform``, and partial content (206). Responses that could be compressed, and parts of
+    them, get ``Vary: Accept-Encoding``. The ETag of a compressed response becomes weak.
 
-    A stream is compressed chunk by chunk, an async stream on the event loop. A page that shows both
-    a secret and text from its visitor can reveal the secret by its length (BREACH). Exclude such
-    pages: send ``no-transform`` with them, or use this middleware only in an inner application for
-    the other pages.
+    A stream is compressed chunk by chunk, an async stream on the event loop. If a page contains
+    both a secret and text from the request, the compressed length can reveal the secret (BREACH).
+    Exclude such pages: send ``no-transform`` with them, or use this middleware only in an inner
+    application for the other pages.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Compress(FlowMiddleware):
         suggested = JSON if is_json else exchange.config.text_type
         if len(body) < self._minimum or not self.may_compress(response, suggested):
             return response
-        # Set the type now: bytes have another default type than the original value.
+        # Set the type now, because bytes have another default type than the original value.
         response.body = body
         response.content_type = suggested if stated is None else stated
         if in_headers:
@@ -169,13 +169,13 @@ class Compress(FlowMiddleware):
 
     def _stream(self, request: Request, response: Response, stream: Stream) -> Response:
         length = stream.length
-        if length is None:  # a mounted application may have set the length
+        if length is None:  # a mounted application may have set Content-Length
             stated = response.headers.get("Content-Length") or ""
             length = int(stated) if stated.isascii() and stated.isdigit() else self._minimum
         if length >= self._minimum:
             compressor = _Compressed(self, request, response)
-            # For clients that don't accept compression a file stays a file, which servers send most
-            # efficiently.
+            # For clients that don't accept compression, leave the file as it is, because servers
+            # send files most efficiently.
             if stream.file is None or compressor.decide(response):
                 stream.transform(compressor)
                 response.body = stream
@@ -186,7 +186,7 @@ class Compress(FlowMiddleware):
 class _Compressed:
     """Compresses the chunks of a stream.
 
-    Whether to compress is decided at the first chunk, because a generator may set headers until
+    It decides at the first chunk whether to compress, because a generator may set headers until
     then. Each chunk is flushed, so that clients get it without waiting for the next one.
     """
 
@@ -221,7 +221,7 @@ class _Compressed:
         return self._compressor
 
     def describe(self, response: Response) -> None:
-        """Set the headers of the response after the first chunk was generated."""
+        """Set the headers of the response, once the first chunk has been generated."""
         request = cast(Request, self._request())
         stream = request._exchange.answer.stream
         if stream is not None and not stream.is_empty:

@@ -29,14 +29,14 @@ from micropie.middleware.base import FlowMiddleware
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-# Browsers send these without permission if the value is simple, and ask for permission for other
-# values, such as ``application/json``.
+# Browsers send these headers without a preflight if the value is simple. For other values, such as
+# ``application/json``, they send a preflight.
 _ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
 _ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
 
-# Origins of unrelated sites. An expression that matches one of them most likely matches any site's
-# origin.
+# Origins of unrelated sites. A regular expression that matches one of them most likely matches any
+# site's origin.
 _STRANGERS: Final = [
     f"{start}notmysite.{end}{port}"
     for start in ("", ".", "www.")
@@ -49,15 +49,16 @@ class CORSMiddleware(FlowMiddleware):
     """Let scripts of ``origins`` read the responses:
     ``CORSMiddleware(origins=["https://app.example.com"])``.
 
-    ``origins``: exact origins, or ``["*"]`` for all. ``origin_regex``: an expression that must
-    match the whole origin, in lower case. ``methods`` and ``headers`` (``["*"]`` for all): what
-    these scripts may send. ``expose``: response headers that scripts may read in addition to the
-    safelisted ones. ``credentials``: whether scripts of listed origins may send cookies and read
-    the responses. ``max_age``: how many seconds a browser may cache a permission.
+    ``origins``: exact origins, or ``["*"]`` for all. ``origin_regex``: a regular expression that
+    must match the whole origin, in lower case. ``methods`` and ``headers``: the methods and headers
+    that these scripts may send, ``["*"]`` for all. ``expose``: response headers that scripts may
+    read in addition to the safelisted ones. ``credentials``: whether scripts of listed origins may
+    send cookies and read the responses. ``max_age``: how many seconds a browser may cache the
+    response to a preflight.
 
-    Preflight requests get 204 here, for every path. A rejected preflight also gets 204, but without
-    the CORS headers: browsers check only these, and a 400 would look like an error. Raises
-    ``SetupError`` for arguments that contradict each other.
+    This middleware responds to preflights for every path, with a 204. A rejected preflight also
+    gets a 204, but without the CORS headers: browsers check only these, and a 400 would look like
+    an error. Raises ``SetupError`` for arguments that contradict each other.
     """
 
     def __init__(
@@ -166,7 +167,7 @@ class CORSMiddleware(FlowMiddleware):
     def _allowed_origin(self, origin: str) -> str | None:
         if self._any_origin:
             return "*"
-        if origin in self._origins:  # both are in the form that browsers send
+        if origin in self._origins:  # both are normalised, as browsers send them
             return origin
         normal = normal_origin(origin)
         is_allowed = normal in self._origins or (
@@ -187,7 +188,7 @@ def _compiled(expression: str | None) -> re.Pattern[str] | None:
 
 
 def _matched_stranger(regex: re.Pattern[str]) -> str:
-    """Return an unrelated site's origin that the expression matches, or ""."""
+    """Return an unrelated site's origin that the regular expression matches, or ""."""
     # Also try an origin that begins like the expression: r"https://example\.com.*" matches
     # https://example.com.notmysite.com.
     own = [

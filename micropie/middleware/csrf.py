@@ -1,9 +1,9 @@
 """Protection against cross-site request forgery: another site's page makes a browser send a request
 with its cookies.
 
-Browsers send the source of a request in ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/,
-only over https and to localhost) and in ``Origin``. A request with neither header must contain the
-session's token, which other sites can't read.
+Browsers report which site a request comes from in ``Sec-Fetch-Site``
+(https://www.w3.org/TR/fetch-metadata/, only over https and to localhost) and in ``Origin``. A
+request with neither header must contain the session's token, which other sites can't read.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class CSRFMiddleware(FlowMiddleware):
 
     ``trusted_origins``: other sites that may send forms here, such as
     ``"https://accounts.example.com"``; a site's own subdomains count as other sites. ``exempt``:
-    paths below the application's mount that authenticate their sender by other means, such as a
-    webhook with a signature; the paths below them are exempt as well.
+    paths, relative to the application's mount, whose handlers authenticate the sender by other
+    means, for example by a webhook's signature. All paths under them are exempt as well.
 
-    A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token of ``csrf_token``, as
-    ``X-CSRF-Token`` or as a form's field of that name. It needs no token if it has no cookie and no
-    ``Authorization`` that browsers send automatically, because then it acts for no user; nor if
-    ``Authorization`` has a token (``Bearer``, ``DPoP``, ``Token``), which browsers never add on
-    their own. Raises ``SetupError`` for a malformed origin or path.
+    A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token that ``csrf_token``
+    returns, in the header ``X-CSRF-Token`` or in the form field ``csrf_token``. It needs no token
+    in two cases: it has neither a cookie nor an ``Authorization`` that browsers send automatically,
+    so it acts for no user; or its ``Authorization`` is a token (``Bearer``, ``DPoP``, ``Token``),
+    which browsers never add on their own. Raises ``SetupError`` for a malformed origin or path.
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
@@ -55,13 +55,12 @@ class CSRFMiddleware(FlowMiddleware):
         if request.method in _SAFE:
             return None
         if self._exempt:
-            # Compare segments as the router does: "/hooks%2F..%2Fpay" is not below "/hooks".
+            # Compare segments as the router does: "/hooks%2F..%2Fpay" is not under "/hooks".
             segments = request._exchange.segments()
             if any(segments[: len(path)] == path for path in self._exempt):
                 return None
         headers = request.headers
-        # A value that is not in the specification counts as no header (fetch metadata, section
-        # 2.3).
+        # Ignore a value that is not in the specification (fetch metadata, section 2.3).
         site = headers.get("sec-fetch-site", "")
         # "none": started by the user, for example from a bookmark
         if site in ("same-origin", "none"):
@@ -72,8 +71,8 @@ class CSRFMiddleware(FlowMiddleware):
             own = normal_origin(f"{request.scheme}://{request.host}")
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
-                # The message contains this site's origin, so that a wrong one behind a
-                # misconfigured TLS proxy is noticed.
+                # Show this site's origin in the message. It is wrong behind a misconfigured TLS
+                # proxy, which the author should notice.
                 raise HTTPError(
                     403,
                     Sentence("This request came from a different site, not from {site}.", site=own),

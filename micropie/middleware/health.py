@@ -22,8 +22,8 @@ logger = logging.getLogger("micropie")
 
 Check = Callable[[], object]
 
-# The most calls of one check that may hang in threads at once. Probes come every few seconds, so
-# hanging calls would otherwise pile up.
+# How many calls of one check may hang in threads at the same time. Probes come every few seconds,
+# so without a limit hanging calls would pile up.
 MOST_HANGING = 10
 
 
@@ -62,7 +62,7 @@ class HealthCheck(FlowMiddleware):
         self._timeout = timeout
         self._is_live = live
         self._failing: set[str] = set()
-        # For each check's name, its calls that are running in threads.
+        # The calls that are running in threads, by the name of their check.
         self._running: defaultdict[str, set[object]] = defaultdict(set)
 
     def before(self, request: Request) -> Flow[Response]:
@@ -99,7 +99,7 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
 
     The description is only logged, because it may contain names of hosts or users.
 
-    ``running``: an object for each call of the check that is running in a thread.
+    ``running``: a set with an object for each call of the check that is running in a thread.
     """
 
     def call() -> object:
@@ -124,10 +124,10 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
 
 
 def pings_of(app: App) -> dict[str, Check]:
-    """Return the methods ``ping`` of all session backends, channels and middleware in a tree of
-    applications.
+    """Return the ``ping`` methods of all session backends, channels and middleware in a tree of
+    applications, by name.
 
-    If two would have the same name, the second is named "sessions 2", for example.
+    If two have the same name, the second gets a number: "sessions 2".
     """
     found: dict[str, Check] = {}
     seen: set[int] = set()

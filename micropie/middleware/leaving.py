@@ -16,18 +16,18 @@ Result = TypeVar("Result")
 def ends_with_client(
     function: Callable[Arguments, Awaitable[Result]],
 ) -> Callable[Arguments, Awaitable[Result]]:
-    """Cancel the decorated ``async def`` handler when its client disconnects, for work that costs
-    money by the second::
+    """Cancel the decorated ``async def`` handler when its client disconnects. Use it for work that
+    costs money by the second::
 
         @post
         @ends_with_client
         async def ask(self, question: str) -> Answer:
             return await model(question)
 
-    Its resources are closed as after an exception, so a transaction is rolled back, and the access
-    log has the status 499. A handler that has already returned is not cancelled. WSGI servers don't
-    report that a client has disconnected, so there the handler runs to its end. Raises
-    ``SetupError`` above a ``def``, a generator or a WebSocket handler.
+    The handler's resources are closed as after an exception, so a transaction is rolled back. The
+    access log shows the status 499. A handler that has already returned is not cancelled. WSGI
+    servers don't report that a client has disconnected, so there the handler runs to its end.
+    Raises ``SetupError`` for a ``def``, a generator or a WebSocket handler.
     """
     name = getattr(function, "__qualname__", repr(function))
     inner = inspect.unwrap(function)

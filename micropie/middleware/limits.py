@@ -1,5 +1,5 @@
-"""Limits for the work of a process: how many requests it handles at once, how long they may have
-waited, and how long each may take.
+"""Limits for each process: how many requests it handles at once, how long a request may have
+waited, and how long a handler may take.
 
 ``ConcurrencyLimit`` rejects requests above its limit immediately instead of queueing them.
 ``Timeout`` only sets a limit, which the request flow enforces (``call_within``).
@@ -20,12 +20,12 @@ from micropie.middleware.base import FlowMiddleware
 
 
 class ConcurrencyLimit(FlowMiddleware):
-    """Handle at most ``limit`` requests at once in each worker process. Others get 503 with
-    ``Retry-After`` immediately.
+    """Handle at most ``limit`` requests at once in each worker process. Further requests
+    immediately get a 503 with ``Retry-After``.
 
     A server that accepts more requests than it can handle responds late to all of them, often to
     clients that no longer wait. ``retry_after``: the seconds in ``Retry-After``, 1 by default. A
-    request counts until its response starts. Open streams and WebSockets don't count.
+    request is counted until its response starts, so open streams and WebSockets don't count.
     """
 
     statuses = (503,)
@@ -38,8 +38,8 @@ class ConcurrencyLimit(FlowMiddleware):
         check("ConcurrencyLimit(retry_after=...)", fine, retry_after, "whole seconds, 1 or more")
         self._free = Semaphore(limit)
         self._retry_after = str(retry_after)
-        # The attribute that marks a counted request. The name differs for each limit, because an
-        # outer and an inner application may each have one.
+        # The attribute that is set on a counted request. Each limit uses a different name, because
+        # an outer and an inner application may each have a limit.
         self._mark = f"_counts_for_{id(self)}"
 
     def before(self, request: Request) -> None:
@@ -55,7 +55,7 @@ class ConcurrencyLimit(FlowMiddleware):
         request.on_close(partial(self._release, request))
 
     def after(self, request: Request, response: Response) -> None:
-        """Stop counting the request, so that another one can be handled."""
+        """Stop counting the request."""
         self._release(request)
 
     def _release(self, request: Request) -> None:
@@ -63,8 +63,9 @@ class ConcurrencyLimit(FlowMiddleware):
             self._free.release()
 
 
-# Seconds. If all requests were rejected during two periods of ``_PERIOD``, and the shortest waits
-# of both differ by at most ``_SAME``, the cause is a difference between clocks rather than a queue.
+# In seconds. If all requests were rejected during two periods of ``_PERIOD``, and the shortest
+# waits of the two periods differ by at most ``_SAME``, the cause is a difference between clocks
+# rather than a queue.
 _PERIOD = 1.0
 _SAME = 0.05
 
@@ -73,24 +74,24 @@ _LAST_SECOND = 10**10  # the year 2286; a larger number is in another unit
 
 
 class LoadShedding(FlowMiddleware):
-    """Reject requests that have waited too long, with 503 and ``Retry-After``, while they arrive
-    faster than the server can handle them.
+    """While requests arrive faster than the server can handle them, reject those that have waited
+    too long, with a 503 and ``Retry-After``.
 
     Otherwise an overloaded server responds late to everybody, and most clients have given up by
-    then. It needs no arguments. If waits have been too long for a second, and neither chance nor a
-    pause of the machine explains it, a request that has waited for a quarter of a second and for
-    ten others is rejected (as in CoDel, RFC 8289).
+    then. It takes no arguments. It starts to reject requests when waits have been too long for a
+    second, unless chance or a pause of the machine explains that. It then rejects each request that
+    has waited for a quarter of a second and for ten other requests (as in CoDel, RFC 8289).
 
     The proxy sends the time at which a request arrived in the header ``X-Request-Start``: ``t=``
-    and the time since 1970 in seconds, milliseconds or microseconds. The measured wait therefore
-    includes the queues of the system and the server, which servers don't report. Requests without
-    the header pass.
+    and the time since 1970 in seconds, milliseconds or microseconds. So the measured wait includes
+    the queues of the operating system and the server, which servers don't report. Requests without
+    the header are never rejected.
 
     If the server's clock is ahead of the proxy's, all requests seem to have waited and are
-    rejected. A queue would then get shorter or longer, but a difference between clocks stays the
-    same. If the shortest wait stays the same for two seconds, the log reports it, and it is
-    subtracted from all waits. Make this the first of ``middlewares``, so that a rejection costs
-    little.
+    rejected. But the wait in a real queue changes, while a difference between clocks stays the
+    same. So if the shortest wait stays the same for two seconds, the middleware logs that and
+    subtracts it from all waits. Put this first in ``middlewares``, so that rejecting a request
+    takes little time.
     """
 
     guards = True
@@ -115,7 +116,7 @@ class LoadShedding(FlowMiddleware):
             self._refusing = (now, inf, inf)
 
     def _refuse(self, waited: float, now: float) -> None:
-        """Raise 503, unless a difference between clocks explains the waits."""
+        """Raise 503, unless the waits are due to a difference between clocks."""
         began, least, least_before = self._refusing
         if now - began < _PERIOD:
             self._refusing = (began, min(least, waited), least_before)
@@ -146,14 +147,14 @@ class LoadShedding(FlowMiddleware):
 
 
 class Timeout(FlowMiddleware):
-    """Abandon a handler after ``seconds``, with 503 and a line in the log.
+    """Abandon a handler after ``seconds``: the client gets a 503, and the timeout is logged.
 
-    The innermost limit counts.
+    If several of them apply to a handler, the innermost one counts.
 
     An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped, and
     its result is discarded, so set timeouts for the databases and services that it calls. Under
-    WSGI the handler runs in another thread than the server's, and the process starts its event
-    loop. The time includes the wait for a free thread. Handlers with ``@run_in("loop")`` and
+    WSGI the handler runs in another thread than the server's, and the process starts a background
+    event loop. The time includes the wait for a free thread. Handlers with ``@run_in("loop")`` and
     generators are not limited.
     """
 

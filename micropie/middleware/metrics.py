@@ -1,13 +1,13 @@
-"""Metrics for Prometheus, ``App.metrics``. This is the only module that knows prometheus_client.
+"""Metrics for Prometheus, ``App.metrics``. Only this module uses prometheus_client.
 
 ``Metrics``, the outermost hook, counts requests. ``MetricsEndpoint``, the only hook of the
 endpoint's route, sends the metrics. No label contains text from a client: a route's label is its
-pattern, and an unusual method is "OTHER".
+pattern, and the label of a non-standard method is "OTHER".
 
 With the environment variable ``PROMETHEUS_MULTIPROC_DIR``, prometheus_client keeps the metrics of
-all worker processes in files, so any worker can send all of them. Gauges (threads, pool, channels)
-are then updated during requests rather than at a scrape, because a worker can't read those of
-another.
+all worker processes in files, so any worker can send all of them. The gauges (threads, pool,
+channels) are then updated during requests rather than when Prometheus scrapes them, because a
+worker can't read the values of another worker.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ except ImportError:  # pragma: no cover - the tests set it to None
 
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 
-# Seconds: prometheus_client's own buckets and two below them, because many responses take less than
-# 5 ms.
+# In seconds: prometheus_client's default buckets and two smaller ones, because many responses take
+# less than 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 # The gauges for the usage of threads, pool and channels, in the order of ``Inspector.statistics``.
@@ -57,7 +57,7 @@ USAGES: Final = {
 # prometheus_client would try to parse any text.
 _ODD_VERSION: Final = re.compile(r"version=(?![0-9]{1,3}(?:\.[0-9]{1,3}){0,2}\s*(?:[,;]|$))[^,;]*")
 
-# The attribute of a request with the time when it began.
+# The attribute of a request that stores its start time.
 _BEGAN: Final = "_metrics_began"
 
 
@@ -101,11 +101,11 @@ class Instruments:
         """Update the gauges of the loop, threads, processes and channels."""
         *numbers, lag = Inspector(app).statistics()
         for usage, number in zip(self.usages, numbers, strict=True):
-            usage.set(number or 0)  # None under WSGI, which uses the server's threads
+            usage.set(number or 0)  # None under WSGI, where handlers run in the server's threads
         self.loop_lag.set(lag)
 
 
-# Shared by the applications of a process, because a registry rejects a second metric with the same
+# Shared by the applications of a process, because a registry rejects a second metric of the same
 # name.
 _instruments: WeakKeyDictionary[CollectorRegistry, Instruments] = WeakKeyDictionary()
 
@@ -135,8 +135,8 @@ class Metrics(FlowMiddleware):
             self._all.read(self._app)
 
     def after(self, request: Request, response: Response) -> None:
-        """Record the time until the response starts. For streams the end isn't measured, because a
-        stream of events may last for days.
+        """Record the time until the response starts. The time until its end would say little,
+        because a stream of events may last for days.
         """
         began = vars(request).get(_BEGAN)
         if began is not None:  # unset if an outer hook sent the response
@@ -144,7 +144,7 @@ class Metrics(FlowMiddleware):
 
     def _end(self, request: Request) -> None:
         self._all.in_flight.dec()
-        # A mounted application got the request, and counts it itself.
+        # This is a request for a mounted application, which counts its own requests.
         if request.status is None and not request.broken_off:
             return
         status = NO_ANSWER if request.status is None else request.status
@@ -176,7 +176,7 @@ class MetricsEndpoint(FlowMiddleware):
         self._app = app
         self._all = instruments
         self._registry = registry
-        # Separate threads, because metrics must be readable while handlers occupy all other
+        # Use separate threads, so that the metrics can be read while handlers occupy all other
         # threads.
         self._reading = Call(Threads(2), leave_after=None)
         self._authorization = None if token is None else f"Bearer {token}".encode()
@@ -206,7 +206,7 @@ class MetricsEndpoint(FlowMiddleware):
         for path in Path(directory).glob("gauge_live*_*.db"):
             process = int(re.sub(r".*_|\.db", "", path.name))
             if os.name == "posix" and not _is_alive(process):
-                with suppress(FileNotFoundError):  # another worker has just removed it
+                with suppress(FileNotFoundError):  # another worker has just removed the file
                     mark_process_dead(process)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         registry.register(_Files(directory))
@@ -214,7 +214,7 @@ class MetricsEndpoint(FlowMiddleware):
 
 
 class _Files:
-    """Collects the metrics in the files of all processes."""
+    """Collects the metrics from the files of all processes."""
 
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
@@ -223,7 +223,7 @@ class _Files:
         """Return the metrics. Skip empty files, which a process has just created."""
         files = []
         for path in self._directory.glob("*.db"):
-            with suppress(FileNotFoundError):  # another worker has removed it
+            with suppress(FileNotFoundError):  # another worker has removed the file
                 if path.stat().st_size:
                     files.append(str(path))
         merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
@@ -234,7 +234,7 @@ def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)  # signal 0 only checks whether the process exists
     except OSError as error:
-        return isinstance(error, PermissionError)  # the process exists, and belongs to another user
+        return isinstance(error, PermissionError)  # the process exists but belongs to another user
     return True
 
 
@@ -246,7 +246,9 @@ def add_metrics(
     registry: CollectorRegistry | None,
     buckets: Sequence[float] | None,
 ) -> None:
-    """Add the endpoint and the hook that counts; see ``App.metrics``. Raises ``SetupError``."""
+    """Add the endpoint and the hook that counts requests; see ``App.metrics``. Raises
+    ``SetupError``.
+    """
     if prometheus_client is None:
         raise SetupError(
             'App.metrics needs prometheus_client: pip install "micropie-dual[metrics]"'

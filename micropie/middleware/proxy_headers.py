@@ -1,5 +1,5 @@
 """The client's address, the scheme and the host as trusted proxies report them. The server itself
-only sees the nearest proxy.
+only sees the address of the nearest proxy.
 
 Any client can send these headers, so the rules are:
 - They count only if the connection comes from a peer that the author listed.
@@ -33,12 +33,12 @@ from micropie.middleware.base import FlowMiddleware
 
 IP: TypeAlias = IPv4Address | IPv6Address
 ForwardedNode: TypeAlias = tuple[IP, int]
-Element: TypeAlias = dict[str, str]  # "for", "proto", "host" from one proxy
+Element: TypeAlias = dict[str, str]  # the values of "for", "proto" and "host" from one proxy
 
 UNIX: Final = "unix"
 
-# The most entries of a header that are parsed. Chains of proxies are shorter, but a client may send
-# thousands.
+# How many entries of a header are parsed at most. Chains of proxies are shorter, but a client may
+# send thousands of entries.
 _MAX_ENTRIES: Final = 32
 
 # RFC 7239, section 6: an address, IPv6 in brackets, and a port. Proxies also write IPv6 without
@@ -47,7 +47,7 @@ _NODE: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|[0-9A-Fa-f:.]+"
 )
 
-_LONGEST_NODE: Final = 64  # characters; the longest valid node has 53
+_LONGEST_NODE: Final = 64  # in characters; the longest valid node has 53
 
 
 class ProxyHeaders(FlowMiddleware):
@@ -57,15 +57,15 @@ class ProxyHeaders(FlowMiddleware):
     Only later middleware sees the new values, so put it first in the outermost application's
     ``middlewares``.
 
-    ``trusted``: the addresses and networks of the proxies; ``"unix"`` for a proxy that connects by
-    a UNIX socket and has no address. ``hops``: the number of proxies, if their addresses are not
-    known; the client is then that many entries from the right. ``host``: also set ``request.host``
-    from X-Forwarded-Host. Use it only if the proxy always sets that header; otherwise the client's
-    own value is passed on. ``forwarded``: read Forwarded (RFC 7239) instead of X-Forwarded-For,
-    -Proto and -Host.
+    ``trusted``: the addresses and networks of the proxies; ``"unix"`` for a proxy that connects
+    through a UNIX socket and has no address. ``hops``: the number of proxies, if their addresses
+    are not known; the client's address is then that many entries from the right. ``host``: also set
+    ``request.host`` from X-Forwarded-Host. Use it only if the proxy always sets that header;
+    otherwise the value comes from the client. ``forwarded``: read Forwarded (RFC 7239) instead of
+    X-Forwarded-For, -Proto and -Host.
 
-    A trusted proxy's malformed host, or a scheme that is neither http nor https (nor ws and wss,
-    those of WebSockets), is a 400.
+    If a trusted proxy sends a malformed host, or a scheme other than http, https, ws and wss, the
+    client gets a 400.
 
     Raises ``SetupError`` for a malformed address, and if every address is trusted without ``hops``.
     """
@@ -97,7 +97,7 @@ class ProxyHeaders(FlowMiddleware):
             )
         check_each("ProxyHeaders", *FLAG, host=host, forwarded=forwarded)
         self._hops = hops
-        self.sets_host = host  # so that it runs before the application for a host is chosen
+        self.sets_host = host  # run this before the host's application is chosen
         self._elements = _forwarded if forwarded else _x_forwarded
 
     def before(self, request: Request) -> None:
@@ -113,7 +113,7 @@ class ProxyHeaders(FlowMiddleware):
         try:
             scheme, host, node = self._read(request)
         except BadRequest:
-            # Mark the peer as trusted, so that it isn't logged as an unlisted proxy.
+            # Mark the peer as trusted, so that no warning about an unlisted proxy is logged.
             exchange.state_peer(scheme=exchange.scheme)
             raise
         exchange.state_peer(
@@ -123,7 +123,8 @@ class ProxyHeaders(FlowMiddleware):
         )
 
     def _read(self, request: Request) -> tuple[str, str, ForwardedNode | None]:
-        """Return the scheme and the host that the proxies report, or "", and the client, or None.
+        """Return the scheme and the host that the proxies report ("" if they don't), and the
+        client's address (None if they don't).
 
         An outer proxy's values replace an inner one's. Raises 400 for a malformed scheme or host.
         """
@@ -151,7 +152,8 @@ class ProxyHeaders(FlowMiddleware):
 def _x_forwarded(request: Request) -> Iterator[Element]:
     """Yield an element for each proxy, the nearest first.
 
-    All elements have the last scheme and host, because not every proxy appends them.
+    All elements have the scheme and host that come last in their headers, because not every proxy
+    appends these.
     """
     headers = request.headers
     nearest = {
@@ -181,8 +183,8 @@ def _entries(header: str) -> Iterator[str]:
 
 
 def _node(element: Element) -> ForwardedNode | None:
-    """Return the address and port (0 if absent) from which a proxy got the request, or None if they
-    are malformed.
+    """Return the address and port (0 if absent) from which a proxy got the request, or None if
+    either is malformed.
     """
     text = element.get("for", "")
     match = _NODE.fullmatch(text) if len(text) <= _LONGEST_NODE else None
@@ -193,7 +195,8 @@ def _node(element: Element) -> ForwardedNode | None:
     return (ip, port) if ip is not None and port <= 65535 else None
 
 
-@lru_cache(maxsize=1024)  # a site has few proxies, and a client sends several requests
+# cached, because a site has few proxies and a client sends several requests
+@lru_cache(maxsize=1024)
 def _ip(text: str) -> IP | None:
     try:
         ip = ip_address(text)

@@ -3,15 +3,15 @@
 The algorithm is GCRA, the generic cell rate algorithm (ITU-T I.371). A store keeps one number for
 each client: the time at which its requests so far would end if they came evenly, ``per / limit``
 seconds apart. Each request moves that time forward by ``per / limit``. A request that would move it
-to more than ``per`` seconds from now is rejected, and leaves it unchanged. So ``limit`` requests
-may come together, then one every ``per / limit`` seconds; any ``t`` seconds have at most ``limit +
-t * limit / per``.
+more than ``per`` seconds into the future is rejected, and the time stays as it is. So a client may
+send ``limit`` requests together, then one every ``per / limit`` seconds; in any ``t`` seconds at
+most ``limit + t * limit / per``.
 
 Counting requests per time window would allow twice the limit around the edge of a window, and block
 a client until the window's end. A log of requests would keep ``limit`` numbers for each client.
 
-Times are whole microseconds, so that additions are exact; Lua's doubles can hold them until the
-year 2255.
+Times are whole microseconds, so that additions are exact. Lua's doubles can represent them exactly
+until the year 2255.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ from micropie.middleware.base import (
 Target = TypeVar("Target")
 _Kind: TypeAlias = Literal["await", "inline"] | Call
 
-# The request's attribute with its quota; with several limits, the one with the least remaining.
+# The request's attribute that stores its quota. With several limits it is the quota with the fewest
+# requests remaining.
 _QUOTA = "_quota"
 
 _TOO_MANY = (
@@ -57,38 +58,40 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 _LONGEST = 366 * 24 * 3600  # the longest period in seconds
 
-# Characters. The end of a longer key, which a client may have chosen, is replaced by its digest.
+# In characters. A longer key may come from a client, so its end is replaced by a digest.
 _LONGEST_KEY = 128
 
 
 class RateLimit(FlowMiddleware):
-    """Allow ``limit`` requests in ``per`` seconds for each client, or for each ``key``. Others get
-    429 with ``Retry-After``.
+    """Allow ``limit`` requests in ``per`` seconds for each client, or for each ``key``. Further
+    requests get a 429 with ``Retry-After``.
 
-    All of ``limit`` may come together; after that one request is allowed each ``per / limit``
-    seconds. Every response has ``RateLimit-Limit``, ``RateLimit-Remaining`` and ``RateLimit-Reset``
-    (seconds until the whole limit is available). With several limits, the headers show the one with
-    the least remaining.
+    A client may send all ``limit`` requests together; after that, it may send one every ``per /
+    limit`` seconds. Every response has ``RateLimit-Limit``, ``RateLimit-Remaining`` and
+    ``RateLimit-Reset`` (seconds until the whole limit is available). With several limits, the
+    headers describe the one with the fewest requests remaining.
 
-    ``key``: a function of the request that returns the key to count, as text or a number; it runs
-    inline and must not block. None for the client's address. An IPv6 client counts as its /64
-    network, because it can use all addresses there, or as its IPv4 address if the IPv6 address
-    embeds one (IPv4-mapped, 6to4, Teredo, NAT64). Behind a proxy the address is the proxy's, unless
-    ``ProxyHeaders`` comes before this middleware. ``exempt``: a function of the request; a request
-    for which it returns True is not counted.
+    ``key``: a function that takes the request and returns a string or a number; requests with the
+    same key are counted together. It runs inline and must not block. The default, None, uses the
+    client's address. An IPv6 client counts as its /64 network, because it can use all addresses
+    there, or as its IPv4 address if the IPv6 address embeds one (IPv4-mapped, 6to4, Teredo, NAT64).
+    Behind a proxy the address is the proxy's, unless ``ProxyHeaders`` comes before this middleware.
+    ``exempt``: a function that takes the request and returns True if the request should not be
+    counted.
 
-    ``@RateLimit(5, per=60)`` above a handler or an ``App`` class counts only its requests; one
-    object above several handlers counts them together.
+    As a decorator of a handler or an ``App`` class, ``@RateLimit(5, per=60)`` counts only its
+    requests. If one object decorates several handlers, their requests are counted together.
 
     ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
-    machines together); by default that of ``App(rates=...)``, or else memory. Two limits with the
-    same numbers in ``middlewares`` count together on one store. ``when_unreachable``: what happens
-    while the store is unavailable: ``"allow"`` lets all requests through, ``"refuse"`` sends 503,
-    for limits that security depends on. The log reports when an outage begins and ends. Meanwhile
-    one request at a time tries the store again.
+    machines together); by default the store of ``App(rates=...)``, or else memory. Two limits in
+    ``middlewares`` with the same numbers and the same store share their counts.
+    ``when_unreachable``: what happens while the store is unavailable. ``"allow"`` lets all requests
+    through; ``"refuse"`` rejects them with a 503, for limits that security depends on. The
+    beginning and the end of an outage are logged. During an outage, one request at a time tries the
+    store again.
 
-    Handshakes of WebSockets and requests to mounted applications count too, unless ``guards`` is
-    set to False.
+    WebSocket handshakes and requests to mounted applications are counted too, unless you set the
+    attribute ``guards`` to False.
     """
 
     guards = True
@@ -133,7 +136,8 @@ class RateLimit(FlowMiddleware):
             )
         self._limit = limit
         self._per = per
-        # Keys may be equal only if limit, target and client are equal. No target contains a colon.
+        # The keys of two requests must be equal only if limit, target and client are. No target
+        # contains a colon.
         self._prefix = f"{limit}/{float(per)}::"
         self._key = key or client_address
         self._exempt = exempt
@@ -146,16 +150,17 @@ class RateLimit(FlowMiddleware):
         self._of_app: WeakKeyDictionary[App, tuple[RateStore, _Kind]] = WeakKeyDictionary()
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
-        # Called by ``App.health``. None for "allow", because such a limit works without its store.
+        # Called by ``App.health``. It is None for "allow", because such a limit works without its
+        # store.
         self.ping: Callable[[], object] | None = (
             getattr(store, "ping", None) if self._refuses else None
         )
         self._outage = Outage("RateLimit: the rate store", ", requests are not counted")
 
     def __call__(self, target: Target) -> Target:
-        """Limit only the requests of ``target``."""
+        """Limit only requests to ``target``, a handler or an application."""
         super().__call__(target)
-        # Only the first target's name is used, because several targets are counted together.
+        # Use the name of the first target for all targets, because they are counted together.
         if self._prefix.endswith("::"):
             name = getattr(target, "__qualname__", type(target).__name__)
             self._prefix = f"{self._prefix[:-1]}{target.__module__}.{name}:"
@@ -209,7 +214,7 @@ class RateLimit(FlowMiddleware):
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that describe the quota."""
         quota: Quota | None = vars(request).get(_QUOTA)
-        # Another RateLimit may have added them.
+        # another RateLimit may have added these headers
         if quota is not None and "RateLimit-Limit" not in response.headers:
             response.pairs += [
                 ("RateLimit-Limit", str(quota.limit)),
@@ -219,8 +224,8 @@ class RateLimit(FlowMiddleware):
 
 
 def client_address(request: Request) -> str:
-    """Return the default key: the client's address (for IPv6, its network), or ``unix`` if it has
-    none.
+    """Return the default key: the client's address (for IPv6, its network), or ``unix`` for a
+    client without an address.
     """
     client = request.client
     return "unix" if client is None else _network(client.host)
@@ -251,7 +256,7 @@ def _text(key: object) -> str:
     text = str(key)
     if len(text) <= _LONGEST_KEY:
         return text
-    # The result is longer than any key that is kept unchanged, so a client can't choose another
+    # The result is longer than any key that isn't shortened, so a client can't choose another
     # client's key.
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return text[:_LONGEST_KEY] + digest
@@ -261,7 +266,9 @@ MICROSECONDS = 1_000_000
 
 
 class Quota(NamedTuple):
-    """A client's state after a request. Times are in seconds from now."""
+    """How many requests a client may still send, after the current one. Times are in seconds from
+    now.
+    """
 
     allowed: bool
     limit: int
@@ -274,7 +281,7 @@ class Quota(NamedTuple):
 
 
 def interval_of(limit: int, per: float) -> int:
-    """Return the microseconds between two requests at an even pace."""
+    """Return the microseconds between two requests if they come evenly."""
     return int(per * MICROSECONDS) // limit
 
 
@@ -288,8 +295,8 @@ def quota_of(allowed: bool, ahead: int, limit: int, interval: int) -> Quota:
 
 
 class RateStore:
-    """The base class of rate stores. Derive your own from it; ``hit`` may be ``def`` or ``async
-    def``.
+    """The base class of rate stores. Derive a custom store from it; ``hit`` may be ``def`` or
+    ``async def``.
 
     ``blocking``: whether a ``def`` may wait for I/O; it then runs in a worker thread under ASGI.
     ``hit`` raises ``OSError`` (``ConnectionError``, ``TimeoutError``) if the store is unavailable.
@@ -308,10 +315,10 @@ class RateStore:
 
 
 class MemoryRates(RateStore):
-    """Count in this process's memory: each worker process counts separately.
+    """A store in this process's memory, so each worker process counts separately.
 
     It stores at most ``capacity`` clients, about 200 bytes each, and drops the least recent first.
-    ``clock`` returns seconds that never go back.
+    ``clock``: a function that returns a time in seconds that never goes back.
     """
 
     blocking = False

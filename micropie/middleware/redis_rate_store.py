@@ -1,4 +1,4 @@
-"""A store for rate limits in Redis, for many machines."""
+"""A store for rate limits in Redis, which several machines can share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from micropie import SetupError
 from micropie.extensions import RedisClient
 from micropie.middleware.rate_limit import MICROSECONDS, Quota, RateStore, interval_of, quota_of
 
-# Seconds after which a server that doesn't respond counts as unavailable. Short, because each
-# request waits for it.
+# Seconds after which a server that doesn't respond counts as unavailable. This is short, because
+# each request waits for the server.
 _TIMEOUT = 1.0
 
-# Atomic for all machines. KEYS[1] has the client's number; ARGV is the interval, how far ahead the
-# number may be, and the current time ("" for Redis's own clock, which all machines share), in
-# microseconds.
+# Redis runs this script atomically. KEYS[1] is the key of the client's time. ARGV is the interval,
+# how far ahead that time may be, and the current time ("" for Redis's own clock, which all machines
+# share), all in microseconds.
 _HIT = """
 local interval, most, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not now then
@@ -30,13 +30,13 @@ return {1, ends - now}
 
 
 class RedisRates(RateStore):
-    """Count in the Redis server at ``url`` (``redis://localhost:6379/0``), under keys that begin
+    """A store in the Redis server at ``url`` (``redis://localhost:6379/0``), under keys that begin
     with ``prefix``.
 
-    Any number of workers and machines can share it. Redis deletes a client's number when it has
+    Any number of workers and machines can share it. Redis deletes a client's entry when it has
     expired. The URL may list Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``.
-    ``clock`` returns seconds since 1970; None means Redis's own clock. Raises ``SetupError`` for a
-    malformed URL or without redis-py.
+    ``clock``: a function that returns the seconds since 1970; None means Redis's own clock. Raises
+    ``SetupError`` for a malformed URL, and if redis-py isn't installed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Request ids, by which a response and its log lines can be matched."""
+"""Request ids, which connect a response with its log lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from micropie._core.execution import current
 from micropie._core.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
-# Only characters that need no escape in a log, a header or a page.
+# Contains only characters that need no escape in a log, a header or a page.
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 
@@ -23,9 +23,9 @@ class RequestId(FlowMiddleware):
     The log lines of errors contain the id, and so do the error page and the reason with which a
     WebSocket is closed after an unhandled exception. ``trust``: take the id from the request's
     ``header`` if that has 1 to 128 letters, digits, dots, underscores and hyphens. Use it only
-    behind a proxy that sets the header, because any client may send one. Otherwise the id is 128
-    random bits in hexadecimal. Put this first, so that all other middleware sees the id; a second
-    one, in an inner application, changes nothing.
+    behind a proxy that sets the header, because any client may send one. Without ``trust`` or a
+    valid header, the id is 128 random bits in hexadecimal. Put this first, so that all other
+    middleware sees the id. A second ``RequestId``, in an inner application, changes nothing.
     """
 
     guards = True  # to see WebSocket handshakes
@@ -44,7 +44,7 @@ class RequestId(FlowMiddleware):
             request.id = received if _ID.fullmatch(received) else os.urandom(16).hex()
 
     def after(self, request: Request, response: Response) -> None:
-        """Send the id, even if outer middleware sent the response before this one was called."""
+        """Send the id, even if outer middleware sent the response before ``before`` was called."""
         if not request.id:
             self.before(request)
         response.headers[self._header] = request.id
@@ -56,7 +56,7 @@ class RequestIdFilter(logging.Filter):
 
     Add it to a handler, which sees the records of all loggers:
     ``handler.addFilter(RequestIdFilter())``. The format can then contain ``%(request_id)s``.
-    ``name`` is that of ``logging.Filter``.
+    ``name``: as for ``logging.Filter``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -26,8 +26,8 @@ class SecurityDefaults:
     the name ``__Host-session_id``, and pages of other sites may not open WebSockets of mounted ASGI
     applications (``websocket_origins_for_mounts``). ``proxies``: the addresses of proxies, for
     ``ProxyHeaders``, which then comes first. ``csp``, ``hsts``: see ``SecurityHeaders``.
-    ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``. Raises ``SetupError`` if there is no
-    host, and for an invalid value.
+    ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``. Raises ``SetupError`` without a host,
+    and for an invalid value.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class SecurityDefaults:
     @staticmethod
     def missing(app: AppBase) -> Iterator[str]:
         """Yield a clause for each security middleware that a site lacks, to complete a sentence
-        about its outermost application ``app``. A site without sessions, or with
-        ``App(security=False)``, lacks nothing.
+        about its outermost application ``app``. Yield nothing for a site without sessions, or with
+        ``App(security=False)``.
         """
         if app._micropie.security is not False and app.session_backend is not None:
             yield from missing_security(app._micropie.site.config)
 
 
 def warn_of_missing_security(config: Config) -> None:
-    """Log a warning for each security middleware that an application lacks; ``config`` is that of
-    the outermost one.
+    """Log a warning for each security middleware that an application lacks; ``config`` is the
+    configuration of the outermost application.
     """
     for missing in missing_security(config):
         logger.warning(

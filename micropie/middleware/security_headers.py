@@ -1,7 +1,7 @@
-"""Security headers for browsers. A header that a handler sets is never replaced.
+"""Security headers for browsers. They never replace a header that a handler has set.
 
-The defaults are right for any site. Content-Security-Policy has no default, because it depends on
-the pages.
+The defaults suit any site. Content-Security-Policy has no default, because it depends on the site's
+pages.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class SecurityHeaders(FlowMiddleware):
     ``app.middlewares.append(SecurityHeaders(csp="default-src 'self'"))``.
 
     ``hsts``: Strict-Transport-Security, the seconds for which browsers must use https (RFC 6797),
-    sent over https only; 0 revokes it. ``hsts_subdomains``: includes the subdomains. ``csp``:
-    Content-Security-Policy; ``'nonce-{nonce}'`` in it becomes a new nonce for each request,
-    available as ``request.state.csp_nonce``. ``frame``: X-Frame-Options. ``referrer``:
-    Referrer-Policy. ``opener``: Cross-Origin-Opener-Policy. ``permissions``: Permissions-Policy.
-    None leaves a header out. ``X-Content-Type-Options: nosniff`` is always sent. Raises
-    ``SetupError`` for a value that browsers would not understand.
+    sent over https only; 0 revokes it. ``hsts_subdomains``: whether this includes the subdomains.
+    ``csp``: Content-Security-Policy; ``'nonce-{nonce}'`` in it becomes a new nonce for each
+    request, available as ``request.state.csp_nonce``. ``frame``: X-Frame-Options. ``referrer``:
+    Referrer-Policy. ``opener``: Cross-Origin-Opener-Policy. ``permissions``: Permissions-Policy. If
+    an argument is None, its header isn't sent. ``X-Content-Type-Options: nosniff`` is always sent.
+    Raises ``SetupError`` for a value that browsers would not understand.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class SecurityHeaders(FlowMiddleware):
             request.state.csp_nonce = secrets.token_urlsafe(16)
 
     def after(self, request: Request, response: Response) -> None:
-        """Add the headers that are missing."""
+        """Add the headers that the response doesn't have yet."""
         headers = dict(self._always)
         if self._csp:
             policy = self._csp

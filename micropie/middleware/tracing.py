@@ -1,11 +1,11 @@
-"""Spans for OpenTelemetry. Only this module uses its API, an optional dependency.
+"""Spans for OpenTelemetry. Only this module uses OpenTelemetry's API, an optional dependency.
 
-``opentelemetry-instrument uvicorn shop:app`` creates spans without a change to the program, by the
-entry point ``opentelemetry_instrumentor``, which is ``MicropieInstrumentor``.
+``opentelemetry-instrument uvicorn shop:app`` creates spans without a change to the program: it
+finds ``MicropieInstrumentor`` through the entry point ``opentelemetry_instrumentor``.
 
-The hook sets the span's context as a context variable, so it is current wherever handlers run: on
-the event loop, in threads, in later chunks of a stream. A process of the pool gets it in the form
-of headers, like another service.
+The hook stores the span's context in a context variable, so the span is current wherever handlers
+run: on the event loop, in threads, and in later chunks of a stream. A process of the pool receives
+the context as headers, as another service would.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ except ImportError:  # pragma: no cover - installed with the command opentelemet
 
 
 class Tracing(FlowMiddleware):
-    """Create a span for each request and each WebSocket, from its start to its last byte.
+    """Create a span for each request and each WebSocket. It lasts from the start to the last byte.
 
     Put it first.
 
-    The span's parent comes from the request's headers (``traceparent``), by OpenTelemetry's global
-    propagators. The span is current in handlers, hooks, threads and streams, and its context in
-    processes of the pool. Names and attributes are those of the semantic conventions for HTTP
-    servers. Exceptions that become a 500 or abort a response are recorded. ``tracer_provider``:
-    None for the global one. ``query``: whether the span has the query, which may contain secrets.
-    Raises ``SetupError`` without OpenTelemetry's API.
+    OpenTelemetry's global propagators read the span's parent from the request's headers
+    (``traceparent``). The span is the current one in handlers, hooks, threads and streams. In
+    processes of the pool, new spans become its children. Names and attributes follow the semantic
+    conventions for HTTP servers. Exceptions that become a 500 or abort a response are recorded.
+    ``tracer_provider``: the provider to use; None means the global one. ``query``: whether to
+    record the query string, which may contain secrets. Raises ``SetupError`` if OpenTelemetry's API
+    isn't installed.
     """
 
     guards = True  # to see WebSocket handshakes
@@ -143,15 +144,15 @@ _patched: Any = App
 
 
 class MicropieInstrumentor(_Base):  # type: ignore[misc]
-    """Puts ``Tracing`` before the middleware of each application that a server calls, unless it has
-    one already.
+    """Puts ``Tracing`` before the middleware of each application that a server calls, unless the
+    application has a ``Tracing`` already.
 
     ``instrument(tracer_provider=None)`` takes effect at the next call of an application. After
-    ``uninstrument()``, no more applications are changed, but those already traced stay so.
+    ``uninstrument()``, no more applications are changed, but those that have ``Tracing`` keep it.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the requirement of the package that is instrumented."""
+        """Return the requirement for the instrumented package, which is micropie."""
         return ("micropie-dual >= 1.0.0rc1",)
 
     def _instrument(self, **options: Any) -> None:

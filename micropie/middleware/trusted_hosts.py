@@ -17,11 +17,11 @@ _HOSTS = (
 
 
 class TrustedHosts(FlowMiddleware):
-    """Reject other hosts with 400: ``app.middlewares.append(TrustedHosts("example.com",
-    "*.example.com"))``.
+    """Reject requests for all other hosts with a 400:
+    ``app.middlewares.append(TrustedHosts("example.com", "*.example.com"))``.
 
     Each argument is a host without a port: a name, an address (IPv6 with or without brackets), or
-    ``*.`` and a name for all its subdomains at any depth, but not for the name itself. Case, a
+    ``*.`` and a name, which matches subdomains of any depth but not the name itself. Case, a
     trailing dot and the request's port are ignored. Raises ``SetupError`` for anything else.
     """
 
