@@ -1,10 +1,11 @@
-"""The public interface for extensions, in addition to the classes for authors.
+"""The public interface for extensions, in addition to the classes for applications.
 
-micropie's own optional packages use only these names, which docs/extensions.md promises to keep.
-Open ``application.py`` to change how an extension inspects an application (its parts, its routes
-and its load), ``request.py`` for how the developer's own requests are recognised, ``type_info.py``
-for how annotations are interpreted, and ``outside.py`` for calling an application's functions
-without a server. Functions that concern one request are methods of ``Request``.
+micropie's own optional packages use only these names. docs/extensions.md promises that they stay
+compatible. Open ``application.py`` to change how an extension inspects an application (its parts,
+its routes and its load), ``request.py`` for how the developer's own requests are recognised,
+``type_info.py`` for how annotations are interpreted, and ``outside.py`` for calling an
+application's functions without a server. What an extension can do with a single request is a method
+of ``Request``.
 """
 
 from __future__ import annotations

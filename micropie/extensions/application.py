@@ -29,25 +29,28 @@ class Statistics(NamedTuple):
     """The current load of this process, as far as micropie knows it."""
 
     threads_busy: int | None
-    """Worker threads of this event loop that are running a ``def`` handler. None without an event
-    loop: the numbers of a loop aren't known in other threads, and WSGI only uses the server's
-    threads.
+    """How many worker threads of this event loop are running a ``def`` handler. None if this isn't
+    called on an event loop: other threads don't know a loop's numbers, and WSGI only uses the
+    server's threads.
     """
     threads_waiting: int | None
-    """Calls that wait for a worker thread. None without an event loop."""
+    """How many calls are waiting for a worker thread. None if this isn't called on an event loop.
+    """
     threads_limit: int | None
-    """The setting ``threads``; None without an event loop."""
+    """The setting ``threads``. None if this isn't called on an event loop."""
     processes_busy: int
-    """Processes of the pool that are running a handler."""
+    """How many processes of the pool are running a handler."""
     processes_limit: int
     """The setting ``processes``."""
     channels: int
-    """Channels with a subscriber in this process."""
+    """How many channels have a subscriber in this process."""
     subscribers: int
-    """Subscriptions in this process. A subscription to several channels counts once."""
+    """How many subscriptions are open in this process. A subscription to several channels counts
+    once.
+    """
     loop_lag: float
-    """The longest wait for a turn of the event loop within the last minute, in seconds; 0 if
-    ``loop_watchdog`` watches none.
+    """The longest delay of the event loop within the last minute, in seconds; 0 if
+    ``loop_watchdog`` watches no loop.
     """
 
 
@@ -61,8 +64,8 @@ class Inspector:
     It covers the whole tree that contains ``app``; with ``inside``, only ``app`` and the
     applications inside it on the same host. Isolated mounts have their own trees.
 
-    Each method reads the current state. It raises ``SetupError`` as the first request does. With
-    ``inside``, it raises ``LookupError`` outside of requests if the application is mounted in
+    Each method reads the current state. It raises the same ``SetupError`` as the first request.
+    With ``inside``, it raises ``LookupError`` outside of requests if the application is mounted in
     several places.
     """
 
@@ -97,8 +100,8 @@ class Inspector:
             if (Inspector(app).statistics().threads_waiting or 0) > 20:
                 raise HTTPError(503)
 
-        Under ASGI, call this on the event loop, not in a ``def`` handler, because it reports that
-        loop's threads.
+        Under ASGI, call this on the event loop, not in a ``def`` handler, because it reports the
+        threads of the current loop.
         """
         configs: Sequence[Config] = self._tree.configs()
         threads = [
@@ -115,15 +118,15 @@ class Inspector:
 
     @staticmethod
     def has_route(function: object) -> bool:
-        """Return whether a function has a route decorator such as ``@get``, even if it belongs to
-        no application.
+        """Return whether a function has a route decorator such as ``@get``. It need not belong to
+        an application.
         """
         return bool(marks_of(function))
 
     @classmethod
     def lost_functions(cls, app: AppBase, module: str) -> list[Callable[..., object]]:
-        """Return the functions of a module that have a decorator for methods, such as ``@get``, and
-        so aren't reached by any route.
+        """Return the functions of a module that have a decorator for methods, such as ``@get``.
+        They have no route, because they aren't methods of an application.
         """
         inspector = cls(app)
         entries = [*inspector.routes(), *inspector.routes(websockets=True)]
@@ -141,8 +144,8 @@ class Inspector:
 
     @staticmethod
     def traceback_of(error: BaseException) -> str:
-        """Return the traceback of ``error`` as text, as it is logged: beginning at the first line
-        of the author's code, or complete if there is none.
+        """Return the traceback of ``error`` as it is logged: from the first line of the
+        application's own code, or the whole traceback if there is no such line.
         """
         return "".join(format_exception(*as_authors_see(error)))
 
@@ -158,13 +161,14 @@ def add_route(
 ) -> None:
     """Handle ``path`` with ``function`` and only these ``hooks``. The application's own hooks, such
     as the access log, rate limits, trusted hosts and log-in, don't run. The application may have
-    routes with the same path for other methods; these routes, and a 405, use the application's
-    hooks.
+    routes with the same path for other methods; these routes, and a 405, run the application's
+    hooks as usual.
 
         add_route(app, "/version", version, hooks=[])
 
-    A hook may send the response instead of the function. ``name``: the name for ``url_for`` and
-    listings, by default the function's. Raises ``SetupError`` for an invalid path.
+    A hook may return the response, so that the function isn't called. ``name``: the name for
+    ``url_for`` and listings, by default the function's name. Raises ``SetupError`` for an invalid
+    path.
     """
     mark = make_mark(path, methods, name)._replace(hooks=hooks)
     app._micropie.registering(mark)(function)

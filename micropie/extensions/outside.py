@@ -1,7 +1,7 @@
-"""Use an application without a server, and call functions like its handlers.
+"""Start an application without a server, and call functions as if they were its handlers.
 
-It runs as under WSGI: ``def`` in this thread, ``async def`` and the lifespan on the background
-loop.
+It runs as under WSGI: ``def`` functions in this thread, ``async def`` functions and the lifespan on
+the background event loop.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from micropie.wsgi import WSGIExchange, perform
 
 class Outside:
     """A context manager that starts an application without a server, for a queue worker or a shell.
-    Its lifespan is entered at the beginning of the ``with`` block and left at the end. In the
-    block, ``request``, an empty request, is the current request.
+    The lifespan is entered at the beginning of the ``with`` block and left at the end. In the
+    block, an empty request is the current request; the attribute ``request`` has it too.
 
         with Outside(app) as outside:
             for name, function, entry in outside.commands():
                 print(name, outside.call(entry()))
 
-    Raises ``SetupError`` as the first request does. Entering it also raises the exceptions of
+    Raises the same ``SetupError`` as the first request. Entering it also raises the exceptions of
     startup handlers.
     """
 
@@ -55,9 +55,9 @@ class Outside:
         self._tree.shut_down_wsgi()
 
     def commands(self) -> list[tuple[str, Callable[..., object], Callable[[], RouteEntry]]]:
-        """Return the commands of the application and the applications inside it. Each is a tuple of
-        the name, such as "init-db" or "blog.init-db", the function, and a function that returns the
-        argument for ``call`` and raises ``SetupError`` for a parameter that nothing can fill. Two
+        """Return the commands of the application and the applications inside it, as tuples: the
+        name, such as "init-db" or "blog.init-db"; the function; and a function that returns the
+        argument for ``call``, and raises ``SetupError`` for a parameter that can't get a value. Two
         commands may have the same name.
         """
         return [
@@ -75,8 +75,8 @@ class Outside:
     ) -> Any:
         """Call the function of a command, close its resources and return its result.
 
-        ``query``: (name, text) pairs with the values for its parameters and its providers'
-        parameters. ``segments``: texts for the first parameters, by position. Raises
+        ``query``: (name, text) pairs, the values of its parameters and its providers' parameters.
+        ``segments``: the values of the first parameters as text, by position. Raises
         ``BindingError`` for invalid values, and the exceptions of the function and its providers.
         """
         request = _request(entry, query)
@@ -109,7 +109,7 @@ def _request(entry: RouteEntry, query: Sequence[tuple[str, str]]) -> Request:
     exchange = WSGIExchange(
         {
             "REQUEST_METHOD": "GET",
-            # Words from a command line may contain any bytes.
+            # Arguments of a command line may contain any bytes.
             "QUERY_STRING": urlencode(query, errors="surrogateescape"),
             "SERVER_NAME": "localhost",
             "SERVER_PORT": "80",

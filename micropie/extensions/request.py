@@ -9,9 +9,8 @@ from ipaddress import ip_address
 
 from micropie._core.http import Request
 
-# Words in the names of headers that proxies add about the client or themselves, and that browsers
-# never send: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address, CDN-Loop, CF-Ray,
-# X-Envoy-Original-Path.
+# Words in the names of the headers that proxies add, and browsers never send: X-Forwarded-For,
+# True-Client-IP, CloudFront-Viewer-Address, CDN-Loop, CF-Ray, X-Envoy-Original-Path.
 _FORWARDING = frozenset(
     {
         "forwarded",
@@ -35,15 +34,15 @@ _WORKERS = re.compile(r"(?:^|\0)(?:--workers|-w)[=\0]?([0-9]+)(?=\0|$)")
 
 
 def is_on_this_machine(request: Request) -> bool:
-    """Return whether the client of ``request`` is on this machine. Its address and the host that it
-    requested must be local, without a proxy in between.
+    """Return whether the client of ``request`` is on this machine. Its address and the requested
+    host must be local, and there must be no proxy in between.
 
-    The address alone is not enough, because a proxy on this machine has the same address, and so
-    has the developer's browser when it runs another site's script whose host name was changed to
-    resolve to this machine (DNS rebinding).
+    The address alone is not enough. Requests through a proxy on this machine have the same address.
+    So do requests by another site's script in the developer's browser, if the site has changed its
+    host name to resolve to this machine (DNS rebinding).
 
-    An address set by ``ProxyHeaders`` can be used, because that middleware only accepts it from a
-    trusted proxy.
+    An address that ``ProxyHeaders`` has set counts too, because that middleware only accepts it
+    from a trusted proxy.
     """
     exchange = request._exchange
     headers, stated, origin = request.headers, exchange.peer.client, request.headers.get("origin")
@@ -94,10 +93,10 @@ def _has_several_workers(request: Request) -> bool:
 
 
 def _stated_workers() -> int:
-    """Return the number of workers on the command line of uvicorn, hypercorn, granian or ``micropie
-    run``, or 1 if it isn't given.
+    """Return the number of workers given on the command line of uvicorn, hypercorn, granian or
+    ``micropie run``, or 1 if there is none.
 
-    All of them write ``--workers 4`` or ``-w 4``.
+    All of them accept ``--workers 4`` or ``-w 4``.
     """
     found = _WORKERS.search("\0".join(sys.argv[1:]))
     return int(found[1]) if found else 1

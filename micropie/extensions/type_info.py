@@ -21,14 +21,15 @@ from micropie._core.http import sent_as
 
 
 class TypeInfo:
-    """The properties of an annotation, for example of a parameter in a ``Signature``.
+    """What micropie does with values of an annotated type, for example a parameter's in a
+    ``Signature``.
 
         number = TypeInfo(int).converter().from_text("5")
 
     ``source``: the ``Header``, ``Cookie``, ``Query``, ``Form`` or ``Body`` in the annotation, or
     None; its ``place`` is a word such as "header", and its ``name_for(parameter)`` returns the name
-    to look up. ``annotation``: the annotation without the source. Raises ``SetupError`` if the
-    annotation has two sources.
+    to look up there. ``annotation``: the annotation without the source. Raises ``SetupError`` if
+    the annotation has two sources.
     """
 
     def __init__(self, annotation: object) -> None:
@@ -36,9 +37,9 @@ class TypeInfo:
 
     @property
     def structure(self) -> type | None:
-        """The annotation if it is a structure, to which a whole body can be converted, else None.
-        Structures are dataclasses, attrs classes, ``TypedDict``, ``msgspec.Struct`` and pydantic
-        models, also generic ones such as ``Page[User]``.
+        """The annotation if it is a structure, that is, a type to which a whole body can be
+        converted; otherwise None. Structures are dataclasses, attrs classes, ``TypedDict``,
+        ``msgspec.Struct`` and pydantic models, also generic ones such as ``Page[User]``.
         """
         return self.annotation if is_structure(self.annotation) else None
 
@@ -51,9 +52,10 @@ class TypeInfo:
 
     @property
     def answer(self) -> tuple[tuple[int, ...] | None, tuple[object, ...]]:
-        """The statuses and the annotations of the body, if this is one of a handler's ``results``:
-        ``(201,), (X, NoneType)`` for ``tuple[Literal[201], X | None]``. The statuses are () if the
-        annotation declares none, and None if it allows any, as in ``tuple[int, X]``.
+        """For the annotation of a handler's result: the statuses that it declares, and the types of
+        the body. For ``tuple[Literal[201], X | None]``, this is ``(201,), (X, NoneType)``. The
+        statuses are () if the annotation declares none, and None if it allows any, as in
+        ``tuple[int, X]``.
         """
         return answer_parts(self.annotation)
 
@@ -68,8 +70,8 @@ class TypeInfo:
 
     def items(self, is_generator: bool) -> tuple[object, ...]:
         """Return the types of the items if results of this type are streamed as JSON lines:
-        ``(Pie,)`` for ``Iterator[Pie]``. Return () for other types, and for chunks of text or
-        bytes.
+        ``(Pie,)`` for ``Iterator[Pie]``. Return () for all other types, including streams of text
+        or bytes.
 
         ``is_generator``: whether the handler is a generator function, for which ``Iterable`` means
         a stream too.
@@ -77,7 +79,7 @@ class TypeInfo:
         return items_of([self.annotation], is_generator)
 
     def converter(self) -> Converter:
-        """Return the converter from text to the type, as for a parameter of a handler.
+        """Return the converter from text to the type, which handlers' parameters use too.
 
         The converter's ``from_text(text)`` returns the value, or raises ``ValueError`` for invalid
         text. ``expected``: a description of valid text, such as "a whole number". ``many``: None,
