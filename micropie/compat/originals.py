@@ -1,13 +1,12 @@
-"""Checks that report a use of the original framework in an application that runs on its
-compatibility module.
+"""Detect that an application on a compatibility module still uses the original framework.
 
-A module that still imports the original finds no request there, or a request of another client that
-the same thread served earlier. So the original's ``request`` and ``response`` raise
-``RuntimeError`` while a migrated application handles a request and the original doesn't.
-Applications that use the original in the same process work as before.
+If a module still imports the original, the original's ``request`` is unbound, or bound to another
+client's request that the same thread handled earlier. So the original's ``request`` and
+``response`` raise ``RuntimeError`` while a migrated application handles a request and the original
+doesn't. Other applications in the same process that run on the original work as before.
 
-``watch`` installs these checks: immediately if the original is imported already, else when a
-function or a template imports it.
+``watch`` installs these checks: immediately if the original has been imported already, otherwise
+when a function or a template imports it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,8 @@ from micropie.compat.stand_in import (
     is_installed,
 )
 
-_guarded: WeakSet[type] = WeakSet()  # classes of the originals that have the checks
+# The original frameworks' classes in which the checks are installed.
+_guarded: WeakSet[type] = WeakSet()
 
 
 class OriginalFrameworkError(RuntimeError):
@@ -71,7 +71,7 @@ def warn_of_originals(framework: str) -> None:
 
 
 class _Watch:
-    """An import finder for the original framework. It lets the other finders find the module, and
+    """An import finder for the original framework. The other finders find the module; this one
     installs the checks after the import.
     """
 
@@ -82,7 +82,7 @@ class _Watch:
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the original's spec with a loader that installs the checks. Return None for other
-        names, and for a name that ``install`` has replaced.
+        modules, and for a framework that ``install`` has replaced.
         """
         if fullname != self.framework or is_installed(fullname):
             return None
@@ -116,7 +116,7 @@ class _Loader:
         return getattr(self._loader, name)
 
 
-# -- the guards ------------------------------------------------------------------------------------
+# -- the checks ------------------------------------------------------------------------------------
 
 
 def _guard(framework: str, module: Any) -> None:
@@ -143,7 +143,8 @@ class _Default:
     """A class attribute that raises an error if it is read while a migrated application handles a
     request.
 
-    The original's own log may read it, to find the application whose log it writes.
+    The original's own ``log`` may read it, because it looks up the application whose log it writes
+    to.
     """
 
     def __init__(self, value: object, log: object) -> None:
@@ -219,7 +220,7 @@ _GUARDS = {"bottle": ("request", _guard_bottle), "cherrypy": ("serving", _guard_
 def _refuse(framework: str, log: object = None) -> None:
     """Raise ``OriginalFrameworkError`` with the name of the module that uses the original.
 
-    If ``log`` itself uses it, return without an error.
+    If the original's ``log`` uses it, return without an error.
     """
     frame: FrameType | None = sys._getframe()
     name: str | None = __name__
@@ -230,7 +231,7 @@ def _refuse(framework: str, log: object = None) -> None:
         used = frame.f_code.co_qualname
         frame = frame.f_back
         name = None if frame is None else frame.f_globals.get("__name__")
-    assert frame is not None  # noqa: S101 - something outside has called it
+    assert frame is not None  # noqa: S101 - a module outside of the original has called it
     if name is not None and is_below(name, "micropie"):
         # A function of the original was registered and called by micropie, so report that function.
         raise OriginalFrameworkError(_of_original(used, framework))
@@ -256,16 +257,16 @@ def _is_of_original(kind: type, framework: str) -> bool:
 
 
 def refuse_result(framework: str, result: object) -> None:
-    """Raise ``OriginalFrameworkError`` if a handler's result is a response object of the original
-    framework, whose status would be lost.
+    """Raise ``OriginalFrameworkError`` if a handler has returned a response object of the original
+    framework. Its status would be lost.
     """
     if _is_of_original(type(result), framework):
         raise OriginalFrameworkError(_of_original(type(result).__qualname__, framework))
 
 
 def explain(framework: str, error: BaseException) -> None:
-    """Add a note to an exception that the original framework may have caused: one of its own
-    exception classes, or one raised in a module that imports it.
+    """Add a note to an exception that the original framework may have caused: its class belongs to
+    the original, or it was raised in a module that imports the original.
     """
     if isinstance(error, OriginalFrameworkError) or not has_original(framework):
         return

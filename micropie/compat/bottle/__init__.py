@@ -216,7 +216,7 @@ __all__ = [
 ]
 
 __version__ = "0.13.4"
-# the original's values, which some programs display
+# Bottle's values, because some programs display them
 __author__, __license__ = "Marcel Hellkamp", "MIT"
 
 app = apps = default_app
@@ -294,17 +294,17 @@ def __getattr__(name: str) -> Any:
 
 
 def _parse_qsl(qs: str) -> list[tuple[str, str]]:
-    """Return the (name, value) pairs of a query string; a field without a value has ""."""
+    """Return the (name, value) pairs of a query string. The value of a field without "=" is ""."""
     return parse_qsl(qs, keep_blank_values=True)
 
 
 def tob(text: Any, enc: str = "utf8") -> bytes:
-    """Return text as bytes, None as b""."""
+    """Return text as bytes; for None, return b""."""
     return text.encode(enc) if isinstance(text, str) else b"" if text is None else bytes(text)
 
 
 def touni(data: object, enc: str = "utf8", err: str = "strict") -> str:
-    """Return bytes decoded as text, None as "", any other object as its ``str``."""
+    """Return bytes decoded as text. For None, return ""; for any other object, its ``str``."""
     return data.decode(enc, err) if isinstance(data, bytes) else "" if data is None else str(data)
 
 
@@ -319,6 +319,6 @@ def html_escape(string: str) -> str:
 
 
 def html_quote(text: str) -> str:
-    """Return text as an HTML attribute's value with its quotes, line ends and tabs escaped."""
+    """Return text as an HTML attribute's value in quotes, with line ends and tabs escaped too."""
     escaped = html_escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
     return f'"{escaped}"'

@@ -93,7 +93,8 @@ class Bottle(Carried):
     def catchall(self) -> bool:
         """Whether this application sends a 500 for an exception that a handler raises.
 
-        If False, ``native.error`` handlers get the exception, or else the server.
+        If False, the exception is passed to the ``native.error`` handlers, or to the server if none
+        handles it.
         """
         return bool(self.config["catchall"])
 
@@ -117,9 +118,9 @@ class Bottle(Carried):
 
         ``app.route(rule, callback=function)`` does the same.
 
-        ``method``: one or several. ``apply``: plugins or decorators for this route only. ``skip``:
-        plugins that are not applied to it, by object, class or name; True for all. ``config``:
-        values for ``route.config``, where plugins read them.
+        ``method``: one method or a list. ``apply``: plugins or decorators for this route only.
+        ``skip``: plugins that are not applied to it, by object, class or name; True for all.
+        ``config``: values for ``route.config``, where plugins read them.
         """
         if callable(path):
             path, callback = None, path
@@ -171,7 +172,7 @@ class Bottle(Carried):
 
     def get_url(self, routename: str, **kargs: object) -> str:
         """Return the path of a rule or of a named route, below the current request's
-        ``script_name``. Names of routes of ``native`` are accepted as well.
+        ``script_name``. The names of native routes are accepted too.
         """
         try:
             path = self.router.build(routename, **kargs)

@@ -46,7 +46,8 @@ _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 # attributes of ``BaseResponse`` are the defaults.
 _BLANK = BaseResponse.__new__
 _NOTHING: Mapping[str, object] = {}
-_MAY_HAVE_JSON = (dict, HTTPResponse)  # ``dict | HTTPResponse`` would be created at each call
+# The expression ``dict | HTTPResponse`` would create a new object at each call.
+_MAY_HAVE_JSON = (dict, HTTPResponse)
 
 
 class Application(Protocol):
@@ -264,8 +265,8 @@ def _native(exchange: Exchange, body: object) -> Answer:
         and status not in _NO_CONTENT
         and (type(body) is bytes or type(body) is ThreadStream)
     ):
-        # Skip ``Response`` for bytes, which need no encoding, and for a stream that no part of
-        # micropie reads before it is sent.
+        # Don't create a ``Response`` for bytes, because they need no encoding, or for a stream that
+        # is sent without being processed by sessions or middleware.
         headers, content_type, length = (
             ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
         )
@@ -274,7 +275,7 @@ def _native(exchange: Exchange, body: object) -> Answer:
         made, config = native.answer, cast("Config", native.config)
         if made.session is None and made.response is None and not config.middlewares:
             if body.file is None or not native.sends_files:
-                body.first = next(body.items)  # this first piece has been fetched already
+                body.first = next(body.items)  # doesn't block: the first chunk was fetched already
             else:
                 body.leave_to_server()
             made.begin(body)
@@ -286,7 +287,7 @@ def _native(exchange: Exchange, body: object) -> Answer:
         and response is not None
         and "Content-Length" in response
     ):
-        # HEAD gets the Content-Length of GET's response
+        # the response to HEAD has the Content-Length of GET's
         body = FileRange(None, "", 0, 0, response.content_length)
     return Response(body, status, pairs, "")
 

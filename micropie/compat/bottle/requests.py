@@ -181,8 +181,8 @@ class BaseRequest:
 
     @property
     def auth(self) -> tuple[str, str | None] | None:
-        """(user, password) from Basic authentication, (user, None) if the server has authenticated
-        the user, else None.
+        """(user, password) if the client uses Basic authentication, (user, None) if the server has
+        authenticated the user, otherwise None.
         """
         basic = parse_auth(self.environ.get("HTTP_AUTHORIZATION", ""))
         user = self.environ.get("REMOTE_USER")
@@ -337,8 +337,8 @@ class BaseRequest:
 
     @_kept("bottle.request.params")
     def params(self) -> FormsDict:
-        """The fields of the query and the form. The form's field is the newest value of a name that
-        both have.
+        """The fields of the query and the form. If both have a field of the same name, the form's
+        value counts as the one added last.
         """
         params = FormsDict()
         for source in (self.query, self.forms):
@@ -445,8 +445,8 @@ def _release_with(environ: Environ, release: Callable[[], object]) -> None:
 
 
 class _Early(_Kept):
-    """A property of the current request that is read without creating an environ, unless one
-    exists.
+    """A property of the current request. It is read from the environ if there is one already, and
+    otherwise without creating one.
 
     ``make_early`` takes micropie's exchange and returns the value, or ``_LATER`` if the value must
     be read from an environ.
@@ -596,8 +596,8 @@ def parse_auth(header: str) -> tuple[str, str] | None:
 
 
 def path_shift(script_name: str, path_info: str, shift: int = 1) -> tuple[str, str]:
-    """Return both paths after moving ``shift`` segments from the second to the first, or back if
-    ``shift`` is negative.
+    """Move ``shift`` segments from ``path_info`` to ``script_name``, or back if ``shift`` is
+    negative, and return both paths.
 
     Raises ``AssertionError`` if a path has too few segments.
     """

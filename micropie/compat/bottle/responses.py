@@ -25,7 +25,8 @@ HTTP_CODES: dict[int, str] = {**responses, 418: "I'm a teapot"}
 
 HTML = "text/html; charset=UTF-8"
 
-# The most bytes of a cookie's name and value. Browsers store 4096, including the attributes.
+# The maximum size in bytes of a cookie's name and value together. Browsers store up to 4096 bytes,
+# including the attributes.
 _LONGEST_COOKIE = 3800
 
 Copied = TypeVar("Copied", bound="BaseResponse")
@@ -65,8 +66,8 @@ class BaseResponse:
     default_status = 200
     default_content_type = HTML
 
-    # Headers that are removed from responses with these statuses: RFC 9110, sections 15.3.5 and
-    # 15.4.5.
+    # The headers that are removed from a response with each of these statuses (RFC 9110, sections
+    # 15.3.5 and 15.4.5).
     bad_headers: ClassVar[dict[int, frozenset[str]]] = {
         204: frozenset({"Content-Type", "Content-Length"}),
         304: frozenset(
@@ -153,7 +154,7 @@ class BaseResponse:
 
     @property
     def headers(self) -> HeaderDict:
-        """The headers as a dictionary; changes of it change the response."""
+        """The headers as a dictionary. Changing it changes the response."""
         view = HeaderDict.__new__(HeaderDict)
         view.dict = self._headers
         return view
@@ -171,11 +172,11 @@ class BaseResponse:
         del self._headers[header_name(name)]
 
     def get_header(self, name: str, default: object = None) -> Any:
-        """Return the newest value of a header, or ``default``."""
+        """Return the value of a header that was added last, or ``default``."""
         return self._headers.get(header_name(name), [default])[-1]
 
     def set_header(self, name: str, value: object) -> None:
-        """Set a header, replacing others of its name."""
+        """Set a header, replacing all headers of the same name."""
         self[name] = value
 
     def add_header(self, name: str, value: object) -> None:
@@ -235,8 +236,8 @@ class BaseResponse:
         digestmod: Digest = hashlib.sha256,
         **options: object,
     ) -> None:
-        """Set a cookie. With ``secret`` it is signed, and its value may be any object of Python's
-        plain types.
+        """Set a cookie. With ``secret`` it is signed, and its value may also be a number, a date, a
+        list, a dictionary or another plain value.
 
         ``options``: ``max_age`` (seconds or a timedelta), ``expires`` (see ``http_date``),
         ``path``, ``domain``, ``secure``, ``httponly``, ``samesite`` ("lax", "strict", "none").

@@ -35,8 +35,8 @@ class RouteError(BottleException):
 
 
 class RouteReset(BottleException):
-    """Raised by a plugin that has changed the route's configuration, to have all plugins applied
-    again.
+    """Raised by a plugin that has changed the route's configuration, so that all plugins are
+    applied again.
     """
 
 
@@ -76,8 +76,8 @@ _WILDCARD = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-# Rules are joined into one expression, so the names of groups, which could clash, are removed, and
-# back references, whose numbers would be wrong, are refused.
+# All rules are joined into one expression. So the names of groups are removed, because two rules
+# may use the same name, and back references are refused, because their numbers would be wrong.
 _GROUP_NAME = re.compile(r"(?<!\\)\(\?P<\w+>")
 _BACK_REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
 
@@ -91,11 +91,12 @@ class _Wildcard(NamedTuple):
 
 _SEGMENT, _PATH = "[^/]+", ".+?"
 
-# A mask that repeats one kind of character. It needn't backtrack if another kind of character
-# follows.
+# Matches a wildcard's regular expression (its mask) if that repeats one kind of character. Such a
+# mask needn't backtrack if a character of another kind follows.
 _ONE_KIND = re.compile(r"(?:-\?)?(\\[dw]|\[\^?(?:\\.|[^]\\])+\])\+")
 
-# The most steps of a match: with k repetitions that backtrack, n characters may take n ** k steps.
+# The maximum number of steps that a match may take: with k repetitions that backtrack, n characters
+# may take n ** k steps.
 _MOST_STEPS = 4_000_000
 _REPETITION = re.compile(r"[*+{]")
 
@@ -103,9 +104,9 @@ _REPETITION = re.compile(r"[*+{]")
 class _Rule:
     """The part of the joined expression for one rule of one method.
 
-    ``names`` has, for each named wildcard, the number of its group and the function that reads its
-    value. ``runs`` has the groups of several wildcards in one segment, ``<year>-<month>``, with
-    these wildcards and the texts between them.
+    ``names`` lists each named wildcard with the number of its group and the function that converts
+    its text, or None. ``runs`` lists the runs, which are several wildcards in one segment such as
+    ``<year>-<month>``: the number of the group, the wildcards, and the texts between them.
     """
 
     def __init__(self, tokens: list[str | _Wildcard], text: str) -> None:

@@ -1,8 +1,8 @@
 """``template`` and ``view`` with three engines: SimpleTemplate, Jinja2 and Mako.
 
 SimpleTemplate is Bottle's own engine. Its code is loaded from the file of the package ``bottle``,
-which must be installed. A plain import won't do, because ``sys.modules["bottle"]`` may be this
-package.
+which must be installed. ``import bottle`` can't be used, because ``sys.modules["bottle"]`` may be
+this package.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TEMPLATE_PATH = ["./", "./views/"]
 TEMPLATES: dict[tuple[object, ...], Any] = {}
 """The compiled templates, by directories, engine, name or text, and options."""
 
-_MOST_TEMPLATES = 1000  # a limit, since an application may give other options at each call
+_MOST_TEMPLATES = 1000  # limited, because an application may pass different options at each call
 
 
 class TemplateError(BottleException):
@@ -40,8 +40,8 @@ class BaseTemplate:
     """The base class of an engine's templates. The template is the text ``source``, or the file
     ``name`` in one of the directories ``lookup``.
 
-    ``settings`` are options for ``prepare``, ``defaults`` are values for ``render``. All classes
-    share both, unless a class or a template sets its own.
+    ``settings`` are options for ``prepare``, ``defaults`` are values for ``render``. Classes and
+    templates share both dictionaries unless they set their own.
     """
 
     extensions: ClassVar[list[str]] = ["tpl", "html", "thtml", "stpl"]
@@ -138,8 +138,8 @@ class Jinja2Template(BaseTemplate):
         )
 
     def loader(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
-        """Return (text, path, function that says it is up to date) for a template in ``lookup``:
-        Jinja2's format.
+        """Return a template from ``lookup`` in the form that Jinja2 requires: (text, path, function
+        that returns whether the text is up to date).
         """
         found = self.search(name, self.lookup)
         if found is None:

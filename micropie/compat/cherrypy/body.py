@@ -18,9 +18,9 @@ from micropie.compat.cherrypy.types import Parameters
 from micropie.compat.core import Limits, MultipartParser, codec_of
 from micropie.compat.results import CHUNK
 
-# The most bytes of all fields of a multipart form together, because they are kept in memory.
+# The maximum size in bytes of all fields of a multipart form together, which are kept in memory.
 _MOST_TEXT = 16 * 1024 * 1024
-_MOST_FIELDS = 100_000  # of an urlencoded form; a multipart form may have 1000
+_MOST_FIELDS = 100_000  # of a urlencoded form; a multipart form may have 1000
 _MOST_HEADERS = 8  # of one part
 _LIMITS = Limits(max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
 
@@ -75,7 +75,7 @@ class BodyReader:
         return lines
 
     def finish(self) -> None:
-        """Do nothing. In CherryPy this reads the rest of the body, which the server does here."""
+        """Do nothing. In CherryPy this reads the rest of the body; here the server does that."""
 
 
 class Entity:
@@ -167,8 +167,7 @@ class Entity:
         self.read(fp_out=target)
         return target
 
-    # -- the meaning of the bytes
-    # -------------------------------------------------------------------
+    # -- parsing and decoding ----------------------------------------------------------------------
 
     def fullvalue(self) -> Any:
         """Return the value as text, read from ``file`` if it has one."""
@@ -235,7 +234,9 @@ class Part(Entity):
 
 
 class RequestBody(Entity):
-    """The body of a request. ``maxbytes``: the most bytes; a longer body gets a 413."""
+    """The body of a request. ``maxbytes``: the maximum size in bytes; for a longer body the client
+    gets a 413.
+    """
 
     bufsize = 8 * 1024
     default_content_type = ""
@@ -307,7 +308,7 @@ class RequestBody(Entity):
 
 
 def process_urlencoded(entity: Entity) -> None:
-    """Parse an urlencoded form into ``entity.params``. Raises ``HTTPError`` 400 if it can't be
+    """Parse a urlencoded form into ``entity.params``. Raises ``HTTPError`` 400 if it can't be
     decoded, 413 if it is too large.
     """
     data: bytes = entity.fp.read(_MOST_TEXT + 1)
@@ -422,8 +423,8 @@ def process_multipart_form_data(entity: Entity) -> None:
 
 
 def _process_parts(entity: Entity) -> None:
-    """Parse a multipart body into ``entity.params``; parts without a name are a list under the name
-    ``parts``.
+    """Parse a multipart body into ``entity.params``; parts without a name are collected in a list
+    under the key ``parts``.
     """
     process_multipart(entity)
     for part in entity.parts:

@@ -23,8 +23,8 @@ from micropie.compat.core import checked_base, current
 
 
 def refusal(error: HTTPError, allowed: Sequence[str] = ()) -> Callable[[], NoReturn]:
-    """Return a handler for a path that has none. It raises a 405 if the path has native routes for
-    other methods, otherwise ``error``.
+    """Return a handler that rejects a request to a path without a handler. It raises a 405 if the
+    path has native routes for other methods, otherwise ``error``.
 
     ``allowed``: the methods of the CherryPy handlers for the path.
     """
@@ -89,7 +89,7 @@ class LateParamPageHandler(PageHandler):
 def refusal_of(
     function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
 ) -> HTTPError | None:
-    """Return the error for a call with invalid arguments, None if they are valid.
+    """Return the error for a call with invalid arguments, or None if the arguments are valid.
 
     The status is 404 for a missing argument or an unexpected one from the path or the query, 400
     for an unexpected one from a form.
@@ -300,15 +300,15 @@ class Dispatcher:
 
 
 def _with_slashes(vpath: list[str]) -> list[str]:
-    """Return the segments with "%2F" replaced by "/", because cheroot and other servers leave it
+    """Return the segments with "%2F" replaced by "/": cheroot and some other servers leave "%2F"
     escaped.
     """
     return [segment.replace("%2F", "/") for segment in vpath]
 
 
 def _with_directory(app: _Application, configs: list[Section], path: list[str]) -> list[Section]:
-    """Return an object's configurations. If one of them has ``tools.staticdir.dir``, add a
-    configuration with the object's URL path as ``tools.staticdir.section``.
+    """Return an object's configurations. If one of them sets ``tools.staticdir.dir``, add a
+    configuration that sets ``tools.staticdir.section`` to the object's URL path.
     """
     for config in configs:
         if "tools.staticdir.dir" in config:
@@ -378,7 +378,7 @@ def VirtualHost(  # noqa: N802
 
 
 def RoutesDispatcher(*args: object, **kwargs: object) -> NoReturn:  # noqa: N802
-    """Not supported. Raises ``NotImplementedError`` with advice what to write instead."""
+    """Not supported. Raises ``NotImplementedError`` with advice on what to use instead."""
     raise NotImplementedError(
         "there is no RoutesDispatcher: write the routes natively, "
         "@cherrypy.tree.native.get('/pies/<number:int>')"
@@ -386,7 +386,7 @@ def RoutesDispatcher(*args: object, **kwargs: object) -> NoReturn:  # noqa: N802
 
 
 def XMLRPCDispatcher(next_dispatcher: object = None) -> NoReturn:  # noqa: N802
-    """Not supported. Raises ``NotImplementedError`` with advice what to write instead."""
+    """Not supported. Raises ``NotImplementedError`` with advice on what to use instead."""
     raise NotImplementedError(
         "there is no XMLRPCDispatcher: expose a method that reads "
         "cherrypy.request.body by xmlrpc.client.loads"

@@ -28,7 +28,7 @@ class CherryPyException(Exception):
     """The base class of this package's exceptions."""
 
 
-class TimeoutError(CherryPyException):  # noqa: A001 - its name of old
+class TimeoutError(CherryPyException):  # noqa: A001 - CherryPy's name
     """Never raised, but programs may catch it: CherryPy raised it if a response took too long. Use
     the timeout in ``micropie.middleware`` instead.
     """
@@ -185,7 +185,8 @@ class HTTPError(_ForeignAnswer):
         if serving.request.show_tracebacks and (is_shown or callable(_page_for(self.code))):
             traceback = format_exc()
         if traceback and is_shown:
-            # Neither caches nor ``tools.caching`` may store an error that is for this client only.
+            # An error for this client only must not be stored, neither by ``tools.caching`` nor by
+            # other caches.
             response.headers["Cache-Control"] = "no-store"
         response.body = self.get_error_page(self.status, traceback=traceback, message=self._message)
 

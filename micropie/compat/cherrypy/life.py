@@ -2,12 +2,12 @@
 
     1. The dispatcher finds the handler and the configuration; tools and hooks are attached.
     2. ``on_start_resource``; the query is parsed; ``before_request_body``; the body is processed.
-    3. ``before_handler``; the handler runs, unless a tool has answered.
-    4. ``before_finalize``; status and length are settled. ``HTTPError`` and redirects come here,
+    3. ``before_handler``; the handler runs, unless a tool has set the response.
+    4. ``before_finalize``; status and length are set. ``HTTPError`` and redirects continue here,
        too.
     5. ``on_end_resource``, in any case. An exception that nothing has answered:
        ``before_error_response``, the page of the error, ``after_error_response``.
-    6. The answer is sent; ``on_end_request``.
+    6. The response is sent; ``on_end_request``.
 
 ``answer`` is a generator. For an ``async def`` handler it yields the awaitable and gets the result
 by ``send``. For a ``def`` handler it never yields, so all steps run in one thread.
@@ -119,10 +119,10 @@ def _find(request: Request) -> Plan:
 
 
 def answer(exchange: Exchange, begun: Begun) -> Life:
-    """Run the remaining steps for a request.
+    """Run the steps that ``begin`` hasn't run.
 
-    Return the exchange with the response to send. After internal redirects its request is the last
-    one.
+    Return the exchange with the response to send. After internal redirects this is the exchange of
+    the last request.
     """
     request: Request = exchange.request
     app = request.app
@@ -225,10 +225,10 @@ def _respond(
 
 
 def _as_ours(redirect: Redirect, request: Request, response: Response) -> HTTPRedirect:
-    """Convert micropie's redirect, which functions shared with native handlers may raise, to
-    CherryPy's.
+    """Convert micropie's redirect to CherryPy's. Functions that native handlers also call may raise
+    it.
 
-    Raises 400 if micropie's redirect does.
+    Raises ``HTTPError`` 400 if micropie's redirect does.
     """
     redirect_response(redirect, NativeRequest(request.native))
     for name, value in redirect.headers:
@@ -260,9 +260,7 @@ def _handle_error(request: Request, response: Response) -> None:
 
 
 def _give_up(request: Request, response: Response) -> None:
-    """Set a one-sentence response after an error in the error handling itself, and log that
-    error.
-    """
+    """Log an error raised by the error handling itself, and set a response of one sentence."""
     log(traceback=True, severity=40)
     status, headers, body = bare_error(shown_traceback())
     response.__dict__.pop("headers", None)

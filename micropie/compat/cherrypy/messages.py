@@ -42,8 +42,8 @@ class Request:
     prev: Request | None = None
     """The request before an ``InternalRedirect``, or None."""
     native: Any = None
-    """micropie's exchange. A reference to micropie's ``Request``, which refers to this object,
-    would be a cycle.
+    """micropie's exchange for this request. micropie's ``Request`` isn't stored here, because it
+    refers to this object and the two would form a reference cycle.
     """
     app: Any = None
     local = Host("127.0.0.1", 80)
@@ -79,8 +79,8 @@ class Request:
     multithread = True
     multiprocess = True
     namespaces: ClassVar[dict[str, Namespace]] = {}
-    """Functions by namespace of the configuration: with ``Request.namespaces["db"] = function``,
-    the key ``db.x = 1`` calls ``function("x", 1)``.
+    """The function for each namespace of the configuration. For example, with
+    ``Request.namespaces["db"] = function``, the key ``db.x = 1`` calls ``function("x", 1)``.
     """
 
     micropie_configs: Sequence[Section] = ()
@@ -184,8 +184,8 @@ class LazyUUID4:
 
 
 _LINE_ENDS = re.compile(r"[\r\n]")
-# ``http.cookies`` would take a cookie with one of these names, which another host of the domain may
-# set, for an attribute of the cookie before it.
+# Cookies with one of these names are dropped, because ``http.cookies`` would treat them as
+# attributes of the preceding cookie. Another host of the same domain could set them.
 _ATTRIBUTES = frozenset(Morsel())
 
 
@@ -215,7 +215,7 @@ class ServedRequest(Request):
         for name, value in self.native.headers.items():
             headers[name] = decode_TEXT(value) if "=?" in value else value
         if "=?" in self.native.headers.get("Host", ""):
-            headers["Host"] = _LINE_ENDS.sub("", headers["Host"])  # URLs contain the host
+            headers["Host"] = _LINE_ENDS.sub("", headers["Host"])  # the host is used in URLs
         client = self.native.client
         headers["Remote-Addr"] = "" if client is None else client.host
         headers.pop("Remote-Host", None)
@@ -227,7 +227,7 @@ class ServedRequest(Request):
     def _remote_host(self) -> str:
         """The client's host name, or "" if the server didn't look it up."""
         native = self.native
-        # otherwise it is the proxy's name
+        # If ``ProxyHeaders`` has set the client, REMOTE_HOST is the proxy's name.
         if native.environ is None or native.peer.client is not None:
             return ""
         return str(native.environ.get("REMOTE_HOST", ""))
@@ -245,8 +245,9 @@ class ServedRequest(Request):
         """The headers as (name, value) pairs."""
         return list(self.headers.items())
 
-    # The request's cookies, for tools: reading ``cookie`` would keep ``tools.caching`` from storing
-    # the answer. Raises ``HTTPError`` 400 for a cookie's name that isn't allowed.
+    # The request's cookies. Tools read them here, because ``tools.caching`` doesn't store a
+    # response if ``cookie`` has been read. Raises ``HTTPError`` 400 for a cookie name that isn't
+    # allowed.
     @lazy
     def micropie_cookies(self) -> SimpleCookie:
         cookies, header = SimpleCookie(), self.native.header("cookie") or ""
@@ -359,7 +360,7 @@ class Response:
     @lazy
     def headers(self) -> HeaderMap:
         """The headers to send. Set cookies by ``cookie`` instead."""
-        # Skips ``__init__``, which adds nothing here and takes as long again.
+        # Skip ``__init__``, which isn't needed here and would double the time.
         headers = HeaderMap.__new__(HeaderMap)
         dict.__setitem__(headers, "Content-Type", self.media_type)
         return headers

@@ -49,13 +49,11 @@ class _Servable(Carried):
         raise NotImplementedError
 
     def check(self, config: Config) -> None:
-        """Raise ``SetupError`` for CherryPy configuration that contradicts settings of native
-        handlers.
-        """
+        """Raise ``SetupError`` if the configuration contradicts settings of native handlers."""
         raise NotImplementedError
 
     def session_options(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the options of ``tools.sessions`` wherever configuration switches it on."""
+        """Yield the options of ``tools.sessions`` from each section that switches the tool on."""
         raise NotImplementedError
 
     def _in_memory(self) -> Iterator[tuple[str, str]]:
@@ -72,7 +70,8 @@ class Application(_Servable):
     """An object whose attributes are handlers, mounted at ``script_name``, together with its
     configuration.
 
-    If ``script_name`` is None, it is SCRIPT_NAME in the environ, set by the server or a mount.
+    If ``script_name`` is None, SCRIPT_NAME in the environ is used, which the server or a mount
+    sets.
     """
 
     relative_urls = False
@@ -121,15 +120,15 @@ class Application(_Servable):
     def wsgiapp(self) -> NoReturn:
         """CherryPy's WSGI pipeline, which isn't supported.
 
-        Reading it raises ``AttributeError`` with advice what to write instead.
+        Reading it raises ``AttributeError`` with advice on what to use instead.
         """
         raise AttributeError(
             f"an Application has no wsgiapp here: {ADVICE['cherrypy.Application.wsgiapp']}"
         )
 
     def merge(self, config: Source) -> None:
-        """Add a configuration with a section for each path, given as a dict, a file's path or an
-        open file.
+        """Add a configuration with a section for each path. It is a dict, a file's path or an open
+        file.
         """
         merge(self.config, config)
         self.namespaces(self.config.get("/", {}))
@@ -154,7 +153,7 @@ class Application(_Servable):
             sessions.check_options(options, config)
 
     def session_options(self) -> Iterator[Mapping[str, Any]]:
-        """See ``_Servable``."""
+        """See ``_Servable.session_options``."""
         above = merged_from(
             [global_config, getattr(self.root, "_cp_config", {}), self.config.get("/", {})]
         )
@@ -282,7 +281,7 @@ class Tree(_Servable):
                 app.check(config)
 
     def session_options(self) -> Iterator[Mapping[str, Any]]:
-        """See ``_Servable``."""
+        """See ``_Servable.session_options``."""
         for app in self.apps.values():
             if isinstance(app, Application):
                 yield from app.session_options()

@@ -37,11 +37,11 @@ class RouteType(Enum):
     """Where a route's handler runs."""
 
     sync = "loop"
-    """In the main process, one request at a time: for handlers that are quick."""
+    """On the main process's event loop, one request at a time: for handlers that are fast."""
     asnc = "async"
     """On the main process's event loop: for ``async def``."""
     sync_thread = "thread"
-    """In a thread: for handlers that wait for something."""
+    """In a thread: for handlers that block, for example on a database."""
     pool = "process"
     """In a process of the pool: for long computations. Values that it yields are sent at once."""
     stream = pool
@@ -56,7 +56,7 @@ class ProcessType(StrEnum):
 
 
 class _ProcessEnvironment:
-    """The class of ``proc_env``, which has the kind of the current process."""
+    """The class of ``proc_env``, which reports the kind of the current process."""
 
     @property
     def proc_type(self) -> ProcessType:
@@ -129,9 +129,8 @@ simple_response = Response
 
 
 class header(Response):  # noqa: N801 - pixie_web's name
-    """The status and headers of a generator's response, which it yields first: ``yield
-    header(404)``. This isn't possible in a process of the pool, because status and headers have
-    been sent already.
+    """The status and headers of a generator's response. Yield it first: ``yield header(404)``. This
+    isn't possible in a process of the pool, because status and headers have been sent already.
     """
 
     __slots__ = ()
@@ -178,8 +177,8 @@ def route(
     """Register the decorated function as the handler of ``path``, which may have wildcards such as
     ``/file/<name>``. The handler's first parameter is ``env``.
 
-    ``action``: one or several methods. Raises ``SetupError`` if an ``async def`` handler lacks
-    ``RouteType.asnc``, or another handler has it.
+    ``action``: one or several methods. Raises ``SetupError`` for an ``async def`` handler without
+    ``RouteType.asnc``, and for a ``def`` handler with it.
     """
     methods = [action] if isinstance(action, str) else list(action)
 
@@ -202,7 +201,7 @@ def route(
             return await function(Env(), *arguments, **values)
 
         handler: Any = call_async if is_async else call
-        # Hide ``env`` from micropie, which would try to bind it.
+        # Hide ``env`` from micropie, which would treat it as a request parameter.
         handler.__signature__ = inspect.Signature(parameters[1:])
         if not is_async:
             # A generator that isn't async would block the event loop, so it runs in a thread.
@@ -236,8 +235,8 @@ def cached_file(path: str, root: str = ".", max_age: int = 38400) -> _Response:
 def run(host: str = "localhost", port: int = 8000, workers: bool | int | None = True) -> None:
     """Serve the routes until the process is stopped by a signal.
 
-    ``workers``: the number of processes in the pool; True for one per processor, False or None for
-    none.
+    ``workers``: the number of processes in the pool. True means one per processor, False or None
+    means none.
     """
     settings = app._micropie.settings
     if workers:

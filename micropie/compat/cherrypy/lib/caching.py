@@ -1,4 +1,4 @@
-"""The tool ``caching``: keeps responses in memory, by URL and by the request headers listed in the
+"""The tool ``caching``: caches responses in memory, by URL and by the request headers listed in the
 response's Vary.
 """
 
@@ -21,7 +21,7 @@ from micropie.compat.cherrypy.urls import Place, place
 expires = cptools.expires
 
 Variant: TypeAlias = tuple[str | None, HeaderMap, bytes, float]
-"""(status, headers, body, seconds since 1970 when the response was made)."""
+"""A response: (status, headers, body, time of creation in seconds since 1970)."""
 
 
 # The parts of a response's URL, and the names and values of the request headers that the response
@@ -30,26 +30,26 @@ Variant: TypeAlias = tuple[str | None, HeaderMap, bytes, float]
 # different headers.
 _Key: TypeAlias = tuple[Place | None, tuple[tuple[str, str | None], ...]]
 
-# Responses with longer keys aren't kept, because ``maxsize`` counts only the bodies.
+# Responses with longer keys aren't cached, because ``maxsize`` counts only the bodies.
 _LONGEST_KEY = 8000
 
 
 class Cache:
     """The interface that a class for the option ``tools.caching.cache_class`` must have.
 
-    All methods act on the URL of the current request.
+    All methods except ``clear`` apply to the URL of the current request.
     """
 
     delay: float = 600
     maxobj_size: float = math.inf
-    """The longest body, in bytes, for which ``put`` is called."""
+    """The maximum length in bytes of a body for which ``put`` is called."""
 
     def get(self) -> Variant | None:
-        """Return (status, headers, body, time) of a kept response, or None."""
+        """Return the cached response for the current request, or None."""
         raise NotImplementedError
 
     def put(self, variant: Variant, size: int) -> None:
-        """Keep a response; ``size`` is the length of its body in bytes."""
+        """Cache a response. ``size`` is the length of its body in bytes."""
         raise NotImplementedError
 
     def delete(self) -> None:
@@ -75,10 +75,11 @@ class _Entry(NamedTuple):
 class MemoryCache(Cache):
     """A cache in this process's memory. Its attributes are the tool's options.
 
-    ``maxobjects``, ``maxsize``: the most responses, and the most bytes of all bodies together; the
-    least recently used responses are removed. ``maxobj_size``: the most bytes of a body to keep.
-    ``delay``: seconds for which a response is kept. ``antistampede_timeout``: seconds for which
-    requests for one URL wait for the first one's response; None or 0 if they don't wait.
+    ``maxobjects``, ``maxsize``: the maximum number of responses, and the maximum size of all bodies
+    together in bytes. Beyond that, the least recently used responses are removed. ``maxobj_size``:
+    the maximum size of one body in bytes. ``delay``: how many seconds a response is cached.
+    ``antistampede_timeout``: if several clients request a URL at once, how many seconds the others
+    wait for the response to the first; with None or 0 they don't wait.
     """
 
     maxobjects = 1000
@@ -99,15 +100,15 @@ class MemoryCache(Cache):
             self.cursize = 0
 
     def _key(self) -> _Key:
-        """Return the key for the current request: its URL, and the headers that the last response
-        for this URL depends on.
+        """Return the key for the current request: its URL, and its values of the headers that the
+        last response for this URL lists in Vary.
         """
         address, headers = place(), serving.request.headers
         return address, tuple((name, headers.get(name)) for name in self._varies.get(address, ()))
 
     def get(self) -> Variant | None:
-        """Return the response kept for the current request. If another request is just computing
-        it, wait for that.
+        """Return the cached response for the current request. If another request is computing this
+        response now, wait for it.
         """
         event = None
         with self._lock:
@@ -139,7 +140,7 @@ class MemoryCache(Cache):
             self.cursize -= entry.size
 
     def put(self, variant: Variant, size: int) -> None:
-        """Keep a response for the current request."""
+        """Cache a response for the current request."""
         _, headers, _, created = variant
         with self._lock:
             names = sorted(element.value for element in headers.elements("Vary"))
@@ -176,7 +177,7 @@ class MemoryCache(Cache):
 
 
 class _Current:
-    """Holds this process's cache, which is created by the first request that uses the tool."""
+    """Holds the process's cache. The first request that uses the tool creates it."""
 
     cache: Cache | None = None
     lock = threading.Lock()
@@ -249,8 +250,8 @@ def get(
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _KEPT = frozenset({"GET", "HEAD"})
 
-# Statuses of responses that may be sent to all clients. A part of a file, a failed condition or a
-# refusal is for one client only.
+# Responses with these statuses may be cached. One with a part of a file, a failed condition or a
+# denied access is for one client only.
 _FOR_ALL = frozenset({200, 203, 300, 301, 308, 404, 410})
 
 

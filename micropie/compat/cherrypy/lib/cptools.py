@@ -20,7 +20,7 @@ from micropie.compat.cherrypy.urls import url as make_url
 from micropie.compat.core import checked_base
 
 _SUCCESS = range(200, 300)
-_LONG_AGO = 1169942400  # January 2007: CherryPy's Expires for responses that must not be cached
+_LONG_AGO = 1169942400  # January 2007, the Expires that CherryPy sends to prevent caching
 
 
 # -- conditions ------------------------------------------------------------------------------------
@@ -30,8 +30,8 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     """The tool ``etags``: compare the response's ETag with the request's If-Match and
     If-None-Match.
 
-    ``autotags``: if a response with status 200 has no ETag, make one from its body. Raises 304 or
-    412.
+    ``autotags``: if a response with status 200 has no ETag, compute one from its body. Raises
+    ``HTTPRedirect`` 304 or ``HTTPError`` 412.
     """
     response = serving.response
     if getattr(response, "ETag", None) is not None:  # the ETag was validated already
@@ -59,7 +59,7 @@ def validate_since() -> None:
     """Compare the response's Last-Modified with the request's If-Modified-Since and
     If-Unmodified-Since.
 
-    Raises 304 or 412.
+    Raises ``HTTPRedirect`` 304 or ``HTTPError`` 412.
     """
     request, response = serving.request, serving.response
     modified = response.headers.get("Last-Modified")
@@ -82,7 +82,7 @@ def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = Fals
     seconds, or forbid it if ``secs`` is 0.
 
     They are set only if the response has ETag, Last-Modified, Age or Expires. ``force``: set them
-    on any response, and replace existing ones.
+    on every response, and replace headers that it already has.
     """
     response = serving.response
     headers = response.headers
@@ -193,9 +193,10 @@ def proxy(
     A client that connects to the server without the proxy can forge these headers.
 
     ``base``: scheme and host if the proxy doesn't send them. ``local``, ``remote``, ``scheme``: the
-    names of the headers, "" to ignore one. The last address in X-Forwarded-For is used, because the
-    proxy itself added it, but the first scheme and host. Raises ``HTTPError`` 400 for a malformed
-    host and for schemes other than http and https, because links may contain them.
+    names of the headers, "" to ignore one. If X-Forwarded-For has several addresses, the last one
+    is used, because the proxy itself added it. If a header has several schemes or hosts, the first
+    one is used. Raises ``HTTPError`` 400 for a malformed host and for schemes other than http and
+    https, because links may contain them.
     """
     request = serving.request
     stated = first_value(request.headers.get(scheme)) if scheme else ""
@@ -264,7 +265,7 @@ class _WatchedHeaders(HeaderMap):
         return super().__iter__()
 
     def copy(self) -> Any:
-        """Return a copy that doesn't record."""
+        """Return a copy that doesn't record which headers are read."""
         self.seen.add(ALL)
         return HeaderMap(self)
 
@@ -442,7 +443,9 @@ class SessionAuth:
         raise HTTPRedirect(_on_this_site(from_page))
 
     def do_check(self) -> bool:
-        """Show the form to a visitor who hasn't logged in. Return whether a response is set."""
+        """Show the form to a visitor who hasn't logged in. Return whether the response has been
+        set.
+        """
         request = serving.request
         username = serving.session.get(self.session_key)
         if not username:
@@ -459,8 +462,8 @@ class SessionAuth:
         return True
 
     def run(self) -> bool:
-        """Log in, log out or check for a log-in, depending on the request's path. Return whether a
-        response is set.
+        """Log the user in, log the user out or require a log-in, depending on the request's path.
+        Return whether the response has been set.
         """
         request = serving.request
         pages: list[tuple[str, str | None, Callable[..., bool]]] = [

@@ -61,7 +61,7 @@ def valid_status(status: int | str | None) -> tuple[int, str, str]:
     Raises ``ValueError`` unless the code is a number from 100 to 599.
     """
     # Long text isn't cached, since a reason may contain a client's text. Unhashable objects can't
-    # be.
+    # be cached.
     is_kept = (
         len(status) <= LONGEST_KEPT if isinstance(status, str) else isinstance(status, int | None)
     )
@@ -280,7 +280,7 @@ class CaseInsensitiveDict(dict[str, Any]):
         return super().pop(self.transform_key(key), *default)
 
     def setdefault(self, key: object, default: object = None) -> Any:
-        """Return the value of a key, which is set to ``default`` first if it is missing."""
+        """Return the value of a key. If the key is missing, set it to ``default`` first."""
         return super().setdefault(self.transform_key(key), default)
 
     def update(self, *args: object, **kargs: object) -> None:

@@ -1,8 +1,8 @@
 """``cherrypy.lib.sessions``: the tool ``sessions``, and the classes that store the data.
 
-``cherrypy.session`` is a dict with the data of one visitor, whose cookie has the session's ``id``.
-The data is loaded when it is first used and saved before the response is sent, even after errors
-and redirects.
+``cherrypy.session`` is a dict with one visitor's data. The visitor's cookie contains the session's
+``id``. The data is loaded when it is first used and saved before the response is sent, even after
+errors and redirects.
 
 By default a request locks its session: another request with the same session waits before its
 handler runs ("implicit") or before its body is read ("early"). With "explicit" the handler must
@@ -58,7 +58,7 @@ class _Serializer(Protocol):
         """Return a value encoded as text or bytes."""
 
     def loads(self, content: bytes, /) -> Any:
-        """Return the value that ``dumps`` encoded."""
+        """Return the value that ``dumps`` has encoded as this text or bytes."""
 
 
 # Valid ids. An id may become part of a file's name or of a database key.
@@ -88,14 +88,14 @@ class Session:
     lock_timeout: float | timedelta | None = 60
     """Seconds to wait for a lock before the client gets a 503."""
     queue_timeout: float | None = 10
-    """Seconds for which one request may hold the lock while many others wait, see ``LockTable``.
-    None for no limit.
+    """How many seconds one request may hold the lock while many others wait for it, see
+    ``LockTable``. None means no limit.
     """
     clean_freq: float = 5
-    """Minutes between two clean-ups of expired sessions; 0 for none."""
+    """Minutes between two clean-ups of expired sessions; 0 means that they are never cleaned up."""
     max_session_size: int = 64 * 1024
-    """The most bytes of the data, counted as JSON. Larger data isn't saved, and the client gets a
-    500; ``RamSession`` also deletes the session.
+    """The maximum size of the data in bytes, measured as JSON. Larger data isn't saved, and the
+    client gets a 500; ``RamSession`` also deletes the session.
     """
     clean_thread: ClassVar[Monitor | None] = None
     locks: ClassVar[LockTable] = LockTable()
@@ -114,7 +114,7 @@ class Session:
     # Whether data is stored for the id, and whether this request has deleted it.
     _was_stored = False
     _ended = False
-    # The id that was locked, since the session may get another one before it is unlocked.
+    # The id that was locked: the session may get another id before it is unlocked.
     _locked_id: str | None = None
 
     def __init__(self, id: str | None = None, **kwargs: object) -> None:  # noqa: A002 - CherryPy's name
@@ -178,7 +178,7 @@ class Session:
         while self._exists():
             self._id = self.generate_id()
         self._ended = False
-        self.id = self._id  # the setter calls the observers
+        self.id = self._id  # the setter calls ``id_observers``
         if was_locked:
             self.acquire_lock()
 
@@ -300,7 +300,7 @@ class Session:
         )
 
     def setdefault(self, key: str, default: object = None) -> Any:
-        """Return the value of a key, which is set to ``default`` first if it is missing."""
+        """Return the value of a key. If the key is missing, set it to ``default`` first."""
         return self._loaded_data().setdefault(key, default)
 
     def update(self, d: Mapping[str, object]) -> None:
@@ -374,9 +374,10 @@ class FileSession(Session):
     """Sessions in files below ``storage_path``, one file per session. Several processes on one
     machine can share them.
 
-    Values are stored as JSON. ``serializer``: another module or object with ``dumps`` and
-    ``loads``, for text or bytes. With ``pickle`` values may have any type, but then no other user
-    must be able to write into the directory.
+    Values are stored as JSON. ``serializer``: a module or object with ``dumps`` and ``loads`` to
+    use instead; the encoded value may be text or bytes. ``pickle`` allows values of any type, but
+    then no other user may have write access to the directory, because loading a pickle can run any
+    code.
     """
 
     SESSION_PREFIX = "session-"
@@ -617,8 +618,8 @@ class BackendSession(Session):
 
 # -- the tool --------------------------------------------------------------------------------------
 
-# Options of the tool that don't apply to native handlers, each with its default and the setting of
-# ``App`` that applies to both.
+# Options of the tool that don't apply to native handlers. Each has its default value, and the
+# setting of ``App`` to use instead, which applies to CherryPy handlers too ("" if there is none).
 _OF_BOTH: Final[Mapping[str, tuple[object, str, Callable[[Any], object]]]] = {
     "timeout": (None, "session_timeout", lambda minutes: round(minutes * 60)),
     "max_session_size": (None, "max_session_size", int),
@@ -648,9 +649,9 @@ def is_in_memory(options: Mapping[str, Any]) -> bool:
 
 
 class UnsharedSessions(SessionBackend):
-    """A backend for native handlers that raises ``SetupError``. It is used if CherryPy handlers use
-    the same cookie for other sessions: native handlers would read empty sessions, and writing would
-    replace the visitor's cookie.
+    """A backend for native handlers that raises ``SetupError``. It is used if CherryPy handlers
+    store sessions of their own under the same cookie. Native handlers would otherwise read empty
+    sessions, and writing to one would replace the visitor's cookie.
     """
 
     blocking = False
@@ -660,8 +661,8 @@ class UnsharedSessions(SessionBackend):
         self._native = native
 
     def load(self, session_id: str) -> dict[str, object]:
-        """Raise ``SetupError``, unless only ``CSRFMiddleware`` needs a session, whose token is then
-        in a cookie.
+        """Raise ``SetupError``, unless only ``CSRFMiddleware`` loads the session: without a session
+        it keeps its token in a cookie.
         """
         if any(isinstance(one, CSRFMiddleware) for one in self._native.middlewares):
             return {}

@@ -24,8 +24,8 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import FileRange, current, select, validators_of
 from micropie.compat.results import LONGEST_NAME, Chunks, in_ascii
 
-# If a request asks for more ranges, or for more bytes than ``_LONGEST_PARTS``, the whole file is
-# sent, which RFC 9110 allows.
+# If a request has more ranges, or its ranges have more than ``_LONGEST_PARTS`` bytes, the whole
+# file is sent. RFC 9110 allows that.
 _MOST_RANGES = 16
 _LONGEST_PARTS = 1024 * 1024  # bytes of all ranges together
 
@@ -58,9 +58,9 @@ def serve_file(
 ) -> bytes | FileRange:
     """Set the response's status and headers for a file, and return the body.
 
-    Raises ``ValueError`` if ``path`` is relative, 404 if the file doesn't exist. ``content_type``:
-    by default the type for the extension. ``disposition``: "attachment" or "inline"; ``name``: the
-    file name in Content-Disposition, by default that of ``path``.
+    Raises ``ValueError`` if ``path`` is relative, ``NotFound`` if the file doesn't exist.
+    ``content_type``: by default the type for the extension. ``disposition``: "attachment" or
+    "inline"; ``name``: the file name in Content-Disposition, by default that of ``path``.
     """
     path = os.fspath(path)
     if not os.path.isabs(path):
@@ -138,7 +138,7 @@ def serve_fileobj(
 
 
 def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRange:
-    """Set the status and headers for the ranges that the client asks for, and return the body."""
+    """Set the status and headers for the ranges that the client requests, and return the body."""
     response = serving.response
     ranges = _ranges(facts.st_size)
     _accept_ranges()
@@ -175,8 +175,8 @@ _CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-
 
 
 def _set_validators(facts: os.stat_result) -> None:
-    """Set ETag and Last-Modified, and compare them with the request's conditions. Raises 304 or
-    412.
+    """Set ETag and Last-Modified, and compare them with the request's conditions. Raises
+    ``HTTPRedirect`` 304 or ``HTTPError`` 412.
     """
     request, response = serving.request, serving.response
     headers = response.headers
@@ -263,7 +263,7 @@ def _set_disposition(disposition: str | None, name: str | None, own_name: str | 
     header = disposition
     if shown is not None:
         shown = _NOT_IN_A_NAME.sub("_", shown[:LONGEST_NAME]).encode("utf-8", "replace").decode()
-        # After the conversion to ASCII, which may produce quotes.
+        # Escape quotes only now, because the conversion to ASCII may produce some.
         plain = _NOT_IN_A_NAME.sub("_", in_ascii(shown))
         header += f'; filename="{plain}"'
         if plain != shown:
@@ -283,7 +283,8 @@ def staticdir(
     index: str = "",
     debug: bool = False,
 ) -> bool:
-    """The tool ``staticdir``: for GET and HEAD, send the file from a directory, if it exists.
+    """The tool ``staticdir``: for GET and HEAD, send the requested file from a directory if it
+    exists.
 
     ``section``: the directory's URL path, set by the configuration. ``dir``: the directory,
     absolute or relative to ``root``. ``match``: a regular expression that URL paths must match.
@@ -346,7 +347,5 @@ def _attempt(path: str, content_types: Mapping[str, str] | None) -> bool:
     try:
         serve_file(path, kind)
     except NotFound:
-        # The response goes back to what it was: headers set for this file must not stay for another
-        # answer.
         return False
     return True

@@ -260,8 +260,8 @@ class SignalHandler:
         self._previous = {}
 
     def set_handler(self, signal: int | str, listener: Callable[[], object] | None = None) -> None:
-        """Have ``listener`` called at a signal, given by name or number; None restores the system's
-        default.
+        """Call ``listener`` when the process receives a signal, given by name or number. None
+        restores the system's default.
         """
         number = Signals.__members__.get(signal) if isinstance(signal, str) else signal
         if number not in self.signals:
@@ -320,8 +320,8 @@ class PIDFile(SimplePlugin):
 
 
 class DropPrivileges(SimplePlugin):
-    """Changes user, group and umask once the server listens, so that a program started as root can
-    use port 80.
+    """Changes the process's user, group and umask after the server has opened its port, so that a
+    program started as root can use port 80.
 
     ``uid`` and ``gid`` are numbers or names.
     """
@@ -344,11 +344,11 @@ class DropPrivileges(SimplePlugin):
         )
 
     def start(self) -> None:
-        """Change group, user and umask."""
+        """Change the process's group, user and umask."""
         if self.finalized:
             return
         self.finalized = True
-        # first, because the new user may not be allowed to change the group
+        # the new user may not be allowed to change the group
         if self.gid is not None:
             if os.geteuid() == 0:
                 os.setgroups([])
@@ -363,11 +363,12 @@ class DropPrivileges(SimplePlugin):
 
 
 class Daemonizer(SimplePlugin):
-    """Moves the process to the background at startup: it has no terminal, and it is no longer a
+    """Moves the process to the background at startup, where it has no terminal and is no longer a
     child of the process that started it.
 
-    It runs before plugins that start threads, such as the server, because a fork loses threads. If
-    threads exist already, it logs a warning and forks nevertheless.
+    It runs before plugins that start threads, such as the server, because a forked process doesn't
+    have the threads of its parent. If threads exist already, it logs a warning and forks
+    nevertheless.
     """
 
     def __init__(

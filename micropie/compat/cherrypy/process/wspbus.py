@@ -25,8 +25,8 @@ _SOFTWARE_ERROR = 70
 
 
 class ChannelFailures(Exception):
-    """Raised after all subscribers of a channel were called, with the exceptions that some of them
-    raised.
+    """The exceptions that subscribers of a channel have raised. It is raised after all of them have
+    been called.
     """
 
     delimiter = "\n"
@@ -70,7 +70,7 @@ states = SimpleNamespace(
 
 
 class Bus:
-    """The channels of messages, and the state of the process."""
+    """The channels on which messages are published, and the state of the process."""
 
     states = states
     execv = False
@@ -144,13 +144,13 @@ class Bus:
             except KeyboardInterrupt:
                 raise
             except SystemExit as error:
-                # replaces the exit status 0, which would hide the failures
+                # the exit status 0 would hide the failures
                 if failures and not error.code:
                     error.code = 1
                 raise
             except Exception:
                 failures.handle_exception()
-                if channel != "log":  # a failure of the log can't be logged
+                if channel != "log":  # an error of the log can't be logged
                     self.log(f"Error in {channel!r} listener {listener!r}", 40, True)
         if failures:
             raise failures
@@ -168,8 +168,8 @@ class Bus:
     # -- states ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Call the subscribers of "start". If one raises an exception, exit the bus and raise
-        it.
+        """Call the subscribers of "start". If one raises an exception, exit the bus and raise the
+        exception again.
         """
         self.before_start()
         if not self._has_clean_exit:
@@ -208,7 +208,7 @@ class Bus:
                 raise
             self.log("The bus could not exit cleanly", 40, True)
             os._exit(_SOFTWARE_ERROR)
-        # otherwise ``start`` would continue after the signal
+        # ends the process, because ``start`` would continue after the signal
         if was_starting and not self.is_hosted:
             self.log("Bus EXITED while it was starting", 40)
             os._exit(_SOFTWARE_ERROR)
@@ -235,7 +235,7 @@ class Bus:
         self.publish("graceful")
 
     def block(self, interval: float = 0.1) -> None:
-        """Wait until the bus has exited, then until other threads have ended.
+        """Wait until the bus has exited, and then until all other threads have ended.
 
         Ctrl-C and ``SystemExit`` exit the bus.
 
@@ -252,8 +252,8 @@ class Bus:
             raise
         self.log("Waiting for child threads to terminate...")
         for thread in threading.enumerate():
-            # Threads that weren't started by ``threading`` are only dummy objects there, which
-            # can't be joined.
+            # Threads that weren't started by ``threading`` are represented there by dummy objects,
+            # which can't be joined.
             if thread is not threading.current_thread() and not thread.daemon:
                 self.log(f"Waiting for thread {thread.name}.")
                 thread.join()
@@ -294,7 +294,7 @@ class Bus:
         self.start()
         return thread
 
-    # -- a server from outside ---------------------------------------------------------------------
+    # -- external servers --------------------------------------------------------------------------
 
     def follow_start(self) -> None:
         """Start the bus, because an external server has started an application.
@@ -319,11 +319,11 @@ class Bus:
             finally:
                 self.is_hosted = False
 
-    # -- the end of the process --------------------------------------------------------------------
+    # -- exiting the process -----------------------------------------------------------------------
 
     def _clean_exit(self) -> None:
-        """Exit the bus at the end of the program unless it has exited already. The program isn't
-        restarted.
+        """Exit the bus when the program ends, unless it has exited already. Don't run the program
+        again.
         """
         if self.state is not states.EXITING and self.state is not states.STOPPED:
             self.log("The program ends, and engine.exit() was not called: the bus exits", 30)
