@@ -1,14 +1,15 @@
 """Channels: send one message to many subscribers, across threads, event loops, workers and
 machines.
 
-Open ``hub.py`` to change publishing and subscribing in one process, ``mailbox.py`` for how messages
-wait for their subscriber, and ``redis.py`` for channels across processes.
+Open ``hub.py`` to change publishing and subscribing in one process, ``mailbox.py`` for the queue of
+each subscriber, and ``redis.py`` for channels across processes.
 
 Each subscriber has a mailbox of limited size. A publisher puts messages into it under a lock
 without waiting; only the subscriber waits. A mailbox wakes a thread with a ``threading.Event`` and
 a task with its loop's ``ThreadsafeWaker``, which wakes the loop once, however many tasks are woken.
-With Redis, two threads have a connection each. When the connection is lost, every mailbox is
-notified.
+With Redis, there are two threads in each process, one to publish and one to listen, each with its
+own connection. When the listener's connection is lost, every mailbox records that messages may be
+missing.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Channels in one process: the subscribers of each channel, delivering messages to them, and
-subscriptions.
+"""Channels in one process: the subscribers of each channel, the delivery of messages, and the
+subscriptions that handlers use.
 
-Each subscriber has a mailbox and decodes its own copy of a message from JSON, so it can't change
-the message of another subscriber, and messages are the same within a process and between processes.
-Immutable values (text, numbers, true, false and null) are decoded once. Any thread may publish, and
-publishing never waits.
+Each subscriber has a mailbox and decodes its own copy of a message from JSON. So it can't change
+another subscriber's message, and a message has the same form whether it comes from this process or
+another one. Immutable values (text, numbers, true, false and null) are decoded once. Any thread may
+publish, and publishing never waits.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from micropie.channels.mailbox import (
 )
 from micropie.extensions import TaskWaiter, current_shutdown, dumps, notify_after_fork
 
-# The number of messages that a task takes between two checkpoints. Without checkpoints, no other
-# task would run while messages keep coming.
+# How many messages a task takes between two checkpoints. Without checkpoints, no other task would
+# run while messages keep arriving.
 BETWEEN_CHECKPOINTS = 16
 
 
 class _Published:
-    """The result of ``publish``. The message is delivered with or without ``await``."""
+    """The result of ``publish``, which need not be awaited, because the message has been delivered
+    already.
+    """
 
     def __await__(self) -> Generator[None, None, None]:
         yield from ()
@@ -54,9 +56,12 @@ class Channels:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Start without subscribers, because after a fork those in memory belong to the parent."""
-        # Reentrant, because a signal handler may publish. Held while mailboxes are filled, so that
-        # all subscribers get messages in the same order. No code waits while it holds the lock.
+        """Start without subscribers, because after a fork the subscribers in memory belong to the
+        parent.
+        """
+        # Reentrant, because a signal handler may publish. The lock is held while mailboxes are
+        # filled, so that all subscribers get messages in the same order. Nothing blocks while
+        # holding it.
         self._lock = threading.RLock()
         self._mailboxes: dict[str, dict[Mailbox, Subscription]] = {}
 
@@ -80,11 +85,12 @@ class Channels:
     ) -> Subscription:
         """Return a ``Subscription`` to the messages of ``channels`` from now on.
 
-        ``size`` (100): the most messages that wait for this subscriber. When another one arrives,
-        the oldest is dropped and counted by ``dropped``. With ``when_full="close"`` another message
-        ends the subscription instead: ``MessagesLost`` is raised after the waiting messages.
-        ``label``: a text for lists of subscriptions, such as the name of the user. Raises
-        ``ValueError`` for a ``size`` below 1, for another ``when_full``, and without a channel.
+        ``size`` (100): how many messages may wait for this subscriber. When another one arrives,
+        the oldest is dropped and ``dropped`` counts it. With ``when_full="close"``, the
+        subscription ends instead: its loop gets the waiting messages, then raises ``MessagesLost``.
+        ``label``: a string that identifies the subscription in lists, such as the user's name.
+        Raises ``ValueError`` for a ``size`` below 1, an invalid ``when_full``, and if no channel is
+        given.
         """
         if not channels:
             raise ValueError("subscribe takes the names of channels")
@@ -125,9 +131,9 @@ class Channels:
     # -- for subscriptions -------------------------------------------------------------------------
 
     def join(self, mailbox: Mailbox, subscription: Subscription) -> Future | None:
-        """Begin to put messages into ``mailbox``, which belongs to ``subscription``.
+        """Start delivering messages to ``mailbox``, which belongs to ``subscription``.
 
-        Return a future that is done when the subscription has begun, or None if it has begun
+        Return a future that is done when the subscription is active, or None if it is active
         already.
         """
         with self._lock:
@@ -136,7 +142,7 @@ class Channels:
         return None
 
     def leave(self, mailbox: Mailbox, names: Sequence[str]) -> None:
-        """Stop putting messages into ``mailbox``."""
+        """Stop delivering messages to ``mailbox``."""
         with self._lock:
             for name in names:
                 joined = self._mailboxes.get(name, {})
@@ -145,7 +151,7 @@ class Channels:
                     self._mailboxes.pop(name, None)
 
     def deliver(self, name: str, document: bytes | str) -> None:
-        """Put a message into all mailboxes of a channel."""
+        """Deliver a message to all mailboxes of a channel."""
         message = Published(name, document)
         with self._lock:
             for mailbox in list(self._mailboxes.get(name, ())):
@@ -165,12 +171,12 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     """``async with channels.subscribe("room") as messages: async for message in messages: ...``
 
     In a ``def``, write the same without ``async``. A subscription begins and ends with the ``with``
-    block. Its messages also end when the server shuts down, and when the client of the
-    ``EventStream`` that uses it disconnects. ``channel``: the channel of the last message, or None.
-    ``dropped``: the number of messages that were dropped because too many waited, or because a
-    message in Redis was not JSON. ``gaps``: the number of times that the connection to Redis was
-    lost; messages may have been lost each time. ``channels``: the names of its channels. ``label``:
-    the text passed to ``subscribe``.
+    block. The loop over its messages also ends when the server shuts down, and when the client of
+    the ``EventStream`` that uses it disconnects. ``channel``: the channel of the last message, or
+    None. ``dropped``: how many messages were dropped because too many were waiting, or because a
+    message in Redis was not JSON. ``gaps``: how often the connection to Redis was lost; messages
+    may have been lost each time. ``channels``: the names of its channels. ``label``: the text
+    passed to ``subscribe``.
     """
 
     def __init__(
@@ -182,9 +188,9 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self._hub = hub
         self._mailbox = Mailbox(size, when_full)
         self._is_open = False
-        self._in_a_row = 0  # messages taken by a task without waiting
+        self._in_a_row = 0  # how many messages a task has taken in a row without waiting
         self._forget: Callable[[], object] = int  # does nothing before the subscription begins
-        self._waiter: TaskWaiter | None = None  # kept for a task's next wait
+        self._waiter: TaskWaiter | None = None  # reused for a task's next wait
 
     @property
     def dropped(self) -> int:
@@ -193,7 +199,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     @property
     def gaps(self) -> int:
-        """The number of times that messages may have been lost."""
+        """How often the connection to Redis was lost, and messages may have been lost with it."""
         return self._mailbox.gaps
 
     # -- beginning and end -------------------------------------------------------------------------
@@ -227,8 +233,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     @contextmanager
     def _begun(self) -> Iterator[Future | None]:
-        """Begin the subscription, and yield the future for which the ``with`` block waits. If the
-        future fails, end the subscription.
+        """Begin the subscription. Yield the future that the caller waits for, or None if there is
+        nothing to wait for. If waiting fails, end the subscription.
         """
         if self._is_open:
             raise RuntimeError("a subscription can be used only once: call subscribe() again")
@@ -271,8 +277,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     async def __anext__(self) -> Any:
         self._in_a_row += 1
         if self._in_a_row % BETWEEN_CHECKPOINTS == 0:
-            # The checkpoint comes before a message is taken, because a cancellation afterwards
-            # would lose the message.
+            # Let other tasks run before a message is taken: if this task is cancelled here, no
+            # message is lost.
             await anyio.lowlevel.checkpoint()
         waiter, self._waiter = self._waiter or TaskWaiter(), None
         try:

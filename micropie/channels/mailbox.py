@@ -1,5 +1,5 @@
-"""Mailboxes: a bounded queue of messages for each subscriber, and waiting for messages in a thread
-or a task.
+"""Mailboxes: a bounded queue of messages for each subscriber, for which a thread or a task can
+wait.
 
 Because its queue is bounded, a slow subscriber does not delay others.
 """
@@ -32,7 +32,7 @@ class ChannelsUnreachable(Outage.Unavailable):
 
 
 def refuse_on_loop() -> None:
-    """Raise ``RuntimeError`` on an event loop, where nothing may block."""
+    """Raise ``RuntimeError`` if this thread runs an event loop, which must not be blocked."""
     if is_on_loop():
         raise RuntimeError("this would block the event loop: write async with and async for")
 
@@ -42,8 +42,8 @@ class Future(futures.Future[str]):
 
     Wait for it with ``await`` or ``block``.
 
-    ``failure_label``: the first words of the error's message. A failure for which nobody waited is
-    logged when the object is freed.
+    ``failure_label``: the first words of the error's message. If nobody waits for a future that
+    fails, the failure is logged when the object is freed.
     """
 
     def __init__(self, failure_label: str) -> None:
@@ -52,7 +52,7 @@ class Future(futures.Future[str]):
         self._is_retrieved = False
 
     def settle(self, failure: str = "") -> None:
-        """Mark the work as done, or as failed with a reason. Only the first call counts."""
+        """Mark the work as done, or as failed with a reason. Further calls do nothing."""
         with suppress(futures.InvalidStateError):
             self.set_result(failure)
 
@@ -110,18 +110,20 @@ class Published:
         return value
 
 
-END: Final = Published("", "")  # returned by ``Mailbox.take`` when there are no more
+END: Final = Published("", "")  # returned by ``Mailbox.take`` after the last message
 
 
 class MessagesLost(Exception):
-    """Raised if a subscription with ``when_full="close"`` has, or may have, missed messages."""
+    """Raised if a subscription with ``when_full="close"`` has missed messages, or may have missed
+    some.
+    """
 
 
 class Mailbox:
     """The messages of one subscriber. Thread-safe."""
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
-        # Reentrant, like the lock of ``Channels``. Held while the functions that wait for a message
+        # Reentrant, like the lock of ``Channels``. It is held while the functions in ``_waiting``
         # are called.
         self._lock = RLock()
         self._waiting: set[Callable[[], object]] = set()
@@ -129,13 +131,14 @@ class Mailbox:
         self.gaps = 0
         self._closes = when_full == "close"
         self._messages: deque[Published] = deque(maxlen=size)
-        self._lost = ""  # the reason why messages were lost, which ``take`` raises
+        self._lost = ""  # the reason why messages were lost; ``take`` raises it
         self.has_ended = False
 
     def put(self, message: Published) -> None:
         """Add a message.
 
-        If the queue is full, drop the oldest message or end, depending on ``when_full``.
+        If the queue is full, drop the oldest message or end the subscription, depending on
+        ``when_full``.
         """
         with self._lock:
             messages = self._messages
@@ -149,7 +152,7 @@ class Mailbox:
                 self._waiting.pop()()
 
     def skip(self) -> None:
-        """Count a message that can't be decoded as dropped."""
+        """Count a message that can't be decoded among the dropped ones."""
         with self._lock:
             self.dropped += 1
 
@@ -163,7 +166,7 @@ class Mailbox:
     def end(self, lost: str = "") -> None:
         """Accept no more messages. Waiting messages can still be taken.
 
-        ``lost``: the reason why messages were lost, or "". Only the first call counts.
+        ``lost``: the reason why messages were lost, or "" if none were. Further calls do nothing.
         """
         with self._lock:
             if not self.has_ended:
@@ -172,10 +175,10 @@ class Mailbox:
                 self._waiting.pop()()
 
     def take(self, call: Callable[[], object]) -> Published | None:
-        """Return the oldest message, ``END`` if there will be no more, or None if there is none
-        yet.
+        """Return the oldest message, None if there is none yet, or ``END`` if there will be no
+        more.
 
-        Raises ``MessagesLost`` after the last message before a loss.
+        If messages were lost, raises ``MessagesLost`` once, after the last message before the loss.
 
         If the result is None, ``call`` is called once, by any thread, as soon as there is a message
         or the end. It must not block.
@@ -192,6 +195,6 @@ class Mailbox:
         return END
 
     def forget(self, call: Callable[[], object]) -> None:
-        """Cancel the ``call`` passed to ``take``, unless it was called already."""
+        """Don't call the ``call`` that was passed to ``take``, unless that has happened already."""
         with self._lock:
             self._waiting.discard(call)

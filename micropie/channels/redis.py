@@ -1,10 +1,10 @@
 """Channels through a Redis server, for several workers and machines.
 
-A process has two connections, each with a thread of its own: the publisher's sends messages, and
-the listener's is subscribed to every channel that has a subscriber in this process. They are
-created when they are first needed. A connection is used only by its own thread. So other threads
-only record which channels they want, and wake the listener with a message on a control channel, to
-which only this listener is subscribed.
+A process has two connections, each with its own thread: the publisher sends messages, and the
+listener is subscribed to every channel that has a subscriber in this process. They are created when
+they are first needed. Only its own thread may use a connection. So to subscribe, another thread
+records the channels, and wakes the listener with a message on a control channel, to which only this
+listener is subscribed.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from micropie.extensions import Outage, RedisClient, dumps, is_on_loop, loads
 
 # Seconds after which a server that does not respond counts as unavailable.
 TIMEOUT = 5.0
-# Seconds of silence after which the listener pings the server. If the address now belongs to
-# another server, the ping makes that server end the connection.
+# Seconds without a message after which the listener pings the server. If the address now belongs to
+# another server, that server closes the connection when it gets the ping.
 SILENCE = 2.5
-# Seconds within which Redis has to respond.
+# Seconds within which Redis has to respond to a ping.
 ANSWER_WITHIN = 10.0
-# Seconds between attempts at a second connection during that time. If an attempt gets a response,
-# the name now points to another server.
+# While the listener waits for the response, it opens a second connection every so many seconds. If
+# that one gets a response, the host name now points to another server.
 _BETWEEN_LOOKS = 0.5
 # The shortest and the longest time in seconds between two attempts to connect.
 PAUSES = (0.05, 3.0)
-# The most messages that may wait to be sent; further ones fail. A busy process publishes about as
-# many in a second.
+# How many messages may wait to be sent; further ones fail. A busy process publishes about as many
+# in a second.
 MOST_WAITING = 10_000
-# The most messages sent in one batch.
+# How many messages are sent in one batch at most.
 BATCH = 500
-# Seconds that ``close`` waits for the threads.
+# Seconds for which ``close`` waits for the threads to end.
 CLOSE_WITHIN = 2.0
 
 
@@ -52,11 +52,12 @@ class RedisChannels(Channels):
     ``App(channels=RedisChannels(url))``. With Sentinels, use a URL such as
     ``redis+sentinel://one:26379,two:26379/mymaster/0``.
 
-    In Redis, the names of channels begin with ``prefix``. ``publish`` returns when Redis has the
-    message. If Redis is unavailable, it raises ``ChannelsUnreachable``, a ``ConnectionError`` that
-    becomes a 503 if nobody catches it. It doesn't retry, because the message might be sent twice.
-    Beginning a subscription raises the same exception. A connection that is lost later is opened
-    again, and the subscription's ``gaps`` counts the loss.
+    In Redis, the names of channels begin with ``prefix``. ``publish`` returns when Redis has
+    received the message. If Redis is unavailable, it raises ``ChannelsUnreachable``, a
+    ``ConnectionError``; if a handler doesn't catch it, the client gets a 503. It doesn't retry,
+    because the message might be sent twice. Beginning a subscription raises the same exception. If
+    the connection is lost later, it is opened again, and the subscription's ``gaps`` counts the
+    loss.
     """
 
     def __init__(self, url: str, prefix: str = "channel:") -> None:
@@ -83,14 +84,14 @@ class RedisChannels(Channels):
         return PUBLISHED
 
     def close(self) -> None:
-        """End every subscription in this process, and close its connections.
+        """End every subscription in this process, and close the connections.
 
         The next use opens new connections.
         """
         super().close()
         with self._lock:
-            # Close the listener first, because the publisher sends its wake-up message, and may
-            # have to be created for that.
+            # Close the listener first. This takes a wake-up message, which the publisher sends; the
+            # publisher is created for that if necessary.
             if self._listener is not None:
                 self._listener.close()
             if self._publisher is not None:
@@ -125,7 +126,7 @@ class RedisChannels(Channels):
     def send(self, name: str, message: bytes, most_waiting: float = math.inf) -> Future:
         """Send a message to a channel in Redis.
 
-        The future fails if ``most_waiting`` messages are waiting already.
+        The future fails if ``most_waiting`` messages are already waiting to be sent.
         """
         with self._lock:
             if self._publisher is None:
@@ -135,8 +136,8 @@ class RedisChannels(Channels):
     def receive(self, name: str, document: str) -> None:
         """Deliver a message from Redis.
 
-        A message that is not JSON comes from another program. It is skipped, and subscriptions
-        continue.
+        A message that is not JSON comes from another program. It is counted as dropped, and
+        subscriptions continue.
         """
         try:
             loads(document)
@@ -167,7 +168,7 @@ def _warn_once(name: str, problem: str) -> None:
 
 
 class _Publisher(threading.Thread):
-    """Sends messages in order. Waiting messages are sent in batches.
+    """A thread that sends messages in order, the waiting ones in batches.
 
     Call its methods only while holding the hub's lock.
     """
@@ -182,7 +183,7 @@ class _Publisher(threading.Thread):
     def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
         """Queue a message, and return a future that is done when it was sent.
 
-        It fails during an outage, and if ``most_waiting`` messages are waiting already.
+        The future fails during an outage, and if ``most_waiting`` messages are already waiting.
         """
         future = Future(f"a message to {name!r} was not published")
         if self._outage.lasts():
@@ -194,7 +195,7 @@ class _Publisher(threading.Thread):
         return future
 
     def close(self) -> None:
-        """End the thread when the waiting messages are sent."""
+        """End the thread once the waiting messages have been sent."""
         self._waiting.put(None)
 
     def run(self) -> None:
@@ -221,8 +222,8 @@ class _Publisher(threading.Thread):
             pipeline = client.pipeline(transaction=False)
             for name, message, _ in batch:
                 pipeline.publish(name, message)
-            # The last command: if the server is the primary now, it was also the primary when it
-            # got the messages.
+            # This command comes last: if the server is the primary now, it was also the primary
+            # when it got the messages.
             pipeline.role()
             results: list[object] = pipeline.execute(raise_on_error=False)
             role = results.pop()
@@ -234,9 +235,9 @@ class _Publisher(threading.Thread):
 
 
 class _Listener(threading.Thread):
-    """Receives messages.
+    """A thread that receives messages.
 
-    Its state is read and changed while the hub's lock is held, in its own thread and in others.
+    Several threads use its state, so hold the hub's lock to read or change it.
     """
 
     def __init__(self, hub: RedisChannels) -> None:
@@ -247,16 +248,16 @@ class _Listener(threading.Thread):
         self._lock = hub._lock
         self._has_news = threading.Event()
         self._is_closed = False
-        # The futures of subscriptions that wait for Redis, each with the channels that Redis has
-        # not confirmed yet.
+        # The futures of the subscriptions that Redis has not confirmed yet, each with the channels
+        # that are missing.
         self._joining: dict[Future, set[str]] = {}
         self._reset_connection()
         self.start()
 
     def _reset_connection(self) -> None:
         self._is_connected = False
-        self._requested: set[str] = set()  # channels for which a subscription was requested
-        # The number of unconfirmed requests by channel.
+        self._requested: set[str] = set()  # channels that this connection has asked Redis for
+        # By channel, how many of these requests Redis has not confirmed.
         self._unconfirmed: Counter[str] = Counter()
 
     # -- for other threads -------------------------------------------------------------------------
@@ -274,7 +275,7 @@ class _Listener(threading.Thread):
         return future
 
     def wake(self) -> None:
-        """Let the thread compare the channels that are wanted with those that were requested from
+        """Make the thread compare the channels that have subscribers with those requested from
         Redis.
         """
         self._has_news.set()
@@ -282,7 +283,7 @@ class _Listener(threading.Thread):
             self._hub.send(self._control, b"").add_done_callback(self._after_wake)
 
     def _after_wake(self, sent: futures.Future[str]) -> None:
-        # The listener's thread will notice the failure later. Fail subscriptions that are beginning
+        # The listener's thread notices the failure only later. So fail the waiting subscriptions
         # now.
         if failure := cast(Future, sent).failure():
             with self._lock:
@@ -335,7 +336,8 @@ class _Listener(threading.Thread):
     def _listen(self) -> None:
         with self._hub._client.reached() as client, closing(client.pubsub()) as connection:
             connection.subscribe(self._control)
-            # The time of the last ping, and whether a second connection got a response.
+            # The time of an unanswered ping (0.0 without one), and whether a second connection got
+            # a response.
             asked_at, answers = 0.0, False
             while not self._is_closed:
                 message = connection.get_message(timeout=_BETWEEN_LOOKS if asked_at else SILENCE)
@@ -379,7 +381,7 @@ class _Listener(threading.Thread):
     def _confirm(self, name: str) -> None:
         with self._lock:
             self._unconfirmed[name] -= 1
-            if not self._unconfirmed[name]:  # otherwise this confirms an earlier request
+            if not self._unconfirmed[name]:  # otherwise a later request is still unconfirmed
                 del self._unconfirmed[name]
             for future, names in list(self._joining.items()):
                 if not self._missing(names):
@@ -387,5 +389,5 @@ class _Listener(threading.Thread):
                     future.settle()
 
     def _missing(self, names: Iterable[str]) -> set[str]:
-        """Return the channels among ``channels`` that Redis has not confirmed."""
+        """Return those of these channels that Redis has not confirmed."""
         return {name for name in names if name not in self._requested or name in self._unconfirmed}
