@@ -2,13 +2,13 @@
 
 They need ``pip install "micropie-dual[test]"``.
 
-Open ``client.py`` or ``async_client.py`` to change what a test can call, ``asgi.py`` or ``wsgi.py``
+Open ``client.py`` or ``async_client.py`` to change the clients' methods, ``asgi.py`` or ``wsgi.py``
 for how the application is called, ``http.py`` and ``call.py`` for what both protocols share,
 ``websocket.py`` for WebSockets, ``forms.py`` for a page's forms, ``errors.py`` for exceptions, and
 ``requests.py`` for ``make_request``.
 
-The clients implement the specifications of both protocols. They import nothing from the rest of
-micropie, and work with any application. Only methods that do more than send requests, such as
+The clients implement both protocols as specified. They import nothing from the rest of micropie,
+and work with any ASGI or WSGI application. Only methods that do more than send requests, such as
 ``override``, require an ``App``. ``make_request`` needs no client.
 """
 

@@ -1,8 +1,8 @@
 """Call ASGI applications: the event loop, the task in which the application runs, the lifespan, and
 the transport.
 
-Scopes have spec_version 2.4, the newest that servers announce. Since this version, ``send`` raises
-an OSError once the client has disconnected. A test sees everything that the application sends, even
+Scopes have spec_version 2.4, the newest that servers use. Since this version, ``send`` raises an
+OSError once the client has disconnected. A test sees everything that the application sends, even
 the body of a response to HEAD.
 """
 
@@ -41,8 +41,8 @@ class AppLoop:
     test's own.
 
     anyio's blocking portal doesn't work here: each of its calls, even the one that stops it, waits
-    until the loop responds. An application that blocks its loop (a lock, a ``time.sleep``) would
-    then hang the test instead of failing it.
+    until the loop responds. So if an application blocked the loop (with a lock or ``time.sleep``),
+    the test would hang instead of failing.
     """
 
     def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -68,8 +68,8 @@ class AppLoop:
             self._call_soon(lambda: self._has_calls.set())  # noqa: PLW0108 - only the loop knows which event it is
 
     async def _make_calls(self) -> None:
-        """Make the calls in a task, because with ``asyncio.run``, anyio recognises the loop only by
-        the running task.
+        """Make the calls in a task, because under ``asyncio.run`` anyio detects the running loop by
+        the current task.
         """
         while True:
             await self._has_calls.wait()
@@ -139,7 +139,7 @@ class AppTask(Runner):
 
     def cancel(self) -> None:
         def cancel() -> None:
-            # It is still None if something has blocked the loop since this call was scheduled.
+            # None if the application's task hasn't started yet, because something blocks the loop.
             if self._cancel_scope is not None:
                 self._cancel_scope.cancel()
 
@@ -160,7 +160,7 @@ class AppTask(Runner):
             with anyio.CancelScope() as self._cancel_scope:
                 await self._app({**self._scope, **call.reports()}, receive, send)
         except anyio.get_cancelled_exc_class() as error:
-            # ``_cancel_scope`` catches its own cancellation, so here the application has cancelled
+            # ``_cancel_scope`` catches its own cancellation. So this one comes from the application
             # itself, or the loop is ending.
             call.error = ProtocolViolation(
                 f"{call.label}: the application was cancelled, but not by the client"
@@ -176,7 +176,7 @@ class AppTask(Runner):
         """Wait until ``look`` returns something true, and return that."""
         with self._call.waiting(where):
             while not (found := look()):
-                # ``receive`` and ``send`` may both wait for this event, so the first to wake
+                # ``receive`` and ``send`` may both wait for this event. The one that wakes first
                 # replaces it.
                 if self._changed.is_set():
                     self._changed = anyio.Event()
@@ -185,17 +185,17 @@ class AppTask(Runner):
 
 
 class LifespanCall(ClientCall):
-    """Startup and shutdown of the application, around everything else.
+    """The call for the lifespan: the application's startup and shutdown.
 
     If an application raises before it receives ``lifespan.startup``, it doesn't support the
-    lifespan. If it raises after that, its startup has failed. Servers treat this as missing
-    support, too, and continue; in a test that would hide a broken startup.
+    lifespan. If it raises after that, its startup has failed. Servers treat this, too, as missing
+    support and continue, but in a test that would hide a broken startup.
     """
 
     disconnect = SHUTDOWN
 
     def reports(self) -> dict[str, Callable[[BaseException], None]]:
-        return {}  # exceptions leave the application, so nothing is reported
+        return {}  # the application raises its exceptions, so nothing needs to be reported
 
     def shutdown(self) -> None:
         self.ask("shutdown")
@@ -232,8 +232,8 @@ class LifespanCall(ClientCall):
 
 
 class ASGITransport(AppTransport):
-    """Handles httpx2's requests by calling an ASGI application, on one event loop for the life of
-    the client.
+    """Handles httpx2's requests by calling an ASGI application. All calls of a client run on one
+    event loop.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class ASGITransport(AppTransport):
     def loop(self) -> AppLoop:
         """The event loop. Its thread is started on first use.
 
-        If a client is garbage-collected without ``close``, the loop ends.
+        If the client is garbage-collected without ``close``, the loop ends.
         """
         with self._lock:
             if self._loop is None:
@@ -263,7 +263,9 @@ class ASGITransport(AppTransport):
         self._loop = loop
 
     def scope(self, request: httpx.Request, **more: object) -> Message:
-        """Return the scope of a request: the keys that HTTP and WebSockets share, and ``more``."""
+        """Return the scope of a request: the keys that HTTP and WebSockets have in common, and
+        ``more``.
+        """
         path, _, query = request_target(request).partition(b"?")
         return {
             "asgi": {"version": "3.0", "spec_version": "2.4"},

@@ -1,10 +1,10 @@
 """The test client for async tests. The application runs on the test's own event loop, asyncio or
 trio.
 
-The client is httpx2's asynchronous client. It passes its requests to a ``TestClient``, which is
-called in worker threads, so both behave the same and no code is written twice. An object that
-belongs to an event loop, such as a connection, can be shared by the test and the application,
-because both run on one loop.
+The client is httpx2's asynchronous client. It passes its requests to a ``TestClient``, which it
+calls in worker threads. So both clients behave the same, and share their code. The test and the
+application run on the same loop, so they can share an object that belongs to a loop, such as a
+database connection.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Portal(httpx.AsyncBaseTransport):
 
     @asynccontextmanager
     async def entered(self, manager: AbstractContextManager[T]) -> AsyncIterator[T]:
-        """Enter a context manager in worker threads, and leave it."""
+        """An async context manager that enters and leaves ``manager`` in worker threads."""
         async with AsyncExitStack() as stack:
             value = await self.call(manager.__enter__)
             stack.push_async_exit(partial(self.complete, manager.__exit__))
@@ -102,7 +102,7 @@ class Portal(httpx.AsyncBaseTransport):
     async def _end(self, tasks: anyio.abc.TaskGroup) -> None:
         tasks.cancel_scope.cancel()
         tasks.cancel_scope.shield = True
-        # Don't pass the test's own error, because the group would wrap it.
+        # Don't pass the test's own error to the task group, which would wrap it.
         await tasks.__aexit__(None, None, None)
 
     async def __aexit__(self, *error: Any) -> None:
@@ -119,15 +119,15 @@ class Portal(httpx.AsyncBaseTransport):
 
 
 def _content(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """Iterate in a worker thread over a request's content, which is an async iterator of the
-    test.
+    """Iterate in a worker thread over the async iterator that the test passed as a request's
+    content.
     """
     while (chunk := from_thread.run(anext, chunks, None)) is not None:
         yield chunk
 
 
 class _Body(httpx.AsyncByteStream):
-    """A body for the test, which is read in worker threads."""
+    """The async body of a response, which reads the synchronous one in worker threads."""
 
     def __init__(self, body: httpx.SyncByteStream, portal: Portal) -> None:
         self.body = body
@@ -143,7 +143,7 @@ class _Body(httpx.AsyncByteStream):
 def awaited(
     method: Callable[Concatenate[Any, P], T],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
-    """Return an async method that calls this method of the synchronous class."""
+    """Return an async method that calls ``method``, a method of the synchronous class."""
 
     @wraps(method)
     async def call(
@@ -155,7 +155,7 @@ def awaited(
 
 
 class AsyncWebSocketSession:
-    """The client's end of a WebSocket: a ``WebSocketSession`` whose methods are awaited."""
+    """The client's end of a WebSocket: like ``WebSocketSession``, but its methods are awaited."""
 
     def __init__(self, session: WebSocketSession, portal: Portal) -> None:
         self._sync = session
@@ -175,16 +175,17 @@ class AsyncWebSocketSession:
 
 
 class AsyncTestClient(httpx.AsyncClient):
-    """``TestClient`` for async tests, with the same options and methods, which are awaited::
+    """The ``TestClient`` for async tests. It has the same options and methods, but the methods are
+    awaited::
 
         async with AsyncTestClient(app) as client:
             assert (await client.get("/")).status_code == 200
             async with client.websocket("/chat") as ws:
                 await ws.send_text("hello")
 
-    It is an ``httpx2.AsyncClient``. The application runs on the test's loop, so there is no
-    ``backend``. The client must be entered, which runs the application's startup. ``client.client``
-    is the ``TestClient``, which has the same cookies and headers.
+    It is an ``httpx2.AsyncClient``. The application runs on the test's loop, so there is no option
+    ``backend``. Use the client with ``async with``, which runs the application's startup.
+    ``client.client`` is the ``TestClient``, which has the same cookies and headers.
     """
 
     __test__ = False  # otherwise pytest would collect it because of its name
@@ -221,7 +222,7 @@ class AsyncTestClient(httpx.AsyncClient):
         self.client.headers = headers
 
     def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
-        """Make a request. Its content may be a sync or an async iterable."""
+        """Build a request. Its content may be a sync or an async iterable."""
         request = super().build_request(method, url, **options)
         if not isinstance(request.stream, httpx.AsyncByteStream):
             request.stream = _Body(request.stream, self._portal)
@@ -270,7 +271,7 @@ class AsyncTestClient(httpx.AsyncClient):
         self.client.login_basic(name, password)
 
     def override(self, key: object, fake: object) -> AbstractContextManager[object]:
-        """Use ``fake`` to provide ``key``, see ``TestClient.override``. This method isn't
-        awaited.
+        """Replace the provider of ``key`` with ``fake``; see ``TestClient.override``. This method
+        isn't awaited.
         """
         return self.client.override(key, fake)

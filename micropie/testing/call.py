@@ -1,10 +1,10 @@
-"""One call of the application: an exchange of ASGI messages with the test, under both protocols.
+"""One call of the application. Under both protocols it exchanges ASGI messages with the test.
 
-The application runs in another thread, so that the test can stop waiting for it. The test gets the
-application's messages through a queue. The application produces the next chunk of a stream only
-when the test has taken the last one, so a test sees a stream as it is produced, and at most one
-chunk is produced ahead. When the application asks for more of the request's body, the test's thread
-produces the chunk, so a test's generator runs in the test's own thread.
+The application runs in another thread, so that the test can stop waiting for it. Its messages reach
+the test through a queue. The application produces the next chunk of a stream only when the test has
+taken the last one, so a test sees a stream as it is produced, and the application is at most one
+chunk ahead. When the application reads more of the request's body, the test's thread produces the
+chunk, so a test's generator runs in the test's own thread.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ ON_FAILURE = "micropie.on_failure"
 
 WANTS_BODY: Message = {"type": "the application waits for more of the request's body"}
 
-# Seconds that a cancelled application may take to end. A cancellation that works takes much less.
+# How many seconds an application may take to end once it has been cancelled. A cancellation that
+# works takes much less.
 CANCEL_GRACE = 1.0
 
-# A network buffers some messages for a client that does not read. This limit keeps an application
-# that sends endlessly from filling the memory.
+# How many messages are buffered for a test that does not read them, as a network would do. Without
+# a limit, an application that sends endlessly would fill the memory.
 MESSAGES_AHEAD = 64
 
 
 class ClientSettings(NamedTuple):
-    """The settings of a client that every call needs."""
+    """The client's settings that every call needs."""
 
     root_path: str
     client: tuple[str, int] | None
@@ -49,7 +50,7 @@ class ClientSettings(NamedTuple):
     lifespan: bool
     denial_response: bool
     raw_uri: bool
-    late: list[BaseException]  # errors of functions that run after the response
+    late: list[BaseException]  # errors in functions that run after the response
 
 
 def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
@@ -70,8 +71,9 @@ def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
 class Runner(ABC):
     """Runs the application for one call, in another thread.
 
-    It passes messages between the application and the call's methods ``next_message`` and
-    ``sending``. The application waits, inside ``waiting``, until their results are true.
+    It gets the application's messages from the call's method ``next_message``, and passes what the
+    application sends to ``sending``. While these have no result yet, the application waits, inside
+    ``waiting``.
     """
 
     @abstractmethod
@@ -89,14 +91,16 @@ class Runner(ABC):
     def is_current(self) -> bool:
         """Return whether this code runs in the application's own task or thread."""
 
-    def cancel(self) -> None:  # noqa: B027 - not every protocol has a way to do that
+    def cancel(self) -> None:  # noqa: B027 - not every protocol can do that
         """Stop the application."""
 
 
 class ClientCall:
-    """A call of the application. The test's thread changes the call, then wakes the application."""
+    """A call of the application. The test's thread changes this object and then wakes the
+    application.
+    """
 
-    disconnect: Message  # tells the application that the client has disconnected
+    disconnect: Message  # the message that the client has disconnected
     body: Iterator[Message]  # of an HTTP request
     advice = "if it needs longer, write TestClient(app, app_timeout=60)"
 
@@ -107,13 +111,13 @@ class ClientCall:
         # Messages to the test; None marks the end.
         self.outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
-        # whether the test can produce a message when the application wants one
+        # whether the test can produce another message when the application reads
         self.may_ask = False
         # The application gets this message each time that it reads from an empty inbox.
         self.last_message: Message | None = None
-        self.waits: list[str] = []  # the functions in which the application waits for the test
+        self.waits: list[str] = []  # the functions in which the application is waiting for the test
         self.hung_up = False
-        self.ended = False  # the test has seen the end, or stopped waiting for it
+        self.ended = False  # whether the test has seen the end, or has stopped waiting for it
         self._runner = runner
         self._sent = 0
         self._taken = 0
@@ -123,7 +127,7 @@ class ClientCall:
     def checked(self, message: Message) -> Message:
         """Check a message from the application to the test, and return it.
 
-        For an invalid message, raise an error at the application's own line.
+        If it is invalid, raise an error at the line of the application that sent it.
         """
         return message
 
@@ -136,7 +140,7 @@ class ClientCall:
         if self.last_message is not None:
             return dict(self.last_message)
         if self.may_ask:
-            self.may_ask = False  # ask once for each chunk, even if this is cancelled
+            self.may_ask = False  # ask only once for each chunk, even if this call is cancelled
             self.outbox.put(WANTS_BODY)
         return None
 
@@ -171,17 +175,15 @@ class ClientCall:
             self.waits.remove(where)
 
     def fail(self, error: BaseException) -> None:
-        """Store the application's error for the test. If there are several, the first one
-        counts.
-        """
+        """Store the application's error for the test. Only the first error is stored."""
         if self.app_error is None:
             self.error = error
 
     def report(self, error: BaseException) -> None:
-        """Store an error that the application catches instead of raising.
+        """Store an error that the application doesn't raise, but turns into a 500 or only logs.
 
-        An error in another task or thread than the application's is raised when the client is
-        closed, because the call may have ended before the error occurs.
+        If it occurs in another task or thread than the application's, the call may have ended
+        already. Such an error is raised when the client is closed.
         """
         if self._runner.is_current():
             self.fail(error)
@@ -216,10 +218,10 @@ class ClientCall:
         self.wake()
 
     def wake(self) -> None:
-        """Let the application check again whether it can go on.
+        """Make the application check again whether it can continue.
 
-        The application first notes in ``waits`` that it waits, and then checks. So it either sees a
-        change that was made before this call, or is woken by it.
+        The application records in ``waits`` that it is waiting before it checks. So either it sees
+        a change that was made before this call, or this call wakes it.
         """
         if self.waits:
             self._runner.wake()
@@ -230,8 +232,8 @@ class ClientCall:
         return None if self.error is None or is_only_disconnect(self.error) else self.error
 
     def raise_app_error(self) -> None:
-        """Raise the application's own error in the test, but only once, because the test may expect
-        it.
+        """Raise the application's own error in the test, but only once: a test that expects it must
+        not get it again later.
         """
         error = self.app_error
         if error is not None and self.settings.raise_app_exceptions:
@@ -257,7 +259,7 @@ class ClientCall:
         return event
 
     def feed(self) -> None:
-        """Pass the next message of the request's body to the application."""
+        """Pass the next message with a part of the request's body to the application."""
         message = next(self.body)
         self.may_ask = message.get("more_body", False)
         if "body" in message:
@@ -283,7 +285,7 @@ class ClientCall:
 
         If it doesn't end, cancel it and raise ``AppTimeout``.
 
-        ``error``: the test's own error, which is being raised. No other error is raised then, but
+        ``error``: the test's own error, if one is being raised. Then no other error is raised, but
         ``error`` gets a note about the application's error.
         """
         self.hang_up()
@@ -299,7 +301,7 @@ class ClientCall:
         finally:
             if not self.ended:
                 self._runner.cancel()
-                # An application that still hasn't ended blocks its thread. That is reported when
+                # If the application still hasn't ended, it blocks its thread. This is reported when
                 # the thread is joined.
                 with suppress(AppTimeout):
                     self._drain(min(self.settings.app_timeout, CANCEL_GRACE))

@@ -73,7 +73,7 @@ _ELSEWHERE = {
 
 
 class TestClient(httpx.Client):
-    """Call an ASGI 3 or PEP 3333 application as a server would, without a server.
+    """Call an ASGI 3 or WSGI (PEP 3333) application as a server would, but without a server.
 
         with TestClient(app, protocol="asgi", backend="trio") as client:
             assert client.get("/").status_code == 200
@@ -82,24 +82,24 @@ class TestClient(httpx.Client):
 
     It is an ``httpx2.Client``: cookies, uploads, authentication and ``stream`` work as in httpx2.
     Redirects are not followed by default. Entering the client runs the application's startup,
-    leaving it runs the shutdown. Without ``with`` there is no lifespan, and ``close`` ends threads
-    and open responses. A WSGI application has no lifespan; if it has a callable ``wsgi_shutdown``,
-    closing the client calls it, as the exit of a worker process would.
+    leaving it runs the shutdown. Without ``with``, startup and shutdown don't run; call ``close``
+    to end threads and open responses. A WSGI application has no lifespan; if it has a callable
+    ``wsgi_shutdown``, closing the client calls it, as the exit of a worker process would.
 
     protocol: "asgi" or "wsgi". backend, backend_options: anyio's backend for an ASGI application,
     "asyncio" or "trio". raise_app_exceptions: raise the application's exceptions in the test, as
-    the same objects. These are exceptions that leave the application, and those that micropie turns
-    into a 500 or only logs: from a handler, a hook, a stream or a WebSocket and, when the client is
-    closed, from functions after the response. If False, the test gets what a client gets: a
-    response with status 500, or ``httpx2.RemoteProtocolError`` while it reads the body, if the
-    response had started. base_url, headers, cookies: those of every request, as in httpx2.
-    follow_redirects: False by default. root_path: where the application is mounted (WSGI's
-    SCRIPT_NAME); URLs without a host are relative to it. client: the address and port from which
-    the requests come; None for a server that doesn't know them. lifespan: False skips startup and
-    shutdown. app_timeout: the seconds that the client waits for the application before it raises
-    ``AppTimeout``. raw_uri: whether the WSGI environ has gunicorn's RAW_URI. denial_response:
-    whether WebSocket scopes offer the "websocket.http.response" extension. Raises ``ValueError``
-    for another ``protocol`` or ``backend``.
+    the same objects. These are the exceptions that the application itself raises, and those that
+    micropie turns into a 500 or only logs: from a handler, a hook, a stream or a WebSocket and,
+    when the client is closed, from functions that run after the response. If False, the test gets
+    what a client would get: a response with status 500, or ``httpx2.RemoteProtocolError`` while it
+    reads the body, if the response had started. base_url, headers, cookies: used for every request,
+    as in httpx2. follow_redirects: False by default. root_path: where the application is mounted
+    (WSGI's SCRIPT_NAME); URLs without a host are relative to it. client: the address and port from
+    which the requests come; None for a server that doesn't know them. lifespan: False skips startup
+    and shutdown. app_timeout: how many seconds the client waits for the application before it
+    raises ``AppTimeout``. raw_uri: whether the WSGI environ has gunicorn's RAW_URI.
+    denial_response: whether WebSocket scopes offer the "websocket.http.response" extension. Raises
+    ``ValueError`` for an unknown ``protocol`` or ``backend``.
 
     httpx2 normalises URLs. ``extensions={"target": b"/%ff/../x"}`` sets the exact bytes of a
     request target, including the ``root_path``. Headers passed as bytes arrive unchanged.
@@ -153,7 +153,8 @@ class TestClient(httpx.Client):
         url = httpx.URL(base_url)
         super().__init__(
             transport=self.app_transport,
-            # The mount comes before the path, so that cookies and redirects work as in a browser.
+            # The URL's path begins with the mount, so that cookies and redirects work as in a
+            # browser.
             base_url=url.copy_with(raw_path=quote(root_path).encode() + url.raw_path),
             headers=headers,
             cookies=cookies,
@@ -163,11 +164,11 @@ class TestClient(httpx.Client):
         )
 
     def override(self, key: object, fake: object) -> AbstractContextManager[object]:
-        """Use ``fake`` to provide ``key`` in the whole application, instead of
+        """In the whole application, use ``fake`` in place of the provider from
         ``@app.provides(key)``.
 
-        A function or a class is a provider, as for ``provides``. Any other object is the value
-        itself. The override ends when the client is closed, or at the end of ``with
+        If ``fake`` is a function or a class, it is called as a provider. Any other object is the
+        value itself. The override ends when the client is closed, or at the end of ``with
         client.override(Session, fake):``. Raises ``ValueError`` if the application has no provider
         for ``key``, and ``ClientError`` if it isn't a ``micropie.App``.
         """
@@ -175,7 +176,7 @@ class TestClient(httpx.Client):
         override.callback(tree_of(self._app).override(key, fake))
         return override
 
-    if not TYPE_CHECKING:  # pragma: no branch - checkers know all names
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers see only the real names
 
         def __getattr__(self, name: str) -> Any:
             """Raise an error for a missing name. If other frameworks' test clients have the name,
@@ -183,7 +184,7 @@ class TestClient(httpx.Client):
             """
             if name in _ELSEWHERE:
                 raise AttributeError(f"TestClient has no {name}: write {_ELSEWHERE[name]}")
-            # Raises the usual AttributeError, or again the one that a property has raised.
+            # Raises the usual AttributeError. If a property raised one, it is raised again.
             return object.__getattribute__(self, name)
 
     @contextmanager
@@ -210,16 +211,14 @@ class TestClient(httpx.Client):
             self._visit_session(replace)
 
     def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> None:
-        """Call ``visit`` with the session of this client, in a handler of a separate
-        application.
-        """
+        """Call ``visit`` with this client's session, in a handler of a separate application."""
         other = session_app(tree_of(self._app), visit)
         self.post("/", extensions={APP: other}, follow_redirects=False).raise_for_status()
 
     def login(self, /, **values: object) -> None:
         """Set keys of the session: ``client.login(user="alice")``. Pass the keys that the
-        application's log-in sets. Raises ``ValueError`` for a password, because sessions don't
-        contain one.
+        application sets when a user logs in. Raises ``ValueError`` for a password, because sessions
+        don't contain one.
         """
         if "password" in values:
             raise ValueError("login sets keys of the session: write client.login(user=...)")
@@ -245,11 +244,11 @@ class TestClient(httpx.Client):
 
             client.post_form("/login", {"name": "alice", "password": "sesame"})
 
-        It sends the first form with ``method="post"`` that has the fields in ``data``, to the
-        form's ``action`` and encoded by its ``enctype``. Values that the page already has in inputs
-        are sent, too, except those of disabled ones. ``options`` are those of ``client.post``; the
-        names in ``files`` count as fields. Raises ``ClientError`` if no form has these fields, and
-        ``httpx2.HTTPStatusError`` if the page is an error.
+        It sends the first form with ``method="post"`` that has the fields in ``data`` and
+        ``files``. The request goes to the form's ``action``, encoded as its ``enctype`` says. The
+        other fields are sent with the values in the page, unless they are disabled. ``options`` are
+        those of ``client.post``. Raises ``ClientError`` if no form has these fields, and
+        ``httpx2.HTTPStatusError`` if the page is an error response.
         """
         shown = self.get(page, follow_redirects=True).raise_for_status()
         entered, given = data or {}, options.pop("files", ())

@@ -2,13 +2,13 @@
 
 Every other exception that a test sees comes from the application.
 
-ClientError                 the base of the exceptions for tests
-    AppTimeout              the application let the client wait for longer than ``app_timeout``
+ClientError                 the base class of the exceptions raised in tests
+    AppTimeout              the application took longer than ``app_timeout``
     ProtocolViolation       the application broke ASGI or WSGI (raised in the application, at its own line)
     LifespanFailed          startup or shutdown failed; ``__cause__`` is what the application raised
-    WebSocketRefused        the handshake was answered with a status instead of an accept
+    WebSocketRefused        the application did not accept the WebSocket's handshake
     WebSocketClosed         the application closed the WebSocket
-ClientDisconnected          raised only in the application, if it writes to or reads from a client that has left
+ClientDisconnected          raised only in the application, if it reads or writes after the client has disconnected
 """  # noqa: E501
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class ClientError(Exception):
 
 
 class AppTimeout(ClientError, TimeoutError):
-    """Raised if the client has waited for the application longer than ``app_timeout``."""
+    """Raised if the application took longer than the client's ``app_timeout``."""
 
 
 class ProtocolViolation(ClientError, RuntimeError):
@@ -35,9 +35,8 @@ class LifespanFailed(ClientError):
 class WebSocketRefused(ClientError):
     """Raised if the application did not accept a WebSocket's handshake.
 
-    ``status``, ``headers`` and ``body``: those of the denial response, or of the plain 403 that
-    servers send without one. ``code``, ``reason``: those with which the application closed the
-    handshake.
+    ``status``, ``headers`` and ``body``: the denial response or, without one, the plain 403 that
+    servers send. ``code``, ``reason``: those of the message ``websocket.close``.
     """
 
     def __init__(
@@ -73,7 +72,8 @@ class WebSocketClosed(ClientError):
 class ClientDisconnected(OSError):
     """Raised in the application if the client has disconnected.
 
-    It is an OSError because ASGI 2.4 requires one, and under WSGI a socket would raise one.
+    It is an OSError because ASGI 2.4 requires that, and because under WSGI a socket would raise
+    one.
     """
 
 

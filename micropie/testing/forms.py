@@ -8,7 +8,7 @@ from typing import Any
 
 from micropie.testing.errors import ClientError
 
-# Inputs that send no value unless they are ticked or clicked.
+# Types of inputs that send no value unless they are ticked or clicked.
 _WITHOUT_VALUE = ("submit", "button", "image", "reset", "file", "checkbox", "radio")
 
 _CONTROLS = ("input", "textarea", "select", "button")
@@ -29,8 +29,8 @@ class PostForm:
     def sent_with(
         self, data: Mapping[str, Any], files: Sequence[tuple[str, Any]]
     ) -> dict[str, Any]:
-        """Return the request that a browser sends if a visitor enters ``data`` and chooses
-        ``files``, as options for httpx2.
+        """Return the options for httpx2 to send the request that a browser sends if a visitor
+        enters ``data`` and chooses ``files``.
 
         A form without ``enctype="multipart/form-data"`` sends only the names of files. With it, a
         file input left empty sends a file without a name.
@@ -70,20 +70,20 @@ def _text(value: object) -> str | bytes:
 
 
 class PostForms(HTMLParser):
-    """Parses a page, and finds its forms with ``method="post"``.
+    """A parser that finds a page's forms with ``method="post"``.
 
     Some fields have no initial value: text areas, files, unticked boxes. A field sends several
     values if several inputs have its name. Disabled controls don't count, nor do those in a
-    disabled ``fieldset``, except in its first ``legend``. A control may be outside its form and
-    refer to the form by the attribute ``form``.
+    disabled ``fieldset``, except in its first ``legend``. A control may be outside its form; its
+    attribute ``form`` then has the form's id.
     """
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self._forms: list[PostForm] = []
-        # created early for controls that come before their form
+        # by id; created early for controls that come before their form
         self._by_id: dict[str, PostForm] = {}
-        self._form = PostForm()  # collects controls that have no form
+        self._form = PostForm()  # collects the controls that belong to no form
         # For each fieldset around the current tag: whether it is disabled, and whether its first
         # legend has come.
         self._fieldsets: list[list[bool]] = []

@@ -17,7 +17,7 @@ from micropie.testing.call import ClientCall, ClientSettings, Message, Runner, c
 from micropie.testing.errors import ProtocolViolation
 from micropie.testing.library import httpx
 
-# The extension by which a request goes to another application.
+# The request extension that sends a request to another application.
 APP = "micropie.app"
 
 START, BODY = "http.response.start", "http.response.body"
@@ -68,7 +68,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
     """The call for an HTTP request. It is also the body of the response, read on demand."""
 
     disconnect = DISCONNECT
-    # The type of the message that must come next; None after the last one.
+    # The type of the message that the application must send next; None after the last one.
     _expects: str | None = START
     _length: int | None = None  # the Content-Length of the response
 
@@ -82,7 +82,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
         super().__init__(runner, f"{request.method} {request.url.path}", settings)
         self._is_head = request.method == "HEAD"
         self.body = body_messages(request)
-        self._open = open_calls  # the transport's open calls, this one among them
+        self._open = open_calls  # all open calls of the transport, including this one
         if isinstance(request.stream, httpx.ByteStream):
             self.feed()
         else:
@@ -113,7 +113,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
 
     def next_message(self) -> Message | None:
         if self.hung_up:
-            self.inbox.clear()  # as in uvicorn, which drops the unread part of a body
+            self.inbox.clear()  # like uvicorn, drop the part of the body that was not read
         return super().next_message()
 
     def response(self) -> httpx.Response:
@@ -205,15 +205,15 @@ class AppTransport(httpx.BaseTransport, ABC):
     def __init__(self, app: Callable[..., Any], settings: ClientSettings) -> None:
         self.app = app
         self.settings = settings
-        self.overrides = ExitStack()  # they are undone when the client is closed
-        # Ends everything that was started. It is emptied when used, because a client may be closed
-        # twice, by a call and by ``with``.
+        self.overrides = ExitStack()  # undone when the client is closed
+        # Ends everything that was started. The stack is emptied when it is used, because a client
+        # may be closed twice, by ``close`` and by ``with``.
         self.ends = ExitStack()
         self._open: set[HttpCall] = set()
 
     @abstractmethod
     def runner(self, app: Callable[..., Any], request: httpx.Request) -> Runner:
-        """Return a runner for a request to the application."""
+        """Return a runner that calls ``app`` for a request."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         runner = self.runner(request.extensions.get(APP, self.app), request)

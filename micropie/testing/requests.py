@@ -23,11 +23,11 @@ def make_request(
     body: bytes = b"",
     app: App | None = None,
 ) -> Request:
-    """Return a request with a new session. Its settings are those of ``app``, or the defaults.
+    """Return a request with a new session. It has the settings of ``app``, or the default settings.
 
-    ``method`` and ``path``: those of the request line. ``query``: as in a URL, without the "?".
-    ``headers``: a dict or (name, value) pairs. ``body``: its bytes, a form or JSON by its
-    Content-Type.
+    ``method`` and ``path``: as in the request line. ``query``: the query string without the "?".
+    ``headers``: a dict or (name, value) pairs. ``body``: the bytes of the body, which is parsed
+    according to the Content-Type.
     """
 
     async def receive() -> ServerMessage:
@@ -47,7 +47,8 @@ def make_request(
     exchange.config = (app or App())._micropie.config()
     if body:
         exchange.body.keep(body)
-        result_of(receive_body(exchange, reads_body=False))  # parse a form or JSON, as for handlers
+        # parse a form or JSON body, as for handlers
+        result_of(receive_body(exchange, reads_body=False))
     return Request(exchange)
 
 

@@ -14,14 +14,14 @@ from micropie.testing.library import httpx
 
 DENIAL = "websocket.http.response"
 
-# The next state for each message that the application may send in a state. All other messages are
-# errors.
+# For each state, the messages that the application may send, and the state that follows. All other
+# messages are errors.
 TRANSITIONS = {
     ("connecting", "websocket.accept"): "open",
     ("connecting", "websocket.close"): "closed",
-    # Only if the scope offers to send a denial response.
+    # Only if the scope offers the extension for denial responses.
     ("connecting", f"{DENIAL}.start"): "denying",
-    ("denying", f"{DENIAL}.body"): "denying",  # "closed" after the last message
+    ("denying", f"{DENIAL}.body"): "denying",  # the state becomes "closed" with the last message
     ("open", "websocket.send"): "open",
     ("open", "websocket.close"): "closed",
 }
@@ -54,9 +54,9 @@ def disconnect(code: int = 1006, reason: str = "") -> Message:
 
 
 class WebSocketCall(ClientCall):
-    """The call of the application for a WebSocket.
+    """The application's call for a WebSocket.
 
-    By default the client disconnects with code 1006, like a lost connection.
+    By default the client disconnects with code 1006, as after a lost connection.
     """
 
     disconnect = disconnect()
@@ -133,7 +133,7 @@ class WebSocketSession:
         self._call.put(message)
 
     def send_text(self, text: str) -> None:
-        """Send text. Raises ``WebSocketClosed``, as the other ``send_`` methods do."""
+        """Send text. Like the other ``send_`` methods, raises ``WebSocketClosed``."""
         self.send({"type": "websocket.receive", "text": text})
 
     def send_bytes(self, data: bytes) -> None:
@@ -174,7 +174,7 @@ class WebSocketSession:
         return cast(bytes, self._payload("bytes", timeout))
 
     def receive_json(self, timeout: float | None = None) -> Any:
-        """Return the value of a text or binary message with JSON.
+        """Return the JSON value of the next message, text or binary.
 
         Raises ``ValueError`` if it isn't JSON.
         """

@@ -1,4 +1,4 @@
-"""Call WSGI applications: the environ, a call in another thread, and the transport.
+"""Call WSGI applications: the environ, the thread in which the application runs, and the transport.
 
 Each request runs in a new thread rather than in the test's, as under gunicorn's gthread or
 waitress. So the test fails instead of hanging if the application hangs, and it can read a stream
@@ -28,14 +28,14 @@ WSGIApp = Callable[[Environ, Callable[..., Callable[[bytes], object]]], Iterable
 
 
 def request_environ(request: httpx.Request, settings: ClientSettings) -> Environ:
-    """Return the environ without its input.
+    """Return the environ without ``wsgi.input``.
 
-    Its text is bytes decoded as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``.
+    Its strings are bytes decoded as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``.
     """
     target = request_target(request)
     raw_path, _, query = target.partition(b"?")
     path, root = unquote_to_bytes(raw_path), settings.root_path.encode()
-    if root and not (path + b"/").startswith(root + b"/"):  # "/subway" is not below "/sub"
+    if root and not (path + b"/").startswith(root + b"/"):  # "/subway" is not under "/sub"
         raise ValueError(
             f"{path!r} is not below root_path {root!r}: a WSGI environ can't express that"
         )
@@ -77,7 +77,7 @@ def request_environ(request: httpx.Request, settings: ClientSettings) -> Environ
 class RequestInput(io.RawIOBase):
     """The raw stream behind ``wsgi.input``.
 
-    It asks the test for the next chunk when the last one has been read.
+    When a chunk has been read, it gets the next one from the test.
     """
 
     _rest = b""
@@ -92,7 +92,7 @@ class RequestInput(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         if not self._rest and self._more:
             message = self._receive()
-            # To the application, a lost connection is an input that ends early.
+            # For the application, a lost connection means that the input ends early.
             self._rest, self._more = message.get("body", b""), message.get("more_body", False)
         view = memoryview(buffer).cast("B")
         count = min(len(view), len(self._rest))
@@ -104,8 +104,8 @@ class RequestInput(io.RawIOBase):
 class AppThread(Runner):
     """Runs a WSGI application in a new thread, like a WSGI server.
 
-    A thread can't be cancelled, so it is a daemon thread, which ends with the process at the
-    latest.
+    A thread can't be cancelled, so this is a daemon thread, which doesn't keep the process from
+    ending.
     """
 
     def __init__(self, app: WSGIApp, environ: Environ) -> None:
@@ -216,11 +216,11 @@ class AppThread(Runner):
 class WSGITransport(AppTransport):
     """Handles httpx2's requests by calling a WSGI application.
 
-    When it is closed, it calls ``wsgi_shutdown`` if the application has it.
+    When it is closed, it calls the application's ``wsgi_shutdown``, if there is one.
 
     WSGI has no lifespan: an application starts with its first request and ends with its process.
-    The test process continues after the test, so ``wsgi_shutdown`` takes the place of the worker's
-    exit.
+    The test process continues after the test, so the transport calls ``wsgi_shutdown``, which
+    otherwise runs when a worker process exits.
     """
 
     def __init__(self, app: WSGIApp, settings: ClientSettings) -> None:
