@@ -261,7 +261,7 @@ class ASGIExchange(StreamedExchange):
 
 
 _left = partial(ClientDisconnect, "the client disconnected before its request was complete")
-_too_slow = partial(HTTPError, 408, "The body stopped arriving.")
+_too_slow = partial(HTTPError, 408, "The request body stopped arriving before it was complete.")
 
 
 class ASGIWebSocketExchange(ASGIExchange):

@@ -234,7 +234,9 @@ class WSGIExchange(Exchange):
         try:
             piece: bytes = self.environ["wsgi.input"].read(size)
         except TimeoutError:  # raised by the server's socket
-            raise HTTPError(408, "The body stopped arriving.") from None
+            raise HTTPError(
+                408, "The request body stopped arriving before it was complete."
+            ) from None
         # Not only OSError: gunicorn raises other errors for a malformed chunk.
         except Exception as error:
             raise ClientDisconnect("the body could not be read") from error

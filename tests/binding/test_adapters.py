@@ -357,10 +357,10 @@ USELESS: list[tuple[Any, str]] = [
     (pydantic.ImportString, "imports whatever a client names"),
     (Imports, "imports whatever a client names"),
     (Json[set[int]], r"write Json\[list"),
-    (Converted, "does not call the converter of Converted.n"),
+    (Converted, "without calling the converter of Converted.n"),
     (Uninitialised, "must not set Uninitialised.n"),
     (Struct, "whose values have another class"),
-    (Unread, "which can't be made"),
+    (Unread, "which can't be created"),
     (pydantic.EmailStr, "email-validator"),
 ]
 
@@ -388,6 +388,6 @@ def test_a_site_without_pydantic_is_told_what_is_unknown(monkeypatch: pytest.Mon
     monkeypatch.delitem(sys.modules, "pydantic")
     own = App()
     own.get("/")(no_handler(Odd))
-    with pytest.raises(SetupError, match="which no text converts to"):
+    with pytest.raises(SetupError, match="and text can't be converted to that"):
         own._micropie.compiled()
     assert json.dumps(str(Odd("x").text)) == '"x"'

@@ -198,7 +198,7 @@ def test_a_list_of_files_is_as_long_as_it_may_be(make_client: MakeClient) -> Non
 @pytest.mark.parametrize("kind", [UploadFile, Slice, Part | None])
 def test_what_is_no_list_has_no_length(kind: Any) -> None:
     with pytest.raises(
-        SetupError, match=r"parameter 'item': only a list can be .* of length 1 or more"
+        SetupError, match=r"parameter 'item': its annotation says .* of length 1 or more"
     ):
         taking(Annotated[kind, at.Len(1, 2)])._micropie.compiled()
 

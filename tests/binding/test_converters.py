@@ -671,9 +671,7 @@ def test_a_set_that_is_too_large_is_400_and_says_how_large_it_may_be(
     assert [(answer.status_code, said(answer)) for answer in answers] == [(400, wrong)] * 2
     assert len(client.post("/numbers", data={"x": texts[1:]}).text) > 1000
     answer = client.post("/names", json={"x": dict.fromkeys(texts, 0)})
-    wrong = (
-        "Parameter 'x' must be a JSON object with at most 1000 members, each name a whole number."
-    )
+    wrong = "Parameter 'x' must be a JSON object with at most 1000 members, whose names are each a whole number."
     assert (answer.status_code, said(answer)) == (400, wrong)
 
 

@@ -466,14 +466,18 @@ def handler_of(kind: Any) -> Any:
 @pytest.mark.parametrize(
     ("kind", "decoders", "words"),
     [
-        (Team, {Team: two}, "decoders={Team: ...} takes a function of one value"),
-        (Team, {Team: itself}, "decoders={Team: ...} takes a function of one value"),
-        (Team, {Team: lambda: None}, "decoders={Team: ...} takes a function of one value"),
+        (Team, {Team: two}, "decoders={Team: ...} needs a function whose one parameter is"),
+        (Team, {Team: itself}, "decoders={Team: ...} needs a function whose one parameter is"),
+        (
+            Team,
+            {Team: lambda: None},
+            "decoders={Team: ...} needs a function whose one parameter is",
+        ),
         (
             Team,
             {Team: team_of_price, Price: price_of_teams},
-            "decoders={Team: ...} takes a function of one value, such as a str, not "
-            "of a Team itself",
+            "decoders={Team: ...} needs a function whose one parameter is the value to "
+            "convert, such as a str, not a Team",
         ),
         (Team, {Team: odd}, "parameter 'value': it is annotated with <class 'complex'>"),
         (

@@ -224,9 +224,9 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
         (two, r"declares two sources, Header\(None\) and Query\(None\)"),
         (
             whole,
-            r"'wanted': a structure takes a whole query, form or body: write Query\(\), Form\(\) or Body\(\)",
+            r"'wanted': a class with fields is filled from a whole query, form or body: write Query",
         ),
-        (many, "'wanted': a structure takes a whole query"),
+        (many, "'wanted': a class with fields is filled from a whole query"),
     ],
 )
 def test_what_can_not_be_bound_fails_at_set_up(function: Any, reason: str) -> None:
@@ -269,7 +269,7 @@ def test_what_no_text_converts_to_has_no_source_of_texts(kind: Any, source: Sour
     app.get("/")(handler)
     with pytest.raises(
         SetupError,
-        match=f"parameter 'a': text from the {source.place} doesn't convert to .* write a class",
+        match=f"parameter 'a': text from the {source.place} can't be converted to .* write a class",
     ):
         app._micropie.compiled()
 

@@ -45,7 +45,7 @@ CALLS = [
     ("Bottle: app.route(method=)", "App().route('/x', method='PUT')", "", "its methods in a list"),
     ("FastAPI: tags=", "App().get('/x', tags=['pies'])", "", "write @describe(...) below it"),
     ("Litestar: guards=", "get('/x', guards=[len])", "", "write @requires(check) below it"),
-    ("FastAPI: Query(1)", "n: int = Query(1)", "", "a default stands behind the annotation"),
+    ("FastAPI: Query(1)", "n: int = Query(1)", "", "a default comes after the annotation"),
     ("FastAPI: Body(embed=True)", "Body(embed=True)", "", "a class with the fields"),
     ("FastAPI: Header(alias=)", "Header(alias='X-A')", "", 'write Header("X-Name")'),
     ("any: a keyword that no framework has", "route('/x', colour=1)", "", "takes no colour"),
@@ -60,12 +60,24 @@ CALLS = [
             f"FastAPI: {written}",
             f"import fastapi\nclass Root(App):\n    def index(self, one: {written}): ...",
             "GET /",
-            f"parameter 'one': {name} fills no parameter: write {advice}",
+            f"parameter 'one': {name} can't fill a parameter here: write {advice}",
         )
         for written, name, advice in [
-            ("Annotated[str, fastapi.Depends(len)]", "Depends of fastapi", "db: Db, the type of"),
-            ("fastapi.Depends(len)", "Depends of fastapi", "db: Db, the type of a resource, and"),
-            ("str = fastapi.Security(len)", "Security of fastapi", "db: Db, the type of"),
+            (
+                "Annotated[str, fastapi.Depends(len)]",
+                "Depends of fastapi",
+                "db: Db, where Db is the type of",
+            ),
+            (
+                "fastapi.Depends(len)",
+                "Depends of fastapi",
+                "db: Db, where Db is the type of a resource, and",
+            ),
+            (
+                "str = fastapi.Security(len)",
+                "Security of fastapi",
+                "db: Db, where Db is the type of",
+            ),
             (
                 "Annotated[str, fastapi.Query()]",
                 "Query of fastapi",
@@ -88,7 +100,11 @@ CALLS = [
                 "the class of this name from micropie",
             ),
             ("int = fastapi.Path()", "Path of fastapi", "number: int, which <number:int> in"),
-            ("bytes = fastapi.File()", "File of fastapi", "pie: UploadFile, of micropie"),
+            (
+                "bytes = fastapi.File()",
+                "File of fastapi",
+                "pie: UploadFile, imported from micropie",
+            ),
             ("fastapi.UploadFile", "UploadFile of fastapi", "the class of this name from micropie"),
             ("fastapi.Request", "Request of starlette", "the class of this name from micropie"),
             ("fastapi.Response", "Response of starlette", "self.response in the handler"),
@@ -137,7 +153,7 @@ app.wsgi_app = len(app.wsgi_app)
 -> dual(Middleware(app))
 # Litestar: on_startup
 App(on_startup=[len])
--> write lifespan=..., which has both ends
+-> write lifespan=..., which runs code at startup and at shutdown
 # FastAPI: braces
     @get('/pies/{n}')
     def pie(self, n: int): ...
@@ -156,7 +172,7 @@ Annotated[str, Query(regex='a+')]
 from starlette.background import BackgroundTasks
 class Root(App):
     def index(self, tasks: BackgroundTasks): ...
-GET / -> 'tasks': BackgroundTasks of starlette fills no parameter: write request.after_response(
+GET / -> 'tasks': BackgroundTasks of starlette can't fill a parameter here: write request.after_response(
 # Flask: no self
     @get
     def about(): ...
@@ -263,10 +279,10 @@ GET / -> Query() is not a default: write n: Annotated[..., Query()]
 GET / -> Header() is not a default
 # FastAPI: response as a parameter
     def index(self, response: Response): ...
-GET / -> Response of micropie fills no parameter: write self.response in the handler
+GET / -> Response of micropie can't fill a parameter here: write self.response in the handler
 # FastAPI: a socket in a handler
     async def chat(self, ws: WebSocket): ...
-GET /chat -> WebSocket of micropie fills no parameter: write @websocket above the handler
+GET /chat -> WebSocket of micropie can't fill a parameter here: write @websocket above the handler
 # Express: req and res
     def index(self, req, res): ...
 GET / -> write req: Request, or req: str if the query has it
@@ -275,13 +291,13 @@ GET / -> write req: Request, or req: str if the query has it
 GET / -> write self.response in the handler, or response: str if the query has it
 # any: a number's default as text
     def index(self, page: int | None = '1'): ...
-GET / -> its default is text: write page: str, or make it int
+GET / -> its default is a str: annotate it as page: str, or write a default of type int
 # any: an empty text for no number
     def index(self, page: int = ''): ...
-GET / -> its default is text: write page: str, or make it int
+GET / -> its default is a str: annotate it as page: str, or write a default of type int
 # any: a text as a number's default
     def index(self, page: int = 'a'): ...
-GET / -> its default is text: write page: str, or
+GET / -> its default is a str: annotate it as page: str, or
 # Flask: decorators of a view
     decorators = [len]
 GET / -> Root.decorators has no effect here: write @requires(check) above the class
@@ -306,15 +322,15 @@ GET / -> Root.on_startup is a page: write the code to run then in a method lifes
 # Flask: a cache above a page
     @functools.cache
     def mine(self): return self.request.query.get('name')
-GET /mine -> Root.mine: the cache above it gives every client the response of the first one
+GET /mine -> Root.mine: a cache decorator on a handler gives every client the response made for the first client
 # any: a cache above async def
     @functools.lru_cache(5)
     async def mine(self): ...
-GET /mine -> write the cache above a function that the handler calls
+GET /mine -> move the decorator to a function that the handler calls
 # any: a cache above a generator
     @functools.cache
     def mine(self): yield 'a'
-GET /mine -> write the cache above a function that the handler calls
+GET /mine -> move the decorator to a function that the handler calls
 # any: a property
     @property
     def about(self): raise LookupError
@@ -464,7 +480,7 @@ GET / -> In an async def, write async for chunk in request.stream() instead of c
 # Sanic: feed(request, ws)
     @websocket('/feed')
     async def feed(self, request, ws): ...
-WS /feed -> write ws as the first parameter of async def ws_name, or below @websocket
+WS /feed -> write ws as the first parameter of async def ws_name, or of a handler with @websocket
 # Flask: an error handler without return
     def __init__(self, **settings):
         super().__init__(**settings)

@@ -188,8 +188,8 @@ class PartialWaiting(App):
         (WaitingChunks, "write def instead of async def"),
         (WaitingRoute, "write def instead of async def"),
         (PartialWaiting, "write def instead of async def"),
-        (ReadsBody, "that reads the body, but a process has no body"),
-        (Chunks, "write async def to have them made on the event loop"),
+        (ReadsBody, "which a handler in a process can't do"),
+        (Chunks, "write async def to create them on the event loop"),
     ],
 )
 def test_the_impossible_is_a_setup_error(app: type[App], says: str) -> None:

@@ -238,7 +238,7 @@ def test_a_call_that_hangs_does_not_keep_the_process_from_ending() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", HANGS], capture_output=True, timeout=PATIENCE, check=False
     )
-    assert b"the process exits although 1 calls in its threads still run" in ended.stderr
+    assert b"the process exits although 1 calls in its threads are still running" in ended.stderr
 
 
 def test_the_process_ends_after_its_servers(
@@ -273,7 +273,9 @@ def test_the_process_ends_after_its_servers(
     thread.join(PATIENCE)
     workers._end_process()
     assert ended == [1]
-    assert caplog.messages == ["the process exits although 1 calls in its threads still run"]
+    assert caplog.messages == [
+        "the process exits although 1 calls in its threads are still running"
+    ]
 
 
 @every_loop

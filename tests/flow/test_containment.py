@@ -143,7 +143,7 @@ def test_breaks_off_a_stream_and_is_logged(
     with pytest.raises(httpx.RemoteProtocolError):
         client.get(f"/{path}/{name}")
     assert app.seen == [EXPECTED[name]]
-    assert "failed after the response had started: aborted" in caplog.text
+    assert "failed after the response had started: the response was aborted" in caplog.text
     assert client.get("/ok").text == "ok"
 
 

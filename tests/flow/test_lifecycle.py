@@ -407,5 +407,5 @@ def test_a_lifespan_that_makes_no_context_manager_is_a_mistake(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, make: Callable[[], App]
 ) -> None:
     assert make_client(make(), lifespan=False).get("/").status_code == 500
-    assert "must make an async context manager" in caplog.text
+    assert "must return an async context manager" in caplog.text
     assert "asynccontextmanager" in caplog.text

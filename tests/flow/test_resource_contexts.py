@@ -438,7 +438,8 @@ def test_the_key_is_a_type_with_its_types_or_without_or_a_function(make_client: 
         ),
         (
             "/body",
-            "SetupError: reads_form takes a body, but the body is received after the checks, for the handler",
+            "SetupError: reads_form takes a body, but checks run before the body is "
+            "received: take it in the handler",
         ),
         (
             "/elsewhere",

@@ -469,7 +469,7 @@ def test_nothing_runs_after_a_commit_that_failed(
     answer = make_client(app).get(f"/{path}")
     assert answer.status_code == (500 if fails and path == "page" else 200)
     until(lambda: mailed == stored)
-    assert ("functions of after_response were discarded (1)" in caplog.text) is fails
+    assert ("functions passed to after_response were discarded (1)" in caplog.text) is fails
 
 
 @pytest.mark.parametrize("kind", ["def", "inline", "async def"])
@@ -1754,7 +1754,7 @@ def test_a_check_that_nothing_can_fill_is_a_setup_error() -> None:
     app.provides(Thing)(reads_file)
     with pytest.raises(
         SetupError,
-        match="the check needs_body: reads_file takes a body, but the body is received after",
+        match="the check needs_body: reads_file takes a body, but checks run before",
     ):
         app._micropie.compiled()
 

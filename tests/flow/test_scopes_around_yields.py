@@ -367,7 +367,7 @@ def test_a_limit_of_a_provider_breaks_off_its_stream(
 
     with pytest.raises(httpx.RemoteProtocolError):
         connect(app, backend, raise_app_exceptions=False).get("/stream")
-    assert "failed after the response had started: aborted" in caplog.text
+    assert "failed after the response had started: the response was aborted" in caplog.text
     assert "of the scope" in caplog.text
 
 

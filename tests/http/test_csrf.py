@@ -382,7 +382,10 @@ def test_R48_a_page_with_a_token_is_private_on_every_visit(
         caplog.clear()
         answer = client.get(path, params={"cache": stated})
         assert (answer.headers["cache-control"], answer.headers["vary"]) == (sent, "Cookie")
-        warning = f"GET '{path}': a response with a cookie or token of one client can't be public: it is sent as private"
+        warning = (
+            f"GET '{path}': a response with the cookie or token of one client must not have "
+            "Cache-Control: public, so it is sent with private"
+        )
         assert [record.getMessage() for record in caplog.records] == [warning] * warns
 
 

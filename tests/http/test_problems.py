@@ -398,7 +398,7 @@ def test_a_catalogue_that_fails_is_logged_and_the_sentence_stays(
     client = make_client(Inn(translations=german_if_wanted))
     # The catalog has "{nummer}" in it.
     assert client.get("/page/5", headers={"Accept-Language": "de"}).text == "There is no page 5."
-    assert "App(translations=...) failed" in caplog.text
+    assert "the function of App(translations=...) failed" in caplog.text
 
 
 def test_inner_applications_have_the_same_catalogue(make_client: MakeClient) -> None:

@@ -1054,7 +1054,9 @@ def test_R20_a_socket_that_times_out_is_a_408(
     kind = HEADERS["Content-Type"] if path == "/size" else "text/plain"
     environ = {"CONTENT_TYPE": kind, "CONTENT_LENGTH": "8", "wsgi.input": Silent()}
     sentence = (
-        b"The body stopped arriving." if status == 408 else b"The request's body ended too early."
+        b"The request body stopped arriving before it was complete."
+        if status == 408
+        else b"The request's body ended too early."
     )
     assert wsgi_get(Root(), path, "POST", **environ) == (status, sentence)
     assert not caplog.records

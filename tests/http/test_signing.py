@@ -79,7 +79,9 @@ def test_another_spelling_of_the_signature_is_none() -> None:
 
 
 def test_R47_a_key_that_can_be_guessed_fails_at_set_up() -> None:
-    with pytest.raises(SetupError, match=r"App\(secret_key=...\): a secret has 32 bytes or more"):
+    with pytest.raises(
+        SetupError, match=r"App\(secret_key=...\) needs a secret of 32 bytes or more"
+    ):
         Root(secret_key="short")._micropie.compiled()
 
 
@@ -87,7 +89,7 @@ def test_R47_a_key_that_can_be_guessed_fails_at_set_up() -> None:
 def test_what_is_no_key_fails_at_set_up(wrong: Any) -> None:
     with pytest.raises(
         SetupError,
-        match=r"App\(secret_key=...\) takes a secret \(text or bytes\) or a list of them",
+        match=r"App\(secret_key=...\) takes a secret \(str or bytes\) or a list of secrets",
     ):
         Root(secret_key=wrong)._micropie.compiled()
 

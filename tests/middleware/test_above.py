@@ -326,7 +326,7 @@ def test_a_decorator_that_hides_a_middleware_is_refused() -> None:
         def page(self) -> str:
             return ""
 
-    assert "a decorator above @RateLimit hides it from" in refusal(Hiding())
+    assert "@RateLimit has no effect on" in refusal(Hiding())
     assert "write @RateLimit above all others" in refusal(Hiding())
 
 

@@ -91,9 +91,12 @@ def health_with_argument() -> App:
     ("make", "words"),
     [
         (Asks, "write request: Request, or request: str"),
-        (Injects, "parameter 'db': Depends of fastapi fills no parameter: write db: Db"),
+        (Injects, "parameter 'db': Depends of fastapi can't fill a parameter here: write db: Db"),
         (Static, "leave out @staticmethod, or self"),
-        (SocketByName, "write ws as the first parameter of async def ws_name, or below @websocket"),
+        (
+            SocketByName,
+            "write ws as the first parameter of async def ws_name, or of a handler with @websocket",
+        ),
         (TooLarge, "TooLarge.order: a library rejects the types of its parameters: Integer bounds"),
         (one_hook, "write middlewares = [RateLimit(...)]"),
         (health_with_argument, "functions without arguments by their names"),

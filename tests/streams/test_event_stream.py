@@ -850,7 +850,10 @@ def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(
     # A task that is being cancelled raises what its stream raises, as with any stream.
     assert not run_in_virtual_time(backend, check)
     (record,) = caplog.records
-    assert record.getMessage() == "GET '/' failed after the response had started: aborted"
+    assert (
+        record.getMessage()
+        == "GET '/' failed after the response had started: the response was aborted"
+    )
 
 
 async def _wrapped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

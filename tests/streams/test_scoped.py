@@ -277,7 +277,7 @@ def test_a_time_out_of_its_own_that_hits_while_a_chunk_is_sent_aborts(
         assert not call.is_complete
 
     run_in_virtual_time(backend, main)
-    assert "failed after the response had started: aborted" in caplog.text
+    assert "failed after the response had started: the response was aborted" in caplog.text
 
 
 def test_a_header_that_comes_too_late_is_an_error_and_not_lost(

@@ -263,7 +263,7 @@ def test_a_service_out_of_reach_in_a_stream_is_one_line(
     with pytest.raises(httpx.RemoteProtocolError):
         client.get("/sync")
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    line = "GET '/sync' failed after the response had started: aborted"
+    line = "GET '/sync' failed after the response had started: the response was aborted"
     assert record.getMessage() == (line if record.exc_info else f"{line}: No messages.")
     assert bool(record.exc_info) is (level == logging.DEBUG)
 

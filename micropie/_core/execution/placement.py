@@ -33,7 +33,7 @@ LOOP: Final = "loop"
 THREAD: Final = "thread"
 PROCESS: Final = "process"
 
-ALL_WAIT: Final = "all threads that may wait for it are waiting"
+ALL_WAIT: Final = "too many threads are already waiting for it"
 
 MARK: Final = "__micropie_run_in__"  # the attribute that ``@run_in`` sets on a function
 
@@ -63,13 +63,13 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
         )
     if placement == PROCESS and reads_body:
         raise SetupError(
-            f"{name}: @reads_body is for a handler that reads the body, but a process has no "
-            "body: leave it out"
+            f"{name}: @reads_body is for a handler that reads the body, which a handler in a "
+            "process can't do: leave @reads_body out"
         )
     if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
-            f"{name} is a generator, whose chunks are made in a thread: write async def to have "
-            'them made on the event loop, or leave out "loop"'
+            f"{name} is a generator, whose chunks are created in a thread: write async def to "
+            'create them on the event loop, or leave out "loop"'
         )
 
 
@@ -198,9 +198,9 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
         named = None
     if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
         raise SetupError(
-            f"{label} can't run in a process, which finds a function by its name, because "
-            f"{name.module}.{name.qualname} is another object: define it with def at a module's "
-            "top level, or as a method of a class there"
+            f"{label} can't run in a process, because a process imports a function by its "
+            f"name, and {name.module}.{name.qualname} is another object: define it with def at "
+            "a module's top level, or as a method of a class there"
         )
     if name.module != "__main__":
         return name

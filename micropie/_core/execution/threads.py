@@ -445,7 +445,9 @@ def _end_process() -> None:
     while _RUNNING and monotonic() < until:
         sleep(0.01)
     if _RUNNING:
-        logger.error("the process exits although %d calls in its threads still run", len(_RUNNING))
+        logger.error(
+            "the process exits although %d calls in its threads are still running", len(_RUNNING)
+        )
         logging.shutdown()
         os._exit(1)
 

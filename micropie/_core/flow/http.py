@@ -505,8 +505,8 @@ def _private(exchange: Exchange, answer: Answer, saves: bool) -> Answer:
     headers, was_public = make(pairs, made.depends_on, saves or made.csrf_salt is not None)
     if was_public:
         sentence = (
-            "%s: a response with a cookie or token of one client can't be public: it is sent as "
-            "private"
+            "%s: a response with the cookie or token of one client must not have "
+            "Cache-Control: public, so it is sent with private"
         )
         logger.warning(sentence, exchange.label)
     return status, content_type, length, headers, body, stream

@@ -202,7 +202,7 @@ def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callabl
         manager: Lifespan = lifespan(*arguments)
         if not hasattr(manager, "__aenter__"):
             raise SetupError(
-                "lifespan must make an async context manager: write @asynccontextmanager above it"
+                "lifespan must return an async context manager: write @asynccontextmanager above it"
             )
         return manager
 

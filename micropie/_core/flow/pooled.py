@@ -239,12 +239,15 @@ class PooledSession(Session):
 
     def _check(self) -> NoReturn:
         _refuse(
-            "the session can only be read in a process: change it in "
-            "middleware or in a handler in a thread"
+            "a handler in a process can't change the session: change it in middleware or in a "
+            "handler in a thread"
         )
 
 
-_NO_BODY = "a process can't read the body: take a form or JSON as parameters, or run in a thread"
+_NO_BODY = (
+    "a handler in a process can't read the body: take a form or JSON as parameters, or run "
+    "the handler in a thread"
+)
 
 
 def _refuse(sentence: str) -> NoReturn:

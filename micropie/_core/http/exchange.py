@@ -633,8 +633,8 @@ class Exchange:
         """Discard the functions passed to ``after_response``, and log a warning."""
         if self.ends is not None and self.ends.tasks:
             logger.warning(
-                "%s: functions of after_response were discarded (%d), because a resource failed to "
-                "close",
+                "%s: functions passed to after_response were discarded (%d), because a "
+                "resource failed to close",
                 self.label,
                 len(self.ends.tasks),
             )
@@ -697,7 +697,8 @@ class Exchange:
             logger.debug("%s: the client disconnected during the stream", self.label)
         else:
             self.log_failure(
-                f"{self.label} failed after the response had started: aborted", failure
+                f"{self.label} failed after the response had started: the response was aborted",
+                failure,
             )
 
     def log_cleanup_failure(self, failure: Exception) -> None:

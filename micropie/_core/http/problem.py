@@ -114,7 +114,7 @@ def translated(request: Request, sentence: str) -> str:
     try:
         return in_words_of(catalog_of(request), sentence)
     except Exception as failure:  # the response to an error must not fail
-        request._exchange.log_failure("App(translations=...) failed", failure)
+        request._exchange.log_failure("the function of App(translations=...) failed", failure)
         return sentence
 
 

@@ -258,13 +258,15 @@ class Request(RequestSpellings):
         )
         if wanted is None and required and tag:
             raise HTTPError(
-                428, "A change needs If-Match, with the ETag of the version that it is for."
+                428, "A change needs an If-Match header with the ETag of the version to change."
             )
         is_other = wanted is not None and not (
             tag and headers.is_known({"if-none-match": wanted}, tag, inf)
         )
         if is_other or (tag and headers.is_known(self.headers, tag, inf)):
-            raise HTTPError(412, "This is not the version that the request is for.")
+            raise HTTPError(
+                412, "The resource is no longer in the version that this request is for."
+            )
 
     # -- where it came from ------------------------------------------------------------------------
 
@@ -377,13 +379,14 @@ class Request(RequestSpellings):
         if document is None:
             if exchange.route is not None and exchange.route.reads_body:
                 raise RuntimeError(
-                    "@reads_body leaves the body to the handler: no JSON was received for it"
+                    "@reads_body leaves reading the body to the handler, so there is no "
+                    "parsed JSON: write json.loads(await request.body())"
                 )
             if exchange.unread_body() == EMPTY_JSON:
                 if exchange.body.data is None and not exchange.is_pooled:
                     raise RuntimeError(
-                        "no JSON is received before the hooks: write "
-                        "json.loads(await request.body())"
+                        "hooks run before the JSON body is received: write json.loads(await "
+                        "request.body())"
                     )
                 raise BadRequest("The JSON body is empty.")
             raise HTTPError(

@@ -45,8 +45,8 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
         return
     for key in _other_keys(data) if is_debug else ():
         logger.warning(
-            "the session has the key %r, which becomes text in the next request, because JSON keys "
-            "are text: write str(...)",
+            "the session has the key %r, which becomes a str in the next request, because "
+            "keys in JSON are strings: write str(...)",
             key,
         )
     size = len(_encode(data))
@@ -54,8 +54,8 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
         sizes = {key: len(_encode({key: value})) for key, value in data.items()}
         largest = max(sizes, key=sizes.__getitem__)
         raise ResponseError(
-            f"the session has {size} bytes, {sizes[largest]} of them in {largest!r:.100}, "
-            f"and {setting.format(most)} allows no more: it is not saved"
+            f"the session has {size} bytes, {sizes[largest]} of them in {largest!r:.100}, and "
+            f"{setting.format(most)} doesn't allow that much: the session is not saved"
         )
 
 

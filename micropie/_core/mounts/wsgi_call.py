@@ -130,7 +130,8 @@ class WSGICall(Iterable[bytes]):
         try:
             if self.next():
                 logger.warning(
-                    "the mounted application's body is longer than its Content-Length: cut"
+                    "the mounted application's body is longer than its Content-Length: "
+                    "the rest was cut off"
                 )
         except Exception:
             logger.exception("%s: the mounted application failed after its response", self._label)

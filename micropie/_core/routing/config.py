@@ -85,8 +85,9 @@ class ErrorHandler:
             one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters
         ):
             raise SetupError(
-                f"the error handler {getattr(function, '__qualname__', function)}: write "
-                "def page(request, error), with both parameters, one or none"
+                f"the error handler {getattr(function, '__qualname__', function)}: its "
+                "parameters must be the request, the error, both or none: write def "
+                "page(request, error)"
             )
         self.given = _GIVEN[are_requests]
 

@@ -319,8 +319,8 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
         hasattr(one, "cache_clear") for one in layers(function)
     ):
         raise SetupError(
-            "the cache above it gives every client the response of the first one: write the "
-            "cache above a function that the handler calls"
+            "a cache decorator on a handler gives every client the response made for the "
+            "first client: move the decorator to a function that the handler calls"
         )
 
 

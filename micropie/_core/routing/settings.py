@@ -431,8 +431,8 @@ class Settings(MessageSettings):
 
         if self.session_cookie_partitioned and self.session_cookie_samesite != "None":
             raise SetupError(
-                "App(session_cookie_partitioned=True) needs "
-                'session_cookie_samesite="None": frames of other sites get no other cookie'
+                'App(session_cookie_partitioned=True) needs session_cookie_samesite="None": '
+                "browsers send no other cookie from a frame in another site's page"
             )
 
     def overridden(self, changes: Mapping[str, object]) -> Settings:
@@ -481,7 +481,7 @@ _ELSEWHERE = by_name(
         "app.middlewares.append(...)": "middleware middlewares",
         "@requires(check) above the class": "dependencies guards",
         "a method for each, or @app.get above it": "route_handlers routes",
-        "lifespan=..., which has both ends": "on_startup on_shutdown",
+        "lifespan=..., which runs code at startup and at shutdown": "on_startup on_shutdown",
         'security=SecurityDefaults("example.com")': "allowed_hosts hosts",
         "@app.error(404) above a function": "exception_handlers",
         "templates=...": "template_folder",

@@ -296,4 +296,4 @@ class EventsFromThread(AsyncIterator[object]):
 
 
 def _log_late(error: BaseException) -> None:
-    logger.error("a source of events failed when its stream was over", exc_info=error)
+    logger.error("a source of events failed after its stream had ended", exc_info=error)

@@ -146,7 +146,7 @@ def test_the_session_is_a_copy_to_be_read(client: Any) -> None:
     client.get("/log_in/Ann")
     user, refusal = client.get("/session").json()
     assert user == "Ann"
-    assert refusal.startswith("the session can only be read in a process")
+    assert refusal.startswith("a handler in a process can't change the session")
     assert client.get("/session").json()[0] == "Ann"
 
 
@@ -179,7 +179,7 @@ def test_what_needs_the_servers_process_is_refused_with_a_sentence(client: Any) 
     assert "after_response" in said[1]
     assert said[2] == said[3] == said[4]
     assert all("self.url_for, self.render, self.channels or" in sentence for sentence in said[5:8])
-    assert "run in a thread" in said[9]
+    assert "run the handler in a thread" in said[9]
 
 
 @pytest.mark.parametrize(("kind", "status"), [("response", 201), ("tuple", 202), ("redirect", 303)])

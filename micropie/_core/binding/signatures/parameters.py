@@ -387,7 +387,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if isinstance(kind, NewType) and not many:
         raise SetupError(
             f"nothing provides {kind.__name__}: write @app.provides({kind.__name__}) above a "
-            f"function, or Annotated[{kind.__name__}, Query()] for a client's value"
+            f"function, or Annotated[{kind.__name__}, Query()] to read it from the query"
         )
     bound = parameter_by_name(name, converter_for(annotation, own), default)
     return bound._replace(places=IN_URL) if is_provider else _exact(bound, annotation, own)
@@ -437,7 +437,8 @@ def _of_structure(
             default = None
     elif kind or not isinstance(stated, Query | Form):
         raise SetupError(
-            "a structure takes a whole query, form or body: write Query(), Form() or Body()"
+            "a class with fields is filled from a whole query, form or body: write "
+            "Query(), Form() or Body()"
         )
     else:
         places = [_STATED[stated.place]]
@@ -470,8 +471,8 @@ def _with_metadata(converter: Converter, annotation: object, kind: object, many:
     found = with_metadata(converter, kind, metadata)
     if not many and found.expected != converter.expected:
         raise SetupError(
-            f"only a list can be {found.expected}: annotate the fields "
-            "instead, check it in the handler, or take a list"
+            f"its annotation says {found.expected}, which can be checked only for a list: "
+            "annotate the fields instead, check the value in the handler, or take a list"
         )
     return found
 
@@ -483,7 +484,7 @@ def _of_source(
     converter, key = converter_for(annotation, own), stated.name_for(name)
     if not isinstance(stated, Body) and not converter.takes_text:
         raise SetupError(
-            f"text from the {stated.place} doesn't convert to {annotation!r}: write a class "
+            f"text from the {stated.place} can't be converted to {annotation!r}: write a class "
             "with a field for each value"
         )
     if isinstance(stated, Header | Cookie):

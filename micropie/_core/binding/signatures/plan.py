@@ -341,8 +341,8 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
     if len(documents) > 1:
         raise SetupError(
             f"the parameters {documents[0]!r} and {documents[1]!r} would both take the whole "
-            "body: write one class with a field for each, or annotate them as dict to take the "
-            "body's fields of their names"
+            "body: write one class with a field for each, or annotate each as dict to take "
+            "only the field of the body that has its name"
         )
 
 
@@ -429,7 +429,7 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         is_mistaken = origin in _OTHER_FRAMEWORKS or f"{origin}.{name}" in _NO_VALUES
         if is_mistaken and stated not in own.decoders:
             advice = _INSTEAD.get(name, _INSTEAD["Depends"])
-            raise SetupError(f"{name} of {origin} fills no parameter: write {advice}")
+            raise SetupError(f"{name} of {origin} can't fill a parameter here: write {advice}")
     default, name = parameter.default, parameter.name
     if inspect.isroutine(parameter.annotation):
         function = parameter.annotation.__name__
@@ -442,7 +442,10 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         raise SetupError(f"{source}() is not a default: write {name}: Annotated[..., {source}()]")
     plain, _ = bare(parameter.annotation)
     if isinstance(default, str) and plain in (int, float, bool):
-        raise SetupError(f"its default is text: write {name}: str, or make it {plain.__name__}")
+        raise SetupError(
+            f"its default is a str: annotate it as {name}: str, or write a default of type "
+            f"{plain.__name__}"
+        )
     if parameter.annotation is not REQUIRED or default is not REQUIRED:
         return
     if name == "self":
@@ -456,13 +459,14 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
 
 _INSTEAD = by_name(
     {
-        "db: Db, the type of a resource, and @app.provides(Db) above its provider": "Depends",
+        "db: Db, where Db is the type of a resource, and @app.provides(Db) above its "
+        "provider": "Depends",
         "the class of this name from micropie": "Query Header Cookie Form Body Request UploadFile",
         "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
         "self.response in the handler, without a parameter": "Response JSONResponse",
         "number: int, which <number:int> in the path fills": "Path",
-        "pie: UploadFile, of micropie": "File FileStorage UploadedFile",
-        "request: Request, of micropie": "HTTPConnection HttpRequest",
+        "pie: UploadFile, imported from micropie": "File FileStorage UploadedFile",
+        "request: Request, imported from micropie": "HTTPConnection HttpRequest",
         "@websocket above the handler, or async def ws_name(self, ws)": "WebSocket",
     }
 )
@@ -471,7 +475,7 @@ _NOT_ANNOTATED = {
     "req": "req: Request",
     "response": "self.response in the handler",
     "res": "self.response in the handler",
-    "ws": "ws as the first parameter of async def ws_name, or below @websocket",
+    "ws": "ws as the first parameter of async def ws_name, or of a handler with @websocket",
 }
 _OTHER_FRAMEWORKS = {"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"}
 _NO_VALUES = {"micropie.Response", "micropie.WebSocket"}

@@ -312,9 +312,9 @@ def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
         maker.prepare()
     except ImportError:
         raise SetupError(
-            f'{about}: install msgspec, pip install "micropie-dual[standard]"'
+            f'{about}, which needs msgspec: pip install "micropie-dual[standard]"'
         ) from None
     except (TypeError, NameError, AttributeError, SyntaxError, LookupError, RuntimeError) as error:
         sentence = str(error).partition("\n")[0]
-        raise SetupError(f"{about}, which can't be made: {sentence}") from None
+        raise SetupError(f"{about}, which can't be created: {sentence}") from None
     return maker

@@ -93,7 +93,7 @@ class Adapter:
             self._adapter = pydantic.TypeAdapter(annotation)
         except (ImportError, NameError, TypeError, pydantic.PydanticUserError) as error:
             sentence = str(error).partition("\n")[0]
-            raise SetupError(f"pydantic can't make a {self.name}: {sentence}") from None
+            raise SetupError(f"pydantic can't create a {self.name}: {sentence}") from None
         self._has_hashes = any(map(has_chosen_hashes, kinds))
         is_text = any(map(is_json_text, metadata))
         self.is_collection = not is_text and elements_of(kind) is not None

@@ -143,8 +143,8 @@ class OwnTypes(NamedTuple):
             taken = str
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
-                f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str, "
-                f"not of a {kind.__name__} itself"
+                f"decoders={{{kind.__name__}: ...}} needs a function whose one parameter is "
+                f"the value to convert, such as a str, not a {kind.__name__}"
             )
         return str if taken is Parameter.empty else taken
 
@@ -422,11 +422,11 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         kind.__name__ for kind, one in simple.items() if isinstance(kind, type) and one.schema
     )
     raise SetupError(
-        f"it is annotated with {annotation!r}, which no text converts to: provide it with "
-        "@app.provides(...) above a function that opens it for each request; write "
+        f"it is annotated with {annotation!r}, and text can't be converted to that: provide it "
+        "with @app.provides(...) above a function that opens it for each request; write "
         "App(decoders={...: ...}) with a function that creates one from text; or use "
-        f"{known}, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
-        "an attrs class, a msgspec.Struct or a pydantic model"
+        f"{known}, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, an attrs "
+        "class, a msgspec.Struct or a pydantic model"
     )
 
 
@@ -535,7 +535,9 @@ def _json_object(key: Converter, member: Converter) -> Converter:
         return {name_of(name): member.from_json(element) for name, element in value.items()}
 
     limits = (
-        "" if has_text_keys else f" with at most {MAX_HASHED} members, each name {key.expected}"
+        ""
+        if has_text_keys
+        else f" with at most {MAX_HASHED} members, whose names are each {key.expected}"
     )
     return Converter(f"a JSON object{limits}", _from_no_text, from_json, takes_text=False)
 

@@ -71,8 +71,9 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     texts = [kind for kind in kinds if any(map(is_json_text, getattr(kind, "__metadata__", ())))]
     if any(map(has_chosen_hashes, chain.from_iterable(map(kinds_in, texts)))):
         raise SetupError(
-            f"{about} with pydantic's Json of a set, or of a dict whose keys are not text, and "
-            "the size of that text has no limit: write Json[list[...]]"
+            f"{about} with pydantic's Json of a set, or of a dict whose keys are not str. "
+            "Their size can't be limited, and a client can choose keys whose hashes collide: "
+            "write Json[list[...]]"
         )
     sets = [kind for kind in kinds if get_origin(kind) in (set, frozenset)]
     for one in chain.from_iterable(map(structures_of, sets)):
@@ -101,8 +102,8 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
                 )
             if getattr(field, "converter", None) is not None:
                 raise SetupError(
-                    f"{about}, which msgspec makes, and msgspec does not call the converter of "
-                    f"{name}: leave the converter out, or convert it in __attrs_post_init__"
+                    f"{about}, which msgspec creates without calling the converter of {name}: "
+                    "leave the converter out, or convert it in __attrs_post_init__"
                 )
 
 

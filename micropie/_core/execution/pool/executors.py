@@ -74,7 +74,7 @@ class ExecutorPool:
                 data = future.result(0)
             except Exception as error:
                 reason = str(error) or type(error).__name__
-                raise PoolError(f"the executor did not finish it: {reason}") from None
+                raise PoolError(f"the executor did not finish the call: {reason}") from None
         finally:
             token.detach()
             future.cancel()  # has no effect if the call has begun
@@ -116,8 +116,8 @@ def _result_of(call: bytes, seconds: float) -> object:
         if size > STREAM_BYTES or monotonic() > deadline:
             getattr(stream, "close", int)()
             raise PoolError(
-                f"an executor returns a stream as a whole, within {STREAM_BYTES >> 20} MiB and "
-                f"{seconds:g} seconds: "
-                "this one is longer"
+                "a stream from an executor is sent as a whole, so it may have "
+                f"{STREAM_BYTES >> 20} MiB and take {seconds:g} seconds at most: this stream "
+                "is longer"
             )
     return iter(chunks)

@@ -261,8 +261,8 @@ class RedisClient:
             # Leave out the reason, because it may contain a part of the password.
             raise SetupError(
                 f"{owner} takes a URL such as redis://localhost:6379/0 or "
-                "redis+sentinel://one:26379,two:26379/mymaster/0; "
-                "a password in it has %2F for /, %23 for # and %3F for ?"
+                "redis+sentinel://one:26379,two:26379/mymaster/0; in a password, write %2F "
+                "for /, %23 for # and %3F for ?"
             ) from None
         check_each(owner, str, "a text", prefix=prefix)
         self._owner = owner

@@ -53,7 +53,7 @@ def unreadable(exchange: Parsing, error: HTTPError) -> HTTPError:
     """
     if (exchange.header("content-encoding") or "identity").lower() == "identity":
         return error
-    sentence = "The body has a Content-Encoding, and none is decoded here."
+    sentence = "This server doesn't accept request bodies with a Content-Encoding."
     return HTTPError(415, sentence, [("Accept-Encoding", "identity")])
 
 

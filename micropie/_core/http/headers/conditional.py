@@ -110,7 +110,7 @@ def select(
         date = None if since is None else parse_http_date(since)
         is_current = date is None or modified <= date or modified == inf
     if not is_current:
-        raise HTTPError(412, "This is not the version that the request is for.")
+        raise HTTPError(412, "The resource is no longer in the version that this request is for.")
     if is_known(headers, etag, modified):
         return Selection(304, 0, 0)
     # Ranges are only defined for GET (section 14.2).
@@ -178,7 +178,9 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
             return None
         start, stop = first, size if last is None else min(last + 1, size)
     if start >= size:
-        raise HTTPError(416, f"There are {size} bytes.", [("Content-Range", f"bytes */{size}")])
+        raise HTTPError(
+            416, f"The whole content has {size} bytes.", [("Content-Range", f"bytes */{size}")]
+        )
     return start, stop
 
 

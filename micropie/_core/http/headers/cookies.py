@@ -201,8 +201,8 @@ def _attributes_of(
             )
     if name.startswith("__Host-") and (path != "/" or domain is not None):
         raise ValueError(
-            f"cookie {name!r} has another path than '/', or a domain: "
-            "browsers refuse it with __Host-"
+            f"browsers refuse cookie {name!r}, because its name begins with __Host- but it has "
+            "a domain or another path than '/'"
         )
     attributes = ""
     for attribute, text in (("Domain", domain), ("Path", path)):

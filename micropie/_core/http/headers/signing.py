@@ -47,11 +47,12 @@ class Signer:
             or not keys
             or not all(isinstance(key, str | bytes) for key in keys)
         ):
-            raise SetupError(f"{user} takes a secret (text or bytes) or a list of them")
+            raise SetupError(f"{user} takes a secret (str or bytes) or a list of secrets")
         if any(len(itsdangerous.want_bytes(key)) < SHORTEST_SECRET for key in keys):
             raise SetupError(
-                f"{user}: a secret has {SHORTEST_SECRET} bytes or more, which nobody can guess: "
-                "create one with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+                f"{user} needs a secret of {SHORTEST_SECRET} bytes or more that nobody can "
+                "guess: create one with python -c 'import secrets; "
+                "print(secrets.token_urlsafe(32))'"
             )
         self._serializer: Any = itsdangerous.URLSafeSerializer(
             keys[::-1],  # reversed, because itsdangerous signs with its last key
@@ -79,7 +80,7 @@ class Signer:
         except itsdangerous.BadData as error:
             raise ValueError(str(error)) from None
         if not is_ours:
-            raise ValueError("the signature is not written as it was made")
+            raise ValueError("the encoding of the signature was changed")
         return value
 
 

@@ -151,8 +151,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
             for mark in _own_marks(inner)[:1]:
                 name = "requires" if isinstance(mark, Checking) else type(mark).__name__
                 raise SetupError(
-                    f"a decorator above @{name} hides it from {_name_of(inner)}: "
-                    f"write @{name} above all others"
+                    f"@{name} has no effect on {_name_of(inner)}, because the decorator above "
+                    f"it replaces the function: write @{name} above all others"
                 )
     for mark in marks if takes_socket else ():
         if not mark.guards:

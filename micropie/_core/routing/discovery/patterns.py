@@ -239,7 +239,8 @@ class Pattern:
             )
         if segment.is_path and len(wildcards) > 1:
             raise SetupError(
-                f"the route {self.text!r} has a path wildcard beside another one in one segment"
+                f"the route {self.text!r} has a path wildcard and another wildcard in "
+                "the same segment"
             )
         self.segments.append(segment)
 

@@ -181,8 +181,8 @@ class Providers:
         for one in needed:
             if one.plan.body_parameter is not None:
                 raise SetupError(
-                    f"{one.name} takes a body, but the body is received after the checks, for the "
-                    "handler"
+                    f"{one.name} takes a body, but checks run before the body is received: "
+                    "take it in the handler"
                 )
         return needed
 
