@@ -45,8 +45,8 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     is_known = is_dataclass(kind) or hasattr(kind, "__struct_fields__")
     if not (isinstance(kind, type) and is_known):
         raise SetupError(
-            f"config.read takes a dataclass or msgspec.Struct, not {kind!r}; create an object of "
-            "pydantic's BaseSettings without it"
+            f"config.read takes a dataclass or msgspec.Struct, not {kind!r}; for a subclass of "
+            "pydantic's BaseSettings, create an object of it instead"
         )
     hints = typing.get_type_hints(kind, include_extras=True)
     variables = _environment(prefix, hints) if environment is None else environment

@@ -82,7 +82,7 @@ def is_prime(number: int) -> bool:
 class Blog(App):
     """An application inside
 
-    An attribute that is an `App` answers below its name: this one is `tour.blog`. `default` takes
+    An attribute that is an `App` serves the URLs under its name: here `tour.blog`. `default` takes
     what no other handler takes.
     """
 

@@ -297,8 +297,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     def _take(self, call: Callable[[], object]) -> Published | None:
         if not self._is_open:
             raise RuntimeError(
-                'a subscription begins with "with": write with (or async '
-                "with) channels.subscribe(...)"
+                "use a subscription as a context manager: with channels.subscribe(...) or "
+                "async with channels.subscribe(...)"
             )
         return self._mailbox.take(call)
 

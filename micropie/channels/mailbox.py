@@ -145,7 +145,10 @@ class Mailbox:
             if len(messages) == messages.maxlen and not self.has_ended:
                 self.dropped += 1
                 if self._closes:
-                    self.end(f"{len(messages)} messages were waiting, and another one came")
+                    self.end(
+                        f"{len(messages)} messages were waiting, which is the limit, when "
+                        "another one arrived"
+                    )
             if not self.has_ended:
                 messages.append(message)  # a bounded deque drops its oldest item
             while self._waiting:

@@ -191,7 +191,7 @@ class _Publisher(threading.Thread):
         elif self._waiting.qsize() < most_waiting:
             self._waiting.put((name, message, future))
         else:
-            future.settle(f"{most_waiting} are waiting already")
+            future.settle(f"{most_waiting} messages are already waiting to be sent to Redis")
         return future
 
     def close(self) -> None:

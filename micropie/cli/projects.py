@@ -108,7 +108,7 @@ from MODULE.settings import Settings
 
 
 class Root(App):
-    """An attribute that is an App answers below its name."""
+    """An attribute that is an App serves the URLs under the attribute's name."""
 
     greetings = Greetings()
 

@@ -199,8 +199,8 @@ def _explained(failed: str) -> Iterator[None]:
         lines = [*traceback.format_list(frames[own:]), *traceback.format_exception_only(error)]
         if isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
             lines.append(
-                f"Set the variable {error.args[0]} in the environment, or "
-                "in a file .env in this folder."
+                f"The variable {error.args[0]} isn't set: set it in the environment, or in a "
+                "file .env in this folder."
             )
     if lines:
         raise CommandError(f"{failed}:\n{''.join(lines).rstrip()}")

@@ -44,11 +44,11 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 # The gauges for the usage of threads, pool and channels, in the order of ``Inspector.statistics``.
 USAGES: Final = {
-    "micropie_threads_busy": "Worker threads that requests hold for def code (asgi).",
+    "micropie_threads_busy": "Worker threads in use by requests, for def code (asgi).",
     "micropie_threads_waiting": "Handlers that wait for such a thread (asgi).",
-    "micropie_threads_limit": "The setting threads (asgi).",
+    "micropie_threads_limit": "The value of the setting 'threads' (asgi).",
     "micropie_pool_busy": "Processes of the pool that run a handler.",
-    "micropie_pool_limit": "The setting processes.",
+    "micropie_pool_limit": "The value of the setting 'processes'.",
     "micropie_channels": "Channels with a subscriber in this process.",
     "micropie_channel_subscribers": "Subscribers in this process.",
 }

@@ -58,7 +58,8 @@ def tree_of(app: object) -> Any:
     tree = getattr(app, "_micropie", None)
     if tree is None:
         raise ClientError(
-            f"this takes a micropie.App, with nothing around it: the client was given {app!r}"
+            "this needs a micropie.App that isn't wrapped in middleware, but the "
+            f"client's app is {app!r}"
         )
     return tree
 

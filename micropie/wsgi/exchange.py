@@ -226,7 +226,7 @@ class WSGIExchange(Exchange):
             return b"", False
         piece = self._read(left if left <= size or left <= PIECE else max(size, PIECE))
         if not piece:
-            raise ClientDisconnect("the body ended before its announced length")
+            raise ClientDisconnect("the request body ended before its Content-Length")
         self._left = left - len(piece)
         return piece, self._left > 0
 

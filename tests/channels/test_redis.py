@@ -274,7 +274,7 @@ def test_too_many_messages_that_wait_are_an_error(
 ) -> None:
     monkeypatch.setattr(redischannels, "MOST_WAITING", 0)
     channels = RedisChannels(redis_url)
-    with pytest.raises(ConnectionError, match="0 are waiting already"):
+    with pytest.raises(ConnectionError, match="0 messages are already waiting"):
         channels.publish("room", 1)
     with channels.subscribe("a"):  # needs none of them
         pass

@@ -1110,7 +1110,10 @@ def test_how_an_application_is_named(
     status, _, error = command("check", name)
     assert (status, error == "") == ((2, False) if sentence else (0, True))
     assert error.startswith(("micropie: " + sentence.format(folder=tmp_path)) if sentence else "")
-    advice = "Set the variable PIES_9 in the environment, or in a file .env in this folder.\n"
+    advice = (
+        "The variable PIES_9 isn't set: set it in the environment, or in a file .env in "
+        "this folder.\n"
+    )
     assert error.endswith(advice) == ("PIES_9" in source)
 
 

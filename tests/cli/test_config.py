@@ -85,7 +85,7 @@ class Unfit:
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        (Model, "create an object of pydantic's BaseSettings"),
+        (Model, "for a subclass of pydantic's BaseSettings, create an object of it"),
         (Typed, "config.read takes a dataclass or msgspec.Struct, not"),
         (Listed[int], "config.read takes a dataclass or msgspec.Struct, not"),
         (dict, "config.read takes a dataclass or msgspec.Struct, not <class 'dict'>"),

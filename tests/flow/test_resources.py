@@ -1396,7 +1396,7 @@ def test_only_what_is_provided_can_be_overridden(connect: MakeClient) -> None:
 
     async def other(scope: Any, receive: Any, send: Any) -> None: ...
 
-    with pytest.raises(ClientError, match=r"takes a micropie\.App, with nothing around it"):
+    with pytest.raises(ClientError, match=r"needs a micropie\.App that isn't wrapped"):
         connect(other, "asyncio", validate=False, lifespan=False).override(Thing, Thing())
 
 

@@ -76,7 +76,7 @@ def _in_node(node: ast.AST) -> Iterator[Idiom]:
         case ast.Attribute(_, name) if name in _INTERNAL:
             yield node.lineno, name, _INTERNAL[name]
         case ast.Call(ast.Attribute(_, "get"), [ast.Constant(key), *_]) if key in _OF_UPLOADS:
-            yield node.lineno, f"get({key!r})", f"of an upload it is upload.{key}"
+            yield node.lineno, f"get({key!r})", f"for an upload, write upload.{key}"
         case ast.Call(ast.Attribute(_, "_redirect"), [ast.Constant(str() as address), *_]) if (
             "://" in address
         ):
@@ -114,7 +114,10 @@ def _in_handler(method: _Function) -> Iterator[Idiom]:
     if arguments.vararg is None:
         for node in ast.walk(method):
             if isinstance(node, ast.Attribute) and node.attr == "path_params":
-                advice = "segments that no parameter takes are a 404: add *args to the handler"
+                advice = (
+                    "a path with segments that no parameter takes gets a 404: add *args to "
+                    "the handler"
+                )
                 yield node.lineno, "path_params", advice
                 break
 
