@@ -515,7 +515,7 @@ def test_a_subtree_may_be_guarded_alone(make_client: MakeClient) -> None:
     "https://é.example", 5, None,
 ])  # fmt: skip
 def test_invalid_origins_are_refused(origin: Any) -> None:
-    with pytest.raises(SetupError, match="scheme and a host without a path") as caught:
+    with pytest.raises(SetupError, match="scheme and host, without a path") as caught:
         CSRFMiddleware(trusted_origins=[origin])
     assert repr(origin) in str(caught.value)
 

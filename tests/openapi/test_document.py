@@ -914,8 +914,9 @@ def test_a_page_is_described_for_clients() -> None:
             raise NotImplementedError
 
     about = (
-        "One page of a list: its ``items`` and its ``number`` from 1, the ``size`` of a full page, "
-        "and the ``total`` of all items."
+        "One page of a list. ``items``: the items on this page. ``number``: the page's number, "
+        "counted from 1. ``size``: the number of items on a full page. ``total``: the number of items "
+        "on all pages."
     )
     document = TestClient(Shop(docs=Docs())).get("/openapi.json").json()
     found = document["components"]["schemas"]

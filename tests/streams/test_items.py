@@ -210,7 +210,7 @@ def test_an_item_that_can_not_be_read_fails_at_set_up() -> None:
     page.__annotations__["return"] = Iterator[Unread]
     root = App()
     root.get("/")(page)
-    with pytest.raises(SetupError, match="can't be read"):
+    with pytest.raises(SetupError, match="can't be evaluated"):
         root._micropie.compiled()
 
 

@@ -330,7 +330,7 @@ class Shop(App):
         await ws.save_session()
         await ws.send_text("saved")
         ws.session["later"] = await ws.receive_text()
-        with pytest.raises(Exception, match="regenerate before"):
+        with pytest.raises(Exception, match="so a new session id can't be sent"):
             ws.session.regenerate()
 
     async def ws_refusing(self, ws: WebSocket) -> None:
