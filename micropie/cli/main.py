@@ -160,12 +160,23 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
         )
 
     option("--host", help=f"the address ({DEFAULT_HOST})")
-    option("--port", type=_number, help="the port (8000, or the variable PORT); 0 for a free one")
+    option(
+        "--port",
+        type=_number,
+        help="the port (default: 8000, or the variable PORT); 0 for a free one",
+    )
     option("--uds", metavar="PATH", help="listen on a UNIX socket instead of a port")
     option("--fd", type=_number, help="listen on an open socket, such as one from systemd (3)")
-    option("--server", help="uvicorn, hypercorn, ... (the best installed)")
+    option(
+        "--server",
+        help="a server such as uvicorn or hypercorn (default: the best that is installed)",
+    )
     option("--loop", choices=["asyncio", "trio", "uvloop"])
-    option("--workers", type=_number, help="processes (1, or WEB_CONCURRENCY)")
+    option(
+        "--workers",
+        type=_number,
+        help="the number of processes (default: 1, or the variable WEB_CONCURRENCY)",
+    )
     option("--reload", action="store_true", help="restart when a file has changed")
     stand_in = "use the compatibility module for every import of this framework"
     option("--stand-in", choices=["bottle", "cherrypy"], help=stand_in)
@@ -176,7 +187,7 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
 
     routes = commands.add_parser("routes", help="list the public paths and their handlers")
     _add_target(routes, before)
-    routes.add_argument("--json", action="store_true", help="for programs")
+    routes.add_argument("--json", action="store_true", help="write JSON, for other programs")
 
     check = commands.add_parser("check", help="report errors; exits non-zero if it finds any")
     _add_target(check, before)

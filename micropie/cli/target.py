@@ -144,13 +144,13 @@ def _made(factory: object, name: str) -> object:
             else "is not a function that returns an application"
         )
         raise CommandError(f"{name} {needs}: a factory is called without arguments")
-    with _explained(f"{name} can't make its application"):
+    with _explained(f"{name} can't create its application"):
         return factory()
 
 
 def _advice(attribute: str, app: object) -> str:
     if inspect.isfunction(app) and len(parameters := _parameters_of(app)) == 1:
-        return f"; to have it make the application, give {parameters[0]!r} a default"
+        return f"; to have it create the application, give {parameters[0]!r} a default"
     return (
         f"; write {attribute} = micropie.dual(...) around any other application"
         if callable(app)

@@ -171,7 +171,7 @@ def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
             )
     for handler in named:
         if handler.name in _HOOKS:
-            yield f"{name}.{handler.name} is a page: write {_HOOKS[handler.name]}"
+            yield f"{name}.{handler.name} is served as a page: write {_HOOKS[handler.name]}"
 
 
 _PARTS = {

@@ -175,7 +175,7 @@ def warn_of_names(exchange: Exchange) -> None:
         parameter = alike.get(_letters(name)) if len(name) < _LONGEST else None
         if parameter is not None:
             logger.warning(
-                "%s has %r, and the parameter is %r: write %s: Annotated[..., Form(%r)] or Query",
+                "%s got %r, but the parameter is %r: write %s: Annotated[..., Form(%r)] or Query",
                 exchange.label,
                 name,
                 parameter,

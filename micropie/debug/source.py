@@ -137,8 +137,8 @@ def _notes_of_handler(
     is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
     if is_by_name and handler.name in called and handler.name != "index":
         yield (
-            f"{place_of(handler.function)}: {handler.name} is a page, but another one calls it or "
-            f"passes it on: rename it to _{handler.name} if clients must not reach it"
+            f"{place_of(handler.function)}: {handler.name} is a page, but another page calls "
+            f"it or passes it on: rename it to _{handler.name} if clients must not reach it"
         )
 
 
@@ -311,8 +311,8 @@ class FunctionSource:
                 and name in self._arguments
             ):
                 yield (
-                    f"{self._place}: {self._function.__qualname__} does not check {name}, so it "
-                    f"treats invalid values as valid: write if {name}: and the form again"
+                    f"{self._place}: {self._function.__qualname__} does not check {name}, so "
+                    f"it treats invalid values as valid: write if {name}: and send the form again"
                 )
 
     def lost_self(self, handler: Handler) -> Iterator[str]:

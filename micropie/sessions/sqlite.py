@@ -153,7 +153,9 @@ class SQLiteSessionBackend(SessionBackend):
                 connection.close()
                 raise
             if self._file not in (None, file):
-                logger.error("the sessions in %s are gone: the file was replaced", self._path)
+                logger.error(
+                    "the sessions in %s are lost, because the file was replaced", self._path
+                )
             self._file = file
             return file, connection
 

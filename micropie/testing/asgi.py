@@ -201,7 +201,9 @@ class LifespanCall(ClientCall):
         self.ask("shutdown")
         self.leave()
         if self.app_error is not None:
-            raise LifespanFailed("the application raised after its shutdown") from self.app_error
+            raise LifespanFailed(
+                "the application raised an exception after its shutdown"
+            ) from self.app_error
 
     def ask(self, phase: str) -> bool:
         """Send a startup or shutdown message. Return True if it succeeded, False if the application

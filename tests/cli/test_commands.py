@@ -372,8 +372,8 @@ def test_check_notes_what_clients_share(command: Run, tmp_path: Path) -> None:
         for line, attribute in ((28, "name"), (31, "kept"), (36, "user"), (7, "user"))
     ]
     assert [line for line in found.splitlines() if "name it" in line] == [
-        "note: shared.py:39: send is a page, but another one calls it or passes it on: rename it to _send if clients "
-        "must not reach it"
+        "note: shared.py:39: send is a page, but another page calls it or passes it on: "
+        "rename it to _send if clients must not reach it"
     ]
 
 
@@ -1090,7 +1090,7 @@ NAMES = [
     (
         "app5:make",
         "def make(): raise OSError('no pies')",
-        'app5:make can\'t make its application:\n  File "{folder}/app5.py", line 1, in make\n',
+        'app5:make can\'t create its application:\n  File "{folder}/app5.py", line 1, in make\n',
     ),
     ("app5:x", "x = 'text'", "app5:x is not an App but str: 'text'"),
     ("app5", "def x(:", 'app5 can\'t be imported:\n  File "{folder}/app5.py", line 1\n    def x(:'),
@@ -1126,7 +1126,7 @@ def test_a_factory_that_is_named_as_one(
     assert command("--factory", "check", "app13:Root")[:2] == (0, "0 findings\n")
     assert command("check", "app13:app", "--factory")[:2] == (0, "0 findings\n")
     found = command("check", "app13:needs")[2]
-    assert "to have it make the application, give 'config' a default" in found
+    assert "to have it create the application, give 'config' a default" in found
     monkeypatch.setenv("MICROPIE_FACTORY", "1")
     assert command("check", "app13:Root")[:2] == (0, "0 findings\n")
     sentence = "micropie: app13:needs needs 'config', so give it a default: a factory is called without arguments\n"

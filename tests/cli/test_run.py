@@ -398,7 +398,7 @@ def test_run_says_what_can_not_be_done(tmp_path: Path) -> None:
 WRONG = [
     (["--server", "nope"], "there is no server 'nope'; there are: uvicorn, hypercorn, granian"),
     (["--server", "uvicorn", "--loop", "trio"], "uvicorn can't do that: it does not run on trio"),
-    (["--server", "daphne", "--workers", "2"], "daphne can't do that: it has one process only"),
+    (["--server", "daphne", "--workers", "2"], "daphne can't do that: it can run only one process"),
     (["--server", "uvicorn", "--wsgi"], "uvicorn can't do that: it does not serve WSGI"),
     (["--wsgi", "--loop", "trio"], "no installed server supports these options: use fewer options"),
     (["--uds", "a.sock", "--fd", "3"], "uds and fd can't be used together: choose one"),

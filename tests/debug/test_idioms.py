@@ -315,10 +315,10 @@ GET / -> Root.prefix has no effect here: write app.mount("/path", Users())
 GET / -> Root.state has no effect here: write self.state.name = ...
 # Flask: a method before_request
     def before_request(self): ...
-GET / -> Root.before_request is a page: write a class with this method, in middlewares
+GET / -> Root.before_request is served as a page: write a class with this method, in middlewares
 # Litestar: a method on_startup
     async def on_startup(self): ...
-GET / -> Root.on_startup is a page: write the code to run then in a method lifespan
+GET / -> Root.on_startup is served as a page: write the code to run then in a method lifespan
 # Flask: a cache above a page
     @functools.cache
     def mine(self): return self.request.query.get('name')
@@ -422,10 +422,10 @@ class Root(App):
 GET / -> A def handler runs in a thread: write async def
 # Django: flash(level, text)
     def index(self): flash('success', 'The pie is saved.')
-GET / -> the text comes first: write flash(text, category)
+GET / -> the first argument is the text: write flash(text, category)
 # Django: flash(request, text)
     def index(self): flash(self.request, 'saved')
-GET / -> the text comes first: write flash(text, category)
+GET / -> the first argument is the text: write flash(text, category)
 # any: rows of a stream
     def index(self): yield {'n': 1}
 GET / -> not dict: write yield json.dumps(...), or return a list of all
@@ -665,10 +665,10 @@ GET / -> sends 302 without a Location: write Redirect("/pies", status=302)
 GET / -> sends 303 without a Location
 # PHP: a name with brackets
     def index(self, pie: str = ''): ...
-GET /?pie[]=plum -> has 'pie[]', and the parameter is 'pie': write pie: Annotated[..., Form('pie[]')] or Query
+GET /?pie[]=plum -> got 'pie[]', but the parameter is 'pie': write pie: Annotated[..., Form('pie[]')] or Query
 # JavaScript: a name in another style
     def index(self, user_name: str): ...
-GET /?userName=plum -> has 'userName', and the parameter is 'user_name'
+GET /?userName=plum -> got 'userName', but the parameter is 'user_name'
 # any: an attribute that hides a page
     def pies(self): ...
     def __init__(self, **settings):
@@ -684,7 +684,7 @@ GET / -> expires must be a datetime, not 3600: write max_age for seconds
 # any: an async function in a template
     async def _count(self): ...
     def index(self): return template(source='{{ count() }}', count=self._count)
-GET / -> a coroutine can't be shown: write return await self.render_async(...)
+GET / -> a template can't show a coroutine: write return await self.render_async(...)
 # sse-starlette: events as dicts
     def index(self): return EventStream([{'event': 'tick', 'data': '1'}])
 GET / -> an event source yields a dict of an event's fields, which is sent as data

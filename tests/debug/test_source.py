@@ -107,12 +107,12 @@ IN_CLASS = {
         "write request.state.name"
     ),
     "@post\ndef a(self, name: str, wrong: BindingErrors): ...": (
-        "shop.py:{2}: Root.a does not check wrong, so it treats invalid values as valid: write "
-        "if wrong: and the form again"
+        "shop.py:{2}: Root.a does not check wrong, so it treats invalid values as valid: "
+        "write if wrong: and send the form again"
     ),
     'def a(name):\n    return name + "b"': "Root.a: its first parameter is 'name' instead of self: write def a(self, name)",
     "async def startup(self): ...": (
-        "Root.startup is a page: write the code to run then in a method lifespan"
+        "Root.startup is served as a page: write the code to run then in a method lifespan"
     ),
     'def a(self, name):\n    return template(source=f"<b>{name}</b>")': (
         "shop.py:{3}: a value in the source of a template runs as code: write "
@@ -148,8 +148,8 @@ IN_CLASS = {
         "Root.api is a class, so it has no routes: write api = _Api()"
     ),
     "@post\ndef a(self):\n    self.request.after_response(self.b, 3)\ndef b(self, number: int): ...": (
-        "shop.py:{5}: b is a page, but another one calls it or passes it on: rename it to _b if clients must not "
-        "reach it"
+        "shop.py:{5}: b is a page, but another page calls it or passes it on: rename it to _b "
+        "if clients must not reach it"
     ),
     HELPERS: (
         "shop.py:{4}: self.pie gets what one client sent, but all clients share this self: write "
@@ -164,7 +164,8 @@ IN_CLASS = {
         "is_open: bool = False"
     ),
     "def a(self):\n    return self.b()\ndef b(self): ...": (
-        "shop.py:{4}: b is a page, but another one calls it or passes it on: rename it to _b if clients must not reach it"
+        "shop.py:{4}: b is a page, but another page calls it or passes it on: rename it "
+        "to _b if clients must not reach it"
     ),
 }
 PROVIDES = """

@@ -374,7 +374,7 @@ def test_a_deleted_file_of_sqlite_is_noticed_by_all_workers(
     assert [worker.load("new") for worker in workers] == [{"a": 2}] * 3
     workers[0].save("new", {"a": 3}, 60)
     assert [worker.load("new") for worker in workers] == [{"a": 3}] * 3
-    said = f"the sessions in {path} are gone: the file was replaced"
+    said = f"the sessions in {path} are lost, because the file was replaced"
     assert caplog.messages == [said, said]  # the third worker knew no other
     for connection in old:
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):

@@ -136,7 +136,7 @@ def test_an_exception_in_the_start_up_is_not_taken_for_a_missing_lifespan(world:
         (App(STARTED, {"type": "lifespan.shutdown.failed", "message": "still busy"}), "still busy"),
         (App(STARTED, {"type": "lifespan.shutdown.failed"}), "^$"),
         (App(STARTED, error=KeyError("x")), "raised in its shutdown: KeyError"),
-        (App(STARTED, STOPPED, error=KeyError("x")), "raised after its shutdown"),
+        (App(STARTED, STOPPED, error=KeyError("x")), "raised an exception after its shutdown"),
         (App(STARTED), "without a response to lifespan.shutdown"),
     ],
 )

@@ -151,7 +151,9 @@ def _refuse_coroutine(value: object) -> object:
     """
     if isinstance(value, Coroutine):
         value.close()
-        raise TypeError("a coroutine can't be shown: write return await self.render_async(...)")
+        raise TypeError(
+            "a template can't show a coroutine: write return await self.render_async(...)"
+        )
     return value
 
 

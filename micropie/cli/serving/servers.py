@@ -55,7 +55,7 @@ class Server:
         if options.loop is not None and options.loop not in self.loops:
             return f"it does not run on {options.loop}"
         if options.workers > 1 and WORKERS not in self.features:
-            return "it has one process only"
+            return "it can run only one process"
         if options.ssl_certfile and SSL not in self.features:
             return "it does not support https"
         if options.uds is not None and UDS not in self.features:
