@@ -1,7 +1,7 @@
 """Parse and join URLs that may contain a client's input.
 
 ``urllib.parse`` isn't used because it normalizes hosts (NFKC) in quadratic time and caches recent
-URLs whatever their length.
+URLs of any length.
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ def join(base: str, reference: str) -> str:
 
 
 def leads_away(reference: str, base: str) -> bool:
-    """Return whether the link ``reference`` on a page at ``base`` leads to another scheme or
-    host.
-    """
+    """Return whether the link ``reference``, on a page at ``base``, has another scheme or host."""
     seen = reference.strip(_BLANKS).translate(_AS_READ)
     scheme, host, *_ = _parts(seen)
     return bool(scheme or seen.startswith("//")) and (scheme, host.lower()) != _parts(base)[:2]

@@ -29,8 +29,8 @@ from micropie.sessions import SessionBackend
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# The keyword arguments in a search result for a migrated handler, which gets no values from
-# micropie's binding.
+# The keyword arguments of a migrated handler: always empty, because micropie doesn't bind request
+# parameters to it.
 NO_VALUES: Mapping[str, object] = {}
 
 
@@ -91,13 +91,14 @@ class CarryingTree(Tree):
     moved_from: str
     """The name of the framework that the application was written for."""
     unshared: Callable[[], SessionBackend | None] | None = None
-    """A function that returns the session backend of native handlers, if migrated handlers store
-    their sessions elsewhere."""
+    """A function that returns the session backend for native handlers. It is set if migrated
+    handlers store their sessions elsewhere.
+    """
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
     """See ``MovedApp.kept_in_memory``."""
 
     def session_backend(self) -> SessionBackend:
-        """See ``Tree``."""
+        """See ``Tree.session_backend``."""
         if self.unshared is None or self.app.session_backend is not None:
             return super().session_backend()
         return self.unshared() or super().session_backend()
@@ -126,8 +127,8 @@ class CarryingTree(Tree):
 
 
 class MovedApp(App):
-    """The ``App`` that is the attribute ``native`` of a migrated application. The log shows its
-    class's name.
+    """The ``App`` that a migrated application has as ``native``. The class's name appears in the
+    log.
     """
 
     _micropie_is_framework = True
@@ -135,8 +136,8 @@ class MovedApp(App):
     _micropie: CarryingTree
 
     def kept_in_memory(self) -> Iterable[tuple[str, str]]:
-        """Return pairs of text: something that migrated handlers keep in each worker's memory, such
-        as "sessions", and advice how to share it between workers.
+        """Return pairs of strings: what migrated handlers store in each worker's memory, such as
+        "sessions", and advice on how to share it between workers.
         """
         return self._micropie.in_memory()
 
@@ -151,7 +152,7 @@ class MovedApp(App):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in _ARGUMENTS and not isinstance(value, App):
-            # An ``App`` that is an attribute of another one is mounted there.
+            # An ``App`` that is an attribute of another ``App`` is mounted on it.
             raise SetupError(
                 f"{name!r} is a setting, not an attribute: write native.configure({name}=...)"
             )
@@ -201,7 +202,7 @@ def migrated_request(framework: str) -> Request | None:
     a migrated handler, a native one or a hook; otherwise None.
     """
     request: Any = current.get(None)
-    # In a process of the pool a handler runs without the application.
+    # In a process of the pool there is no application.
     if request is None or request._exchange.is_pooled:
         return None
     app = request._exchange.config.tree[0].app
@@ -210,8 +211,8 @@ def migrated_request(framework: str) -> Request | None:
 
 
 def refuse_marks(handler: Callable[..., object]) -> None:
-    """Raise ``SetupError`` for a migrated handler that has, or whose class has, a decorator of
-    micropie's such as ``@requires``, which would have no effect.
+    """Raise ``SetupError`` for a migrated handler if it or its class has one of micropie's
+    decorators, such as ``@requires``, which would have no effect.
     """
     layer = marked_layer(handler)
     if layer is not None:
@@ -223,8 +224,8 @@ def refuse_marks(handler: Callable[..., object]) -> None:
 
 
 def may_see_tracebacks() -> bool:
-    """Return whether the current request's client may see tracebacks: only clients on this machine
-    may.
+    """Return whether the current request's client may see tracebacks. Only clients on this machine
+    may see them.
 
     Outside of requests, return True.
     """

@@ -2,8 +2,8 @@
 classes for responses.
 
 ``compat.bottle`` and ``compat.cherrypy`` import only these names and the names in
-``micropie.extensions`` from the core. Unlike the latter, these names may change with any release
-(tests/compat/CARRYING.md).
+``micropie.extensions`` from the core. Unlike the names in ``micropie.extensions``, the names here
+may change with any release (tests/compat/CARRYING.md).
 """
 
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from micropie._core.tree import Tree
 if TYPE_CHECKING:
     from micropie.wsgi.simple_server import open_server
 else:
-    # Imported when it is first used, because only programs that start a server themselves need it.
+    # Imported at its first use, because only programs that start a server themselves need it.
     __getattr__, __dir__ = names_on_demand(__name__, {"..wsgi.simple_server": "open_server"})
 
 # fmt: off

@@ -1,4 +1,4 @@
-"""Convert requests to WSGI for frameworks whose handlers need it: the path, the environ, and the
+"""Convert a request to WSGI for frameworks whose handlers need that: its path, its environ, and its
 body as a file.
 """
 
@@ -27,7 +27,7 @@ _USUALLY_EMPTY = frozenset({"GET", "HEAD"})
 def read_cookies(header: str) -> dict[str, str]:
     """Return a Cookie header's values by name, with the escapes of ``http.cookies`` resolved.
 
-    A cookie always ends at the next ";", with which browsers separate cookies. ``http.cookies``
+    A cookie always ends at the next ";", because browsers separate cookies by it. ``http.cookies``
     would read a quoted value up to the next quote, so a cookie set by another host could hide the
     cookies after it. If two cookies have the same name, the last one counts, as in
     ``http.cookies``.
@@ -45,10 +45,10 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def path_of(request: Request) -> str:
-    """Return a request's unescaped path, its bytes decoded as latin-1.
+    """Return a request's path, unescaped, with its bytes decoded as latin-1.
 
-    Raises 400 if the path is not below the server's prefix. If the exchange has a ``literal_path``,
-    use that instead: it is the same path.
+    Raises 400 if the path is outside the server's prefix. If the exchange has a ``literal_path``,
+    use that instead of calling this function: it is the same path.
     """
     if request.environ is not None:
         return request.environ.get("PATH_INFO", "") or "/"
@@ -73,7 +73,8 @@ def own_environ(exchange: Exchange) -> Environ:
         environ["HTTP_HOST"] = exchange.peer.host
     if exchange.peer.client is not None:
         environ["REMOTE_ADDR"] = exchange.peer.client.host
-        environ.pop("REMOTE_HOST", None)  # it is the proxy's name, not the client's
+        # The server's value is the name of the proxy, not of the client.
+        environ.pop("REMOTE_HOST", None)
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)
     elif exchange.method not in _USUALLY_EMPTY:
@@ -96,11 +97,12 @@ def _pieces(exchange: Exchange) -> Iterator[bytes]:
     if received is not None:
         yield received
     elif exchange.has_short_body:
-        # reads the whole body, and keeps it for the flow and the handler
+        # reads the whole body and stores it, so that the handler can read it too
         yield Request(exchange).read()
     elif (
         exchange.method not in _USUALLY_EMPTY
         or exchange.framing[2]
         or "transfer-encoding" in exchange.headers
     ):
-        yield from Request(exchange).chunks()  # blocks, so only used for ``def`` handlers
+        # This blocks, so it is used for ``def`` handlers only.
+        yield from Request(exchange).chunks()

@@ -1,4 +1,4 @@
-"""Names that the compatibility modules lack, with advice what to write instead. Importing such a
+"""Names that the compatibility modules lack, with advice on what to use instead. Importing such a
 name raises an error with the advice, and ``micropie check`` reports it.
 """
 
@@ -43,7 +43,7 @@ SERVERS: Mapping[str, str] = {
     "gevent": _GEVENT.format("gevent"),
 }
 
-# The advice by dotted name. An entry also applies to all names below it.
+# The advice by dotted name. The entry for a module or a class also applies to all names in it.
 ADVICE: Mapping[str, str] = {
     "cherrypy.dispatch.RoutesDispatcher": 'write @cherrypy.tree.native.get("/path/<name>")',
     "cherrypy.dispatch.XMLRPCDispatcher": _XMLRPC,
@@ -163,8 +163,8 @@ ADVICE: Mapping[str, str] = {
 def tell(module: str, name: str) -> NoReturn:
     """Raise the error for a name that a module of this package lacks.
 
-    If there is advice, raise it as an ``ImportError``, because Python replaces the message of an
-    ``AttributeError`` in ``from ... import``.
+    If there is advice, raise an ``ImportError``: in ``from ... import`` Python would replace the
+    message of an ``AttributeError``.
     """
     original = module.removeprefix(f"{__package__}.")
     advice = ADVICE.get(f"{original}.{name}")
@@ -181,8 +181,8 @@ def listed_advice(name: str) -> str | None:
 
 
 def advice_for(framework: str, name: str) -> str | None:
-    """Return advice what to write instead of a dotted name. Return None if the compatibility module
-    has the name, or if the framework never had it.
+    """Return advice on what to use instead of a dotted name, or None if the compatibility module
+    has the name or the framework never had it.
     """
     listed = listed_advice(name)
     if listed is not None:

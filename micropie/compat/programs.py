@@ -29,7 +29,7 @@ class Started(BaseException):
 
     @property
     def native(self) -> App:
-        """The ``App`` that servers call to run the application."""
+        """The ``micropie.App`` that servers call to run the application."""
         if isinstance(self.app, Carried):
             return self.app.native
         return self.app if isinstance(self.app, App) else dual(self.app)
@@ -39,17 +39,17 @@ _readers: list[str] = []
 
 
 def end_if_read(app: object, host: str, port: int) -> None:
-    """Raise ``Started`` if ``find`` is running the program."""
+    """Raise ``Started`` with an application if ``find`` is running the program."""
     if _readers:
         raise Started(app, host, port)
 
 
 def find(framework: str, name: str, load: Callable[[str], object] | None = None) -> Started | None:
-    """Run the program in the file ``name``, and return the application that it starts, or else the
-    default application if it has routes, or else None.
+    """Run the program in the file ``name``. Return the application that it starts; if it starts
+    none, the default application, or None if that has no routes.
 
-    ``load``: a function that imports ``name``, such as "shop:app", instead. The application that it
-    returns is used, unless the imported module starts one.
+    ``load``: a function that imports ``name`` instead, for names such as "shop:app". The
+    application that it returns is used unless the imported module starts one.
     """
     _readers.append(name)
     try:

@@ -1,4 +1,4 @@
-"""Helpers for results of handlers: results that may be awaitable, and results sent in chunks."""
+"""Helpers for handlers' results, which may be awaitable or sent in chunks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from unicodedata import normalize
 
 CHUNK = 65536
-"""The bytes of a body or a file to read at once."""
+"""The number of bytes of a body or a file to read at once."""
 
 LONGEST_NAME = 255
-"""The most characters of a file's name: the NAME_MAX of most file systems."""
+"""The maximum number of characters in a file's name: the NAME_MAX of most file systems."""
 
 LONGEST_KEPT = 500
-"""Results for longer text, which may come from a client, aren't cached: 256 texts of 10 MB would
-take 2.5 GB.
+"""The maximum length of text whose result is cached. Longer text may come from a client, and a
+cache with 256 texts of 10 MB would take 2.5 GB.
 """
 
 # The types of most results, none of which is awaitable. This set is checked first because it is
@@ -35,7 +35,7 @@ def in_ascii(name: str) -> str:
 
 def then(result: object, function: Callable[[Any], object]) -> object:
     """Return ``function(result)``. If ``result`` is awaitable, return a coroutine that awaits it
-    and returns ``function`` of its value.
+    and passes the value to ``function``.
     """
     if type(result) in _VALUES or not isawaitable(result):
         return function(result)

@@ -1,5 +1,5 @@
-"""``install("bottle")`` makes ``import bottle`` import the compatibility module, called "stand-in",
-for plugins and submodules as well.
+"""``install("bottle")`` makes every ``import bottle`` import the compatibility module (the
+"stand-in"), also in plugins and for submodules.
 
 It must be the first statement of the module that servers load, before anything imports the
 framework::
@@ -10,7 +10,7 @@ framework::
     import bottle_session  # whose "import bottle" is the stand-in, too
 
 ``micropie run --stand-in bottle shop:app`` and ``python -m micropie.compat bottle -m shop`` call it
-for a program without any change of its source.
+for a program whose source stays unchanged.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _StandIn:
         return ModuleSpec(fullname, self) if is_below(fullname, self.name) else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the compatibility module itself, so that it is one module under both names."""
+        """Return the compatibility module itself, so that both names refer to the same module."""
         below = spec.name.removeprefix(self.name)
         is_plugin = self.framework == "bottle" and below.startswith(".ext.")
         name = f"bottle_{below[5:]}" if is_plugin else f"{__package__}.{self.framework}{below}"
@@ -75,9 +75,10 @@ def install(framework: str, name: str | None = None) -> None:
     "bottle", "cherrypy" or "pixie_web".
 
     This applies to the whole process, including submodules. ``name``: the name under which the
-    program imports the framework, if it contains a copy, such as "shop.vendored.bottle". A second
-    call does nothing. Raises ``ValueError`` for another framework, and ``RuntimeError`` if the
-    original has been imported already, when it's too late to replace it.
+    program imports the framework, if the program contains a copy of it, such as
+    "shop.vendored.bottle". A second call does nothing. Raises ``ValueError`` for any other
+    framework, and ``RuntimeError`` if the original has been imported already, because then it can't
+    be replaced.
     """
     if framework not in FRAMEWORKS:
         raise ValueError(
@@ -124,7 +125,7 @@ def _advice(framework: str) -> str:
 
 
 def advice_for(framework: str) -> str:
-    """Return advice what to change in a module that imports the original framework."""
+    """Return advice on what to change in a module that imports the original framework."""
     return f"write from micropie.compat import {framework} there, or {_advice(framework)}"
 
 

@@ -1,5 +1,5 @@
 """``ConfigDict``: the configuration of an application, with dotted names as keys, and the overlay
-of it that each route has.
+of it that each route has (``Route.config``).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def update(self, *args: object, **values: object) -> None:
-        """Set several keys. Text as the first argument is put in front of each key, with a dot."""
+        """Set several keys. If the first argument is text, prepend it and a dot to each key."""
         prefix = ""
         if args and isinstance(args[0], str):
             prefix, args = args[0].strip(".") + ".", args[1:]
@@ -83,7 +83,7 @@ class ConfigDict(dict[str, Any]):
             self[prefix + key] = value
 
     def setdefault(self, key: str, value: object = None) -> Any:
-        """Return the value of ``key``, which is set to ``value`` first if it is missing."""
+        """Return the value of ``key``. If the key is missing, set it to ``value`` first."""
         if key not in self:
             self[key] = value
         return self[key]
@@ -144,7 +144,9 @@ class ConfigDict(dict[str, Any]):
         return self._meta.get(key, {}).keys()
 
     def overlay(self) -> ConfigDict:
-        """Return an overlay: a configuration that has this one's values until its own are set."""
+        """Return an overlay: a configuration that has the values of this one until they are set
+        there.
+        """
         overlay = ConfigDict()
         overlay._meta, overlay._source = self._meta, self
         overlay._inherited = set(self)

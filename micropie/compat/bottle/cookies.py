@@ -2,8 +2,8 @@
 
 A signed value is ``!signature?data``: an HMAC in base64, then a pickle of [name, value] in base64.
 Loading a pickle can run any code that its author chose. So the signature is checked first, and then
-only Python's plain types are loaded: an attacker who learns the secret can forge cookies but can't
-run code.
+only plain types are loaded (numbers, text, lists, dates and so on). An attacker who learns the
+secret can forge cookies but can't run code.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from typing import Any, TypeAlias
 Digest: TypeAlias = str | Callable[..., Any]
 """A hash function of ``hashlib``, or its name."""
 
-# The classes that a pickle may import. Numbers, text, lists and dictionaries are loaded without an
-# import.
+# The classes that a pickle may import. Numbers, text, lists and dictionaries need no import.
 _ALLOWED = {
     "builtins": {"set", "frozenset", "complex", "bytearray"},
     "_codecs": {"encode"},
@@ -32,7 +31,7 @@ _ALLOWED = {
 
 
 def sign(name: str, value: object, secret: str | bytes, digestmod: Digest = hashlib.sha256) -> str:
-    """Return the text of a signed cookie with this name and value."""
+    """Return the signed value of a cookie with this name and value."""
     return cookie_encode([name, value], secret, digestmod).decode()
 
 

@@ -1,6 +1,4 @@
-"""Dictionaries with several values for a key: for queries, forms, and the headers of requests and
-responses.
-"""
+"""Dictionaries that may have several values for a key, used for queries, forms and headers."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ Converter: TypeAlias = Callable[[Any], object] | None
 
 
 class MultiDict(MutableMapping[str, Any]):
-    """A dictionary with several values for a key. Reading a key returns the newest value; assigning
-    to a key adds a value.
+    """A dictionary that may have several values for a key. Assigning to a key adds a value; reading
+    a key returns the value that was added last (the newest).
     """
 
     def __init__(self, *args: object, **values: object) -> None:
@@ -96,8 +94,8 @@ class FormsDict(MultiDict):
     input_encoding = "utf8"
 
     def decode(self, encoding: str | None = None) -> FormsDict:
-        """Return a copy whose text is decoded from ``encoding``, if one is given. Raises
-        ``UnicodeError``.
+        """Return a copy. If ``encoding`` is given, text is decoded from it; raises ``UnicodeError``
+        if that fails.
         """
         copy = FormsDict()
         for key, value in self.allitems():
@@ -112,7 +110,8 @@ class FormsDict(MultiDict):
             return default
 
     def __getattr__(self, name: str) -> Any:
-        if name[:2] == "__" and name.endswith("__"):  # ``copy`` and ``pickle`` look up such names
+        # The modules ``copy`` and ``pickle`` look up such names.
+        if name[:2] == "__" and name.endswith("__"):
             raise AttributeError(name)
         values = self.dict.get(name)
         return values[-1] if values else ""
@@ -129,7 +128,7 @@ def _recoded(value: object, encoding: str | None) -> Any:
 
 
 def header_name(name: str) -> str:
-    """Return a header's name in the form used as key: ``Content-Type``.
+    """Return a header's name in the form that is used as a key, such as ``Content-Type``.
 
     Raises ``ValueError`` for control characters.
     """
@@ -215,7 +214,7 @@ class WSGIHeaderDict(MutableMapping[str, str]):
         return (_environ_key if len(name) <= LONGEST_KEPT else _environ_key.__wrapped__)(name)
 
     def raw(self, key: str, default: object = None) -> Any:
-        """Return the header's value as the environ has it, latin-1 text."""
+        """Return the header's value unchanged from the environ: bytes decoded as latin-1."""
         return self.environ.get(self._key(key), default)
 
     def __getitem__(self, key: str) -> str:

@@ -48,10 +48,11 @@ def static_file(
     """Return a response with the file ``filename`` below ``root``: ``return static_file(name,
     root="static")``.
 
-    Its status is 403 if the file is outside ``root`` or can't be read, 404 if it doesn't exist, 304
-    or 206 if the request's headers call for it. ``mimetype``: by default the type for the name's
-    extension. ``download``: True or a file name makes browsers save the file. ``charset``: added to
-    the type of text. ``etag``: the entity tag, or False for none. ``headers``: further headers.
+    The status is 403 if the file is outside ``root`` or can't be read, 404 if it doesn't exist, and
+    304 or 206 if the request is conditional or has a Range. ``mimetype``: by default the type for
+    the name's extension. ``download``: True or a file name makes browsers save the file.
+    ``charset``: added to the type of text. ``etag``: the entity tag, or False for none.
+    ``headers``: additional headers.
     """
     base = os.path.join(os.path.abspath(root), "")
     path = os.path.normpath(base + filename.strip("/\\"))
@@ -72,7 +73,8 @@ def static_file(
     media_type: bool | str | None = mimetype
     if media_type is True:
         media_type, coding = mimetypes.guess_type(saved_as)
-        if coding is not None:  # the file is sent in compressed form, so without Content-Encoding
+        # The compressed file itself is sent, so there is no Content-Encoding.
+        if coding is not None:
             media_type = "application/gzip" if coding == "gzip" else f"application/x-{coding}"
     if media_type:
         is_text = media_type.startswith("text/") or media_type == "application/javascript"
@@ -116,8 +118,8 @@ def _validators(path: str, version: str, modified: float) -> tuple[Mapping[str, 
 
 
 def _is_known(etag: str | None, modified: float) -> bool:
-    """Return whether the client already has this version of the file, by If-None-Match if sent,
-    else by If-Modified-Since.
+    """Return whether the client already has this version of the file, according to If-None-Match if
+    it was sent, otherwise If-Modified-Since.
     """
     tags = received_header("if-none-match")
     if tags and etag:

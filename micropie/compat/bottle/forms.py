@@ -28,7 +28,7 @@ class MultipartError(HTTPError):
 class FileUpload:
     """A file that a client uploaded.
 
-    ``raw_filename`` is the name as the client sent it; only ``filename`` may be used in a path.
+    ``raw_filename`` is the name as the client sent it; only ``filename`` is safe to use in a path.
     """
 
     content_type = HeaderProperty("Content-Type")
@@ -89,8 +89,8 @@ class FileUpload:
         if path.is_dir():
             path = path / self.filename
         try:
-            # "x" fails if the path exists by now: another client may have sent the same name, or it
-            # may be a link.
+            # "x" fails if the path exists: another request may have just created the file, or the
+            # path may be a link.
             target = path.open("wb" if overwrite else "xb")
         except FileExistsError:
             raise OSError("File exists.") from None
@@ -119,7 +119,7 @@ def parse_pairs(encoded: str) -> FormsDict:
 def fields_of(values: dict[str, list[Any]]) -> FormsDict:
     """Return a ``FormsDict`` with these values by field name.
 
-    Faster than calling ``FormsDict()``, which takes as long as parsing a short form.
+    Creates it without ``FormsDict()``, a call that takes as long as parsing a short form.
     """
     fields = FormsDict.__new__(FormsDict)
     fields.dict = values
@@ -147,10 +147,10 @@ def parse_multipart(
     """Return an iterator over (name, text or ``FileUpload``) of a multipart form, and the parser,
     whose ``close`` closes the files.
 
-    ``memory``: the most bytes of all fields together, and the size above which a file is stored on
-    disk. A field is decoded in its own charset, else in the form's, else as UTF-8. A file input
-    that was left empty is a field with the value "". Raises ``MultipartError`` with status 400 or
-    413.
+    ``memory``: the maximum size in bytes of all fields together, and the size above which a file is
+    stored on disk. A field is decoded from the charset that it declares, otherwise from that of the
+    form, otherwise from UTF-8. A file input that was left empty is a field with the value "".
+    Raises ``MultipartError`` with status 400 or 413.
     """
     try:
         stated = content_type(header)[1]

@@ -40,7 +40,7 @@ def _answer_of(target: object, root: str) -> HTTPResponse:
     }
     try:
         call.begin(environ)
-        # the first chunk, before which the application must call start_response
+        # the application must have called start_response before its first chunk
         call.written.insert(0, call.next())
         answer = call.response(None)
         is_complete = call.is_complete

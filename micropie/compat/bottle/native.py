@@ -1,5 +1,5 @@
-"""The ``micropie.App`` inside a ``Bottle``, its attribute ``native``, which serves Bottle's routes
-and its own.
+"""``Bottle.native``: the ``micropie.App`` that runs the handlers of a ``Bottle`` and its own
+handlers.
 
 Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
 tries the routes of the ``App`` first, then Bottle's router.
@@ -38,7 +38,7 @@ _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPRespons
 
 
 class BottleSite(CarryingSite):
-    """Finds a route of the ``App`` itself, or else of the Bottle application."""
+    """Finds a route of the ``App`` itself, or otherwise one of the Bottle application."""
 
     __slots__ = ("_any", "_app", "_before", "_routes", "_search")
 
@@ -87,7 +87,7 @@ class BottleSite(CarryingSite):
 class _BottleRoute(OutsideRoute):
     """A route of the Bottle application, with the names of its wildcards.
 
-    ``target`` is None if the route is looked for only after the hooks have run.
+    ``target`` is None if the route can't be found until the hooks have run.
     """
 
     __slots__ = ("_after", "_app", "_limited", "_names", "_target")
@@ -97,7 +97,7 @@ class _BottleRoute(OutsideRoute):
     ) -> None:
         if target is not None and target.is_async:
             super().__init__(config, self._answer_async, 2, kind_of(self._answer_async))
-            self.config = config  # ``_receive`` applies the limit of the body's size
+            self.config = config  # ``_receive`` applies the limit on the body's size
         else:
             super().__init__(config, self._answer, 2)
         self._app = app
@@ -201,7 +201,7 @@ def answer_raised(app: Application, request: Request, error: HTTPResponse) -> An
     """Return the response of Bottle's error handlers for ``abort`` or ``redirect`` called in a
     handler of the ``App`` itself.
     """
-    # without it, ``_native`` would send a stream without a ``Response``
+    # otherwise ``_native`` would send a stream without creating a ``Response``
     request._exchange.response()
     exchange = getattr(request, "bottle_exchange", None)
     if exchange is None:

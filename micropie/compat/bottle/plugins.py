@@ -45,8 +45,8 @@ class JSONPlugin:
     def apply(self, callback: Callable[..., object], route: object) -> Callable[..., object]:
         """Return a function that calls ``callback`` and encodes the dictionary that it returns.
 
-        Only used if another plugin is applied around this one. Otherwise ``as_json`` is called
-        directly, which saves a call for each request.
+        Only called if this isn't the outermost plugin. Otherwise the route calls ``as_json``
+        directly, which saves a call in each request.
         """
         encode = self.json_dumps
         if encode is None:
@@ -78,8 +78,8 @@ def as_json(result: object, encode: Encoder, response: BaseResponse) -> object:
 
 
 class TemplatePlugin:
-    """Render the template that a route names by ``template="name"`` or ``template=("name",
-    {"template_lookup": [...]})``.
+    """Render the template of a route that was registered with ``template="name"`` or
+    ``template=("name", {"template_lookup": [...]})``.
     """
 
     name = "template"

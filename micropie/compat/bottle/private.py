@@ -44,8 +44,8 @@ class _MultipartParser:
     """Bottle's multipart parser, implemented with the parser of ``request.forms`` and
     ``request.files``.
 
-    ``memfile_limit``: the most bytes of all fields together, and the size above which a file is
-    stored on disk.
+    ``memfile_limit``: the maximum size in bytes of all fields together, and the size above which a
+    file is stored on disk.
     """
 
     def __init__(

@@ -87,7 +87,7 @@ class DictProperty:
         return getattr(owner, self.attr)
 
 
-class lazy_attribute:  # noqa: N801 - its name there
+class lazy_attribute:  # noqa: N801 - Bottle's name
     """A decorator that makes a method a class attribute computed once. The method is called with
     the class when the attribute is first read.
     """

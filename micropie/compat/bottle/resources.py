@@ -23,7 +23,7 @@ class ResourceManager:
     def add_path(
         self, path: str, base: str | None = None, index: int | None = None, create: bool = False
     ) -> bool:
-        """Add the directory of ``path`` to the list, at ``index`` or at the end.
+        """Add the directory of ``path`` to the list, at position ``index`` or at the end.
 
         Return whether the directory exists.
 

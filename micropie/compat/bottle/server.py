@@ -27,8 +27,8 @@ Application: TypeAlias = Callable[..., Any]
 
 
 class ServerAdapter:
-    """The base class for a program's own servers: a subclass defines ``run(handler)``, which serves
-    until it is stopped.
+    """The base class for custom servers. A subclass defines ``run(handler)``, which serves until it
+    is stopped.
     """
 
     quiet = False
@@ -79,7 +79,7 @@ class WaitressServer(ServerAdapter):
 
 
 class UvicornServer(ServerAdapter):
-    """The ASGI server uvicorn, which also has WebSockets."""
+    """The ASGI server uvicorn, which also supports WebSockets."""
 
     def run(self, handler: Application) -> None:
         """Serve until interrupted."""
@@ -90,7 +90,7 @@ class UvicornServer(ServerAdapter):
 
 
 class GunicornServer(ServerAdapter):
-    """The WSGI server gunicorn, only on Unix."""
+    """The WSGI server gunicorn, which runs only on Unix."""
 
     def run(self, handler: Application) -> None:
         """Serve until interrupted."""
@@ -143,7 +143,9 @@ def load(target: str) -> Any:
 
 
 def debug(mode: bool = True) -> None:
-    """Show exceptions on error pages, and reload templates at each use."""
+    """Switch debug mode on or off. It shows exceptions on error pages, and reloads templates at
+    each use.
+    """
     if mode:
         warnings.simplefilter("default")
     face().DEBUG = bool(mode)
@@ -169,8 +171,8 @@ def adapter_for(server: object, host: str, port: int, options: dict[str, object]
     return server
 
 
-CHILD = "BOTTLE_CHILD"  # an environment variable of the process that serves
-_CHANGED = 3  # this process's exit status after a file has changed
+CHILD = "BOTTLE_CHILD"  # the environment variable set in the child process that serves
+_CHANGED = 3  # the child's exit status if a file has changed
 
 
 def run_again() -> int:

@@ -17,18 +17,18 @@ class BottleException(RaisedAnswer):
 
 
 def face() -> Any:
-    """Return the package ``bottle`` itself, to read names that programs set on it:
+    """Return the package ``bottle`` itself. Use it to read names that programs may set on it:
     ``bottle.TEMPLATE_PATH = ["pages"]``.
     """
     return sys.modules[__name__.rpartition(".")[0]]
 
 
 class Outside(threading.local):
-    """The environ and the response that ``request`` and ``response`` use outside of requests, for
-    each thread.
+    """The environ and the response that ``request`` and ``response`` use outside of requests. Each
+    thread has its own.
 
-    The thread that imports this package has both, for tests of handlers and for log filters. Other
-    threads get them by ``request.bind(environ)`` and ``response.bind()``.
+    The thread that imports this package has both, because tests of handlers and log filters need
+    them. In other threads ``request.bind(environ)`` and ``response.bind()`` set them.
     """
 
     environ: Environ
@@ -56,7 +56,7 @@ def is_native() -> bool:
 
 
 def readable_environ(exchange: Exchange) -> Environ:
-    """Return a request's WSGI environ with the path decoded. ``exchange`` is micropie's."""
+    """Return the WSGI environ of micropie's ``exchange``, with the path decoded."""
     environ = own_environ(exchange)
     environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
     environ["PATH_INFO"] = path if path.isascii() else decoded(path)
@@ -67,7 +67,7 @@ def readable_environ(exchange: Exchange) -> Environ:
 def decoded(latin1: str) -> str:
     """Return a path decoded as UTF-8; its bytes are given as latin-1 text.
 
-    Bytes that are not UTF-8 become U+FFFD, for hooks too. If they were dropped, ``/adm%FFin`` would
-    match ``/admin``.
+    Bytes that are not UTF-8 become U+FFFD, also in the path that hooks get. If they were dropped,
+    ``/adm%FFin`` would match ``/admin``.
     """
     return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "replace")

@@ -4,7 +4,7 @@ An application written for CherryPy 18 runs on this package unchanged, under any
 server. docs/moving/cherrypy-differences.md lists the intentional differences;
 docs/moving/cherrypy.md says how to go on to micropie's own API.
 
-Open ``life.py`` to change the steps of a request, ``dispatch.py`` for how a handler is found,
+Open ``life.py`` to change the steps of a request, ``dispatch.py`` to change how a handler is found,
 ``messages.py`` and ``body.py`` for the objects that handlers read and set, ``config.py`` for
 configuration, ``tools.py`` for the list of built-in tools. ``tests/compat/cherrypy_requests.py``
 has the requests that the tests send to this package and to the original, to compare the responses.
@@ -25,7 +25,7 @@ from micropie.compat.cherrypy.errors import (
     HTTPRedirect,
     InternalRedirect,
     NotFound,
-    TimeoutError,  # noqa: A004 - its name there
+    TimeoutError,  # noqa: A004 - CherryPy's name
     __version__,
 )
 from micropie.compat.cherrypy.exposing import expose, popargs
@@ -40,7 +40,7 @@ from micropie.compat.missing import tell
 
 wsgi = _cpwsgi
 
-# Applications import these modules by their names in CherryPy.
+# Register these modules under the names by which applications import them.
 for _name, _module in {
     "_cpconfig": "config",
     "_cpdispatch": "dispatch",

@@ -23,7 +23,7 @@ def ntou(n: str, encoding: str = "ISO-8859-1") -> str:
 
 
 def tonative(n: str | bytes, encoding: str = "ISO-8859-1") -> str:
-    """Return bytes decoded as text; text unchanged."""
+    """Return text: bytes are decoded, and text is returned unchanged."""
     return n.decode(encoding) if isinstance(n, bytes) else n
 
 

@@ -104,7 +104,7 @@ class Server(ServerAdapter):
     def base(self) -> str:
         """Return the server's URL for a browser on this machine: scheme, host and port."""
         host, port = self.bound_addr
-        if host in ("0.0.0.0", "::"):  # noqa: S104 - what was set to listen on
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - the configured address
             host = import_module("socket").gethostname()
         scheme = "https" if self.ssl_certificate else "http"
         shown = f"[{host}]" if ":" in host else host
@@ -114,7 +114,7 @@ class Server(ServerAdapter):
 
     def start(self) -> None:
         """Start serving, in threads of this process. Raises ``OSError`` if the address is in use or
-        not allowed.
+        permission is denied.
         """
         if self.bus.is_hosted:
             return
@@ -129,7 +129,8 @@ class Server(ServerAdapter):
 
     def _opened(self) -> Any:
         self._check()
-        # Imports servers and TLS, which a program run by an external server doesn't need.
+        # Imported here because it imports servers and TLS, which a program run by an external
+        # server doesn't need.
         background = import_module("micropie.compat.cherrypy.background")
         native = getattr(self.application, "native", None)
         if native is not None and self.thread_pool != Server.thread_pool:
@@ -172,8 +173,8 @@ class Server(ServerAdapter):
         server, self.httpserver = self.httpserver, None
         if server is not None:
             address = self.base()
-            # A handler that stops the server must not wait for the server's threads, since it runs
-            # in one of them. ``block`` waits for them.
+            # Don't wait for the server's threads: the handler that stops the server may run in one
+            # of them. ``block`` waits for them.
             server.stop(wait=current.get(None) is None)
             self.bus.log(f"HTTP Server {address} shut down")
 

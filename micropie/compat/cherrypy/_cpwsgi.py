@@ -19,7 +19,7 @@ class VirtualHost:
     """A WSGI application that passes requests on to the application for their Host header:
     ``cherrypy.tree.graft(VirtualHost(main, {"pies.example": pies}))``.
 
-    ``default`` is called for all other hosts; a malformed host gets a 400.
+    ``default`` is called for all other hosts. If the host is malformed, the client gets a 400.
     ``use_x_forwarded_host``: use the first host in X-Forwarded-Host, if sent, instead of Host.
     Clients can forge that header, so don't rely on a host to keep an application secret.
     """

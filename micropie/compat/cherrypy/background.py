@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from micropie.compat.core import open_server
 
-# Seconds between checks whether the server has started.
+# Seconds between two checks of whether the server has started.
 _LOOK_EVERY = 0.005
 
 
@@ -40,18 +40,20 @@ class Options(NamedTuple):
 
     host: str = "127.0.0.1"
     port: int = 0
-    """The port; 0 for any free one."""
+    """The port; 0 means any free port."""
     server: str | None = None
     """"uvicorn", "waitress" or "wsgiref"; None for the first one that is installed and supports
     the options.
     """
     certificate: str | None = None
-    """Paths of PEM files, for https."""
+    """The path of a PEM file with the certificate, for https. ``key`` is the path of its private
+    key.
+    """
     key: str | None = None
     threads: int = 10
     """The number of threads, for a WSGI server."""
     stop_within: float = 5.0
-    """The seconds that open requests may take to finish when the server stops."""
+    """How many seconds open requests may take to finish when the server stops."""
 
 
 class BackgroundServer:
@@ -92,7 +94,8 @@ class BackgroundServer:
     def stop(self, wait: bool = True) -> None:
         """Stop the server.
 
-        Waits for open requests to finish. Set ``wait`` to False if one of them is the caller.
+        Waits for open requests to finish. Pass ``wait=False`` when calling this from a request,
+        which would wait for itself.
         """
         self._parts.stop()
         if wait:
@@ -117,7 +120,7 @@ def _refusal(sentence: str) -> OSError:
 
 
 def _listener(options: Options) -> socket.socket:
-    """Return a listening socket. Clients that connect before the server has started wait."""
+    """Return a listening socket. Connections made before the server has started are queued."""
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     return socket.create_server((options.host, options.port), family=family, backlog=2048)
 
@@ -167,7 +170,7 @@ def _waitress(app: object, options: Options) -> _Parts:
             channel.close()
 
     def stop() -> None:
-        with suppress(OSError):  # another thread has woken the loop, which has already ended
+        with suppress(OSError):  # the loop has ended already, because another thread has woken it
             server.trigger.pull_trigger(end_loop)
 
     return _Parts(run, stop, lambda: True, port)
@@ -183,7 +186,7 @@ def _bare(app: object, options: Options) -> _Parts:
     return _Parts(run, server.shutdown, lambda: True, server.server_port)
 
 
-# In order of preference.
+# The first one that is installed and supports the options is used.
 _OPENERS: dict[str, Callable[[object, Options], _Parts]] = {
     "uvicorn": _uvicorn,
     "waitress": _waitress,

@@ -2,7 +2,8 @@
 
 A key has the form ``namespace.name``. Applying a configuration calls the namespace's function with
 the name and the value of each key; register a function with ``config.namespaces["server"] =
-function``. Keys without a namespace or with an unknown one are left to the application.
+function``. Keys without a namespace or with an unknown one do nothing here: the application may
+read them.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Parser(ConfigParser):
     """Parses a configuration file. Names keep their case, and values are Python expressions."""
 
     def optionxform(self, optionstr: str) -> str:
-        """Return a name unchanged: ``ConfigParser`` would make it lower case."""
+        """Return a name unchanged. (``ConfigParser`` converts names to lower case.)"""
         return optionstr
 
     def as_dict(
@@ -86,8 +87,8 @@ class Parser(ConfigParser):
 
     @classmethod
     def load(cls, input: Source) -> Section:  # noqa: A002 - CherryPy's name
-        """Return the configuration in ``input``, which is a dict (it is copied), a file's path or
-        an open file.
+        """Return the configuration from ``input``: a copy of a dict, or the content of a file,
+        given as a path or an open file.
         """
         return dict(input) if isinstance(input, Mapping) else cls().dict_from_file(input)
 
@@ -194,7 +195,7 @@ class Config(PlainConfig):
     environments = environments
 
     def update(self, config: Source) -> None:  # type: ignore[override]
-        """Add a configuration: only its section ``global`` if it has one, else all of it."""
+        """Add a configuration. If it has a section ``global``, add only that section."""
         self._apply(_load_watched(config))
 
     def _apply(self, values: Section) -> None:

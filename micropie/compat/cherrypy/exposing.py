@@ -46,11 +46,12 @@ def expose(func: object = None, alias: str | Sequence[str] | None = None) -> obj
 
 
 def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
-    """Take the next segments of the path as the values of parameters with these names. Use it to
+    """Pass the next segments of the path to handlers as parameters with these names. Use this to
     decorate a class, or as the value of ``_cp_dispatch``.
 
     ``handler``: the object that handles the rest of the path, or a function or class that is called
-    with the parameters and returns this object. Raises ``TypeError`` for another keyword argument.
+    with the parameters and returns this object. Raises ``TypeError`` for any other keyword
+    argument.
     """
     handler = kwargs.pop("handler", None)
     if kwargs:
@@ -68,7 +69,7 @@ def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
         serving.request.params.update(taken)
         if handler is not None:
             return handler
-        # Go on to the attribute for the next segment: ``owner`` would take the next segments as
+        # Return the attribute for the next segment. ``owner`` itself would take further segments as
         # parameters again.
         return getattr(owner, segments.pop(0), None) if segments else owner
 

@@ -2,7 +2,7 @@
 literals, names of modules and built-ins, and calls.
 
 ``eval`` isn't used because it allows more than configuration needs. Lambdas, comprehensions and
-assignments are refused here.
+assignments raise an error here.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _HERE = __name__.rpartition(".")[0]
 def unrepr(text: str) -> object:
     """Return the value of an expression, given as text.
 
-    Raises ``TypeError`` for syntax that isn't supported, and any exception of a call in the
-    expression.
+    Raises ``TypeError`` for syntax that isn't supported, and whatever a call in the expression
+    raises.
     """
     return _value(ast.parse(text.strip(), mode="eval").body) if text else text
 
@@ -46,7 +46,8 @@ def unrepr(text: str) -> object:
 def attributes(path: str) -> Any:
     """Import an object by its dotted path, ``package.module.name``, and return it.
 
-    Raises ``AttributeError`` or ``ImportError``.
+    Raises ``ImportError`` if the module can't be imported, ``AttributeError`` if it lacks the
+    object.
     """
     module, _, name = path.rpartition(".")
     return getattr(modules(module), name)

@@ -19,8 +19,8 @@ hookpoints = (
 
 
 class Hook:
-    """A function with its keyword arguments, its priority (the lowest runs first), and whether it
-    also runs after a failure (``failsafe``).
+    """A function to call at a point of a request, with its keyword arguments, its priority (the
+    lowest runs first), and whether it is also called after another hook has failed (``failsafe``).
 
     ``failsafe`` and ``priority`` default to the function's attributes of these names, or else to
     False and 50.
@@ -86,7 +86,7 @@ class HookMap(defaultdict[str, list[Hook]]):
                         hook.callback(**hook.kwargs)
                     except Exception as error:
                         if failure is not None:
-                            _logger.error(  # noqa: TRY400 - not the exception that is handled here
+                            _logger.error(  # noqa: TRY400 - logs an earlier exception, not the one being handled
                                 "a hook of %s failed", point, exc_info=failure
                             )
                         failure = error
@@ -104,7 +104,7 @@ class HookMap(defaultdict[str, list[Hook]]):
 
 
 of_all_requests = HookMap()
-"""Hooks of all requests: those attached outside of one, as by
+"""Hooks that apply to all requests, because they were attached outside of a request: for example by
 ``cherrypy.request.hooks.attach(...)`` in a plugin's ``start``.
 """
 

@@ -1,10 +1,10 @@
-"""Session locks: one request holds a session, and others with the same session wait for it in
-threads.
+"""Session locks: while one request holds a session, other requests with the same session wait for
+it, each in its thread.
 
 A browser may send many requests for a page at once: six with HTTP/1.1, a hundred with HTTP/2. All
-have the same session, so they wait for each other. Under ASGI a waiting request lends its thread's
-slot in the application's thread limit to requests of other visitors. A WSGI server's threads can't
-be lent, so the waiting time is limited there.
+have the same session, so they wait for each other. Under ASGI the application limits its number of
+threads. A waiting request doesn't count towards this limit: it lends its slot to requests of other
+visitors. The threads of a WSGI server can't be lent, so the waiting time is limited there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from threading import Lock
 
 from micropie.compat.core import current, slots_of
 
-# The number of requests that may wait for one session without a time limit. Together with the
+# If at most this many requests wait for a session, ``queue_seconds`` doesn't apply. With the
 # request that holds the session, they are the six connections that a browser opens.
 MOST_WAITING = 5
 
@@ -42,7 +42,7 @@ class LockTable:
 
     def acquire(self, session_id: str, seconds: float, queue_seconds: float | None = None) -> bool:
         """Lock a session, waiting for at most ``seconds``, or without a limit if that is -1. Return
-        whether it succeeded.
+        whether the session was locked.
 
         If ``MOST_WAITING`` requests are waiting already, give up once a single request has held the
         session for more than ``queue_seconds``.
@@ -85,8 +85,8 @@ class LockTable:
 
 @contextmanager
 def _slot_lent() -> Iterator[bool]:
-    """A context manager that lends this thread's slot to another request. It yields False if too
-    many requests are waiting already.
+    """Lend this thread's slot to another request during the block. Yields False if too many
+    requests are waiting already.
     """
     lending = _lending()
     if lending is None:
@@ -108,7 +108,7 @@ def _lending() -> AbstractContextManager[bool] | None:
     native = current.get(None)
     if native is None or native.environ is not None:
         return None
-    from anyio import from_thread  # not needed under WSGI
+    from anyio import from_thread  # not needed under WSGI, so imported here
 
     threads = native._exchange.config.threads
     with suppress(RuntimeError):  # the program has started this thread itself

@@ -87,7 +87,7 @@ class LogManager:
 
     @property
     def notes_requests(self) -> bool:
-        """Whether any handler receives lines of the access log."""
+        """Whether the access log is enabled and has a handler that receives its lines."""
         logger: logging.Logger | None = self.access_log
         if not self.access_log.isEnabledFor(logging.INFO):
             return False
@@ -99,13 +99,13 @@ class LogManager:
         return False
 
     def time(self) -> str:
-        """Return the current time as in access logs: "[21/Nov/2026:10:00:00]"."""
+        """Return the current time in the format of access logs: "[21/Nov/2026:10:00:00]"."""
         now = datetime.datetime.now()
         day = f"{now.day:02}/{_MONTHS[now.month - 1]}/{now.year:04}"
         return f"[{day}:{now.hour:02}:{now.minute:02}:{now.second:02}]"
 
     def reopen_files(self) -> None:
-        """Close and reopen the log files. Call it after a log rotation."""
+        """Close and reopen the log files. Call this after log files have been rotated."""
         for logger in (self.error_log, self.access_log):
             for handler in logger.handlers:
                 if isinstance(handler, logging.FileHandler):

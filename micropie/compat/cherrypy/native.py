@@ -1,5 +1,5 @@
-"""The ``micropie.App`` inside a tree or an application, its attribute ``native``, which runs
-CherryPy handlers and its own.
+"""``native``, an attribute of trees and applications: the ``micropie.App`` that runs their CherryPy
+handlers and its own handlers.
 
 Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
 tries the native routes first. Any other request goes through CherryPy's steps (``life.py``) in a
@@ -38,7 +38,7 @@ _Answer: TypeAlias = EncodedAnswer | Response
 
 _HTML = "text/html;charset=utf-8"
 
-_THREADS = Threads(40)  # threads for the steps after an awaited handler
+_THREADS = Threads(40)  # the threads that run the steps after an awaited handler
 
 
 class Applications(Protocol):
@@ -54,8 +54,8 @@ class Applications(Protocol):
 
 
 class CherryPySite(CarryingSite):
-    """Finds a native route, or else an application of ``owner``, which is a tree or an
-    application.
+    """Finds a native route, or otherwise a CherryPy application: ``owner`` itself, or one in it if
+    ``owner`` is a tree.
     """
 
     __slots__ = ("_grafted", "_owner", "_route")
@@ -70,19 +70,19 @@ class CherryPySite(CarryingSite):
         self._grafted: dict[str, MountRoute] = {}
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return the native route or mount for a request, or else the application in the tree."""
+        """Return the native route or mount for a request, or otherwise the application for it."""
         received = request._exchange.literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
-        request.method = request.method.upper()  # ``MethodDispatcher`` compares with capitals
+        request.method = request.method.upper()  # ``MethodDispatcher`` looks up methods in capitals
         root = request.root_path
         app = self._owner.find(root + path)
         is_own = hasattr(app, "plans")  # False for an application of the original CherryPy
         if is_own and not received.isascii():
             path = _decoded(received, app.find_config(root + path, "request.uri_encoding", "utf-8"))
-        # Hooks get the path that is matched, in which empty segments are removed.
+        # Hooks get the path that is matched to handlers, which has no empty segments.
         is_bare = path[-1] != "/" and "//" not in path
         request.path = path if is_bare else "/" + "/".join(filter(None, path.split("/")))
         # If the URL is the prefix without a slash, pass it on as it is, so that the tool
@@ -103,7 +103,7 @@ class CherryPySite(CarryingSite):
 def _decoded(latin1: str, encoding: str = "utf-8") -> str:
     """Return a path decoded from ``encoding``; its bytes are given as latin-1 text.
 
-    If that fails, the latin-1 text itself is the path.
+    Return the latin-1 text unchanged if its bytes can't be decoded.
     """
     try:
         return latin1.encode("latin-1").decode(encoding)
@@ -124,8 +124,8 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
         and native.method != "HEAD"
         and not app.log.notes_requests
     ):
-        # A shortcut for most requests: the result is text or JSON, nothing else is set on the
-        # response, and no hook reads it.
+        # A shortcut for most requests: the result is text or JSON, nothing else was set on the
+        # response, and no hook reads the response.
         body, own = begun.body, exchange.response.__dict__
         if "hooks" not in exchange.request.__dict__:
             if type(body) is str and not own:
@@ -160,7 +160,7 @@ async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
         resume: Callable[[Any], object] = life.send
         try:
             value: object = await waiting
-        # also a cancellation, because hooks must run and locks must be released
+        # cancellations too, because hooks must run and locks must be released
         except BaseException as error:
             resume, value = life.throw, error
         try:

@@ -19,7 +19,7 @@ from micropie.compat.cherrypy.lib.jsontools import json_in, json_out
 from micropie.compat.cherrypy.toolbox import Tool, Toolbox
 from micropie.compat.cherrypy.types import Namespace, Section
 
-_MOST = 512  # the most plans in the cache
+_MOST = 512  # the maximum number of plans in the cache
 
 _OF_ERRORS = {"before_error_response", "after_error_response"}
 
@@ -36,8 +36,8 @@ class Plan:
         self.response: list[tuple[str, object]] = []
         self.error_page: dict[int | str, object] = {}
         self.others: list[tuple[Namespace, str, object]] = []
-        """Calls for namespaces that the application has registered: functions with their
-        arguments.
+        """Functions for namespaces that the application has registered, each with the arguments to
+        call it with.
         """
         self.toolmaps: dict[str, dict[str, Section]] = {}
         # A toolbox may also be registered in ``Request.namespaces``.
@@ -46,8 +46,8 @@ class Plan:
             **{name: each for name, each in others.items() if isinstance(each, Toolbox)},
         }
         self.set_up: list[Tool] = []
-        """Tools that must attach themselves to each request again. If there is one, all tools do,
-        to keep their order.
+        """Tools that must be attached again for each request. If there is one, this lists all
+        tools, to keep their order.
         """
         for key, value in config.items():
             namespace, dot, name = key.partition(".")
@@ -172,7 +172,7 @@ class Plans:
 
 
 def merged_from(configs: Sequence[Mapping[str, object]]) -> Section:
-    """Return a new dict of these configurations; later ones replace keys of earlier ones."""
+    """Merge configurations into a new dict. Keys of later ones replace those of earlier ones."""
     merged: Section = {}
     for config in configs:
         merged.update(config)

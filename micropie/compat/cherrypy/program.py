@@ -70,7 +70,9 @@ def quickstart(root: object = None, script_name: str = "", config: Source | None
 
 
 def _configure_server(name: str, value: object) -> None:
-    """Set an attribute of ``server``, or of another server: ``server.second.socket_port``."""
+    """Set an attribute of ``server``, or of an additional server, as in
+    ``server.second.socket_port``.
+    """
     which, dot, attribute = name.partition(".")
     if not dot:
         setattr(server, name, value)
@@ -93,7 +95,7 @@ def _configure_plugin(plugin: Any, attribute: str, value: object) -> None:
         plugin.unsubscribe()
 
 
-# Plugins of older CherryPy versions that configuration may still switch off.
+# Plugins of older CherryPy versions. Configuration may still switch them off.
 _OF_OLD = {"timeout_monitor", "deadlock_poll_freq"}
 
 

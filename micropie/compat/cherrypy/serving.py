@@ -23,7 +23,7 @@ class Exchange:
         self.response = response
 
     def __getattr__(self, name: str) -> Any:
-        """Return the session in a native handler, for which no tool sets it.
+        """Return the session in a native handler, where the tool ``sessions`` doesn't set it.
 
         Raises ``AttributeError`` for any other name.
         """
@@ -39,8 +39,8 @@ class Exchange:
 
 
 class Outside(threading.local):
-    """The objects that the proxies refer to outside of requests: default objects for each thread,
-    created when needed.
+    """The objects that the proxies refer to outside of requests. Each thread has its own default
+    objects, created when needed.
     """
 
     exchange: Exchange | None = None
@@ -73,8 +73,8 @@ class _Serving:
     @property
     def request(self) -> Any:
         """The current request."""
-        # Repeats the code of ``current_exchange``: tools read this several times in each request,
-        # and the call would double the time.
+        # This repeats the code of ``current_exchange``, because a call would double the time, and
+        # tools read this attribute several times in each request.
         try:
             return current.get().__dict__["_cherrypy"].request
         except LookupError:
@@ -111,7 +111,7 @@ class _Serving:
 
 def _target(name: str) -> Any:
     """Return the object that a proxy refers to. Raises ``RuntimeError`` for the request or the
-    response in a native handler, which would only get default objects, whose changes are lost.
+    response in a native handler: it would get default objects, and changes to them would be lost.
     """
     native = current.get(None)
     exchange = None if native is None else native.__dict__.get("_cherrypy")
@@ -130,8 +130,9 @@ def _target(name: str) -> Any:
 class Proxy:
     """A proxy for ``request``, ``response`` or ``session`` of the current exchange.
 
-    In native handlers only ``session`` works. There, ``serving`` has default objects for the
-    others, for functions of this package that both kinds of handlers may call.
+    In native handlers only ``session`` works. ``serving.request`` and ``serving.response`` are
+    default objects there, because native handlers may call functions of this package that read
+    them.
     """
 
     __slots__ = ("__attrname__",)

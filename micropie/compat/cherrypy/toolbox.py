@@ -30,7 +30,7 @@ class Tool:
     def __init__(
         self,
         point: str,
-        callable: Callable[..., object] | None,  # noqa: A002 - its name there
+        callable: Callable[..., object] | None,  # noqa: A002 - CherryPy's name
         name: str | None = None,
         priority: int = 50,
     ) -> None:
@@ -99,8 +99,8 @@ class Tool:
 
 
 def _own_config(target: Any) -> Section:
-    """Return the configuration of a function or class, for changes. A class gets its own dict, so
-    that its base class isn't changed.
+    """Return the configuration of a function or class as a dict that may be changed. A class gets
+    its own dict, so that changes don't affect its base class.
     """
     config: Section
     if isinstance(target, type) and "_cp_config" not in vars(target):
@@ -117,7 +117,7 @@ class HandlerTool(Tool):
     body.
     """
 
-    def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - its name there
+    def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - CherryPy's name
         super().__init__("before_handler", callable, name)
 
     def handler(self, *args: object, **kwargs: object) -> Callable[..., object]:
@@ -168,7 +168,7 @@ class ErrorTool(Tool):
     ``request.error_response``.
     """
 
-    def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - its name there
+    def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - CherryPy's name
         super().__init__("", callable, name)
 
     def _wrapper(self) -> None:
@@ -195,7 +195,7 @@ class Toolbox:
             self._version += 1  # invalidates plans made before this change
         object.__setattr__(self, name, value)
 
-    # for type checkers, which don't know tools that programs add
+    # type checkers don't know the tools that programs add
     def __getattr__(self, name: str) -> Any:
         tool = f"{self.__dict__.get('namespace', '')}.{name}"
         advice = ADVICE.get(f"cherrypy.{tool}")

@@ -106,7 +106,7 @@ def default_toolbox() -> Toolbox:
     box.err_redirect = ErrorTool(cptools.redirect)
     box.etags = Tool("before_finalize", cptools.validate_etags, priority=75)
     box.decode = Tool("before_request_body", encoding.decode)
-    # Tools whose hooks have a higher number get an encoded body.
+    # Tools with a higher ``priority`` number run after ``encode``, so they get an encoded body.
     box.encode = Tool("before_handler", encoding.ResponseEncoder, priority=70)
     box.gzip = Tool("before_finalize", encoding.gzip, priority=80)
     box.staticdir = HandlerTool(static.staticdir)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 Section: TypeAlias = dict[str, Any]
-"""Configuration as a dict: of a path, of a handler, or the options of a tool."""
+"""Configuration as a dict: that of a path or a handler, or the options of a tool."""
 
 Parameters: TypeAlias = dict[str, Any]
 """The keyword arguments of a handler: text, lists of texts, parts of forms, and values that tools
@@ -21,11 +21,11 @@ class Readable(Protocol):
     """An open binary file, or another object with ``read``."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes, b"" at the end."""
+        """Return at most ``size`` bytes, or b"" at the end."""
 
 
 class FileLike(Protocol):
     """An open file, binary or text, or another object with ``read``."""
 
     def read(self, size: int, /) -> bytes | str:
-        """Return at most ``size`` bytes or characters, none at the end."""
+        """Return at most ``size`` bytes or characters, or an empty value at the end."""

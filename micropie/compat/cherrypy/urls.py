@@ -11,7 +11,9 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import current
 
 bases: list[Callable[[], str]] = []
-"""A function that returns scheme and host outside of requests. It is set by ``cherrypy.server``."""
+"""The function that returns the scheme and host for URLs built outside of requests.
+``cherrypy.server`` adds it.
+"""
 
 
 class Place(NamedTuple):

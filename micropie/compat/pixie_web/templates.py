@@ -22,7 +22,7 @@ _CONTINUES = re.compile(r"(elif|else|except|finally)\b")
 
 
 class Literal:
-    """Text that templates insert without escaping it. ``esc`` is the escaped text."""
+    """Text that templates insert unescaped. ``esc`` is the escaped text."""
 
     def __init__(self, data: object) -> None:
         self.data = str(data)
@@ -87,7 +87,7 @@ class Template:
     """A template: ``Template(filename="page.html", path="pages").render(title="Pies")``.
 
     Values are escaped, except ``{{!value}}`` and a ``Literal``. ``template_str``: the template's
-    text, or a file's name. A file is read once, or for each rendering if ``cached`` is False.
+    text, or a file's name. A file is read once, or at each rendering if ``cached`` is False.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ def is_closable_iterator(obj: object) -> TypeGuard[_Closable]:
 
 
 class file_generator:  # noqa: N801 - CherryPy's name
-    """An iterator over an open file in pieces of ``chunkSize`` bytes or characters.
+    """An iterator over an open file that returns pieces of ``chunkSize`` bytes or characters.
 
     The file is closed after the last piece, or by ``close``.
     """
@@ -77,17 +77,15 @@ def pieces_of(file: FileLike) -> file_generator:
 def file_generator_limited(
     fileobj: Readable, count: int, chunk_size: int = 65536
 ) -> Iterator[bytes]:
-    """Yield the next ``count`` bytes of an open file in chunks, or fewer if the file ends
-    before.
-    """
+    """Yield the next ``count`` bytes of an open file in chunks, or fewer if the file is shorter."""
     while count > 0 and (chunk := fileobj.read(min(chunk_size, count))):
         count -= len(chunk)
         yield chunk
 
 
 class FilePart(Chunks):
-    """An iterator over the chunks of a part of a file on disk. Content-Length is already set, so
-    ``Response`` needn't join them to count bytes.
+    """An iterator over the chunks of a part of a file on disk. Content-Length is set already, so
+    ``Response`` needn't join the chunks to compute it.
     """
 
 

@@ -78,7 +78,7 @@ def www_authenticate(
     stale: bool = False,
     accept_charset: str = "UTF-8",
 ) -> str:
-    """Return the value of a WWW-Authenticate header, which makes a client ask for name and
+    """Return the value of a WWW-Authenticate header, which makes browsers ask the user for name and
     password.
     """
     nonce = nonce or synthesize_nonce(realm, key)
@@ -131,8 +131,8 @@ class HttpDigestAuthorization:
         return int(self.nonce.partition(":")[0]) + max_age_seconds <= int(time.time())
 
     def request_digest(self, ha1: str) -> str:
-        """Return the value of the parameter ``response`` that a client with the hash ``ha1``
-        sends.
+        """Return the value of the parameter ``response`` that a client with the correct password
+        sends. ``ha1`` is the password's hash.
         """
         if self.algorithm == "MD5-SESS":
             ha1 = H(f"{ha1}:{self.nonce}:{self.cnonce}")

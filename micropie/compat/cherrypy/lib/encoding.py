@@ -59,7 +59,7 @@ class ResponseEncoder:
             request.handler = self
 
     def __call__(self, *args: object, **kwargs: object) -> object:
-        assert self.oldhandler is not None  # noqa: S101 - it is in a handler's place
+        assert self.oldhandler is not None  # noqa: S101 - called only in place of a handler
         return self.encode(self.oldhandler(*args, **kwargs))
 
     def encode(self, body: object) -> object:

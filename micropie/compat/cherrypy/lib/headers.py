@@ -1,4 +1,4 @@
-"""``cherrypy.lib.headers``: exists because applications import ``parse_header`` from it."""
+"""``cherrypy.lib.headers``: applications import ``parse_header`` from it."""
 
 from micropie.compat.cherrypy.lib.httputil import parse_header
 

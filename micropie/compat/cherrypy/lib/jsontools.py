@@ -13,7 +13,8 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.results import then
 from micropie.config import Settings
 
-# Called directly, which skips the checks of options in ``json.loads`` and ``json.dumps``.
+# The encoder and the decoder are called directly because ``json.dumps`` and ``json.loads`` check
+# their options at each call.
 _decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
 
 _TYPES = ("application/json", "text/javascript")
@@ -44,10 +45,11 @@ def json_in(
 ) -> None:
     """The tool ``json_in``: parse JSON bodies and set the value as ``request.json``.
 
-    ``content_type``: the media types of JSON bodies. ``force``: whether other bodies get a 415; if
-    False, they are parsed as without this tool. ``processor``: a function that is called with the
-    body, an object with ``fp``, ``headers`` and ``length``. ``max_data_size``: the most bytes of a
-    body; a longer one gets a 413, because parsing takes many times as much memory.
+    ``content_type``: the media types of JSON bodies. ``force``: whether bodies of other types are
+    rejected with a 415; if False, they are parsed as without this tool. ``processor``: a function
+    that is called with the body, an object with ``fp``, ``headers`` and ``length``.
+    ``max_data_size``: the maximum size of a body in bytes. For a longer one the client gets a 413,
+    because parsing takes many times as much memory.
     """
     types = listed(content_type)
     body = serving.request.body
@@ -83,7 +85,7 @@ def json_out(
 ) -> None:
     """The tool ``json_out``: send the handler's result as JSON.
 
-    ``content_type``: the media type to set, None to leave the header unchanged. ``handler``: a
+    ``content_type``: the media type to set; None leaves the header unchanged. ``handler``: a
     function that calls the original handler, ``request._json_inner_handler``, and returns the JSON
     as text or bytes.
     """

@@ -1,5 +1,5 @@
-"""``cherrypy.lib.locking``: time limits for waiting for a lock, used by session classes that
-applications define.
+"""``cherrypy.lib.locking``: time limits for waiting for a lock. Session classes that applications
+define may use them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Timer:
 class LockChecker:
     """The time limit of a loop that waits for a session's lock.
 
-    ``timeout``: a timedelta or seconds; None to wait for ever.
+    ``timeout``: a timedelta or seconds; None means no limit.
     """
 
     def __init__(self, session_id: str | None, timeout: timedelta | float | None) -> None:

@@ -1,6 +1,4 @@
-"""``cherrypy.lib.reprconf``: exists because applications read their own configuration files with
-it.
-"""
+"""``cherrypy.lib.reprconf``: applications use it to read their own configuration files."""
 
 from micropie.compat.cherrypy.config import NamespaceSet, Parser
 from micropie.compat.cherrypy.config import PlainConfig as Config

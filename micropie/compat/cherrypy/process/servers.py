@@ -10,14 +10,14 @@ from micropie.compat.cherrypy.process.wspbus import Bus
 
 
 class ServerAdapter:
-    """Starts ``httpserver`` with the bus: an object with ``start``, ``stop`` and ``ready``, such as
-    a server of cheroot.
+    """Starts and stops ``httpserver`` with the bus. ``httpserver`` is an object with ``start``,
+    ``stop`` and ``ready``, such as a cheroot server.
 
     The server's ``start`` runs in a separate thread. ``bind_addr``: the address to log.
     """
 
     interrupt: BaseException | None = None
-    """The exception that has ended the server's thread."""
+    """The exception that has ended the server's thread, or None."""
 
     bind_addr: Any
 
@@ -44,7 +44,8 @@ class ServerAdapter:
     def start(self) -> None:
         """Start the server in a thread of this process.
 
-        Raises ``ValueError`` if ``httpserver`` is None, and the exceptions of its ``start``.
+        Raises ``ValueError`` if ``httpserver`` is None, and any exception that its ``start``
+        raises.
         """
         if self.httpserver is None:
             raise ValueError("No HTTP server has been created.")

@@ -22,8 +22,8 @@ class CPWebCase(TestCase):
     """The base class for tests. The static method ``setup_server`` mounts the applications to test.
 
     ``getPage`` sets ``status`` (such as "200 OK"), ``headers``, ``body`` and ``cookies``. Pass
-    ``cookies`` as headers to the next call to send the cookies back. ``script_name`` is put in
-    front of each URL.
+    ``cookies`` as headers to the next call to send the cookies back. ``script_name`` is prepended
+    to each URL.
     """
 
     script_name = ""
@@ -112,7 +112,7 @@ class CPWebCase(TestCase):
         self.cookies = [("Cookie", value.partition(";")[0]) for value in sent]
         return self.status, self.headers, self.body
 
-    # -- what a response has to be -----------------------------------------------------------------
+    # -- assertions --------------------------------------------------------------------------------
 
     def _values(self, key: str) -> list[str]:
         return [value for name, value in self.headers if name.lower() == key.lower()]
