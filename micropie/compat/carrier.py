@@ -1,5 +1,5 @@
 """The base classes for running another framework's application on a ``micropie.App``. The ``App``
-runs that framework's handlers (called "migrated") and its own (called "native").
+runs that framework's handlers (called "migrated") and micropie's handlers (called "native").
 
 Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
 tries the native routes first. The compatibility module of each framework handles all other
@@ -48,8 +48,8 @@ class CarryingSite(Site):
     def find_native(self, request: Request, path: str) -> SearchResult | None:
         """Return the native route or mount for a request.
 
-        If there is none, return None and set ``request.path`` to ``path``, which ``refused_method``
-        needs for a 405.
+        If there is none, set ``request.path`` to ``path``, because ``refused_method`` needs it for
+        a 405, and return None.
 
         Call this only if ``finds_native`` is true.
         """

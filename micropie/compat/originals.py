@@ -128,8 +128,8 @@ def _guard(framework: str, module: Any) -> None:
 
 
 def _guard_cherrypy(module: Any) -> None:
-    """Replace the class attributes of ``cherrypy.serving``, the default objects outside of
-    requests, by properties that check.
+    """Replace the class attributes of ``cherrypy.serving``, which are the default objects outside
+    of requests, by properties that run the check.
 
     While the original handles a request, the request is an attribute of the instance, which hides
     the class attribute.

@@ -15,8 +15,8 @@ LONGEST_NAME = 255
 """The maximum number of characters in a file's name: the NAME_MAX of most file systems."""
 
 LONGEST_KEPT = 500
-"""The maximum length of text whose result is cached. Longer text may come from a client, and a
-cache with 256 texts of 10 MB would take 2.5 GB.
+"""The maximum length of a string whose result is cached. Longer strings may come from a client, and
+a cache with 256 strings of 10 MB would take 2.5 GB.
 """
 
 # The types of most results, none of which is awaitable. This set is checked first because it is

@@ -1,8 +1,8 @@
 """A drop-in replacement for the module ``bottle``: ``from micropie.compat import bottle``.
 
 An application written for Bottle 0.13 runs on this package unchanged, under any WSGI or ASGI
-server. docs/moving/bottle.md lists the intentional differences and says how to go on to micropie's
-own API.
+server. docs/moving/bottle.md lists the intentional differences and explains how to migrate to
+micropie's own API.
 
 Open ``exchange.py`` to change how a request is handled, including errors and ``abort``,
 ``routing.py`` for rules, ``requests.py`` and ``responses.py`` for the objects ``request`` and
@@ -299,12 +299,12 @@ def _parse_qsl(qs: str) -> list[tuple[str, str]]:
 
 
 def tob(text: Any, enc: str = "utf8") -> bytes:
-    """Return text as bytes; for None, return b""."""
+    """Return a string encoded as bytes; for None, return b""."""
     return text.encode(enc) if isinstance(text, str) else b"" if text is None else bytes(text)
 
 
 def touni(data: object, enc: str = "utf8", err: str = "strict") -> str:
-    """Return bytes decoded as text. For None, return ""; for any other object, its ``str``."""
+    """Return bytes decoded as a string. For None, return ""; for any other object, its ``str``."""
     return data.decode(enc, err) if isinstance(data, bytes) else "" if data is None else str(data)
 
 
@@ -312,13 +312,13 @@ tonat = touni
 
 
 def html_escape(string: str) -> str:
-    """Escape ``&``, ``<``, ``>`` and quotes in text for HTML; "'" becomes ``&#039;``, as in
+    """Escape ``&``, ``<``, ``>`` and quotes in a string for HTML; "'" becomes ``&#039;``, as in
     Bottle.
     """
     return escape(string).replace("&#x27;", "&#039;")
 
 
 def html_quote(text: str) -> str:
-    """Return text as an HTML attribute's value in quotes, with line ends and tabs escaped too."""
+    """Return a string as an HTML attribute's value in quotes, with line ends and tabs escaped."""
     escaped = html_escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
     return f'"{escaped}"'

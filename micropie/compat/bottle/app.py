@@ -51,8 +51,8 @@ ERROR_PAGE_TEMPLATE = """<!DOCTYPE html>
 <h1>Error: {{e.status}}</h1>
 <pre>{{e.body or ''}}</pre>
 """
-"""The SimpleTemplate text of the page for an error that has no handler. A program may set another
-one.
+"""The page for an error that has no handler, as a SimpleTemplate template. A program may set
+another one.
 """
 
 
@@ -119,8 +119,8 @@ class Bottle(Carried):
         ``app.route(rule, callback=function)`` does the same.
 
         ``method``: one method or a list. ``apply``: plugins or decorators for this route only.
-        ``skip``: plugins that are not applied to it, by object, class or name; True for all.
-        ``config``: values for ``route.config``, where plugins read them.
+        ``skip``: the plugins, given by object, class or name, that are not applied to it; True
+        means all. ``config``: values for ``route.config``, where plugins read them.
         """
         if callable(path):
             path, callback = None, path
@@ -171,7 +171,7 @@ class Bottle(Carried):
         return self.router.match(environ)
 
     def get_url(self, routename: str, **kargs: object) -> str:
-        """Return the path of a rule or of a named route, below the current request's
+        """Return the path of a rule or of a named route, preceded by the current request's
         ``script_name``. The names of native routes are accepted too.
         """
         try:
@@ -185,7 +185,7 @@ class Bottle(Carried):
         return str(join(join("/", above), path.lstrip("/")))
 
     def mount(self, prefix: str, app: object, **options: object) -> None:
-        """Let another application handle all paths below ``prefix``.
+        """Mount another application, which then handles all paths under ``prefix``.
 
         If ``app`` is a ``Bottle`` and the prefix ends with a slash, its routes are added to this
         application, whose hooks and error handlers then apply to them. A ``micropie.App`` or an

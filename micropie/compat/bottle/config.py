@@ -18,7 +18,7 @@ Meta: TypeAlias = dict[str, Any]
 
 
 class ConfigDict(dict[str, Any]):
-    """A dictionary whose keys are text.
+    """A dictionary whose keys are strings.
 
     An overlay (``Route.config``) also has the keys of its source, the ``ConfigDict`` that it was
     made from. Assigning to one of these keys changes the overlay only; deleting one raises an
@@ -75,7 +75,7 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def update(self, *args: object, **values: object) -> None:
-        """Set several keys. If the first argument is text, prepend it and a dot to each key."""
+        """Set several keys. If the first argument is a string, prepend it and a dot to each key."""
         prefix = ""
         if args and isinstance(args[0], str):
             prefix, args = args[0].strip(".") + ".", args[1:]

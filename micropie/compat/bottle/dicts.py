@@ -69,7 +69,7 @@ class MultiDict(MutableMapping[str, Any]):
             return default
 
     def append(self, key: str, value: object) -> None:
-        """Add a value to ``key``, and keep the earlier values."""
+        """Add a value to ``key`` without removing earlier values."""
         self.dict.setdefault(key, []).append(value)
 
     def replace(self, key: str, value: object) -> None:
@@ -87,8 +87,8 @@ class FormsDict(MultiDict):
     """The fields of a query or a form, which can be read as attributes too. A missing attribute is
     "".
 
-    All text is already decoded from UTF-8. ``getunicode`` and ``decode`` exist for programs written
-    for Bottle.
+    All strings are already decoded from UTF-8. ``getunicode`` and ``decode`` exist only because
+    programs written for Bottle call them.
     """
 
     input_encoding = "utf8"
@@ -143,7 +143,7 @@ def _header_name(name: str) -> str:
 
 
 def header_value(value: object) -> str:
-    """Return the value of a header as text. Raises ``ValueError`` for control characters."""
+    """Return the value of a header as a string. Raises ``ValueError`` for control characters."""
     if isinstance(value, str):
         text = value
     else:
@@ -179,7 +179,7 @@ class HeaderDict(MultiDict):
         return super().get(header_name(key), default, index, type)
 
     def append(self, key: str, value: object) -> None:
-        """Add a header, and keep others of the same name."""
+        """Add a header without removing others of the same name."""
         self.dict.setdefault(header_name(key), []).append(header_value(value))
 
     def replace(self, key: str, value: object) -> None:

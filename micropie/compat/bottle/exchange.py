@@ -238,7 +238,7 @@ def to_response(exchange: Exchange, out: object) -> Answer:
 
 
 def text_answer(exchange: Exchange, text: str) -> Answer:
-    """Return the response for text that a handler has returned."""
+    """Return the response for a string that a handler has returned."""
     response = exchange._response
     charset = "UTF-8" if response is None else response.charset
     return _native(
@@ -293,7 +293,7 @@ def _native(exchange: Exchange, body: object) -> Answer:
 
 
 def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
-    """Return the body for a file: a short file's bytes, or else the range to send.
+    """Return the body for a file: the bytes of a short file, or the range of a longer one.
 
     The file is closed at once if it is short, otherwise when the request ends.
     """
@@ -308,7 +308,7 @@ def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
 
 
 def _file_object(exchange: Exchange, file: Any) -> object:
-    """Return the body for a file-like object. If it returns text, the text is encoded in the
+    """Return the body for a file-like object. If it returns strings, they are encoded in the
     response's charset.
 
     The original Bottle can't send files opened in text mode.

@@ -45,13 +45,13 @@ def static_file(
     etag: str | bool | None = None,
     headers: Mapping[str, object] | None = None,
 ) -> HTTPResponse:
-    """Return a response with the file ``filename`` below ``root``: ``return static_file(name,
-    root="static")``.
+    """Return a response with the file ``filename`` in the directory ``root``: ``return
+    static_file(name, root="static")``.
 
     The status is 403 if the file is outside ``root`` or can't be read, 404 if it doesn't exist, and
     304 or 206 if the request is conditional or has a Range. ``mimetype``: by default the type for
     the name's extension. ``download``: True or a file name makes browsers save the file.
-    ``charset``: added to the type of text. ``etag``: the entity tag, or False for none.
+    ``charset``: added to the media type of text files. ``etag``: the entity tag; False means none.
     ``headers``: additional headers.
     """
     base = os.path.join(os.path.abspath(root), "")

@@ -104,7 +104,7 @@ class FileUpload:
 
 
 def parse_pairs(encoded: str) -> FormsDict:
-    """Return the fields of a query or an urlencoded form, given as latin-1 text.
+    """Return the fields of a query or a urlencoded form, given as bytes decoded as latin-1.
 
     Malformed input raises no error. Bytes that are not UTF-8 are decoded as latin-1.
     """
@@ -144,7 +144,7 @@ def is_multipart(header: str) -> bool:
 def parse_multipart(
     header: str, body: IO[bytes], memory: int
 ) -> tuple[Iterator[tuple[str, str | FileUpload]], MultipartParser]:
-    """Return an iterator over (name, text or ``FileUpload``) of a multipart form, and the parser,
+    """Return an iterator over (name, string or ``FileUpload``) of a multipart form, and the parser,
     whose ``close`` closes the files.
 
     ``memory``: the maximum size in bytes of all fields together, and the size above which a file is
@@ -180,8 +180,8 @@ def parse_multipart(
 def as_uploads(
     parts: Iterable[tuple[str, str | UploadFile]], unselected: Iterable[str]
 ) -> Iterator[tuple[str, str | FileUpload]]:
-    """Yield (name, text or ``FileUpload``) for a form that micropie has parsed; ``unselected``
-    names the file inputs left empty.
+    """Yield (name, string or ``FileUpload``) for a form that micropie has parsed; ``unselected``:
+    the names of the file inputs left empty.
     """
     for name, part in parts:
         yield (

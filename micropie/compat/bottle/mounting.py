@@ -1,4 +1,4 @@
-"""Mount a WSGI application below a prefix of a ``Bottle``."""
+"""Mount a WSGI application under a prefix of a ``Bottle``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from micropie.compat.core import WSGICall
 def wsgi_mount(
     add: Callable[..., object], prefix: str, target: object, options: dict[str, object]
 ) -> None:
-    """Call ``add`` with routes that pass every method on ``prefix`` and the paths below it to the
-    WSGI application ``target``.
+    """Call ``add`` with routes that pass requests with any method for ``prefix``, and for the paths
+    under it, to the WSGI application ``target``.
     """
     segments = [segment for segment in prefix.split("/") if segment]
     if not segments:

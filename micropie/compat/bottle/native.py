@@ -1,4 +1,4 @@
-"""``Bottle.native``: the ``micropie.App`` that runs the handlers of a ``Bottle`` and its own
+"""``Bottle.native``: the ``micropie.App`` that runs a Bottle application's handlers and native
 handlers.
 
 Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
@@ -52,8 +52,8 @@ class BottleSite(CarryingSite):
         self._routes: dict[Route, _BottleRoute] = {}
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return the ``App``'s own route or mount for a request, else the Bottle application's
-        route.
+        """Return the ``App``'s own route or mount for a request, or otherwise the Bottle
+        application's route.
         """
         exchange = request._exchange
         path = exchange.literal_path

@@ -14,7 +14,7 @@ from micropie.compat.bottle.state import BottleException
 from micropie.compat.bottle.templates import view
 
 Encoder: TypeAlias = Callable[[Any], str]
-"""A function that returns JSON text for a value."""
+"""A function that encodes a value as a JSON string."""
 
 _SETTINGS = {
     "json.enable": True,

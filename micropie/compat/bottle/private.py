@@ -87,7 +87,7 @@ class _MultipartPart:
 
     @property
     def value(self) -> str:
-        """The content decoded as text."""
+        """The content decoded as a string."""
         return self.raw.decode(self.charset)
 
     def is_buffered(self) -> bool:

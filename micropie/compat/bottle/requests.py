@@ -81,7 +81,9 @@ class BaseRequest:
     __slots__ = ("environ",)
 
     MEMFILE_MAX: ClassVar[int] = 102400
-    """The most bytes of a body that are kept in memory. Form fields and JSON must not be longer."""
+    """The maximum number of bytes of a body that are kept in memory. Form fields and JSON must not
+    be longer.
+    """
 
     environ: Environ
 
@@ -108,7 +110,7 @@ class BaseRequest:
 
     @property
     def path(self) -> str:
-        """The decoded path below ``script_name``, beginning with exactly one slash."""
+        """The decoded path without ``script_name``, beginning with exactly one slash."""
         return "/" + str(self.environ.get("PATH_INFO", "")).lstrip("/")
 
     @property
@@ -268,8 +270,8 @@ class BaseRequest:
 
     @property
     def body(self) -> IO[bytes]:
-        """The body as a binary file, positioned at the start. It is in memory up to ``MEMFILE_MAX``
-        bytes, else on disk.
+        """The body as a binary file, positioned at the start. Up to ``MEMFILE_MAX`` bytes are kept
+        in memory; a longer body is stored on disk.
         """
         self._body.seek(0)
         return self._body
@@ -500,7 +502,7 @@ class LocalRequest(BaseRequest):
 
     @property
     def path(self) -> str:
-        """The decoded path below ``script_name``, beginning with exactly one slash."""
+        """The decoded path without ``script_name``, beginning with exactly one slash."""
         exchange = current_exchange()
         if exchange is None or exchange._environ is not None:
             return super().path

@@ -33,10 +33,10 @@ Copied = TypeVar("Copied", bound="BaseResponse")
 
 
 def http_date(value: str | float | date | struct_time | tuple[int, ...]) -> str:
-    """Return a time as text in the format of HTTP headers.
+    """Return a time as a string in the format of HTTP headers.
 
-    ``value``: seconds since 1970, a datetime (UTC if naive), a date, a time tuple, or text, which
-    is returned unchanged.
+    ``value``: seconds since 1970, a datetime (UTC if naive), a date, a time tuple, or a string,
+    which is returned unchanged.
     """
     if isinstance(value, str):
         return value
@@ -131,7 +131,7 @@ class BaseResponse:
 
     @property
     def status(self) -> str:
-        """The same as ``status_line``; may be set to a number, or to text with a reason: ``"404
+        """The same as ``status_line``; may be set to a number, or to a string with a reason: ``"404
         Brain not found"``.
         """
         return self._status_line
@@ -180,7 +180,7 @@ class BaseResponse:
         self[name] = value
 
     def add_header(self, name: str, value: object) -> None:
-        """Add a header, and keep others of the same name."""
+        """Add a header without removing others of the same name."""
         self._headers.setdefault(header_name(name), []).append(header_value(value))
 
     def iter_headers(self) -> list[tuple[str, str]]:
@@ -220,8 +220,8 @@ class BaseResponse:
 
     @property
     def charset(self) -> str:
-        """The charset in the Content-Type header, by default UTF-8, in which text bodies are
-        encoded.
+        """The charset in the Content-Type header, by default UTF-8. Bodies that are strings are
+        encoded with it.
         """
         values = self._headers.get("Content-Type")
         if values is None or "charset=" not in values[-1]:
@@ -241,8 +241,8 @@ class BaseResponse:
 
         ``options``: ``max_age`` (seconds or a timedelta), ``expires`` (see ``http_date``),
         ``path``, ``domain``, ``secure``, ``httponly``, ``samesite`` ("lax", "strict", "none").
-        Raises ``TypeError`` if the value isn't text and no secret is given, ``ValueError`` if the
-        cookie is too long, ``CookieError`` for invalid characters or options.
+        Raises ``TypeError`` if the value isn't a string and no secret is given, ``ValueError`` if
+        the cookie is too long, ``CookieError`` for invalid characters or options.
         """
         if secret:
             value = sign(name, value, secret, digestmod)

@@ -53,11 +53,11 @@ class RouteBuildError(RouteError):
 
 
 Converter: TypeAlias = Callable[[str], object]
-"""A function that makes a wildcard's value from its text."""
+"""A function that converts a wildcard's text to its value."""
 
 Arguments: TypeAlias = dict[str, Any]
-"""The values of a rule's wildcards by name: text, or the values to which filters have converted
-it.
+"""The values of a rule's wildcards by name: strings, or the values to which filters have converted
+them.
 """
 
 Match: TypeAlias = tuple[Any, Arguments]

@@ -111,7 +111,9 @@ class CherootServer(ServerAdapter):
 
 
 class AutoServer(ServerAdapter):
-    """uvicorn or waitress, if one of them is installed; else the standard library's."""
+    """The server uvicorn or waitress, if one of them is installed; otherwise the standard library's
+    server.
+    """
 
     def run(self, handler: Application) -> None:
         """Serve until interrupted."""

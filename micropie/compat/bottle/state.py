@@ -65,7 +65,7 @@ def readable_environ(exchange: Exchange) -> Environ:
 
 
 def decoded(latin1: str) -> str:
-    """Return a path decoded as UTF-8; its bytes are given as latin-1 text.
+    """Decode a path from UTF-8. It is given as bytes decoded as latin-1.
 
     Bytes that are not UTF-8 become U+FFFD, also in the path that hooks get. If they were dropped,
     ``/adm%FFin`` would match ``/admin``.

@@ -21,7 +21,7 @@ from micropie.compat.results import then
 
 TEMPLATE_PATH = ["./", "./views/"]
 TEMPLATES: dict[tuple[object, ...], Any] = {}
-"""The compiled templates, by directories, engine, name or text, and options."""
+"""The compiled templates, by directories, engine, options, and the template's name or text."""
 
 _MOST_TEMPLATES = 1000  # limited, because an application may pass different options at each call
 
@@ -99,7 +99,7 @@ class BaseTemplate:
         raise NotImplementedError
 
     def render(self, *values: Mapping[str, object], **more: object) -> str:
-        """Return the template's text with these values filled in."""
+        """Return the template rendered with these values."""
         raise NotImplementedError
 
     def _merged(
@@ -147,7 +147,7 @@ class Jinja2Template(BaseTemplate):
         return Path(found).read_text(self.encoding), found, lambda: False
 
     def render(self, *values: Mapping[str, object], **more: object) -> str:
-        """Return the template's text with these values filled in."""
+        """Return the template rendered with these values."""
         return self.tpl.render(self._merged(values, more))
 
 
@@ -169,7 +169,7 @@ class MakoTemplate(BaseTemplate):
             )
 
     def render(self, *values: Mapping[str, object], **more: object) -> str:
-        """Return the template's text with these values filled in."""
+        """Return the template rendered with these values."""
         return str(self.tpl.render(**self._merged(values, more)))
 
 
@@ -194,7 +194,7 @@ def engine() -> Any:
 
 
 def template(*args: Any, **values: Any) -> str:
-    """Render a template and return the text: ``template("hello", name=name)``. Values may also be
+    """Render a template and return the result: ``template("hello", name=name)``. Values may also be
     given as dictionaries.
 
     The first argument is the name of a file in ``TEMPLATE_PATH``, or the template's text if it

@@ -2,7 +2,7 @@
 
 An application written for CherryPy 18 runs on this package unchanged, under any WSGI or ASGI
 server. docs/moving/cherrypy-differences.md lists the intentional differences;
-docs/moving/cherrypy.md says how to go on to micropie's own API.
+docs/moving/cherrypy.md explains how to migrate to micropie's own API.
 
 Open ``life.py`` to change the steps of a request, ``dispatch.py`` to change how a handler is found,
 ``messages.py`` and ``body.py`` for the objects that handlers read and set, ``config.py`` for

@@ -1,5 +1,5 @@
-"""``cherrypy._cpcompat``: conversions between text and bytes, for programs that also ran on Python
-2.
+"""``cherrypy._cpcompat``: conversions between strings and bytes, for programs that also ran on
+Python 2.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ text_or_bytes = str, bytes
 
 
 def ntob(n: str, encoding: str = "ISO-8859-1") -> bytes:
-    """Return text encoded as bytes. Raises ``TypeError`` if it isn't text."""
+    """Return a string encoded as bytes. Raises ``TypeError`` for any other type."""
     return ntou(n).encode(encoding)
 
 
 def ntou(n: str, encoding: str = "ISO-8859-1") -> str:
-    """Return text unchanged. Raises ``TypeError`` if it isn't text."""
+    """Return a string unchanged. Raises ``TypeError`` for any other type."""
     if not isinstance(n, str):
         raise TypeError(f"n must be a native str (got {type(n).__name__})")
     return n
 
 
 def tonative(n: str | bytes, encoding: str = "ISO-8859-1") -> str:
-    """Return text: bytes are decoded, and text is returned unchanged."""
+    """Return a string: bytes are decoded, and a string is returned unchanged."""
     return n.decode(encoding) if isinstance(n, bytes) else n
 
 

@@ -27,7 +27,7 @@ class Server(ServerAdapter):
     application: Any = None
     """The application to serve, by default ``cherrypy.tree``."""
     instance: str | None = None
-    """"uvicorn", "waitress" or "wsgiref"; None for the first one that is installed and supports
+    """"uvicorn", "waitress" or "wsgiref"; None means the first one that is installed and supports
     the settings.
     """
     socket_port = 8080

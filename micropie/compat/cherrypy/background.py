@@ -42,7 +42,7 @@ class Options(NamedTuple):
     port: int = 0
     """The port; 0 means any free port."""
     server: str | None = None
-    """"uvicorn", "waitress" or "wsgiref"; None for the first one that is installed and supports
+    """"uvicorn", "waitress" or "wsgiref"; None means the first one that is installed and supports
     the options.
     """
     certificate: str | None = None

@@ -81,8 +81,8 @@ class BodyReader:
 class Entity:
     """The body of a request or of one part of a form, which can be read like a file.
 
-    ``processors``: functions that parse a body, by media type ("text/plain") or by its first half
-    ("text").
+    ``processors``: functions that parse a body, by media type ("text/plain") or by the part of it
+    before the slash ("text").
     """
 
     charsets: Sequence[str] = ("utf-8",)
@@ -170,7 +170,7 @@ class Entity:
     # -- parsing and decoding ----------------------------------------------------------------------
 
     def fullvalue(self) -> Any:
-        """Return the value as text, read from ``file`` if it has one."""
+        """Return the value as a string, read from ``file`` if there is one."""
         if self.file is not None:
             self.file.seek(0)
             value = self.file.read()
@@ -180,7 +180,7 @@ class Entity:
         return self.decode_entity(value) if isinstance(value, bytes) else value
 
     def decode_entity(self, value: bytes) -> str:
-        """Return bytes decoded as text.
+        """Return bytes decoded as a string.
 
         Raises ``HTTPError`` 400 if they can't be decoded with any of ``attempt_charsets``.
         """
@@ -417,7 +417,7 @@ def _parts_of(data: bytes, boundary: str, kind: type[Part]) -> Iterator[Part]:
 
 
 def process_multipart_form_data(entity: Entity) -> None:
-    """Parse a multipart form into ``entity.params``: text for a field, a ``Part`` for a file."""
+    """Parse a multipart form into ``entity.params``: fields as strings, files as ``Part``."""
     _process_parts(entity)
     entity.parts = []
 

@@ -44,7 +44,9 @@ environments: dict[str, Section] = {
 
 
 class Parser(ConfigParser):
-    """Parses a configuration file. Names keep their case, and values are Python expressions."""
+    """Parses a configuration file. The case of names is preserved, and values are Python
+    expressions.
+    """
 
     def optionxform(self, optionstr: str) -> str:
         """Return a name unchanged. (``ConfigParser`` converts names to lower case.)"""
@@ -150,7 +152,7 @@ class PlainConfig(dict[str, Any]):
     a file's path or an open file.
 
     Setting a key calls its namespace's function; ``namespaces`` are those of ``cherrypy.config``
-    unless a subclass has its own.
+    unless a subclass defines others.
     """
 
     defaults: Section = {}  # noqa: RUF012 - an object may have its own

@@ -250,7 +250,7 @@ def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[byte
 
     ``error_page.NNN`` or ``error_page.default`` in the configuration can replace the built-in page:
     by a function, or by a file in which ``%(status)s``, ``%(message)s``, ``%(traceback)s`` and
-    ``%(version)s`` are replaced with the escaped texts. A function always gets the traceback, but
+    ``%(version)s`` are replaced with the escaped values. A function always gets the traceback, but
     the traceback is removed from the page for clients on other machines.
     """
     try:
@@ -330,7 +330,7 @@ def format_exc(
     | tuple[None, None, None]
     | None = None,
 ) -> str:
-    """Return the current exception with its traceback as text, "" if there is none."""
+    """Return the current exception with its traceback as a string, or "" if there is none."""
     kind, error, trace = exc or sys.exc_info()
     return "" if error is None else "".join(tracebacks.format_exception(kind, error, trace))
 

@@ -35,7 +35,7 @@ _HERE = __name__.rpartition(".")[0]
 
 
 def unrepr(text: str) -> object:
-    """Return the value of an expression, given as text.
+    """Return the value of an expression, given as a string.
 
     Raises ``TypeError`` for syntax that isn't supported, and whatever a call in the expression
     raises.

@@ -5,12 +5,13 @@
     3. ``before_handler``; the handler runs, unless a tool has set the response.
     4. ``before_finalize``; status and length are set. ``HTTPError`` and redirects continue here,
        too.
-    5. ``on_end_resource``, in any case. An exception that nothing has answered:
-       ``before_error_response``, the page of the error, ``after_error_response``.
+    5. ``on_end_resource``, in any case. For an unhandled exception:
+       ``before_error_response``, the error page, ``after_error_response``.
     6. The response is sent; ``on_end_request``.
 
-``answer`` is a generator. For an ``async def`` handler it yields the awaitable and gets the result
-by ``send``. For a ``def`` handler it never yields, so all steps run in one thread.
+``answer`` is a generator. For an ``async def`` handler it yields the awaitable, and the driver
+passes the result to ``send``. For a ``def`` handler it never yields, so all steps run in one
+thread.
 """
 
 from __future__ import annotations
@@ -104,8 +105,8 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
 
 
 def _find(request: Request) -> Plan:
-    """Set a request's handler and configuration, and return the plan for the configuration
-    (``plans.py``).
+    """Set a request's handler and configuration, and return the plan for this configuration (see
+    ``plans.py``).
     """
     app = request.app
     dispatch = request.dispatch

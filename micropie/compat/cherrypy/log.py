@@ -24,7 +24,7 @@ class LogManager:
     ``error_log`` and ``access_log`` are their loggers.
 
     ``screen``: whether to log to the terminal. ``error_file``, ``access_file``: the paths of the
-    log files, "" for none.
+    log files; "" means no file.
     """
 
     appid: object = None
@@ -175,7 +175,7 @@ def _logger(name: str) -> logging.Logger:
 
 
 def _escaped(text: str) -> str:
-    """Return text with line ends and quotes escaped, so that it can't forge a line of the log."""
+    """Escape line ends and quotes in a string, so that it can't forge a line of the log."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return repr(text.encode("utf-8", "replace"))[2:-1].replace('"', '\\"')

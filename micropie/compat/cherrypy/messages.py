@@ -93,7 +93,7 @@ class Request:
 
     @lazy
     def headers(self) -> HeaderMap:
-        """The request's headers by name, as text."""
+        """The request's headers by name, as strings."""
         return HeaderMap()
 
     def micropie_header(self, name: str) -> str | None:
@@ -352,7 +352,7 @@ class Response:
     stream = False
     timeout = 300
     media_type = "text/html"
-    """The Content-Type to which ``headers`` is first set."""
+    """The Content-Type that ``headers`` has at first."""
     output_status: bytes | None = None
     header_list: Any = ()
     _body: Any = ()
@@ -387,7 +387,7 @@ class Response:
 
         It may be set to bytes, None, a file, or an iterable of bytes.
 
-        Raises ``ValueError`` for text, which must be encoded first, for example by the tool
+        Raises ``ValueError`` for a string, which must be encoded first, for example by the tool
         ``encode``.
         """
         body = self._body

@@ -1,5 +1,5 @@
-"""``native``, an attribute of trees and applications: the ``micropie.App`` that runs their CherryPy
-handlers and its own handlers.
+"""``native``, an attribute of trees and applications: the ``micropie.App`` that runs CherryPy
+handlers and native handlers.
 
 Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
 tries the native routes first. Any other request goes through CherryPy's steps (``life.py``) in a
@@ -101,9 +101,9 @@ class CherryPySite(CarryingSite):
 
 
 def _decoded(latin1: str, encoding: str = "utf-8") -> str:
-    """Return a path decoded from ``encoding``; its bytes are given as latin-1 text.
+    """Decode a path, given as bytes decoded as latin-1, from ``encoding``.
 
-    Return the latin-1 text unchanged if its bytes can't be decoded.
+    Return it unchanged if its bytes can't be decoded.
     """
     try:
         return latin1.encode("latin-1").decode(encoding)

@@ -45,7 +45,7 @@ class _Servable(Carried):
         self.native.shutdown_handlers.append(bus.follow_stop)
 
     def find(self, path: str) -> Any:
-        """Return the application for a path below the server's root, or None."""
+        """Return the application for a path, or None. The path begins at the server's root."""
         raise NotImplementedError
 
     def check(self, config: Config) -> None:
@@ -135,7 +135,7 @@ class Application(_Servable):
 
     def find_config(self, path: str, key: str, default: object = None) -> Any:
         """Return the value of ``key`` in the section for ``path`` or for the nearest parent path
-        that has the key, else ``default``.
+        that has the key. Return ``default`` if none has it.
         """
         named = [name for name, section in self.config.items() if key in section]
         above = [name for name in named if name == "/" or _is_at(path, name)]

@@ -9,8 +9,8 @@ Section: TypeAlias = dict[str, Any]
 """Configuration as a dict: that of a path or a handler, or the options of a tool."""
 
 Parameters: TypeAlias = dict[str, Any]
-"""The keyword arguments of a handler: text, lists of texts, parts of forms, and values that tools
-have converted.
+"""The keyword arguments of a handler: strings, lists of strings, parts of forms, and values that
+tools have converted.
 """
 
 Namespace: TypeAlias = Callable[[str, Any], object]

@@ -53,7 +53,7 @@ def url(
     """Return an absolute URL for ``path``. A path with a leading slash begins at the application's
     root; any other is relative to the current page.
 
-    ``qs``: the query, as text, a dict or pairs. ``script_name``: replaces the path of the
+    ``qs``: the query, as a string, a dict or pairs. ``script_name``: replaces the path of the
     application. ``base``: replaces scheme and host. ``relative``: True for a URL relative to the
     current page, "server" for a URL without scheme and host.
     """

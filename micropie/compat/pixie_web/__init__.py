@@ -2,9 +2,9 @@
 Response, RouteType, proc_env``.
 
 All routes are added to one ``App``, ``app``. ``run()`` serves it; other servers can load it from
-the program's module. A route's ``RouteType`` declares where its handler runs: ``sync`` on the event
-loop, ``asnc`` there as ``async def``, ``sync_thread`` in a thread, ``pool``, the default, in a
-process of the pool. Open ``templates.py`` to change ``Template``.
+the program's module. A route's ``RouteType`` declares where its handler runs. ``sync``: on the
+event loop. ``asnc``: on the event loop, for ``async def``. ``sync_thread``: in a thread. ``pool``,
+the default: in a process of the pool. Open ``templates.py`` to change ``Template``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class RouteType(Enum):
     sync_thread = "thread"
     """In a thread: for handlers that block, for example on a database."""
     pool = "process"
-    """In a process of the pool: for long computations. Values that it yields are sent at once."""
+    """In a process of the pool: for long computations. If the handler yields values, each is sent
+    at once.
+    """
     stream = pool
     """The same as ``pool``, for generators."""
 
@@ -219,14 +221,14 @@ def route(
 def static_file(
     filename: str, path: str = ".", max_age: int = 38400, content_type: str | None = None
 ) -> _Response:
-    """Return a response with a file below the directory ``path``. Clients may cache it for
-    ``max_age`` seconds.
+    """Return a response with a file in the directory ``path``. Clients may cache it for ``max_age``
+    seconds.
     """
     return _static_file(filename, path, content_type=content_type, max_age=max_age)
 
 
 def cached_file(path: str, root: str = ".", max_age: int = 38400) -> _Response:
-    """Return a response with a file below the directory ``root``. The file's content is cached in
+    """Return a response with a file in the directory ``root``. The file's content is cached in
     memory.
     """
     return _static_file(path, root, cached=True, max_age=max_age)

@@ -1,10 +1,12 @@
-"""``Template``: renders text with ``{{values}}`` and lines of Python that begin with ``%``.
+"""``Template``: renders templates, which contain ``{{values}}`` and lines of Python that begin with
+``%``.
 
     % for message in messages:
     <li>{{message}}</li>
     % end
 
-If text has neither, it is in the format of pixie_web's first versions, with ``{name}`` for a value.
+A template with neither of these is in the format of pixie_web's first versions, with ``{name}`` for
+a value.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def _read(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(text: str, name: str) -> Callable[..., str]:
-    """Compile a template to a function that takes the values and returns the rendered text."""
+    """Compile a template to a function that takes the values and returns the rendered template."""
     if not _LINE.search(text) and not (_VALUE.search(text) and not re.search(r"(?<!\{)\{\w", text)):
         return lambda values: text.format_map({key: _text_of(one) for key, one in values.items()})
     lines, depth = ["_lines = []"], 0
@@ -86,8 +88,8 @@ def _compiled(text: str, name: str) -> Callable[..., str]:
 class Template:
     """A template: ``Template(filename="page.html", path="pages").render(title="Pies")``.
 
-    Values are escaped, except ``{{!value}}`` and a ``Literal``. ``template_str``: the template's
-    text, or a file's name. A file is read once, or at each rendering if ``cached`` is False.
+    Values are escaped, except ``{{!value}}`` and a ``Literal``. ``template_str``: the template
+    itself, or a file's name. A file is read once, or at each rendering if ``cached`` is False.
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class Template:
         self._cached = cached
 
     def render(self, **values: object) -> str:
-        """Return the template's text with these values filled in."""
+        """Return the template rendered with these values."""
         text = self._text
         if text is None:
             text = _read(self._path) if self._cached else _read.__wrapped__(self._path)

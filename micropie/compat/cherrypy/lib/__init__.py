@@ -90,7 +90,7 @@ class FilePart(Chunks):
 
 
 def listed(value: str | Iterable[str] | None) -> list[str]:
-    """Return an option's value (a text, an iterable of texts or None) as a list of texts."""
+    """Return an option's value (a string, an iterable of strings or None) as a list of strings."""
     return [value] if isinstance(value, str) else list(value or ())
 
 

@@ -26,7 +26,7 @@ _NONCE_LIFE = 600
 
 
 def H(text: str) -> str:  # noqa: N802 - RFC 7616's name
-    """Return the MD5 of a text, in hexadecimal digits."""
+    """Return the MD5 hash of a string, in hexadecimal digits."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 

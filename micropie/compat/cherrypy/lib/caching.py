@@ -198,12 +198,12 @@ def get(
     debug: bool = False,
     **kwargs: object,
 ) -> bool:
-    """Send the cached response if there is one; otherwise allow ``tee_output`` to cache this
-    request's response.
+    """Send the cached response if there is one. Otherwise set ``request.cacheable``, so that
+    ``tee_output`` caches this request's response.
 
     Only applies to GET and HEAD without credentials (RFC 9111, section 3.5). A method in
     ``invalid_methods``, and any other method except OPTIONS and TRACE, removes the URL's responses.
-    Sets ``request.cached`` and ``request.cacheable``.
+    Also sets ``request.cached``.
     """
     request, response = serving.request, serving.response
     cache = _cache_for(kwargs)

@@ -103,8 +103,8 @@ def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = Fals
 
 
 def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> None:
-    """The tool ``allow``: reject requests with other methods than these, by default GET and HEAD,
-    with a 405.
+    """The tool ``allow``: send a 405 unless the request's method is one of these, by default GET
+    and HEAD.
     """
     allowed = [each.upper() for each in listed(methods)] or ["GET", "HEAD"]
     if "GET" in allowed and "HEAD" not in allowed:
@@ -150,8 +150,8 @@ def referer(
     message: str = "Forbidden Referer header.",
     debug: bool = False,
 ) -> None:
-    """The tool ``referer``: reject requests whose Referer doesn't match ``pattern`` with the status
-    ``error``. With ``accept=False``, reject those whose Referer matches.
+    """The tool ``referer``: reject requests whose Referer doesn't match ``pattern``. With
+    ``accept=False``, reject those whose Referer matches. The client gets the status ``error``.
     """
     stated = serving.request.headers.get("Referer")
     allowed = accept_missing if stated is None else bool(re.match(pattern, stated)) is bool(accept)
@@ -162,8 +162,8 @@ def referer(
 def convert_params(
     exception: type[Exception] | tuple[type[Exception], ...] = ValueError, error: int = 400
 ) -> None:
-    """The tool ``params``: convert the request's parameters by the handler's annotations, such as
-    ``count: int``.
+    """The tool ``params``: convert the request's parameters according to the handler's annotations,
+    such as ``count: int``.
 
     If that raises ``exception``, the client gets the status ``error``.
     """

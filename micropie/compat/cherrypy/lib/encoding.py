@@ -25,8 +25,8 @@ UTF8 = "utf-8"
 def decode(
     encoding: str | Sequence[str] | None = None, default_encoding: str | Sequence[str] = UTF8
 ) -> None:
-    """Decode forms from ``encoding``. If that isn't given, decode them from their declared charset,
-    or else from ``default_encoding``.
+    """Decode forms from ``encoding``. If that isn't given, decode each from the charset that it
+    declares, or from ``default_encoding`` if it declares none.
     """
     body = serving.request.body
     if encoding is not None:
@@ -36,7 +36,7 @@ def decode(
 
 
 class ResponseEncoder:
-    """The tool ``encode``: encode text that a handler returns, and add the charset to the
+    """The tool ``encode``: encode strings that a handler returns, and add the charset to the
     Content-Type.
 
     ``encoding``: by default UTF-8. ``text_only``: only encode bodies of the types ``text/*``.
@@ -63,7 +63,7 @@ class ResponseEncoder:
         return self.encode(self.oldhandler(*args, **kwargs))
 
     def encode(self, body: object) -> object:
-        """Return a handler's result with all text encoded, and set the charset in the
+        """Return a handler's result with all strings encoded, and set the charset in the
         Content-Type.
         """
         return then(body, self._encoded)

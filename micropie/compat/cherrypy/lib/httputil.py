@@ -60,8 +60,8 @@ def valid_status(status: int | str | None) -> tuple[int, str, str]:
 
     Raises ``ValueError`` unless the code is a number from 100 to 599.
     """
-    # Long text isn't cached, since a reason may contain a client's text. Unhashable objects can't
-    # be cached.
+    # Long strings aren't cached, since a reason may contain a client's text. Unhashable objects
+    # can't be cached.
     is_kept = (
         len(status) <= LONGEST_KEPT if isinstance(status, str) else isinstance(status, int | None)
     )
@@ -92,8 +92,8 @@ def urljoin(*atoms: str) -> str:
 def parse_query_string(
     query_string: str, keep_blank_values: bool = True, encoding: str = "utf-8"
 ) -> Parameters:
-    """Return a query's parameters by name. A value is text, or a list of texts if a name occurs
-    several times.
+    """Return a query's parameters by name. A value is a string, or a list of strings if a name
+    occurs several times.
 
     "3,4", which browsers send for a click on an image map, becomes {"x": 3, "y": 4}.
     """
@@ -157,7 +157,7 @@ class HeaderElement:
 
     @staticmethod
     def parse(elementstr: str) -> tuple[str, dict[str, str]]:
-        """Return the value and the parameters of an element given as text."""
+        """Parse an element, and return its value and its parameters."""
         value, *rest = (part.strip() for part in _PARAMETER.findall(elementstr) or [""])
         params: dict[str, str] = {}
         for text in rest:
@@ -167,7 +167,7 @@ class HeaderElement:
 
     @classmethod
     def from_str(cls, elementstr: str) -> Self:
-        """Return an element parsed from text."""
+        """Return an element parsed from a string."""
         return cls(*cls.parse(elementstr))
 
     def __lt__(self, other: Self) -> bool:
@@ -241,7 +241,7 @@ _title = lru_cache(maxsize=1024)(str.title)  # the same few names occur in all r
 
 
 class CaseInsensitiveDict(dict[str, Any]):
-    """A dict whose keys are kept in title case: "content-type" and "Content-Type" are one key."""
+    """A dict whose keys are stored in title case: "content-type" and "Content-Type" are one key."""
 
     __slots__ = ()
 
@@ -251,8 +251,8 @@ class CaseInsensitiveDict(dict[str, Any]):
 
     @staticmethod
     def transform_key(key: object) -> str:
-        """Return the form in which the dict stores a key. Raises ``TypeError`` if it isn't text or
-        bytes.
+        """Return the form in which the dict stores a key. Raises ``TypeError`` if it isn't a string
+        or bytes.
         """
         name = key.decode("latin-1") if isinstance(key, bytes) else key
         if not isinstance(name, str):

@@ -87,7 +87,7 @@ def json_out(
 
     ``content_type``: the media type to set; None leaves the header unchanged. ``handler``: a
     function that calls the original handler, ``request._json_inner_handler``, and returns the JSON
-    as text or bytes.
+    as a string or bytes.
     """
     request = serving.request
     if request.handler is None:  # another tool has set the response
@@ -104,5 +104,5 @@ def encode(value: object) -> Iterable[bytes]:
 
 
 def decode(text: str | bytes) -> Any:
-    """Return the value of JSON text."""
+    """Parse a JSON string, and return its value."""
     return json.loads(text)

@@ -55,10 +55,10 @@ Data: TypeAlias = dict[str, Any]
 
 class _Serializer(Protocol):
     def dumps(self, obj: object, /) -> str | bytes:
-        """Return a value encoded as text or bytes."""
+        """Return a value encoded as a string or as bytes."""
 
     def loads(self, content: bytes, /) -> Any:
-        """Return the value that ``dumps`` has encoded as this text or bytes."""
+        """Return the value that ``dumps`` has encoded."""
 
 
 # Valid ids. An id may become part of a file's name or of a database key.
@@ -371,13 +371,13 @@ class RamSession(Session):
 
 
 class FileSession(Session):
-    """Sessions in files below ``storage_path``, one file per session. Several processes on one
-    machine can share them.
+    """Sessions in files in the directory ``storage_path``, one file per session. Several processes
+    on one machine can share them.
 
     Values are stored as JSON. ``serializer``: a module or object with ``dumps`` and ``loads`` to
-    use instead; the encoded value may be text or bytes. ``pickle`` allows values of any type, but
-    then no other user may have write access to the directory, because loading a pickle can run any
-    code.
+    use instead; its ``dumps`` may return a string or bytes. ``pickle`` allows values of any type,
+    but then no other user may have write access to the directory, because loading a pickle can run
+    any code.
     """
 
     SESSION_PREFIX = "session-"
@@ -457,7 +457,7 @@ class FileSession(Session):
         lock, self.lock = self.lock, None
         if lock is None:
             return
-        if self._locked_id is None:  # a subclass uses its own lock
+        if self._locked_id is None:  # a subclass uses another lock
             lock.close()
             self.locked = False
             return
@@ -528,7 +528,7 @@ class BackendSession(Session):
     def setup(cls, **kwargs: Any) -> None:
         """Check the backend's type.
 
-        Raises ``ValueError`` if its methods are ``async def``, or if it keeps no data on the
+        Raises ``ValueError`` if its methods are ``async def``, or if it stores no data on the
         server.
         """
         backend = kwargs["backend"]
@@ -639,7 +639,7 @@ def has_own_cookie(options: Mapping[str, Any]) -> bool:
 
 
 def is_in_memory(options: Mapping[str, Any]) -> bool:
-    """Return whether the tool keeps sessions in this process's memory."""
+    """Return whether the tool stores sessions in this process's memory."""
     backend, storage_class = options.get("backend"), options.get("storage_class")
     if backend is not None:
         return isinstance(backend, InMemorySessionBackend)
@@ -662,7 +662,7 @@ class UnsharedSessions(SessionBackend):
 
     def load(self, session_id: str) -> dict[str, object]:
         """Raise ``SetupError``, unless only ``CSRFMiddleware`` loads the session: without a session
-        it keeps its token in a cookie.
+        it stores its token in a cookie.
         """
         if any(isinstance(one, CSRFMiddleware) for one in self._native.middlewares):
             return {}

@@ -301,7 +301,7 @@ def staticdir(
     base, normal = os.path.normpath(folder), os.path.normpath(path)
     if normal != base and not normal.startswith(os.path.join(base, "")):
         raise HTTPError(403)
-    # Resolve ".." in the text of the path. The system would follow symbolic links first, and apply
+    # Resolve ".." before the path is used: the system would follow symbolic links first, and apply
     # ".." to their targets.
     if ".." in below:
         path = os.path.join(normal, "") if path.endswith("/") else normal
