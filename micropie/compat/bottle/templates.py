@@ -112,7 +112,7 @@ class BaseTemplate:
 
 
 class Jinja2Template(BaseTemplate):
-    """A template of Jinja2.
+    """A Jinja2 template.
 
     As in Bottle, values are not escaped unless the settings have ``autoescape=True``.
     """
@@ -152,7 +152,7 @@ class Jinja2Template(BaseTemplate):
 
 
 class MakoTemplate(BaseTemplate):
-    """A template of Mako."""
+    """A Mako template."""
 
     def prepare(self, **options: object) -> None:
         """Compile the template."""

@@ -61,7 +61,7 @@ class Begun:
     body: object = None
     failure: Exception | None = None
     is_called: bool = False
-    """Whether steps 1 to 3 are done."""
+    """Whether steps 1 to 3 (see the module's docstring) have been run."""
 
 
 def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:

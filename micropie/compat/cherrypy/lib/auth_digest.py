@@ -17,7 +17,7 @@ from micropie.compat.cherrypy.serving import serving
 
 GetHA1: TypeAlias = Callable[[str, str], "str | None"]
 
-# One parameter of the Authorization header.
+# Matches one parameter of the Authorization header.
 _PARAMETER = re.compile(r'\s*+(\w++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^",\s]++))\s*+(?:,|$)')
 _REQUIRED = ("username", "realm", "nonce", "uri", "response")
 

@@ -250,8 +250,8 @@ def get(
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _KEPT = frozenset({"GET", "HEAD"})
 
-# Responses with these statuses may be cached. One with a part of a file, a failed condition or a
-# denied access is for one client only.
+# Responses with these statuses may be cached. Other responses, such as a part of a file, a failed
+# condition or a denied access, may be for one client only.
 _FOR_ALL = frozenset({200, 203, 300, 301, 308, 404, 410})
 
 

@@ -18,8 +18,8 @@ from micropie.compat.cherrypy.types import Parameters
 from micropie.compat.core import codec_of
 from micropie.compat.results import LONGEST_KEPT
 
-# An element of a comma-separated header, and a parameter of an element. Separators in quotes are
-# skipped. An unclosed quote extends to the end, so that no character is read twice.
+# These match an element of a comma-separated header, and a parameter of an element. Separators in
+# quotes are skipped. An unclosed quote extends to the end, so that no character is read twice.
 _ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^",])++')
 _PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^";])++')
 _IMAGE_MAP = re.compile(r"[0-9]{1,18},[0-9]{1,18}")

@@ -151,7 +151,7 @@ class Session:
             observer(value)
 
     def now(self) -> datetime:
-        """Return the current time, by which expiry times are computed and checked."""
+        """Return the current time, which is used to set and to check expiry times."""
         return datetime.now()
 
     def generate_id(self) -> str:

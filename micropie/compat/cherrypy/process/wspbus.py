@@ -25,8 +25,8 @@ _SOFTWARE_ERROR = 70
 
 
 class ChannelFailures(Exception):
-    """The exceptions that subscribers of a channel have raised. It is raised after all of them have
-    been called.
+    """Raised after all subscribers of a channel have been called if any of them have raised
+    exceptions, which it contains.
     """
 
     delimiter = "\n"
@@ -208,7 +208,7 @@ class Bus:
                 raise
             self.log("The bus could not exit cleanly", 40, True)
             os._exit(_SOFTWARE_ERROR)
-        # ends the process, because ``start`` would continue after the signal
+        # End the process: otherwise ``start`` would continue when the signal handler returns.
         if was_starting and not self.is_hosted:
             self.log("Bus EXITED while it was starting", 40)
             os._exit(_SOFTWARE_ERROR)
