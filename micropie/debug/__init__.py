@@ -1,7 +1,8 @@
 """Help for developers: debug pages, hints, advice and source checks.
 
-A new hint is one function and one test case. The function returns or yields the sentence for the
-log: the place, what is wrong, what to write. Its module depends on what it inspects:
+A new hint is one function and one test case. The function returns or yields the sentence to log:
+the file and line, what is wrong, what to write. What it inspects decides which module it belongs
+to:
 
 - ``application.py``: attributes and hooks, at startup. Yield from ``foreign_attributes``.
 - ``source.py``: the source of a method, at startup. Yield from ``notes_of``.
@@ -48,8 +49,8 @@ __all__ = [
 ]
 # fmt: on
 
-# Imported when first used: the core imports the advisor from this package even if no debug pages
-# are needed.
+# Imported on first use, because the core imports the advisor from this package even if no debug
+# pages are needed.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

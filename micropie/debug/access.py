@@ -1,10 +1,10 @@
 """Who may see the pages of ``debug=True``, which show source code and the values of variables.
 
-The browser must have opened a URL with the key of this process, which is logged and printed by
-``micropie run``. Also, the client must be on this machine without a proxy in between, and the
-server must have a single worker, as on a developer's machine. Both conditions are needed: a proxy
-on the same machine may go unnoticed because it adds no header, and a leaked key must be useless on
-other machines.
+First, the browser must have opened a URL with the key of this process, which is logged, and printed
+by ``micropie run``. Second, the client must be on this machine with no proxy in between, and the
+server must have a single worker, as in development. Both conditions are needed: a proxy on the same
+machine may go unnoticed because it adds no header, and a leaked key must be useless on other
+machines.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ logger = logging.getLogger("micropie")
 
 KEY_VARIABLE = "MICROPIE_DEBUG_KEY"
 KEY_PATH = "/_debug/<key>"
-_COOKIE = "micropie_debug_token"  # the pages mask values with such a name
+_COOKIE = "micropie_debug_token"  # "token" in the name, so that the pages mask the value
 _OWN_KEY = secrets.token_urlsafe(16)
 
 _NAME = "_debug"  # the name of the key page's route
 
 
 def debug_key() -> str:
-    """Return the key in the environment, or else a random key that this process and its forks
-    share.
+    """Return the key from the environment, or else a random key that this process shares with its
+    forks.
     """
     return os.environ.get(KEY_VARIABLE) or _OWN_KEY
 
@@ -45,7 +45,9 @@ def _is_key(text: str) -> bool:
 
 
 def open_debug_pages(key: str, request: Request) -> Response:
-    """Handle the URL with the key: let this browser see the debug pages of this process."""
+    """The handler for the URL with the key: allow this browser to see the debug pages of this
+    process.
+    """
     if not (_is_key(key) and is_on_this_machine(request)):
         raise HTTPError(404)
     response = Response(
@@ -59,7 +61,7 @@ def open_debug_pages(key: str, request: Request) -> Response:
 def may_see_debug_pages(request: Request) -> bool:
     """Return whether the client is the developer's browser and has the key.
 
-    If not, log the URL with the key.
+    If it lacks only the key, log the URL with the key.
     """
     if not is_on_this_machine(request):
         return False
@@ -70,6 +72,6 @@ def may_see_debug_pages(request: Request) -> bool:
     return False
 
 
-@lru_cache(maxsize=1)  # logs each URL once
+@lru_cache(maxsize=1)  # log each URL only once
 def _tell(url: str) -> None:
     logger.warning("to see debug pages in your browser, open %s", url)

@@ -2,8 +2,8 @@
 
 ``App`` passes it to the core with ``debug=True`` and under ``micropie run --reload``. In production
 ``config.advisor`` is None, and nothing in this package is imported. The core calls its functions
-where an author may have made an error: at startup, for a request, for an exception. They log
-advice, which comes from these modules:
+where an error of the author may show: at startup, for a request, for an exception. They log advice,
+which comes from these modules:
 
 - ``application.py`` inspects the attributes of an application at startup,
 - ``source.py`` inspects the source of its methods,
@@ -91,15 +91,15 @@ def review_application(
 
 
 def review_site(site: Site) -> None:
-    """Log, at startup, the routes that a mount hides."""
+    """Log, at startup, warnings about routes that a mount hides."""
     for entry in (*site.entries(), *site.entries(takes_socket=True)) if site.has_mounts else ():
         if entry.hidden:
             logger.warning("%s", entry.hidden)
 
 
 def add_hint(exchange: Exchange, failure: BaseException) -> None:
-    """Add a hint to an exception that is about to be logged, if it comes from a common error."""
-    with suppress(Exception):  # for example, the import fails if no file descriptors are left
+    """Add a hint to an exception that is about to be logged, if its cause is a common error."""
+    with suppress(Exception):  # the import may fail, for example if no file descriptors are left
         from micropie.debug.failures import hint_for
 
         hint = hint_for(exchange, failure)

@@ -1,6 +1,6 @@
 """Attributes, methods and hooks that have a meaning in other frameworks, but not in micropie.
 
-They are looked for at startup. ``micropie check`` prints the same sentences.
+These checks run at startup. ``micropie check`` prints the same sentences.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def foreign_attributes(
         value = own.get(setting, inspect.getattr_static(cls, setting, None))
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
             yield f"{name}.{setting} is not a setting: write {name}({setting}=...)"
-    for setting in _ONE_WORD:  # on an object, such a short name may be the author's own
+    for setting in _ONE_WORD:  # as an attribute of an object, such a short name may be unrelated
         value = inspect.getattr_static(cls, setting, None)
         is_plain = type(value) in (str, list, tuple, dict) and setting not in registered.settings
         if is_plain and SETTINGS[setting].rule.is_right(value):
@@ -122,8 +122,8 @@ def without_effect(registered: Registrations) -> Iterator[str]:
 
 
 def collect_safely(sentences: Iterator[str]) -> list[str]:
-    """Return the sentences that inspecting an author's code yields. An exception during the
-    inspection is ignored, so that unusual code doesn't keep the application from starting.
+    """Return the sentences that a check yields. If the check raises an exception, ignore it, so
+    that unusual code in an application doesn't prevent its startup.
     """
     found: list[str] = []
     try:
@@ -134,7 +134,7 @@ def collect_safely(sentences: Iterator[str]) -> list[str]:
 
 
 def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]) -> Iterator[str]:
-    """Yield sentences about parameters without an annotation whose name is that of a resource, and
+    """Yield sentences about parameters that are named like a resource but have no annotation, and
     about parameters that a decorator hides.
     """
     *_, inner = layers(handler.function)

@@ -28,12 +28,13 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
         return 'Raise an exception of micropie: HTTPError(404, "No pie.") or Redirect("/pies").'
     hints = _HINTS.get(kind.__name__)
     if hints is None:
-        return ""  # str() of an author's exception may raise
-    # Cut the message: it may contain a client's text, and matching takes quadratic time.
+        return ""  # str() of a custom exception may raise
+    # Limit the message's length, because it may contain text from a client and matching takes
+    # quadratic time.
     text = str(failure)[:300]
     owner = type(getattr(failure, "obj", None))
     if owner.__name__ in _OURS and not _is_ours(owner):
-        return ""  # a class of the same name in another library
+        return ""  # skip a class of the same name in another library
     for expression, advice in hints.items():
         if re.search(expression, text):
             return advice
@@ -49,8 +50,8 @@ def _is_ours(kind: type) -> bool:
 
 
 def _of_name(failure: BaseException) -> str:
-    """Return the hint for a KeyError for a name that the query, the form or the headers don't have,
-    or "" for other keys.
+    """Return the hint for a KeyError, if its key is a name that is missing in the query, the form
+    or the headers. Otherwise return "".
     """
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
     file = Path(frame.f_code.co_filename)
@@ -74,8 +75,8 @@ def _of_text(route: RouteInfo | None, text: str) -> str:
 
 
 def _of_call(failure: BaseException, text: str) -> str:
-    """Return a hint with the signature of a micropie function that was called with wrong
-    arguments.
+    """Return the hint for a micropie function that was called with wrong arguments. It shows the
+    signature.
     """
     found = re.match(r"(?:(\w+)\.)?(\w+)\(\) (?:got|missing|takes)", text)
     owner, name = found.groups() if found is not None else (None, "")
@@ -101,8 +102,8 @@ def _parameters_of(function: Any) -> inspect.Signature:
 
 
 def _of_process(exchange: Exchange, text: str) -> str:
-    """Return the hint for an attribute that is missing in a process of the pool, because it is set
-    in ``__init__``, which isn't called there.
+    """Return the hint for an attribute that is missing in a process of the pool. It is set in
+    ``__init__``, which isn't called there.
     """
     is_pooled = exchange.route is not None and exchange.route.is_pooled
     for name in vars(getattr(exchange.config, "app", None)) if is_pooled else ():
@@ -115,8 +116,8 @@ def _of_process(exchange: Exchange, text: str) -> str:
 
 
 def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
-    """Return the hint for a parameter that is None because it was invalid and its handler takes
-    ``BindingErrors``.
+    """Return the hint for a parameter that is None because its value was invalid and the handler
+    takes ``BindingErrors``.
     """
     stated = getattr(None if route is None else route.function, "__annotations__", {})
     takes_errors = any("BindingErrors" in str(one) for one in stated.values())
@@ -129,7 +130,9 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
 
 
 def _of_attribute(failure: BaseException) -> str:
-    """Return a hint with the public names of one of micropie's objects if it lacks an attribute."""
+    """Return the hint for an attribute that a micropie object lacks. It lists the object's public
+    names.
+    """
     owner, name = getattr(failure, "obj", None), getattr(failure, "name", None) or ""
     names = [one for one in dir(owner) if one[:1] != "_"] if _is_ours(type(owner)) else []
     if not names:
@@ -138,12 +141,12 @@ def _of_attribute(failure: BaseException) -> str:
     return f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(names)}."
 
 
-# Exceptions that are responses in other frameworks.
+# Exception classes that other frameworks turn into responses.
 _FOREIGN = re.compile(
     r"(starlette|werkzeug|bottle|cherrypy|django)\b.*\.(HTTP\w+|Http404|PermissionDenied)$"
 )
 
-# Attributes that requests have in other frameworks, with the hints. Templates may use them too.
+# Attributes that requests have in other frameworks, each with its hint. Templates may use them too.
 _OF_REQUESTS = {
     f"Request(' object| object') has no attribute '{name}'": f"Write {own}."
     for name, own in by_name(
@@ -233,14 +236,14 @@ _HINTS = {
         },
         **_OF_REQUESTS,
     },
-    "RuntimeError": {  # an exception of asyncio
+    "RuntimeError": {  # raised by asyncio
         "no (running|current) event loop": (
             "asyncio does not run here. A def handler runs in a thread: write async def, or "
             "run_async(function). On trio, use anyio instead of asyncio."
         ),
         "cannot be called from a running event loop": "Write await in front of the call.",
     },
-    "TemplateSyntaxError": {  # an exception of Jinja2
+    "TemplateSyntaxError": {  # raised by Jinja2
         "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",
         "unknown tag 'url'": "Write {{ url_for('name', 5) }}.",
         "expected token 'end of print statement', got ':'": (

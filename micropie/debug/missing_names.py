@@ -14,7 +14,7 @@ def explain(name: str) -> str:
     return f"micropie has no {name}: write {advice}" if advice else ""
 
 
-# The advice, and the names that other frameworks have for it.
+# The advice for each group of names of other frameworks.
 _ADVICE = by_name(
     {
         "App": "FastAPI Flask Litestar Bottle Starlette",

@@ -1,10 +1,10 @@
-"""The pages that ``debug=True`` shows to a developer: a traceback with source and variables, and
-similar paths for a 404.
+"""The pages that ``debug=True`` shows to a developer: for an exception, the traceback with source
+and variables; for a 404, the routes with similar paths.
 
-``access`` decides who sees them. A browser gets HTML, a client that accepts or sent JSON a problem
-document (RFC 9457), and all others plain text. The HTML has no scripts and loads nothing. Its
-Content-Security-Policy forbids both, so text that was accidentally left unescaped can do no harm.
-``_hide_secrets`` is applied to each value that is shown.
+``access`` decides who sees them. A browser gets HTML, a client that accepts or sent JSON gets a
+problem document (RFC 9457), and all others get plain text. The HTML has no scripts and loads
+nothing. Its Content-Security-Policy forbids both, so it does no harm if some text is left unescaped
+by accident. ``_hide_secrets`` is applied to each value that is shown.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ from micropie.extensions import Inspector, RouteEntry
 logger = logging.getLogger("micropie")
 
 _LINES_AROUND = 5  # lines of source shown before and after the failing line
-_MOST_FRAMES = 40  # the most frames shown of an exception, the innermost; a recursion has 1000
-_MOST_VARIABLES = 50  # the most variables shown of a frame
+# how many frames of an exception are shown, the innermost ones; a recursion has 1000
+_MOST_FRAMES = 40
+_MOST_VARIABLES = 50  # how many variables of a frame are shown
 _LONGEST_VALUE = 1000  # characters shown of a value
 _LONGEST_REPR = 10_000  # characters of a value that are searched for secrets
 _MASK = "********"
 
 _WORDS = "pass(?:word|wd|phrase)|pwd|secret|token|credential|authori[sz]ation|cookie|session|api[_-]?key|private|signature"  # noqa: E501
 _SECRET_NAME = re.compile(rf"{_WORDS}|(?:^|[_-])(?:auth|key|dsn)s?(?:$|[_-])", re.IGNORECASE)
-# The value after such a name in a repr, as in "password='x'", "{'token': 'x'}" and "(b'cookie',
-# b'x')". If a quote or a bracket is not closed, everything after it.
+# Matches the value after such a name in a repr, as in "password='x'", "{'token': 'x'}" and
+# "(b'cookie', b'x')". If a quote or a bracket is not closed, it matches everything after it.
 _SECRET_VALUE = re.compile(
     rf"""((?:{_WORDS}|\b(?:auth|key|dsn)s?\b)\w{{0,40}}(?:['"]?\s*[=:]|['"]\s*,)\s*)"""
     r"""(?:b?'(?:\\.|[^'\\])*+'?|b?"(?:\\.|[^"\\])*+"?|\[[^\]]*+\]?|\([^)]*+\)?|\{[^}]*+\}?|[^\s,)}\]]++)""",
@@ -84,21 +85,23 @@ _HEADERS = (
 
 
 def error_page(request: Request, failure: Exception, plain: Response) -> Response:
-    """Return the 500 for an unhandled exception: ``plain``, with the traceback added."""
+    """Return the 500 for an unhandled exception: the response ``plain`` with the traceback
+    added.
+    """
     lines = _encodable(_hide_secrets(Inspector.traceback_of(failure)))
     title = _encodable(f"{type(failure).__name__}: {_text_of(failure)}")
     parts = [
         _heading(title, f"{request.method} {request.path}"),
         '<p><a href="#text">Copy the traceback</a></p>',
     ]
-    # The packages that contain the application and the handler count as the author's code, even if
-    # they are installed like libraries.
+    # Show the frames of the packages that contain the application and the handler in full, even if
+    # these packages are installed like libraries.
     function = None if request.route is None else request.route.function
     owners = [type(request.app), *([] if function is None else [function])]
     own = {str(owner.__module__).partition(".")[0] for owner in owners}
     for relation, exception in _chain(failure):
         parts.append(f"<h2>{escape(relation)}: {escape(type(exception).__name__)}</h2>")
-        if exception is not failure:  # the heading has the failure's own text already
+        if exception is not failure:  # the heading shows the failure's own text already
             parts.append(f"<p>{escape(_text_of(exception))}</p>")
         parts.append(_frames(exception, own))
     del exception
@@ -114,8 +117,8 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
 def not_found_page(
     request: Request, failure: HTTPError, plain: Response, entries: Sequence[RouteEntry]
 ) -> Response:
-    """Return the 404 for a path without a route: ``plain``, with the routes whose paths are
-    similar, and all others.
+    """Return the 404 for a path without a route: the response ``plain`` with a list of all routes
+    added, those with similar paths first.
     """
     entries = [entry for entry in entries if not entry.hidden]
     table = {f"{entry.route.pattern} ({entry.route.name})": entry for entry in entries}
@@ -147,8 +150,8 @@ def not_found_page(
 
 
 def warn_of_attribute(request: Request) -> None:
-    """If a path without a route is the name of an attribute of the application, or of a function in
-    its module, log why that has no route.
+    """If a path without a route is the name of an attribute of the application or of a function in
+    its module, log why the attribute or function has no route.
     """
     inspector = Inspector(request.app, inside=True)
     own, *_ = found = inspector.applications()
@@ -170,7 +173,7 @@ def warn_of_attribute(request: Request) -> None:
     if isinstance(value, type):
         kind, advice = "class", f"{name} = {value.__name__}(), an object"
         if issubclass(value, App) and not any(isinstance(one.app, value) for one in found):
-            return  # logged at startup already
+            return  # this was logged at startup
     elif inspect.isfunction(value):
         advice = "@get above it, and no @hidden"
     owner = type(own.app).__name__
@@ -195,8 +198,8 @@ def _warn_of_functions(app: Any) -> None:
 def _filled(
     plain: Response, title: str, parts: Iterable[str], text: str, members: Mapping[str, object]
 ) -> Response:
-    """Return ``plain`` in its format, with more content: an HTML page of ``parts``, a problem
-    document with ``members``, or ``text``.
+    """Return the response ``plain`` with more content, in the same format: an HTML page of
+    ``parts``, a problem document with ``members``, or ``text``.
     """
     plain.headers.update(_HEADERS)
     if isinstance(plain.body, dict):
@@ -216,8 +219,8 @@ def _filled(
 
 
 def _encodable(text: str) -> str:
-    """Return ``text`` with its surrogates escaped, which UTF-8 can't encode; a file's name may have
-    some.
+    """Return ``text`` with its surrogates escaped, because UTF-8 can't encode them. File names may
+    contain some.
     """
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -294,7 +297,9 @@ def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
 
 
 def _library_of(frame: FrameType, own: Collection[str]) -> str:
-    """Return the name of the library whose code a frame runs, or "" for the author's code."""
+    """Return the name of the library whose code a frame runs, or "" for the application's own
+    code.
+    """
     file = frame.f_code.co_filename
     if file.startswith(_PACKAGE):
         return "micropie"
@@ -326,7 +331,7 @@ def _frames(exception: BaseException, own: Collection[str]) -> str:
 
 
 def _frame(frame: FrameType, line: int, is_open: bool) -> str:
-    """Return one frame: its place, lines of source and variables."""
+    """Return the HTML of one frame: its file and line, lines of source, and variables."""
     code = frame.f_code
     lines = linecache.getlines(code.co_filename, frame.f_globals)
     first = max(line - _LINES_AROUND, 1)
@@ -348,7 +353,7 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
 
 
 class _Repr(reprlib.Repr):
-    """Creates short reprs of values, even if an object's own ``__repr__`` raises."""
+    """Creates short reprs, even of objects whose ``__repr__`` raises."""
 
     def __init__(self) -> None:
         super().__init__()

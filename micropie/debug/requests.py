@@ -1,7 +1,7 @@
 """Advice about a request in development, and its debug page.
 
-The advice is about results that probably aren't what the author intended, and about names that a
-client sent but that no parameter has.
+The advice is about results that probably aren't intended, and about names in a request that match
+no parameter.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _ERRORS = range(400, 600)
 _SENDING_ON = (301, 302, 303, 307, 308)
 _OFTEN_EMPTY = (201, 202, 204)
 _STATUSES = range(200, 600)
-_LONGEST = 100  # characters of a name to log
-_MISSING = "; expected"  # in the sentence for a missing value, unless that says why it is missing
+_LONGEST = 100  # how many characters of a name are logged
+_MISSING = "; expected"  # part of the message for a missing value, unless it gives another reason
 _WITH_STATUS = (Response, HTTPError, Redirect)
 
 
@@ -65,7 +65,7 @@ def review_result(exchange: Exchange, result: object) -> None:
         )
         advice = "" if says_none else words
     elif type(result) is tuple and states_status(result):
-        # If the annotation declares no statuses, it allows all.
+        # An annotation without statuses allows all statuses.
         declared = [answer_parts(one)[0] or result for one in answers_of(route.function)]
         words = f"returned status {result[0]}: write Literal[{result[0]}] in the annotation"
         advice = "" if any(result[0] in one for one in declared) else words
@@ -87,14 +87,14 @@ def review_result(exchange: Exchange, result: object) -> None:
 
 
 def _is_stated(route: Route, result: object) -> bool:
-    """Return whether the result is an int and the annotation declares one."""
+    """Return whether the result is an int, as the annotation declares."""
     stated = getattr(route.function, "__annotations__", {}).get("return")
     return type(result) is int and stated in (int, "int")
 
 
 def _advice_for_value(result: object) -> str:
-    """Return the advice for a value that is probably sent in another way than the author intended
-    (a status, binary data, JSON text or a file), or "".
+    """Return the advice for a value that probably wasn't meant to be sent as it is (a status,
+    binary data, JSON text or a file), or "".
     """
     if type(result) is int and result in (*_ERRORS, *_OFTEN_EMPTY):
         write = f"raise HTTPError({result})" if result in _ERRORS else f"return {result}, None"
@@ -134,7 +134,7 @@ def _is_text(body: bytes) -> bool:
 
 
 def _is_a_document(text: str) -> bool:
-    """Return whether text is a JSON object or array."""
+    """Return whether ``text`` is a JSON object or array."""
     try:
         return isinstance(json.loads(text), dict | list)
     except (ValueError, RecursionError):
@@ -160,8 +160,8 @@ def _advice_for(result: tuple[object, ...]) -> str:
 
 
 def warn_of_names(exchange: Exchange) -> None:
-    """Log the names in a form or a query that differ from a parameter's name only in punctuation or
-    case.
+    """Log each name in a form or a query that differs from a parameter's name only in punctuation
+    or case.
     """
     route = handlers_route(exchange)
     parameters = () if route is None else route.plan.parameters
@@ -189,7 +189,9 @@ def _letters(name: str) -> str:
 
 
 def hint_of_default(exchange: Exchange, error: ParameterError) -> str:
-    """Return the advice for a missing value whose parameter may be None, or ""."""
+    """Return the advice for a missing value if its parameter may be None but has no default, or
+    "".
+    """
     annotations = getattr(getattr(exchange.route, "function", None), "__annotations__", {})
     annotation = f"{annotations.get(error.parameter, '')}"
     if _MISSING in error.sentence and re.search("None|Optional", annotation):
@@ -204,8 +206,8 @@ def _says_none(function: object) -> bool:
 def review_session(request: Request, session: Session) -> None:
     """Log, once for each route, that a GET or HEAD request has set a key of the session.
 
-    The CSRF token doesn't count, because pages with forms create it. Nor do removed keys, such as a
-    message that was shown.
+    The CSRF token is ignored, because pages with forms create it. Removed keys are ignored too,
+    such as a message that was shown.
     """
     if request.route is None:
         return
@@ -241,7 +243,7 @@ def review_provided(provider: Provider) -> None:
     )
 
 
-# Types that an access check may return by mistake for True.
+# Types of values that an access check may return by mistake instead of True.
 _VALUES = frozenset({str, bytes, int, float, list, dict})
 
 

@@ -1,7 +1,7 @@
-"""Checks of an application's source: for errors that raise nothing, and for code that may be wrong.
+"""Checks of an application's source, for errors that raise no exception and for code that may be
+wrong.
 
-In development the checks run at startup and their sentences are logged. ``micropie check`` prints
-them.
+In development, the checks run at startup and log what they find. ``micropie check`` prints it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def notes_of(
 ) -> Iterator[str]:
     """Yield a sentence for each place in an application's source that its author should check.
 
-    ``providers``: those of this application and of the applications around it.
+    ``providers``: the providers of this application and of the applications around it.
     """
     app = registered.app
     classes = _own_classes(registered)
@@ -50,7 +50,7 @@ def notes_of(
         yield from source.shared_state(resources)
         yield from source.unread_errors()
         yield from source.blocking_calls()
-    # Methods whose names have exactly one leading underscore.
+    # private methods, but not those with two leading underscores
     helpers = [
         one for cls in classes for name, one in vars(cls).items() if name[0] == "_" != name[1:2]
     ]
@@ -76,7 +76,7 @@ def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Ite
 
 
 def paths_of_hooks(app: AppBase, handlers: Sequence[Handler]) -> Iterator[tuple[str, str]]:
-    """Yield each path with which a hook compares ``request.path``, and the file and line of the
+    """Yield each path that a hook compares with ``request.path``, with the file and line of the
     hook.
     """
     for hook in _hooks_of(app, handlers):
@@ -103,7 +103,7 @@ def _sources_of(functions: Iterable[object]) -> list[FunctionSource]:
 
 
 def _hooks_of(app: AppBase, handlers: Sequence[Handler]) -> list[Callable[..., object]]:
-    """Return the author's functions and methods that run before handlers."""
+    """Return the application's own functions and methods that run before handlers."""
     guarded = [mark for one in handlers for mark in marks_above_handler(one.function, False)]
     return [
         method
@@ -117,7 +117,9 @@ def _hooks_of(app: AppBase, handlers: Sequence[Handler]) -> list[Callable[..., o
 
 
 def _opens(provider: Callable[..., object]) -> bool:
-    """Return whether a provider closes or commits its resource, as far as its source shows."""
+    """Return whether a provider is a generator or returns a context manager, and so can close or
+    commit its resource.
+    """
     *_, inner = layers(provider)
     is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
     return is_generator or "ContextManager" in str(getattr(inner, "__annotations__", ""))
@@ -126,7 +128,7 @@ def _opens(provider: Callable[..., object]) -> bool:
 def _notes_of_handler(
     handler: Handler, called: Collection[str], resources: Mapping[str, bool]
 ) -> Iterator[str]:
-    """Yield sentences about a handler's parameters, and a sentence if another handler calls it.
+    """Yield sentences about a handler's parameters, and one if another handler calls this handler.
     ``called``: the names of all methods that handlers call.
     """
     for source in _sources_of([handler.function]):
@@ -161,12 +163,12 @@ def defined_twice(registered: Registrations) -> Iterator[str]:
                 )
 
 
-# Decorators for functions that share one name, such as ``@name.setter`` or ``@overload``.
+# Decorators that allow two functions of the same name, such as ``@name.setter`` or ``@overload``.
 _OF_TWO = re.compile(r"overload|\.(setter|getter|deleter|register)\b")
 
 
 def _lost_guards(classes: Sequence[type]) -> Iterator[str]:
-    """Yield a sentence for each method without an access check that overrides one with
+    """Yield a sentence for each method that has no access check but overrides a method with
     ``@requires``.
     """
     guarded: dict[str, type] = {}
@@ -191,8 +193,8 @@ class FunctionSource:
 
     @classmethod
     def of(cls, function: Any) -> FunctionSource | None:
-        """Return the source of a function without its decorators' wrappers, or None if it isn't
-        available.
+        """Return the source of the function inside its decorators' wrappers, or None if the source
+        isn't available.
         """
         *_, inner = layers(function)
         inner = getattr(inner, "__func__", inner)
@@ -228,22 +230,24 @@ class FunctionSource:
                 yield f"{self._at(call)}: {called}(...) never runs: write await in front of it"
 
     def _statements(self) -> Iterator[tuple[ast.Call, str]]:
-        """Yield the calls whose results are discarded, each with the called expression as text."""
+        """Yield the calls whose results are discarded, each with the source of the called
+        expression.
+        """
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 yield node.value, ast.unparse(node.value.func)
 
     def shared_state(self, resources: Collection[str] | None) -> Iterator[str]:
-        """Yield a sentence for the first place where a client's value is stored on ``self`` or on
+        """Yield a sentence for the first statement that stores a client's value on ``self`` or on
         an application.
 
-        ``resources``: the names of the types that providers create, or None if clients don't fill
-        the parameters.
+        ``resources``: the names of the types that providers create, or None if the parameters don't
+        come from clients.
         """
         stated = {key: str(one) for key, one in self._function.__annotations__.items()}
         own = self._arguments[self._arguments[:1] == ["self"] :]
         is_filled = resources is not None
-        names = {  # the names of values from the client
+        names = {  # the names of variables with values from the client
             one
             for one in own
             if one == "request" or (is_filled and not _names(stated.get(one), resources or ()))
@@ -264,8 +268,8 @@ class FunctionSource:
                 names |= {target.id} if isinstance(target, ast.Name) else set()
 
     def unsafe_html(self) -> Iterator[str]:
-        """Yield a sentence for each template whose source is built from values, and for each text
-        with HTML tags that is built from a client's text.
+        """Yield a sentence for each template whose source is put together from values, and for each
+        string with HTML tags that includes text from a client.
         """
         hints = typing.get_type_hints(self._function)
         texts = {one for one in self._arguments if hints.get(one, str) in (str, str | None)}
@@ -316,8 +320,8 @@ class FunctionSource:
                 )
 
     def lost_self(self, handler: Handler) -> Iterator[str]:
-        """Yield a sentence for a method without ``self``: its first parameter is named like a
-        client's value, but is the application.
+        """Yield a sentence for a method without ``self``: its first parameter has the name of a
+        client's value, but gets the application.
         """
         arguments = self._tree.args.posonlyargs + self._tree.args.args
         first = arguments[0].arg if arguments else "self"
@@ -332,9 +336,9 @@ class FunctionSource:
             )
 
     def held_resources(self, resources: Mapping[str, bool], takes_socket: bool) -> Iterator[str]:
-        """Yield sentences if a resource stays open while a client is connected, and if a message is
-        sent before the resource is committed. ``resources``: for the name of each type, whether its
-        provider closes or commits it.
+        """Yield a sentence if a resource stays open while a client is connected, and if a message
+        is sent before the resource is committed. ``resources``: by the name of a resource's type,
+        whether its provider closes or commits it.
         """
         for name in self._arguments:
             stated = self._function.__annotations__.get(name)
@@ -353,7 +357,7 @@ class FunctionSource:
 
     def bare_numbers(self, wild: Collection[str]) -> Iterator[str]:
         """Yield a sentence for a parameter without an annotation whose default is a number.
-        ``wild``: the names of wildcards, which declare their own types.
+        ``wild``: the names of the path's wildcards, which declare their types in the path.
         """
         calls = {ast.unparse(node) for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
         for name, one in inspect.signature(self._function).parameters.items():
@@ -372,7 +376,9 @@ class FunctionSource:
                 )
 
     def blocking_calls(self) -> Iterator[str]:
-        """Yield a sentence for each parameter whose methods block the event loop."""
+        """Yield a sentence for each parameter of an ``async def`` whose methods block the event
+        loop.
+        """
         is_async = isinstance(self._tree, ast.AsyncFunctionDef)
         for kind in typing.get_type_hints(self._function).values() if is_async else ():
             name = f"{getattr(kind, '__module__', '')}.{getattr(kind, '__name__', '')}"
@@ -383,8 +389,8 @@ class FunctionSource:
                 )
 
     def closed_too_early(self) -> Iterator[str]:
-        """Yield a sentence for each ``return`` inside a ``with`` block of the value that the block
-        closes.
+        """Yield a sentence for each ``return`` inside a ``with`` block that returns the value that
+        the block closes.
         """
         for block in ast.walk(self._tree):
             items = block.items if isinstance(block, ast.With | ast.AsyncWith) else ()
@@ -403,7 +409,7 @@ class FunctionSource:
         """
         if self.logs_in_elsewhere():
             return ""
-        names = {"session"}  # also the names of variables, as in session = self.request.session
+        names = {"session"}  # include variables, as in session = self.request.session
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Assign) and _is_session(node.value, names):
                 names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
@@ -431,7 +437,7 @@ class FunctionSource:
         return bool(secrets) or "allow_external" in ast.unparse(self._tree)
 
     def called_methods(self) -> set[str]:
-        """Return the methods of ``self`` that the function calls or passes on."""
+        """Return the names of the methods of ``self`` that the function calls or passes on."""
         calls = [one for one in ast.walk(self._tree) if isinstance(one, ast.Call)]
         used = [part for one in calls for part in (one.func, *one.args)]
         found = {one for one in map(ast.unparse, used) if one.startswith("self.")}
@@ -443,8 +449,8 @@ class FunctionSource:
 
 
 def _parts(node: ast.AST) -> Iterator[Any]:
-    """Yield the expressions from which text is built: the expression itself, or the parts that it
-    joins.
+    """Yield the expressions that a string is put together from: the expression itself, or the parts
+    that it joins.
     """
     parts: Sequence[ast.AST] = ()
     match node:
@@ -464,7 +470,7 @@ def _parts(node: ast.AST) -> Iterator[Any]:
         yield node
 
 
-# Blocking clients of databases and HTTP.
+# Classes of blocking database and HTTP clients.
 _BLOCKING = re.compile(
     r"(sqlalchemy\.(orm|engine)|sqlite3|psycopg2?|pymysql|redis\.client|requests)\b(?!.*Async)"
 )
@@ -473,7 +479,7 @@ _SENT = ("request.", "self.request.")
 
 
 def _names(annotation: str | None, resources: Collection[str]) -> bool:
-    """Return whether an annotation is a type that a provider creates."""
+    """Return whether an annotation is one of the types that providers create."""
     return any(one and one in (annotation or "") for one in resources)
 
 
@@ -494,7 +500,7 @@ def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield target, value
 
 
-# Query parameters of OAuth, CAS and links in emails.
+# Query parameters that OAuth, CAS and links in emails use.
 _SECRETS = frozenset({"code", "state", "ticket", "token"})
 _CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})
 
@@ -511,7 +517,7 @@ def _tree_of(thing: type | Callable[..., object]) -> ast.Module:
     available.
     """
     try:
-        # slow for a class, because ``inspect`` parses the whole file
+        # This is slow for a class, because ``inspect`` parses the whole file.
         lines, first = inspect.getsourcelines(thing)
         return ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)
     except Exception:  # the file may have changed since it was imported
