@@ -2,9 +2,9 @@
 
 Open ``document.py`` to change how a handler is described, ``schemas.py`` for the schema of a type,
 ``pages.py`` for the routes of ``App(docs=True)``, and ``docs.py`` for ``Docs``. ``asyncapi.py``
-builds the document of WebSockets and event streams, ``channels_page.py`` its page, and ``built.py``
-calls the builders of both documents. ``App.openapi``, ``App.asyncapi`` and ``App(docs=...)`` import
-these on first use.
+builds the AsyncAPI document, which describes WebSockets and event streams, and ``channels_page.py``
+builds its page. ``built.py`` calls the builders of both documents. ``App.openapi``,
+``App.asyncapi`` and ``App(docs=...)`` import these modules on first use.
 """
 
 from micropie.openapi.docs import Docs

@@ -1,9 +1,9 @@
-"""The AsyncAPI document of an application: its WebSockets and event streams, by
+"""The AsyncAPI document of an application, which describes its WebSockets and event streams:
 https://www.asyncapi.com/docs/reference/specification/v3.0.0.
 
 Each WebSocket and each event stream is a channel. "Send" and "receive" are from the application's
-view. The types of messages are those of ``ws: WebSocket[Received, Sent]``; without them a message
-may be anything.
+point of view. The types of messages come from the annotation ``ws: WebSocket[Received, Sent]``;
+without type arguments a message may be anything.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _ChannelBuilder(Builder):
 
     @staticmethod
     def may_show(entry: RouteEntry) -> bool:
-        """Return whether the document may show a route to clients."""
+        """Return whether the document may include a route."""
         description = entry.route.description
         return (
             not entry.hidden
@@ -83,7 +83,7 @@ class _ChannelBuilder(Builder):
         (method, *_) = entry.route.methods or ("GET",)
         message = {"contentType": "text/event-stream", "payload": _TEXT}
         binding = {"method": method, **self._in_url(inputs), "bindingVersion": _HTTP_BINDING}
-        binding.pop("headers", None)  # headers are only allowed in a message's binding
+        binding.pop("headers", None)  # AsyncAPI allows these headers only in a message's binding
         self._operation_of(name, "send", message, bindings={"http": binding})
 
     def _channel(self, entry: RouteEntry) -> tuple[str, Sorted]:

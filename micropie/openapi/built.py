@@ -24,7 +24,8 @@ def build_asyncapi(
     app: App, docs: Docs | None, title: str | None, version: str | None
 ) -> dict[str, Any]:
     """Return the document of ``App.asyncapi``."""
-    from micropie.openapi.asyncapi import build_channels  # few applications need it
+    # imported here, because few applications need it
+    from micropie.openapi.asyncapi import build_channels
 
     return build_channels(app, _titled(docs or Docs(), title, version))
 

@@ -1,8 +1,8 @@
 """The routes of ``Docs(asyncapi="/channels")``: the AsyncAPI document, and a page that shows it to
 readers.
 
-The page is plain HTML: no script runs, so a Content-Security-Policy of ``default-src 'self'`` is
-enough.
+The page is plain HTML without scripts, so it works with a Content-Security-Policy of ``default-src
+'self'``.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _REFERENCE = re.compile(r'"#/components/schemas/([^"]+)"')
 
 
 def below(document: Schema, prefix: str) -> Schema:
-    """Return a copy of a document whose channel addresses begin with the prefix of an
-    application.
+    """Return a copy of a document in which ``prefix``, the URL path of an application, precedes
+    each channel's address.
     """
     channels = {
         name: {**channel, "address": prefix + channel["address"]}
@@ -49,10 +49,11 @@ def below(document: Schema, prefix: str) -> Schema:
 def channel_routes(
     path: str, document: Callable[[], Schema], prefix_at: Callable[[str], str]
 ) -> dict[str, Callable[..., object]]:
-    """Return the handlers of the document, its page and the page's style sheet, by their paths.
+    """Return the handlers for the document, its page and the page's style sheet, by path.
 
-    ``document``: returns the current document. ``prefix_at``: returns the prefix of the application
-    that handles a request at a path.
+    ``document``: a function that returns the current document. ``prefix_at``: a function that takes
+    a path in the application, and returns the URL prefix under which the current request reaches
+    the application.
     """
 
     def asyncapi_json() -> Response:
@@ -114,4 +115,4 @@ def _schema(schema: Schema) -> str:
         return "<p>Anything.</p>"
     written = escape(json.dumps(schema, indent=2, ensure_ascii=False), quote=False)
     linked = _REFERENCE.sub(lambda found: f'<a href="#{quote(found[1])}">"{found[1]}"</a>', written)
-    return f'<pre tabindex="0">{linked}</pre>'  # lets users scroll it with the keyboard
+    return f'<pre tabindex="0">{linked}</pre>'  # so that users can scroll it with the keyboard

@@ -1,4 +1,4 @@
-"""The author's settings for the OpenAPI document of an application."""
+"""The settings for the OpenAPI document of an application."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Docs:
     ``@requires``, for the page and the document only.
 
     ``contact`` has "name", "url" and "email"; ``license`` has "name", and "identifier" or "url".
-    ``terms_of_service`` is a URL. ``tags``: a sentence for each tag, in the order in which tools
-    show them. ``responses``: responses of every handler by status, like those of
-    ``@describe(responses=...)``: ``{422: Errors}``.
+    ``terms_of_service`` is a URL. ``tags``: a dict from each tag to a sentence about it, in the
+    order in which tools show them. ``responses``: by status, responses that every handler may send,
+    as in ``@describe(responses=...)``: ``{422: Errors}``.
 
     ``assets``: a directory with ``swagger-ui.css`` and ``swagger-ui-bundle.js``, such as the npm
     package swagger-ui-dist, to use instead of the package micropie-swagger-ui.

@@ -2,8 +2,8 @@
 3.2 if a route uses the method QUERY or streams items.
 
 Handlers are described from their names, paths, annotations, docstrings and ``@describe``. A handler
-without a route decorator accepts several paths and methods, of which one is described: GET, or POST
-if it takes a file or a structure. For GET, the required parameters are in the path.
+without a route decorator accepts several paths and methods. Only one of them is described: POST if
+the handler takes a file or a structure, otherwise GET, with the required parameters in the path.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ _JSON, _PROBLEM, _FORM, _MULTIPART, _BYTES = (
 _MALFORMED = "The request is malformed"
 
 
-# A parameter, and the source of its value in a request.
+# A parameter, and where in a request its value comes from.
 _Value: TypeAlias = tuple[Parameter, Any]
 
 
 class Sorted(NamedTuple):
-    """The parameters of a handler, grouped by their source in a request."""
+    """The parameters of a handler, grouped by where in a request their values come from."""
 
     path: list[_Value]
     query: list[_Value]
@@ -72,7 +72,9 @@ class Sorted(NamedTuple):
 
 
 class _DocumentedRoute:
-    """A route's entry with facts that several parts of the document need, computed once."""
+    """A route's entry, and facts about it that are needed more than once, so that they are computed
+    only once.
+    """
 
     def __init__(self, entry: RouteEntry) -> None:
         self.entry = entry
@@ -81,8 +83,8 @@ class _DocumentedRoute:
 
 
 def build_document(app: App, docs: Docs) -> dict[str, Any]:
-    """Return the OpenAPI document of an application and the applications inside it. Paths and names
-    are relative to ``app``.
+    """Return the OpenAPI document of an application and the applications inside it. Paths and
+    handlers' names are relative to ``app``.
     """
     inspector = Inspector(app, inside=True)
     own = inspector.applications()[0]
@@ -98,7 +100,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
     document["paths"] = dict(sorted(builder.paths.items()))
     tags = {name: {"description": sentence} for name, sentence in docs.tags.items()}
     every = [one for path in document["paths"].values() for one in path.values()]
-    if builder.tags:  # tag the outermost application's operations too
+    if builder.tags:  # give the outermost application's operations a tag too
         name = type(app).__name__
         for operation in every:
             operation.setdefault("tags", [name])
@@ -121,7 +123,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
 
 
 def info_of(app: App, docs: Docs) -> dict[str, object]:
-    """Return the object ``info`` of a document."""
+    """Return the ``info`` object of a document."""
     info: dict[str, object] = {"title": docs.title or type(app).__name__, "version": docs.version}
     about = {
         "termsOfService": docs.terms_of_service,
@@ -140,13 +142,14 @@ class Builder:
         self.common = describe(responses=docs.responses)
         self.paths: dict[str, dict[str, object]] = {}
         self.tags: dict[str, dict[str, str]] = {}
-        # Added first, so that the schema of an author's class ``Problem`` gets a longer name.
+        # Add this first, so that it keeps its name if the application has a class ``Problem`` too.
         self.components = {"Problem": PROBLEM}
         self.inputs = Schemas(own.types, self.components, "validation")
         self.answers = Schemas(own.types, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
         self.version = "3.1.0"  # changed to 3.2, which fewer tools support, if a route needs it
-        self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> the names
+        # for each path, with "{}" in place of its names, the names in it
+        self._same_paths: dict[str, list[str]] = {}
         self._ids: set[str] = set()
 
     def add(self, entry: RouteEntry) -> None:
@@ -187,7 +190,7 @@ class Builder:
             )
 
     def path_of(self, entry: RouteEntry, sorted_inputs: Sorted) -> tuple[str, dict[str, str]]:
-        """Return a route's path, and the names that its parameters have there.
+        """Return a route's path, and the names of its parameters in that path.
 
         In OpenAPI ``/{a}`` and ``/{b}`` are the same path, so the names of the first such route are
         used.
@@ -244,7 +247,7 @@ class Builder:
             403: any(getattr(hook, "scopes", ()) for hook in hooks),
             404: route.wildcards,
             413: body or route.reads_body,
-            # A body of another type counts as missing, so an optional body can't cause a 415.
+            # If the body is optional, a body of another type counts as missing, so there is no 415.
             415: body is not None and (body["required"] or kinds not in ([_JSON], [_BYTES])),
             **dict.fromkeys(conditions.union(*map(_refusals, application.checks)), True),
             **{status: True for hook in hooks for status in getattr(hook, "statuses", ())},
@@ -272,8 +275,8 @@ class Builder:
         return {name: value for name, value in operation.items() if value}
 
     def _tags(self, inner: Application) -> list[str]:
-        """Return the tags of a route: the name of its application, unless that is the outermost
-        one.
+        """Return the tags of a route: the name of its application, or no tag for the outermost
+        application.
         """
         application = type(inner.app)
         if inner.app is self.own.app:
@@ -290,7 +293,7 @@ class Builder:
             rule = entry.route.wildcards.get(own, "")
             schema, _ = _without_null(self.inputs.of(known[own].annotation) if own in known else {})
             number = _KINDS.get(rule)
-            if number is not None:  # keeps the constraints in the annotation
+            if number is not None:  # keep the constraints that the annotation declares
                 schema = (
                     {**schema, **number}
                     if schema.get("type") in ("integer", "number")
@@ -308,7 +311,7 @@ class Builder:
     def query_parameter(self, value: _Value) -> dict[str, object]:
         parameter, where = value
         info = TypeInfo(parameter.annotation)
-        # A parameter that is also looked up elsewhere is described as a query parameter.
+        # If a parameter may come from several places, describe it as a query parameter.
         name, place = where.key, where.first_place if where.is_stated else "query"
         schema = self._with_default(parameter.replace(annotation=info.annotation))
         required = self._is_required(parameter, schema)
@@ -333,12 +336,12 @@ class Builder:
         if parameter.default is Parameter.empty or parameter.default is None:
             return schema
         try:
-            # A Decimal is encoded as text, but described as a number.
+            # a Decimal is encoded as a string, but described as a number
             number = parameter.default if schema.get("type") == "number" else None
             value = loads(dumps(parameter.default if number is None else float(number)))
-        except ValueError:  # JSON can't represent infinity, NaN or this object
+        except ValueError:  # the default is infinity, NaN or an object that JSON can't represent
             return schema
-        # Custom encoders and decoders may use another JSON type than the schema.
+        # The application's encoder may return another JSON type than the schema has.
         is_other = schema.get("type") == "string" and not isinstance(value, str)
         if is_other or value not in schema.get("enum", [value]):
             return schema
@@ -347,7 +350,8 @@ class Builder:
     def _body(self, application: Application, sorted_inputs: Sorted) -> dict[str, Any] | None:
         """Return OpenAPI's description of the body.
 
-        If the application's errors are JSON, only JSON is listed, although forms are accepted too.
+        If the application's errors are JSON, the description lists only JSON, although forms are
+        accepted too.
         """
         kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
         if sorted_inputs.document is not None:
@@ -358,7 +362,8 @@ class Builder:
                 kinds = [_FORM]
             elif is_array or not where.may_be_in("form"):
                 kinds = [_JSON]
-            required = parameter.default is Parameter.empty  # a JSON body must be at least {}
+            # a JSON body without any fields must still be {}
+            required = parameter.default is Parameter.empty
             if kinds == [_FORM]:
                 required = self._is_required(parameter, schema)
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
@@ -392,22 +397,22 @@ class Builder:
         *,
         is_304: bool,
     ) -> tuple[dict[str, list[dict[str, Any]]], bool]:
-        """Return the responses for these types of results, by status, and whether other responses
-        are impossible.
+        """Return the responses for these types of results by status, and whether these are all
+        possible responses.
 
-        ``stated``: the status of results that declare none. ``is_304``: whether None is sent as a
-        304.
+        ``stated``: the status of results whose type declares none. ``is_304``: whether the result
+        None is sent as a 304.
         """
         found, is_known = _by_status(results, stated)
         answers: dict[str, list[dict[str, Any]]] = {}
         for number, kinds in found.items():
             structures = tuple(filter(_is_structure, kinds))
             others = [one for one in kinds if one not in structures and not _is_error(one)]
-            # None comes last, because it is null if another type is JSON
+            # None comes last: it is sent as null if another type is sent as JSON
             others.sort(key=lambda one: one is NoneType)
             if is_304 and len(kinds) > 1:
                 others = [one for one in others if one is not NoneType]
-            # Describe structures as one union, because a field may distinguish them.
+            # Describe all structures as one union, which may have a discriminator.
             union = [typing.Union[structures]] if structures else []  # noqa: UP007 - of so many
             for annotation in [*union, *others]:
                 described = self._response(documented, annotation, number)
@@ -424,7 +429,8 @@ class Builder:
         self, documented: _DocumentedRoute, errors: Mapping[str, str], conditions: Collection[int]
     ) -> dict[str, object]:
         application, description = documented.application, documented.description
-        # None in an annotation then means the 304, but a ``response_model`` is used as it is.
+        # If the handler may send a 304, None in its annotation means the 304. A ``response_model``
+        # is used as it is.
         is_304 = 304 in conditions and description.response_model is None
         answers, is_known = self._answers(
             documented, documented.entry.results, description.status, is_304=is_304
@@ -459,14 +465,15 @@ class Builder:
         application = documented.application
         headers = {**_HEADERS}
         if not _challenges(application):
-            del headers["401"]  # a check may send another response, so the header isn't certain
+            del headers["401"]  # an access check may send a 401 without this header
         for status, sentence in errors.items():
             handled, about = self._handled(documented, int(status), sentence)
             for code, answer in handled.items():
                 _add_content(responses.setdefault(code, answer), answer)
             if about is None:
                 continue
-            # 303 and 304 have no body, and access checks may send any response.
+            # 303 and 304 have no body. 401 and 403 may come from access checks, which may send any
+            # body.
             is_standard = status in ("303", "304", "401", "403")
             describe_answer = self._stated if is_standard else self._error
             answer = describe_answer(application, int(status), about)
@@ -479,11 +486,11 @@ class Builder:
     def _handled(
         self, documented: _DocumentedRoute, number: int, sentence: str
     ) -> tuple[dict[str, dict[str, Any]], str | None]:
-        """Return the responses of the author's error handlers for errors of a status, by the
-        responses' own statuses. Also return a description of the errors that the framework handles,
-        or None if there are none.
+        """Return the responses that the application's error handlers send for errors with the
+        status ``number``, by the responses' own statuses. Also return a sentence that describes the
+        errors that micropie handles itself, or None if there are none.
 
-        A response of unknown type is described like the framework's.
+        If a response's type is unknown, it is described like micropie's own.
         """
         responses: dict[str, dict[str, Any]] = {}
         for key, results in documented.application.error_results(number):
@@ -511,8 +518,7 @@ class Builder:
             return str(status), {"description": _phrase(status)}
         if annotation in (None, NoneType):
             return str(status), answer
-        # No schema, because tools disagree whether a schema describes one event or the whole
-        # stream.
+        # No schema: tools disagree about whether it describes one event or the whole stream.
         if issubclass(kind, EventStream):
             return str(status), {**answer, "content": {"text/event-stream": {}}}
         items = TypeInfo(bare).items(_is_generator(documented))
@@ -530,7 +536,7 @@ class Builder:
                 "text/html" if documented.application.settings.text == "html" else "text/plain"
             ]
             if kinds == ["text/plain"] and documented.entry.mentions("html"):
-                kinds.append("text/html")  # the declared result type of ``html`` is str
+                kinds.append("text/html")  # ``html`` is annotated to return str
             schema = self.answers.of(annotation) if is_text else {}
             schema = {"type": "string", **({"enum": schema["enum"]} if "enum" in schema else {})}
             return str(status), {**answer, "content": {one: {"schema": schema} for one in kinds}}
@@ -544,10 +550,10 @@ class Builder:
     def _stated(
         self, application: Application, number: int, sentence: str, model: object = None
     ) -> dict[str, object]:
-        """Return the description of a response that is declared by a sentence, a type or both.
+        """Return the description of a response, from its sentence, its type or both.
 
-        An error without a type has the framework's schema if the application's errors are JSON,
-        otherwise any content.
+        If an error has no type, it gets micropie's schema if the application's errors are JSON.
+        Otherwise its content isn't described.
         """
         sentence = sentence or _phrase(number) or str(number)
         if model is not None:
@@ -561,12 +567,11 @@ class Builder:
     def _error(
         self, application: Application, number: int | None, sentence: str
     ) -> dict[str, object]:
-        """Return the description of the framework's error response for a status (None for any
-        status).
+        """Return the description of micropie's error response for a status (None for any status).
 
-        If an author's error handler handles the error, the response has any content.
+        If the application has an error handler for the error, the content isn't described.
         """
-        # this sentence is only used for other errors than ``BindingError``
+        # this sentence describes only errors other than ``BindingError``
         is_others = sentence == _MALFORMED
         keys = [key for handlers in application.error_handlers for key in handlers]
         if any(_may_answer(key, number) for key in keys if not is_others or key != BindingError):
@@ -580,8 +585,8 @@ class Builder:
         return {"description": sentence, "content": {kind: forms[kind] for kind in kinds}}
 
     def _security(self, application: Application) -> dict[str, list[str]]:
-        """Return the security requirement of the access checks: the scopes for the name of each
-        security scheme.
+        """Return the security requirement of the access checks: the names of security schemes, each
+        with its scopes.
         """
         needed: dict[str, list[str]] = {}
         for guard in application.middlewares:
@@ -603,16 +608,18 @@ class Builder:
 
 
 def _refusals(check: Callable[..., object]) -> set[int]:
-    """Return the statuses with which a check can reject a request, from its annotation: 303 if it
-    contains ``Redirect``, and 403 unless it is ``Redirect | Literal[True]`` or ``Literal[True]``.
+    """Return the statuses with which an access check can reject a request, according to its return
+    annotation: 303 if that contains ``Redirect``, and 403 unless it is ``Redirect | Literal[True]``
+    or ``Literal[True]``.
     """
     try:
         answer = inspect.signature(check, eval_str=True).return_annotation
     except (NameError, ValueError):
-        # A name in the annotation is imported only for type checkers, or a built-in has no
-        # signature.
+        # The annotation has a name that is imported only for type checkers, or the check is a
+        # built-in without a signature.
         return {403}
-    if answer == typing.Literal[True]:  # the check rejects requests only by raising
+    # the check can reject a request only by raising an exception
+    if answer == typing.Literal[True]:
         return set()
     kinds = {answer, *typing.get_args(answer)}
     if kinds - {answer} == {Redirect, typing.Literal[True]}:
@@ -627,8 +634,8 @@ def _is_ignored(parameter: Mapping[str, object]) -> bool:
 
 
 def _conditions_of(documented: _DocumentedRoute) -> set[int]:
-    """Return the statuses of a handler's conditional responses, from its declarations and from the
-    methods that it calls.
+    """Return the statuses that a handler sends for conditional requests, from its declarations and
+    from the methods that it calls.
     """
     code = getattr(inspect.unwrap(documented.signature.function), "__code__", None)
     found = {status for name, status in _CALLED.items() if name in getattr(code, "co_names", ())}
@@ -638,9 +645,9 @@ def _conditions_of(documented: _DocumentedRoute) -> set[int]:
 
 
 def _requires(code: Any) -> bool:
-    """Return whether a call in this code has the keyword ``required``.
+    """Return whether a call in this code object passes the keyword argument ``required``.
 
-    The keywords of a call are stored as a constant.
+    The compiler stores the keywords of a call as a constant, a tuple of names.
     """
     return any(isinstance(one, tuple) and "required" in one for one in code.co_consts)
 
@@ -655,7 +662,7 @@ def _bare(annotation: object) -> object:
 
 
 def _is_error(annotation: object) -> bool:
-    """Return whether an annotation is ``Never`` or the class of an error, which is described
+    """Return whether an annotation is ``Never`` or an exception class. Errors are described
     elsewhere.
     """
     is_raised = isinstance(annotation, type) and issubclass(annotation, HTTPError)
@@ -681,7 +688,7 @@ def _phrase(status: int) -> str:
     """Return the standard phrase for a status, or "" if it has none."""
     if status not in _NAMED:
         return ""
-    # An error's default message consists of the status and the current RFC's phrase.
+    # The default message of an HTTPError is the status and its phrase from the current RFC.
     return str(HTTPError(status).message)[4:] if status >= 400 else HTTPStatus(status).phrase
 
 
@@ -689,8 +696,8 @@ _NAMED = frozenset(HTTPStatus)
 
 
 def _may_answer(key: int | type[Exception], number: int | None) -> bool:
-    """Return whether an author's error handler for ``key`` may handle errors of a status (None for
-    any status).
+    """Return whether an error handler for ``key`` may handle errors with a status (None for any
+    status).
     """
     if number is None or isinstance(key, int):
         return number in (None, key)
@@ -702,8 +709,8 @@ def _may_answer(key: int | type[Exception], number: int | None) -> bool:
 def _by_status(
     results: Sequence[object], stated: int | None
 ) -> tuple[dict[int | None, list[object]], bool]:
-    """Return the types of bodies by status, from the annotations of results, and whether all
-    statuses are known.
+    """Return the types of bodies by status, taken from the annotations of results. Also return
+    whether all statuses are known.
     """
     is_known = True
     found: dict[int | None, list[object]] = {}
@@ -714,7 +721,7 @@ def _by_status(
                 found.setdefault(number, []).extend(bodies)
             continue
         is_known = False
-        if all(one in (None, NoneType) for one in bodies):  # REST idiom for an empty body
+        if all(one in (None, NoneType) for one in bodies):  # for REST, no body means 204
             found.setdefault(204, []).extend(bodies)
     return found, is_known
 
@@ -722,7 +729,7 @@ def _by_status(
 def _add_content(known: dict[str, Any], answer: Mapping[str, Any]) -> None:
     """Add to a response the bodies of another response with the same status.
 
-    The author's bodies come first, because most generated clients read only the first one.
+    The application's own bodies come first, because most generated clients read only the first one.
     """
     if "content" in answer:
         known["content"] = {**known.get("content", {}), **answer["content"]}
@@ -753,20 +760,21 @@ def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-# The header that each status has: RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585, section 4.
+# The header that a response with this status has: RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585,
+# section 4.
 _HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
-# The status that a handler may send if it calls a method: RFC 9110, section 13. ``required=True``
-# adds 428.
+# The status that a handler may send if it calls one of these methods: RFC 9110, section 13. With
+# ``required=True``, it may also send 428.
 _CALLED = {"not_modified": 304, "check_precondition": 412}
 _CONDITIONAL = {"If-None-Match": {304, 412}, "If-Match": {412, 428}}
-# Exceptions that always have the same status.
+# Exceptions whose status is always the same.
 _STATUSES = ((BadRequest, 400), (MethodNotAllowed, 405))
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _REDIRECTS = range(300, 400)
 
 
 def _challenges(application: Application) -> bool:
-    """Return whether middleware other than access checks has a ``security_scheme``. A 401 then
+    """Return whether middleware other than access checks has a ``security_scheme``. If so, a 401
     always has ``WWW-Authenticate``.
     """
     checks = {*map(id, application.checks)}
@@ -802,8 +810,8 @@ def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) ->
         elif where.first_place in ("header", "cookie") or (
             where.first_place == "query" and (where.is_stated or not where.is_in_body)
         ):
-            # OpenAPI's defaults for a query, style "form" and "explode", make each field of a
-            # structure a separate parameter.
+            # By default OpenAPI describes a structure in a query as one parameter for each field
+            # (style "form" with "explode").
             sorted_inputs.query.append(one)
         elif where.is_document or not where.first_place or (is_of_body and not has_body):
             continue

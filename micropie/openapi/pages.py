@@ -3,8 +3,7 @@ micropie-swagger-ui or ``Docs(assets=...)``. The routes of ``Docs(asyncapi=...)`
 ``channels_page.py``.
 
 The page has no inline script or style, so it works with a Content-Security-Policy of ``default-src
-'self'``. Swagger UI draws its icons from ``data:`` URLs, so add ``img-src 'self' data:`` to see
-them.
+'self'``. Swagger UI's icons are ``data:`` URLs, so they need ``img-src 'self' data:`` too.
 """
 
 from __future__ import annotations
@@ -121,8 +120,8 @@ def _assets(docs: Docs) -> Path:
 
 
 def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
-    """Add the document and its page to an application, see ``App(docs=...)``. Return the ``Docs``
-    object for the argument ``stated``, which may be True or a path.
+    """Add the document and its page to an application; see ``App(docs=...)``. Return ``stated`` as
+    a ``Docs`` object; it may also be True or a path.
 
     Raises ``SetupError`` for an invalid path, and if the files of Swagger UI are missing.
     """
@@ -169,7 +168,7 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
 
 
 def _channel_routes(app: App, docs: Docs) -> dict[str, Callable[..., object]]:
-    # few applications need these
+    # imported here, because few applications need them
     from micropie.openapi.asyncapi import build_channels
     from micropie.openapi.channels_page import channel_routes
 
@@ -179,8 +178,9 @@ def _channel_routes(app: App, docs: Docs) -> dict[str, Callable[..., object]]:
 
 
 def _built_once(app: App, build: Callable[[], Schema]) -> Callable[[], Schema]:
-    """Return a function that returns a document. It is built once for each place of the
-    application, and again when the routes change, because 200 routes take 0.1 s.
+    """Return a function that returns the document that ``build`` builds. The document is cached,
+    because building it takes 0.1 s for 200 routes. It is built again when the routes or the
+    application's mount have changed.
     """
     built: tuple[Sequence[object], Schema] | None = None
 
@@ -197,5 +197,7 @@ def _built_once(app: App, build: Callable[[], Schema]) -> Callable[[], Schema]:
 
 
 def _below(request: Request, own: str) -> str:
-    """Return the prefix of the application that handles a request at ``own``, escaped for a URL."""
+    """Return the URL prefix of the application, escaped. ``own``: the request's path within the
+    application.
+    """
     return quote(request.root_path + request.path.removesuffix(own))

@@ -50,8 +50,8 @@ _JSON_NAMES = {
     types.NoneType: "null",
 }
 
-# The keyword for each attribute of metadata. All except the last two are constraints, which
-# ``binding/values/constraints.py`` checks.
+# JSON Schema's keyword for each attribute of an annotation's metadata. All except the last two are
+# constraints, which ``binding/values/constraints.py`` checks.
 _KEYWORDS = {
     "gt": "exclusiveMinimum",
     "ge": "minimum",
@@ -84,7 +84,7 @@ PROBLEM = _object(
 
 
 class ApplicationTypes(Protocol):
-    """The encoders and decoders of an application's own types, see ``Application.types``."""
+    """The encoders and decoders of an application's own types; see ``Application.types``."""
 
     @property
     def encoders(self) -> Mapping[type, object]: ...
@@ -98,8 +98,8 @@ class ApplicationTypes(Protocol):
 class Schemas:
     """The schemas of one document.
 
-    ``components``: the schemas that have names, to which others refer. ``own``: the types of the
-    application whose routes are described. ``mode``, in pydantic's terms: "validation" for
+    ``components``: the named schemas, to which other schemas refer. ``own``: the types of the
+    application whose routes are being described. ``mode``, in pydantic's terms: "validation" for
     parameters and bodies, "serialization" for responses.
     """
 
@@ -148,7 +148,7 @@ class Schemas:
         try:
             schema: Schema = adapter.json_schema(mode=self._mode, ref_template=reference)
         except sys.modules["pydantic"].PydanticUserError:
-            # pydantic can't describe a class with a custom validator only.
+            # pydantic can't describe a class that only has a custom validator.
             return {}
         self.components |= {**schema.pop("$defs", {}), **self.components}
         return schema
@@ -170,12 +170,13 @@ class Schemas:
         try:
             return self.of(inspect.signature(encode, eval_str=True).return_annotation)
         except (ValueError, NameError):
-            # A built-in without a signature, or a name imported only for type checkers.
+            # The encoder is a built-in without a signature, or its annotation has a name that is
+            # imported only for type checkers.
             return {}
 
     def _union(self, members: Sequence[object], metadata: Sequence[object] = ()) -> Schema:
-        """Return the schema of a union. If a field distinguishes its structures, it is the schema's
-        discriminator.
+        """Return the schema of a union. If a field distinguishes its structures, the schema has it
+        as the discriminator.
         """
         structures = [one for one in members if one is not types.NoneType]
         if len(members) > len(structures) > 1:
@@ -254,7 +255,7 @@ class Schemas:
         }
 
     def _by_pydantic(self, model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
-        # imported already, because the type is a model
+        # pydantic is imported already, because the type is one of its models
         pydantic = sys.modules["pydantic"].json_schema
         unknown: dict[Mode, set[str]] = {mode: set() for mode in get_args(Mode)}
         by_encoders = {
@@ -286,8 +287,8 @@ class Schemas:
         }
 
     def _beyond_pydantic(self, unknown: set[str], found: Schema, about: str) -> Schema:
-        """Return the schema of a type that pydantic can't describe: the schema of the result of its
-        encoder. If it has no encoder, add the type to ``unknown``.
+        """Return the schema of a type that pydantic can't describe, which is the schema of what the
+        type's encoder returns. If there is no encoder, add the type to ``unknown``.
         """
         schema = self.of(found.get("cls", Any))
         if schema and "$ref" not in str(schema):  # pydantic rejects references to other schemas
@@ -297,18 +298,19 @@ class Schemas:
 
 
 def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: set[str]) -> None:
-    """Add the format of each datetime and time, which msgspec omits if the time zone is optional.
-    Shorten the descriptions of micropie's own types.
+    """Add the formats of datetimes and times, which msgspec omits if the time zone is optional.
+    Also shorten the descriptions of micropie's own types.
 
-    ``info``: msgspec's type object for the schema. ``done``: the components that were visited.
+    ``info``: msgspec's type object for the schema. ``done``: the names of the components that were
+    visited already.
     """
-    own = getattr(info, "type", None) or info  # ignores the other parts of ``Meta``
+    own = getattr(info, "type", None) or info  # skip the other parts of ``Meta``
     kind = type(own).__name__
     reference = schema.get("$ref", "").rpartition("/")[2]
     if reference:
         schema = components.get(reference, {})
         owner = getattr(own, "cls", type(None)).__name__
-        # The schema belongs to another structure of a union.
+        # This part of the schema belongs to another structure of the union.
         if reference in done or schema.get("title", "").partition("[")[0] != owner:
             return
         done.add(reference)
@@ -321,7 +323,7 @@ def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: 
     parts = [*getattr(own, "item_types", ()), *(one.type for one in fields)]
     pairs = [
         *((one.type, schema.get("properties", {}).get(one.encode_name)) for one in fields),
-        # For a tuple or an ``array_like`` Struct, whose tag comes first.
+        # This is for a tuple or an ``array_like`` Struct. The tag of such a Struct comes first.
         *zip(reversed(parts), reversed(schema.get("prefixItems", ())), strict=False),
         (getattr(own, "item_type", None), schema.get("items")),
         (getattr(own, "value_type", None), schema.get("additionalProperties")),
@@ -343,8 +345,8 @@ def _is_of_pydantic(structure: type) -> bool:
 
 
 def _are_same(one: Schema, other: Schema) -> bool:
-    """Return whether two schemas with one name describe the same type. They may differ in form,
-    because msgspec sorts the values of an enumeration and adds no type.
+    """Return whether two schemas of the same name describe the same type. Their forms may differ
+    for an enumeration: msgspec sorts its values and doesn't add ``type``, as pydantic does.
     """
     return one == other or (
         "enum" in one and sorted(map(str, one["enum"])) == sorted(map(str, other.get("enum", ())))
@@ -353,8 +355,9 @@ def _are_same(one: Schema, other: Schema) -> bool:
 
 def with_short_names(document: Schema) -> Schema:
     """Return a document with short names for models. A model that is only received or only sent has
-    the name ``Dog``; any other has the names ``Dog-Input`` and ``Dog-Output``. If models share a
-    title, their names replace it, because generated clients use titles to name classes.
+    the name ``Dog``; any other has the names ``Dog-Input`` and ``Dog-Output``. If several models
+    have the same title, each gets its name as the title, because client generators name classes
+    after titles.
     """
     known = document.get("components", {}).get("schemas", {})
     forms = [name.rpartition("-") for name in known]
@@ -400,8 +403,8 @@ def _tags_of(
     """Return the field that distinguishes the structures of a union, and its values for each
     structure, or None.
 
-    The field is the tag of msgspec's structures, or ``Field(discriminator=...)`` in a union of
-    pydantic models.
+    The field is the tag of msgspec Structs, or the field in ``Field(discriminator=...)`` of a union
+    of pydantic models.
     """
     if all(hasattr(one, "__struct_config__") for one in members):
         import msgspec
@@ -431,7 +434,7 @@ def _schema_of(kind: type) -> Schema | None:
 
 
 def _choice(values: Collection[object]) -> Schema:
-    """Return the schema of a choice between these values, with one ``enum`` for each type of
+    """Return the schema that allows exactly these values, with a separate ``enum`` for each type of
     value.
     """
     by_kind: dict[str, list[object]] = {}
@@ -443,8 +446,8 @@ def _choice(values: Collection[object]) -> Schema:
 
 
 def _for_generators(found: Any) -> Any:
-    """Return a schema by msgspec or pydantic in the form that client generators need: with
-    ``items`` in each array, and a single type in each ``enum``.
+    """Convert a schema from msgspec or pydantic to the form that client generators need: with
+    ``items`` in each array, and values of a single type in each ``enum``.
     """
     if isinstance(found, tuple | list):
         return type(found)(map(_for_generators, found))
@@ -459,8 +462,8 @@ def _for_generators(found: Any) -> Any:
 
 
 def without_infinities(found: Any) -> Any:
-    """Return a copy of a document without infinities and NaN, which JSON can't represent. A default
-    that contains one is omitted as a whole.
+    """Return a copy of a document without infinities and NaN, which JSON can't represent. If a
+    default contains one, the whole default is omitted.
     """
     if isinstance(found, tuple | list):
         return [without_infinities(one) for one in found if _is_writable("", one)]
@@ -470,8 +473,8 @@ def without_infinities(found: Any) -> Any:
 
 
 def _is_writable(name: str, value: object) -> bool:
-    """Return whether JSON can represent a member's value, which must contain no infinity and no
-    NaN.
+    """Return whether a member's value contains no infinity and no NaN, so that JSON can represent
+    it.
     """
     if name != "default" and not isinstance(value, float):
         return True
