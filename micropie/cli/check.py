@@ -48,7 +48,7 @@ def execute(arguments: Namespace) -> int:
         log.disabled = True  # its warnings are printed as findings below
         try:
             found = list(mistakes(target.app, target.named("micropie check").partition(":")[0]))
-            with suppress(SetupError):  # ``mistakes`` reports a set-up error
+            with suppress(SetupError):  # ``mistakes`` has reported the error already
                 for note in _notes(target.app):
                     print(f"note: {note}")
         finally:
@@ -78,8 +78,7 @@ def _notes(app: App) -> Iterator[str]:
 
 def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> Iterator[str]:
     """Yield a finding for each hook that compares ``request.path`` with a handler's path, if the
-    handler also handles paths below it. The comparison fails for those paths, so the hook treats
-    them differently.
+    handler also accepts longer paths. The hook would not recognise those.
     """
     for path, place in paths_of_hooks(application.app, application.handlers):
         for entry in entries:
@@ -91,7 +90,7 @@ def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> 
 
 
 def _replaced_methods(application: Application) -> Iterator[str]:
-    """Yield a finding for each handler that accidentally overrides a method of ``App`` that other
+    """Yield a finding for each handler that overrides, by accident, a method of ``App`` that other
     methods call.
     """
     owner, sources = type(application.app), dict[str, str]()
@@ -109,8 +108,8 @@ def _replaced_methods(application: Application) -> Iterator[str]:
 
 
 def _is_debug_of_this_machine() -> bool:
-    """Return whether the file ``.env``, which only a developer's machine has, sets a variable such
-    as ``SHOP_DEBUG=1``.
+    """Return whether the file ``.env`` sets a variable such as ``SHOP_DEBUG=1``. Only a developer's
+    machine has this file, so debug is intended there.
     """
     return any(
         name.upper().endswith("DEBUG") and value.lower() not in ("", "0", "false", "no", "off")
@@ -119,8 +118,8 @@ def _is_debug_of_this_machine() -> bool:
 
 
 def mistakes(app: App, module: str = "") -> Iterator[str]:
-    """Yield a finding for each error and unsafe setting of an application and of the module named
-    ``module``.
+    """Yield a finding for each error and each unsafe setting in an application and in the module
+    named ``module``.
     """
     inspector = Inspector(app)
     try:
@@ -225,8 +224,8 @@ _FILES = ("gunicorn.conf.py", "Procfile", "Dockerfile", "*compose.y*ml", "*.serv
 
 
 def _several_workers() -> str:
-    """Return the name of the environment variable, or of the file in this folder, that starts
-    several workers, or "".
+    """Return the name of an environment variable, or of a file in this folder, that makes a server
+    start several workers. Return "" if there is none.
     """
     stated = {name: f"workers={os.environ.get(name, '')}" for name in _VARIABLES}
     stated["GUNICORN_CMD_ARGS"] = f"gunicorn {os.environ.get('GUNICORN_CMD_ARGS', '')}"

@@ -1,7 +1,8 @@
-"""``micropie -a shop:app init-db``: an application's own commands, from ``@app.command``.
+"""``micropie -a shop:app init-db``: run an application's own command, defined with
+``@app.command``.
 
 A command is called like a handler. Its arguments and options come from its signature, and their
-values are converted like those of a query.
+values are converted like the values of a query.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ Command = tuple[Callable[..., object], Callable[[], RouteEntry]]
 
 
 def commands_of(outside: Outside) -> Mapping[str, Command]:
-    """Return the commands of an application and those inside it: "init-db", "blog.init-db".
+    """Return the commands of an application and of the applications inside it, by name: "init-db",
+    "blog.init-db".
 
     Raises ``CommandError`` if two have the same name.
     """
@@ -47,7 +49,7 @@ def summary_of(function: Callable[..., object]) -> str:
 
 
 def execute(app: App, name: str, words: Sequence[str]) -> int:
-    """Start the application, run the command, stop the application. Return the exit code."""
+    """Start the application, run the command and stop the application. Return the exit code."""
     outside = Outside(app)
     commands = commands_of(outside)
     if name not in commands:
@@ -123,8 +125,8 @@ def _rest_of(parameters: Sequence[Parameter]) -> Parameter | None:
 
 
 def _kind_of(annotation: Any) -> tuple[object, bool]:
-    """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``, and whether the
-    annotation is a list.
+    """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``. Also return whether
+    the annotation is a list.
     """
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
@@ -167,10 +169,10 @@ def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest
 def _values(
     parameters: Sequence[Parameter], given: Namespace
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return a command's values as query pairs and path segments. Values for ``*names`` and the
-    parameters before it are segments, the others are pairs.
+    """Return a command's values as query pairs and path segments. The values of ``*names`` and of
+    the parameters before it are segments, all others are pairs.
 
-    Segments have no names, so defaults among them are passed too.
+    Segments have no names, so default values among them must be passed too.
     """
     values: dict[str, Any] = vars(given)
     rest, segments = _rest_of(parameters), []

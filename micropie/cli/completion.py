@@ -1,7 +1,7 @@
-"""``micropie completion bash``: a script that completes this command in a shell.
+"""``micropie completion bash``: print a script that completes the ``micropie`` command in a shell.
 
-The shell calls this module when the user presses Tab, so an application's own commands and their
-options are completed too. The words are taken from the output of ``--help``.
+When the user presses Tab, the shell runs this command again, so it can complete an application's
+own commands and their options, too. It takes the words from the output of ``--help``.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ complete -c micropie -a '(micropie completion --line (commandline -cp) 2>/dev/nu
 """,
 }
 
-# Matches an option in a command's usage line, with its value, if it has one: "--loop
-# {asyncio,trio}" or "--port PORT".
+# Matches an option and its value, if it has one, in a command's usage line: "--loop {asyncio,trio}"
+# or "--port PORT".
 _OPTION = re.compile(r"(--[\w-]+)(?: \{([^}]*)\}| ([A-Z]\w*))?")
 
 
@@ -86,7 +86,9 @@ def _candidates(before: Namespace, words: Sequence[str], last: str) -> Sequence[
 
 
 def _own_commands(before: Namespace) -> Mapping[str, command.Command]:
-    """Return the application's commands, or none if the application can't be found."""
+    """Return the application's own commands, or an empty mapping if the application can't be
+    found.
+    """
     try:
         target = find_target(main.app_name(before), before.factory)
         return command.commands_of(Outside(target.app))

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_own(before, words)
         parsed, unknown = parsers(before)[""].parse_known_args(words or ["--help"])
         if unknown:
-            # Print the usage of the command; argparse would print that of ``micropie``.
+            # Print the usage of the command, because argparse would print the usage of
+            # ``micropie``.
             near = get_close_matches(
                 unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1
             )
@@ -48,13 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, ServingError, SetupError) as error:
         print(f"micropie: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the program that reads the output, such as ``head``, has exited
+    except BrokenPipeError:  # a program that reads the output, such as ``head``, has exited
         sys.stderr.close()
         return 1
 
 
 def _read_env_file() -> None:
-    """Add the variables in ``.env`` in this folder to the environment. Variables that are already
+    """Add the variables in this folder's ``.env`` to the environment. Variables that are already
     set keep their values.
 
     Raises ``SetupError`` and ``CommandError`` for a file that can't be read.
@@ -87,7 +88,7 @@ def _number(text: str) -> int:
 
 
 def split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Split a command line: return the options before the command's name (``app`` and ``factory``),
+    """Split a command line into the options before the command's name (``app`` and ``factory``),
     and the words from the name on.
     """
     parser = argparse.ArgumentParser("micropie", add_help=False, allow_abbrev=False)
@@ -114,7 +115,9 @@ def _list_commands(before: argparse.Namespace) -> int:
 
 
 def app_name(before: argparse.Namespace) -> str:
-    """Return the name of the application for one of its own commands."""
+    """Return the name of the application with the custom commands, from ``--app``, the environment
+    or the default.
+    """
     return before.app or _from_environment("APP") or "app"
 
 
@@ -133,7 +136,7 @@ def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]:
-    """Return the parsers by command name. The parser of the whole command line has the key ""."""
+    """Return the parsers by command name. The key "" has the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="micropie",
         description="Serve and inspect micropie applications.",

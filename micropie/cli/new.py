@@ -1,5 +1,6 @@
-"""``micropie new NAME``: create a small project that runs, with a passing test and without findings
-of ``micropie check``. With ``--api`` it is a JSON API, with ``--package`` a package with settings.
+"""``micropie new NAME``: create a small project that runs, with a test that passes. ``micropie
+check`` finds nothing in it. With ``--api`` the project is a JSON API, with ``--package`` a package
+with settings.
 """
 
 from __future__ import annotations
@@ -151,7 +152,9 @@ PACKAGE = {
 
 
 def _words(arguments: Namespace, name: str) -> dict[str, str]:
-    """Return the replacements for the words in capitals in the project's files."""
+    """Return the replacements for the placeholders in the project's files, which are words in
+    capitals.
+    """
     module = name.replace("-", "_")
     parts, files = "`app.py` is the application", '"app.py", "templates", "static"'
     if arguments.api:
@@ -190,7 +193,7 @@ To run its test and the checker:
 
 
 def execute(arguments: Namespace) -> int:
-    """Write the files and print the next commands."""
+    """Write the files, and print the commands to run next."""
     folder = Path(arguments.name)
     module = folder.name.replace("-", "_")
     if not module.isidentifier() or iskeyword(module):

@@ -1,5 +1,5 @@
-"""Support for PyInstaller. It calls ``hook_directories``, the entry point ``pyinstaller40`` of this
-package, when it freezes a program that imports micropie.
+"""Support for PyInstaller. When PyInstaller freezes a program that imports micropie, it calls
+``hook_directories`` through this package's entry point ``pyinstaller40``.
 
 ``hooks/hook-micropie.py`` lists the modules that such a program needs.
 """

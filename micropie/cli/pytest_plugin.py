@@ -8,8 +8,8 @@ and trio.
     def test_greets(any_client):              # runs three times: wsgi, asyncio, trio
         assert any_client.get("/greet/Alice").text == "Hello, Alice!"
 
-pytest loads this plugin in every run if micropie is installed. The test client needs an extra, so
-the plugin imports it only when a test uses a fixture.
+pytest loads this plugin in every run if micropie is installed. The test client needs the extra
+``test``, so the plugin imports it only when a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def any_client(
     try:
         app = request.getfixturevalue("app")
     except pytest.FixtureLookupError as error:
-        # the missing fixture is not ``app`` itself but one that ``app`` requests
+        # ``app`` exists, but requests a fixture that is missing
         if error.argname != "app":
             raise
         sentence = "any_client needs a fixture app: write one that returns your application"

@@ -22,7 +22,7 @@ from micropie.extensions import Inspector, RouteEntry
 
 @dataclass(frozen=True, slots=True)
 class PublicRoute:
-    """A row in the list that ``micropie routes`` prints."""
+    """A row in the table that ``micropie routes`` prints."""
 
     methods: str
     path: str
@@ -34,7 +34,7 @@ class PublicRoute:
 
 
 def execute(arguments: Namespace) -> int:
-    """Print the table, or the same as JSON."""
+    """Print the table, or the same data as JSON."""
     app = find_target(arguments.target, arguments.factory).app
     mounts = [
         PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "")
@@ -72,7 +72,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def mounts_of(app: App) -> Sequence[Any]:
-    """Return the mounts of applications outside the tree."""
+    """Return the mounts of applications that don't belong to the tree."""
     return [
         mount
         for inner in Inspector(app).applications()
@@ -82,7 +82,7 @@ def mounts_of(app: App) -> Sequence[Any]:
 
 
 def public_routes(app: App, with_providers: bool) -> Iterator[PublicRoute]:
-    """Yield the routes of HTTP, then those of WebSockets."""
+    """Yield the HTTP routes, then the WebSocket routes."""
     inspector = Inspector(app)
     for entry in inspector.routes():
         methods = ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
@@ -92,8 +92,8 @@ def public_routes(app: App, with_providers: bool) -> Iterator[PublicRoute]:
 
 
 def open_by_name(app: App) -> str:
-    """Return a sentence that lists the handlers without a decorator that accept DELETE, PATCH or
-    PUT, or "".
+    """Return a sentence that lists the handlers that accept DELETE, PATCH or PUT because they have
+    no decorator, or "" if there are none.
     """
     open_methods, names = set[str](), []
     for entry in Inspector(app).routes():
@@ -131,11 +131,12 @@ def _name_of(hook: object) -> str:
 
 
 def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
-    """Return a handler's parameters as text. If a provider fills a parameter, show the provider and
-    its own parameters too.
+    """Return a handler's parameters as text. For a parameter with a provider, include the provider
+    and its own parameters.
     """
     handler = entry.signature
-    calls: dict[int, str] = {}  # the name and parameters of each provider, by its function
+    # the name and parameters of each provider as text, by the id of its function
+    calls: dict[int, str] = {}
     for one in (*(handler.needed() if with_providers else ()), handler):
         texts = []
         for name, parameter in inspect.signature(one.function).parameters.items():
@@ -151,13 +152,13 @@ def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
     return calls[id(handler.function)].removeprefix(handler.name)
 
 
-_MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # modules before a type's name
+_MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # the module names before a type's name
 _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 
 
 def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
-    """Return a parameter's annotation without the metadata of ``Annotated``. Return it as text if
-    it can only be evaluated by type checkers.
+    """Return a parameter's annotation without the metadata of ``Annotated``. If only type checkers
+    can evaluate the annotation, return it as text.
     """
     inner = inspect.unwrap(function)
     while isinstance(inner, partial):
@@ -170,7 +171,7 @@ def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
 
 
 def _shown(parameter: Parameter, kind: object) -> str:
-    """Return a parameter as in the source, but with types' names without modules."""
+    """Return a parameter as in the source, but without the modules of types."""
     text: str = _STARS.get(parameter.kind, "") + parameter.name
     if kind is not Parameter.empty:
         name = kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)

@@ -39,8 +39,8 @@ def execute(arguments: Namespace) -> int:
 
 
 def _take_from_platform(arguments: Namespace) -> None:
-    """Take the port and the number of workers from the environment variables of hosting platforms,
-    unless they are given as options, and print the variables used.
+    """Unless they are given as options, take the port and the number of workers from the
+    environment variables that hosting platforms set. Print the variables used.
     """
     taken = {"port": "PORT", "workers": "WEB_CONCURRENCY"}
     if arguments.uds is not None or arguments.fd is not None:
@@ -62,7 +62,7 @@ def _take_from_platform(arguments: Namespace) -> None:
 def _warn_of_typos(options: list[str]) -> None:
     """Print a warning for each ``MICROPIE_`` variable whose name is similar to an option's.
 
-    Other variables may be the application's own.
+    All other ``MICROPIE_`` variables may belong to the application.
     """
     names = [name.upper() for name in options]
     for variable in sorted(os.environ):

@@ -1,5 +1,5 @@
-"""``micropie shell app:app``: a Python shell with the started application, a request, its resources
-and a test client.
+"""``micropie shell app:app``: a Python shell in which the application has been started, with a
+request, its resources and a test client.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def execute(arguments: Namespace) -> int:
         request = stack.enter_context(Outside(app)).request
 
         def resource(key: Any) -> Any:
-            """Open a resource of this type, as for a handler's parameter.
+            """Open the resource for ``key``, usually a type, as for a handler's parameter.
 
             The resource is closed when the shell ends.
             """

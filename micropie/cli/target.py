@@ -25,23 +25,23 @@ from micropie.cli.serving import made
 from micropie.cli.serving.options import Target
 
 DEFAULT_ATTRIBUTES = ("app", "application", "root")
-DEFAULT_FACTORIES = ("make_app", "create_app")  # used if there is no application
+DEFAULT_FACTORIES = ("make_app", "create_app")  # called if the module has no application
 
 _FRAMEWORK = Path(__file__).parents[1]
 
 
 class CommandError(Exception):
-    """Raised if a command can't run. The message is one sentence with the reason."""
+    """Raised if a command can't run. The message is one sentence that gives the reason."""
 
 
 def find_target(name: str, factory: bool = False) -> Target:
     """Import the application ``name``: ``module:attribute``, a module, or a file.
 
     If the attribute is a function without parameters, it is called to create the application; with
-    ``factory``, a class is called too. Without an attribute, the application is ``app``,
-    ``application`` or ``root``, or the only ``App`` in the module, or the result of ``make_app`` or
-    ``create_app``. Raises ``CommandError``. An exception in the module itself is printed with a
-    traceback that begins in the module.
+    ``factory``, a class is called too. Without an attribute, the application is the module's
+    ``app``, ``application`` or ``root``, or else its only ``App``, or else the result of
+    ``make_app`` or ``create_app``. Raises ``CommandError``. An exception in the module itself is
+    printed with a traceback that begins in the module.
     """
     place, _, attribute = name.partition(":")
     attribute = attribute.removesuffix("()")  # "shop:make_app()" is gunicorn's notation
@@ -63,7 +63,7 @@ def find_target(name: str, factory: bool = False) -> Target:
         advice = f"do you mean {module_name}:{made}?" if made else f"write app = {app.__name__}()"
         raise CommandError(f"{name} is a class: {advice}")
     made_as = app if app is not found else None
-    # A migrated application's ``App`` is its attribute ``native``.
+    # A migrated application has its ``App`` in the attribute ``native``.
     native = app if isinstance(app, App) else getattr(app, "native", None)
     if not isinstance(native, App):
         called = f"what {name} makes" if app is not found else name
@@ -74,8 +74,8 @@ def find_target(name: str, factory: bool = False) -> Target:
 
 
 def find_program(framework: str, name: str, factory: bool = False) -> tuple[Target, Any]:
-    """Return the application that another framework's program defines or starts, and the program's
-    host and port.
+    """Return the application that a program for another framework defines or starts, and the
+    program's host and port.
 
     A file that defines no application is run until it would start its server. See ``find_target``.
     """
@@ -97,11 +97,11 @@ def find_program(framework: str, name: str, factory: bool = False) -> tuple[Targ
 
 
 def _has_application(framework: str, file: Path) -> bool:
-    """Return whether a module assigns or imports an application. ``app`` imported from Bottle is a
-    function, so it doesn't count.
+    """Return whether a module assigns or imports an application. Bottle's own ``app`` is a
+    function, so importing it doesn't count.
     """
     bound: set[str] = set()
-    with suppress(SyntaxError, ValueError):  # the import will report it
+    with suppress(SyntaxError, ValueError):  # importing the module will report the problem
         for node in ast.parse(file.read_bytes()).body:
             if isinstance(node, ast.Assign):
                 bound |= {target.id for target in node.targets if isinstance(target, ast.Name)}
@@ -111,8 +111,8 @@ def _has_application(framework: str, file: Path) -> bool:
 
 
 def _located(place: str) -> tuple[Path, str]:
-    """Return the folder to import from, and the name of a module that is given by its name or its
-    file.
+    """Return the folder to import a module from, and the module's name. The module is given by name
+    or by file.
     """
     if not place.endswith(".py") and "/" not in place:
         return Path.cwd(), place
@@ -120,7 +120,8 @@ def _located(place: str) -> tuple[Path, str]:
     if not file.is_file():
         raise CommandError(f"there is no file {str(file)!r}")
     folder, module_name = file.resolve().parent, file.stem
-    while (folder / "__init__.py").is_file():  # imports inside the package need its full name
+    # the module needs its full name, for imports inside the package
+    while (folder / "__init__.py").is_file():
         folder, module_name = folder.parent, f"{folder.name}.{module_name}"
     return folder, module_name
 
@@ -176,8 +177,8 @@ def _imported(name: str, folder: Path) -> ModuleType:
 
 @contextmanager
 def _explained(failed: str) -> Iterator[None]:
-    """Turn an exception in the author's code into a ``CommandError``, with the author's lines of
-    the traceback.
+    """Turn an exception in the application's code into a ``CommandError``. Its message contains the
+    traceback's lines in that code.
     """
     lines: list[str] = []
     try:
@@ -187,7 +188,7 @@ def _explained(failed: str) -> Iterator[None]:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
-        # The message is enough without the framework's own lines.
+        # Leave out the lines in micropie itself: the message explains the error.
         if isinstance(error, SetupError):
             authors = takewhile(
                 lambda frame: _FRAMEWORK not in Path(frame.filename).parents, frames[own:]

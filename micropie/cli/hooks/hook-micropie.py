@@ -1,5 +1,5 @@
-"""A PyInstaller hook. It lists the modules that micropie imports by name, and the installed
-servers, because PyInstaller can't find these imports in the source.
+"""A PyInstaller hook. It lists the installed servers and the modules that micropie imports by their
+names as strings, because PyInstaller can't find these imports in the source.
 """
 
 from importlib.util import find_spec

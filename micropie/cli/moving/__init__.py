@@ -1,10 +1,11 @@
-"""``micropie check --from cherrypy PATH``: list what must be changed in a program that moves from
+"""``micropie check --from cherrypy PATH``: list what must be changed to migrate a program from
 another framework.
 
 Open ``sources.py`` to change how files, plugins and configuration are read, ``applications.py`` for
 middleware and for programs that start a server, ``idioms.py`` for calls found by their shape,
 ``of_micropie.py`` for programs of the framework MicroPie, ``names.py`` for imported names.
-``micropie.compat.missing`` has the names that are missing and the advice.
+``micropie.compat.missing`` lists the names that the compatibility modules lack, with advice for
+each.
 """
 
 from micropie.cli.moving.sources import CONFIG_KEYS, Finding, findings

@@ -16,7 +16,7 @@ _FOR_SERVERS = "for gunicorn, uvicorn and others {}"
 _BELOW = 'put it below if __name__ == "__main__":'
 _MOUNTED = "write cherrypy.tree.mount(root, path, config) and app = cherrypy.tree in its place"
 
-# Names of the original frameworks that are an application or return one.
+# Names in the original frameworks that are an application or return one.
 _MAKERS = frozenset(
     {
         *("bottle.Bottle", "bottle.app", "bottle.app.push", "bottle.default_app"),
@@ -49,8 +49,9 @@ class Applications:
                 made |= {f"{file.stem}.{name}" for name in self._scopes[tree].applications}
 
     def wrapped_in(self, tree: ast.Module) -> Iterator[Idiom]:
-        """Yield assignments such as ``app = SessionMiddleware(app, options)`` at a module's top
-        level or in a function such as ``make_app``, unless ``dual`` is applied to the result.
+        """Yield assignments that wrap an application in middleware, such as ``app =
+        SessionMiddleware(app, options)``, at a module's top level or in a function such as
+        ``make_app``. Skip those whose result is passed to ``dual``.
         """
         outer = self._scopes[tree]
         yield from outer.wrapped.values()
@@ -62,9 +63,9 @@ class Applications:
                 yield from (inner.wrapped[name] for name in returned)
 
     def programs_in(self, tree: ast.Module) -> Iterator[Idiom]:
-        """Yield the calls in a module that start a server, if they must be changed: calls that run
-        when the module is imported, and all calls in a module without a variable for the
-        application, which other servers need.
+        """Yield the calls in a module that start a server and must be changed. These are calls that
+        run when the module is imported, and all calls if no variable of the module is the
+        application, because other servers need such a variable.
         """
         scope = self._scopes[tree]
         at_import = {
@@ -81,8 +82,8 @@ class Applications:
 
 
 class _Scope:
-    """The variables of a module or a function that are applications. ``wrapped``: those that are
-    middleware around an application.
+    """The variables of a module or a function that are applications. ``wrapped``: the variables
+    that are middleware around an application.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class _Scope:
 
     @property
     def applications(self) -> set[str]:
-        """The names of the variables, including applications imported from other modules."""
+        """The variables' names, including those of applications imported from other modules."""
         return self._assigned | {name for name, full in self.names.items() if self._is_made(full)}
 
     def read(self, statements: Iterable[ast.stmt]) -> None:
@@ -164,8 +165,8 @@ class _Scope:
 
 
 def _at_import(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements that run when the module (or function) is run, including those in nested
-    blocks, but not those below ``if __name__ == "__main__":``.
+    """Yield the statements that run when a module (or function) runs, including those in nested
+    blocks, but not those under ``if __name__ == "__main__":``.
     """
     for statement in body:
         yield statement
@@ -183,8 +184,8 @@ def _of_statement(statement: ast.stmt) -> Iterator[ast.AST]:
 
 
 def _returns(function: ast.FunctionDef, name: str) -> bool:
-    """Return whether a function returns the variable ``name``. A returned expression that isn't a
-    variable counts as "app".
+    """Return whether a function returns the variable ``name``. If it returns an expression that
+    isn't a variable, that counts as the variable "app".
     """
     values = (node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     return any(getattr(value, "id", "app") == name for value in values if value is not None)

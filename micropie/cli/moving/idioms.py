@@ -1,5 +1,5 @@
-"""Find idioms of Bottle and CherryPy that must be changed and that can't be found by a name alone:
-calls with certain arguments, and imports in templates.
+"""Find idioms of Bottle and CherryPy that must be changed but can't be found by a name alone: calls
+with certain arguments, and imports in templates.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeAlias
 from micropie.cli.moving.names import COMPAT, dotted_name
 
 Idiom: TypeAlias = tuple[int, str, str]
-"""(line number, the code there, advice what to write)."""
+"""The line number, the code on that line, and advice on what to write instead."""
 
 RECODED = "leave out encode and decode: text is UTF-8 already"
 
@@ -60,7 +60,7 @@ def _recoding(call: ast.Call, names: Mapping[str, str]) -> Iterator[Idiom]:
             pass
         case _:
             return
-    # The environ's text is in latin-1, so the code is correct for it.
+    # Strings in the environ are decoded as latin-1, so there this code is correct.
     if codecs and _is_codec(codecs, "iso8859-1") and "environ" not in ast.unparse(text):
         inside = (dotted_name(node, names) for node in ast.walk(text))
         if is_whole or any(name.startswith("bottle.request") for name in inside):
@@ -68,8 +68,8 @@ def _recoding(call: ast.Call, names: Mapping[str, str]) -> Iterator[Idiom]:
 
 
 def _is_codec(arguments: list[ast.expr], wanted: str) -> bool:
-    """Return whether a call's first argument is a name of the codec ``wanted``. Without arguments,
-    the codec is UTF-8.
+    """Return whether a call's first argument is a name of the codec ``wanted``. A call without
+    arguments uses UTF-8.
     """
     if not arguments:
         return wanted == "utf-8"
@@ -80,8 +80,8 @@ def _is_codec(arguments: list[ast.expr], wanted: str) -> bool:
 
 
 def template_imports(framework: str, folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield (file, line number) of the lines in templates below a folder that import the
-    framework.
+    """Yield the file and number of each line that imports the framework in the templates under a
+    folder.
     """
     statement = re.compile(_IN_TEMPLATE.format(framework))
     for file in sorted(one for one in folder.rglob("*") if one.suffix in _TEMPLATES):

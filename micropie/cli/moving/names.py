@@ -1,5 +1,5 @@
-"""Resolve names in source code: the modules that it imports, and the full name of an expression
-such as ``cp.engine``.
+"""Resolve names in source code: find the modules that it imports, and the full name of an
+expression such as ``cp.engine``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
-# Imported by name, because only this part of the command line depends on the package.
+# The package's name is a string, because only this part of the command line depends on it.
 COMPAT = import_module("micropie.compat")
 
 
@@ -21,7 +21,7 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
                 first = alias.name.partition(".")[0]
                 names[alias.asname or first] = _original(alias.name) if alias.asname else first
         elif isinstance(node, ast.ImportFrom):
-            # the names of a relative import are not resolved
+            # relative imports are not resolved
             for alias, name in zip(node.names, imports(node), strict=False):
                 if alias.name == "*":
                     names |= _all_names(name)
@@ -41,21 +41,23 @@ def _all_names(framework: str) -> dict[str, str]:
 
 
 def assigned_names(tree: ast.Module) -> set[str]:
-    """Return the full names to which a module assigns: ``cherrypy.user`` for ``cp.user = 1``."""
+    """Return the full names of the attributes that a module assigns: ``cherrypy.user`` for
+    ``cp.user = 1``.
+    """
     names = imported_names(tree)
     nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
     return {dotted_name(node, names) for node in nodes if isinstance(node.ctx, ast.Store)} - {""}
 
 
 def imports(node: ast.AST) -> list[str]:
-    """Return the full names that a statement imports. Names in a compatibility module are returned
-    as those of the original framework.
+    """Return the full names that a statement imports. For a compatibility module, return the names
+    in the original framework.
     """
     return [_original(name) for name in _written(node)]
 
 
 def _written(node: ast.AST) -> list[str]:
-    """Return the full names that a statement imports, as written."""
+    """Return the full names that a statement imports, as written in the source."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
@@ -106,19 +108,19 @@ def derived(trees: Iterable[ast.Module], bases: frozenset[str]) -> frozenset[str
 
 
 def name_of(node: ast.expr, names: Mapping[str, str]) -> str:
-    """Return the full name of a class, as far as the module's imports reveal it."""
+    """Return the full name of a class, as far as it can be told from the module's imports."""
     kind = node.value if isinstance(node, ast.Subscript) else node
     return dotted_name(kind, names) or ast.unparse(kind)
 
 
 def _original(name: str) -> str:
-    """Return the original framework's name for one of ``micropie.compat``."""
+    """Return the name in the original framework for a name in ``micropie.compat``."""
     return name.removeprefix("micropie.compat.")
 
 
 def dotted_name(node: ast.AST, names: Mapping[str, str]) -> str:
-    """Return the full name of an expression such as ``cp.engine.autoreload``, "" for any other
-    expression.
+    """Return the full name of an expression such as ``cp.engine.autoreload``, or "" if the
+    expression isn't a name.
     """
     parts: list[str] = []
     while isinstance(node, ast.Attribute):

@@ -35,8 +35,8 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def differences(trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, Idiom]]:
-    """Yield (file, idiom) for each such place in a program's modules, without duplicates, ordered
-    by line.
+    """Yield the file and the idiom for each such place in a program's modules, without duplicates,
+    ordered by line.
     """
     applications = derived(trees.values(), _APPLICATIONS)
     hooks = derived(trees.values(), _HOOKS)
@@ -123,8 +123,8 @@ def _in_handler(method: _Function) -> Iterator[Idiom]:
 
 
 def _assigned_handlers(tree: ast.Module, classes: Set[str]) -> Iterator[Idiom]:
-    """Yield assignments such as ``app.page = page`` if ``page`` is a function and ``app`` an
-    application of the module.
+    """Yield assignments such as ``app.page = page``, in which ``page`` is a function and ``app`` is
+    an application in the module.
     """
     names = imported_names(tree)
     functions = {node.name for node in tree.body if isinstance(node, _Function)}

@@ -1,6 +1,6 @@
 """Find the places in the source of a CherryPy or Bottle application that must be changed manually.
 
-The source of the application and of imported plugins is parsed but not run. Names that
+The source of the application and of the plugins that it imports is parsed but not run. Names that
 ``micropie.compat`` provides are not reported.
 """
 
@@ -32,7 +32,9 @@ ADVICE: Mapping[str, str] = COMPAT.ADVICE
 
 
 class Finding(NamedTuple):
-    """A place in a source file, and what to write there. ``is_note``: the code works unchanged."""
+    """A place in a source file, and advice on what to write there. ``is_note``: whether the code
+    works unchanged.
+    """
 
     file: Path
     line: int
@@ -41,7 +43,8 @@ class Finding(NamedTuple):
     is_note: bool = False
 
 
-# Keys of CherryPy's configuration to look for in strings, with the advice for each.
+# Keys of CherryPy's configuration that must be changed, each with advice. They are looked for in
+# strings.
 CONFIG_KEYS: Mapping[str, str] = {
     "tools.sessions.servers": ADVICE["cherrypy.lib.sessions.MemcachedSession"],
     "tools.xmlrpc.": ADVICE["cherrypy.tools.xmlrpc"],
@@ -57,13 +60,13 @@ CONFIG_KEYS: Mapping[str, str] = {
     "wsgi.pipeline": ADVICE["cherrypy.Application.wsgiapp"],
 }
 
-# Attributes to look for by name alone, because the class of an object isn't known.
+# Attributes that are found by name alone, because the class of an object isn't known.
 ATTRIBUTES: Mapping[str, str] = {"wsgiapp": ADVICE["cherrypy.Application.wsgiapp"]}
 
-# Functions that exist but depend on a name that may be missing.
+# Functions that the compatibility module provides, but that depend on a name that may be missing.
 _NEEDED_BY = dict.fromkeys(("bottle.template", "bottle.view"), "bottle.SimpleTemplate")
 
-# Values in a configuration file that leave a feature off.
+# Values in a configuration file with which a feature stays off.
 _UNSET = ([""], ["None"], ["False"], ["''"], ['""'], ["0"])
 
 CONFIG_FILES = frozenset({".conf", ".cfg", ".ini"})
@@ -71,7 +74,7 @@ CONFIG_FILES = frozenset({".conf", ".cfg", ".ini"})
 
 def findings(framework: str, path: Path) -> Iterator[Finding]:
     """Yield the places to change in the Python files at ``path`` and in the packages that they
-    import. For CherryPy, also search the configuration files below ``path``.
+    import. For CherryPy, also search the configuration files under ``path``.
 
     ``framework``: "bottle", "cherrypy" or "micropie". Raises ``CommandError`` if there are no
     Python files.
@@ -83,7 +86,7 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
         yield from (Finding(file, *idiom) for file, idiom in differences(trees))
         return
     for file in [file for file in trees if _is_original(framework, file)]:
-        del trees[file]  # the program contains a copy of the framework
+        del trees[file]  # skip the program's own copy of the framework
     own = {name for tree in trees.values() for name in assigned_names(tree)}
     assigned = re.compile(rf"\b({framework}(?:\.\w+)+)\s*=(?!=)")
     own |= {name for one in unread for name in assigned.findall(one.file.read_text("latin-1"))}
@@ -116,8 +119,8 @@ def _is_original(framework: str, file: Path) -> bool:
 
 
 def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
-    """Add the modules at ``path`` to ``trees``. Yield a finding for each module that this Python
-    version can't parse.
+    """Parse the modules at ``path`` and add them to ``trees``. Yield a finding for each module that
+    this Python version can't parse.
     """
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
@@ -160,10 +163,10 @@ def _forgotten(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[Fin
 
 
 def _replaced(framework: str, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-    """Yield the statements that replace ``node``, which imports the original, by importing the same
-    names from the compatibility module.
+    """Yield the statements to write instead of ``node``, an import of the original framework. They
+    import the same names from the compatibility module.
 
-    ``import cherrypy.lib.static`` has no such replacement.
+    There is nothing to write instead of ``import cherrypy.lib.static``.
     """
     names = ", ".join(ast.unparse(alias) for alias in node.names)
     if isinstance(node, ast.ImportFrom):
@@ -176,8 +179,8 @@ def _replaced(framework: str, node: ast.Import | ast.ImportFrom) -> Iterator[str
 
 
 def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, ast.Module]]:
-    """Yield the files that import the framework in the installed packages that the program
-    imports.
+    """From the installed packages that the program imports, yield the files that import the
+    framework.
     """
     statement = re.compile(rf"^\s*(?:import|from)\s+{framework}\b".encode(), re.MULTILINE)
     known = {file.resolve() for file in trees}
@@ -199,7 +202,8 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
                     and file.resolve() not in known
                     and statement.search(source := file.read_bytes())
                 ):
-                    with suppress(SyntaxError, ValueError):  # written for another version of Python
+                    # this file is for another version of Python
+                    with suppress(SyntaxError, ValueError):
                         left.append(tree := ast.parse(source, file.name))
                         yield file, tree
 
@@ -207,7 +211,7 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
 def _in_module(
     framework: str, file: Path, tree: ast.Module, is_installed: bool, own: Set[str]
 ) -> Iterator[Finding]:
-    """Yield the findings in a module. ``own``: names that the program itself sets on the
+    """Yield the findings in a module. ``own``: the names that the program itself assigns on the
     framework's modules.
     """
     names = imported_names(tree)
@@ -222,7 +226,7 @@ def _in_module(
     for node in ast.walk(tree):
         dotted = dotted_name(node, names)
         line = getattr(node, "lineno", 1)
-        # for another library, only imports are checked
+        # in other libraries, check only the imports
         for name in [dotted] if f"{dotted}.".startswith(f"{framework}.") else imports(node):
             advice = _advice_for(framework, name, own)
             if advice is None and not is_installed and _binds_original(framework, node, name):
@@ -251,8 +255,8 @@ def _binds_original(framework: str, node: ast.AST, name: str) -> bool:
 
 
 def _advice_for(framework: str, name: str, own: Set[str]) -> str | None:
-    """Return advice what to write instead of a dotted name, or None if it can stay. ``own``: see
-    ``_in_module``.
+    """Return advice on what to write instead of a dotted name, or None if the name can stay.
+    ``own``: see ``_in_module``.
     """
     advice = COMPAT.advice_for(framework, _NEEDED_BY.get(name, name))
     if advice is None:  # attributes of cherrypy.server are also configuration keys
@@ -269,7 +273,7 @@ def _in_key(file: Path, line: int, key: str) -> Iterator[Finding]:
 
 
 def _in_config_files(folder: Path) -> Iterator[Finding]:
-    """Yield the findings in CherryPy's configuration files below a folder."""
+    """Yield the findings in CherryPy's configuration files under a folder."""
     files = [one for one in folder.rglob("*") if one.suffix in CONFIG_FILES and one.is_file()]
     for file in sorted(files):
         for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):

@@ -1,5 +1,5 @@
-"""Create a name by which a server's worker processes can import an application that a factory
-returns, or that needs a compatibility module.
+"""Give an application a name by which a server's worker processes can import it, even if a factory
+returns the application or it needs a compatibility module.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from typing import Any
 
 from micropie.cli.serving.options import Target
 
-# Set in the process that serves, so that a module with ``app.run()`` but without ``if __name__ ==
-# "__main__"`` doesn't start a second server when it is imported.
+# This variable is set in the serving process, so that a module with ``app.run()`` but without ``if
+# __name__ == "__main__"`` doesn't start a second server when it is imported.
 IS_SERVING = "MICROPIE_SERVING"
 
-# Environment variables that tell worker processes how to get the application: the name of a factory
-# ("shop:make_app"); the framework whose compatibility module to install first; and the application
-# ("shop:app") or the program that starts it ("shop.py").
+# Environment variables from which worker processes get the application: the name of a factory
+# ("shop:make_app"); the framework whose compatibility module must be installed first; and the
+# application ("shop:app") or the program that starts it ("shop.py").
 FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
 
 
 def started_by(framework: str, name: str, load: Callable[[str], object] | None = None) -> Any:
-    """Return the application that another framework's program starts, see ``micropie.compat``; None
-    if it starts none.
+    """Return the application that another framework's program starts, or None if it starts none;
+    see ``micropie.compat``.
     """
     return import_module("micropie.compat").started_by(framework, name, load)
 
 
 def install_stand_in(framework: str) -> None:
-    """Replace a framework with its compatibility module for all later imports.
+    """Make all later imports of a framework import its compatibility module instead.
 
-    ``micropie.compat`` is imported by name, because only migrated applications need it.
+    ``micropie.compat`` is imported here, because only migrated applications need it.
     """
     import_module("micropie.compat").install(framework)
 
@@ -66,6 +66,6 @@ def _attribute(name: str) -> object:
     return attrgetter(attribute)(import_module(module))
 
 
-# Set as an attribute, because hypercorn doesn't call a module's ``__getattr__``.
+# A real attribute, because hypercorn doesn't call a module's ``__getattr__``.
 if IS_SERVING in os.environ and not {FACTORY, STAND_IN_FOR}.isdisjoint(os.environ):
     app = _found()

@@ -14,7 +14,9 @@ DEFAULT_PORT = 8000
 
 
 class ServingError(Exception):
-    """Raised if the application can't be served. The message is one sentence with the reason."""
+    """Raised if the application can't be served. The message is one sentence that gives the
+    reason.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +32,19 @@ class Options:
     uds: str | None = None
     """The path of a UNIX socket to listen on, instead of a host and a port."""
     fd: int | None = None
-    """The descriptor of a socket that is already listening, passed by systemd for example."""
+    """The file descriptor of a socket that is already listening, for example one passed by
+    systemd.
+    """
     server: str | None = None
-    """The name of a server in ``servers.SERVERS``; None for the best installed one."""
+    """The name of a server in ``servers.SERVERS``; None means the best one that is installed."""
     loop: Loop | None = None
-    """The event loop; None for asyncio, or for uvloop if the server prefers it."""
+    """The event loop; None means asyncio, or uvloop if the server prefers it."""
     workers: int = 1
     """The number of processes."""
     wsgi: bool = False
     """Whether to serve by WSGI: plain HTTP, no WebSockets."""
     root_path: str = ""
-    """The path below which a proxy serves the application."""
+    """The URL path under which a proxy serves the application."""
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
 
@@ -83,11 +87,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The application to serve: the object, and the name by which a server's processes can import
-    it, or None.
+    """The application to serve. ``app``: the object. ``name``: the name by which a server's
+    processes can import it, or None.
 
-    ``imported_as``: the name that those processes import instead of ``name``. ``made_as``: the
-    object that a factory returned if ``name`` is the factory's name, otherwise None.
+    ``imported_as``: the name that those processes import instead of ``name``, if not None.
+    ``made_as``: if ``name`` is the name of a factory, the object that the factory returned;
+    otherwise None.
     """
 
     app: Any

@@ -15,8 +15,8 @@ from micropie.cli.serving.reloading import CHILD_PORT
 
 
 def checked_place(options: Options) -> Options:
-    """Return the options; for port 0, with a free port. Raises ``ServingError`` if it is impossible
-    to listen on the address.
+    """Return the options, with port 0 replaced by a free port. Raises ``ServingError`` if no server
+    can listen on the address.
     """
     if options.uds is not None:
         _check_file(options.uds)
@@ -30,7 +30,7 @@ def checked_place(options: Options) -> Options:
 def _free_port(options: Options) -> int:
     port = int(os.environ.get(CHILD_PORT, options.port))
     try:
-        # Test with the socket options that servers set.
+        # Use the socket options that servers use.
         with socket.socket(options.family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((options.host, port))
@@ -41,8 +41,8 @@ def _free_port(options: Options) -> int:
 
 
 def _check_file(path: str) -> None:
-    """Raise ``ServingError`` if no socket can be created at this path. Remove a socket left by a
-    server that has exited, because not every server does that.
+    """Raise ``ServingError`` if no socket can be created at this path. Remove a socket that is left
+    over from a server that has exited, because not every server does that.
     """
     file = Path(path)
     try:

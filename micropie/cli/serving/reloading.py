@@ -15,14 +15,14 @@ from pathlib import Path
 
 from micropie.cli.serving.options import Options
 
-# An environment variable of the child process: the port to listen on, which stays the same after a
-# restart. ``App`` also reads it to detect development.
+# The environment variable that passes the port to the child process, so that the port stays the
+# same after a restart. ``App`` also reads it to detect development.
 CHILD_PORT = "MICROPIE_CHILD_PORT"
 
 # Seconds between checks of the files. Checking a thousand files takes 5 ms.
 LOOK_EVERY = 0.3
 
-# The most seconds to wait for the child's shutdown.
+# How many seconds to wait at most for the child's shutdown.
 END_WITHIN = 5.0
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
@@ -65,7 +65,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _times(folder: Path) -> dict[str, int]:
-    """Return the modification time of each Python file below ``folder``, except in hidden folders
+    """Return the modification time of each Python file under ``folder``, except in hidden folders
     and virtual environments.
     """
     return {str(path): path.stat().st_mtime_ns for path in _files(folder) if path.exists()}

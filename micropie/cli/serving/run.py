@@ -21,9 +21,9 @@ DEBUG_KEY = "MICROPIE_DEBUG_KEY"
 
 
 def serve(target: Target, options: Options, reload: bool = False) -> None:
-    """Serve ``target`` until the process is stopped. Raises ``ServingError`` for options that
-    can't be met. Also raises the application's ``SetupError``, because a server would print its
-    traceback.
+    """Serve ``target`` until the process is stopped. Raises ``ServingError`` if no server can
+    fulfil the options. Also raises the application's ``SetupError`` here, because a server would
+    print a traceback.
 
     ``reload``: run this command in another process, and restart it when a module's file has
     changed.
@@ -32,7 +32,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         return
     server = choose(options)
     options = checked_place(options)
-    # Pass the same key to processes that are started later.
+    # Set the key here, so that all processes that are started later have the same one.
     key = os.environ[DEBUG_KEY] = os.environ.get(DEBUG_KEY) or secrets.token_urlsafe(16)
     if reload and options.workers > 1:
         raise ServingError("reload is for development: use one worker")
@@ -40,7 +40,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         run_and_reload(options)
         return
     if server.protocol == WSGI:
-        Outside(target.app)  # raises a SetupError here instead of in each process
+        Outside(target.app)  # raises a SetupError here instead of in each worker process
     inspector = Inspector(target.app)
     inside, entries = inspector.applications(), inspector.routes()
     for kind, advice in in_memory(target.app).items() if options.workers > 1 else ():
@@ -80,7 +80,7 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
         )
     elif server.protocol != ASGI and not options.wsgi and options.server is None:
         text += "\nNo ASGI server is installed, so there are no WebSockets: pip install uvicorn"
-    elif options.loop == "trio":  # the reason: tests/servers/upstream/hypercorn-trio.md
+    elif options.loop == "trio":  # explained in tests/servers/upstream/hypercorn-trio.md
         text += (
             "\nA single malformed packet stops hypercorn on trio. Use asyncio if it is reachable "
             "from the internet"
@@ -94,7 +94,7 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
 def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
     """Serve ``app`` until the process is stopped.
 
-    If the options can't be met, the process exits with one sentence.
+    If that is impossible, the process exits with one sentence that gives the reason.
     """
     try:
         serve(Target(app, _name_of(app)), Options(**options), reload)
@@ -103,7 +103,9 @@ def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
 
 
 def _name_of(app: object) -> str | None:
-    """Return the name by which another process can import the script's application, or None."""
+    """Return the name by which another process can import an application defined in the running
+    script, or None.
+    """
     main = sys.modules["__main__"]
     attribute = next((name for name, value in vars(main).items() if value is app), None)
     if attribute is None:

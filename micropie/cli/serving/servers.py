@@ -1,4 +1,4 @@
-"""The supported servers: the features of each, and the function that runs it in this process
+"""The supported servers. For each one: its features, and the function that runs it in this process
 through its own API.
 """
 
@@ -21,14 +21,14 @@ ASGI, WSGI = "ASGI", "WSGI"
 WORKERS, SSL, UDS, FD = "workers", "ssl", "uds", "fd"
 ALL = (WORKERS, SSL, UDS, FD)
 
-# The permissions of a UNIX socket, the same for each server, because the proxy runs as another
-# user.
+# The permissions of a UNIX socket, for all servers. Everybody may connect, because the proxy runs
+# as another user.
 _FOR_EVERYBODY = 0o666
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, the package that installs it (None for the one based on the standard library), and
+    """A server, the package that installs it (None for the server from the standard library), and
     its features.
     """
 
@@ -49,7 +49,9 @@ class Server:
         return f"pip install {self.package}"
 
     def lacks(self, options: Options) -> str:
-        """Return a phrase for the first of ``options`` that this server doesn't support, or ""."""
+        """Return a phrase that describes the first of ``options`` that this server doesn't support,
+        or "".
+        """
         if options.wsgi and self.protocol != WSGI:
             return "it does not serve WSGI"
         if options.loop is not None and options.loop not in self.loops:
@@ -105,7 +107,8 @@ def _uvicorn(target: Target, options: Options) -> None:
         # 9110, section 6.5.1, forbids. Behind a proxy that forwards trailers, such as HAProxy, a
         # client could then set X-Forwarded-For (tests/servers/upstream/uvicorn-trailers.md). This
         # also matters for applications without ``ProxyHeaders``: uvicorn itself trusts proxies on
-        # this machine, and handlers and mounted applications may read what their proxy sets.
+        # this machine, and handlers and mounted applications may read headers that their proxy
+        # sets.
         http="h11",
         loop=options.loop or "auto",
         workers=options.workers,
@@ -168,7 +171,7 @@ def _gunicorn(target: Target, options: Options) -> None:
         "threads": 8,
         "certfile": options.ssl_certfile,
         "keyfile": options.ssl_keyfile,
-        # Otherwise a client on this machine could set the prefix by a header (docs/servers.md).
+        # Otherwise a client on this machine could set the prefix with a header (docs/servers.md).
         "forwarder_headers": "none",
     }
     if options.root_path:
@@ -194,7 +197,8 @@ def _wsgiref(target: Target, options: Options) -> None:
 
 _GRANIAN = (WORKERS, SSL, UDS)
 
-# In order of preference. A server listed twice supports both protocols, with different features.
+# In order of preference. A server that supports both protocols is listed twice, because its
+# features differ.
 SERVERS = (
     Server("uvicorn", "uvicorn", ASGI, ("asyncio", "uvloop"), ALL, _uvicorn),
     Server("hypercorn", '"hypercorn[trio]"', ASGI, ("asyncio", "trio", "uvloop"), ALL, _hypercorn),

@@ -1,4 +1,6 @@
-"""Find the data of an application that worker processes don't share because it is in memory."""
+"""Find the data of an application that worker processes don't share, because each keeps it in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +17,20 @@ from micropie.sessions import InMemorySessionBackend
 
 def in_memory(app: App) -> dict[str, str]:
     """Return the kinds of data that an application and the applications inside it keep in memory
-    and seem to use. The value for each kind is advice how to share it between workers.
+    and seem to use. The value for each kind is advice on how to share it between workers.
     """
     inspector = Inspector(app)
     inside = inspector.applications()
     found: dict[str, str] = {}
     for one in inside:
-        found |= getattr(one.app, "kept_in_memory", tuple)()  # data of migrated handlers
+        found |= getattr(one.app, "kept_in_memory", tuple)()  # data of migrated applications
         for mount in one.mounts:
-            # a migrated application's ``App``
+            # for a migrated application, its ``App``
             inner = getattr(mount.target, "native", mount.target)
             if isinstance(inner, App) and all(inner is not other.app for other in inside):
                 found |= in_memory(inner)
     entries = [*inspector.routes(), *inspector.routes(websockets=True)]
-    # Computed once per application, because it may have many routes.
+    # Compute this once per application, not once per route.
     in_methods = {one.app: _names_in_methods(type(one.app)) for one in inside}
     for entry in entries:
         part = entry.application
@@ -39,7 +41,7 @@ def in_memory(app: App) -> dict[str, str]:
             found.setdefault("sessions", advice)
         if type(part.channels) is Channels and "channels" in names:
             found.setdefault("channels", 'write App(channels=RedisChannels("redis://..."))')
-    # An entry's application also has the hooks of the handler's decorators.
+    # The application in a route's entry also has the hooks from the handler's decorators.
     parts: list[Application] = [*inside, *(entry.application for entry in entries)]
     limits = [hook for one in parts for hook in one.middlewares if isinstance(hook, RateLimit)]
     shared = inside[0].settings.rates or MemoryRates()
@@ -49,8 +51,8 @@ def in_memory(app: App) -> dict[str, str]:
 
 
 def _names_of(entry: RouteEntry, part: Application) -> Iterator[str]:
-    """Yield the names of attributes and variables in the author's code for a route: in the handler,
-    its providers, and its hooks with the functions stored on them.
+    """Yield the names of attributes and variables that a route's code uses: the code of the
+    handler, of its providers, and of its hooks with the functions stored on them.
     """
     yield from _names_in(entry.route.function)
     for signature in entry.signature.needed():
@@ -65,14 +67,14 @@ def _names_of(entry: RouteEntry, part: Application) -> Iterator[str]:
 def _names_in_methods(kind: type) -> set[str]:
     classes = [one for one in kind.__mro__ if one.__module__.partition(".")[0] != "micropie"]
     values = [value for one in classes for value in vars(one).values()]
-    # the getters of properties
+    # for properties, their getters
     functions = [getattr(value, "fget", None) or value for value in values]
     return {name for one in functions for name in _names_in(one)}
 
 
 def _names_in(function: object) -> Iterator[str]:
     codes = [getattr(unwrap(function) if callable(function) else None, "__code__", None)]
-    for code in codes:  # the list grows in the loop
+    for code in codes:  # the loop appends nested code to this list
         if isinstance(code, CodeType):
             codes += code.co_consts
             yield from (*code.co_names, *code.co_varnames)
