@@ -45,7 +45,7 @@ def execute(arguments: Namespace) -> int:
                 found.append(sentence)
     else:
         target = find_target(arguments.target, arguments.factory)
-        log.disabled = True  # its warnings are printed as findings below
+        log.disabled = True  # its warnings are printed as findings instead
         try:
             found = list(mistakes(target.app, target.named("micropie check").partition(":")[0]))
             with suppress(SetupError):  # ``mistakes`` has reported the error already
@@ -182,11 +182,11 @@ def _hidden_routes(
 
 
 def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
-    """Yield a finding for each attribute that refers to the same inner application as an earlier
-    attribute. Only the first attribute mounts it.
+    """Yield a finding for each attribute that has the same inner application as an earlier
+    attribute. Only the first of these attributes mounts the application.
     """
     for inner in (one.app for one in all_inside):
-        # An inner application may refer to the outermost one.
+        # An inner application may have an attribute with the outermost one.
         first: dict[object, str] = {all_inside[0].app: ""}
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if isinstance(value, App) and not name.startswith("_"):

@@ -33,7 +33,7 @@ def commands_of(outside: Outside) -> Mapping[str, Command]:
     """Return the commands of an application and of the applications inside it, by name: "init-db",
     "blog.init-db".
 
-    Raises ``CommandError`` if two have the same name.
+    Raises ``CommandError`` if two commands have the same name.
     """
     found: dict[str, Command] = {}
     for name, function, entry in outside.commands():

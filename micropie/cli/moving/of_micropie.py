@@ -1,5 +1,5 @@
-"""Find the places where a program written for the framework MicroPie, which is also imported as
-``micropie``, depends on behaviour that differs here. docs/moving/micropie.md lists the differences.
+"""Find the places where a program depends on behaviour of the framework MicroPie that differs here.
+(That framework is also imported as ``micropie``.) docs/moving/micropie.md lists the differences.
 """
 
 from __future__ import annotations

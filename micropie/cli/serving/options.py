@@ -26,9 +26,9 @@ class Options:
     """
 
     host: str = DEFAULT_HOST
-    """The address to listen on; "0.0.0.0" for all addresses of this machine."""
+    """The address to listen on; "0.0.0.0" means all addresses of this machine."""
     port: int = DEFAULT_PORT
-    """The port; 0 for any free one."""
+    """The port; 0 means any free port."""
     uds: str | None = None
     """The path of a UNIX socket to listen on, instead of a host and a port."""
     fd: int | None = None
@@ -75,8 +75,8 @@ class Options:
 
     @property
     def place(self) -> str:
-        """The address to listen on, in the notation of hypercorn and gunicorn: host and port as in
-        a URL, "unix:/run/shop.sock" or "fd://3".
+        """The address to listen on, as hypercorn and gunicorn write it: host and port as in a URL,
+        "unix:/run/shop.sock" or "fd://3".
         """
         if self.uds is not None:
             return f"unix:{self.uds}"
