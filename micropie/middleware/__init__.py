@@ -1,5 +1,4 @@
-"""Middleware: the base classes that authors derive from, and the middleware that comes with
-micropie.
+"""Middleware: the base classes for custom middleware, and the middleware that comes with micropie.
 
 Open ``base.py`` to change the base classes, or the module named after a middleware to change that
 middleware. A new middleware is a module here with a class derived from ``FlowMiddleware``, an entry

@@ -221,10 +221,10 @@ class BearerAuth(_AuthMiddleware):
             @auth.with_scopes("pies:write")
             def bake(self): ...
 
-        A token's scopes are those of the user that ``check`` returned: the user's attribute
-        ``scopes``, or the key ``scope`` of a dict, as in the claims of a JWT (RFC 9068). They are a
-        list of names, or a string of names separated by spaces. If another access check with the
-        same ``check`` has run, ``check`` isn't called again. Raises ``SetupError`` for a scope that
+        The scopes come from the user that ``check`` returned: from the attribute ``scopes``, or the
+        key ``scope`` of a dict, as in the claims of a JWT (RFC 9068). They are a list of names, or
+        a string of names separated by spaces. If another access check with the same ``check`` has
+        run, ``check`` isn't called again. Raises ``SetupError`` for a scope that
         ``BearerAuth(scopes=...)`` does not have.
         """
         unknown = [name for name in names if name not in self._known_scopes]

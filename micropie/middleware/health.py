@@ -43,8 +43,8 @@ class HealthCheck(FlowMiddleware):
     """Respond with 200 if all checks succeed, and with 503 if not or while the server shuts down.
     The body is their results as JSON.
 
-    The arguments are those of ``App.health``. The log reports when a check begins to fail and when
-    it succeeds again.
+    It takes the arguments of ``App.health``. It logs when a check begins to fail and when it
+    succeeds again.
     """
 
     def __init__(self, app: App, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
@@ -66,8 +66,8 @@ class HealthCheck(FlowMiddleware):
         self._running: defaultdict[str, set[object]] = defaultdict(set)
 
     def before(self, request: Request) -> Flow[Response]:
-        """Run the checks and send the response. Each check may take an equal share of the remaining
-        time.
+        """Run the checks and send the response. The remaining time is shared equally between the
+        remaining checks.
         """
         checks = {**({} if self._is_live else pings_of(self._app)), **self._checks}
         deadline, results = monotonic() + self._timeout, {}

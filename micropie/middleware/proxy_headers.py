@@ -2,7 +2,7 @@
 only sees the address of the nearest proxy.
 
 Any client can send these headers, so the rules are:
-- They count only if the connection comes from a peer that the author listed.
+- They count only if the connection comes from a proxy that is listed as trusted.
 - Each proxy appends what it saw to a list. Lists are read from the right, up to the first address
   that is not trusted, because the client may have invented everything to the left of it.
 - A malformed address changes nothing and is not an error, because proxies may hide it, or the
@@ -126,7 +126,8 @@ class ProxyHeaders(FlowMiddleware):
         """Return the scheme and the host that the proxies report ("" if they don't), and the
         client's address (None if they don't).
 
-        An outer proxy's values replace an inner one's. Raises 400 for a malformed scheme or host.
+        If several proxies report a value, the outermost one counts. Raises 400 for a malformed
+        scheme or host.
         """
         scheme = host = ""
         node = None
