@@ -15,8 +15,8 @@ The test case is a row of ``MODULES`` in ``tests/debug/test_idioms.py``: the fra
 idiom, the code, the first request, and words of the hint. If an error is certain, raise
 ``SetupError`` instead of giving a hint.
 
-Open ``advisor.py`` to add a place where the core asks for advice, ``page.py`` to change the pages
-of ``debug=True``, and ``access.py`` to change who may see them.
+Open ``advisor.py`` to add a function that the core calls for advice, ``page.py`` to change the
+pages of ``debug=True``, and ``access.py`` to change who may see them.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 ``App`` passes it to the core with ``debug=True`` and under ``micropie run --reload``. In production
 ``config.advisor`` is None, and nothing in this package is imported. The core calls its functions
-where an error of the author may show: at startup, for a request, for an exception. They log advice,
-which comes from these modules:
+where an error of the author may show: at startup, for a request, or for an exception. The functions
+log advice, which comes from these modules:
 
 - ``application.py`` inspects the attributes of an application at startup,
 - ``source.py`` inspects the source of its methods,

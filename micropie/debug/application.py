@@ -77,8 +77,8 @@ def unexposed_websockets(registered: Registrations, expose: str) -> Iterator[str
 
 
 def _refused_preflights(registered: Registrations) -> Iterator[str]:
-    """Yield a sentence for each ``CORSMiddleware`` that comes after an authentication hook, which
-    rejects the preflights.
+    """Yield a sentence for each ``CORSMiddleware`` that comes after an authentication hook, because
+    that hook rejects the preflights.
     """
     name = type(registered.app).__name__
     refusing = ""

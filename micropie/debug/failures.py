@@ -1,4 +1,4 @@
-"""Hints for exceptions that come from common errors. The log shows the hint below the traceback."""
+"""Hints for exceptions that come from common errors. A hint is logged after the traceback."""
 
 from __future__ import annotations
 

@@ -312,7 +312,7 @@ def _library_of(frame: FrameType, own: Collection[str]) -> str:
 def _frames(exception: BaseException, own: Collection[str]) -> str:
     """Return the frames of a traceback, the innermost last.
 
-    Frames of libraries are folded, except the last frame.
+    Frames of libraries are collapsed, except the last frame.
     """
     frames = [*traceback.walk_tb(exception.__traceback__)][-_MOST_FRAMES:]
     parts = []
@@ -343,7 +343,7 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
         (name, _value(name, value))
         for name, value in list(frame.f_locals.items())[:_MOST_VARIABLES]
     ]
-    # Relative to the directory where the server was started, as in the author's editor.
+    # Show the path relative to the directory where the server was started, as an editor does.
     file = code.co_filename.removeprefix(f"{Path.cwd()}{os.sep}")
     place = f"{file}, line {line}, in {code.co_qualname}"
     return (

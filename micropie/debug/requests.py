@@ -226,8 +226,8 @@ def review_session(request: Request, session: Session) -> None:
 
 
 def review_provided(provider: Provider) -> None:
-    """Log that a provider has returned None although its annotation doesn't allow it. Its
-    ``return`` may be missing.
+    """Log that a provider has returned None although its annotation doesn't allow it. Most likely a
+    ``return`` is missing.
     """
     *_, inner = layers(provider.plan.function)
     if _says_none(inner):

@@ -64,8 +64,8 @@ def notes_of(
 
 
 def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
-    """Yield a sentence for each response that is created but not sent, and each method that has
-    lost its access check.
+    """Yield a sentence for each response that is created but not sent, and for each method that
+    overrides another one but lacks its access check.
     """
     classes = _own_classes(registered)
     if not any(REQUIRES in own_attributes(cls) for cls in classes):
@@ -213,7 +213,7 @@ class FunctionSource:
                 )
 
     def lost_waits(self, app: object) -> Iterator[str]:
-        """Yield a sentence for each call in an ``async def`` that is never awaited."""
+        """Yield a sentence for each call in an ``async def`` that is missing an ``await``."""
         if not isinstance(self._tree, ast.AsyncFunctionDef):
             return
         owners = {"self": type(app), "request": Request}
