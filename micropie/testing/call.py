@@ -100,8 +100,8 @@ class ClientCall:
     application.
     """
 
-    disconnect: Message  # the message that the client has disconnected
-    body: Iterator[Message]  # of an HTTP request
+    disconnect: Message  # the message that reports the client's disconnect
+    body: Iterator[Message]  # the body of an HTTP request, message by message
     advice = "if it needs longer, write TestClient(app, app_timeout=60)"
 
     def __init__(self, runner: Runner, label: str, settings: ClientSettings) -> None:
@@ -148,7 +148,8 @@ class ClientCall:
         """Pass on a message from the application to the test.
 
         Return a function that returns whether the application may continue. After a chunk of a
-        stream, it may continue once the test has taken that chunk. Other messages are buffered.
+        stream, it may continue once the test has taken the chunk. After other messages, it may
+        continue at once, because they are buffered.
         """
         message = self.checked(message)
         self.check_connected()
@@ -165,8 +166,8 @@ class ClientCall:
 
     @contextmanager
     def waiting(self, where: str) -> Iterator[None]:
-        """A context manager that records the function in which the application waits for the
-        test.
+        """A context manager for the time in which the application waits for the test. It records
+        the function that waits.
         """
         self.waits.append(where)
         try:

@@ -95,12 +95,12 @@ class TestClient(httpx.Client):
     what a client would get: a response with status 500, or ``httpx2.RemoteProtocolError`` while it
     reads the body, if the response had started. base_url, headers, cookies: used for every request,
     as in httpx2. follow_redirects: False by default. root_path: where the application is mounted
-    (WSGI's SCRIPT_NAME); URLs without a host are relative to it. client: the address and port from
-    which the requests come; None for a server that doesn't know them. lifespan: False skips startup
-    and shutdown. app_timeout: how many seconds the client waits for the application before it
-    raises ``AppTimeout``. raw_uri: whether the WSGI environ has gunicorn's RAW_URI.
-    denial_response: whether WebSocket scopes offer the "websocket.http.response" extension. Raises
-    ``ValueError`` for an unknown ``protocol`` or ``backend``.
+    (WSGI's SCRIPT_NAME); URLs without a host are relative to the mount. client: the address and
+    port from which the requests come; None acts like a server that doesn't know them. lifespan:
+    False skips startup and shutdown. app_timeout: how many seconds the client waits for the
+    application before it raises ``AppTimeout``. raw_uri: whether the WSGI environ has gunicorn's
+    RAW_URI. denial_response: whether WebSocket scopes offer the "websocket.http.response"
+    extension. Raises ``ValueError`` for an unknown ``protocol`` or ``backend``.
 
     httpx2 normalises URLs. ``extensions={"target": b"/%ff/../x"}`` sets the exact bytes of a
     request target, including the ``root_path``. Headers passed as bytes arrive unchanged.
@@ -196,7 +196,7 @@ class TestClient(httpx.Client):
                 session["cart"] = ["apple pie"]
 
         If the dict has changed at the end of ``with``, it is stored, and the client gets the
-        cookie. None of the application's hooks and handlers run. Raises ``ClientError`` if the
+        cookie. The application's hooks and handlers don't run. Raises ``ClientError`` if the
         application isn't a ``micropie.App``.
         """
         values: dict[str, Any] = {}

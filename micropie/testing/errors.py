@@ -5,7 +5,7 @@ Every other exception that a test sees comes from the application.
 ClientError                 the base class of the exceptions raised in tests
     AppTimeout              the application took longer than ``app_timeout``
     ProtocolViolation       the application broke ASGI or WSGI (raised in the application, at its own line)
-    LifespanFailed          startup or shutdown failed; ``__cause__`` is what the application raised
+    LifespanFailed          startup or shutdown failed; ``__cause__`` is the application's exception
     WebSocketRefused        the application did not accept the WebSocket's handshake
     WebSocketClosed         the application closed the WebSocket
 ClientDisconnected          raised only in the application, if it reads or writes after the client has disconnected
@@ -60,7 +60,8 @@ class WebSocketRefused(ClientError):
 class WebSocketClosed(ClientError):
     """Raised if the application has closed the WebSocket, with its ``code`` and ``reason``.
 
-    The code is 1011 if the application failed, 1006 if it ended without a close frame.
+    The code is 1011 if the application raised an exception, 1006 if it ended without closing the
+    WebSocket.
     """
 
     def __init__(self, code: int = 1000, reason: str = "") -> None:

@@ -1,7 +1,7 @@
 """The HTTP client on which the test clients are based: httpx2 or, if it is not installed, its
 predecessor httpx with httpx-sse.
 
-httpx is supported until micropie 1.2. Types are those of httpx2.
+httpx is supported until micropie 1.2. Annotations use httpx2's types.
 """
 
 from __future__ import annotations
