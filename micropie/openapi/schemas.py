@@ -314,7 +314,8 @@ def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: 
         if reference in done or schema.get("title", "").partition("[")[0] != owner:
             return
         done.add(reference)
-        if own.cls.__module__.startswith("micropie."):  # the other paragraphs are for authors
+        # the other paragraphs are for Python programmers
+        if own.cls.__module__.startswith("micropie."):
             about = schema["description"].partition("\n\n")[0]
             schema["description"] = " ".join(about.split())
     if kind in _FORMATS and schema.get("type") == "string":
