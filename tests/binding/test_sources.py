@@ -224,9 +224,9 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
         (two, r"declares two sources, Header\(None\) and Query\(None\)"),
         (
             whole,
-            r"'wanted': a class with fields is filled from a whole query, form or body: write Query",
+            r"'wanted': a class with fields takes a whole query, form or body: write Query",
         ),
-        (many, "'wanted': a class with fields is filled from a whole query"),
+        (many, "'wanted': a class with fields takes a whole query"),
     ],
 )
 def test_what_can_not_be_bound_fails_at_set_up(function: Any, reason: str) -> None:

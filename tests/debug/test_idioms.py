@@ -66,17 +66,17 @@ CALLS = [
             (
                 "Annotated[str, fastapi.Depends(len)]",
                 "Depends of fastapi",
-                "db: Db, where Db is the type of",
+                "db: Db, the type of",
             ),
             (
                 "fastapi.Depends(len)",
                 "Depends of fastapi",
-                "db: Db, where Db is the type of a resource, and",
+                "db: Db, the type of a resource, and",
             ),
             (
                 "str = fastapi.Security(len)",
                 "Security of fastapi",
-                "db: Db, where Db is the type of",
+                "db: Db, the type of",
             ),
             (
                 "Annotated[str, fastapi.Query()]",
@@ -291,13 +291,13 @@ GET / -> write req: Request, or req: str if the query has it
 GET / -> write self.response in the handler, or response: str if the query has it
 # any: a number's default as text
     def index(self, page: int | None = '1'): ...
-GET / -> its default is a str: annotate it as page: str, or write a default of type int
+GET / -> its default is a str: write page: str, or a default of type int
 # any: an empty text for no number
     def index(self, page: int = ''): ...
-GET / -> its default is a str: annotate it as page: str, or write a default of type int
+GET / -> its default is a str: write page: str, or a default of type int
 # any: a text as a number's default
     def index(self, page: int = 'a'): ...
-GET / -> its default is a str: annotate it as page: str, or
+GET / -> its default is a str: write page: str, or
 # Flask: decorators of a view
     decorators = [len]
 GET / -> Root.decorators has no effect here: write @requires(check) above the class

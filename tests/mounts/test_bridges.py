@@ -260,7 +260,7 @@ def test_R74_a_body_shorter_than_its_content_length_breaks_off(
     if pieces == "none":
         assert client.get("/m").status_code == 500
     else:
-        with pytest.raises(Exception, match="bytes shorter than its Content-Length"):
+        with pytest.raises(Exception, match="bytes short of its Content-Length"):
             client.get("/m")
     assert client.head("/m").headers["content-length"] == "9"
 

@@ -244,10 +244,7 @@ class PooledSession(Session):
         )
 
 
-_NO_BODY = (
-    "a handler in a process can't read the body: take a form or JSON as parameters, or run "
-    "the handler in a thread"
-)
+_NO_BODY = "a handler in a process has no body: take form or JSON parameters, or run in a thread"
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -169,11 +169,7 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
     if origin is not None and not websockets.is_allowed_origin(
         origin, request.scheme, request.host, config.settings.websocket_origins
     ):
-        logger.info(
-            "rejected a WebSocket from a page on %r: if the page is yours, add this origin "
-            "to websocket_origins",
-            origin,
-        )
+        logger.info("rejected a WebSocket from a page on %r; see websocket_origins", origin)
         raise HTTPError(403, "Pages of this origin may not open WebSockets here.")
 
 

@@ -379,8 +379,7 @@ class Request(RequestSpellings):
         if document is None:
             if exchange.route is not None and exchange.route.reads_body:
                 raise RuntimeError(
-                    "@reads_body leaves reading the body to the handler, so there is no "
-                    "parsed JSON: write json.loads(await request.body())"
+                    "@reads_body leaves the body to the handler: read it with request.body()"
                 )
             if exchange.unread_body() == EMPTY_JSON:
                 if exchange.body.data is None and not exchange.is_pooled:

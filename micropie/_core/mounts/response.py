@@ -100,13 +100,11 @@ class BoundedBody:
             return chunk
         if self._left and not chunk:
             raise ResponseError(
-                f"the mounted application's body is {self._left} bytes shorter than its "
-                "Content-Length"
+                f"the mounted application's body is {self._left} bytes short of its Content-Length"
             )
         if len(chunk) > self._left:
             logger.warning(
-                "the mounted application's body is longer than its Content-Length: the rest "
-                "was cut off"
+                "the mounted application's body is longer than its Content-Length: cut off"
             )
             chunk = chunk[: self._left]
         self._left -= len(chunk)

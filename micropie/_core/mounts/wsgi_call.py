@@ -130,8 +130,7 @@ class WSGICall(Iterable[bytes]):
         try:
             if self.next():
                 logger.warning(
-                    "the mounted application's body is longer than its Content-Length: "
-                    "the rest was cut off"
+                    "the mounted application's body is longer than its Content-Length: cut off"
                 )
         except Exception:
             logger.exception("%s: the mounted application failed after its response", self._label)

@@ -85,9 +85,8 @@ class ErrorHandler:
             one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters
         ):
             raise SetupError(
-                f"the error handler {getattr(function, '__qualname__', function)}: its "
-                "parameters must be the request, the error, both or none: write def "
-                "page(request, error)"
+                f"the error handler {getattr(function, '__qualname__', function)}: write "
+                "def page(request, error), or leave out one or both of the parameters"
             )
         self.given = _GIVEN[are_requests]
 

@@ -179,7 +179,7 @@ def test_what_needs_the_servers_process_is_refused_with_a_sentence(client: Any) 
     assert "after_response" in said[1]
     assert said[2] == said[3] == said[4]
     assert all("self.url_for, self.render, self.channels or" in sentence for sentence in said[5:8])
-    assert "run the handler in a thread" in said[9]
+    assert "run in a thread" in said[9]
 
 
 @pytest.mark.parametrize(("kind", "status"), [("response", 201), ("tuple", 202), ("redirect", 303)])

@@ -437,8 +437,7 @@ def _of_structure(
             default = None
     elif kind or not isinstance(stated, Query | Form):
         raise SetupError(
-            "a class with fields is filled from a whole query, form or body: write "
-            "Query(), Form() or Body()"
+            "a class with fields takes a whole query, form or body: write Query(), Form() or Body()"
         )
     else:
         places = [_STATED[stated.place]]

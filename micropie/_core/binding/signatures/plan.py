@@ -443,8 +443,7 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     plain, _ = bare(parameter.annotation)
     if isinstance(default, str) and plain in (int, float, bool):
         raise SetupError(
-            f"its default is a str: annotate it as {name}: str, or write a default of type "
-            f"{plain.__name__}"
+            f"its default is a str: write {name}: str, or a default of type {plain.__name__}"
         )
     if parameter.annotation is not REQUIRED or default is not REQUIRED:
         return
@@ -459,8 +458,7 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
 
 _INSTEAD = by_name(
     {
-        "db: Db, where Db is the type of a resource, and @app.provides(Db) above its "
-        "provider": "Depends",
+        "db: Db, the type of a resource, and @app.provides(Db) above its provider": "Depends",
         "the class of this name from micropie": "Query Header Cookie Form Body Request UploadFile",
         "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
         "self.response in the handler, without a parameter": "Response JSONResponse",

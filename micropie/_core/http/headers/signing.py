@@ -50,9 +50,8 @@ class Signer:
             raise SetupError(f"{user} takes a secret (str or bytes) or a list of secrets")
         if any(len(itsdangerous.want_bytes(key)) < SHORTEST_SECRET for key in keys):
             raise SetupError(
-                f"{user} needs a secret of {SHORTEST_SECRET} bytes or more that nobody can "
-                "guess: create one with python -c 'import secrets; "
-                "print(secrets.token_urlsafe(32))'"
+                f"{user} needs a secret of {SHORTEST_SECRET} bytes or more that nobody can guess: "
+                "create one with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
         self._serializer: Any = itsdangerous.URLSafeSerializer(
             keys[::-1],  # reversed, because itsdangerous signs with its last key
