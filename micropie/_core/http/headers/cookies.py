@@ -201,8 +201,8 @@ def _attributes_of(
             )
     if name.startswith("__Host-") and (path != "/" or domain is not None):
         raise ValueError(
-            f"browsers refuse cookie {name!r}, because its name begins with __Host- but it has "
-            "a domain or another path than '/'"
+            f"cookie {name!r} has a domain or another path than '/': browsers refuse it, "
+            "because its name begins with __Host-"
         )
     attributes = ""
     for attribute, text in (("Domain", domain), ("Path", path)):
