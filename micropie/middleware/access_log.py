@@ -51,7 +51,7 @@ class AccessLog(FlowMiddleware):
         self,
         *,
         logger: str | logging.Logger = "micropie.access",
-        format: str = "text",  # noqa: A002 - the usual name of the setting
+        format: str = "text",  # noqa: A002 - the usual name of this setting
         query: bool = False,
     ) -> None:
         check(
@@ -72,7 +72,9 @@ class AccessLog(FlowMiddleware):
         request.on_close(partial(self._write, request, perf_counter()))
 
     def after(self, request: Request, response: Response) -> None:
-        """Also log a response that outer middleware sent before ``before`` was called."""
+        """Log the request here if outer middleware sent the response before ``before`` was
+        called.
+        """
         closers = request._exchange.at_end().closers
         if not any(isinstance(one, partial) and one.func == self._write for one in closers):
             request.on_close(partial(self._write, request, None))

@@ -33,10 +33,10 @@ _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 # encoding of other characters is ambiguous.
 _REALM = re.compile(r"[ !#-\[\]-~]+")
 
-# A token in the sense of RFC 9110, section 11.1.
+# The syntax of a scheme's name: a token as in RFC 9110, section 11.1.
 _SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-# The syntax of a scope: RFC 6749, section 3.3.
+# The syntax of a scope's name: RFC 6749, section 3.3.
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
 # RFC 7617, section 2: a user name without a colon, a colon, and a password. Neither has control

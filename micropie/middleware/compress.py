@@ -19,7 +19,7 @@ from micropie.middleware.codings import CODINGS, PACKAGES, Compressor, MakeCompr
 # because it would block the event loop.
 _INLINE_LIMIT = 32 * 1024
 
-# Text, and formats that are not compressed themselves.
+# Text, and binary formats without compression of their own.
 TYPES = (
     "text/*",
     "*+json",
@@ -138,9 +138,9 @@ class Compress(FlowMiddleware):
         return self._makers[coding](self._level)
 
     def may_compress(self, response: Response, suggested: str | None) -> bool:
-        """Return whether headers and type allow compression.
+        """Return whether the response's headers and media type allow compression.
 
-        ``suggested``: the default type, or None for any type.
+        ``suggested``: the media type if the response sets none; None if it isn't known yet.
         """
         return response.status not in (204, 206) and self._suits(response, suggested)
 
@@ -235,7 +235,7 @@ class _Compressed:
 def _describe(headers: MutableHeaders, coding: str) -> None:
     """Set the headers of a compressed response."""
     headers["Content-Encoding"] = coding
-    for name in ("Content-Length", "Accept-Ranges"):  # they describe the uncompressed bytes
+    for name in ("Content-Length", "Accept-Ranges"):  # these describe the uncompressed bytes
         headers.pop(name, None)
     _weaken_etag(headers)
 

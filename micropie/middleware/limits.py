@@ -149,7 +149,7 @@ class LoadShedding(FlowMiddleware):
 class Timeout(FlowMiddleware):
     """Abandon a handler after ``seconds``: the client gets a 503, and the timeout is logged.
 
-    If several of them apply to a handler, the innermost one counts.
+    If several timeouts apply to a handler, the innermost one counts.
 
     An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped, and
     its result is discarded, so set timeouts for the databases and services that it calls. Under

@@ -139,7 +139,7 @@ class Metrics(FlowMiddleware):
         because a stream of events may last for days.
         """
         began = vars(request).get(_BEGAN)
-        if began is not None:  # unset if an outer hook sent the response
+        if began is not None:  # not set if an outer hook sent the response
             self._all.seconds.labels(*_labels_of(request)).observe(perf_counter() - began)
 
     def _end(self, request: Request) -> None:
@@ -220,7 +220,7 @@ class _Files:
         self._directory = Path(directory)
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics. Skip empty files, which a process has just created."""
+        """Return the metrics. Skip empty files: a process has just created them."""
         files = []
         for path in self._directory.glob("*.db"):
             with suppress(FileNotFoundError):  # another worker has removed the file

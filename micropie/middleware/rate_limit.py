@@ -136,15 +136,15 @@ class RateLimit(FlowMiddleware):
             )
         self._limit = limit
         self._per = per
-        # The keys of two requests must be equal only if limit, target and client are. No target
-        # contains a colon.
+        # Two requests may have the same key only if limit, target and client are the same. No
+        # target contains a colon.
         self._prefix = f"{limit}/{float(per)}::"
         self._key = key or client_address
         self._exempt = exempt
         # these functions may read the session
         self.needs_session = key is not None or exempt is not None
         self.store = store
-        # ``App.health`` then checks the store
+        # makes ``App.health`` check the store
         self.needs_rates = store is None and when_unreachable == "refuse"
         self._memory = MemoryRates()
         self._of_app: WeakKeyDictionary[App, tuple[RateStore, _Kind]] = WeakKeyDictionary()
@@ -266,7 +266,7 @@ MICROSECONDS = 1_000_000
 
 
 class Quota(NamedTuple):
-    """How many requests a client may still send, after the current one. Times are in seconds from
+    """What a client may still send after the current request, and when. Times are in seconds from
     now.
     """
 
