@@ -30,7 +30,7 @@ _TOKENS: Final = frozenset({"bearer", "dpop", "token"})
 
 
 class CSRFMiddleware(FlowMiddleware):
-    """Reject, with 403, requests that another site made a browser send:
+    """Reject requests that another site made a browser send, with a 403:
     ``app.middlewares.append(CSRFMiddleware())``.
 
     ``trusted_origins``: other sites that may send forms here, such as
@@ -71,8 +71,8 @@ class CSRFMiddleware(FlowMiddleware):
             own = normal_origin(f"{request.scheme}://{request.host}")
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
-                # Show this site's origin in the message. It is wrong behind a misconfigured TLS
-                # proxy, which the author should notice.
+                # Show this site's origin in the message, because it may be the one that is wrong,
+                # behind a misconfigured TLS proxy.
                 raise HTTPError(
                     403,
                     Sentence("This request came from a different site, not from {site}.", site=own),

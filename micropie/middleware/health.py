@@ -40,8 +40,8 @@ def _takes_nothing(function: object) -> bool:
 
 
 class HealthCheck(FlowMiddleware):
-    """Respond with 200 if all checks succeed, and with 503 if not or while the server shuts down.
-    The body is their results as JSON.
+    """Respond with 200 if all checks succeed. Respond with 503 if one fails, and while the server
+    shuts down. The body has the results of the checks as JSON.
 
     It takes the arguments of ``App.health``. It logs when a check begins to fail and when it
     succeeds again.

@@ -70,7 +70,7 @@ _PERIOD = 1.0
 _SAME = 0.05
 
 _START = pattern(r"(?:t=)?([0-9]{10,16}(?:\.[0-9]{1,9})?)")
-_LAST_SECOND = 10**10  # the year 2286; a larger number is in another unit
+_LAST_SECOND = 10**10  # in the year 2286; a larger number must be in another unit
 
 
 class LoadShedding(FlowMiddleware):
@@ -87,7 +87,7 @@ class LoadShedding(FlowMiddleware):
     the queues of the operating system and the server, which servers don't report. Requests without
     the header are never rejected.
 
-    If the server's clock is ahead of the proxy's, all requests seem to have waited and are
+    If the server's clock is ahead of the proxy's, all requests seem to have waited and would be
     rejected. But the wait in a real queue changes, while a difference between clocks stays the
     same. So if the shortest wait stays the same for two seconds, the middleware logs that and
     subtracts it from all waits. Put this first in ``middlewares``, so that rejecting a request
