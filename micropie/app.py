@@ -103,7 +103,8 @@ else:
     Outermost_co, Base = Any, AppBase
 
 Self = TypeVar("Self", bound="App")
-# An application object. Its class isn't accepted, because calling a class has another meaning.
+# An application must be an object. A class isn't accepted, because calling a class creates an
+# object and doesn't handle a request.
 Mountable: TypeAlias = (
     "App | Callable[[Any, Any], Iterable[bytes]] | Callable[[Any, Any, Any], Awaitable[object]]"
 )
@@ -690,9 +691,9 @@ class App(Base[Outermost_co]):
         ``after_response`` may depend on it, too. Inner applications can use the providers of outer
         ones.
 
-        ``once``: open it when the application starts, for all requests, and close it at shutdown,
-        on each event loop that serves the application; the function then has no parameters. Raises
-        ``SetupError`` for a second provider of one type in one application.
+        ``once``: open the resource when the application starts, for all requests, and close it at
+        shutdown. This is done on each event loop that serves the application; the function then has
+        no parameters. Raises ``SetupError`` for a second provider of one type in one application.
         """
         check_key(key)
         check("provides(once=...)", isinstance(once, bool), once, "True or False")
@@ -892,8 +893,8 @@ def dual(
         app = dual(SessionMiddleware(flask_app))
 
     This is short for ``app = App()`` and ``app.mount("/", application, kind, bridge=bridge)``. The
-    result has ``run()``, a lifespan and middleware, and its own routes come before the application.
-    Raises ``SetupError`` if ``application`` is not an application.
+    result has ``run()``, a lifespan and middleware, and its own routes take precedence over those
+    of ``application``. Raises ``SetupError`` if ``application`` is not an application.
     """
     app = App()
     app.mount("/", application, kind, bridge=bridge)

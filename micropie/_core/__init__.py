@@ -6,5 +6,6 @@ Open ``flow/http.py`` to change the stages of a request; from there you find all
 Open ``tree.py`` to change what an ``App`` registers, compiles and starts, ``errors.py`` to add an
 exception, ``on_demand.py`` to change what an import of micropie loads, and ``spellings.py`` for the
 second names that applications written for MicroPie use. A new optional dependency needs an extra in
-``pyproject.toml``, and is imported in one module, which the contract "dependencies" there lists.
+``pyproject.toml``. Only one module may import it; add this module to the contract "dependencies" in
+``.importlinter``.
 """

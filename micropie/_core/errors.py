@@ -64,9 +64,9 @@ class Catalog(Protocol):
 class Sentence(str):
     """A string that contains values: ``Sentence("There is no page {number}.", number=5)``.
 
-    ``several`` is the text for any ``count`` but 1. If it is given, ``count`` must be one of the
-    values. The setting ``translations`` looks up the text without its values. Raises ``KeyError``
-    for a missing value.
+    ``several``: the text to use instead if the value ``count`` is not 1. If you pass ``several``,
+    pass ``count`` as well. The setting ``translations`` looks up the text before the values are
+    inserted. Raises ``KeyError`` if a placeholder has no value.
     """
 
     def __new__(cls, text: str, several: str = "", /, **values: Any) -> Sentence:
@@ -78,7 +78,7 @@ class Sentence(str):
 
     _parts: tuple[str, str, dict[str, Any]]
 
-    # Needed for pickling, because errors of worker processes are pickled.
+    # Needed because errors that are raised in worker processes are pickled.
     def __getnewargs_ex__(self) -> tuple[tuple[str, str], dict[str, Any]]:
         return self._parts[:2], self._parts[2]
 
@@ -144,8 +144,8 @@ class HTTPError(RaisedAnswer):
         return str(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors of worker processes are pickled. Unpickling would call the class with ``args``, but
-        # the constructors of subclasses take other arguments.
+        # Errors that are raised in worker processes are pickled. By default, unpickling calls the
+        # class with ``args``, but the constructors of subclasses take other arguments.
         return _restore_http_error, (type(self), self.args), vars(self)
 
 
@@ -250,10 +250,10 @@ class ConnectionClosed(Exception):
     """A WebSocket is closed: by the client, by a lost connection, by the application, or by one of
     its limits.
 
-    ``code`` and ``reason`` are those of the close frame (RFC 6455, section 7.4). 1005: the frame
-    had no code. 1006 (the default): the connection was lost without a close frame. ``message`` is
-    by default a sentence with the code and the reason. If a handler doesn't catch it, the handler
-    ends as if it had returned.
+    ``code`` and ``reason`` come from the close frame (RFC 6455, section 7.4). The code 1005 means
+    that the frame had no code, and 1006, the default, that the connection was lost without a close
+    frame. ``message`` is by default a sentence with the code and the reason. If a handler doesn't
+    catch this exception, the handler ends as if it had returned.
     """
 
     def __init__(self, code: int = 1006, reason: str = "", message: str = "") -> None:
@@ -315,8 +315,8 @@ def refuse_text(argument: str, value: object) -> None:
 def refuse_others(called: str, others: Mapping[str, object], advice: Mapping[str, str]) -> None:
     """Raise ``SetupError`` for keywords that ``called`` doesn't take.
 
-    ``advice``: maps what to write here to the keywords of other frameworks that it replaces,
-    separated by spaces.
+    ``advice``: each key is what to write here; its value lists the keywords of other frameworks for
+    which the message suggests this, separated by spaces.
     """
     for name in others:
         instead = by_name(advice).get(name)

@@ -3,9 +3,10 @@ attributes.
 
     __getattr__, __dir__ = names_on_demand(__name__, {"module": "Name other_name"})
 
-Modules that a site doesn't need are not imported, because importing them takes longer than
-importing all the others. ``from package import name`` imports the name's module at once. To import
-the module later, write ``package.name``, which is a normal attribute from the second use on.
+Modules that a site doesn't need are not imported, because importing these takes longer than
+importing all the modules that it needs. ``from package import name`` imports the name's module at
+once. To import the module later, write ``package.name``, which is a normal attribute from the
+second use on.
 """
 
 from __future__ import annotations
@@ -115,5 +116,5 @@ class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
 
     def __get__(self, owner: object, _: type) -> Value:
         value = self._compute(owner)
-        setattr(owner, self._name, value)  # faster than to have Python make a ``__dict__``
+        setattr(owner, self._name, value)  # reading ``__dict__`` would create it, which is slower
         return value

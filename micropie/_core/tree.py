@@ -130,8 +130,8 @@ class Tree(Registrations):
             return site
 
     def around(self, site: Site) -> Site:
-        """Return the site that handles requests, which is ``site`` unless the application has
-        handlers of another framework. Then it is a site that contains ``site``.
+        """Return the site that handles requests. This is ``site`` unless the application has
+        handlers of another framework; if it has, return a site that contains ``site``.
         """
         return site
 

@@ -13,10 +13,11 @@ from micropie._core.sessions import SessionBackend, serializer
 # Seconds after which a server that doesn't respond counts as unavailable.
 _TIMEOUT = 5.0
 
-# Compare and swap. KEYS: the old and the new id, and a claim's key. ARGV: the text that was loaded,
-# the new text ("" to delete the session), the seconds to store it, the owner of a claim, and the
-# milliseconds of a new claim ("" for no claim). Returns 1 after a swap, otherwise the text that is
-# stored by now. WATCH and MULTI would take one more round trip, and another one for each failure.
+# Compare and swap. KEYS: the old and the new id, and the key of the claim (see below). ARGV: the
+# text that was loaded, the new text ("" to delete the session), how many seconds to store it, an id
+# of the request that makes the claim, and how many milliseconds a new claim lasts ("" for no
+# claim). Returns 1 after a swap, otherwise the text that is stored by now. WATCH and MULTI would
+# take one more round trip, and another one for each failure.
 #
 # A claim keeps other requests from swapping. Without it, a machine that is far from Redis would
 # always be too late for a session that nearer machines keep changing. A claim lasts for a round
@@ -32,7 +33,8 @@ end
 if stored and not claimed and ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5]) end
 return stored
 """  # noqa: E501
-# How many swaps of a request fail before it claims the session, and the milliseconds of the claim.
+# After this many failed swaps, a request claims the session. The claim lasts this many
+# milliseconds.
 _PATIENCE = 3
 _CLAIM = 1000
 

@@ -65,8 +65,8 @@ class SQLiteSessionBackend(SessionBackend):
         """
         self._idle: list[_Lent] = []  # a connection is removed while a thread uses it
         self._opening = Lock()
-        # A finalizer instead of ``__del__``, because the garbage collector may finalize a
-        # connection before the backend in the same cycle.
+        # Use ``weakref.finalize``, not ``__del__``: if this backend is in a reference cycle, the
+        # garbage collector may finalize its connections before it calls ``__del__``.
         self._closing = finalize(self, _taken, self._idle, _NO_FILE)
 
     def after_fork(self) -> None:
@@ -125,7 +125,7 @@ class SQLiteSessionBackend(SessionBackend):
             lent = _taken(idle, _file_at(self._path)) or self._open()
             yield lent[1]
         except (sqlite3.DatabaseError, OSError) as error:
-            if lent is not None:  # after an error the connection's state is unknown
+            if lent is not None:  # don't reuse it: after an error, its state is unknown
                 lent[1].close()
                 lent = None
             raise ConnectionError(

@@ -18,10 +18,10 @@ from micropie._core.http.forms import MAX_FILENAME
 # browsers neither run nor show such a file (RFC 9110, section 8.3)
 UNKNOWN = "application/octet-stream"
 
-# Types that web sites need and that ``mimetypes`` lacks, or has differently in some versions: it
-# has the type of RFC 9239 for scripts since Python 3.12, and webp since 3.13. XML declares its
-# charset in the file, so its type must not be text/*, for which a charset would be added that
-# overrides the declaration (RFC 7303, section 3).
+# Types that web sites need, and that ``mimetypes`` lacks in all or some versions of Python: since
+# 3.12, it has the type that RFC 9239 defines for scripts, and since 3.13, the type for webp. XML
+# declares its charset in the file, so its type must not be text/*, for which a charset would be
+# added that overrides the declaration (RFC 7303, section 3).
 _OWN_TYPES = {
     ".7z": "application/x-7z-compressed",
     ".apk": "application/vnd.android.package-archive",
@@ -134,6 +134,7 @@ def in_ascii(name: str) -> str:
     """Return a file's name in ASCII, without accents and non-ASCII characters, with at most 255
     characters.
 
-    The name is cut first, because decomposing characters takes quadratic time.
+    The name is truncated before its accented characters are decomposed, because decomposing takes
+    quadratic time.
     """
     return unicodedata.normalize("NFKD", name[:MAX_FILENAME]).encode("ascii", "ignore").decode()

@@ -4,7 +4,7 @@ Only this module decides whether a client may get a file:
 
     a name that is not a relative path       404     "..", "/etc/passwd", "C:x", "a\\b", NUL, empty segments
     a hidden file or directory               404     any segment that begins with "."
-    a link that points out of the directory  404     unless ``follow_symlinks``; the directory itself may be one
+    a link that points out of the directory  404     unless ``follow_symlinks``; the directory itself may be a link
     a directory, a fifo, a device            404
     a file that this process can't read      404
 
@@ -85,7 +85,7 @@ Facts: TypeAlias = tuple[int, int, int, int, int]
 
 
 class ResolvedFile(NamedTuple):
-    """A regular file at the time of its ``stat``.
+    """A regular file, as ``stat`` described it.
 
     Equal objects have the same content, as far as ``stat`` shows.
     """
@@ -105,7 +105,9 @@ class ResolvedFile(NamedTuple):
     version: Facts
     """The facts of the uncompressed file, even if this object is a compressed file."""
     fingerprint: str = ""
-    """Identifies the bytes if time and size don't; see ``fingerprints.identified``."""
+    """A fingerprint of the bytes if time and size don't identify them; see
+    ``fingerprints.identified``.
+    """
     has_date: bool = True
     """Whether the modification time is a real date, not a value that a build tool has set."""
 
@@ -145,7 +147,7 @@ def codings_for(accept_encoding: str) -> tuple[str, ...]:
 def resolved_root(root: str) -> str:
     """Return a directory as an absolute path with links resolved.
 
-    The result is cached, so a directory is resolved once in a process.
+    The result is cached, so each process resolves a directory only once.
     """
     return os.path.realpath(root)
 
@@ -257,8 +259,8 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
     if not has_link:
         return full, facts
     real = os.path.realpath(full)
-    # The compared text includes the separator, because "/srv/files-old" is not under "/srv/files".
-    # A link must not point to a hidden name either.
+    # The prefix compared here ends with the separator, because "/srv/files-old" is not under
+    # "/srv/files". A link must not point to a hidden name either.
     if not real.startswith(full[:start]) or os.sep + "." in real[start - 1 :]:
         raise HTTPError(404)
     return real, os.lstat(real)

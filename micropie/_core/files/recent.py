@@ -2,8 +2,8 @@
 the use of a thread.
 
 ``CONTENTS`` has small files, for ``static_file(..., cached=True)``. For ``FRESH_FOR`` seconds a
-file is served without access to the disk; then its ``stat`` is checked, and it is read again if it
-has changed. So a change is noticed at most one second late.
+file is served without access to the disk; after that, its ``stat`` is checked, and it is read again
+if it has changed. So a change is noticed at most one second late.
 
 ``RECENT`` has the files that were checked recently, so that the event loop may check them itself.
 
@@ -13,9 +13,10 @@ file that is requested often is checked on the event loop. It is checked each ti
 never out of date: ``RECENT`` only stores that the event loop may check a file, not the result of
 the check.
 
-A file system may still be slow, for example one on a network. If ``SLOW_LOOKS`` checks in a row
-take longer than ``SLOW``, files in this directory are checked by threads for ``SLOW_FOR`` seconds.
-A single slow check is ignored, because the process may have waited for a processor.
+A file system may still be slow, for example one on a network. If ``SLOW_LOOKS`` checks in a row in
+one root directory take longer than ``SLOW``, all files under this directory are checked by threads
+for ``SLOW_FOR`` seconds. A single slow check is ignored, because the process may have waited for a
+processor.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ from micropie._core.streams import PART_CHUNK, FileRange
 SMALL = PART_CHUNK  # bytes; a smaller file is read in the call that opens it
 _YEAR = 365 * 24 * 3600  # seconds
 
-ATTEMPTS = 5  # the most look-ups of a file that changes before it is read
+ATTEMPTS = 5  # the maximum number of look-ups of a file that changes before it can be read
 
 # A file, the part of it to send, and its bytes or the open file.
 Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes, FileRange | None]
@@ -107,17 +107,17 @@ def static_file(
     static_file(name, root="reports")``.
 
     ``path`` may come from a client: if it points out of ``root``, is hidden (begins with a dot) or
-    isn't a readable regular file, the client gets a 404. ``root`` must not come from a client. It
-    is resolved once in a process.
+    isn't a readable regular file, the client gets a 404. ``root`` must not come from a client. Each
+    process resolves it only once.
 
-    ``download``: True makes browsers save the file under its own name, a str under that name.
-    ``content_type``: by default the type for the name's extension. ``max_age``: seconds for which a
-    client may use its copy without a request; by default ``no-cache``, so that clients request the
-    file each time, and get a 304 if it has not changed. ``cached``: keep the file in memory if it
-    has at most 1 MiB, and check the disk at most once a second. ``follow_symlinks``: also serve
-    files outside of ``root`` to which symbolic links point. ``headers`` are sent too, and override
-    the file's own. Raises ``ValueError`` unless ``max_age`` is a whole number of seconds, 0 or
-    more.
+    ``download``: True makes browsers save the file under its own name, and a str makes them save it
+    under that name. ``content_type``: by default the type for the name's extension. ``max_age``:
+    seconds for which a client may use its copy without a request; by default ``no-cache``, so that
+    clients request the file each time, and get a 304 if it has not changed. ``cached``: keep the
+    file in memory if it has at most 1 MiB, and check the disk at most once a second.
+    ``follow_symlinks``: also serve files outside of ``root`` to which symbolic links point.
+    ``headers`` are sent too, and override the file's own. Raises ``ValueError`` unless ``max_age``
+    is a whole number of seconds, 0 or more.
     """
     if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age must be a whole number of seconds, not {max_age!r}")
@@ -194,8 +194,8 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
 
     Raises ``HTTPError`` 404, 412 and 416.
 
-    This takes a step in a thread, unless the file is in memory or was checked within the last
-    second (``recent.py``).
+    The file is opened in a thread, unless it is in memory or was checked within the last second
+    (``recent.py``).
     """
     exchange, reference = request._exchange, response.body
     path, options = reference.path, reference.options
@@ -369,10 +369,10 @@ def _lasting(
     request.
 
     ``own``: the fingerprint of the file. A URL with this fingerprint never has other bytes, so it
-    is ``immutable`` (RFC 8246). If the URL has another fingerprint, its page comes from another
-    version of the application, because two versions run side by side during a release. If the file
-    has just changed, ``own`` may be the fingerprint of the old or the new bytes. In these two
-    cases, return ``no-cache``.
+    is ``immutable`` (RFC 8246). If the URL has another fingerprint, it was made by another version
+    of the application: during a release, two versions run side by side. If the file has just
+    changed, ``own`` may be the fingerprint of the old or the new bytes. In these two cases, return
+    ``no-cache``.
     """
     if reference.fingerprint is None:
         lifetime = f"max-age={reference.options.max_age}"

@@ -148,7 +148,7 @@ def with_host(url: str, host: str) -> str:
 
 # Origins as browsers write them: a scheme, a host, and a port unless it is the scheme's default
 # (RFC 6454, section 6.2). Browsers also send ``null``, for example for a sandboxed frame. ``null``
-# is never valid here, so it can't be trusted.
+# is never valid here, so no application can trust it by mistake.
 
 # Any scheme is allowed, because phone apps have origins such as "capacitor://localhost".
 _ORIGIN = pattern(

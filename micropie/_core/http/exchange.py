@@ -282,8 +282,8 @@ class Exchange:
 
     # Where the flow runs:
     has_begun = False  # whether a hook or the handler has run in one of the application's threads
-    opens_more = False  # whether the request opens resources that are not in ``resources``
-    reader: Slots | None = None  # set while one of these threads is waiting for the body (ASGI)
+    opens_more = False  # whether the request opens resources besides those in ``resources``
+    reader: Slots | None = None  # set while one of its threads is waiting for the body under ASGI
     is_pooled = False  # whether this is a copy of the request in a pool process
 
     # Parsed values. ``literal_path`` is the path if it has no escapes, so that the router can look
@@ -533,7 +533,9 @@ class Exchange:
 
     @property
     def rank(self) -> Rank:
-        """The rank of this request's next call in the queue for the application's threads."""
+        """The priority with which this request's next call waits for one of the application's
+        threads. The highest is served first.
+        """
         if not self.has_begun:
             return Rank.QUEUED
         may_hold = (
@@ -554,8 +556,8 @@ class Exchange:
         self.user_checked_by = checked_by
 
     def read_by(self, slots: Slots | None) -> None:
-        """Record that one of these threads is waiting for the body; None when no thread is
-        waiting.
+        """Record that a thread from ``slots`` is waiting for the body, or that no thread is waiting
+        if ``slots`` is None.
         """
         self.reader = slots
 

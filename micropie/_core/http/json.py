@@ -56,8 +56,8 @@ class CodecError(ValueError):
 def _installed() -> ModuleType | None:
     """Return the module orjson, or None if it is not installed.
 
-    It is imported when JSON is first used, because orjson and uuid together take a tenth of a small
-    application's startup.
+    orjson is imported when JSON is first used, because importing it, and uuid with it, takes a
+    tenth of a small application's startup.
     """
     try:
         import orjson
@@ -131,8 +131,8 @@ class Codec:
             kind is object or issubclass(kind, Enum | UUID) for kind in self._own
         ):
             return None
-        # Without these options, orjson drops the fields of a dataclass whose names begin with "_",
-        # and ignores the method ``items`` of a subclass of dict.
+        # Without these options, orjson drops a dataclass's fields that begin with "_", and encodes
+        # a subclass of dict without calling its method ``items``.
         options = (
             module.OPT_PASSTHROUGH_DATETIME
             | module.OPT_PASSTHROUGH_DATACLASS
@@ -174,7 +174,8 @@ class Codec:
         return _encode_plain(tree)
 
     def _tree_of(self, value: Any, path: list[object]) -> Any:
-        """Return ``value`` converted to dicts with str keys, lists and atoms only.
+        """Return ``value`` converted to dicts with str keys, lists, strings, numbers, bools and
+        None.
 
         ``path``: the keys under which ``value`` was found. After an error, it has the keys of the
         value that can't be encoded.
@@ -187,7 +188,7 @@ class Codec:
         while type(value) not in BUILTINS:
             value = self._step(value)
             steps += 1
-            if steps > _MAX_DEPTH_OUT:  # the application's encoders convert in a circle
+            if steps > _MAX_DEPTH_OUT:  # the application's encoders convert endlessly
                 raise RecursionError
         kind = type(value)
         if kind in _ATOMS:
@@ -238,8 +239,8 @@ class Codec:
 
 
 def _struct(value: Any) -> object:
-    """Return a msgspec.Struct as a dict or list of its values, which are not converted. msgspec
-    converts it, because it knows the struct's names, its tag and its unset values.
+    """Return a msgspec.Struct as a dict or list of its values, which are not converted. This calls
+    msgspec, which knows the names of the struct's fields in JSON, its tag and its unset values.
     """
     # msgspec has been imported, because there is a struct.
     tree: Any = sys.modules["msgspec"].to_builtins(value, enc_hook=lambda _: None)

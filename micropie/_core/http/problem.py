@@ -44,10 +44,10 @@ _PAGE = """<!doctype html>
 <p>"""
 
 
-_escaped = cached_if_short(256)(escape)  # most sentences are sent again and again
+_escaped = cached_if_short(256)(escape)  # cached, because most sentences are sent again and again
 
 
-@lru_cache(maxsize=256)  # there are a few statuses in a few languages
+@lru_cache(maxsize=256)  # enough for a few statuses in a few languages
 def _page_head(title: str) -> str:
     return _PAGE.format(title=escape(title))
 
@@ -129,8 +129,8 @@ def _wanted_form(request: Request) -> str:
     return "text"
 
 
-# Cached, because browsers send few different Accept headers, and parsing one takes longer than the
-# rest of the response.
+# Cached, because browsers send few different Accept headers, and parsing a header takes longer than
+# making the rest of the response.
 @cached_if_short(128)
 def _wanted_of(accept: str) -> str:
     best = choose_type(accept, ("text", "html", "problem", "json"))

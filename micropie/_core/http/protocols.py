@@ -19,7 +19,7 @@ Piece: TypeAlias = tuple[bytes, bool]
 """A piece of a body, and whether more may follow."""
 Environ: TypeAlias = dict[str, Any]
 ON_FAILURE: Final = "micropie.on_failure"
-"""In a scope or an environ, the key of the function with which a test client collects failures."""
+"""The key, in a scope or an environ, of the function with which a test client collects failures."""
 Json: TypeAlias = Any
 """A value from a JSON text. It is ``Any``, because applications know the structure of their
 documents and index them without type checks.

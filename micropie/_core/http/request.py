@@ -53,7 +53,7 @@ class Request(RequestSpellings):
     """The method as the client wrote it; the standard ones are upper-case."""
 
     path: str = attribute_of("_exchange.path", sets="_exchange.path")
-    """The decoded path, without the mount's prefix and without a trailing slash.
+    """The decoded path, without the prefix of a mount and without a trailing slash.
 
     This is the path that was routed, so ``/a/`` is ``/a``; ``raw_path`` keeps the slash. A mounted
     application gets the slash as well.
@@ -84,8 +84,7 @@ class Request(RequestSpellings):
     and values are latin-1 text.
 
     If you look up ``Authorization``, the response gets ``Vary: Authorization`` and becomes private,
-    whether or not the client sent the header, as for ``cookies``. Raises 431 if there are more than
-    1000 headers.
+    whether or not the client sent the header. Raises 431 if there are more than 1000 headers.
     """
 
     @property
@@ -104,8 +103,8 @@ class Request(RequestSpellings):
         """Return the value of a cookie set by ``set_signed_cookie``, or ``default``.
 
         Also return ``default`` if the cookie is forged or damaged, or was set more than ``max_age``
-        seconds ago (None: no limit). The client can read the value, and may send an older one.
-        Raises ``SetupError`` without ``App(secret_key=...)``.
+        seconds ago (None: no limit). The client can read the value, and may send an older value
+        again. Raises ``SetupError`` without ``App(secret_key=...)``.
         """
         signer = self._exchange.signer
         value = self.cookies.get(name)
@@ -268,10 +267,10 @@ class Request(RequestSpellings):
                 412, "The resource is no longer in the version that this request is for."
             )
 
-    # -- where it came from ------------------------------------------------------------------------
+    # -- where the request came from ---------------------------------------------------------------
 
-    # Behind a proxy, the server only knows the proxy. Middleware sets these values from the headers
-    # of a trusted proxy.
+    # Behind a proxy, the server only knows the proxy. Middleware sets the following values from the
+    # headers of a trusted proxy.
 
     @property
     def scheme(self) -> str:
@@ -342,8 +341,8 @@ class Request(RequestSpellings):
 
     @property
     def state(self) -> State:
-        """An object for your own attributes of this request. It begins with those of the lifespan
-        state.
+        """An object for your own attributes of this request. At first, it has the attributes of the
+        lifespan state.
         """
         state = self._state
         if state is None:
@@ -419,11 +418,11 @@ class Request(RequestSpellings):
         return FlowIterator(self._exchange.incoming.next_piece, self._exchange)
 
     def read(self) -> bytes:
-        """Return the whole body, in a ``def`` handler; otherwise like ``body``."""
+        """Return the whole body: the counterpart of ``body`` for ``def`` handlers."""
         return self._exchange.perform(self._exchange.incoming.whole())
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it arrives, in a ``def`` handler; otherwise like ``stream``."""
+        """Yield the body as it arrives: the counterpart of ``stream`` for ``def`` handlers."""
         self._exchange.incoming.start_stream()
         while piece := self._exchange.perform(self._exchange.incoming.next_piece()):
             yield piece

@@ -17,9 +17,9 @@ T = TypeVar("T")
 # The data of a session, by key.
 SessionData: TypeAlias = dict[str, object]
 
-# For each key, the functions that were passed to ``update_atomic`` and the value after the last
-# call in this request. When the session is saved, the functions are called again with the stored
-# value.
+# For each key, the functions that were passed to ``update_atomic`` in this request, and the value
+# that the last one returned. When the session is saved, the functions are called again, with the
+# stored value.
 _Update: TypeAlias = Callable[[Any], object]
 _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 

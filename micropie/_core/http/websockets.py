@@ -48,7 +48,8 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (CLOSING, FINISH): CLOSED,
 }
 
-# The states in which messages can be received and sent. Neither action changes the state.
+# The states in which messages can be received and sent. Receiving or sending doesn't change the
+# state.
 RECEIVING: Final = frozenset(state for state, action in TRANSITIONS if action is RECEIVE)
 SENDING: Final = frozenset(state for state, action in TRANSITIONS if action is SEND)
 
@@ -162,7 +163,7 @@ class Progress:
 
 def check_code(code: object) -> None:
     """Raise ``ValueError`` for a close code that an application can't send."""
-    # The ranges also refuse a bool, because True equals 1.
+    # This refuses a bool as well, because True and False equal 1 and 0, which are not valid codes.
     if not isinstance(code, int) or not (code in _SENDABLE or 3000 <= code <= 4999):
         raise ValueError(
             f"a WebSocket can't be closed with {code!r}: "

@@ -76,8 +76,8 @@ class ArrivingParts:
 
 
 class ReceivedParts:
-    """The parts of a form that was received before the handler was called, without
-    ``@reads_body``.
+    """The parts of a form that was received before the handler was called, because the handler
+    doesn't have ``@reads_body``.
     """
 
     def __init__(self, parts: Sequence[tuple[str, str | UploadFile]]) -> None:

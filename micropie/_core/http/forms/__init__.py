@@ -9,7 +9,7 @@ The same rules apply to a query, an urlencoded form and a multipart form:
   decides the response;
 - too many fields, files or bytes get a 413, malformed data a 400, a charset other than UTF-8 a 415;
 - text is valid UTF-8 without NUL; only ``&`` separates; a name without ``=`` has the value ``""``;
-- a parser that raised has closed the files that it had opened, and can't be used again.
+- a parser that has raised an exception has closed its open files, and can't be used again.
 
 ``PartParser`` gets a multipart body's bytes as they arrive and yields events: the head of a part,
 its bytes, its end. It checks all limits, for both of its users: ``MultipartParser`` stores fields

@@ -45,7 +45,7 @@ class Budget:
         self._memory = 0
 
     def begin(self) -> int:
-        """Count one more field. Return how many bytes its name or value may have."""
+        """Count one more field. Return the maximum number of bytes for its name or value."""
         self._count += 1
         limits = self._limits
         if self._count > limits.max_fields:
@@ -53,8 +53,8 @@ class Budget:
         return min(limits.max_form_field_size, limits.max_data_size - self._memory)
 
     def measure(self, size: int) -> None:
-        """Raise 413 if a name or value of ``size`` bytes is too long, on its own or together with
-        the fields so far.
+        """Raise 413 if a name or value of ``size`` bytes is above a limit, on its own or added to
+        the fields counted so far.
         """
         limits = self._limits
         left = limits.max_data_size - self._memory
@@ -170,22 +170,22 @@ def _encoded(raw: str) -> bytes:
         raise BadRequest("The query is not percent-encoded UTF-8.") from None
 
 
-# -- fields inside others: ``lines[0].price`` is the field ``price`` of the first of ``lines`` -----
+# -- nested fields: ``lines[0].price`` is the field ``price`` of the first item of ``lines`` -------
 
 _NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,6}\])+")
 _STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
-DEEPEST = 16  # levels; a deeper name counts as a plain name
+DEEPEST = 16  # the maximum number of levels; a name with more is plain text, not nested
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
-"""The values of a field (in a form, strings), or a dict that maps names or numbers to the fields
-inside it.
+"""The values of a field, which are strings in a form; or, for a field with nested fields, a dict
+that maps their names or numbers to the fields.
 """
 
 
 def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
-    """Return the fields of a form as a tree. A field with inner fields is a dict, by name or
-    number. The leaves are lists of strings.
+    """Return the fields of a form as a tree. A field with nested fields is a dict, whose keys are
+    names or numbers. The leaves are lists of values.
 
     A name that contradicts an earlier one, such as ``a.b`` after ``a``, is left out.
     """

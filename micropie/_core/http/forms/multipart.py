@@ -75,7 +75,7 @@ class PartParser:
     _start: bytes  # the part's first bytes, while they may be the boundary
     _size: int
     _name_size: int
-    _room: float  # how many bytes the value may still have
+    _room: float  # the maximum bytes of the name and of the value; infinite for a file
 
     def __init__(
         self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False
@@ -84,8 +84,8 @@ class PartParser:
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
         self._parser = PushMultipartParser(
             boundary,
-            # One byte more, because the package counts the first byte of a line end if a chunk ends
-            # after it.
+            # One byte more, because ``multipart`` also counts the first byte of a line end if a
+            # chunk ends after that byte.
             max_header_size=_MOST_HEADER + 1,
             max_header_count=_MOST_HEADERS,
             header_charset=_HEADER_LINES,
@@ -122,8 +122,9 @@ class PartParser:
                 else:
                     self.unselected.append(self._head.name)
         except MultipartError:
-            # The package refuses bytes after the last boundary if they come in a later chunk. Such
-            # bytes are allowed here, so this exception is an error only if the form is incomplete.
+            # ``multipart`` refuses bytes after the last boundary if they come in a later chunk.
+            # Such bytes are allowed here, so this exception is an error only if the form is
+            # incomplete.
             if not self._is_complete():
                 self._failure = 400, _MALFORMED
                 raise BadRequest(_MALFORMED) from None
@@ -144,11 +145,11 @@ class PartParser:
             raise BadRequest("The multipart form is cut off before its last boundary.")
 
     def _found_in(self, chunk: bytes) -> Iterable[MultipartSegment | bytes | None]:
-        """Return the events that the package finds in the next chunk.
+        """Return the events that the package ``multipart`` finds in the next chunk.
 
-        By RFC 2046, text before the first boundary is skipped. The package does so only if the
-        boundary is in the same chunk, so it is skipped here. Raises 400 if the text is long, and
-        raises an earlier error again.
+        By RFC 2046, text before the first boundary is skipped. The package skips the text only if
+        the boundary is in the same chunk, so this method skips it instead. Raises 400 if the text
+        is long, and raises an earlier error again.
         """
         if self._failure is not None:
             raise HTTPError(*self._failure)
@@ -162,7 +163,9 @@ class PartParser:
         return () if at < 0 else self._parser.parse(chunk[max(at - 2, 0) :])
 
     def _is_complete(self) -> bool:
-        """Close the package's parser, and return whether it has found the last boundary."""
+        """Close the parser of the package ``multipart``, and return whether it has found the last
+        boundary.
+        """
         try:
             self._parser.close()
         except MultipartError as error:
@@ -193,7 +196,8 @@ class PartParser:
             self._room = self._budget.begin()
             self._name_size = len(name.encode())
             if self._name_size > self._room or "content-length" in headers:
-                # If the field turns out longer than its Content-Length, the package raises a 400.
+                # If the field is longer than its Content-Length, ``multipart`` raises an error,
+                # which becomes a 400.
                 length = int(headers.get("content-length", 0))
                 self._budget.measure(max(self._name_size, length))
         self._start, self._size = b"", 0
@@ -204,7 +208,7 @@ class PartParser:
 
         Raises 413 if a field is too long, on its own or together with earlier fields. Raises 400
         for a part that begins with the boundary. By RFC 2046, section 5.1.1, such a part is empty,
-        but the package would read it as text that contains the next part.
+        but the package ``multipart`` would read it as text that contains the next part.
         """
         begun = self._size
         self._size = size = begun + len(data)
@@ -247,8 +251,8 @@ class MultipartParser:
 
     After an error, all files are closed.
 
-    ``fields`` and ``files`` have lists by name. ``parts`` has both in the order of the form, as
-    (name, value or file).
+    ``fields`` and ``files`` map each name to a list. ``parts`` contains both in the order of the
+    form, as pairs of a name and a value or file.
 
     ``feed`` may run in a thread while another thread calls ``close``, which happens when a request
     is cancelled. ``read_field`` converts a field in any charset to text; without it, all fields
@@ -322,8 +326,8 @@ class MultipartParser:
                 self._memory_for_file = min(self._limits.spool_size, left)
             self.files.setdefault(name, []).append(upload)
             self.parts.append((name, upload))
-            # Do this last: if the disk is full, ``seek`` may raise an error, and ``close`` then
-            # closes the file.
+            # Do this after adding the file to the lists: if the disk is full, ``seek`` may raise an
+            # error, and ``close`` must then find the file.
             upload.seek(0)
         else:
             data = bytes(self._value)
@@ -402,9 +406,9 @@ _HEADER_LINES: Final = "micropie_part_header"
 
 def _header_line(data: bytes) -> tuple[str, int]:
     """Decode one line of a part's headers. The function is registered as a codec, which the package
-    calls. Without it, the package would strip Unicode blanks from a header's name, and whether it
-    refuses a line feed without a carriage return would depend on the chunks. Raises
-    ``UnicodeDecodeError``, which becomes a 400.
+    ``multipart`` calls. With an ordinary codec, the package would strip Unicode blanks from a
+    header's name, and would refuse a line feed without a carriage return in some chunks but not in
+    others. Raises ``UnicodeDecodeError``, which becomes a 400.
     """
     text, size = codecs.utf_8_decode(data, "strict", True)
     if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):

@@ -1,8 +1,8 @@
 """Uploaded files: their bytes, which are stored on disk above 1 MiB, and the name that the client
 sent.
 
-``raw_filename`` and ``headers`` are what the client sent; only ``filename`` is safe in a path.
-Nothing is parsed here, and only the disk can make this code wait.
+``raw_filename`` and ``headers`` are as the client sent them; only ``filename`` is safe in a path.
+Nothing is parsed here, and this code waits only for the disk.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ MOST_PIECES = 64
 
 MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
 
-# Characters to remove from a file's name: control characters, marks that change the writing
-# direction (and show "gpj.exe" as "exe.jpg"), and characters that Windows reserves.
+# Characters to remove from a file's name: control characters, characters that change the writing
+# direction (and so show "gpj.exe" as "exe.jpg"), and characters that Windows reserves.
 _UNSAFE = pattern(
     '[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]'
 )
@@ -80,7 +80,7 @@ class UploadFile(UploadSpellings):
         self.headers = {**headers}
         self.content_type = headers.get("content-type", "application/octet-stream")
         self.size = 0
-        # 0 would mean no limit
+        # 0 would mean that files of any size stay in memory
         self.file = tempfile.SpooledTemporaryFile(max_size=spool_size or -1)
 
     @property

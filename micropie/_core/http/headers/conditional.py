@@ -52,7 +52,7 @@ def entity_tag(text: str) -> str:
         raise TypeError(f"an etag must be text, not {text!r}: write etag=str(...)") from None
 
 
-_TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # "%" is missing, because it begins an escape
+_TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # without "%", because it begins an escape
 
 
 @lru_cache(maxsize=1024)
@@ -166,8 +166,8 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     # one.
     if match is None or match.groups() == ("", "") or size == 0:
         return None
-    # Cut the numbers, because ``int`` refuses thousands of digits. With 19 digits a number is
-    # larger than any file.
+    # Truncate the numbers, because ``int`` refuses thousands of digits. A number of 19 digits is
+    # already larger than any file.
     first, last = (
         int(digits.lstrip("0")[:19] or 0) if digits else None for digits in match.groups()
     )
@@ -184,8 +184,8 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-# For the name of a coding in Content-Encoding, the other names that clients may send (RFC 9110,
-# section 8.4.1).
+# Maps the name of a coding in Content-Encoding to the other names that clients may send for it (RFC
+# 9110, section 8.4.1).
 _OTHER_NAMES: Final = {"gzip": ("x-gzip",)}
 
 

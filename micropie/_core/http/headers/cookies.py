@@ -166,7 +166,7 @@ def format_cookie(
     return cookie
 
 
-@lru_cache(maxsize=16)  # an application sets few different cookies, with many values
+@lru_cache(maxsize=16)  # an application sets few different cookies, each with many values
 def _attributes_of(
     name: str,
     path: str | None,

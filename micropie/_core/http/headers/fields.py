@@ -73,8 +73,8 @@ _SEPARATORS = {b"cookie": b"; "}  # joins the values of a repeated header; the d
 class Headers(Mapping[str, str]):
     """The request's headers: a mapping of lower-case names to values.
 
-    ``raw``: the pairs, with lower-case names. The first look-up searches them. The second creates a
-    dict, which takes several times as long but makes all later look-ups fast.
+    ``raw``: the (name, value) pairs, with lower-case names. The first look-up searches these pairs.
+    The second creates a dict, which takes several times as long but makes all later look-ups fast.
 
     The values of a repeated name are joined by ``", "`` (by ``"; "`` for Cookie: RFC 9113, section
     8.2.3). ``get_all`` returns them one by one, unless the server has joined them, as WSGI servers
@@ -83,9 +83,9 @@ class Headers(Mapping[str, str]):
     Names with "_" are dropped, as WSGI servers do, because an environ can't distinguish them from
     names with "-". Otherwise a client could imitate a proxy by sending "X_Forwarded_For".
 
-    ``note`` is called with "authorization" when the response begins to depend on that header: when
-    the header is looked up, whether or not the request has it, and when all headers are read and
-    the request has it.
+    ``note("authorization")`` is called when the response begins to depend on that header: when the
+    header is looked up, whether or not the request has it, and when all headers are read and the
+    header is among them.
     """
 
     __slots__ = ("_by_name", "_note", "_sent", "_was_read")
@@ -99,7 +99,7 @@ class Headers(Mapping[str, str]):
 
     @property
     def raw(self) -> list[tuple[bytes, bytes]]:
-        """The pairs, in order."""
+        """The (name, value) pairs, in the order in which they were sent."""
         return [pair for pair in self._sent if _UNDERSCORE not in pair[0]]
 
     def _joined(self) -> dict[bytes, bytes]:
@@ -237,14 +237,14 @@ def add_vary(pairs: HeaderPairs, name: str) -> None:
 def make_private(
     pairs: Iterable[tuple[str, str]], depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[HeaderPairs, bool]:
-    """Change a response's headers so that caches don't send the response to other clients (RFC
-    9111, section 4.1). Return the new headers, and whether ``public`` or ``s-maxage`` had to be
-    removed.
+    """Return a response's headers, changed so that caches don't send the response to other clients
+    (RFC 9111, section 4.1), and whether ``public`` or ``s-maxage`` had to be removed.
 
     ``pairs``: the headers, with lower-case names. ``depends_on``: the request headers that
     identified the client, such as "cookie". They are added to Vary, and the response becomes
-    private unless it has a Cache-Control header. ``has_own_cookie``: the response has a cookie or
-    token of the client, so ``public`` and ``s-maxage`` are replaced by ``private`` in any case.
+    private unless it has a Cache-Control header. ``has_own_cookie``: whether the response contains
+    a cookie or token meant for this client only; if so, ``public`` and ``s-maxage`` are always
+    replaced by ``private``.
     """
     headers = [*pairs]
     varies, stated = "", None
@@ -274,7 +274,7 @@ def make_private(
     return headers, was_public
 
 
-@lru_cache(maxsize=256)  # for headers that are constants or belong to a file
+@lru_cache(maxsize=256)  # enough, because the headers are constants or belong to a file
 def known_private(
     head: KnownHead, depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[KnownHead, bool]:

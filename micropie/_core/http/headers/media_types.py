@@ -82,8 +82,8 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
         name, quoted, token = match.groups()
         if name.lower() in parameters:
             raise BadRequest(f"The {header} header has a parameter twice.")
-        # Refuse ``filename=`` without a value, because some parsers would read a field, others a
-        # file without a name.
+        # Refuse ``filename=`` without a value, because some parsers would treat the part as a
+        # field, others as a file without a name.
         if quoted is None and not token and header == _DISPOSITION:
             raise BadRequest(f"The {header} header has a malformed parameter.")
         parameters[name.lower()] = token.rstrip(" \t") if quoted is None else quoted
@@ -133,7 +133,7 @@ def _extended(value: str) -> str:
         raise BadRequest("A file name of the form is not valid UTF-8.") from None
 
 
-# -- which of several types a response has: RFC 9110, sections 12.4.2 and 12.5.1 ------------------
+# -- choosing a response's type by Accept: RFC 9110, sections 12.4.2 and 12.5.1 -------------------
 
 # The short names that ``Request.accepts`` takes instead of media types.
 SHORT_NAMES = {
@@ -199,8 +199,8 @@ def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
 
 # The only charsets for which a codec is looked up: those in Python's table of aliases, and some
 # that are missing there. Other names are refused, because Python caches each name that it has ever
-# looked up, and because some codecs take quadratic time (punycode: 15 s for 200 KB). So the codecs
-# for domain names and Python literals are missing here.
+# looked up, and because some codecs take quadratic time (punycode: 15 s for 200 KB). Such codecs,
+# for example those for domain names and Python literals, are not listed here.
 _KNOWN = {
     *aliases,
     *aliases.values(),

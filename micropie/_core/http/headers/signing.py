@@ -31,9 +31,9 @@ class Signer:
     secret.
 
     ``salt`` keeps text that was signed for one purpose from being accepted for another. ``user``:
-    the name of the feature that needs the signer; error messages begin with it. ``serializer`` has
-    ``dumps`` and ``loads``, by default those of JSON. Raises ``SetupError`` if itsdangerous is not
-    installed, and for a secret that could be guessed.
+    the name of the feature that needs the signer; error messages begin with this name.
+    ``serializer`` has ``dumps`` and ``loads``, by default those of JSON. Raises ``SetupError`` if
+    itsdangerous is not installed, and for a secret that could be guessed.
     """
 
     def __init__(self, secret: Secret, salt: str, user: str, serializer: Any = None) -> None:
