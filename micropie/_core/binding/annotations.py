@@ -24,8 +24,8 @@ from typing import (
 from micropie._core.errors import SetupError
 
 Hint: TypeAlias = object
-"""The type of variables that hold an annotation: a class, ``list[int]``, ``X | None``, a NewType.
-It is ``object``, because Python has no narrower type for all of these.
+"""The type of a variable that holds an annotation, such as a class, ``list[int]``, ``X | None`` or
+a NewType. It is ``object``, because Python has no narrower type for all of these.
 """
 
 _BUILTINS = vars(builtins)
@@ -38,7 +38,7 @@ COLLECTIONS = (list, tuple, set, frozenset, Sequence)
 
 
 def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:
-    """Return an annotation with its type variables replaced by the types in ``given``."""
+    """Return an annotation with type variables replaced. ``given``: the types by type variable."""
     if get_origin(annotation) is None:
         return given.get(annotation, annotation)
     generic: Any = annotation
@@ -123,7 +123,7 @@ def without_none(hint: Hint) -> tuple[Hint, bool]:
     members = united(hint)
     others = tuple(one for one in members if one is not types.NoneType)
     if 0 < len(others) < len(members):
-        return Union[others], True  # noqa: UP007 - there may be only one
+        return Union[others], True  # noqa: UP007 - ``others`` may have only one type
     return hint, False
 
 
@@ -135,8 +135,9 @@ def united(hint: Hint) -> tuple[Any, ...]:
 
 
 def elements_of(kind: Hint) -> Iterator[Hint] | None:
-    """Return an iterator over the annotations of a collection's elements, in order. Return None if
-    the type is not a collection.
+    """Return an iterator that yields one annotation for each element of a collection, in the order
+    of the elements. The iterator never ends, so use it with ``zip``. Return None if the type is not
+    a collection.
     """
     if (get_origin(kind) or kind) not in COLLECTIONS:
         return None

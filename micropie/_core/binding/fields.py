@@ -181,16 +181,16 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
 
 
 def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
-    """Return the types that replace the type variables of a generic class: variable -> type. For
-    ``Page[User]``, the variable of ``Page`` is mapped to ``User``.
+    """Return the types that replace the type variables of a generic class, by variable. For
+    ``Page[User]``, the type variable of ``Page`` is mapped to ``User``.
     """
     variables = getattr(get_origin(alias), "__parameters__", ())
     return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))
 
 
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
-    """Return all types in an annotation: ``set[int]`` and ``int`` for ``set[int]``. With
-    ``are_fields_in``, include the types of the fields of structures.
+    """Return an annotation and all types inside it. For ``set[int]``, these are ``set[int]`` and
+    ``int``. With ``are_fields_in``, include the types of the fields of structures.
     """
     kinds: list[object] = []  # a list, because metadata of ``Annotated`` may not be hashable
     waiting: list[object] = [annotation]

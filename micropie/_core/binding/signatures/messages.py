@@ -26,8 +26,8 @@ class Messages:
     """Converts the messages that a WebSocket handler receives, and filters those that it sends.
 
     ``received`` and ``sent``: the types of the messages. ``received`` may be ``Never``. ``call``:
-    the name of the socket's method that receives such messages, and the key of the content in an
-    ASGI event.
+    two strings, the name of the socket's method that receives such messages (such as
+    "receive_text"), and the key under which an ASGI event has the message ("text" or "bytes").
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Messages:
             False,
             own,
         )
-        # the first place is JSON; a structure also has a place for forms
+        # The first place is the JSON document. A structure has a second one, for forms.
         place = self._parameter.places[0]
-        # whether numbers must keep all their digits
+        # whether JSON numbers must keep all their digits, because the type contains a Decimal
         self._is_exact = place.values is not DOCUMENT.values
         self._convert: Any = place.read
         self._filter = result_filter(function, united(sent))

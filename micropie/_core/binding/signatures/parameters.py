@@ -1,10 +1,9 @@
 """One parameter of a handler: where its value comes from, and how the value is converted.
 
-If the annotation declares no source, the value is looked up by the parameter's name in the places
-of ``BY_NAME``, one after the other. If none of them has it, the parameter gets its default. Other
-places are used if the annotation declares a source (``sources.py``), or is a file, a structure or
-the request itself. ``bound_parameter`` chooses the places once; each request calls
-``parameter.find``.
+Usually, the value is looked up by the parameter's name in the places of ``BY_NAME``, one after the
+other. If no place has it, the parameter gets its default. Other places are searched if the
+annotation declares a source (``sources.py``), or is a file, a structure or the request itself.
+``bound_parameter`` chooses the places once; each request calls ``parameter.find``.
 """
 
 from __future__ import annotations
@@ -90,12 +89,14 @@ class BoundParameter(NamedTuple):
 
     @property
     def first_place(self) -> str:
-        """The name of the first place, or "" if clients never set the value."""
+        """The name of the first place that is searched, or "" if the value never comes from the
+        client.
+        """
         return self.places[0].name if self.places else ""
 
     @property
     def is_whole(self) -> bool:
-        """Whether the value is everything in the first place: a whole query, form or document."""
+        """Whether the value is a whole query, form or document, and not one value from it."""
         return bool(self.places) and self.places[0].is_whole
 
     @property
@@ -328,16 +329,16 @@ _EXACT = attrgetter("_exchange.body.exact_document")
 
 # The places of the lookup by name, in this order. The path comes before them.
 BY_NAME: Sequence[Place] = (QUERY, DOCUMENT, FORM, FILES)
-# The same places for a parameter without an annotation, or annotated with ``Any``. JSON values are
-# passed to the handler unchanged.
+# The places of ``BY_NAME`` for a parameter that has no annotation or is annotated with ``Any``. Its
+# JSON values are passed to the handler unchanged.
 _AS_IT_IS: Sequence[Place] = (QUERY, DOCUMENT._replace(read=None), FORM, FILES)
 # The places for a provider's parameter. The body is not among them, because its fields are meant
 # for the handler: a field that happened to have the parameter's name would determine which resource
 # the provider opens.
 IN_URL: Sequence[Place] = (QUERY,)
 
-# The places for the sources that an annotation can declare, by the name of the source.
-# ``_of_source`` creates the places for headers and cookies.
+# The place for each source that an annotation can declare, by the name of the source. Headers and
+# cookies are not included, because ``_of_source`` creates their places.
 _STATED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
 
 
@@ -490,8 +491,8 @@ def _of_source(
 
         def texts(request: Request) -> object:
             found = stated.texts(request, key, converter.many is not None)
-            # Join repeated headers with commas, as WSGI servers do. Choosing one of them would be
-            # unsafe: the first may come from the client, the last from its proxy.
+            # Join repeated headers with commas, as WSGI servers do. Using only one of them would be
+            # unsafe, because one may come from the client and another from a proxy.
             return [", ".join(found)] if found and converter.many is None else found or None
 
         place = Place(stated.place, texts, _from_texts, is_whole=True)

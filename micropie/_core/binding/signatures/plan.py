@@ -44,7 +44,7 @@ _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 # The places for which the body must be parsed. "file" is one of them even if the form isn't
-# multipart: such a form has only the file's name, and the error message says so.
+# multipart, so that an error message can say that such a form has only the file's name.
 _OF_BODY = ("json", "form", "file")
 
 
@@ -65,9 +65,9 @@ class Plan:
 
     Arguments: ``takes_socket``: whether the first parameter is a WebSocket, which the caller passes
     before the bound arguments. ``provided``: the types for which there are providers. A parameter
-    annotated with one of these is not bound. ``is_provider``: whether the function is a provider,
-    whose parameters without an annotation keep their defaults. ``own``: the application's encoders
-    and decoders.
+    annotated with one of these types gets the provider's resource, not a value from the request.
+    ``is_provider``: whether the function is a provider, whose parameters without an annotation keep
+    their defaults. ``own``: the application's encoders and decoders.
 
     Attributes: ``provided``: the parameters that get a value from a provider. ``parses_always``:
     whether to parse a form or JSON even if the path has all the arguments, because a provider
@@ -155,7 +155,8 @@ class Plan:
         self.most_segments = sys.maxsize if self.takes_rest else len(self._positional)
         given_by_name = [one for one in self.provided if one.position is None]
         self._takes_keywords = bool(self._keywords or self._others or given_by_name)
-        # A step has only positional arguments, so the last one is a dict of the keyword arguments.
+        # The flow calls handlers with positional arguments only. So pass the keyword arguments as a
+        # dict, in the last argument.
         if self._takes_keywords:
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
         self.parses_always = False
@@ -167,8 +168,8 @@ class Plan:
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
     ) -> Sequence[Any]:
-        """Return the ``arguments`` of one call with the providers' resources added. ``values``: the
-        resources by their provider's key.
+        """Return the ``arguments`` of one call, with the resources added that providers have opened
+        for it. ``values``: these resources, by the key of the provider.
         """
         complete = [*arguments]
         for name, key, position in self.provided:

@@ -59,7 +59,8 @@ if TYPE_CHECKING:
 
 
 def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
-    """Return the types that a handler may return, from its annotation, or from ``stated`` if given.
+    """Return the types that a handler may return. They are read from ``stated`` if it is given, and
+    otherwise from the handler's annotation.
 
     Raises ``SetupError`` for an annotation that can't be evaluated, for example because a name in
     it is imported for type checkers only. If the annotation were ignored, all fields would be sent.
@@ -74,8 +75,8 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
 
 
 def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
-    """Return the members of a union. A ``Literal`` is split into one with its str and bytes values,
-    and one with its other values.
+    """Return the members of a union. A ``Literal`` is replaced by two: one with its str and bytes
+    values, and one with its other values.
     """
     members: list[Hint] = []
     for one in united(annotation):
@@ -146,7 +147,8 @@ def result_filter(
     kinds = [body for one in answers for body in answer_parts(one)[1]]
     others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
     filtered = tuple(one for one in kinds if one not in others)
-    members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - of any number
+    # ``filtered`` may have any number of types
+    members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007
     if members and not _ANYTHING.intersection(others):
         # imported only by applications with structures
         from micropie._core.binding.structures.makers import library_for
@@ -253,8 +255,8 @@ class ResultFilter(NamedTuple):
 
     @property
     def bodies(self) -> Sequence[type]:
-        """Those classes in ``exact`` whose objects are plain JSON values, and not HTML, streams or
-        awaitables.
+        """Those classes in ``exact`` whose objects are always sent as JSON. A class whose objects
+        may be HTML, a stream or awaitable is not among them.
         """
         return [
             one for one in self.exact if sent_as(one) == "json" and not hasattr(one, "__iter__")
@@ -299,8 +301,8 @@ class ResultFilter(NamedTuple):
 
 # -- inside a result -----------------------------------------------------------------------------
 
-# An object is sent with all fields of its own class. So if it is an instance of a subclass, or a
-# dict, it may have fields that the annotation doesn't declare.
+# An object is sent with all fields of its own class. So an instance of a subclass, or a dict, may
+# have fields that the annotation doesn't declare.
 
 
 def _check_exact(value: object, hint: Hint) -> None:
@@ -353,7 +355,7 @@ def _check_readable(structures: Iterable[type]) -> None:
         seen.add(structure)
         try:
             if is_pydantic(structure) and hasattr(structure, "model_rebuild"):
-                structure.model_rebuild()  # raises an error with the name that is missing
+                structure.model_rebuild()  # raises an error that has the undefined name
             hints = _hints_inside(structure).values()
         except UNREADABLE as error:
             raise unreadable(structure, error) from None

@@ -25,8 +25,8 @@ from micropie._core.errors import SetupError
 from micropie._core.http import CSRF_FIELD
 from micropie._core.http.forms import Nested, rows
 
-# Strings for these types are converted as for parameters, because msgspec and pydantic would reject
-# what browsers send: a time without seconds, and "on" for a ticked box.
+# A form's strings for fields of these types are converted here, as for parameters, because msgspec
+# and pydantic would reject what browsers send: a time without seconds, and "on" for a ticked box.
 _AS_PARAMETERS = (bool, datetime, time)
 
 _ABSENT = object()
@@ -41,8 +41,8 @@ def document_of(
     """Return the document for the fields of a form or a query. ``members``: the structures, one of
     which is created from the document.
 
-    The document also has the names that are not fields of a structure, except the CSRF token: a
-    structure may reject unknown names, and the token is only for ``CSRFMiddleware``.
+    Names that are not fields of a structure stay in the document, because a structure may reject
+    unknown names. Only the CSRF token is left out, because it is for ``CSRFMiddleware``.
     """
     document = {str(name): values_of(node) for name, node in tree.items() if name != CSRF_FIELD}
     for field in chain.from_iterable(map(fields_of, members)):
@@ -72,7 +72,8 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
     if isinstance(node, Mapping):
         members = members_of(kind)
         return document_of(members, node, own) if members else values_of(node)
-    if len(node) > 1 and kind is not bool:  # for a tick box, pages may send a hidden "false" first
+    # a page may have a hidden input "false" before a tick box
+    if len(node) > 1 and kind is not bool:
         return node
     text = node[-1]
     if text == "" and field.optional:
@@ -105,14 +106,15 @@ def values_of(node: Nested, has_lists: bool = False) -> object:
 
 
 def described_as(hint: Hint, own: OwnTypes) -> Converter:
-    """Return the converter for a parameter of a field's type. If no parameter can have that type,
-    return the converter for any value.
+    """Return the converter that a parameter with the field's type would have. If no parameter can
+    have that type, return the converter that accepts any value.
     """
     while isinstance(hint, NewType):
         hint = hint.__supertype__
     try:
         return converter_for(hint, own)
-    except SetupError:  # a structure, or a type with a constraint that only the library enforces
+    except SetupError:
+        # a structure, or a type with a constraint that only msgspec or pydantic enforces
         pass
     if get_origin(hint) is not Annotated:
         return ANYTHING

@@ -1,10 +1,10 @@
 """Find the errors in a document or a form that could not be converted to a structure: every invalid
 value, with a message for the visitor.
 
-This module is used only after the library has rejected a document. pydantic reports all errors.
-msgspec stops at the first error, so this module goes through the type and the document in parallel
-and converts each value again on its own. The messages are the same as for a parameter of the
-value's type.
+This module is used only after msgspec or pydantic has rejected a document. pydantic reports all
+errors. msgspec stops at the first error, so this module goes through the type and the document in
+parallel and converts each value again on its own. The messages are the same as for a parameter of
+the value's type.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str | int, ...]
 
 MOST_ERRORS = 100  # how many errors are reported for one body
-# To limit the time for one body, the search may convert at most ``MOST_VALUES`` values again. A
-# value that is inside others is counted each time one of them is converted, and each conversion
-# counts as ``CALL`` more values. With this limit, the search takes a few milliseconds at most.
+# To limit the time for one body, the search may convert at most ``MOST_VALUES`` values again.
+# Converting a value counts as the number of values in it plus ``CALL``, so an inner value is
+# counted again for each value that contains it. With this limit, the search takes a few
+# milliseconds at most.
 MOST_VALUES = 12_000
 CALL = 10
-DEEPEST = 10  # steps in a path; values that are nested deeper are not searched
+DEEPEST = 10  # levels; values that are nested deeper are not searched
 
 
 def problems_of(
@@ -52,7 +53,7 @@ def problems_of(
     hint, own = maker.hint, maker.own
     if hasattr(error, "error_count"):  # pydantic's exception, which has all errors
         return [*_of_pydantic(error, hint, own)]
-    if maker.is_pydantic:  # raised by a check that ran after pydantic's
+    if maker.is_pydantic:  # raised by ``check_sizes`` or ``check_numbers``
         return [_described(error, hint, document, (), own)]
     found = _Search(maker, is_json).mistakes(error, hint, document)
     return [*islice(found, MOST_ERRORS)]
@@ -133,7 +134,8 @@ class _Search:
                 yield _problem(own, inner, at, None, text, unknown=REQUIRED_FIELD)
                 continue
             cost = CALL + count_values(part, self._left)
-            if cost > self._left:  # skip it, because there may be enough left for smaller values
+            # skip this value, because the rest of the limit may be enough for smaller values
+            if cost > self._left:
                 continue
             self._left -= cost
             try:
@@ -148,8 +150,8 @@ class _Search:
 def _described(
     error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes
 ) -> ParameterError:
-    """Return the error for one value. If the invalid value is inside it, msgspec's message ends
-    with the path to that value.
+    """Return the error for one value. If only a part of the value is invalid, msgspec's message
+    ends with the path to that part.
     """
     before, dash, after = str(error).rpartition(" - at `")
     text, place = (before, after.removesuffix("`")) if dash else (after, "")
@@ -160,7 +162,7 @@ def _described(
         choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
         expected = [converter_for(one, own).expected for one in choices]
         text = f"Expected {expected[0]}" if len(expected) == 1 else "Invalid enum value"
-    elif text.startswith("Invalid value"):  # the tag of a union is unknown
+    elif text.startswith("Invalid value"):  # the value's tag belongs to no member of the union
         text = _WORDLESS
     inner = tuple(
         name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place)
@@ -237,7 +239,9 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
 
 
 def described(error: Exception) -> str:
-    """Return the library's message for a handler's result that it rejected."""
+    """Return the message of an error with which msgspec or pydantic has rejected a handler's
+    result.
+    """
     return (
         next(_of_pydantic(error)).sentence
         if hasattr(error, "error_count")

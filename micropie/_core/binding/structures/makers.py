@@ -3,8 +3,8 @@ msgspec.Struct or pydantic model.
 
 There is one maker class for msgspec and one for pydantic, with the same methods: ``make`` converts
 a document to the object, and ``dump`` reduces a handler's result to the fields of its annotation.
-``limits.py`` rejects values that the library would accept from a client, but that a parameter would
-not accept.
+``limits.py`` rejects values that msgspec or pydantic would accept, but that a parameter of the same
+type would not.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ from micropie._core.http.json import dumps, loads
 
 
 class Maker:
-    """Creates the structures for one annotation. There is a subclass for each library.
+    """Creates the structures for one annotation. There is one subclass for msgspec and one for
+    pydantic; below, "the library" is whichever of the two creates the structures.
 
     Call ``prepare`` before ``make``.
 
@@ -115,8 +116,8 @@ class Maker:
 
     @cached_property
     def _alternatives(self) -> list[tuple[Hint, object]]:
-        """The members of a union among which the library can't choose, each with the class of its
-        values. Empty for any other annotation.
+        """If the annotation is a union among whose members the library can't choose, these members,
+        each with the class of its values. Otherwise, an empty list.
         """
         body, _ = without_none(self.hint)
         kinds = united(body)
@@ -139,7 +140,8 @@ class ByPydantic(Maker):
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         super().__init__(hint, own)
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
-        self._adapters = {hint: self._adapter}  # ``_dumped`` adds adapters for a union's members
+        # ``_dumped`` adds an adapter for each member of a union
+        self._adapters = {hint: self._adapter}
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. ``part`` is not used."""
@@ -171,14 +173,14 @@ class ByMsgspec(Maker):
     def prepare(self) -> None:
         """See ``Maker``.
 
-        Also raises ``SetupError`` for a decoder for a class that msgspec creates itself, because
-        msgspec would ignore the decoder.
+        Also raises ``SetupError`` if the application has a decoder for a class that msgspec creates
+        itself, because msgspec would ignore that decoder.
         """
         self._msgspec = library = msgspec()
         # raises TypeError for a structure that msgspec can't create
         library.json.Decoder(self.hint)
         super().prepare()
-        # Converters for types that parameters may have and that msgspec doesn't know.
+        # Converters for the types that are supported for parameters but that msgspec doesn't know.
         self._converters = {**simple_types()}
         for kind in kinds_in(self.hint):
             if not isinstance(kind, type) or kind not in self.own.decoders:
@@ -252,7 +254,7 @@ class ByMsgspec(Maker):
 
     def _dumped(self, result: object, kind: Hint) -> object:
         library = msgspec()
-        try:  # not strict, because some databases store booleans as 0 and 1
+        try:  # convert leniently, because some databases return 0 and 1 for booleans
             return library.convert(
                 result, kind, strict=False, from_attributes=True, dec_hook=_model_of
             )
@@ -292,7 +294,8 @@ def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
         return ByPydantic
     kinds: list[object] = []
     if "pydantic" in sys.modules:
-        # if msgspec can't create the type, results of that type are sent unchanged
+        # Reading the fields fails for a type that msgspec can't create. Results of such a type are
+        # sent unchanged.
         with suppress(ImportError, TypeError):
             kinds = kinds_in(hint)
     is_msgspecs = any(
@@ -304,7 +307,7 @@ def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
 def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
     """Return the maker for a structure, or for a list or dict of structures.
 
-    Raises ``SetupError`` if the library can't create the structure.
+    Raises ``SetupError`` if neither msgspec nor pydantic can create the structure.
     """
     about = f"it is a {structure_name(hint)}"
     try:

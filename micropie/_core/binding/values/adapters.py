@@ -28,23 +28,25 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 # Error messages of msgspec and pydantic quote keys and tags that the client sent, and an
-# application may send such a message as HTML. So remove whatever could be markup: quotes, and every
-# "<" of a sequence, because removing only one from "<<p" would leave "<p".
+# application may send such a message as HTML. So remove all characters that could be markup:
+# quotes, and each run of "<" as a whole, because removing only one "<" from "<<p" would leave "<p".
 _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 
 
 def without_markup(text: str) -> str:
-    """Return a library's error message without the characters that could be HTML markup."""
+    """Return an error message of msgspec or pydantic without the characters that could be HTML
+    markup.
+    """
     return _MARKUP.sub("", text)
 
 
 def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> object:
-    """Return the value that a ``TypeAdapter`` creates from a document. A form's strings are never
-    validated strictly.
+    """Return the value that a ``TypeAdapter`` creates from a document. ``is_json``: False for the
+    document of a form; its strings are never validated strictly.
 
-    With strict types, pydantic accepts "2026-01-31" as a date only if it parses the JSON itself. So
-    if pydantic rejects the parsed document, the document is encoded as JSON and validated again.
-    Raises ``ValueError`` if it is invalid.
+    For a strict type, pydantic accepts "2026-01-31" as a date only if pydantic itself parses the
+    JSON. So if pydantic rejects the parsed document, the document is encoded as JSON and validated
+    again. Raises ``ValueError`` if the document is invalid.
     """
     try:
         return adapter.validate_python(document, strict=is_json and None)

@@ -1,8 +1,8 @@
 """Constraints in annotations: msgspec's ``Meta(ge=1)``, pydantic's ``Field(ge=1)``,
 annotated_types' ``Ge(1)``.
 
-A ``Message`` beside a constraint in ``Annotated`` replaces the built-in error message for values
-that don't meet the constraint.
+A ``Message`` in the same ``Annotated`` as a constraint replaces the built-in error message for
+values that don't meet the constraint.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 MOST_MATCHED = 1000
 
 
-# The limits below reject values that would take quadratic time, here or in a handler.
+# The three limits below reject values that would take quadratic time to process, here or in a
+# handler.
 MAX_DIGITS = 4300  # the digits of one number; CPython has the same limit for int()
-# The exponent of a Decimal. Floats have the same limit. int(Decimal("1e300000")) takes seconds.
+# The largest exponent of a Decimal, which is also that of a float. Without a limit, a handler's
+# int(Decimal("1e300000")) would take seconds.
 MAX_EXPONENT = 308
 # The maximum number of elements of a set, or of keys of a dict, unless they are strings. A client
 # can choose a million ints with the same hash, and then each new int is compared with all the
@@ -41,9 +43,10 @@ _Given = TypeVar("_Given")
 class Constraint(NamedTuple):
     """A condition that a value must meet, such as a minimum.
 
-    ``name``: such as "ge". ``bound``: such as 1. ``words``: a description for developers, such as
-    "at least 1". ``fits(value, bound)`` returns whether the value meets the condition. It raises
-    ``TypeError`` for a value that can't be compared, or has no length.
+    ``name``: the kind of condition, such as "ge". ``bound``: the value to compare with, such as 1.
+    ``words``: a description for developers, such as "at least 1". ``fits(value, bound)`` returns
+    whether the value meets the condition. It raises ``TypeError`` for a value that can't be
+    compared, or has no length.
     """
 
     name: str
@@ -98,8 +101,8 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
 _WITH_OFFSET = "Please add the offset from UTC, as in 2026-01-31T13:45:00Z."
 _WITHOUT_OFFSET = "Please leave out the offset from UTC, as in 2026-01-31T13:45:00."
 
-# The messages about lengths: for a list, for a string if the limit is one character, and for a
-# string if the limit is larger.
+# The three messages about each limit of the length: for a list, for a string if the limit is one
+# character, and for a string if it is larger.
 _COUNTED = {
     "min_length": (
         "Please choose at least {count}.",
@@ -272,8 +275,8 @@ def with_short_line_ends(text: str) -> str:
 
 
 def restricts(item: object, libraries: Container[str]) -> bool:
-    """Return whether ``item`` is metadata of one of the ``libraries`` and restricts a value,
-    instead of only describing it.
+    """Return whether ``item`` is metadata that restricts a value, and does not only describe it,
+    and whose class belongs to one of the ``libraries``.
     """
     kind = type(item)
     library = kind.__module__.partition(".")[0]

@@ -138,7 +138,7 @@ class OwnTypes(NamedTuple):
             first, *_ = inspect.signature(decode, eval_str=True).parameters.values()
             taken = first.annotation
         except (ValueError, NameError):
-            # The decoder is a built-in without a signature, or its annotation is a name that is
+            # This decoder is a built-in without a signature, or its annotation is a name that is
             # imported for type checkers only.
             taken = str
         if not takes(decode, 1) or taken is kind:
@@ -235,7 +235,7 @@ def _to_decimal(text: str) -> Decimal:
 
 
 def _decimal_from_json(value: object) -> Decimal:
-    # Use a tuple, because each call would create the union ``str | int | ...`` again.
+    # Use a tuple, because a union, ``str | int | ...``, would be created again for each call.
     if isinstance(value, bool) or not isinstance(value, (str, int, float, decimal.Decimal)):
         raise ValueError(value)
     return _to_decimal(str(value))
@@ -432,8 +432,8 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
 
 def _decoded(kind: type, own: OwnTypes) -> Converter:
     """Return the converter for a class for which the application has a decoder."""
-    # Replace the decoder of ``kind`` itself, so that two decoders that each take the other's class
-    # raise ``SetupError`` instead of recursing forever.
+    # In this lookup, replace the decoder of ``kind`` by an invalid one. Two decoders that each take
+    # the other's class then raise ``SetupError`` instead of recursing forever.
     others: dict[type, Any] = {**own.decoders, kind: lambda: None}
     inner = converter_for(own.taken_by(kind), own._replace(decoders=others))
 
@@ -441,7 +441,8 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
         try:
             return own.decoders[kind](given)
         except (ValueError, ArithmeticError, LookupError):
-            # Decimal raises ArithmeticError. Looking up an Enum's member by name raises KeyError.
+            # Decoders may raise other exceptions than ValueError: Decimal raises ArithmeticError,
+            # and looking up an Enum's member by name raises KeyError.
             raise ValueError(given) from None
 
     from_text = _from_one_text(inner)
@@ -456,9 +457,10 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
 
 def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
     """Return the converter for an annotation whose values pydantic creates. Add the constraints
-    that pydantic doesn't know.
+    that pydantic doesn't enforce.
     """
-    from micropie._core.binding.values.adapters import Adapter  # few applications need one
+    # imported on use, because few applications need it
+    from micropie._core.binding.values.adapters import Adapter
 
     adapter = Adapter(annotation)
     converter = Converter(
@@ -550,8 +552,8 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
             raise ValueError(value) from None
 
     def choose_json(value: object) -> object:
-        # Accept a bool only for a choice that is a bool, because str() returns "True" for JSON's
-        # true and for the string "True".
+        # Accept a bool only for a choice that is a bool. Otherwise, JSON's true would match the
+        # choice "True", because str() returns "True" for both.
         if not isinstance(value, str | int | float) or isinstance(value, bool) != isinstance(
             choose(value), bool
         ):
@@ -586,8 +588,9 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
 
 
 def _with_collections(union: Converter, inner: Sequence[Converter], is_optional: bool) -> Converter:
-    """Return a converter for a union that has collections among its members. Collections are tried
-    with all strings sent with a name; the other members, with a single string.
+    """Return a converter for a union that has collections among its members. A collection is tried
+    with the list of all strings sent under the parameter's name. Any other member is tried with a
+    single string.
     """
     collections = [one.from_texts for one in inner if one.many is not None]
     singles = [one.from_text for one in inner if _takes_one_text(one)]

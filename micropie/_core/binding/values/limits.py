@@ -2,8 +2,8 @@
 field values that a parameter of the same type would not accept.
 
 msgspec and pydantic accept values that parameters don't: NaN, numbers with a million digits, and
-sets of numbers that a client has chosen to have the same hash. Also, each library ignores the
-constraints of the others.
+sets of numbers that a client has chosen to have the same hash. Each of them also ignores
+constraints that were written for the other.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", 
 
 
 def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
-    """Raise ``SetupError`` if a body must not set one of the fields, or if the library ignores the
-    constraint of one.
+    """Raise ``SetupError`` for a field that a body must not set, and for a field with a constraint
+    that msgspec or pydantic, whichever creates the structure, would ignore.
 
     ``kinds``: all types in the structure. ``name``: the name of the structure. ``is_pydantic``:
-    whether pydantic creates it, and not msgspec.
+    True if pydantic creates the structure, False if msgspec does.
     """
     from fractions import Fraction  # imported only by applications with structures
 
@@ -122,8 +122,8 @@ def _can_be_hashed(structure: type) -> bool:
 
 
 def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str) -> None:
-    """Raise ``SetupError`` for a field's constraint that the library ignores, because otherwise the
-    field would accept every value.
+    """Raise ``SetupError`` for a field with a constraint that would be ignored, because then the
+    field would accept every value. ``is_pydantic``: as for ``check_fields``.
     """
     known, unknown, advice = (
         ("pydantic", ("msgspec",), "pydantic.Field(...)")
