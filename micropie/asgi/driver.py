@@ -28,7 +28,7 @@ from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, failure_of_step, perform, perform_cleanup
 from micropie.asgi.streaming import StreamSender, encode_headers, head_message, send_streamed
 
-_starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a lock when it is asked for one
+_starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports the class on first access
 
 
 async def serve(

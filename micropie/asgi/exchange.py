@@ -155,7 +155,7 @@ class ASGIExchange(StreamedExchange):
         media_type, length = b"", None
         for name, value in self.scope["headers"]:
             if name == b"content-type":
-                # two headers count as one malformed header
+                # a repeated Content-Type counts as a malformed one
                 media_type = b"," if media_type else value
             elif name == b"content-length":
                 length = value if length is None or length == value else b"two that differ"

@@ -1,4 +1,4 @@
-"""``ASGIState``: the state of an application that the ASGI driver stores.
+"""``ASGIState``: the state that the ASGI driver stores for an application.
 
 It is a separate module, because WSGI needs nothing else of this package.
 """

@@ -201,7 +201,7 @@ async def send_streamed(
 
     If the client has disconnected, log this at the level DEBUG and raise nothing.
     """
-    if isinstance(stream, ThreadStream):  # only with a compatibility module
+    if isinstance(stream, ThreadStream):  # only in a response of a compatibility module
         stream = streams.MadeAhead(stream, exchange.config.threads)
     file = stream.file
     try:
@@ -262,7 +262,7 @@ class HeartBeats:
         self._last = monotonic()
 
     async def send(self, message: ServerMessage) -> None:
-        """Send a message, after a heartbeat that is being sent."""
+        """Send a message. If a heartbeat is being sent, wait for it first."""
         if self._beat is not None:
             await self._beat.wait()
         self._last = inf
@@ -296,8 +296,8 @@ class HeartBeats:
 class StreamSender:
     """Takes a stream's chunks and sends them, in the task that creates this object.
 
-    The methods in the section "beside it" run the companion's two tasks: one watches the client,
-    the other sends heartbeats.
+    Two more tasks, together called the companion, may run meanwhile: one watches whether the client
+    disconnects, the other sends heartbeats.
     """
 
     _beats: HeartBeats | None = None
@@ -398,7 +398,7 @@ class StreamSender:
         if self._stream.outcome is not None:
             raise ClientDisconnect("the client disconnected")
 
-    # -- beside it ---------------------------------------------------------------------------------
+    # -- the companion -----------------------------------------------------------------------------
 
     def _start(self) -> None:
         """Start the companion's tasks that haven't started."""

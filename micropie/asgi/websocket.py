@@ -134,9 +134,9 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
         If the session was changed, it is saved, and its cookie is sent. If the handler's code
         contains the name ``session``, a client without a session also gets a cookie, because the
-        session may be changed later. ``session_id``: an id to send instead. Raises ``ValueError``
-        for a subprotocol that was not offered, and ``ResponseError`` for a header that can't be
-        sent.
+        session may be changed later. ``session_id``: an id to send in the cookie, instead of the
+        session's own. Raises ``ValueError`` for a subprotocol that was not offered, and
+        ``ResponseError`` for a header that can't be sent.
         """
         connection = self._connection
         if connection.state is not websockets.CONNECTING:

@@ -16,9 +16,9 @@ The outer one, ``_leave_scope``, cancels it. The inner one, ``_cleanup_scope``, 
 with a deadline as soon as this cancellation arrives, so that the handler's ``finally`` may wait, as
 after asyncio's ``Task.cancel``, but not forever. To detect the cancellation, the handler's
 coroutine is advanced manually (``_run_handler``; see ``asgi/coroutines.py``). A cancellation that
-arrives may also come from a scope in the handler, such as the one in which trio sleeps, while a
-shield in the handler blocks the cancellation of ``_leave_scope``. ``_begin_cleanup`` distinguishes
-the two.
+arrives is not always that of ``_leave_scope``, which a shield in the handler may be blocking. It
+may also come from a scope in the handler, such as the one in which trio sleeps. ``_begin_cleanup``
+distinguishes the two.
 
 **Closing.** A WebSocket is ended by the client, by a ``close`` in the handler or in another task,
 because a limit was exceeded, because the handler has ended, or together with the server
@@ -62,7 +62,7 @@ from micropie.asgi.streaming import encode_headers, head_message
 # fails.
 SENDS_UNTIL_CHECK = 64
 
-ITERATION = "async for"  # the method name for an iteration, which ends without an exception
+ITERATION = "async for"  # the ``method`` of an iteration, which ends without an exception
 
 SENT = object()  # the result of a ``send`` that didn't have to wait
 
@@ -186,8 +186,9 @@ class Connection(websockets.Progress):
 
         A cancellation doesn't show which scope it comes from. But a shield at ``_cleanup_scope``
         blocks only the cancellation of ``_leave_scope``: a cancelled scope inside the shield stays
-        in effect, and a shield in the handler itself would have blocked that of ``_leave_scope``
-        anyway. So set the shield, and check whether a cancellation is still in effect.
+        in effect, and a shield in the handler itself would have blocked the cancellation of
+        ``_leave_scope`` anyway. So set the shield, and check whether a cancellation is still in
+        effect.
         """
         if anyio.current_effective_deadline() == -inf:
             self._cleanup_scope.shield = True
@@ -461,7 +462,8 @@ class Connection(websockets.Progress):
         """
         if self._stop_reading is not None:
             self._stop_reading()
-            # Begin it here, because reading has stopped and won't notice the disconnect.
+            # Begin the grace period here, because reading has stopped, so no disconnect will be
+            # noticed.
             self._start_grace()
         await self._send_last(
             seconds, {"type": "websocket.close", "code": self.code, "reason": self.reason}

@@ -32,8 +32,8 @@ Value = TypeVar("Value")
 
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
-# The keys without the prefix ``HTTP_``, according to PEP 3333. Some servers also pass these headers
-# with the prefix (``_BODY_KEYS``), which is ignored.
+# The headers whose keys in an environ have no prefix ``HTTP_`` (PEP 3333). Some servers also pass
+# them under keys with the prefix (``_BODY_KEYS``), which are ignored.
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _KEYS: NameTable[str, str] = NameTable(
     lambda name: _UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}"

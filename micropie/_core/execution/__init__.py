@@ -5,23 +5,25 @@ Open ``threads.py`` to change how worker threads are limited, ``placement.py`` f
 run on the loop, in a thread or in a process, ``loop.py`` for tasks and how they are woken,
 ``background.py`` for the event loop under WSGI, and ``fork.py`` for forked children. Open
 ``watchdog.py`` for the warning about a blocked event loop, and ``standing_queue.py`` to change
-which requests are refused under overload. The package ``steps`` contains the steps that flows
-yield, and ``pool`` the pool of processes.
+which requests are refused under overload. The package ``steps`` contains the steps that the flow of
+a request (``flow/http.py``) yields, and ``pool`` the pool of processes.
 
 Under ASGI, ``def`` handlers run in worker threads. Their number is limited separately from the
 threads for files, so busy handlers don't delay files. A service that may hang, such as a session
 backend, also has its own limit. ``run_async`` can be called in a worker thread, because anyio
-stores there which event loop has started the thread's call. Under WSGI, ``async def`` code runs on
-one event loop for each process and backend. Its thread starts on first use. Startup handlers and
-``lifespan`` run on the same loop, in one task from beginning to end, so async handlers can use a
-connection pool that they open. Functions that run after the response use that loop, too.
+records in each worker thread which event loop has started its call. Under WSGI, ``async def`` code
+runs on a background loop: an event loop in a thread of its own, one for each process and backend
+(asyncio or trio). The thread starts on first use. Startup handlers and ``lifespan`` run on the same
+loop, in one task from beginning to end, so async handlers can use a connection pool that they open.
+Functions that run after the response use that loop, too.
 
 The current request is a context variable. Threads and the background loop get a copy of the
 context. The context variables that a step sets are copied back with its outcome, so a handler sees
 the variables that a hook has set, even if the two run in different threads.
 
 No thread, socket or file is opened at import or in an ``__init__``, because servers fork after
-import. A forked child drops the objects that own such resources of its parent and creates new ones.
+import. A forked child drops its parent's threads, sockets and files, and opens new ones when it
+needs them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The background loop: the event loop on which a process runs async code under WSGI. Also the
-``Outcome`` that passes the result of a call to another thread or loop.
+"""The background loop: the event loop on which a process runs async code under WSGI. Also
+``Outcome``, which passes the result of a call to another thread or loop.
 
 The loop's thread is started on first use, because it would not survive if the server forked
 afterwards. anyio's ``BlockingPortal`` starts and stops the loop. Calls go through
@@ -213,7 +213,7 @@ class _Loops:
 
     def _begin(self) -> None:
         self._running: dict[str, BackgroundLoop] = {}
-        # Keep the earlier stacks. They belong to a parent process, and freeing one would wait
+        # In a forked child, keep the exit stacks of the parent's loops: freeing one would wait
         # forever for a thread that exists only in the parent.
         self._stacks.append(ExitStack())
 

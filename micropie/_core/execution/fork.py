@@ -38,7 +38,8 @@ def notify_after_fork(owner: ForkAware) -> None:
     """Call ``owner.after_fork()`` in each forked child, as long as ``owner`` lives.
 
     ``owner`` must be hashable and allow weak references. The parent's threads don't exist in the
-    child, but one of them may have held a lock, so make new locks.
+    child, but one of them may have held a lock when the process was forked. So ``after_fork`` must
+    create new locks.
     """
     _owners.add(owner)
 

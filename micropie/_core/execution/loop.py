@@ -1,4 +1,4 @@
-"""Helpers for event loops, which store a value for each loop, start tasks and wake them.
+"""Helpers that store a value for each event loop, start tasks on a loop, and wake tasks.
 
 ``asgi`` runs on the server's loop, and ``wsgi`` runs async code on a background loop. anyio can
 start tasks only in task groups, and can't be called from a signal handler. So this module uses
@@ -122,8 +122,8 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
     """Return a function that schedules a call on this event loop. It may be called from any thread
     and from a signal handler.
 
-    It is a method of the loop, which doesn't wait and takes no lock, while anyio would start a
-    task. It raises ``RuntimeError`` once the loop has ended.
+    The function is a method of the event loop itself. It doesn't wait and takes no lock; anyio
+    would start a task instead. It raises ``RuntimeError`` once the loop has ended.
     """
     loop = running_loop()
     call_soon: Callable[[Action], object]
@@ -207,8 +207,8 @@ class LoopTasks:
 
     def _cancel(self, mark: object) -> None:
         for task in self._tasks.get(mark, ()):
-            # If the task has not begun, it is cancelled without entering ``_run``, which would call
-            # ``_ended``.
+            # A task that is cancelled before it begins never enters ``_run``, which would have
+            # called ``_ended``.
             task.add_done_callback(partial(self._ended, mark))
             task.cancel()
 
@@ -217,8 +217,8 @@ class LoopTasks:
         self.has_ended = True
         while self._tasks:
             for mark, started in self._tasks.items():
-                # If the task has not begun, it may be cancelled without entering ``_run``, which
-                # would call ``_ended``.
+                # If a task is cancelled before it begins, it never enters ``_run``, which would
+                # have called ``_ended``.
                 for task in started:
                     task.add_done_callback(partial(self._ended, mark))
             self._idle = anyio.Event()
@@ -242,7 +242,7 @@ class LoopTasks:
         try:
             await function(*arguments)
         except anyio.get_cancelled_exc_class():
-            pass  # if it were raised, asyncio's task would keep the exception and its frames alive
+            pass  # a raised exception would stay in asyncio's task, with its frames
         finally:
             self._ended(mark)
 
@@ -282,7 +282,8 @@ class ThreadsafeWaker:
     """Calls functions on one event loop. Any thread may use it. ``WAKERS.get()`` returns the
     ``ThreadsafeWaker`` of the current loop.
 
-    Waking a loop costs a system call. Functions that are passed at about the same time share one.
+    Waking a loop costs a system call. Functions that are passed to ``call`` at about the same time
+    share one system call.
     """
 
     def __init__(self) -> None:

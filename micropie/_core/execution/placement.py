@@ -2,9 +2,10 @@
 
 If a handler can't run in the chosen place, a ``SetupError`` says what to write instead.
 
-``"loop"``: on the event loop, like every ``async def``; also for a ``def`` that never blocks.
-``"thread"``: in a thread, where it may block. ``"process"``: in another process, where it may
-compute for long without delaying other requests; the process imports it by its name.
+``"loop"``: on the event loop, where every ``async def`` handler runs. Use it for a ``def`` handler
+that never blocks. ``"thread"``: in a thread, where the handler may block. ``"process"``: in another
+process, where the handler may compute for long without delaying other requests. That process
+imports the handler by its name.
 
 ``@run_in`` above a handler overrides the application's setting ``run_in``, which applies only to
 ``def`` handlers.
@@ -102,27 +103,27 @@ class Threads:
 
     @functools.cached_property
     def turns(self) -> Threads:
-        """Another ``size`` threads, for all chunks of streams after the first one. A stream may
-        hold a connection that new requests wait for. If these requests occupied all threads, the
-        stream could never end.
+        """Another ``size`` threads, for every chunk of a stream except its first. A stream may hold
+        a connection that new requests wait for. If these requests occupied all threads, the stream
+        could never end.
         """
         return Threads(self.size)
 
     def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
-        """Call a function in the current thread. Only WSGI uses this, so it is the server's
-        thread.
+        """Call a function in the current thread. This is used under WSGI only, where the current
+        thread is one of the server's.
         """
         return function(*arguments)
 
 
-# The threads for files are separate, so that clients get a page's style sheet even while forty
-# handlers block.
+# The threads for files are separate, so that clients get a page's style sheet even while all
+# threads for handlers are busy.
 IO_THREADS: Final = Threads(40)
 
 
 class ServiceThreads(Threads):
-    """The threads that may wait for one service. If the service hangs, requests that don't need it
-    go on.
+    """Limits the threads that may wait for one service. So if the service hangs, requests that
+    don't need it can still be handled.
 
     Use it as ``threads`` in the ``Call`` for a function that calls the service. Raises
     ``TimeoutError`` if no thread is free within ``patience`` seconds.
@@ -145,7 +146,7 @@ class ServiceThreads(Threads):
         with self._change:
             if len(self._seen) < 2 * self.size:
                 self._seen.add(get_ident())
-            # While some calls end, the service is slow but doesn't hang, so go on waiting.
+            # A call has ended, so the service is only slow and doesn't hang. Go on waiting.
             while self._waiting >= max(1, len(self._seen) // 2):
                 if not self._change.wait(self.patience):
                     raise TimeoutError(ALL_WAIT)
@@ -162,10 +163,11 @@ class ServiceThreads(Threads):
 
 
 class HandlerName(NamedTuple):
-    """The name by which another process imports a function, or the class of a method.
+    """The name by which another process imports a function. For a method, it is the name of the
+    class, and ``method`` is looked up in the class.
 
-    ``method``: the method's name, or None for a function. ``takes_keywords``: whether the last
-    argument is a dict of keyword arguments.
+    ``method`` is None for a function. ``takes_keywords``: whether the last argument is a dict of
+    keyword arguments.
     """
 
     module: str
@@ -180,7 +182,8 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
     Raises ``SetupError`` if importing by that name would not find the handler.
     """
     while isinstance(function, functools.partial) and not function.args and not function.keywords:
-        # A decorated staticmethod is wrapped in a partial that has the decorators' attributes.
+        # Unwrap the handler: the decorators of a staticmethod have set their attributes on a
+        # partial around it.
         function = function.func
     owner = getattr(function, "__self__", None)
     target: object = (

@@ -17,19 +17,21 @@ _PAUSE = 0.25
 _LONG_WAIT = 0.25
 _AHEAD = 10
 # A call isn't late if waits become shorter so quickly that they would end within ``_SOON`` seconds:
-# then the machine was blocked for a moment, or there was a burst. This comparison has a tolerance.
-# Calls arrive at random, so the time in which n calls arrive varies, and its relative variation is
-# one divided by the square root of n. Every wait is compared, so about once a minute, one differs
-# by three times this variation. The tolerance is ``_CHANCE`` times the variation, but at most half
-# of the queue's first wait, or the time in which ``_GROWN`` calls arrive if that is longer. With
-# these numbers, a server with an average load of 80 % of its capacity refuses calls only while the
-# load happens to be above 95 %.
+# then the queue is the result of a burst, or of a moment in which the machine was blocked. When the
+# waits are compared, a difference that may be chance is tolerated. Calls arrive at random, so the
+# time in which n calls arrive varies, with a relative variation of one divided by the square root
+# of n. So many waits are compared that about once a minute, one of them differs by three times this
+# variation. The tolerance is ``_CHANCE`` times the variation, but at most half of the queue's first
+# wait, or the time in which ``_GROWN`` calls arrive if that is longer. With these numbers, a server
+# with an average load of 80 % of its capacity refuses calls only while the load happens to be above
+# 95 %.
 _SOON = 10.0
 _CHANCE = 8.0
 _GROWN = 60
 # A pause of ``_STILL`` times the usual interval between calls means that the machine was blocked.
-# The usual interval isn't known at first, so the longest of the first ``_FIRST_FEW`` waits counts
-# as the first wait of the queue.
+# The first few calls are not enough to know the usual interval, so such a pause goes unnoticed
+# among them. Instead, the longest of the first ``_FIRST_FEW`` waits counts as the first wait of the
+# queue.
 _STILL = 6
 _FIRST_FEW = 5
 

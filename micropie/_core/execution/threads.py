@@ -17,7 +17,8 @@ doesn't wait for such threads:
   between. In that case, it gets a new slot before any new request gets one.
 - If no slot is free, calls that release something go beyond the limit. So do other calls of a
   request that may hold something: ``reserve`` of them, and more if no slot was given back for
-  ``STALLED`` seconds. No new request begins until as many calls have ended.
+  ``STALLED`` seconds. No new request begins until as many calls have ended as went beyond the
+  limit.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from micropie._core.execution.loop import LoopLocal, threadsafe_scheduler
 # Seconds until the same code is logged again. Also the period that ``loop_lag`` covers.
 _MINUTE = 60.0
 
-# The packages that run requests and background functions on event loops.
+# The packages that call the application's code on event loops. In a stack, the frames of this code
+# come after theirs.
 _ON_LOOPS = ("micropie.asgi.", "micropie._core.execution.")
 
 # While a loop's thread executes code of these packages, the loop is idle or only waits for the
@@ -87,9 +88,9 @@ class _Watchdog:
 
 
 def _described(frame: FrameType) -> tuple[str, str]:
-    """Return the name of the application's function that runs on the loop, and a description: this
-    name with the file and line, and the same for the function that is executing now, if that is
-    another one.
+    """Return the name of the application's function that runs on the loop, and a string for the
+    log. The string has this name with the file and line, and the same for the innermost function of
+    the stack, if that is another one.
     """
     outwards = [*walk_stack(frame)]
     below_us = dropwhile(

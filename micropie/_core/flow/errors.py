@@ -39,9 +39,9 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response to ``failure``: that of the application's error handler, or a plain one.
 
     If ``failure`` is an ``HTTPError`` or a ``Redirect``, the response has the headers that were set
-    on ``self.response``, except those that describe the discarded body. The exception's own headers
-    replace them. If the error handler itself fails, return the plain response. This function raises
-    nothing.
+    on ``self.response``, except those that describe a body, because that body isn't sent. The
+    exception's own headers replace them. If the error handler itself fails, return the plain
+    response. This function raises nothing.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
@@ -56,8 +56,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
                 # The redirect points to another site, or the Host header is malformed.
                 failure = error.with_traceback(None)  # avoid a reference cycle with this frame
         elif exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
-            # The client asks which methods the path allows, and the exception's Allow header lists
-            # them.
+            # An OPTIONS request asks which methods the path allows. The exception's Allow header
+            # lists them.
             response = Response(None, 204, failure.headers)
         elif isinstance(failure, ClientDisconnect):
             response = error_response(400, "The request's body ended too early.")

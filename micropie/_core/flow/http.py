@@ -12,19 +12,19 @@ where it may have to wait, and gets the step's result as the value of that ``yie
     3. Body: a form or JSON is received.
     4. Bind and run: the arguments are bound, in a thread if they come from a large body, and the
        handler runs.
-    5. Result to response: ``after_request`` hooks run, the first chunk of a stream is fetched (but
-       not the first event), the session is saved. The result becomes an ``Answer``, the tuple that
-       is sent (``http/response.py``).
+    5. Result to response: ``after_request`` hooks run, the first chunk of a stream is fetched
+       (but not the first event of an event stream), the session is saved. The result becomes an
+       ``Answer``, the tuple that is sent (``http/response.py``).
     6. Errors: an exception of a stage becomes a response, which then passes through stage 5.
 
-A driver starts a flow like a function call, so a flow that never yields costs no more than a call.
-So no flow needs a second version for requests that don't have to wait.
+A flow that never yields costs a driver no more than a function call. So no flow needs a second
+version for requests that don't have to wait.
 
 Each exception is caught in one place and turned into a response after the ``except`` block, so that
 later exceptions get no false ``__context__``. Then the variable is deleted, because the exception's
 traceback refers to the frame: together they would be a reference cycle. Only a response that needs
-no step may be created inside the block. The flow catches ``Exception``, and those exits and
-cancellations that ``execution.contained`` turns into an ``Exception``. A cancellation of the
+no step may be created inside the ``except`` block. The flow catches ``Exception``, and those exits
+and cancellations that ``execution.contained`` turns into an ``Exception``. A cancellation of the
 request and the interpreter's exit are not caught, and no flow yields while they propagate.
 """
 
@@ -112,8 +112,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
     failure: BaseException | None = None
     other: Handover | Exception | None = None
     try:
-        # 1. Route. One look-up here finds a path without arguments; the site searches for all
-        # others.
+        # 1. Route. If the path has no arguments, a single look-up finds its route here. Otherwise,
+        # the site searches for the route.
         method = exchange.method
         route = site.exact[method].get(exchange.literal_path)
         result = None
@@ -429,7 +429,7 @@ def _finish(
         # Encode the answer before the session is saved, because the session must not be saved if
         # the answer can't be sent.
         answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
-        if made.depends_on:  # on the cookie, with every session and every CSRF token
+        if made.depends_on:  # on Cookie, for example, if a session or a CSRF token was used
             answer = _private(exchange, answer, saves)
         if exchange.ends is not None:
             made.end(answer)

@@ -131,8 +131,8 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
     if exchange.hooks_begun:
         yield from run_after_websocket(exchange.hooks_begun, request)
     session = exchange.answer.take_session()
-    # Save only a session that has an id. The cookie of a new session can't be sent with a refused
-    # handshake, and after an accepted handshake a new session can't have been changed.
+    # Save only a session that has an id. If the handshake was refused, a new session's cookie can't
+    # be sent. If it was accepted, a new session without a reserved id can't have been changed.
     if (
         session is not None
         and session.changed

@@ -177,8 +177,8 @@ class _Call:
     async def take(self) -> Piece:
         """Return the next chunk, and whether more may follow; see ``PendingAnswer``.
 
-        If the application has sent its head, but has to wait for its first chunk, that chunk is
-        empty.
+        If the application has sent its head, but its first chunk isn't ready yet, the returned
+        chunk is empty.
         """
         with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as self._silence:
             while self._chunk is None and not self._ended.is_set():

@@ -1,9 +1,9 @@
 """Mount an application through a bridge from another package, which converts between the protocols:
 ``mount(..., bridge=a2wsgi.WSGIMiddleware)``.
 
-The bridge wraps the mounted application in one of the other protocol. It may start threads or an
-event loop, which would not survive a fork. So the bridge is called only at the first request, in
-the process that handles it.
+The bridge wraps the mounted application in an application of the other protocol. It may start
+threads or an event loop, which would not survive a fork. So the bridge is called only at the first
+request, in the process that handles it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """One call of a WSGI application, under any server, and mounted WSGI applications under WSGI
 (https://peps.python.org/pep-3333/).
 
-Only the last call of ``start_response`` before the first byte counts. A generator calls it only
-when it runs to its first chunk, and an application may call it again with ``exc_info``. The
-application is called, iterated over and closed in the caller's thread, because its locks and
-thread-locals depend on that thread. A call that has begun must be closed.
+Only the last call of ``start_response`` before the first byte counts. An application that is a
+generator calls it only when its first chunk is requested, and any application may call it again
+with ``exc_info``. The application is called, iterated over and closed in the caller's thread,
+because its locks and thread-locals depend on that thread. A call that has begun must be closed.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | 
 
 
 class WSGICall(Iterable[bytes]):
-    """One call of a WSGI application. Use ``begin``, then ``take`` until nothing may follow, then
-    ``finish``. Or use ``begin``, iterate over the object, and ``close`` it.
+    """One call of a WSGI application. Call ``begin``, then ``take`` until it returns that nothing
+    more follows, then ``finish``. Or call ``begin``, iterate over the object, and ``close`` it.
 
     ``label``: the name of the application in the log. ``write``: a function that gets the data that
     the application passes to PEP 3333's ``write``. Without it, the data is stored in ``written``
@@ -145,7 +145,8 @@ class WSGICall(Iterable[bytes]):
         """
         closer = getattr(self._iterable, "close", None)
         self._iterable, self._chunks = (), iter(())
-        # Replace the function, because it may refer to this call, which would be a reference cycle.
+        # Replace the ``write`` function, because it may refer to this call, which would be a
+        # reference cycle.
         self._on_write = _too_late
         if closer is not None:
             try:

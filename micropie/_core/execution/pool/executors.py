@@ -26,7 +26,7 @@ from micropie._core.execution.pool.remote import CancelToken, PoolError, open_me
 # The most bytes of a stream. All of them are in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
 
-CHUNK_BYTES = 64  # bytes that a chunk counts for, in addition to its content
+CHUNK_BYTES = 64  # what each chunk adds to a stream's size, besides its own bytes
 
 
 # -- in the server's process -----------------------------------------------------------------------
@@ -39,11 +39,12 @@ class ExecutorPool:
     """
 
     token = CancelToken
-    stream = ()  # there is no type of result that still yields chunks
+    stream = ()  # no types: unlike in ``Pool``, no result is a stream that still yields chunks
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        # Detect the executor of a Dask client. If it is one, its module has been imported.
+        # Check whether this is the executor of a Dask client. If so, the module of its class has
+        # been imported already.
         distributed = sys.modules.get("distributed.cfexecutor")
         is_dask = distributed is not None and isinstance(executor, distributed.ClientExecutor)
         # Without this option, Dask would reuse one result for two equal requests.

@@ -7,8 +7,9 @@ one has been produced. Here, a call that takes too long ends only its own proces
 started when they are first needed, never by a bare fork, because threads, locks and connections
 don't survive a fork. A forked child drops its parent's processes.
 
-    parent -> process    a call, pickled; for a stream then ``MORE`` for each chunk taken, or ``STOP``
-    process -> parent    RESULT or FAILED (``remote.py``); for a stream (STREAM, None) (CHUNK, chunk)... before it
+    parent -> process    a pickled call; then, for a stream, ``MORE`` for each chunk taken, or ``STOP``
+    process -> parent    for a stream, (STREAM, None), then (CHUNK, chunk) for each chunk; always last,
+                         RESULT or FAILED (``remote.py``)
 
 Before a process calls a function for the first time, it gets a message to find the function, and
 imports its module. Starting the interpreter and importing have a separate time limit. If they
@@ -103,9 +104,9 @@ class Pool:
         generator, return an iterator over its chunks. Blocks.
 
         Raises what the function raises, ``TookTooLong`` if there is no result or no next chunk
-        after ``seconds``, and ``PoolError`` if the call can't be made. The time in which a process
-        finds the function doesn't count. Cancelling ``token`` ends the process, but only once it
-        has found the function.
+        after ``seconds``, and ``PoolError`` if the call can't be made. The time that a process
+        takes to find the function, importing its module, doesn't count. Cancelling ``token`` ends
+        the process, but only once it has found the function.
         """
         if _is_in_pool:  # otherwise, each process would start a pool of its own
             raise PoolError(
@@ -129,8 +130,8 @@ class Pool:
             self._free.release()
             raise
         if search not in worker.found:
-            # If the call is cancelled during the search, don't end the process, because the next
-            # caller would have to start another one.
+            # If the call is cancelled while the process imports the function's module, don't end
+            # the process, because the next call would have to start another one.
             message = self._ask(worker, search, START_WITHIN)
             if message[0] == FAILED or token.is_cancelled:
                 self._give_back(worker)
@@ -143,7 +144,7 @@ class Pool:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
             return chunks
-        # A cancellation may have killed the process after its last message.
+        # If a cancellation has killed the process after its last message, ``detach`` returns True.
         self._give_back(worker, is_over=token.detach())
         return open_message(message)
 
@@ -396,7 +397,7 @@ def run_process(descriptor: int, life: int) -> None:
     ``descriptor``: the file descriptor of the pipe for calls. ``life``: that of the pipe that is
     closed when the parent ends.
     """
-    global _is_in_pool  # noqa: PLW0603 - of the process
+    global _is_in_pool  # noqa: PLW0603 - one value for the whole process
     _is_in_pool = True
     import fcntl
     import signal

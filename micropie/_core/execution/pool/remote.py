@@ -97,7 +97,7 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
             raise PoolError(f"its result can't be pickled: {error}") from None
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
-        if not isinstance(error, Exception):  # a SystemExit must not reach the server
+        if not isinstance(error, Exception):  # a SystemExit would end the server's process
             error = PoolError(f"it raised {type(error).__name__}: {error}")
         try:
             packed = pickle.dumps((error, text))

@@ -35,8 +35,8 @@ _running: set[Future[None]] = set()
 after_fork_in_child(_running.clear)  # the parent's tasks don't run in the child
 
 # These threads are separate, so that handlers don't have to wait for functions after the response.
-# 40 is anyio's default. The number of waiting calls is limited, because each keeps a request and
-# its uploads in memory; 1000 is also the limit for handlers.
+# 40 threads are anyio's default limit. The number of waiting calls is limited, because each keeps a
+# request and its uploads in memory; 1000 is also the limit for handlers.
 _THREADS = Threads(40, 1000)
 
 

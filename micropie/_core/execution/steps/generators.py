@@ -48,10 +48,10 @@ _NUMBERS = count()
 class RunningGenerator:
     """A generator that runs during a request. If it is async, it is awaited.
 
-    ``kind``: INLINE if a ``def`` generator runs in the flow's thread; otherwise it runs in worker
-    threads. ``owner``: the hook or the provider that the generator belongs to. ``number``: a number
-    that is higher for each new generator. ``answer``: the value that the generator yielded when a
-    cancellation was raised in it, or None.
+    ``kind``: INLINE to run a ``def`` generator in the flow's thread; any other kind runs it in
+    worker threads. ``owner``: the hook or the provider that the generator belongs to. ``number``: a
+    number that is higher for each new generator. ``answer``: the value that the generator yielded
+    when a cancellation was raised in it, or None.
     """
 
     answer: object = None
@@ -62,8 +62,8 @@ class RunningGenerator:
         self._generator = generator
         self._kind = kind
         self._part = HANDLER  # the kind of step that runs the next part of the generator
-        # An async generator may have entered a cancel scope, so it needs special care when it is
-        # closed.
+        # An async generator may have entered a cancel scope, so it must be closed before the
+        # generators that were opened earlier.
         self.is_async = isinstance(generator, AsyncGeneratorType)
 
     @property

@@ -1,4 +1,5 @@
-"""Run an async generator of the application in a single task, even if several tasks use its values.
+"""Run an async generator of the application in a single task, even if it is resumed from several
+tasks.
 
 Under WSGI, each awaited step is a separate task, but a cancel scope must be exited in the task that
 entered it. So a generator with a time limit or a task group around its ``yield`` needs a task that

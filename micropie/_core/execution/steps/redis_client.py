@@ -25,7 +25,7 @@ try:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
     from redis.sentinel import SentinelConnectionPool
-except ImportError:  # pragma: no cover - the tests set it to None
+except ImportError:  # pragma: no cover - the tests set ``redis`` to None instead
     redis = None  # type: ignore[assignment]
 else:
 
@@ -50,15 +50,15 @@ else:
         """A ``_Connection`` over TLS."""
 
 
-# The options that keep redis-py from sending its name to the server. Before version 7 there were
-# two.
+# The options that keep redis-py from sending its name to the server. Before redis-py 7, this needed
+# two options.
 _NAMELESS: dict[str, None] = (
     {"driver_info": None}
     if hasattr(redis, "DriverInfo")
     else {"lib_name": None, "lib_version": None}
 )
 
-# The options for TCP keep-alive, as far as the system has them: seconds of silence before the first
+# Those options for TCP keep-alive that this system supports: seconds of silence before the first
 # probe, seconds between two probes, and the number of unanswered probes after which the connection
 # counts as lost.
 _KEEPALIVE = {
@@ -169,7 +169,7 @@ class _Sentinels:
     """
 
     def __init__(self, primary: _Primary, defaults: dict[str, Any]) -> None:
-        # All Sentinels together get as much time as the Redis server.
+        # All Sentinels together get as much time to respond as the Redis server alone.
         patience = min(defaults["socket_timeout"] / len(primary.sentinels), _SENTINEL_PATIENCE)
         timeouts = {"socket_timeout": patience, "socket_connect_timeout": patience}
         self._options = {**defaults, **primary.sentinel_options, **timeouts}

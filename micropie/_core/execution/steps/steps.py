@@ -90,7 +90,9 @@ HANDLER: Final = Call(is_queued=True)
 RELEASE: Final = Call(releases=True)
 IO: Final = Call(IO_THREADS, leave_after=None)
 
-# How to call a function of the application: by a step of this kind, or inline, without a step.
+# How a flow calls a function of the application: "await" yields an AWAIT step, which awaits the
+# function's result; a ``Call`` yields a step of that kind; "inline" calls the function directly,
+# without a step.
 Kind: TypeAlias = Literal["await", "inline"] | Call
 
 
@@ -107,7 +109,7 @@ class RouteFunction(Protocol):
         """Call the handler."""
 
 
-# The optional argument is the number of bytes to read at once, if it should be higher than usual.
+# A RECEIVE step. Its optional argument is the number of bytes to read at once, if more than usual.
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Action, tuple[()] | tuple[int]]
 
 # The types of steps. A stream is declared as ``object``, because its class is defined in a layer
@@ -193,8 +195,8 @@ def result_of(flow: Flow[Result]) -> Result:
 
 
 def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
-    """Return the argument. An AWAIT step uses this as its function if it has an awaitable
-    already.
+    """Return the argument. A flow that already has an awaitable yields an AWAIT step with this as
+    its function.
     """
     return awaitable
 
