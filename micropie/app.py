@@ -576,7 +576,7 @@ class App(Base[Outermost_co]):
         histogram's buckets, in seconds; by default from 0.001 on. Raises ``SetupError`` for an
         invalid argument, and if prometheus_client is missing.
         """
-        # Importing prometheus_client takes as long as importing micropie.
+        # Imported here, because importing prometheus_client takes as long as importing micropie.
         metrics = import_module("micropie.middleware.metrics")
         metrics.add_metrics(self, path, token=token, registry=registry, buckets=buckets)
 

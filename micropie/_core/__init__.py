@@ -5,7 +5,7 @@ Nothing in ``_core`` is public. Public names are in the packages and modules nex
 Open ``flow/http.py`` to change the stages of a request; from there you find all other packages.
 Open ``tree.py`` to change what an ``App`` registers, compiles and starts, ``errors.py`` to add an
 exception, ``on_demand.py`` to change what an import of micropie loads, and ``spellings.py`` for the
-second names that applications written for MicroPie use. A new optional dependency needs an extra in
-``pyproject.toml``. Only one module may import it; add this module to the contract "dependencies" in
-``.importlinter``.
+alternative names that applications written for MicroPie use. A new optional dependency needs an
+extra in ``pyproject.toml``. Only one module may import it; add this module to the contract
+"dependencies" in ``.importlinter``.
 """

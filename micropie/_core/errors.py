@@ -109,7 +109,8 @@ class RaisedAnswer(Exception):
     """Whether the exception belongs to another framework, so that ``as_native`` converts it."""
 
     def as_native(self, in_socket: bool = False) -> Exception:
-        """Return the exception to respond with instead.
+        """Return the exception that determines the response: this one, or, if this one belongs to
+        another framework, the equivalent in micropie.
 
         ``in_socket``: whether it was raised for a WebSocket, which can't respond with a page.
         """
@@ -156,8 +157,8 @@ def _restore_http_error(kind: type[HTTPError], arguments: tuple[object, ...]) ->
 
 
 def too_many(most: int, sentence: str) -> HTTPError:
-    """Return the 413 for a request that exceeds the limit ``most``. ``sentence`` contains the limit
-    as ``{most}``.
+    """Return the exception, a 413, for a request that exceeds the limit ``most``. ``sentence``
+    contains the limit as ``{most}``.
     """
     return HTTPError(413, Sentence(sentence, most=most))
 
@@ -182,7 +183,7 @@ class MethodNotAllowed(HTTPError):
 
 
 def websockets_need_asgi() -> HTTPError:
-    """Return the error for a WebSocket handshake under WSGI.
+    """Return the exception to raise for a WebSocket handshake under WSGI.
 
     The response, a 426, lacks the Upgrade header that RFC 9110, section 15.5.22, requires, because
     PEP 3333 forbids this header.
@@ -191,8 +192,8 @@ def websockets_need_asgi() -> HTTPError:
 
 
 def too_many_waiting() -> HTTPError:
-    """Return the 503 for a request that arrives when too many requests are waiting for a thread, or
-    that has waited too long.
+    """Return the exception, a 503, for a request that arrives when too many requests are waiting
+    for a thread, or that has waited too long.
     """
     # Retry after one second, which is the time that a queue of the default length takes if each
     # handler needs 40 ms.
@@ -295,7 +296,8 @@ TEXT = str | None, "a text"
 
 
 def check_each(called: str, kinds: Any, expected: str, **values: object) -> None:
-    """Raise ``SetupError`` for an argument of ``called`` that is not an instance of ``kinds``.
+    """Raise ``SetupError`` if an argument of the function named ``called`` is not an instance of
+    ``kinds``. ``values``: the arguments by name.
 
     check_each("mount", *FLAG, isolated=isolated, strip=strip)
     """
@@ -313,10 +315,10 @@ def refuse_text(argument: str, value: object) -> None:
 
 
 def refuse_others(called: str, others: Mapping[str, object], advice: Mapping[str, str]) -> None:
-    """Raise ``SetupError`` for keywords that ``called`` doesn't take.
+    """Raise ``SetupError`` for keyword arguments that the function named ``called`` doesn't take.
 
-    ``advice``: each key is what to write here; its value lists the keywords of other frameworks for
-    which the message suggests this, separated by spaces.
+    ``advice``: each key is what to write in micropie; its value lists the keywords of other
+    frameworks for which the message suggests this, separated by spaces.
     """
     for name in others:
         instead = by_name(advice).get(name)
@@ -337,7 +339,7 @@ def takes(function: Any, count: int) -> bool:
     """Return whether ``function`` can be called with ``count`` arguments, as far as its signature
     can be read.
 
-    If the function is decorated, the signature of the decorator's wrapper counts.
+    If the function is decorated, this checks the signature of the decorator's wrapper.
     """
     # This check is enough for most functions, and cheaper than reading a signature.
     code: Any = getattr(function, "__code__", None)

@@ -1,8 +1,8 @@
-"""Second names of attributes and functions, for applications that were written for MicroPie.
+"""Alternative names of attributes and functions, for applications that were written for MicroPie.
 
-The documentation uses the first names; docs/reference/compatibility.md lists the second ones. The
-modules of ``App``, ``Request``, ``UploadFile`` and the hooks import this module, so it imports none
-of them.
+The documentation uses the main names; docs/reference/compatibility.md lists the alternative ones.
+The modules of ``App``, ``Request``, ``UploadFile`` and the hooks import this module, so it imports
+none of them.
 """
 
 from __future__ import annotations

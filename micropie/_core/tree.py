@@ -267,11 +267,12 @@ class Tree(Registrations):
 
     def lifecycle(self, protocol: str | None = None) -> Lifecycle:
         """Return the life cycle of this application, of the applications inside it, and of the
-        mounts that start together with it under a server of ``protocol``. These are ASGI
+        mounts that start together with it under a server of ``protocol``. Such mounts are ASGI
         applications and, under ASGI, isolated ``App`` objects.
 
-        Under WSGI, an isolated ``App`` starts itself. With None, no mounts are started. This is
-        called once at each startup, so it also logs which security middleware is missing.
+        Under WSGI, an isolated ``App`` starts itself. If ``protocol`` is None, no mounts are
+        started. This is called once at each startup, so it also logs which security middleware is
+        missing.
         """
         apps = list({id(app): app for app in self.walk()}.values())
         config = self.site.config
@@ -319,7 +320,7 @@ class Tree(Registrations):
         """Return a decorator that registers a function as the route that ``mark`` describes."""
 
         def register(function: Function) -> Function:
-            # An object with the attribute ``guards`` is middleware.
+            # Refuse middleware, too, which has the attribute ``guards``.
             is_other = isinstance(function, type | AppBase) or hasattr(function, "guards")
             if not callable(function) or is_other:
                 raise SetupError(f"a route decorates a function, not {function!r}")

@@ -9,7 +9,7 @@ from micropie._core.http import SessionData
 from micropie._core.http.headers import MAX_COOKIE, Secret, Signer
 from micropie._core.sessions import SessionBackend, serializer
 
-# Of the 4096 bytes of a cookie, those reserved for its name and its attributes, such as a mount's
+# How many of a cookie's 4096 bytes are reserved for its name and its attributes, such as a mount's
 # path.
 _FOR_ATTRIBUTES = 256
 

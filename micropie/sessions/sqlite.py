@@ -35,7 +35,7 @@ _SWEEP = "DELETE FROM sessions WHERE expires <= ?"
 # path.
 _File: TypeAlias = tuple[int, int] | None
 _Lent: TypeAlias = tuple[_File, sqlite3.Connection]
-_NO_FILE = object()  # equals no connection's file, so that ``_taken`` closes all
+_NO_FILE = object()  # equals no connection's file, so that ``_taken`` closes all connections
 
 # A forked child must neither use its parent's connections nor close them, which would drop the
 # parent's locks. So they are stored here, where they are never closed.

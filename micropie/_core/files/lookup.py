@@ -248,8 +248,8 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
     """Return the path with symbolic links resolved, and its ``stat``. Raises 404 if a link points
     out of the root.
 
-    ``facts`` is the ``lstat`` of ``full``. Its first ``start`` characters are the root, which has
-    no links.
+    ``facts``: the ``lstat`` of ``full``. The first ``start`` characters of ``full`` are the root,
+    which has no links.
     """
     # Check for links first, because ``realpath`` is slower: it also checks every part of the root.
     has_link, end = stat.S_ISLNK(facts.st_mode), full.find("/", start)

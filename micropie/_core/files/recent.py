@@ -100,15 +100,15 @@ LARGEST_LOOK = 64 * 1024
 MOST_LOOKS = 2048  # entries; limited because clients may request any name
 LONGEST_PATH = 4096  # characters; PATH_MAX on Linux; longer paths are not cached
 
-_NOT_SLOW: Final = (0, 0.0)  # number of slow checks, time until which the directory counts as slow
+_NOT_SLOW: Final = (0, 0.0)  # the number of slow checks, the time until which the directory is slow
 
 
 class RecentLooks(Recent["Key", "ResolvedFile | None"]):
-    """A cache of the requests whose file was checked within the last second, each with the version
-    of the file that was read, or None.
+    """A cache of the files that were checked within the last second. It maps a request for a file
+    (``Key``) to the version of the file that was read, or to None if no bytes were read.
 
-    Worker threads and several loops may use it at once. If two count a slow check at the same time,
-    one count may be lost.
+    Worker threads and several event loops may use it at the same time. If two of them count a slow
+    check at the same time, one count may be lost.
     """
 
     def clear(self) -> None:
@@ -129,8 +129,9 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         return entry[2] >= now and (not self._slow or self._slow.get(key[0], _NOT_SLOW)[1] < now)
 
     def took(self, key: Key, version: ResolvedFile | None, begun: float) -> None:
-        """Record a check of a file on the event loop that started at ``begun``, and the version of
-        the file that was read, or None.
+        """Record that the event loop has checked a file. ``version``: the version of the file that
+        was read, or None if no bytes were read. ``begun``: the monotonic time at which the check
+        began.
         """
         now = time.monotonic()
         self.put(key, version, now)

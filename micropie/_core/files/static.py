@@ -307,7 +307,8 @@ def _opened(
     Return None if the file has changed since its look-up, or must not be read here.
     """
     selection = Selection(response.status, 0, resolved.size)
-    # Conditions apply only to a GET or HEAD with the status 200 (RFC 9110, section 13.2.1).
+    # Conditional headers such as If-None-Match apply only to a GET or HEAD with the status 200 (RFC
+    # 9110, section 13.2.1).
     if (
         response.status == 200
         and request.method in ("GET", "HEAD")
@@ -344,7 +345,8 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
     """Read a part of the open file, close the file and return the bytes. Return None if the file
     has changed since its look-up.
 
-    It uses system calls, because creating a file object takes as long as two of them.
+    This function uses system calls, because creating a file object takes as long as two system
+    calls.
     """
     try:
         if not is_still(resolved, descriptor):

@@ -242,8 +242,8 @@ def unescaped(data: bytes) -> bytes:
 
     The decoder of quoted-printable text is used, because it is written in C. It expects "=" instead
     of "%". It drops a "=" at the end of a line, and keeps a "=" that begins no valid escape. In
-    both cases the result has an unexpected length. Then each "%" that begins no valid escape is
-    escaped, and the text is decoded again.
+    both cases the result has an unexpected length. If it has, each "%" that begins no valid escape
+    is escaped, and the text is decoded again.
     """
     if PERCENT not in data:
         return data

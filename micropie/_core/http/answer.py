@@ -142,7 +142,7 @@ class AnswerState:
     # -- the session -------------------------------------------------------------------------------
 
     def keep_session(self, session: Session | None) -> None:
-        """Make this the session of the request."""
+        """Make ``session`` the session of this request."""
         self.session, self.has_more = session, True
 
     def take_session(self) -> Session | None:

@@ -20,7 +20,7 @@ class ParameterError:
     """
 
     parameter: str
-    """The handler's parameter."""
+    """The name of the handler's parameter."""
     source: str
     """The part of the request that contains the value: "path", "query", "form", "json", "file" or
     "body"; "" if the value is missing.

@@ -116,7 +116,7 @@ class Peer(NamedTuple):
     """The client, the scheme and the host of a request, as middleware reads them from the headers
     of a trusted proxy. A field is None if no header declares it.
 
-    ``by``: the hooks that set the peer early, before the application for the host was chosen.
+    ``by``: the hooks that set these fields early, before the application was chosen by the host.
     """
 
     scheme: str | None = None
@@ -277,7 +277,7 @@ class Exchange:
     # These functions are pickled, and called in the pool's process before the handler.
     enter_in_pool: tuple[Callable[[], object], ...] = ()
     list_routes: Callable[[], Sequence[Any]] | None = None  # for the debug page of a 404
-    # Whether an exception without an error handler is raised to the server.
+    # Whether an exception for which there is no error handler is also raised to the server.
     passes_failure_on = False
 
     # Where the flow runs:
@@ -600,14 +600,15 @@ class Exchange:
         return self.resources
 
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-        """Return a provider's generator. If requests can be cancelled, return a generator whose
-        clean-up is protected from the cancellation.
+        """Return ``generator``, which a provider has created. If requests can be cancelled, return
+        it wrapped, so that a cancellation doesn't interrupt its clean-up.
         """
         return generator
 
     def open_generators(self) -> list[RunningGenerator]:
-        """Return the generators that have not ended, the latest first, because an inner generator
-        may have an open scope that must end before the outer one.
+        """Return the generators of resources and middleware that have not ended. The one that began
+        last comes first, because it may have opened a scope that must end before those of the
+        others.
         """
         begun = [one for one in (*(self.resources or ()), *self.generators) if not one.has_ended]
         return sorted(begun, key=attrgetter("number"), reverse=True)
@@ -658,7 +659,10 @@ class Exchange:
     def release(self) -> None:
         """Release uploads and everything else that the request holds."""
         self.resources = None  # resources may refer to the request: avoid a cycle
-        ends, self.ends = self.ends, None  # the context of its tasks may also refer to it
+        ends, self.ends = (
+            self.ends,
+            None,
+        )  # their context may also refer to the request
         assert ends is not None  # noqa: S101
         for release in ends.releases:
             release()
@@ -801,7 +805,9 @@ class Exchange:
         raise NotImplementedError
 
     def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
-        """Perform clean-up steps after a cancellation, shielded from it. Failures are logged."""
+        """Perform clean-up steps after a cancellation, which doesn't interrupt them. Failures are
+        logged.
+        """
         raise NotImplementedError
 
 

@@ -46,7 +46,7 @@ Dumps: TypeAlias = Callable[[object], bytes]
 _Conversions: TypeAlias = Sequence[tuple[type | tuple[type, ...], Encoder]]
 Encoders: TypeAlias = Mapping[type, Encoder]
 
-OLDEST_ORJSON = (3, 11, 6)  # older: CVE-2025-67221, deep nesting overruns the stack
+OLDEST_ORJSON = (3, 11, 6)  # older versions have CVE-2025-67221: deep nesting overruns the stack
 
 
 class CodecError(ValueError):
@@ -67,8 +67,8 @@ def _installed() -> ModuleType | None:
 
 
 def encoder_of(kind: type, own: Encoders) -> Encoder | None:
-    """Return the application's encoder for a class or for its nearest base class, or None if it has
-    no encoder.
+    """Return the application's encoder for a class or for its nearest base class, or None if there
+    is no such encoder.
     """
     return next((own[base] for base in kind.__mro__ if base in own), None)
 

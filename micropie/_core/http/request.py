@@ -368,8 +368,8 @@ class Request(RequestSpellings):
         ``default``.
 
         Raises 400 for malformed JSON. Without ``name``, it also raises 400 for an empty body, 415
-        for a body of another type, and ``RuntimeError`` if JSON is never received: with
-        ``@reads_body``, and in hooks before the handler.
+        for a body of another type, and ``RuntimeError`` where JSON is not received automatically:
+        with ``@reads_body``, and in hooks that run before the handler.
         """
         exchange = self._exchange
         document = exchange.body.parsed(exchange)
@@ -557,8 +557,8 @@ class Request(RequestSpellings):
         self._exchange.carry_into_pool(enter)
 
     status: Final[int | None] = attribute_of("_exchange.answer.status")
-    """The status of the response once it is final; None until then, and if the client disconnected
-    first.
+    """The status of the response once it is final. It is None until then, and stays None if the
+    client disconnects first.
     """
 
     length: Final[int | None] = attribute_of("_exchange.answer.length")

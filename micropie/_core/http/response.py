@@ -291,10 +291,10 @@ def with_html(response: Response) -> Response:
 def _pour(
     response: Response, status: int, pairs: Sequence[tuple[str, str]], content_type: str | None
 ) -> None:
-    """Set the status, the headers and the type of a response to those of a result.
+    """Put the status, the headers and the content type of a handler's result into a response.
 
-    Headers are replaced with those of the same name in ``pairs``, unless a response may have both
-    (``_KEPT_FROM_BOTH``). If ``content_type`` is None, the type is not changed.
+    A header in ``pairs`` replaces the response's header of the same name, unless a response may
+    have both (``_KEPT_FROM_BOTH``). If ``content_type`` is None, the type is not changed.
     """
     response.status = status
     if response.pairs and pairs:

@@ -73,8 +73,8 @@ class SessionStore:
         blocking = Call(ServiceThreads(), leave_after=None)
         otherwise: Kind = blocking if getattr(backend, "blocking", True) else INLINE
         subject = f"the session backend {type(backend).__name__}"
-        # Each method has its own outage, because a backend that is full or locked can still be
-        # read.
+        # Outages are recorded for each method separately, because a backend that is full or locked
+        # can still be read.
         self._methods: dict[str, tuple[Callable[..., Any], Kind, Outage]] = {
             name: (method, kind_of(method, otherwise), Outage(subject, f", {name} fails"))
             for name, method in methods.items()
@@ -121,7 +121,7 @@ class SessionStore:
 
     def open(self, exchange: Exchange) -> Session:
         """Return a request's session. Return a new session if the client has none, or if the
-        backend may wait, because then ``open_ahead`` has loaded any existing one.
+        backend may wait, because then ``open_ahead`` has loaded the session if there is one.
         """
         session_id = None if self.opens_ahead else self.find_id(exchange)
         if not session_id or not self.is_id(session_id):

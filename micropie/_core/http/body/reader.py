@@ -14,8 +14,7 @@ from micropie._core.errors import too_many
 from micropie._core.execution.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 UNREAD: Final = "unread"
-# The body is returned piece by piece and not stored, as ``request.stream()`` and multipart forms
-# need it.
+# The body is returned piece by piece and not stored, for ``request.stream()`` and multipart forms.
 STREAMED: Final = "streamed"
 KEPT: Final = "kept"  # the whole body was received, and is stored in ``data``
 

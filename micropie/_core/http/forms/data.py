@@ -58,7 +58,7 @@ class Budget:
         """
         limits = self._limits
         left = limits.max_data_size - self._memory
-        if size > limits.max_form_field_size <= left:  # report the lower limit
+        if size > limits.max_form_field_size <= left:  # report whichever limit is lower
             raise too_many(limits.max_form_field_size, "A field may have {most} bytes at most.")
         if size > left:
             raise too_many(

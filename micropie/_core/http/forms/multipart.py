@@ -99,7 +99,7 @@ class PartParser:
         """The names of file inputs that were left empty."""
 
     def events(self, chunk: bytes) -> Iterator[PartEvent]:
-        """Yield the events of the next chunk, which is not empty.
+        """Yield the events of the next chunk, which must not be empty.
 
         Consume all of them before you pass the next chunk. Raises 400, 413 and 415. After an error,
         each later call raises the same error.

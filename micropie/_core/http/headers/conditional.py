@@ -1,8 +1,8 @@
 """Conditional requests and ranges: which part of a representation a GET or HEAD gets, if any.
 
-RFC 9110, sections 8.8 (validators), 13 (preconditions), 14 (ranges) and 12.5.3 (codings), as pure
-functions of headers. Each function takes time in proportion to its input, and ignores a malformed
-header.
+This module implements RFC 9110, sections 8.8 (validators), 13 (preconditions), 14 (ranges) and
+12.5.3 (codings), as pure functions of headers. Each function takes time in proportion to its input,
+and ignores a malformed header.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     known = headers.get("if-none-match")
     if known is not None:
         opaque = etag.removeprefix("W/")
-        if known == opaque:  # short cut: in most requests, the tags are equal
+        if known == opaque:  # a shortcut: in most requests, the tags are equal
             return True
         return known.strip(" \t") == "*" or any(
             tag == opaque for _, tag in _ENTITY_TAG.findall(known, 0, _LONGEST_TAGS)
@@ -142,8 +142,8 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
 
 
 def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bool:
-    """Return whether the If-Range header allows a range, because it has the same strong tag or
-    exactly the same date (section 13.1.5).
+    """Return whether the If-Range header allows a range: it must contain the representation's
+    strong tag or exactly its date (section 13.1.5).
     """
     condition = headers.get("if-range")
     if condition is None:

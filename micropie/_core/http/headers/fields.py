@@ -104,7 +104,7 @@ class Headers(Mapping[str, str]):
 
     def _joined(self) -> dict[bytes, bytes]:
         """Return the values by name, as bytes. Each value is decoded when it is looked up, because
-        few values are.
+        an application looks up only a few.
         """
         if self._by_name is None:
             raw = self.raw
@@ -215,7 +215,9 @@ PRIVATE: Final = ("cache-control", "private")
 
 
 def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
-    """Add to a response's headers each of ``others`` whose name the response doesn't have yet."""
+    """Add to ``pairs``, a response's headers, each header from ``others`` whose name is not in
+    ``pairs`` yet.
+    """
     stated = set()
     for name, _ in pairs:
         stated.add(name.lower())
@@ -278,8 +280,8 @@ def make_private(
 def known_private(
     head: KnownHead, depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[KnownHead, bool]:
-    """Return the result of ``make_private`` for headers that are often sent together, from a
-    cache.
+    """Return the result of ``make_private`` for headers that are often sent together. The results
+    are cached.
     """
     headers, was_public = make_private(head, depends_on, has_own_cookie)
     return KnownHead(headers), was_public
