@@ -21,7 +21,7 @@ _TIMEOUT = 5.0
 #
 # A claim keeps other requests from swapping. Without it, a machine that is far from Redis would
 # always be too late for a session that nearer machines keep changing. A claim lasts for a round
-# trip or, if its owner is lost, until it expires.
+# trip or, if the request that made it is lost, until it expires.
 _SWAP = """
 local stored = redis.call('GET', KEYS[1])
 local claimed = redis.call('GET', KEYS[3])

@@ -2,10 +2,10 @@
 the file.
 
 A handler returns a response with a ``FileReference``, which only has the file's path. No file is
-open yet, so none can leak. The flow turns it into a response in one IO step, which finds the file,
-compares it with the client's copy, opens and reads it. A small file becomes bytes, a larger file a
-``FileRange``, which the request always closes at its end. For hooks and ``@app.error``, a missing
-file is a 404 like any other.
+open yet, so none can leak. The flow turns the reference into a response in one IO step, which finds
+the file, compares it with the client's copy, opens and reads it. A small file becomes bytes, a
+larger file a ``FileRange``, which the request always closes at its end. For hooks and
+``@app.error``, a missing file is a 404 like any other.
 """
 
 from __future__ import annotations

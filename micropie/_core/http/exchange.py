@@ -2,12 +2,12 @@
 
 Applications use a ``Request`` (``request.py``), which is a view of the exchange. So attributes that
 they set on the request never collide with those of the framework. A request refers to its exchange,
-but an exchange never to its request, because that would be a reference cycle.
+but an exchange never refers to its request, because that would be a reference cycle.
 
 The class has three parts: the state that the flow, the drivers and hooks store here; values and
 methods that several of them need; and, at the end, the methods that each driver implements in a
-subclass. Only these differ between protocols; all others are shared, so every value is the same
-under WSGI and ASGI.
+subclass. Only these methods differ between protocols. All other methods are shared, so every value
+is the same under WSGI and ASGI.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ class Exchange:
     # These functions are pickled, and called in the pool's process before the handler.
     enter_in_pool: tuple[Callable[[], object], ...] = ()
     list_routes: Callable[[], Sequence[Any]] | None = None  # for the debug page of a 404
-    # Whether an exception for which there is no error handler is also raised to the server.
+    # Whether an exception for which there is no error handler is raised to the server.
     passes_failure_on = False
 
     # Where the flow runs:

@@ -212,7 +212,7 @@ class Request(RequestSpellings):
 
     def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:
         """Return whether the client has this version already. If so, let the handler return None.
-        The response gets the validators ETag and Last-Modified in any case::
+        The response gets the validators ETag and Last-Modified whether or not it is a 304::
 
             if self.request.not_modified(etag=str(pie.version)):
                 return None  # a 304 without a body
@@ -514,7 +514,7 @@ class Request(RequestSpellings):
 
     def resource(self, key: object, /) -> ResourceContext[Any]:
         """Return a context manager that opens a resource, with the resources that it depends on,
-        and closes it at the end.
+        and closes it at the end of the block.
 
         ``key``: a type registered with ``app.provides``, or a provider function. Use ``with`` in a
         ``def``, and ``async with`` in an ``async def``. The resource belongs to this block only.

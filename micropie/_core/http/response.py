@@ -100,7 +100,7 @@ class Response:
     ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type``: by default
     ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; with ``""``, no
     Content-Type is sent. Text is encoded in the charset of ``content_type``; for a ``text/`` type
-    without one, ``charset=utf-8`` is added. The text of a stream is always sent in UTF-8.
+    without a charset, ``charset=utf-8`` is added. The text of a stream is always sent in UTF-8.
     """
 
     __slots__ = ("body", "content_type", "pairs", "status")
@@ -137,13 +137,13 @@ class Response:
 
         ``max_age``: seconds until the cookie expires, or a timedelta. ``expires``: instead of
         ``max_age``, a datetime, in UTC if it is naive. Without either, the browser deletes the
-        cookie when it is closed. ``path``: the cookie is sent for this path and all paths under it,
-        "/" by default. ``domain``: the cookie is sent to this domain and its subdomains; with None,
-        the default, only to the host that sets it. ``samesite``: whether requests from other sites
-        carry the cookie: "Lax" (default) if they open a page, "Strict" never, "None" always; None
-        lets the browser decide. These are False by default: ``secure`` sends the cookie over https
-        only; ``httponly`` hides it from scripts; ``partitioned`` gives this site, if it is shown in
-        a frame, a separate cookie for each top-level site.
+        cookie when the user closes the browser. ``path``: the cookie is sent for this path and all
+        paths under it, "/" by default. ``domain``: the cookie is sent to this domain and its
+        subdomains; with None, the default, only to the host that sets it. ``samesite``: whether
+        requests from other sites carry the cookie: "Lax" (default) if they open a page, "Strict"
+        never, "None" always; None lets the browser decide. These are False by default: ``secure``
+        sends the cookie over https only; ``httponly`` hides it from scripts; ``partitioned`` gives
+        this site, if it is shown in a frame, a separate cookie for each top-level site.
 
         Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for
         cookies that browsers would drop silently: one of more than 4096 bytes; one without

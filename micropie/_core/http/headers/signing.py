@@ -27,7 +27,7 @@ SHORTEST_SECRET = 32  # bytes: the size of an HMAC-SHA256, RFC 2104, section 3
 
 
 class Signer:
-    """Converts values to signed text for cookies and URLs, which can't be forged without the
+    """Converts values to signed text for cookies and URLs. Nobody can forge such text without the
     secret.
 
     ``salt`` keeps text that was signed for one purpose from being accepted for another. ``user``:
