@@ -3,8 +3,8 @@ has been changed.
 
 A tree has two routers, one for HTTP and one for WebSockets. Each mounted application has its own
 two. An inner application adds its handlers and explicit routes to the routers of the tree, below
-its own node. Errors in the application that are certain are detected here, and raise a
-``SetupError`` that says what to write.
+its own node. Code that is certainly wrong, such as two routes for the same path, raises a
+``SetupError`` here. Its message says what to write.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from micropie._core.routing.site import Hosts, HostSite, Mounted, MountRoute, Si
 from micropie._core.streams import ShutdownSignal
 
 # The number of worker threads for a route with its own hooks, such as a health endpoint. One thread
-# would not be enough, because a check blocks its thread while a backend doesn't respond.
+# would not be enough, because a health check blocks its thread while a backend doesn't respond.
 _THREADS = 4
 
 
@@ -46,7 +46,8 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
     Raises ``SetupError`` if the tree can't be served.
 
     ``shutdown``: the signal that ends the tree's event streams. ``blocking``: the kind of step that
-    calls ``def`` handlers: HANDLER, or INLINE if handlers may block the flow's thread.
+    calls ``def`` handlers: HANDLER, or INLINE to call them in the thread that runs the flow, where
+    they may block.
     """
     config = _config(root, None, "", "", shutdown, blocking)
     hosts: Hosts = []
@@ -66,8 +67,8 @@ def _config(
     shutdown: ShutdownSignal,
     blocking: Kind,
 ) -> Config:
-    """Return the config of an application. Its address is ``prefix``, or its own host if it has
-    one.
+    """Return the config of an application. ``prefix``: the application's path in the tree; if the
+    application has its own host, the host is used instead.
     """
     address = f"//{registered.hosts[0]}" if registered.hosts else prefix
     return with_marks(
@@ -95,8 +96,8 @@ class _Compiler(NamedTuple):
 
     config: Config
     nodes: tuple[Node, Node]
-    """The application's nodes in the routers for HTTP and for WebSockets:
-    ``nodes[mark.takes_socket]``.
+    """The application's node in the router for HTTP, followed by its node in the router for
+    WebSockets: ``nodes[mark.takes_socket]``.
     """
     hosts: Hosts
     """The sites of those applications in the tree that have their own host."""
@@ -216,8 +217,8 @@ class _Compiler(NamedTuple):
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."
             config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
             inner = _compiled(shared, config, self.hosts)
-            # All mounts of a site are in one table, which raises an error for two with the same
-            # prefix.
+            # All mounts of a site are in one table, which raises an error if two mounts have the
+            # same prefix.
             self.mounted.extend([inner, *inner.mounted])
         elif mount.prefix:
             self.mounted.append(MountRoute(mount, prefix, outer))

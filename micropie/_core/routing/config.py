@@ -64,7 +64,8 @@ class ErrorHandler:
     the request in either order, only one of them, or none.
 
     ``otherwise``: the kind of step for a handler that may block. ``given``: the handler's
-    arguments, as a slice of ``(request, error)``. Raises ``SetupError`` for other parameters.
+    arguments, as a slice of ``(request, error)``. Raises ``SetupError`` if ``function`` has any
+    other parameters.
     """
 
     def __init__(
@@ -74,8 +75,8 @@ class ErrorHandler:
         parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
         kinds = [one.kind for one in parameters]
         if kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
-            # The handler is a decorator's wrapper with ``*args`` and ``**kwargs``. Use the
-            # parameters of the function that it wraps.
+            # A decorator has replaced the handler by a wrapper with ``*args`` and ``**kwargs``. Use
+            # the parameters of the wrapped handler.
             parameters = [*inspect.signature(function).parameters.values()]
         are_requests = tuple(
             one.name == "request" or one.annotation in (Request, "Request") for one in parameters
@@ -181,7 +182,7 @@ class Registrations:
         -> value.
         """
         self.settings: dict[str, object] = {}
-        """Only the settings that are passed to ``App``, without the defaults."""
+        """Only those settings that were passed to ``App``, not the defaults of the others."""
         self.security: object = None
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
@@ -203,7 +204,7 @@ class Registrations:
         """
         if not self._own_channels:
             self._own_channels.append(self.upper.make_channels())
-        return self._own_channels[0]  # if two threads have each added one, both use the first
+        return self._own_channels[0]  # two threads may each have added one; then both use the first
 
     @property
     def framework(self) -> tuple[type, ...]:
@@ -255,7 +256,7 @@ class HandlerPool:
                 if self._executor is None
                 else package.ExecutorPool(self._executor)
             )
-        return self._made[0]  # if two threads have each added a pool, both use the first
+        return self._made[0]  # two threads may each have added a pool; then both use the first
 
     def usage(self) -> tuple[int, int]:
         """Return the number of processes that are running a handler, and the maximum number of
@@ -320,8 +321,8 @@ class Config(MessageConfig):
     """The middleware of the applications that contain this one, and of this one, beginning with the
     outermost application. This is a live view, so it includes middleware that is appended later.
 
-    For the outermost application, it is the list itself, because every request checks whether it is
-    empty, and this is faster for a list.
+    For the outermost application, it is a plain list, because every request checks whether there is
+    middleware, and this check is faster for a list.
     """
     ws_middlewares: Middlewares
     """The WebSocket middleware of the same applications, also as a live view."""
@@ -334,8 +335,8 @@ class Config(MessageConfig):
     which ``app`` has no route.
     """
     hook_plan: Any
-    """The plan by which ``middlewares`` and ``ws_middlewares`` run, made by ``flow/hooks.py``. None
-    until it is needed.
+    """The hooks of ``middlewares`` and ``ws_middlewares``, compiled by ``flow/hooks.py`` when they
+    are first needed. None until then.
     """
 
     overrides: Mapping[object, Callable[..., object]]
@@ -367,10 +368,13 @@ class Config(MessageConfig):
         self.app, self.prefix, self.fallback, self.hook_plan = app, prefix, None, None
         self.advisor = registered.upper.advisor_for(self.settings)
         self.scope = names
-        """The beginning of the names of this application's routes: "" or "blog."."""
+        """The beginning of the names of this application's routes, such as "blog."; "" for the
+        outermost application.
+        """
         self.scopes = {prefix: names, **self.scopes}
         self.shutdown = shutdown
-        """The signal that is given when the server begins to shut down. The whole tree shares it.
+        """The signal that is given when the server begins to shut down. All applications of the
+        tree have the same signal.
         """
         self.blocking = blocking
         """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE if they run in the
@@ -422,8 +426,8 @@ class Config(MessageConfig):
                 vars(self).update(make(settings))
 
     def is_inside(self, outer: Config) -> bool:
-        """Return whether this application is that of ``outer``, or is inside it and on the same
-        host.
+        """Return whether this application is the one with the config ``outer``, or is inside that
+        one and on the same host.
         """
         return (
             outer.prefix in self.scopes
@@ -453,15 +457,16 @@ class Config(MessageConfig):
 
         An absolute URL begins with the setting ``base_url``, or else with the scheme and the host
         of the request. If the route is on another host than the request, the URL is always absolute
-        and has that host. Raises ``LookupError`` if the host is not known.
+        and has the route's host. Raises ``LookupError`` if an absolute URL is needed but its host
+        is not known.
         """
         there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
         here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
         root = "" if request is None else quote(request.root_path)
         if there == here and not is_absolute:
             return root + path
-        # If the application's host is a wildcard, don't use ``base_url``, because that has only one
-        # host.
+        # If the application is on a wildcard host, such as "*.example.com", don't use ``base_url``,
+        # which has only one of these hosts.
         base = None if "*" in there else self.settings.base_url
         states_host = there != "" and "*" not in there
         if base is None and request is not None and (states_host or there == here):
@@ -507,7 +512,7 @@ def _pools(settings: Settings) -> Mapping[str, object]:
 
 
 def _signing(settings: Settings) -> Mapping[str, object]:
-    if settings.secret_key is None:  # itsdangerous is only needed with a key
+    if settings.secret_key is None:  # without a key, don't import itsdangerous
         return {"signer": None}
     return {
         "signer": import_module("micropie._core.http.headers.signing").AppSigner(

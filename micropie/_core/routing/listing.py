@@ -44,9 +44,9 @@ class Application(NamedTuple):
     """
     session_backend: SessionBackend
     channels: Any
-    """Its ``micropie.channels.Channels``."""
+    """The ``micropie.channels.Channels`` that the application uses."""
     checks: Sequence[Callable[..., object]]
-    """Only the check functions of ``@requires`` in ``middlewares``."""
+    """Those items of ``middlewares`` that are check functions of ``@requires``."""
     mounts: Sequence[Mount]
     """The applications mounted on it by ``App.mount``, each with ``prefix``, ``target``, ``kind``
     ("app", "asgi" or "wsgi") and ``isolated``.
@@ -58,7 +58,9 @@ class Application(NamedTuple):
     on its own host, or else "".
     """
     scope: str
-    """The beginning of the names of its routes: "" or ``blog.``."""
+    """The beginning of the names of its routes, such as ``blog.``; "" for the outermost
+    application.
+    """
     error_handlers: Sequence[Mapping[ErrorKey, Callable[..., object]]]
     """The error handlers by status and exception class: first those of the application, then those
     of the applications that contain it.
@@ -73,7 +75,8 @@ class Application(NamedTuple):
     @property
     def lost_routes(self) -> Mapping[str, str]:
         """Methods that override a method with a route decorator but have no decorator themselves,
-        so that the route is lost: method name -> a sentence that says what to write.
+        so that the route is lost. The dict maps the name of each to a sentence that says what to
+        write.
         """
         routed: dict[str, type] = {}  # method name -> class with the route
         lost: dict[str, str] = {}

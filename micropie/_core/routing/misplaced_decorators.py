@@ -80,7 +80,7 @@ def _reject_misplaced_attributes(
             continue
         instead = own.get(name, value)
         if instead is not value and (instead is None or marks_of(instead)):
-            continue  # the instance intentionally has another handler or None
+            continue  # the instance has another handler or None, which is intentional
         # The decorator may be above any of these functions, including those inside a property or
         # another object.
         inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
@@ -114,7 +114,7 @@ def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMispla
     """Return a function that takes an object, and returns whether the object has the mark of a
     route or an access check but is none of the handlers ``found``.
 
-    Such a route would be a 404, and such a check would protect nothing.
+    Requests to such a route would get a 404, and such a check would protect nothing.
     """
     handlers = [
         *(handler.function for handler in found),

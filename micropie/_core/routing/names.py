@@ -27,10 +27,11 @@ def _query_of(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 class RouteNames:
     """The routes of a tree of applications by name.
 
-    For each route, it stores the escaped path from the root of the tree: "" for the root itself, or
-    "//example.com/path" on another host. For an explicit route, this is the application's path, and
-    the pattern that follows it is stored separately. ``fingerprints``: for each route that serves
-    files, a function that takes a file's path and returns the file's fingerprint.
+    Each route is stored with its escaped path from the root of the tree: "" for the root itself, or
+    "//example.com/path" for a route on another host. An explicit route is stored with the path of
+    its application, and separately with the pattern that follows this path. ``fingerprints``: for
+    each route that serves files, a function that takes a file's path and returns the file's
+    fingerprint.
     """
 
     def __init__(self) -> None:
@@ -40,9 +41,10 @@ class RouteNames:
     def add(
         self, name: str, path: str, pattern: Pattern | None = None, *, takes_socket: bool
     ) -> None:
-        """Add a route. If several routes have the same name, one of them wins: a route for HTTP
-        rather than one for WebSockets, then a route found by its handler's name rather than an
-        explicit one, then the route that was added first.
+        """Add a route. If several routes have the same name, only one of them is used. Routes for
+        HTTP win over those for WebSockets. For the same protocol, routes found by their handler's
+        name win over explicit ones. If these are also of the same kind, the route that was added
+        first wins.
         """
         rank = (takes_socket, pattern is not None)
         if name not in self._routes or rank < self._routes[name][0]:
@@ -59,9 +61,10 @@ class RouteNames:
         (see ``Config``), one after the other. A name that begins with a slash is looked up from the
         root of the tree.
 
-        ``segments``: more segments at the end of the path. ``values``: fill the wildcards. The
-        others become the query, except those that are None. Raises ``LookupError`` for an unknown
-        name, and ``ValueError`` for values that the route would not match.
+        ``segments``: more segments at the end of the path. ``values``: the values of the wildcards.
+        Values for which there is no wildcard become the query, unless they are None. Raises
+        ``LookupError`` for an unknown name, and ``ValueError`` for values that the route would not
+        match.
         """
         prefix, full_name = self._found(name, scopes)
         _, path, pattern = self._routes[full_name]
@@ -100,7 +103,7 @@ class RouteNames:
         return found(path)
 
     def _found(self, name: str, scopes: Mapping[str, str]) -> tuple[str, str]:
-        """Return the first prefix in ``scopes`` below which there is a route of this name, and the
+        """Return the first path in ``scopes`` whose application has a route of this name, and the
         route's full name.
         """
         if not isinstance(name, str):

@@ -23,8 +23,8 @@ class ProxyWatch:
         self.looks = looks
 
     def look(self, exchange: Exchange) -> None:
-        """Log a warning if the client or the scheme in the proxy's headers differs from what the
-        server reports.
+        """Log a warning if the client or the scheme in a proxy's headers differs from the one that
+        the server reports.
         """
         stated = exchange.named_headers(_FORWARDED)
         if not stated:
@@ -34,7 +34,8 @@ class ProxyWatch:
         host = "unix" if client is None else client.host
         addresses = stated.get("x-forwarded-for") or stated.get("forwarded") or host
         is_secure = stated.get("x-forwarded-proto", "").strip(" \t").lower() in ("https", "wss")
-        # If they are the same, the server itself trusts the proxy and has used these headers.
+        # If the headers have the client and the scheme that the server reports, the server itself
+        # trusts the proxy and has used these headers.
         if host not in addresses or (is_secure and scheme == "http"):
             self.looks = 0
             _logger.warning(

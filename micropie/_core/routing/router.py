@@ -67,7 +67,7 @@ class Refusal(NamedTuple):
     config: Config
 
 
-_ONE_SEGMENT = sys.maxsize  # the ``tail`` of a branch that matches one segment
+_ONE_SEGMENT = sys.maxsize  # the ``tail`` of a branch that matches exactly one segment
 
 
 @final
@@ -175,8 +175,8 @@ class Node:
         return False
 
     def takers(self) -> Mapping[str, Route]:
-        """Return the routes, by method, that take exactly one more segment, whatever it is. Return
-        {} if a more specific route might match that segment.
+        """Return, by method, the routes that take exactly one more segment, whatever that segment
+        is. Return {} if a more specific route might match that segment.
 
         Call this only when the tree is complete.
         """
@@ -222,7 +222,9 @@ class Router:
         self.below = ByMethod({method: {} for method in METHODS})
 
     def freeze(self, has_short_cuts: bool) -> Self:
-        """Prepare for searching, when the tree is complete."""
+        """Prepare the router for searching. Call this once, when the tree is complete.
+        ``has_short_cuts``: whether to fill ``exact`` and ``below``.
+        """
         nodes = self._nodes()
         for node in nodes:
             node.complete()
@@ -266,15 +268,15 @@ class Router:
         count, config = len(segments), self.config
         refused: set[str] = set()
         # A stack of the alternatives that are still to be tried. Each item is a node, one of its
-        # ``ways``, the number of segments before the node, and the values of the wildcards in
-        # these.
+        # ``ways``, the number of segments before the node, and the values of the wildcards in those
+        # segments.
         left: list[tuple[Node, _Branch | Route, int, tuple[object, ...]]] = []
         node, depth = self.root, 0
         values: tuple[object, ...] = ()
         while depth < count or method not in node.routes:
             config = node.config or config
             for one in node.ways:
-                left.append((node, one, depth, values))  # noqa: PERF401 - a comprehension is a call
+                left.append((node, one, depth, values))  # noqa: PERF401 - this saves a call
             if depth == count:
                 refused.update(node.routes)
             elif (child := node.literals.get(segments[depth])) is not None:

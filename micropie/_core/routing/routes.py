@@ -78,7 +78,8 @@ def _bodies(
     """Return the encoder and the content type for each type of result that needs no filter."""
     row = config.dumps, JSON
     null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}
-    if config.advisor is not None:  # in development, the advisor checks each result
+    # in development, leave this to the advisor, which checks each result
+    if config.advisor is not None:
         return null
     return config.bodies | null | dict.fromkeys(own.bodies if own is not None else (), row)
 
@@ -222,8 +223,8 @@ class Route(RouteInfo):
             self._check_body(parameter)
 
     def show(self, pattern: str, endpoint: object) -> None:
-        """Set the pattern, and the entries of the scope or environ in which tools around the
-        application find this route.
+        """Set the route's pattern, and the entries that each request adds to its scope or environ.
+        There, tools that wrap the application, such as tracing middleware, find this route.
         """
         self.pattern, self.path = pattern, split_host(pattern)[1]
         self.for_tools = (
@@ -288,7 +289,7 @@ def _plan(
                 f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none"
             )
     except SetupError as error:
-        is_hidden = hasattr(function, "__micropie_hidden__")  # a method with @command is hidden
+        is_hidden = hasattr(function, "__micropie_hidden__")  # also true for a method with @command
         hint = (
             ""
             if is_hidden
@@ -334,8 +335,8 @@ def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT, True
-    # Calling a generator function doesn't run its code yet, so the call needs no thread. The chunks
-    # are made in a thread later.
+    # Calling a generator function doesn't run its code yet, so this call needs no worker thread.
+    # The generator's chunks are made in one later.
     is_async = inspect.isasyncgenfunction(inner)
     return (
         INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER

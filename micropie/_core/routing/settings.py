@@ -92,7 +92,7 @@ def _is_path(value: object) -> bool:
 
 
 def _is_executor(value: object) -> bool:
-    # imported only on use, because few applications have an executor, and this import takes long
+    # imported only on use, because few applications have an executor, and importing it takes long
     from concurrent.futures import Executor
 
     return isinstance(value, Executor)
@@ -160,7 +160,8 @@ def _keywords(cls: type[Value]) -> type[Value]:
     """Declare for type checkers that a class takes its attributes as keyword arguments, like a
     dataclass.
 
-    A real dataclass with so many fields would take a tenth of micropie's import time.
+    Creating a real dataclass with so many fields would take about 10% of the time of importing
+    micropie.
     """
     return cls
 
@@ -189,7 +190,8 @@ class Settings(MessageSettings):
     body_total_timeout: float | None = _setting(60.0, _TIMEOUT)
     """Seconds to wait for a whole body, 60 by default. After that, the client gets a 408. None
     means no limit. Every 1000 bytes that arrive add a second, so that the limit ends very slow
-    requests but not large uploads. (Apache: 20 seconds, 500 bytes.) ASGI only.
+    requests but not large uploads. (Apache: 20 seconds, and one more for every 500 bytes.) ASGI
+    only.
     """
     max_form_field_size: int = _setting(MEBIBYTE, _COUNT)
     """The maximum size in bytes of one form field that is not a file, 1 MiB by default. A client

@@ -1,5 +1,5 @@
-"""``Site``: a compiled tree of applications, in which the flow and the drivers find routes. It
-doesn't change.
+"""``Site``: a compiled tree of applications, in which the flow and the drivers find routes. Once
+compiled, a site doesn't change.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class Site:
     another one.
 
     ``config``: the config of the tree's outermost application. ``exact[method][path]``: a short cut
-    for paths without arguments; ``find`` finds all paths. ``sockets``: a separate router for
-    WebSockets, so that a request never reaches a handler for the other protocol.
+    to the routes of paths without arguments; ``find`` also finds all others. ``sockets``: a
+    separate router for WebSockets, so that a request never reaches a handler for the other
+    protocol.
 
     Mounts are searched before routes. Only an application mounted at the root (``Config.fallback``)
     is searched last.
@@ -247,7 +248,7 @@ class OutsideRoute(Route):
     ) -> None:
         self.name = pattern
         self.methods, self.providers, self.is_filtered = (), (), False
-        # There is no limit here, because the application may have its own limit.
+        # Don't limit the body, because the application may have its own limit.
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.show(pattern, call)
         self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
@@ -274,7 +275,7 @@ class MountRoute(OutsideRoute):
         # Never log the warning that a GET changed the session, because its advice, to write @post
         # above the handler, makes no sense here.
         self.has_warned = True
-        if mount.kind != APP:  # an App runs its own checks
+        if mount.kind != APP:  # an ``App`` runs its own access checks
             self.config = with_marks(self.config, marks_above(mount.target))
 
     @classmethod
@@ -292,8 +293,8 @@ class MountRoute(OutsideRoute):
         if takes_socket and self.mount.kind == WSGI:
             return Refusal(HTTPError(404), self.config)
         exchange = request._exchange
-        # Access checks must see the method in upper case, because most mounted frameworks convert
-        # it.
+        # Access checks must see the method in upper case, because most frameworks convert it to
+        # upper case. Otherwise, a client could get around a check for POST by sending "post".
         if not exchange.method.isupper():
             request.method = exchange.method.upper()
         # If the server has the prefix "/shop", an application mounted at the root distinguishes
@@ -315,8 +316,9 @@ class Handover(NamedTuple):
     """The result of a search that finds a mounted application that sends its response to the server
     itself.
 
-    ``config``: its access checks run first. The driver then calls ``mount.target`` as the server
-    called the driver, but with the scope from ``scope_in`` or the environ from ``environ_of``.
+    ``config``: the config whose access checks run first. The driver then calls ``mount.target`` as
+    the server called the driver, but with the scope from ``scope_in`` or the environ from
+    ``environ_of``.
     """
 
     mount: Mount

@@ -1,5 +1,5 @@
-"""Find what the application defines on classes and functions: handlers, marks of decorators, paths
-and providers.
+"""Find what an application has defined in its classes and functions: handlers, the marks that
+decorators have stored, explicit paths and providers.
 
 Open ``marks.py`` to change which attributes of an application are handlers, and which marks
 decorators store on them. Open ``patterns.py`` to add a wildcard for explicit paths (``_KINDS``,

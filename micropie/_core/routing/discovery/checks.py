@@ -26,13 +26,13 @@ from micropie._core.routing.discovery.marks import (
 from micropie._core.routing.discovery.providers import Providers
 
 _Allowed: TypeAlias = bool | str | Redirect | Response | Mapping[str, Any] | tuple[Any, ...]
-# The result of a check: True accepts the request, False is a 403, and anything else is sent as the
-# response.
+# The result of a check: True accepts the request. False refuses it with a 403. Anything else is
+# sent as the response.
 _Result: TypeAlias = _Allowed | Awaitable[_Allowed]
 Check: TypeAlias = Callable[[Request], _Result] | Callable[Concatenate[Request, ...], _Result]
 
-# The attribute in which an application migrated from another framework has the ``App`` that runs
-# it. Marks are stored on that ``App``.
+# An application that was written for another framework, and runs in an ``App`` now, has this
+# attribute. Its value is that ``App``, on which marks are stored.
 _NATIVE = "__micropie_native__"
 HOLDS = "__micropie_holds__"  # the attribute in which ``requires`` stores its first check
 
@@ -190,8 +190,8 @@ _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 def check_middlewares(
     providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()
 ) -> None:
-    """Raise ``SetupError`` for an object that is not middleware, and for a hook that has a
-    parameter annotated with a resource, because only checks get resources.
+    """Raise ``SetupError`` for an object that is not middleware, and for a middleware's hook that
+    has a parameter annotated with a resource, because only access checks get resources.
     """
     for middleware in [*middlewares, *of_sockets]:
         if isinstance(middleware, type) and any(

@@ -17,7 +17,8 @@ from micropie._core.execution.placement import AnyFunction
 from micropie._core.routing.discovery.patterns import Pattern
 
 MARKS = "__micropie_routes__"
-REQUIRES = "__micropie_requires__"  # the attribute that has the checks and middleware
+# the attribute that has a handler's or application's list of marks
+REQUIRES = "__micropie_requires__"
 # An attribute of a handler that serves files. Its value is a function that takes a file's path and
 # returns the file's fingerprint.
 FINGERPRINT = "__micropie_fingerprint__"
@@ -25,7 +26,7 @@ FINGERPRINT = "__micropie_fingerprint__"
 Function = TypeVar("Function", bound=AnyFunction)
 Marked = TypeVar("Marked")
 
-SOCKET_PREFIX = "ws_"  # the names of WebSocket handlers begin with it
+SOCKET_PREFIX = "ws_"  # a method whose name begins with it is a WebSocket handler
 
 
 def marks_of(function: object) -> list[RouteMark]:
@@ -202,8 +203,8 @@ def is_bare(value: object) -> bool:
 
 
 def is_hidden(value: object) -> bool:
-    """Return whether one of a function's decorators is ``@hidden``, even below a decorator that
-    doesn't copy marks.
+    """Return whether one of a function's decorators is ``@hidden``. It is found even below a
+    decorator that doesn't copy marks.
     """
     return any(getattr(function, "__micropie_hidden__", False) for function in wrapped_by(value))
 
@@ -254,8 +255,9 @@ _DESCRIPTORS = (staticmethod, classmethod, functools.partialmethod, functools.si
 def _bound(value: Any, instance: object) -> Any:
     """Bind a function of a class to the instance, and keep its marks.
 
-    A decorator above ``@staticmethod`` or another descriptor marks the descriptor. But Python binds
-    the function inside the descriptor, which has no marks.
+    A decorator above ``@staticmethod`` or another descriptor marks the descriptor. But the function
+    that Python binds is the one inside the descriptor, and it has no marks. So the marks are copied
+    to the bound function.
     """
     if isinstance(value, functools.partial) and sys.version_info < (3, 14):
         bound: Any = value  # Python before 3.14 doesn't bind a partial
@@ -263,7 +265,8 @@ def _bound(value: Any, instance: object) -> Any:
         bound = value.__get__(instance, type(instance))
     if isinstance(value, functools.singledispatchmethod):
         bound = functools.partial(bound)
-        # ``inspect`` must find the signature without ``self``.
+        # ``inspect`` follows ``__wrapped__``. Set it, so that ``inspect`` returns the signature
+        # without ``self``.
         bound.__wrapped__ = value.func.__get__(instance, type(instance))
     marks = {name: mark for name, mark in vars(value).items() if name.startswith("__micropie_")}
     if marks and not is_function(value):

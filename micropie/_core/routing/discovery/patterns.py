@@ -38,9 +38,10 @@ _SEGMENT = pattern(f"/((?:{_WILDCARD}|[^/])+)?")
 
 
 def _int(text: str) -> tuple[int] | None:
-    # Accept only numbers of 64 bits, which are enough for the keys of every database. SQLite raises
-    # an error for larger numbers. Check the digits first, because int() also accepts "+1", "1_0"
-    # and digits of other scripts. A regular expression would take 1,000 more instructions.
+    # Accept only 64-bit numbers. They are enough for the keys of every database, and SQLite raises
+    # an error for larger ones. Check the digits first, because int() also accepts "+1", "1_0" and
+    # digits of other scripts. Checking with a regular expression would take 1,000 more
+    # instructions.
     if len(text) < _DIGITS and text.isdecimal() and text.isascii():  # true for most numbers
         return (int(text),)
     digits = text.removeprefix("-")
@@ -59,8 +60,9 @@ _FLOAT = pattern(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 
 def match_text(text: str) -> tuple[str] | None:
-    # Reject a value that points outside a directory. The router only checks whole segments. With
-    # text before the wildcard, as in ``/v<name>``, the segment "v../x" would pass.
+    # Reject a value that points outside a directory, such as "../x". The router checks only whole
+    # segments, so it accepts the segment "v../x". With text before the wildcard, as in
+    # ``/v<name>``, the value would be "../x".
     return None if ".." in text and leads_up(text) else (text,)
 
 
@@ -145,8 +147,8 @@ class Segment:
         )
 
 
-# Regular expressions for the syntax of other frameworks and for common errors, with the end of the
-# error message.
+# Regular expressions for the syntax of other frameworks and for common errors. The value of each is
+# the end of the error message.
 _MISTAKEN = {
     r"\(\?|\\[dw]|[^\0]\$$": "is a regular expression: write <name:int>, or <name:re:[a-z]+>",
     "[<>]": "has an invalid wildcard: write <name> or <name:int>",

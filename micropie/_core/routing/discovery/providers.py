@@ -66,7 +66,8 @@ class Provider:
         if inspect.iscoroutinefunction(inner):
             self.call_kind = AWAIT
         elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-            self.call_kind = INLINE  # calling a generator function doesn't run its code yet
+            # in the caller's thread, because calling a generator function doesn't run its code yet
+            self.call_kind = INLINE
         self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
         has_parameters = inspect.isfunction(function) or inspect.ismethod(function)
         call = function if has_parameters else lambda: function()  # noqa: PLW0108 - its signature is what matters
@@ -109,9 +110,10 @@ class Providers:
         """Return the providers for the resources ``keys`` and the providers that these depend on,
         in the order of opening.
 
-        ``path``: the keys of the providers that have led to these: the first depends on the second,
-        and so on. Raises ``SetupError`` if providers depend on each other in a circle, and for a
-        provider's parameter that nothing can fill.
+        ``path``: the chain of providers that led to ``keys``, by their keys: the first provider
+        depends on the second, and so on; the last one depends on ``keys``. Raises ``SetupError`` if
+        providers depend on each other in a circle, and for a provider's parameter that nothing can
+        fill.
         """
         found = [self._find(key, path) for key in keys]
         return [*dict.fromkeys(needed for one in found for needed in (*one.needs, one))]
@@ -295,5 +297,5 @@ def in_place_of(key: object, fake: object) -> AnyFunction:
     def give() -> Iterator[object]:
         yield fake
 
-    setattr(give, MARK, LOOP)  # don't call ``give`` in a thread
+    setattr(give, MARK, LOOP)  # ``give`` never blocks, so don't call it in a worker thread
     return give
