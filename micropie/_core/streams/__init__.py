@@ -9,14 +9,14 @@ an event loop, or a ``ThreadStream``, whose chunks are made in a thread.
 
 A generator may keep a cancel scope, a task group or a timeout open across ``yield``. Such a scope
 is nested in the scopes that its task entered before. So a single task advances and closes the
-generator, and enters no scope for a single chunk after the first one. If the client disconnects
-while the stream waits for an item, the stream is cancelled. If the client disconnects between two
-chunks, the stream is closed instead, so that its clean-up may wait.
+generator. After the first chunk, it never enters a scope around a single chunk. If the client
+disconnects while the stream waits for an item, the stream is cancelled. If the client disconnects
+between two chunks, the stream is closed instead, so that its clean-up may wait.
 
-Under ASGI, a second task may run beside the request's task. It notices if the client disconnects,
-and sends the heartbeats while an event stream is silent. Starting it takes as long as sending a
-whole short stream, so it is started only after a stream has waited for a while. Under WSGI, the
-server's thread waits for each chunk, and sends a heartbeat if no chunk comes in time.
+Under ASGI, a second task may run beside the request's task. This task notices if the client
+disconnects, and sends the heartbeats while an event stream is silent. Starting it takes as long as
+sending a whole short stream, so it is started only after a stream has waited for a while. Under
+WSGI, the server's thread waits for each chunk, and sends a heartbeat if no chunk comes in time.
 
 On an event loop, a worker thread makes the chunks of a sync stream, several at a time, because
 switching to the thread takes longer than making a chunk. If the request's task is waiting for a

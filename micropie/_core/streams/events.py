@@ -95,7 +95,7 @@ def _lines(field: str, text: str) -> str:
     return f"{field}: " + _LINE_END.sub(f"\n{field}: ", text)
 
 
-# if many clients subscribe to a channel, their streams encode the same message
+# cached, because the streams of all clients that subscribe to a channel encode the same message
 @lru_cache(maxsize=1)
 def _encode_text(text: str) -> bytes:
     if text.endswith("\n\n") and text.startswith("data:"):
@@ -205,7 +205,8 @@ class EventStream(Response):
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
     """If a hook has replaced the body of an ``EventStream`` with another stream of events, make the
-    new stream send heartbeats and end at shutdown as the old one would.
+    new stream send heartbeats and end at shutdown, as the replaced stream would have done.
+    ``replaced``: the replaced body.
     """
     events = replaced.events if isinstance(replaced, Stream) else None
     is_other = isinstance(stream, LoopStream) and stream.events is None
@@ -214,10 +215,10 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
 
 
 def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:
-    """Return an async iterator over the items of a source, which is a subscription, an async
-    iterable or a sync iterable.
+    """Return an async iterator over the items of a source. The source is a subscription to
+    channels, an async iterable or a sync iterable.
     """
-    if hasattr(source, "__aenter__"):  # a subscription
+    if hasattr(source, "__aenter__"):  # a subscription to channels
         return entered(source, comment())
     if hasattr(source, "__aiter__"):
         return cast("AsyncIterable[object]", source).__aiter__()

@@ -13,9 +13,9 @@ depends on where the items are made:
 The stages of a stream are the same for both drivers:
 
 1. ``fetch_first``, a flow, fetches the first chunk before the response starts. So a generator may
-   set headers, and if it fails immediately, the client still gets a proper error page. The head of
-   an event stream is sent without waiting for an event, together with a comment, because a
-   browser's ``EventSource`` and most proxies wait for the head.
+   set headers, and if it fails immediately, the client still gets a proper error page. An event
+   stream doesn't wait for an event: its head (the status and the headers) is sent with a comment,
+   because a browser's ``EventSource`` and most proxies wait for the head.
 2. The driver sends the head and the first chunk. Then it fetches the other items, and sends a chunk
    for each.
 3. The stream ends when its items end, when there is an error, when ``end`` is called because the
@@ -169,7 +169,7 @@ class ShutdownSignal:
         return partial(self.leave, function)
 
     def leave(self, function: Action) -> None:
-        """Remove a function.
+        """Remove a function that was passed to ``add``.
 
         Idle WebSockets use this instead of the result of ``add``, because storing that would take
         more memory.
@@ -290,7 +290,8 @@ class Stream:
         encode = self.encode
         self.encode = lambda item: transform.feed(encode(item))
         self.transforms = (*self.transforms, transform)
-        # A heartbeat can't be sent between compressed chunks.
+        # The file's bytes are no longer the body. A heartbeat can't be sent between compressed
+        # chunks.
         self.file = self.length = self.heartbeat = None
         # the transform's headers may depend on the first chunk, so wait for it
         self.may_begin_empty = False
@@ -376,7 +377,7 @@ class LoopStream(Stream):
     ``outcome``: the reason that was passed to ``end``, or None. ``is_advancing``: whether the task
     is waiting for an item or sending one. Only then may it be cancelled, because at other times the
     cancellation would reach other code. ``has_ended``: whether the items don't need to be closed.
-    It isn't used for generators, which have their own attribute for that.
+    It isn't used for generators, because their ``ag_frame`` shows whether they have ended.
     """
 
     outcome: str | None = None
@@ -416,7 +417,9 @@ class LoopStream(Stream):
     # -- for the task that runs the stream ---------------------------------------------------------
 
     def enter(self) -> None:
-        """Enter the scope. Call this before the first chunk, in the task that fetches the items."""
+        """Enter the scope around the stream. Call this before the first chunk is fetched, in the
+        task that fetches the items.
+        """
         if self.events is not None:
             self._signal = ShutdownSignal()
             self._token = stream_shutdown.set(self._signal)
@@ -449,7 +452,7 @@ class LoopStream(Stream):
     def end(self, outcome: str) -> None:
         """End the stream early, for the reason ``outcome``.
 
-        This is called in another task, while the stream's task is waiting.
+        Call this in another task of the same event loop.
 
         If the stream's task is waiting for an item, it is cancelled. If it is sending a chunk, it
         gets a deadline. Otherwise it must check ``outcome`` and call ``leave``.
@@ -496,8 +499,8 @@ class LoopStream(Stream):
             scope.__exit__(None, None, None)
         elif scope.__exit__(type(failure), failure, failure.__traceback__):
             failure = ClientDisconnect("the client disconnected")
-        # If this task is being cancelled, return the cancellation. Otherwise, a time limit of the
-        # items has ended.
+        # If this task is being cancelled, return the cancellation. Otherwise, a time limit inside
+        # the generator has ended, so return the ``TimeoutError``.
         if isinstance(failure, _ChunkTimeout):
             try:
                 await anyio.lowlevel.checkpoint_if_cancelled()
@@ -529,7 +532,7 @@ class LoopStream(Stream):
 
 
 class _ChunkTimeout(TimeoutError):
-    """Raised if a time limit in the generator has ended while a chunk was being sent."""
+    """The error of a stream in whose generator a time limit ended while a chunk was being sent."""
 
 
 class ThreadStream(Stream):

@@ -1,9 +1,9 @@
 """Sync streams on an event loop: worker threads make their chunks.
 
-``MadeAhead`` is for all streams except events. Switching to a thread and back takes many times as
-long as making a chunk. So a thread that has made a chunk goes on with the next ones, while the task
-sends the chunks that are ready. If the task is waiting, the thread wakes it. So a ready chunk is
-never delayed by a later one.
+``MadeAhead`` is for all streams except streams of events. Switching to a thread and back takes many
+times as long as making a chunk. So a thread that has made a chunk goes on with the next ones, while
+the task sends the chunks that are ready. If the task is waiting for a chunk, the thread wakes it,
+so that a ready chunk never waits for a later one.
 
 The thread works in *turns*. A turn ends after ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD`` bytes, so
 that a slow client doesn't block a thread and doesn't use much memory. It also ends after ``TURN``
@@ -57,7 +57,7 @@ SYNC_SOURCES = Threads(500)
 
 class MadeAhead(LoopStream):
     """The chunks of ``stream``, made in ``threads``. All of them are made in the same context.
-    ``rank``: the rank of the call that makes the first chunk.
+    ``rank``: the priority with which the call that makes the first chunk waits for a thread.
 
     A single task takes the chunks and closes the stream. A thread can't be interrupted, so a
     cancellation waits for the chunk that is being made, unless the stream has an ``interrupt``.
@@ -66,7 +66,7 @@ class MadeAhead(LoopStream):
     """
 
     encode: Callable[[Any], bytes] = bytes  # the chunks are already encoded
-    _is_waiting = False  # whether the task waits for the thread
+    _is_waiting = False  # whether the task is waiting for a chunk
     _has_turn = False
     _has_told_end = False
     _is_over = False  # whether the thread must not make more chunks
@@ -76,7 +76,7 @@ class MadeAhead(LoopStream):
         self.file, self.length = stream.file, stream.length
         self.first = stream.first
         if self.file is not None and self.first is PENDING:
-            self.first = next(stream, END)  # already read by the call that opened the file
+            self.first = next(stream, END)  # the call that opened the file has read this chunk
         self._stream = stream
         self._threads = IO_THREADS if stream.file is not None else threads
         self._turns = self._threads if stream.file is not None else threads.turns
@@ -147,14 +147,14 @@ class MadeAhead(LoopStream):
             self._failures.clear()
 
     def _forget(self) -> None:
-        """Drop the context, to avoid a reference cycle: it refers to the request, which refers to
-        this stream.
+        """Drop the context in which the chunks are made. It refers to the request, and the request
+        to this stream, so keeping it would be a reference cycle.
         """
         self._context = Context()
 
     async def _make_one(self) -> None:
-        """Make one chunk before the response starts. The caller waits for it, so no separate task
-        is needed.
+        """Make one chunk before the response starts. The caller waits for this chunk, so it is made
+        without starting a task.
         """
         self._is_waiting = True
         try:
@@ -164,7 +164,7 @@ class MadeAhead(LoopStream):
         finally:
             self._is_waiting = False
         self._rank = Rank.HOLDING
-        # raise a pending cancellation here, before it reaches other code
+        # If a cancellation is pending, raise it here, and not in the code that comes next.
         await anyio.lowlevel.checkpoint_if_cancelled()
 
     async def _wait_for_progress(self) -> None:
@@ -221,7 +221,7 @@ class MadeAhead(LoopStream):
                 chunks_left -= 1
                 bytes_left -= len(chunk)
                 if chunks_left <= 0 or bytes_left <= 0 or monotonic() > until:
-                    return  # ``_run_turn`` wakes the task
+                    return  # the end of the turn wakes the task
                 if self._is_waiting:
                     # Wake the task only once. It must not be woken again until it waits again.
                     self._is_waiting = False
