@@ -2,8 +2,8 @@
 an ``App``.
 
 The objects behind these names are the same for all requests. They look up the current request when
-they are used. So a page that doesn't use its session doesn't open it, and the names are also
-available in macros, which Jinja2 gives no context.
+they are used. So a page that doesn't use the session doesn't open it. The names are also available
+in macros, to which Jinja2 doesn't pass the context.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from jinja2.runtime import Context
 
 from micropie._core.errors import logger
 
-# How many entries each cache has: for compiled sources, and for what is known about templates. This
-# is enough for the sources that a program contains, and a program that builds new sources at run
-# time doesn't fill the memory.
+# The maximum number of entries in each of the three caches: for compiled sources, for the variables
+# in templates, and for their layouts. This is enough for the sources that a program contains. If a
+# program builds new sources at run time, the maximum keeps them from filling the memory.
 _SOURCES = 256
 
 # As usual in Jinja2, ``row.items`` is the dict's method in a template, not its item "items".
@@ -25,8 +25,8 @@ _DICT_ATTRIBUTES = frozenset(dir(dict))
 
 
 class Environment(jinja2.Environment):
-    """The environment for the templates in ``directories``, which are absolute paths. They are
-    searched in this order.
+    """The environment for the templates in ``directories``, which are absolute paths. The
+    directories are searched in this order.
     """
 
     def __init__(self, directories: list[str], *, reload: bool, is_async: bool) -> None:
@@ -131,16 +131,17 @@ class Environment(jinja2.Environment):
         return layout if isinstance(layout, str | nodes.Name) else None
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return an attribute, or an item if ``obj`` is a dict. For a dict, Jinja2 would first
-        raise and catch an ``AttributeError``, which is slower.
+        """Return an attribute or, if ``obj`` is a dict, the item with this name. For a dict, Jinja2
+        itself would first raise and catch an ``AttributeError``, which is slower.
         """
         if type(obj) is dict and attribute in obj and attribute not in _DICT_ATTRIBUTES:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def make_globals(self, d: MutableMapping[str, object] | None) -> MutableMapping[str, Any]:
-        """Return a plain dict. It is copied for each rendering, and copying Jinja2's chain of two
-        mappings would take longer.
+        """Return the global names of a template. Without names of its own (``d``), they are a plain
+        dict: they are copied for each rendering, and copying Jinja2's chain of two mappings would
+        take longer.
         """
         return super().make_globals(d) if d else self.globals
 
@@ -179,7 +180,8 @@ class _Loader(jinja2.FileSystemLoader):
     ) -> tuple[str, str, Callable[[], bool]]:
         """Return a template's source and file.
 
-        The messages of its errors contain the template's name and the directories, for the log.
+        If the template can't be read, the error's message contains its name and the directories, so
+        that the log has them.
         """
         places = " and ".join(self.searchpath)
         if not isinstance(template, str) or not template or ".." in template.split("/"):

@@ -33,7 +33,7 @@ Directory: TypeAlias = str | PathLike[str]
 
 @dataclass(eq=False)
 class Templates:
-    """The templates of one ``App``. Any number of threads may use it at the same time.
+    """The templates of one ``App``. Any number of threads may use the object at the same time.
 
     ``directories``: searched one after the other. They are relative to the directory that is the
     working directory when the first template is needed. ``filters``: more filters, by name.
@@ -96,8 +96,8 @@ class Templates:
         """
         return self._sync.known_names(name)
 
-    # If two threads read one of these for the first time at the same time, each may create an
-    # environment. This takes longer but does no harm.
+    # Two threads that need one of these two environments for the first time at the same moment may
+    # each create it. This takes longer but does no harm.
 
     @cached_property
     def _sync(self) -> Environment:
