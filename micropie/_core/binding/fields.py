@@ -54,8 +54,8 @@ class Field(NamedTuple):
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
-    """Return whether an annotation is a structure, a type to which a whole body can be converted: a
-    dataclass, attrs class, TypedDict, msgspec.Struct or pydantic model.
+    """Return whether an annotation is a structure: a dataclass, attrs class, TypedDict,
+    msgspec.Struct or pydantic model. A whole body can be converted to a structure.
 
     If ``Page`` is a generic structure, ``Page[User]`` is a structure as well.
     """
@@ -79,8 +79,8 @@ def is_pydantic(annotation: object) -> TypeGuard[Any]:
 
 
 def members_of(annotation: object) -> tuple[type, ...]:
-    """Return the members of a union of structures, without None, or a tuple with the annotation if
-    it is itself a structure. Return () for any other annotation.
+    """Return the members of a union of structures, without None. If the annotation is itself a
+    structure, return a tuple with only that. Return () for any other annotation.
     """
     members = tuple(map(_unannotated, united(_unannotated(annotation))))
     return members if all(map(is_structure, members)) else ()
@@ -166,7 +166,7 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
     given = {owner: _types_for(structure, {})}
     found = get_type_hints(owner, include_extras=True)
     hints: dict[str, Hint] = {}
-    for base in owner.__mro__:  # subclasses come before their bases
+    for base in owner.__mro__:  # lists subclasses before their bases
         given |= {
             get_origin(one): _types_for(one, given.get(base, {}))
             for one in vars(base).get("__orig_bases__", ())

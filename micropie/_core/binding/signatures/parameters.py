@@ -72,10 +72,10 @@ class Place(NamedTuple):
 class BoundParameter(NamedTuple):
     """A parameter that gets its value from a request.
 
-    ``key``: the name of the value in ``places``, by default the parameter's name. ``places``:
-    searched in this order. ``is_stated``: whether the annotation declares the source. ``lists``:
-    the form fields that may have several values. ``is_in_path``: whether the value may be a segment
-    of the path, which takes precedence over all places.
+    ``key``: the name of the value in ``places``, by default the parameter's name. ``places``: the
+    places to search, in this order. ``is_stated``: whether the annotation declares the source.
+    ``lists``: the form fields that may have several values. ``is_in_path``: whether the value may
+    be a segment of the path, which takes precedence over all places.
     """
 
     name: str
@@ -152,8 +152,8 @@ class BoundParameter(NamedTuple):
         return self.default
 
     def _left_out(self, request: Request, form: Mapping[str, Sequence[str]]) -> object:
-        """Return the value if the form has no field with the parameter's name. For example, a
-        browser sends no field for an unticked box.
+        """Return the value of a parameter for which the form has no field. For example, a browser
+        sends no field for an unticked box.
         """
         empty, has_files = self.converter.empty, FILES in self.places[:1]
         if empty is not None and FORM in self.places:
@@ -193,7 +193,7 @@ def from_path(parameter: BoundParameter, value: object) -> object:
     if not isinstance(value, str):
         if parameter.is_plain(is_number=True):
             return value
-        value = str(value)  # a constraint or a Decimal needs a string
+        value = str(value)  # back to the string, which the converter needs
     return _from_texts(parameter, [value], "path")
 
 
@@ -249,7 +249,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
                 for one in problems_of(error, maker, document, is_json)
             ]
         ) from None
-    converter = parameter.converter  # the converter may have a constraint on the length of a list
+    converter = parameter.converter  # it may have a constraint on the length of the list
     return made if converter.from_json is as_it_is else _converted(parameter, made, place)
 
 
@@ -395,8 +395,8 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
 
 
 def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParameter:
-    """Return the parameter. If its type contains a Decimal, change its places so that the numbers
-    in JSON keep all their digits.
+    """Return ``bound`` or, if the parameter's type contains a Decimal, a copy whose places keep all
+    digits of the numbers in JSON.
     """
     kinds = kinds_in(annotation)
     for kind in kinds:

@@ -396,8 +396,8 @@ def asked_behind(
     provided: Container[object],
     refuses_others: bool = False,
 ) -> Mapping[str, object]:
-    """Return the parameters of a function that providers fill: parameter name -> provider's key.
-    The first ``given`` parameters are skipped.
+    """Return those parameters of a function that get their values from providers: parameter name ->
+    provider's key. The first ``given`` parameters are skipped.
 
     ``refuses_others``: whether to raise ``SetupError`` for a required parameter that no provider
     fills.

@@ -48,7 +48,7 @@ def problems_of(
 ) -> Sequence[ParameterError]:
     """Return the errors of a document for which ``maker.make`` raised ``error``.
 
-    The caller adds the parameter's name and the source.
+    The errors don't have the parameter's name and the source yet. The caller adds these.
     """
     hint, own = maker.hint, maker.own
     if hasattr(error, "error_count"):  # pydantic's exception, which has all errors
@@ -121,8 +121,9 @@ class _Search:
     def mistakes(
         self, error: ValueError, hint: Hint, value: object, path: Path = ()
     ) -> Iterator[ParameterError]:
-        """Yield an error for each invalid value inside a ``value`` for which msgspec raised
-        ``error``. If there is none, yield one error for ``value`` itself.
+        """Yield an error for each invalid value inside ``value``. If no inner value is invalid,
+        yield one error for ``value`` itself. ``error``: the exception that msgspec raised for
+        ``value``.
         """
         own = self._maker.own
         is_found = False

@@ -133,7 +133,7 @@ class Maker:
 
 
 class ByPydantic(Maker):
-    """Creates structures with pydantic. The application has already imported it."""
+    """Creates structures with pydantic, which the application has already imported."""
 
     is_pydantic = True
 
@@ -279,7 +279,7 @@ def _with_whole_numbers(document: object) -> object:
 
 def _model_of(kind: type, given: object) -> object:
     """Return a pydantic model created from an object's attributes or from a dict. If ``kind`` is
-    not a pydantic model, return ``given`` unchanged. msgspec then checks its class.
+    not a pydantic model, return ``given`` unchanged. msgspec then checks the class of ``given``.
     """
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
 

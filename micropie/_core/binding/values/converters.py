@@ -158,16 +158,17 @@ class OwnTypes(NamedTuple):
 
 NO_OWN_TYPES = OwnTypes({}, {})
 
-# Matched before int(), which also accepts "1_0", " 1 " and digits of other scripts.
+# A string must match this before int() converts it, because int() also accepts "1_0", " 1 " and
+# digits of other scripts.
 _WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 # These numbers are always within the limits of ``is_moderate``.
 _SHORT_NUMBER = pattern(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?")
-# Matched before UUID(), which also accepts braces, signs, hyphens anywhere and digits of other
-# scripts.
+# A string must match this before UUID() converts it, because UUID() also accepts braces, signs,
+# hyphens anywhere and digits of other scripts.
 _UUID = pattern("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
-# Matched before fromisoformat(), which also accepts any character instead of the T, and a fraction
-# of any length.
+# A string must match this before fromisoformat() converts it, because fromisoformat() also accepts
+# any character instead of the T, and a fraction of any length.
 _TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?)?(?:Z|[+-][0-9:.]{2,15})?"
 _ISO_TIME = pattern(f"T?{_TIME}")
 _ISO_DATETIME = pattern(f"[0-9W-]{{7,10}}(?:[T ]{_TIME})?")
@@ -176,7 +177,7 @@ _DURATION = pattern(
     r"(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9}(?:\.[0-9]{1,9})?)S)?)?"
 )
 _PATH = pattern("[^\0]+")
-_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # no zone, because it may contain anything: "::1%<script>"
+_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # without a zone, which may be anything: "::1%<b>"
 _FROM_URLS = str.maketrans("-_", "+/")  # from base64's URL-safe alphabet (RFC 4648, section 5)
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
