@@ -417,8 +417,8 @@ class Config(MessageConfig):
 
     def _take(self, settings: Settings, stated: Collection[str] | None) -> None:
         """Use ``settings``, and create the parts that depend on them. ``stated``: the names of the
-        settings that have changed; only the parts that depend on one of these are created. None:
-        all parts are created.
+        settings that have changed. Only the parts that depend on one of these are created. If
+        ``stated`` is None, all parts are created.
         """
         self.settings = settings
         for names, make in _PARTS:

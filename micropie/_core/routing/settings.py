@@ -214,11 +214,11 @@ class Settings(MessageSettings):
     """
     processes: int | None = _setting(None, _or_none(_AT_LEAST_1))
     """How many processes each server worker has for handlers with ``run_in="process"``. None, the
-    default: one for each processor that the worker may use.
+    default, means one for each processor that the worker may use.
     """
     pool: Executor | None = _setting(None, _EXECUTOR)
     """A ``concurrent.futures.Executor`` that runs handlers with ``run_in="process"``. None, the
-    default: micropie's own process pool.
+    default, means micropie's own process pool.
     """
     pool_timeout: float = _setting(30.0, _SECONDS)
     """Seconds that a handler with ``run_in="process"``, or one chunk of its stream, may take, 30 by
@@ -256,33 +256,33 @@ class Settings(MessageSettings):
     """The only host on which the application responds: ``"api.example.com"``, or
     ``"*.example.com"`` for all subdomains. If it is a list, links use the first host. If the
     application is an attribute of another one, its paths begin at ``/`` on that host. None, the
-    default: every host that no other application has.
+    default, means every host that no other application has.
     """
     base_url: str | None = _setting(None, _BASE_URL)
     """The beginning of the URLs that ``absolute_url_for`` returns, including a prefix that a proxy
-    adds: ``"https://example.com"``. None, the default: the scheme and the host of the current
+    adds: ``"https://example.com"``. None, the default, means the scheme and the host of the current
     request.
     """
     secret_key: str | bytes | Sequence[str | bytes] | None = _setting(None, _KEY)
     """The key that signs the cookies of ``request.set_signed_cookie`` and the links of
     ``request.sign``, at least 32 bytes long. If it is a list, the first key signs, and signatures
-    with any of the keys are accepted. None, the default: nothing can be signed. Needs
+    with any of the keys are accepted. With None, the default, nothing can be signed. Needs
     ``micropie-dual[itsdangerous]``.
     """
     rates: object = _setting(None, _RATES)
     """The store for every ``RateLimit`` that has no store of its own: ``RedisRates(url)``. The
-    outermost application's setting applies to all applications in the tree. None, the default:
+    outermost application's setting applies to all applications in the tree. With None, the default,
     requests are counted in this process's memory.
     """
     translations: Callable[[Any], Catalog] | None = _setting(None, _FUNCTION)
     """A function that takes the request and returns a catalogue of ``gettext`` or Babel. The
     framework's messages, those of each ``Message`` and those in templates (``{% trans %}``) are
-    looked up in the catalogue. None, the default: nothing is translated.
+    looked up in the catalogue. With None, the default, nothing is translated.
     """
     on_error: Callable[[BaseException], object] | None = _setting(None, _FUNCTION)
     """A function that is called with each exception that becomes a 500, aborts a response or ends a
     command: ``capture_exception`` of an error reporter, for example. The function must not block
-    for long. The exception is logged as well. None, the default: exceptions are only logged.
+    for long. The exception is logged as well. With None, the default, exceptions are only logged.
     """
     debug: bool | Literal["force"] = _setting(False, _DEBUG)
     """Whether clients on this machine get a page with the traceback for an unhandled exception and
@@ -304,17 +304,18 @@ class Settings(MessageSettings):
     saved, and the client gets a 500.
     """
     session_id_factory: Callable[[], str] | None = _setting(None, _SUPPLIER)
-    """A function that returns the id of a new session. None, the default: 256 random bits from
-    ``secrets``.
+    """A function that returns the id of a new session. None, the default, means 256 random bits
+    from ``secrets``.
     """
     session_id_validator: Callable[[str], bool] | None = _setting(None, _FUNCTION)
     """A function that returns whether a cookie's value may be a session's id. Other values are
-    never passed to the backend. None, the default: only the characters and the length are checked.
+    never passed to the backend. With None, the default, only the characters and the length are
+    checked.
     """
     session_cookie: str | None = _setting(None, _or_none(_COOKIE))
     """The name of the session's cookie. With the prefix ``__Host-``, no other host can set the
-    cookie. Over plain http, the prefix is left out. None, the default: ``__Host-session_id``, or
-    ``__Secure-session_id`` for an application below a path.
+    cookie. Over plain http, the prefix is left out. None, the default, means ``__Host-session_id``,
+    or ``__Secure-session_id`` for an application below a path.
     """
     session_cookie_samesite: Literal["Lax", "Strict", "None"] = _setting(
         "Lax", _one_of("Lax", "Strict", "None")
@@ -324,8 +325,8 @@ class Settings(MessageSettings):
     ``session_cookie_secure=True``.
     """
     session_cookie_secure: bool | None = _setting(None, _or_none(_BOOL))
-    """Whether browsers send the session's cookie over https only. None, the default: only if the
-    cookie was set over https.
+    """Whether browsers send the session's cookie over https only. None, the default, means only if
+    the cookie was set over https.
     """
     session_cookie_partitioned: bool = _setting(False, _BOOL)
     """Whether the cookies of the session and of the CSRF token are ``Partitioned``, for pages that
@@ -342,7 +343,7 @@ class Settings(MessageSettings):
     """
     websocket_timeout: float | None = _setting(None, _TIMEOUT)
     """Seconds to wait for a message from a WebSocket's client. Pings don't count. After that, the
-    WebSocket is closed with 1001. None, the default: no limit.
+    WebSocket is closed with 1001. None, the default, means no limit.
     """
     websocket_send_timeout: float | None = _setting(30.0, _TIMEOUT)
     """Seconds to wait until a WebSocket's client receives a message, 30 by default. After that, the
@@ -376,8 +377,8 @@ class Settings(MessageSettings):
     """
     template_setup: Callable[[Any], object] | None = _setting(None, _FUNCTION)
     """A function that is called with each new Jinja2 environment and may change it, for example to
-    add extensions or set ``undefined``. There may be two environments, one of them async. None, the
-    default: the environments are not changed.
+    add extensions or set ``undefined``. There may be two environments, one of them async. With
+    None, the default, the environments are not changed.
     """
     template_filters: Mapping[str, Callable[..., object]] = _setting(_EMPTY, _FILTERS)
     """Filters for templates by name, in addition to Jinja2's: ``{{ price|money }}``. Merged with
