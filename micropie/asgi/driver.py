@@ -114,7 +114,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 elif kind is CHUNK:
                     stream = arguments[0]
                     result = await StreamSender(stream, exchange).advance(stream.first_chunk())
-                # Most requests have no other steps, so they don't need the coroutine ``perform``.
+                # Most requests have only the steps above, so they don't need the coroutine
+                # ``perform``.
                 else:
                     break
             except Exception as error:

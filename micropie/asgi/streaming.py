@@ -69,7 +69,7 @@ class DelayedCalls:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._tasks = TASKS.get()
-        # Pairs: the time of a call, and a list that contains the function, or nothing if the call
+        # Pairs: the time of a call, and a list that contains the function, or is empty if the call
         # was cancelled.
         self._calls: deque[tuple[float, list[Action]]] = deque()
 

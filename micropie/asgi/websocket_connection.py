@@ -200,8 +200,8 @@ class Connection(websockets.Progress):
     # -- the end -----------------------------------------------------------------------------------
 
     def end(self, action: str, code: int, reason: str) -> bool:
-        """End the WebSocket by ``action`` and wake the task that waits for a message. Return False
-        if the WebSocket had already ended.
+        """End the WebSocket by ``action`` (CLOSE or LEAVE) and wake the task that waits for a
+        message. Return False if the WebSocket had already ended.
         """
         if not super().end(action, code, reason):
             return False
@@ -356,7 +356,7 @@ class Connection(websockets.Progress):
                 self._stop_reading = self._tasks.start_soon(self._read)
 
     async def send(self, method: str, message: ServerMessage) -> None:
-        """Send a message, after the messages that other tasks are sending.
+        """Send a message. Messages that other tasks are sending go first.
 
         ``method``: the name of the method that the handler called.
         """
@@ -447,8 +447,8 @@ class Connection(websockets.Progress):
             await self._send_close_in_turn()
 
     async def _send_close_in_turn(self) -> None:
-        """Send the close frame after the messages that tasks are sending, unless it was sent
-        already.
+        """Send the close frame, unless it was sent already. Messages that other tasks are sending
+        go first.
         """
         self._turn = self._turn or anyio.Semaphore(1, fast_acquire=True)
         async with self._turn:

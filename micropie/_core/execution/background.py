@@ -90,7 +90,8 @@ def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
 
 
 def released(outcome: Outcome) -> Any:
-    """Set an outcome's context variables here, then return its value or raise its error.
+    """Set an outcome's context variables in the current context, then return its value or raise its
+    error.
 
     The list is emptied to avoid a reference cycle: the frame that created it may still refer to it,
     and the error's traceback refers to that frame.
@@ -121,7 +122,8 @@ class BackgroundLoop:
     def __init__(self, portal: BlockingPortal, tasks: TaskGroup) -> None:
         self.portal = portal
         self.call_soon = threadsafe_scheduler()
-        self._marks = variables_set(Context())  # libraries detect the loop by these variables
+        # The context variables by which libraries detect the loop.
+        self._marks = variables_set(Context())
         self._start_soon = tasks.start_soon
         self._waiting: set[Action] = set()
         self.has_ended = False

@@ -123,7 +123,7 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
     and from a signal handler.
 
     The function is a method of the event loop itself. It doesn't wait and takes no lock; anyio
-    would start a task instead. It raises ``RuntimeError`` once the loop has ended.
+    would start a task instead. The function raises ``RuntimeError`` once the loop has ended.
     """
     loop = running_loop()
     call_soon: Callable[[Action], object]

@@ -77,11 +77,11 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
 class Rank(IntEnum):
     """The priority of a call that waits for a thread. The highest rank is served first."""
 
-    QUEUED = 0  # the first call of a request, which is refused if too many wait
-    WAITING = 1  # any other call, which waits in the same queue
+    QUEUED = 0  # the first call of a request, which is refused if too many calls wait
+    WAITING = 1  # a call that waits in the same queue, but is never refused
     BEGUN = 2  # a call of a request that has used a thread before
-    HOLDING = 3  # like BEGUN, but the request may also hold a lock that others need
-    RELEASING = 4  # a call that releases such a lock
+    HOLDING = 3  # like BEGUN, but the request may hold something that others wait for
+    RELEASING = 4  # a call that releases what others wait for
 
 
 class Threads:
@@ -133,7 +133,7 @@ class ServiceThreads(Threads):
     further call fails if none of these calls ends within ``patience`` seconds.
     """
 
-    patience = 2.5  # seconds; if Redis is 200 ms away, saving a contended session takes 2 seconds
+    patience = 2.5  # seconds; saving a contended session takes 2 if Redis is 200 ms away
 
     def __init__(self) -> None:
         super().__init__(40)

@@ -71,10 +71,11 @@ class _Hook:
     response, or None to continue, or a flow whose result is one of these. ``after`` gets the
     response and, if ``sees_failures`` is set, the exception of the handler or of an inner hook, or
     None. It returns another response, or None to keep the one it got, or a flow whose result is one
-    of these. If ``class_name`` is set, both return dicts, and ``after`` is the method
-    ``after_request``, called by a step of the kind ``after_kind``. ``needs_session``: whether
-    ``before`` may read the session. ``may_hold``: whether ``before`` may open something in a thread
-    that only ``after`` closes.
+    of these. For a middleware with ``before_request`` and ``after_request``, ``class_name`` is the
+    name of its class. Then these two methods are ``before`` and ``after``, both return dicts, and
+    ``after`` is called by a step of the kind ``after_kind``. ``needs_session``: whether ``before``
+    may read the session. ``may_hold``: whether ``before`` may open something in a thread that only
+    ``after`` closes.
     """
 
     def __init__(
@@ -276,7 +277,8 @@ class HookPlan:
 def planned_hooks(config: Config) -> HookPlan:
     """Return the plan for the middleware of a configuration.
 
-    The list of middlewares may change at any time, so every request compares it with the plan.
+    The list of middlewares may change at any time, so it is compared with the plan in every
+    request.
     """
     plan: HookPlan | None = config.hook_plan
     if plan is None or plan.ids != [*map(id, config.middlewares)]:

@@ -138,7 +138,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                     arguments = yield IO, route.bind, (request, arguments, values)
                 else:
                     arguments = route.bind(request, arguments, values)
-            # Only a hook can have set a time limit or opened a resource by now.
+            # For a route that isn't special, only a hook can have set a time limit or opened a
+            # resource.
             if route.is_special or (
                 exchange.hooks is not None
                 and (exchange.resources or exchange.time_limit is not None)
@@ -181,8 +182,9 @@ def respond(site: Site, request: Request) -> Flow[Any]:
 def _find(
     site: Site, request: Request
 ) -> tuple[Config, Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
-    """Return a request's configuration and route, the arguments and values from its path, and None.
-    Also set the configuration and the route on the exchange.
+    """Return a request's configuration and route, the segments of its path after the handler's
+    name, the values of the wildcards in its path, and None. Also set the configuration and the
+    route on the exchange.
 
     If there is no route, the last item of the tuple is a mounted application that sends its
     response itself, or the exception to raise once the hooks have seen the request. Without hooks,
@@ -478,7 +480,8 @@ def _begun(exchange: Exchange, response: Response, stream: Stream) -> Flow[Respo
         stream.leave_to_server()
     else:
         yield from stream.fetch_first(response)
-    # The stream's generator has set headers on ``self.response``. Those set by hooks come first.
+    # The stream's generator has set headers on ``self.response``. A header that a hook has set
+    # replaces the generator's.
     if made.response is not None:
         response = made.set_result(response)
         made.replace(None)

@@ -55,7 +55,7 @@ class Component(Protocol):
     startup_handlers: list[LifecycleFunction]
     shutdown_handlers: list[LifecycleFunction]
     state: State
-    """Startup stores the values of the dict that ``lifespan`` yields here."""
+    """If ``lifespan`` yields a dict, startup stores the dict's values here."""
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager, or None if the application has no ``lifespan``."""
@@ -107,7 +107,7 @@ class Lifecycle:
             raise
 
     def stop(self) -> Flow[None]:
-        """Stop everything, then raise the first exception, if there was one."""
+        """Stop everything that was started, then raise the first exception, if there was one."""
         failures = yield from self._undo_all()
         if failures:
             raise failures[0]

@@ -157,7 +157,7 @@ class PooledExchange(Exchange):
 
     @property
     def incoming(self) -> NoReturn:
-        """Raise ``RuntimeError``, because the body can't be received here."""
+        """Raise ``RuntimeError``, because the body stays in the server's process."""
         _refuse(_NO_BODY)
 
     @property
@@ -171,7 +171,7 @@ class PooledExchange(Exchange):
         return PooledSession(None, self.values)
 
     def response(self) -> NoReturn:
-        """Raise ``RuntimeError``, because the response can't be set here."""
+        """Raise ``RuntimeError``, because the response can't be set in a process of the pool."""
         _refuse(
             "a handler in a process has no self.response: return "
             "(status, body, headers) or a Response"
@@ -206,7 +206,7 @@ class PooledRequest(Request):
     on_close = on_failure = carry_into_process = after_response
 
     def parts(self) -> NoReturn:
-        """Raise ``RuntimeError``, because the body can't be received here."""
+        """Raise ``RuntimeError``, because the body stays in the server's process."""
         _refuse(_NO_BODY)
 
 

@@ -34,7 +34,7 @@ def with_resources(
 ) -> Flow[Sequence[object]]:
     """Open the resources that the handler's parameters depend on.
 
-    Return the handler's arguments, now with the resources. Raises what a provider raises.
+    Return the handler's arguments together with the resources. Raises what a provider raises.
     """
     resources = request._exchange.own_resources()
     yield from open_resources(request, resources, route.providers)
@@ -53,8 +53,8 @@ def filtered(route: Route, result_filter: ResultFilter | None, result: object) -
 
     Complete responses and streams are returned unchanged.
 
-    The result of a ``def`` handler is also filtered in a thread, because reading an attribute may
-    query a database.
+    Like the handler itself, the filter for a ``def`` handler runs in a thread, because reading an
+    attribute of the result may query a database.
     """
     result = yield from awaited(result)
     if result_filter is not None:

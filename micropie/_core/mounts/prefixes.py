@@ -28,13 +28,13 @@ Entry = TypeVar("Entry")
 
 @dataclass(eq=False, repr=False)
 class Mount:
-    """One call of ``App.mount``. ``prefix`` is "" for the root.
+    """An application that ``App.mount`` has mounted. ``prefix`` is "" for the root.
 
-    ``target``: the application. ``kind``: its protocol. ``isolated``: whether an ``App`` shares
-    nothing with the outer one. ``strip``: whether the prefix is removed from the path that the
-    application sees. ``state``: the lifespan state of an ASGI application, of which each request
-    gets a copy. ``bridged``: the mount of the same application inside the ``bridge`` that was
-    passed to ``mount``, or None.
+    ``target``: the application. ``kind``: its protocol. ``isolated``: whether an ``App`` keeps its
+    own sessions, hooks and settings instead of the outer application's. ``strip``: whether the
+    prefix is removed from the path that the application sees. ``state``: the lifespan state of an
+    ASGI application, of which each request gets a copy. ``bridged``: the mount of the same
+    application inside the ``bridge`` that was passed to ``mount``, or None.
     """
 
     prefix: str
@@ -123,10 +123,8 @@ class PrefixTable(Generic[Entry]):
         self._depth = max(map(len, self._entries), default=0)
 
     def find(self, raw_path: bytes) -> Entry | None:
-        """Return the entry with the longest prefix that matches ``raw_path``, which is escaped, or
-        None.
-
-        Return None for a malformed path such as "x/shop".
+        """Return the entry with the longest prefix that matches ``raw_path``, an escaped path.
+        Return None if no prefix matches, or for a malformed path such as "x/shop".
         """
         parts = (
             raw_path[1:].split(b"/", self._depth)[: self._depth]

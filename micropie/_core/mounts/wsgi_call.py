@@ -220,7 +220,8 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     except BaseException:
         call.close()
         raise
-    # For HEAD, the body is always a stream, which keeps the Content-Length.
+    # For HEAD, the body is always a stream, so that the Content-Length is kept although the body is
+    # empty.
     is_head = exchange.method == "HEAD"
     body = streamed_body(response, chunk, more, is_head)
     if body is None:

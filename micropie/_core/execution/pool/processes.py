@@ -187,7 +187,7 @@ class Pool:
             self._drop(worker)
 
     def _ask(self, worker: _Worker, job: bytes, seconds: float) -> PoolMessage:
-        with suppress(OSError):  # if the process has ended, receiving fails as well
+        with suppress(OSError):  # if the process has ended, ``receive`` reports that
             worker.connection.send_bytes(job)
         return self._receive(worker, seconds)
 
@@ -286,7 +286,7 @@ class Chunks(Iterator[object]):
 
 
 class _Worker:
-    """A process of the pool, and this side's end of the pipe to it."""
+    """A process of the pool, and this process's end of the pipe to it."""
 
     def __init__(self) -> None:
         if not CAN_PASS_PIPES:

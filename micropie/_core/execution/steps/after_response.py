@@ -49,7 +49,8 @@ class Task(NamedTuple):
 
 class Ends:
     """The functions to call at the end of a request, in this order: ``closers`` when the response
-    is over, ``tasks``, which may block or await, and ``releases``.
+    is over, then ``tasks``, the functions of ``after_response``, which may block or await, and last
+    ``releases``.
 
     Other functions are called earlier: ``before_head`` if the response is a stream, and
     ``failure_reports`` for each failure of the request. A request has an ``Ends`` object only if

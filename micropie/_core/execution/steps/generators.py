@@ -144,7 +144,7 @@ def _resume(
 ) -> object:
     try:
         return generator.throw(failures.pop()) if failures else generator.send(value)
-    except StopIteration as end:  # in the calling generator, it would become a RuntimeError
+    except StopIteration as end:  # in the flow, a generator, it would become a RuntimeError
         return end.value
 
 
@@ -192,7 +192,7 @@ class Resources(list[RunningGenerator]):
                     continue
                 raised, traceback = None, thrown.__traceback__ if thrown is not None else None
                 try:
-                    if not generator.has_ended:  # it may have raised the exception itself
+                    if not generator.has_ended:  # it may have ended by raising the exception
                         yield from generator.resume(None, thrown)
                     if not generator.has_ended:
                         yield from generator.close()
