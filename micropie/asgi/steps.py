@@ -60,7 +60,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
         while kind is not ANSWER:
             resume = send
             try:
-                # Perform the most frequent kinds here, which saves a coroutine.
+                # Perform the most frequent kinds here, which saves creating a coroutine.
                 if kind is AWAIT:
                     result = await function(*arguments)
                 elif kind is RECEIVE:

@@ -57,7 +57,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
         if type(found) is Handover:
             refusal = await perform(ask_guards(request, found), exchange)
         elif (await receive())["type"] == "websocket.connect":
-            # A different first message means that the client has disconnected already.
+            # If the first message isn't this one, the client has disconnected already.
             run_handler = partial(connection.run, WebSocket(exchange, request, connection))
             try:
                 close_info = await perform(converse(found, request, run_handler), exchange)
@@ -330,7 +330,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     @property
     def subprotocols(self) -> Sequence[str]:
-        """The subprotocols that the client offers, with the preferred one first."""
+        """The subprotocols that the client offers, the preferred one first."""
         return list(self.request.scope.get("subprotocols") or ())
 
     @property

@@ -470,7 +470,9 @@ class Connection(websockets.Progress):
         )
 
     async def _send_last(self, seconds: float | None, *messages: ServerMessage) -> None:
-        """Send the messages that end the WebSocket. Even if this fails, the WebSocket has ended."""
+        """Send the messages that end the WebSocket. Even if this fails, the WebSocket counts as
+        ended.
+        """
         try:
             for message in messages:
                 await await_within(self._send(message), seconds)

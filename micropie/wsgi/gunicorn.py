@@ -21,8 +21,8 @@ _LOOK_EVERY = 0.1  # seconds between two checks
 
 def post_worker_init(worker: Any) -> None:
     """End the streams and subscriptions of this gunicorn worker when the worker ends, either
-    because of a signal or after ``--max-requests`` requests. A thread checks this, because the
-    second case has no signal.
+    because of a signal or after ``--max-requests`` requests. A thread checks for both cases,
+    because gunicorn sends no signal in the second.
     """
 
     def wait_for_end() -> None:
@@ -39,7 +39,7 @@ def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:
 
         run_gunicorn(app, {"bind": ["127.0.0.1:8000"], "workers": 2})
 
-    ``settings``: gunicorn's settings, by the names that its configuration has. Raises
+    ``settings``: gunicorn's settings, by their names in its configuration files. Raises
     ``ImportError`` if gunicorn is not installed.
     """
     base = import_module("gunicorn.app.base").BaseApplication

@@ -3,7 +3,7 @@ installed. It supports neither HTTP/1.1 nor WebSockets.
 
 The standard library parses the head of a request leniently: a bare CR ends a line, a line that is
 not a header ends the head, and ``X_Forwarded_For`` becomes the variable of ``X-Forwarded-For``. So
-the head is checked here first.
+this module checks the head before the standard library parses it.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ __all__ = [
 # fmt: on
 
 # Import these modules on first use: many sites don't need them, and importing them takes longer
-# than importing the rest of the package.
+# than importing the rest of ``execution``.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

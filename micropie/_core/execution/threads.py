@@ -97,8 +97,8 @@ class _Counted(nullcontext[None]):
     """A limiter that never makes a call wait, because the call has a slot already.
 
     anyio requires a limiter. With its own class, each call takes one more turn of the loop, even
-    without a limit. This class doesn't inherit from anyio's, because the first request may need no
-    other part of anyio.
+    without a limit. This class doesn't inherit from anyio's, because importing that class would
+    delay the first request.
     """
 
     # anyio's trio backend calls this method. Its asyncio backend enters the limiter as a context
@@ -273,8 +273,9 @@ class Slots:
         a slot from an earlier call, and is empty otherwise. If the list is given, the task keeps
         its slot after this call as well, and the list contains these ``Slots``.
 
-        If the task is cancelled, it waits ``leave_after`` seconds for the thread (None: until it
-        ends), then abandons it. An abandoned thread counts as busy until its call ends.
+        If the task is cancelled, it waits at most ``leave_after`` seconds for the thread, then
+        abandons it. With None, it waits until the call ends. An abandoned thread counts as busy
+        until its call ends.
         """
         if held:
             held.clear()
@@ -377,8 +378,8 @@ async def within(
 class _Work:
     """A call that a task makes in a worker thread.
 
-    Either the thread claims the call before it runs it, or the task claims the call when it stops
-    waiting, so that the thread doesn't run it anymore.
+    It is claimed only once: by the thread, which then calls the function, or by the task when it
+    stops waiting. In that case, the thread doesn't call the function.
     """
 
     def __init__(self, function: AnyFunction, arguments: Sequence[object]) -> None:

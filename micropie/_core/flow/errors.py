@@ -40,8 +40,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
 
     If ``failure`` is an ``HTTPError`` or a ``Redirect``, the response has the headers that were set
     on ``self.response``, except those that describe a body, because that body isn't sent. The
-    exception's own headers replace them. If the error handler itself fails, return the plain
-    response. This function raises nothing.
+    exception's own headers replace those with the same name. If the error handler itself fails,
+    return the plain response. This function raises nothing.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:

@@ -326,8 +326,8 @@ def run_after(
     the hooks have made.
 
     ``response`` is the handler's, or None if the handler raised ``failure``. Generator functions
-    get the exception; before the first hook that needs a response, it is turned into one. A
-    ``Redirect`` counts as a response, not as a failure. If a hook raises an exception, the
+    get the exception. Before the first hook that needs a response, the exception is turned into
+    one. A ``Redirect`` counts as a response, not as a failure. If a hook raises an exception, the
     remaining hooks get that exception instead. Each hook is called once.
     """
     raised = traceback = None

@@ -39,8 +39,8 @@ def call_in_pool(
     """
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
-    # The request headers that the response depends on. Both are assumed, unless the process reports
-    # which ones the handler has read, because a stream may still read them later.
+    # The request headers that the response depends on. Assume both, unless the process reports
+    # which ones the handler has read: a stream may still read them later.
     read: Sequence[str] = ("cookie", "authorization")
     try:
         result = pool.made.call(seconds, PooledHandler(name), job, token=token)

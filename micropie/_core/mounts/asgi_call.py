@@ -68,7 +68,8 @@ _NO_END = "the mounted application returned before its response was complete"
 
 
 class _Call:
-    """One call of an application, with its ``receive`` and ``send``.
+    """One call of a mounted application, with the ``receive`` and ``send`` that the application
+    gets.
 
     The request's task calls ``take`` and ``stop``.
     """
@@ -77,8 +78,8 @@ class _Call:
         self._mount = mount
         self._exchange = exchange
         self._seconds = seconds
-        # The cancel scope of a ``take``, which ends if the application sends nothing for
-        # ``seconds``.
+        # The cancel scope in which ``take`` waits. It is cancelled if the application sends nothing
+        # for ``seconds``.
         self._silence = anyio.CancelScope()
         self._body = exchange.body.so_far
         self._start: ServerMessage | None = None
@@ -89,7 +90,7 @@ class _Call:
         # it takes no more chunks.
         self._has_begun = self._is_stopped = False
         tasks = TASKS.get()
-        self._given = SingleWaiterEvent(tasks)  # rung for the head, for each chunk, and at the end
+        self._given = SingleWaiterEvent(tasks)  # rung for the head, each chunk and the end
         # Rung when the chunk was taken, or when no more chunks will be taken.
         self._taken = SingleWaiterEvent(tasks)
         self._ended = anyio.Event()
@@ -145,8 +146,8 @@ class _Call:
         return message
 
     async def _send(self, message: ServerMessage) -> None:
-        """Pass on a message. Raises ``OSError`` if the client has disconnected, as servers do (ASGI
-        2.4).
+        """Pass on a message from the application to the request's task. Raises ``OSError`` if the
+        client has disconnected, as servers do (ASGI 2.4).
 
         Raises ``RuntimeError`` for a message that isn't allowed at this point.
         """

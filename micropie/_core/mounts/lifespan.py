@@ -73,8 +73,8 @@ class MountedLife:
         try:
             await self._mount.target(scope, self._receive, self._send)
         except SetupError as error:
-            # A bridge may raise this, for example. Let the startup fail, because each request would
-            # raise the error, too.
+            # A bridge may raise this error, for example. Let the startup fail, because each request
+            # would raise the error, too.
             self._failure, self._is_refused = str(error), True
         except Exception as error:
             if self._started.is_set() and not self._failure:

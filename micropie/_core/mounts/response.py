@@ -68,7 +68,8 @@ def streamed_body(
     """Return the ``BoundedBody`` for a body that begins with ``chunk``, or None if ``chunk`` is the
     whole body.
 
-    Its length is that of the Content-Length header, unless the response has no body, as for HEAD.
+    The length of the body is that of the Content-Length header, unless the response has no body, as
+    for HEAD.
     """
     length = None
     if not is_head and response.status not in (204, 304):

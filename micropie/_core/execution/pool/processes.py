@@ -407,8 +407,8 @@ def run_process(descriptor: int, life: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ignored())
     from multiprocessing.connection import Connection
 
-    # On Linux, have the kernel signal this process when the pipe is closed. The thread below isn't
-    # enough, because it can't run while a function holds the GIL.
+    # On Linux, have the kernel signal this process when the pipe is closed. The thread that waits
+    # for that (``exit_at_end``) isn't enough, because it can't run while a function holds the GIL.
     if hasattr(fcntl, "F_SETSIG"):
         fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)

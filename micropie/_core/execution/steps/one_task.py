@@ -59,8 +59,8 @@ class _GeneratorTask:
         self._generator = generator
 
     async def resume(self, value: object, failure: BaseException | None) -> Any:
-        """Resume the generator. Return the next value or raise its exception, and set the context
-        variables that it has set in the calling task, too.
+        """Resume the generator. Return its next value or raise its exception. The context variables
+        that the generator has set are then set in the calling task as well.
         """
         if self._outcome is None:
             self._given = value, failure, copy_context()
