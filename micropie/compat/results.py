@@ -25,7 +25,7 @@ _VALUES = frozenset({str, bytes, dict, list, type(None)})
 
 
 def in_ascii(name: str) -> str:
-    """Return a file's name in ASCII, without accents and other characters.
+    """Return a file's name in ASCII: without accents, and without characters that aren't in ASCII.
 
     A name longer than ``LONGEST_NAME`` is cut first, because decomposing characters (NFKD) takes
     quadratic time.

@@ -73,14 +73,15 @@ class RateLimit(FlowMiddleware):
 
     ``key``: a function that takes the request and returns a string or a number; requests with the
     same key are counted together. It runs inline and must not block. The default, None, uses the
-    client's address. An IPv6 client counts as its /64 network, because it can use all addresses
-    there, or as its IPv4 address if the IPv6 address embeds one (IPv4-mapped, 6to4, Teredo, NAT64).
+    client's address. An IPv6 client is counted by its /64 network, because it can use every
+    address in this network. If the address embeds an IPv4 address (IPv4-mapped, 6to4, Teredo,
+    NAT64), the IPv4 address is counted instead.
     Behind a proxy the address is the proxy's, unless ``ProxyHeaders`` comes before this middleware.
     ``exempt``: a function that takes the request and returns True if the request should not be
     counted.
 
-    As a decorator of a handler or an ``App`` class, ``@RateLimit(5, per=60)`` counts only its
-    requests. If one object decorates several handlers, their requests are counted together.
+    As a decorator of a handler or an ``App`` class, ``@RateLimit(5, per=60)`` counts only requests
+    to this handler or ``App``. If one object decorates several handlers, their requests are counted together.
 
     ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
     machines together); by default the store of ``App(rates=...)``, or else memory. Two limits in

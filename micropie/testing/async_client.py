@@ -119,8 +119,8 @@ class Portal(httpx.AsyncBaseTransport):
 
 
 def _content(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """Iterate in a worker thread over the async iterator that the test passed as a request's
-    content.
+    """Yield the chunks of a request's content in a worker thread. The async iterator ``chunks``,
+    which the test passed as the content, runs on the test's event loop.
     """
     while (chunk := from_thread.run(anext, chunks, None)) is not None:
         yield chunk

@@ -101,8 +101,8 @@ class Target:
     made_as: object = None
 
     def named(self, server: str) -> str:
-        """Return the name for a server's processes to import. Raises ``ServingError`` if there is
-        none.
+        """Return the import name of the application, such as "shop:app", which the processes of
+        ``server`` import. Raises ``ServingError`` if the application has none.
         """
         if self.name is None:
             raise ServingError(

@@ -180,8 +180,9 @@ def parse_multipart(
 def as_uploads(
     parts: Iterable[tuple[str, str | UploadFile]], unselected: Iterable[str]
 ) -> Iterator[tuple[str, str | FileUpload]]:
-    """Yield (name, string or ``FileUpload``) for a form that micropie has parsed; ``unselected``:
-    the names of the file inputs left empty.
+    """Yield the name and the value, a string or ``FileUpload``, of each field of a form that
+    micropie has parsed. File inputs left empty, whose names are in ``unselected``, have the value
+    "".
     """
     for name, part in parts:
         yield (

@@ -91,8 +91,9 @@ class _Wildcard(NamedTuple):
 
 _SEGMENT, _PATH = "[^/]+", ".+?"
 
-# Matches a wildcard's regular expression (its mask) if that repeats one kind of character. Such a
-# mask needn't backtrack if a character of another kind follows.
+# Matches the source of a wildcard's regular expression (its mask) if the mask only repeats one class
+# of characters, such as ``\d+`` or ``[^/]+``. If the character after the wildcard is not in this
+# class, the mask can be matched without backtracking.
 _ONE_KIND = re.compile(r"(?:-\?)?(\\[dw]|\[\^?(?:\\.|[^]\\])+\])\+")
 
 # The maximum number of steps that a match may take: with k repetitions that backtrack, n characters
@@ -232,7 +233,7 @@ _Matcher: TypeAlias = tuple[Callable[[str], re.Match[str] | None], dict[int, _Ru
 
 
 class _Table:
-    """All rules of one method."""
+    """The routing rules for one HTTP method."""
 
     def __init__(self) -> None:
         self.static: dict[str, Any] = {}

@@ -276,10 +276,10 @@ class Dispatcher:
         return trail
 
     def _hand_over(self, node: object, left: list[str], full: list[str]) -> object:
-        """Return the result of the node's ``_cp_dispatch`` method, or None if it has none. It is
-        called when the node has no attribute for the next segment.
+        """Call the node's ``_cp_dispatch`` method and return its result, or return None if the node
+        has no such method. Used when the node has no attribute for the next segment.
 
-        Removes at least one segment from ``left``.
+        At least one segment is removed from ``left``, even if ``_cp_dispatch`` removes none.
         """
         dispatch = getattr(node, self.dispatch_method_name, None) if len(left) > 1 else None
         if dispatch is None or not callable(dispatch) or getattr(dispatch, "exposed", False):
