@@ -81,7 +81,8 @@ class RateLimit(FlowMiddleware):
     counted.
 
     As a decorator of a handler or an ``App`` class, ``@RateLimit(5, per=60)`` counts only requests
-    to this handler or ``App``. If one object decorates several handlers, their requests are counted together.
+    to this handler or ``App``. If one object decorates several handlers, their requests are counted
+    together.
 
     ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
     machines together); by default the store of ``App(rates=...)``, or else memory. Two limits in

@@ -24,7 +24,7 @@ else:
         import httpx_sse
 
         class EventSource(httpx_sse.EventSource):
-            """The server-sent events of a response, with the interface of httpx2's ``EventSource``."""
+            """A response's server-sent events, with the interface of httpx2's ``EventSource``."""
 
             __iter__ = httpx_sse.EventSource.iter_sse
             __aiter__ = httpx_sse.EventSource.aiter_sse

@@ -91,9 +91,9 @@ class _Wildcard(NamedTuple):
 
 _SEGMENT, _PATH = "[^/]+", ".+?"
 
-# Matches the source of a wildcard's regular expression (its mask) if the mask only repeats one class
-# of characters, such as ``\d+`` or ``[^/]+``. If the character after the wildcard is not in this
-# class, the mask can be matched without backtracking.
+# Matches the source of a wildcard's regular expression (its mask) if the mask only repeats one
+# class of characters, such as ``\d+`` or ``[^/]+``. If the character after the wildcard is not in
+# this class, the mask can be matched without backtracking.
 _ONE_KIND = re.compile(r"(?:-\?)?(\\[dw]|\[\^?(?:\\.|[^]\\])+\])\+")
 
 # The maximum number of steps that a match may take: with k repetitions that backtrack, n characters
