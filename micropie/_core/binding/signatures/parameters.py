@@ -502,8 +502,8 @@ def _of_source(
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
-    """Return the type X from ``X``, ``list[X]``, ``X | None`` or ``Annotated[X, ...]``, whether the
-    annotation is a list, and whether it is optional.
+    """Return the type X of an annotation, whether the annotation is a list, and whether it is
+    optional. It is written as ``X``, ``list[X]``, ``X | None`` or ``Annotated[X, ...]``.
     """
     annotation, optional = _within(annotation)
     if get_origin(annotation) is not list:

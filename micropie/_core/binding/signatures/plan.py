@@ -95,8 +95,8 @@ class Plan:
     ) -> None:
         self.function = self.call = function
         found = inspect.signature(function).parameters.values()
-        # The names of parameters that get their value elsewhere. A client must not set them through
-        # ``**kwargs``.
+        # The names of parameters that don't get their values from the client. A client must not set
+        # these parameters through ``**kwargs``.
         self._taken = _fixed_names(function)
         signature = [one for one in found if one.name not in self._taken]
         if takes_socket:
@@ -375,7 +375,7 @@ def _provided_parameters(
 
 def is_key(annotation: object) -> bool:
     """Return whether an annotation can be a type for which there is a provider: a class, a NewType,
-    or a generic class with or without its types.
+    or a generic class such as ``Repository`` or ``Repository[User]``.
     """
     origin = get_origin(annotation)
     return origin not in (Annotated, UnionType) and isinstance(origin or annotation, type | NewType)

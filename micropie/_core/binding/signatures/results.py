@@ -345,7 +345,7 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
 
 def _check_readable(structures: Iterable[type]) -> None:
     """Raise ``SetupError`` if the annotations of a structure, or of a structure inside it, can't be
-    evaluated. Without them, its fields would not be filtered.
+    evaluated. Without its annotations, the fields of the structure would not be filtered.
     """
     waiting, seen = [*structures], set[type]()
     while waiting:

@@ -178,7 +178,7 @@ _DURATION = pattern(
 )
 _PATH = pattern("[^\0]+")
 _ADDRESS = pattern("[0-9A-Fa-f:./]+")  # without a zone, which may be anything: "::1%<b>"
-_FROM_URLS = str.maketrans("-_", "+/")  # from base64's URL-safe alphabet (RFC 4648, section 5)
+_FROM_URLS = str.maketrans("-_", "+/")  # from base64's URL-safe to its standard alphabet
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
 
