@@ -146,8 +146,9 @@ class AppBase(AppSpellings):
 
 
 class UpperLayers(Protocol):
-    """The functions that the core needs from the layers above it. ``App`` passes an object that has
-    them, because the core must not import from these layers.
+    """The functions that the core needs from packages outside of it, such as ``micropie.debug``.
+    ``App`` passes an object that has these functions, because the core must not import those
+    packages.
     """
 
     def advisor_for(self, settings: Settings) -> Any:
@@ -293,15 +294,15 @@ class Config(MessageConfig):
     pool_threads: Threads
     """The threads that wait for results from the process pool."""
     signer: AppSigner | None
-    """Signs cookies. None without a ``secret_key``."""
+    """The object that signs cookies and links. It is None without a ``secret_key``."""
     own_types: OwnTypes
     text_type: str
     """The default content type of str, bytes and streams."""
     dumps: Callable[[Any], bytes]
-    """Encodes JSON, with the application's own encoders."""
+    """The function that encodes a value as JSON, with the application's own encoders."""
     bodies: dict[type, tuple[Callable[[Any], bytes], str]]
-    """The function that encodes a body, and the content type, for the most frequent types of
-    bodies. Streams and files are not included.
+    """For each of the most frequent types of bodies, the function that encodes the body, and the
+    content type. Streams and files are not included.
     """
     limits: Limits
     """The limits of a query and a form."""
@@ -309,8 +310,8 @@ class Config(MessageConfig):
     ancestors: tuple[AppBase, ...] = ()
     """The applications that contain this one, the outermost first."""
     scopes: Mapping[str, str] = {}
-    """The beginning of the route names by prefix, for this application and those that contain it.
-    Example: {"/blog": "blog.", "": ""}.
+    """The beginning of the route names of this application, and of each one that contains it, by
+    the application's path. Example: {"/blog": "blog.", "": ""}.
     """
     sessions: SessionStore
     templates: Templates
@@ -606,7 +607,7 @@ def _templates(
 
 def with_marks(config: Config, marks: Sequence[object]) -> Config:
     """Return a copy of ``config`` with ``marks``, which are access checks and middleware, as its
-    last hooks. If there are none, return ``config`` itself.
+    last hooks. If there are no marks, return ``config`` itself.
     """
     if not marks:
         return config

@@ -170,8 +170,8 @@ def websocket(path: str | None, name: str | None) -> RouteMark:
 def run_in(
     placement: Literal["loop", "thread", "process"],
 ) -> Callable[[Function], Function]:
-    """Choose where the handler below runs, instead of the application's setting ``run_in``:
-    ``@run_in("thread")``.
+    """Choose where the handler below runs: ``@run_in("thread")``. This overrides the application's
+    setting ``run_in``.
 
     ``placement`` is one of these. ``"loop"``: on the event loop (under WSGI: in the server's
     thread), for a ``def`` that never blocks. ``"thread"``: in a worker thread, where the handler
@@ -179,10 +179,11 @@ def run_in(
     computation that must not delay other requests.
 
     The process of a pool imports the handler by its name. The arguments, and the values that the
-    handler returns or yields, are pickled. ``self`` is an object of the class on which ``__init__``
-    was not called, and ``self.request`` is a read-only copy. Checks, providers and middleware may
-    have ``@run_in("loop")`` as well. Raises ``SetupError`` for any other placement. An
-    ``async def`` can only run on the event loop. If its placement is another one, ``SetupError`` is
+    handler returns or yields, are pickled. ``self`` is a new object of the class, created without
+    calling ``__init__``, and ``self.request`` is a read-only copy. Checks, providers and middleware
+    may have ``@run_in("loop")`` as well. Raises ``SetupError`` for any other placement.
+
+    An ``async def`` can only run on the event loop. With another placement, ``SetupError`` is
     raised when the application is first used.
     """
     if placement not in (LOOP, THREAD, PROCESS):

@@ -225,7 +225,9 @@ class RouteEntry(NamedTuple):
 
     @property
     def asked_by_checks(self) -> list[Signature]:
-        """The providers that the checks of this route depend on, in the order of opening."""
+        """The providers that the checks of this route depend on, in the order in which their
+        resources are opened.
+        """
         providers = self.route.config.providers
         asked = [providers.asked_by_check(check) for check in self.application.checks]
         needed = providers.needed_for(one.key for found in asked for one in found.values())

@@ -238,13 +238,13 @@ class Router:
 
     def _nodes(self) -> Sequence[Node]:
         nodes = [self.root]
-        for node in nodes:  # the loop appends to the list
+        for node in nodes:  # the list grows during the loop
             nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
         return nodes
 
     def _add_short_cuts(self) -> None:
         places = [("", self.root)]
-        for path, node in places:  # the loop appends to the list
+        for path, node in places:  # the list grows during the loop
             for method, route in node.routes.items():
                 self.exact[method][path or "/"] = route
             for method, route in node.takers().items():

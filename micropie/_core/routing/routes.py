@@ -349,7 +349,7 @@ def mentions(function: AnyFunction, name: str) -> bool:
     """
     *_, inner = layers(function)
     codes = [code] if (code := getattr(inner, "__code__", None)) else []
-    for code in codes:  # the loop appends to the list
+    for code in codes:  # the list grows during the loop
         codes += [const for const in code.co_consts if hasattr(const, "co_names")]
     return any(name in (*code.co_names, *code.co_varnames) for code in codes)
 

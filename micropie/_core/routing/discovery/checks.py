@@ -60,8 +60,8 @@ class Checking:
 
 
 def refuse_unless_check(check: Check) -> None:
-    """Raise ``SetupError`` for an object that is not a check. It is the handler, for example, if
-    ``@requires`` is written without parentheses.
+    """Raise ``SetupError`` for an object that is not a check. For example, the object is the
+    handler if ``@requires`` is written without parentheses.
     """
     if not isinstance(check, type) and any(
         hasattr(check, name) for name in (*_HOOKS, *_FLOW_HOOKS)

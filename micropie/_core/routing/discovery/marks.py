@@ -214,7 +214,7 @@ def wrapped_by(value: object) -> Iterator[object]:
     partial and in closure variables.
     """
     layers = [value]
-    for layer in layers:  # the loop appends to the list
+    for layer in layers:  # the list grows during the loop
         yield layer
         inner = [getattr(layer, name, None) for name in ("__wrapped__", "__func__", "func", "fget")]
         for cell in getattr(layer, "__closure__", None) or ():

@@ -265,8 +265,8 @@ def check_provider(function: object) -> None:
 
 
 def check_key(key: object) -> None:
-    """Raise ``SetupError`` unless ``key`` can be the type of a resource, with which parameters are
-    annotated.
+    """Raise ``SetupError`` unless ``key`` can be the type of a resource. Parameters that get the
+    resource are annotated with this type.
     """
     if not is_key(key):
         raise SetupError(
