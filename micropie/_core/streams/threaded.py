@@ -116,8 +116,8 @@ class MadeAhead(LoopStream):
         """Whether the thread may make chunks before the task waits for them. This is allowed once
         the status and headers are final.
 
-        It is never needed for streams of the process pool, because the pool itself makes chunks
-        ahead.
+        For streams of the process pool, the thread never makes chunks ahead, because the pool
+        itself does so.
         """
         return self.first is not PENDING and self.interrupt is None
 
@@ -168,7 +168,8 @@ class MadeAhead(LoopStream):
         await anyio.lowlevel.checkpoint_if_cancelled()
 
     async def _wait_for_progress(self) -> None:
-        # set this first, because the thread reads it after it has added a chunk
+        # Set this before checking ``_made``, because the thread adds a chunk to ``_made`` before it
+        # reads this.
         self._is_waiting = True
         try:
             if not self._made:
@@ -223,7 +224,7 @@ class MadeAhead(LoopStream):
                 if chunks_left <= 0 or bytes_left <= 0 or monotonic() > until:
                     return  # the end of the turn wakes the task
                 if self._is_waiting:
-                    # Wake the task only once. It must not be woken again until it waits again.
+                    # Wake the task only once for each time that it waits.
                     self._is_waiting = False
                     self._waker.call(self._progress.ring)
         except StopIteration:
