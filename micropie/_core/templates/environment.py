@@ -88,7 +88,7 @@ class Environment(jinja2.Environment):
         page is rendered.
         """
         seen = [template]
-        for child in seen:  # the loop appends to the list
+        for child in seen:  # the list grows during the loop
             layout: Any = self.known_layout(child, source if child is template else None)
             if isinstance(layout, nodes.Name):
                 layout = context.get(layout.name)
@@ -107,7 +107,7 @@ class Environment(jinja2.Environment):
         assert self.loader is not None  # noqa: S101
         names: set[str] = set()
         templates: list[str | None] = [name]
-        for template in templates:  # the loop appends to the list
+        for template in templates:  # the list grows during the loop
             try:
                 tree = self.parse(self.loader.get_source(self, template or "")[0], template)
             except jinja2.TemplateError:
