@@ -176,8 +176,8 @@ async def _call_mounted(
 
 
 async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMessage) -> None:
-    """Send a message of a mounted application. If it starts the response, make the response
-    private, because it also depends on the request headers ``depends_on``.
+    """Send a message of a mounted application. If the message starts the response, make the
+    response private, because hooks have made it depend on the request headers ``depends_on``.
     """
     if message["type"] == "http.response.start":
         named = message.get("headers", ())
@@ -188,7 +188,7 @@ async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMe
 
 
 async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:
-    """Close everything that a request has open, after ``error`` has broken it off.
+    """Close everything that a request has open, after ``error`` has aborted the request.
 
     If ``error`` was caused by a failed stream, raise the exception of the stream instead of
     ``error``.

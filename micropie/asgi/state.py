@@ -1,6 +1,6 @@
 """``ASGIState``: the state that the ASGI driver stores for an application.
 
-It is a separate module, because WSGI needs nothing else of this package.
+It is a separate module, because WSGI needs nothing else of ``micropie.asgi``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ class ASGIState:
     """The state of an application under ASGI.
 
     ``site`` is the site that handles requests. It is None until the application has started. When
-    the application is changed, it becomes None again until the next request. ``started``: whether
-    startup has run.
+    the application is changed, ``site`` becomes None again until the next request. ``started``:
+    whether startup has run.
     """
 
     def __init__(self) -> None:

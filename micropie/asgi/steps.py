@@ -98,7 +98,7 @@ async def failure_of_step(
     itself.
 
     ``is_outermost``: False if code of the application surrounds the step. Open generators don't
-    count.
+    count as such code.
     """
     if isinstance(exchange, LifespanContext) and isinstance(error, SystemExit):
         return error
@@ -114,7 +114,7 @@ async def failure_of_step(
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
     """Raise a cancellation at the ``yield`` of each open generator, the innermost first, until the
     task is no longer being cancelled. If that happens, the cancellation came from a scope around
-    that generator's ``yield``.
+    the ``yield`` of the last generator in which it was raised.
 
     Return the failure that counts in place of the cancellation. Return None if the whole request is
     cancelled, which no generator can prevent. A generator that isn't async has no open scope, so it
@@ -142,7 +142,7 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
                 exchange.log_cleanup_failure(failure)
         return None
     finally:
-        # avoid a reference cycle: since Python 3.12, their tracebacks refer to this frame
+        # avoid a reference cycle: since Python 3.12, the exceptions' tracebacks refer to this frame
         del cancellation, failure
 
 
@@ -193,8 +193,8 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
     The protection ends after ``CLEAN_UP_WITHIN`` seconds. This doesn't cancel the clean-up, because
     a commit that nobody cancels may take longer.
 
-    The scope is entered before the generator begins. So the scopes of the generator, which its
-    clean-up exits, are nested in it.
+    The protection is a cancel scope. It is entered before the generator begins, so the generator's
+    own scopes, which its clean-up exits, are nested in it.
     """
     with anyio.CancelScope() as scope:
         value, failure = await anext(generator, _NOTHING), None
@@ -251,8 +251,8 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
 # functions of ``after_response``.
 BACKGROUND: Final = "micropie.background"
 
-# Size in bytes. A larger body may be in a file that takes long to close: to free the pages of 1
-# GiB, the kernel needs 50 ms.
+# Size in bytes. A larger body may be in a file that takes long to close: the kernel needs 50 ms to
+# free the memory pages of 1 GiB.
 LARGE = 4 * 1024 * 1024
 
 

@@ -35,8 +35,8 @@ def _start_private(
     headers: Sequence[tuple[str, str]],
     *exc_info: Any,
 ) -> Any:
-    """Start the response of a mounted application. Make the response private, because it also
-    depends on the request headers ``depends_on``.
+    """Start the response of a mounted application. Make the response private, because hooks have
+    made it depend on the request headers ``depends_on``.
     """
     pairs = [(name.lower(), value) for name, value in headers]
     private, _ = make_private(pairs, depends_on, has_own_cookie=False)

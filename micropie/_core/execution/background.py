@@ -232,9 +232,10 @@ class _Loops:
                 from anyio.from_thread import start_blocking_portal
 
                 portal = self._stacks[-1].enter_context(start_blocking_portal(backend))
-                # Start the task that contains all tasks of the loop. It runs until the loop ends.
-                # If it ends earlier, the next call starts another loop. It runs in an empty
-                # context, because a copy of the current one would keep the request in memory.
+                # Start the task that contains all tasks of the loop. This task runs until the loop
+                # ends. If the task ends earlier, the next call starts another loop. The task runs
+                # in an empty context, because a copy of the current one would keep the request in
+                # memory.
                 _, loop = Context().run(portal.start_task, _live, portal, self.patience)
                 self._running[backend] = loop
                 self._stacks[-1].callback(_stop, portal)

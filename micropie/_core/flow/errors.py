@@ -100,7 +100,8 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
         if exchange.method != "OPTIONS" or not isinstance(failure, MethodNotAllowed):
             return encoded_error(request, failure), failure
     except Exception as error:
-        # If a header or the message can't be sent, ``respond_to`` logs the exception later.
+        # If a header or the message can't be sent, do nothing here: ``respond_to`` fails in the
+        # same way, and logs that.
         if isinstance(error, HTTPError):
             failure = error.with_traceback(None)  # avoid a reference cycle with this frame
     return None, failure

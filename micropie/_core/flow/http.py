@@ -182,9 +182,9 @@ def respond(site: Site, request: Request) -> Flow[Any]:
 def _find(
     site: Site, request: Request
 ) -> tuple[Config, Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
-    """Return a request's configuration and route, the segments of its path after the handler's
-    name, the values of the wildcards in its path, and None. Also set the configuration and the
-    route on the exchange.
+    """Return a tuple: the request's configuration and route, the segments of its path after the
+    handler's name, the values of the wildcards in its path, and None. Also set the configuration
+    and the route on the exchange.
 
     If there is no route, the last item of the tuple is a mounted application that sends its
     response itself, or the exception to raise once the hooks have seen the request. Without hooks,
@@ -448,7 +448,7 @@ def _finish(
     try:
         if stream is not None:
             yield from stream.close()
-        else:  # the error response must not get the old headers
+        else:  # the error response must not get the headers set so far
             made.replace(None)
         raise failure
     finally:

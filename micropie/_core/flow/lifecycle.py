@@ -36,8 +36,8 @@ Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
 
 def log_lifecycle_failure(sentence: str, error: Exception, server: Mapping[str, Any]) -> None:
-    """Log why startup or shutdown failed. If ``server``, the scope or the environ, contains a
-    function of a test client for such errors, call that with ``error``.
+    """Log why startup or shutdown failed. ``server`` is the scope or the environ. If a test client
+    has stored a function for such errors in it, call that function with ``error``.
 
     A ``SetupError`` is logged without its traceback, which would show only the framework's frames.
     """
@@ -64,7 +64,7 @@ class Component(Protocol):
 class Lifecycle:
     """One startup and one shutdown of an application and the applications inside it.
 
-    ``is_empty``: whether there is nothing to run. ``needs_loop``: whether any of its functions is
+    ``is_empty``: whether there is nothing to run. ``needs_loop``: whether any function to run is
     async, so that an event loop is needed.
     """
 
@@ -76,12 +76,12 @@ class Lifecycle:
         ]
         self.is_empty = not (has_lifespan or handlers)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
-        # For each part that was started, in this order, the flows that stop it. These flows haven't
-        # begun yet.
+        # For each part, in the order in which the parts were started, the flows that stop the part.
+        # These flows haven't begun yet.
         self._undo: list[Iterable[Flow[None]]] = []
 
     def start(self) -> Flow[None]:
-        """Start everything. If a part fails, stop those that had started, then raise the
+        """Start everything. If a part fails, stop the parts that had started, then raise the
         exception.
         """
         try:
@@ -126,7 +126,7 @@ class Lifecycle:
 
 
 class Startable(Protocol):
-    """The interface of ``App`` that the drivers use to start it."""
+    """The interface of ``App`` that the drivers use to start an application."""
 
     @property
     def waits_at_start(self) -> bool:

@@ -163,7 +163,8 @@ class _Call:
         await self._until_taken()
         self._chunk = bytes(message.get("body", b"")), more
         self._given.ring()
-        # Don't wait if the first chunk is ready at once, because it is then sent with the head.
+        # If the request's task hasn't called ``take`` yet, don't wait for it: the first chunk will
+        # be sent together with the head.
         if self._has_begun:
             await self._until_taken()
 

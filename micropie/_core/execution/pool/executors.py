@@ -98,8 +98,8 @@ def run_pickled(call: bytes, seconds: float) -> object:
     Raises what the function or its stream raises. If a stream is too long, it is closed and
     ``PoolError`` is raised.
     """
-    # Call it in a copy of the context, because the executor reuses the thread, which must not keep
-    # the call's context variables.
+    # Call the function in a copy of the context, because the executor reuses the thread, which must
+    # not keep the call's context variables.
     return copy_context().run(_result_of, call, seconds)
 
 

@@ -194,7 +194,7 @@ class Pool:
     def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
         """Return the next message of a process.
 
-        If the process sends no message in time, or has ended, drop it and raise the error.
+        If the process sends no message in time, or has ended, drop the process and raise the error.
         """
         try:
             return worker.receive(seconds)
