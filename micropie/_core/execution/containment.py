@@ -8,7 +8,7 @@ them from the exceptions that must reach the server:
 - ``KeyboardInterrupt`` must reach the server. So must the ``SystemExit`` of a signal handler:
   gunicorn's signal handlers raise it in the thread that they interrupt.
 - A cancellation must be passed on while the task is being cancelled, either by a cancel scope
-  around it or by ``Task.cancel``.
+  around this code or by ``Task.cancel``.
 - ``GeneratorExit`` must be passed on while a suspended generator or coroutine is being closed. It
   is only a failure if a ``raise`` statement raised it.
 """

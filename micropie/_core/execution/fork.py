@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 
 class ForkAware(Protocol):
-    """An object that owns something which doesn't survive a fork, such as a thread."""
+    """An object that owns something that doesn't survive a fork, such as a thread."""
 
     def after_fork(self) -> None:
         """Drop the threads, locks and connections of the parent process. This is called in the

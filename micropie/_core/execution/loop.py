@@ -65,8 +65,8 @@ def running_loop() -> Any:
 
 
 class LoopLocal(Generic[T]):
-    """Holds one value for each event loop. ``make()`` creates the value of a loop when it is first
-    used.
+    """Holds one value for each event loop. ``make()`` creates a loop's value when ``get`` is first
+    called on that loop.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:

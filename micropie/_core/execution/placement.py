@@ -40,8 +40,8 @@ MARK: Final = "__micropie_run_in__"  # the attribute that ``@run_in`` sets on a 
 
 
 def layers(function: AnyFunction) -> Iterator[AnyFunction]:
-    """Yield a function, then each function that it wraps as a decorator or partial. The innermost
-    comes last.
+    """Yield a function, then the functions that it wraps, if it is a partial or was made by a
+    decorator. The innermost function comes last.
     """
     while True:
         yield function
@@ -125,7 +125,7 @@ class ServiceThreads(Threads):
     """Limits the threads that may wait for one service. So if the service hangs, requests that
     don't need it can still be handled.
 
-    Use it as ``threads`` in the ``Call`` for a function that calls the service. Raises
+    Pass the object as ``threads`` to the ``Call`` for a function that calls the service. Raises
     ``TimeoutError`` if no thread is free within ``patience`` seconds.
 
     Under WSGI, the function is called in the server's own threads, whose number is not known. So at

@@ -217,8 +217,9 @@ class Slots:
         turn.came.set()
 
     def _is_late(self, turn: _Turn) -> bool:
-        """Return whether to refuse a new request, because it has waited so long, and give the slot
-        to another one. A request is only refused if enough others wait to keep every slot busy.
+        """Return whether to refuse a new request because it has waited too long, so that another
+        request gets the slot. A request is only refused if enough others wait to keep every slot
+        busy.
         """
         if not turn.is_queued:
             return False

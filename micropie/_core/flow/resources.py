@@ -142,7 +142,7 @@ def close_resources(
 def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[None]:
     """Close the resources that a stream has used, after the stream itself was closed.
 
-    ``failure``: the exception that broke the stream off, if any.
+    ``failure``: the exception that aborted the stream, if any.
 
     The response has started, so an exception is only logged. If the client has disconnected, the
     ``yield`` of a provider raises ``GeneratorExit``, as it does when a request is cancelled.

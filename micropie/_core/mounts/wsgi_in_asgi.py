@@ -76,7 +76,7 @@ class _Call:
         exchange = self._exchange
         if self._more and exchange.has_short_body:
             self._body = b""
-            with suppress(Exception):  # the application gets it when it reads the body
+            with suppress(Exception):  # raised again when the application reads the body
                 while self._more:
                     piece, self._more = await exchange.receive_piece()
                     self._body += piece

@@ -115,8 +115,8 @@ class RunningGenerator:
     async def cancel(self, cancellation: BaseException) -> BaseException | None:
         """Raise a cancellation at the ``yield`` of an async generator, then end the generator.
 
-        Return the exception that the generator raises, or None. If it yields a value, that becomes
-        ``answer``.
+        Return the exception that the generator raises, or None. If the generator yields a value
+        instead, the value becomes ``answer``.
         """
         try:
             self.answer = await self._generator.athrow(cancellation)
@@ -225,9 +225,7 @@ class Resources(list[RunningGenerator]):
                 del self.values[one]
 
     def close_steps(self) -> Iterator[Step]:
-        """Yield the steps that close all generators in reverse order, after a request has broken
-        off.
-        """
+        """Yield the steps that close all generators in reverse order, after a request was aborted."""
         for generator in self[::-1]:
             yield from generator.close()
 
@@ -244,7 +242,7 @@ class Performer(Protocol):
         """Return an awaitable that runs a flow. For ``async def`` code."""
 
     def clean_up(self, steps: Iterable[Step], /) -> Flow[None]:
-        """Yield ``steps`` after a request has broken off. Failures of the steps are logged."""
+        """Yield ``steps`` after a request was aborted. Failures of the steps are logged."""
 
     def abandon(self, steps: Iterable[Step], /) -> Awaitable[None]:
         """Perform ``steps`` after a cancellation, shielded from it. Failures of the steps are
@@ -314,7 +312,9 @@ class ResourceContext(Generic[Value]):
             del failure
 
     def _closed(self, failure: Exception | None) -> Flow[None]:
-        """Close the resources. Raise the exception of a provider, unless it is ``failure``."""
+        """Close the resources. If a provider raises an exception other than ``failure``, raise
+        that.
+        """
         raised = yield from self._resources.close(failure)
         try:
             if raised is not failure:
