@@ -225,7 +225,7 @@ class Resources(list[RunningGenerator]):
                 del self.values[one]
 
     def close_steps(self) -> Iterator[Step]:
-        """Yield the steps that close all generators in reverse order, after a request was aborted."""
+        """Yield the steps that close all generators in reverse order after an aborted request."""
         for generator in self[::-1]:
             yield from generator.close()
 
