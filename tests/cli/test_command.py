@@ -236,7 +236,7 @@ FAILURES = [
     (
         "wrong 1",
         2,
-        "micropie: Shop.wrong: parameter 'complex': it is annotated with <class 'complex'>, which no text",
+        "micropie: Shop.wrong: parameter 'complex': it is annotated with <class 'complex'>, and text",
     ),
     ("generates", 2, "micropie: generates has a yield, but nothing uses its values: print them\n"),
     ("streams", 2, "micropie: streams has a yield, but nothing uses its values: print them\n"),

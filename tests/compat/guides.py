@@ -112,7 +112,7 @@ BY_CHECK: dict[str, str] = {
     "Handlers": f"{_APP} def run(self): pass",
     "A redirect to another host": f"{_APP} def a(self): return self._redirect('https://a.example')",
     "A function assigned to an attribute": f"{_APP} pass\ndef a(): pass\napp = Root()\napp.page = a",
-    "Segments that no parameter takes": f"{_APP} def a(self): self.request.path_params[0]",
+    "Path segments that no parameter takes": f"{_APP} def a(self): self.request.path_params[0]",
     "A hook can't choose the handler": f"{_HOOK} def before_request(self, r): r.scope['path'] = '/'",
     "MicroPie's internal methods": f"{_APP} def a(self): self._parse_cookies('a=b')",
 }

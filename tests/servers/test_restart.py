@@ -131,9 +131,7 @@ def test_the_settings_are_those_of_the_page(name: str) -> None:
     title, settings = SETTINGS[name]
     page = (ROOT / "docs" / "operation.md").read_text()
     (row,) = [
-        line
-        for line in page.splitlines()
-        if line.startswith(f"| {title} |") and line.count("|") == 5
+        line for line in page.splitlines() if line.startswith(f"|{title}|") and line.count("|") == 5
     ]
     stated = row.split("|")[2].strip()
     assert stated.startswith(f"`{settings}`") if settings else "`-" not in stated
