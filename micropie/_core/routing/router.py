@@ -92,9 +92,9 @@ class Node:
     methods has the key "".
 
     ``arguments``: the route of the handler that has the name of this node. ``default`` and
-    ``index``: the routes of these handlers of the application that begins here. All three take
-    further segments as arguments. ``ways``: these routes and the branches, once the tree is
-    complete. They are tried from the last to the first.
+    ``index``: the routes of the handlers with these names, in the application that begins here. All
+    three take further segments as arguments. ``ways``: these routes and the branches, once the tree
+    is complete. They are tried from the last to the first.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -125,7 +125,7 @@ class Node:
         """Sort the routes and branches into ``ways``. Register the route without declared methods
         for each of its methods that no other route of this node declares.
 
-        The handler for GET also handles HEAD, unless another one does.
+        The handler for GET also handles HEAD, unless another handler does.
         """
         # Branches of equal rank stay in the order of their definition.
         branches = sorted(self.branches.values(), key=lambda branch: branch.rank)
@@ -207,9 +207,10 @@ _NO_ROUTES: Mapping[str | None, Route] = {}
 class Router:
     """The routes of a whole tree of applications, in a tree of nodes.
 
-    ``exact`` and ``below`` are short cuts for ``find``, by method. ``exact`` has whole paths
-    without wildcards. ``below`` has paths whose handlers take one more segment, whatever it is, as
-    their argument. All these paths have no trailing slash, like ``request.path``.
+    ``exact`` and ``below`` are short cuts for ``find``: dicts of routes by method and path.
+    ``exact`` has whole paths without wildcards. ``below`` has paths whose handlers take one more
+    segment, whatever it is, as their argument. All these paths have no trailing slash, like
+    ``request.path``.
     """
 
     def __init__(self, config: Config) -> None:
@@ -314,7 +315,7 @@ class Router:
                 for method, route in routes.items():
                     entry = entries.setdefault(id(route), RouteEntry(route, [], routes is default))
                     if method not in entry.methods:
-                        # The route already has an entry if it is that of ``index``, which handles
-                        # two paths, perhaps with different methods.
+                        # ``index`` handles two paths, perhaps with different methods. So its route
+                        # may already have an entry.
                         entry.methods.append(method)
         return sorted(entries.values(), key=lambda entry: (entry.route.pattern, entry.methods))

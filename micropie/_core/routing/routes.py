@@ -113,7 +113,7 @@ class Route(RouteInfo):
     as "int". ``by_position``: whether their values are the handler's first arguments, in this
     order, so that they can be passed by position.
 
-    ``providers``: the providers of the handler's resources, in the order of opening.
+    ``providers``: the providers of the handler's resources, in the order in which these are opened.
 
     ``result_filter``: keeps only the fields that the handler's annotation declares. None if the
     annotation declares no structure. ``stated_filters``: the filters for the statuses of

@@ -188,7 +188,8 @@ class Site:
 
         Also return None if the mounted application might read the path as another path that has a
         route here. For example, it sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots
-        and doubled slashes. Otherwise, clients could get around the access checks of that route.
+        and doubled slashes. If the application got such a request, clients could get around the
+        access checks of that route.
 
         ``searched``: the segments for which ``refusal`` was returned, or None if the path is
         malformed.
@@ -297,8 +298,8 @@ class MountRoute(OutsideRoute):
         # upper case. Otherwise, a client could get around a check for POST by sending "post".
         if not exchange.method.isupper():
             request.method = exchange.method.upper()
-        # If the server has the prefix "/shop", an application mounted at the root distinguishes
-        # "/shop" and "/shop/".
+        # If the server serves micropie under the prefix "/shop", an application mounted at the root
+        # must be able to distinguish "/shop" and "/shop/".
         raw_path = b"" if not self.prefix and exchange.is_at_prefix else exchange.raw_path()
         path = mounted_path_of(exchange.root_path, self.prefix, raw_path)
         if self.mount.strip:

@@ -23,7 +23,7 @@ from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up
 from micropie._core.http.json import url_text
 from micropie._core.on_demand import pattern
 
-LONGEST_FOR_RE = 255  # characters; the maximum length of a file's name
+LONGEST_FOR_RE = 255  # characters; also the maximum length of a file's name
 
 # A function that takes a string and returns the wildcards' values, or None if the string doesn't
 # match.

@@ -45,14 +45,14 @@ class Provider:
 
     ``key``: the type of the resource, or the provider function itself. ``plan``: binds the
     provider's arguments. ``needs``: the providers that its parameters depend on, directly or
-    indirectly, in the order of opening.
+    indirectly, in the order in which their resources are opened.
 
     Two providers are equal if they open the same resource: an inner application shares a resource
     with the outer one, unless it has its own provider for it.
 
     ``call_kind``: the kind of step that calls the provider. ``run_kind``: the kind of step that
-    runs the generator that it returns, if that is not async. ``is_class``: whether it is a class of
-    async context managers. Their objects are created and entered on the event loop.
+    runs the provider's generator, unless the generator is async. ``is_class``: whether the provider
+    is a class of async context managers. Their objects are created and entered on the event loop.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Providers:
         self, keys: Iterable[object], path: tuple[object, ...] = ()
     ) -> Sequence[Provider]:
         """Return the providers for the resources ``keys`` and the providers that these depend on,
-        in the order of opening.
+        in the order in which their resources are opened.
 
         ``path``: the chain of providers that led to ``keys``, by their keys: the first provider
         depends on the second, and so on; the last one depends on ``keys``. Raises ``SetupError`` if
@@ -124,8 +124,8 @@ class Providers:
             raise SetupError(f"{circle}: providers can't depend on each other")
         found = self._found.get(key)
         if found is None:
-            # If the key is a function, it is itself the provider, unless a test has replaced it in
-            # ``functions``.
+            # If the key is a function, this function is the provider, unless a test has replaced it
+            # in ``functions``.
             function = cast("AnyFunction", self.functions.get(key, key))
             found = Provider(key, function, self, self._own)
             keys = (needed.key for needed in found.plan.provided)
@@ -192,8 +192,7 @@ class Providers:
 def open_resources(
     request: Request, resources: Resources, providers: Sequence[Provider]
 ) -> Flow[None]:
-    """Open the resources of ``providers`` that are not open yet. ``providers``: in the order of
-    opening.
+    """Open the resources of ``providers``, in this order, except those that are open already.
 
     The arguments of all providers are bound before the first resource is opened. So a request with
     an invalid query doesn't open a database connection, for example.
