@@ -8,7 +8,7 @@ from io import FileIO
 from micropie._core.errors import ResponseError
 
 FILE_CHUNK = 64 * 1024  # bytes; most servers write this many in one call
-PART_CHUNK = 256 * 1024  # bytes; reading them takes as long as switching to a thread and back
+PART_CHUNK = 256 * 1024  # bytes, so that reading takes no less time than switching to a thread
 
 
 class FileRange:
@@ -17,8 +17,8 @@ class FileRange:
 
     If the file has become shorter, reading raises ``ResponseError``, which aborts the response.
     Otherwise, the client could not know that the body is incomplete. ``file``: the open file; the
-    code that opened it closes it. None for HEAD, because the response has no body. ``path``: the
-    file's path, for error messages. ``size``: the size of the whole file in bytes.
+    code that opened it closes it. It is None for HEAD, because the response has no body. ``path``:
+    the file's path, for error messages. ``size``: the size of the whole file in bytes.
     """
 
     def __init__(self, file: FileIO | None, path: str, size: int, start: int, length: int) -> None:

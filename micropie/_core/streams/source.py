@@ -148,10 +148,11 @@ def as_bytes(chunk: object) -> bytes:
 
 
 class ShutdownSignal:
-    """A signal that something is ending, for example the server or a stream. When it is given, it
-    calls each added function once. It is thread-safe without a lock.
+    """A signal that something is ending, for example the server or a stream. When the signal is
+    given, each function that was added is called once. The methods are thread-safe without a lock.
 
-    A function that is added while ``end`` runs may be called twice, so it must allow for that.
+    The exception is a function that is added while ``end`` runs. It may be called twice, so it must
+    allow for that.
     """
 
     def __init__(self) -> None:
@@ -334,7 +335,8 @@ class Stream:
     def fetch_first(self, response: Response) -> Flow[None]:
         """Fetch the first chunk that is not empty.
 
-        The response starts after that. The response of an event stream doesn't wait for it.
+        The response starts after that. Only the response of an event stream starts without waiting
+        for its first chunk.
         """
         if self.first is not PENDING:
             return

@@ -45,8 +45,8 @@ from micropie._core.streams.source import END, PENDING, LoopStream, ThreadStream
 
 CHUNKS_AHEAD = 64
 BYTES_AHEAD = 256 * 1024
-# Seconds. If a source waits for a short time, it keeps its thread, because switching to a thread
-# takes as long as making several chunks.
+# The maximum length of a turn, in seconds. A source that waits for a shorter time keeps its thread,
+# because switching to a thread takes as long as making several chunks.
 TURN = 0.05
 
 # The threads for sync sources of events. Their number limits how many sources can be open at the
