@@ -139,9 +139,9 @@ class Environment(jinja2.Environment):
         return super().getattr(obj, attribute)
 
     def make_globals(self, d: MutableMapping[str, object] | None) -> MutableMapping[str, Any]:
-        """Return the global names of a template. Without names of its own (``d``), they are a plain
-        dict: they are copied for each rendering, and copying Jinja2's chain of two mappings would
-        take longer.
+        """Return the global names of a template: a plain dict, unless the template has names of its
+        own (``d``). The names are copied for each rendering, and copying Jinja2's chain of two
+        mappings would take longer.
         """
         return super().make_globals(d) if d else self.globals
 
