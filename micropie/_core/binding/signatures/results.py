@@ -1,4 +1,4 @@
-"""Read the annotation of a handler's result: the types that it declares, and the filter that sends
+"""Read the types that the annotation of a handler's result declares, and make the filter that sends
 only the declared fields.
 """
 
