@@ -684,16 +684,17 @@ class App(Base[Outermost_co]):
                 with Session(engine) as session:
                     yield session
 
-        The function is a generator function, ``def`` or ``async def``, that yields once, or a
-        callable that returns a context manager, or the value itself. The resource is closed when
+        The function, ``def`` or ``async def``, either yields the resource once, or returns a
+        context manager that opens it, or returns the resource itself. The resource is closed when
         the handler has returned, or at the end of its stream. If the handler raises, ``yield``
         raises that exception. Hooks, access checks, error handlers and functions passed to
         ``after_response`` may depend on it, too. Inner applications can use the providers of outer
         ones.
 
         ``once``: open the resource when the application starts, for all requests, and close it at
-        shutdown. This is done on each event loop that serves the application; the function then has
-        no parameters. Raises ``SetupError`` for a second provider of one type in one application.
+        shutdown. This is done on each event loop that serves the application. The function must
+        then have no parameters, because there is no request that could fill them. Raises
+        ``SetupError`` for a second provider of one type in one application.
         """
         check_key(key)
         check("provides(once=...)", isinstance(once, bool), once, "True or False")

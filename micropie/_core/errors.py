@@ -101,8 +101,8 @@ def pairs_of(headers: HeadersLike) -> list[tuple[str, str]]:
 
 
 class RaisedAnswer(Exception):
-    """The base class of exceptions that become a response. Status, headers and cookies that were
-    set on ``self.response`` become part of the response.
+    """The base class of exceptions that become a response. Status, headers and cookies that the
+    handler has set on the ``App``'s ``self.response`` become part of it.
     """
 
     is_foreign = False

@@ -142,8 +142,8 @@ def _is_a_document(text: str) -> bool:
 
 
 def _advice_for(result: tuple[object, ...]) -> str:
-    """Return the advice for a tuple that another framework would turn into a response, but that
-    micropie sends as a JSON list, or "".
+    """Return advice about a tuple that another framework would turn into a response, and that
+    micropie sends as a JSON list. Return "" for any other tuple.
     """
     first, *others = result or ("",)
     if isinstance(first, str | bytes) and any(isinstance(one, dict | list) for one in others):

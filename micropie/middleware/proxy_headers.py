@@ -1,13 +1,13 @@
-"""The client's address, the scheme and the host as trusted proxies report them. The server itself
-only sees the address of the nearest proxy.
+"""Take the client's address, the scheme and the host from the headers of trusted proxies, such as
+``X-Forwarded-For``. The server itself only sees the address of the nearest proxy.
 
 Any client can send these headers, so the rules are:
 - They count only if the connection comes from a proxy that is listed as trusted.
 - Each proxy appends what it saw to a list. Lists are read from the right, up to the first address
   that is not trusted, because the client may have invented everything to the left of it.
-- A malformed address changes nothing and is not an error, because proxies may hide it, or the
-  client may have written it. A scheme or a host from a trusted proxy gets into links, so a
-  malformed one is a 400.
+- A malformed address is ignored: a proxy may have sent a placeholder such as "unknown" to hide
+  the real address, or the client may have invented it. A malformed scheme or host from a trusted
+  proxy is a 400, because both get into links.
 """
 
 from __future__ import annotations

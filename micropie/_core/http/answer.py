@@ -161,8 +161,9 @@ class AnswerState:
         self.session, self.has_more = UnopenedSession(), True
 
     def make_csrf_token(self, secret: str | None, salt: str | None) -> None:
-        """Store the secret that a visitor gets in a cookie, or the salt of the token in the
-        response. An argument that is None changes nothing.
+        """Store what the response's CSRF token is made of: ``secret``, which the visitor gets as a
+        cookie, and ``salt``, which differs in each response. An argument that is None changes
+        nothing.
         """
         self.csrf_secret = secret or self.csrf_secret
         self.csrf_salt = salt or self.csrf_salt

@@ -71,7 +71,7 @@ def _most_bytes(data: Mapping[str, object]) -> float:
             return inf
         if type(key) is not str:
             return inf
-        size += 12 * len(key) + 32  # 32 bytes for punctuation and a number
+        size += 12 * len(key) + 32  # 32 bytes for JSON's punctuation and a value that is a number
     return size
 
 

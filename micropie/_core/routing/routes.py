@@ -102,10 +102,11 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 class Route(RouteInfo):
-    """A handler, which the flow runs as ``call(*bind(...))``, in a step of the kind ``step_kind``.
+    """A handler and all that is needed to call it: ``call(*bind(...))``.
 
-    ``step_kind``: AWAIT, a ``Call`` or INLINE. ``limited_step_kind``: used instead if there is a
-    time limit, because then the call must be a step. ``is_pooled``: whether the handler runs in a
+    ``step_kind``: how the call is made: by a step of the kind AWAIT or ``Call``, or, if it is
+    INLINE, directly. ``limited_step_kind``: the same for a request with a time limit. It is never
+    INLINE, because only a step can be interrupted. ``is_pooled``: whether the handler runs in a
     process; if so, ``call`` is its ``HandlerName``.
 
     ``pattern``: the path given to the decorator, or made from the handler's name. Hooks may read
@@ -118,15 +119,15 @@ class Route(RouteInfo):
     ``result_filter``: keeps only the fields that the handler's annotation declares. None if the
     annotation declares no structure. ``stated_filters``: the filters for the statuses of
     ``@describe(responses=...)``. ``write_item``: encodes an item of the handler's stream as a line
-    of JSON. None if the items are sent unchanged, as chunks. ``is_filtered``: whether the route has
-    any of these three. ``is_special``: whether the route has providers or any of these three, or
-    runs in a process.
+    of JSON. None if the items are sent unchanged, as chunks. ``is_filtered``: whether
+    ``result_filter``, ``stated_filters`` or ``write_item`` is set. ``is_special``: whether the
+    route is filtered, has providers or runs in a process.
 
     ``needs_session``: whether the session is opened for the handler.
 
     ``reads_body``: whether the handler reads the body itself, so that no form or JSON is parsed for
-    it. ``plain_args``: if the path has this number of arguments, the handler needs no others, and
-    ``bind`` is not called. -1 if ``bind`` is always needed. ``most_segments``: see ``Plan``.
+    it. ``plain_args``: the number of path arguments with which the handler is called directly,
+    without ``bind``; -1 if ``bind`` is always needed. ``most_segments``: see ``Plan``.
     ``methods``: the methods that the decorator sets. ``answers``: the methods that the route
     handles, except those that another route with the same path declares. ``mentions_session``:
     whether the code of a WebSocket handler contains the name ``session``. ``has_warned``: whether

@@ -42,7 +42,7 @@ class InMemorySessionBackend(SessionBackend):
     def load(self, session_id: str) -> Any:
         """Return a copy of the session's data, or ``{}`` if the session is unknown or expired.
 
-        The result can be awaited.
+        The result is a dict that can also be awaited, for subclasses with an ``async def load``.
         """
         return Loaded(copied(self.load_shared(session_id)))
 

@@ -109,7 +109,7 @@ class LogManager:
         for logger in (self.error_log, self.access_log):
             for handler in logger.handlers:
                 if isinstance(handler, logging.FileHandler):
-                    handler.close()  # the next line reopens it
+                    handler.close()  # the handler reopens the file for the next record
 
     @property
     def screen(self) -> bool:

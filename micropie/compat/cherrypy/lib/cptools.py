@@ -103,8 +103,8 @@ def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = Fals
 
 
 def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> None:
-    """The tool ``allow``: send a 405 unless the request's method is one of these, by default GET
-    and HEAD.
+    """The tool ``allow``: send a 405 unless the request's method is one of ``methods``, by
+    default GET and HEAD.
     """
     allowed = [each.upper() for each in listed(methods)] or ["GET", "HEAD"]
     if "GET" in allowed and "HEAD" not in allowed:
