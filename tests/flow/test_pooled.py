@@ -97,7 +97,7 @@ def test_what_is_not_there() -> None:
         lambda: next(request.chunks()),
         request.parts,
     ):
-        with pytest.raises(RuntimeError, match="a process can't read the body"):
+        with pytest.raises(RuntimeError, match="a handler in a process has no body"):
             read()
 
 

@@ -546,7 +546,7 @@ def test_an_error_handler_answers_the_failure_of_a_provider(make_client: MakeCli
     assert (answer.status_code, answer.text) == (500, "lost")
 
 
-@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("is_async", [True, False])
 def test_a_provider_that_does_not_yield_is_said(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, is_async: bool
 ) -> None:

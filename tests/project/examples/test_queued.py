@@ -64,7 +64,9 @@ class Shop:
     def module(self, name: str) -> ModuleType:
         """Import a module of the recipe anew: its connections belong to one event loop."""
         for one in ("jobs", "shop"):
-            self._patch.delitem(sys.modules, one, raising=False)
+            # set first, so that the end of the test removes what is imported now
+            self._patch.setitem(sys.modules, one, ModuleType(one))
+            self._patch.delitem(sys.modules, one)
         return importlib.import_module(name)
 
     def order(self, email: str) -> int:
