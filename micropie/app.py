@@ -621,7 +621,7 @@ class App(Base[Outermost_co]):
                 )
             if bridge is not None:
                 raise SetupError(
-                    "bridge= is for an ASGI or WSGI application: an App is both, so leave it out"
+                    "leave out bridge=, which adapts an ASGI or a WSGI application: an App is both"
                 )
             if not text:
                 raise SetupError(

@@ -193,8 +193,8 @@ def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
                 known = first.setdefault(value, name)
                 if known not in ("", name):
                     yield (
-                        f"{type(inner).__name__}.{name} is the same object as {known}, so it "
-                        f"handles only paths below /{known}: write {name} = "
+                        f"{type(inner).__name__}.{name} is the same object as {known}, so only "
+                        f"/{known} leads to it: give it an instance of its own, {name} = "
                         f"{type(value).__name__}()"
                     )
 

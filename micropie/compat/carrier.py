@@ -120,8 +120,8 @@ class CarryingTree(Tree):
             )
         if not all(mount.prefix for mount in self.mounts):
             raise SetupError(
-                'the migrated application handles "/": mount the other application below it, at '
-                "/shop"
+                'the migrated application already handles "/": mount the other application at a '
+                'longer prefix, such as "/shop"'
             )
         return super().inside(ancestors)
 

@@ -88,7 +88,7 @@ def _refused_preflights(registered: Registrations) -> Iterator[str]:
         elif refusing and getattr(hook, "answers_preflights", False):
             yield (
                 f"{name}: {refusing} refuses the preflights of {type(hook).__name__}, which have "
-                f"no token: put {type(hook).__name__} before it"
+                f"no token: put {type(hook).__name__} before {refusing}"
             )
 
 

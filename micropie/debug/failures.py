@@ -187,8 +187,8 @@ _HINTS = {
             "A parameter converts a value: def pies(self, page: int = 1)."
         ),
         "'(Headers|MultiDict)' object does not support item": (
-            "It has the values that the client sent: write response.headers[...] for the response, "
-            "or request.state.name = value to pass a value to other code."
+            "What the client sent can't be changed: to set a response header, write "
+            "response.headers[...] = value; to pass a value on, write request.state.name = value."
         ),
         "'WebSocket' object is not iterable": "Write async for message in ws.",
         "object with __aiter__ method, got generator": (

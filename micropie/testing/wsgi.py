@@ -186,7 +186,7 @@ class AppThread(Runner):
         An empty chunk is skipped, because the head waits for the first one with content.
         """
         if not isinstance(data, bytes):
-            raise ProtocolViolation(f"{self._call.label}: a body is made of bytes, not of {data!r}")
+            raise ProtocolViolation(f"{self._call.label}: the body must be bytes, not {data!r}")
         if data:
             self._send(data)
 

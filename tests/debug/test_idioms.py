@@ -680,7 +680,7 @@ GET / -> Root.pies is hidden by the attribute self.pies
 GET /chery -> no route matches '/chery': did you mean /cherry?
 # any: expires in seconds
     def index(self): self.response.set_cookie('a', 'b', expires=3600)
-GET / -> expires must be a datetime, not 3600: write max_age for seconds
+GET / -> expires must be a datetime, not 3600: for seconds, write max_age
 # any: an async function in a template
     async def _count(self): ...
     def index(self): return template(source='{{ count() }}', count=self._count)
@@ -728,7 +728,7 @@ class Root(App):
         CSRFMiddleware(),
         CORSMiddleware(origins=['https://a.example']),
     ]
-GET / -> Root: BearerAuth refuses the preflights of CORSMiddleware, which have no token: put CORSMiddleware before it
+GET / -> Root: BearerAuth refuses the preflights of CORSMiddleware, which have no token: put CORSMiddleware before BearerAuth
 # FastAPI: an override of what nobody asks for
 from micropie.testing import TestClient
 def db(): ...
@@ -773,10 +773,10 @@ GET / -> response.status = 201
 GET / -> self.request.session
 # any: a header of the request that is set
     def index(self): self.request.headers["X-Pie"] = "x"
-GET / -> write response.headers[...] for the response
+GET / -> to set a response header, write response.headers[...] = value
 # any: a field of the query that is deleted
     def index(self): del self.request.query["x"]
-GET / -> It has the values that the client sent
+GET / -> What the client sent can't be changed
 # CherryPy: response.cookies
     def index(self): self.response.cookies["x"] = "x"
 GET / -> response.set_cookie("name", "value")

@@ -210,7 +210,7 @@ def test_mistakes_of_authors() -> None:
         dual(lambda *arguments: [])
     old = bottle.Bottle()
     old.native.mount("/", wsgi)
-    with pytest.raises(SetupError, match='the migrated application handles "/"'):
+    with pytest.raises(SetupError, match='the migrated application already handles "/"'):
         old.native._micropie.compiled()
     dual(lambda *arguments: [], "wsgi")
 

@@ -253,7 +253,7 @@ def test_an_error_of_close_is_raised() -> None:
         ([("abc OK", [])], [b""], "a status is like"),
         ([("200 OK", [(b"a", b"b")])], [b""], "latin-1 text"),
         ([("200 OK", [("a", "\u20ac")])], [b""], "latin-1 text"),
-        ([("200 OK", [])], ["text"], "made of bytes, not of 'text'"),
+        ([("200 OK", [])], ["text"], "must be bytes, not 'text'"),
         ([("200 OK", [])], None, "None, which is not iterable"),
     ],
 )

@@ -449,7 +449,10 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     if parameter.annotation is not REQUIRED or default is not REQUIRED:
         return
     if name == "self":
-        raise SetupError("it would be read from the query: leave out @staticmethod, or self")
+        raise SetupError(
+            "a static method gets no self, so it would be read from the query: leave out "
+            "@staticmethod, or self"
+        )
     if name in _NOT_ANNOTATED:
         raise SetupError(
             "it has no annotation, so it would be read from the query: write "

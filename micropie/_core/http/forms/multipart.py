@@ -293,7 +293,7 @@ class MultipartParser:
         with self._lock:
             try:
                 if self._is_closed:
-                    raise ValueError("the form was closed while it was being received")
+                    raise ValueError("the form was closed before all of it was received")
                 for chunk in filter(None, chunks):
                     for event in self._parser.events(chunk):
                         if isinstance(event, bytes):

@@ -151,7 +151,7 @@ def format_cookie(
     if expires is not None:
         if not isinstance(expires, datetime):
             raise ValueError(
-                f"expires must be a datetime, not {expires!r}: write max_age for seconds"
+                f"expires must be a datetime, not {expires!r}: for seconds, write max_age"
             )
         # Not strftime, because the names of days and months must not depend on the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
