@@ -174,6 +174,14 @@ def test_changes_inside_of_values_count(make_client: MakeClient, backend: Any) -
 
 
 @every_backend
+def test_a_cleared_session_is_forgotten_by_both(make_client: MakeClient, backend: Any) -> None:
+    client = make_client(Root(backend()))
+    client.get("/")
+    assert "session_id=; Max-Age=0" in client.get("/clear").headers["set-cookie"]
+    assert client.get("/").json() == 1
+
+
+@every_backend
 def test_a_session_may_be_replaced(make_client: MakeClient, backend: Any) -> None:
     client = make_client(Root(backend()))
     client.get("/")
