@@ -256,6 +256,7 @@ def test_R25_a_thousand_fields_and_no_more(count: int) -> None:
 def test_R25_zero_fields_means_none() -> None:
     with pytest.raises(HTTPError, match="may have 0 fields at most"):
         parse_query("a=1", Limits(max_fields=0))
+    assert parse_query("&", Limits(max_fields=0)) == {}  # an empty last pair doesn't count
 
 
 def test_R25_empty_pairs_count() -> None:
