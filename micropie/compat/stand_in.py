@@ -1,5 +1,5 @@
-"""``install("bottle")`` makes every ``import bottle`` import the compatibility module (the
-"stand-in"), also in plugins and for submodules.
+"""``install("bottle")`` makes every ``import bottle`` import the compatibility module,
+also in plugins and for submodules.
 
 It must be the first statement of the module that servers load, before anything imports the
 framework::
@@ -7,7 +7,7 @@ framework::
     from micropie.compat import install
 
     install("bottle")
-    import bottle_session  # whose "import bottle" is the stand-in, too
+    import bottle_session  # its "import bottle" imports the compatibility module, too
 
 ``micropie run --stand-in bottle shop:app`` and ``python -m micropie.compat bottle -m shop`` call it
 for a program whose source stays unchanged.
@@ -149,8 +149,8 @@ def has_original(framework: str, name: str | None = None) -> bool:
 
 
 def holders(framework: str, name: str | None = None) -> Iterator[str]:
-    """Yield the names of modules that have imported the original framework rather than its
-    stand-in, except its own modules.
+    """Yield the names of modules that have imported the original framework instead of the
+    compatibility module, except the framework's own modules.
     """
     name = name or framework
     if not has_original(framework, name):
@@ -167,8 +167,8 @@ def holders(framework: str, name: str | None = None) -> Iterator[str]:
 
 
 def _holds(names: dict[str, object], name: str, framework: str) -> bool:
-    """Return whether some of a module's values come from the original framework, and none from its
-    stand-in.
+    """Return whether some of a module's values come from the original framework, and none from the
+    compatibility module.
     """
     origins = {_origin(value) for value in [*names.values()]}
     if any(origin.startswith(f"{__package__}.{framework}") for origin in origins):
@@ -191,7 +191,9 @@ def _origin(value: object) -> str:
 
 
 def imports_original(module_name: str, framework: str) -> bool:
-    """Return whether this module has imported the original framework rather than its stand-in."""
+    """Return whether this module has imported the original framework instead of the compatibility
+    module.
+    """
     module = sys.modules.get(module_name)
     return (
         module is not None
@@ -202,7 +204,7 @@ def imports_original(module_name: str, framework: str) -> bool:
 
 def refuse_original(framework: str, thing: object) -> None:
     """Raise ``RuntimeError`` if a plugin, tool or handler comes from a module that has imported the
-    original framework rather than its stand-in.
+    original framework instead of the compatibility module.
 
     It would use the original's ``request``, which isn't bound to a request.
     """
