@@ -86,10 +86,8 @@ class Marks:
 
         All take ten seconds, and each worker of pytest-xdist would take them once more.
         """
-        makers = (
-            *(sys.version, coverage.__version__),
-            *(path.stat().st_mtime_ns for path in (Path(__file__), *settings)),
-        )
+        changed = [path.stat().st_mtime_ns for path in (Path(__file__), *settings)]
+        makers = (sys.version, coverage.__version__, *changed)
         known: tuple[dict[str, Any], ...] = (
             marshal.loads(kept.read_bytes()) if kept.exists() else ({}, {}, {})
         )
