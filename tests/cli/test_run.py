@@ -28,11 +28,15 @@ from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
 
 APP = """
+import os
 from micropie import App, where
 
 class Root(App):
     async def index(self):
         return f"{{where()}} {word}"
+
+    async def worker(self):
+        return os.getpid()
 
 app = Root()
 """
@@ -83,6 +87,9 @@ def test_each_server_serves_and_ends_quietly(
         server.prefix = prefix
         assert server.get(path or "/").endswith(f" {prefix}/")
         assert chosen in server.output
+        if "--workers" in options:  # gunicorn's don't end by a signal that comes while they start
+            workers: set[str] = set()
+            until(lambda: workers.add(server.get("/worker")) or len(workers) == 2)
         server.end()
     assert "Traceback" not in server.output
 

@@ -162,7 +162,8 @@ def missing_program(name: str) -> NoReturn:
 
 
 def _wait_until_it_serves(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait for an answer, whatever it says: all sockets of the server are open by then.
+    """Wait for an answer, whatever it says but that the data are being read: all sockets of the
+    server are open by then.
 
     A connection alone would show the first of them only.
     """
@@ -172,9 +173,9 @@ def _wait_until_it_serves(address: str, port: int, process: subprocess.Popen[byt
         try:
             with socket.create_connection((address, port), 1) as connection:
                 connection.sendall(b"PING\r\n")
-                connection.recv(1)
+                if not connection.recv(64).startswith(b"-LOADING"):
+                    return
         except OSError:
-            assert time.monotonic() < deadline, "redis-server does not serve"
-            time.sleep(0.02)
-        else:
-            return
+            pass
+        assert time.monotonic() < deadline, "redis-server does not serve"
+        time.sleep(0.02)
