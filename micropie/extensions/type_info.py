@@ -11,10 +11,10 @@ from micropie._core.binding import (
     Converter,
     answer_parts,
     converter_for,
+    declared_source,
     is_adapted,
     is_structure,
     items_of,
-    stated_source,
     without_aliases,
 )
 from micropie._core.http import sent_as
@@ -33,7 +33,7 @@ class TypeInfo:
     """
 
     def __init__(self, annotation: object) -> None:
-        self.source, self.annotation = stated_source(annotation)
+        self.source, self.annotation = declared_source(annotation)
 
     @property
     def structure(self) -> type | None:

@@ -1,8 +1,8 @@
-"""Binding: converts the values in a request's path, query and body to the arguments of a handler.
+"""Convert the values in a request's path, query and body to the arguments of a handler.
 
 Open ``values/converters.py`` to add a type for parameters, and ``signatures/parameters.py`` to
 change where a parameter's value comes from. ``docs/binding.md`` has a table row for each type and
-each source. Open ``signatures/results.py`` to change which fields of a result are sent,
+each source. Open ``signatures/results.py`` to change which fields of a handler's result are sent,
 ``annotations.py`` to change how an annotation is read, and ``fields.py`` to change how the fields
 of a structure are read.
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from micropie._core.binding.annotations import type_name, without_aliases
 from micropie._core.binding.fields import is_structure
 from micropie._core.binding.signatures.parameters import BoundParameter
-from micropie._core.binding.signatures.plan import Plan, asked_behind, is_key, python_call_of
+from micropie._core.binding.signatures.plan import Plan, is_key, provider_keys, python_call_of
 from micropie._core.binding.signatures.results import (
     ResultFilter,
     answer_parts,
@@ -32,7 +32,7 @@ from micropie._core.binding.signatures.sources import (
     Form,
     Header,
     Query,
-    stated_source,
+    declared_source,
 )
 from micropie._core.binding.values.constraints import Message, is_adapted
 from micropie._core.binding.values.converters import Converter, OwnTypes, as_it_is, converter_for
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "Messages",
     "OwnTypes", "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "as_it_is",
-    "asked_behind", "converter_for", "is_adapted", "is_key", "is_structure", "items_of",
-    "python_call_of", "result_filter", "sends_null", "stated_source", "type_name",
+    "converter_for", "declared_source", "is_adapted", "is_key", "is_structure", "items_of",
+    "provider_keys", "python_call_of", "result_filter", "sends_null", "type_name",
     "without_aliases",
 ]
 # fmt: on

@@ -38,7 +38,7 @@ COLLECTIONS = (list, tuple, set, frozenset, Sequence)
 
 
 def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:
-    """Return an annotation with type variables replaced. ``given``: the types by type variable."""
+    """Return an annotation with its type variables replaced by the types in ``given``."""
     if get_origin(annotation) is None:
         return given.get(annotation, annotation)
     generic: Any = annotation

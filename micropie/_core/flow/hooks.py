@@ -128,7 +128,7 @@ def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
 
 def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
     """Return the ``before`` function that runs a check of ``@requires``."""
-    kind, asked = kind_of(mark.check, blocking), providers.asked_by_check(mark.check)
+    kind, asked = kind_of(mark.check, blocking), providers.of_check(mark.check)
     needed = providers.needed_for(one.key for one in asked.values())
 
     def before(request: Request) -> Flow[object]:

@@ -499,7 +499,7 @@ class Request(RequestSpellings):
             )
         exchange = self._exchange
         if not takes(function, len(arguments)):
-            exchange.config.providers.refuse_to_ask(function, len(arguments))
+            exchange.config.providers.refuse_resources(function, len(arguments))
             raise SetupError(
                 f"{getattr(function, '__qualname__', repr(function))}{signature(function)} gets "
                 f"{len(arguments)} arguments: write after_response(function, argument, ...)"

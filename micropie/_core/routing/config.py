@@ -81,7 +81,7 @@ class ErrorHandler:
         are_requests = tuple(
             one.name == "request" or one.annotation in (Request, "Request") for one in parameters
         )
-        providers.refuse_to_ask(function, 0)
+        providers.refuse_resources(function, 0)
         if are_requests not in _GIVEN or any(
             one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters
         ):

@@ -229,7 +229,7 @@ class RouteEntry(NamedTuple):
         resources are opened.
         """
         providers = self.route.config.providers
-        asked = [providers.asked_by_check(check) for check in self.application.checks]
+        asked = [providers.of_check(check) for check in self.application.checks]
         needed = providers.needed_for(one.key for found in asked for one in found.values())
         by_key: dict[object, Provider] = {one.key: one for one in needed}
         return [_signature(one.name, one.plan, by_key) for one in needed]

@@ -25,9 +25,10 @@ from micropie._core.http.json import dumps, exact, loads
 class Messages:
     """Converts the messages that a WebSocket handler receives, and filters those that it sends.
 
-    ``received`` and ``sent``: the types of the messages. ``received`` may be ``Never``. ``call``:
-    two strings, the name of the socket's method that receives such messages (such as
-    "receive_text"), and the key under which an ASGI event has the message ("text" or "bytes").
+    ``received``: the type of the messages that the handler receives. It may be ``Never``.
+    ``sent``: the type of the messages that the handler sends.
+    ``call``: two strings, the name of the socket's method that receives such messages (such as
+        "receive_text"), and the key of the message in an ASGI event ("text" or "bytes").
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Messages:
             False,
             own,
         )
-        # The first place is the JSON document. A structure has a second one, for forms.
+        # ``places[0]`` is for JSON documents. A structure has a second place, for forms.
         place = self._parameter.places[0]
         # whether JSON numbers must keep all their digits, because the type contains a Decimal
         self._is_exact = place.values is not DOCUMENT.values

@@ -1,9 +1,10 @@
 """One parameter of a handler: where its value comes from, and how the value is converted.
 
-Usually, the value is looked up by the parameter's name in the places of ``BY_NAME``, one after the
-other. If no place has it, the parameter gets its default. Other places are searched if the
-annotation declares a source (``sources.py``), or is a file, a structure or the request itself.
-``bound_parameter`` chooses the places once; each request calls ``parameter.find``.
+Usually, the value is looked up by the parameter's name in the places of ``BY_NAME``, such as the
+query, one after the other. If no place has it, the parameter gets its default. The places are
+others if the annotation declares a source (``sources.py``), or is a file, a structure or the
+request itself. ``bound_parameter`` chooses the places at startup. Each request calls
+``parameter.find``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from micropie._core.binding.signatures.sources import (
     Header,
     Query,
     Source,
-    stated_source,
+    declared_source,
 )
 from micropie._core.binding.values.converters import (
     ANYTHING,
@@ -56,11 +57,13 @@ REQUIRED = Parameter.empty
 class Place(NamedTuple):
     """A part of a request that may have the value of a parameter, such as the query.
 
-    ``name``: the name of the place in errors; "" if the value is the request itself.
-    ``values(request)`` returns the values of the place as a dict by name. If ``is_whole``, it
-    returns a single value instead, or None if there is none. ``read(parameter, value, name)``
-    converts a value to the argument, and raises ``BindingError`` for an invalid value. If ``read``
-    is None, the value is passed to the handler unchanged.
+    ``name``: the name of the place in errors, or "" if the value is the request itself.
+    ``values(request)`` returns the values of the place as a dict by name. With ``is_whole``, it
+        returns a single value instead, or None if there is none.
+    ``read(parameter, value, name)`` converts a value to the argument, and raises ``BindingError``
+        for an invalid value. If ``read`` is None, the handler gets the value unchanged.
+    ``is_whole``: whether the place has a single value, such as a whole document, instead of values
+        by name.
     """
 
     name: str
@@ -72,10 +75,14 @@ class Place(NamedTuple):
 class BoundParameter(NamedTuple):
     """A parameter that gets its value from a request.
 
-    ``key``: the name of the value in ``places``, by default the parameter's name. ``places``: the
-    places to search, in this order. ``is_stated``: whether the annotation declares the source.
-    ``lists``: the form fields that may have several values. ``is_in_path``: whether the value may
-    be a segment of the path, which takes precedence over all places.
+    ``key``: the name of the value in ``places``, by default the parameter's name.
+    ``converter``: converts the value, and describes valid values.
+    ``default``: ``REQUIRED`` if the parameter has no default.
+    ``places``: the places to search, in this order.
+    ``is_stated``: whether the annotation declares the source.
+    ``lists``: for a structure, the names of the fields that may have several values.
+    ``is_in_path``: whether the value may be a segment of the path. A segment takes precedence over
+        all places.
     """
 
     name: str
@@ -115,8 +122,8 @@ class BoundParameter(NamedTuple):
 
     @property
     def is_exact(self) -> bool:
-        """Whether the type contains a Decimal. If so, parsing JSON takes longer, because its
-        numbers are not parsed as floats.
+        """Whether the type contains a Decimal. For such a type, JSON is parsed without floats,
+        which takes longer.
         """
         return any(place.values is _EXACT for place in self.places)
 
@@ -152,8 +159,8 @@ class BoundParameter(NamedTuple):
         return self.default
 
     def _left_out(self, request: Request, form: Mapping[str, Sequence[str]]) -> object:
-        """Return the value of a parameter for which the form has no field. For example, a browser
-        sends no field for an unticked box.
+        """Return the value of a parameter if a form was sent without a field for it. For example,
+        a browser sends no field for an unticked box.
         """
         empty, has_files = self.converter.empty, FILES in self.places[:1]
         if empty is not None and FORM in self.places:
@@ -182,7 +189,7 @@ class BoundParameter(NamedTuple):
 
 
 def from_path(parameter: BoundParameter, value: object) -> object:
-    """Return the argument for a segment of the path or the value of a wildcard. A wildcard's value
+    """Return the argument for ``value``: a segment of the path, or the value of a wildcard, which
     may be a number.
 
     Raises 400 if the value can't be converted. Raises 404 if the parameter never gets its value
@@ -193,7 +200,7 @@ def from_path(parameter: BoundParameter, value: object) -> object:
     if not isinstance(value, str):
         if parameter.is_plain(is_number=True):
             return value
-        value = str(value)  # back to the string, which the converter needs
+        value = str(value)  # the converter needs a string
     return _from_texts(parameter, [value], "path")
 
 
@@ -216,8 +223,8 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
 
 
 def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
-    """Return the uploaded file, or a list of all files if the parameter is a list. Raises 400 if
-    the parameter's type is not a file.
+    """Return the uploaded file, or all files if the parameter is a list. Raises 400 if the
+    parameter's annotation is not a file.
     """
     if parameter.is_in_path and parameter.converter.expected != ANYTHING.expected:
         raise _binding_error(parameter, place, None)
@@ -249,7 +256,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
                 for one in problems_of(error, maker, document, is_json)
             ]
         ) from None
-    converter = parameter.converter  # it may have a constraint on the length of the list
+    converter = parameter.converter  # may check the length of a list of structures
     return made if converter.from_json is as_it_is else _converted(parameter, made, place)
 
 
@@ -278,8 +285,8 @@ def _binding_error(
     """Return the error for a value that a parameter doesn't accept. ``value``: None if it is
     missing.
 
-    ``error``: the exception that the conversion raised. ``sentence``: the message for developers;
-    by default it describes valid values.
+    ``error``: the exception that the conversion raised.
+    ``sentence``: the message for developers. By default, it describes valid values.
     """
     expected = parameter.converter.expected
     words, is_custom = parameter.converter.error_message(value, error)
@@ -327,19 +334,20 @@ DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _converted)
 # lose digits.
 _EXACT = attrgetter("_exchange.body.exact_document")
 
-# The places of the lookup by name, in this order. The path comes before them.
+# The places in which a value is looked up by the parameter's name, in this order. A segment of the
+# path takes precedence over them.
 BY_NAME: Sequence[Place] = (QUERY, DOCUMENT, FORM, FILES)
-# The places of ``BY_NAME`` for a parameter that has no annotation or is annotated with ``Any``. Its
-# JSON values are passed to the handler unchanged.
+# Replaces ``BY_NAME`` for a parameter that has no annotation or is annotated with ``Any``. The
+# handler gets JSON values unchanged.
 _AS_IT_IS: Sequence[Place] = (QUERY, DOCUMENT._replace(read=None), FORM, FILES)
-# The places for a provider's parameter. The body is not among them, because its fields are meant
-# for the handler: a field that happened to have the parameter's name would determine which resource
-# the provider opens.
+# The places for a provider's parameter, after the path. The body is left out, because its fields
+# are for the handler: a field that happened to have the parameter's name would determine which
+# resource the provider opens.
 IN_URL: Sequence[Place] = (QUERY,)
 
-# The place for each source that an annotation can declare, by the name of the source. Headers and
-# cookies are not included, because ``_of_source`` creates their places.
-_STATED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
+# The place for each source that an annotation can declare. ``_of_source`` creates the places for
+# headers and cookies.
+_DECLARED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
 
 
 def parameter_by_name(name: str, converter: Converter, default: object) -> BoundParameter:
@@ -361,7 +369,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     comes from the path or the query only.
     """
     name, default = parameter.name, parameter.default
-    stated, annotation = stated_source(parameter.annotation)
+    stated, annotation = declared_source(parameter.annotation)
     kind, many, optional = unwrapped(annotation)
     if is_provider and annotation is REQUIRED:
         if default is REQUIRED:
@@ -416,8 +424,9 @@ def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParam
 def _of_structure(
     name: str, annotation: object, default: object, stated: Source | None, own: OwnTypes
 ) -> BoundParameter:
-    """Return the parameter for an annotation that contains structures. Its value is a whole body,
-    query or form as one structure, or a whole body as a list or dict of structures.
+    """Return the parameter for an annotation that contains structures. A single structure is
+    created from a whole body, query or form. A list or dict of structures is created from a whole
+    body.
     """
     from micropie._core.binding.structures.makers import (
         maker_for,  # imported only by applications with structures
@@ -441,7 +450,7 @@ def _of_structure(
             "a class with fields takes a whole query, form or body: write Query(), Form() or Body()"
         )
     else:
-        places = [_STATED[stated.place]]
+        places = [_DECLARED[stated.place]]
         expected = f"the fields of a {structure_name(hint)}"
         if isinstance(stated, Query) or default is REQUIRED:
             # If the parameter is required and the form is missing, use an empty form, so that the
@@ -464,8 +473,8 @@ def _of_structure(
 
 
 def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool) -> Converter:
-    """Return a converter for files or structures with the constraints and the ``Message`` of the
-    annotation's ``Annotated``. ``many``: whether the parameter is a list.
+    """Return a copy of ``converter``, which is for files or structures, with the constraints and
+    the ``Message`` of the annotation. ``many``: whether the parameter is a list.
     """
     metadata = getattr(without_none(annotation)[0], "__metadata__", ())
     found = with_metadata(converter, kind, metadata)
@@ -497,13 +506,13 @@ def _of_source(
 
         place = Place(stated.place, texts, _from_texts, is_whole=True)
     else:
-        place = _STATED[stated.place]
+        place = _DECLARED[stated.place]
     return BoundParameter(name, key, converter, default, [place], is_stated=True)
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
-    """Return the type X of an annotation, whether the annotation is a list, and whether it is
-    optional. It is written as ``X``, ``list[X]``, ``X | None`` or ``Annotated[X, ...]``.
+    """Return the type X from ``X``, ``list[X]``, ``X | None`` or ``Annotated[X, ...]``, whether the
+    annotation is a list, and whether it is optional.
     """
     annotation, optional = _within(annotation)
     if get_origin(annotation) is not list:

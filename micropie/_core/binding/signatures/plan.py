@@ -1,10 +1,10 @@
-"""Bind the values of a request to a handler's parameters. The signature is compiled once to a
-``Plan``.
+"""Bind the values of a request to a handler's parameters. At startup, the handler's signature is
+compiled to a ``Plan``.
 
 Path segments fill positional parameters. Every other parameter is looked up by name: first in the
 query, then in the form or the top level of a JSON body, then among the files. If none of these has
-it, it gets its default. The session is never searched, because then a client could override a value
-of the session with one in the URL.
+it, the parameter gets its default. A parameter never gets a value from the session, because a
+client could send another value with the same name in the URL.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from micropie._core.binding.signatures.parameters import (
     parameter_by_name,
     unwrapped,
 )
-from micropie._core.binding.signatures.sources import Source, stated_source
+from micropie._core.binding.signatures.sources import Source, declared_source
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie._core.errors import HTTPError, SetupError
 from micropie._core.execution.placement import layers
@@ -43,16 +43,17 @@ if TYPE_CHECKING:
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
-# The places for which the body must be parsed. "file" is one of them even if the form isn't
-# multipart, so that an error message can say that such a form has only the file's name.
+# The places for which the body must be parsed. For a file, parse forms that aren't multipart as
+# well: they contain only the file's name, and the error message says so.
 _OF_BODY = ("json", "form", "file")
 
 
 class ProvidedParameter(NamedTuple):
     """A parameter that gets its value from a provider.
 
-    ``key``: the type or function by which the provider is found. ``position``: the parameter's
-    index among the positional arguments, or None if it is passed by name.
+    ``key``: the type or function by which the provider is found.
+    ``position``: the parameter's index among the positional arguments, or None if it is passed by
+        name.
     """
 
     name: str
@@ -63,24 +64,33 @@ class ProvidedParameter(NamedTuple):
 class Plan:
     """How to call a handler: ``plan.call(*plan.bind(request, segments, values))``.
 
-    Arguments: ``takes_socket``: whether the first parameter is a WebSocket, which the caller passes
-    before the bound arguments. ``provided``: the types for which there are providers. A parameter
-    annotated with one of these types gets the provider's resource, not a value from the request.
-    ``is_provider``: whether the function is a provider, whose parameters without an annotation keep
-    their defaults. ``own``: the application's encoders and decoders.
+    Arguments:
 
-    Attributes: ``provided``: the parameters that get a value from a provider. ``parses_always``:
-    whether to parse a form or JSON even if the path has all the arguments, because a provider
-    depends on the body. ``takes_rest``: whether the handler has ``*args``. ``most_segments``: the
-    maximum number of path segments that can become arguments. ``names_in_path``: the names of the
-    parameters that segments fill, in order. ``reads_values``: whether any parameter gets a value
-    from the client. ``body_parameter``: the first parameter whose value can only come from a body
-    (a file, a form or its field, or a whole document), or None. ``messages``: the ``Messages`` for
-    the types in the socket's annotation. It is None if the annotation declares none, so that
-    messages of any type are allowed.
+    ``function``: the handler, or a provider.
+    ``takes_socket``: whether the first parameter is a WebSocket, which the caller passes before the
+        bound arguments.
+    ``provided``: the types for which there are providers. A parameter annotated with one of these
+        types gets the provider's resource, not a value from the request.
+    ``is_provider``: whether the function is a provider. A provider's parameters without an
+        annotation keep their defaults.
+    ``own``: the application's encoders and decoders.
 
-    ``function`` and ``parameters`` describe the handler, for example in listings. The annotations
-    of ``parameters`` are evaluated to types.
+    Attributes:
+
+    ``parameters``: the parameters that get a value from the client, for listings. Their annotations
+        are evaluated to types.
+    ``provided``: the parameters that get a value from a provider.
+    ``parses_always``: whether to parse a form or JSON even if the path has all the arguments,
+        because a provider depends on the body.
+    ``takes_rest``: whether the handler has ``*args``.
+    ``most_segments``: the maximum number of path segments that can become arguments.
+    ``names_in_path``: the names of the parameters that segments fill, in order.
+    ``bound``: the parameters by name, with the places of their values.
+    ``reads_values``: whether any parameter gets a value from the client.
+    ``body_parameter``: the first parameter whose value can only come from a body (a file, a form or
+        its field, or a whole document), or None.
+    ``messages``: the ``Messages`` for the types in the socket's annotation. None if the annotation
+        declares no types, which allows any messages.
     """
 
     messages: Messages | None = None
@@ -142,8 +152,8 @@ class Plan:
         self._others = bound[Parameter.VAR_KEYWORD]
         self._all = self._positional + self._keywords
         self._taken |= {one.name for one in self._all}
-        # The parameters for which a JSON body or a form must be parsed, to find the value or the
-        # reason why it is missing.
+        # The parameters for which a JSON body or a form must be parsed, either to find the value or
+        # to find out why it is missing.
         self._in_body = {
             one.name for one in self._all for place in one.places if place.name in _OF_BODY
         }
@@ -168,8 +178,10 @@ class Plan:
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
     ) -> Sequence[Any]:
-        """Return the ``arguments`` of one call, with the resources added that providers have opened
-        for it. ``values``: these resources, by the key of the provider.
+        """Return the ``arguments`` of one call with the resources inserted that providers have
+        opened for it.
+
+        ``values``: these resources, by the key of the provider.
         """
         complete = [*arguments]
         for name, key, position in self.provided:
@@ -180,8 +192,9 @@ class Plan:
         return complete
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
-        """Raise ``SetupError`` if the handler has no parameter for one of the wildcards. ``names``:
-        the wildcards. ``route``: the route's path, for the message.
+        """Raise ``SetupError`` if the handler has no parameter for one of the wildcards ``names``.
+
+        ``route``: the route's path, for the message.
         """
         code = getattr(self.function, "__code__", None)
         for name in names:
@@ -194,12 +207,13 @@ class Plan:
                 )
 
     def plain_args(self, wildcards: Sequence[bool]) -> int:
-        """Return the number of segments with which the handler can be called without ``bind``,
-        because they are all its arguments and none of them needs a conversion.
+        """Return with how many path segments the handler can be called directly, without ``bind``.
+        This is possible if the segments fill all its parameters and none needs a conversion.
+        Return -1 if ``bind`` is always needed.
 
-        Return -1 if ``bind`` is always needed. ``wildcards``: for each wildcard of the route, in
-        the order of the parameters that they fill, whether it converts the value to a number. It is
-        empty for a handler found by its name, because its segments are strings.
+        ``wildcards``: for each wildcard of the route, in the order of the parameters that they
+        fill, whether it converts the value to a number. Empty for a handler found by its name,
+        because its segments are strings.
         """
         given = wildcards or [False] * len(self._positional)
         if (
@@ -219,9 +233,10 @@ class Plan:
     ) -> Sequence[object]:
         """Return the arguments for one ``call``.
 
-        ``segments``: the path after the handler's name. ``values``: the values of an explicit
-        route's wildcards, by name. ``is_fallback``: whether the path matches no other handler. If
-        so, a segment that can't be converted raises 404 instead of 400.
+        ``segments``: the path segments after the handler's name.
+        ``values``: the values of an explicit route's wildcards, by name.
+        ``is_fallback``: whether the handler is for paths that match no other handler. If so, a
+            segment that can't be converted raises 404 instead of 400.
 
         If a parameter may be in a form or a JSON document, the body is parsed, and a malformed body
         raises 400. Raises ``BindingError`` with all parameters that are missing or can't be
@@ -261,8 +276,8 @@ class Plan:
     def _all_for(
         self, request: Request, segments: Sequence[str], values: Mapping[str, object]
     ) -> Sequence[BoundParameter]:
-        """Return the parameters for one request, with *args replaced by a parameter for each
-        further segment, and **kwargs by a parameter for each name in the request.
+        """Return the parameters for one request. ``*args`` is replaced by a parameter for each
+        segment that fills no other parameter, and ``**kwargs`` by one for each name in the request.
         """
         rest = self._rest * (len(segments) - len(self._positional))
         found = [*self._positional, *rest, *self._keywords]
@@ -284,8 +299,8 @@ class Plan:
     def _reported(
         self, request: Request, arguments: list[object], errors: Sequence[ParameterError]
     ) -> list[object]:
-        """Return ``arguments`` with the errors as the value of the ``BindingErrors`` parameter.
-        Raise a ``BindingError`` if the handler has no such parameter.
+        """Return ``arguments``, with a ``BindingErrors`` with the errors for the parameter of that
+        type. If the handler has no such parameter, raise a ``BindingError``.
         """
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:
@@ -298,8 +313,8 @@ class Plan:
         return [report if value is BindingErrors else value for value in arguments]
 
     def _sent(self, request: Request) -> dict[str, object]:
-        """Return the values of the query and the form by name, to show the form again. If a name
-        has several values, they are a list.
+        """Return the values of the query and the form by name, to show the form again. Several
+        values with the same name are a list.
         """
         from micropie._core.binding.structures.forms import (
             values_of,  # imported only if a form may be shown again
@@ -350,8 +365,8 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
 def _provided_parameters(
     parameters: Sequence[Parameter], provided: Container[object]
 ) -> Iterator[ProvidedParameter]:
-    """Yield the parameters that providers fill. Such a parameter is annotated with a type for which
-    there is a provider, perhaps within ``Annotated`` or ``X | None``, or with the provider function
+    """Yield the parameters that providers fill. The annotation of such a parameter has a type for
+    which there is a provider, perhaps in ``Annotated`` or ``X | None``, or the provider function
     itself: ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
@@ -366,7 +381,7 @@ def _provided_parameters(
         if (
             key is not None
             and parameter.kind not in _VARIABLE
-            and stated_source(parameter.annotation)[0] is None
+            and declared_source(parameter.annotation)[0] is None
         ):
             yield ProvidedParameter(
                 parameter.name, key, index if parameter.kind in _POSITIONAL else None
@@ -390,17 +405,17 @@ def python_call_of(function: Callable[..., object]) -> Callable[..., object]:
     return getattr(function, "__call__", function)  # noqa: B004 - the bound method
 
 
-def asked_behind(
+def provider_keys(
     function: Callable[..., object],
     given: int,
     provided: Container[object],
     refuses_others: bool = False,
 ) -> Mapping[str, object]:
-    """Return those parameters of a function that get their values from providers: parameter name ->
-    provider's key. The first ``given`` parameters are skipped.
+    """Return the keys of the providers that fill a function's parameters, by parameter name.
 
+    ``given``: the number of parameters to skip, because the caller passes their values.
     ``refuses_others``: whether to raise ``SetupError`` for a required parameter that no provider
-    fills.
+        fills.
     """
     function = python_call_of(function)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
@@ -420,8 +435,8 @@ def asked_behind(
 
 def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     """Raise ``SetupError`` for a parameter whose annotation or default is certainly wrong, for
-    example because it comes from another framework. Otherwise, the parameter would silently be
-    filled from the query.
+    example because it comes from another framework. Without the error, the parameter would silently
+    be filled from the query.
     """
     kind, *metadata = get_args(parameter.annotation) or [parameter.annotation]
     for stated in (kind, type(parameter.default), *map(type, metadata)):
@@ -499,7 +514,7 @@ def _fixed_names(function: Callable[..., object]) -> set[str]:
 
 
 def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[str]:
-    """Return the names of the parameters that begin with an underscore. Requests never set these
+    """Return the parameter names that begin with an underscore. Requests never set these
     parameters, so they keep their defaults.
 
     Raises ``SetupError`` if such a parameter has no default, or comes before a parameter that the

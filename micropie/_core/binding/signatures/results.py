@@ -1,5 +1,5 @@
-"""Read the types that the annotation of a handler's result declares, and make the filter that sends
-only the declared fields.
+"""Read the annotation of a handler's result, and make the filter that sends only the fields that
+the annotation declares.
 """
 
 from __future__ import annotations
@@ -59,11 +59,12 @@ if TYPE_CHECKING:
 
 
 def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
-    """Return the types that a handler may return. They are read from ``stated`` if it is given, and
-    otherwise from the handler's annotation.
+    """Return the types that a handler may return, from ``stated`` or, if that is None, from the
+    handler's annotation.
 
     Raises ``SetupError`` for an annotation that can't be evaluated, for example because a name in
-    it is imported for type checkers only. If the annotation were ignored, all fields would be sent.
+    it is imported for type checkers only. Ignoring the annotation would be unsafe, because then all
+    fields of a result would be sent.
     """
     *_, inner = layers(function)
     annotation = (
@@ -71,12 +72,12 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
         if stated is None
         else stated
     )
-    return _told_apart(hints_of({"return": annotation}, inner)["return"])
+    return _split_union(hints_of({"return": annotation}, inner)["return"])
 
 
-def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
-    """Return the members of a union. A ``Literal`` is replaced by two: one with its str and bytes
-    values, and one with its other values.
+def _split_union(annotation: Hint) -> tuple[Hint, ...]:
+    """Return the members of a union. A ``Literal`` with both kinds of values is split into one with
+    the str and bytes values and one with the others.
     """
     members: list[Hint] = []
     for one in united(annotation):
@@ -88,8 +89,8 @@ def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
 
 
 def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]]:
-    """Return the statuses and the body types that the annotation of a result declares. For
-    ``tuple[Literal[201], X | None]`` these are ``(201,)`` and ``(X, None)``.
+    """Return the statuses and the types of bodies in ``answer``, a type that a handler returns. For
+    ``tuple[Literal[201], X | None]``, these are ``(201,)`` and ``(X, None)``.
 
     The statuses are () if the annotation declares none, and None if it allows any status, as in
     ``tuple[int, X]``.
@@ -103,15 +104,15 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
     for one in atoms[0]:
         if isinstance(one, str) and one.isdecimal():
             raise SetupError(f"{answer}: {one!r} is text, not a status: write Literal[{one}]")
-    # A tuple of numbers such as (201, 2) is a value to send as JSON, not a status and a body,
-    # because 2 can't be a body.
+    # A result such as (201, 2) is sent as a JSON array. It isn't a status and a body, because a
+    # number can't be a body.
     numbers = chain.from_iterable((*atoms[:2], atoms[-1]))
     if len(parts) not in (2, 3) or not statuses or all(map(_is_int, numbers)):
         return (), (answer,)
     if len(atoms) == 1 or statuses != atoms[0] or not all(map(_is_int, statuses)):
         return None, (answer,)
     stated = tuple(int(one) for one in statuses if isinstance(one, int))
-    return stated if len(stated) == len(statuses) else None, _told_apart(parts[1])
+    return stated if len(stated) == len(statuses) else None, _split_union(parts[1])
 
 
 def _atoms(hint: Hint) -> list[object]:
@@ -137,18 +138,19 @@ def result_filter(
     function: Callable[..., object], answers: Sequence[object], stated: object = None
 ) -> ResultFilter | None:
     """Return the filter that keeps only those fields of a handler's result that its annotation
-    declares.
+    declares. Return None if the annotation contains no structure, not even in a collection or a
+    dict.
 
-    ``answers``: the types returned by ``answers_of``. ``stated``: the type given as
-    ``response_model``. Return None if the types contain no structure, not even in a collection or a
-    dict. Raises ``SetupError`` for a ``stated`` type without a structure, and for a structure whose
+    ``answers``: the types returned by ``answers_of``.
+    ``stated``: the type given as ``response_model``.
+
+    Raises ``SetupError`` for a ``stated`` type without a structure, and for a structure whose
     annotations can't be evaluated.
     """
     kinds = [body for one in answers for body in answer_parts(one)[1]]
     others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
     filtered = tuple(one for one in kinds if one not in others)
-    # ``filtered`` may have any number of types
-    members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007
+    members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - a tuple
     if members and not _ANYTHING.intersection(others):
         # imported only by applications with structures
         from micropie._core.binding.structures.makers import library_for
@@ -179,9 +181,9 @@ def result_filter(
 
 def items_of(answers: Iterable[object], is_generator: bool) -> tuple[object, ...]:
     """Return the types of the items that a handler streams as JSON Lines, or () if it doesn't
-    stream JSON Lines.
+    stream JSON Lines. A stream of str, bytes or ``Any`` isn't JSON Lines, because its items are
+    sent unchanged, as chunks of a body.
 
-    Items of the types str, bytes and ``Any`` are sent unchanged, as chunks of a body.
     ``is_generator``: whether the handler is a generator function. If so, ``Iterable`` in its
     annotation also means a stream.
     """
@@ -200,8 +202,8 @@ _STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
 
 
 def sends_null(answers: Sequence[object]) -> bool:
-    """Return whether None is sent as JSON's null, because another result of the handler with the
-    same statuses is sent as JSON. Otherwise, None is sent as an empty body.
+    """Return whether a handler's None is sent as JSON's null instead of an empty body. It is if the
+    handler's other results with the same statuses are sent as JSON.
     """
     by_statuses: dict[object, list[Hint]] = {}
     for statuses, bodies in map(answer_parts, answers):
@@ -240,10 +242,14 @@ def _classes_of(annotation: Hint) -> Iterator[type]:
 class ResultFilter(NamedTuple):
     """Keeps only those fields of a handler's result that the annotation declares.
 
-    ``name``: the name of the handler. ``maker``: creates an object of one of the ``classes`` or,
-    with ``is_list``, a list of such objects. If ``classes`` is empty, it creates nested lists and
-    dicts. ``exact``: objects of exactly these classes need no filter, so they are sent unchanged.
-    ``others``: the declared types that are not structures. Their values are also sent unchanged.
+    ``name``: the name of the handler.
+    ``maker``: reduces a result to the declared fields.
+    ``classes``: the declared structures. Empty if they are declared only inside nested lists or
+        dicts.
+    ``exact``: those of ``classes`` whose own objects (not those of subclasses) need no filter, so
+        they are sent unchanged.
+    ``is_list``: whether the annotation declares a list of structures.
+    ``others``: the declared types that are not structures. Their values are sent unchanged.
     """
 
     name: str
@@ -255,8 +261,8 @@ class ResultFilter(NamedTuple):
 
     @property
     def bodies(self) -> Sequence[type]:
-        """Those classes in ``exact`` whose objects are always sent as JSON. A class whose objects
-        may be HTML, a stream or awaitable is not among them.
+        """Those classes in ``exact`` whose objects are always sent as JSON. Classes whose objects
+        may be HTML, streams or awaitables are left out.
         """
         return [
             one for one in self.exact if sent_as(one) == "json" and not hasattr(one, "__iter__")
@@ -282,8 +288,7 @@ class ResultFilter(NamedTuple):
         doesn't match the annotation.
         """
         try:
-            # Don't call msgspec for objects of exactly these classes, because it returns them
-            # unchanged, including the values inside them.
+            # msgspec returns objects of exactly these classes unchanged, so don't call it.
             is_of_msgspec = not self.maker.is_pydantic
             is_made = is_of_msgspec and self.has_only(self.classes, result)
             made = result if is_made else self.maker.dump(result)
@@ -301,8 +306,8 @@ class ResultFilter(NamedTuple):
 
 # -- inside a result -----------------------------------------------------------------------------
 
-# An object is sent with all fields of its own class. So an instance of a subclass, or a dict, may
-# have fields that the annotation doesn't declare.
+# msgspec sends an object with all fields of the object's own class. So the functions below reject
+# instances of subclasses, and dicts, that may have fields that the annotation doesn't declare.
 
 
 def _check_exact(value: object, hint: Hint) -> None:
@@ -345,7 +350,7 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
 
 def _check_readable(structures: Iterable[type]) -> None:
     """Raise ``SetupError`` if the annotations of a structure, or of a structure inside it, can't be
-    evaluated. Without its annotations, the fields of the structure would not be filtered.
+    evaluated. The annotations are needed to filter the fields.
     """
     waiting, seen = [*structures], set[type]()
     while waiting:
@@ -355,7 +360,7 @@ def _check_readable(structures: Iterable[type]) -> None:
         seen.add(structure)
         try:
             if is_pydantic(structure) and hasattr(structure, "model_rebuild"):
-                structure.model_rebuild()  # raises an error that has the undefined name
+                structure.model_rebuild()  # raises an error that contains the undefined name
             hints = _hints_inside(structure).values()
         except UNREADABLE as error:
             raise unreadable(structure, error) from None
@@ -365,8 +370,8 @@ def _check_readable(structures: Iterable[type]) -> None:
 
 @lru_cache(maxsize=256)
 def _hints_inside(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations of those attributes of a structure whose values contain structures:
-    name -> annotation. Return {} for a pydantic model.
+    """Return the annotations, by name, of those attributes of a structure that contain other
+    structures. Return {} for a pydantic model.
     """
     if is_pydantic(structure):  # pydantic itself filters by the annotations
         return {}

@@ -1,7 +1,7 @@
-"""The sources that an annotation can declare. ``Annotated[str, Header("X-Token")]``, for example,
-reads only this header.
+"""The sources that an annotation can declare for a parameter. For example, a parameter with
+``Annotated[str, Header("X-Token")]`` gets its value only from this header.
 
-Without a declared source, a parameter is looked up in the path, the query and the body.
+A parameter without a declared source is looked up in the path, the query and the body.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Header(Source):
     """A header: ``token: Annotated[str, Header("X-Token")]``. Without a ``name``, the parameter
     ``x_token`` reads the header ``x-token``.
 
-    A list gets the values of all headers with the name, split at commas (RFC 9110, section 5.6.1).
+    A list parameter gets the values of all headers with this name, split at commas (RFC 9110,
+    section 5.6.1).
     """
 
     place = "header"
@@ -129,14 +130,14 @@ class Body(Source):
         super().__init__(**others)
 
 
-def stated_source(annotation: object) -> tuple[Source | None, Any]:
+def declared_source(annotation: object) -> tuple[Source | None, Any]:
     """Return the source that an annotation declares, or None, and the annotation without the
     source. The source may be in ``Annotated[str, Header()]`` or in
     ``Annotated[str, Header()] | None``.
     """
     inner, is_optional = without_none(annotation)
     if is_optional and get_origin(inner) is Annotated:
-        source, kind = stated_source(inner)
+        source, kind = declared_source(inner)
         return source, kind | None
     if get_origin(annotation) is not Annotated:
         return None, annotation

@@ -1,4 +1,5 @@
-"""Convert the fields of a form to the document that msgspec and pydantic expect.
+"""Convert the fields of a form to a document: the dict that parsed JSON would be, from which
+msgspec or pydantic creates a structure.
 
 All values of a form are strings, and some fields are missing: browsers send nothing for an unticked
 box or a list without a choice, and "" for an input left empty.
@@ -25,8 +26,8 @@ from micropie._core.errors import SetupError
 from micropie._core.http import CSRF_FIELD
 from micropie._core.http.forms import Nested, rows
 
-# A form's strings for fields of these types are converted here, as for parameters, because msgspec
-# and pydantic would reject what browsers send: a time without seconds, and "on" for a ticked box.
+# Strings for fields of these types are converted here, as they are for parameters. msgspec and
+# pydantic would reject what browsers send: a time without seconds, and "on" for a ticked box.
 _AS_PARAMETERS = (bool, datetime, time)
 
 _ABSENT = object()
@@ -38,8 +39,10 @@ def document_of(
     own: OwnTypes,
     is_form: bool = True,
 ) -> dict[str, object]:
-    """Return the document for the fields of a form or a query. ``members``: the structures, one of
-    which is created from the document.
+    """Return the document for the fields of a form or a query.
+
+    ``members``: the structure to create from the document, or the structures of a union.
+    ``tree``: the fields of the form or query.
 
     Names that are not fields of a structure stay in the document, because a structure may reject
     unknown names. Only the CSRF token is left out, because it is for ``CSRFMiddleware``.
@@ -94,9 +97,11 @@ def _limits_length(field: Field) -> bool:
 
 
 def values_of(node: Nested, has_lists: bool = False) -> object:
-    """Return the strings sent for a field: a str if there is one, a list if there are several. If
-    the field has inner fields, return a dict by name. With ``has_lists``, return a list instead if
-    all names are numbers.
+    """Return the value that was sent for a form field: a str, a list if several strings were sent,
+    or a dict if the field has inner fields.
+
+    ``has_lists``: whether to return a list instead of a dict if the names of all inner fields are
+    numbers.
     """
     if not isinstance(node, Mapping):
         return node[0] if len(node) == 1 else node
@@ -114,7 +119,8 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
     try:
         return converter_for(hint, own)
     except SetupError:
-        # a structure, or a type with a constraint that only msgspec or pydantic enforces
+        # No parameter can have this type. It may be a structure, or have a constraint that only
+        # msgspec or pydantic enforces.
         pass
     if get_origin(hint) is not Annotated:
         return ANYTHING

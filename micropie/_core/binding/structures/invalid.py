@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str | int, ...]
 
 MOST_ERRORS = 100  # how many errors are reported for one body
-# To limit the time for one body, the search may convert at most ``MOST_VALUES`` values again.
-# Converting a value counts as the number of values in it plus ``CALL``, so an inner value is
-# counted again for each value that contains it. With this limit, the search takes a few
-# milliseconds at most.
+# The search may convert at most ``MOST_VALUES`` values again, so that it takes a few milliseconds
+# at most for one body. Each conversion counts as ``CALL`` plus the number of values inside the
+# converted value. If the search then converts these inner values one by one, they count again.
 MOST_VALUES = 12_000
 CALL = 10
 DEEPEST = 10  # levels; values that are nested deeper are not searched
@@ -46,9 +45,9 @@ DEEPEST = 10  # levels; values that are nested deeper are not searched
 def problems_of(
     error: ValueError, maker: Maker, document: object, is_json: bool
 ) -> Sequence[ParameterError]:
-    """Return the errors of a document for which ``maker.make`` raised ``error``.
+    """Return the errors in a document for which ``maker.make`` raised ``error``.
 
-    The errors don't have the parameter's name and the source yet. The caller adds these.
+    The caller adds the parameter's name and the source to each error.
     """
     hint, own = maker.hint, maker.own
     if hasattr(error, "error_count"):  # pydantic's exception, which has all errors
@@ -80,9 +79,9 @@ def _problem(
 ) -> ParameterError:
     """Return the error for one value. ``value``: None if it is missing.
 
-    The message for the visitor is the first of these: the application's ``Message``; ``written``,
-    the message of a validator; the message for a parameter of this type; and, if no parameter can
-    have the type, ``unknown``.
+    The visitor sees the first of these messages that exists: the application's ``Message``;
+    ``written``, which a validator of the application has raised; the message for a parameter of the
+    same type; ``unknown``, if no parameter can have the type.
     """
     converter = described_as(hint, own)
     try:
@@ -135,7 +134,7 @@ class _Search:
                 yield _problem(own, inner, at, None, text, unknown=REQUIRED_FIELD)
                 continue
             cost = CALL + count_values(part, self._left)
-            # skip this value, because the rest of the limit may be enough for smaller values
+            # Too large for the rest of the limit. Later values may be smaller.
             if cost > self._left:
                 continue
             self._left -= cost
@@ -163,7 +162,8 @@ def _described(
         choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
         expected = [converter_for(one, own).expected for one in choices]
         text = f"Expected {expected[0]}" if len(expected) == 1 else "Invalid enum value"
-    elif text.startswith("Invalid value"):  # the value's tag belongs to no member of the union
+    # msgspec quotes the tag that the client sent to choose a member of a union
+    elif text.startswith("Invalid value"):
         text = _WORDLESS
     inner = tuple(
         name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place)
@@ -240,9 +240,7 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
 
 
 def described(error: Exception) -> str:
-    """Return the message of an error with which msgspec or pydantic has rejected a handler's
-    result.
-    """
+    """Return the message of an error that msgspec or pydantic raised for a handler's result."""
     return (
         next(_of_pydantic(error)).sentence
         if hasattr(error, "error_count")

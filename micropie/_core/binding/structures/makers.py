@@ -48,11 +48,12 @@ from micropie._core.http.json import dumps, loads
 
 class Maker:
     """Creates the structures for one annotation. There is one subclass for msgspec and one for
-    pydantic; below, "the library" is whichever of the two creates the structures.
+    pydantic; in the docstrings, "the library" is the one of the two that the subclass uses.
 
     Call ``prepare`` before ``make``.
 
     ``hint``: the annotation: a structure, a union of structures, or a list or dict of structures.
+    ``own``: the application's encoders and decoders.
     ``lists``: the names of the fields that may have several values.
     """
 
@@ -116,8 +117,8 @@ class Maker:
 
     @cached_property
     def _alternatives(self) -> list[tuple[Hint, object]]:
-        """If the annotation is a union among whose members the library can't choose, these members,
-        each with the class of its values. Otherwise, an empty list.
+        """The members of the annotation's union, each with the class of its values. The list is
+        empty if the annotation is no union, or if the library itself can choose the member.
         """
         body, _ = without_none(self.hint)
         kinds = united(body)
@@ -126,8 +127,8 @@ class Maker:
         return [(kind, _owner(kind)) for kind in kinds]
 
     def _dumped(self, result: object, kind: Hint) -> object:
-        """Return a result with only the fields of ``kind``. ``kind``: the annotation, or a member
-        of its union.
+        """Return a result with only the fields of ``kind``, which is the annotation or a member of
+        its union.
         """
         raise NotImplementedError
 
@@ -180,7 +181,7 @@ class ByMsgspec(Maker):
         # raises TypeError for a structure that msgspec can't create
         library.json.Decoder(self.hint)
         super().prepare()
-        # Converters for the types that are supported for parameters but that msgspec doesn't know.
+        # converters for types that parameters may have but that msgspec doesn't know
         self._converters = {**simple_types()}
         for kind in kinds_in(self.hint):
             if not isinstance(kind, type) or kind not in self.own.decoders:
@@ -294,8 +295,7 @@ def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
         return ByPydantic
     kinds: list[object] = []
     if "pydantic" in sys.modules:
-        # Reading the fields fails for a type that msgspec can't create. Results of such a type are
-        # sent unchanged.
+        # Reading the fields fails for a type that msgspec can't create.
         with suppress(ImportError, TypeError):
             kinds = kinds_in(hint)
     is_msgspecs = any(

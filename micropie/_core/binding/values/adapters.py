@@ -27,9 +27,9 @@ from micropie._core.on_demand import pattern
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-# Error messages of msgspec and pydantic quote keys and tags that the client sent, and an
-# application may send such a message as HTML. So remove all characters that could be markup:
-# quotes, and each run of "<" as a whole, because removing only one "<" from "<<p" would leave "<p".
+# Error messages of msgspec and pydantic quote parts of the client's document, and an application
+# may send such a message as HTML. So remove all characters that could be markup: quotes, and each
+# run of "<" as a whole, because removing only one "<" from "<<p" would leave "<p".
 _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 
 
@@ -41,12 +41,15 @@ def without_markup(text: str) -> str:
 
 
 def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> object:
-    """Return the value that a ``TypeAdapter`` creates from a document. ``is_json``: False for the
-    document of a form; its strings are never validated strictly.
+    """Return the value that a ``TypeAdapter`` creates from a parsed document. Raises ``ValueError``
+    if the document is invalid.
 
-    For a strict type, pydantic accepts "2026-01-31" as a date only if pydantic itself parses the
-    JSON. So if pydantic rejects the parsed document, the document is encoded as JSON and validated
-    again. Raises ``ValueError`` if the document is invalid.
+    ``is_json``: whether the document was sent as JSON. A form has only strings, so it is never
+    validated strictly.
+
+    In strict mode, pydantic accepts the string "2026-01-31" as a date only if pydantic itself
+    parses the JSON. So if pydantic rejects a document that was sent as JSON, the document is
+    encoded as JSON again, for pydantic to parse.
     """
     try:
         return adapter.validate_python(document, strict=is_json and None)
@@ -61,7 +64,8 @@ def _read_again(adapter: TypeAdapter[object], document: object) -> object:
     """Encode the document as JSON, and return the value that pydantic creates from it. Return None
     if pydantic can't parse the JSON, for example because it contains half a surrogate pair.
     """
-    # encode a Decimal as a string, because pydantic would parse a number as a float
+    # Encode Decimals as strings, because pydantic would parse numbers as floats. If pydantic needs
+    # a float somewhere, encode Decimals as floats instead.
     write: type = str
     while True:
         try:
@@ -78,8 +82,8 @@ def _read_again(adapter: TypeAdapter[object], document: object) -> object:
 
 
 class Adapter:
-    """Converts values to one annotation with pydantic. Raises ``SetupError`` if pydantic can't use
-    the annotation.
+    """Converts values to the type of one annotation with pydantic. Raises ``SetupError`` if
+    pydantic can't use the annotation.
     """
 
     def __init__(self, annotation: Hint) -> None:
@@ -125,8 +129,8 @@ class Adapter:
 
 
 def words_of(problem: Mapping[str, Any]) -> tuple[bool, str]:
-    """Return whether the message of a pydantic error comes from a validator of the application, and
-    the message itself.
+    """Return whether a validator of the application has written the message of a pydantic error,
+    and the message itself.
     """
     is_written = problem["type"] in ("value_error", "assertion_error")
     words = problem["msg"]

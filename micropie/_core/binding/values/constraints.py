@@ -29,7 +29,7 @@ MOST_MATCHED = 1000
 # The three limits below reject values that would take quadratic time to process, here or in a
 # handler.
 MAX_DIGITS = 4300  # the digits of one number; CPython has the same limit for int()
-# The largest exponent of a Decimal, which is also that of a float. Without a limit, a handler's
+# The largest exponent of a Decimal; floats have the same. Without a limit, a handler's
 # int(Decimal("1e300000")) would take seconds.
 MAX_EXPONENT = 308
 # The maximum number of elements of a set, or of keys of a dict, unless they are strings. A client
@@ -43,10 +43,11 @@ _Given = TypeVar("_Given")
 class Constraint(NamedTuple):
     """A condition that a value must meet, such as a minimum.
 
-    ``name``: the kind of condition, such as "ge". ``bound``: the value to compare with, such as 1.
-    ``words``: a description for developers, such as "at least 1". ``fits(value, bound)`` returns
-    whether the value meets the condition. It raises ``TypeError`` for a value that can't be
-    compared, or has no length.
+    ``name``: the kind of condition, such as "ge".
+    ``fits(value, bound)`` returns whether the value meets the condition. It raises ``TypeError``
+        for a value that can't be compared, or has no length.
+    ``words``: a description for developers, such as "at least 1".
+    ``bound``: the value to compare with, such as 1.
     """
 
     name: str
@@ -74,10 +75,11 @@ class BrokenConstraint(ValueError):
     """
 
 
-# The supported constraints, by the attribute that has the bound. msgspec, pydantic and
-# annotated_types use the same attribute names. The values of this dict are tuples: a function that
-# checks a value against the bound, a description of the constraint for developers, and the message
-# for visitors. ``openapi/schemas.py`` maps the same names to keywords of JSON Schema.
+# The supported constraints by name. ``Meta(ge=1)`` stores its bound in the attribute ``ge``, and
+# pydantic and annotated_types use the same attribute names as msgspec. Each value of this dict is a
+# tuple: a function that checks a value against the bound, a description of the constraint for
+# developers, and the message for visitors. ``openapi/schemas.py`` maps the same names to keywords
+# of JSON Schema.
 _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     "gt": (operator.gt, "above {}", "Please enter a value above {limit}."),
     "ge": (operator.ge, "at least {}", "Please enter a value of {limit} or more."),
@@ -97,12 +99,12 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     ),
 }
 
-# The messages for visitors for msgspec's ``Meta(tz=True)`` and ``Meta(tz=False)``.
+# The messages that a visitor sees if a value doesn't meet ``Meta(tz=True)`` or ``Meta(tz=False)``.
 _WITH_OFFSET = "Please add the offset from UTC, as in 2026-01-31T13:45:00Z."
 _WITHOUT_OFFSET = "Please leave out the offset from UTC, as in 2026-01-31T13:45:00."
 
-# The three messages about each limit of the length: for a list, for a string if the limit is one
-# character, and for a string if it is larger.
+# Three messages for each limit on a length: for a list, for a string if the limit is one character,
+# and for a string if the limit is larger.
 _COUNTED = {
     "min_length": (
         "Please choose at least {count}.",
@@ -124,10 +126,11 @@ class Message:
     """A custom message for invalid values, in ``Annotated``:
     ``Message("Please choose another name.")``.
 
-    ``text`` (""): the message for every error for which no keyword is given. Each keyword sets the
-    message for one kind of error: ``required`` for a missing value, ``invalid`` for a value of
-    another type, or the name of a constraint, as in ``Message(min_length="Too short.")``. Messages
-    are translated with ``App(translations=...)``. Raises ``SetupError`` for an unknown keyword.
+    ``text`` (""): the message for all kinds of errors that have no keyword of their own. Each
+    keyword sets the message for one kind of error: ``required`` for a missing value, ``invalid``
+    for a value of another type, or the name of a constraint, as in
+    ``Message(min_length="Too short.")``. Messages are translated with ``App(translations=...)``.
+    Raises ``SetupError`` for an unknown keyword.
     """
 
     def __init__(self, text: str = "", /, **words: str) -> None:
@@ -163,7 +166,7 @@ _LIBRARIES = frozenset({"annotated_types", "msgspec", "pydantic"})
 
 @cache
 def _samples() -> dict[object, object]:
-    """Return a sample value for each type. ``check_type`` applies a constraint to the sample."""
+    """Return a sample value for each type. ``check_type`` tries constraints on these values."""
     from datetime import date
     from decimal import Decimal  # imported only on use, because few parameters are Decimals
 
@@ -222,9 +225,9 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
 
 
 def is_adapted(annotation: Hint) -> bool:
-    """Return whether only pydantic can create the values of an annotation, because the type is one
-    of pydantic's own, or because only pydantic enforces the metadata. Return False for structures,
-    because ``structures/makers.py`` creates those.
+    """Return whether only pydantic can create the values of an annotation. This is so if the type
+    is one of pydantic's own, or if only pydantic enforces the metadata. Return False for structures
+    in any case, because ``structures/makers.py`` creates those.
     """
     metadata = getattr(annotation, "__metadata__", ())
     kind = get_args(annotation)[0] if metadata else annotation
@@ -262,7 +265,8 @@ def limits_length(metadata: Iterable[object]) -> bool:
     return any(
         getattr(item, "min_length", None) is not None
         or getattr(item, "max_length", None) is not None
-        or limits_length(getattr(item, "metadata", ()))  # pydantic's Field has a list
+        # pydantic's Field stores its constraints in the list ``metadata``
+        or limits_length(getattr(item, "metadata", ()))
         for item in metadata
     )
 
@@ -275,22 +279,22 @@ def with_short_line_ends(text: str) -> str:
 
 
 def restricts(item: object, libraries: Container[str]) -> bool:
-    """Return whether ``item`` is metadata that restricts a value, and does not only describe it,
-    and whose class belongs to one of the ``libraries``.
+    """Return whether ``item`` is metadata of one of the ``libraries`` that restricts a value.
+    Metadata that only describes a value, such as a title, doesn't restrict it.
     """
     kind = type(item)
     library = kind.__module__.partition(".")[0]
     if library not in libraries or kind.__name__ in _DESCRIPTIONS:
         return False
     if library == "msgspec":
-        return any(_stated(item))
-    several = getattr(item, "metadata", None)  # pydantic's Field has a list
+        return any(_restrictions(item))
+    several = getattr(item, "metadata", None)  # pydantic's Field stores its constraints there
     return several is None or any(restricts(one, _LIBRARIES) for one in several)
 
 
-def _stated(item: object) -> Iterator[tuple[str, Any]]:
-    """Yield those attributes of metadata that may restrict a value, as (name, value): ("ge", 1) and
-    ("le", 5) for ``Meta(ge=1, le=5)``.
+def _restrictions(item: object) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of ``item``, as (name, value), that may restrict a value. For
+    ``Meta(ge=1, le=5)``, these are ("ge", 1) and ("le", 5).
     """
     for name in dict.fromkeys([*_KINDS, *dir(item)]):
         value = getattr(item, name, None)
@@ -301,7 +305,7 @@ def _stated(item: object) -> Iterator[tuple[str, Any]]:
 
 def _bounds_of(item: object) -> Iterator[Constraint]:
     """Yield a constraint for each attribute of ``item`` that restricts a value."""
-    for name, value in _stated(item):
+    for name, value in _restrictions(item):
         if name in _KINDS:
             fits, words, *_ = _KINDS[name]
             bound = re.compile(value) if name == "pattern" else value

@@ -63,20 +63,25 @@ Collect: TypeAlias = Callable[[Sequence[object]], object]
 
 
 class Converter(NamedTuple):
-    """Converts values to one type. ``from_text`` takes a string, ``from_json`` a value from parsed
-    JSON. Both return the converted value, and raise ``ValueError`` for an invalid value.
-    ``expected`` describes valid values.
+    """Converts values to one type.
 
-    ``many``: creates a list, a tuple or a set from all values with the parameter's name, after
-    their conversion. None if the parameter takes a single value. ``is_either``: whether the type
-    also accepts a single value, as in ``int | list[int]``. If so, ``from_text`` converts a single
-    string, and ``many`` takes several strings unconverted. ``schema``: the JSON Schema of a simple
-    type. ``invalid`` and ``required``: messages for visitors. The default of ``invalid`` is made
-    from ``expected``; the default of ``required`` is "Please fill in this field.". ``message``: the
-    application's messages, which take precedence. ``empty``: the strings to convert if a form field
-    is missing, because browsers send nothing for an unticked box and for a list without a choice;
-    None if a missing field is an error. ``takes_text``: whether a string can be converted at all.
-    It is False for a dict, and for a type whose decoder takes a dict.
+    ``expected``: a description of valid values.
+    ``from_text``: converts a string. Raises ``ValueError`` if it is invalid.
+    ``from_json``: converts a value from parsed JSON. Raises ``ValueError`` if it is invalid.
+    ``many``: for a list, a tuple or a set, the function that creates it from its converted
+        elements. None if the parameter takes a single value.
+    ``is_either``: whether the type accepts a single value as well as several, as in
+        ``int | list[int]``. If so, ``from_text`` converts a single string, and ``many`` takes
+        several strings unconverted.
+    ``schema``: the JSON Schema of a simple type.
+    ``invalid``: the message for visitors if a value is invalid. If empty, it is made from
+        ``expected``.
+    ``required``: the message for visitors if a value is missing.
+    ``message``: the application's messages, which take precedence.
+    ``empty``: the strings to convert if a form field is missing, because browsers send nothing for
+        an unticked box and for a list without a choice. None if a missing field is an error.
+    ``takes_text``: whether a string can be converted at all. It is False for a dict, and for a type
+        whose decoder takes a dict.
     """
 
     expected: str
@@ -177,7 +182,8 @@ _DURATION = pattern(
     r"(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9}(?:\.[0-9]{1,9})?)S)?)?"
 )
 _PATH = pattern("[^\0]+")
-_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # without a zone, which may be anything: "::1%<b>"
+# An IPv6 address. Python also accepts a zone after it, which may be any text: "::1%<b>".
+_ADDRESS = pattern("[0-9A-Fa-f:./]+")
 _FROM_URLS = str.maketrans("-_", "+/")  # from base64's URL-safe to its standard alphabet
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
@@ -310,7 +316,8 @@ _BUILT_IN: dict[object, Converter] = {
     ),
 }
 
-# If a parameter's ``from_text`` is one of these, a number from a wildcard needs no conversion.
+# A wildcard such as <id:int> has already converted its value to a number. A parameter whose
+# ``from_text`` is one of these takes the number unchanged.
 NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 
 
@@ -442,8 +449,8 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
         try:
             return own.decoders[kind](given)
         except (ValueError, ArithmeticError, LookupError):
-            # Decoders may raise other exceptions than ValueError: Decimal raises ArithmeticError,
-            # and looking up an Enum's member by name raises KeyError.
+            # A decoder may raise an exception other than ValueError for an invalid value: Decimal
+            # raises ArithmeticError, and looking up an Enum's member by name raises KeyError.
             raise ValueError(given) from None
 
     from_text = _from_one_text(inner)
@@ -479,9 +486,9 @@ def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
 
 
 def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]) -> Converter:
-    """Return a converter with the constraints and the ``Message`` of
-    ``Annotated[kind, *metadata]``. The constraints on a list apply to the list itself, not to its
-    elements.
+    """Return a copy of ``converter`` that also checks the constraints in ``metadata``, and uses its
+    ``Message``. They come from ``Annotated[kind, *metadata]``. If ``kind`` is a list, they apply to
+    the list, not to its elements.
     """
     constraints = [*constraints_of(metadata)]
     check_type(constraints, kind)
@@ -504,8 +511,8 @@ def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]
 
 
 def with_message(converter: Converter, metadata: Iterable[object]) -> Converter:
-    """Return a converter with the last ``Message`` in the metadata. Without a ``Message``, return
-    the converter unchanged.
+    """Return a copy of ``converter`` with the last ``Message`` in the metadata. Without a
+    ``Message``, return the converter unchanged.
     """
     for item in metadata:
         if isinstance(item, Message):
@@ -589,9 +596,9 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
 
 
 def _with_collections(union: Converter, inner: Sequence[Converter], is_optional: bool) -> Converter:
-    """Return a converter for a union that has collections among its members. A collection is tried
-    with the list of all strings sent under the parameter's name. Any other member is tried with a
-    single string.
+    """Return the converter for a union that has collections among its members, such as
+    ``int | list[int]``. Several strings can only become a collection. A single string becomes one
+    of the other members if possible.
     """
     collections = [one.from_texts for one in inner if one.many is not None]
     singles = [one.from_text for one in inner if _takes_one_text(one)]

@@ -1,9 +1,11 @@
-"""Reject structures (dataclasses, models, ...) whose fields a client can't or must not set, and
-field values that a parameter of the same type would not accept.
+"""Check structures (dataclasses, models, ...) and the values that clients send for them.
 
-msgspec and pydantic accept values that parameters don't: NaN, numbers with a million digits, and
-sets of numbers that a client has chosen to have the same hash. Each of them also ignores
-constraints that were written for the other.
+At startup, reject a structure with a field that a client can't set or must not set, or with a
+constraint that would be ignored: msgspec ignores pydantic's constraints, and pydantic ignores
+msgspec's.
+
+For each request, reject values that msgspec and pydantic accept but parameters don't: NaN, numbers
+with a million digits, and sets of numbers that a client has chosen to have the same hash.
 """
 
 from __future__ import annotations
@@ -43,11 +45,12 @@ _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", 
 
 
 def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
-    """Raise ``SetupError`` for a field that a body must not set, and for a field with a constraint
-    that msgspec or pydantic, whichever creates the structure, would ignore.
+    """Raise ``SetupError`` for a field that a body must not set, and for a constraint that the
+    library which creates the structure would ignore.
 
-    ``kinds``: all types in the structure. ``name``: the name of the structure. ``is_pydantic``:
-    True if pydantic creates the structure, False if msgspec does.
+    ``kinds``: all types in the structure.
+    ``is_pydantic``: True if pydantic creates the structure, False if msgspec does.
+    ``name``: the name of the structure.
     """
     from fractions import Fraction  # imported only by applications with structures
 
@@ -122,8 +125,10 @@ def _can_be_hashed(structure: type) -> bool:
 
 
 def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str) -> None:
-    """Raise ``SetupError`` for a field with a constraint that would be ignored, because then the
-    field would accept every value. ``is_pydantic``: as for ``check_fields``.
+    """Raise ``SetupError`` for a constraint that would be ignored, because its field would then
+    accept every value.
+
+    ``is_pydantic``: True if pydantic creates the structures, False if msgspec does.
     """
     known, unknown, advice = (
         ("pydantic", ("msgspec",), "pydantic.Field(...)")
@@ -152,8 +157,8 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
 
 
 def has_chosen_hashes(kind: object) -> bool:
-    """Return whether a type is a set or a dict whose elements or keys a client could choose so that
-    their hashes collide.
+    """Return whether a type is a set or dict with elements or keys that a client could choose so
+    that their hashes collide. Strings and enum members are safe.
     """
     origin = get_origin(kind) or kind
     if (
@@ -172,10 +177,9 @@ def has_chosen_hashes(kind: object) -> bool:
 
 def check_sizes(document: object, is_list: bool) -> None:
     """Raise ``ValueError`` if an array or an object in the document has more than ``MAX_HASHED``
-    values, because a set or dict created from it might be too large.
+    values. Otherwise, a set or dict created from it could be too large.
 
-    ``is_list``: whether the document itself is a list of structures. Such a list may have any
-    length.
+    ``is_list``: whether the document is a list of structures. That list itself may have any length.
     """
     waiting = document[:] if is_list and isinstance(document, list) else [document]
     while waiting:
@@ -202,8 +206,10 @@ def count_values(document: object, most: int) -> int:
 
 
 def check_numbers(made: object, hint: Hint) -> None:
-    """Raise ``ValueError`` if a structure contains a float or Decimal that a parameter of that type
-    would not accept, such as NaN. The defaults of fields are not checked.
+    """Raise ``ValueError`` if a structure contains a float or Decimal that a parameter would not
+    accept, such as NaN. The defaults of fields are not checked.
+
+    ``made``: the structure. ``hint``: its annotation.
     """
     from decimal import Decimal
 

@@ -209,7 +209,7 @@ def check_middlewares(
     for middleware in middlewares:
         if isinstance(middleware, Checking):
             try:
-                providers.asked_by_check(middleware.check)
+                providers.of_check(middleware.check)
             except SetupError as error:
                 raise SetupError(f"the check {middleware.name}: {error}") from None
             continue
@@ -240,7 +240,7 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
         return False
     # For a callable object, check the signature of ``__call__``.
     function = middleware if inspect.isroutine(middleware) else middleware.__call__
-    providers.refuse_to_ask(function, 1)
+    providers.refuse_resources(function, 1)
     if not takes(function, 1):
         name = getattr(middleware, "__name__", repr(middleware))
         raise SetupError(f"{name} in middlewares takes one argument, the request")
@@ -259,7 +259,7 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Provider
     owner = type(middleware).__name__
     for name, method in methods.items():
         count = hooks[name].count(",") + 1
-        providers.refuse_to_ask(method, count)
+        providers.refuse_resources(method, count)
         if not takes(method, count):
             raise SetupError(
                 f"{owner}.{name} can't take the arguments that it gets: write "

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, AsyncContextDecorator, ContextDec
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, cast, get_origin
 
-from micropie._core.binding import OwnTypes, Plan, asked_behind, is_key, type_name
+from micropie._core.binding import OwnTypes, Plan, is_key, provider_keys, type_name
 from micropie._core.errors import ResponseError, SetupError
 from micropie._core.execution import entered_on_loop
 from micropie._core.execution.placement import LOOP, MARK, AnyFunction, layers
@@ -133,22 +133,22 @@ class Providers:
             self._found[key] = found
         return found
 
-    def asked_by_check(self, check: AnyFunction) -> Mapping[str, Provider]:
+    def of_check(self, check: AnyFunction) -> Mapping[str, Provider]:
         """Return the providers for a check's parameters, except the first one, which is the
         request: parameter name -> provider.
 
         Raises ``SetupError`` for a parameter without a provider, and for a provider that reads the
         body.
         """
-        asked = asked_behind(check, 1, self, refuses_others=True)
+        asked = provider_keys(check, 1, self, refuses_others=True)
         self._without_body(asked.values())
         return {name: self._find(key) for name, key in asked.items()}
 
-    def refuse_to_ask(self, function: AnyFunction, given: int) -> None:
+    def refuse_resources(self, function: AnyFunction, given: int) -> None:
         """Raise ``SetupError`` if a function has a parameter annotated with a resource. The first
         ``given`` parameters may be anything.
         """
-        for name, key in asked_behind(function, given, self).items():
+        for name, key in provider_keys(function, given, self).items():
             is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
             with_ = "async with" if is_async else "with"
             raise SetupError(
