@@ -205,13 +205,14 @@ class Sessions(Protocol):
 
 
 class ProxyWatch(Protocol):
-    """Checks requests and warns about a proxy that is not configured. ``looks``: how many requests
-    are still to be checked.
+    """Checks requests and warns about a proxy that is not configured.
+
+    ``remaining``: how many requests are still to be checked.
     """
 
-    looks: int
+    remaining: int
 
-    def look(self, exchange: Exchange, /) -> None: ...
+    def check(self, exchange: Exchange, /) -> None: ...
 
 
 class MessageConfig:
@@ -323,8 +324,8 @@ class Exchange:
     def check_peer(self) -> None:
         """Log a warning if the server's peer seems to be a proxy that is not configured."""
         is_stated = self.peer.scheme is not None or self.peer.client is not None
-        if not is_stated and self.config.proxy_watch.looks:
-            self.config.proxy_watch.look(self)
+        if not is_stated and self.config.proxy_watch.remaining:
+            self.config.proxy_watch.check(self)
 
     @computed
     def query(self) -> Parameters:

@@ -48,8 +48,8 @@ ErrorKey: TypeAlias = int | type
 Middlewares: TypeAlias = "list[object] | Chain"
 
 
-# The arguments for an error handler, as a slice of ``(request, error)``. The key has one item for
-# each parameter of the handler: whether the parameter takes the request.
+# The arguments for an error handler, as a slice of ``(request, error)``. Each key has one item for
+# each parameter of the handler: True for the request, False for the error.
 _GIVEN: dict[tuple[bool, ...], slice] = {
     (): slice(0),
     (True,): slice(1),
@@ -61,11 +61,12 @@ _GIVEN: dict[tuple[bool, ...], slice] = {
 
 class ErrorHandler:
     """An application's error handler, ``def`` or ``async def``. Its parameters are the error and
-    the request in either order, only one of them, or none.
+    the request in either order, only one of them, or none. Raises ``SetupError`` for any other
+    parameters.
 
-    ``otherwise``: the kind of step for a handler that may block. ``given``: the handler's
-    arguments, as a slice of ``(request, error)``. Raises ``SetupError`` if ``function`` has any
-    other parameters.
+    ``otherwise``: the kind of step for a handler that may block.
+    ``kind``: the kind of step that calls this handler.
+    ``given``: the handler's arguments, as a slice of ``(request, error)``.
     """
 
     def __init__(
@@ -226,7 +227,7 @@ class Registrations:
     def session_backend(self) -> SessionBackend:
         """Return the session backend. The application must be the outermost one."""
         backend = self.app.session_backend
-        # compare with None, because an empty backend may be false
+        # compare with None, because ``bool()`` of an empty backend may be False
         return self._own_sessions if backend is None else backend
 
     def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Registrations]:
@@ -276,13 +277,17 @@ class HandlerPool:
 class Config(MessageConfig):
     """The config of one ``App`` in a tree. The routes of the ``App`` refer to it.
 
-    It doesn't change after setup, except that the flow sets ``hook_plan``.
+    It doesn't change after setup, except that the flow sets ``hook_plan``. It begins as a copy of
+    the outer application's config. A part in ``_PARTS`` is created anew if the application sets a
+    setting on which the part depends.
 
-    It begins as a copy of the outer application's config. A part in ``_PARTS`` is created anew if
-    the application sets a setting on which the part depends. ``prefix``: the application's path in
-    the tree, such as "/blog", or "//blog.example.com" for an application with its own host.
-    ``names``: the beginning of its routes' names, such as "blog.". Raises ``SetupError`` if the
-    application's settings are invalid.
+    ``registered``: the application's settings and registrations.
+    ``outer``: the config of the outer application, or None for the outermost one.
+    ``prefix``: the application's path in the tree, such as "/blog", or "//blog.example.com" for an
+        application with its own host.
+    ``names``: the beginning of its routes' names, such as "blog.".
+
+    Raises ``SetupError`` if the application's settings are invalid.
     """
 
     app: AppBase
@@ -398,8 +403,8 @@ class Config(MessageConfig):
         if outer is not None:
             self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
-        # The application has its own format for errors, so it inherits only the handlers for
-        # specific exceptions.
+        # If the application sets its own format for errors, it inherits only the handlers for
+        # specific exceptions. The others would send errors in the outer application's format.
         if "errors" in own:
             self.error_handlers = handlers_of_classes(self.error_handlers)
         otherwise: Kind = INLINE if blocking is INLINE else CALL

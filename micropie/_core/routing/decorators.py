@@ -84,11 +84,11 @@ def route(
 ) -> Callable[[Function], Function]:
     """Handle ``path`` with the function below: ``@route("/users/<id:int>", methods=["GET"])``.
 
-    The path may have wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``,
-    ``<name:re:[a-z]+>``. Each fills the parameter of the same name. ``path``: by default the
-    function's name. ``methods``: the HTTP methods, by default those of the setting ``methods``.
-    ``name``: the route's name in ``url_for``, by default the function's name. Raises ``SetupError``
-    for an invalid argument.
+    ``path``: by default the function's name. It may have wildcards: ``<name>``, ``<name:int>``,
+    ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``. Each fills the parameter of the same
+    name. ``methods``: the HTTP methods, by default those of the setting ``methods``. ``name``: the
+    route's name in ``url_for``, by default the function's name. Raises ``SetupError`` for an
+    invalid argument.
     """
     refuse_in_route(others)
     return make_mark(path, methods, name).decorate
@@ -173,18 +173,18 @@ def run_in(
     """Choose where the handler below runs: ``@run_in("thread")``. This overrides the application's
     setting ``run_in``.
 
-    ``placement`` is one of these. ``"loop"``: on the event loop (under WSGI: in the server's
-    thread), for a ``def`` that never blocks. ``"thread"``: in a worker thread, where the handler
-    may block; the default for ``def``. ``"process"``: in a process of a pool, for a long
+    ``placement`` has one of these values. ``"loop"``: on the event loop (under WSGI: in the
+    server's thread), for a ``def`` that never blocks. ``"thread"``: in a worker thread, where the
+    handler may block; the default for ``def``. ``"process"``: in a process of a pool, for a long
     computation that must not delay other requests.
 
     The process of a pool imports the handler by its name. The arguments, and the values that the
     handler returns or yields, are pickled. ``self`` is a new object of the class, created without
-    calling ``__init__``, and ``self.request`` is a read-only copy. Checks, providers and middleware
-    may have ``@run_in("loop")`` as well. Raises ``SetupError`` for any other placement.
+    calling ``__init__``, and ``self.request`` is a read-only copy.
 
-    An ``async def`` can only run on the event loop. With another placement, ``SetupError`` is
-    raised when the application is first used.
+    Checks, providers and middleware may have ``@run_in("loop")`` as well. Raises ``SetupError`` for
+    any other placement. An ``async def`` can only run on the event loop. With another placement,
+    ``SetupError`` is raised when the application is first used.
     """
     if placement not in (LOOP, THREAD, PROCESS):
         raise SetupError(f'run_in takes "loop", "thread" or "process", not {placement!r}')

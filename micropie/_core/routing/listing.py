@@ -149,10 +149,11 @@ class Signature(NamedTuple):
     providers: Mapping[str, Signature]
     """The providers of the other parameters, by parameter name."""
     values: Mapping[str, BoundParameter]
-    """Where the value of each of ``parameters`` comes from, by the parameter's name.
-    ``first_place``: "query", "form", "json", "file", "header" or a similar word, or "" if the value
-    never comes from the client. ``key``: the name of the value in that place. ``is_whole``: whether
-    the value is everything in that place. ``is_stated``: whether the annotation declares the place.
+    """Where the value of each of ``parameters`` comes from, by the parameter's name. Each item has
+    these attributes. ``first_place``: "query", "form", "json", "file", "header" or a similar word,
+    or "" if the value never comes from the client. ``key``: the name of the value in that place.
+    ``is_whole``: whether the value is everything in that place. ``is_stated``: whether the
+    annotation declares the place.
     """
 
     def needed(self) -> Iterator[Signature]:
@@ -167,12 +168,13 @@ class RouteEntry(NamedTuple):
     """A route as it appears in listings."""
 
     route: Route
-    """The route. Its attributes: ``name``. ``pattern``. ``function``: the function without its
-    decorators. ``is_pooled``: whether it runs in a process. ``methods``: those that its decorator
-    sets, or (). ``wildcards``: the names of the pattern's wildcards with their rules, such as "int"
-    or "". ``most_segments``: how many more segments after the pattern the route takes as arguments.
+    """The route, with these attributes. ``name``: its name in ``url_for``. ``pattern``: its path,
+    with wildcards. ``function``: the handler without its decorators. ``is_pooled``: whether the
+    handler runs in a process. ``methods``: the methods that the decorator sets, or ().
+    ``wildcards``: the names of the pattern's wildcards with their rules, such as "int" or "".
+    ``most_segments``: how many segments after the pattern the handler takes as arguments.
     ``reads_body``: True if the handler reads the body itself. ``description``: the ``describe``
-    object of its decorator, or None. ``body_parameter``: the first parameter that only a body can
+    object of the handler, or None. ``body_parameter``: the first parameter that only a body can
     fill, with ``name`` and ``converter`` (see ``TypeInfo``), or None.
     """
     methods: list[str]
@@ -184,8 +186,8 @@ class RouteEntry(NamedTuple):
 
     @property
     def application(self) -> Application:
-        """The application that contains the handler. Its hooks and checks include those of this
-        route only.
+        """The application that contains the handler. Its ``middlewares`` and ``checks`` include
+        those of this route.
         """
         return describe_application(self.route.config)
 
@@ -214,11 +216,12 @@ class RouteEntry(NamedTuple):
 
     @property
     def signature(self) -> Signature:
-        """The signature of the handler. ``parameters``: those that get a value from the client,
-        with annotations evaluated to types. ``providers``: the signatures of the providers, by the
-        name of the parameter that each fills. ``name``: the name of the route. ``function``: the
-        handler with its decorators. ``needed()`` yields the providers, each after the providers
-        that it depends on. A provider on which several others depend is yielded several times.
+        """The signature of the handler, with these attributes. ``name``: the name of the route.
+        ``function``: the handler with its decorators. ``parameters``: the parameters that get a
+        value from the client, with annotations evaluated to types. ``providers``: the signatures of
+        the providers, by the name of the parameter that each fills. ``needed()`` yields the
+        providers, each after the providers that it depends on. A provider on which several others
+        depend is yielded several times.
         """
         route = self.route
         return _signature(route.name, route.plan, {one.key: one for one in route.providers})

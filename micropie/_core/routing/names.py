@@ -41,10 +41,9 @@ class RouteNames:
     def add(
         self, name: str, path: str, pattern: Pattern | None = None, *, takes_socket: bool
     ) -> None:
-        """Add a route. If several routes have the same name, only one of them is used. Routes for
-        HTTP win over those for WebSockets. For the same protocol, routes found by their handler's
-        name win over explicit ones. If these are also of the same kind, the route that was added
-        first wins.
+        """Add a route. If several routes have the same name, only one of them is used: a route for
+        HTTP before one for WebSockets, then a route found by its handler's name before an explicit
+        one, then the route that was added first.
         """
         rank = (takes_socket, pattern is not None)
         if name not in self._routes or rank < self._routes[name][0]:

@@ -52,7 +52,7 @@ RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
 
 NO_VALUES: Mapping[str, object] = {}
 
-# This entry in the set of refused methods means that the path has more segments than a handler
+# The search adds this to the set of refused methods if the path has more segments than a handler
 # found by its name takes as arguments.
 _SURPLUS = ""
 
@@ -74,8 +74,10 @@ _ONE_SEGMENT = sys.maxsize  # the ``tail`` of a branch that matches exactly one 
 class _Branch(NamedTuple):
     """An edge to ``node``, for a segment with wildcards.
 
+    ``rank``: branches with a lower rank are tried first.
+    ``match``: matches the segment.
     ``tail``: how many segments of the pattern follow the ``path`` wildcard. ``_ONE_SEGMENT`` if the
-    segment has no ``path`` wildcard.
+        segment has no ``path`` wildcard.
     """
 
     rank: tuple[int, ...]
@@ -87,14 +89,19 @@ class _Branch(NamedTuple):
 class Node:
     """A node of the tree: the beginning of a path.
 
-    ``config``: the config of the application whose path ends here, or None. ``routes``: the routes
-    for the path that ends here, by method. Until the tree is complete, a route without declared
-    methods has the key "".
+    ``config``: the config of the application whose path ends here, or None.
+    ``literals``: the child nodes for literal text, by that text.
+    ``branches``: the edges for segments with wildcards.
+    ``routes``: the routes for the path that ends here, by method. Until the tree is complete, a
+        route without declared methods has the key "".
 
-    ``arguments``: the route of the handler that has the name of this node. ``default`` and
-    ``index``: the routes of the handlers with these names, in the application that begins here. All
-    three take further segments as arguments. ``ways``: these routes and the branches, once the tree
-    is complete. They are tried from the last to the first.
+    These routes take the rest of the path as arguments:
+
+    ``arguments``: the route of the handler that has the name of this node.
+    ``default``: the route of the handler ``default`` of the application that begins here.
+    ``index``: the route of the handler ``index`` of the application that begins here.
+    ``ways``: these three routes and the branches, once the tree is complete. The search tries them
+        from the last to the first.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -122,8 +129,8 @@ class Node:
         self.routes |= dict.fromkeys(methods, route)
 
     def complete(self) -> None:
-        """Sort the routes and branches into ``ways``. Register the route without declared methods
-        for each of its methods that no other route of this node declares.
+        """Sort the routes and branches into ``ways``. Replace the key "" of ``routes`` by the
+        methods that the route handles and no other route of this node declares.
 
         The handler for GET also handles HEAD, unless another handler does.
         """
@@ -160,8 +167,8 @@ class Node:
         self, route: Route, method: str, segments: Sequence[str], depth: int, refused: set[str]
     ) -> bool:
         """Return whether a route of this node handles the request, with ``segments[depth:]`` as its
-        arguments. If it takes these arguments but doesn't handle the method, add its methods to
-        ``refused``.
+        arguments. If the route doesn't handle the method, add its methods to ``refused``. If it
+        doesn't take so many arguments, add ``_SURPLUS``.
         """
         takes_all = len(segments) - depth <= route.most_segments
         if route is not self.arguments:
@@ -175,8 +182,8 @@ class Node:
         return False
 
     def takers(self) -> Mapping[str, Route]:
-        """Return, by method, the routes that take exactly one more segment, whatever that segment
-        is. Return {} if a more specific route might match that segment.
+        """Return the routes that match any single segment after this node, by method. Return {} if
+        a more specific route could match such a segment.
 
         Call this only when the tree is complete.
         """
@@ -207,10 +214,12 @@ _NO_ROUTES: Mapping[str | None, Route] = {}
 class Router:
     """The routes of a whole tree of applications, in a tree of nodes.
 
-    ``exact`` and ``below`` are short cuts for ``find``: dicts of routes by method and path.
-    ``exact`` has whole paths without wildcards. ``below`` has paths whose handlers take one more
-    segment, whatever it is, as their argument. All these paths have no trailing slash, like
-    ``request.path``.
+    ``exact`` and ``below`` are short cuts for ``find``: dicts of routes by method and path. The
+    paths have no trailing slash, like ``request.path``.
+
+    ``exact``: the routes of paths without wildcards.
+    ``below``: the routes that take any single segment after the path as their argument.
+    ``has_routes``: whether there is any route.
     """
 
     def __init__(self, config: Config) -> None:

@@ -75,10 +75,10 @@ def _writer(
 def _bodies(
     config: Config, answers: Sequence[object], own: ResultFilter | None
 ) -> dict[type, tuple[Callable[[Any], bytes], str]]:
-    """Return the encoder and the content type for each type of result that needs no filter."""
+    """Return the encoder and the content type for each type of result that is sent unfiltered."""
     row = config.dumps, JSON
     null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}
-    # in development, leave this to the advisor, which checks each result
+    # in development, leave these types out, so that the advisor can check each result
     if config.advisor is not None:
         return null
     return config.bodies | null | dict.fromkeys(own.bodies if own is not None else (), row)
@@ -102,36 +102,47 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 class Route(RouteInfo):
-    """A handler and all that is needed to call it: ``call(*bind(...))``.
+    """A handler and everything that is needed to call it: ``call(*bind(...))``.
 
-    ``step_kind``: how the call is made: by a step of the kind AWAIT or ``Call``, or, if it is
-    INLINE, directly. ``limited_step_kind``: the same for a request with a time limit. It is never
-    INLINE, because only a step can be interrupted. ``is_pooled``: whether the handler runs in a
-    process; if so, ``call`` is its ``HandlerName``.
+    Where it is:
 
     ``pattern``: the path given to the decorator, or made from the handler's name. Hooks may read
-    ``pattern`` and ``name``. ``wildcards``: the wildcards of an explicit route: name -> rule, such
-    as "int". ``by_position``: whether their values are the handler's first arguments, in this
-    order, so that they can be passed by position.
+        ``pattern`` and ``name``.
+    ``methods``: the methods that the decorator sets.
+    ``answers``: the methods that the route handles, unless another route with the same path
+        declares them.
+    ``wildcards``: the wildcards of an explicit route: name -> rule, such as "int".
 
-    ``providers``: the providers of the handler's resources, in the order in which these are opened.
+    How it is called:
+
+    ``step_kind``: the kind of step that makes the call: AWAIT, a ``Call``, or INLINE for a direct
+        call without a step.
+    ``limited_step_kind``: the kind of step for a request with a time limit. It may differ from
+        ``step_kind`` under WSGI, because a time limit needs a thread.
+    ``is_pooled``: whether the handler runs in a process. If so, ``call`` is its ``HandlerName``.
+    ``by_position``: whether the wildcards fill the handler's first parameters, in the same order,
+        so that their values can be passed by position.
+    ``plain_args``: the number of path arguments with which the handler is called directly, without
+        ``bind``; -1 if ``bind`` is always needed.
+    ``most_segments``: see ``Plan``.
+    ``reads_body``: whether the handler reads the body itself, so that no form or JSON is parsed for
+        it.
+    ``providers``: the providers of the handler's resources, in the order in which the resources are
+        opened.
+    ``needs_session``: whether the session is opened for the handler.
+    ``mentions_session``: whether the code of a WebSocket handler contains the name ``session``.
+    ``has_warned``: whether the warning that a GET changed the session has been logged for this
+        route.
+
+    What is sent:
 
     ``result_filter``: keeps only the fields that the handler's annotation declares. None if the
-    annotation declares no structure. ``stated_filters``: the filters for the statuses of
-    ``@describe(responses=...)``. ``write_item``: encodes an item of the handler's stream as a line
-    of JSON. None if the items are sent unchanged, as chunks. ``is_filtered``: whether
-    ``result_filter``, ``stated_filters`` or ``write_item`` is set. ``is_special``: whether the
-    route is filtered, has providers or runs in a process.
-
-    ``needs_session``: whether the session is opened for the handler.
-
-    ``reads_body``: whether the handler reads the body itself, so that no form or JSON is parsed for
-    it. ``plain_args``: the number of path arguments with which the handler is called directly,
-    without ``bind``; -1 if ``bind`` is always needed. ``most_segments``: see ``Plan``.
-    ``methods``: the methods that the decorator sets. ``answers``: the methods that the route
-    handles, except those that another route with the same path declares. ``mentions_session``:
-    whether the code of a WebSocket handler contains the name ``session``. ``has_warned``: whether
-    the warning that a GET changed the session has been logged for this route.
+        annotation declares no structure.
+    ``stated_filters``: the filters for the statuses of ``@describe(responses=...)``.
+    ``write_item``: encodes an item of the handler's stream as a line of JSON. None if the items are
+        sent unchanged, as chunks.
+    ``is_filtered``: whether ``result_filter``, ``stated_filters`` or ``write_item`` is set.
+    ``is_special``: whether the route is filtered, has providers or runs in a process.
     """
 
     function: AnyFunction
@@ -154,8 +165,8 @@ class Route(RouteInfo):
             )
         self.mentions_session = takes_socket and mentions(function, "session")
         stated = {name: marks[one] for name, one in _SIZES.items() if one in marks}
-        # A route with its own limits gets its own config. So a request always finds its limits in
-        # the config.
+        # Requests read their limits from the config. So a route with its own limits gets its own
+        # config.
         self.config = config.changed(stated) if stated else config
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers, parameter = _plan(function, name, takes_socket, config)
@@ -217,15 +228,16 @@ class Route(RouteInfo):
                     f"{name} runs in a process, but {needed} is opened in the server's process: "
                     "open it in the handler, or run the handler in a thread"
                 )
-            # If the handler takes no keyword arguments, ``call`` is the function itself.
+            # ``Plan`` replaces ``call`` only if the handler takes keyword arguments.
             takes_keywords = self.plan.call is not self.plan.function
             self.call = pooled_name(function, name)._replace(takes_keywords=takes_keywords)
         if parameter is not None:
             self._check_body(parameter)
 
     def show(self, pattern: str, endpoint: object) -> None:
-        """Set the route's pattern, and the entries that each request adds to its scope or environ.
-        There, tools that wrap the application, such as tracing middleware, find this route.
+        """Set the route's pattern, and ``for_tools``: the entries that each request adds to its
+        scope or environ. Tools that wrap the application, such as tracing middleware, find the
+        route there.
         """
         self.pattern, self.path = pattern, split_host(pattern)[1]
         self.for_tools = (
@@ -308,9 +320,9 @@ def _plan(
 
 
 def _refuse_shared_answers(function: AnyFunction) -> None:
-    """Raise ``SetupError`` for a handler below a cache such as ``functools.cache`` if its result
-    can't be reused, because the handler reads the request, or because its result can be iterated
-    over or awaited only once.
+    """Raise ``SetupError`` for a handler below a cache such as ``functools.cache`` whose result
+    can't be reused: the handler reads the request, or its result is a generator or a coroutine,
+    which can be used only once.
     """
     *_, inner = layers(function)
     is_used_once = inspect.isgeneratorfunction(inner) or (
@@ -337,7 +349,7 @@ def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT, True
     # Calling a generator function doesn't run its code yet, so this call needs no worker thread.
-    # The generator's chunks are made in one later.
+    # The generator's chunks are produced in a worker thread later.
     is_async = inspect.isasyncgenfunction(inner)
     return (
         INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER

@@ -39,16 +39,19 @@ if TYPE_CHECKING:
 
 
 class Site:
-    """A compiled tree of applications: the whole tree, or a tree mounted below ``prefix`` in
-    another one.
-
-    ``config``: the config of the tree's outermost application. ``exact[method][path]``: a short cut
-    to the routes of paths without arguments; ``find`` also finds all others. ``sockets``: a
-    separate router for WebSockets, so that a request never reaches a handler for the other
-    protocol.
+    """A compiled tree of applications: the whole tree, or a tree that is mounted in another one.
 
     Mounts are searched before routes. Only an application mounted at the root (``Config.fallback``)
     is searched last.
+
+    ``config``: the config of the tree's outermost application.
+    ``router``: the routes for HTTP.
+    ``sockets``: the routes for WebSockets. They are separate, so that a request never reaches a
+        handler for the other protocol.
+    ``mounted``: the mounts in the tree, whose routes are not in the routers.
+    ``prefix``: the path below which the tree is mounted, or "".
+    ``exact[method][path]``: the routes of paths without arguments, for a fast look-up. ``find``
+        finds these and all other routes.
     """
 
     def __init__(
@@ -103,10 +106,10 @@ class Site:
         return self.find(request, takes_socket=True) if route is None else (route, (), NO_VALUES)
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return the route for a request, the mounted application that sends the response to the
-        server itself, or a refusal with 400, 404 or 405.
+        """Return the route for a request, a mounted application that sends its response directly to
+        the server, or a refusal with 400, 404 or 405.
 
-        ``takes_socket``: whether the request is for a WebSocket. WebSockets have a separate router.
+        ``takes_socket``: whether the request is for a WebSocket.
         """
         exchange, segments = request._exchange, None
         router = self.sockets if takes_socket else self.router
@@ -161,8 +164,8 @@ class Site:
         return is_upgrade and type(self.find_socket(request)) is tuple
 
     def find_own(self, request: Request) -> SearchResult | HTTPError:
-        """Return the result of ``find``. But if the outermost application itself refuses the path,
-        return only the error, so that the caller can look elsewhere.
+        """Return the result of ``find``. If the outermost application refuses the request, and no
+        inner application does, return the error instead, so that the caller can look elsewhere.
         """
         found = self.find(request)
         if type(found) is Refusal and found.config is self.config:
@@ -233,9 +236,11 @@ class OutsideRoute(Route):
     """The route to an application that is not in the tree: a mounted one, or one written for
     another framework.
 
-    ``call`` takes ``plain_args`` arguments. The search itself returns these arguments, so ``bind``
-    is never called. ``kind``: the kind of step that calls the application. ``reads_body``: see
-    ``Route``.
+    ``call``: the function that calls the application.
+    ``plain_args``: the number of arguments of ``call``. The search returns all of them, so ``bind``
+        is never needed.
+    ``kind``: the kind of step that calls the application.
+    ``reads_body``: see ``Route``.
     """
 
     def __init__(
@@ -314,10 +319,9 @@ class MountRoute(OutsideRoute):
 
 @final
 class Handover(NamedTuple):
-    """The result of a search that finds a mounted application that sends its response to the server
-    itself.
+    """A search's result for a mounted application that sends its response directly to the server.
 
-    ``config``: the config whose access checks run first. The driver then calls ``mount.target`` as
+    The driver runs the access checks of ``config``. Then it calls ``mount.target`` in the way that
     the server called the driver, but with the scope from ``scope_in`` or the environ from
     ``environ_of``.
     """
@@ -356,17 +360,18 @@ Mounted: TypeAlias = Site | MountRoute
 
 SearchResult: TypeAlias = RouteMatch | Handover | Refusal
 """The result of ``Site.find``: a route with its arguments, a mounted application that sends its
-response to the server itself, or a refusal with 400, 404 or 405.
+response directly to the server, or a refusal with 400, 404 or 405.
 """
 
 
 def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:
-    """Return a route to the application in ``request._subapp``, and the arguments to call it with.
+    """Return a route to the application that a hook has chosen (``request._subapp``), and the
+    arguments to call it with.
 
-    A hook sets ``_subapp``. It may also set ``request._subapp_path``, the end of the request's path
-    that the application sees. The rest of the path, before it, becomes the application's prefix.
-    The leading slash of ``_subapp_path`` may be omitted, and "/" also means that the whole path is
-    the prefix. Without ``_subapp_path``, the application sees the whole path.
+    If the hook has also set ``request._subapp_path``, the end of the request's path, the
+    application sees only this end, and the part before it becomes the application's prefix. With
+    "/", the whole path is the prefix. The leading slash may be omitted. Without ``_subapp_path``,
+    the application sees the whole path.
     """
     target, path = request._subapp, request.path
     below = path if request._subapp_path is None else request._subapp_path

@@ -58,7 +58,7 @@ class SessionStore:
             for is_below in (True, False)
         }
         self._timeout = settings.session_timeout
-        self._looks = 5  # how many checks for an untrusted proxy are left
+        self._proxy_checks_left = 5  # how many checks for an untrusted proxy are left
         self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
@@ -144,8 +144,8 @@ class SessionStore:
             value = yield from self._store("", dict(session))
         if value is None:
             return None
-        if self._looks:
-            self._looks -= 1
+        if self._proxy_checks_left:
+            self._proxy_checks_left -= 1
             exchange.check_peer()
         return self.cookie(value, exchange.scheme, exchange.root_path)
 

@@ -1,5 +1,5 @@
-"""Find what an application has defined in its classes and functions: handlers, the marks that
-decorators have stored, explicit paths and providers.
+"""Find the handlers, explicit paths and providers that an application's classes and functions
+define, and the marks (attributes) that decorators have stored on them.
 
 Open ``marks.py`` to change which attributes of an application are handlers, and which marks
 decorators store on them. Open ``patterns.py`` to add a wildcard for explicit paths (``_KINDS``,

@@ -1,8 +1,8 @@
-"""``@requires`` and middleware above handlers and applications. They run as hooks of the handler or
-application, after the hooks in ``middlewares``.
+"""``@requires`` and middleware that are written above a handler or an application, as decorators.
+They run as hooks of that handler or application, after the hooks in ``middlewares``.
 
-An access check or a middleware in this position is called a mark. A handler or an application has
-one list of marks, the uppermost first.
+Here, such an access check or middleware is called a mark. A handler or an application has one list
+of marks, beginning with that of the uppermost decorator.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ HOLDS = "__micropie_holds__"  # the attribute in which ``requires`` stores its f
 class Mark(Protocol):
     """An access check or a middleware above a handler or an application.
 
-    ``guards``: whether the mark controls access. If so, it also applies to WebSockets and isolated
-    mounts.
+    ``guards``: whether the mark decides who may enter. If so, it also runs for WebSockets and for
+    isolated mounts.
     """
 
     guards: bool
@@ -128,8 +128,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
     copies these marks to its wrapper. Without ``functools.wraps``, the handler is only a closure
     variable of the wrapper, so the marks would have no effect.
 
-    Also raises ``SetupError`` if the handler is for WebSockets and a middleware above it has no
-    ``guards``, because such middleware never runs for WebSockets.
+    Also raises ``SetupError`` for middleware above a WebSocket handler whose ``guards`` is False,
+    because such middleware never runs for WebSockets.
     """
     if is_bare(getattr(function, "__func__", function)):
         return []
@@ -248,7 +248,7 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
 
 
 def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Providers) -> bool:
-    """Return whether a middleware has one of ``hooks``: name of the hook -> its parameters.
+    """Return whether a middleware has one of ``hooks``, a dict of hook names with their parameters.
 
     Raises ``SetupError`` if a hook has other parameters, or if it is an ``async def`` that would
     never be awaited.

@@ -17,7 +17,7 @@ from micropie._core.execution.placement import AnyFunction
 from micropie._core.routing.discovery.patterns import Pattern
 
 MARKS = "__micropie_routes__"
-# the attribute that has a handler's or application's list of marks
+# The attribute that has the list of access checks and middleware above a handler or an application.
 REQUIRES = "__micropie_requires__"
 # An attribute of a handler that serves files. Its value is a function that takes a file's path and
 # returns the file's fingerprint.
@@ -30,7 +30,8 @@ SOCKET_PREFIX = "ws_"  # a method whose name begins with it is a WebSocket handl
 
 
 def marks_of(function: object) -> list[RouteMark]:
-    """Return the route marks on a function, or on a descriptor such as a ``staticmethod``.
+    """Return the marks that route decorators have stored on a function, or on a descriptor such as
+    a ``staticmethod``.
 
     A wrapper made with ``functools.wraps`` has the marks of the function that it wraps.
     """
@@ -59,10 +60,11 @@ class RouteMark(NamedTuple):
     """The mark that a route decorator, such as ``@route``, ``@get`` or ``@websocket``, stores on a
     function.
 
-    ``path``: the pattern, or None if the function's name is the path. ``methods``: the HTTP
-    methods, or () for those of the setting ``methods``. ``name``: the name for ``url_for``, or None
-    for the function's name. ``takes_socket``: whether the route is for WebSockets. ``hooks``: hooks
-    that run instead of the application's, or None to run the application's.
+    ``path``: the pattern, or None if the function's name is the path.
+    ``methods``: the HTTP methods, or () for those of the setting ``methods``.
+    ``name``: the name for ``url_for``, or None for the function's name.
+    ``takes_socket``: whether the route is for WebSockets.
+    ``hooks``: hooks that run instead of the application's, or None to run the application's.
     """
 
     path: Pattern | None = None
@@ -73,8 +75,8 @@ class RouteMark(NamedTuple):
 
     def decorate(self, function: Function) -> Function:
         """Add this mark to the marks of a function, and return the function."""
-        # Don't append to the existing list: if this function wraps another one, that one has the
-        # same list.
+        # Don't append to the existing list: if this function wraps another one, both share the
+        # list.
         return leave_mark(function, MARKS, [*marks_of(function), self])
 
 

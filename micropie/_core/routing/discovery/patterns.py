@@ -69,9 +69,10 @@ def match_text(text: str) -> tuple[str] | None:
 class Wildcard(NamedTuple):
     """A wildcard of a pattern.
 
-    ``rank``: wildcards with a lower rank are more specific. ``rule``: the wildcard's type, such as
-    "int", or "" for any string. Wildcards that match the same strings have equal rules. ``match``:
-    see ``Match``.
+    ``rank``: wildcards with a lower rank are more specific.
+    ``rule``: the wildcard's type, such as "int", or "" for any string. Wildcards that match the
+        same strings have equal rules.
+    ``match``: see ``Match``.
     """
 
     name: str
@@ -97,13 +98,16 @@ _RE_RANK = 3
 class Segment:
     """One segment of a pattern: literal text, or wildcards with literal text around them.
 
-    ``text``: the literal text, or None if there are wildcards. ``is_path``: whether there is a
-    ``path`` wildcard, so that the segment matches one or more segments of a path, joined by "/".
+    ``text``: the literal text, or None if there are wildcards.
+    ``is_path``: whether there is a ``path`` wildcard, so that the segment matches one or more
+        segments of a path, joined by "/".
 
-    Only a segment with wildcards has these attributes: ``key``: equal for segments that match the
-    same strings. ``rank``: sorts segments, the most specific first: by the length of the literal
-    text, then by the kind of wildcard. ``match``: takes a string that is not empty, and returns the
-    wildcards' values, or None.
+    Only a segment with wildcards has these attributes:
+
+    ``key``: equal for segments that match the same strings.
+    ``rank``: lower for segments that are more specific. Segments with more literal text are more
+        specific. If they have equally much, the kind of wildcard decides.
+    ``match``: takes a string that is not empty, and returns the wildcards' values, or None.
     """
 
     def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:
@@ -191,9 +195,8 @@ class Pattern:
         return [wildcard.name for wildcard in self.wildcards]
 
     def fill(self, values: dict[str, object]) -> str:
-        """Return the path with its wildcards replaced by ``values``, or "" for the path "/".
-
-        Remove the used values from ``values``.
+        """Return the path with its wildcards replaced by ``values``, or "" for the path "/". The
+        used values are removed from ``values``.
 
         Raises ``KeyError`` for a missing value, and ``ValueError`` for a value with which the path
         would not match the pattern.

@@ -41,18 +41,21 @@ from micropie._core.http.websockets import WebSocketRequest
 
 
 class Provider:
-    """The provider of the resource ``key``.
+    """A function that opens a resource, or a class whose objects are the resource.
 
-    ``key``: the type of the resource, or the provider function itself. ``plan``: binds the
-    provider's arguments. ``needs``: the providers that its parameters depend on, directly or
-    indirectly, in the order in which their resources are opened.
+    Providers of an inner and an outer application are equal if they have the same function and
+    depend on equal providers. Then both applications share one resource in each request.
 
-    Two providers are equal if they open the same resource: an inner application shares a resource
-    with the outer one, unless it has its own provider for it.
-
-    ``call_kind``: the kind of step that calls the provider. ``run_kind``: the kind of step that
-    runs the provider's generator, unless the generator is async. ``is_class``: whether the provider
-    is a class of async context managers. Their objects are created and entered on the event loop.
+    ``key``: the type of the resource, or the provider function itself.
+    ``name``: the function's name, for messages.
+    ``plan``: binds the provider's arguments.
+    ``needs``: the providers that its parameters depend on, directly or indirectly, in the order in
+        which their resources are opened.
+    ``call_kind``: the kind of step that calls the provider.
+    ``run_kind``: the kind of step that runs the provider's generator, unless the generator is
+        async.
+    ``is_class``: whether the provider is a class of async context managers. Its objects are created
+        and entered on the event loop.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Provider:
         if inspect.iscoroutinefunction(inner):
             self.call_kind = AWAIT
         elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-            # in the caller's thread, because calling a generator function doesn't run its code yet
+            # Calling a generator function doesn't run its code yet, so it can't block.
             self.call_kind = INLINE
         self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
         has_parameters = inspect.isfunction(function) or inspect.ismethod(function)
@@ -92,8 +95,8 @@ class Provider:
 class Providers:
     """The providers of an application, including those of the applications that contain it.
 
-    ``functions``: the provider functions, by the type that each provides. A parameter may also be
-    annotated with a provider function itself. Such a function need not be in ``functions``.
+    ``functions``: the provider functions that are registered for a type, by that type. A function
+    that a parameter's annotation names directly doesn't have to be registered.
     """
 
     def __init__(self, functions: Mapping[object, AnyFunction], own: OwnTypes) -> None:
@@ -110,10 +113,9 @@ class Providers:
         """Return the providers for the resources ``keys`` and the providers that these depend on,
         in the order in which their resources are opened.
 
-        ``path``: the chain of providers that led to ``keys``, by their keys: the first provider
-        depends on the second, and so on; the last one depends on ``keys``. Raises ``SetupError`` if
-        providers depend on each other in a circle, and for a provider's parameter that nothing can
-        fill.
+        ``path``: the keys of a chain of providers, of which each depends on the next, and the last
+        one on ``keys``. Raises ``SetupError`` if providers depend on each other in a circle, and
+        for a provider's parameter that nothing can fill.
         """
         found = [self._find(key, path) for key in keys]
         return [*dict.fromkeys(needed for one in found for needed in (*one.needs, one))]
@@ -134,8 +136,8 @@ class Providers:
         return found
 
     def of_check(self, check: AnyFunction) -> Mapping[str, Provider]:
-        """Return the providers for a check's parameters, except the first one, which is the
-        request: parameter name -> provider.
+        """Return the providers for a check's parameters, by parameter name. The first parameter is
+        left out, because it is the request.
 
         Raises ``SetupError`` for a parameter without a provider, and for a provider that reads the
         body.
@@ -145,8 +147,10 @@ class Providers:
         return {name: self._find(key) for name, key in asked.items()}
 
     def refuse_resources(self, function: AnyFunction, given: int) -> None:
-        """Raise ``SetupError`` if a function has a parameter annotated with a resource. The first
-        ``given`` parameters may be anything.
+        """Raise ``SetupError`` if a function, such as a hook, has a parameter annotated with a
+        resource.
+
+        ``given``: the number of parameters to skip, because the caller passes their values.
         """
         for name, key in provider_keys(function, given, self).items():
             is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
@@ -286,9 +290,8 @@ _OF_REQUESTS = (Request, WebSocketRequest, UploadFile, BindingErrors)
 
 
 def in_place_of(key: object, fake: object) -> AnyFunction:
-    """Return the provider that replaces another one in a test: ``fake`` itself if it is a function
-    or a class, or else a function that yields ``fake``. ``key``: the replaced provider's key, which
-    isn't used.
+    """Return the provider with which a test replaces another one: ``fake`` itself if it is a
+    function or a class, or else a function that yields ``fake``. ``key`` isn't used.
     """
     if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):
         return fake
