@@ -28,9 +28,9 @@ it, and then does what ``await`` would have done.
 - The cancel scope of a time limit is entered and exited around a single ``yield``, because scopes
   must nest, and the awaitable may enter and exit scopes itself between two waits.
 - After a time limit has cancelled one wait, the waits that follow have no limit, because the
-  clean-up may have to wait.
-- No frame keeps an exception after raising it, because the exception refers to its traceback, and
-  the traceback to the frame.
+  awaitable's clean-up may have to wait.
+- No frame keeps an exception after raising it. The exception refers to its traceback, and the
+  traceback to the frame, so keeping it would create a reference cycle.
 
 **How event loops differ.** anyio's primitives are built on those of the loop, so an awaitable
 yields different values on each loop.

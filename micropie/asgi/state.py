@@ -11,9 +11,9 @@ from micropie._core.routing import Site
 class ASGIState:
     """The state of an application under ASGI.
 
-    ``site`` is the site that handles requests. It is None until the application has started. When
-    the application is changed, ``site`` becomes None again until the next request. ``started``:
-    whether startup has run.
+    - ``site``: the site that handles requests. It is None until the application has started. When
+      the application is changed, ``site`` becomes None again until the next request.
+    - ``started``: whether startup has run.
     """
 
     def __init__(self) -> None:

@@ -47,8 +47,10 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
     """Perform a flow's steps until it returns a value or yields its ``Answer``. Return that value
     or ``Answer``.
 
-    ``step``: the step that the flow has yielded, if it has begun already. Successive calls in the
-    application's threads keep one slot.
+    ``step``: the step that the flow has yielded, if it has begun already.
+
+    Successive calls in the application's threads keep the same slot, so that only the first of them
+    has to wait for one.
 
     An exception of a step is thrown into the flow after the ``except`` block. Inside the block, it
     would become the ``__context__`` of exceptions that the flow raises later.
@@ -70,7 +72,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
                     result = await perform_step(kind, function, arguments, exchange, held)
-            except Exception as error:  # catch it here, because it may be a handler's StopIteration
+            except Exception as error:  # even StopIteration, which would end the flow further below
                 resume, result = flow.throw, error
             except BaseException as error:
                 failure = await failure_of_step(exchange, error, step is not None)
@@ -94,8 +96,7 @@ async def failure_of_step(
     exchange: Exchange, error: BaseException, is_outermost: bool = True
 ) -> BaseException:
     """Return the exception to throw into the flow after a step has raised ``error``, which is not
-    an ``Exception``. It is either the failure that counts in place of ``error``, or ``error``
-    itself.
+    an ``Exception``. This is the ``Exception`` that replaces ``error``, or else ``error`` itself.
 
     ``is_outermost``: False if code of the application surrounds the step. Open generators don't
     count as such code.
@@ -116,7 +117,7 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
     task is no longer being cancelled. If that happens, the cancellation came from a scope around
     the ``yield`` of the last generator in which it was raised.
 
-    Return the failure that counts in place of the cancellation. Return None if the whole request is
+    Return the exception that replaces the cancellation. Return None if the whole request is
     cancelled, which no generator can prevent. A generator that isn't async has no open scope, so it
     is only closed.
     """
@@ -190,8 +191,8 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
     """Yield the value of a provider's async generator, and protect the generator's clean-up from
     cancellation.
 
-    The protection ends after ``CLEAN_UP_WITHIN`` seconds. This doesn't cancel the clean-up, because
-    a commit that nobody cancels may take longer.
+    The protection ends after ``CLEAN_UP_WITHIN`` seconds. After that, the clean-up is cancelled if
+    the request was cancelled. Otherwise it may take longer, for example for a slow commit.
 
     The protection is a cancel scope. It is entered before the generator begins, so the generator's
     own scopes, which its clean-up exits, are nested in it.

@@ -10,9 +10,9 @@ the companion, which consists of separate tasks, does everything that must not w
 - It sends heartbeats while an event stream is silent.
 
 The companion and the request's task never send at the same time. The companion cancels nothing but
-the stream, and only if no more chunks are to be sent. It has two tasks: a single task that waits in
-``receive`` could send a heartbeat only by cancelling ``receive``, which might lose a piece of the
-body.
+the stream, and only if no more chunks are to be sent. It consists of two tasks, because a single
+task that waits in ``receive`` could send a heartbeat only by cancelling ``receive``, and that might
+lose a piece of the body.
 
 Once the response has started, an error can only abort it: the error is logged and raised into the
 server, which then closes the connection. So a client never takes an aborted stream for a complete
@@ -20,8 +20,8 @@ one.
 
 A server with the extension ``http.response.pathsend`` sends a whole file itself, and no byte of the
 file passes through Python. The server opens the file again, so if the file has just been replaced,
-it sends the new file with the headers of the old one. If the new file is longer, the server cuts it
-off; if it is shorter, the server finds that it doesn't match its Content-Length.
+the server sends the new file with the headers of the old one. If the new file is longer, the server
+sends only the first ``Content-Length`` bytes. If it is shorter, the server detects the error.
 https://asgi.readthedocs.io/en/latest/extensions.html
 """
 
@@ -404,7 +404,7 @@ class StreamSender:
         """Start the companion's tasks that haven't started."""
         self._prevent_start = None
         if self._due:
-            self._stream.hear_shut_down()
+            self._stream.end_at_shutdown()
         while self._due:
             self._cancels.append(TASKS.get().start_soon(self._run_beside, self._due.pop()))
 

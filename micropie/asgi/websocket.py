@@ -129,14 +129,18 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         session_id: str | None = None,
         headers: HeadersLike = (),
     ) -> None:
-        """Accept the handshake. ``subprotocol``: one of ``subprotocols``, or None. ``headers``: a
-        dict or (name, value) pairs to send.
+        """Accept the handshake.
+
+        - ``subprotocol``: one of ``subprotocols``, or None.
+        - ``session_id``: an id to send in the session's cookie, instead of the session's own id.
+        - ``headers``: a dict or (name, value) pairs to send.
 
         If the session was changed, it is saved, and its cookie is sent. If the handler's code
         contains the name ``session``, a client without a session also gets a cookie, because the
-        session may be changed later. ``session_id``: an id to send in the cookie, instead of the
-        session's own. Raises ``ValueError`` for a subprotocol that was not offered, and
-        ``ResponseError`` for a header that can't be sent.
+        session may be changed later, when a cookie can't be sent any more.
+
+        Raises ``ValueError`` for a subprotocol that was not offered, and ``ResponseError`` for a
+        header that can't be sent.
         """
         connection = self._connection
         if connection.state is not websockets.CONNECTING:
@@ -165,7 +169,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         if session is not None:
             session.keep_cookie(store.in_cookie)
             session.saver = self.save_session
-        if cookie is not None:  # a cookie can't be sent later
+        if cookie is not None:
             pairs.append(("set-cookie", cookie))
         exchange.answer.accept()
         await connection.accept(subprotocol, pairs)

@@ -11,14 +11,14 @@ client has to wait.
 
 **Disconnects.** The handler's next call after a disconnect raises ``ConnectionClosed``. Until then,
 the handler may work on the last message, or wait for something that never comes. So it is cancelled
-unless it makes a call within ``websocket_grace`` seconds. Two cancel scopes surround the handler.
-The outer one, ``_leave_scope``, cancels it. The inner one, ``_cleanup_scope``, becomes a shield
-with a deadline as soon as this cancellation arrives, so that the handler's ``finally`` may wait, as
-after asyncio's ``Task.cancel``, but not forever. To detect the cancellation, the handler's
-coroutine is advanced manually (``_run_handler``; see ``asgi/coroutines.py``). A cancellation that
-arrives is not always that of ``_leave_scope``, which a shield in the handler may be blocking. It
-may also come from a scope in the handler, such as the one in which trio sleeps. ``_begin_cleanup``
-distinguishes the two.
+unless it makes a call within ``websocket_grace`` seconds.
+
+Two cancel scopes surround the handler. The outer one, ``_leave_scope``, cancels it. When this
+cancellation arrives in the handler, the inner one, ``_cleanup_scope``, becomes a shield with a
+deadline. So the handler's ``finally`` may wait, but not forever. To detect the cancellation, the
+handler's coroutine is advanced manually (``_run_handler``; see ``asgi/coroutines.py``). A
+cancellation may also come from a scope inside the handler, such as the one in which trio sleeps.
+``_begin_cleanup`` distinguishes the two.
 
 **Closing.** A WebSocket is ended by the client, by a ``close`` in the handler or in another task,
 because a limit was exceeded, because the handler has ended, or together with the server
@@ -91,7 +91,7 @@ class Connection(websockets.Progress):
     # Whether a call has already raised ``ConnectionClosed``. If the handler ignores the exception
     # and goes on, each further call lets other tasks run, because the handler would otherwise block
     # the event loop.
-    _is_told = False
+    _has_raised_closed = False
     # Not None while a task of the application waits for a message.
     _arrival: LoopFuture | None = None
     # Not None while the reading task waits until a message is taken.
@@ -184,11 +184,10 @@ class Connection(websockets.Progress):
         """Shield the handler's clean-up for ``CLEAN_UP_WITHIN`` seconds, if the cancellation that
         has arrived comes from ``_leave_scope``.
 
-        A cancellation doesn't show which scope it comes from. But a shield at ``_cleanup_scope``
-        blocks only the cancellation of ``_leave_scope``: a cancelled scope inside the shield stays
-        in effect, and a shield in the handler itself would have blocked the cancellation of
-        ``_leave_scope`` anyway. So set the shield, and check whether a cancellation is still in
-        effect.
+        A cancellation doesn't show which scope it comes from. A shield at ``_cleanup_scope`` blocks
+        a cancellation of ``_leave_scope``, which is outside the shield, but no cancellation of a
+        scope inside the handler. So set the shield, and check whether a cancellation is still in
+        effect. If so, it comes from the handler, so remove the shield.
         """
         if anyio.current_effective_deadline() == -inf:
             self._cleanup_scope.shield = True
@@ -313,9 +312,9 @@ class Connection(websockets.Progress):
         """Raise the error for a call that isn't allowed in the current state."""
         if self.code is None:
             raise self.refusal(method)
-        if self._is_told:
+        if self._has_raised_closed:
             await checkpoint()
-        self._is_told = True
+        self._has_raised_closed = True
         raise StopAsyncIteration if method is ITERATION else self.refusal(method)
 
     async def _examine(self, message: ServerMessage, method: str) -> str | bytes:

@@ -114,7 +114,7 @@ class StreamReader:
         stream = self._stream
         failure: BaseException | None = None
         stream.enter()
-        stream.hear_shut_down()
+        stream.end_at_shutdown()
         try:
             await self._make()
         except BaseException as error:

@@ -8,10 +8,11 @@ an event loop. ``asgi/streaming.py`` and ``wsgi/streaming.py`` wait for the chun
 an event loop, or a ``ThreadStream``, whose chunks are made in a thread.
 
 A generator may keep a cancel scope, a task group or a timeout open across ``yield``. Such a scope
-is nested in the scopes that its task entered before. So a single task advances and closes the
-generator. After the first chunk, it never enters a scope around a single chunk. If the client
-disconnects while the stream waits for an item, the stream is cancelled. If the client disconnects
-between two chunks, the stream is closed instead, so that its clean-up may wait.
+must be exited in the task that entered it, and before the scopes that enclose it. So a single task
+advances and closes the generator, and after the first chunk this task never enters a scope around a
+single chunk. If the client disconnects while the stream waits for an item, the stream is cancelled.
+If the client disconnects between two chunks, the stream is closed instead: its clean-up may have to
+wait, which isn't possible in a cancelled scope.
 
 Under ASGI, a second task may run beside the request's task. This task notices if the client
 disconnects, and sends the heartbeats while an event stream is silent. Starting it takes as long as

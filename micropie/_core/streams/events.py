@@ -2,8 +2,8 @@
 until its source ends.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5, defines the format. A
-line ends with CR, LF or both, and an empty line ends the event. So a value must not contain a line
-end: data is sent as several lines, and a name or an id with a line end raises an error.
+line ends with CR, LF or both, and an empty line ends the event. So data that contains line ends is
+sent as several lines, and a name or an id that contains one raises an error.
 """
 
 from __future__ import annotations
@@ -53,14 +53,16 @@ def event(
     id: str | int | None = None,  # noqa: A002
     retry: int | None = None,
 ) -> Event:
-    """Return an encoded event. ``data``: a str, a value that is sent as JSON, or None for no data.
+    """Return an encoded event.
 
-    ``event``: the event's name; by default, browsers use "message". ``id``: the event's id. A
-    client that reconnects sends the last id as ``Last-Event-ID``. ``retry``: milliseconds that the
-    client waits before it reconnects. Raises ``ValueError`` for a name or an id with a line end or
-    NUL, and for a ``retry`` that is not a whole number of 0 or more. Raises ``TypeError`` if
-    ``data`` is bytes, and for a name or an id that is not a string. Raises ``CodecError`` for data
-    that JSON can't represent.
+    - ``data``: a str, a value that is sent as JSON, or None for no data.
+    - ``event``: the event's name; by default, browsers use "message".
+    - ``id``: the event's id. A client that reconnects sends the last id as ``Last-Event-ID``.
+    - ``retry``: milliseconds that the client waits before it reconnects.
+
+    Raises ``ValueError`` for a name or an id with a line end or NUL, and for a ``retry`` that is
+    not a whole number of 0 or more. Raises ``TypeError`` if ``data`` is bytes, and for a name or an
+    id that is not a string. Raises ``CodecError`` for data that JSON can't represent.
     """
     lines = []
     if event is not None:
@@ -165,13 +167,14 @@ def _checked(field: str, value: object) -> str:
 class EventStream(Response):
     """Server-sent events: a response that a handler returns, such as ``EventStream(self.ticks())``.
 
-    ``source``: a generator or iterator, ``async`` or not, or a subscription to channels. Each item
-    is a str, a value that is sent as JSON, or a result of ``event(data, event=, id=, retry=)``.
-    ``heartbeat`` (15): seconds of silence after which a comment is sent, so that proxies don't
-    close the connection and the server notices if the client has disconnected. None means never.
-    ``headers``: sent in addition to the headers with which proxies don't buffer the events.
-    ``map``: a plain function that takes an item and returns the item to send instead, or None to
-    send nothing. It is not called with an ``event(...)``.
+    - ``source``: a generator or iterator, ``async`` or not, or a subscription to channels. Each
+      item is a str, a value that is sent as JSON, or a result of ``event(data, event=, id=,
+      retry=)``.
+    - ``heartbeat`` (15): seconds of silence after which a comment is sent, so that proxies don't
+      close the connection and the server notices if the client has disconnected. None means never.
+    - ``headers``: more headers. The headers that keep proxies from buffering are always sent.
+    - ``map``: a plain function that takes an item and returns the item to send instead, or None to
+      send nothing. It is not called with an ``event(...)``.
 
     The stream ends when its source ends, when the client disconnects, and when the server shuts
     down. Raises ``TypeError`` for a source that can't be iterated over and for a ``map`` that is
@@ -204,9 +207,10 @@ class EventStream(Response):
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
-    """If a hook has replaced the body of an ``EventStream`` with another stream of events, make the
-    new stream send heartbeats and end at shutdown, as the replaced stream would have done.
-    ``replaced``: the replaced body.
+    """If ``stream`` has replaced the body of an ``EventStream`` and sends events too, make it send
+    heartbeats and end at shutdown, as the first body would have done.
+
+    ``replaced``: the body that a hook has replaced with ``stream``.
     """
     events = replaced.events if isinstance(replaced, Stream) else None
     is_other = isinstance(stream, LoopStream) and stream.events is None

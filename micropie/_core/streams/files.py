@@ -8,17 +8,20 @@ from io import FileIO
 from micropie._core.errors import ResponseError
 
 FILE_CHUNK = 64 * 1024  # bytes; most servers write this many in one call
-PART_CHUNK = 256 * 1024  # bytes, so that reading takes no less time than switching to a thread
+PART_CHUNK = 256 * 1024  # bytes; reading fewer takes less time than switching to a thread for it
 
 
 class FileRange:
     """The chunks of an open file on disk, or of a range of it: exactly ``length`` bytes, beginning
     at ``start``.
 
-    If the file has become shorter, reading raises ``ResponseError``, which aborts the response.
-    Otherwise, the client could not know that the body is incomplete. ``file``: the open file; the
-    code that opened it closes it. It is None for HEAD, because the response has no body. ``path``:
-    the file's path, for error messages. ``size``: the size of the whole file in bytes.
+    If the file has become shorter, reading raises ``ResponseError``, which aborts the response, so
+    that the client knows that the body is incomplete.
+
+    - ``file``: the open file; the code that opened it closes it. It is None for HEAD, because the
+      response has no body.
+    - ``path``: the file's path, for error messages.
+    - ``size``: the size of the whole file in bytes.
     """
 
     def __init__(self, file: FileIO | None, path: str, size: int, start: int, length: int) -> None:

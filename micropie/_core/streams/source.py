@@ -19,7 +19,7 @@ The stages of a stream are the same for both drivers:
 2. The driver sends the head and the first chunk. Then it fetches the other items, and sends a chunk
    for each.
 3. The stream ends when its items end, when there is an error, when ``end`` is called because the
-   rest is not needed, or when the server shuts down (``hear_shut_down``).
+   rest is not needed, or when the server shuts down (``end_at_shutdown``).
 4. ``leave`` closes the stream, exactly once, and returns the error that its caller must raise.
 
 Hooks may iterate over the body of a response, so a stream is also an iterator over its chunks, sync
@@ -64,8 +64,8 @@ The invariants
 4. ``leave`` returns the error to raise, and raises none itself, so that its caller can clean up
    before it raises the error. An error of the items is never lost because of a cancellation.
 
-How it ends
------------
+How a stream is ended early
+---------------------------
 Another task of the loop calls ``end``. If the generator is waiting inside ``__anext__``
 (``is_waiting``), it is cancelled there. If it is suspended at ``yield``, it is not cancelled,
 because its ``finally`` may have to wait, and in a cancelled scope every wait is cancelled. It gets
@@ -149,10 +149,10 @@ def as_bytes(chunk: object) -> bytes:
 
 class ShutdownSignal:
     """A signal that something is ending, for example the server or a stream. When the signal is
-    given, each function that was added is called once. The methods are thread-safe without a lock.
+    given, each function that was added is called.
 
-    The exception is a function that is added while ``end`` runs. It may be called twice, so it must
-    allow for that.
+    The methods are thread-safe without a lock. So a function that is added while ``end`` runs may
+    be called twice, and must allow for that. All others are called once.
     """
 
     def __init__(self) -> None:
@@ -172,8 +172,8 @@ class ShutdownSignal:
     def leave(self, function: Action) -> None:
         """Remove a function that was passed to ``add``.
 
-        Idle WebSockets use this instead of the result of ``add``, because storing that would take
-        more memory.
+        Idle WebSockets use this instead of the function that ``add`` returns, because storing that
+        function would take more memory.
         """
         self._functions.pop(function, None)
 
@@ -193,7 +193,7 @@ class ShutdownSignal:
         self._functions.pop(function, no_function)()
 
 
-# The signal that ends the current event stream, for the code that makes the stream's events.
+# The signal that ends the current event stream. The code that makes the stream's events reads it.
 stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdown")
 
 
@@ -228,9 +228,9 @@ class StreamTransform(Protocol):
 class EventRules(NamedTuple):
     """How the items of an event stream are sent.
 
-    ``encode``: converts an item to a chunk, or to b"" if nothing should be sent. ``heartbeat``:
-    seconds of silence after which a comment is sent; None means never. ``shutdown``: the signal
-    that ends the stream.
+    - ``encode``: converts an item to a chunk, or to b"" if nothing should be sent.
+    - ``heartbeat``: seconds of silence after which a comment is sent; None means never.
+    - ``shutdown``: the signal that ends the stream.
     """
 
     encode: Callable[[object], bytes]
@@ -241,20 +241,24 @@ class EventRules(NamedTuple):
 class Stream:
     """The body of a response, sent in chunks.
 
-    ``items``: the iterator from which the chunks are made. ``may_begin_empty``: whether the
-    response starts with the first chunk even if the chunk is empty, because the stream comes from a
-    mounted application that has sent its head, or from a subscription. ``events``: the rules for an
-    event stream, or None for any other stream. ``owner``: the object to close, by default
-    ``items``. ``interrupt``: a function that ends the wait for an item, from any thread, or None if
-    that is impossible. ``encode``: converts an item to a chunk, and raises ``ResponseError`` for an
-    item of a wrong type. ``file``: the file that is the body, or None if the body is not a file, or
-    is transformed. ``length``: how many bytes of the file are sent.
-
-    ``is_text``: whether the first item was a str. ``first``: the chunk that is fetched before the
-    response starts. It is ``PENDING`` until then, and ``END`` if there is no chunk. ``driver``: the
-    object with which the driver fetches chunks, or None until it has begun. ``has_finished``:
-    whether the last chunk has been made. ``is_open``: whether the stream must still be closed.
-    ``heartbeat``: seconds of silence after which ``HEART_BEAT`` is sent; None means never.
+    - ``items``: the iterator from which the chunks are made.
+    - ``may_begin_empty``: whether the response may start with an empty first chunk. True if the
+      items come from a subscription, or from a mounted application that has sent its head.
+    - ``events``: the rules for an event stream, or None for any other stream.
+    - ``owner``: the object to close, by default ``items``.
+    - ``interrupt``: a function that ends the wait for an item, from any thread, or None if that is
+      impossible.
+    - ``encode``: converts an item to a chunk, and raises ``ResponseError`` for an item of a wrong
+      type.
+    - ``file``: the file that is the body. None if the body is not a file or is transformed.
+    - ``length``: how many bytes of the file are sent.
+    - ``is_text``: whether the first item was a str.
+    - ``first``: the chunk that is fetched before the response starts. It is ``PENDING`` until then,
+      and ``END`` if there is no chunk.
+    - ``driver``: the object with which the driver fetches chunks. None until the driver has begun.
+    - ``has_finished``: whether the last chunk has been made.
+    - ``is_open``: whether the stream must still be closed.
+    - ``heartbeat``: seconds of silence after which ``HEART_BEAT`` is sent; None means never.
     """
 
     encode: Callable[[Any], bytes] = staticmethod(as_bytes)
@@ -333,10 +337,9 @@ class Stream:
         self.first = END
 
     def fetch_first(self, response: Response) -> Flow[None]:
-        """Fetch the first chunk that is not empty.
+        """Fetch the first chunk that is not empty, before the response starts.
 
-        The response starts after that. Only the response of an event stream starts without waiting
-        for its first chunk.
+        The response of an event stream doesn't wait for a chunk.
         """
         if self.first is not PENDING:
             return
@@ -376,10 +379,11 @@ class LoopStream(Stream):
     A single task calls ``enter``, fetches the items, and calls ``leave``. Another task may call
     ``end``.
 
-    ``outcome``: the reason that was passed to ``end``, or None. ``is_advancing``: whether the task
-    is waiting for an item or sending one. Only then may it be cancelled, because at other times the
-    cancellation would reach other code. ``has_ended``: whether the items don't need to be closed.
-    It isn't used for generators, because their ``ag_frame`` shows whether they have ended.
+    - ``outcome``: the reason that was passed to ``end``, or None.
+    - ``is_advancing``: whether the task is waiting for an item or sending one. Only then may it be
+      cancelled, because at other times the cancellation would reach other code.
+    - ``has_ended``: whether the items don't need to be closed. It isn't used for generators,
+      because their ``ag_frame`` shows whether they have ended.
     """
 
     outcome: str | None = None
@@ -428,7 +432,7 @@ class LoopStream(Stream):
         self._scope = TASKS.get().new_scope()
         self._scope.__enter__()
 
-    def hear_shut_down(self) -> None:
+    def end_at_shutdown(self) -> None:
         """Let an event stream end when the server shuts down, even while the stream waits for an
         event.
         """
@@ -534,7 +538,7 @@ class LoopStream(Stream):
 
 
 class _ChunkTimeout(TimeoutError):
-    """The error of a stream in whose generator a time limit ended while a chunk was being sent."""
+    """Raised if a time limit in the stream's generator expired while a chunk was being sent."""
 
 
 class ThreadStream(Stream):
@@ -542,9 +546,7 @@ class ThreadStream(Stream):
 
     @property
     def has_ended(self) -> bool:
-        """Whether there is nothing to close, because the items come from a generator that has
-        ended.
-        """
+        """Whether the items come from a generator that has ended and so need not be closed."""
         return type(self.owner) is GeneratorType and self.owner.gi_frame is None
 
     def close_items(self) -> None:

@@ -11,9 +11,9 @@ seconds, so that a slow source gives its thread back to others. The next turn be
 takes the last chunk out of the buffer.
 
 The first turn makes a single chunk, because the status and headers become final when the task takes
-this chunk. Code after the first ``yield`` must not change them any more, and never runs for HEAD.
-For streams of the process pool, every turn makes a single chunk, because the pool itself makes
-chunks ahead.
+this chunk. The generator's code after its first ``yield`` must not be able to change them, and must
+not run for HEAD. For streams of the process pool, every turn makes a single chunk, because the pool
+itself makes chunks ahead.
 
 ``EventsFromThread`` is for the events of a sync iterator, which may be silent for a long time.
 """
@@ -68,7 +68,7 @@ class MadeAhead(LoopStream):
     encode: Callable[[Any], bytes] = bytes  # the chunks are already encoded
     _is_waiting = False  # whether the task is waiting for a chunk
     _has_turn = False
-    _has_told_end = False
+    _has_raised_end = False
     _is_over = False  # whether the thread must not make more chunks
 
     def __init__(self, stream: ThreadStream, threads: Threads, rank: Rank = Rank.HOLDING) -> None:
@@ -99,7 +99,7 @@ class MadeAhead(LoopStream):
         chunk = self._made.popleft()
         if chunk is None:
             self._made.append(None)
-            self._has_told_end = True
+            self._has_raised_end = True
             if self.has_ended:  # ``close_items`` won't be called, so release the request here
                 self._forget()
             raise self._failures.pop() if self._failures else StopAsyncIteration
@@ -127,7 +127,7 @@ class MadeAhead(LoopStream):
 
     @property
     def has_ended(self) -> bool:  # type: ignore[override]
-        return self._has_told_end and self._stream.has_ended
+        return self._has_raised_end and self._stream.has_ended
 
     async def close_items(self) -> None:
         """Close the stream after the thread has made its chunk. Raises the error that ended the
@@ -168,8 +168,8 @@ class MadeAhead(LoopStream):
         await anyio.lowlevel.checkpoint_if_cancelled()
 
     async def _wait_for_progress(self) -> None:
-        # Set this before checking ``_made``, because the thread adds a chunk to ``_made`` before it
-        # reads this.
+        # The thread adds a chunk to ``_made`` and then reads ``_is_waiting``. So set
+        # ``_is_waiting`` before checking ``_made``. In the other order, a chunk could be missed.
         self._is_waiting = True
         try:
             if not self._made:
