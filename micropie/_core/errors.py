@@ -101,8 +101,8 @@ def pairs_of(headers: HeadersLike) -> list[tuple[str, str]]:
 
 
 class RaisedAnswer(Exception):
-    """The base class of exceptions that become a response. Status, headers and cookies that the
-    handler has set on the ``App``'s ``self.response`` become part of it.
+    """The base class of exceptions that become a response. Headers and cookies that the handler has
+    set on ``self.response`` are sent with it.
     """
 
     is_foreign = False
@@ -136,7 +136,7 @@ class HTTPError(RaisedAnswer):
             raise ValueError(
                 f"HTTPError takes a status from 400 to 599, not {status!r}, then the message"
             )
-        self.args = (status, message)  # as ``super().__init__`` does, in a quarter of the time
+        self.args = (status, message)  # four times as fast as ``super().__init__``
         self.status = status
         self.message: Any = message or f"{status} {PHRASES.get(status, 'Error')}"
         self.headers = pairs_of(headers) if headers else []
@@ -195,8 +195,8 @@ def too_many_waiting() -> HTTPError:
     """Return the exception, a 503, for a request that arrives when too many requests are waiting
     for a thread, or that has waited too long.
     """
-    # Retry after one second, which is the time that a queue of the default length takes if each
-    # handler needs 40 ms.
+    # Ask the client to retry after one second. By then, a queue of the default length has become
+    # empty if each handler takes 40 ms.
     return HTTPError(
         503,
         "Too many requests are waiting. Please try again later.",
@@ -228,7 +228,7 @@ class Redirect(RaisedAnswer):
     ) -> None:
         if status not in {301, 302, 303, 307, 308}:
             raise ValueError(f"Redirect takes status 301, 302, 303, 307 or 308, not {status!r}")
-        self.args = (location, status)  # as ``super().__init__`` does, in a quarter of the time
+        self.args = (location, status)  # four times as fast as ``super().__init__``
         self.location = location
         self.status = status
         self.headers = pairs_of(headers) if headers else []

@@ -107,8 +107,8 @@ class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
     If several threads read the attribute for the first time at once, each may call the method, so
     the method must return equal values.
 
-    The class replaces ``functools.cached_property``, which takes a lock before Python 3.12. The
-    lock costs as much as most of these methods.
+    The class replaces ``functools.cached_property``, which acquires a lock in Python 3.11. That
+    takes as long as most of the methods.
     """
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:
@@ -116,5 +116,5 @@ class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
 
     def __get__(self, owner: object, _: type) -> Value:
         value = self._compute(owner)
-        setattr(owner, self._name, value)  # reading ``__dict__`` would create it, which is slower
+        setattr(owner, self._name, value)  # faster than ``owner.__dict__``, which creates the dict
         return value

@@ -109,7 +109,7 @@ class AppSpellings:
 
     startup_handlers: list[Callable[[], object]]
     """Functions that are called one after the other before the first request; ``def`` or ``async
-    def``. ``lifespan`` replaces startup and shutdown handlers.
+    def``. In a new application, use ``lifespan`` instead of startup and shutdown handlers.
     """
     shutdown_handlers: list[Callable[[], object]]
     """Functions that are called one after the other after the last request; ``def`` or ``async
@@ -193,9 +193,9 @@ class ServerSpellings:
 
 
 def status_of(changes: Mapping[str, Any], status: int, hook: str) -> Any:
-    """Return the status in the dict that a hook returned, or ``status``.
+    """Return the status in ``changes``, the dict that a hook returned, or else ``status``.
 
-    ``status_code`` is MicroPie's name for it.
+    The key is "status" or, as in MicroPie, "status_code".
     """
     found = changes.get("status", changes.get("status_code", status))
     if changes.get("status_code", found) != found:

@@ -101,8 +101,8 @@ class Tree(Registrations):
         self.docs: object = None
         self.sites: dict[Kind, Site] = {}
         self.shutdowns: dict[Kind, ShutdownSignal] = {}
-        # The applications inside this one, at the time when it was last compiled as the outermost
-        # one.
+        # The applications that were inside this one when it was last compiled as the outermost
+        # application.
         self._inside: list[AppBase] = []
         # The outermost applications whose trees contained this application when they were compiled.
         self._roots: dict[int, AppBase] = {}
@@ -178,8 +178,9 @@ class Tree(Registrations):
     def config(self) -> Config:
         """Return this application's configuration in the tree that contains it.
 
-        During a request, return the configuration in the request's tree that is nearest to the
-        application that handles the request. Raises ``LookupError`` if there is more than one.
+        If this application is mounted in several places, it has a configuration for each. During a
+        request, the place that is nearest to the request's handler counts. Raises ``LookupError``
+        if this leaves several places.
         """
         places = self._places()
         if len(places) > 1:
@@ -251,8 +252,8 @@ class Tree(Registrations):
         """Return the applications that are public attributes, each under the first name that refers
         to it.
 
-        Leave out applications that contain this one, as in ``self.parent = root``, and their
-        attributes, because an application has only one place in a tree.
+        Leave out the applications that contain this one, as in ``self.parent = root``. Also leave
+        out applications that are attributes of those, because they have their place there.
         """
         known = {id(app) for app in (self.app, *ancestors)}
         known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}
@@ -320,7 +321,7 @@ class Tree(Registrations):
         """Return a decorator that registers a function as the route that ``mark`` describes."""
 
         def register(function: Function) -> Function:
-            # Refuse middleware, too, which has the attribute ``guards``.
+            # Middleware is refused, too. It can be recognised by its attribute ``guards``.
             is_other = isinstance(function, type | AppBase) or hasattr(function, "guards")
             if not callable(function) or is_other:
                 raise SetupError(f"a route decorates a function, not {function!r}")
@@ -345,14 +346,14 @@ class Tree(Registrations):
                     f"{type_name(key)} provides {type_name(kind)}: write "
                     f"override({type_name(kind)}, ...)"
                 )
-        if isroutine(key) and not self._is_asked_for(key):
+        if isroutine(key) and not self._is_dependency(key):
             name = type_name(key)
             logger.warning("override(%s, ...): no handler and no check uses %s", name, name)
         before = self.overrides.get(key)
         self._put_override(key, in_place_of(key, fake))
         return partial(self._put_override, key, before)
 
-    def _is_asked_for(self, provider: object) -> bool:
+    def _is_dependency(self, provider: object) -> bool:
         """Return whether a parameter of a handler, an access check or a provider is annotated with
         the function ``provider``.
         """

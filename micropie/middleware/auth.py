@@ -253,7 +253,7 @@ class BearerAuth(_AuthMiddleware):
             if not user:
                 self._refuse("The token is unknown or has expired.", error="invalid_token")
             request.state.user = user
-            request._exchange.know_user(self._check)
+            request._exchange.set_user_checker(self._check)
         if self.scopes and not _scopes_of(request.state.user).issuperset(self.scopes):
             needed = " ".join(self.scopes)
             self._refuse(f"The token's scope has to include {needed}.", 403, "insufficient_scope")

@@ -114,9 +114,9 @@ class ProxyHeaders(FlowMiddleware):
             scheme, host, node = self._read(request)
         except BadRequest:
             # Mark the peer as trusted, so that no warning about an unlisted proxy is logged.
-            exchange.state_peer(scheme=exchange.scheme)
+            exchange.set_peer(scheme=exchange.scheme)
             raise
-        exchange.state_peer(
+        exchange.set_peer(
             scheme=scheme or exchange.scheme,
             client=exchange.peer.client if node is None else Address(str(node[0]), node[1]),
             host=host.lower() or exchange.peer.host,

@@ -84,8 +84,8 @@ class HostTable(Generic[Entry]):
 
     ``*.example.com`` matches subdomains at any depth, but not ``example.com``.
 
-    Names are compared without regular expressions, because it is easy to forget to escape a dot,
-    which would then match other hosts. Raises ``SetupError`` if two entries have the same host.
+    Hosts can't be regular expressions, because an unescaped dot would match other hosts as well.
+    Raises ``SetupError`` if two entries have the same host.
     """
 
     def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
@@ -200,8 +200,8 @@ def is_base_url(value: object) -> bool:
 
 # -- segments --------------------------------------------------------------------------------------
 
-# Paths with these segments are refused. Browsers and proxies resolve such segments, so the router
-# would see a different path (RFC 3986, section 5.2.4).
+# Paths with these segments are refused. Browsers and proxies resolve such segments (RFC 3986,
+# section 5.2.4), so they would see a different path than the router.
 DOTS_AND_EMPTY = frozenset({"", ".", ".."})
 
 

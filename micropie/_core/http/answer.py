@@ -115,8 +115,8 @@ class AnswerState:
         self.stream = stream
 
     def continue_stream(self, stream: ChunkedBody) -> None:
-        """Record that the body is sent as this stream, and begin a new ``self.response``. Only the
-        stream's generator sets values on it, until it has produced its first chunk.
+        """Record that the body is sent as this stream, and drop the response. The stream's
+        generator may set headers and cookies on a new one until it has produced its first chunk.
         """
         self.stream, self.response = stream, None
 

@@ -71,13 +71,17 @@ class BindingErrors:
     parameter of the handler with this class.
 
     The handler is then called even if values are invalid. A parameter whose value is invalid gets
-    its default, or None. The object is empty, and false, if all values are valid. ``for error in
-    errors`` gives each ``ParameterError``; ``errors["age"]`` is the first error of a form's field
-    or of a parameter, or None; ``errors["lines[0].price"]`` is the first error of a nested field.
-    ``given``: the values of the query and the form, with which to fill the form. It maps names to
-    text, or to a list if a name has several values. For names like ``lines[0].price``, it also maps
-    "lines" to a list of dicts. The values come from the client, so escape them in HTML.
-    ``is_submitted``: whether a form was sent. Tests can create an object directly.
+    its default, or None. The object is empty, and false, if all values are valid.
+
+    - ``for error in errors`` yields each ``ParameterError``.
+    - ``errors["age"]`` is the first error of a form's field or of a parameter, or None.
+    - ``errors["lines[0].price"]`` is the first error of a nested field, or None.
+    - ``given``: the values of the query and the form, with which to fill the form. It maps names to
+      text, or to a list if a name has several values. For names like ``lines[0].price``, it also
+      maps "lines" to a list of dicts. The values come from the client, so escape them in HTML.
+    - ``is_submitted``: whether a form was sent.
+
+    Tests can create an object directly.
     """
 
     def __init__(

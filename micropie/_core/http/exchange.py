@@ -116,7 +116,8 @@ class Peer(NamedTuple):
     """The client, the scheme and the host of a request, as middleware reads them from the headers
     of a trusted proxy. A field is None if no header declares it.
 
-    ``by``: the hooks that set these fields early, before the application was chosen by the host.
+    ``by``: the hooks that have set these fields before the application was chosen by the host. They
+    need not set the fields again.
     """
 
     scheme: str | None = None
@@ -125,8 +126,8 @@ class Peer(NamedTuple):
     by: Sequence[object] = ()
 
 
-class Stated(TypedDict, total=False):
-    """The arguments of ``Exchange.state_peer``: fields of a ``Peer``."""
+class PeerFields(TypedDict, total=False):
+    """The arguments of ``Exchange.set_peer``: fields of a ``Peer``."""
 
     scheme: str | None
     client: Address | None
@@ -207,7 +208,7 @@ class Sessions(Protocol):
 class ProxyWatch(Protocol):
     """Checks requests and warns about a proxy that is not configured.
 
-    ``remaining``: how many requests are still to be checked.
+    ``remaining``: the number of requests that are still to be checked.
     """
 
     remaining: int
@@ -283,8 +284,9 @@ class Exchange:
 
     # Where the flow runs:
     has_begun = False  # whether a hook or the handler has run in one of the application's threads
-    opens_more = False  # whether the request opens resources besides those in ``resources``
-    reader: Slots | None = None  # set while one of its threads is waiting for the body under ASGI
+    opens_more = False  # whether the request may hold resources that are not in ``resources``
+    # The slots of the thread that is waiting for the body under ASGI; None if no thread is waiting.
+    reader: Slots | None = None
     is_pooled = False  # whether this is a copy of the request in a pool process
 
     # Parsed values. ``literal_path`` is the path if it has no escapes, so that the router can look
@@ -317,9 +319,9 @@ class Exchange:
         """The client's address, or None if the server does not know it, as for a UNIX socket."""
         return self.peer.client or self.server_client()
 
-    def state_peer(self, **stated: Unpack[Stated]) -> None:
+    def set_peer(self, **fields: Unpack[PeerFields]) -> None:
         """Set fields of ``peer``, which override the values from the server."""
-        self.peer = self.peer._replace(**stated)
+        self.peer = self.peer._replace(**fields)
 
     def check_peer(self) -> None:
         """Log a warning if the server's peer seems to be a proxy that is not configured."""
@@ -552,11 +554,11 @@ class Exchange:
         """Record that a generator middleware has begun, so that it will be ended."""
         self.generators = [*self.generators, running]
 
-    def know_user(self, checked_by: object) -> None:
+    def set_user_checker(self, checked_by: object) -> None:
         """Record which function set ``request.state.user`` from a token."""
         self.user_checked_by = checked_by
 
-    def read_by(self, slots: Slots | None) -> None:
+    def set_reader(self, slots: Slots | None) -> None:
         """Record that a thread from ``slots`` is waiting for the body, or that no thread is waiting
         if ``slots`` is None.
         """
@@ -659,11 +661,9 @@ class Exchange:
 
     def release(self) -> None:
         """Release uploads and everything else that the request holds."""
-        self.resources = None  # resources may refer to the request: avoid a cycle
-        ends, self.ends = (
-            self.ends,
-            None,
-        )  # their context may also refer to the request
+        # Avoid reference cycles: resources and the context in ``ends`` may refer to the request.
+        self.resources = None
+        ends, self.ends = self.ends, None
         assert ends is not None  # noqa: S101
         for release in ends.releases:
             release()

@@ -104,9 +104,9 @@ class Codec:
         try:
             if type(data) is not bytes:
                 data = data.encode() if isinstance(data, str) else bytes(data)
-            # orjson makes a float from an integer beyond 64 bits, so look for the 19 digits in a
-            # row that such a number has. At least 4 of them are at every 4th byte, so searching
-            # only these bytes is a quarter of the work.
+            # orjson makes a float from an integer beyond 64 bits. Such a number has at least 19
+            # digits. To find 19 digits in a row, first look at every fourth byte only, which is a
+            # quarter of the work: 4 of these bytes in a row must be digits.
             has_digits = data[3::4].translate(_DIGITS).find(b"0000") >= 0
             if self._module is None or (has_digits and _LONG_NUMBER.search(data)):
                 return _decode_plain(data)
@@ -146,7 +146,7 @@ class Codec:
         try:
             if self._encode is not None:
                 data = self._encode(value)
-                # A null may come from a NaN, which the standard library's encoder refuses.
+                # orjson also writes a NaN as null. The standard library's encoder refuses it.
                 if data.find(b"null") >= 0:
                     JSONEncoder(allow_nan=False, default=self._step).encode(value)
                 return data
@@ -306,7 +306,7 @@ def _conversions() -> _Conversions:
     from decimal import Decimal
     from uuid import UUID
 
-    # Interfaces are encoded as well, because their classes are subclasses of those for addresses.
+    # These include ``IPv4Interface`` and ``IPv6Interface``, which are subclasses of the addresses.
     addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)
     return (
         (datetime, datetime.isoformat),
@@ -405,8 +405,10 @@ _INEXACT = pattern(rb"[0-9.]{16}|[eE]-[0-9]{3}")
 def exact(data: bytes) -> Json:
     """Return the value of a JSON text that ``loads`` has accepted, with a Decimal for each number
     that a float can't represent with all its digits. Return None if there is certainly no such
-    number. Raises ``ValueError`` if the text is nested too deeply, and for a number too close to
-    zero.
+    number.
+
+    Raises ``ValueError`` if the text is nested too deeply, and for a number that is so close to
+    zero that even a Decimal can't represent it.
     """
     try:
         return _exact_decoder().decode(data.decode("utf-8-sig")) if _INEXACT.search(data) else None

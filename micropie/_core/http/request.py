@@ -282,7 +282,7 @@ class Request(RequestSpellings):
 
     @scheme.setter
     def scheme(self, scheme: str) -> None:
-        self._exchange.state_peer(scheme=scheme)
+        self._exchange.set_peer(scheme=scheme)
 
     @property
     def client(self) -> Address | None:
@@ -292,7 +292,7 @@ class Request(RequestSpellings):
 
     @client.setter
     def client(self, client: Address | None) -> None:
-        self._exchange.state_peer(client=client)
+        self._exchange.set_peer(client=client)
 
     @property
     def host(self) -> str:
@@ -315,7 +315,7 @@ class Request(RequestSpellings):
     def host(self, host: str) -> None:
         if not is_host(host):
             raise ValueError(f"{host!r} is not a host")
-        self._exchange.state_peer(host=host.lower())
+        self._exchange.set_peer(host=host.lower())
 
     @property
     def url(self) -> str:

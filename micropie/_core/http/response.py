@@ -5,8 +5,8 @@ body may be sent.
 
 ``checked_headers`` checks every header that an application sets. If the result has a usual type and
 nothing was set on the response, ``respond`` sends it with ``NO_OTHER_HEADERS`` and without checks.
-So to add a header to all responses, add it to ``NO_OTHER_HEADERS``, too. A value that can't be sent
-raises ``ResponseError`` before the response starts. It is never dropped silently.
+To add a header to all responses with content, add it to ``NO_OTHER_HEADERS``. A value that can't be
+sent raises ``ResponseError`` before the response starts. It is never dropped silently.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -94,13 +94,15 @@ _URL = pattern(rf"[{re.escape(_URL_SAFE)}\w.-]*", re.ASCII)
 class Response:
     """A response: its body, status, headers and content type.
 
-    ``body`` is anything that a handler may return: text, bytes, None, a value for JSON, an
-    iterator, a file.
+    - ``body``: anything that a handler may return: text, bytes, None, a value for JSON, an
+      iterator, a file.
+    - ``status``: 200 to 599.
+    - ``headers``: a dict or (name, value) pairs.
+    - ``content_type``: by default ``text/html; charset=utf-8`` for text and bytes, and
+      ``application/json`` for JSON. With ``""``, no Content-Type is sent.
 
-    ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type``: by default
-    ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; with ``""``, no
-    Content-Type is sent. Text is encoded in the charset of ``content_type``; for a ``text/`` type
-    without a charset, ``charset=utf-8`` is added. The text of a stream is always sent in UTF-8.
+    Text is encoded in the charset of ``content_type``. If a ``text/`` type has no charset,
+    ``charset=utf-8`` is added. The text of a stream is always sent in UTF-8.
     """
 
     __slots__ = ("body", "content_type", "pairs", "status")
@@ -133,17 +135,19 @@ class Response:
     def set_cookie(self, name: str, value: str, **attributes: Unpack[CookieAttributes]) -> None:
         """Set a cookie.
 
-        ``value`` is text. Use ``urllib.parse.quote`` for characters that a cookie can't hold.
-
-        ``max_age``: seconds until the cookie expires, or a timedelta. ``expires``: instead of
-        ``max_age``, a datetime, in UTC if it is naive. Without either, the browser deletes the
-        cookie when the user closes the browser. ``path``: the cookie is sent for this path and all
-        paths under it, "/" by default. ``domain``: the cookie is sent to this domain and its
-        subdomains; with None, the default, only to the host that sets it. ``samesite``: whether
-        requests from other sites carry the cookie: "Lax" (default) if they open a page, "Strict"
-        never, "None" always; None lets the browser decide. These are False by default: ``secure``
-        sends the cookie over https only; ``httponly`` hides it from scripts; ``partitioned`` gives
-        this site, if it is shown in a frame, a separate cookie for each top-level site.
+        - ``value``: text. Use ``urllib.parse.quote`` for characters that a cookie can't hold.
+        - ``max_age``: seconds until the cookie expires, or a timedelta.
+        - ``expires``: instead of ``max_age``, a datetime, in UTC if it is naive. Without either,
+          the browser deletes the cookie when the user closes the browser.
+        - ``path``: the cookie is sent for this path and all paths under it, "/" by default.
+        - ``domain``: the cookie is sent to this domain and its subdomains; with None, the default,
+          only to the host that sets it.
+        - ``samesite``: whether requests from other sites carry the cookie: "Lax" (default) if they
+          open a page, "Strict" never, "None" always; None lets the browser decide.
+        - ``secure``: send the cookie over https only; False by default.
+        - ``httponly``: hide the cookie from scripts; False by default.
+        - ``partitioned``: if this site is shown in a frame, use a separate cookie for each
+          top-level site; False by default.
 
         Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for
         cookies that browsers would drop silently: one of more than 4096 bytes; one without

@@ -105,9 +105,10 @@ class Changes:
     """The changes that one request made to its session. The changes are applied to the stored data,
     which other requests may have changed in the meantime.
 
-    ``emptied``: whether to discard all stored data first. ``new_id``: the id under which to store
-    the result, after which the old id is deleted; None to keep the id. ``check`` is called with the
-    result, and raises ``ResponseError`` if it must not be stored.
+    - ``emptied``: whether to discard all stored data first.
+    - ``new_id``: the id under which to store the result, after which the old id is deleted; None to
+      keep the id.
+    - ``check``: called with the result; raises ``ResponseError`` if the result must not be stored.
     """
 
     values: SessionData

@@ -92,7 +92,7 @@ class _Call:
 
     async def start(self, environ: Environ) -> None:
         """Wait for a free thread, and call the application in it."""
-        self._exchange.read_by(self._slots)
+        self._exchange.set_reader(self._slots)
         await self._slots.take()
         self._slots.tasks.start_soon(self._call, environ)
 
@@ -144,7 +144,7 @@ class _Call:
         finally:
             if held:
                 self._slots.give()
-            self._exchange.read_by(None)
+            self._exchange.set_reader(None)
             self._chunk_given.ring()
 
     # -- in the thread -----------------------------------------------------------------------------

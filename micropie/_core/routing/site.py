@@ -228,7 +228,7 @@ class HostSite(Site):
         exchange = request._exchange
         for hook in () if exchange.peer.by else self._host_setters:
             hook.before(request)
-        exchange.state_peer(by=self._host_setters)
+        exchange.set_peer(by=self._host_setters)
         return self._hosts.find(request.host) or self._others
 
 

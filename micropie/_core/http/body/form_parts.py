@@ -1,8 +1,8 @@
 """``request.parts()``: a multipart form part by part, while it arrives or after it was received.
 
-The parts are read by flows, which ``Part`` (in a ``for``) and ``AsyncPart`` (in an ``async for``)
-both run. When the next part is requested, the unread rest of the previous part is skipped. The
-bytes after the last requested part are never received.
+Flows read the parts. ``Part`` runs these flows in a ``for`` loop, ``AsyncPart`` in an ``async for``
+loop. When the next part is requested, the unread rest of the previous part is skipped. The bytes
+after the last requested part are never received.
 """
 
 from __future__ import annotations

@@ -22,9 +22,10 @@ KEPT: Final = "kept"  # the whole body was received, and is stored in ``data``
 class BodyReader:
     """A request's body of at most ``limit`` bytes.
 
-    ``announced``: the value of Content-Length, or None. ``size``: the number of bytes received so
-    far; ``keep`` doesn't change it. The constructor raises ``HTTPError`` 413 if the announced
-    length is above the limit.
+    - ``announced``: the value of Content-Length, or None.
+    - ``size``: the number of bytes received so far; ``keep`` doesn't change it.
+
+    The constructor raises ``HTTPError`` 413 if the announced length is above the limit.
     """
 
     __slots__ = ("_announced", "_limit", "data", "has_ended", "size", "state")

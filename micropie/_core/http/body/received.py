@@ -30,8 +30,8 @@ NULL: Final = _Null()
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
 
-# The size, in bytes, up to which a body is received before its handler starts, if the handler runs
-# in a thread and reads the body itself.
+# A size in bytes. If a handler runs in a thread and reads the body itself, a body of up to this
+# size is received before the handler starts.
 LARGE = 64 * 1024
 
 
@@ -98,7 +98,8 @@ class ReceivedBody:
         """The JSON body, with a Decimal for each number that a float can't represent with all its
         digits.
 
-        Raises 400 if the document is nested too deeply, or has a number too close to zero.
+        Raises 400 if the document is nested too deeply, or has a number that is so close to zero
+        that even a Decimal can't represent it.
         """
         document = self.document
         if document is None or document is NULL:

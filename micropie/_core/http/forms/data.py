@@ -178,8 +178,8 @@ DEEPEST = 16  # the maximum number of levels; a name with more is plain text, no
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
-"""The values of a field, which are strings in a form; or, for a field with nested fields, a dict
-that maps their names or numbers to the fields.
+"""A field: a list of its values, which are strings in a form. If it has nested fields, a dict that
+maps the name or number of each nested field to that field.
 """
 
 

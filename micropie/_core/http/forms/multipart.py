@@ -48,7 +48,7 @@ _MOST_PREAMBLE: Final = 4096  # bytes that may come before the first part
 _MOST_HEADERS: Final = 8  # headers of one part; browsers send 2, RFC 7578 defines 3
 _MOST_HEADER: Final = 4096  # bytes: enough for a file name of 255 escaped characters
 _DASH: Final = ord("-")
-_MOST_LINES: Final = 512  # lines that are parsed on the event loop; a part has four or more
+_MOST_LINES: Final = 512  # more lines are parsed in a thread; each part has four or more
 _MALFORMED: Final = (
     "The multipart form is malformed: a boundary is wrong, or the headers of a part are wrong, too "
     "many or too long."

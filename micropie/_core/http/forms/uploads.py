@@ -71,7 +71,7 @@ class UploadFile(UploadSpellings):
 
     file: IO[bytes]
     """The open file. It is stored in memory up to ``spool_size`` bytes, and on disk if it is larger
-    or if its descriptor is used.
+    or after ``fileno()`` was called.
     """
 
     def __init__(self, raw_filename: str, headers: dict[str, str], spool_size: int) -> None:

@@ -77,7 +77,7 @@ def parse_http_date(value: str) -> int | None:
         if parsed is None:
             return None
         year, month, day, hour, minute, second, *_ = parsed
-        # raises ``ValueError``; second 60 is a leap second
+        # Raises ``ValueError`` for an impossible date. A leap second has the number 60.
         datetime(year, month, day, hour, minute, min(second, 59))
         return None if second > 60 else mktime_tz(parsed)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -96,9 +96,11 @@ def select(
 ) -> Selection:
     """Return which part of a representation a GET or HEAD gets.
 
-    ``etag``: the value of the ETag header, with its quotes. ``modified``: whole seconds since 1970,
-    or infinite if the date is not known. ``size``: the length of the representation in bytes. The
-    conditions are checked in the order of section 13.2.2. Raises ``HTTPError``: 412 if a
+    - ``etag``: the value of the ETag header, with its quotes.
+    - ``modified``: whole seconds since 1970, or infinite if the date is not known.
+    - ``size``: the length of the representation in bytes.
+
+    The conditions are checked in the order of section 13.2.2. Raises ``HTTPError``: 412 if a
     precondition fails, and 416 if the range is outside the representation.
     """
     matches = headers.get("if-match")
@@ -194,8 +196,8 @@ def accepted_codings(header: str, codings: Iterable[str]) -> list[str]:
     with a lower weight than ``identity`` (no coding) is left out. Codings with equal weights stay
     in the given order.
 
-    A name overrides ``*``. Without the header, return no coding, although section 12.5.3 allows
-    any.
+    The weight of a coding's name overrides that of ``*``. Without the header, return no coding,
+    although section 12.5.3 allows any.
     """
     weights = weights_of(header, unclear=0.0)
     least = weights.get("identity", 0.0)

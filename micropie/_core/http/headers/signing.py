@@ -30,10 +30,11 @@ class Signer:
     """Converts values to signed text for cookies and URLs. Nobody can forge such text without the
     secret.
 
-    ``salt`` keeps text that was signed for one purpose from being accepted for another. ``user``:
-    the name of the feature that needs the signer; error messages begin with this name.
-    ``serializer`` has ``dumps`` and ``loads``, by default those of JSON. Raises ``SetupError`` if
-    itsdangerous is not installed, and for a secret that could be guessed.
+    - ``salt``: keeps text that was signed for one purpose from being accepted for another.
+    - ``user``: the name of the feature that needs the signer; error messages begin with this name.
+    - ``serializer``: an object with ``dumps`` and ``loads``; by default JSON.
+
+    Raises ``SetupError`` if itsdangerous is not installed, and for a secret that could be guessed.
     """
 
     def __init__(self, secret: Secret, salt: str, user: str, serializer: Any = None) -> None:
