@@ -176,16 +176,21 @@ class App(Base[Outermost_co]):
 
         app = Root()
 
-    ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: pass it to any server.
-    ``settings`` are those of ``micropie._core.routing.settings.Settings``, for example
-    ``App(max_body_size=1024, debug=True)``. ``session_backend`` stores the sessions, and
-    ``channels`` becomes ``self.channels``; by default, both use this process's memory.
-    ``security``: for a site, ``SecurityDefaults("example.com")`` from ``micropie.middleware``; with
-    False, the log doesn't warn about missing security middleware at startup. ``docs=True`` serves
-    ``/openapi.json`` and, at ``/docs``, a page on which to try out the API; a str is another path
-    for the page, and ``micropie.openapi.Docs`` has more options. ``lifespan``: a function that
-    takes the application and returns an async context manager, which is entered before the first
-    request. An invalid value raises ``SetupError``.
+    ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: pass it to any server. The
+    keyword arguments are:
+
+    - ``settings``: any of ``micropie._core.routing.settings.Settings``, for example
+      ``App(max_body_size=1024, debug=True)``.
+    - ``session_backend``: stores the sessions; by default in this process's memory.
+    - ``channels``: becomes ``self.channels``; by default, messages stay in this process.
+    - ``security``: for a site, ``SecurityDefaults("example.com")`` from ``micropie.middleware``.
+      With False, the log doesn't warn about missing security middleware at startup.
+    - ``docs``: True serves ``/openapi.json`` and, at ``/docs``, a page on which to try out the API.
+      A str is another path for the page, and ``micropie.openapi.Docs`` has more options.
+    - ``lifespan``: a function that takes the application and returns an async context manager,
+      which is entered before the first request.
+
+    An invalid value raises ``SetupError``.
 
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` handles ``/blog/...``.
     ``class Blog(App["Root"])`` tells type checkers the class of ``self.root``.
@@ -354,13 +359,19 @@ class App(Base[Outermost_co]):
             if __name__ == "__main__":
                 app.run(reload=True)
 
-        The keywords are the options of ``micropie run``. ``host``, ``port``: the address to listen
-        on; with port 0, any free port. ``uds``: the path of a UNIX socket to listen on instead.
-        ``fd``: the descriptor of a socket that is already listening. ``server``: the name of a
-        server, such as ``"hypercorn"``; None for the best installed one. ``loop``: the event loop
-        of an ASGI server. ``workers``: the number of processes. ``wsgi``: use WSGI instead of ASGI.
-        ``root_path``: the prefix under which a proxy serves the application. ``ssl_certfile``,
-        ``ssl_keyfile``: PEM files, for https. ``reload``: restart when a file has changed.
+        The keywords are the options of ``micropie run``:
+
+        - ``host``, ``port``: the address to listen on; with port 0, any free port.
+        - ``uds``: the path of a UNIX socket to listen on instead.
+        - ``fd``: the descriptor of a socket that is already listening.
+        - ``server``: the name of a server, such as ``"hypercorn"``. None means the best installed
+          one.
+        - ``loop``: the event loop of an ASGI server.
+        - ``workers``: the number of processes.
+        - ``wsgi``: use WSGI instead of ASGI.
+        - ``root_path``: the prefix under which a proxy serves the application.
+        - ``ssl_certfile``, ``ssl_keyfile``: PEM files, for https.
+        - ``reload``: restart when a file has changed.
 
         Does nothing if the module was imported by a server. If the application can't be served,
         because a port is in use or a server is missing, the process exits with a message.
@@ -550,11 +561,16 @@ class App(Base[Outermost_co]):
         serve requests, otherwise with 503.
 
         The process can serve requests when its startup is done, the server is not shutting down,
-        and all checks succeed. A check is the method ``ping`` of a session backend, of channels or
-        of middleware, or one of ``checks``, which maps names to functions, ``def`` or ``async
-        def``. A check fails if it raises an exception or returns False. ``timeout``: seconds for
-        all checks together. ``live=True`` is for liveness probes: only ``checks`` count. The
-        application's hooks don't run for this path. Raises ``SetupError`` for an invalid argument.
+        and all checks succeed. A check fails if it raises an exception or returns False. If a
+        session backend, channels or middleware have a method ``ping``, this is a check, too.
+
+        - ``checks``: more checks; maps names to functions, ``def`` or ``async def``.
+        - ``timeout``: seconds for all checks together.
+        - ``live``: True makes this an endpoint for liveness probes, for which only ``checks``
+          count.
+
+        The application's hooks don't run for this path. Raises ``SetupError`` for an invalid
+        argument.
         """
         health = import_module("micropie.middleware.health")
         health.add_health(self, path, checks, timeout=timeout, live=live)
@@ -570,11 +586,15 @@ class App(Base[Outermost_co]):
         """Count and time the requests of this application, and serve the metrics for Prometheus at
         ``path``.
 
-        The hook that counts becomes the first item of ``middlewares``. With ``token``, the endpoint
-        requires it as a bearer token. The application's hooks don't run for this path.
-        ``registry``: by default that of prometheus_client. ``buckets``: the upper bounds of the
-        histogram's buckets, in seconds; by default from 0.001 on. Raises ``SetupError`` for an
-        invalid argument, and if prometheus_client is missing.
+        The hook that counts becomes the first item of ``middlewares``. The application's hooks
+        don't run for ``path``.
+
+        - ``token``: a bearer token that the endpoint requires; None means none.
+        - ``registry``: by default that of prometheus_client.
+        - ``buckets``: the upper bounds of the histogram's buckets, in seconds; by default from
+          0.001 on.
+
+        Raises ``SetupError`` for an invalid argument, and if prometheus_client is missing.
         """
         # Imported here, because importing prometheus_client takes as long as importing micropie.
         metrics = import_module("micropie.middleware.metrics")
@@ -592,15 +612,20 @@ class App(Base[Outermost_co]):
         """Let another application handle all paths under ``prefix``: ``app.mount("/shop",
         Shop())``.
 
-        ``target`` is an ``App``, an ASGI or a WSGI application. The protocol is detected from the
-        signature; if that is unclear, set ``kind`` (``"app"``, ``"asgi"``, ``"wsgi"``). An ``App``
-        shares this application's sessions, hooks and settings, as if it were an attribute; with
-        ``isolated=True`` it keeps its own. With ``strip=True`` an ASGI or WSGI application sees
-        paths without the prefix, for applications that ignore ``root_path``. ``bridge`` converts
-        the application to the other protocol, such as ``a2wsgi.WSGIMiddleware``; it replaces
-        micropie's own bridge under servers of that protocol. Mounts are tried before all routes,
-        the longest prefix first. An application mounted at "/" handles the paths that no route
-        matches. Raises ``SetupError`` for an object that can't be mounted.
+        - ``target``: an ``App``, an ASGI or a WSGI application. An ``App`` shares this
+          application's sessions, hooks and settings, as if it were an attribute.
+        - ``kind``: ``"app"``, ``"asgi"`` or ``"wsgi"``. By default, it is detected from the
+          signature of ``target``.
+        - ``isolated``: whether an ``App`` keeps its own sessions, hooks and settings.
+        - ``strip``: whether an ASGI or WSGI application sees paths without the prefix. Set this for
+          an application that ignores ``root_path``.
+        - ``bridge``: a function that converts the application to the other protocol, such as
+          ``a2wsgi.WSGIMiddleware``. It is used instead of micropie's own conversion under servers
+          of that protocol.
+
+        Mounts are tried before all routes, the longest prefix first. An application mounted at "/"
+        handles the paths that no route matches. Raises ``SetupError`` for an object that can't be
+        mounted.
         """
         text = checked_prefix(prefix)
         check_each("mount", *FLAG, isolated=isolated, strip=strip)

@@ -48,8 +48,8 @@ class StreamReader:
         # The chunks that the task has produced, and END at the end.
         self._made: SimpleQueue[Any] = SimpleQueue()
         self._failures: list[BaseException] = []  # the exception that ended the stream, if any
-        self._asked = 0  # number of chunks requested; ``_count``: number of chunks produced
-        self._count = 0
+        self._requested = 0  # the number of chunks that the server has requested
+        self._count = 0  # the number of chunks that the task has produced
         # How many chunks the task may produce. Before the second chunk is requested, none is
         # produced in advance, because a HEAD request takes only the first one.
         self._wanted = 1
@@ -66,17 +66,17 @@ class StreamReader:
         Raises the exception that ended the stream, or ``Empty`` if no chunk comes within
         ``seconds``.
         """
-        self._asked += 1
-        if self._asked > 1:
-            self._wanted = self._asked + AHEAD - 1
+        self._requested += 1
+        if self._requested > 1:
+            self._wanted = self._requested + AHEAD - 1
         parked = self._parked
-        if parked is not None and self._count < self._asked:
+        if parked is not None and self._count < self._requested:
             with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
                 self._loop.call_soon(parked.set)
         try:
             chunk = self._made.get(timeout=seconds)
         except Empty:
-            self._asked -= 1
+            self._requested -= 1
             raise
         if chunk is END:
             self._stream.driver = None  # avoid a reference cycle with the stream

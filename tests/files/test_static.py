@@ -1866,9 +1866,9 @@ def test_looks_are_recent_for_a_second_and_bounded(monkeypatch: pytest.MonkeyPat
 def test_a_fast_look_ends_a_row_of_slow_ones() -> None:
     looks, key = RecentLooks(recent.MOST_LOOKS), _key("a")
     for seconds in (1.0, 1.0, 0.0, 1.0, 1.0):
-        looks.took(key, None, time.monotonic() - seconds)
+        looks.record_look(key, None, time.monotonic() - seconds)
         assert looks.may_look(key)
-    looks.took(key, None, time.monotonic() - 1.0)
+    looks.record_look(key, None, time.monotonic() - 1.0)
     assert not looks.may_look(key)
 
 

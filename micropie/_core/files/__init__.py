@@ -8,8 +8,8 @@ Open ``static.py`` to change the headers of a file, ``lookup.py`` for which file
 step if a thread has checked the file within the last second, because then the kernel has it in
 memory. The file is looked up on disk each time; only the headers for each version of a file are
 cached. A small file is sent as bytes, like any other body. A large file is a ``FileRange``: an open
-file and the exact number of bytes to send. The request closes this file when it ends, so no path
-through the drivers can leak an open file.
+file and the exact number of bytes to send. The request closes this file when it ends, so a driver
+can't leak an open file, whatever happens.
 """
 
 from __future__ import annotations

@@ -106,18 +106,21 @@ def static_file(
     """Return the file ``path`` under the directory ``root`` as a response: ``return
     static_file(name, root="reports")``.
 
-    ``path`` may come from a client: if it points out of ``root``, is hidden (begins with a dot) or
-    isn't a readable regular file, the client gets a 404. ``root`` must not come from a client. Each
-    process resolves it only once.
+    - ``path``: may come from a client. If it points out of ``root``, is hidden (begins with a dot)
+      or isn't a readable regular file, the client gets a 404.
+    - ``root``: must not come from a client. Each process resolves it only once.
+    - ``download``: True makes browsers save the file under its own name, and a str makes them save
+      it under that name.
+    - ``content_type``: by default the type for the name's extension.
+    - ``max_age``: seconds for which a client may use its copy without a request. By default, the
+      response has ``no-cache``, so that clients request the file each time, and get a 304 if it has
+      not changed.
+    - ``cached``: keep the file in memory if it has at most 1 MiB, and check the disk at most once a
+      second.
+    - ``follow_symlinks``: also serve files outside of ``root`` to which symbolic links point.
+    - ``headers``: sent too; they override the file's own.
 
-    ``download``: True makes browsers save the file under its own name, and a str makes them save it
-    under that name. ``content_type``: by default the type for the name's extension. ``max_age``:
-    seconds for which a client may use its copy without a request; by default ``no-cache``, so that
-    clients request the file each time, and get a 304 if it has not changed. ``cached``: keep the
-    file in memory if it has at most 1 MiB, and check the disk at most once a second.
-    ``follow_symlinks``: also serve files outside of ``root`` to which symbolic links point.
-    ``headers`` are sent too, and override the file's own. Raises ``ValueError`` unless ``max_age``
-    is a whole number of seconds, 0 or more.
+    Raises ``ValueError`` unless ``max_age`` is a whole number of seconds, 0 or more.
     """
     if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age must be a whole number of seconds, not {max_age!r}")
@@ -255,7 +258,7 @@ def _looked_at_again(
             version = resolved
         return _opened(request, response, asked, resolved, may_read=version is not None)
     finally:
-        RECENT.took(key, version, begun)
+        RECENT.record_look(key, version, begun)
 
 
 def _find_and_open(
@@ -370,11 +373,12 @@ def _lasting(
     """Return the Cache-Control header, which limits how long caches may use a file without a
     request.
 
-    ``own``: the fingerprint of the file. A URL with this fingerprint never has other bytes, so it
-    is ``immutable`` (RFC 8246). If the URL has another fingerprint, it was made by another version
-    of the application: during a release, two versions run side by side. If the file has just
-    changed, ``own`` may be the fingerprint of the old or the new bytes. In these two cases, return
-    ``no-cache``.
+    ``own``: the fingerprint of the file. A URL with this fingerprint never has other bytes, so its
+    response is ``immutable`` (RFC 8246). There are two exceptions, which get ``no-cache``:
+
+    - The URL has another fingerprint. Then another version of the application made the URL: during
+      a release, two versions run side by side.
+    - The file has just changed, so ``own`` may belong to the old or to the new bytes.
     """
     if reference.fingerprint is None:
         lifetime = f"max-age={reference.options.max_age}"
@@ -402,9 +406,11 @@ def _head(
     has_body: bool = False,
     name: str | None = None,
 ) -> KnownHead:
-    """Return the headers for a version of a file. Leave the validators out if ``modified`` is None.
-    Add the headers that describe a body if ``has_body`` is set. ``name``: the name under which a
-    browser saves the file.
+    """Return the headers for a version of a file.
+
+    - ``modified``: the date for Last-Modified. None leaves it out, and the ETag as well.
+    - ``has_body``: whether to add the headers that describe a body.
+    - ``name``: the name under which a browser saves the file.
     """
     headers = []
     if has_body:
@@ -447,4 +453,6 @@ def describe(response: Response, file: EncodedAnswer, part: FileRange | None) ->
 
 
 _OF_BYTES = frozenset({"content-encoding", "content-range"})
-_JOINED = _OF_BYTES | {"vary", NOSNIFF[0]}  # nosniff is added to every response with a content type
+# The headers that ``describe`` doesn't add at its end: it has already set some of them, and nosniff
+# is added to every response with a content type.
+_JOINED = _OF_BYTES | {"vary", NOSNIFF[0]}

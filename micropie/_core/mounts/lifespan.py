@@ -52,10 +52,10 @@ class MountedLife:
         self._started, self._stop, self._stopped = Event(), Event(), Event()
         async with create_task_group() as group:
             group.start_soon(self._run)
-            if await self._says("started", self._started) and not self._is_refused:
+            if await self._has_reported("started", self._started) and not self._is_refused:
                 yield
                 self._stop.set()
-                await self._says("stopped", self._stopped)
+                await self._has_reported("stopped", self._stopped)
             group.cancel_scope.cancel()
         self._mount.state = {}
         if self._failure:
@@ -84,7 +84,7 @@ class MountedLife:
             self._started.set()
             self._stopped.set()
 
-    async def _says(self, what: str, event: Event) -> bool:
+    async def _has_reported(self, what: str, event: Event) -> bool:
         """Wait until the application reports that it has started or stopped.
 
         Return False if it doesn't report in time.

@@ -28,13 +28,17 @@ Entry = TypeVar("Entry")
 
 @dataclass(eq=False, repr=False)
 class Mount:
-    """An application that ``App.mount`` has mounted. ``prefix`` is "" for the root.
+    """An application that ``App.mount`` has mounted.
 
-    ``target``: the application. ``kind``: its protocol. ``isolated``: whether an ``App`` keeps its
-    own sessions, hooks and settings instead of the outer application's. ``strip``: whether the
-    prefix is removed from the path that the application sees. ``state``: the lifespan state of an
-    ASGI application, of which each request gets a copy. ``bridged``: the mount of the same
-    application inside the ``bridge`` that was passed to ``mount``, or None.
+    - ``prefix``: the path under which it is mounted; "" for the root.
+    - ``target``: the application.
+    - ``kind``: its protocol.
+    - ``isolated``: whether an ``App`` keeps its own sessions, hooks and settings instead of the
+      outer application's.
+    - ``strip``: whether the prefix is removed from the path that the application sees.
+    - ``state``: the lifespan state of an ASGI application, of which each request gets a copy.
+    - ``bridged``: the mount of the same application inside the ``bridge`` that was passed to
+      ``mount``, or None.
     """
 
     prefix: str
@@ -59,11 +63,11 @@ class Mount:
 
 
 class MountedPath(NamedTuple):
-    """The path of a request to a mounted application. ``root``: the decoded path of the mount.
-    ``rest``: the path after it.
+    """The path of a request to a mounted application.
 
-    ``rest`` is still escaped. It is empty at the mount point itself. Otherwise, it begins with a
-    slash.
+    - ``root``: the decoded path of the mount.
+    - ``rest``: the path after ``root``, still escaped. It is empty at the mount point itself.
+      Otherwise, it begins with a slash.
     """
 
     root: str

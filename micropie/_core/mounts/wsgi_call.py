@@ -36,9 +36,9 @@ class WSGICall(Iterable[bytes]):
     """One call of a WSGI application. Call ``begin``, then ``take`` until it returns that nothing
     more follows, then ``finish``. Or call ``begin``, iterate over the object, and ``close`` it.
 
-    ``label``: the name of the application in the log. ``write``: a function that gets the data that
-    the application passes to PEP 3333's ``write``. Without it, the data is stored in ``written``
-    until it is taken.
+    - ``label``: the name of the application in the log.
+    - ``write``: a function that gets the data that the application passes to PEP 3333's ``write``.
+      Without it, the data is stored in ``written`` until it is taken.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class WSGICall(Iterable[bytes]):
         """Run the code that the application has after its last chunk, then close its iterable.
         Exceptions are logged.
 
-        Only closing it isn't enough, because a generator would not run the code after its last
+        Closing the iterable alone isn't enough: a generator would not run the code after its last
         ``yield``.
         """
         try:

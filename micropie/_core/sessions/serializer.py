@@ -9,7 +9,7 @@ import json
 
 from micropie._core.errors import ResponseError
 
-# ``json.dumps`` would create an encoder for each call.
+# Created once, because ``json.dumps`` would create an encoder for each call.
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -25,8 +25,8 @@ def dumps(data: object) -> str:
     )
 
 
-# Types that JSON returns unchanged. Floats are left out because they may be infinite, and integers
-# because large ones can't be read again.
+# Values of these types are the same after they were encoded as JSON and decoded again. Floats are
+# left out because they may be infinite, and integers because large ones can't be decoded.
 _SIMPLE = frozenset({str, bool, type(None)})
 
 

@@ -34,10 +34,12 @@ def _new_id() -> str:
 class SessionStore:
     """Loads and saves the sessions of an application in its session backend.
 
-    ``prefix``: the path of the application that has this backend. Browsers send the cookie only for
-    this path and paths under it. ``opens_ahead``: whether the flow loads the session before it
-    calls the handler, because the backend may wait. ``make_id()`` returns an id for a new session,
-    and ``is_id(text)`` whether ``text`` may be an id.
+    - ``prefix``: the path of the application that has this backend. Browsers send the cookie only
+      for this path and paths under it.
+    - ``opens_ahead``: whether the flow loads the session before it calls the handler, because the
+      backend may wait.
+    - ``make_id()`` returns an id for a new session.
+    - ``is_id(text)`` returns whether ``text`` may be an id.
     """
 
     def __init__(
@@ -120,8 +122,10 @@ class SessionStore:
         return self._opened(session_id, (yield from self._ask("load", session_id)) if is_id else {})
 
     def open(self, exchange: Exchange) -> Session:
-        """Return a request's session. Return a new session if the client has none, or if the
-        backend may wait, because then ``open_ahead`` has loaded the session if there is one.
+        """Return a request's session, or a new one if the client has none.
+
+        If the backend may wait, always return a new one: the flow has called ``open_ahead``
+        already if the client has a session.
         """
         session_id = None if self.opens_ahead else self.find_id(exchange)
         if not session_id or not self.is_id(session_id):

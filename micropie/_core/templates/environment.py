@@ -37,7 +37,7 @@ class Environment(jinja2.Environment):
             autoescape=True,
             auto_reload=reload,
             enable_async=is_async,
-            undefined=_Told if reload else jinja2.Undefined,
+            undefined=_LoggedUndefined if reload else jinja2.Undefined,
             finalize=_refuse_coroutine if reload and not is_async else None,
         )
         self.compiled = lru_cache(maxsize=_SOURCES)(self.from_string)
@@ -158,7 +158,7 @@ def _refuse_coroutine(value: object) -> object:
     return value
 
 
-class _Told(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
+class _LoggedUndefined(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
     """The value of a name that was not passed to the template. The template shows nothing for it. A
     warning is logged, unless the template only tests the name with ``if``.
     """

@@ -35,12 +35,14 @@ Directory: TypeAlias = str | PathLike[str]
 class Templates:
     """The templates of one ``App``. Any number of threads may use the object at the same time.
 
-    ``directories``: searched one after the other. They are relative to the directory that is the
-    working directory when the first template is needed. ``filters``: filters in addition to
-    Jinja2's, by name. ``names``: values that are available in every template and macro; the
-    ``context`` of a rendering overrides them. ``reload``: whether changed files are read again.
-    ``setup``: a function that is called with each new Jinja2 environment. ``catalog``: a function
-    that returns the catalogue of translations for the current request.
+    - ``directories``: searched one after the other. They are relative to the directory that is the
+      working directory when the first template is needed.
+    - ``filters``: filters in addition to Jinja2's, by name.
+    - ``names``: values that are available in every template and macro; the ``context`` of a
+      rendering overrides them.
+    - ``reload``: whether changed files are read again.
+    - ``setup``: a function that is called with each new Jinja2 environment.
+    - ``catalog``: a function that returns the catalogue of translations for the current request.
 
     Every method raises ``RuntimeError`` if Jinja2 is not installed, and ``LookupError`` if the
     template doesn't exist. Errors of Jinja2 and of the template itself are raised unchanged, with
