@@ -547,7 +547,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         default, failure = default_answer(request, failure)
         if default is not None:
             return default
-        is_server_s = (
+        is_raised = (
             exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
         )
         if exchange.resources:
@@ -561,7 +561,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
             elif isinstance(failure, ClientDisconnect):
                 exchange.hooks = None
                 made.break_off()
-            is_server_s = is_server_s and config_of(exchange).error_handler_for(failure)[0] is None
+            is_raised = is_raised and config_of(exchange).error_handler_for(failure)[0] is None
         if made.is_without_session and not made.is_broken_off:
             # While the session backend is unavailable, the application's error page gets an empty
             # session.
@@ -579,7 +579,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         if exchange.ends is not None:
             made.end(answer)
     else:
-        if is_server_s:
+        if is_raised:
             raise failure
     finally:
         del failure
