@@ -211,7 +211,7 @@ class _Publisher(threading.Thread):
 
     def _send(self, batch: list[tuple[str, bytes, Future]]) -> None:
         try:
-            results = self._outage.ask(partial(self._publish, batch))
+            results = self._outage.call(partial(self._publish, batch))
         except Exception as error:
             results = [error] * len(batch)
         for (_, _, future), result in zip(batch, results, strict=True):

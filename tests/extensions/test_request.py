@@ -119,7 +119,7 @@ def test_a_task_is_woken_from_another_thread(make_client: MakeClient) -> None:
     assert make_client(Failing()).get("/woken").text == "awake"
 
 
-def test_an_outage_is_asked_once_and_ends_with_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_tried_once_and_ends_with_a_result(caplog: pytest.LogCaptureFixture) -> None:
     asked: list[str] = []
 
     def fail() -> str:
@@ -130,17 +130,17 @@ def test_an_outage_is_asked_once_and_ends_with_an_answer(caplog: pytest.LogCaptu
         retry_after = 0.0  # the next call tries it
 
     outage = Now("the oven", ", nothing is baked")
-    assert outage.ask(lambda: "pie") == "pie"
+    assert outage.call(lambda: "pie") == "pie"
     with pytest.raises(ConnectionRefusedError):
-        outage.ask(fail)
+        outage.call(fail)
     assert outage.is_on
     assert "the oven is unavailable, nothing is baked: ConnectionRefusedError: cold" in caplog.text
 
     def meanwhile() -> str:
         with pytest.raises(ConnectionError, match="the oven is unavailable"):
-            outage.ask(fail)  # another one tries it
+            outage.call(fail)  # another one tries it
         return "pie"
 
-    assert outage.ask(meanwhile) == "pie"
+    assert outage.call(meanwhile) == "pie"
     assert (outage.is_on, asked) == (False, ["failed"])
     assert "the oven is available again" in caplog.text

@@ -40,7 +40,7 @@ class Outage:
         outage = Outage("the rates' server", ", nothing is counted")
 
         def count(key):
-            return outage.ask(lambda: server.increment(key))  # raises OSError at once in an outage
+            return outage.call(lambda: server.increment(key))  # in an outage, fails at once
 
     Only an ``OSError`` such as ``ConnectionError`` or ``TimeoutError`` begins an outage, so convert
     a library's own exceptions to one of these. A ``ConnectionLost`` doesn't begin an outage.
@@ -80,8 +80,8 @@ class Outage:
         """
         return self.is_on and (monotonic() < self._next_try or self._trial.locked())
 
-    def watch(self, question: Flow[Result]) -> Flow[Result]:
-        """Run the flow ``question``, which calls the service, and return its result.
+    def watch(self, flow: Flow[Result]) -> Flow[Result]:
+        """Run ``flow``, which calls the service, and return its result.
 
         Raises ``OSError`` if the service is unavailable.
         """
@@ -90,7 +90,7 @@ class Outage:
             raise ConnectionError(f"{self._subject} is unavailable")
         began = monotonic()
         try:
-            answer = yield from question
+            answer = yield from flow
         except OSError as error:
             if not isinstance(error, ConnectionLost):
                 self.note(error, monotonic() - began)
@@ -102,13 +102,13 @@ class Outage:
             self.end()
         return answer
 
-    def ask(self, question: Callable[[], Result]) -> Result:
-        """Call the function ``question``, which calls the service and may block, and return its
-        result. Use this only in a thread that may block.
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Call ``function``, which calls the service and may block, and return its result. Use this
+        only in a thread that may block.
 
         Raises ``OSError`` if the service is unavailable.
         """
-        answer: Result = result_of(self.watch(call(INLINE, question)))
+        answer: Result = result_of(self.watch(call(INLINE, function)))
         return answer
 
     def note(self, error: OSError, seconds: float) -> None:
