@@ -60,7 +60,7 @@ def execute(arguments: Namespace) -> int:
 
 
 def _notes(app: App) -> Iterator[str]:
-    """Yield notes about settings that may be intentional."""
+    """Yield a note for each setting and each piece of code that may be a mistake or intentional."""
     if sentence := open_by_name(app):
         yield sentence
     inspector = Inspector(app)
@@ -78,7 +78,7 @@ def _notes(app: App) -> Iterator[str]:
 
 def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> Iterator[str]:
     """Yield a finding for each hook that compares ``request.path`` with a handler's path, if the
-    handler also accepts longer paths. The hook would not recognise those.
+    handler also accepts longer paths. For a longer path, the comparison is false.
     """
     for path, place in paths_of_hooks(application.app, application.handlers):
         for entry in entries:
@@ -90,8 +90,8 @@ def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> 
 
 
 def _replaced_methods(application: Application) -> Iterator[str]:
-    """Yield a finding for each handler that overrides, by accident, a method of ``App`` that other
-    methods call.
+    """Yield a finding for each handler that replaces a method of ``App`` and is called by another
+    method of the same class. The caller probably expects the method of ``App``.
     """
     owner, sources = type(application.app), dict[str, str]()
     for name, value in vars(owner).items():
@@ -151,8 +151,8 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
 
 
 def _unregistered(app: App, module: str) -> Iterator[str]:
-    """Yield a finding for each function of a module that has a decorator for methods, such as
-    ``@route``, and so belongs to no application.
+    """Yield a finding for each function in a module that belongs to no application because its
+    decorator, such as ``@route``, works only on methods.
     """
     for function in Inspector.lost_functions(app, module):
         advice = "has a route, but no application: write @app.get or @app.route above a function"
@@ -182,11 +182,11 @@ def _hidden_routes(
 
 
 def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
-    """Yield a finding for each attribute that has the same inner application as an earlier
+    """Yield a finding for each attribute that refers to the same inner application as an earlier
     attribute. Only the first of these attributes mounts the application.
     """
     for inner in (one.app for one in all_inside):
-        # An inner application may have an attribute with the outermost one.
+        # An inner application may have an attribute that refers to the outermost one.
         first: dict[object, str] = {all_inside[0].app: ""}
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if isinstance(value, App) and not name.startswith("_"):

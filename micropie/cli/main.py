@@ -115,8 +115,8 @@ def _list_commands(before: argparse.Namespace) -> int:
 
 
 def app_name(before: argparse.Namespace) -> str:
-    """Return the name of the application with the custom commands, from ``--app``, the environment
-    or the default.
+    """Return the import name of the application whose own commands are wanted: the option
+    ``--app``, the environment variable ``MICROPIE_APP``, or "app".
     """
     return before.app or _from_environment("APP") or "app"
 

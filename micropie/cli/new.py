@@ -1,6 +1,7 @@
 """``micropie new NAME``: create a small project that runs, with a test that passes. ``micropie
-check`` finds nothing in it. With ``--api`` the project is a JSON API, with ``--package`` a package
-with settings.
+check`` reports no errors in it.
+
+With ``--api``, the project is a JSON API. With ``--package``, it is a package with settings.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import os
 from micropie import App, Redirect, flash, post
 from micropie.middleware import SecurityDefaults
 
-# The names under which the site is reached; others get a 400.
+# The host names of this site. A request for any other host gets a 400.
 HOSTS = os.environ.get("HOSTS", "127.0.0.1,localhost,testserver").split(",")
 
 
@@ -36,7 +37,7 @@ class Root(App):
     @post
     def greet(self, name: str) -> Redirect:
         session = self.request.session
-        session["names"] = [*session.get("names", []), name[:80]][-20:]  # the last ones: a session is small
+        session["names"] = [*session.get("names", []), name[:80]][-20:]  # keep 20: a session is small
         flash(f"Hello, {name[:80]}!")
         return Redirect("/")
 
@@ -45,7 +46,7 @@ class Root(App):
 
 
 app = Root(
-    methods=["GET", "HEAD", "POST"],  # of a method without a decorator; PUT and others need one: @put
+    methods=["GET", "HEAD", "POST"],  # for handlers without a decorator; for others, write @put
     debug=os.environ.get("DEBUG") == "1",
     security=SecurityDefaults(*HOSTS),
 )
@@ -103,10 +104,11 @@ Then start the application, or run its test:
     micropie run --reload        # http://127.0.0.1:8000/START
     pytest
 
-PARTS `micropie routes` lists what is
-public, `micropie check` finds mistakes before a deployment.
+PARTS `micropie routes` lists the public
+paths. Run `micropie check` before each deployment: it reports errors.
 
-`.env` has the settings of this machine, and git ignores it: `DEBUG=1` shows error pages. Leave it out on a server.
+`.env` has the settings of this machine: `DEBUG=1` turns on the debug pages. Git ignores the file. Don't copy it to a
+server.
 
 `pyproject.toml` doesn't list micropie as a dependency, because anybody could register its name on PyPI.
 """  # noqa: E501
@@ -115,7 +117,7 @@ PYPROJECT = """[project]
 name = "NAME"
 version = "0.1.0"
 requires-python = ">=3.11"
-dependencies = []  # and micropie-dual, which is not on PyPI: see README.md
+dependencies = []  # micropie-dual is missing because it is not on PyPI: see README.md
 
 [build-system]
 requires = ["hatchling"]

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from micropie import App, HTTPError, describe, get, post
 from micropie.middleware import SecurityDefaults
 
-# The names under which the API is reached; others get a 400.
+# The host names of this API. A request for any other host gets a 400.
 HOSTS = os.environ.get("HOSTS", "127.0.0.1,localhost,testserver").split(",")
 
 
@@ -30,7 +30,7 @@ class Pie(NewPie):
 
 
 class Pies(App):
-    """Pies in memory: put a database in its place."""
+    """Keeps its pies in memory. Use a database instead."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -120,11 +120,11 @@ class Root(App):
 
 
 def make_app(environment: Mapping[str, str] | None = None) -> App:
-    """Return the application with the settings of an environment, by default of this process."""
+    """Return the application. Its settings come from ``environment``, by default the process's."""
     settings = config.read(Settings, environment=environment)
     app = Root(
         templates="package:MODULE",
-        methods=["GET", "HEAD", "POST"],  # of a method without a decorator
+        methods=["GET", "HEAD", "POST"],  # for handlers without a decorator
         debug=settings.debug,
         security=SecurityDefaults(*settings.hosts),
     )
@@ -132,7 +132,7 @@ def make_app(environment: Mapping[str, str] | None = None) -> App:
     return app
 '''
 
-GREETINGS = '''"""The pages below /greetings."""
+GREETINGS = '''"""The pages under /greetings."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "testserver")  # others get a 400
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "testserver")  # other hosts get a 400
     debug: bool = False
 '''
 
@@ -225,8 +225,8 @@ PACKAGE = {
 
 AGENTS = """# For coding assistants
 
-NAME is an application on micropie. Its names and rules, for those who know other frameworks, are in the file that
-this command prints:
+NAME is an application on micropie. Read the file whose path this command prints. It has micropie's rules, and its
+names for the features of other frameworks:
 
     python -c "import micropie; print(micropie.__path__[0] + '/cli/.agents/skills/micropie/SKILL.md')"
 

@@ -72,7 +72,9 @@ def _cut(text: str, width: int) -> str:
 
 
 def mounts_of(app: App) -> Sequence[Any]:
-    """Return the mounts of applications that don't belong to the tree."""
+    """Return the mounts whose applications have no routes in the table, such as WSGI and ASGI
+    applications.
+    """
     return [
         mount
         for inner in Inspector(app).applications()
@@ -121,7 +123,7 @@ def _public(methods: str, entry: RouteEntry, with_providers: bool) -> PublicRout
 
 
 def _asks_who(entry: RouteEntry, hook: object) -> bool:
-    """Return whether a hook is an access check of ``@requires``, or authentication middleware."""
+    """Return whether a hook is an access check of ``@requires`` or authentication middleware."""
     is_check = any(hook is one for one in entry.application.checks)
     return is_check or hasattr(hook, "security_scheme")
 
@@ -135,7 +137,7 @@ def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
     and its own parameters.
     """
     handler = entry.signature
-    # the name and parameters of each provider as text, by the id of its function
+    # the text for each provider, its name and parameters, by the id of its function
     calls: dict[int, str] = {}
     for one in (*(handler.needed() if with_providers else ()), handler):
         texts = []

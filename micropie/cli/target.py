@@ -40,8 +40,10 @@ def find_target(name: str, factory: bool = False) -> Target:
     If the attribute is a function without parameters, it is called to create the application; with
     ``factory``, a class is called too. Without an attribute, the application is the module's
     ``app``, ``application`` or ``root``, or else its only ``App``, or else the result of
-    ``make_app`` or ``create_app``. Raises ``CommandError``. An exception in the module itself is
-    printed with a traceback that begins in the module.
+    ``make_app`` or ``create_app``.
+
+    Raises ``CommandError`` if there is no application, or if importing the module fails. The error
+    then contains the module's own lines of the traceback.
     """
     place, _, attribute = name.partition(":")
     attribute = attribute.removesuffix("()")  # "shop:make_app()" is gunicorn's notation
@@ -120,7 +122,7 @@ def _located(place: str) -> tuple[Path, str]:
     if not file.is_file():
         raise CommandError(f"there is no file {str(file)!r}")
     folder, module_name = file.resolve().parent, file.stem
-    # the module needs its full name, for imports inside the package
+    # use the module's full name, so that its relative imports work
     while (folder / "__init__.py").is_file():
         folder, module_name = folder.parent, f"{folder.name}.{module_name}"
     return folder, module_name

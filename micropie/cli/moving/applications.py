@@ -38,7 +38,7 @@ class Applications:
 
     def __init__(self, trees: Mapping[Path, ast.Module]) -> None:
         classes = derived(trees.values(), _CLASSES)
-        # full names, such as "shop.app", by which other modules import applications
+        # the names by which other modules refer to an application, such as "shop.app"
         made: set[str] = set()
         self._scopes = {
             tree: _Scope(imported_names(tree), classes, made) for tree in trees.values()
@@ -51,7 +51,7 @@ class Applications:
     def wrapped_in(self, tree: ast.Module) -> Iterator[Idiom]:
         """Yield assignments that wrap an application in middleware, such as ``app =
         SessionMiddleware(app, options)``, at a module's top level or in a function such as
-        ``make_app``. Skip those whose result is passed to ``dual``.
+        ``make_app``. A call of ``micropie.dual`` doesn't count as middleware.
         """
         outer = self._scopes[tree]
         yield from outer.wrapped.values()
@@ -63,9 +63,11 @@ class Applications:
                 yield from (inner.wrapped[name] for name in returned)
 
     def programs_in(self, tree: ast.Module) -> Iterator[Idiom]:
-        """Yield the calls in a module that start a server and must be changed. These are calls that
-        run when the module is imported, and all calls if no variable of the module is the
-        application, because other servers need such a variable.
+        """Yield the calls that start a server and must be changed.
+
+        A call must be changed if it runs when the module is imported. If no variable of the module
+        is the application, every such call must be changed, because other servers import the
+        application from a variable.
         """
         scope = self._scopes[tree]
         at_import = {
@@ -82,8 +84,9 @@ class Applications:
 
 
 class _Scope:
-    """The variables of a module or a function that are applications. ``wrapped``: the variables
-    that are middleware around an application.
+    """The variables of a module or a function that are applications.
+
+    ``wrapped``: those that are middleware around an application, by name.
     """
 
     def __init__(
@@ -184,8 +187,8 @@ def _of_statement(statement: ast.stmt) -> Iterator[ast.AST]:
 
 
 def _returns(function: ast.FunctionDef, name: str) -> bool:
-    """Return whether a function returns the variable ``name``. If it returns an expression that
-    isn't a variable, that counts as the variable "app".
+    """Return whether a function returns the variable ``name``. An expression that isn't a variable
+    counts as the variable "app".
     """
     values = (node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     return any(getattr(value, "id", "app") == name for value in values if value is not None)

@@ -8,7 +8,8 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
-# The package's name is a string, because only this part of the command line depends on it.
+# Only ``check --from`` and migrated applications need ``micropie.compat``. A test therefore forbids
+# importing it with an ``import`` statement.
 COMPAT = import_module("micropie.compat")
 
 
@@ -108,7 +109,9 @@ def derived(trees: Iterable[ast.Module], bases: frozenset[str]) -> frozenset[str
 
 
 def name_of(node: ast.expr, names: Mapping[str, str]) -> str:
-    """Return the full name of a class, as far as it can be told from the module's imports."""
+    """Return the full name of a class. If the class isn't imported, return its name as in the
+    source.
+    """
     kind = node.value if isinstance(node, ast.Subscript) else node
     return dotted_name(kind, names) or ast.unparse(kind)
 

@@ -1,5 +1,7 @@
-"""Find the places where a program depends on behaviour of the framework MicroPie that differs here.
-(That framework is also imported as ``micropie``.) docs/moving/micropie.md lists the differences.
+"""Find the places in a program for MicroPie that must be changed.
+
+MicroPie is another framework, which is also imported as ``micropie``. docs/moving/micropie.md lists
+the differences.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def differences(trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, Idiom]]:
-    """Yield the file and the idiom for each such place in a program's modules, without duplicates,
-    ordered by line.
+    """Yield the file and the idiom for each place in a program that must be changed, without
+    duplicates, ordered by line.
     """
     applications = derived(trees.values(), _APPLICATIONS)
     hooks = derived(trees.values(), _HOOKS)

@@ -60,13 +60,14 @@ CONFIG_KEYS: Mapping[str, str] = {
     "wsgi.pipeline": ADVICE["cherrypy.Application.wsgiapp"],
 }
 
-# Attributes that are found by name alone, because the class of an object isn't known.
+# Attributes that are reported on any object, because the object's class isn't known.
 ATTRIBUTES: Mapping[str, str] = {"wsgiapp": ADVICE["cherrypy.Application.wsgiapp"]}
 
-# Functions that the compatibility module provides, but that depend on a name that may be missing.
+# Functions of the compatibility module, each with a name that the function needs. The function is
+# reported if that name is missing.
 _NEEDED_BY = dict.fromkeys(("bottle.template", "bottle.view"), "bottle.SimpleTemplate")
 
-# Values in a configuration file with which a feature stays off.
+# Values in a configuration file that leave a feature off.
 _UNSET = ([""], ["None"], ["False"], ["''"], ['""'], ["0"])
 
 CONFIG_FILES = frozenset({".conf", ".cfg", ".ini"})
@@ -166,7 +167,8 @@ def _replaced(framework: str, node: ast.Import | ast.ImportFrom) -> Iterator[str
     """Yield the statements to write instead of ``node``, an import of the original framework. They
     import the same names from the compatibility module.
 
-    There is nothing to write instead of ``import cherrypy.lib.static``.
+    Yields nothing for ``import cherrypy.lib.static``, because no single import statement can
+    replace it.
     """
     names = ", ".join(ast.unparse(alias) for alias in node.names)
     if isinstance(node, ast.ImportFrom):
@@ -211,8 +213,9 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
 def _in_module(
     framework: str, file: Path, tree: ast.Module, is_installed: bool, own: Set[str]
 ) -> Iterator[Finding]:
-    """Yield the findings in a module. ``own``: the names that the program itself assigns on the
-    framework's modules.
+    """Yield the findings in a module.
+
+    ``own``: the names that the program itself assigns in the framework's modules.
     """
     names = imported_names(tree)
     seen: set[tuple[int, str]] = set()
@@ -226,7 +229,7 @@ def _in_module(
     for node in ast.walk(tree):
         dotted = dotted_name(node, names)
         line = getattr(node, "lineno", 1)
-        # in other libraries, check only the imports
+        # For an expression of another library, ``imports`` returns nothing.
         for name in [dotted] if f"{dotted}.".startswith(f"{framework}.") else imports(node):
             advice = _advice_for(framework, name, own)
             if advice is None and not is_installed and _binds_original(framework, node, name):

@@ -16,9 +16,11 @@ from micropie.cli.serving.options import Target
 # __name__ == "__main__"`` doesn't start a second server when it is imported.
 IS_SERVING = "MICROPIE_SERVING"
 
-# Environment variables from which worker processes get the application: the name of a factory
-# ("shop:make_app"); the framework whose compatibility module must be installed first; and the
-# application ("shop:app") or the program that starts it ("shop.py").
+# The environment variables from which worker processes get the application.
+#
+# ``FACTORY``: the name of a factory, "shop:make_app".
+# ``STAND_IN``: the framework whose compatibility module must be installed first.
+# ``STAND_IN_FOR``: the application, "shop:app", or the program that starts it, "shop.py".
 FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
 
 
@@ -66,6 +68,6 @@ def _attribute(name: str) -> object:
     return attrgetter(attribute)(import_module(module))
 
 
-# A real attribute, because hypercorn doesn't call a module's ``__getattr__``.
+# Set the attribute here, because hypercorn doesn't call a module's ``__getattr__``.
 if IS_SERVING in os.environ and not {FACTORY, STAND_IN_FOR}.isdisjoint(os.environ):
     app = _found()

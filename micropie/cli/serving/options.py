@@ -87,12 +87,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The application to serve. ``app``: the object. ``name``: the name by which a server's
-    processes can import it, or None.
+    """The application to serve.
 
-    ``imported_as``: the name that those processes import instead of ``name``, if not None.
-    ``made_as``: if ``name`` is the name of a factory, the object that the factory returned;
-    otherwise None.
+    ``app``: the application object.
+    ``name``: the name by which a server's processes can import it, or None.
+    ``imported_as``: the name that those processes import instead of ``name``, or None.
+    ``made_as``: if ``name`` is a factory, the object that the factory returned; otherwise None.
     """
 
     app: Any

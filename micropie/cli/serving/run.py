@@ -21,18 +21,19 @@ DEBUG_KEY = "MICROPIE_DEBUG_KEY"
 
 
 def serve(target: Target, options: Options, reload: bool = False) -> None:
-    """Serve ``target`` until the process is stopped. Raises ``ServingError`` if no server can
-    fulfil the options. Also raises the application's ``SetupError`` here, because a server would
-    print a traceback.
+    """Serve ``target`` until the process is stopped.
+
+    Raises ``ServingError`` if no server can fulfil the options. Also raises the application's
+    ``SetupError`` here, because a server would print a traceback.
 
     ``reload``: run this command in another process, and restart it when a module's file has
-    changed.
+        changed.
     """
     if os.environ.get(IS_SERVING):
         return
     server = choose(options)
     options = checked_place(options)
-    # Set the key here, so that all processes that are started later have the same one.
+    # Choose the key of the debug pages here, so that all processes that are started later share it.
     key = os.environ[DEBUG_KEY] = os.environ.get(DEBUG_KEY) or secrets.token_urlsafe(16)
     if reload and options.workers > 1:
         raise ServingError("reload is for development: use one worker")

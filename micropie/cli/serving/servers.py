@@ -28,8 +28,11 @@ _FOR_EVERYBODY = 0o666
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, the package that installs it (None for the server from the standard library), and
-    its features.
+    """A server and its features.
+
+    ``package``: what to install with pip; None for the server from the standard library.
+    ``loops``: the event loops that it supports.
+    ``features``: those of ``ALL`` that it supports.
     """
 
     name: str

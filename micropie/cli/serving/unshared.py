@@ -51,8 +51,8 @@ def in_memory(app: App) -> dict[str, str]:
 
 
 def _names_of(entry: RouteEntry, part: Application) -> Iterator[str]:
-    """Yield the names of attributes and variables that a route's code uses: the code of the
-    handler, of its providers, and of its hooks with the functions stored on them.
+    """Yield the names of attributes and variables that a route's code uses. This is the code of the
+    handler, its providers and its hooks, and of functions that are stored on a hook.
     """
     yield from _names_in(entry.route.function)
     for signature in entry.signature.needed():
@@ -67,7 +67,7 @@ def _names_of(entry: RouteEntry, part: Application) -> Iterator[str]:
 def _names_in_methods(kind: type) -> set[str]:
     classes = [one for one in kind.__mro__ if one.__module__.partition(".")[0] != "micropie"]
     values = [value for one in classes for value in vars(one).values()]
-    # for properties, their getters
+    # for a property, its getter
     functions = [getattr(value, "fget", None) or value for value in values]
     return {name for one in functions for name in _names_in(one)}
 
