@@ -35,8 +35,10 @@ NO_VALUES: Mapping[str, object] = {}
 
 
 class CarryingSite(Site):
-    """A site that tries native routes first; subclasses then find migrated handlers. ``inner`` is
-    the site with the native routes, mounts and WebSockets.
+    """A site that tries native routes first; subclasses then find migrated handlers.
+
+    ``inner``: the site with the native routes, mounts and WebSockets.
+    ``finds_native``: whether ``inner`` has any routes or mounts.
     """
 
     def __init__(self, inner: Site) -> None:
@@ -46,12 +48,11 @@ class CarryingSite(Site):
         self.finds_native = inner.has_mounts or bool(inner.router.entries())
 
     def find_native(self, request: Request, path: str) -> SearchResult | None:
-        """Return the native route or mount for a request.
+        """Return the native route or mount for a request, or None if there is none. Call this only
+        if ``finds_native`` is true.
 
-        If there is none, set ``request.path`` to ``path``, because ``refused_method`` needs it for
-        a 405, and return None.
-
-        Call this only if ``finds_native`` is true.
+        If it returns None, it has set ``request.path`` to ``path``. If the path has native routes
+        for other methods only, it has also stored the 405 on the request, for ``refused_method``.
         """
         found = self.inner.find_own(request)
         if not isinstance(found, HTTPError):
@@ -127,8 +128,8 @@ class CarryingTree(Tree):
 
 
 class MovedApp(App):
-    """The ``App`` that a migrated application has as ``native``. The class's name appears in the
-    log.
+    """The ``App`` in a migrated application's attribute ``native``. The log shows this class's
+    name.
     """
 
     _micropie_is_framework = True

@@ -1,4 +1,4 @@
-"""Convert a request to WSGI for frameworks whose handlers need that: its path, its environ, and its
+"""Provide what handlers of WSGI frameworks need: a request's path and environ as in WSGI, and its
 body as a file.
 """
 

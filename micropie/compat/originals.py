@@ -143,8 +143,8 @@ class _Default:
     """A class attribute that raises an error if it is read while a migrated application handles a
     request.
 
-    The original's own ``log`` may read it, because it looks up the application whose log it writes
-    to.
+    ``log``: the original's ``cherrypy.log``. It may read the attribute, to find the application
+        that it writes to.
     """
 
     def __init__(self, value: object, log: object) -> None:
@@ -160,8 +160,8 @@ class _Default:
 def _guard_bottle(module: Any) -> None:
     """Add the check to the properties of ``bottle.request`` and ``bottle.response``.
 
-    The original binds both to a thread before it handles a request, and leaves them bound
-    afterwards.
+    The original binds both to a thread before it handles a request, and doesn't unbind them
+    afterwards. So the check compares the bound environ with that of the request being handled.
     """
     requests, responses = type(module.request), type(module.response)
     environ: Any = vars(requests)["environ"]
@@ -220,7 +220,7 @@ _GUARDS = {"bottle": ("request", _guard_bottle), "cherrypy": ("serving", _guard_
 def _refuse(framework: str, log: object = None) -> None:
     """Raise ``OriginalFrameworkError`` with the name of the module that uses the original.
 
-    If the original's ``log`` uses it, return without an error.
+    ``log``: the original's ``cherrypy.log``. If that is the caller, return without an error.
     """
     frame: FrameType | None = sys._getframe()
     name: str | None = __name__
@@ -258,7 +258,7 @@ def _is_of_original(kind: type, framework: str) -> bool:
 
 def refuse_result(framework: str, result: object) -> None:
     """Raise ``OriginalFrameworkError`` if a handler has returned a response object of the original
-    framework. Its status would be lost.
+    framework. micropie would ignore its status.
     """
     if _is_of_original(type(result), framework):
         raise OriginalFrameworkError(_of_original(type(result).__qualname__, framework))

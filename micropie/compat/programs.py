@@ -18,8 +18,10 @@ from micropie.compat.carrier import Carried
 
 
 class Started(BaseException):
-    """Raised to stop a program instead of starting its server. ``app``: the application to serve;
-    ``host``, ``port``: where to serve it, None if the program doesn't set them.
+    """Raised to stop a program instead of starting its server.
+
+    ``app``: the application to serve.
+    ``host``, ``port``: the address to serve it on, each None if the program doesn't set it.
     """
 
     def __init__(self, app: Any, host: str | None = None, port: int | None = None) -> None:

@@ -28,8 +28,9 @@ FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
 
 
 class _StandIn:
-    """An import finder that replaces a framework's modules with this package's. ``name``: the name
-    under which programs import the framework.
+    """An import finder that replaces a framework's modules with this package's.
+
+    ``name``: the name by which programs import the framework.
 
     It has the methods of ``MetaPathFinder`` and ``Loader``, but isn't derived from them, because
     importing ``importlib.abc`` is slow.
@@ -71,14 +72,15 @@ class _StandIn:
 
 
 def install(framework: str, name: str | None = None) -> None:
-    """Replace a framework with its compatibility module for all later imports. ``framework``:
-    "bottle", "cherrypy" or "pixie_web".
+    """Replace a framework with its compatibility module for all later imports in this process,
+    including imports of submodules. A second call does nothing.
 
-    This applies to the whole process, including submodules. ``name``: the name under which the
-    program imports the framework, if the program contains a copy of it, such as
-    "shop.vendored.bottle". A second call does nothing. Raises ``ValueError`` for any other
-    framework, and ``RuntimeError`` if the original has been imported already, because then it can't
-    be replaced.
+    ``framework``: "bottle", "cherrypy" or "pixie_web".
+    ``name``: if the program contains a copy of the framework, the name by which it imports the
+        copy, such as "shop.vendored.bottle".
+
+    Raises ``ValueError`` for any other framework. Raises ``RuntimeError`` if the original has been
+    imported already, because then it can't be replaced.
     """
     if framework not in FRAMEWORKS:
         raise ValueError(
@@ -177,11 +179,12 @@ def _holds(names: dict[str, object], name: str, framework: str) -> bool:
 
 
 def _origin(value: object) -> str:
-    """Return the name of the module that an object comes from: a module's own name, or else the
-    module of the function, the class, or the object's class.
+    """Return the name of the module that an object comes from. For a module, this is its own name,
+    for a function or a class the module that defines it, for any other object the module of its
+    class.
 
     ``isinstance`` isn't used, since it reads ``__class__``, which makes lazy objects such as
-    Django's settings load. In some classes ``__module__`` isn't text.
+    Django's settings load. In some classes, ``__module__`` isn't a string.
     """
     kind = type(value)
     if issubclass(kind, ModuleType):
@@ -206,7 +209,7 @@ def refuse_original(framework: str, thing: object) -> None:
     """Raise ``RuntimeError`` if a plugin, tool or handler comes from a module that has imported the
     original framework instead of the compatibility module.
 
-    It would use the original's ``request``, which isn't bound to a request.
+    Such code would read the original's ``request``, which isn't bound to the current request.
     """
     name = _origin(thing)
     if imports_original(name, framework):

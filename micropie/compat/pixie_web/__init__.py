@@ -2,9 +2,8 @@
 Response, RouteType, proc_env``.
 
 All routes are added to one ``App``, ``app``. ``run()`` serves it; other servers can load it from
-the program's module. A route's ``RouteType`` declares where its handler runs. ``sync``: on the
-event loop. ``asnc``: on the event loop, for ``async def``. ``sync_thread``: in a thread. ``pool``,
-the default: in a process of the pool. Open ``templates.py`` to change ``Template``.
+the program's module. A route's ``RouteType`` declares where its handler runs. Open ``templates.py``
+to change ``Template``.
 """
 
 from __future__ import annotations
