@@ -118,9 +118,11 @@ class Bottle(Carried):
 
         ``app.route(rule, callback=function)`` does the same.
 
-        ``method``: one method or a list. ``apply``: plugins or decorators for this route only.
-        ``skip``: the plugins, given by object, class or name, that are not applied to it; True
-        means all. ``config``: values for ``route.config``, where plugins read them.
+        ``method``: one method or a list.
+        ``apply``: plugins or decorators for this route only.
+        ``skip``: the plugins not to apply to this route, given by object, class or name; True means
+            all.
+        ``config``: values for ``route.config``, where plugins read them.
         """
         if callable(path):
             path, callback = None, path
@@ -138,27 +140,27 @@ class Bottle(Carried):
         return register(callback) if callback else register
 
     def get(self, path: object = None, method: object = "GET", **options: Any) -> Any:
-        """``route`` for GET."""
+        """Register a handler for GET, see ``route``."""
         return self.route(path, method, **options)
 
     def post(self, path: object = None, method: object = "POST", **options: Any) -> Any:
-        """``route`` for POST."""
+        """Register a handler for POST, see ``route``."""
         return self.route(path, method, **options)
 
     def put(self, path: object = None, method: object = "PUT", **options: Any) -> Any:
-        """``route`` for PUT."""
+        """Register a handler for PUT, see ``route``."""
         return self.route(path, method, **options)
 
     def delete(self, path: object = None, method: object = "DELETE", **options: Any) -> Any:
-        """``route`` for DELETE."""
+        """Register a handler for DELETE, see ``route``."""
         return self.route(path, method, **options)
 
     def patch(self, path: object = None, method: object = "PATCH", **options: Any) -> Any:
-        """``route`` for PATCH."""
+        """Register a handler for PATCH, see ``route``."""
         return self.route(path, method, **options)
 
     def add_route(self, route: Route) -> None:
-        """Add an existing ``Route`` object, whose ``app`` isn't changed."""
+        """Add an existing ``Route`` object. Its attribute ``app`` isn't changed."""
         self.routes.append(route)
         self.router.add(route.rule, route.method, route, name=route.name)
 
@@ -187,11 +189,13 @@ class Bottle(Carried):
     def mount(self, prefix: str, app: object, **options: object) -> None:
         """Mount another application, which then handles all paths under ``prefix``.
 
-        If ``app`` is a ``Bottle`` and the prefix ends with a slash, its routes are added to this
-        application, whose hooks and error handlers then apply to them. A ``micropie.App`` or an
-        ASGI application becomes a mount of ``native``, for which no hooks of this application run.
-        Any other application is called as WSGI, after the ``before_request`` hooks. Raises
-        ``ValueError`` for a prefix that does not begin with a slash.
+        - A ``Bottle``, if the prefix ends with a slash: its routes are added to this application,
+          whose hooks and error handlers then apply to them.
+        - A ``micropie.App`` or an ASGI application: it is mounted on ``native``. No hooks of this
+          application run for it.
+        - Any other application: it is called as WSGI, after the ``before_request`` hooks.
+
+        Raises ``ValueError`` for a prefix that does not begin with a slash.
         """
         if not prefix.startswith("/"):
             raise ValueError("Prefix must start with '/'")
@@ -383,7 +387,7 @@ default_app = AppStack()
 
 
 def _of_default(method: Callable[..., Result]) -> Callable[..., Result]:
-    """Return a function that calls the method of this name on the default application."""
+    """Return a function that calls the same method on the default application."""
 
     @wraps(method)
     def call(*args: object, **values: object) -> Result:

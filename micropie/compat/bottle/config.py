@@ -1,5 +1,5 @@
-"""``ConfigDict``: the configuration of an application, with dotted names as keys, and the overlay
-of it that each route has (``Route.config``).
+"""``ConfigDict``: the configuration of an application, with dotted names as keys. Each route has an
+overlay of it, ``Route.config``.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ class ConfigDict(dict[str, Any]):
         return self._meta.get(key, {}).keys()
 
     def overlay(self) -> ConfigDict:
-        """Return an overlay: a configuration that has the values of this one until they are set
-        there.
+        """Return an overlay: a configuration with the same values, in which changes don't affect
+        this one.
         """
         overlay = ConfigDict()
         overlay._meta, overlay._source = self._meta, self

@@ -94,8 +94,8 @@ class FormsDict(MultiDict):
     input_encoding = "utf8"
 
     def decode(self, encoding: str | None = None) -> FormsDict:
-        """Return a copy. If ``encoding`` is given, text is decoded from it; raises ``UnicodeError``
-        if that fails.
+        """Return a copy. If ``encoding`` is given, strings are decoded from it instead of UTF-8;
+        raises ``UnicodeError`` if that fails.
         """
         copy = FormsDict()
         for key, value in self.allitems():
@@ -110,7 +110,7 @@ class FormsDict(MultiDict):
             return default
 
     def __getattr__(self, name: str) -> Any:
-        # The modules ``copy`` and ``pickle`` look up such names.
+        # The modules ``copy`` and ``pickle`` look up special methods that may be missing.
         if name[:2] == "__" and name.endswith("__"):
             raise AttributeError(name)
         values = self.dict.get(name)

@@ -91,7 +91,9 @@ class Exchange:
         self._environ: Environ | None = None
         self._response: BaseResponse | None = None
         self.early: dict[str, object] = {}
-        """Values parsed before the environ was created, by their later keys in it."""
+        """Values parsed before the environ exists. When it is created, they are copied to it, under
+        the same keys.
+        """
         carrier: Any = request  # ``vars(request)`` would create a dictionary
         carrier.bottle_exchange = self
 
@@ -265,8 +267,8 @@ def _native(exchange: Exchange, body: object) -> Answer:
         and status not in _NO_CONTENT
         and (type(body) is bytes or type(body) is ThreadStream)
     ):
-        # Don't create a ``Response`` for bytes, because they need no encoding, or for a stream that
-        # is sent without being processed by sessions or middleware.
+        # Bytes need no encoding. A stream that neither sessions nor middleware process is sent as
+        # it is. So neither needs a ``Response``.
         headers, content_type, length = (
             ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
         )

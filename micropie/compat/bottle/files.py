@@ -49,9 +49,12 @@ def static_file(
     static_file(name, root="static")``.
 
     The status is 403 if the file is outside ``root`` or can't be read, 404 if it doesn't exist, and
-    304 or 206 if the request is conditional or has a Range. ``mimetype``: by default the type for
-    the name's extension. ``download``: True or a file name makes browsers save the file.
-    ``charset``: added to the media type of text files. ``etag``: the entity tag; False means none.
+    304 or 206 if the request is conditional or has a Range.
+
+    ``mimetype``: the media type; by default that of the name's extension.
+    ``download``: True or a file name makes browsers save the file.
+    ``charset``: added to the media type of text files.
+    ``etag``: the entity tag; False means none.
     ``headers``: additional headers.
     """
     base = os.path.join(os.path.abspath(root), "")

@@ -144,12 +144,16 @@ def is_multipart(header: str) -> bool:
 def parse_multipart(
     header: str, body: IO[bytes], memory: int
 ) -> tuple[Iterator[tuple[str, str | FileUpload]], MultipartParser]:
-    """Return an iterator over (name, string or ``FileUpload``) of a multipart form, and the parser,
-    whose ``close`` closes the files.
+    """Parse a multipart form.
+
+    Return an iterator over its fields as (name, string or ``FileUpload``), and the parser, whose
+    ``close`` closes the files. A file input that was left empty is a field with the value "". A
+    field is decoded from the charset that it declares, otherwise from that of the form, otherwise
+    from UTF-8.
 
     ``memory``: the maximum size in bytes of all fields together, and the size above which a file is
-    stored on disk. A field is decoded from the charset that it declares, otherwise from that of the
-    form, otherwise from UTF-8. A file input that was left empty is a field with the value "".
+        stored on disk.
+
     Raises ``MultipartError`` with status 400 or 413.
     """
     try:

@@ -12,8 +12,11 @@ from micropie.compat.core import WSGICall
 def wsgi_mount(
     add: Callable[..., object], prefix: str, target: object, options: dict[str, object]
 ) -> None:
-    """Call ``add`` with routes that pass requests with any method for ``prefix``, and for the paths
-    under it, to the WSGI application ``target``.
+    """Add routes that pass all requests for ``prefix``, and for the paths under it, to the WSGI
+    application ``target``.
+
+    ``add``: the function that registers a route.
+    ``options``: more of its arguments.
     """
     segments = [segment for segment in prefix.split("/") if segment]
     if not segments:

@@ -63,7 +63,7 @@ class BottleSite(CarryingSite):
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
-        # Bottle matches methods in capitals, and its hooks get the method in capitals.
+        # Bottle's routes and hooks expect the method in capitals.
         exchange.method = method = exchange.method.upper()
         if self._before:  # hooks may change the path, so the route is found after them
             return self._any, (request, None), NO_VALUES
@@ -87,7 +87,7 @@ class BottleSite(CarryingSite):
 class _BottleRoute(OutsideRoute):
     """A route of the Bottle application, with the names of its wildcards.
 
-    ``target`` is None if the route can't be found until the hooks have run.
+    ``target``: the ``Route``, or None if it can't be found until the hooks have run.
     """
 
     __slots__ = ("_after", "_app", "_limited", "_names", "_target")
@@ -97,7 +97,7 @@ class _BottleRoute(OutsideRoute):
     ) -> None:
         if target is not None and target.is_async:
             super().__init__(config, self._answer_async, 2, kind_of(self._answer_async))
-            self.config = config  # ``_receive`` applies the limit on the body's size
+            self.config = config  # restore the limit on the body's size, for ``_receive``
         else:
             super().__init__(config, self._answer, 2)
         self._app = app
@@ -201,7 +201,7 @@ def answer_raised(app: Application, request: Request, error: HTTPResponse) -> An
     """Return the response of Bottle's error handlers for ``abort`` or ``redirect`` called in a
     handler of the ``App`` itself.
     """
-    # otherwise ``_native`` would send a stream without creating a ``Response``
+    # create micropie's response, so that ``_native`` doesn't send a stream without a ``Response``
     request._exchange.response()
     exchange = getattr(request, "bottle_exchange", None)
     if exchange is None:

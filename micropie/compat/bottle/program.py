@@ -45,9 +45,11 @@ def run(
     """Serve ``app``, by default the default application, until interrupted.
 
     ``server``: a name in ``server_names``, a subclass of ``ServerAdapter`` or an instance of one.
-    ``options``: passed to the server. ``reloader``: check the imported modules' files every
-    ``interval`` seconds, and restart if one has changed. Raises ``ValueError`` if the server is
-    unknown or ``app`` can't be called.
+    ``options``: passed to the server.
+    ``reloader``: check the imported modules' files every ``interval`` seconds, and restart if one
+        has changed.
+
+    Raises ``ValueError`` if the server is unknown or ``app`` can't be called.
     """
     if debug is not None:
         set_debug(debug)

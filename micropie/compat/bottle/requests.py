@@ -44,7 +44,7 @@ _PARSED_FROM = {
 }
 
 
-class _Kept:
+class _Cached:
     """A read-only property whose value is cached in the environ under ``key``."""
 
     def __init__(self, key: str, make: Callable[[BaseRequest], object]) -> None:
@@ -58,19 +58,19 @@ class _Kept:
         environ = request.environ
         if self.key in environ:
             return environ[self.key]
-        # Pass a temporary request instead of ``LocalRequest``, which would look up the current
-        # environ for each value read; that takes as long as parsing a form.
+        # ``LocalRequest`` would look up the current environ for each value read, which takes as
+        # long as parsing a form. So pass a temporary request.
         own = object.__new__(BaseRequest)
         object.__setattr__(own, "environ", environ)
         environ[self.key] = value = self.make(own)
         return value
 
 
-def _kept(key: str) -> Callable[[Callable[[BaseRequest], Value]], Value]:
-    """Decorate a method to make it a ``_Kept`` property, whose type is that of the method's result
-    for type checkers.
+def _cached(key: str) -> Callable[[Callable[[BaseRequest], Value]], Value]:
+    """Make the decorated method a ``_Cached`` property. Type checkers see the type of the method's
+    result.
     """
-    return lambda make: cast("Any", _Kept(key, make))
+    return lambda make: cast("Any", _Cached(key, make))
 
 
 class BaseRequest:
@@ -81,8 +81,8 @@ class BaseRequest:
     __slots__ = ("environ",)
 
     MEMFILE_MAX: ClassVar[int] = 102400
-    """The maximum number of bytes of a body that are kept in memory. Form fields and JSON must not
-    be longer.
+    """The maximum number of bytes of a body stored in memory; a longer body is stored on disk. Form
+    fields and JSON must not be longer.
     """
 
     environ: Environ
@@ -91,17 +91,17 @@ class BaseRequest:
         object.__setattr__(self, "environ", {} if environ is None else environ)
         self.environ["bottle.request"] = self
 
-    @_kept("bottle.app")
+    @_cached("bottle.app")
     def app(self) -> Any:
         """The application that handles the request."""
         raise RuntimeError("This request is not connected to an application.")
 
-    @_kept("bottle.route")
+    @_cached("bottle.route")
     def route(self) -> Any:
         """The route that handles the request."""
         raise RuntimeError("This request is not connected to a route.")
 
-    @_kept("route.url_args")
+    @_cached("route.url_args")
     def url_args(self) -> Any:
         """The values of the route's wildcards by name."""
         raise RuntimeError("This request is not connected to a route.")
@@ -118,7 +118,7 @@ class BaseRequest:
         """The request's method in capitals."""
         return str(self.environ.get("REQUEST_METHOD", "GET")).upper()
 
-    @_kept("bottle.request.headers")
+    @_cached("bottle.request.headers")
     def headers(self) -> WSGIHeaderDict:
         """The request's headers; the case of names does not matter."""
         return WSGIHeaderDict(self.environ)
@@ -127,7 +127,7 @@ class BaseRequest:
         """Return a header, or ``default``."""
         return self.headers.get(name, default)
 
-    @_kept("bottle.request.cookies")
+    @_cached("bottle.request.cookies")
     def cookies(self) -> FormsDict:
         """The cookies as sent, by name; ``get_cookie`` reads signed ones."""
         return FormsDict(read_cookies(self.environ.get("HTTP_COOKIE", "")))
@@ -147,7 +147,7 @@ class BaseRequest:
             return unsign(key, value or "", secret, default, digestmod)
         return value or default
 
-    @_kept("bottle.request.query")
+    @_cached("bottle.request.query")
     def query(self) -> FormsDict:
         """The fields of the query string."""
         return parse_pairs(self.query_string)
@@ -198,7 +198,7 @@ class BaseRequest:
         scheme, host, path, query, _ = self.urlparts
         return f"{scheme}://{host}{path}" + (f"?{query}" if query else "")
 
-    @_kept("bottle.request.urlparts")
+    @_cached("bottle.request.urlparts")
     def urlparts(self) -> SplitResult:
         """The parts of ``url``.
 
@@ -231,7 +231,9 @@ class BaseRequest:
         return f"/{name}/" if name else "/"
 
     def path_shift(self, shift: int = 1) -> None:
-        """Move ``shift`` segments from ``path`` to ``script_name``, or back if it is negative."""
+        """Move ``shift`` segments from ``path`` to ``script_name``. A negative ``shift`` moves them
+        back.
+        """
         script_name, path = path_shift(self.environ.get("SCRIPT_NAME", "/"), self.path, shift)
         self["SCRIPT_NAME"], self["PATH_INFO"] = script_name, path
 
@@ -250,7 +252,7 @@ class BaseRequest:
 
     # -- the body ----------------------------------------------------------------------------------
 
-    @_kept("bottle.request.body")
+    @_cached("bottle.request.body")
     def _body(self) -> IO[bytes]:
         environ = self.environ
         source, left = environ.get("wsgi.input"), self.content_length
@@ -270,8 +272,8 @@ class BaseRequest:
 
     @property
     def body(self) -> IO[bytes]:
-        """The body as a binary file, positioned at the start. Up to ``MEMFILE_MAX`` bytes are kept
-        in memory; a longer body is stored on disk.
+        """The body as a binary file, positioned at the start. A body of more than ``MEMFILE_MAX``
+        bytes is stored on disk.
         """
         self._body.seek(0)
         return self._body
@@ -296,7 +298,7 @@ class BaseRequest:
             raise HTTPError(413, "Request entity too large")
         return data
 
-    @_kept("bottle.request.json")
+    @_cached("bottle.request.json")
     def json(self) -> Any:
         """The value of the JSON body; None if the body is empty or its content type isn't JSON.
 
@@ -305,7 +307,7 @@ class BaseRequest:
         is_json = self.content_type.partition(";")[0].strip() in _JSON_TYPES
         return _from_json(self._short_body()) if is_json else None
 
-    @_kept("bottle.request.post")
+    @_cached("bottle.request.post")
     def POST(self) -> FormsDict:  # noqa: N802
         """The fields and files of the form. A body that isn't multipart is parsed as urlencoded."""
         header, exchange = (
@@ -325,19 +327,19 @@ class BaseRequest:
             fields.append(name, part)
         return fields
 
-    @_kept("bottle.request.forms")
+    @_cached("bottle.request.forms")
     def forms(self) -> FormsDict:
         """The fields of the form, without the files."""
         if not is_multipart(self.environ.get("CONTENT_TYPE", "")):
             return fields_of({name: values[:] for name, values in self.POST.dict.items()})
         return _chosen(self.POST, lambda value: not isinstance(value, FileUpload))
 
-    @_kept("bottle.request.files")
+    @_cached("bottle.request.files")
     def files(self) -> FormsDict:
         """The files of the form: ``FileUpload`` objects."""
         return _chosen(self.POST, lambda value: isinstance(value, FileUpload))
 
-    @_kept("bottle.request.params")
+    @_cached("bottle.request.params")
     def params(self) -> FormsDict:
         """The fields of the query and the form. If both have a field of the same name, the form's
         value counts as the one added last.
@@ -446,16 +448,16 @@ def _release_with(environ: Environ, release: Callable[[], object]) -> None:
         exchange.release_after(release)
 
 
-class _Early(_Kept):
-    """A property of the current request. It is read from the environ if there is one already, and
-    otherwise without creating one.
+class _Early(_Cached):
+    """A property of the current request that can be read without creating an environ. If the
+    request has an environ already, the value is read from that.
 
     ``make_early`` takes micropie's exchange and returns the value, or ``_LATER`` if the value must
     be read from an environ.
     """
 
-    def __init__(self, kept: Any, make_early: Callable[[NativeExchange], object]) -> None:
-        super().__init__(kept.key, kept.make)
+    def __init__(self, cached: Any, make_early: Callable[[NativeExchange], object]) -> None:
+        super().__init__(cached.key, cached.make)
         self._make_early = make_early
 
     def __get__(self, request: BaseRequest | None, kind: object) -> Any:
@@ -534,8 +536,8 @@ class LocalRequest(BaseRequest):
     json: Any = _Early(BaseRequest.json, _early_json)
 
     def bind(self, environ: Environ | None = None) -> None:
-        """Make a request with ``environ`` the current request outside of an application, for
-        example in a test that calls a handler.
+        """Let ``bottle.request`` read ``environ`` outside of an application, for example in a test
+        that calls a handler.
         """
         outside.environ = {} if environ is None else environ
         outside.environ["bottle.request"] = self
@@ -575,9 +577,9 @@ request = LocalRequest()
 
 
 def received_header(name: str) -> str:
-    """Return a header of the current request, or "".
+    """Return a header of the current request, or "". Don't create an environ to read it.
 
-    ``name`` is in lower case. No environ is created for it.
+    ``name``: the header's name in lower case.
     """
     exchange = current_exchange()
     if exchange is None or exchange._environ is not None:
@@ -598,8 +600,8 @@ def parse_auth(header: str) -> tuple[str, str] | None:
 
 
 def path_shift(script_name: str, path_info: str, shift: int = 1) -> tuple[str, str]:
-    """Move ``shift`` segments from ``path_info`` to ``script_name``, or back if ``shift`` is
-    negative, and return both paths.
+    """Move ``shift`` segments from ``path_info`` to ``script_name``, and return both paths. A
+    negative ``shift`` moves them back.
 
     Raises ``AssertionError`` if a path has too few segments.
     """

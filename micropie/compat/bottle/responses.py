@@ -172,7 +172,7 @@ class BaseResponse:
         del self._headers[header_name(name)]
 
     def get_header(self, name: str, default: object = None) -> Any:
-        """Return the value of a header that was added last, or ``default``."""
+        """Return a header's value, or ``default``. If it has several values, return the last one."""
         return self._headers.get(header_name(name), [default])[-1]
 
     def set_header(self, name: str, value: object) -> None:
@@ -184,7 +184,7 @@ class BaseResponse:
         self._headers.setdefault(header_name(name), []).append(header_value(value))
 
     def iter_headers(self) -> list[tuple[str, str]]:
-        """Return ``headerlist``, for programs that iterate."""
+        """Return ``headerlist``. Exists because programs call it."""
         return self.headerlist
 
     @property
@@ -239,8 +239,12 @@ class BaseResponse:
         """Set a cookie. With ``secret`` it is signed, and its value may also be a number, a date, a
         list, a dictionary or another plain value.
 
-        ``options``: ``max_age`` (seconds or a timedelta), ``expires`` (see ``http_date``),
-        ``path``, ``domain``, ``secure``, ``httponly``, ``samesite`` ("lax", "strict", "none").
+        ``options``:
+        - ``max_age``: seconds or a timedelta
+        - ``expires``: see ``http_date``
+        - ``samesite``: "lax", "strict" or "none"
+        - ``path``, ``domain``, ``secure``, ``httponly``
+
         Raises ``TypeError`` if the value isn't a string and no secret is given, ``ValueError`` if
         the cookie is too long, ``CookieError`` for invalid characters or options.
         """
@@ -304,8 +308,8 @@ class LocalResponse(BaseResponse):
         self.bind()
 
     def bind(self, *args: Any, **more: Any) -> None:
-        """Make a new response the current one outside of requests, for example in a test that calls
-        a handler.
+        """Replace the current response with a new one. This also works outside of requests, for
+        example in a test that calls a handler.
         """
         exchange = current_exchange()
         if exchange is None:

@@ -96,8 +96,8 @@ _SEGMENT, _PATH = "[^/]+", ".+?"
 # this class, the mask can be matched without backtracking.
 _ONE_KIND = re.compile(r"(?:-\?)?(\\[dw]|\[\^?(?:\\.|[^]\\])+\])\+")
 
-# The maximum number of steps that a match may take: with k repetitions that backtrack, n characters
-# may take n ** k steps.
+# A match of n characters with k repetitions that backtrack may take n ** k steps. This is the
+# maximum number of steps; a path that could take more doesn't match.
 _MOST_STEPS = 4_000_000
 _REPETITION = re.compile(r"[*+{]")
 
@@ -105,9 +105,10 @@ _REPETITION = re.compile(r"[*+{]")
 class _Rule:
     """The part of the joined expression for one rule of one method.
 
-    ``names`` lists each named wildcard with the number of its group and the function that converts
-    its text, or None. ``runs`` lists the runs, which are several wildcards in one segment such as
-    ``<year>-<month>``: the number of the group, the wildcards, and the texts between them.
+    ``names``: for each named wildcard, the number of its group and the function that converts its
+        text, or None.
+    ``runs``: for each run (several wildcards in one segment, such as ``<year>-<month>``), the
+        number of its group, the wildcards, and the texts between them.
     """
 
     def __init__(self, tokens: list[str | _Wildcard], text: str) -> None:
@@ -136,8 +137,8 @@ class _Rule:
             mask = f"{wildcard.mask.rstrip('?')}+" if character else ""
             literal = re.escape(following)
             if mask and (re.match(character, following) is None if following else is_last):
-                # Each time that an earlier wildcard backtracks, this one is matched again, unless
-                # the text before it contains a character that it can't match.
+                # Each time an earlier wildcard backtracks, this wildcard is matched again, unless
+                # the text between the two contains a character that this wildcard can't match.
                 going_back += bool(going_back and re.fullmatch(f"{character}*", literals[first]))
             elif (
                 wildcard.mask == _PATH
@@ -145,8 +146,8 @@ class _Rule:
                 and not is_last
                 and wildcards[position].mask == _PATH
             ):
-                # The next wildcard matches any text, so only the first possible end of this one is
-                # tried.
+                # The next wildcard matches any text, so only the first possible end of this
+                # wildcard needs to be tried.
                 mask, literal = _PATH, f"{literal})"
                 pattern += "(?>"
             else:
@@ -329,8 +330,8 @@ class Router:
         table.add(compiled)
 
     def build(self, _name: str, *anons: object, **query: object) -> str:
-        """Return the URL for a rule or a route's name. Raises ``RouteBuildError`` if it is unknown
-        or a value is missing.
+        """Return the URL for a rule or a route's name. Raises ``RouteBuildError`` if the name is
+        unknown or a value is missing.
         """
         if _name not in self.builder:
             raise RouteBuildError("No route with that name.", _name)
@@ -456,7 +457,7 @@ class Route:
     def all_plugins(self) -> Iterator[Any]:
         """Yield the plugins that apply to this route, the innermost first.
 
-        If several have the same name, only the last of them is yielded.
+        If several have the same name, yield only the one that was installed last.
         """
         names = set()
         for plugin in reversed(self.app.plugins + self.plugins):

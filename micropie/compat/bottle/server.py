@@ -145,8 +145,8 @@ def load(target: str) -> Any:
 
 
 def debug(mode: bool = True) -> None:
-    """Switch debug mode on or off. It shows exceptions on error pages, and reloads templates at
-    each use.
+    """Switch debug mode on or off. Debug mode shows exceptions on error pages and reloads templates
+    at each use.
     """
     if mode:
         warnings.simplefilter("default")
