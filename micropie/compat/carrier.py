@@ -92,8 +92,8 @@ class CarryingTree(Tree):
     moved_from: str
     """The name of the framework that the application was written for."""
     unshared: Callable[[], SessionBackend | None] | None = None
-    """A function that returns the session backend for native handlers. It is set if migrated
-    handlers store their sessions elsewhere.
+    """A function that returns the session backend for native handlers, or None for the default one.
+    It is set for CherryPy, whose handlers may store their sessions separately.
     """
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
     """See ``MovedApp.kept_in_memory``."""

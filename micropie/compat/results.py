@@ -47,8 +47,8 @@ def then(result: object, function: Callable[[Any], object]) -> object:
 
 
 class Chunks(chain[Any]):
-    """An iterator over chunks, with a ``close`` method that closes their source. It is a subclass
-    of ``chain`` because ``__next__`` is fast there, in C.
+    """An iterator over chunks, with a ``close`` method that closes their source. Its ``__next__``
+    is fast, because that of ``chain`` is implemented in C.
     """
 
     close: Callable[[], object] = staticmethod(lambda: None)

@@ -72,7 +72,7 @@ class Exchange:
     first used.
 
     micropie's ``Request`` refers to this object, which refers to micropie's exchange (``native``).
-    It doesn't refer to the ``Request``, which would be a reference cycle.
+    It doesn't refer to the ``Request``, because that would create a reference cycle.
     """
 
     __slots__ = ("_environ", "_response", "app", "arguments", "early", "native", "route")
@@ -91,8 +91,8 @@ class Exchange:
         self._environ: Environ | None = None
         self._response: BaseResponse | None = None
         self.early: dict[str, object] = {}
-        """Values parsed before the environ exists. When it is created, they are copied to it, under
-        the same keys.
+        """Values that were parsed without an environ, by key. They are copied to the environ when
+        it is created.
         """
         carrier: Any = request  # ``vars(request)`` would create a dictionary
         carrier.bottle_exchange = self

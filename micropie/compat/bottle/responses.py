@@ -172,7 +172,7 @@ class BaseResponse:
         del self._headers[header_name(name)]
 
     def get_header(self, name: str, default: object = None) -> Any:
-        """Return a header's value, or ``default``. If it has several values, return the last one."""
+        """Return a header's value, or ``default``. If there are several values, return the last."""
         return self._headers.get(header_name(name), [default])[-1]
 
     def set_header(self, name: str, value: object) -> None:

@@ -65,9 +65,9 @@ def readable_environ(exchange: Exchange) -> Environ:
 
 
 def decoded(latin1: str) -> str:
-    """Decode a path from UTF-8. It is given as bytes decoded as latin-1.
+    """Decode a path from UTF-8. Bytes that are not UTF-8 become U+FFFD, also in the path that hooks
+    get. If they were dropped, ``/adm%FFin`` would match ``/admin``.
 
-    Bytes that are not UTF-8 become U+FFFD, also in the path that hooks get. If they were dropped,
-    ``/adm%FFin`` would match ``/admin``.
+    ``latin1``: the path's bytes, decoded as latin-1.
     """
     return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "replace")

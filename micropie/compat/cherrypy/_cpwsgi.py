@@ -17,11 +17,12 @@ from micropie.compat.missing import tell
 
 class VirtualHost:
     """A WSGI application that passes requests on to the application for their Host header:
-    ``cherrypy.tree.graft(VirtualHost(main, {"pies.example": pies}))``.
+    ``cherrypy.tree.graft(VirtualHost(main, {"pies.example": pies}))``. If the host is malformed,
+    the client gets a 400.
 
-    ``default`` is called for all other hosts. If the host is malformed, the client gets a 400.
+    ``default``: the application for all other hosts.
     ``use_x_forwarded_host``: use the first host in X-Forwarded-Host, if sent, instead of Host.
-    Clients can forge that header, so don't rely on a host to keep an application secret.
+        Clients can forge that header, so don't rely on a host to keep an application secret.
     """
 
     def __init__(

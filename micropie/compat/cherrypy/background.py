@@ -25,8 +25,10 @@ _LOOK_EVERY = 0.005
 
 
 class _Parts(NamedTuple):
-    """A listening server: a function that serves until ``stop`` is called, a function that returns
-    whether it has started, and its port.
+    """What ``BackgroundServer`` needs of a server that already listens.
+
+    ``run``: serves until ``stop`` is called.
+    ``has_started``: returns whether the server accepts requests.
     """
 
     run: Callable[[], object]
@@ -57,10 +59,10 @@ class Options(NamedTuple):
 
 
 class BackgroundServer:
-    """A server running in a thread of this process. ``name``: the server's name, such as "uvicorn";
-    ``port``: the port on which it listens.
+    """A server running in a thread of this process. Creating the object starts it.
 
-    Creating the object starts it.
+    ``name``: the server's name, such as "uvicorn".
+    ``port``: the port on which it listens.
     """
 
     def __init__(self, app: object, options: Options) -> None:
@@ -186,7 +188,7 @@ def _bare(app: object, options: Options) -> _Parts:
     return _Parts(run, server.shutdown, lambda: True, server.server_port)
 
 
-# The first one that is installed and supports the options is used.
+# The supported servers. The first that is installed and supports the options is used.
 _OPENERS: dict[str, Callable[[object, Options], _Parts]] = {
     "uvicorn": _uvicorn,
     "waitress": _waitress,

@@ -18,10 +18,11 @@ from micropie.compat.cherrypy.types import Parameters
 from micropie.compat.core import Limits, MultipartParser, codec_of
 from micropie.compat.results import CHUNK
 
-# The maximum size in bytes of all fields of a multipart form together, which are kept in memory.
+# The maximum size in bytes of all fields of a multipart form together, which are stored in memory.
 _MOST_TEXT = 16 * 1024 * 1024
-_MOST_FIELDS = 100_000  # of a urlencoded form; a multipart form may have 1000
-_MOST_HEADERS = 8  # of one part
+# The maximum number of fields of a urlencoded form. A multipart form may have 1000.
+_MOST_FIELDS = 100_000
+_MOST_HEADERS = 8  # of one part of a multipart form
 _LIMITS = Limits(max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
 
 
@@ -113,7 +114,7 @@ class Entity:
 
     @lazy
     def content_type(self) -> HeaderElement:
-        """The media type as an element with ``value`` and ``params``."""
+        """The Content-Type: ``value`` is the media type, ``params`` has its parameters."""
         elements = self.headers.elements("Content-Type")
         return elements[0] if elements else HeaderElement(self.default_content_type)
 
@@ -252,7 +253,7 @@ class RequestBody(Entity):
 
     @lazy
     def fp(self) -> Any:
-        """The body as a file, without the limit."""
+        """The body as a file, from which more than the maximum size can be read."""
         return self._request.rfile
 
     @lazy
@@ -262,13 +263,13 @@ class RequestBody(Entity):
 
     @lazy
     def content_type(self) -> HeaderElement:
-        """The media type as an element with ``value`` and ``params``."""
+        """The Content-Type: ``value`` is the media type, ``params`` has its parameters."""
         kind, parameters, _ = self._request.native.framing
         return HeaderElement(kind, parameters)
 
     def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> bytes | None:
-        """Return ``size`` bytes of the body. Raises ``HTTPError`` 413 if more than the limit have
-        been read.
+        """Return ``size`` bytes of the body. Raises ``HTTPError`` 413 if more than the maximum size
+        have been read.
         """
         return self.reader.read(size, fp_out)
 
@@ -282,7 +283,9 @@ class RequestBody(Entity):
 
     @property
     def reader(self) -> BodyReader:
-        """The body as a file with the limit."""
+        """The body as a file, from which only the maximum size can be read: ``maxbytes`` or
+        ``server_limit``, whichever is smaller.
+        """
         if not isinstance(self.fp, BodyReader):
             limit, most = self.maxbytes, type(self).server_limit()
             self.fp = BodyReader(self.fp, min(limit, most) if limit and most else limit or most)

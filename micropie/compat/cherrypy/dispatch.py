@@ -146,16 +146,18 @@ class _Application(Protocol):
     config: dict[str, Section]
 
     def _directory_section(self, path: str) -> dict[str, str]:
-        """Return ``{"tools.staticdir.section": path}``: always the same dict for the same path."""
+        """Return ``{"tools.staticdir.section": path}``. Equal paths get the same dict object,
+        because plans are cached by the identity of configurations.
+        """
 
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
-        """Return the paths that have a section in the configuration. The keys are the same paths
-        after ``translate``.
+        """Return the paths that have a section in the configuration. Paths that ``translate`` turns
+        into the same string are listed under this string.
         """
 
 
-# Longer paths get a 404: if the configuration has sections, the time for each segment is
-# proportional to the path's length.
+# A path with more segments gets a 404, because the time for each segment may be proportional to the
+# length of the path.
 _MOST_SEGMENTS = 255
 
 
@@ -215,8 +217,8 @@ class Dispatcher:
             default = getattr(node, "default", None)
             if default is not None and getattr(default, "exposed", False):
                 own = getattr(default, "_cp_config", None)
-                # The index page's configuration comes before those of objects deeper in the path,
-                # as a method's would.
+                # The configurations of objects deeper in the path come later, so they override that
+                # of ``default``, as in CherryPy.
                 if own:
                     configs[end:end] = _with_directory(app, [own], full[: len(full) - left])
                 request.is_index = path.endswith("/")

@@ -97,7 +97,9 @@ class HTTPRedirect(_ForeignAnswer):
         return self._status
 
     def set_response(self) -> None:
-        """Make the current response a redirect. Headers and cookies that are set on it are kept."""
+        """Make the current response a redirect. Headers and cookies that were set on it before
+        remain.
+        """
         response = serving.response
         response.status = status = self.status
         response.body = None
@@ -185,8 +187,8 @@ class HTTPError(_ForeignAnswer):
         if serving.request.show_tracebacks and (is_shown or callable(_page_for(self.code))):
             traceback = format_exc()
         if traceback and is_shown:
-            # An error for this client only must not be stored, neither by ``tools.caching`` nor by
-            # other caches.
+            # This page is for one client only, so neither ``tools.caching`` nor another cache may
+            # store it.
             response.headers["Cache-Control"] = "no-store"
         response.body = self.get_error_page(self.status, traceback=traceback, message=self._message)
 
@@ -321,7 +323,7 @@ def _joinable(made: bytes | Iterator[bytes]) -> Iterable[bytes]:
 
 
 def _bare(text: str) -> str:
-    """Return text with HTML escapes, applied once or twice, and JSON escapes removed."""
+    """Return text without HTML escapes, which may have been applied twice, and JSON escapes."""
     return unescape(unescape(text)).replace("\\", "")
 
 
@@ -337,9 +339,9 @@ def format_exc(
 
 def shown_traceback() -> str | None:
     """Return the current exception's traceback if ``request.show_tracebacks`` is on and the client
-    is on this machine.
+    is on this machine, otherwise None.
 
-    CherryPy shows it to every client unless ``request.show_tracebacks`` is off.
+    The original CherryPy shows it to every client if ``request.show_tracebacks`` is on.
     """
     return format_exc() if serving.request.show_tracebacks and may_see_tracebacks() else None
 

@@ -19,11 +19,12 @@ hookpoints = (
 
 
 class Hook:
-    """A function to call at a point of a request, with its keyword arguments, its priority (the
-    lowest runs first), and whether it is also called after another hook has failed (``failsafe``).
+    """A function to call at a point of each request, with its keyword arguments.
 
-    ``failsafe`` and ``priority`` default to the function's attributes of these names, or else to
-    False and 50.
+    ``priority``: the hook with the lowest number is called first.
+    ``failsafe``: whether to call the function even after another hook has failed.
+
+    Both default to the function's attributes of these names, or else to 50 and False.
     """
 
     def __init__(

@@ -23,7 +23,9 @@ MOST_WAITING = 5
 
 
 class _SessionLock:
-    """The lock of one session. ``users``: the number of requests that hold it or wait for it;
+    """The lock of one session.
+
+    ``users``: the number of requests that hold it or wait for it.
     ``since``: when it was acquired.
     """
 

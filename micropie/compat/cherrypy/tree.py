@@ -168,7 +168,9 @@ class Application(_Servable):
                 }
 
     def _directory_section(self, path: str) -> dict[str, str]:
-        """Return ``{"tools.staticdir.section": path}``: always the same dict for the same path."""
+        """Return ``{"tools.staticdir.section": path}``. Equal paths get the same dict object,
+        because plans are cached by the identity of configurations.
+        """
         section = self._directories.get(path)
         if section is None:
             if len(self._directories) > 256:
@@ -177,8 +179,8 @@ class Application(_Servable):
         return section
 
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
-        """Return the paths that have a section in the configuration. The keys are the same paths
-        after ``translate``.
+        """Return the paths that have a section in the configuration. Paths that ``translate`` turns
+        into the same string are listed under this string.
 
         ``/my-page``, ``/my.page`` and ``/my_page`` have the same handler, so a section for one of
         them must apply to all. Otherwise a log-in required for ``/my-page`` could be bypassed with

@@ -11,7 +11,7 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import current
 
 bases: list[Callable[[], str]] = []
-"""The function that returns the scheme and host for URLs built outside of requests.
+"""Contains the function that returns the scheme and host for URLs built outside of requests.
 ``cherrypy.server`` adds it.
 """
 
@@ -53,9 +53,11 @@ def url(
     """Return an absolute URL for ``path``. A path with a leading slash begins at the application's
     root; any other is relative to the current page.
 
-    ``qs``: the query, as a string, a dict or pairs. ``script_name``: replaces the path of the
-    application. ``base``: replaces scheme and host. ``relative``: True for a URL relative to the
-    current page, "server" for a URL without scheme and host.
+    ``qs``: the query, as a string, a dict or pairs.
+    ``script_name``: replaces the path of the application.
+    ``base``: replaces scheme and host.
+    ``relative``: True for a URL relative to the current page, "server" for a URL without scheme and
+        host.
     """
     request = serving.request
     if isinstance(qs, dict) or (qs and not isinstance(qs, str)):

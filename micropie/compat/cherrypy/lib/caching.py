@@ -75,11 +75,13 @@ class _Entry(NamedTuple):
 class MemoryCache(Cache):
     """A cache in this process's memory. Its attributes are the tool's options.
 
-    ``maxobjects``, ``maxsize``: the maximum number of responses, and the maximum size of all bodies
-    together in bytes. Beyond that, the least recently used responses are removed. ``maxobj_size``:
-    the maximum size of one body in bytes. ``delay``: how many seconds a response is cached.
+    ``maxobjects``: the maximum number of responses.
+    ``maxsize``: the maximum size in bytes of all bodies together. If it or ``maxobjects`` is
+        exceeded, the least recently used responses are removed.
+    ``maxobj_size``: the maximum size of one body in bytes.
+    ``delay``: how many seconds a response is cached.
     ``antistampede_timeout``: if several clients request a URL at once, how many seconds the others
-    wait for the response to the first; with None or 0 they don't wait.
+        wait for the response to the first; with None or 0 they don't wait.
     """
 
     maxobjects = 1000
@@ -199,11 +201,12 @@ def get(
     **kwargs: object,
 ) -> bool:
     """Send the cached response if there is one. Otherwise set ``request.cacheable``, so that
-    ``tee_output`` caches this request's response.
+    ``tee_output`` caches this request's response. ``request.cached`` is set to whether a cached
+    response was sent.
 
-    Only applies to GET and HEAD without credentials (RFC 9111, section 3.5). A method in
-    ``invalid_methods``, and any other method except OPTIONS and TRACE, removes the URL's responses.
-    Also sets ``request.cached``.
+    Only responses to GET and HEAD without credentials are cached (RFC 9111, section 3.5). A request
+    with one of ``invalid_methods``, or with any method except GET, HEAD, OPTIONS and TRACE, removes
+    the URL's responses from the cache.
     """
     request, response = serving.request, serving.response
     cache = _cache_for(kwargs)

@@ -28,10 +28,9 @@ _LONG_AGO = 1169942400  # January 2007, the Expires that CherryPy sends to preve
 
 def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     """The tool ``etags``: compare the response's ETag with the request's If-Match and
-    If-None-Match.
+    If-None-Match. Raises ``HTTPRedirect`` 304 or ``HTTPError`` 412.
 
-    ``autotags``: if a response with status 200 has no ETag, compute one from its body. Raises
-    ``HTTPRedirect`` 304 or ``HTTPError`` 412.
+    ``autotags``: if a response with status 200 has no ETag, compute one from its body.
     """
     response = serving.response
     if getattr(response, "ETag", None) is not None:  # the ETag was validated already
@@ -48,7 +47,7 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     if wanted and wanted != ["*"] and etag not in wanted:
         raise HTTPError(412, f"If-Match failed: ETag {etag!r} did not match {wanted!r}")
     known = [str(element) for element in request.headers.elements("If-None-Match")]
-    # Proxies make an ETag weak when they compress the response.
+    # A proxy that compresses the response makes its ETag weak, by a leading "W/".
     if known == ["*"] or etag in known or (etag and f"W/{etag}" in known):
         if request.method in ("GET", "HEAD"):
             raise HTTPRedirect([], 304)
@@ -81,8 +80,8 @@ def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = Fals
     """The tool ``expires``: set headers that allow caches to store the response for ``secs``
     seconds, or forbid it if ``secs`` is 0.
 
-    They are set only if the response has ETag, Last-Modified, Age or Expires. ``force``: set them
-    on every response, and replace headers that it already has.
+    ``force``: set them on every response, and replace headers that it already has. By default they
+        are set only if the response has ETag, Last-Modified, Age or Expires.
     """
     response = serving.response
     headers = response.headers
@@ -188,15 +187,17 @@ def proxy(
     debug: bool = False,
 ) -> None:
     """The tool ``proxy``: take scheme, host and the client's address from headers that a proxy
-    sets.
+    sets. A client that connects to the server without the proxy can forge these headers.
 
-    A client that connects to the server without the proxy can forge these headers.
+    ``base``: scheme and host if the proxy doesn't send them.
+    ``local``: the name of the header with the host, "" to ignore it. If it has several hosts, the
+        first one is used.
+    ``remote``: the same for the client's address. Of several addresses, the last one is used,
+        because the proxy itself added it.
+    ``scheme``: the same for the scheme. Of several schemes, the first one is used.
 
-    ``base``: scheme and host if the proxy doesn't send them. ``local``, ``remote``, ``scheme``: the
-    names of the headers, "" to ignore one. If X-Forwarded-For has several addresses, the last one
-    is used, because the proxy itself added it. If a header has several schemes or hosts, the first
-    one is used. Raises ``HTTPError`` 400 for a malformed host and for schemes other than http and
-    https, because links may contain them.
+    Raises ``HTTPError`` 400 for a malformed host and for schemes other than http and https, because
+    links may contain them.
     """
     request = serving.request
     stated = first_value(request.headers.get(scheme)) if scheme else ""
@@ -270,12 +271,12 @@ class _WatchedHeaders(HeaderMap):
         return HeaderMap(self)
 
     def items(self) -> Any:
-        """Return the names with their values; all count as read."""
+        """Return the names with their values, and record all headers as read."""
         self.seen.add(ALL)
         return super().items()
 
     def values(self, key: str | None = None) -> Any:
-        """Return the values of one header, or of all. They count as read."""
+        """Return the values of one header, or of all, and record these headers as read."""
         if key is None:
             self.seen.add(ALL)
         return super().values(key)
@@ -325,11 +326,11 @@ def redirect(url: str = "", internal: bool = True, debug: bool = False) -> None:
 def trailing_slash(
     missing: bool = True, extra: bool = False, status: int | None = None, debug: bool = False
 ) -> None:
-    """The tool ``trailing_slash``: redirect the URL of an index page to the same URL with a slash
-    at the end, if ``missing`` is true.
+    """The tool ``trailing_slash``: redirect to a URL with the correct ending.
 
-    ``extra``: also redirect the URLs of other pages to those without a slash. ``status``: the
-    redirect's status, by default 301.
+    ``missing``: whether to add a missing slash to the URL of an index page.
+    ``extra``: whether to remove an extra slash from the URL of any other page.
+    ``status``: the redirect's status, by default 301.
     """
     request = serving.request
     path = request.path_info

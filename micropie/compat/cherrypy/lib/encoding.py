@@ -39,7 +39,8 @@ class ResponseEncoder:
     """The tool ``encode``: encode strings that a handler returns, and add the charset to the
     Content-Type.
 
-    ``encoding``: by default UTF-8. ``text_only``: only encode bodies of the types ``text/*``.
+    ``encoding``: by default UTF-8.
+    ``text_only``: only encode bodies of the types ``text/*``.
     ``add_charset``: whether to add the charset to the Content-Type.
     """
 

@@ -45,11 +45,13 @@ def json_in(
 ) -> None:
     """The tool ``json_in``: parse JSON bodies and set the value as ``request.json``.
 
-    ``content_type``: the media types of JSON bodies. ``force``: whether bodies of other types are
-    rejected with a 415; if False, they are parsed as without this tool. ``processor``: a function
-    that is called with the body, an object with ``fp``, ``headers`` and ``length``.
+    ``content_type``: the media types of JSON bodies.
+    ``force``: whether bodies of other types are rejected with a 415; if False, they are parsed as
+        without this tool.
+    ``processor``: a function that is called with the body, an object with ``fp``, ``headers`` and
+        ``length``.
     ``max_data_size``: the maximum size of a body in bytes. For a longer one the client gets a 413,
-    because parsing takes many times as much memory.
+        because parsing takes many times as much memory.
     """
     types = listed(content_type)
     body = serving.request.body
@@ -85,9 +87,9 @@ def json_out(
 ) -> None:
     """The tool ``json_out``: send the handler's result as JSON.
 
-    ``content_type``: the media type to set; None leaves the header unchanged. ``handler``: a
-    function that calls the original handler, ``request._json_inner_handler``, and returns the JSON
-    as a string or bytes.
+    ``content_type``: the media type to set; None leaves the header unchanged.
+    ``handler``: a function that calls the original handler, ``request._json_inner_handler``, and
+        returns the JSON as a string or bytes.
     """
     request = serving.request
     if request.handler is None:  # another tool has set the response

@@ -374,10 +374,9 @@ class FileSession(Session):
     """Sessions in files in the directory ``storage_path``, one file per session. Several processes
     on one machine can share them.
 
-    Values are stored as JSON. ``serializer``: a module or object with ``dumps`` and ``loads`` to
-    use instead; its ``dumps`` may return a string or bytes. ``pickle`` allows values of any type,
-    but then no other user may have write access to the directory, because loading a pickle can run
-    any code.
+    ``serializer``: a module or object with ``dumps`` and ``loads``, by default ``json``; ``dumps``
+        may return a string or bytes. ``pickle`` allows values of any type, but loading a pickle can
+        run any code. So with ``pickle``, no other user may have write access to the directory.
     """
 
     SESSION_PREFIX = "session-"
@@ -618,8 +617,9 @@ class BackendSession(Session):
 
 # -- the tool --------------------------------------------------------------------------------------
 
-# Options of the tool that don't apply to native handlers. Each has its default value, and the
-# setting of ``App`` to use instead, which applies to CherryPy handlers too ("" if there is none).
+# Options of the tool that don't apply to native handlers. For each one: its default value; the
+# setting of ``App`` to use instead, which applies to all handlers ("" if there is none); and a
+# function that converts the option's value to the setting's.
 _OF_BOTH: Final[Mapping[str, tuple[object, str, Callable[[Any], object]]]] = {
     "timeout": (None, "session_timeout", lambda minutes: round(minutes * 60)),
     "max_session_size": (None, "max_session_size", int),
@@ -650,8 +650,8 @@ def is_in_memory(options: Mapping[str, Any]) -> bool:
 
 class UnsharedSessions(SessionBackend):
     """A backend for native handlers that raises ``SetupError``. It is used if CherryPy handlers
-    store sessions of their own under the same cookie. Native handlers would otherwise read empty
-    sessions, and writing to one would replace the visitor's cookie.
+    store their sessions elsewhere, but with the same cookie. Otherwise native handlers would read
+    empty sessions, and writing to one would replace the visitor's cookie.
     """
 
     blocking = False
@@ -742,13 +742,18 @@ def init(
 ) -> None:
     """The tool ``sessions``: create the session object for the current request, and set its cookie.
 
-    ``storage_class``: by default ``RamSession``; ``backend``: a backend of ``micropie.sessions``
-    instead of a class. ``storage_type``: "ram" or "file", or "redis" if the program has set a class
-    ``RedisSession`` in this module. ``timeout``: minutes, by default 60. ``path`` (or
-    ``path_header``, a request header with the path), ``name``, ``domain``, ``secure``,
-    ``httponly``, ``samesite``: attributes of the cookie. Its default name is "session_id"; with a
-    ``backend``, that of micropie's sessions. ``persistent``: whether browsers keep the cookie when
-    they are closed. Other options are passed to the class.
+    ``storage_class``: the class of the session, by default ``RamSession``.
+    ``backend``: a backend of ``micropie.sessions`` to use instead of a class.
+    ``storage_type``: "ram" or "file", or "redis" if the program has set a class ``RedisSession`` in
+        this module.
+    ``timeout``: minutes, by default 60.
+    ``name``: the cookie's name, by default "session_id"; with a ``backend``, that of micropie's
+        sessions.
+    ``path_header``: a request header with the cookie's ``path``.
+    ``persistent``: whether browsers keep the cookie when they are closed.
+
+    ``path``, ``domain``, ``secure``, ``httponly`` and ``samesite`` are attributes of the cookie.
+    Other options are passed to the class.
     """
     request = serving.request
     if getattr(request, "_session_init_flag", False):
@@ -791,7 +796,7 @@ def init(
     serving.session = session = cls(sent, **kwargs)
     session.debug = debug
     if native is not None:
-        # Called even if the client has disconnected, when hooks no longer run.
+        # ``on_close`` runs even if the client has disconnected; hooks don't.
         native.on_close(partial(_unlock, session))
     session.id_observers.append(lambda new_id: serving.response.cookie.__setitem__(name, new_id))
     set_response_cookie(

@@ -39,7 +39,9 @@ _OPEN_FLAGS = (
 
 @lru_cache(maxsize=1)
 def _types() -> Mapping[str, str]:
-    """Return the media types by file extension. They are the same on every machine."""
+    """Return the media types by file extension. The system's own lists of types aren't used, so
+    they are the same on every machine.
+    """
     own = {
         ".ico": "image/x-icon",
         ".bz2": "application/x-bzip2",
@@ -58,9 +60,11 @@ def serve_file(
 ) -> bytes | FileRange:
     """Set the response's status and headers for a file, and return the body.
 
+    ``content_type``: by default the type for the extension.
+    ``disposition``: "attachment" or "inline".
+    ``name``: the file name in Content-Disposition, by default that of ``path``.
+
     Raises ``ValueError`` if ``path`` is relative, ``NotFound`` if the file doesn't exist.
-    ``content_type``: by default the type for the extension. ``disposition``: "attachment" or
-    "inline"; ``name``: the file name in Content-Disposition, by default that of ``path``.
     """
     path = os.fspath(path)
     if not os.path.isabs(path):
@@ -284,12 +288,13 @@ def staticdir(
     debug: bool = False,
 ) -> bool:
     """The tool ``staticdir``: for GET and HEAD, send the requested file from a directory if it
-    exists.
+    exists. Raises 403 for a path outside the directory.
 
-    ``section``: the directory's URL path, set by the configuration. ``dir``: the directory,
-    absolute or relative to ``root``. ``match``: a regular expression that URL paths must match.
-    ``content_types``: media types by extension without the dot. ``index``: the file to send for a
-    directory. Raises 403 for a path outside the directory.
+    ``section``: the directory's URL path, set by the configuration.
+    ``dir``: the directory, absolute or relative to ``root``.
+    ``match``: a regular expression that URL paths must match.
+    ``content_types``: media types by extension without the dot.
+    ``index``: the file to send for a directory.
     """
     request = serving.request
     if request.method not in ("GET", "HEAD") or (match and not re.search(match, request.path_info)):

@@ -25,8 +25,8 @@ _SOFTWARE_ERROR = 70
 
 
 class ChannelFailures(Exception):
-    """Raised after all subscribers of a channel have been called if any of them have raised
-    exceptions, which it contains.
+    """Contains the exceptions that a channel's subscribers have raised. It is raised after all
+    subscribers have been called.
     """
 
     delimiter = "\n"
@@ -308,7 +308,9 @@ class Bus:
             self.start()
 
     def follow_stop(self) -> None:
-        """Exit the bus when the last application that external servers have started ends."""
+        """Exit the bus if the application that has just stopped was the last one that external
+        servers had started.
+        """
         if not self.is_hosted:
             return
         self._hosted -= 1
