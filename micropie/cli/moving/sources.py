@@ -43,8 +43,8 @@ class Finding(NamedTuple):
     is_note: bool = False
 
 
-# Keys of CherryPy's configuration that must be changed, each with advice. They are looked for in
-# strings.
+# Keys of CherryPy's configuration that must be changed, each with advice. All string constants are
+# compared with them.
 CONFIG_KEYS: Mapping[str, str] = {
     "tools.sessions.servers": ADVICE["cherrypy.lib.sessions.MemcachedSession"],
     "tools.xmlrpc.": ADVICE["cherrypy.tools.xmlrpc"],
