@@ -225,8 +225,8 @@ class Bottle(Carried):
     # -- plugins, hooks, errors --------------------------------------------------------------------
 
     def install(self, plugin: Plugin) -> Plugin:
-        """Apply a plugin to every route: a decorator, or an object with ``apply(callback,
-        route)``.
+        """Apply a plugin to every route. A plugin is a decorator, or an object with
+        ``apply(callback, route)``.
         """
         refuse_original("bottle", plugin)
         if hasattr(plugin, "setup"):

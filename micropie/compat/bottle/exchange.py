@@ -165,8 +165,10 @@ def end(
 ) -> Answer:
     """Run the ``after_request`` hooks, and return the response for a handler's result or exception.
 
-    ``dumps``: the route's JSON encoder. Exceptions that micropie's request flow handles are raised
-    again, and all others if ``catchall`` is off.
+    ``dumps``: the route's JSON encoder.
+
+    Exceptions that micropie's request flow handles are raised again. If ``catchall`` is off, so are
+    all others.
     """
     app = exchange.app
     try:

@@ -16,7 +16,7 @@ def wsgi_mount(
     application ``target``.
 
     ``add``: the function that registers a route.
-    ``options``: more of its arguments.
+    ``options``: more arguments for ``add``.
     """
     segments = [segment for segment in prefix.split("/") if segment]
     if not segments:
@@ -43,7 +43,7 @@ def _answer_of(target: object, root: str) -> HTTPResponse:
     }
     try:
         call.begin(environ)
-        # the application must have called start_response before its first chunk
+        # fetch the first chunk: only then must the application have called start_response
         call.written.insert(0, call.next())
         answer = call.response(None)
         is_complete = call.is_complete

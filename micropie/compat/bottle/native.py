@@ -58,7 +58,7 @@ class BottleSite(CarryingSite):
         exchange = request._exchange
         path = exchange.literal_path
         if path is None:
-            # Hooks get the path that the router matches.
+            # Set the path for hooks to the one that the router matches.
             request.path = path = decoded(path_of(request))
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
@@ -152,8 +152,8 @@ class _BottleRoute(OutsideRoute):
         return await answer if isawaitable(answer) else answer
 
     def begin_exchange(self, request: Request) -> Exchange:
-        """Create the ``Exchange`` that ``bottle.request`` and ``bottle.response`` use, when either
-        is first read.
+        """Create the ``Exchange`` that ``bottle.request`` and ``bottle.response`` use. Called when
+        either is first read.
         """
         names = self._names
         arguments = dict(zip(names, request.path_params, strict=True)) if names else NO_VALUES

@@ -370,7 +370,7 @@ def VirtualHost(  # noqa: N802
         with HTTPError.handle(BadRequest, 400):
             prefix = domains.get(checked_base("", host)[1], "")
         result = inner(f"{prefix.rstrip('/')}/{path_info.lstrip('/')}" if prefix else path_info)
-        # Remove the prefix, which the request's own path doesn't have.
+        # Remove the prefix from the section, because the request's own path doesn't have it.
         section = request.config.get("tools.staticdir.section")
         if section is not None and prefix:
             request.config["tools.staticdir.section"] = section[len(prefix) :]

@@ -9,8 +9,8 @@ Value = TypeVar("Value")
 
 
 class Lazy:
-    """A descriptor: the method is called when the attribute is first read, and its result is stored
-    as the attribute.
+    """A descriptor that makes a method an attribute. When the attribute is first read, the method
+    is called, and its result is stored as the attribute.
 
     If the attribute is set before that, the method is never called.
     """

@@ -54,8 +54,8 @@ class Applications(Protocol):
 
 
 class CherryPySite(CarryingSite):
-    """Finds a native route, or otherwise a CherryPy application: ``owner`` itself, or one in it if
-    ``owner`` is a tree.
+    """Finds a native route, or otherwise a CherryPy application: ``owner``, or if ``owner`` is a
+    tree, one of its applications.
     """
 
     __slots__ = ("_grafted", "_owner", "_route")
@@ -82,7 +82,8 @@ class CherryPySite(CarryingSite):
         is_own = hasattr(app, "plans")  # False for an application of the original CherryPy
         if is_own and not received.isascii():
             path = _decoded(received, app.find_config(root + path, "request.uri_encoding", "utf-8"))
-        # Hooks get the path that is matched to handlers, which has no empty segments.
+        # Set the path for hooks to the one that is matched to handlers, which has no empty
+        # segments.
         is_bare = path[-1] != "/" and "//" not in path
         request.path = path if is_bare else "/" + "/".join(filter(None, path.split("/")))
         # If the URL is the prefix without a slash, pass it on as it is, so that the tool

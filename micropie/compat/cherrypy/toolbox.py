@@ -195,7 +195,7 @@ class Toolbox:
             self._version += 1  # invalidates plans made before this change
         object.__setattr__(self, name, value)
 
-    # type checkers don't know the tools that programs add
+    # for type checkers, which don't know the tools that programs add
     def __getattr__(self, name: str) -> Any:
         tool = f"{self.__dict__.get('namespace', '')}.{name}"
         advice = ADVICE.get(f"cherrypy.{tool}")

@@ -11,7 +11,7 @@ from unicodedata import normalize
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.serving import serving
 
-# Longer names and passwords aren't normalized (NFC), which may take quadratic time.
+# Longer names and passwords aren't normalized (NFC), because that may take quadratic time.
 _MOST_NORMALIZED = 1024
 
 _REFUSED = "You are not authorized to access that resource"

@@ -102,8 +102,8 @@ class MemoryCache(Cache):
             self.cursize = 0
 
     def _key(self) -> _Key:
-        """Return the key for the current request: its URL, and its values of the headers that the
-        last response for this URL lists in Vary.
+        """Return the key for the current request: its URL, and its values of the headers listed in
+        the Vary of the last response for this URL.
         """
         address, headers = place(), serving.request.headers
         return address, tuple((name, headers.get(name)) for name in self._varies.get(address, ()))

@@ -190,11 +190,10 @@ def proxy(
     sets. A client that connects to the server without the proxy can forge these headers.
 
     ``base``: scheme and host if the proxy doesn't send them.
-    ``local``: the name of the header with the host, "" to ignore it. If it has several hosts, the
-        first one is used.
-    ``remote``: the same for the client's address. Of several addresses, the last one is used,
-        because the proxy itself added it.
-    ``scheme``: the same for the scheme. Of several schemes, the first one is used.
+    ``local``, ``remote``, ``scheme``: the names of the headers, "" to ignore one.
+
+    If a header has several schemes or hosts, the first one is used. If X-Forwarded-For has several
+    addresses, the last one is used, because the proxy itself added it.
 
     Raises ``HTTPError`` 400 for a malformed host and for schemes other than http and https, because
     links may contain them.

@@ -661,8 +661,8 @@ class UnsharedSessions(SessionBackend):
         self._native = native
 
     def load(self, session_id: str) -> dict[str, object]:
-        """Raise ``SetupError``, unless only ``CSRFMiddleware`` loads the session: without a session
-        it stores its token in a cookie.
+        """Raise ``SetupError``, unless the application has ``CSRFMiddleware``. It loads sessions
+        too, but if there is none, it stores its token in a cookie.
         """
         if any(isinstance(one, CSRFMiddleware) for one in self._native.middlewares):
             return {}
@@ -685,8 +685,8 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
     """Check that the tool's options match the session settings of native handlers, unless the tool
     uses another cookie.
 
-    Raises ``SetupError`` for an option that contradicts a setting, and if both use the same cookie
-    for different sessions.
+    Raises ``SetupError`` for an option that contradicts a setting. Also raises it if CherryPy and
+    native handlers use the same cookie for different sessions.
     """
     backend = options.get("backend")
     if has_own_cookie(options):

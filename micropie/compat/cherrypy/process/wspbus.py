@@ -252,8 +252,7 @@ class Bus:
             raise
         self.log("Waiting for child threads to terminate...")
         for thread in threading.enumerate():
-            # Threads that weren't started by ``threading`` are represented there by dummy objects,
-            # which can't be joined.
+            # Threads that weren't started by ``threading`` can't be joined. They count as daemons.
             if thread is not threading.current_thread() and not thread.daemon:
                 self.log(f"Waiting for thread {thread.name}.")
                 thread.join()
