@@ -53,7 +53,7 @@ def execute(arguments: Namespace) -> int:
         rows = [row[:5] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     others = sum(widths) - widths[2] + 2 * len(widths[1:])
-    # Cut long handlers so that each row fits on a line. --json prints them whole.
+    # Cut long handlers' signatures so that each row fits on a line. ``--json`` prints them whole.
     room = shutil.get_terminal_size().columns - others if sys.stdout.isatty() else _WIDEST
     widths[2] = min(widths[2], max(_NARROWEST, min(_WIDEST, room)))
     for row in rows:
@@ -64,7 +64,7 @@ def execute(arguments: Namespace) -> int:
     return 0
 
 
-_WIDEST, _NARROWEST = 80, 20  # the width in characters of the handlers' column
+_WIDEST, _NARROWEST = 80, 20  # widths of the handlers' column, in characters
 
 
 def _cut(text: str, width: int) -> str:
@@ -117,12 +117,12 @@ def _public(methods: str, entry: RouteEntry, with_providers: bool) -> PublicRout
     shown = _all_shown(entry, with_providers)
     route = entry.route
     runs_in = "(never)" if entry.hidden else entry.runs_in
-    guards = [one for one in entry.application.middlewares if _asks_who(entry, one)]
+    guards = [one for one in entry.application.middlewares if _is_access_check(entry, one)]
     checks = ", ".join(dict.fromkeys(map(_name_of, guards)))
     return PublicRoute(methods, route.pattern, route.name, shown, runs_in, entry.place, checks)
 
 
-def _asks_who(entry: RouteEntry, hook: object) -> bool:
+def _is_access_check(entry: RouteEntry, hook: object) -> bool:
     """Return whether a hook is an access check of ``@requires`` or authentication middleware."""
     is_check = any(hook is one for one in entry.application.checks)
     return is_check or hasattr(hook, "security_scheme")

@@ -39,8 +39,8 @@ def execute(arguments: Namespace) -> int:
 
 
 def _take_from_platform(arguments: Namespace) -> None:
-    """Unless they are given as options, take the port and the number of workers from the
-    environment variables that hosting platforms set. Print the variables used.
+    """Take the port and the number of workers from the environment variables that hosting platforms
+    set, unless they are given as options. Print the variables used.
     """
     taken = {"port": "PORT", "workers": "WEB_CONCURRENCY"}
     if arguments.uds is not None or arguments.fd is not None:

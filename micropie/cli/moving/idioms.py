@@ -35,8 +35,8 @@ def idioms_of(framework: str, tree: ast.Module, names: Mapping[str, str]) -> Ite
 
 
 def _server(call: ast.Call) -> Iterator[Idiom]:
-    """Yield a call such as ``run(server="paste")``, as a function or a method, if the server isn't
-    supported.
+    """Yield a call such as ``run(server="paste")`` or ``app.run(server="paste")`` if the server
+    isn't supported.
     """
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     for keyword in call.keywords if name in ("run", "Bottle.run") else ():

@@ -8,8 +8,8 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
-# Only ``check --from`` and migrated applications need ``micropie.compat``. A test therefore forbids
-# importing it with an ``import`` statement.
+# A test allows the command line to import ``micropie.compat`` only in this way, because few
+# commands need it.
 COMPAT = import_module("micropie.compat")
 
 
@@ -22,7 +22,7 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
                 first = alias.name.partition(".")[0]
                 names[alias.asname or first] = _original(alias.name) if alias.asname else first
         elif isinstance(node, ast.ImportFrom):
-            # relative imports are not resolved
+            # ``imports`` returns nothing for a relative import
             for alias, name in zip(node.names, imports(node), strict=False):
                 if alias.name == "*":
                     names |= _all_names(name)

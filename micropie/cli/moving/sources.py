@@ -229,7 +229,7 @@ def _in_module(
     for node in ast.walk(tree):
         dotted = dotted_name(node, names)
         line = getattr(node, "lineno", 1)
-        # For an expression of another library, ``imports`` returns nothing.
+        # Check each name of the framework, and everything that an import statement imports.
         for name in [dotted] if f"{dotted}.".startswith(f"{framework}.") else imports(node):
             advice = _advice_for(framework, name, own)
             if advice is None and not is_installed and _binds_original(framework, node, name):

@@ -25,8 +25,8 @@ FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICR
 
 
 def started_by(framework: str, name: str, load: Callable[[str], object] | None = None) -> Any:
-    """Return the application that another framework's program starts, or None if it starts none;
-    see ``micropie.compat``.
+    """Return the application that another framework's program starts, or None if it starts none,
+    see ``micropie.compat.started_by``.
     """
     return import_module("micropie.compat").started_by(framework, name, load)
 
