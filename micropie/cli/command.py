@@ -172,7 +172,8 @@ def _values(
     """Return a command's values as query pairs and path segments. The values of ``*names`` and of
     the parameters before it are segments, all others are pairs.
 
-    Segments have no names, so default values among them must be passed too.
+    Segments are assigned to parameters by position, so the user can't omit a value before another
+    one.
     """
     values: dict[str, Any] = vars(given)
     rest, segments = _rest_of(parameters), []

@@ -161,7 +161,8 @@ def _guard_bottle(module: Any) -> None:
     """Add the check to the properties of ``bottle.request`` and ``bottle.response``.
 
     The original binds both to a thread before it handles a request, and doesn't unbind them
-    afterwards. So the check compares the bound environ with that of the request being handled.
+    afterwards. So the environ that it binds is recorded on the current request, and the check
+    compares the two.
     """
     requests, responses = type(module.request), type(module.response)
     environ: Any = vars(requests)["environ"]

@@ -188,7 +188,7 @@ def _of_statement(statement: ast.stmt) -> Iterator[ast.AST]:
 
 def _returns(function: ast.FunctionDef, name: str) -> bool:
     """Return whether a function returns the variable ``name``. An expression that isn't a variable
-    counts as the variable "app".
+    counts as the variable "app", as in ``_Scope.read``.
     """
     values = (node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     return any(getattr(value, "id", "app") == name for value in values if value is not None)

@@ -137,8 +137,8 @@ class _Rule:
             mask = f"{wildcard.mask.rstrip('?')}+" if character else ""
             literal = re.escape(following)
             if mask and (re.match(character, following) is None if following else is_last):
-                # Each time an earlier wildcard backtracks, this wildcard is matched again, unless
-                # the text between the two contains a character that this wildcard can't match.
+                # This wildcard doesn't backtrack, but it is matched again each time an earlier one
+                # does, unless the text between the two contains a character that it can't match.
                 going_back += bool(going_back and re.fullmatch(f"{character}*", literals[first]))
             elif (
                 wildcard.mask == _PATH

@@ -147,7 +147,7 @@ class _Application(Protocol):
 
     def _directory_section(self, path: str) -> dict[str, str]:
         """Return ``{"tools.staticdir.section": path}``. Equal paths get the same dict object,
-        because plans are cached by the identity of configurations.
+        because ``Plans`` caches plans by the identity of configurations.
         """
 
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:

@@ -127,8 +127,9 @@ class Application(_Servable):
         )
 
     def merge(self, config: Source) -> None:
-        """Add a configuration with a section for each path. It is a dict, a file's path or an open
-        file.
+        """Add a configuration with a section for each path.
+
+        ``config``: a dict, a file's path or an open file.
         """
         merge(self.config, config)
         self.namespaces(self.config.get("/", {}))
@@ -169,7 +170,7 @@ class Application(_Servable):
 
     def _directory_section(self, path: str) -> dict[str, str]:
         """Return ``{"tools.staticdir.section": path}``. Equal paths get the same dict object,
-        because plans are cached by the identity of configurations.
+        because ``Plans`` caches plans by the identity of configurations.
         """
         section = self._directories.get(path)
         if section is None:

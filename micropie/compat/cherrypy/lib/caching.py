@@ -53,7 +53,7 @@ class Cache:
         raise NotImplementedError
 
     def delete(self) -> None:
-        """Remove all responses for this URL."""
+        """Remove all responses for the current request's URL."""
         raise NotImplementedError
 
     def clear(self) -> None:

@@ -205,8 +205,8 @@ class AcceptElement(HeaderElement):
 
 
 def header_elements(fieldname: str, fieldvalue: str | None) -> list[Any]:
-    """Return the elements of a comma-separated header. Elements of an ``Accept`` header are sorted,
-    the preferred one first.
+    """Return the elements of a comma-separated header, sorted in descending order: those of TE and
+    of the ``Accept`` headers by the client's preference, all others by value.
     """
     if not fieldvalue:
         return []
