@@ -173,7 +173,9 @@ def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
 
 
 def _shown(parameter: Parameter, kind: object) -> str:
-    """Return a parameter as in the source, but without the modules of types."""
+    """Return a parameter as in the source, but without the modules of types: ``Decimal`` for
+    ``decimal.Decimal``.
+    """
     text: str = _STARS.get(parameter.kind, "") + parameter.name
     if kind is not Parameter.empty:
         name = kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
