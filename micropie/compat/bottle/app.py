@@ -51,8 +51,8 @@ ERROR_PAGE_TEMPLATE = """<!DOCTYPE html>
 <h1>Error: {{e.status}}</h1>
 <pre>{{e.body or ''}}</pre>
 """
-"""The page for an error that has no handler, as a SimpleTemplate template. A program may set
-another one.
+"""The page for an error that has no handler, as a SimpleTemplate template. A program may replace
+it.
 """
 
 

@@ -104,9 +104,10 @@ class FileUpload:
 
 
 def parse_pairs(encoded: str) -> FormsDict:
-    """Return the fields of a query or a urlencoded form, given as bytes decoded as latin-1.
+    """Return the fields of a query or a urlencoded form. Malformed input raises no error, and bytes
+    that are not UTF-8 are decoded as latin-1.
 
-    Malformed input raises no error. Bytes that are not UTF-8 are decoded as latin-1.
+    ``encoded``: the bytes of the query or the form, decoded as latin-1.
     """
     found: dict[str, list[str]] = {}
     for pair in encoded.replace("+", " ").split("&"):
