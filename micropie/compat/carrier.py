@@ -178,7 +178,7 @@ class Carried:
         self.native._micropie.carry = carry
         self.native._micropie.moved_from = framework
         vars(self)[_NATIVE] = self.native
-        # Servers recognize an ASGI application by its ``__call__``.
+        # Use the ``App``'s ``__call__``, by which servers recognize an ASGI application.
         vars(self)["__call__"] = vars(self.native)["__call__"]
 
     def __call__(self, scope: object, receive: object, send: object = None) -> Any:

@@ -22,7 +22,7 @@ from micropie.compat.results import CHUNK
 _MOST_TEXT = 16 * 1024 * 1024
 # The maximum number of fields of a urlencoded form. A multipart form may have 1000.
 _MOST_FIELDS = 100_000
-_MOST_HEADERS = 8  # of one part of a multipart form
+_MOST_HEADERS = 8  # the maximum number of headers of one part of a multipart form
 _LIMITS = Limits(max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
 
 

@@ -34,7 +34,7 @@ def is_closable_iterator(obj: object) -> TypeGuard[_Closable]:
 
 
 class file_generator:  # noqa: N801 - CherryPy's name
-    """An iterator over an open file that returns pieces of ``chunkSize`` bytes or characters.
+    """An iterator over pieces of an open file, each of ``chunkSize`` bytes or characters.
 
     The file is closed after the last piece, or by ``close``.
     """
