@@ -13,7 +13,7 @@ import anyio
 from micropie._core.errors import ConnectionClosed, HeadersLike, ResponseError, SetupError, pairs_of
 from micropie._core.execution import CLEAN_UP_WITHIN, current, in_thread
 from micropie._core.execution.placement import IO_THREADS
-from micropie._core.flow import ask_guards, cleanup, converse, found_socket
+from micropie._core.flow import cleanup, converse, found_socket, run_mount_guards
 from micropie._core.http import (
     BindingError,
     MultiDict,
@@ -55,7 +55,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     token = current.set(request)
     try:
         if type(found) is Handover:
-            refusal = await perform(ask_guards(request, found), exchange)
+            refusal = await perform(run_mount_guards(request, found), exchange)
         elif (await receive())["type"] == "websocket.connect":
             # If the first message isn't this one, the client has disconnected already.
             run_handler = partial(connection.run, WebSocket(exchange, request, connection))

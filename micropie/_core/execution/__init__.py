@@ -14,8 +14,8 @@ backend, also has its own limit. ``run_async`` can be called in a worker thread,
 records in each worker thread which event loop has started its call. Under WSGI, ``async def`` code
 runs on a background loop: an event loop in a thread of its own, one for each process and backend
 (asyncio or trio). The thread starts on first use. Startup handlers and ``lifespan`` run on the same
-loop, in one task from beginning to end, so async handlers can use a connection pool that they open.
-Functions that run after the response use that loop, too.
+loop, in one task from beginning to end. So async handlers can use a connection pool that
+``lifespan`` has opened. Functions that run after the response use that loop, too.
 
 The current request is a context variable. Threads and the background loop get a copy of the
 context. The context variables that a step sets are copied back with its outcome, so a handler sees

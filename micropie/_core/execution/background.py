@@ -1,5 +1,5 @@
-"""The background loop: the event loop on which a process runs async code under WSGI. Also
-``Outcome``, which passes the result of a call to another thread or loop.
+"""The background loop, on which a process runs async code under WSGI, and ``Outcome``, which passes
+the result of a call to another thread or loop.
 
 The loop's thread is started on first use, because it would not survive if the server forked
 afterwards. anyio's ``BlockingPortal`` starts and stops the loop. Calls go through

@@ -44,12 +44,12 @@ def notify_after_fork(owner: ForkAware) -> None:
     _owners.add(owner)
 
 
-def _tell_owners() -> None:
+def _notify_owners() -> None:
     for owner in _owners:
         owner.after_fork()
 
 
-after_fork_in_child(_tell_owners)
+after_fork_in_child(_notify_owners)
 
 
 def available_cpus() -> int:

@@ -14,8 +14,9 @@ from micropie._core.execution.loop import LoopLocal
 
 
 class Once:
-    """A resource that is opened once on each event loop. ``make``: the provider function. ``name``:
-    the resource's name in errors.
+    """A resource that is opened once on each event loop.
+
+    ``make``: the provider function. ``name``: the resource's name in errors.
     """
 
     def __init__(self, make: Callable[..., Any], name: str) -> None:

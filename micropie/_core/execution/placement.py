@@ -1,14 +1,12 @@
-"""Where a handler runs: ``run_in``.
-
-If a handler can't run in the chosen place, a ``SetupError`` says what to write instead.
+"""Where a handler runs: the setting ``run_in``, and ``@run_in`` above a handler.
 
 ``"loop"``: on the event loop, where every ``async def`` handler runs. Use it for a ``def`` handler
 that never blocks. ``"thread"``: in a thread, where the handler may block. ``"process"``: in another
 process, where the handler may compute for long without delaying other requests. That process
 imports the handler by its name.
 
-``@run_in`` above a handler overrides the application's setting ``run_in``, which applies only to
-``def`` handlers.
+The setting applies only to ``def`` handlers. ``@run_in`` overrides it. If a handler can't run in
+the chosen place, a ``SetupError`` says what to write instead.
 """
 
 from __future__ import annotations
@@ -88,9 +86,9 @@ class Threads:
     """A limit of ``size`` worker threads. An application and the applications inside it share one
     ``Threads`` object for their handlers, unless an inner application sets its own.
 
-    ``queue``: how many new requests may wait for a thread; other calls may always wait.
-    ``reserve``: how many threads more than ``size`` may run for requests that may hold something
-    that others wait for, such as a connection of a pool.
+    ``queue``: how many new requests may wait for a thread. Other calls may always wait.
+    ``reserve``: how many threads beyond ``size`` may run for requests that hold something that
+        others may be waiting for, such as a connection of a pool.
     """
 
     patience: float | None = None
@@ -133,7 +131,8 @@ class ServiceThreads(Threads):
     further call fails if none of these calls ends within ``patience`` seconds.
     """
 
-    patience = 2.5  # seconds; saving a contended session takes 2 if Redis is 200 ms away
+    # Seconds. If Redis is 200 ms away, saving a session that other requests also change takes 2.
+    patience = 2.5
 
     def __init__(self) -> None:
         super().__init__(40)
@@ -142,11 +141,14 @@ class ServiceThreads(Threads):
         self._waiting = 0
 
     def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
-        """Call a function in the current thread, once few enough threads wait for the service."""
+        """Call a function in the current thread. First wait until fewer than half of the threads
+        wait for the service.
+        """
         with self._change:
             if len(self._seen) < 2 * self.size:
                 self._seen.add(get_ident())
-            # A call has ended, so the service is only slow and doesn't hang. Go on waiting.
+            # Each call that ends shows that the service is only slow and doesn't hang, so the wait
+            # begins again.
             while self._waiting >= max(1, len(self._seen) // 2):
                 if not self._change.wait(self.patience):
                     raise TimeoutError(ALL_WAIT)
@@ -163,11 +165,12 @@ class ServiceThreads(Threads):
 
 
 class HandlerName(NamedTuple):
-    """The name by which another process imports a function. For a method, it is the name of the
-    class, and ``method`` is looked up in the class.
+    """The name by which another process imports a function or a method.
 
-    ``method`` is None for a function. ``takes_keywords``: whether the last argument is a dict of
-    keyword arguments.
+    ``module``: the module's name.
+    ``qualname``: the name of the function or, for a method, of its class.
+    ``method``: the method's name in the class, or None for a function.
+    ``takes_keywords``: whether the last argument of a call is a dict of keyword arguments.
     """
 
     module: str

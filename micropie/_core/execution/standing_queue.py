@@ -16,22 +16,21 @@ _PAUSE = 0.25
 # as long as ``_AHEAD`` calls take on average.
 _LONG_WAIT = 0.25
 _AHEAD = 10
-# A call isn't late if waits become shorter so quickly that they would end within ``_SOON`` seconds:
-# then the queue is the result of a burst, or of a moment in which the machine was blocked. When the
-# waits are compared, a difference that may be chance is tolerated. Calls arrive at random, so the
-# time in which n calls arrive varies, with a relative variation of one divided by the square root
-# of n. So many waits are compared that about once a minute, one of them differs by three times this
-# variation. The tolerance is ``_CHANCE`` times the variation, but at most half of the queue's first
-# wait, or the time in which ``_GROWN`` calls arrive if that is longer. With these numbers, a server
-# with an average load of 80 % of its capacity refuses calls only while the load happens to be above
-# 95 %.
+# A call isn't late if waits become shorter so quickly that they would end within ``_SOON`` seconds.
+# Then the queue comes from a burst, or from a moment in which the machine was blocked.
+#
+# Part of the difference between two waits is chance, because calls arrive at random: the time in
+# which n calls arrive varies by about its 1/sqrt(n). Three times this variation occurs about once a
+# minute, because so many waits are compared. So ``_CHANCE`` times the variation is tolerated, but
+# at most half of the queue's first wait, or the time in which ``_GROWN`` calls arrive if that is
+# longer. With these numbers, a server with an average load of 80 % of its capacity refuses calls
+# only while the load happens to be above 95 %.
 _SOON = 10.0
 _CHANCE = 8.0
 _GROWN = 60
 # A pause of ``_STILL`` times the usual interval between calls means that the machine was blocked.
-# The first few calls are not enough to know the usual interval, so such a pause goes unnoticed
-# among them. Instead, the longest of the first ``_FIRST_FEW`` waits counts as the first wait of the
-# queue.
+# During the first ``_FIRST_FEW`` calls, the usual interval isn't known yet. So the longest of their
+# waits counts as the first wait of the queue.
 _STILL = 6
 _FIRST_FEW = 5
 
@@ -44,10 +43,10 @@ class StandingQueue:
     """
 
     def __init__(self) -> None:
-        # The waits that are not short: when they began, how long the first one was, and when the
-        # last one was seen. ``_count``: the number of calls since they began, including those with
-        # short waits. ``_limit``: calls that have waited this many seconds are refused; 0 for no
-        # limit.
+        # ``_since``: the time of the first wait that was not short. ``_first``: how long that wait
+        # was. ``_seen_at``: the time of the last such wait. ``_count``: the number of calls since
+        # the first one, including those with short waits. ``_limit``: calls that have waited this
+        # many seconds are refused; 0 for no limit.
         self._since, self._first, self._seen_at, self._count = 0.0, 0.0, 0.0, 0
         self._limit = 0.0
 

@@ -270,9 +270,10 @@ class Slots:
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
 
-        ``rank``: see ``take``. ``held``: a list that contains these ``Slots`` if the task has kept
-        a slot from an earlier call, and is empty otherwise. If the list is given, the task keeps
-        its slot after this call as well, and the list contains these ``Slots``.
+        ``rank``: see ``take``.
+        ``held``: a list in which the task keeps its slot from one call to the next. If it contains
+            these ``Slots``, the call uses the slot of an earlier call. After the call, it contains
+            them again. Without a list, the slot is given back after the call.
 
         If the task is cancelled, it waits at most ``leave_after`` seconds for the thread, then
         abandons it. With None, it waits until the call ends. An abandoned thread counts as busy
@@ -379,8 +380,8 @@ async def within(
 class _Work:
     """A call that a task makes in a worker thread.
 
-    It is claimed only once: by the thread, which then calls the function, or by the task when it
-    stops waiting. In that case, the thread doesn't call the function.
+    Either the thread or the task claims the call. The thread does so before it calls the function.
+    If the task stops waiting and claims the call first, the function is never called.
     """
 
     def __init__(self, function: AnyFunction, arguments: Sequence[object]) -> None:
@@ -456,12 +457,12 @@ def _end_process() -> None:
 
 
 def run_in_context(context: Context, function: Action) -> None:
-    """Call ``function`` in ``context`` itself instead of in a copy, so that the function can reset
-    a context variable that an earlier call has set.
+    """Call ``function`` in ``context`` itself, not in a copy, so that it can reset a context
+    variable that an earlier call has set. Call this in a worker thread.
 
-    Call this in a worker thread. The thread's own context is a copy of ``context`` in which anyio
-    has unset the variables by which libraries detect the event loop. This function unsets them in
-    ``context`` as well, because ``function`` doesn't run in a task.
+    The thread's own context is a copy of ``context`` in which anyio has unset the variables by
+    which libraries detect the event loop. This function unsets them in ``context`` as well, because
+    ``function`` doesn't run on the loop.
     """
     marks = variables_set(context)
 

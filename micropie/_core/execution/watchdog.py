@@ -22,8 +22,8 @@ from micropie._core.execution.loop import LoopLocal, threadsafe_scheduler
 # Seconds until the same code is logged again. Also the period that ``loop_lag`` covers.
 _MINUTE = 60.0
 
-# The packages that call the application's code on event loops. In a stack, the frames of this code
-# come after theirs.
+# The packages that call the application's code on event loops. In a stack, the application's frames
+# are inside the frames of these packages.
 _ON_LOOPS = ("micropie.asgi.", "micropie._core.execution.")
 
 # While a loop's thread executes code of these packages, the loop is idle or only waits for the
@@ -38,7 +38,7 @@ class _Watchdog:
         self._call_soon = threadsafe_scheduler()
         self._loop_thread = get_ident()
         self._thread: Thread | None = None
-        # The code that was logged, and the time from which it is logged again.
+        # The functions that were logged, and the time after which each may be logged again.
         self._named: dict[str, float] = {}
 
     def start(self, seconds: float) -> None:
@@ -88,9 +88,9 @@ class _Watchdog:
 
 
 def _described(frame: FrameType) -> tuple[str, str]:
-    """Return the name of the application's function that runs on the loop, and a string for the
-    log. The string has this name with the file and line, and the same for the innermost function of
-    the stack, if that is another one.
+    """Return the name of the application's function that is running on the loop, and a description
+    for the log: the function's name, file and line, and those of the function that it is calling,
+    if any.
     """
     outwards = [*walk_stack(frame)]
     below_us = dropwhile(

@@ -1,5 +1,5 @@
-"""The life of a request and of a WebSocket, as synchronous generators, which yield a step wherever
-they may have to wait.
+"""The life of a request and of a WebSocket, as synchronous generators. Wherever a generator may
+have to wait, it yields a step (``execution/steps``), which the driver performs.
 
 Open ``http.py`` to change the six stages of a request, and ``websocket.py`` for those of a
 WebSocket. Open ``hooks.py`` to change how middleware runs around the handler
@@ -33,17 +33,23 @@ from micropie._core.flow.resources import close_resources, end_resources
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
-    from micropie._core.flow.websocket import CloseInfo, ask_guards, cleanup, converse, found_socket
+    from micropie._core.flow.websocket import (
+        CloseInfo,
+        cleanup,
+        converse,
+        found_socket,
+        run_mount_guards,
+    )
 
 # fmt: off
 __all__ = [
     "UNDER_ASGI", "UNDER_WSGI", "CloseInfo", "FlowMiddleware", "Hook", "HttpMiddleware",
-    "Lifecycle", "Lifespan", "LifespanContext", "Startable", "WebSocketMiddleware", "ask_guards",
-    "call_handler", "cleanup", "close_resources", "converse", "end_resources", "found_socket",
-    "lifespan_opener", "log_lifecycle_failure", "log_request_failure", "respond",
+    "Lifecycle", "Lifespan", "LifespanContext", "Startable", "WebSocketMiddleware", "call_handler",
+    "cleanup", "close_resources", "converse", "end_resources", "found_socket", "lifespan_opener",
+    "log_lifecycle_failure", "log_request_failure", "respond", "run_mount_guards",
 ]
 # fmt: on
 
 __getattr__, __dir__ = names_on_demand(
-    __name__, {"websocket": "CloseInfo ask_guards cleanup converse found_socket"}
+    __name__, {"websocket": "CloseInfo cleanup converse found_socket run_mount_guards"}
 )

@@ -46,7 +46,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     exchange, answer = request._exchange, request._exchange.answer
     try:
         response, handler, expected = None, None, False
-        failure = _by_its_number(request, failure) if type(failure) is OSError else failure
+        failure = _as_unavailable(request, failure) if type(failure) is OSError else failure
         if isinstance(failure, Redirect):
             if exchange.config.advisor is not None:
                 exchange.config.advisor.review_redirect(exchange, failure)
@@ -77,12 +77,12 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
 
 
 def default_answer(request: Request, failure: Exception) -> tuple[Answer | None, Exception]:
-    """Return the encoded response to an ``HTTPError`` or a ``Redirect``, and ``failure``, if the
-    application has no influence on the response: there is no hook, error handler, translation or
-    session, and nothing was set on ``self.response``.
+    """Return the encoded response to an ``HTTPError`` or a ``Redirect``, and ``failure``. This is
+    the fast way for a request whose error response the application doesn't influence: it has no
+    hook, error handler, translation or session, and nothing was set on ``self.response``.
 
-    Otherwise return None and the exception to pass to ``respond_to``: ``failure`` itself, or the
-    400 that replaces a redirect to another site.
+    In any other case, return None and the exception to pass to ``respond_to``: ``failure`` itself,
+    or the 400 that replaces a redirect to another site.
     """
     exchange = request._exchange
     config = exchange.config
@@ -112,7 +112,7 @@ def plain_response(request: Request, failure: Exception) -> Response:
     other exception is logged and gets a 500. No code of the application runs.
     """
     if type(failure) is OSError:
-        failure = _by_its_number(request, failure)
+        failure = _as_unavailable(request, failure)
     if not isinstance(failure, HTTPError):
         log_failure(request, failure)
         advice = f". Request id: {request.id}" if request.id else ""
@@ -120,9 +120,9 @@ def plain_response(request: Request, failure: Exception) -> Response:
     return error_answer(request, failure)
 
 
-def _by_its_number(request: Request, failure: OSError) -> OSError:
-    """Return a 503 if the process or the machine has run out of file descriptors, because such a
-    shortage usually ends soon. Otherwise, return ``failure`` unchanged.
+def _as_unavailable(request: Request, failure: OSError) -> OSError:
+    """Return a 503 in place of ``failure`` if the process or the machine has run out of file
+    descriptors, because such a shortage usually ends soon. Otherwise, return ``failure`` unchanged.
     """
     if failure.errno in (errno.EMFILE, errno.ENFILE):
         failure = Outage.Unavailable("Please try again later.", str(failure))

@@ -17,8 +17,8 @@ A value that you yield is a response: with ``yield 401, "no"`` before the handle
 not called, and ``yield "other"`` after it replaces its response. In a ``def``, ``return`` does the
 same.
 
-Every middleware has a part that runs before the handler and one that runs after it (``_Hook``).
-``HookPlan`` determines once, when a middleware first runs, its kind and how to call its functions.
+When a middleware first runs, ``HookPlan`` determines its two parts (``_Hook``): the function that
+runs before the handler, the one that runs after it, and how to call them.
 """
 
 from __future__ import annotations
@@ -65,17 +65,19 @@ def _nothing(*arguments: object) -> None:
 
 
 class _Hook:
-    """A middleware, and how to run it.
+    """The two functions of a middleware, and how to call them.
 
-    ``before`` gets the request, and is called by a step of the kind ``kind``. It returns the
-    response, or None to continue, or a flow whose result is one of these. ``after`` gets the
-    response and, if ``sees_failures`` is set, the exception of the handler or of an inner hook, or
-    None. It returns another response, or None to keep the one it got, or a flow whose result is one
-    of these. For a middleware with ``before_request`` and ``after_request``, ``class_name`` is the
-    name of its class. Then these two methods are ``before`` and ``after``, both return dicts, and
-    ``after`` is called by a step of the kind ``after_kind``. ``needs_session``: whether ``before``
-    may read the session. ``may_hold``: whether ``before`` may open something in a thread that only
-    ``after`` closes.
+    ``needs_session``: whether ``before`` may read the session.
+    ``before``: called with the request, before the handler. Returns the response, or None to
+        continue, or a flow whose result is one of these.
+    ``after``: called with the request and the response, after the handler. Returns another
+        response, or None to keep the response, or a flow whose result is one of these.
+    ``kind``: the kind of step that calls ``before``.
+    ``after_kind``: the kind of step that calls ``after``, if ``class_name`` is set.
+    ``class_name``: the name of the class if the functions are the methods ``before_request`` and
+        ``after_request``, which take other arguments and return dicts. Otherwise "".
+    ``sees_failures``: whether ``after`` also gets the exception of the handler or of an inner hook.
+    ``may_hold``: whether ``before`` may open something in a thread that only ``after`` closes.
     """
 
     def __init__(
@@ -96,9 +98,10 @@ class _Hook:
 
 
 def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
-    """Return a method of a middleware, and the kind of step that calls it, which is ``otherwise``
-    if the method may block. If the middleware doesn't define the method, return ``_nothing`` in its
-    place.
+    """Return a method of a middleware, or ``_nothing`` if the middleware doesn't define it, and the
+    kind of step that calls the method.
+
+    ``otherwise``: the kind of step for a method that may block.
     """
     method: _Part = getattr(middleware, name, None) or _nothing
     function = getattr(method, "__func__", method)
@@ -214,7 +217,8 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         running = RunningGenerator(function(request), kind, owner)
         request._exchange.begin_generator(running)
         answer = yield from running.resume(None)
-        # Refuse this: the middleware may have a ``return`` that was meant to refuse the request.
+        # The function has returned before its ``yield``, perhaps to refuse the request. So don't
+        # call the handler.
         if answer is None and running.has_ended:
             name = getattr(function, "__name__", repr(function))
             raise ResponseError(
@@ -229,9 +233,9 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         """Run the generator to its end, and return the response. Raises ``failure`` if the
         generator doesn't catch it.
 
-        The generator isn't run if it never began, because an earlier hook sent the response, or if
-        it has already ended. In these cases, return the response that it yielded when it was
-        cancelled, or None.
+        If the generator never began, because an earlier hook sent the response, return None. If it
+        has already ended, because the request was cancelled, return the response that it yielded
+        then, or None.
         """
         generators = request._exchange.generators
         running = next((one for one in generators if one.owner is owner), None)
@@ -257,9 +261,13 @@ class HookPlan:
     list of middlewares changes.
 
     ``ids``: the ``id()`` of each middleware. The plan keeps the middlewares alive, so no new object
-    can get the same id. ``before``: the hooks with a part that runs before the handler. ``after``:
-    those with a part that runs after it, the last one first. ``guards``: the plan of those hooks
-    that also check WebSocket handshakes and isolated mounts, whose responses they can't change.
+        can get the same id.
+    ``before``: the hooks that run before the handler.
+    ``after``: the hooks that run after the handler, the last one first.
+    ``needs_session``: whether any hook may read the session before the handler.
+    ``may_hold``: whether any hook may open something in a thread that it closes later.
+    ``guards``: the plan of the hooks that also run for WebSocket handshakes and isolated mounts.
+        There, they can refuse the request, but not change the response.
     """
 
     def __init__(self, middlewares: Sequence[tuple[Any, Providers]], blocking: Kind) -> None:

@@ -182,13 +182,12 @@ def respond(site: Site, request: Request) -> Flow[Any]:
 def _find(
     site: Site, request: Request
 ) -> tuple[Config, Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
-    """Return a tuple: the request's configuration and route, the segments of its path after the
-    handler's name, the values of the wildcards in its path, and None. Also set the configuration
-    and the route on the exchange.
+    """Find the route of a request, and set the route and its configuration on the exchange.
 
-    If there is no route, the last item of the tuple is a mounted application that sends its
-    response itself, or the exception to raise once the hooks have seen the request. Without hooks,
-    the exception is raised right here.
+    Return a tuple of five items: the configuration, the route, the segments of the path after the
+    handler's name, the values of the wildcards, and None. If there is no route, the last item is a
+    mounted application that sends its response itself, or the exception to raise once the hooks
+    have seen the request. Without hooks, the exception is raised right here.
     """
     exchange = request._exchange
     exchange.config = site.config  # the error response needs it if ``find`` fails
@@ -222,8 +221,9 @@ def _before_handler(
 
     Return the response of a hook, or None if the handler has to run.
 
-    ``other``: None if there is a handler. Otherwise, it is a mounted application, which is returned
-    after the hooks that guard it, or an exception, which is raised after all hooks.
+    ``other``: None if there is a handler. If it is a mounted application, only the hooks with
+        ``guards`` run, and the application is returned. If it is an exception, it is raised after
+        all hooks.
     """
     exchange = request._exchange
     hooks = planned_hooks(config)
@@ -431,7 +431,8 @@ def _finish(
         # Encode the answer before the session is saved, because the session must not be saved if
         # the answer can't be sent.
         answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
-        if made.depends_on:  # on Cookie, for example, if a session or a CSRF token was used
+        # Headers of the request that the response depends on, such as Cookie for a session.
+        if made.depends_on:
             answer = _private(exchange, answer, saves)
         if exchange.ends is not None:
             made.end(answer)
@@ -572,9 +573,9 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         answer = yield from _finish(request, None, None, failure)
     except Exception as error:  # respond without code of the application
         made.take_session()
-        # ``plain_response`` logs the new exception, unless it is an HTTPError: the 503 for a
-        # session backend, which was logged already, or an error that the stream of an error page
-        # raised.
+        # ``plain_response`` logs the new exception, unless it is an HTTPError. An HTTPError here is
+        # a 503 for a session backend, which was logged already, or was raised by the stream of an
+        # error page.
         answer = encode(plain_response(request, error), None, exchange.method == "HEAD")
         if exchange.ends is not None:
             made.end(answer)

@@ -76,8 +76,8 @@ class Lifecycle:
         ]
         self.is_empty = not (has_lifespan or handlers)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
-        # For each part, in the order in which the parts were started, the flows that stop the part.
-        # These flows haven't begun yet.
+        # The flows that stop what was started, in the order in which it was started. They haven't
+        # begun yet.
         self._undo: list[Iterable[Flow[None]]] = []
 
     def start(self) -> Flow[None]:
@@ -150,7 +150,7 @@ class Startable(Protocol):
 
 class LifespanContext(Exchange):
     """Takes the place of a request's exchange while a driver performs the steps of startup and
-    shutdown. It has only a configuration.
+    shutdown. Only its ``config`` is set.
     """
 
     def __init__(self, config: Config) -> None:

@@ -39,8 +39,8 @@ def call_in_pool(
     """
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
-    # The request headers that the response depends on. Assume both, unless the process reports
-    # which ones the handler has read: a stream may still read them later.
+    # The headers that identify the client and that the handler has read. If the process doesn't
+    # report them, assume both: a stream may still read them later.
     read: Sequence[str] = ("cookie", "authorization")
     try:
         result = pool.made.call(seconds, PooledHandler(name), job, token=token)
@@ -90,8 +90,9 @@ def _full_name(name: HandlerName) -> str:
 
 
 class _Returned(NamedTuple):
-    """The result of a handler, unless it is a stream. ``read``: which of the headers that identify
-    the client the handler has read.
+    """The result of a handler, unless it is a stream.
+
+    ``read``: those headers that the handler has read and that identify the client.
     """
 
     result: object
@@ -216,7 +217,7 @@ class PooledConfig:
     The application stays in the server's process.
     """
 
-    # This encodes events, and the channel messages that the handler creates.
+    # used for events, and for messages that the handler publishes in channels
     dumps = staticmethod(dumps_with({}))
 
     def __init__(self, limits: Limits) -> None:

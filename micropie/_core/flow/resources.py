@@ -112,8 +112,8 @@ def close_unless_streamed(
     result = yield from awaited(result)
     response = as_response(result)
     yield from close_resources(exchange, None, providers if is_stream(response.body) else ())
-    # Return the HTML that was rendered above, because rendering it later might need a closed
-    # resource.
+    # ``as_response`` has rendered HTML. Return that, because rendering it again later could need a
+    # closed resource.
     if is_html(response.body):
         return response.body if is_html(result) else response
     return result
@@ -125,8 +125,8 @@ def close_resources(
     """Close the resources of a request, except those of the providers in ``kept``. Raises the
     exception of a provider, or else ``failure``.
 
-    If closing fails, the functions that the handler passed to ``after_response`` are not called,
-    because nothing was stored if a commit has failed.
+    If closing fails, for example because a commit failed, the functions that the handler passed to
+    ``after_response`` are not called.
     """
     try:
         if exchange.resources:

@@ -131,8 +131,7 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
     if exchange.hooks_begun:
         yield from run_after_websocket(exchange.hooks_begun, request)
     session = exchange.answer.take_session()
-    # Save only a session that has an id. If the handshake was refused, a new session's cookie can't
-    # be sent. If it was accepted, a new session without a reserved id can't have been changed.
+    # A session without an id is new, and it is too late to send its cookie. So don't save it.
     if (
         session is not None
         and session.changed
@@ -173,7 +172,7 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
         raise HTTPError(403, "Pages of this origin may not open WebSockets here.")
 
 
-def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
+def run_mount_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
     """Run the HTTP hooks with ``guards`` for a WebSocket of a mounted application, and check the
     origin. Return the ``CloseInfo`` with which to refuse the handshake, or None to allow it.
     """

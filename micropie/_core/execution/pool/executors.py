@@ -39,7 +39,7 @@ class ExecutorPool:
     """
 
     token = CancelToken
-    stream = ()  # no types: unlike in ``Pool``, no result is a stream that still yields chunks
+    stream = ()  # the types of unfinished streams: none, because all streams are complete
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor

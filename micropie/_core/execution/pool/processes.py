@@ -105,8 +105,8 @@ class Pool:
 
         Raises what the function raises, ``TookTooLong`` if there is no result or no next chunk
         after ``seconds``, and ``PoolError`` if the call can't be made. The time that a process
-        takes to find the function, importing its module, doesn't count. Cancelling ``token`` ends
-        the process, but only once it has found the function.
+        takes to import the function's module doesn't count. Cancelling ``token`` ends the process,
+        but not while it is still importing.
         """
         if _is_in_pool:  # otherwise, each process would start a pool of its own
             raise PoolError(

@@ -48,13 +48,11 @@ class Task(NamedTuple):
 
 
 class Ends:
-    """The functions to call at the end of a request, in this order: ``closers`` when the response
-    is over, then ``tasks``, the functions of ``after_response``, which may block or await, and last
-    ``releases``.
+    """The functions that a request calls when it ends or fails. A request has an ``Ends`` object
+    only if there is something to call; see ``Exchange.at_end``.
 
-    Other functions are called earlier: ``before_head`` if the response is a stream, and
-    ``failure_reports`` for each failure of the request. A request has an ``Ends`` object only if
-    there is something to call; see ``Exchange.at_end``.
+    At the end, the functions are called in this order: ``closers`` when the response is over, then
+    ``tasks``, which may block or await, and last ``releases``.
     """
 
     context: Context

@@ -33,9 +33,9 @@ class Outage:
     service that hangs blocks only one thread.
 
     After a failed call, no call is tried for four times as long as that call took, but at most for
-    ``retry_after`` seconds. So the next try comes soon if the connection broke quickly. ``subject``
-    and ``consequence`` are parts of the log messages, of which there is one when the outage begins
-    and one when it ends.
+    ``retry_after`` seconds. So the next try comes soon if the connection broke quickly. The outage
+    is logged when it begins and when it ends. The messages begin with ``subject``, and
+    ``consequence`` follows "is unavailable".
 
         outage = Outage("the rates' server", ", nothing is counted")
 
