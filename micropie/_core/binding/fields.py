@@ -90,8 +90,8 @@ def members_of(annotation: object) -> tuple[type, ...]:
 
 
 def structures_of(annotation: Hint) -> tuple[type, ...]:
-    """Return the structures in an annotation, at any depth: the structure itself, or those in
-    unions, in collections and in the values of dicts.
+    """Return the structures in an annotation: the annotation itself if it is one, or those inside
+    its unions, collections and dict values, at any depth.
     """
     kind = _unannotated(annotation)
     if is_structure(kind):
@@ -133,7 +133,8 @@ def fields_of(structure: type) -> Sequence[Field]:
         ]
     else:
         hints = hints_of_class(structure)
-        # a dataclass may have pydantic's Field as a default: ``pieces: int = Field(gt=0)``
+        # The default of a dataclass's field may be pydantic's Field, whose constraints are used:
+        # ``pieces: int = Field(gt=0)``.
         found = [
             (
                 one.encode_name,
@@ -169,7 +170,7 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
     given = {owner: _types_for(structure, {})}
     found = get_type_hints(owner, include_extras=True)
     hints: dict[str, Hint] = {}
-    for base in owner.__mro__:  # lists subclasses before their bases
+    for base in owner.__mro__:  # subclasses come before their bases
         given |= {
             get_origin(one): _types_for(one, given.get(base, {}))
             for one in vars(base).get("__orig_bases__", ())

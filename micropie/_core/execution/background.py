@@ -341,7 +341,7 @@ def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequen
 
     try:
         outcome = from_thread.run(awaited_outcome_of, function, arguments)
-    except RuntimeError as error:  # NoEventLoopError, a subclass, since anyio 4.12
+    except RuntimeError as error:  # anyio 4.12 and later raise a subclass, NoEventLoopError
         if "worker thread" not in str(error):
             raise
     else:

@@ -8,8 +8,8 @@ from math import sqrt
 
 # Waits shorter than this number of seconds are ignored.
 _SHORT_WAIT = 0.1
-# A queue is a standing queue, which means overload, if waits that are not short have been seen for
-# ``_STANDING`` seconds, without a pause of ``_PAUSE`` seconds between two of them.
+# A standing queue means overload. A queue is one if calls have had waits that are not short for
+# ``_STANDING`` seconds, never more than ``_PAUSE`` seconds apart.
 _STANDING = 1.0
 _PAUSE = 0.25
 # In a standing queue, a call is late if it has waited at least ``_LONG_WAIT`` seconds, and at least
@@ -20,10 +20,10 @@ _AHEAD = 10
 # Then the queue comes from a burst, or from a moment in which the machine was blocked.
 #
 # Part of the difference between two waits is chance, because calls arrive at random: the time in
-# which n calls arrive varies by about its 1/sqrt(n). Three times this variation occurs about once a
-# minute, because so many waits are compared. So ``_CHANCE`` times the variation is tolerated, but
-# at most half of the queue's first wait, or the time in which ``_GROWN`` calls arrive if that is
-# longer. With these numbers, a server with an average load of 80 % of its capacity refuses calls
+# which n calls arrive has a relative variation of 1/sqrt(n). So many waits are compared that three
+# times this variation occurs about once a minute. So ``_CHANCE`` times the variation is tolerated,
+# but at most half of the queue's first wait, or the time in which ``_GROWN`` calls arrive if that
+# is longer. With these numbers, a server with an average load of 80 % of its capacity refuses calls
 # only while the load happens to be above 95 %.
 _SOON = 10.0
 _CHANCE = 8.0

@@ -61,8 +61,8 @@ HAS_THREADS = sys.platform != "emscripten"
 _REPORT_EVERY = 60.0
 
 
-# If fewer new requests than this are waiting, none is refused for having waited too long. So short
-# a queue is no sign of overload: few threads or slow handlers are enough to cause it.
+# If fewer new requests than this are waiting, none is refused for having waited too long. A queue
+# this short is no sign of overload: few threads or slow handlers are enough to cause it.
 _SHORT_QUEUE = 40
 
 # How many calls that release something may go beyond the limit of threads at a time. The number is
@@ -232,10 +232,10 @@ class Slots:
         """Lend this thread's slot to another call during a ``with`` block, in which this thread
         waits for its client.
 
-        The value of the ``with`` is False, and nothing is lent, if ``MOST_READERS`` threads wait
-        already. This is logged once a minute. After the block, the thread goes on without waiting
-        for a slot, because it may hold a lock that all others wait for. If more threads than slots
-        are running then, no call begins until enough of them have ended.
+        The value of the ``with`` is True if the slot was lent. It is False if ``MOST_READERS``
+        threads wait already, which is logged once a minute. After the block, the thread goes on
+        without waiting for a slot, because it may hold a lock that all others wait for. If more
+        threads than slots are running then, no call begins until enough of them have ended.
         """
         if self._lent >= MOST_READERS:
             self._report(

@@ -70,7 +70,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         else:
             response = response or _default_response(request, failure)
             response = response if answer.response is None else answer.set_result(response)
-    # For example, a file that the error handler returned can't be opened.
+    # The error handler has failed, or a file that it returned can't be opened.
     except BaseException as error:
         response = plain_response(request, execution.contained(error))
     return response
@@ -100,8 +100,8 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
         if exchange.method != "OPTIONS" or not isinstance(failure, MethodNotAllowed):
             return encoded_error(request, failure), failure
     except Exception as error:
-        # If a header or the message can't be sent, do nothing here: ``respond_to`` fails in the
-        # same way, and logs that.
+        # An HTTPError replaces a redirect to another site. Any other error means that a header or
+        # the message can't be sent: ``respond_to`` fails in the same way, and logs that.
         if isinstance(error, HTTPError):
             failure = error.with_traceback(None)  # avoid a reference cycle with this frame
     return None, failure

@@ -372,7 +372,9 @@ def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
 
 
 def _response_of(exchange: Exchange, result: object) -> Response:
-    """Return the response for a handler's result. An ``HTTPError`` or a ``Redirect`` is raised."""
+    """Return the response for a handler's result. If the result contains an ``HTTPError`` or a
+    ``Redirect``, raise that.
+    """
     config = exchange.config
     if config.advisor is not None:
         config.advisor.review_result(exchange, result)
@@ -431,7 +433,7 @@ def _finish(
         # Encode the answer before the session is saved, because the session must not be saved if
         # the answer can't be sent.
         answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
-        # Headers of the request that the response depends on, such as Cookie for a session.
+        # The response depends on headers of the request, for example on Cookie for a session.
         if made.depends_on:
             answer = _private(exchange, answer, saves)
         if exchange.ends is not None:

@@ -1,10 +1,10 @@
 """Compile a tree of applications to its ``Site``, at the first request, and again after the tree
 has been changed.
 
-A tree has two routers, one for HTTP and one for WebSockets. Each mounted application has its own
-two. An inner application adds its handlers and explicit routes to the routers of the tree, below
-its own node. Code that is certainly wrong, such as two routes for the same path, raises a
-``SetupError`` here. Its message says what to write.
+A tree has two routers, one for HTTP and one for WebSockets. A mounted application has two routers
+of its own. Any other inner application adds its handlers and explicit routes to the routers of the
+tree, below its own node. Certain errors, such as two routes for the same path, raise a
+``SetupError`` whose message says what to write.
 """
 
 from __future__ import annotations

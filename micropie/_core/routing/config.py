@@ -315,8 +315,8 @@ class Config(MessageConfig):
     ancestors: tuple[AppBase, ...] = ()
     """The applications that contain this one, the outermost first."""
     scopes: Mapping[str, str] = {}
-    """The beginning of the route names of this application, and of each one that contains it, by
-    the application's path. Example: {"/blog": "blog.", "": ""}.
+    """For this application and for each one that contains it, its path and the beginning of its
+    route names. Example: {"/blog": "blog.", "": ""}.
     """
     sessions: SessionStore
     templates: Templates
@@ -422,9 +422,10 @@ class Config(MessageConfig):
         return self.channels_of.own_channels if stated is None else stated
 
     def _take(self, settings: Settings, stated: Collection[str] | None) -> None:
-        """Use ``settings``, and create the parts that depend on them. ``stated``: the names of the
-        settings that have changed. Only the parts that depend on one of these are created. If
-        ``stated`` is None, all parts are created.
+        """Use ``settings``, and create the parts in ``_PARTS`` that depend on them.
+
+        ``stated``: the names of the settings that have changed. Only the parts that depend on one
+            of these are created. If ``stated`` is None, all parts are created.
         """
         self.settings = settings
         for names, make in _PARTS:
@@ -432,8 +433,8 @@ class Config(MessageConfig):
                 vars(self).update(make(settings))
 
     def is_inside(self, outer: Config) -> bool:
-        """Return whether this application is the one with the config ``outer``, or is inside that
-        one and on the same host.
+        """Return whether this application is that of ``outer``, or is inside it on the same
+        host.
         """
         return (
             outer.prefix in self.scopes
@@ -441,8 +442,8 @@ class Config(MessageConfig):
         )
 
     def changed(self, settings: Mapping[str, object] = _NO_SETTINGS, **parts: object) -> Config:
-        """Return a copy of this config, changed by ``settings`` and ``parts``, for those of the
-        application's routes that need other values.
+        """Return a copy of this config with other ``settings`` and ``parts``. Some routes need
+        other values than the rest of their application.
         """
         config = copy(self)
         vars(config).update(parts, hook_plan=None)

@@ -95,11 +95,12 @@ class Node:
     ``routes``: the routes for the path that ends here, by method. Until the tree is complete, a
         route without declared methods has the key "".
 
-    These routes take the rest of the path as arguments:
+    Three routes take the rest of the path as arguments:
 
     ``arguments``: the route of the handler that has the name of this node.
     ``default``: the route of the handler ``default`` of the application that begins here.
     ``index``: the route of the handler ``index`` of the application that begins here.
+
     ``ways``: these three routes and the branches, once the tree is complete. The search tries them
         from the last to the first.
     """

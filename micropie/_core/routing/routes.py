@@ -208,7 +208,7 @@ class Route(RouteInfo):
             self.plan.check_wildcards(
                 [name for name in self.wildcards if name not in of_providers], pattern
             )
-            # an explicit route takes values from the path with wildcards only
+            # an explicit route takes values from its wildcards, but no further segments
             self.most_segments = 0
         converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
         self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)

@@ -1,8 +1,8 @@
 """One parameter of a handler: where its value comes from, and how the value is converted.
 
 Usually, the value is looked up by the parameter's name in the places of ``BY_NAME``, such as the
-query, one after the other. If no place has it, the parameter gets its default. The places are
-others if the annotation declares a source (``sources.py``), or is a file, a structure or the
+query, one after the other. If no place has it, the parameter gets its default. A parameter has
+other places if its annotation declares a source (``sources.py``), or is a file, a structure or the
 request itself. ``bound_parameter`` chooses the places at startup. Each request calls
 ``parameter.find``.
 """
@@ -360,7 +360,7 @@ def parameter_by_name(name: str, converter: Converter, default: object) -> Bound
 
 
 def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> BoundParameter:
-    """Return the bound parameter for a parameter of a handler or a provider.
+    """Choose the places and the converter for a parameter of a handler or a provider.
 
     Raises ``SetupError`` for an annotation that can't be used.
 

@@ -178,10 +178,10 @@ class Plan:
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
     ) -> Sequence[Any]:
-        """Return the ``arguments`` of one call with the resources inserted that providers have
+        """Return the ``arguments`` of one call, completed with the resources that providers have
         opened for it.
 
-        ``values``: these resources, by the key of the provider.
+        ``values``: the resources, by the key of the provider.
         """
         complete = [*arguments]
         for name, key, position in self.provided:
@@ -299,8 +299,8 @@ class Plan:
     def _reported(
         self, request: Request, arguments: list[object], errors: Sequence[ParameterError]
     ) -> list[object]:
-        """Return ``arguments``, with a ``BindingErrors`` with the errors for the parameter of that
-        type. If the handler has no such parameter, raise a ``BindingError``.
+        """Return ``arguments``, with all errors as the value of the ``BindingErrors`` parameter. If
+        the handler has no such parameter, raise a ``BindingError`` with them.
         """
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:

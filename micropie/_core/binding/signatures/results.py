@@ -76,8 +76,8 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
 
 
 def _split_union(annotation: Hint) -> tuple[Hint, ...]:
-    """Return the members of a union. A ``Literal`` with both kinds of values is split into one with
-    the str and bytes values and one with the others.
+    """Return the members of a union. A ``Literal`` that has str or bytes as well as other values is
+    split in two, because the two kinds are sent differently.
     """
     members: list[Hint] = []
     for one in united(annotation):
@@ -202,8 +202,8 @@ _STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
 
 
 def sends_null(answers: Sequence[object]) -> bool:
-    """Return whether a handler's None is sent as JSON's null instead of an empty body. It is if the
-    handler's other results with the same statuses are sent as JSON.
+    """Return whether a handler's None is sent as JSON's null instead of an empty body. That is so
+    if a result of another type, with the same statuses, is sent as JSON.
     """
     by_statuses: dict[object, list[Hint]] = {}
     for statuses, bodies in map(answer_parts, answers):

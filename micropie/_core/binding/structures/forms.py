@@ -1,5 +1,5 @@
-"""Convert the fields of a form to a document: the dict that parsed JSON would be, from which
-msgspec or pydantic creates a structure.
+"""Convert the fields of a form to a document: a dict like that of parsed JSON, from which msgspec
+or pydantic creates a structure.
 
 All values of a form are strings, and some fields are missing: browsers send nothing for an unticked
 box or a list without a choice, and "" for an input left empty.
@@ -111,8 +111,8 @@ def values_of(node: Nested, has_lists: bool = False) -> object:
 
 
 def described_as(hint: Hint, own: OwnTypes) -> Converter:
-    """Return the converter that a parameter with the field's type would have. If no parameter can
-    have that type, return the converter that accepts any value.
+    """Return the converter for a parameter with the annotation ``hint`` of a field. If no parameter
+    can have this annotation, return the converter that accepts any value.
     """
     while isinstance(hint, NewType):
         hint = hint.__supertype__

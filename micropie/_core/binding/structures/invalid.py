@@ -150,8 +150,8 @@ class _Search:
 def _described(
     error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes
 ) -> ParameterError:
-    """Return the error for one value. If only a part of the value is invalid, msgspec's message
-    ends with the path to that part.
+    """Return the error for one value from msgspec's exception ``error``. If only a part of the
+    value is invalid, the exception's message ends with the path to that part.
     """
     before, dash, after = str(error).rpartition(" - at `")
     text, place = (before, after.removesuffix("`")) if dash else (after, "")

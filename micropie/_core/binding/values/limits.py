@@ -177,7 +177,7 @@ def has_chosen_hashes(kind: object) -> bool:
 
 def check_sizes(document: object, is_list: bool) -> None:
     """Raise ``ValueError`` if an array or an object in the document has more than ``MAX_HASHED``
-    values. Otherwise, a set or dict created from it could be too large.
+    values, because it may become a set or dict whose hashes collide.
 
     ``is_list``: whether the document is a list of structures. That list itself may have any length.
     """

@@ -298,7 +298,7 @@ class _Worker:
         import subprocess
         from multiprocessing.connection import Pipe
 
-        # each ``search`` message whose function the process has found
+        # the functions that the process has imported, each as the ``search`` message in ``call``
         self.found: set[bytes] = set()
         self.connection, theirs = Pipe()
         their_life, self._life = Pipe(duplex=False)

@@ -336,8 +336,8 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
     """Run a flow in ``def`` code. Its async functions run on the event loop, and all others in this
     thread.
 
-    Raises what the flow raises. If this is called on an event loop, where nothing may block, each
-    step raises ``RuntimeError`` into the flow.
+    Raises what the flow raises. On an event loop, where nothing may block, ``RuntimeError`` is
+    raised in the flow at each step.
     """
     resume: Callable[[Any], AnyStep] = flow.send
     result = None
