@@ -177,10 +177,9 @@ class App(Base[Outermost_co]):
         app = Root()
 
     ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: pass it to any server. The
-    keyword arguments are:
+    keyword arguments are the settings (``micropie._core.routing.settings.Settings``), as in
+    ``App(max_body_size=1024, debug=True)``, and these:
 
-    - ``settings``: any of ``micropie._core.routing.settings.Settings``, for example
-      ``App(max_body_size=1024, debug=True)``.
     - ``session_backend``: stores the sessions; by default in this process's memory.
     - ``channels``: becomes ``self.channels``; by default, messages stay in this process.
     - ``security``: for a site, ``SecurityDefaults("example.com")`` from ``micropie.middleware``.
@@ -589,7 +588,7 @@ class App(Base[Outermost_co]):
         The hook that counts becomes the first item of ``middlewares``. The application's hooks
         don't run for ``path``.
 
-        - ``token``: a bearer token that the endpoint requires; None means none.
+        - ``token``: a bearer token that clients must send; None means that they need none.
         - ``registry``: by default that of prometheus_client.
         - ``buckets``: the upper bounds of the histogram's buckets, in seconds; by default from
           0.001 on.
@@ -615,7 +614,7 @@ class App(Base[Outermost_co]):
         - ``target``: an ``App``, an ASGI or a WSGI application. An ``App`` shares this
           application's sessions, hooks and settings, as if it were an attribute.
         - ``kind``: ``"app"``, ``"asgi"`` or ``"wsgi"``. By default, it is detected from the
-          signature of ``target``.
+          signature of ``target``. Set it if the signature doesn't show it.
         - ``isolated``: whether an ``App`` keeps its own sessions, hooks and settings.
         - ``strip``: whether an ASGI or WSGI application sees paths without the prefix. Set this for
           an application that ignores ``root_path``.
@@ -711,15 +710,16 @@ class App(Base[Outermost_co]):
 
         The function, ``def`` or ``async def``, either yields the resource once, or returns a
         context manager that opens it, or returns the resource itself. The resource is closed when
-        the handler has returned, or at the end of its stream. If the handler raises, ``yield``
-        raises that exception. Hooks, access checks, error handlers and functions passed to
-        ``after_response`` may depend on it, too. Inner applications can use the providers of outer
-        ones.
+        the handler has returned, or at the end of its stream. If the handler raises an exception,
+        the ``yield`` raises it, too. Hooks, access checks, error handlers and functions passed to
+        ``after_response`` may also depend on the resource. Inner applications can use the providers
+        of outer ones.
 
         ``once``: open the resource when the application starts, for all requests, and close it at
         shutdown. This is done on each event loop that serves the application. The function must
-        then have no parameters, because there is no request that could fill them. Raises
-        ``SetupError`` for a second provider of one type in one application.
+        then have no parameters, because there is no request that could fill them.
+
+        Raises ``SetupError`` for a second provider of one type in one application.
         """
         check_key(key)
         check("provides(once=...)", isinstance(once, bool), once, "True or False")

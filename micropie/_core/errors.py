@@ -297,9 +297,9 @@ TEXT = str | None, "a text"
 
 def check_each(called: str, kinds: Any, expected: str, **values: object) -> None:
     """Raise ``SetupError`` if an argument of the function named ``called`` is not an instance of
-    ``kinds``. ``values``: the arguments by name.
+    ``kinds``. ``values``: the arguments by name. ``FLAG`` has ``kinds`` and ``expected`` for bools.
 
-    check_each("mount", *FLAG, isolated=isolated, strip=strip)
+        check_each("mount", *FLAG, isolated=isolated, strip=strip)
     """
     for name, value in values.items():
         check(f"{called}({name}=...)", isinstance(value, kinds), value, expected)

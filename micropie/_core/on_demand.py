@@ -31,11 +31,12 @@ def names_on_demand(
     """Return the functions ``__getattr__`` and ``__dir__`` for a package. Shells complete names
     with ``__dir__``.
 
-    ``names``: maps each module of the package to the names that the module provides. A module that
-    begins with a dot is in the parent package. ``explain``: a function that returns the message for
-    an unknown name, or "". Importing such a name raises ``ImportError`` with the message, and
-    reading it raises ``AttributeError``. ``explain`` is not called for names with two leading
-    underscores, which Python and its tools look up.
+    - ``names``: maps each module of the package to the names that the module provides, separated by
+      spaces. A module whose name begins with a dot is in the parent package.
+    - ``explain``: a function that returns the message for an unknown name, or "". Importing such a
+      name raises ``ImportError`` with the message, and reading it raises ``AttributeError``.
+      ``explain`` is not called for names with two leading underscores, which Python and its tools
+      look up.
     """
     modules = by_name(names)
     if explain is not None:
@@ -107,8 +108,8 @@ class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
     If several threads read the attribute for the first time at once, each may call the method, so
     the method must return equal values.
 
-    The class replaces ``functools.cached_property``, which acquires a lock in Python 3.11. That
-    takes as long as most of the methods.
+    The class replaces ``functools.cached_property``, which acquires a lock in Python 3.11. Most of
+    the methods take no longer than acquiring the lock.
     """
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:

@@ -187,8 +187,8 @@ class ASGIExchange(StreamedExchange):
         try:
             waits_for = next(steps)
         except StopIteration as end:
-            # Most pieces have arrived already. They need no time limit, which would take longer
-            # than everything else.
+            # Most pieces have arrived already. They need no time limit, and setting one would take
+            # longer than everything else.
             return self._piece_of(end.value)
         self.in_flight = anyio.Event()
         settings = self.config.settings

@@ -114,8 +114,8 @@ async def failure_of_step(
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
     """Raise a cancellation at the ``yield`` of each open generator, the innermost first, until the
-    task is no longer being cancelled. If that happens, the cancellation came from a scope around
-    the ``yield`` of the last generator in which it was raised.
+    task is no longer being cancelled. Then the cancellation came from a scope around the ``yield``
+    at which it was raised last.
 
     Return the exception that replaces the cancellation. Return None if the whole request is
     cancelled, which no generator can prevent. A generator that isn't async has no open scope, so it

@@ -258,7 +258,8 @@ class HeartBeats:
         self._send = send
         self._pause = pause
         self._beat: anyio.Event | None = None  # not None while a heartbeat is being sent
-        # When the last message was sent; inf while one is being sent, and at the end.
+        # The time at which the last message was sent. It is inf while a message is being sent, and
+        # after ``stop``.
         self._last = monotonic()
 
     async def send(self, message: ServerMessage) -> None:

@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 from micropie._core.http.forms import MAX_FILENAME
 
-# browsers neither run nor show such a file (RFC 9110, section 8.3)
+# The type of a file about which nothing is known. Browsers neither run nor show such a file (RFC
+# 9110, section 8.3).
 UNKNOWN = "application/octet-stream"
 
 # Types that web sites need, and that ``mimetypes`` lacks in all or some versions of Python: since

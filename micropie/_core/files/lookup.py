@@ -68,8 +68,9 @@ _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 SECOND = 1_000_000_000  # nanoseconds
 
 # Modification times that are not dates, because build tools set them. All times up to 1980-01-02
-# are among them: Nix sets 1, buildpacks set 1980-01-01, and ZIP archives begin at 1980-01-01 in
-# some time zone. The others are the times that npm, Bazel and Hatch set in their archives.
+# are among them: Nix sets 1, buildpacks set 1980-01-01, and the oldest time in a ZIP archive is
+# 1980-01-01 in any time zone. The others are the times that npm, Bazel and Hatch set in their
+# archives.
 _FIRST_DATE = 315_705_600 * SECOND
 _NO_DATES = frozenset({499_162_500 * SECOND, 946_684_800 * SECOND, 1_580_601_600 * SECOND})
 

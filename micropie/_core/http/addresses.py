@@ -59,8 +59,8 @@ def normal_host(host: object) -> str:
     """Return ``host`` in normal spelling, so that hosts can be compared with ``==``; "" if it is
     malformed.
 
-    A host is a name without a port, an address (IPv6 gets brackets), or ``*.`` before a name, for
-    all its subdomains.
+    A host is a name without a port, an IP address (an IPv6 address gets brackets), or ``*.`` before
+    a name, for all its subdomains.
     """
     name = host.lower().removesuffix(".") if isinstance(host, str) else ""
     if _HOST_OF_A_TABLE.fullmatch(name):
@@ -242,8 +242,8 @@ def unescaped(data: bytes) -> bytes:
 
     The decoder of quoted-printable text is used, because it is written in C. It expects "=" instead
     of "%". It drops a "=" at the end of a line, and keeps a "=" that begins no valid escape. In
-    both cases the result has an unexpected length. If it has, each "%" that begins no valid escape
-    is escaped, and the text is decoded again.
+    both cases the result has an unexpected length. Then each "%" that begins no valid escape is
+    escaped, and the text is decoded again.
     """
     if PERCENT not in data:
         return data

@@ -282,15 +282,14 @@ class Exchange:
     # Whether an exception for which there is no error handler is raised to the server.
     passes_failure_on = False
 
-    # Where the flow runs:
+    # The threads and processes in which the flow runs:
     has_begun = False  # whether a hook or the handler has run in one of the application's threads
     opens_more = False  # whether the request may hold resources that are not in ``resources``
     # The slots of the thread that is waiting for the body under ASGI; None if no thread is waiting.
     reader: Slots | None = None
     is_pooled = False  # whether this is a copy of the request in a pool process
 
-    # Parsed values. ``literal_path`` is the path if it has no escapes, so that the router can look
-    # it up directly; otherwise None.
+    # The path if it has no escapes, so that the router can look it up directly; otherwise None.
     literal_path: str | None = None
     peer: Peer = Peer()  # address, scheme and host, as corrected by middleware
 
@@ -758,7 +757,7 @@ class Exchange:
 
     def body_headers(self) -> tuple[str, str | None]:
         """Return the value of Content-Type, or "", and that of Content-Length, or None. Drivers
-        avoid parsing all headers for this.
+        override this, so that not all headers are parsed.
         """
         return self.header("content-type") or "", self.header("content-length")
 
@@ -806,8 +805,8 @@ class Exchange:
         raise NotImplementedError
 
     def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
-        """Perform clean-up steps after a cancellation, which doesn't interrupt them. Failures are
-        logged.
+        """Perform clean-up steps after a cancellation, without being interrupted by it. Failures
+        are logged.
         """
         raise NotImplementedError
 

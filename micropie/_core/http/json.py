@@ -83,9 +83,9 @@ BUILTINS = _ATOMS | {dict, list, tuple}
 class Codec:
     """``dumps`` and ``loads`` for an application.
 
-    ``own``: the application's encoders, by class; each also encodes values of its subclasses.
-    ``find``: a function that returns the module orjson, or None to work without it. An orjson that
-    is too old is not used.
+    - ``find``: a function that returns the module orjson, or None to work without it. An orjson
+      that is too old is not used.
+    - ``own``: the application's encoders, by class. Each also encodes values of subclasses.
     """
 
     def __init__(self, find: Callable[[], ModuleType | None], own: Encoders) -> None:
@@ -412,7 +412,7 @@ def exact(data: bytes) -> Json:
     """
     try:
         return _exact_decoder().decode(data.decode("utf-8-sig")) if _INEXACT.search(data) else None
-    except RecursionError:  # ``loads`` may have accepted the depth, with orjson
+    except RecursionError:  # orjson, which ``loads`` may have used, accepts deeper nesting
         raise ValueError(_TOO_DEEP) from None
 
 

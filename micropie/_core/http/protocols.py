@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         def keys(self) -> Any: ...
 
     class LeaveAwaitOut:
-        """mypy shows this name in its message about the ``await``."""
+        """Can't be awaited. mypy's error for an ``await`` contains this name."""
 
 
 ReceivedJson: TypeAlias = "JsonDocument | Any"

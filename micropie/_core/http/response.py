@@ -391,9 +391,10 @@ def encode(
 
     Raises ``ResponseError`` or ``CodecError`` for a response that can't be sent.
 
-    ``stream``: the body, if it is sent in chunks. ``head_only``: True for HEAD, whose response has
-    the headers of the response to GET but no body (RFC 9110, section 9.3.2). ``text_type``: the
-    content type of a body that is not JSON and has no content type set.
+    - ``stream``: the body, if it is sent in chunks.
+    - ``head_only``: True for HEAD, whose response has the headers of the response to GET but no
+      body (RFC 9110, section 9.3.2).
+    - ``text_type``: the content type of a body that is not JSON and has no content type set.
     """
     status, body, is_given = response.status, response.body, False
     if status.__class__ is not int or status not in _STATUSES:
@@ -507,9 +508,11 @@ def checked_headers(
     Content-Length, each None if missing.
 
     Headers that describe the connection are left out, with one warning in the log for each name.
-    ``is_given``: the headers come from a mounted application, so its Location stays unchanged.
-    ``others``: headers to add, ``NO_OTHER_HEADERS`` or none. A header in ``pairs`` takes precedence
-    over one of the same name in ``others``.
+
+    - ``is_given``: whether the headers come from a mounted application. If so, its Location stays
+      unchanged.
+    - ``others``: headers to add, ``NO_OTHER_HEADERS`` or none. A header in ``pairs`` takes
+      precedence over one of the same name in ``others``.
 
     Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control
     characters, and for two different Content-Lengths.

@@ -36,9 +36,10 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=repr, skipkeys=True).e
 def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bool = False) -> None:
     """Raise ``ResponseError`` if a session is too large, so that clients can't fill the store.
 
-    ``most``: the limit, in bytes of JSON. ``setting``: the name of the setting that has this value.
-    Values that JSON can't encode are measured by their ``repr``. ``is_debug``: log keys that are
-    not text, because JSON turns them into text.
+    - ``most``: the limit, in bytes of JSON. A value that JSON can't encode is measured by its
+      ``repr``.
+    - ``setting``: the name of the setting that contains the limit.
+    - ``is_debug``: whether to log keys that are not text, because JSON turns them into text.
     """
     # a cheap check, which is enough for most sessions
     if not is_debug and _most_bytes(data) <= most:

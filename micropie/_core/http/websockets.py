@@ -53,7 +53,7 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
 RECEIVING: Final = frozenset(state for state, action in TRANSITIONS if action is RECEIVE)
 SENDING: Final = frozenset(state for state, action in TRANSITIONS if action is SEND)
 
-# RFC 6455, section 7.4.1, and IANA's registry of close codes.
+# Close codes, from RFC 6455, section 7.4.1, and from IANA's registry.
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 WRONG_KIND: Final = 1003
@@ -105,8 +105,10 @@ class MessageError(ConnectionClosed, ValueError):
 
 
 class Progress:
-    """The state of a WebSocket. ``code`` and ``reason`` are the close code and the reason with
-    which it ended; ``code`` is None until it has ended.
+    """The state of a WebSocket.
+
+    - ``code``: the close code with which the WebSocket ended; None until it has ended.
+    - ``reason``: the reason with which it ended.
     """
 
     state: str = CONNECTING

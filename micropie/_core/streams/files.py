@@ -8,7 +8,9 @@ from io import FileIO
 from micropie._core.errors import ResponseError
 
 FILE_CHUNK = 64 * 1024  # bytes; most servers write this many in one call
-PART_CHUNK = 256 * 1024  # bytes; reading fewer takes less time than switching to a thread for it
+# Size in bytes. A thread reads each chunk, and reading a smaller one would take less time than
+# switching to the thread.
+PART_CHUNK = 256 * 1024
 
 
 class FileRange:

@@ -376,7 +376,7 @@ def _not_stored(error: OSError) -> Exception:
     import tempfile
 
     code = error.errno
-    if tempfile.tempdir is None:  # no folder is writable: find out why by opening a file
+    if tempfile.tempdir is None:  # no folder is writable, or no descriptor is left: find out which
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as reason:

@@ -26,7 +26,8 @@ _PARAMETER = pattern(
     """,
     re.DOTALL | re.VERBOSE,
 )
-# Browsers don't escape a backslash at the end of a name or a file name.
+# Matches a quoted parameter of Content-Disposition as browsers write it: they don't escape
+# backslashes, so the string may end with one.
 _AS_BROWSERS_WRITE = pattern(r';[ \t]*+([^=;"\s]++)="([^"]*+)"()[ \t]*+(?=;|\Z)')
 _ESCAPED = pattern(r"\\(.)")
 _DISPOSITION = "Content-Disposition"
@@ -150,7 +151,8 @@ SHORT_NAMES = {
     "xml": "application/xml",
 }
 
-# A weight as in RFC 9110. Some clients leave out the 0, or write more digits.
+# A weight as in RFC 9110, but the 0 may be missing, and there may be more digits, because some
+# clients send such weights.
 _QUALITY = pattern(r"q[ \t]*=[ \t]*(0?\.[0-9]++|0\.?|1(?:\.0*+)?)", re.IGNORECASE)
 
 
