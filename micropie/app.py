@@ -589,7 +589,7 @@ class App(Base[Outermost_co]):
         don't run for ``path``.
 
         - ``token``: a bearer token that clients must send; None means that they need none.
-        - ``registry``: by default that of prometheus_client.
+        - ``registry``: by default prometheus_client's own.
         - ``buckets``: the upper bounds of the histogram's buckets, in seconds; by default from
           0.001 on.
 

@@ -1,12 +1,17 @@
 """The ASGI driver. It turns scopes into requests, performs the flow's steps with anyio (on asyncio
 or trio), and sends messages.
 
-Open ``driver.py`` to change how a scope is served and a response sent, ``exchange.py`` for what is
-read from a scope, ``steps.py`` for how steps are performed, ``streaming.py`` for streams, and
-``lifespan.py`` and ``state.py`` for startup and shutdown. Open ``websocket.py`` for the life of a
-WebSocket, ``websocket_connection.py`` for its messages, and ``coroutines.py`` for how timers and
-cancel scopes are avoided. ``micropie.wsgi`` has files with the same names where the protocol allows
-it.
+Open ``driver.py`` to change how a scope is served and a response sent. The other files:
+
+- ``exchange.py``: what is read from a scope
+- ``steps.py``: how steps are performed
+- ``streaming.py``: streams
+- ``lifespan.py`` and ``state.py``: startup and shutdown
+- ``websocket.py``: the life of a WebSocket
+- ``websocket_connection.py``: the messages of a WebSocket
+- ``coroutines.py``: how timers and cancel scopes are avoided
+
+The files of ``micropie.wsgi`` have the same names, as far as WSGI has the same features.
 """
 
 from __future__ import annotations

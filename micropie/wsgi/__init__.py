@@ -1,11 +1,15 @@
 """The WSGI driver. It turns an environ into a request, performs the flow's steps in the server's
 thread, and returns an iterable (PEP 3333).
 
-Open ``driver.py`` to change how a request is served and a response returned, ``exchange.py`` for
-what is read from an environ, ``steps.py`` for how steps are performed, ``streaming.py`` for async
-streams, ``files.py`` for files that the server sends, and ``lifespan.py`` and ``state.py`` for
-startup and shutdown. ``simple_server.py`` contains a server based on the standard library, and
-``gunicorn.py`` a configuration for gunicorn.
+Open ``driver.py`` to change how a request is served and a response returned. The other files:
+
+- ``exchange.py``: what is read from an environ
+- ``steps.py``: how steps are performed
+- ``streaming.py``: async streams
+- ``files.py``: files that the server sends
+- ``lifespan.py`` and ``state.py``: startup and shutdown
+- ``simple_server.py``: a server based on the standard library
+- ``gunicorn.py``: a configuration for gunicorn
 """
 
 from __future__ import annotations

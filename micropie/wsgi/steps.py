@@ -50,7 +50,7 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
             except Exception as error:  # even StopIteration, which would end the flow further below
                 resume, result = flow.throw, error
             except BaseException as error:
-                # With a ``step``, the flow is that of a request, which must not end the process.
+                # With a ``step``, the flow belongs to a request, which must not end the process.
                 # Without one, for example in a command, SystemExit ends the process.
                 failure = None if step is None else execution.failure_of(error)
                 resume, result = flow.throw, failure or error

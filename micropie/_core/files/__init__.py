@@ -1,15 +1,18 @@
 """Static files as responses.
 
-Open ``static.py`` to change the headers of a file, ``lookup.py`` for which file belongs to a path,
-``content_types.py`` for its type and the name under which it is saved (``attachment``),
-``fingerprints.py`` for ``static_url``, and ``recent.py`` for what is cached about files.
+Open ``static.py`` to change the headers of a file. The other files:
 
-``static_file`` returns a ``FileReference``. The flow opens the file in one IO step, or without a
-step if a thread has checked the file within the last second, because then the kernel has it in
-memory. The file is looked up on disk each time; only the headers for each version of a file are
-cached. A small file is sent as bytes, like any other body. A large file is a ``FileRange``: an open
-file and the exact number of bytes to send. The request closes this file when it ends, so a driver
-can't leak an open file, whatever happens.
+- ``lookup.py``: which file belongs to a path
+- ``content_types.py``: the file's type, and the name under which it is saved (``attachment``)
+- ``fingerprints.py``: ``static_url``
+- ``recent.py``: what is cached about files
+
+``static_file`` returns a ``FileReference``. The flow opens the file in one IO step, which runs in a
+thread. If the file was checked within the last second, the kernel has it in memory, so the flow
+opens it without a step. The file is looked up on disk each time; only the headers for each version
+of a file are cached. A small file is sent as bytes, like any other body. A large file is a
+``FileRange``: an open file and the exact number of bytes to send. The request closes this file when
+it ends, so a driver can't leak an open file, whatever happens.
 """
 
 from __future__ import annotations

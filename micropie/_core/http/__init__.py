@@ -1,13 +1,23 @@
 """HTTP requests and responses, with their headers, bodies and sessions.
 
-Open ``response.py`` to change how a handler's result becomes a status, headers and a body. Open
-``request.py`` for the public API of a request, ``exchange.py`` for the framework's internal state
-of a request, and ``answer.py`` for the response while it is being built. Open ``problem.py`` for
-the text and the format of error responses (``flow/errors.py`` merges their headers),
-``binding_errors.py`` for the errors of invalid values, ``multidict.py`` for the values of forms and
-queries, ``json.py`` for JSON, ``session.py`` for sessions, ``flashes.py`` for flashed messages, and
-``pagination.py`` for ``Page``. The rules of WebSockets are in ``websockets.py``, CSRF tokens in
-``csrf.py``, paths, hosts and origins in ``addresses.py``, and escaped HTML in ``escaping.py``.
+Open ``response.py`` to change how a handler's result becomes a status, headers and a body. The
+other files:
+
+- ``request.py``: the public API of a request
+- ``exchange.py``: the framework's internal state of a request
+- ``answer.py``: the response while it is being built
+- ``problem.py``: the text and the format of error responses; ``flow/errors.py`` merges their
+  headers
+- ``binding_errors.py``: the errors of invalid values
+- ``multidict.py``: the values of forms and queries
+- ``json.py``: JSON
+- ``session.py``: sessions
+- ``flashes.py``: flashed messages
+- ``pagination.py``: ``Page``
+- ``websockets.py``: the rules of WebSockets
+- ``csrf.py``: CSRF tokens
+- ``addresses.py``: paths, hosts and origins
+- ``escaping.py``: escaped HTML
 """
 
 from __future__ import annotations

@@ -5,20 +5,31 @@ orjson is used, missing or too old. The wording of errors, and the limits on a t
 depend on the parser in use. The written bytes differ only in the exponents of floats: 1e-7 is
 written as 1e-07 without orjson.
 
-These types are encoded: str, int, float, bool, None, dict, list, tuple, sets and other mappings and
-sequences, datetime, date and time (as ``isoformat()``; a naive one stays naive), timedelta (ISO
-8601, ``P1DT7200S``), UUID, paths, IP addresses and Decimal (as strings, because a float would lose
-digits), bytes (base64), Enum (its value), dataclasses, attrs classes, msgspec structs, pydantic
-models by the aliases of their fields, and pydantic's types by its own rules. An application's own
-encoders take precedence over all these. A subclass is encoded like its base, a mapping by its
-``items()``. A dict's keys may be anything that these rules turn into a string, number, bool or
-None. The result is compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254
-levels raise ``CodecError``, whose message contains the path to the value.
+These types are encoded:
+
+- str, int, float, bool, None, dict, list, tuple, sets, other mappings (by ``items()``) and other
+  sequences
+- datetime, date and time, as ``isoformat()``; a naive one stays naive
+- timedelta, in ISO 8601: ``P1DT7200S``
+- UUID, paths, IP addresses and Decimal, as strings; a float would lose digits of a Decimal
+- bytes, as base64
+- Enum, as its value
+- dataclasses, attrs classes and msgspec structs
+- pydantic models, by the aliases of their fields, and pydantic's types, by pydantic's own rules
+
+An application's own encoders take precedence over all these. A subclass is encoded like its base. A
+dict's keys may be anything that these rules turn into a string, number, bool or None. The result is
+compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254 levels raise
+``CodecError``, whose message contains the path to the value.
 
 Decoding follows RFC 8259. If a key is repeated, the last one wins. Integers are exact at any size
 that the parser accepts. A byte order mark before the text is skipped (section 8.1). ``ValueError``
-is raised for malformed text, NaN and Infinity, a float too large for a double, an escaped lone
-surrogate (it can be neither stored nor sent as UTF-8), and more levels than the parser can nest.
+is raised for:
+
+- malformed text, NaN and Infinity
+- a float too large for a double
+- an escaped lone surrogate, which can be neither stored nor sent as UTF-8
+- more levels than the parser can nest
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ FAILED: Final = 1011
 # be sent. Only clients send 1010.
 _SENDABLE: Final = frozenset(range(1000, 1015)) - {1004, 1005, 1006, 1010}
 
-# The size of a message, in characters or bytes, above which its JSON is parsed in a thread, like
-# that of a large body.
+# A size in characters or bytes. The JSON of a larger message is parsed in a thread, as the JSON of
+# a large body is.
 LARGE: Final = 64 * 1024
 
 # The maximum length of a reason, in bytes. A control frame holds 125 bytes, two of them for the

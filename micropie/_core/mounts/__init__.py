@@ -2,9 +2,12 @@
 WSGI.
 
 Open ``prefixes.py`` to change which mount a path belongs to and which path the application sees.
-Open ``asgi_call.py``, ``wsgi_call.py`` or ``wsgi_in_asgi.py`` to change how an application is
-called, ``response.py`` for how its response is passed on, ``lifespan.py`` for its startup and
-shutdown, and ``bridge.py`` for ``mount(bridge=...)``.
+The other files:
+
+- ``asgi_call.py``, ``wsgi_call.py`` and ``wsgi_in_asgi.py``: how an application is called
+- ``response.py``: how an application's response is passed on
+- ``lifespan.py``: the startup and shutdown of an application
+- ``bridge.py``: ``mount(bridge=...)``
 
 Prefixes are matched by raw segments, because a mounted application's path need not be UTF-8. An
 ``App`` that shares sessions and hooks with the outer application is compiled to a ``Site`` under

@@ -7,8 +7,8 @@ taken. When the client has disconnected, an application that waits in ``receive`
 running. An application that does not wait in ``receive``, or does not end, is cancelled. After its
 last chunk, the application may continue to run, as under a server.
 
-Under WSGI, both tasks run on the background loop. The chunks are read there like those of an
-``async def`` handler.
+Under WSGI, both tasks run on the background loop. The chunks are read there, as they are for a
+stream of an ``async def`` handler.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ class _Call:
 
 def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
     """Return the scope for a mounted application. ``root_path`` includes the prefix, and ``state``
-    is that of the application's own lifespan.
+    comes from the application's own lifespan.
     """
     return {
         **scope,

@@ -68,8 +68,8 @@ def streamed_body(
     """Return the ``BoundedBody`` for a body that begins with ``chunk``, or None if ``chunk`` is the
     whole body.
 
-    The length of the body is that of the Content-Length header, unless the response has no body, as
-    for HEAD.
+    The Content-Length header gives the length of the body, unless the response has no body, as for
+    HEAD.
     """
     length = None
     if not is_head and response.status not in (204, 304):

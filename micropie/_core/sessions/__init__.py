@@ -1,8 +1,12 @@
 """The session store, which loads and saves sessions, and the base class of session backends.
 
-Open ``store.py`` to change the session's cookie and when a session is saved, ``backend.py`` for the
-interface of backends, ``memory.py`` for the default backend, and ``serializer.py`` for how data
-becomes JSON. ``micropie.sessions`` has the public names.
+Open ``store.py`` to change the session's cookie and when a session is saved. The other files:
+
+- ``backend.py``: the interface of backends
+- ``memory.py``: the default backend
+- ``serializer.py``: how a session's data becomes JSON
+
+``micropie.sessions`` has the public names.
 """
 
 from micropie._core.http import Changes, Session

@@ -1,8 +1,12 @@
 """Streams, which are bodies sent in chunks, and server-sent events.
 
-Open ``source.py`` to change how a stream begins, continues and ends, ``events.py`` for server-sent
-events, ``files.py`` for files that servers send themselves, and ``threaded.py`` for sync streams on
-an event loop. ``asgi/streaming.py`` and ``wsgi/streaming.py`` wait for the chunks and send them.
+Open ``source.py`` to change how a stream begins, continues and ends. The other files:
+
+- ``events.py``: server-sent events
+- ``files.py``: files that servers send themselves
+- ``threaded.py``: sync streams on an event loop
+
+``asgi/streaming.py`` and ``wsgi/streaming.py`` wait for the chunks and send them.
 
 ``stream_of`` returns the stream for a handler's result: a ``LoopStream``, whose chunks are made on
 an event loop, or a ``ThreadStream``, whose chunks are made in a thread.

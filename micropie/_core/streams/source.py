@@ -85,12 +85,12 @@ A corrupted stack raises an error: under trio from trio itself, under asyncio fr
 anyio use level cancellation: while a scope is cancelled, every wait in it raises the cancellation
 again. asyncio without anyio uses edge cancellation, which raises only once; anyio repeats it until
 the scope is exited. The code here must not depend on either, so it waits in a cancelled scope only
-under a shield. The ``__exit__`` of a trio scope returns True even if there was no exception, but
-that of anyio's asyncio scope doesn't, so the result is used only after an exception. The
-cancellation is ``asyncio.CancelledError`` or ``trio.Cancelled``. Code can't create a
-``trio.Cancelled``, so a caught cancellation is stored and raised again later. Under either loop, a
-task group wraps the errors of its tasks and of its body in an exception group. ``leave`` removes
-the ``GeneratorExit`` and the cancellations from the group.
+under a shield. If there was no exception, the ``__exit__`` of a scope returns True on trio, but not
+on asyncio. So its result is used only after an exception. The cancellation is
+``asyncio.CancelledError`` or ``trio.Cancelled``. Code can't create a ``trio.Cancelled``, so a
+caught cancellation is stored and raised again later. Under either loop, a task group wraps the
+errors of its tasks and of its body in an exception group. ``leave`` removes the ``GeneratorExit``
+and the cancellations from the group.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdo
 
 
 def current_shutdown() -> ShutdownSignal | None:
-    """Return the signal that is given when the current code should stop: that of its event stream,
-    or else that of the application.
+    """Return the signal that is given when the current code should stop: the signal of its event
+    stream, or else the application's.
 
     Return None outside requests. The signal's attribute ``is_over`` is True once the signal has
     been given. Its method ``add(function)`` calls ``function`` without arguments when the signal is

@@ -1,9 +1,12 @@
 """Templates with Jinja2, an optional dependency that is imported for the first template.
 
-Open ``context.py`` to add a name that is available in every template, ``environment.py`` to change
-Jinja2's settings, and ``rendering.py`` to change how a template is found and rendered. Each
-application reads and compiles a template once. The files are checked for changes only with
-``debug``.
+Open ``context.py`` to add a name that is available in every template. The other files:
+
+- ``environment.py``: Jinja2's settings
+- ``rendering.py``: how a template is found and rendered
+
+Each application reads and compiles a template once. The template files are checked for changes only
+with ``debug``.
 """
 
 from micropie._core.templates.context import NO_VALUES, names_of, stream, template

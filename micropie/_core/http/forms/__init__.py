@@ -1,10 +1,12 @@
 """Query strings and forms: bytes in, fields and files out.
 
-Open ``data.py`` to change queries, urlencoded forms or a limit of any form, ``multipart.py`` for
-which multipart forms are refused (``docs/forms.md`` lists them), and ``uploads.py`` for uploaded
-files.
+Open ``data.py`` to change queries, urlencoded forms or a limit of any form. The other files:
+
+- ``multipart.py``: which multipart forms are refused; ``docs/forms.md`` lists them
+- ``uploads.py``: uploaded files
 
 The same rules apply to a query, an urlencoded form and a multipart form:
+
 - limits are checked field by field, in the order in which fields arrive, so that the first problem
   decides the response;
 - too many fields, files or bytes get a 413, malformed data a 400, a charset other than UTF-8 a 415;

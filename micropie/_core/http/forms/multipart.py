@@ -337,9 +337,10 @@ class MultipartParser:
             self.parts.append((name, value))
 
     def may_block(self, size: int, piece: bytes) -> bool:
-        """Return whether the next ``size`` bytes, which end with ``piece``, must be parsed in a
-        thread, because they may be written to the disk (tests/project/risks, R31), or have so many
-        parts that parsing takes long.
+        """Return whether the next pieces must be parsed in a thread, because they may be written to
+        the disk (tests/project/risks, R31), or because they have many parts.
+
+        ``size``: the size of all these pieces in bytes. ``piece``: the last of them.
         """
         upload = self._upload
         if upload is not None:
@@ -405,10 +406,11 @@ _HEADER_LINES: Final = "micropie_part_header"
 
 
 def _header_line(data: bytes) -> tuple[str, int]:
-    """Decode one line of a part's headers. The function is registered as a codec, which the package
-    ``multipart`` calls. With an ordinary codec, the package would strip Unicode blanks from a
-    header's name, and would refuse a line feed without a carriage return in some chunks but not in
-    others. Raises ``UnicodeDecodeError``, which becomes a 400.
+    """Decode one line of a part's headers. Raises ``UnicodeDecodeError``, which becomes a 400.
+
+    The function is registered as a codec, which the package ``multipart`` calls. With an ordinary
+    codec, the package would strip Unicode blanks from a header's name. Whether it refused a line
+    feed without a carriage return would depend on how the bytes are cut into chunks.
     """
     text, size = codecs.utf_8_decode(data, "strict", True)
     if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):

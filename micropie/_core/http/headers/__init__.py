@@ -1,8 +1,11 @@
 """Store headers, and parse and write their values.
 
-Open ``fields.py`` to change how headers are stored, ``cookies.py`` for cookies,
-``signing.py`` for signed ones, ``media_types.py`` for content types and ``Accept``, and
-``conditional.py`` for conditional requests and ranges.
+Open ``fields.py`` to change how headers are stored. The other files:
+
+- ``cookies.py``: cookies
+- ``signing.py``: signed values, such as signed cookies
+- ``media_types.py``: content types and ``Accept``
+- ``conditional.py``: conditional requests and ranges
 """
 
 from __future__ import annotations

@@ -83,9 +83,8 @@ class Headers(Mapping[str, str]):
     Names with "_" are dropped, as WSGI servers do, because an environ can't distinguish them from
     names with "-". Otherwise a client could imitate a proxy by sending "X_Forwarded_For".
 
-    ``note("authorization")`` is called when the response begins to depend on that header. This is
-    so if the header is looked up, even if the request doesn't have it, or if all headers are read
-    and the header is among them.
+    ``note("authorization")`` is called when the response begins to depend on that header: if the
+    header is looked up, even without success, or if all headers are read and it is among them.
     """
 
     __slots__ = ("_by_name", "_note", "_sent", "_was_read")

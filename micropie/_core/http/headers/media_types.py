@@ -171,7 +171,7 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     types = [SHORT_NAMES.get(name, name).lower() for name in offered]
     ranges = weights_of(header or "*/*")
     weights = []
-    for media_type in types:  # the weight is that of the most specific matching range
+    for media_type in types:  # the most specific range that matches determines the weight
         names = media_type, f"{media_type.partition('/')[0]}/*", "*/*"
         weights.append(next((ranges[name] for name in names if name in ranges), 0.0))
     best = max(weights, default=0.0)
