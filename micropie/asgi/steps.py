@@ -49,8 +49,8 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
 
     ``step``: the step that the flow has yielded, if it has begun already.
 
-    Successive calls in the application's threads keep the same slot, so that only the first of them
-    has to wait for one.
+    Successive calls in the application's threads keep one slot, so only the first of them has to
+    wait until a thread is free.
 
     An exception of a step is thrown into the flow after the ``except`` block. Inside the block, it
     would become the ``__context__`` of exceptions that the flow raises later.
@@ -72,7 +72,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
                     result = await perform_step(kind, function, arguments, exchange, held)
-            except Exception as error:  # even StopIteration, which would end the flow further below
+            except Exception as error:  # also StopIteration, which would look like the flow's end
                 resume, result = flow.throw, error
             except BaseException as error:
                 failure = await failure_of_step(exchange, error, step is not None)
@@ -156,7 +156,8 @@ async def perform_step(
 ) -> Any:
     """Perform one step of any kind except RECEIVE and CHUNK, and return its result.
 
-    ``held``: a list in which a slot of the application's threads is kept for the next step.
+    ``held``: a list that contains the slot that the last call in the application's threads has left
+    to the next one, if any.
     """
     if kind is AWAIT:
         return await function(*arguments)

@@ -47,7 +47,7 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
                     result = exchange.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, exchange)
-            except Exception as error:  # even StopIteration, which would end the flow further below
+            except Exception as error:  # also StopIteration, which would look like the flow's end
                 resume, result = flow.throw, error
             except BaseException as error:
                 # With a ``step``, the flow belongs to a request, which must not end the process.

@@ -285,7 +285,7 @@ class Exchange:
     # The threads and processes in which the flow runs:
     has_begun = False  # whether a hook or the handler has run in one of the application's threads
     opens_more = False  # whether the request may hold resources that are not in ``resources``
-    # The slots of the thread that is waiting for the body under ASGI; None if no thread is waiting.
+    # Under ASGI, the ``Slots`` of the thread that is waiting for the body, if there is one.
     reader: Slots | None = None
     is_pooled = False  # whether this is a copy of the request in a pool process
 
@@ -558,8 +558,9 @@ class Exchange:
         self.user_checked_by = checked_by
 
     def set_reader(self, slots: Slots | None) -> None:
-        """Record that a thread from ``slots`` is waiting for the body, or that no thread is waiting
-        if ``slots`` is None.
+        """Record that a thread is waiting for the body.
+
+        ``slots``: the ``Slots`` to which the thread belongs; None if no thread is waiting.
         """
         self.reader = slots
 

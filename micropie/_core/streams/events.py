@@ -172,7 +172,7 @@ class EventStream(Response):
       retry=)``.
     - ``heartbeat`` (15): seconds of silence after which a comment is sent, so that proxies don't
       close the connection and the server notices if the client has disconnected. None means never.
-    - ``headers``: more headers. The headers that keep proxies from buffering are always sent.
+    - ``headers``: sent in addition to the headers that keep proxies from buffering the events.
     - ``map``: a plain function that takes an item and returns the item to send instead, or None to
       send nothing. It is not called with an ``event(...)``.
 
