@@ -134,7 +134,7 @@ class HTTPError(RaisedAnswer):
     ) -> None:
         if not (isinstance(status, int) and 400 <= status <= 599):
             raise ValueError(
-                f"HTTPError takes a status from 400 to 599, not {status!r}, then the message"
+                f"HTTPError(404, message) takes a status from 400 to 599, not {status!r}"
             )
         self.args = (status, message)  # four times as fast as ``super().__init__``
         self.status = status
@@ -188,7 +188,7 @@ def websockets_need_asgi() -> HTTPError:
     The response, a 426, lacks the Upgrade header that RFC 9110, section 15.5.22, requires, because
     PEP 3333 forbids this header.
     """
-    return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
+    return HTTPError(426, "This URL is for WebSockets, which need an ASGI server.")
 
 
 def too_many_waiting() -> HTTPError:

@@ -177,7 +177,7 @@ class _Publisher(threading.Thread):
         super().__init__(name="micropie-channels-publisher", daemon=True)
         self._client = client
         self._waiting: SimpleQueue[tuple[str, bytes, Future] | None] = SimpleQueue()
-        self._outage = Outage("RedisChannels: Redis", ", messages are not published")
+        self._outage = Outage("RedisChannels: Redis", ", so messages are not published")
         self.start()
 
     def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
@@ -230,7 +230,7 @@ class _Publisher(threading.Thread):
             # Fail on a replica, which passes messages only to its own subscribers. Some servers
             # don't allow the command ROLE.
             if isinstance(role, list) and role[0] != "master":
-                raise ConnectionError("it is a replica now")
+                raise ConnectionError("this Redis server is a replica now")
         return results
 
 

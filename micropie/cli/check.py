@@ -194,7 +194,7 @@ def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
                 if known not in ("", name):
                     yield (
                         f"{type(inner).__name__}.{name} is the same object as {known}, so only "
-                        f"/{known} leads to it: give it an instance of its own, {name} = "
+                        f"/{known} routes to it: give it an instance of its own, {name} = "
                         f"{type(value).__name__}()"
                     )
 

@@ -100,7 +100,7 @@ def split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-a", "--app", help="the application, for its own commands: -a shop:app init-db"
+        "-a", "--app", help="run a command of this application: -a shop:app init-db"
     )
     _add_factory(parser)
 
@@ -223,7 +223,7 @@ def _add_target(parser: argparse.ArgumentParser, before: argparse.Namespace) -> 
         nargs="?",
         default=before.app or _from_environment("APP", "app"),
         metavar="APP",
-        help="module:attribute, or a file (app)",
+        help="module:attribute, or a file (default: app)",
     )
     _add_factory(parser, before.factory)
 

@@ -146,7 +146,7 @@ class Greetings(App):
     @post
     def greet(self, name: str) -> Redirect:
         session = self.request.session
-        session["names"] = [*session.get("names", []), name[:80]][-20:]  # a session is small
+        session["names"] = [*session.get("names", []), name[:80]][-20:]  # only the last 20
         flash(f"Hello, {name[:80]}!")
         return Redirect(self.url_for("index"))
 '''

@@ -61,8 +61,8 @@ def warn_of_originals(framework: str) -> None:
     if names:
         logging.getLogger("micropie").warning(
             (
-                "%s: imports the original %s, which handles no request here: its request raises an "
-                'error. Call install("%s") of micropie.compat first'
+                "%s: imports the original %s, which handles no request here, so the original "
+                'request object raises an error. Call install("%s") of micropie.compat first'
             ),
             ", ".join(names),
             framework,

@@ -183,7 +183,7 @@ _VERBS = {"get", "post", "put", "patch", "delete"}
 _HOOKS = by_name(
     {
         "a class with this method, in middlewares": "before_request after_request",
-        "the code to run then in a method lifespan": "on_startup on_shutdown startup shutdown",
+        "a method lifespan with this code": "on_startup on_shutdown startup shutdown",
     }
 )
 _ELSEWHERE = by_name(
@@ -197,7 +197,7 @@ _ELSEWHERE = by_name(
         "middlewares = [...], of objects": "MIDDLEWARE middleware",
         "self.state.name = ... in __init__, or in the lifespan": "state",
         "public methods, whose names are URLs, or @get above them": "urlpatterns",
-        "the code to run then in a method lifespan": "on_startup on_shutdown",
+        "a method lifespan with this code": "on_startup on_shutdown",
         'security=SecurityDefaults("example.com")': "ALLOWED_HOSTS",
     }
 )

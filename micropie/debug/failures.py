@@ -170,8 +170,8 @@ _HINTS = {
     "TypeError": {
         "object method can't be": "Call the method first: await request.body().",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
-            "request.json() and uploads don't need await, nor do form and files, which also take "
-            "no (): leave await out. Only async functions, your own included, are awaited."
+            "Leave await out: request.json() and uploads don't need it. request.form and "
+            "request.files don't either, and take no (). Only async functions are awaited."
         ),
         "cookie.* keyword argument 'secret'": (
             'Write request.set_signed_cookie("name", value), with App(secret_key=...).'

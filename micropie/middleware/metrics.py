@@ -44,10 +44,10 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 # The gauges for the usage of threads, pool and channels, in the order of ``Inspector.statistics``.
 USAGES: Final = {
-    "micropie_threads_busy": "Worker threads in use by requests, for def code (asgi).",
-    "micropie_threads_waiting": "Handlers that wait for such a thread (asgi).",
+    "micropie_threads_busy": "Worker threads that run def code for requests (asgi).",
+    "micropie_threads_waiting": "Handlers that wait for a worker thread (asgi).",
     "micropie_threads_limit": "The value of the setting 'threads' (asgi).",
-    "micropie_pool_busy": "Processes of the pool that run a handler.",
+    "micropie_pool_busy": "Processes of the pool that are running a handler.",
     "micropie_pool_limit": "The value of the setting 'processes'.",
     "micropie_channels": "Channels with a subscriber in this process.",
     "micropie_channel_subscribers": "Subscribers in this process.",
@@ -84,7 +84,7 @@ class Instruments:
         )
         self.sockets = counter(
             "websocket_connections",
-            "Finished WebSockets; accepted or refused.",
+            "Finished WebSockets, whether accepted or refused.",
             ["route", "accepted"],
         )
         self.open_sockets = gauge(
@@ -92,7 +92,7 @@ class Instruments:
         )
         self.loop_lag = gauge(
             "micropie_loop_lag_seconds",
-            "The longest wait for a turn of the event loop within the last minute.",
+            "The longest time that the event loop was blocked in the last minute.",
             multiprocess_mode="livemax",
         )
         self.usages = [gauge(name, text) for name, text in USAGES.items()]

@@ -86,10 +86,10 @@ def missing_security(config: Config) -> Iterator[str]:
     if not headers:
         yield (
             "has no SecurityHeaders: other sites can frame its pages, and "
-            "browsers may come by plain http"
+            "browsers may use plain http"
         )
     elif not any(hook.hsts for hook in headers):
-        yield "has no hsts in SecurityHeaders: browsers may come by plain http"
+        yield "has no hsts in SecurityHeaders: browsers may use plain http"
     settings = config.settings
     if settings.session_cookie_secure is False:
         yield "sends their cookie over plain http: leave out session_cookie_secure=False"

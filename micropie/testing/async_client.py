@@ -61,7 +61,7 @@ class Portal(httpx.AsyncBaseTransport):
         """Call a function in a worker thread."""
         if self._threads is None:
             sentence = (
-                "the application runs in the test's loop: write async with "
+                "the client isn't open, so the application has no event loop: write async with "
                 "AsyncTestClient(app) as client"
             )
             raise ClientError(sentence)

@@ -200,7 +200,7 @@ class AppThread(Runner):
             self._head_sent = True
             self._call.sending(self._head)
         chunk = {"type": BODY, "body": data, "more_body": bool(data)}
-        self._until(self._call.sending(chunk), "the client, to take what was sent")
+        self._until(self._call.sending(chunk), "its yield or write()")
 
     def _receive(self) -> Message:
         message = self._until(self._call.next_message, "wsgi.input")

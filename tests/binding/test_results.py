@@ -544,7 +544,7 @@ def test_a_response_model_without_fields_is_a_mistake(stated: object) -> None:
 
 
 def test_a_status_as_text_is_a_mistake() -> None:
-    words = r"tuple\[.*UserOut\]: '201' is text, not a status: write Literal\[201\]$"
+    words = r"tuple\[.*UserOut\]: '201' is a str, not a status: write Literal\[201\]$"
     with pytest.raises(SetupError, match=words):
         shown(tuple[Literal["201"], UserOut], None).openapi()
 

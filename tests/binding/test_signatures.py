@@ -1650,7 +1650,7 @@ def test_R78_nor_does_a_body(make_client: MakeClient, path: str, sent: Any) -> N
 )
 def test_such_a_name_has_a_default_and_is_the_last(handler: Any) -> None:
     with pytest.raises(
-        SetupError, match=r"no request fills its parameter '_\w+', whose name begins with _"
+        SetupError, match=r"no request fills its parameter '_\w+', because the name begins with _"
     ):
         app_of(handler)._micropie.compiled()
 

@@ -213,10 +213,10 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
     [
         (odd, "parameter 'token': it is annotated with <class 'complex'>"),
         (odd_names, "parameter 'names': it is annotated with <class 'complex'>"),
-        (early, "the parameter 'name' comes after 'token', which declares its source"),
-        (between, "the parameter 'name' comes after 'token', which declares its source"),
-        (early_request, "the parameter 'name' comes after 'request', which declares its source"),
-        (early_whole, "the parameter 'name' comes after 'wanted', which declares its source"),
+        (early, "the path may fill 'name', but it comes after 'token'"),
+        (between, "the path may fill 'name', but it comes after 'token'"),
+        (early_request, "the path may fill 'name', but it comes after 'request'"),
+        (early_whole, "the path may fill 'name', but it comes after 'wanted'"),
         (
             read,
             "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler",

@@ -245,7 +245,7 @@ def test_R57_an_outage_is_503_to_clients_and_two_lines_in_the_log(
     assert sorted(lines) == [
         "RedisChannels can't subscribe",
         "RedisChannels: Redis is available again",
-        "RedisChannels: Redis is unavailable, messages are not published",
+        "RedisChannels: Redis is unavailable, so messages are not published",
     ]
 
 

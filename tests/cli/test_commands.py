@@ -585,7 +585,7 @@ app.shop.outer = app.shop.above = app
 """
     (tmp_path / "names2.py").write_text(source)
     found = (
-        "Root.store is the same object as shop, so only /shop leads to it: "
+        "Root.store is the same object as shop, so only /shop routes to it: "
         "give it an instance of its own, store = Shop()\n1 finding\n"
     )
     assert command("check", "names2") == (1, found, "")

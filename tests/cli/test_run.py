@@ -565,7 +565,7 @@ def test_the_trio_worker_is_not_for_the_internet() -> None:
     for loop in ("asyncio", "trio"):
         options = Options(server="hypercorn", loop=loop)
         text = run._announcement(choose(options), Target(object(), "a:b"), options)
-        warned[loop] = "stops hypercorn on trio. Use asyncio if it is reachable" in text
+        warned[loop] = "stops hypercorn on trio. Use asyncio if the server is reachable" in text
     assert warned == {"asyncio": False, "trio": True}
 
 

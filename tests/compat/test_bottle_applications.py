@@ -75,7 +75,8 @@ def test_rules_that_can_not_be_read(bottle: Any, rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"), [("/<x:nonsense>", "no filter 'nonsense'"), (r"/:#(a)\1#", "back reference")]
+    ("rule", "words"),
+    [("/<x:nonsense>", "unknown filter 'nonsense'"), (r"/:#(a)\1#", "back reference")],
 )
 def test_a_rule_that_can_not_be_read_is_explained(rule: str, words: str) -> None:
     with pytest.raises(ours.RouteSyntaxError, match=words):

@@ -1328,7 +1328,7 @@ def test_sessions_beside_those_of_native_handlers(
     place: str,
 ) -> None:
     """A visitor would have two sessions under one cookie, and each half would end the other's."""
-    words = re.escape(line) + ".* write tools.sessions.backend with the backend of native handlers"
+    words = re.escape(line) + ".* set tools.sessions.backend to the same backend"
 
     class Root:
         @ours.expose

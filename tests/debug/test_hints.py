@@ -34,7 +34,7 @@ class Uploads(App):
         ("/saved", 'Write upload.save_to("uploads") with the name of a directory.'),
         (
             "/awaited",
-            "uploads don't need await, nor do form and files, which also take no (): leave await out",
+            "Leave await out: request.json() and uploads don't need it.",
         ),
         ("/named", "save_to takes a directory that exists, not no-such-directory/pie.png"),
     ],

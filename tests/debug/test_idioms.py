@@ -45,7 +45,7 @@ CALLS = [
     ("Bottle: app.route(method=)", "App().route('/x', method='PUT')", "", "its methods in a list"),
     ("FastAPI: tags=", "App().get('/x', tags=['pies'])", "", "write @describe(...) below it"),
     ("Litestar: guards=", "get('/x', guards=[len])", "", "write @requires(check) below it"),
-    ("FastAPI: Query(1)", "n: int = Query(1)", "", "a default comes after the annotation"),
+    ("FastAPI: Query(1)", "n: int = Query(1)", "", "write a default after the annotation"),
     ("FastAPI: Body(embed=True)", "Body(embed=True)", "", "a class with the fields"),
     ("FastAPI: Header(alias=)", "Header(alias='X-A')", "", 'write Header("X-Name")'),
     ("any: a keyword that no framework has", "route('/x', colour=1)", "", "takes no colour"),
@@ -225,7 +225,7 @@ GET / -> Write request.query or request.form.
 GET / -> Write request.headers["Name"].
 # Starlette: await request.form()
     async def index(self): return await self.request.form()
-GET / -> which also take no (): leave await out
+GET / -> Leave await out: request.json()
 # Starlette: Response(content=)
     def index(self): return Response(content='x')
 GET / -> It takes (body=
@@ -318,7 +318,7 @@ GET / -> Root.state has no effect here: write self.state.name = ...
 GET / -> Root.before_request is served as a page: write a class with this method, in middlewares
 # Litestar: a method on_startup
     async def on_startup(self): ...
-GET / -> Root.on_startup is served as a page: write the code to run then in a method lifespan
+GET / -> Root.on_startup is served as a page: write a method lifespan with this code
 # Flask: a cache above a page
     @functools.cache
     def mine(self): return self.request.query.get('name')
@@ -431,12 +431,12 @@ GET / -> the first argument is the text: write flash(text, category)
 GET / -> not dict: write yield json.dumps(...), or return a list of all
 # Starlette: on_startup
     on_startup = [print]
-GET / -> Root.on_startup has no effect here: write the code to run then in a method lifespan
+GET / -> Root.on_startup has no effect here: write a method lifespan with this code
 # Starlette: app.on_startup = ...
     def __init__(self, **settings):
         super().__init__(**settings)
         self.on_startup = [print]
-GET / -> Root.on_startup has no effect here: write the code to run then in a method lifespan
+GET / -> Root.on_startup has no effect here: write a method lifespan with this code
 # Sanic: @app.on_startup
 class Root(App): ...
 Root().on_startup(print)
@@ -643,7 +643,7 @@ class Root(App):
 GET / -> A resource is opened by with request.resource(Db) as db
 # Python: html with %s
     def index(self): return html('<p>%s</p>', 'plum')
-GET / -> html() has no place for its values: write {} instead of %s
+GET / -> html() has no {} for its values: write {} instead of %s
 # Python: html with a name
     def index(self): return html('<p>{name}</p>', 'plum')
 GET / -> html() has no value for {name}
@@ -687,7 +687,7 @@ GET / -> expires must be a datetime, not 3600: for seconds, write max_age
 GET / -> a template can't show a coroutine: write return await self.render_async(...)
 # sse-starlette: events as dicts
     def index(self): return EventStream([{'event': 'tick', 'data': '1'}])
-GET / -> an event source yields a dict of an event's fields, which is sent as data
+GET / -> an event source yielded a dict of an event's fields, which is sent whole as JSON data
 # Django: a setting in the class
     templates = 'views'
 GET / -> Root.templates is not a setting: write Root(templates=...)

@@ -326,7 +326,7 @@ def test_only_so_many_wait_for_a_thread(
     monkeypatch.setattr(after_response, "_THREADS", Threads(1, 1))
     app = Root(background_timeout=PATIENCE)
     refused = [
-        f"GET '/blocks': Root.{name}, after the response, did not start: 1 others already wait for a thread"
+        f"GET '/blocks': Root.{name}, after the response, did not start: 1 calls are already waiting for a thread"
         for name in ("_block", "_note")
     ]
     try:

@@ -211,7 +211,7 @@ def test_where_the_application_has_not_started_it_says_so(caplog: pytest.LogCapt
     async def not_started() -> None:
         await anext(app._micropie.once[0].give())
 
-    with pytest.raises(RuntimeError, match="Pool is opened when the application starts"):
+    with pytest.raises(RuntimeError, match="Pool is opened at startup"):
         run("asyncio", not_started)
 
 

@@ -1436,7 +1436,7 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     ),
     "no annotation": (
         lambda: mistake((Thing, lambda part: Thing())),
-        "which provides Thing: parameter 'part': it has no annotation, so its source is unknown",
+        "which provides Thing: parameter 'part': it has no annotation: write one",
     ),
     "no type": (
         lambda: mistake(("thing", Thing)),

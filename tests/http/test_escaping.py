@@ -137,7 +137,9 @@ def test_the_result_is_html_itself() -> None:
 
 
 def test_html_without_values_says_what_to_write() -> None:
-    with pytest.raises(TypeError, match=re.escape('write html("<p>{}</p>", name), without an f')):
+    with pytest.raises(
+        TypeError, match=re.escape('write html("<p>{}</p>", name), not an f-string')
+    ):
         html("<p>Ann</p>")
 
 

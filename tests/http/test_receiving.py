@@ -544,7 +544,7 @@ def test_R18_an_inner_application_leaves_a_handler_its_limit(make_client: MakeCl
 @pytest.mark.parametrize("size", [-1, 1.5, "1 MiB", None, True])
 def test_a_limit_that_is_no_size_is_refused(size: Any) -> None:
     with pytest.raises(
-        SetupError, match="max_body_size takes a whole number of bytes, 0 or more: not "
+        SetupError, match="max_body_size takes a whole number of bytes, 0 or more, not "
     ):
         max_body_size(size)
 

@@ -141,7 +141,7 @@ def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
         for what in (
             "has no TrustedHosts: it accepts any Host, which also ends up in its links",
             "has no CSRFMiddleware: pages of other sites can send its forms",
-            "has no SecurityHeaders: other sites can frame its pages, and browsers may come by plain http",
+            "has no SecurityHeaders: other sites can frame its pages, and browsers may use plain http",
             'lets other hosts of its domain set their cookie: leave out session_cookie, or begin its name with "__Host-"',
         )
     ]

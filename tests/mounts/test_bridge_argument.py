@@ -245,7 +245,7 @@ WRONG = [lambda application: application, lambda application: 3]
 def test_one_that_makes_something_else_stops_the_start(bridge: Any) -> None:
     app = App()
     app.mount("/m", wsgi, bridge=bridge)
-    sentence = "/m: bridge=.* of an application of WSGI, but no application of ASGI: write"
+    sentence = "/m: bridge=.* must convert the WSGI application to ASGI, but returned .*: write"
     with pytest.raises(Exception, match=sentence), client_of(app, "asgi"):
         pass
 
@@ -256,7 +256,8 @@ def test_under_wsgi_it_fails_each_request(bridge: Any, caplog: Any) -> None:
     app.mount("/m", Asgi(), bridge=bridge)
     with client_of(app, "wsgi", raise_app_exceptions=False) as client:
         assert [client.get("/m").status_code for _ in range(2)] == [500, 500]
-    assert "but no application of WSGI: write bridge=a2wsgi.ASGIMiddleware" in caplog.text
+    assert "must convert the ASGI application to WSGI" in caplog.text
+    assert ": write bridge=a2wsgi.ASGIMiddleware" in caplog.text
 
 
 def test_what_can_not_be_told_apart_is_taken() -> None:

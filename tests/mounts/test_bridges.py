@@ -665,7 +665,7 @@ def test_a_second_answer_is_refused_where_it_is_sent(make_client: MakeClient) ->
 
     assert make_client(below(app)).get("/m").content == b"a"
     assert done.wait(30)
-    assert "is not allowed now" in told[0]
+    assert "out of order" in told[0]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -92,7 +92,7 @@ def health_with_argument() -> App:
     [
         (Asks, "write request: Request, or request: str"),
         (Injects, "parameter 'db': Depends of fastapi can't fill a parameter here: write db: Db"),
-        (Static, "leave out @staticmethod, or self"),
+        (Static, "leave out @staticmethod, or the parameter self"),
         (
             SocketByName,
             "write ws as the first parameter of async def ws_name, or of a handler with @websocket",

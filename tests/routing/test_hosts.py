@@ -331,7 +331,7 @@ def test_a_host_that_is_not_known_is_an_error(make_client: MakeClient, url: str)
     name = url.rpartition("/")[2]
     answer = links(make_client(site()), url)
     advice = "a host without *" if "tenants" in name else "App(base_url=...)"
-    assert answer == f"the host of {name!r} is not known here: write {advice}"
+    assert answer == f"the host for the URL of {name!r} is unknown here: write {advice}"
 
 
 def test_the_setting_tells_the_host_that_is_not_known(make_client: MakeClient) -> None:

@@ -163,9 +163,9 @@ def test_what_a_pattern_does_not_match(pattern: str, path: str) -> None:
         ("/<a><b>", "text between <a> and <b>"),
         ("/<a:int><b>", "text between <a> and <b>"),
         ("/<a:path>/<b:path>", "two path wildcards"),
-        ("/<a:path>-<b>", "and another one in one segment"),
-        ("/<a>-<b:path>", "and another one in one segment"),
-        ("/<a:path>-<b:path>", "and another one in one segment"),
+        ("/<a:path>-<b>", "and another wildcard in one segment"),
+        ("/<a>-<b:path>", "and another wildcard in one segment"),
+        ("/<a:path>-<b:path>", "and another wildcard in one segment"),
         (r"/<n:re:\1>", "Python can't read"),
     ],
 )

@@ -194,8 +194,8 @@ def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callabl
         lifespan = asynccontextmanager(lifespan)
     if not callable(lifespan) or not takes(lifespan, len(arguments)):
         raise SetupError(
-            "lifespan takes an async context manager: a function of the application, with "
-            "@asynccontextmanager"
+            "lifespan takes a function of the application that returns an async context manager: "
+            "write @asynccontextmanager above it"
         )
 
     def open_lifespan() -> Lifespan:

@@ -46,8 +46,8 @@ def csrf_token(request: Request) -> str:
     answer = exchange.answer
     if answer.csrf_salt is None and exchange.is_head_sent:
         raise ResponseError(
-            "a streamed page uses the CSRF token after its first chunk: "
-            "call csrf_token(request), from micropie.middleware, in the handler"
+            "the CSRF token is first used after the response has started, too late to store its "
+            "secret: call csrf_token(request), from micropie.middleware, before the first chunk"
         )
     secret = _find_secret(request)
     if secret is None:

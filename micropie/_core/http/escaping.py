@@ -75,12 +75,12 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
         return Escaped("".join(_pieces(pattern)))
     if not values and not named:
         raise TypeError(
-            "html() escapes the values that it is given: write "
-            'html("<p>{}</p>", name), without an f'
+            "html() escapes only values that are passed as arguments: write "
+            'html("<p>{}</p>", name), not an f-string'
         )
     text = str(pattern)
     if "%s" in text and "{" not in text:
-        raise TypeError("html() has no place for its values: write {} instead of %s")
+        raise TypeError("html() has no {} for its values: write {} instead of %s")
     return Escaped(_FORMATTER.vformat(text, values, named))
 
 

@@ -157,7 +157,7 @@ class _Call:
             self._given.ring()
             return
         if kind != "http.response.body" or self._start is None or self._is_complete:
-            raise RuntimeError(f"the mounted application sent {kind!r}, which is not allowed now")
+            raise RuntimeError(f"the mounted application sent {kind!r} out of order")
         more = message.get("more_body", False)
         self._is_complete = not more
         await self._until_taken()

@@ -90,9 +90,9 @@ class _Bridged:
                     found = kind_of_target(application, None)
                 if found != kind:
                     raise SetupError(
-                        f"bridge={self._bridge!r} made {application!r} of an "
-                        f"application of {self._mount.kind.upper()}, but no application of "
-                        f"{kind.upper()}: write bridge={_EXAMPLES[self._mount.kind]}, for example"
+                        f"bridge={self._bridge!r} must convert the {self._mount.kind.upper()} "
+                        f"application to {kind.upper()}, but returned {application!r}: write "
+                        f"bridge={_EXAMPLES[self._mount.kind]}, for example"
                     )
                 self._application = application
             return self._application

@@ -87,8 +87,8 @@ class ErrorHandler:
             one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters
         ):
             raise SetupError(
-                f"the error handler {getattr(function, '__qualname__', function)}: write "
-                "def page(request, error), or leave out one or both of the parameters"
+                f"the error handler {getattr(function, '__qualname__', function)} can take only "
+                "request and error: write def page(request, error), or leave one or both out"
             )
         self.given = _GIVEN[are_requests]
 
@@ -480,7 +480,7 @@ class Config(MessageConfig):
             base = f"{request.scheme}://{request.host}{root}"
         if base is None:
             advice = "a host without *" if "*" in there else "App(base_url=...)"
-            raise LookupError(f"the host of {name!r} is not known here: write {advice}")
+            raise LookupError(f"the host for the URL of {name!r} is unknown here: write {advice}")
         return (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
 
     def static_url(self, request: Request | None, path: str, name: str) -> str:

@@ -266,7 +266,7 @@ def max_data_size(size: int) -> Callable[[Function], Function]:
 
 def _size_marker(name: str, size: int) -> Callable[[Function], Function]:
     if not is_count(size, least=0):
-        raise SetupError(f"{name} takes a whole number of bytes, 0 or more: not {size!r}")
+        raise SetupError(f"{name} takes a whole number of bytes, 0 or more, not {size!r}")
     return lambda function: leave_mark(function, f"__micropie_{name}__", size)
 
 
@@ -291,7 +291,7 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
     """
     if not checks:
         raise SetupError(
-            "requires takes one or more functions of the request: write @requires(check)"
+            "requires takes one or more functions that take the request: write @requires(check)"
         )
     for check in checks:
         refuse_unless_check(check)

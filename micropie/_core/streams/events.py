@@ -108,9 +108,9 @@ def _encode_text(text: str) -> bytes:
 @cache  # cached, so that it warns only once
 def warn_of_format() -> None:
     logger.warning(
-        'an event source yields "data: ...\\n\\n": yield the data alone, or event(data), because '
-        "each of its lines is sent as "
-        "data"
+        'an event source yielded "data: ...\\n\\n", and "data: " is added again before each of its '
+        "lines: yield the data "
+        "alone, or event(data)"
     )
 
 
@@ -141,7 +141,7 @@ _FIELDS = {"event", "data", "id", "retry", "comment"}
 @cache  # cached, so that it warns only once
 def warn_of_dict() -> None:
     logger.warning(
-        "an event source yields a dict of an event's fields, which is sent as data as a whole: "
+        "an event source yielded a dict of an event's fields, which is sent whole as JSON data: "
         'write event(..., event="tick")'
     )
 

@@ -83,8 +83,8 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
         text += "\nNo ASGI server is installed, so there are no WebSockets: pip install uvicorn"
     elif options.loop == "trio":  # explained in tests/servers/upstream/hypercorn-trio.md
         text += (
-            "\nA single malformed packet stops hypercorn on trio. Use asyncio if it is reachable "
-            "from the internet"
+            "\nA single malformed packet stops hypercorn on trio. Use asyncio if the server is "
+            "reachable from the internet"
         )
     return text
 

@@ -394,7 +394,7 @@ class Router:
             kind = found["filter"] or self.default_filter
             if kind not in self.filters:
                 raise RouteSyntaxError(
-                    f"the rule {rule!r} has no filter {kind!r}: add it by router.add_filter"
+                    f"the rule {rule!r} has an unknown filter {kind!r}: add it by router.add_filter"
                 )
             mask, from_url, to_url = self.filters[kind](found["conf"] or found["old_conf"])
             mask = _GROUP_NAME.sub("(", mask)

@@ -268,7 +268,7 @@ def test_a_handshake_that_arrives_as_a_request_gets_426(make_client: MakeClient)
         answer = client.get(path, headers=HANDSHAKE)
         assert (answer.status_code, answer.text) == (
             426,
-            "This is for WebSockets, which need an ASGI server.",
+            "This URL is for WebSockets, which need an ASGI server.",
         ), path
         # PEP 3333 forbids it, and waitress refuses to send it
         assert "upgrade" not in answer.headers

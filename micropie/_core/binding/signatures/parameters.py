@@ -373,7 +373,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     kind, many, optional = unwrapped(annotation)
     if is_provider and annotation is REQUIRED:
         if default is REQUIRED:
-            raise SetupError("it has no annotation, so its source is unknown")
+            raise SetupError("it has no annotation: write one, such as the type of a resource")
         return BoundParameter(name, name, default=default)
     if structures_of(annotation):
         return _exact(_of_structure(name, annotation, default, stated, own), annotation, own)
@@ -480,8 +480,8 @@ def _with_metadata(converter: Converter, annotation: object, kind: object, many:
     found = with_metadata(converter, kind, metadata)
     if not many and found.expected != converter.expected:
         raise SetupError(
-            f"its annotation says {found.expected}, which can be checked only for a list: "
-            "annotate the fields instead, check the value in the handler, or take a list"
+            f"its annotation requires a value {found.expected}, but only a list can have such a "
+            "constraint: annotate the fields instead, or check the value in the handler"
         )
     return found
 

@@ -346,8 +346,8 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
             stated = stated or one
         elif one.is_in_path and stated is not None:
             raise SetupError(
-                f"the parameter {one.name!r} comes after {stated.name!r}, which declares its "
-                "source: put parameters with a source last, or after *"
+                f"the path may fill {one.name!r}, but it comes after {stated.name!r}, which the "
+                f"path can't fill: put {stated.name!r} last, or after *"
             )
 
 
@@ -465,8 +465,8 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         return
     if name == "self":
         raise SetupError(
-            "a static method gets no self, so it would be read from the query: leave out "
-            "@staticmethod, or self"
+            "a static method gets no self, so self would be read from the query: leave out "
+            "@staticmethod, or the parameter self"
         )
     if name in _NOT_ANNOTATED:
         raise SetupError(
@@ -528,8 +528,8 @@ def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[s
                 fills_positions and one.kind is not Parameter.KEYWORD_ONLY
             ):
                 raise SetupError(
-                    f"no request fills its parameter {one.name!r}, whose name begins with _: put "
-                    "it last, with a default, or choose another name"
+                    f"no request fills its parameter {one.name!r}, because the name begins with _: "
+                    "rename it, or put it last and give it a default"
                 )
             names.add(one.name)
         elif one.kind < Parameter.KEYWORD_ONLY:

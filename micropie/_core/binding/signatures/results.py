@@ -103,7 +103,7 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
     statuses = [*filter(_may_be_status, atoms[0])]
     for one in atoms[0]:
         if isinstance(one, str) and one.isdecimal():
-            raise SetupError(f"{answer}: {one!r} is text, not a status: write Literal[{one}]")
+            raise SetupError(f"{answer}: {one!r} is a str, not a status: write Literal[{one}]")
     # A result such as (201, 2) is sent as a JSON array. It isn't a status and a body, because a
     # number can't be a body.
     numbers = chain.from_iterable((*atoms[:2], atoms[-1]))

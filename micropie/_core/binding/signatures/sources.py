@@ -40,7 +40,7 @@ class Source:
             },
         )
         is_name = name is None or isinstance(name, str)
-        check(called, is_name, name, "a name (a default comes after the annotation: = 1)")
+        check(called, is_name, name, "a name (write a default after the annotation: = 1)")
         self.name = name
 
     def name_for(self, parameter: str) -> str:

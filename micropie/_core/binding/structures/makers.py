@@ -203,8 +203,8 @@ class ByMsgspec(Maker):
         owners = [*map(vars, kind.__mro__[:-1])]
         if not any("__init__" in one or "__new__" in one for one in owners):
             raise SetupError(
-                f"it is a {structure_name(self.hint)} with {kind.__name__}, whose values have "
-                "another class, which msgspec refuses: use a dataclass or a pydantic model"
+                f"it is a {structure_name(self.hint)} with {kind.__name__}, whose values aren't "
+                "instances of it, so msgspec refuses them: use a dataclass or a pydantic model"
             )
         return converter_for(kind)
 
@@ -230,9 +230,9 @@ class ByMsgspec(Maker):
             # the cause may be an exception raised by the application, as in ``__post_init__``
             raise ValueError(str(error)) from error.__cause__
         except TypeError:  # a set can't contain a list
-            raise ValueError("Expected values that can be hashed") from None
+            raise ValueError("Expected hashable values") from None
         except RecursionError:
-            raise ValueError("Expected fewer levels") from None
+            raise ValueError("Expected fewer levels of nesting") from None
         if self._has_numbers or not is_json:
             check_numbers(made, self.hint)
         return made

@@ -203,7 +203,7 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
             continue
         alias = getattr(item, "validation_alias", None)  # pydantic's Field has this attribute
         if alias is not None:
-            advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
+            advice = f"has no effect on a parameter: write Query({alias!r}) or Form({alias!r})"
             raise SetupError(f"Field(alias={alias!r}) {advice}")
         # pydantic's Field, annotated_types.Interval and annotated_types.Len contain several
         # constraints.

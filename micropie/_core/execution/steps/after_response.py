@@ -176,7 +176,7 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
             result = await in_thread(_THREADS, begin, task, abandon_after=0.0, rank=Rank.HOLDING)
         else:
             logger.error(
-                "%s did not start: %d others already wait for a thread",
+                "%s did not start: %d calls are already waiting for a thread",
                 _label(exchange, task),
                 _THREADS.queue,
             )

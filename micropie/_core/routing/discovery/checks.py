@@ -75,7 +75,7 @@ def refuse_unless_check(check: Check) -> None:
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
     if isinstance(check, type) or is_generator or is_method or not _takes_request(check):
         raise SetupError(
-            f"{_name_of(check)} is not a check, a function of the request without yield: write "
+            f"{_name_of(check)} is not a check, which takes the request and has no yield: write "
             "@requires(members) above the handler, with def members(request): ..."
         )
 
@@ -137,7 +137,7 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
         if hasattr(layer, HOLDS):
             name = _name_of(getattr(layer, HOLDS))
             raise SetupError(
-                f"@requires has no check, and would use {name} as one: write @requires(members), "
+                f"@requires without () takes {name} itself as the check: write @requires(members), "
                 "with your check"
             )
     # For a callable object, use the marks above its class and those above its ``__call__``.

@@ -244,7 +244,7 @@ class Pattern:
             )
         if segment.is_path and len(wildcards) > 1:
             raise SetupError(
-                f"the route {self.text!r} has a path wildcard and another one in one segment"
+                f"the route {self.text!r} has a path wildcard and another wildcard in one segment"
             )
         self.segments.append(segment)
 

@@ -695,9 +695,9 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
         if config.app.session_backend is not None:
             line = next((name for name in _STORAGES if options.get(name) is not None), "on")
             raise SetupError(
-                f"tools.sessions.{line} = {options.get(line, True)!r} keeps separate sessions for "
-                "CherryPy handlers under the cookie of native.session_backend: write "
-                "tools.sessions.backend with the backend of native handlers instead, or leave "
+                f"tools.sessions.{line} = {options.get(line, True)!r} would use the cookie of "
+                "native handlers, whose sessions are in native.session_backend: to share them, set "
+                "tools.sessions.backend to the same backend instead, or leave "
                 "session_backend out of native.configure. Another tools.sessions.name keeps two "
                 "separate sessions"
             )

@@ -223,8 +223,8 @@ class Bus:
         """Exit the bus. ``block`` then runs the program again."""
         if self.is_hosted:
             raise RuntimeError(
-                "the server that serves this application restarts it: "
-                "gunicorn by SIGHUP, for example"
+                "a server that runs this application must be restarted itself: "
+                "send SIGHUP to gunicorn, for example"
             )
         self.execv = True
         self.exit()
