@@ -21,7 +21,7 @@ from micropie import App, ConnectionClosed, WebSocket, WebSocketMiddleware
 from micropie._core.routing.config import config_of
 from micropie.asgi.coroutines import resume
 from tests.asgi.calls import Message, every_loop, http_scope
-from tests.asgi.websocket.test_conversations import app_of
+from tests.asgi.websocket.test_conversations import Handler, app_of
 from tests.support.virtual_time import run_in_virtual_time as run
 
 
@@ -29,9 +29,12 @@ def text(content: str) -> Message:
     return {"type": "websocket.receive", "text": content}
 
 
+LEFT: Message = {"type": "websocket.disconnect", "code": 1001}
+
+
 class Server:
     """One WebSocket's server: gives `incoming`, then the disconnect when `leave` is called (or an
-    error).
+    error), or at once if it has a `farewell`.
 
     `on_send` is called with each message that the application sends, before it is noted in `sent`.
     A `slow` one has to wait for each message that comes.
@@ -42,6 +45,7 @@ class Server:
         *incoming: Message,
         on_send: Callable[[Message], Awaitable[None]] | None = None,
         slow: bool = False,
+        farewell: Message | Exception | None = None,
     ) -> None:
         self.incoming: list[Message] = [{"type": "websocket.connect"}, *incoming]
         self.sent: list[Message] = []
@@ -51,7 +55,9 @@ class Server:
         self.on_send = on_send
         self._slow = slow
         self._gone = anyio.Event()
-        self._farewell: Message | Exception = {"type": "websocket.disconnect", "code": 1001}
+        self._farewell = farewell or LEFT
+        if farewell:
+            self._gone.set()
 
     def leave(self, farewell: Message | Exception | None = None) -> None:
         self._farewell = farewell or self._farewell
@@ -90,6 +96,12 @@ class Server:
     @property
     def texts(self) -> list[str]:
         return [message["text"] for message in self.sent if message["type"] == "websocket.send"]
+
+
+def serve(backend: str, handler: Handler, server: Server, **settings: Any) -> Server:
+    """Let a server serve its WebSocket to the end."""
+    run(backend, lambda: server.serve(app_of(handler, **settings)))
+    return server
 
 
 def sends_fail_after(
@@ -173,12 +185,7 @@ def test_R54_R63_a_server_whose_send_does_nothing_is_noticed(backend: str) -> No
             await ws.send_text("x")
             sent += 1
 
-    async def main() -> None:
-        server = Server()
-        server.leave()
-        await server.serve(app_of(handler))
-
-    run(backend, main)
+    serve(backend, handler, Server(farewell=LEFT))
     assert 0 < sent < 300
 
 
@@ -198,12 +205,7 @@ def test_R54_whatever_receive_raises_is_the_same(
             seen.append(message)
         seen.append(ws.close_code)
 
-    async def main() -> None:
-        server = Server(text("a"))
-        server.leave(error)
-        await server.serve(app_of(handler))
-
-    run(backend, main)
+    serve(backend, handler, Server(text("a"), farewell=error))
     assert seen == ["a", 1006]
 
 
@@ -216,12 +218,7 @@ def test_R57_messages_that_are_there_need_no_timer(backend: str) -> None:
         async for message in ws:
             got.append(message)
 
-    async def main() -> None:
-        server = Server(text("a"), text("b"))
-        server.leave()
-        await server.serve(app_of(handler, websocket_timeout=60))
-
-    run(backend, main)
+    serve(backend, handler, Server(text("a"), text("b"), farewell=LEFT), websocket_timeout=60)
     assert got == ["a", "b"]
 
 
@@ -235,12 +232,7 @@ def test_R56_a_disconnect_without_a_code(backend: str) -> None:
             await ws.receive_text()
         seen.append((closed.value.code, closed.value.reason))
 
-    async def main() -> None:
-        server = Server()
-        server.leave({"type": "websocket.disconnect", "code": None})
-        await server.serve(app_of(handler))
-
-    run(backend, main)
+    serve(backend, handler, Server(farewell={"type": "websocket.disconnect", "code": None}))
     assert seen == [(1005, "")]
 
 
@@ -308,17 +300,13 @@ def test_R57_a_silent_client_is_closed_with_1001(backend: str, busy: bool) -> No
             seen.append(closed.code)
             raise
 
-    async def main() -> None:
-        server = Server(text("a"))
-        await server.serve(app_of(handler, websocket_timeout=0.05))
-        assert server.texts == ["a"]
-        assert server.sent[-1] == {
-            "type": "websocket.close",
-            "code": 1001,
-            "reason": "no message for 0.05 seconds",
-        }
-
-    run(backend, main)
+    server = serve(backend, handler, Server(text("a")), websocket_timeout=0.05)
+    assert server.texts == ["a"]
+    assert server.sent[-1] == {
+        "type": "websocket.close",
+        "code": 1001,
+        "reason": "no message for 0.05 seconds",
+    }
     assert seen == [1001]
 
 
@@ -372,37 +360,29 @@ def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(
         if message["type"] != "websocket.accept":
             await anyio.sleep_forever()
 
-    async def main() -> None:
-        server = Server(on_send=full)
-        await server.serve(app_of(handler, websocket_send_timeout=0.05))
-        assert [message["type"] for message in server.sent] == ["websocket.accept"]
-
-    run(backend, main)
+    server = serve(backend, handler, Server(on_send=full), websocket_send_timeout=0.05)
+    assert [message["type"] for message in server.sent] == ["websocket.accept"]
 
 
 @every_loop
 def test_R57_a_close_behind_a_message_that_is_stuck(backend: str) -> None:
-    async def main() -> None:
-        gate = Gate()
+    gate = Gate()
 
-        async def handler(ws: WebSocket) -> None:
-            await ws.accept()
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
 
-            async def stuck() -> None:
-                with pytest.raises(ConnectionClosed):
-                    await ws.send_text("1")
-                gate.open()
+        async def stuck() -> None:
+            with pytest.raises(ConnectionClosed):
+                await ws.send_text("1")
+            gate.open()
 
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(stuck)
-                await wait_all_tasks_blocked()
-                await ws.close(4000)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stuck)
+            await wait_all_tasks_blocked()
+            await ws.close(4000)
 
-        server = Server(on_send=gate)
-        await server.serve(app_of(handler, websocket_send_timeout=0.05))
-        assert server.sent[1:] == [{"type": "websocket.close", "code": 4000, "reason": ""}]
-
-    run(backend, main)
+    server = serve(backend, handler, Server(on_send=gate), websocket_send_timeout=0.05)
+    assert server.sent[1:] == [{"type": "websocket.close", "code": 4000, "reason": ""}]
 
 
 @every_loop
@@ -491,13 +471,13 @@ def test_R54_R61_messages_keep_their_order_whatever_the_handler_waits_for(
             got.extend([await ws.receive_text() for _ in range(100)])
         await anyio.sleep_forever()
 
-    async def main() -> None:
-        server = Server(*[text(str(n)) for n in range(200)], slow=slow)
-        server.leave()
-        await server.serve(app_of(handler, websocket_grace=0.02))
-        assert not server.overlapped
-
-    run(backend, main)
+    server = serve(
+        backend,
+        handler,
+        Server(*[text(str(n)) for n in range(200)], slow=slow, farewell=LEFT),
+        websocket_grace=0.02,
+    )
+    assert not server.overlapped
     assert got == [str(n) for n in range(200)]
 
 
@@ -515,13 +495,8 @@ def test_a_client_that_has_left_is_noticed_before_its_last_message_is_taken(back
             with pytest.raises(ConnectionClosed):
                 await ws.send_text("an answer")
 
-    async def main() -> None:
-        server = Server(text("a"), text("b"))
-        server.leave()
-        await server.serve(app_of(handler))
-        assert server.texts == []
-
-    run(backend, main)
+    server = serve(backend, handler, Server(text("a"), text("b"), farewell=LEFT))
+    assert server.texts == []
     assert got == ["a", "b"]
 
 
@@ -538,12 +513,7 @@ def test_after_an_accept_that_was_cancelled_messages_come(backend: str) -> None:
     async def waits(message: Message) -> None:
         await anyio.lowlevel.checkpoint()
 
-    async def main() -> None:
-        server = Server(text("a"), on_send=waits)
-        server.leave()
-        await server.serve(app_of(handler))
-
-    run(backend, main)
+    serve(backend, handler, Server(text("a"), on_send=waits, farewell=LEFT))
     assert got == ["a"]
 
 
@@ -563,12 +533,8 @@ def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_
             await ws.receive_bytes()
         first.close()
 
-    async def main() -> None:
-        server = Server()
-        await server.serve(app_of(handler))
-        assert server.sent[-1]["code"] == 1000
-
-    run(backend, main)
+    server = serve(backend, handler, Server())
+    assert server.sent[-1]["code"] == 1000
 
 
 @pytest.mark.parametrize("call", ["receive_text", "send_text"])
@@ -653,12 +619,7 @@ def test_a_handler_that_waits_elsewhere_after_a_slow_send_is_watched(backend: st
     async def slow(message: Message) -> None:
         await anyio.lowlevel.checkpoint()
 
-    async def main() -> None:
-        server = Server(on_send=slow)
-        server.leave()
-        await server.serve(app_of(handler, websocket_grace=0.02))
-
-    run(backend, main)
+    serve(backend, handler, Server(on_send=slow, farewell=LEFT), websocket_grace=0.02)
 
 
 @every_loop
@@ -667,61 +628,53 @@ def test_messages_keep_their_turn(backend: str) -> None:
     on.
     """
 
-    async def main() -> None:
-        gate = Gate()
+    gate = Gate()
 
-        async def handler(ws: WebSocket) -> None:
-            await ws.accept()
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
 
-            async def impatient() -> None:
-                with anyio.move_on_after(0.01):
-                    await ws.send_text("never")
-                gate.open()
+        async def impatient() -> None:
+            with anyio.move_on_after(0.01):
+                await ws.send_text("never")
+            gate.open()
 
-            async with anyio.create_task_group() as tasks:
-                for send in (
-                    lambda: ws.send_text("1"),
-                    impatient,
-                    lambda: ws.send_text("2"),
-                    lambda: ws.send_text("3"),
-                ):
-                    tasks.start_soon(send)
-                    await wait_all_tasks_blocked()
+        async with anyio.create_task_group() as tasks:
+            for send in (
+                lambda: ws.send_text("1"),
+                impatient,
+                lambda: ws.send_text("2"),
+                lambda: ws.send_text("3"),
+            ):
+                tasks.start_soon(send)
+                await wait_all_tasks_blocked()
 
-        server = Server(on_send=gate)
-        await server.serve(app_of(handler))
-        assert server.texts == ["1", "2", "3"]
-
-    run(backend, main)
+    server = serve(backend, handler, Server(on_send=gate))
+    assert server.texts == ["1", "2", "3"]
 
 
 def test_a_turn_that_comes_together_with_a_cancellation_is_passed_on() -> None:
     """As by asyncio's ``Task.cancel``; a cancel scope leaves a task alone that has been woken."""
 
-    async def main() -> None:
-        gate = Gate()
+    gate = Gate()
 
-        async def handler(ws: WebSocket) -> None:
-            await ws.accept()
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
 
-            async def first() -> None:
-                await ws.send_text("1")
-                second.cancel()
+        async def first() -> None:
+            await ws.send_text("1")
+            second.cancel()
 
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(first())
-                await wait_all_tasks_blocked()
-                second = tasks.create_task(ws.send_text("2"))
-                await wait_all_tasks_blocked()
-                tasks.create_task(ws.send_text("3"))
-                await wait_all_tasks_blocked()
-                gate.open()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(first())
+            await wait_all_tasks_blocked()
+            second = tasks.create_task(ws.send_text("2"))
+            await wait_all_tasks_blocked()
+            tasks.create_task(ws.send_text("3"))
+            await wait_all_tasks_blocked()
+            gate.open()
 
-        server = Server(on_send=gate)
-        await server.serve(app_of(handler))
-        assert server.texts == ["1", "3"]
-
-    run("asyncio", main)
+    server = serve("asyncio", handler, Server(on_send=gate))
+    assert server.texts == ["1", "3"]
 
 
 @every_loop
@@ -731,62 +684,54 @@ def test_closing_tells_those_that_wait_to_send(backend: str) -> None:
     """
     seen: list[str] = []
 
-    async def main() -> None:
-        gate = Gate()
+    gate = Gate()
 
-        async def handler(ws: WebSocket) -> None:
-            await ws.accept()
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
 
-            async def late(word: str) -> None:
-                with pytest.raises(
-                    ConnectionClosed,
-                    match=r"send_text\(\) on a WebSocket that was closed with 4000",
-                ):
-                    await ws.send_text(word)
-                seen.append(word)
+        async def late(word: str) -> None:
+            with pytest.raises(
+                ConnectionClosed,
+                match=r"send_text\(\) on a WebSocket that was closed with 4000",
+            ):
+                await ws.send_text(word)
+            seen.append(word)
 
-            async with anyio.create_task_group() as tasks:
-                for send in (
-                    lambda: ws.send_text("1"),
-                    lambda: late("2"),
-                    lambda: late("3"),
-                    lambda: ws.close(4000),
-                ):
-                    tasks.start_soon(send)
-                    await wait_all_tasks_blocked()
-                await late("4")
-                gate.open()
+        async with anyio.create_task_group() as tasks:
+            for send in (
+                lambda: ws.send_text("1"),
+                lambda: late("2"),
+                lambda: late("3"),
+                lambda: ws.close(4000),
+            ):
+                tasks.start_soon(send)
+                await wait_all_tasks_blocked()
+            await late("4")
+            gate.open()
 
-        server = Server(on_send=gate)
-        await server.serve(app_of(handler))
-        assert server.texts == ["1"]
-        assert server.sent[-1] == {"type": "websocket.close", "code": 4000, "reason": ""}
-
-    run(backend, main)
+    server = serve(backend, handler, Server(on_send=gate))
+    assert server.texts == ["1"]
+    assert server.sent[-1] == {"type": "websocket.close", "code": 4000, "reason": ""}
     assert sorted(seen) == ["2", "3", "4"]
 
 
 @every_loop
 def test_a_close_that_is_cancelled_is_made_up_for(backend: str) -> None:
-    async def main() -> None:
-        gate = Gate()
+    gate = Gate()
 
-        async def handler(ws: WebSocket) -> None:
-            await ws.accept()
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(ws.send_text, "1")
-                await wait_all_tasks_blocked()
-                with anyio.move_on_after(0.01):
-                    await ws.close(4000, "bye")
-                assert ws.closed
-                gate.open()
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ws.send_text, "1")
+            await wait_all_tasks_blocked()
+            with anyio.move_on_after(0.01):
+                await ws.close(4000, "bye")
+            assert ws.closed
+            gate.open()
 
-        server = Server(on_send=gate)
-        await server.serve(app_of(handler))
-        assert server.texts == ["1"]
-        assert server.sent[-1] == {"type": "websocket.close", "code": 4000, "reason": "bye"}
-
-    run(backend, main)
+    server = serve(backend, handler, Server(on_send=gate))
+    assert server.texts == ["1"]
+    assert server.sent[-1] == {"type": "websocket.close", "code": 4000, "reason": "bye"}
 
 
 class Noting(WebSocketMiddleware):
@@ -839,12 +784,7 @@ def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(back
             await anyio.sleep(0.02)
             notes.append("cleaned up")
 
-    async def main() -> None:
-        server = Server()
-        server.leave()
-        await server.serve(app_of(handler, websocket_grace=0.02))
-
-    run(backend, main)
+    serve(backend, handler, Server(farewell=LEFT), websocket_grace=0.02)
     assert notes == ["finally", "cleaned up"]
 
 
@@ -868,12 +808,7 @@ def test_R54_a_clean_up_is_not_endless(backend: str, monkeypatch: pytest.MonkeyP
                 notes.append("cancelled again")
                 raise
 
-    async def main() -> None:
-        server = Server()
-        server.leave()
-        await server.serve(app_of(handler, websocket_grace=0.02))
-
-    run(backend, main)
+    serve(backend, handler, Server(farewell=LEFT), websocket_grace=0.02)
     assert notes == ["waits", "cancelled again"]
 
 
@@ -888,12 +823,7 @@ def test_R54_what_the_handler_shields_is_not_cancelled(backend: str) -> None:
             notes.append("shielded")
         await anyio.sleep_forever()
 
-    async def main() -> None:
-        server = Server()
-        server.leave()
-        await server.serve(app_of(handler, websocket_grace=0.01))
-
-    run(backend, main)
+    serve(backend, handler, Server(farewell=LEFT), websocket_grace=0.01)
     assert notes == ["shielded"]
 
 
