@@ -23,7 +23,7 @@ from tests.compat.asking import (
 from tests.compat.exchange import Ask
 
 EPOCH = "Thu, 01 Jan 1970 00:00:10 GMT"
-LATER = "Fri, 01 Jan 2055 00:00:00 GMT"
+DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 BIG = bytes(range(256)) * 1000
 
 CONVERSATIONS = [
@@ -245,10 +245,16 @@ CONVERSATIONS = [
         sent("/messages/body", b"text", "text/plain"),
         sent("/messages/body", b"", "text/plain"),
         sent("/messages/body_length", BIG, "application/octet-stream"),
+        *[
+            sent(f"/messages/body_by/{way}", b"one\ntwo\nthree", "application/octet-stream")
+            for way in ("lines", "some", "hint", "copied", "through_a_file", "known")
+        ],
         sent("/messages/rfile", b"a=1&b=2", "application/x-www-form-urlencoded"),
         form("/messages/limited", "a=1"),
         form("/messages/limited", "a=" + "x" * 200),
         form("/messages/params?a=1", "b=2"),
+        form("/messages/params?a=1", "a=2"),
+        form("/messages/params?a=1&a=2", "a=3&b=1&b=2&b=3"),
         form("/messages/body_params?a=1", "b=2"),
         sent("/messages/body_params", b"a=%E9", f"{FORM}; charset=latin-1"),
         sent("/messages/body_params", b"a=%C3%A9+x", f"{FORM}; charset=utf-8"),
@@ -334,7 +340,7 @@ CONVERSATIONS = [
             /st/files/../apps/x.py /st/files/%2e%2e/exchange.py /st/files//note.txt
             /st/files/folder/../note.txt /st/serve /st/serve?name=numbers.bin
             /st/serve?name=none /st/serve?name=folder /st/typed /st/unicode_name /st/download
-            /st/download_as /st/fileobj /st/relative
+            /st/download_as /st/fileobj /st/object_without_type /st/opened /st/relative
         """),
         asks("HEAD", "/st/files/note.txt /st/serve /st/files/none.txt"),
         asks("POST", "/st/files/note.txt /st/favicon.ico"),
@@ -361,7 +367,8 @@ CONVERSATIONS = [
             "nonsense",
             "bytes=0-1,4-5",
         ),
-        gets("/st/serve?name=numbers.bin", Range="bytes=5-5"),
+        gets("/st/serve?name=numbers.bin /st/opened", Range="bytes=5-5"),
+        Ask("GET", "/st/opened", with_header("If-Modified-Since", "last-modified")),
         asks("HEAD", "/st/files/numbers.bin", Range="bytes=0-9"),
     ),
     talk(
@@ -369,6 +376,7 @@ CONVERSATIONS = [
         "tools",
         gets("""
             /tools/ /tools/gzipped /tools/gzip_css /tools/tagged /tools/own_tag /tools/minute
+            /tools/gzipped?text= /tools/own_tag?twice=1
         """),
         gets_with(
             "/tools/gzipped",
@@ -378,19 +386,40 @@ CONVERSATIONS = [
             "identity",
             "br, *;q=0.1",
             "identity;q=0, br",
+            "gzip;q=0, identity;q=0",
+            "x",
         ),
+        gets("/tools/gzipped?text= /tools/gzipped?stream=1", Accept_Encoding="gzip"),
+        gets("/tools/gzipped?stream=1", Accept_Encoding="identity"),
         gets("/tools/gzip_css", Accept_Encoding="gzip, deflate"),
-        gets("/tools/gzip_css?kind=text/plain", Accept_Encoding="gzip"),
+        gets(
+            """
+            /tools/gzip_css?kind=text/plain /tools/gzip_css?kind=image/png
+            /tools/gzip_css?kind=application/atom%2Bxml /tools/gzip_css?kind=application/json
+            """,
+            Accept_Encoding="gzip",
+        ),
         asks("HEAD", "/tools/gzipped", Accept_Encoding="gzip"),
         gets("/tools/tagged"),
-        Ask("GET", "/tools/tagged", with_header("If-None-Match", "etag")),
+        Ask("GET", "/tools/tagged", with_header("If-None-Match", "etag", '"x", {}')),
+        Ask("GET", "/tools/tagged", with_header("If-Match", "etag", '"x", {}')),
+        gets("/tools/tagged", If_Match="*"),
+        asks("PUT", "/tools/tagged", If_None_Match="*"),
+        gets("/tools/tagged?status=202"),
+        gets("/tools/tagged?status=404", If_Match='"x"'),
         gets("/tools/tagged", If_None_Match='"other"'),
         gets("/tools/tagged", If_Match='"other"'),
-        gets("/tools/own_tag", If_None_Match='"own"'),
+        gets("/tools/own_tag /tools/own_tag?twice=1", If_None_Match='"own"'),
         gets("/tools/own_tag", If_None_Match="*"),
         gets("/tools/own_tag", If_Match='"own"'),
         asks("POST", "/tools/own_tag", If_None_Match='"own"'),
         gets("/tools/never /tools/forced /tools/minute"),
+        gets("/tools/dated", If_Modified_Since=EPOCH),
+        asks("GET PUT", "/tools/dated", If_Modified_Since=DATE),
+        gets("/tools/dated", If_Unmodified_Since=DATE),
+        asks("PUT", "/tools/dated", If_Unmodified_Since=EPOCH),
+        gets("/tools/dated?date= /tools/dated?status=404&date=x", If_Modified_Since="x"),
+        gets("/tools/dated?date= /tools/dated?status=404&date=x", If_Unmodified_Since="y"),
     ),
     talk(
         "caching",
@@ -398,9 +427,19 @@ CONVERSATIONS = [
         gets("/tools/cached /tools/cached /tools/cached?x=2 /tools/cached?x=2"),
         asks("HEAD", "/tools/cached"),
         gets("/tools/cached", Cache_Control="no-cache"),
+        gets("/tools/cached", Pragma="no-cache"),
         gets("/tools/cached"),
         asks("POST", "/tools/cached"),
         gets("/tools/cached /tools/cached"),
+        gets_with(
+            "/tools/cached", "Cache-Control", "no-store, x, no-cache", "max-age=60", "max-age=x"
+        ),
+        gets("/tools/cached?x=3", Cache_Control="no-store"),
+        gets("""
+            /tools/cached?x=3 /tools/cached?Pragma=no-cache /tools/cached?Pragma=no-cache
+            /tools/cached?Cache-Control=no-store /tools/cached?Cache-Control=no-store
+        """),
+        gets_with("/tools/cached?Vary=X-Choice", "X-Choice", "a", "b", "a", "b"),
     ),
     talk(
         "small tools",
@@ -428,6 +467,21 @@ CONVERSATIONS = [
             X_Forwarded_Proto="https",
             X_Forwarded_For="10.0.0.9",
         ),
+        gets_with(
+            "/tools/proxied", "X-Forwarded-Host", "a.example, b.example", "https://d.example"
+        ),
+        gets("/tools/proxied", X_Forwarded_Proto="https", Host="c.example"),
+        gets(
+            "/tools/proxied_otherwise",
+            X_Forwarded_Ssl="on",
+            X_Real_Ip="9.9.9.9",
+            X_Forwarded_Host="f.example",
+        ),
+        gets("/tools/proxied_hardly", X_Forwarded_For="1.2.3.4", Host="g.example"),
+        gets("/tools/referred /tools/referred_by_call /tools/referred_by_call?accept_missing=1"),
+        gets_with("/tools/referred", "Referer", "http://good.example/page", "http://bad.example/"),
+        gets_with("/tools/referred_by_call?accept=", "Referer", "http://good/", "http://bad/"),
+        gets("/tools/referred_by_call?error=404&message=no", Referer="http://bad.example/"),
         gets("/tools/ignoring", X_Token="x"),
         gets("/tools/converted?count=5 /tools/converted /tools/converted?count=x"),
     ),
@@ -462,11 +516,20 @@ CONVERSATIONS = [
         "log-ins",
         "tools",
         gets("/basic/ /basic"),
-        gets("/basic/", Authorization=basic("ann", "pä:ss")),
-        gets("/basic/", Authorization=basic("ann", "pä:ss", "latin-1")),
-        gets("/basic/", Authorization=basic("ann", "wrong")),
-        gets("/basic/", Authorization="Basic !!!"),
-        gets("/basic/", Authorization="Bearer x"),
+        gets_with(
+            "/basic/",
+            "Authorization",
+            basic("ann", "pä:ss"),
+            basic("ann", "pä:ss", "latin-1"),
+            basic("ann", "wrong"),
+            basic("eve", ""),
+            basic("nobody", "x"),
+            basic("", ""),
+            "Basic bm8gY29sb24=",
+            "Basic",
+            "Basic !!!",
+            "Bearer x",
+        ),
         gets("/basic", Authorization=basic("bob", "x")),
         gets("/digest/"),
         Ask("GET", "/digest/", digest("bob", "x", "/digest/", "here")),

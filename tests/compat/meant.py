@@ -112,7 +112,7 @@ OF_CHERRYPY = r"""
     A page made of a session is one visitor's: no cache may give it to another.
 static files|conditional requests and ranges|generators and files|the generator of strings  .*  etag
     Files have an entity tag, so that a file that changes twice within a second is sent again.
-conditional requests and ranges  GET /st/files/note.txt  last-modified
+conditional requests and ranges|compression, tags, ages  GET /(st/files/note.txt|st/opened|tools/dated)  last-modified
     A 304 repeats Last-Modified, by which a cache renews what it has.
 conditional requests and ranges  GET /st/files/numbers.bin  status|body|content-type|accept-ranges|last-modified
     A Range header that can't be read is left out, as HTTP wants it; CherryPy crashes.

@@ -33,26 +33,7 @@ from tests.compat.conftest import Serve, page
 # -- dispatchers -----------------------------------------------------------------------------------
 
 
-def test_what_is_not_found(cherrypy: Any, serve_page: Serve) -> None:
-    def answer(*segments: str) -> str:
-        if segments:
-            raise cherrypy.NotFound("another path")
-        raise cherrypy.NotFound
-
-    client = serve_page(answer)
-    assert "The path '/' was not found." in client.get("/").text
-    assert "another path" in client.get("/a").text
-
-
 # -- requests and responses ------------------------------------------------------------------------
-
-
-def test_parameters_that_come_twice(serve_page: Serve) -> None:
-    client = serve_page(lambda **values: repr(values))
-    kind = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert client.post("/?a=1", content=b"a=2", headers=kind).text == "{'a': ['1', '2']}"
-    text = client.post("/?a=1&a=2", content=b"a=3&b=1&b=2&b=3", headers=kind).text
-    assert text == "{'a': ['1', '2', '3'], 'b': ['1', '2', '3']}"
 
 
 def test_an_empty_answer_may_have_work_to_do(cherrypy: Any, serve_page: Serve) -> None:

@@ -44,22 +44,6 @@ def on(tool: str, **options: Any) -> dict[str, Any]:
 # -- conditions, ages ------------------------------------------------------------------------------
 
 
-def test_etags(cherrypy: Any, serve_page: Serve) -> None:
-    def answer(status: str = "200", **values: Any) -> str:
-        cherrypy.response.status = int(status)
-        return "content"
-
-    client = serve_page(answer, **on("etags", autotags=True))
-    etag = client.get("/").headers["ETag"]
-    assert client.get("/", headers={"If-None-Match": f'"x", {etag}'}).status_code == 304
-    assert client.get("/", headers={"If-Match": f'"x", {etag}'}).status_code == 200
-    assert client.get("/", headers={"If-Match": "*"}).status_code == 200
-    assert client.get("/", headers={"If-Match": '"x"'}).status_code == 412
-    assert client.put("/", headers={"If-None-Match": "*"}).status_code == 412
-    assert "ETag" not in client.get("/?status=202").headers
-    assert client.get("/?status=404", headers={"If-Match": '"x"'}).status_code == 404
-
-
 def test_R39_each_release_of_a_file_has_its_own_tag(serve_our_root: Serve, tmp_path: Path) -> None:
     """A build may give each file of each release the same time, which is then no date."""
     client, tags = serve_our_root(None, {"/": on("staticdir", dir=str(tmp_path))}), set()
@@ -77,59 +61,6 @@ def test_a_weakened_etag_is_known(serve_our_page: Serve) -> None:
     client = serve_our_page(lambda **values: "content", **on("etags", autotags=True))
     etag = client.get("/").headers["ETag"]
     assert client.get("/", headers={"If-None-Match": f"W/{etag}"}).status_code == 304
-
-
-def test_etags_are_compared_once(cherrypy: Any, serve_page: Serve) -> None:
-    def answer(**values: Any) -> str:
-        cherrypy.response.headers["ETag"] = '"own"'
-        cherrypy.lib.cptools.validate_etags()
-        return "content"
-
-    client = serve_page(answer, **on("etags"))
-    assert client.get("/").status_code == 200
-    assert client.get("/", headers={"If-None-Match": '"own"'}).status_code == 304
-
-
-@pytest.mark.parametrize(
-    ("method", "headers", "status"),
-    [
-        ("GET", {}, 200),
-        ("GET", {"If-Modified-Since": "DATE"}, 304),
-        ("GET", {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:10 GMT"}, 200),
-        ("PUT", {"If-Modified-Since": "DATE"}, 412),
-        ("GET", {"If-Unmodified-Since": "DATE"}, 200),
-        ("PUT", {"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:10 GMT"}, 412),
-    ],
-)
-def test_dates_are_compared(
-    cherrypy: Any, serve_page: Serve, method: str, headers: dict[str, str], status: int
-) -> None:
-    date = cherrypy.lib.httputil.HTTPDate(1_700_000_000)
-
-    def answer(**values: Any) -> str:
-        cherrypy.response.headers["Last-Modified"] = date
-        cherrypy.lib.cptools.validate_since()
-        return "content"
-
-    client = serve_page(answer)
-    stated = {name: value.replace("DATE", date) for name, value in headers.items()}
-    assert client.request(method, "/", headers=stated).status_code == status
-
-
-def test_dates_that_are_not_there_are_not_compared(cherrypy: Any, serve_page: Serve) -> None:
-    def answer(status: str, date: str = "") -> str:
-        cherrypy.response.status = int(status)
-        if date:
-            cherrypy.response.headers["Last-Modified"] = "x"
-        cherrypy.lib.cptools.validate_since()
-        return "content"
-
-    client = serve_page(answer)
-    for query in ("status=200", "status=404&date=1"):
-        found = client.get(f"/?{query}", headers={"If-Modified-Since": "x"}).status_code
-        assert found == int(query[7:10])
-        given = client.get(f"/?{query}", headers={"If-Unmodified-Since": "y"}).status_code
-        assert given == int(query[7:10])
 
 
 def test_ages(cherrypy: Any, serve_page: Serve) -> None:
@@ -182,26 +113,6 @@ def test_nothing_to_choose_from(cherrypy: Any, serve_page: Serve) -> None:
     assert client.get("/").text == "a/b"
 
 
-@pytest.mark.parametrize(
-    ("options", "stated", "status"),
-    [
-        ({}, "http://good.example/page", 200),
-        ({}, "http://bad.example/", 403),
-        ({}, None, 403),
-        ({"accept_missing": True}, None, 200),
-        ({"accept": False}, "http://good.example/", 403),
-        ({"accept": False}, "http://bad.example/", 200),
-        ({"error": 404, "message": "no"}, "http://bad.example/", 404),
-    ],
-)
-def test_referers(
-    cherrypy: Any, serve_root: Serve, options: dict[str, Any], stated: str | None, status: int
-) -> None:
-    root = page(cherrypy, lambda **values: "x", **on("referer", pattern="http://good", **options))
-    answer = serve_root(root).get("/", headers={} if stated is None else {"Referer": stated})
-    assert answer.status_code == status
-
-
 def test_parameters_of_no_handler_are_left_alone(serve_our_page: Serve) -> None:
     def stop() -> None:
         ours.request.handler = None
@@ -214,32 +125,10 @@ def test_parameters_of_no_handler_are_left_alone(serve_our_page: Serve) -> None:
 # -- the request and the response ------------------------------------------------------------------
 
 
-def test_behind_a_proxy(cherrypy: Any, serve_page: Serve) -> None:
-    def answer(**values: Any) -> str:
-        return f"{cherrypy.request.base} {cherrypy.request.remote.ip}"
-
-    client = serve_page(answer, **on("proxy"))
+def test_behind_several_proxies(cherrypy: Any, serve_page: Serve) -> None:
+    client = serve_page(lambda: str(cherrypy.request.remote.ip), **on("proxy"))
     seen = "1.2.3.4" if cherrypy is original else "5.6.7.8"  # the first one may be the client's own
-    assert client.get("/", headers={"X-Forwarded-For": "1.2.3.4, 5.6.7.8"}).text.endswith(
-        f" {seen}"
-    )
-    assert client.get("/", headers={"X-Forwarded-Host": "a.example, b.example"}).text.startswith(
-        "http://a.example "
-    )
-    assert client.get(
-        "/", headers={"X-Forwarded-Proto": "https", "Host": "c.example"}
-    ).text.startswith("https://c.ex")
-    assert client.get("/", headers={"X-Forwarded-Host": "https://d.example"}).text.startswith(
-        "https://d.example "
-    )
-    own = on("proxy", local="", remote="X-Real-Ip", scheme="X-Forwarded-Ssl", base="e.example")
-    client = serve_page(answer, **own)
-    headers = {"X-Forwarded-Ssl": "on", "X-Real-Ip": "9.9.9.9", "X-Forwarded-Host": "f.example"}
-    assert client.get("/", headers=headers).text == "https://e.example 9.9.9.9"
-    client = serve_page(answer, **on("proxy", scheme="", remote=""))
-    assert client.get(
-        "/", headers={"X-Forwarded-For": "1.2.3.4", "Host": "g.example"}
-    ).text.startswith("http://g.ex")
+    assert client.get("/", headers={"X-Forwarded-For": "1.2.3.4, 5.6.7.8"}).text == seen
 
 
 def test_headers_of_the_response_stay_with_errors(cherrypy: Any, serve_page: Serve) -> None:
@@ -385,25 +274,9 @@ def test_without_a_check_nobody_gets_in(serve_our_page: Serve) -> None:
     assert "No password check is set" in client.post("/do_login", data=login).text
 
 
-def basic(text: bytes) -> dict[str, str]:
-    import base64
-
-    return {"Authorization": "Basic " + base64.b64encode(text).decode()}
-
-
-def test_basic_log_ins(cherrypy: Any, serve_page: Serve) -> None:
-    check = cherrypy.lib.auth_basic.checkpassword_dict({"ann": "pass:word", "eve": ""})
-    config = on("auth_basic", realm="here", checkpassword=check)
-    client = serve_page(lambda **values: cherrypy.request.login, **config)
-    assert client.get("/", headers=basic(b"ann:pass:word")).text == "ann"
-    for wrong in (b"ann:x", b"eve:", b"nobody:x", b":"):
-        assert client.get("/", headers=basic(wrong)).status_code == 401
-    assert client.get("/", headers=basic(b"no colon")).status_code == 400
-    for header in ("Basic", "Basic !!!"):
-        assert client.get("/", headers={"Authorization": header}).status_code == 400
-    assert client.get("/", headers=basic("ann:é".encode("latin-1"))).status_code == 401
-    latin = {**config, "tools.auth_basic.accept_charset": "iso-8859-1"}
-    asked = serve_page(lambda **values: "x", **latin).get("/")
+def test_the_challenge_of_basic_log_ins(serve_page: Serve) -> None:
+    config = on("auth_basic", realm="here", checkpassword=None, accept_charset="iso-8859-1")
+    asked = serve_page(lambda **values: "x", **config).get("/")
     assert asked.headers["WWW-Authenticate"] == 'Basic realm="here"'
     config["tools.auth_basic.realm"] = 'a "realm"'
     assert serve_page(lambda **values: "x", **config).get("/").status_code == 500
@@ -544,11 +417,6 @@ def test_text_is_encoded(cherrypy: Any, serve_page: Serve) -> None:
             cherrypy.response.headers["Content-Type"] = kind
         return "é"
 
-    client = serve_page(answer, **{"tools.encode.encoding": "iso-8859-1"})
-    response = client.get("/")
-    assert response.content == b"\xe9"
-    assert response.headers["Content-Type"] == "text/html;charset=iso-8859-1"
-    assert client.get("/?kind=application/x").status_code == 500
     client = serve_page(answer, **{"tools.encode.text_only": False})
     header = client.get("/?kind=application/x").headers["Content-Type"]
     assert header == "application/x;charset=utf-8"
@@ -558,8 +426,6 @@ def test_text_is_encoded(cherrypy: Any, serve_page: Serve) -> None:
         answer, **{"tools.encode.encoding": "us-ascii", "tools.encode.errors": "replace"}
     )
     assert client.get("/").text == "?"
-    client = serve_page(answer, **{"tools.encode.on": False})
-    assert client.get("/").status_code == 500
 
 
 def test_parameters_of_a_type_are_kept(serve_our_page: Serve) -> None:
@@ -574,21 +440,6 @@ def test_parameters_of_a_type_are_kept(serve_our_page: Serve) -> None:
     assert client.get("/?kind=").status_code == 500
     client = serve_our_page(lambda **values: "é", **{"tools.encode.add_charset": False})
     assert client.get("/").headers["Content-Type"] == "text/html"
-
-
-def test_pieces_are_encoded_as_they_come(serve_page: Serve) -> None:
-    closed: list[str] = []
-
-    def answer(**values: Any) -> Any:
-        try:
-            yield "é"
-            yield b"bytes"
-        finally:
-            closed.append("closed")
-
-    config = {"response.stream": True}
-    assert serve_page(answer, **config).get("/").text == "ébytes"
-    assert closed == ["closed"]
 
 
 def test_chunks_are_closed() -> None:
@@ -622,52 +473,19 @@ def test_forms_are_decoded(serve_page: Serve) -> None:
     assert client.post("/", content=body, headers=headers).status_code == 400
 
 
-@pytest.mark.parametrize(
-    ("kinds", "kind", "is_packed"),
-    [
-        (["text/*"], "text/css", True),
-        (["text/*"], "image/css", False),
-        (["application/*+xml"], "application/atom+xml", True),
-        (["application/*+xml"], "application/json", False),
-        (["text/html", "application/json"], "application/json", True),
-    ],
-)
-def test_types_that_are_compressed(
-    cherrypy: Any, serve_page: Serve, kinds: list[str], kind: str, is_packed: bool
-) -> None:
+def test_a_compressed_response_varies_once(cherrypy: Any, serve_page: Serve) -> None:
     def answer(**values: Any) -> bytes:
-        cherrypy.response.headers["Content-Type"] = kind
-        cherrypy.response.headers["Content-Length"] = "700"
         cherrypy.response.headers["Vary"] = "Accept-Encoding, X-A"
         return b"content" * 100
 
-    response = serve_page(answer, **on("gzip", mime_types=kinds)).get("/")
+    response = serve_page(answer, **on("gzip")).get("/")
     assert response.headers["Vary"] == "Accept-Encoding, X-A"
-    assert ("Content-Encoding" in response.headers) is is_packed
-    assert response.content == b"content" * 100
 
 
 def test_types_that_are_not_compressed() -> None:
     assert not encoding._is_of("image/css", "text/*")
     assert not encoding._is_of("application/json", "application/*+xml")
     assert encoding._is_of("a/b", "*/*")
-
-
-def test_streams_are_compressed(serve_page: Serve) -> None:
-    def answer(**values: Any) -> Any:
-        yield "a" * 100
-        yield "b" * 100
-
-    client = serve_page(answer, **on("gzip"), **{"response.stream": True})
-    assert client.get("/").text == "a" * 100 + "b" * 100
-    for refused in ("identity", "gzip;q=0, identity;q=0", "x"):
-        response = client.get("/", headers={"Accept-Encoding": refused})
-        assert response.status_code == (406 if refused == "x" else 200)
-        assert "Content-Encoding" not in response.headers
-    del client.headers["Accept-Encoding"]
-    assert "Content-Encoding" not in client.get("/").headers
-    empty = serve_page(lambda **values: "", **on("gzip")).get("/")
-    assert "Content-Encoding" not in empty.headers
 
 
 def test_compressed_bytes() -> None:
@@ -780,53 +598,10 @@ def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
         del original._cache
 
 
-def test_responses_are_kept_by_what_they_vary_with(
-    cherrypy: Any, serve_page: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
-    client = serve_page(Counting(cherrypy, Vary="X-Choice"), **on("caching"))
-    choices = ["a", "b", "a", "b"]
-    texts = [client.get("/", headers={"X-Choice": each}).text for each in choices]
-    assert texts == ["1 a", "2 b", "1 a", "2 b"]
-    assert client.get("/", headers={"X-Choice": "a"}).headers["Age"] == "0"
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Pragma": "no-cache"},
-        {"Cache-Control": "no-cache"},
-        {"Cache-Control": "no-store, x, no-cache"},
-    ],
-)
-def test_a_client_may_ask_for_a_new_one(
-    cherrypy: Any, serve_page: Serve, headers: dict[str, str]
-) -> None:
-    client = serve_page(Counting(cherrypy), **on("caching"))
-    assert [client.get("/").text, client.get("/", headers=headers).text] == ["1 ", "2 "]
-
-
-def test_what_is_not_kept(cherrypy: Any, serve_page: Serve) -> None:
-    for headers in ({"Pragma": "no-cache"}, {"Cache_Control": "no-store"}):
-        client = serve_page(Counting(cherrypy, **headers), **on("caching"))
-        assert [client.get("/").text, client.get("/").text] == ["1 ", "2 "]
-    client = serve_page(Counting(cherrypy), **on("caching"))
-    found = [client.get("/x", headers={"Cache-Control": "no-store"}).text, client.get("/x").text]
-    assert found == ["1 ", "2 "]
-    assert [client.get("/y?empty=1").text, client.get("/y?empty=1").text] == ["", ""]
-
-
 def test_what_only_ours_does_not_keep(serve_our_page: Serve) -> None:
     for headers in ({"Cache_Control": "private"}, {"Vary": "*"}):
         client = serve_our_page(Counting(ours, **headers), **on("caching"))
         assert [client.get("/").text, client.get("/").text] == ["1 ", "2 "]
-
-
-def test_an_age_that_a_client_accepts(cherrypy: Any, serve_page: Serve) -> None:
-    client = serve_page(Counting(cherrypy), **on("caching"))
-    assert client.get("/").text == "1 "
-    assert client.get("/", headers={"Cache-Control": "max-age=60"}).text == "1 "
-    assert client.get("/", headers={"Cache-Control": "max-age=x"}).status_code == 400
 
 
 def test_an_age_that_is_too_high(serve_our_page: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1027,47 +802,6 @@ def test_one_file(cherrypy: Any, serve_root: Serve, folder: Path) -> None:
     assert client.get("/f").status_code == 200
     client = serve_root(root, {"/f": on("staticfile", filename="note.txt")})
     assert client.get("/f").status_code == 500
-
-
-@leaks_in_the_original
-def test_files_of_handlers(cherrypy: Any, serve_root: Serve, folder: Path) -> None:
-    lib = cherrypy.lib.static
-
-    class Root:
-        @cherrypy.expose
-        def file(self, name: str, disposition: str | None = None, shown: str | None = None) -> Any:
-            return lib.serve_file(str(folder / name), disposition=disposition, name=shown)
-
-        @cherrypy.expose
-        def open(self, name: str) -> Any:
-            return lib.serve_fileobj(
-                Path(folder / name).open("rb"), "text/x-own", "inline", "n.txt"
-            )
-
-        @cherrypy.expose
-        def relative(self) -> Any:
-            return lib.serve_file("note.txt")
-
-        @cherrypy.expose
-        def memory(self) -> Any:
-            return lib.serve_fileobj(io.BytesIO(b"memory"))
-
-    client = serve_root(Root())
-    header = client.get("/file?name=note.txt&disposition=inline").headers["Content-Disposition"]
-    assert header == 'inline; filename="note.txt"'
-    content = client.get("/file?name=note.txt", headers={"Range": "bytes=90-"}).content
-    assert content == b"0123456789"
-    assert client.get("/file?name=note.txt", headers={"Range": "bytes=100-"}).status_code == 416
-    opened = client.get("/open?name=note.txt")
-    assert (opened.status_code, len(opened.content)) == (200, 100)
-    assert opened.headers["Content-Disposition"] == 'inline; filename="n.txt"'
-    assert opened.headers["Content-Length"] == "100"
-    date = opened.headers["Last-Modified"]
-    assert client.get("/open?name=note.txt", headers={"If-Modified-Since": date}).status_code == 304
-    part = client.get("/open?name=note.txt", headers={"Range": "bytes=5-9"})
-    assert (part.status_code, part.content) == (206, b"56789")
-    assert client.get("/memory").text == "memory"
-    assert client.get("/relative").status_code == 500
 
 
 def test_several_ranges(serve_our_root: Serve, folder: Path) -> None:

@@ -71,6 +71,10 @@ class Messages:
         return f"{len(cherrypy.request.body.read())} {cherrypy.request.body.length}"
 
     @cherrypy.expose
+    def body_by(self, way):
+        return repr(READ[way](cherrypy.request.body))
+
+    @cherrypy.expose
     def rfile(self):
         size = int(cherrypy.request.headers.get("Content-Length", 0))
         return repr(cherrypy.request.rfile.read(size))
@@ -178,7 +182,7 @@ class Messages:
 
     @cherrypy.expose
     def stream(self):
-        yield b"one "
+        yield "öne "
         yield b"two"
 
     stream._cp_config = {"response.stream": True}
@@ -238,6 +242,32 @@ class Messages:
         return repr(cherrypy.request.json)
 
 
+def copied(body):
+    target = io.BytesIO()
+    body.read(fp_out=target)
+    return target.getvalue()
+
+
+def through_a_file(body):
+    with body.make_file() as file:
+        body.read_into_file(file)
+        file.seek(0)
+        return file.read()
+
+
+READ = {
+    "lines": list,
+    "some": lambda body: [body.read(2), body.readline(), body.readlines(), body.read()],
+    "hint": lambda body: body.readlines(1),
+    "copied": copied,
+    "through_a_file": through_a_file,
+    "known": lambda body: [
+        body.content_type.value,
+        body.length,
+        body.headers["Content-Type"],
+        body.parts,
+    ],
+}
 VALUES = {
     "text": "text",
     "bytes": b"\x00\xff",

@@ -1,5 +1,6 @@
 """Tools, hooks and configuration."""
 
+import io
 from pathlib import Path
 
 import cherrypy
@@ -9,6 +10,7 @@ from tests.compat.apps.cherrypy_setup import app  # noqa: F401
 
 FILES = Path(__file__).parent.parent / "files"
 LONG = "a line that repeats itself\n" * 100
+DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 
 
 class Static:
@@ -40,11 +42,17 @@ class Static:
 
     @cherrypy.expose
     def fileobj(self):
-        import io
-
         return static.serve_fileobj(
             io.BytesIO(b"of an object"), "text/plain", "attachment", "o.txt"
         )
+
+    @cherrypy.expose
+    def object_without_type(self):
+        return static.serve_fileobj(io.BytesIO(b"of an object"))
+
+    @cherrypy.expose
+    def opened(self):
+        return static.serve_fileobj((FILES / "note.txt").open("rb"), "text/x-own")
 
     @cherrypy.expose
     def relative(self):
@@ -87,25 +95,38 @@ class Tools:
 
     @cherrypy.expose
     @cherrypy.tools.gzip()
-    def gzipped(self):
-        return LONG
+    def gzipped(self, text=LONG, stream=""):
+        cherrypy.response.stream = bool(stream)
+        return (line for line in text.splitlines(keepends=True)) if stream else text
 
     @cherrypy.expose
-    @cherrypy.tools.gzip(mime_types=["text/css"])
+    @cherrypy.tools.gzip(mime_types=["text/css", "image/*", "application/*+xml"])
     def gzip_css(self, kind="text/css"):
         cherrypy.response.headers["Content-Type"] = kind
-        return LONG
+        cherrypy.response.headers["Content-Length"] = len(LONG)
+        return LONG.encode()
 
     @cherrypy.expose
     @cherrypy.tools.etags(autotags=True)
-    def tagged(self):
+    def tagged(self, status="200"):
+        cherrypy.response.status = int(status)
         return "the same every time"
 
     @cherrypy.expose
     @cherrypy.tools.etags()
-    def own_tag(self):
+    def own_tag(self, twice=""):
         cherrypy.response.headers["ETag"] = '"own"'
+        if twice:
+            cherrypy.lib.cptools.validate_etags()
         return "own"
+
+    @cherrypy.expose
+    def dated(self, status="200", date=DATE):
+        cherrypy.response.status = int(status)
+        if date:
+            cherrypy.response.headers["Last-Modified"] = date
+        cherrypy.lib.cptools.validate_since()
+        return "dated"
 
     @cherrypy.expose
     @cherrypy.tools.expires(secs=60)
@@ -125,7 +146,8 @@ class Tools:
 
     @cherrypy.expose
     @cherrypy.tools.caching(delay=600)
-    def cached(self, x="1"):
+    def cached(self, x="1", **headers):
+        cherrypy.response.headers.update(headers)
         self.count = getattr(self, "count", 0) + 1
         return f"{x} made {self.count} times"
 
@@ -150,6 +172,16 @@ class Tools:
         return f"{cherrypy.request.base} {cherrypy.request.remote.ip} {cherrypy.url('/x')}"
 
     @cherrypy.expose
+    @cherrypy.tools.proxy(local="", remote="X-Real-Ip", scheme="X-Forwarded-Ssl", base="e.example")
+    def proxied_otherwise(self):
+        return f"{cherrypy.request.base} {cherrypy.request.remote.ip}"
+
+    @cherrypy.expose
+    @cherrypy.tools.proxy(scheme="", remote="")
+    def proxied_hardly(self):
+        return f"{cherrypy.request.base} {cherrypy.request.remote.ip}"
+
+    @cherrypy.expose
     @cherrypy.tools.proxy(base="https://www.example.org")
     def based(self):
         return cherrypy.url("/x")
@@ -158,6 +190,17 @@ class Tools:
     @cherrypy.tools.ignore_headers(headers=("X-Token",))
     def ignoring(self):
         return repr(cherrypy.request.headers.get("X-Token"))
+
+    @cherrypy.expose
+    @cherrypy.tools.referer(pattern="http://good")
+    def referred(self):
+        return "referred"
+
+    @cherrypy.expose
+    def referred_by_call(self, **options):
+        told = {name: value or False for name, value in options.items()}
+        cherrypy.lib.cptools.referer("http://good", **told)
+        return "referred"
 
     @cherrypy.expose
     @cherrypy.tools.params()
@@ -220,8 +263,8 @@ cherrypy.tools.upper = cherrypy._cptools.HandlerWrapperTool(
 cherrypy.tools.once = Once()
 
 
-@cherrypy.tools.register("before_finalize", priority=60)
-def stamped(text="stamp"):
+@cherrypy.tools.register("before_finalize", name="stamped", priority=60)
+def stamp(text="stamp"):
     cherrypy.response.headers["X-Stamp"] = text
 
 
@@ -246,7 +289,7 @@ class Hooks:
         return "loud"
 
     @cherrypy.expose
-    @cherrypy.tools.replace(text="instead")
+    @cherrypy.tools.replace(text="instead", priority=3)
     def replaced(self, replace=None):
         return "itself"
 
@@ -380,7 +423,7 @@ class Private:
         return f"welcome {cherrypy.request.login}"
 
 
-USERS = {"ann": "pä:ss", "bob": "x"}
+USERS = {"ann": "pä:ss", "bob": "x", "eve": ""}
 
 cherrypy.tree.mount(Static(), "/st", STATIC)
 cherrypy.tree.mount(Tools(), "/tools")
