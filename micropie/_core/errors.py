@@ -83,7 +83,7 @@ class Sentence(str):
         return self._parts[:2], self._parts[2]
 
 
-def in_words_of(catalog: Catalog, sentence: str) -> str:
+def translate(catalog: Catalog, sentence: str) -> str:
     """Return a sentence translated by a catalogue. If the catalogue doesn't have the sentence,
     return it unchanged.
     """

@@ -39,13 +39,13 @@ Value = TypeVar("Value")
 _SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 # The minimum rate at which a client must send a body, in bytes per second.
-_SLOWEST = 1000
+_MIN_RATE = 1000
 
 
 # -- the request -----------------------------------------------------------------------------------
 
 
-async def _nowhere(message: ServerMessage) -> None:
+async def _send_nothing(message: ServerMessage) -> None:
     """Do nothing. This is the ``send`` of an exchange that sends no response."""
 
 
@@ -58,7 +58,7 @@ class ASGIExchange(StreamedExchange):
     # How many seconds of ``body_total_timeout`` are left; None before the first wait.
     _time_left: float | None = None
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send = _nowhere) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send = _send_nothing) -> None:
         self.scope = self.outside = scope
         self.answer = AnswerState()
         self.body = ReceivedBody()
@@ -209,7 +209,7 @@ class ASGIExchange(StreamedExchange):
         # Only the time spent waiting for the client counts, not the application's own time. Bytes
         # that arrive give the client more time, but never more than the limit. Otherwise, a client
         # could send slowly for hours after a fast start.
-        seconds_given = len(message.get("body") or b"") / _SLOWEST
+        seconds_given = len(message.get("body") or b"") / _MIN_RATE
         self._time_left = min(most, left - (anyio.current_time() - began) + seconds_given)
         return self._piece_of(message)
 

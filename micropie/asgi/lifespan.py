@@ -3,7 +3,7 @@
 A server sends ``lifespan.shutdown`` after the last response is complete, so an endless response
 would keep the server running: uvicorn has no time limit by default, gunicorn waits for 30 seconds.
 No ASGI message announces that a server has begun to shut down. So this module handles the server's
-shutdown signal first (``hearing_signals``), and then calls the server's own signal handler.
+shutdown signal first (``handling_signals``), and then calls the server's own signal handler.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def serve_lifespan(
         scope["state"][BACKGROUND] = background
     try:
         try:
-            with hearing_signals(partial(TASKS.get().start_soon, end_streams)):
+            with handling_signals(partial(TASKS.get().start_soon, end_streams)):
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         finally:
@@ -116,7 +116,7 @@ SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
+def handling_signals(notify: Callable[[], object]) -> Iterator[None]:
     """Return a context manager. Within its block, this event loop calls ``notify`` when a shutdown
     signal arrives that the server handles.
 

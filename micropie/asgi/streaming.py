@@ -407,9 +407,9 @@ class StreamSender:
         if self._due:
             self._stream.end_at_shutdown()
         while self._due:
-            self._cancels.append(TASKS.get().start_soon(self._run_beside, self._due.pop()))
+            self._cancels.append(TASKS.get().start_soon(self._run_companion, self._due.pop()))
 
-    async def _run_beside(self, function: AsyncAction) -> None:
+    async def _run_companion(self, function: AsyncAction) -> None:
         """Run ``function``, which returns or raises an exception when the client has disconnected.
         Then end the stream.
         """

@@ -121,7 +121,7 @@ class Connection(websockets.Progress):
         self._tasks = tasks = TASKS.get()
         self._leave_scope, self._cleanup_scope = tasks.new_scope(), tasks.new_scope()
         shutdown = self._exchange.config.shutdown
-        shutdown.add(self._close_beside)
+        shutdown.add(self._close_from_outside)
         try:
             with self._leave_scope, self._cleanup_scope:
                 await self._run_handler(handler(websocket, *arguments).__await__())
@@ -134,7 +134,7 @@ class Connection(websockets.Progress):
             finally:
                 del failure  # avoid a reference cycle with this frame
         finally:
-            shutdown.leave(self._close_beside)
+            shutdown.leave(self._close_from_outside)
             if self._stop_reading is not None:
                 self._stop_reading()
         if self._leave_scope.cancelled_caught:
@@ -216,7 +216,7 @@ class Connection(websockets.Progress):
         logger.debug("%s: the server raised %r", self._exchange.label, error)
         self.end(websockets.LEAVE, websockets.LOST, "")
 
-    def _close_beside(self, reason: str = "") -> None:
+    def _close_from_outside(self, reason: str = "") -> None:
         """Close the WebSocket with 1001 from outside the handler's task, for example when the
         server shuts down.
 
@@ -275,7 +275,7 @@ class Connection(websockets.Progress):
             if timeout is None or not isinstance(error, TimeoutError):
                 self._lost(error)
             else:
-                self._close_beside(f"no message for {timeout:g} seconds")
+                self._close_from_outside(f"no message for {timeout:g} seconds")
         finally:
             self._stop_reading = None
 

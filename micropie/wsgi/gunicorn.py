@@ -16,7 +16,7 @@ from typing import Any
 
 from micropie.wsgi.state import end_streams
 
-_LOOK_EVERY = 0.1  # seconds between two checks
+_CHECK_EVERY = 0.1  # seconds between two checks
 
 
 def post_worker_init(worker: Any) -> None:
@@ -27,7 +27,7 @@ def post_worker_init(worker: Any) -> None:
 
     def wait_for_end() -> None:
         while worker.alive:
-            sleep(_LOOK_EVERY)
+            sleep(_CHECK_EVERY)
         end_streams()
 
     Thread(target=wait_for_end, name="micropie-end", daemon=True).start()

@@ -10,7 +10,7 @@ from types import FrameType
 import anyio
 import pytest
 
-from micropie.asgi.lifespan import hearing_signals
+from micropie.asgi.lifespan import handling_signals
 from tests.asgi.calls import every_loop, run
 
 
@@ -34,7 +34,7 @@ def test_R65_a_signal_is_heard_and_handled_as_ever(backend: str, server: list[in
 
     async def check() -> None:
         told = anyio.Event()
-        with hearing_signals(told.set):
+        with handling_signals(told.set):
             signal.raise_signal(signal.SIGTERM)
             assert (server, told.is_set()) == ([signal.SIGTERM], False)
             await told.wait()
@@ -53,7 +53,7 @@ def test_it_is_heard_where_signals_interrupt_nothing(
 
     async def check() -> None:
         told = anyio.Event()
-        with hearing_signals(told.set):
+        with handling_signals(told.set):
             signal.raise_signal(signal.SIGTERM)
             await told.wait()
 
@@ -66,7 +66,7 @@ def test_a_handler_that_is_set_meanwhile_stays(backend: str, server: list[int]) 
     def own(number: int, frame: FrameType | None) -> None: ...
 
     async def check() -> None:
-        with hearing_signals(lambda: None):
+        with handling_signals(lambda: None):
             signal.signal(signal.SIGTERM, own)
 
     run(backend, check)
@@ -76,7 +76,7 @@ def test_a_handler_that_is_set_meanwhile_stays(backend: str, server: list[int]) 
 @pytest.mark.parametrize("default", [signal.SIG_DFL, signal.SIG_IGN])
 def test_without_a_handler_the_signal_does_what_it_did(default: signal.Handlers) -> None:
     async def check() -> None:
-        with hearing_signals(lambda: None):
+        with handling_signals(lambda: None):
             assert signal.getsignal(signal.SIGTERM) == default
 
     before = signal.signal(signal.SIGTERM, default)
@@ -90,7 +90,7 @@ def test_a_thread_hears_none(server: list[int]) -> None:
     handler = signal.getsignal(signal.SIGTERM)
 
     async def check() -> None:
-        with hearing_signals(lambda: None):
+        with handling_signals(lambda: None):
             assert signal.getsignal(signal.SIGTERM) is handler
 
     thread = threading.Thread(target=run, args=("asyncio", check))
@@ -102,7 +102,7 @@ def test_a_signal_after_the_loop_s_end_is_the_server_s(server: list[int]) -> Non
     heard = []
 
     async def check() -> None:
-        hearing = hearing_signals(lambda: None)
+        hearing = handling_signals(lambda: None)
         hearing.__enter__()
         heard.append(hearing)
 

@@ -247,7 +247,7 @@ def test_only_bytes_of_that_version_are_kept(
 def test_no_client_has_a_large_file_read(
     make_client: MakeClient, assets: Path, monkeypatch: pytest.MonkeyPatch, max_age: int | None
 ) -> None:
-    monkeypatch.setattr(static, "LARGEST_ASKED", len(STYLE) - 1)
+    monkeypatch.setattr(static, "LARGEST_REQUESTED", len(STYLE) - 1)
     app = site(assets, max_age=max_age)
     client, url = make_client(app), f"/static/css/site.css?v={digest(STYLE)}"
     for asked in (url, "/static/css/site.css?v="):

@@ -829,7 +829,7 @@ def test_R39_the_tag_of_a_compressed_file_is_of_its_bytes(
 def test_R39_a_large_file_is_not_read_for_its_tag(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fingerprints, "LARGEST_ASKED", 10)
+    monkeypatch.setattr(fingerprints, "LARGEST_REQUESTED", 10)
     client, tags = make_client(Files(site)), set()
     for content in (b"a" * 11, b"b" * 11):
         release(site / "a.txt", content, 1)

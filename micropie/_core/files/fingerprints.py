@@ -24,7 +24,7 @@ FileLocation: TypeAlias = tuple[str, str, bool]
 Fingerprint: TypeAlias = tuple[str, Facts]
 
 # The maximum size, in bytes, of a file that is read for its fingerprint when a client requests it.
-LARGEST_ASKED = 64 * 1024 * 1024
+LARGEST_REQUESTED = 64 * 1024 * 1024
 
 # The known fingerprints. Each file is checked at most once in ``FRESH_FOR`` seconds.
 KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # the maximum number of files
@@ -66,7 +66,7 @@ def identified(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> Reso
     """
     known = IDENTIFIED.get(resolved)
     if known is None:
-        is_large = resolved.size > LARGEST_ASKED
+        is_large = resolved.size > LARGEST_REQUESTED
         fingerprint = (
             local_version(resolved[3:8]) if is_large else _digest(root, resolved, follow_symlinks)
         )

@@ -34,7 +34,7 @@ from micropie._core.files.content_types import UNKNOWN, attachment, content_type
 from micropie._core.files.fingerprints import (
     IDENTIFIED,
     KNOWN,
-    LARGEST_ASKED,
+    LARGEST_REQUESTED,
     Fingerprint,
     fingerprint,
     fingerprint_for_url,
@@ -208,14 +208,14 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     own = None
     if reference.fingerprint is not None:
         place = options.root, path, options.follow_symlinks
-        own = KNOWN.fresh(place) or (yield IO, fingerprint, (place, LARGEST_ASKED))
+        own = KNOWN.fresh(place) or (yield IO, fingerprint, (place, LARGEST_REQUESTED))
     opened: Opened | None = None
     if options.cached:
         kept = CONTENTS.fresh(key)
         if kept is not None:
             opened = _opened(request, response, asked, *kept)
     elif RECENT.may_look(key):
-        opened = _looked_at_again(request, response, asked, key)
+        opened = _open_on_loop(request, response, asked, key)
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, asked, key)
     resolved, (status, start, stop), data, part = opened
@@ -240,7 +240,7 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     return EncodedAnswer((status, kind, stop - start, head, data, None)), part
 
 
-def _looked_at_again(
+def _open_on_loop(
     request: Request, response: Response, asked: Mapping[str, str], key: Key
 ) -> Opened | None:
     """Find and open a file on the event loop. Return None if its bytes have to be read in a

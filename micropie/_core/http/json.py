@@ -127,7 +127,8 @@ class Codec:
         except ValueError as error:
             if isinstance(data, bytes) and data.startswith(_BOM) and data[3:6] != _BOM:
                 return self.loads(data[3:])
-            # Leave out the part after a semicolon, in which int() mentions a setting of Python.
+            # Leave out what comes after a semicolon: an error of int() explains a setting of Python
+            # there.
             reason = str(error).partition(";")[0]
             raise ValueError(f"The JSON is not valid: {reason}.") from None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import lru_cache
 
-from micropie._core.errors import PHRASES, HTTPError, Redirect, in_words_of
+from micropie._core.errors import PHRASES, HTTPError, Redirect, translate
 from micropie._core.http.binding_errors import BindingError
 from micropie._core.http.escaping import escape
 from micropie._core.http.headers import KnownHead, cached_if_short, choose_type
@@ -90,7 +90,7 @@ def _described(
     settings = request._exchange.config.settings
     kind = kind or settings.errors
     if kind == "auto":
-        kind = _wanted_form(request)
+        kind = _wanted_format(request)
         headers = [*headers, _VARY]  # the format depends on Accept
     title = PHRASES.get(error.status, "Error")
     if settings.translations is not None:
@@ -112,13 +112,13 @@ def translated(request: Request, sentence: str) -> str:
     if catalog_of is None:
         return sentence
     try:
-        return in_words_of(catalog_of(request), sentence)
+        return translate(catalog_of(request), sentence)
     except Exception as failure:  # the response to an error must not fail
         request._exchange.log_failure("the function of App(translations=...) failed", failure)
         return sentence
 
 
-def _wanted_form(request: Request) -> str:
+def _wanted_format(request: Request) -> str:
     """Return the format of an error that the client accepts: "html", "json" or "text"."""
     accept = request._exchange.header("accept") or "*/*"
     if accept != "*/*":

@@ -267,12 +267,12 @@ def as_response(result: object, response: Response | None = None) -> Response:
             if type(body) is FileReference and result.status == 200
             else result.status
         )
-        _pour(response, status, result.pairs, result.content_type)
+        _apply(response, status, result.pairs, result.content_type)
     elif type(result) is EncodedAnswer:
         status, content_type, _, pairs, body, _ = result
-        _pour(response, status, pairs, content_type)
+        _apply(response, status, pairs, content_type)
     elif isinstance(result, tuple) and 2 <= len(result) <= 3:
-        body = _pour_tuple(response, result)
+        body = _apply_tuple(response, result)
     elif isinstance(result, ERRORS):
         raise result
     response.body = body
@@ -292,7 +292,7 @@ def with_html(response: Response) -> Response:
     return response
 
 
-def _pour(
+def _apply(
     response: Response, status: int, pairs: Sequence[tuple[str, str]], content_type: str | None
 ) -> None:
     """Put the status, the headers and the content type of a handler's result into a response.
@@ -309,7 +309,7 @@ def _pour(
         response.content_type = content_type
 
 
-def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
+def _apply_tuple(response: Response, result: tuple[Any, ...]) -> object:
     """Apply a tuple (status, body) or (status, body, headers) to the response, and return the body.
     Return any other tuple unchanged: it is itself a body, sent as JSON.
     """
@@ -324,7 +324,7 @@ def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
         headers = result[2] if len(result) == 3 and result[2] is not None else ()
         if isinstance(headers, str) or not isinstance(headers, Iterable):
             raise ResponseError(f"headers must be a dict or (name, value) pairs, not {headers!r}")
-        _pour(response, int(result[0]), pairs_of(headers), None)
+        _apply(response, int(result[0]), pairs_of(headers), None)
         return result[1]
     if _is_status(result[1]) and not isinstance(result[0], Number):
         raise ResponseError(

@@ -33,8 +33,8 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | 
 
 
 class WSGICall(Iterable[bytes]):
-    """One call of a WSGI application. Call ``begin``, then ``take`` until it returns that nothing
-    more follows, then ``finish``. Or call ``begin``, iterate over the object, and ``close`` it.
+    """One call of a WSGI application. Call ``begin``, then ``take`` until no more chunks follow,
+    then ``finish``. Or call ``begin``, iterate over the object, and ``close`` it.
 
     - ``label``: the name of the application in the log.
     - ``write``: a function that gets the data that the application passes to PEP 3333's ``write``.

@@ -20,7 +20,7 @@ def dumps(data: object) -> str:
     except (TypeError, ValueError) as error:
         problem = str(error)
     raise ResponseError(
-        f"{_place_in(data)}this session backend stores JSON (text, numbers, lists, dicts): "
+        f"{_path_to_invalid(data)}this session backend stores JSON (text, numbers, lists, dicts): "
         f"{problem}"
     )
 
@@ -41,7 +41,7 @@ def as_loaded(data: dict[str, object]) -> dict[str, object]:
     return {**data}
 
 
-def _place_in(data: object) -> str:
+def _path_to_invalid(data: object) -> str:
     """Return the path to the first value in a session that JSON can't express, or "" if there is no
     such value.
 
