@@ -1,9 +1,9 @@
-"""Send streams under ASGI: one task takes a stream's chunks and sends them, while a *companion*
-watches the client.
+"""Send streams under ASGI. The request's task takes a stream's chunks and sends them. Two more
+tasks, together called the *companion*, watch the client and send heartbeats.
 
 While the request's task waits for a chunk, it is inside the application's iterator and can't do
 anything else, because the iterator's cancel scopes belong to that task (``streams/source.py``). So
-the companion, which consists of separate tasks, does everything that must not wait for a chunk:
+the companion does everything that must not wait for a chunk:
 
 - It watches the client. Servers report a disconnect in one of two ways: ``send`` raises ``OSError``
   (ASGI 2.4), or ``send`` does nothing and ``receive`` returns ``http.disconnect``.

@@ -62,7 +62,8 @@ from micropie.asgi.streaming import encode_headers, head_message
 # fails.
 SENDS_UNTIL_CHECK = 64
 
-ITERATION = "async for"  # the ``method`` of an iteration, which ends without an exception
+# What an iteration passes as ``method``. An iteration ends without an exception.
+ITERATION = "async for"
 
 SENT = object()  # the result of a ``send`` that didn't have to wait
 
@@ -282,8 +283,8 @@ class Connection(websockets.Progress):
     async def receive(self, method: str, key: str) -> Any:
         """Return the content of the next message.
 
-        ``method``: the name of the method that the handler called. ``key``: the key of the expected
-        content in the message, "text" or "bytes".
+        - ``method``: the name of the method that the handler called.
+        - ``key``: the key of the expected content in the message, "text" or "bytes".
         """
         if self._arrival is not None:
             raise RuntimeError(

@@ -209,8 +209,8 @@ class WSGIExchange(Exchange):
         """Return the next piece of the body, and whether more may follow. Never read beyond the end
         of the body, because that would block.
 
-        If the length is known, read at least ``size`` bytes at a time. Raises ``ClientDisconnect``
-        if the body ends too early.
+        ``size``: how many bytes to read if the length is known; at least ``PIECE``. Raises
+        ``ClientDisconnect`` if the body ends too early.
         """
         if self.body.put_back is not None:
             return self.body.take_piece()

@@ -112,8 +112,10 @@ def open_server(
     files: tuple[str | None, str | None] = (None, None),
     root_path: str = "",
 ) -> WSGIServer:
-    """Return a server that listens on ``address``. ``files``: a certificate and its key, for https.
-    ``root_path``: the prefix of the application, for ``SCRIPT_NAME``.
+    """Return a server that listens on ``address``.
+
+    - ``files``: the paths of a certificate and its key, for https.
+    - ``root_path``: the prefix of the application, for ``SCRIPT_NAME``.
 
     Raises ``OSError`` if the server can't listen, and ``ssl.SSLError`` if the files can't be used.
     """

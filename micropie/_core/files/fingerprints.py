@@ -36,8 +36,8 @@ _MOST_IDENTIFIED = 4096
 
 
 def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
-    """Return the fingerprint of a file. Return "" if the file would have to be read and has more
-    than ``largest`` bytes.
+    """Return the fingerprint of a file, and the version to which it belongs. The fingerprint is ""
+    if the file would have to be read and has more than ``largest`` bytes.
 
     Raises ``HTTPError`` 404. May block.
     """

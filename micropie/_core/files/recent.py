@@ -129,9 +129,10 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         return entry[2] >= now and (not self._slow or self._slow.get(key[0], _NOT_SLOW)[1] < now)
 
     def record_look(self, key: Key, version: ResolvedFile | None, begun: float) -> None:
-        """Record that the event loop has checked a file. ``version``: the version of the file that
-        was read, or None if no bytes were read. ``begun``: the monotonic time at which the check
-        began.
+        """Record that the event loop has checked a file.
+
+        - ``version``: the version of the file that was read, or None if no bytes were read.
+        - ``begun``: the monotonic time at which the check began.
         """
         now = time.monotonic()
         self.put(key, version, now)

@@ -18,10 +18,10 @@ single chunk. If the client disconnects while the stream waits for an item, the 
 If the client disconnects between two chunks, the stream is closed instead: its clean-up may have to
 wait, which isn't possible in a cancelled scope.
 
-Under ASGI, a second task may run beside the request's task. This task notices if the client
-disconnects, and sends the heartbeats while an event stream is silent. Starting it takes as long as
-sending a whole short stream, so it is started only after a stream has waited for a while. Under
-WSGI, the server's thread waits for each chunk, and sends a heartbeat if no chunk comes in time.
+Under ASGI, two more tasks may run beside the request's task: one notices if the client disconnects,
+the other sends heartbeats while an event stream is silent. Starting them takes as long as sending a
+whole short stream, so they are started only after a stream has waited for a while. Under WSGI, the
+server's thread waits for each chunk, and sends a heartbeat if no chunk comes in time.
 
 On an event loop, a worker thread makes the chunks of a sync stream, several at a time, because
 switching to the thread takes longer than making a chunk. If the request's task is waiting for a

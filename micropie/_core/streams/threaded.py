@@ -85,7 +85,7 @@ class MadeAhead(LoopStream):
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None means the end
         self._failures: list[BaseException] = []  # the error that ended the stream, if any
-        # set when a chunk has been made or a turn has ended
+        # Rung when a chunk has been made or a turn has ended.
         self._progress = SingleWaiterEvent(TASKS.get())
 
     async def __anext__(self) -> bytes:

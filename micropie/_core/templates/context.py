@@ -40,14 +40,14 @@ def template(
     """Render a template with ``values`` and ``context``, and return the result:
     ``template("page.html", title=title)``. All values are escaped.
 
-    ``name`` is looked up in the ``templates`` directories of the ``App`` that handles the current
-    request. Outside a request, it is looked up in ``templates`` below the working directory.
-    ``source``: a template as a string, instead of a file: ``template(source=PAGE, title=title)``.
-    Files and sources are compiled once. ``block``: render only the block of this name; see
-    ``App.render``.
+    - ``name``: looked up in the ``templates`` directories of the ``App`` that handles the current
+      request. Outside a request, it is looked up in ``templates`` in the working directory.
+    - ``source``: a template as a string, instead of a file: ``template(source=PAGE, title=title)``.
+    - ``block``: render only the block of this name; see ``App.render``.
 
-    Neither the name nor the source may contain anything that a client sent: a source is code, and a
-    client that chooses the name could read any template. Pass such strings in ``context``.
+    Files and sources are compiled once. Neither the name nor the source may contain anything that a
+    client sent: a source is code, and a client that chooses the name could read any template. Pass
+    such strings in ``context``.
 
     Raises ``LookupError`` if the template or the block doesn't exist, and ``SetupError`` if a
     source is passed as the name.

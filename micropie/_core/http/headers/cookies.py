@@ -28,8 +28,9 @@ _MOST_COOKIES = 1000  # browsers store 180 per domain; parsing more would block 
 # domain, and here it would count as ``__Host-id``, which only the host itself can set.
 _BLANKS = " \t"
 
-# Browsers accept cookies with these names only with Secure. ``__Host-`` also needs Path=/ and no
-# Domain, so that no other host, for example a subdomain, can set it (RFC 6265bis, section 4.1.3).
+# Browsers accept a cookie whose name has one of these prefixes only with Secure. ``__Host-`` also
+# needs Path=/ and no Domain, so that no other host, for example a subdomain, can set the cookie
+# (RFC 6265bis, section 4.1.3).
 PREFIXES = ("__Host-", "__Secure-")
 
 

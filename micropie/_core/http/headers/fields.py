@@ -84,7 +84,8 @@ class Headers(Mapping[str, str]):
     names with "-". Otherwise a client could imitate a proxy by sending "X_Forwarded_For".
 
     ``note("authorization")`` is called when the response begins to depend on that header: if the
-    header is looked up, even without success, or if all headers are read and it is among them.
+    header is looked up (whether or not the request has it), or if all headers are read and it is
+    among them.
     """
 
     __slots__ = ("_by_name", "_note", "_sent", "_was_read")
