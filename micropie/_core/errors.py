@@ -109,8 +109,8 @@ class RaisedAnswer(Exception):
     """Whether the exception belongs to another framework, so that ``as_native`` converts it."""
 
     def as_native(self, in_socket: bool = False) -> Exception:
-        """Return the exception that determines the response: this one, or, if this one belongs to
-        another framework, the equivalent in micropie.
+        """Return the exception that determines the response: this one, or the equivalent in
+        micropie for an exception of another framework.
 
         ``in_socket``: whether it was raised for a WebSocket, which can't respond with a page.
         """

@@ -222,8 +222,8 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
 
 
 async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
-    """Perform steps such as ``cleanup_steps``, which close everything that a request had open when
-    it was aborted.
+    """Perform steps, such as those of ``cleanup_steps``, which close everything that a request had
+    open when it was aborted.
 
     Steps that run in threads are awaited even if the request is being cancelled.
 

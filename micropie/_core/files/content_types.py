@@ -19,10 +19,10 @@ from micropie._core.http.forms import MAX_FILENAME
 # 9110, section 8.3).
 UNKNOWN = "application/octet-stream"
 
-# Types that web sites need, and that ``mimetypes`` lacks in all or some versions of Python: since
-# 3.12, it has the type that RFC 9239 defines for scripts, and since 3.13, the type for webp. XML
-# declares its charset in the file, so its type must not be text/*, for which a charset would be
-# added that overrides the declaration (RFC 7303, section 3).
+# Types that web sites need, and that ``mimetypes`` lacks in all or some versions of Python. (The
+# type for scripts by RFC 9239 came with 3.12, the type for webp with 3.13.) The type for XML must
+# not be text/*: a charset would be added to it, and this charset would override the one that the
+# file declares (RFC 7303, section 3).
 _OWN_TYPES = {
     ".7z": "application/x-7z-compressed",
     ".apk": "application/vnd.android.package-archive",

@@ -479,9 +479,9 @@ class LoopStream(Stream):
     async def leave(self, failure: BaseException | None) -> BaseException | None:
         """Close the items and exit the scope. ``failure``: the error that ended the items, or None.
 
-        Return the error that the caller must raise, or None: ``failure``, an error during the
-        clean-up, or ``ClientDisconnect`` after ``end``. If the stream ends because of the shutdown,
-        there is no error.
+        Return the error that the caller must raise: ``failure``, an error during the clean-up, or
+        ``ClientDisconnect`` after ``end``. Return None if there is no error, for example because
+        the stream ends at shutdown.
         """
         self.is_advancing = False  # from now on, ``end`` must not cancel the clean-up
         scope, self._scope = self._scope, None

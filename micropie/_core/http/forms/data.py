@@ -178,8 +178,8 @@ DEEPEST = 16  # the maximum number of levels; a name with more is plain text, no
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
-"""A field: a list of its values, which are strings in a form. If it has nested fields, a dict that
-maps the name or number of each nested field to that field.
+"""A field: a list of its values, which are strings in a form. A field with nested fields is a dict
+instead, which maps the name or number of each nested field to that field.
 """
 
 
