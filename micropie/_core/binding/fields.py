@@ -40,12 +40,12 @@ from micropie._core.binding.annotations import (
 class Field(NamedTuple):
     """A field of a structure.
 
-    ``name``: its name in a document.
-    ``hint``: its annotation.
-    ``required``: whether a document must have the field.
-    ``kind``: the annotation without ``Annotated`` and without None.
-    ``optional``: whether the annotation allows None.
-    ``default``: the value of the field if the document doesn't have it.
+    - ``name``: its name in a document.
+    - ``hint``: its annotation.
+    - ``required``: whether a document must have the field.
+    - ``kind``: the annotation without ``Annotated`` and without None.
+    - ``optional``: whether the annotation allows None.
+    - ``default``: the value of the field if the document doesn't have it.
     """
 
     name: str

@@ -145,7 +145,8 @@ class BackgroundLoop:
     def end(self) -> None:
         """Refuse new tasks, and call the ``lost`` function of each task that has not begun."""
         self.has_ended = True
-        with suppress(KeyError):  # the set is empty; ``spawn`` may remove items meanwhile
+        # Pop until the set is empty, because ``spawn`` may remove items meanwhile.
+        with suppress(KeyError):
             while True:
                 self._waiting.pop()()
 
@@ -167,7 +168,7 @@ async def _live(
     portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]
 ) -> None:
     """Create the ``BackgroundLoop``, and keep the task group open in which it starts its tasks."""
-    from micropie._core.execution.watchdog import watch_loop  # needed only if there is a loop
+    from micropie._core.execution.watchdog import watch_loop  # imported for the first loop
 
     watch_loop(patience)
     async with anyio.create_task_group() as tasks:

@@ -86,9 +86,9 @@ class Threads:
     """A limit of ``size`` worker threads. An application and the applications inside it share one
     ``Threads`` object for their handlers, unless an inner application sets its own.
 
-    ``queue``: how many new requests may wait for a thread. Other calls may always wait.
-    ``reserve``: how many threads beyond ``size`` may run for requests that hold something that
-        others may be waiting for, such as a connection of a pool.
+    - ``queue``: how many new requests may wait for a thread. Other calls may always wait.
+    - ``reserve``: how many threads beyond ``size`` may run for requests that hold something that
+      others may be waiting for, such as a connection of a pool.
     """
 
     patience: float | None = None
@@ -167,10 +167,10 @@ class ServiceThreads(Threads):
 class HandlerName(NamedTuple):
     """The name by which another process imports a function or a method.
 
-    ``module``: the module's name.
-    ``qualname``: the name of the function or, for a method, of its class.
-    ``method``: the method's name in the class, or None for a function.
-    ``takes_keywords``: whether the last argument of a call is a dict of keyword arguments.
+    - ``module``: the module's name.
+    - ``qualname``: the name of the function or, for a method, of its class.
+    - ``method``: the method's name in the class, or None for a function.
+    - ``takes_keywords``: whether the last argument of a call is a dict of keyword arguments.
     """
 
     module: str

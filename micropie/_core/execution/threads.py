@@ -65,7 +65,7 @@ _REPORT_EVERY = 60.0
 # this short is no sign of overload: few threads or slow handlers are enough to cause it.
 _SHORT_QUEUE = 40
 
-# How many calls that release something may go beyond the limit of threads at a time. The number is
+# How many calls with the rank RELEASING may go beyond the limit of threads at a time. The number is
 # limited so that thousands of requests that end at once don't start thousands of threads.
 MOST_RELEASING = 400
 
@@ -270,10 +270,10 @@ class Slots:
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
 
-        ``rank``: see ``take``.
-        ``held``: a list in which the task keeps its slot from one call to the next. If it contains
-            these ``Slots``, the call uses the slot of an earlier call. After the call, it contains
-            them again. Without a list, the slot is given back after the call.
+        - ``rank``: see ``take``.
+        - ``held``: a list in which the task keeps its slot from one call to the next. If it
+          contains these ``Slots``, the call uses the slot of an earlier call. After the call, it
+          contains them again. Without a list, the slot is given back after the call.
 
         If the task is cancelled, it waits at most ``leave_after`` seconds for the thread, then
         abandons it. With None, it waits until the call ends. An abandoned thread counts as busy

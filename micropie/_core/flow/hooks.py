@@ -67,17 +67,18 @@ def _nothing(*arguments: object) -> None:
 class _Hook:
     """The two functions of a middleware, and how to call them.
 
-    ``needs_session``: whether ``before`` may read the session.
-    ``before``: called with the request, before the handler. Returns the response, or None to
-        continue, or a flow whose result is one of these.
-    ``after``: called with the request and the response, after the handler. Returns another
-        response, or None to keep the response, or a flow whose result is one of these.
-    ``kind``: the kind of step that calls ``before``.
-    ``after_kind``: the kind of step that calls ``after``, if ``class_name`` is set.
-    ``class_name``: the name of the class if the functions are the methods ``before_request`` and
-        ``after_request``, which take other arguments and return dicts. Otherwise "".
-    ``sees_failures``: whether ``after`` also gets the exception of the handler or of an inner hook.
-    ``may_hold``: whether ``before`` may open something in a thread that only ``after`` closes.
+    - ``needs_session``: whether ``before`` may read the session.
+    - ``before``: called with the request, before the handler. Returns the response, or None to
+      continue, or a flow whose result is one of these.
+    - ``after``: called with the request and the response, after the handler. Returns another
+      response, or None to keep the response, or a flow whose result is one of these.
+    - ``kind``: the kind of step that calls ``before``.
+    - ``after_kind``: the kind of step that calls ``after``, if ``class_name`` is set.
+    - ``class_name``: the name of the class if the functions are the methods ``before_request`` and
+      ``after_request``, which take other arguments and return dicts. Otherwise "".
+    - ``sees_failures``: whether ``after`` also gets the exception of the handler or of an inner
+      hook.
+    - ``may_hold``: whether ``before`` may open something in a thread that only ``after`` closes.
     """
 
     def __init__(
@@ -260,14 +261,14 @@ class HookPlan:
     """The hooks around the handlers of a configuration. The plan is valid until the configuration's
     list of middlewares changes.
 
-    ``ids``: the ``id()`` of each middleware. The plan keeps the middlewares alive, so no new object
-        can get the same id.
-    ``before``: the hooks that run before the handler.
-    ``after``: the hooks that run after the handler, the last one first.
-    ``needs_session``: whether any hook may read the session before the handler.
-    ``may_hold``: whether any hook may open something in a thread that it closes later.
-    ``guards``: the plan of the hooks that also run for WebSocket handshakes and isolated mounts.
-        There, they can refuse the request, but not change the response.
+    - ``ids``: the ``id()`` of each middleware. The plan keeps the middlewares alive, so no new
+      object can get the same id.
+    - ``before``: the hooks that run before the handler.
+    - ``after``: the hooks that run after the handler, the last one first.
+    - ``needs_session``: whether any hook may read the session before the handler.
+    - ``may_hold``: whether any hook may open something in a thread that it closes later.
+    - ``guards``: the plan of the hooks that also run for WebSocket handshakes and isolated mounts.
+      There, they can refuse the request, but not change the response.
     """
 
     def __init__(self, middlewares: Sequence[tuple[Any, Providers]], blocking: Kind) -> None:

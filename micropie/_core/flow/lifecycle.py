@@ -64,8 +64,8 @@ class Component(Protocol):
 class Lifecycle:
     """One startup and one shutdown of an application and the applications inside it.
 
-    ``is_empty``: whether there is nothing to run.
-    ``needs_loop``: whether any function to run is async, so that an event loop is needed.
+    - ``is_empty``: whether there is nothing to run.
+    - ``needs_loop``: whether any function to run is async, so that an event loop is needed.
     """
 
     def __init__(self, apps: Sequence[Component]) -> None:

@@ -47,14 +47,17 @@ class HttpMiddleware(_Decorator):
     ``@Mine()`` above a handler or an ``App`` class runs only around that handler or class, and
     ``Mine()(app)`` only around that ``App``.
 
-    The hook methods are looked up once, when the middleware first runs.
+    The hook methods are looked up once, when the middleware first runs. Your class may set these
+    attributes:
 
-    ``guards`` (False): set it to True in your class if ``before_request`` decides who may enter.
-    The hook is then also called for WebSocket handshakes, for isolated mounts, and for the
-    WebSockets of mounted applications. ``needs_session`` (True): whether ``before_request`` may
-    read the session. If it is False, and the middleware comes before all those with True, its hook
-    runs before the session is loaded from a backend. ``statuses`` (()): the error statuses with
-    which the middleware refuses requests, for the OpenAPI document: ``statuses = (429,)``.
+    - ``guards`` (False): set it to True if ``before_request`` decides who may enter. The hook is
+      then also called for WebSocket handshakes, for isolated mounts, and for the WebSockets of
+      mounted applications.
+    - ``needs_session`` (True): whether ``before_request`` may read the session. If it is False, and
+      the middleware comes before all those with True, its hook runs before the session is loaded
+      from a backend.
+    - ``statuses`` (()): the error statuses with which the middleware refuses requests, for the
+      OpenAPI document: ``statuses = (429,)``.
     """
 
     needs_session = True
@@ -80,8 +83,8 @@ class HttpMiddleware(_Decorator):
         """Run before the handler, and also for paths that have no handler.
 
         Return None to continue. To respond at once, return a dict with any of ``status`` (200),
-        ``body`` ("") and ``headers`` ((name, value) pairs or a dict). Then no further
-        ``before_request`` and no handler is called.
+        ``body`` ("") and ``headers`` ((name, value) pairs or a dict). Then neither the handler nor
+        any other ``before_request`` is called.
         """
 
     def after_request(

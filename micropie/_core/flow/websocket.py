@@ -124,8 +124,8 @@ def converse(
 
 
 def cleanup(request: WebSocketRequest) -> Flow[None]:
-    """Perform stage 5, unless it was already performed. Drivers also call this for a WebSocket that
-    was cancelled.
+    """Run the ``after_websocket`` hooks and save the session (stage 5), unless that has been done
+    already. Drivers also call this for a WebSocket that was cancelled.
     """
     exchange = request._exchange
     if exchange.hooks_begun:
@@ -141,8 +141,8 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
 
 
 def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
-    """Perform stages 2 and 3. Return the ``CloseInfo`` with which to refuse the handshake, or None
-    if no hook refuses it.
+    """Run the hooks that may refuse the handshake, open the session and check the origin (stages 2
+    and 3). Return the ``CloseInfo`` with which to refuse the handshake, or None to accept it.
     """
     # 2. Run the HTTP hooks with ``guards``, and open the session.
     if config.middlewares or config.sessions.opens_ahead:

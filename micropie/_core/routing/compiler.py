@@ -41,13 +41,13 @@ _THREADS = 4
 
 
 def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = HANDLER) -> Site:
-    """Return the ``Site`` for a tree of applications.
+    """Return the ``Site`` for a tree of applications. Raises ``SetupError`` if the tree can't be
+    served.
 
-    Raises ``SetupError`` if the tree can't be served.
-
-    ``shutdown``: the signal that ends the tree's event streams. ``blocking``: the kind of step that
-    calls ``def`` handlers: HANDLER, or INLINE to call them in the thread that runs the flow, where
-    they may block.
+    - ``root``: what the outermost application has registered.
+    - ``shutdown``: the signal that ends the tree's event streams.
+    - ``blocking``: the kind of step that calls ``def`` handlers: HANDLER, or INLINE to call them in
+      the thread that runs the flow, where they may block.
     """
     config = _config(root, None, "", "", shutdown, blocking)
     hosts: Hosts = []

@@ -64,9 +64,9 @@ class ErrorHandler:
     the request in either order, only one of them, or none. Raises ``SetupError`` for any other
     parameters.
 
-    ``otherwise``: the kind of step for a handler that may block.
-    ``kind``: the kind of step that calls this handler.
-    ``given``: the handler's arguments, as a slice of ``(request, error)``.
+    - ``otherwise``: the kind of step for a handler that may block.
+    - ``kind``: the kind of step that calls this handler.
+    - ``given``: the handler's arguments, as a slice of ``(request, error)``.
     """
 
     def __init__(
@@ -281,11 +281,11 @@ class Config(MessageConfig):
     the outer application's config. A part in ``_PARTS`` is created anew if the application sets a
     setting on which the part depends.
 
-    ``registered``: the application's settings and registrations.
-    ``outer``: the config of the outer application, or None for the outermost one.
-    ``prefix``: the application's path in the tree, such as "/blog", or "//blog.example.com" for an
-        application with its own host.
-    ``names``: the beginning of its routes' names, such as "blog.".
+    - ``registered``: the application's settings and registrations.
+    - ``outer``: the config of the outer application, or None for the outermost one.
+    - ``prefix``: the application's path in the tree, such as "/blog", or "//blog.example.com" for
+      an application with its own host.
+    - ``names``: the beginning of its routes' names, such as "blog.".
 
     Raises ``SetupError`` if the application's settings are invalid.
     """
@@ -425,7 +425,7 @@ class Config(MessageConfig):
         """Use ``settings``, and create the parts in ``_PARTS`` that depend on them.
 
         ``stated``: the names of the settings that have changed. Only the parts that depend on one
-            of these are created. If ``stated`` is None, all parts are created.
+        of these are created. If ``stated`` is None, all parts are created.
         """
         self.settings = settings
         for names, make in _PARTS:

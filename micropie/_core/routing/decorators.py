@@ -84,11 +84,13 @@ def route(
 ) -> Callable[[Function], Function]:
     """Handle ``path`` with the function below: ``@route("/users/<id:int>", methods=["GET"])``.
 
-    ``path``: by default the function's name. It may have wildcards: ``<name>``, ``<name:int>``,
-    ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``. Each fills the parameter of the same
-    name. ``methods``: the HTTP methods, by default those of the setting ``methods``. ``name``: the
-    route's name in ``url_for``, by default the function's name. Raises ``SetupError`` for an
-    invalid argument.
+    - ``path``: by default the function's name. It may have wildcards: ``<name>``, ``<name:int>``,
+      ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``. Each fills the parameter of the same
+      name.
+    - ``methods``: the HTTP methods, by default those of the setting ``methods``.
+    - ``name``: the route's name in ``url_for``, by default the function's name.
+
+    Raises ``SetupError`` for an invalid argument.
     """
     refuse_in_route(others)
     return make_mark(path, methods, name).decorate
@@ -160,9 +162,13 @@ def websocket(path: str | None, name: str | None) -> RouteMark:
     """Handle WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
 
     The method is an ``async def``. Its first parameter is the socket; the others are filled as in
-    any handler. ``path``: by default the method's name. ``name``: the route's name in ``url_for``,
-    by default the method's name. A method whose name begins with ``ws_`` needs no decorator:
-    ``ws_chat`` handles ``/chat``. Raises ``SetupError`` for an invalid path or name.
+    any handler. A method whose name begins with ``ws_`` needs no decorator: ``ws_chat`` handles
+    ``/chat``.
+
+    - ``path``: by default the method's name.
+    - ``name``: the route's name in ``url_for``, by default the method's name.
+
+    Raises ``SetupError`` for an invalid path or name.
     """
     return make_mark(path, ["GET"], name, "websocket", takes_socket=True)
 
@@ -173,10 +179,14 @@ def run_in(
     """Choose where the handler below runs: ``@run_in("thread")``. This overrides the application's
     setting ``run_in``.
 
-    ``placement`` has one of these values. ``"loop"``: on the event loop (under WSGI: in the
-    server's thread), for a ``def`` that never blocks. ``"thread"``: in a worker thread, where the
-    handler may block; the default for ``def``. ``"process"``: in a process of a pool, for a long
-    computation that must not delay other requests.
+    ``placement`` has one of these values:
+
+    - ``"loop"``: on the event loop (under WSGI: in the server's thread), for a ``def`` that never
+      blocks.
+    - ``"thread"``: in a worker thread, where the handler may block. This is the default for
+      ``def``.
+    - ``"process"``: in a process of a pool, for a long computation that must not delay other
+      requests.
 
     The process of a pool imports the handler by its name. The arguments, and the values that the
     handler returns or yields, are pickled. ``self`` is a new object of the class, created without
@@ -315,15 +325,19 @@ class describe:  # noqa: N801 - lower case, because it is a decorator
         def bake(self, pie: Pie) -> tuple[int, Pie]:
             return 201, pie
 
-    ``summary`` and ``description``: by default the first line and the rest of the docstring.
-    ``tags``: by default the name of the application's class. ``status``: the status of the
-    annotated response, by default 200. This is only documentation, so the handler must set the
-    status as well, as above. ``responses``: further responses by status. Each is a sentence, a
-    type, or a tuple of both. If it has a type, responses with this status are sent with only the
-    fields of the type. ``response_model``: the structure whose fields are sent, or a list of it, if
-    the handler's annotation can't express it. ``operation_id``: by default the name of the handler.
-    ``deprecated`` (False): whether clients should stop using the operation. ``include_in_schema``
-    (True): whether the document contains the handler. Raises ``SetupError`` for an invalid status.
+    - ``summary`` and ``description``: by default the first line and the rest of the docstring.
+    - ``tags``: by default the name of the application's class.
+    - ``status``: the status of the annotated response, by default 200. This is only documentation,
+      so the handler must set the status as well, as above.
+    - ``responses``: further responses by status. Each is a sentence, a type, or a tuple of both. If
+      it has a type, responses with this status are sent with only the fields of the type.
+    - ``response_model``: the structure whose fields are sent, or a list of it, if the handler's
+      annotation can't express it.
+    - ``operation_id``: by default the name of the handler.
+    - ``deprecated`` (False): whether clients should stop using the operation.
+    - ``include_in_schema`` (True): whether the document contains the handler.
+
+    Raises ``SetupError`` for an invalid status.
     """
 
     def __init__(

@@ -150,10 +150,13 @@ class Signature(NamedTuple):
     """The providers of the other parameters, by parameter name."""
     values: Mapping[str, BoundParameter]
     """Where the value of each of ``parameters`` comes from, by the parameter's name. Each item has
-    these attributes. ``first_place``: "query", "form", "json", "file", "header" or a similar word,
-    or "" if the value never comes from the client. ``key``: the name of the value in that place.
-    ``is_whole``: whether the value is everything in that place. ``is_stated``: whether the
-    annotation declares the place.
+    these attributes:
+
+    - ``first_place``: "query", "form", "json", "file", "header" or a similar word, or "" if the
+      value never comes from the client.
+    - ``key``: the name of the value in that place.
+    - ``is_whole``: whether the value is everything in that place.
+    - ``is_stated``: whether the annotation declares the place.
     """
 
     def needed(self) -> Iterator[Signature]:
@@ -168,14 +171,19 @@ class RouteEntry(NamedTuple):
     """A route as it appears in listings."""
 
     route: Route
-    """The route, with these attributes. ``name``: its name in ``url_for``. ``pattern``: its path,
-    with wildcards. ``function``: the handler without its decorators. ``is_pooled``: whether the
-    handler runs in a process. ``methods``: the methods that the decorator sets, or ().
-    ``wildcards``: the names of the pattern's wildcards with their rules, such as "int" or "".
-    ``most_segments``: how many segments after the pattern the handler takes as arguments.
-    ``reads_body``: True if the handler reads the body itself. ``description``: the ``describe``
-    object of the handler, or None. ``body_parameter``: the first parameter that only a body can
-    fill, with ``name`` and ``converter`` (see ``TypeInfo``), or None.
+    """The route, with these attributes:
+
+    - ``name``: its name in ``url_for``.
+    - ``pattern``: its path, with wildcards.
+    - ``function``: the handler without its decorators.
+    - ``is_pooled``: whether the handler runs in a process.
+    - ``methods``: the methods that the decorator sets, or ().
+    - ``wildcards``: the names of the pattern's wildcards with their rules, such as "int" or "".
+    - ``most_segments``: how many segments after the pattern the handler takes as arguments.
+    - ``reads_body``: True if the handler reads the body itself.
+    - ``description``: the ``describe`` object of the handler, or None.
+    - ``body_parameter``: the first parameter that only a body can fill, with ``name`` and
+      ``converter`` (see ``TypeInfo``), or None.
     """
     methods: list[str]
     """The methods that the route handles."""
@@ -216,12 +224,16 @@ class RouteEntry(NamedTuple):
 
     @property
     def signature(self) -> Signature:
-        """The signature of the handler, with these attributes. ``name``: the name of the route.
-        ``function``: the handler with its decorators. ``parameters``: the parameters that get a
-        value from the client, with annotations evaluated to types. ``providers``: the signatures of
-        the providers, by the name of the parameter that each fills. ``needed()`` yields the
-        providers, each after the providers that it depends on. A provider on which several others
-        depend is yielded several times.
+        """The signature of the handler, with these attributes:
+
+        - ``name``: the name of the route.
+        - ``function``: the handler with its decorators.
+        - ``parameters``: the parameters that get a value from the client, with annotations
+          evaluated to types.
+        - ``providers``: the signatures of the providers, by the name of the parameter that each
+          fills.
+        - ``needed()`` yields the providers, each after the providers that it depends on. A provider
+          on which several others depend is yielded several times.
         """
         route = self.route
         return _signature(route.name, route.plan, {one.key: one for one in route.providers})

@@ -29,9 +29,10 @@ class RouteNames:
 
     Each route is stored with its escaped path from the root of the tree: "" for the root itself, or
     "//example.com/path" for a route on another host. An explicit route is stored with the path of
-    its application, and separately with the pattern that follows this path. ``fingerprints``: for
-    each route that serves files, a function that takes a file's path and returns the file's
-    fingerprint.
+    its application, and separately with the pattern that follows this path.
+
+    ``fingerprints`` has, for each route that serves files, a function that takes a file's path and
+    returns the file's fingerprint.
     """
 
     def __init__(self) -> None:
@@ -56,14 +57,17 @@ class RouteNames:
         segments: Sequence[object],
         values: dict[str, object],
     ) -> str:
-        """Return the path of the route called ``name``, which is looked up in each of ``scopes``
-        (see ``Config``), one after the other. A name that begins with a slash is looked up from the
-        root of the tree.
+        """Return the path of a route.
 
-        ``segments``: more segments at the end of the path. ``values``: the values of the wildcards.
-        Values for which there is no wildcard become the query, unless they are None. Raises
-        ``LookupError`` for an unknown name, and ``ValueError`` for values that the route would not
-        match.
+        - ``name``: the route's name, which is looked up in each of the ``scopes``, one after the
+          other. A name that begins with a slash is looked up from the root of the tree.
+        - ``scopes``: see ``Config``.
+        - ``segments``: more segments at the end of the path.
+        - ``values``: the values of the wildcards. Values for which there is no wildcard become the
+          query, unless they are None.
+
+        Raises ``LookupError`` for an unknown name, and ``ValueError`` for values that the route
+        would not match.
         """
         prefix, full_name = self._found(name, scopes)
         _, path, pattern = self._routes[full_name]

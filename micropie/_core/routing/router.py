@@ -74,10 +74,10 @@ _ONE_SEGMENT = sys.maxsize  # the ``tail`` of a branch that matches exactly one 
 class _Branch(NamedTuple):
     """An edge to ``node``, for a segment with wildcards.
 
-    ``rank``: branches with a lower rank are tried first.
-    ``match``: matches the segment.
-    ``tail``: how many segments of the pattern follow the ``path`` wildcard. ``_ONE_SEGMENT`` if the
-        segment has no ``path`` wildcard.
+    - ``rank``: branches with a lower rank are tried first.
+    - ``match``: matches the segment.
+    - ``tail``: how many segments of the pattern follow the ``path`` wildcard. ``_ONE_SEGMENT`` if
+      the segment has no ``path`` wildcard.
     """
 
     rank: tuple[int, ...]
@@ -89,20 +89,20 @@ class _Branch(NamedTuple):
 class Node:
     """A node of the tree: the beginning of a path.
 
-    ``config``: the config of the application whose path ends here, or None.
-    ``literals``: the child nodes for literal text, by that text.
-    ``branches``: the edges for segments with wildcards.
-    ``routes``: the routes for the path that ends here, by method. Until the tree is complete, a
-        route without declared methods has the key "".
+    - ``config``: the config of the application whose path ends here, or None.
+    - ``literals``: the child nodes for literal text, by that text.
+    - ``branches``: the edges for segments with wildcards.
+    - ``routes``: the routes for the path that ends here, by method. Until the tree is complete, a
+      route without declared methods has the key "".
 
     Three routes take the rest of the path as arguments:
 
-    ``arguments``: the route of the handler that has the name of this node.
-    ``default``: the route of the handler ``default`` of the application that begins here.
-    ``index``: the route of the handler ``index`` of the application that begins here.
+    - ``arguments``: the route of the handler that has the name of this node.
+    - ``default``: the route of the handler ``default`` of the application that begins here.
+    - ``index``: the route of the handler ``index`` of the application that begins here.
 
-    ``ways``: these three routes and the branches, once the tree is complete. The search tries them
-        from the last to the first.
+    ``ways`` has these three routes and the branches, once the tree is complete. The search tries
+    them from the last to the first.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -218,9 +218,9 @@ class Router:
     ``exact`` and ``below`` are short cuts for ``find``: dicts of routes by method and path. The
     paths have no trailing slash, like ``request.path``.
 
-    ``exact``: the routes of paths without wildcards.
-    ``below``: the routes that take any single segment after the path as their argument.
-    ``has_routes``: whether there is any route.
+    - ``exact``: the routes of paths without wildcards.
+    - ``below``: the routes that take any single segment after the path as their argument.
+    - ``has_routes``: whether there is any route.
     """
 
     def __init__(self, config: Config) -> None:

@@ -106,43 +106,43 @@ class Route(RouteInfo):
 
     Where it is:
 
-    ``pattern``: the path given to the decorator, or made from the handler's name. Hooks may read
-        ``pattern`` and ``name``.
-    ``methods``: the methods that the decorator sets.
-    ``answers``: the methods that the route handles, unless another route with the same path
-        declares them.
-    ``wildcards``: the wildcards of an explicit route: name -> rule, such as "int".
+    - ``pattern``: the path given to the decorator, or made from the handler's name. Hooks may read
+      ``pattern`` and ``name``.
+    - ``methods``: the methods that the decorator sets.
+    - ``answers``: the methods that the route handles, unless another route with the same path
+      declares them.
+    - ``wildcards``: the wildcards of an explicit route: name -> rule, such as "int".
 
     How it is called:
 
-    ``step_kind``: the kind of step that makes the call: AWAIT, a ``Call``, or INLINE for a direct
-        call without a step.
-    ``limited_step_kind``: the kind of step for a request with a time limit. It may differ from
-        ``step_kind`` under WSGI, because a time limit needs a thread.
-    ``is_pooled``: whether the handler runs in a process. If so, ``call`` is its ``HandlerName``.
-    ``by_position``: whether the wildcards fill the handler's first parameters, in the same order,
-        so that their values can be passed by position.
-    ``plain_args``: the number of path arguments with which the handler is called directly, without
-        ``bind``; -1 if ``bind`` is always needed.
-    ``most_segments``: see ``Plan``.
-    ``reads_body``: whether the handler reads the body itself, so that no form or JSON is parsed for
-        it.
-    ``providers``: the providers of the handler's resources, in the order in which the resources are
-        opened.
-    ``needs_session``: whether the session is opened for the handler.
-    ``mentions_session``: whether the code of a WebSocket handler contains the name ``session``.
-    ``has_warned``: whether the warning that a GET changed the session has been logged for this
-        route.
+    - ``step_kind``: the kind of step that makes the call: AWAIT, a ``Call``, or INLINE for a direct
+      call without a step.
+    - ``limited_step_kind``: the kind of step for a request with a time limit. It may differ from
+      ``step_kind`` under WSGI, because a time limit needs a thread.
+    - ``is_pooled``: whether the handler runs in a process. If so, ``call`` is its ``HandlerName``.
+    - ``by_position``: whether the wildcards fill the handler's first parameters, in the same order,
+      so that their values can be passed by position.
+    - ``plain_args``: the number of path arguments with which the handler is called directly,
+      without ``bind``; -1 if ``bind`` is always needed.
+    - ``most_segments``: see ``Plan``.
+    - ``reads_body``: whether the handler reads the body itself, so that no form or JSON is parsed
+      for it.
+    - ``providers``: the providers of the handler's resources, in the order in which the resources
+      are opened.
+    - ``needs_session``: whether the session is opened for the handler.
+    - ``mentions_session``: whether the code of a WebSocket handler contains the name ``session``.
+    - ``has_warned``: whether the warning that a GET changed the session has been logged for this
+      route.
 
     What is sent:
 
-    ``result_filter``: keeps only the fields that the handler's annotation declares. None if the
-        annotation declares no structure.
-    ``stated_filters``: the filters for the statuses of ``@describe(responses=...)``.
-    ``write_item``: encodes an item of the handler's stream as a line of JSON. None if the items are
-        sent unchanged, as chunks.
-    ``is_filtered``: whether ``result_filter``, ``stated_filters`` or ``write_item`` is set.
-    ``is_special``: whether the route is filtered, has providers or runs in a process.
+    - ``result_filter``: keeps only the fields that the handler's annotation declares. None if the
+      annotation declares no structure.
+    - ``stated_filters``: the filters for the statuses of ``@describe(responses=...)``.
+    - ``write_item``: encodes an item of the handler's stream as a line of JSON. None if the items
+      are sent unchanged, as chunks.
+    - ``is_filtered``: whether ``result_filter``, ``stated_filters`` or ``write_item`` is set.
+    - ``is_special``: whether the route is filtered, has providers or runs in a process.
     """
 
     function: AnyFunction

@@ -44,14 +44,14 @@ class Site:
     Mounts are searched before routes. Only an application mounted at the root (``Config.fallback``)
     is searched last.
 
-    ``config``: the config of the tree's outermost application.
-    ``router``: the routes for HTTP.
-    ``sockets``: the routes for WebSockets. They are separate, so that a request never reaches a
-        handler for the other protocol.
-    ``mounted``: the mounts in the tree, whose routes are not in the routers.
-    ``prefix``: the path below which the tree is mounted, or "".
-    ``exact[method][path]``: the routes of paths without arguments, for a fast look-up. ``find``
-        finds these and all other routes.
+    - ``config``: the config of the tree's outermost application.
+    - ``router``: the routes for HTTP.
+    - ``sockets``: the routes for WebSockets. They are separate, so that a request never reaches a
+      handler for the other protocol.
+    - ``mounted``: the mounts in the tree, whose routes are not in the routers.
+    - ``prefix``: the path below which the tree is mounted, or "".
+    - ``exact[method][path]``: the routes of paths without arguments, for a fast look-up. ``find``
+      finds these and all other routes.
     """
 
     def __init__(
@@ -236,11 +236,11 @@ class OutsideRoute(Route):
     """The route to an application that is not in the tree: a mounted one, or one written for
     another framework.
 
-    ``call``: the function that calls the application.
-    ``plain_args``: the number of arguments of ``call``. The search returns all of them, so ``bind``
-        is never needed.
-    ``kind``: the kind of step that calls the application.
-    ``reads_body``: see ``Route``.
+    - ``call``: the function that calls the application.
+    - ``plain_args``: the number of arguments of ``call``. The search returns all of them, so
+      ``bind`` is never needed.
+    - ``kind``: the kind of step that calls the application.
+    - ``reads_body``: see ``Route``.
     """
 
     def __init__(

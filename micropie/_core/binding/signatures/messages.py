@@ -25,10 +25,10 @@ from micropie._core.http.json import dumps, exact, loads
 class Messages:
     """Converts the messages that a WebSocket handler receives, and filters those that it sends.
 
-    ``received``: the type of the messages that the handler receives. It may be ``Never``.
-    ``sent``: the type of the messages that the handler sends.
-    ``call``: two strings, the name of the socket's method that receives such messages (such as
-        "receive_text"), and the key of the message in an ASGI event ("text" or "bytes").
+    - ``received``: the type of the messages that the handler receives. It may be ``Never``.
+    - ``sent``: the type of the messages that the handler sends.
+    - ``call``: two strings, the name of the socket's method that receives such messages (such as
+      "receive_text"), and the key of the message in an ASGI event ("text" or "bytes").
     """
 
     def __init__(

@@ -57,13 +57,13 @@ REQUIRED = Parameter.empty
 class Place(NamedTuple):
     """A part of a request that may have the value of a parameter, such as the query.
 
-    ``name``: the name of the place in errors, or "" if the value is the request itself.
-    ``values(request)`` returns the values of the place as a dict by name. With ``is_whole``, it
-        returns a single value instead, or None if there is none.
-    ``read(parameter, value, name)`` converts a value to the argument, and raises ``BindingError``
-        for an invalid value. If ``read`` is None, the handler gets the value unchanged.
-    ``is_whole``: whether the place has a single value, such as a whole document, instead of values
-        by name.
+    - ``name``: the name of the place in errors, or "" if the value is the request itself.
+    - ``values(request)`` returns the values of the place as a dict by name. With ``is_whole``, it
+      returns a single value instead, or None if there is none.
+    - ``read(parameter, value, name)`` converts a value to the argument, and raises ``BindingError``
+      for an invalid value. If ``read`` is None, the handler gets the value unchanged.
+    - ``is_whole``: whether the place has a single value, such as a whole document, instead of
+      values by name.
     """
 
     name: str
@@ -75,14 +75,14 @@ class Place(NamedTuple):
 class BoundParameter(NamedTuple):
     """A parameter that gets its value from a request.
 
-    ``key``: the name of the value in ``places``, by default the parameter's name.
-    ``converter``: converts the value, and describes valid values.
-    ``default``: ``REQUIRED`` if the parameter has no default.
-    ``places``: the places to search, in this order.
-    ``is_stated``: whether the annotation declares the source.
-    ``lists``: for a structure, the names of the fields that may have several values.
-    ``is_in_path``: whether the value may be a segment of the path. A segment takes precedence over
-        all places.
+    - ``key``: the name of the value in ``places``, by default the parameter's name.
+    - ``converter``: converts the value, and describes valid values.
+    - ``default``: ``REQUIRED`` if the parameter has no default.
+    - ``places``: the places to search, in this order.
+    - ``is_stated``: whether the annotation declares the source.
+    - ``lists``: for a structure, the names of the fields that may have several values.
+    - ``is_in_path``: whether the value may be a segment of the path. A segment takes precedence
+      over all places.
     """
 
     name: str
@@ -169,7 +169,8 @@ class BoundParameter(NamedTuple):
         came_as_text = has_files and any(form.get(self.key, ()))
         is_missing = came_as_text and request._exchange.framing[0] != MULTIPART
         if empty is not None and has_files and not is_missing:
-            with suppress(BindingError):  # a constraint may require at least one file
+            # a constraint may require at least one file; then the parameter is missing
+            with suppress(BindingError):
                 return _from_files(self, [], "file")
             is_missing = True
         if is_missing or self.default is REQUIRED:
@@ -285,8 +286,8 @@ def _binding_error(
     """Return the error for a value that a parameter doesn't accept. ``value``: None if it is
     missing.
 
-    ``error``: the exception that the conversion raised.
-    ``sentence``: the message for developers. By default, it describes valid values.
+    - ``error``: the exception that the conversion raised.
+    - ``sentence``: the message for developers. By default, it describes valid values.
     """
     expected = parameter.converter.expected
     words, is_custom = parameter.converter.error_message(value, error)

@@ -51,9 +51,9 @@ _OF_BODY = ("json", "form", "file")
 class ProvidedParameter(NamedTuple):
     """A parameter that gets its value from a provider.
 
-    ``key``: the type or function by which the provider is found.
-    ``position``: the parameter's index among the positional arguments, or None if it is passed by
-        name.
+    - ``key``: the type or function by which the provider is found.
+    - ``position``: the parameter's index among the positional arguments, or None if it is passed by
+      name.
     """
 
     name: str
@@ -66,31 +66,31 @@ class Plan:
 
     Arguments:
 
-    ``function``: the handler, or a provider.
-    ``takes_socket``: whether the first parameter is a WebSocket, which the caller passes before the
-        bound arguments.
-    ``provided``: the types for which there are providers. A parameter annotated with one of these
-        types gets the provider's resource, not a value from the request.
-    ``is_provider``: whether the function is a provider. A provider's parameters without an
-        annotation keep their defaults.
-    ``own``: the application's encoders and decoders.
+    - ``function``: the handler, or a provider.
+    - ``takes_socket``: whether the first parameter is a WebSocket, which the caller passes before
+      the bound arguments.
+    - ``provided``: the types for which there are providers. A parameter annotated with one of these
+      types gets the provider's resource, not a value from the request.
+    - ``is_provider``: whether the function is a provider. A provider's parameters without an
+      annotation keep their defaults.
+    - ``own``: the application's encoders and decoders.
 
     Attributes:
 
-    ``parameters``: the parameters that get a value from the client, for listings. Their annotations
-        are evaluated to types.
-    ``provided``: the parameters that get a value from a provider.
-    ``parses_always``: whether to parse a form or JSON even if the path has all the arguments,
-        because a provider depends on the body.
-    ``takes_rest``: whether the handler has ``*args``.
-    ``most_segments``: the maximum number of path segments that can become arguments.
-    ``names_in_path``: the names of the parameters that segments fill, in order.
-    ``bound``: the parameters by name, with the places of their values.
-    ``reads_values``: whether any parameter gets a value from the client.
-    ``body_parameter``: the first parameter whose value can only come from a body (a file, a form or
-        its field, or a whole document), or None.
-    ``messages``: the ``Messages`` for the types in the socket's annotation. None if the annotation
-        declares no types, which allows any messages.
+    - ``parameters``: the parameters that get a value from the client, for listings. Their
+      annotations are evaluated to types.
+    - ``provided``: the parameters that get a value from a provider.
+    - ``parses_always``: whether to parse a form or JSON even if the path has all the arguments,
+      because a provider depends on the body.
+    - ``takes_rest``: whether the handler has ``*args``.
+    - ``most_segments``: the maximum number of path segments that can become arguments.
+    - ``names_in_path``: the names of the parameters that segments fill, in order.
+    - ``bound``: the parameters by name, with the places of their values.
+    - ``reads_values``: whether any parameter gets a value from the client.
+    - ``body_parameter``: the first parameter whose value can only come from a body (a file, a form
+      or its field, or a whole document), or None.
+    - ``messages``: the ``Messages`` for the types in the socket's annotation. None if the
+      annotation declares no types, which allows any messages.
     """
 
     messages: Messages | None = None
@@ -207,9 +207,9 @@ class Plan:
                 )
 
     def plain_args(self, wildcards: Sequence[bool]) -> int:
-        """Return with how many path segments the handler can be called directly, without ``bind``.
-        This is possible if the segments fill all its parameters and none needs a conversion.
-        Return -1 if ``bind`` is always needed.
+        """Return the number of path segments with which the handler can be called directly, without
+        ``bind``. It can if the segments fill all its parameters and none needs a conversion. Return
+        -1 if ``bind`` is always needed.
 
         ``wildcards``: for each wildcard of the route, in the order of the parameters that they
         fill, whether it converts the value to a number. Empty for a handler found by its name,
@@ -233,10 +233,10 @@ class Plan:
     ) -> Sequence[object]:
         """Return the arguments for one ``call``.
 
-        ``segments``: the path segments after the handler's name.
-        ``values``: the values of an explicit route's wildcards, by name.
-        ``is_fallback``: whether the handler is for paths that match no other handler. If so, a
-            segment that can't be converted raises 404 instead of 400.
+        - ``segments``: the path segments after the handler's name.
+        - ``values``: the values of an explicit route's wildcards, by name.
+        - ``is_fallback``: whether the handler is for paths that match no other handler. If so, a
+          segment that can't be converted raises 404 instead of 400.
 
         If a parameter may be in a form or a JSON document, the body is parsed, and a malformed body
         raises 400. Raises ``BindingError`` with all parameters that are missing or can't be
@@ -413,9 +413,9 @@ def provider_keys(
 ) -> Mapping[str, object]:
     """Return the keys of the providers that fill a function's parameters, by parameter name.
 
-    ``given``: the number of parameters to skip, because the caller passes their values.
-    ``refuses_others``: whether to raise ``SetupError`` for a required parameter that no provider
-        fills.
+    - ``given``: the number of parameters to skip, because the caller passes their values.
+    - ``refuses_others``: whether to raise ``SetupError`` for a required parameter that no provider
+      fills.
     """
     function = python_call_of(function)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):

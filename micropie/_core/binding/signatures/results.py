@@ -141,8 +141,8 @@ def result_filter(
     declares. Return None if the annotation contains no structure, not even in a collection or a
     dict.
 
-    ``answers``: the types returned by ``answers_of``.
-    ``stated``: the type given as ``response_model``.
+    - ``answers``: the types returned by ``answers_of``.
+    - ``stated``: the type given as ``response_model``.
 
     Raises ``SetupError`` for a ``stated`` type without a structure, and for a structure whose
     annotations can't be evaluated.
@@ -242,14 +242,14 @@ def _classes_of(annotation: Hint) -> Iterator[type]:
 class ResultFilter(NamedTuple):
     """Keeps only those fields of a handler's result that the annotation declares.
 
-    ``name``: the name of the handler.
-    ``maker``: reduces a result to the declared fields.
-    ``classes``: the declared structures. Empty if they are declared only inside nested lists or
-        dicts.
-    ``exact``: those of ``classes`` whose own objects (not those of subclasses) need no filter, so
-        they are sent unchanged.
-    ``is_list``: whether the annotation declares a list of structures.
-    ``others``: the declared types that are not structures. Their values are sent unchanged.
+    - ``name``: the name of the handler.
+    - ``maker``: reduces a result to the declared fields.
+    - ``classes``: the declared structures. Empty if they are declared only inside nested lists or
+      dicts.
+    - ``exact``: those of ``classes`` whose own objects (not those of subclasses) need no filter, so
+      they are sent unchanged.
+    - ``is_list``: whether the annotation declares a list of structures.
+    - ``others``: the declared types that are not structures. Their values are sent unchanged.
     """
 
     name: str

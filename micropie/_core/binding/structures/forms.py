@@ -41,8 +41,8 @@ def document_of(
 ) -> dict[str, object]:
     """Return the document for the fields of a form or a query.
 
-    ``members``: the structure to create from the document, or the structures of a union.
-    ``tree``: the fields of the form or query.
+    - ``members``: the structure to create from the document, or the structures of a union.
+    - ``tree``: the fields of the form or query.
 
     Names that are not fields of a structure stay in the document, because a structure may reject
     unknown names. Only the CSRF token is left out, because it is for ``CSRFMiddleware``.

@@ -52,7 +52,7 @@ def problems_of(
     hint, own = maker.hint, maker.own
     if hasattr(error, "error_count"):  # pydantic's exception, which has all errors
         return [*_of_pydantic(error, hint, own)]
-    if maker.is_pydantic:  # raised by ``check_sizes`` or ``check_numbers``
+    if maker.is_pydantic:  # our ``check_sizes`` or ``check_numbers`` has raised ``error``
         return [_described(error, hint, document, (), own)]
     found = _Search(maker, is_json).mistakes(error, hint, document)
     return [*islice(found, MOST_ERRORS)]

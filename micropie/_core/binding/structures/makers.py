@@ -52,9 +52,9 @@ class Maker:
 
     Call ``prepare`` before ``make``.
 
-    ``hint``: the annotation: a structure, a union of structures, or a list or dict of structures.
-    ``own``: the application's encoders and decoders.
-    ``lists``: the names of the fields that may have several values.
+    - ``hint``: the annotation: a structure, a union of structures, or a list or dict of structures.
+    - ``own``: the application's encoders and decoders.
+    - ``lists``: the names of the fields that may have several values.
     """
 
     is_pydantic = False
@@ -227,7 +227,8 @@ class ByMsgspec(Maker):
                     raise
                 made = convert(_with_whole_numbers(document), kind, dec_hook=self._decoded)
         except refused as error:  # callers expect only ValueError
-            # the cause may be an exception raised by the application, as in ``__post_init__``
+            # keep the cause, which shows that the application raised the error, for example in
+            # ``__post_init__``
             raise ValueError(str(error)) from error.__cause__
         except TypeError:  # a set can't contain a list
             raise ValueError("Expected hashable values") from None

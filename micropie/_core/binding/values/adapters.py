@@ -106,7 +106,9 @@ class Adapter:
         self.takes_text = is_text or (get_origin(kind) or kind) not in (dict, Mapping)
 
     def from_text(self, value: object) -> object:
-        """Return the value for a string or, if the type is a collection, for several strings."""
+        """Return the converted value for a string, or for several strings if the type is a
+        collection.
+        """
         return self._make(value, False)
 
     def from_json(self, value: object) -> object:

@@ -43,11 +43,11 @@ _Given = TypeVar("_Given")
 class Constraint(NamedTuple):
     """A condition that a value must meet, such as a minimum.
 
-    ``name``: the kind of condition, such as "ge".
-    ``fits(value, bound)`` returns whether the value meets the condition. It raises ``TypeError``
-        for a value that can't be compared, or has no length.
-    ``words``: a description for developers, such as "at least 1".
-    ``bound``: the value to compare with, such as 1.
+    - ``name``: the kind of condition, such as "ge".
+    - ``fits(value, bound)`` returns whether the value meets the condition. It raises ``TypeError``
+      for a value that can't be compared, or has no length.
+    - ``words``: a description for developers, such as "at least 1".
+    - ``bound``: the value to compare with, such as 1.
     """
 
     name: str

@@ -65,23 +65,23 @@ Collect: TypeAlias = Callable[[Sequence[object]], object]
 class Converter(NamedTuple):
     """Converts values to one type.
 
-    ``expected``: a description of valid values.
-    ``from_text``: converts a string. Raises ``ValueError`` if it is invalid.
-    ``from_json``: converts a value from parsed JSON. Raises ``ValueError`` if it is invalid.
-    ``many``: for a list, a tuple or a set, the function that creates it from its converted
-        elements. None if the parameter takes a single value.
-    ``is_either``: whether the type accepts a single value as well as several, as in
-        ``int | list[int]``. If so, ``from_text`` converts a single string, and ``many`` takes
-        several strings unconverted.
-    ``schema``: the JSON Schema of a simple type.
-    ``invalid``: the message for visitors if a value is invalid. If empty, it is made from
-        ``expected``.
-    ``required``: the message for visitors if a value is missing.
-    ``message``: the application's messages, which take precedence.
-    ``empty``: the strings to convert if a form field is missing, because browsers send nothing for
-        an unticked box and for a list without a choice. None if a missing field is an error.
-    ``takes_text``: whether a string can be converted at all. It is False for a dict, and for a type
-        whose decoder takes a dict.
+    - ``expected``: a description of valid values.
+    - ``from_text``: converts a string. Raises ``ValueError`` if it is invalid.
+    - ``from_json``: converts a value from parsed JSON. Raises ``ValueError`` if it is invalid.
+    - ``many``: for a list, a tuple or a set, the function that creates it from its converted
+      elements. None if the parameter takes a single value.
+    - ``is_either``: whether the type accepts a single value as well as several, as in ``int |
+      list[int]``. If so, ``from_text`` converts a single string, and ``many`` takes several strings
+      unconverted.
+    - ``schema``: the JSON Schema of a simple type.
+    - ``invalid``: the message for visitors if a value is invalid. If empty, it is made from
+      ``expected``.
+    - ``required``: the message for visitors if a value is missing.
+    - ``message``: the application's messages, which take precedence.
+    - ``empty``: the strings to convert if a form field is missing, because browsers send nothing
+      for an unticked box and for a list without a choice. None if a missing field is an error.
+    - ``takes_text``: whether a string can be converted at all. It is False for a dict, and for a
+      type whose decoder takes a dict.
     """
 
     expected: str
@@ -167,7 +167,7 @@ NO_OWN_TYPES = OwnTypes({}, {})
 # digits of other scripts.
 _WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-# These numbers are always within the limits of ``is_moderate``.
+# Numbers that match this are within the limits of ``is_moderate``.
 _SHORT_NUMBER = pattern(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?")
 # A string must match this before UUID() converts it, because UUID() also accepts braces, signs,
 # hyphens anywhere and digits of other scripts.

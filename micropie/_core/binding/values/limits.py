@@ -48,9 +48,9 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     """Raise ``SetupError`` for a field that a body must not set, and for a constraint that the
     library which creates the structure would ignore.
 
-    ``kinds``: all types in the structure.
-    ``is_pydantic``: True if pydantic creates the structure, False if msgspec does.
-    ``name``: the name of the structure.
+    - ``kinds``: all types in the structure.
+    - ``is_pydantic``: True if pydantic creates the structure, False if msgspec does.
+    - ``name``: the name of the structure.
     """
     from fractions import Fraction  # imported only by applications with structures
 

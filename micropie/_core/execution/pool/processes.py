@@ -428,7 +428,7 @@ def work(connection: Connection) -> None:
     with suppress(EOFError, OSError):
         while True:
             job = connection.recv_bytes()
-            if job not in (MORE, STOP):  # otherwise, the message is for a stream that has ended
+            if job not in (MORE, STOP):  # these may still arrive for a stream that has ended
                 connection.send_bytes(packed_result(_answer, connection, job))
 
 

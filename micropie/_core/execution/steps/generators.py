@@ -48,11 +48,12 @@ _NUMBERS = count()
 class RunningGenerator:
     """A generator that runs during a request. If it is async, it is awaited.
 
-    ``kind``: INLINE to run a ``def`` generator in the flow's thread. Any other kind runs it in
-        worker threads.
-    ``owner``: the provider that the generator belongs to, or an object that stands for a hook.
-    ``number``: a number that is higher for each new generator.
-    ``answer``: the value that the generator yielded when a cancellation was raised in it, or None.
+    - ``kind``: INLINE to run a ``def`` generator in the flow's thread. Any other kind runs it in
+      worker threads.
+    - ``owner``: the provider that the generator belongs to, or an object that stands for a hook.
+    - ``number``: a number that is higher for each new generator.
+    - ``answer``: the value that the generator yielded when a cancellation was raised in it, or
+      None.
     """
 
     answer: object = None
@@ -145,7 +146,7 @@ def _resume(
 ) -> object:
     try:
         return generator.throw(failures.pop()) if failures else generator.send(value)
-    except StopIteration as end:  # in the flow, a generator, it would become a RuntimeError
+    except StopIteration as end:  # would become a RuntimeError in the flow, which is a generator
         return end.value
 
 
@@ -161,9 +162,9 @@ def _resume_async(
 class Resources(list[RunningGenerator]):
     """A stack of the generators to close, in the order in which they were opened.
 
-    ``values``: the open resources, by provider.
-    ``shield``: a function that protects the clean-up of an async provider's generator from
-        cancellation, or None if nothing is ever cancelled.
+    - ``values``: the open resources, by provider.
+    - ``shield``: a function that protects the clean-up of an async provider's generator from
+      cancellation, or None if nothing is ever cancelled.
     """
 
     def __init__(self, shield: Callable[[AsyncGenerator[Any]], AsyncGenerator[Any]] | None) -> None:
@@ -256,9 +257,9 @@ class ResourceContext(Generic[Value]):
     """A context manager that opens a resource. Use ``with`` in ``def`` code, and ``async with`` in
     ``async def`` code.
 
-    ``opening``: a function that takes a stack (``Resources``) and returns a flow. The flow opens
-        the resource on the stack, after the resources that it depends on.
-    ``backend``: the backend of the background loop.
+    - ``opening``: a function that takes a stack (``Resources``) and returns a flow. The flow opens
+      the resource on the stack, after the resources that it depends on.
+    - ``backend``: the backend of the background loop.
     """
 
     def __init__(

@@ -47,8 +47,11 @@ class Outage:
     ``is_on``: whether the last call failed. The class is thread-safe.
 
     ``raise Outage.Unavailable(message, reason, retry_after=5)`` responds with 503 and the header
-    Retry-After. ``message``: the sentence for the client. ``reason``: the sentence for the log,
-    which ``str()`` returns. ``retry_after``: whole seconds.
+    Retry-After:
+
+    - ``message``: the sentence for the client.
+    - ``reason``: the sentence for the log, which ``str()`` returns.
+    - ``retry_after``: whole seconds.
     """
 
     class Unavailable(ConnectionError, HTTPError):

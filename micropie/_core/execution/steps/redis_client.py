@@ -153,7 +153,7 @@ def _primary(url: str) -> _Primary | None:
 
 
 class _Silence(str):
-    """The reason why no Sentinel responded."""
+    """The reason why the primary isn't known, if no Sentinel has responded at all."""
 
     __slots__ = ()
 
@@ -236,19 +236,22 @@ class _Sentinels:
 
 
 class RedisClient:
-    """The client for a Redis server. ``url`` is the server's URL, such as
-    ``redis://localhost:6379/0``, or lists the Sentinels that know the primary, such as
-    ``redis+sentinel://one:26379,two:26379/mymaster/0``.
+    """The client for a Redis server. Each process connects when it first needs the server.
 
-    ``owner``: the name of the feature that uses the client, for errors. In a URL with Sentinels,
-    the user and the password are those of Redis, and ``?sentinel_username=`` and
-    ``sentinel_password=`` are those of the Sentinels; ``rediss+sentinel`` uses TLS for both. The
-    schemes ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``. With Sentinels,
-    each connection is to the server that was the primary at most a second ago.
+    - ``owner``: the name of the feature that uses the client, for errors.
+    - ``url``: the server's URL, such as ``redis://localhost:6379/0``, or a URL that lists the
+      Sentinels that know the primary, such as ``redis+sentinel://one:26379,two:26379/mymaster/0``.
+      The schemes ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``.
+    - ``patience``: seconds after which a server that doesn't respond counts as unavailable.
+    - ``prefix``: the prefix of the owner's keys. It is only checked.
 
-    ``patience``: seconds after which a server that doesn't respond counts as unavailable. Each
-    process connects when it first needs the server. Raises ``SetupError`` for a malformed URL, for
-    a ``prefix`` (of the owner's keys) that is not a string, and if redis-py is not installed.
+    In a URL with Sentinels, the user and the password are those of Redis, and
+    ``?sentinel_username=`` and ``sentinel_password=`` are those of the Sentinels;
+    ``rediss+sentinel`` uses TLS for both. Each connection is to the server that was the primary at
+    most a second ago.
+
+    Raises ``SetupError`` for a malformed URL, for a ``prefix`` that is not a string, and if
+    redis-py is not installed.
     """
 
     def __init__(self, owner: str, url: str, patience: float, prefix: str = "") -> None:

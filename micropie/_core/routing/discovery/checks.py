@@ -124,8 +124,8 @@ def marked_layer(function: AnyFunction) -> AnyFunction | None:
 def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]:
     """Return the access checks and middleware above a handler.
 
-    Raises ``SetupError`` if a decorator above them hides them. A decorator with ``functools.wraps``
-    copies these marks to its wrapper. Without ``functools.wraps``, the handler is only a closure
+    Raises ``SetupError`` if another decorator hides them. A decorator with ``functools.wraps``
+    copies the marks to its wrapper. Without ``functools.wraps``, the handler is only a closure
     variable of the wrapper, so the marks would have no effect.
 
     Also raises ``SetupError`` for middleware above a WebSocket handler whose ``guards`` is False,

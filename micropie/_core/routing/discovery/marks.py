@@ -60,11 +60,11 @@ class RouteMark(NamedTuple):
     """The mark that a route decorator, such as ``@route``, ``@get`` or ``@websocket``, stores on a
     function.
 
-    ``path``: the pattern, or None if the function's name is the path.
-    ``methods``: the HTTP methods, or () for those of the setting ``methods``.
-    ``name``: the name for ``url_for``, or None for the function's name.
-    ``takes_socket``: whether the route is for WebSockets.
-    ``hooks``: hooks that run instead of the application's, or None to run the application's.
+    - ``path``: the pattern, or None if the function's name is the path.
+    - ``methods``: the HTTP methods, or () for those of the setting ``methods``.
+    - ``name``: the name for ``url_for``, or None for the function's name.
+    - ``takes_socket``: whether the route is for WebSockets.
+    - ``hooks``: hooks that run instead of the application's, or None to run the application's.
     """
 
     path: Pattern | None = None
@@ -97,10 +97,14 @@ def find_handlers(
 
     Handlers are the public methods that are written in the bodies of the application's classes, and
     all functions with a route decorator, even if they are attributes of the instance. Methods of
-    ``framework`` classes, of the standard library and of installed packages always need a
-    decorator. ``explicit``: whether only functions with a decorator are handlers. A function
-    handles HTTP or WebSockets, never both. Raises ``SetupError`` if two handlers have the same
-    public name, or if a handler has marks for both protocols.
+    the standard library and of installed packages always need a decorator. A function handles HTTP
+    or WebSockets, never both.
+
+    - ``framework``: base classes whose methods are never handlers.
+    - ``explicit``: whether only functions with a decorator are handlers.
+
+    Raises ``SetupError`` if two handlers have the same public name, or if a handler has marks for
+    both protocols.
     """
     found: list[Handler] = []
     attributes: dict[tuple[str, bool], str] = {}

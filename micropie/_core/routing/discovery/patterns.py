@@ -23,7 +23,7 @@ from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up
 from micropie._core.http.json import url_text
 from micropie._core.on_demand import pattern
 
-LONGEST_FOR_RE = 255  # characters; also the maximum length of a file's name
+LONGEST_FOR_RE = 255  # characters, as in the longest file name of most systems
 
 # A function that takes a string and returns the wildcards' values, or None if the string doesn't
 # match.
@@ -69,10 +69,10 @@ def match_text(text: str) -> tuple[str] | None:
 class Wildcard(NamedTuple):
     """A wildcard of a pattern.
 
-    ``rank``: wildcards with a lower rank are more specific.
-    ``rule``: the wildcard's type, such as "int", or "" for any string. Wildcards that match the
-        same strings have equal rules.
-    ``match``: see ``Match``.
+    - ``rank``: wildcards with a lower rank are more specific.
+    - ``rule``: the wildcard's type, such as "int", or "" for any string. Wildcards that match the
+      same strings have equal rules.
+    - ``match``: see ``Match``.
     """
 
     name: str
@@ -98,16 +98,16 @@ _RE_RANK = 3
 class Segment:
     """One segment of a pattern: literal text, or wildcards with literal text around them.
 
-    ``text``: the literal text, or None if there are wildcards.
-    ``is_path``: whether there is a ``path`` wildcard, so that the segment matches one or more
-        segments of a path, joined by "/".
+    - ``text``: the literal text, or None if there are wildcards.
+    - ``is_path``: whether there is a ``path`` wildcard, so that the segment matches one or more
+      segments of a path, joined by "/".
 
     Only a segment with wildcards has these attributes:
 
-    ``key``: equal for segments that match the same strings.
-    ``rank``: lower for segments that are more specific. Segments with more literal text are more
-        specific. If they have equally much, the kind of wildcard decides.
-    ``match``: takes a string that is not empty, and returns the wildcards' values, or None.
+    - ``key``: equal for segments that match the same strings.
+    - ``rank``: lower for segments that are more specific. Segments with more literal text are more
+      specific. If they have equally much, the kind of wildcard decides.
+    - ``match``: takes a string that is not empty, and returns the wildcards' values, or None.
     """
 
     def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:

@@ -46,16 +46,16 @@ class Provider:
     Providers of an inner and an outer application are equal if they have the same function and
     depend on equal providers. Then both applications share one resource in each request.
 
-    ``key``: the type of the resource, or the provider function itself.
-    ``name``: the function's name, for messages.
-    ``plan``: binds the provider's arguments.
-    ``needs``: the providers that its parameters depend on, directly or indirectly, in the order in
-        which their resources are opened.
-    ``call_kind``: the kind of step that calls the provider.
-    ``run_kind``: the kind of step that runs the provider's generator, unless the generator is
-        async.
-    ``is_class``: whether the provider is a class of async context managers. Its objects are created
-        and entered on the event loop.
+    - ``key``: the type of the resource, or the provider function itself.
+    - ``name``: the function's name, for messages.
+    - ``plan``: binds the provider's arguments.
+    - ``needs``: the providers that its parameters depend on, directly or indirectly, in the order
+      in which their resources are opened.
+    - ``call_kind``: the kind of step that calls the provider.
+    - ``run_kind``: the kind of step that runs the provider's generator, unless the generator is
+      async.
+    - ``is_class``: whether the provider is a class of async context managers. Its objects are
+      created and entered on the event loop.
     """
 
     def __init__(
