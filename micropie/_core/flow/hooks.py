@@ -334,10 +334,10 @@ def run_after(
     """Call ``after`` of each hook, the last hook first. Return the response with the changes that
     the hooks have made.
 
-    ``response`` is the handler's, or None if the handler raised ``failure``. Generator functions
-    get the exception. Before the first hook that needs a response, the exception is turned into
-    one. A ``Redirect`` counts as a response, not as a failure. If a hook raises an exception, the
-    remaining hooks get that exception instead. Each hook is called once.
+    ``response`` is the handler's response, or None if the handler raised ``failure``. Hooks that
+    are generator functions get the exception. Before the first other hook, the exception is turned
+    into a response. A ``Redirect`` counts as a response, not as a failure. If a hook raises an
+    exception, the remaining hooks get that exception instead. Each hook is called once.
     """
     raised = traceback = None
     answer = request._exchange.answer

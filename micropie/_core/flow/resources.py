@@ -65,7 +65,7 @@ def filtered(route: Route, result_filter: ResultFilter | None, result: object) -
         return result
     if isinstance(result, tuple) and states_status(result):
         status, body, *headers = result
-        own = route.stated_filters.get(status, result_filter)
+        own = route.filters_by_status.get(status, result_filter)
         return (
             status,
             None if body is None else (yield from filtered(route, own, body)),
@@ -97,8 +97,8 @@ def as_lines(request: Request, route: Route, result: object) -> object:
     return stream if status is None else (status, stream, *headers)
 
 
-# This media type isn't registered. jsonlines.org suggests it, and OpenAPI 3.2 lists it among the
-# sequential types, beside application/x-ndjson, whose prefix RFC 6648 deprecates.
+# This media type isn't registered. But jsonlines.org suggests it, and OpenAPI 3.2 lists it. The
+# alternative, application/x-ndjson, has a prefix that RFC 6648 deprecates.
 JSON_LINES = "application/jsonl"
 
 

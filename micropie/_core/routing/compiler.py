@@ -103,7 +103,7 @@ class _Compiler(NamedTuple):
     """The sites of those applications in the tree that have their own host."""
     mounted: list[Mounted]
     """The mounts of the site to which the routers belong."""
-    stated_names: dict[str, str]
+    explicit_names: dict[str, str]
     """The route names that the application has set with ``name=...``: name -> path."""
 
     def compile(self, registered: Registrations) -> None:
@@ -176,8 +176,8 @@ class _Compiler(NamedTuple):
         mark = mark._replace(path=pattern)
         config = self.config
         route_name, path = config.scope + (mark.name or name), config.prefix + pattern.text
-        if mark.name is not None and self.stated_names.setdefault(route_name, path) != path:
-            paths = f"{self.stated_names[route_name]} and {path}"
+        if mark.name is not None and self.explicit_names.setdefault(route_name, path) != path:
+            paths = f"{self.explicit_names[route_name]} and {path}"
             raise SetupError(
                 f"two routes have the name {mark.name!r}: {paths}; give "
                 "one of them another name=..."

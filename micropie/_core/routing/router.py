@@ -201,8 +201,8 @@ class Node:
 
 
 class ByMethod(dict[str, dict[str | None, Route]]):
-    """Routes by method and path. A method without routes has an empty dict, because clients may
-    send any method.
+    """Routes by method and path. For a method without routes, the value is an empty dict, because
+    clients may send any method.
     """
 
     def __missing__(self, method: str) -> Mapping[str | None, Route]:

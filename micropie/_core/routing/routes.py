@@ -46,7 +46,7 @@ from micropie._core.routing.discovery import (
 from micropie._core.routing.settings import METHODS
 
 
-def _stated_filters(function: AnyFunction, description: Any) -> dict[int, ResultFilter | None]:
+def _filters_by_status(function: AnyFunction, description: Any) -> dict[int, ResultFilter | None]:
     """Return the filters for the types in ``@describe(responses=...)``, by status."""
     stated = getattr(description, "responses", None) or ()
     models = {status: description.response_of(status)[1] for status in stated}
@@ -138,10 +138,10 @@ class Route(RouteInfo):
 
     - ``result_filter``: keeps only the fields that the handler's annotation declares. None if the
       annotation declares no structure.
-    - ``stated_filters``: the filters for the statuses of ``@describe(responses=...)``.
+    - ``filters_by_status``: the filters for the statuses of ``@describe(responses=...)``.
     - ``write_item``: encodes an item of the handler's stream as a line of JSON. None if the items
       are sent unchanged, as chunks.
-    - ``is_filtered``: whether ``result_filter``, ``stated_filters`` or ``write_item`` is set.
+    - ``is_filtered``: whether ``result_filter``, ``filters_by_status`` or ``write_item`` is set.
     - ``is_special``: whether the route is filtered, has providers or runs in a process.
     """
 
@@ -176,10 +176,10 @@ class Route(RouteInfo):
         stated_model = getattr(description, "response_model", None)
         answers = () if takes_socket else answers_of(self.plan.function, stated_model)
         self.result_filter = result_filter(self.plan.function, answers, stated_model)
-        self.stated_filters = _stated_filters(self.plan.function, description)
+        self.filters_by_status = _filters_by_status(self.plan.function, description)
         self.write_item = _writer(self.plan.function, self.config, answers)
         filters = self.result_filter, self.write_item
-        self.is_filtered = filters != (None, None) or bool(self.stated_filters)
+        self.is_filtered = filters != (None, None) or bool(self.filters_by_status)
         self.is_special = bool(self.providers) or self.is_filtered
         bodies = _bodies(self.config, answers, self.result_filter)
         if bodies != self.config.bodies:

@@ -81,8 +81,8 @@ class Site:
         )
 
     def entries(self, takes_socket: bool = False) -> list[RouteEntry]:
-        """Return each route once, with its methods: the routes for WebSockets if ``takes_socket``,
-        or else those for HTTP. The routes of mounts and hosts in this tree are included.
+        """Return each route for HTTP once, with its methods, including the routes of mounts and
+        hosts in this tree. With ``takes_socket``, return the routes for WebSockets instead.
         """
         return [entry for site in self._sites for entry in site._own_entries(takes_socket)]
 

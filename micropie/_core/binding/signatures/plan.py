@@ -123,7 +123,7 @@ class Plan:
         signature = _annotated(function, signature)
         self.provided = [*_provided_parameters(signature, provided)]
         self._taken |= {one.name for one in self.provided}
-        self._taken |= _own_names(signature, self._taken)
+        self._taken |= _private_names(signature, self._taken)
         parameters = [
             one
             for one in signature
@@ -513,7 +513,7 @@ def _fixed_names(function: Callable[..., object]) -> set[str]:
     return names
 
 
-def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[str]:
+def _private_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[str]:
     """Return the parameter names that begin with an underscore. Requests never set these
     parameters, so they keep their defaults.
 

@@ -246,8 +246,8 @@ class ResultFilter(NamedTuple):
     - ``maker``: reduces a result to the declared fields.
     - ``classes``: the declared structures. Empty if they are declared only inside nested lists or
       dicts.
-    - ``exact``: those of ``classes`` whose own objects (not those of subclasses) need no filter, so
-      they are sent unchanged.
+    - ``exact``: classes from ``classes`` whose objects need no filter, so they are sent unchanged.
+      Objects of subclasses are filtered.
     - ``is_list``: whether the annotation declares a list of structures.
     - ``others``: the declared types that are not structures. Their values are sent unchanged.
     """

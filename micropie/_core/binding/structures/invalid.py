@@ -54,7 +54,7 @@ def problems_of(
         return [*_of_pydantic(error, hint, own)]
     if maker.is_pydantic:  # our ``check_sizes`` or ``check_numbers`` has raised ``error``
         return [_described(error, hint, document, (), own)]
-    found = _Search(maker, is_json).mistakes(error, hint, document)
+    found = _Search(maker, is_json).errors_in(error, hint, document)
     return [*islice(found, MOST_ERRORS)]
 
 
@@ -117,7 +117,7 @@ class _Search:
         self._is_json = is_json
         self._left = MOST_VALUES
 
-    def mistakes(
+    def errors_in(
         self, error: ValueError, hint: Hint, value: object, path: Path = ()
     ) -> Iterator[ParameterError]:
         """Yield an error for each invalid value inside ``value``. If no inner value is invalid,
@@ -142,7 +142,7 @@ class _Search:
                 self._maker.make(part, self._is_json, inner)
             except ValueError as refused:
                 is_found = True
-                yield from self.mistakes(refused, inner, part, at)
+                yield from self.errors_in(refused, inner, part, at)
         if not is_found:
             yield _described(error, hint, value, path, own)
 

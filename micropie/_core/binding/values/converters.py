@@ -70,9 +70,8 @@ class Converter(NamedTuple):
     - ``from_json``: converts a value from parsed JSON. Raises ``ValueError`` if it is invalid.
     - ``many``: for a list, a tuple or a set, the function that creates it from its converted
       elements. None if the parameter takes a single value.
-    - ``is_either``: whether the type accepts a single value as well as several, as in ``int |
-      list[int]``. If so, ``from_text`` converts a single string, and ``many`` takes several strings
-      unconverted.
+    - ``is_either``: whether the type accepts one value or several, as in ``int | list[int]``. If
+      so, ``from_text`` converts a single string, and ``many`` takes several strings unconverted.
     - ``schema``: the JSON Schema of a simple type.
     - ``invalid``: the message for visitors if a value is invalid. If empty, it is made from
       ``expected``.

@@ -26,7 +26,7 @@ from micropie._core.execution.pool.remote import CancelToken, PoolError, open_me
 # The most bytes of a stream. All of them are in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
 
-CHUNK_BYTES = 64  # what each chunk adds to a stream's size, besides its own bytes
+CHUNK_BYTES = 64  # added to a stream's size for each chunk, in addition to the chunk's own bytes
 
 
 # -- in the server's process -----------------------------------------------------------------------

@@ -394,8 +394,8 @@ def _ignored() -> list[int]:
 def run_process(descriptor: int, life: int) -> None:
     """Run a process of the pool: make calls until the parent ends.
 
-    ``descriptor``: the file descriptor of the pipe for calls. ``life``: that of the pipe that is
-    closed when the parent ends.
+    - ``descriptor``: the file descriptor of the pipe for calls.
+    - ``life``: the file descriptor of a pipe that is closed when the parent ends.
     """
     global _is_in_pool  # noqa: PLW0603 - one value for the whole process
     _is_in_pool = True

@@ -51,8 +51,8 @@ class Ends:
     """The functions that a request calls when it ends or fails. A request has an ``Ends`` object
     only if there is something to call; see ``Exchange.at_end``.
 
-    At the end, the functions are called in this order: ``closers`` when the response is over, then
-    ``tasks``, which may block or await, and last ``releases``.
+    At the end of the request, first ``closers`` are called, then ``tasks``, which may block or
+    await, and last ``releases``.
     """
 
     context: Context
@@ -65,10 +65,10 @@ class Ends:
         """Called with each failure of the request, like the function of the setting
         ``on_error``.
         """
-        self.closers: list[Action] = []
+        self.closers: list[Action] = []  # called when the response is over
         self.tasks: list[Task] = []
         """The ``after_response`` functions that have not ended."""
-        self.releases: list[Action] = []
+        self.releases: list[Action] = []  # called after the ``after_response`` functions
 
     def add_task(self, task: Task) -> None:
         """Add a function to call after the response, in the current context."""
