@@ -2,14 +2,19 @@
 
 Open ``values/converters.py`` to add a type for parameters, and ``signatures/parameters.py`` to
 change where a parameter's value comes from. ``docs/binding.md`` has a table row for each type and
-each source. Open ``signatures/results.py`` to change which fields of a handler's result are sent,
-``annotations.py`` to change how an annotation is read, and ``fields.py`` to change how the fields
-of a structure are read.
+each source. Other files that you may want to change:
 
-The package ``signatures`` compiles a handler's signature once to a ``Plan``: its parameters, where
-each value comes from, and the message types of a WebSocket. ``values`` converts strings or JSON
-values to a parameter's type. ``structures`` creates one object, such as a dataclass, from a whole
-body, query or form; msgspec or pydantic converts the object's fields.
+- ``signatures/results.py``: which fields of a handler's result are sent
+- ``annotations.py``: how an annotation is read
+- ``fields.py``: how the fields of a structure are read
+
+These are the packages:
+
+- ``signatures``: compiles a handler's signature once to a ``Plan``: its parameters, where each
+  value comes from, and the message types of a WebSocket
+- ``values``: converts strings or JSON values to a parameter's type
+- ``structures``: creates one object, such as a dataclass, from a whole body, query or form; msgspec
+  or pydantic converts the object's fields
 """
 
 from typing import TYPE_CHECKING

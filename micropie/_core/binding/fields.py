@@ -40,12 +40,12 @@ from micropie._core.binding.annotations import (
 class Field(NamedTuple):
     """A field of a structure.
 
-    - ``name``: its name in a document.
+    - ``name``: its name in JSON or a form.
     - ``hint``: its annotation.
-    - ``required``: whether a document must have the field.
+    - ``required``: whether clients must send the field.
     - ``kind``: the annotation without ``Annotated`` and without None.
     - ``optional``: whether the annotation allows None.
-    - ``default``: the value of the field if the document doesn't have it.
+    - ``default``: the value of the field if the client doesn't send it.
     """
 
     name: str

@@ -1,21 +1,29 @@
 """Call functions where they have to run: in a worker thread, on an event loop or in another
 process. This package doesn't depend on HTTP.
 
-Open ``threads.py`` to change how worker threads are limited, ``placement.py`` for which functions
-run on the loop, in a thread or in a process, ``loop.py`` for tasks and how they are woken,
-``background.py`` for the event loop under WSGI, and ``fork.py`` for forked children. Open
-``watchdog.py`` for the warning about a blocked event loop, and ``standing_queue.py`` to change
-which requests are refused under overload. The package ``steps`` contains the steps that the flow of
-a request (``flow/http.py``) yields, and ``pool`` the pool of processes.
+Open ``threads.py`` to change how worker threads are limited. The other files and packages:
+
+- ``placement.py``: which functions run on the loop, in a thread or in a process
+- ``loop.py``: tasks, and how they are woken
+- ``background.py``: the event loop under WSGI
+- ``fork.py``: forked children
+- ``containment.py``: exceptions that must not end other requests, such as ``SystemExit``
+- ``once.py``: resources that requests share
+- ``watchdog.py``: the warning about a blocked event loop
+- ``standing_queue.py``: which requests are refused under overload
+- ``steps``: the steps that the flow of a request (``flow/http.py``) yields
+- ``pool``: the pool of processes
 
 Under ASGI, ``def`` handlers run in worker threads. Their number is limited separately from the
 threads for files, so busy handlers don't delay files. A service that may hang, such as a session
-backend, also has its own limit. ``run_async`` can be called in a worker thread, because anyio
-records in each worker thread which event loop has started its call. Under WSGI, ``async def`` code
-runs on a background loop: an event loop in a thread of its own, one for each process and backend
-(asyncio or trio). The thread starts on first use. Startup handlers and ``lifespan`` run on the same
-loop, in one task from beginning to end. So async handlers can use a connection pool that
-``lifespan`` has opened. Functions that run after the response use that loop, too.
+backend, also has its own limit. ``run_async`` works in these threads, because anyio records in each
+thread which event loop has started its call.
+
+Under WSGI, ``async def`` code runs on a background loop: an event loop in a thread of its own. A
+process has one background loop for each backend (asyncio or trio), which starts on first use.
+Startup handlers and ``lifespan`` run on this loop, in one task from beginning to end. So async
+handlers can use a connection pool that ``lifespan`` has opened. Functions that run after the
+response use this loop, too.
 
 The current request is a context variable. Threads and the background loop get a copy of the
 context. The context variables that a step sets are copied back with its outcome, so a handler sees

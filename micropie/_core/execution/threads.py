@@ -4,21 +4,20 @@ They are anyio's threads, so ``anyio.from_thread`` works in them.
 
 A ``Threads`` object limits their number. Each application and each service has one, and there is
 one for files (``IO_THREADS``). A call takes a slot of its ``Threads`` before it requests a thread
-from anyio, and gives the slot back when the thread has ended the call (``Slots``). anyio's own
-limiter can't do that: if a task abandons its thread, the limiter frees the slot although the thread
-still runs. A thread that waits for its client to send the body lends its slot to another call
-meanwhile, because slow clients would otherwise take all slots.
+from anyio, and gives the slot back when the call has ended in the thread (``Slots``). anyio's own
+limiter can't be used, because it frees the slot of an abandoned thread that still runs. A thread
+that waits for its client to send the body lends its slot to another call meanwhile, because slow
+clients would otherwise take all slots.
 
 A thread may wait for something that another request holds, such as a connection of a pool. If that
-request in turn waited for a thread, both would wait forever. So a request that holds something
-doesn't wait for such threads:
+request in turn waited for a slot, both would wait forever. So a request that may hold something
+takes precedence:
 
 - It keeps its slot from one call to the next (``held``), unless it has to await something in
   between. In that case, it gets a new slot before any new request gets one.
-- If no slot is free, calls that release something go beyond the limit. So do other calls of a
-  request that may hold something: ``reserve`` of them, and more if no slot was given back for
-  ``STALLED`` seconds. No new request begins until as many calls have ended as went beyond the
-  limit.
+- If no slot is free, calls with the rank RELEASING go beyond the limit. So do up to ``reserve``
+  calls with the rank HOLDING, and more if no slot was given back for ``STALLED`` seconds. No new
+  request begins until as many calls have ended as went beyond the limit.
 """
 
 from __future__ import annotations

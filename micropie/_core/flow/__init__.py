@@ -1,12 +1,15 @@
 """The life of a request and of a WebSocket, as synchronous generators. Wherever a generator may
 have to wait, it yields a step (``execution/steps``), which the driver performs.
 
-Open ``http.py`` to change the six stages of a request, and ``websocket.py`` for those of a
-WebSocket. Open ``hooks.py`` to change how middleware runs around the handler
-(docs/reference/hooks.md describes the order), and ``middleware.py`` for its base classes. Open
-``errors.py`` to change which response an exception gets, ``resources.py`` for how a handler's
-resources are opened and closed, ``pooled.py`` for handlers in processes, and ``lifecycle.py`` for
-startup and shutdown.
+Open ``http.py`` to change the six stages of a request. The other files:
+
+- ``websocket.py``: the stages of a WebSocket
+- ``hooks.py``: how middleware runs around the handler; docs/reference/hooks.md describes the order
+- ``middleware.py``: the base classes of middleware
+- ``errors.py``: which response an exception gets
+- ``resources.py``: how a handler's resources are opened and closed
+- ``pooled.py``: handlers in processes
+- ``lifecycle.py``: startup and shutdown
 
 Whether a route needs providers or a filter for its result is decided when the route is compiled
 (``Route.is_special``), so other routes are not slowed down by them.

@@ -66,7 +66,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         if answer.response is not None:
             answer.keep_headers(isinstance(failure, RaisedAnswer))
         if handler is not None:
-            response = yield from _author_response(request, failure, handler, expected, text_type)
+            response = yield from _custom_response(request, failure, handler, expected, text_type)
         else:
             response = response or _default_response(request, failure)
             response = response if answer.response is None else answer.set_result(response)
@@ -137,7 +137,7 @@ def log_failure(request: Request, failure: Exception) -> None:
     exchange.log_failure(f"{exchange.label} failed{place}", failure)
 
 
-def _author_response(
+def _custom_response(
     request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
 ) -> Flow[Response]:
     """Return the response of the application's error handler. If the error handler raises an

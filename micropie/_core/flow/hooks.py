@@ -218,8 +218,8 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         running = RunningGenerator(function(request), kind, owner)
         request._exchange.begin_generator(running)
         answer = yield from running.resume(None)
-        # The function has returned before its ``yield``, perhaps to refuse the request. So don't
-        # call the handler.
+        # The function has returned before its ``yield``, perhaps to refuse the request. So raise an
+        # error instead of calling the handler.
         if answer is None and running.has_ended:
             name = getattr(function, "__name__", repr(function))
             raise ResponseError(

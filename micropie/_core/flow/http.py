@@ -13,8 +13,8 @@ where it may have to wait, and gets the step's result as the value of that ``yie
     4. Bind and run: the arguments are bound, in a thread if they come from a large body, and the
        handler runs.
     5. Result to response: ``after_request`` hooks run, the first chunk of a stream is fetched
-       (but not the first event of an event stream), the session is saved. The result becomes an
-       ``Answer``, the tuple that is sent (``http/response.py``).
+       (but not the first event of an event stream), and the session is saved. The result becomes
+       an ``Answer``, the tuple that is sent (``http/response.py``).
     6. Errors: an exception of a stage becomes a response, which then passes through stage 5.
 
 A flow that never yields costs a driver no more than a function call. So no flow needs a second

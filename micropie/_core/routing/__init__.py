@@ -1,11 +1,16 @@
 """Compile a tree of applications to a ``Site``, and find the route of each request in it.
 
-Open ``router.py`` to change which route wins, ``site.py`` for mounts and hosts, and ``names.py``
-for the paths that ``url_for`` returns. Open ``decorators.py`` to add a decorator: it stores its
-arguments as an attribute of the function, called a mark, and ``routes.py`` reads the mark. Open
-``misplaced_decorators.py`` to reject a decorator in a wrong place, and ``listing.py`` to change the
-list of routes. A new HTTP method goes into ``METHODS`` of ``settings.py`` and
-``middleware/cors.py``, and into ``decorators.py``, ``app.py`` and ``openapi/document.py``.
+Open ``router.py`` to change which route wins. The other files:
+
+- ``site.py``: mounts and hosts
+- ``names.py``: the paths that ``url_for`` returns
+- ``decorators.py``: the decorators. A decorator stores its arguments as an attribute of the
+  function, called a mark, and ``routes.py`` reads the mark.
+- ``misplaced_decorators.py``: decorators in a wrong place, which are rejected
+- ``listing.py``: the list of routes
+
+A new HTTP method goes into ``METHODS`` of ``settings.py`` and ``middleware/cors.py``, and into
+``decorators.py``, ``app.py`` and ``openapi/document.py``.
 
 To add a setting, add a field to ``Settings`` in ``settings.py``, with its rule and docstring, and a
 row to ``docs/settings.md``. If an object is created from the setting, also add an attribute to

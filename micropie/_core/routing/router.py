@@ -9,9 +9,11 @@ further segments, as arguments.
 
 The most specific route wins, whatever the order of definition. At each node, the search tries:
 
-    1. the literal text,                    4. the segments as arguments of the handler that this node names,
-    2. wildcards for one segment,           5. the application's ``default``, and its ``index`` if the path
-    3. wildcards for several (``path``),       enters no inner application.
+    1. the literal text,
+    2. wildcards for one segment,
+    3. wildcards for several segments (``path``),
+    4. the segments as arguments of the handler that this node names,
+    5. the application's ``default``, and its ``index`` if the path enters no inner application.
 
 If one of these fails, the search goes back and tries the next. Steps 2 and 3 try the wildcards in
 the order of ``Segment.rank``, so the first segment in which two routes differ decides between them.
@@ -28,7 +30,7 @@ routes matters only if one node has many wildcards with different literal texts 
 because these are tried one after the other.
 
 No attribute of an object is ever looked up by a name that a client sent.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

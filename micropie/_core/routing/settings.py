@@ -285,9 +285,9 @@ class Settings(MessageSettings):
     for long. The exception is logged as well. With None, the default, exceptions are only logged.
     """
     debug: bool | Literal["force"] = _setting(False, _DEBUG)
-    """Whether clients on this machine get a page with the traceback for an unhandled exception and
-    a page with similar routes for an unknown path, and whether changed templates are read again.
-    False by default. "force": the same as True, even with several workers.
+    """Whether changed templates are read again, and whether clients on this machine get debug
+    pages: the traceback of an unhandled exception, and similar routes for an unknown path. False by
+    default. "force": the same as True, even with several workers.
     """
     loop_watchdog: bool = _setting(True, _BOOL)
     """Whether a thread watches the event loop and logs code that blocks it for a second, or with

@@ -2,9 +2,9 @@
 value, with a message for the visitor.
 
 This module is used only after msgspec or pydantic has rejected a document. pydantic reports all
-errors. msgspec stops at the first error, so this module goes through the type and the document in
-parallel and converts each value again on its own. The messages are the same as for a parameter of
-the value's type.
+errors, but msgspec stops at the first error. So for msgspec, this module goes through the type and
+the document in parallel, and converts each value again on its own. The messages are the same as for
+a parameter of the value's type.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 """Convert single values from strings or from JSON.
 
 Open ``converters.py`` to add a type (``simple_types``) or to change the message for a value that
-can't be converted (``error_message``). ``constraints.py`` has limits such as ``Meta(ge=1)``.
-``adapters.py`` has the types that pydantic converts. ``limits.py`` rejects structures with fields
-that clients must not set, and values in structures that a parameter would not accept.
+can't be converted (``error_message``). The other files:
+
+- ``constraints.py``: constraints such as ``Meta(ge=1)``
+- ``adapters.py``: the types that pydantic converts
+- ``limits.py``: structures with fields that clients must not set, and values in structures that a
+  parameter would not accept
 """

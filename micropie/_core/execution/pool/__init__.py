@@ -1,9 +1,11 @@
 """Run handlers in other processes: in processes that micropie starts on this machine, or in an
 executor that the application passes.
 
-Open ``processes.py`` to change how processes start, end and get calls, ``remote.py`` for the
-messages and the cancellation of a call, and ``executors.py`` for executors such as Dask's.
-``flow/pooled.py`` pickles the request and the handler's name.
+Open ``processes.py`` to change how processes start, end and get calls. The other files:
+
+- ``remote.py``: the messages and the cancellation of a call
+- ``executors.py``: executors such as Dask's
+- ``flow/pooled.py``: how the request and the handler's name are pickled
 
 A process of the pool is a new interpreter, connected by a pipe. It gets one call at a time, so
 ending the process affects no other call. Cancelling a call (``CancelToken``) ends its process. An

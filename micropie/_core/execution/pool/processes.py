@@ -1,15 +1,20 @@
 """A pool of processes that call functions for this process. Each process gets calls through a
 pipe, one at a time.
 
-The pool of ``concurrent.futures`` doesn't suffice: if one process is killed, the whole pool breaks;
-a process that takes too long can't be ended; and no chunk of a stream is returned before the last
-one has been produced. Here, a call that takes too long ends only its own process. Processes are
-started when they are first needed, never by a bare fork, because threads, locks and connections
-don't survive a fork. A forked child drops its parent's processes.
+The pool of ``concurrent.futures`` doesn't suffice. If one process is killed, the whole pool breaks.
+A process that takes too long can't be ended. And no chunk of a stream is returned before the last
+one has been produced. Here, a call that takes too long ends only its own process.
 
-    parent -> process    a pickled call; then, for a stream, ``MORE`` for each chunk taken, or ``STOP``
-    process -> parent    for a stream, (STREAM, None), then (CHUNK, chunk) for each chunk; always last,
-                         RESULT or FAILED (``remote.py``)
+Processes are started when they are first needed, never by a bare fork, because threads, locks and
+connections don't survive a fork. A forked child drops its parent's processes.
+
+These messages are sent for a call:
+
+    parent -> process    the pickled call
+    process -> parent    if the result is a stream: (STREAM, None), then (CHUNK, chunk) for each
+                         chunk
+    parent -> process    for each chunk that the parent has taken: ``MORE``, or ``STOP``
+    process -> parent    at the end: RESULT or FAILED (``remote.py``)
 
 Before a process calls a function for the first time, it gets a message to find the function, and
 imports its module. Starting the interpreter and importing have a separate time limit. If they
@@ -18,7 +23,7 @@ counted toward the limit of the call, a slow import would end every process befo
 A process ignores the signals that a service manager or a terminal sends to all processes of a
 server. It goes on until its server, which may still be finishing requests, closes the pipe. When
 the server itself ends for any reason, a second pipe is closed, which ends the process at once.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

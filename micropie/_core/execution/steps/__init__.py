@@ -1,9 +1,12 @@
 """The steps that flows yield, and helpers for them.
 
-Open ``steps.py`` to change the kinds of steps, ``generators.py`` for how generators of the
-application are advanced and closed, ``after_response.py`` for functions that run after the
-response, ``outage.py`` for services that may hang, and ``redis_client.py`` for the connection to
-Redis.
+Open ``steps.py`` to change the kinds of steps. The other files:
+
+- ``generators.py``: how generators of the application are advanced and closed
+- ``one_task.py``: how an async generator stays in one task under WSGI
+- ``after_response.py``: functions that run after the response
+- ``outage.py``: services that may be unavailable
+- ``redis_client.py``: the connection to Redis
 """
 
 from __future__ import annotations

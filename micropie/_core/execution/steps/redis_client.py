@@ -58,8 +58,8 @@ _NAMELESS: dict[str, None] = (
     else {"lib_name": None, "lib_version": None}
 )
 
-# Those options for TCP keep-alive that this system supports: seconds of silence before the first
-# probe, seconds between two probes, and the number of unanswered probes after which the connection
+# The options for TCP keep-alive, if this system supports them: seconds of silence before the first
+# probe, seconds between two probes, and how many probes may stay unanswered before the connection
 # counts as lost.
 _KEEPALIVE = {
     getattr(socket, name): value

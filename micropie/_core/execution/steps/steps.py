@@ -19,16 +19,20 @@ ANSWER         nothing; it is the last step of a request's flow, and     ends th
                has the response in place of the arguments
 =============  ========================================================  ===========================================
 
-``call_within`` adds a time limit to the first two steps. These are the usual ``Call`` objects: CALL
-uses the application's threads. HANDLER uses the same threads, for the first call of a request, which
-may be refused if too many requests wait. RELEASE uses the same threads, for calls that release
-something. IO uses separate threads, for files. INLINE is not a step: the flow calls the function
-itself, because the function doesn't block.
+``call_within`` adds a time limit to the first two steps. These are the usual ``Call`` objects:
+
+- CALL: a call in the application's threads.
+- HANDLER: the same, for the first call of a request. It may be refused if too many requests wait.
+- RELEASE: the same, for a call that releases something that other threads may be waiting for.
+- IO: a call in separate threads, for files.
+
+A flow yields only calls that may have to wait. INLINE is not a step: the flow itself calls the
+function, because the function doesn't block. A flow that never waits costs little more than a
+function call.
 
 The return value of a flow is its result. Only the flow of a whole request yields its result, as the
-last step: a return value would be passed in a StopIteration, which costs as much as the rest of the
-generator. Apart from that, a flow yields only calls that may have to wait, and makes all other
-calls itself. A flow that never waits costs little more than a function call.
+last step: a return value would be passed in a StopIteration, which takes as long as the rest of the
+generator.
 """  # noqa: E501
 
 from __future__ import annotations

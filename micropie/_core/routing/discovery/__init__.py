@@ -1,10 +1,12 @@
-"""Find the handlers, explicit paths and providers that an application's classes and functions
-define, and the marks (attributes) that decorators have stored on them.
+"""Find the handlers, explicit paths and providers of an application, and the marks (attributes)
+that decorators have stored on its functions.
 
 Open ``marks.py`` to change which attributes of an application are handlers, and which marks
-decorators store on them. Open ``patterns.py`` to add a wildcard for explicit paths (``_KINDS``,
-also in ``openapi/document.py``), ``providers.py`` to change how resources are opened
-(``open_resources``), and ``checks.py`` for ``@requires`` and for middleware above handlers.
+decorators store on them. The other files:
+
+- ``patterns.py``: wildcards for explicit paths (``_KINDS``, also in ``openapi/document.py``)
+- ``providers.py``: how resources are opened (``open_resources``)
+- ``checks.py``: ``@requires``, and middleware above handlers
 """
 
 from __future__ import annotations
