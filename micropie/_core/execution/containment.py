@@ -92,12 +92,12 @@ def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
         return rest
     if not isinstance(rest, BaseExceptionGroup):
         return failure_of(rest)
-    if rest.subgroup(_is_others) is not None:
+    if rest.subgroup(_must_reach_server) is not None:
         return None
     return _caused_by(rest, RuntimeError(f"this code raised {rest!r}"))
 
 
-def _is_others(error: BaseException) -> bool:
+def _must_reach_server(error: BaseException) -> bool:
     """Return whether ``error``, an exception from a group, must reach the server."""
     is_leaf = not isinstance(error, Exception | BaseExceptionGroup)
     return is_leaf and failure_of(error) is None

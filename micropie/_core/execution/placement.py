@@ -1,9 +1,10 @@
-"""Where a handler runs: the setting ``run_in``, and ``@run_in`` above a handler.
+"""Where a handler runs: the setting ``run_in``, and ``@run_in`` above a handler. Their values are:
 
-``"loop"``: on the event loop, where every ``async def`` handler runs. Use it for a ``def`` handler
-that never blocks. ``"thread"``: in a thread, where the handler may block. ``"process"``: in another
-process, where the handler may compute for long without delaying other requests. That process
-imports the handler by its name.
+- ``"loop"``: on the event loop, where every ``async def`` handler runs. Use it for a ``def``
+  handler that never blocks.
+- ``"thread"``: in a thread, where the handler may block.
+- ``"process"``: in another process, where the handler may compute for long without delaying other
+  requests. That process imports the handler by its name.
 
 The setting applies only to ``def`` handlers. ``@run_in`` overrides it. If a handler can't run in
 the chosen place, a ``SetupError`` says what to write instead.

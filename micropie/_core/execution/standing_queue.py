@@ -8,8 +8,8 @@ from math import sqrt
 
 # Waits shorter than this number of seconds are ignored.
 _SHORT_WAIT = 0.1
-# A standing queue means overload. A queue is one if calls have had waits that are not short for
-# ``_STANDING`` seconds, never more than ``_PAUSE`` seconds apart.
+# A standing queue means overload: for ``_STANDING`` seconds, there have been waits that are not
+# short, with at most ``_PAUSE`` seconds between two of them.
 _STANDING = 1.0
 _PAUSE = 0.25
 # In a standing queue, a call is late if it has waited at least ``_LONG_WAIT`` seconds, and at least

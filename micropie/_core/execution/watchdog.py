@@ -89,8 +89,8 @@ class _Watchdog:
 
 def _described(frame: FrameType) -> tuple[str, str]:
     """Return the name of the application's function that is running on the loop, and a description
-    for the log: the function's name, file and line, and those of the function that it is calling,
-    if any.
+    for the log: the function's name, file and line, and those of the innermost function in its
+    call, if any.
     """
     outwards = [*walk_stack(frame)]
     below_us = dropwhile(

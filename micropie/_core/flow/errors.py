@@ -77,9 +77,9 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
 
 
 def default_answer(request: Request, failure: Exception) -> tuple[Answer | None, Exception]:
-    """Return the encoded response to an ``HTTPError`` or a ``Redirect``, and ``failure``. This is
-    the fast way for a request whose error response the application doesn't influence: it has no
-    hook, error handler, translation or session, and nothing was set on ``self.response``.
+    """Return the encoded response to an ``HTTPError`` or a ``Redirect``, and ``failure``. This is a
+    short cut for error responses that the application can't change: the request has no hook, error
+    handler, translation or session, and nothing was set on ``self.response``.
 
     In any other case, return None and the exception to pass to ``respond_to``: ``failure`` itself,
     or the 400 that replaces a redirect to another site.

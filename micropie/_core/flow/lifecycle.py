@@ -186,9 +186,9 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
 def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callable[[], Lifespan]:
     """Return a function that creates the context manager ``lifespan(*arguments)``.
 
-    ``lifespan`` is an async generator function, or a function that returns an async context
-    manager. Raises ``SetupError`` for anything else. If ``lifespan`` turns out to return something
-    else, the returned function raises ``SetupError``.
+    ``lifespan``: an async generator function, or a function that returns an async context manager.
+    Raises ``SetupError`` if it can't be called with ``arguments``. The returned function raises
+    ``SetupError`` if ``lifespan`` doesn't return an async context manager.
     """
     if inspect.isasyncgenfunction(lifespan):
         lifespan = asynccontextmanager(lifespan)

@@ -2,10 +2,10 @@
 handler's result.
 
 A resource is opened once for a request (``discovery/providers.py``). It is closed when the handler
-has returned, before the hooks see its response, or, if the handler returned a stream, at the end of
-the stream. Resources that only access checks depend on are closed earlier: before a stream begins,
-or before the handler of a WebSocket runs. A result is filtered by the handler's return annotation
-while the resources are open.
+has returned, before the hooks see the response. If the handler has returned a stream, the resource
+is closed at the end of the stream. Resources that only access checks depend on are closed earlier:
+before a stream begins, or before the handler of a WebSocket runs. A result is filtered by the
+handler's return annotation while the resources are open.
 """
 
 from __future__ import annotations

@@ -202,8 +202,8 @@ def run_in(
 
 
 def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """Return the decorator with a check: it raises ``SetupError`` if it is called without a
-    function, as in ``@hidden()``.
+    """Return a decorator that does the same, but raises ``SetupError`` if it is written with
+    parentheses, as in ``@hidden()``.
     """
 
     @wraps(decorator)

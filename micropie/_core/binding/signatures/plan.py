@@ -521,7 +521,7 @@ def _private_names(parameters: Sequence[Parameter], taken: Collection[str]) -> s
     path may fill.
     """
     names: set[str] = set()
-    fills_positions = False  # whether a parameter that the path may fill follows
+    fills_positions = False  # whether the path may fill one of the parameters after this one
     for one in reversed(parameters):
         if one.name.startswith("_") and one.name not in taken and one.kind not in _VARIABLE:
             if one.default is REQUIRED or (

@@ -247,7 +247,7 @@ class ResultFilter(NamedTuple):
     - ``classes``: the declared structures. Empty if they are declared only inside nested lists or
       dicts.
     - ``exact``: classes from ``classes`` whose objects need no filter, so they are sent unchanged.
-      Objects of subclasses are filtered.
+      This doesn't apply to objects of subclasses.
     - ``is_list``: whether the annotation declares a list of structures.
     - ``others``: the declared types that are not structures. Their values are sent unchanged.
     """

@@ -39,7 +39,7 @@ MOST_ERRORS = 100  # how many errors are reported for one body
 # converted value. If the search then converts these inner values one by one, they count again.
 MOST_VALUES = 12_000
 CALL = 10
-DEEPEST = 10  # levels; values that are nested deeper are not searched
+DEEPEST = 10  # how many levels of nested values are searched
 
 
 def problems_of(

@@ -244,7 +244,8 @@ PYDANTIC_HOOK = "__get_pydantic_core_schema__"
 
 
 def _is_pydantics_alone(item: object) -> bool:
-    has_alias = getattr(item, "validation_alias", None) is not None  # pydantic's Field has this
+    # pydantic's Field has this attribute
+    has_alias = getattr(item, "validation_alias", None) is not None
     if type(item).__name__ in _DESCRIPTIONS or has_alias:
         return False
     if hasattr(item, PYDANTIC_HOOK):

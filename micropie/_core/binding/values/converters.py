@@ -485,9 +485,9 @@ def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
 
 
 def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]) -> Converter:
-    """Return a copy of ``converter`` that also checks the constraints in ``metadata``, and uses its
-    ``Message``. They come from ``Annotated[kind, *metadata]``. If ``kind`` is a list, they apply to
-    the list, not to its elements.
+    """Return a copy of ``converter`` for ``Annotated[kind, *metadata]``: it also checks the
+    constraints in the metadata, and uses the ``Message`` there. If ``kind`` is a list, the
+    constraints apply to the list, not to its elements.
     """
     constraints = [*constraints_of(metadata)]
     check_type(constraints, kind)

@@ -23,7 +23,7 @@ from typing import Any
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.pool.remote import CancelToken, PoolError, open_message, packed_result
 
-# The most bytes of a stream. All of them are in memory in both processes.
+# The maximum size of a stream. All its bytes are in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
 
 CHUNK_BYTES = 64  # added to a stream's size for each chunk, in addition to the chunk's own bytes

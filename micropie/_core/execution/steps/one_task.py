@@ -78,7 +78,7 @@ class _GeneratorTask:
         is_interrupted = False
         while True:
             self._outcome = await self._advanced()
-            cancellation = anyio.get_cancelled_exc_class()  # asyncio's or trio's
+            cancellation = anyio.get_cancelled_exc_class()  # the class of asyncio or of trio
             if is_interrupted and not isinstance(self._outcome[1], cancellation):
                 _warn(self._generator.__qualname__)
             self._done.set()

@@ -92,7 +92,7 @@ def _look_up(host: str, patience: float | None) -> None:
 
     Raises redis-py's ``TimeoutError`` after ``patience`` seconds. This needs a thread, because the
     system's resolver has longer time limits of its own for name servers that don't respond. If the
-    name doesn't exist, this raises nothing, but connecting does.
+    name doesn't exist, only the attempt to connect raises an exception.
     """
     with suppress(ValueError):
         ip_address(host)

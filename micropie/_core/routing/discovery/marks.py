@@ -137,7 +137,7 @@ def _candidates(
     for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
         if name in own or cls in framework or not is_method(value):
             continue
-        is_authors = not explicit and not _is_others(cls, type(instance))
+        is_authors = not explicit and not _is_of_other_package(cls, type(instance))
         if marks_of(value) or (is_authors and _is_written_in(cls, value)):
             yield name, _bound(value, instance)
     for name, value in own.items():
@@ -171,7 +171,7 @@ def _installed() -> tuple[str, tuple[str, ...]]:
     )
 
 
-def _is_others(cls: type, application: type) -> bool:
+def _is_of_other_package(cls: type, application: type) -> bool:
     """Return whether a class belongs to the standard library, or to an installed package other than
     the application's.
 

@@ -113,9 +113,10 @@ class Providers:
         """Return the providers for the resources ``keys`` and the providers that these depend on,
         in the order in which their resources are opened.
 
-        ``path``: the keys of a chain of providers, of which each depends on the next, and the last
-        one on ``keys``. Raises ``SetupError`` if providers depend on each other in a circle, and
-        for a provider's parameter that nothing can fill.
+        ``path``: the keys of the providers that lead to ``keys``. Each of them depends on the next.
+
+        Raises ``SetupError`` if providers depend on each other in a circle, and for a provider's
+        parameter that nothing can fill.
         """
         found = [self._find(key, path) for key in keys]
         return [*dict.fromkeys(needed for one in found for needed in (*one.needs, one))]
