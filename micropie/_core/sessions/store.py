@@ -60,7 +60,7 @@ class SessionStore:
             for is_below in (True, False)
         }
         self._timeout = settings.session_timeout
-        self._proxy_checks_left = 5  # how many checks for an untrusted proxy are left
+        self._checks_left = 5  # how many checks for an untrusted proxy are left
         self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
@@ -148,8 +148,8 @@ class SessionStore:
             value = yield from self._store("", dict(session))
         if value is None:
             return None
-        if self._proxy_checks_left:
-            self._proxy_checks_left -= 1
+        if self._checks_left:
+            self._checks_left -= 1
             exchange.check_peer()
         return self.cookie(value, exchange.scheme, exchange.root_path)
 
