@@ -19,8 +19,8 @@ from micropie.middleware.base import FlowMiddleware
 # log.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 
-# Control characters, including line ends, and characters that change the direction of the text
-# after them.
+# Matches characters that are escaped in the attributes of log records: control characters,
+# including line ends, and characters that change the direction of the text that follows.
 _NOT_SEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -34,17 +34,24 @@ class AccessLog(FlowMiddleware):
 
     Put it first, or after ``RequestId``.
 
-    ``logger``: a logger, or its name. ``format``: ``"text"`` for ``name=value`` pairs (logfmt),
-    ``"json"`` for one JSON object. The values are also attributes of the log record, with control
-    characters escaped, so that a log format can use them. ``query``: whether to log the query
-    string with the path. It may contain secrets.
+    - ``logger``: a logger, or its name.
+    - ``format``: ``"text"`` for ``name=value`` pairs (logfmt), ``"json"`` for one JSON object.
+    - ``query``: whether to log the query string with the path. It may contain secrets.
 
-    The values are: ``time``, when the request began (ISO 8601, UTC); ``client``, the client's
-    address; ``method``; ``path``; ``status``, which is 499 if the client disconnected before the
-    response; ``bytes``, the size of the body, absent for a stream without a Content-Length;
-    ``duration_ms``, the time from this middleware to the end of the response (under WSGI, until the
-    server closes it); ``request_id``; ``route``, the handler's name; and ``broken_off`` if the
-    response was not sent completely.
+    These values are logged:
+
+    - ``time``: when the request began (ISO 8601, UTC).
+    - ``client``: the client's address.
+    - ``method``, ``path`` and ``request_id``.
+    - ``status``: the status, or 499 if the client disconnected before the response.
+    - ``bytes``: the size of the body. A stream without a Content-Length has no such value.
+    - ``duration_ms``: the time from this middleware to the end of the response. Under WSGI, the
+      response ends when the server closes it.
+    - ``route``: the handler's name.
+    - ``broken_off``: true if the response was not sent completely.
+
+    The values are also attributes of the log record, with control characters escaped, so that a log
+    format can use them.
     """
 
     def __init__(
@@ -72,7 +79,7 @@ class AccessLog(FlowMiddleware):
         request.on_close(partial(self._write, request, perf_counter()))
 
     def after(self, request: Request, response: Response) -> None:
-        """Log the request here if outer middleware sent the response before ``before`` was
+        """Log the request if outer middleware sent the response, so that ``before`` was not
         called.
         """
         closers = request._exchange.at_end().closers

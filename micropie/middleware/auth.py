@@ -1,6 +1,6 @@
 """Authentication by the Authorization header: HTTP Basic (RFC 7617) and bearer tokens (RFC 6750).
 
-Under both protocols a repeated header arrives as one value with a comma in it, so it counts as
+Under WSGI and ASGI, a repeated header arrives as one value with a comma in it, so it counts as
 malformed.
 """
 
@@ -45,7 +45,7 @@ _USER_AND_PASSWORD = re.compile(r"([^\x00-\x1f\x7f:]*):([^\x00-\x1f\x7f]*)")
 
 
 class _AuthMiddleware(FlowMiddleware):
-    # preflights never have credentials: Fetch Standard, section 3.2.5
+    # Preflights are rejected, because they never have credentials (Fetch Standard, section 3.2.5).
     guards = refuses_preflights = True
     needs_session = True  # ``check`` may read it
     security_scheme: Mapping[str, object]
@@ -59,7 +59,7 @@ class _AuthMiddleware(FlowMiddleware):
         self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str
     ) -> None:
         owner = type(self).__name__
-        # ``Class.method`` was passed instead of ``instance.method``, so ``self`` would be missing.
+        # true if ``Class.method`` was passed instead of ``instance.method``
         is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters
         if is_method or not takes(check, count):
             raise SetupError(
@@ -85,9 +85,11 @@ class BasicAuth(_AuthMiddleware):
     """Admit users whom ``check(user, password)`` accepts, or who are in a dict of names and
     passwords. Everybody else gets a 401.
 
-    ``check`` is ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
-    ``async def``. Its result becomes ``request.state.user``; True means the user's name, None and
-    False reject the user. ``realm``: the name that browsers show when they ask for the password.
+    - ``check``: a ``def`` or an ``async def`` function, or the dict. Under ASGI, a ``def`` runs in
+      a worker thread unless it has ``@run_in("loop")``. Its result becomes ``request.state.user``;
+      True means the user's name, None and False reject the user.
+    - ``realm``: the name that browsers show when they ask for the password.
+
     Use this with https only, because each request contains the password as plain text.
     """
 
@@ -126,11 +128,12 @@ class BasicAuth(_AuthMiddleware):
 def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
     """Return a check of fixed passwords.
 
-    Rejecting an unknown name takes as long as rejecting a wrong password.
+    Rejecting an unknown name takes as long as rejecting a wrong password, so the time doesn't
+    reveal which names exist.
     """
     for user, password in passwords.items():
         found = _USER_AND_PASSWORD.fullmatch(f"{user}:{password}")
-        # With any other name or password, the header would be malformed or parsed differently.
+        # For any other name or password, the header would be malformed or parsed differently.
         fine = found is not None and found.groups() == (user, password) and password != ""
         expected = "user names without a colon, and passwords, as text without control characters"
         check_argument("BasicAuth({...})", fine, user, expected)
@@ -154,18 +157,19 @@ class BearerAuth(_AuthMiddleware):
     """Admit requests whose token ``check(token)`` accepts (``Authorization: Bearer ...``). Others
     get a 401.
 
-    ``check`` is ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
-    ``async def``. Its result becomes ``request.state.user``; None and False reject the request. A
-    malformed header gets 400 (RFC 6750, section 3.1). Tokens in the query or in a form are ignored,
-    because they end up in logs. Compare known tokens with ``secrets.compare_digest``. ``realm``: as
-    in ``BasicAuth``.
+    - ``check``: a ``def`` or an ``async def`` function. Under ASGI, a ``def`` runs in a worker
+      thread unless it has ``@run_in("loop")``. Its result becomes ``request.state.user``; None and
+      False reject the request. Compare known tokens with ``secrets.compare_digest``.
+    - ``realm``: a name for the site, sent with each 401.
+    - ``token_url``: the URL where clients get a token for a name and a password. The OpenAPI
+      document then describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks
+      for name and password. A URL without a scheme is relative to the document's server URL.
+    - ``scopes``: a dict that maps each scope's name to a sentence for the document about what the
+      scope allows.
+    - ``scheme``: the word to use instead of Bearer, as in ``Authorization: Token ...``.
 
-    ``token_url``: the URL where clients get a token for a name and a password. The OpenAPI document
-    then describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks for name and
-    password. A URL without a scheme is relative to the document's server URL. ``scopes``: a dict
-    from each scope's name to a sentence for the document about what the scope allows.
-
-    ``scheme``: the word to use instead of Bearer, as in ``Authorization: Token ...``.
+    A malformed header gets a 400 (RFC 6750, section 3.1). Tokens in the query or in a form are
+    ignored, because they end up in logs.
     """
 
     security_scheme: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer"})
@@ -223,8 +227,8 @@ class BearerAuth(_AuthMiddleware):
 
         The scopes come from the user that ``check`` returned: from the attribute ``scopes``, or the
         key ``scope`` of a dict, as in the claims of a JWT (RFC 9068). They are a list of names, or
-        a string of names separated by spaces. If another access check with the same ``check`` has
-        run, ``check`` isn't called again. Raises ``SetupError`` for a scope that
+        a string of names separated by spaces. If another access check has called the same ``check``
+        for this request, ``check`` isn't called again. Raises ``SetupError`` for a scope that
         ``BearerAuth(scopes=...)`` does not have.
         """
         unknown = [name for name in names if name not in self._known_scopes]
@@ -244,7 +248,7 @@ class BearerAuth(_AuthMiddleware):
         """
         if request._exchange.user_checked_by is not self._check:
             scheme, token = _parts(request)
-            # the challenge has no error code here: RFC 6750, section 3.1
+            # If the token is missing, the challenge has no error code: RFC 6750, section 3.1.
             if scheme != self._scheme:
                 self._refuse(self._missing)
             if not _TOKEN.fullmatch(token):

@@ -1,7 +1,7 @@
 """The public names for writing middleware: the base classes, and the steps that a middleware yields
 when it has to wait.
 
-The base classes are defined in the request flow, which calls them.
+The base classes are defined in ``_core/flow``, which calls their hooks.
 """
 
 from http import HTTPMethod

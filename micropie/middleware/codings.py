@@ -11,14 +11,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
 
-# The window size of zstd and brotli, as a power of 2: 256 KiB, so that a stream takes 800 KiB at
-# most.
+# The window size of zstd and brotli is 2 to this power, that is, 256 KiB. Compressing a stream then
+# takes 800 KiB of memory at most.
 _WINDOW = 18
 
 
 class Compressor(NamedTuple):
-    """Compresses one body. ``add`` takes a chunk and returns compressed bytes, ``flush`` returns
-    all bytes that are still buffered, ``finish`` returns the end.
+    """Compresses one body.
+
+    - ``add``: takes a chunk and returns compressed bytes, possibly none.
+    - ``flush``: returns all compressed bytes that are still buffered.
+    - ``finish``: returns the last compressed bytes.
     """
 
     add: Callable[[bytes], bytes]
@@ -71,7 +74,9 @@ PACKAGES = {"zstd": "backports.zstd", "br": "brotli"}
 
 
 def maker_of(coding: str) -> MakeCompressor | None:
-    """Return the function for one of ``CODINGS``, or None if no installed module provides it."""
+    """Return the function that creates compressors for one of ``CODINGS``, or None if no installed
+    module provides the coding.
+    """
     if coding == "gzip":
         return _gzip
     modules, make = _OTHERS[coding]

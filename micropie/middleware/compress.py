@@ -15,11 +15,12 @@ from micropie._core.streams import Stream, stream_of
 from micropie.middleware.base import FlowMiddleware
 from micropie.middleware.codings import CODINGS, PACKAGES, Compressor, MakeCompressor, maker_of
 
-# In bytes. Compressing this much takes half a millisecond. A larger body is compressed in a thread,
-# because it would block the event loop.
+# The size in bytes up to which a body is compressed on the event loop, which takes half a
+# millisecond. A larger body is compressed in a thread.
 _INLINE_LIMIT = 32 * 1024
 
-# Text, and binary formats without compression of their own.
+# The media types that are compressed by default: text, and binary formats that contain no
+# compressed data.
 TYPES = (
     "text/*",
     "*+json",
@@ -42,15 +43,19 @@ _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)|\*\+[a-z0-9!#$&^
 class Compress(FlowMiddleware):
     """Compress responses for clients that accept it.
 
-    ``codings``: any of ``"zstd"``, ``"br"`` (brotli) and ``"gzip"``, in order of preference. A
-    client gets the one that it prefers, or the first one if it has no preference. The default is
-    all that are installed: zstd comes with Python 3.14 or the package ``backports.zstd``, brotli
-    with the package ``brotli``. ``minimum``: the size in bytes from which a body is compressed;
-    streams of unknown length are always compressed. ``level``: 1 (fast) to 9 (small). ``types``:
-    media types; ``"text/*"`` matches all text types, ``"*+json"`` all types with this suffix. Never
-    compressed are ``text/event-stream``, responses with a Content-Encoding or ``Cache-Control:
-    no-transform``, and partial content (206). Responses that could be compressed, and parts of
-    them, get ``Vary: Accept-Encoding``. The ETag of a compressed response becomes weak.
+    - ``minimum``: the size in bytes from which a body is compressed. Streams of unknown length are
+      always compressed.
+    - ``level``: 1 (fast) to 9 (small).
+    - ``types``: media types. ``"text/*"`` matches all text types, ``"*+json"`` all types with this
+      suffix.
+    - ``codings``: any of ``"zstd"``, ``"br"`` (brotli) and ``"gzip"``, in order of preference. A
+      client gets the one that it prefers, or the first one if it has no preference. The default is
+      all that are installed: zstd comes with Python 3.14 or the package ``backports.zstd``, brotli
+      with the package ``brotli``.
+
+    Event streams, partial content (206), and responses with a Content-Encoding or ``Cache-Control:
+    no-transform`` are never compressed. All responses that could be compressed, including a 206,
+    get ``Vary: Accept-Encoding``. The ETag of a compressed response becomes weak.
 
     A stream is compressed chunk by chunk, an async stream on the event loop. If a page contains
     both a secret and text from the request, the compressed length can reveal the secret (BREACH).
@@ -250,8 +255,8 @@ def _weaken_etag(headers: MutableHeaders) -> None:
 
 
 def _makers_of(codings: Sequence[str] | None) -> Mapping[str, MakeCompressor]:
-    """Return the functions for ``codings``, or for all that are installed if it is None. Raises
-    ``SetupError``.
+    """Return the functions that create compressors for ``codings``, by coding. None means all
+    codings that are installed. Raises ``SetupError`` for a coding that is unknown or not installed.
     """
     fine = codings is None or (
         isinstance(codings, list | tuple)

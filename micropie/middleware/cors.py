@@ -29,8 +29,8 @@ from micropie.middleware.base import FlowMiddleware
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-# Browsers send these headers without a preflight if the value is simple. For other values, such as
-# ``application/json``, they send a preflight.
+# Scripts may always send these headers. Browsers send them without a preflight unless the value is
+# unusual, such as ``application/json``.
 _ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
 _ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
@@ -49,12 +49,13 @@ class CORSMiddleware(FlowMiddleware):
     """Let scripts of ``origins`` read the responses:
     ``CORSMiddleware(origins=["https://app.example.com"])``.
 
-    ``origins``: exact origins, or ``["*"]`` for all. ``origin_regex``: a regular expression that
-    must match the whole origin, in lower case. ``methods`` and ``headers``: the methods and headers
-    that these scripts may send, ``["*"]`` for all. ``expose``: response headers that scripts may
-    read in addition to the safelisted ones. ``credentials``: whether scripts of listed origins may
-    send cookies and read the responses. ``max_age``: how many seconds a browser may cache the
-    response to a preflight.
+    - ``origins``: exact origins, or ``["*"]`` for all.
+    - ``origin_regex``: a regular expression that must match the whole origin, in lower case.
+    - ``methods``: the methods that these scripts may use, ``["*"]`` for all.
+    - ``headers``: the headers that these scripts may send, ``["*"]`` for all.
+    - ``expose``: the response headers that scripts may read in addition to the safelisted ones.
+    - ``credentials``: whether scripts of listed origins may send cookies and read the responses.
+    - ``max_age``: how many seconds a browser may cache the response to a preflight.
 
     This middleware responds to preflights for every path, with a 204. A rejected preflight also
     gets a 204, but without the CORS headers: browsers check only these, and a 400 would look like

@@ -2,8 +2,9 @@
 with its cookies.
 
 Browsers report which site a request comes from in ``Sec-Fetch-Site``
-(https://www.w3.org/TR/fetch-metadata/, only over https and to localhost) and in ``Origin``. A
-request with neither header must contain the session's token, which other sites can't read.
+(https://www.w3.org/TR/fetch-metadata/), which is sent only over https and to localhost, and in
+``Origin``. A request with neither header must contain the session's token, which other sites can't
+read.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ class CSRFMiddleware(FlowMiddleware):
     """Reject requests that another site made a browser send, with a 403:
     ``app.middlewares.append(CSRFMiddleware())``.
 
-    ``trusted_origins``: other sites that may send forms here, such as
-    ``"https://accounts.example.com"``; a site's own subdomains count as other sites. ``exempt``:
-    paths, relative to the application's mount, whose handlers authenticate the sender by other
-    means, for example by a webhook's signature. All paths under them are exempt as well.
+    - ``trusted_origins``: other sites that may send forms here, such as
+      ``"https://accounts.example.com"``. A site's own subdomains count as other sites.
+    - ``exempt``: paths, relative to the application's mount, whose handlers authenticate the sender
+      by other means, for example by a webhook's signature. All paths under them are exempt as well.
 
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token that ``csrf_token``
     returns, in the header ``X-CSRF-Token`` or in the form field ``csrf_token``. It needs no token

@@ -79,8 +79,9 @@ class LoadShedding(FlowMiddleware):
 
     Otherwise an overloaded server responds late to everybody, and most clients have given up by
     then. It takes no arguments. It starts to reject requests when waits have been too long for a
-    second, unless chance or a pause of the machine explains that. It then rejects each request that
-    has waited for a quarter of a second and for ten other requests (as in CoDel, RFC 8289).
+    second and don't become shorter, as they do after a burst or a pause of the machine. It then
+    rejects each request that has waited for a quarter of a second and for ten other requests (as in
+    CoDel, RFC 8289).
 
     The proxy sends the time at which a request arrived in the header ``X-Request-Start``: ``t=``
     and the time since 1970 in seconds, milliseconds or microseconds. So the measured wait includes

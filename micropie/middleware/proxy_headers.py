@@ -57,12 +57,14 @@ class ProxyHeaders(FlowMiddleware):
     Only later middleware sees the new values, so put it first in the outermost application's
     ``middlewares``.
 
-    ``trusted``: the addresses and networks of the proxies; ``"unix"`` for a proxy that connects
-    through a UNIX socket and has no address. ``hops``: the number of proxies, if their addresses
-    are not known; the client's address is then that many entries from the right. ``host``: also set
-    ``request.host`` from X-Forwarded-Host. Use it only if the proxy always sets that header;
-    otherwise the value comes from the client. ``forwarded``: read Forwarded (RFC 7239) instead of
-    X-Forwarded-For, -Proto and -Host.
+    - ``trusted``: the addresses and networks of the proxies; ``"unix"`` for a proxy that connects
+      through a UNIX socket and has no address.
+    - ``hops``: the number of proxies, if their addresses are not known. The client's address is
+      then that many entries from the right.
+    - ``host``: whether to set ``request.host`` from X-Forwarded-Host. Use it only if the proxy
+      always sets that header; otherwise the value comes from the client.
+    - ``forwarded``: whether to read Forwarded (RFC 7239) instead of X-Forwarded-For, -Proto and
+      -Host.
 
     If a trusted proxy sends a malformed host, or a scheme other than http, https, ws and wss, the
     client gets a 400.
@@ -97,7 +99,7 @@ class ProxyHeaders(FlowMiddleware):
             )
         check_each("ProxyHeaders", *FLAG, host=host, forwarded=forwarded)
         self._hops = hops
-        self.sets_host = host  # run this before the host's application is chosen
+        self.sets_host = host  # if true, this runs before the host chooses the application
         self._elements = _forwarded if forwarded else _x_forwarded
 
     def before(self, request: Request) -> None:

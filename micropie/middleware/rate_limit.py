@@ -1,14 +1,14 @@
 """Rate limits: 429 for clients with too many requests (RFC 6585, section 4).
 
-The algorithm is GCRA, the generic cell rate algorithm (ITU-T I.371). A store keeps one number for
-each client: the time at which its requests so far would end if they came evenly, ``per / limit``
+The algorithm is GCRA, the generic cell rate algorithm (ITU-T I.371). A store has one number for
+each client: the time at which its next request would come if requests came evenly, ``per / limit``
 seconds apart. Each request moves that time forward by ``per / limit``. A request that would move it
 more than ``per`` seconds into the future is rejected, and the time stays as it is. So a client may
-send ``limit`` requests together, then one every ``per / limit`` seconds; in any ``t`` seconds at
-most ``limit + t * limit / per``.
+send ``limit`` requests together, then one every ``per / limit`` seconds. In any ``t`` seconds, it
+may send at most ``limit + t * limit / per`` requests.
 
 Counting requests per time window would allow twice the limit around the edge of a window, and block
-a client until the window's end. A log of requests would keep ``limit`` numbers for each client.
+a client until the window's end. A log of requests would need ``limit`` numbers for each client.
 
 Times are whole microseconds, so that additions are exact. Lua's doubles can represent them exactly
 until the year 2255.
@@ -58,7 +58,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 _LONGEST = 366 * 24 * 3600  # the longest period in seconds
 
-# In characters. A longer key may come from a client, so its end is replaced by a digest.
+# In characters. The rest of a longer key, which may come from a client, is replaced by a digest.
 _LONGEST_KEY = 128
 
 
@@ -71,26 +71,28 @@ class RateLimit(FlowMiddleware):
     ``RateLimit-Reset`` (seconds until the whole limit is available). With several limits, the
     headers describe the one with the fewest requests remaining.
 
-    ``key``: a function that takes the request and returns a string or a number; requests with the
-    same key are counted together. It runs inline and must not block. The default, None, uses the
-    client's address. An IPv6 client is counted by its /64 network, because it can use every
-    address in this network. If the address embeds an IPv4 address (IPv4-mapped, 6to4, Teredo,
-    NAT64), the IPv4 address is counted instead.
-    Behind a proxy the address is the proxy's, unless ``ProxyHeaders`` comes before this middleware.
-    ``exempt``: a function that takes the request and returns True if the request should not be
-    counted.
+    - ``key``: a function that takes the request and returns a string or a number. Requests with the
+      same key are counted together. It runs inline and must not block. None means the client's
+      address, see below.
+    - ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
+      machines count together). None means the store of ``App(rates=...)``, or memory if it has
+      none. Two limits in ``middlewares`` with the same numbers and the same store share their
+      counts.
+    - ``exempt``: a function that takes the request and returns True if the request should not be
+      counted.
+    - ``when_unreachable``: what happens while the store is unavailable. ``"allow"`` lets all
+      requests through; ``"refuse"`` rejects them with a 503, for limits that security depends on.
+      The beginning and the end of an outage are logged. During an outage, one request at a time
+      tries the store again.
+
+    An IPv6 client is counted by its /64 network, because it can use every address in this network.
+    If the address embeds an IPv4 address (IPv4-mapped, 6to4, Teredo, NAT64), the IPv4 address is
+    counted instead. Behind a proxy the address is the proxy's, unless ``ProxyHeaders`` comes before
+    this middleware.
 
     As a decorator of a handler or an ``App`` class, ``@RateLimit(5, per=60)`` counts only requests
     to this handler or ``App``. If one object decorates several handlers, their requests are counted
     together.
-
-    ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
-    machines together); by default the store of ``App(rates=...)``, or else memory. Two limits in
-    ``middlewares`` with the same numbers and the same store share their counts.
-    ``when_unreachable``: what happens while the store is unavailable. ``"allow"`` lets all requests
-    through; ``"refuse"`` rejects them with a 503, for limits that security depends on. The
-    beginning and the end of an outage are logged. During an outage, one request at a time tries the
-    store again.
 
     WebSocket handshakes and requests to mounted applications are counted too, unless you set the
     attribute ``guards`` to False.
@@ -138,15 +140,15 @@ class RateLimit(FlowMiddleware):
             )
         self._limit = limit
         self._per = per
-        # Two requests may have the same key only if limit, target and client are the same. No
-        # target contains a colon.
+        # The beginning of each key in the store. It contains the limit and the target, which has no
+        # colon, so the keys of different limits and targets are never the same.
         self._prefix = f"{limit}/{float(per)}::"
         self._key = key or client_address
         self._exempt = exempt
         # these functions may read the session
         self.needs_session = key is not None or exempt is not None
         self.store = store
-        # makes ``App.health`` check the store
+        # whether ``App.health`` checks the store of ``App(rates=...)``
         self.needs_rates = store is None and when_unreachable == "refuse"
         self._memory = MemoryRates()
         self._of_app: WeakKeyDictionary[App, tuple[RateStore, _Kind]] = WeakKeyDictionary()
@@ -297,21 +299,21 @@ def quota_of(allowed: bool, ahead: int, limit: int, interval: int) -> Quota:
 
 
 class RateStore:
-    """The base class of rate stores. Derive a custom store from it; ``hit`` may be ``def`` or
-    ``async def``.
+    """The base class of rate stores. Derive a custom store from it.
 
-    ``blocking``: whether a ``def`` may wait for I/O; it then runs in a worker thread under ASGI.
-    ``hit`` raises ``OSError`` (``ConnectionError``, ``TimeoutError``) if the store is unavailable.
-    If there is a method ``ping()``, ``App.health`` calls it; it raises an exception if the store is
-    unavailable.
+    - ``hit``: a ``def`` or an ``async def``. It raises ``OSError`` (``ConnectionError``,
+      ``TimeoutError``) if the store is unavailable.
+    - ``blocking``: whether a ``def hit`` may wait for I/O. It then runs in a worker thread under
+      ASGI.
+    - ``ping()``: an optional method, which ``App.health`` calls. It raises an exception if the
+      store is unavailable.
     """
 
     blocking = True
 
     def hit(self, key: str, limit: int, per: float) -> Any:
-        """Count a request for ``key`` in one transaction, unless it is refused.
-
-        Return a ``Quota``.
+        """Count a request for ``key``, unless it exceeds the limit. Return a ``Quota``. Concurrent
+        calls must not lose a request.
         """
         raise NotImplementedError("a rate store must have a method hit(key, limit, per)")
 
@@ -319,8 +321,9 @@ class RateStore:
 class MemoryRates(RateStore):
     """A store in this process's memory, so each worker process counts separately.
 
-    It stores at most ``capacity`` clients, about 200 bytes each, and drops the least recent first.
-    ``clock``: a function that returns a time in seconds that never goes back.
+    - ``capacity``: the number of clients that are stored at most, about 200 bytes each. If there
+      are more, those without a request for the longest time are dropped.
+    - ``clock``: a function that returns a time in seconds, which must never go back.
     """
 
     blocking = False
@@ -343,7 +346,7 @@ class MemoryRates(RateStore):
         self._until: OrderedDict[str, int] = OrderedDict()
 
     def hit(self, key: str, limit: int, per: float) -> Quota:
-        """Count a request for ``key``, unless it is refused."""
+        """Count a request for ``key``, unless it exceeds the limit."""
         interval = interval_of(limit, per)
         with self._lock:
             now = int(self._clock() * MICROSECONDS)

@@ -12,9 +12,9 @@ from micropie.middleware.rate_limit import MICROSECONDS, Quota, RateStore, inter
 # each request waits for the server.
 _TIMEOUT = 1.0
 
-# Redis runs this script atomically. KEYS[1] is the key of the client's time. ARGV is the interval,
-# how far ahead that time may be, and the current time ("" for Redis's own clock, which all machines
-# share), all in microseconds.
+# Redis runs this script atomically. KEYS[1] is the key under which the client's time is stored (see
+# rate_limit.py). ARGV is the interval, how far the client's time may be ahead of the current time,
+# and the current time ("" for Redis's own clock, which all machines share), all in microseconds.
 _HIT = """
 local interval, most, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not now then
@@ -51,7 +51,7 @@ class RedisRates(RateStore):
         self._clock = clock
 
     def hit(self, key: str, limit: int, per: float) -> Quota:
-        """Count a request for ``key``, unless it is refused.
+        """Count a request for ``key``, unless it exceeds the limit.
 
         Raises ``ConnectionError`` if Redis is unavailable.
         """

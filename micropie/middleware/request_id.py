@@ -20,12 +20,15 @@ class RequestId(FlowMiddleware):
     """Give each request and each WebSocket an id: ``request.id``, also sent as the response's
     ``header``.
 
+    - ``header``: the name of the header that contains the id.
+    - ``trust``: whether to take the id from the request's ``header`` if that has 1 to 128 letters,
+      digits, dots, underscores and hyphens. Use it only behind a proxy that sets the header,
+      because any client may send one. Without ``trust`` or a valid header, the id is 128 random
+      bits in hexadecimal.
+
     The log lines of errors contain the id, and so do the error page and the reason with which a
-    WebSocket is closed after an unhandled exception. ``trust``: take the id from the request's
-    ``header`` if that has 1 to 128 letters, digits, dots, underscores and hyphens. Use it only
-    behind a proxy that sets the header, because any client may send one. Without ``trust`` or a
-    valid header, the id is 128 random bits in hexadecimal. Put this first, so that all other
-    middleware sees the id. A second ``RequestId``, in an inner application, changes nothing.
+    WebSocket is closed after an unhandled exception. Put this first, so that all other middleware
+    sees the id. A second ``RequestId``, in an inner application, changes nothing.
     """
 
     guards = True  # to see WebSocket handshakes

@@ -22,12 +22,15 @@ class SecurityDefaults:
     """The security middleware that a site needs: ``App(security=SecurityDefaults("example.com"))``.
 
     It puts ``TrustedHosts`` with the ``hosts``, ``SecurityHeaders`` and ``CSRFMiddleware`` before
-    the application's ``middlewares``. Unless the application sets them, the session's cookie gets
-    the name ``__Host-session_id``, and pages of other sites may not open WebSockets of mounted ASGI
-    applications (``websocket_origins_for_mounts``). ``proxies``: the addresses of proxies, for
-    ``ProxyHeaders``, which then comes first. ``csp``, ``hsts``: see ``SecurityHeaders``.
-    ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``. Raises ``SetupError`` without a host,
-    and for an invalid value.
+    the application's ``middlewares``. It also sets two settings, unless the application sets them:
+    the session's cookie gets the name ``__Host-session_id``, and pages of other sites may not open
+    WebSockets of mounted ASGI applications (``websocket_origins_for_mounts``).
+
+    - ``proxies``: the addresses of proxies, for ``ProxyHeaders``, which then comes first.
+    - ``csp``, ``hsts``: see ``SecurityHeaders``.
+    - ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``.
+
+    Raises ``SetupError`` without a host, and for an invalid value.
     """
 
     def __init__(
@@ -55,17 +58,17 @@ class SecurityDefaults:
 
     @staticmethod
     def missing(app: AppBase) -> Iterator[str]:
-        """Yield a clause for each security middleware that a site lacks, to complete a sentence
-        about its outermost application ``app``. Yield nothing for a site without sessions, or with
-        ``App(security=False)``.
+        """For each security middleware that the site of the outermost application ``app`` lacks,
+        yield the rest of a sentence that begins with the application's name: "has no TrustedHosts:
+        ...". Yield nothing for a site without sessions, or with ``App(security=False)``.
         """
         if app._micropie.security is not False and app.session_backend is not None:
             yield from missing_security(app._micropie.site.config)
 
 
 def warn_of_missing_security(config: Config) -> None:
-    """Log a warning for each security middleware that an application lacks; ``config`` is the
-    configuration of the outermost application.
+    """Log a warning for each security middleware that a site lacks. ``config``: the configuration
+    of the site's outermost application.
     """
     for missing in missing_security(config):
         logger.warning(
@@ -74,8 +77,8 @@ def warn_of_missing_security(config: Config) -> None:
 
 
 def missing_security(config: Config) -> Iterator[str]:
-    """Yield a clause for each security middleware that the outermost application of a tree lacks,
-    to complete a sentence.
+    """For each security middleware that a site lacks, yield the rest of a sentence that begins with
+    the name of its outermost application; see ``SecurityDefaults.missing``.
     """
     hooks = [hook for inner in config.tree for hook in inner.middlewares]
     if not any(isinstance(hook, TrustedHosts) for hook in hooks):

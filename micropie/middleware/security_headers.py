@@ -40,13 +40,18 @@ class SecurityHeaders(FlowMiddleware):
     """Send security headers with every response:
     ``app.middlewares.append(SecurityHeaders(csp="default-src 'self'"))``.
 
-    ``hsts``: Strict-Transport-Security, the seconds for which browsers must use https (RFC 6797),
-    sent over https only; 0 revokes it. ``hsts_subdomains``: whether this includes the subdomains.
-    ``csp``: Content-Security-Policy; ``'nonce-{nonce}'`` in it becomes a new nonce for each
-    request, available as ``request.state.csp_nonce``. ``frame``: X-Frame-Options. ``referrer``:
-    Referrer-Policy. ``opener``: Cross-Origin-Opener-Policy. ``permissions``: Permissions-Policy. If
-    an argument is None, its header isn't sent. ``X-Content-Type-Options: nosniff`` is always sent.
-    Raises ``SetupError`` for a value that browsers would not understand.
+    - ``hsts``: Strict-Transport-Security, the seconds for which browsers must use https (RFC 6797),
+      sent over https only; 0 revokes it.
+    - ``hsts_subdomains``: whether browsers must use https for the subdomains, too.
+    - ``csp``: Content-Security-Policy; ``'nonce-{nonce}'`` in it becomes a new nonce for each
+      request, available as ``request.state.csp_nonce``.
+    - ``frame``: X-Frame-Options.
+    - ``referrer``: Referrer-Policy.
+    - ``opener``: Cross-Origin-Opener-Policy.
+    - ``permissions``: Permissions-Policy.
+
+    If an argument is None, its header isn't sent. ``X-Content-Type-Options: nosniff`` is always
+    sent. Raises ``SetupError`` for a value that browsers would not understand.
     """
 
     def __init__(

@@ -3,9 +3,9 @@
 ``opentelemetry-instrument uvicorn shop:app`` creates spans without a change to the program: it
 finds ``MicropieInstrumentor`` through the entry point ``opentelemetry_instrumentor``.
 
-The hook stores the span's context in a context variable, so the span is current wherever handlers
-run: on the event loop, in threads, and in later chunks of a stream. A process of the pool receives
-the context as headers, as another service would.
+``Tracing`` stores the span's context in a context variable, so the span is current wherever
+handlers run: on the event loop, in threads, and in later chunks of a stream. A process of the pool
+receives the context as headers, as another service would.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ class Tracing(FlowMiddleware):
     (``traceparent``). The span is the current one in handlers, hooks, threads and streams. In
     processes of the pool, new spans become its children. Names and attributes follow the semantic
     conventions for HTTP servers. Exceptions that become a 500 or abort a response are recorded.
-    ``tracer_provider``: the provider to use; None means the global one. ``query``: whether to
-    record the query string, which may contain secrets. Raises ``SetupError`` if OpenTelemetry's API
-    isn't installed.
+
+    - ``tracer_provider``: the provider to use; None means the global one.
+    - ``query``: whether to record the query string, which may contain secrets.
+
+    Raises ``SetupError`` if OpenTelemetry's API isn't installed.
     """
 
     guards = True  # to see WebSocket handshakes
