@@ -6,10 +6,10 @@ module here, a row to ``names_on_demand`` below, a row to ``docs/sessions.md``, 
 ``tests/sessions/conftest.py``, so that all tests of backends run on it.
 
 The store yields steps to the request flow if the backend may block. A ``Session`` compares its data
-with the loaded data, so a save is a set of ``Changes``, which the backend merges into the stored
-data in one transaction: in memory under a lock, in SQLite by ``BEGIN IMMEDIATE``, in Redis by
-compare-and-swap. Ids are never reused, and changes are applied only to a session that still exists,
-so a session that was deleted by a log-out stays deleted.
+with the loaded data, and only the differences, as ``Changes``, are saved. The backend merges them
+into the stored data in one transaction: in memory under a lock, in SQLite by ``BEGIN IMMEDIATE``,
+in Redis by compare-and-swap. Ids are never reused, and changes are applied only to a session that
+still exists, so a session that was deleted by a log-out stays deleted.
 """
 
 from __future__ import annotations

@@ -13,15 +13,17 @@ from micropie._core.sessions import SessionBackend, serializer
 # Seconds after which a server that doesn't respond counts as unavailable.
 _TIMEOUT = 5.0
 
-# Compare and swap. KEYS: the old and the new id, and the key of the claim (see below). ARGV: the
-# text that was loaded, the new text ("" to delete the session), how many seconds to store it, an id
-# of the request that makes the claim, and how many milliseconds a new claim lasts ("" for no
-# claim). Returns 1 after a swap, otherwise the text that is stored by now. WATCH and MULTI would
-# take one more round trip, and another one for each failure.
+# Compare and swap: store a session's new text, unless another request has changed the session since
+# it was loaded. Returns 1 after a swap, otherwise the text that is stored now. WATCH and MULTI
+# would take one more round trip, and another one for each failure.
 #
-# A claim keeps other requests from swapping. Without it, a machine that is far from Redis would
-# always be too late for a session that nearer machines keep changing. A claim lasts for a round
-# trip or, if the request that made it is lost, until it expires.
+# A request may claim a session, which keeps other requests from swapping. Without claims, a machine
+# that is far from Redis would always be too late for a session that nearer machines keep changing.
+# A claim lasts for a round trip or, if the request that made it is lost, until it expires.
+#
+# KEYS: the keys of the session's old and new id, and the key of the claim. ARGV: the text that was
+# loaded, the new text ("" to delete the session), how many seconds to store it, a random id of this
+# request, and how many milliseconds a new claim lasts ("" to make none).
 _SWAP = """
 local stored = redis.call('GET', KEYS[1])
 local claimed = redis.call('GET', KEYS[3])
@@ -33,10 +35,8 @@ end
 if stored and not claimed and ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5]) end
 return stored
 """  # noqa: E501
-# After this many failed swaps, a request claims the session. The claim lasts this many
-# milliseconds.
-_PATIENCE = 3
-_CLAIM = 1000
+_PATIENCE = 3  # after this many failed swaps, a request claims the session
+_CLAIM = 1000  # how many milliseconds a claim lasts
 
 
 class RedisSessionBackend(SessionBackend):

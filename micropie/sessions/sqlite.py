@@ -169,8 +169,8 @@ def _file_at(path: Path) -> _File:
 
 
 def _taken(idle: list[_Lent], file: object) -> _Lent | None:
-    """Return an idle connection to ``file``, the identity of the file now at the path, or None.
-    Close idle connections to earlier files at this path: their sessions are out of date.
+    """Return an idle connection to the file with the identity ``file``, or None if there is none.
+    Close idle connections to other files, which were at this path earlier.
     """
     # don't check the length first, because another thread may take the last connection in between
     with suppress(IndexError):
