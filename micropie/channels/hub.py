@@ -85,10 +85,12 @@ class Channels:
     ) -> Subscription:
         """Return a ``Subscription`` to the messages of ``channels`` from now on.
 
-        ``size`` (100): how many messages may wait for this subscriber. When another one arrives,
-        the oldest is dropped and ``dropped`` counts it. With ``when_full="close"``, the
-        subscription ends instead: its loop gets the waiting messages, then raises ``MessagesLost``.
-        ``label``: a string that identifies the subscription in lists, such as the user's name.
+        - ``size``: how many messages may wait for this subscriber.
+        - ``when_full``: what happens when another message arrives. ``"drop_oldest"`` drops the
+          oldest one, and ``dropped`` counts it. ``"close"`` ends the subscription: its loop gets
+          the waiting messages, then raises ``MessagesLost``.
+        - ``label``: a string that identifies the subscription in lists, such as the user's name.
+
         Raises ``ValueError`` for a ``size`` below 1, an invalid ``when_full``, and if no channel is
         given.
         """
@@ -172,11 +174,14 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     In a ``def``, write the same without ``async``. A subscription begins and ends with the ``with``
     block. The loop over its messages also ends when the server shuts down, and when the client of
-    the ``EventStream`` that uses it disconnects. ``channel``: the channel of the last message, or
-    None. ``dropped``: how many messages were dropped because too many were waiting, or because a
-    message in Redis was not JSON. ``gaps``: how often the connection to Redis was lost; messages
-    may have been lost each time. ``channels``: the names of its channels. ``label``: the text
-    passed to ``subscribe``.
+    the ``EventStream`` that uses it disconnects.
+
+    - ``channel``: the channel of the last message, or None.
+    - ``channels``: the names of its channels.
+    - ``label``: the string passed to ``subscribe``.
+    - ``dropped``: how many messages were dropped because too many were waiting, or because a
+      message in Redis was not JSON.
+    - ``gaps``: how often the connection to Redis was lost. Messages may have been lost each time.
     """
 
     def __init__(

@@ -40,10 +40,10 @@ def refuse_on_loop() -> None:
 class Future(futures.Future[str]):
     """The outcome of work in another thread. Its result is the reason why the work failed, or "".
 
-    Wait for it with ``await`` or ``block``.
+    Wait for it with ``await`` or ``block``. If nobody waits for a future that fails, the failure is
+    logged when the object is freed.
 
-    ``failure_label``: the first words of the error's message. If nobody waits for a future that
-    fails, the failure is logged when the object is freed.
+    ``failure_label``: the beginning of the messages about a failure, before the reason.
     """
 
     def __init__(self, failure_label: str) -> None:

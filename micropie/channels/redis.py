@@ -2,9 +2,9 @@
 
 A process has two connections, each with its own thread: the publisher sends messages, and the
 listener is subscribed to every channel that has a subscriber in this process. They are created when
-they are first needed. Only its own thread may use a connection. So to subscribe, another thread
-records the channels, and wakes the listener with a message on a control channel, to which only this
-listener is subscribed.
+they are first needed. A connection may be used only by its own thread. So to subscribe, another
+thread records the channels, and wakes the listener with a message on a control channel, to which
+only this listener is subscribed.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class RedisChannels(Channels):
     ``redis+sentinel://one:26379,two:26379/mymaster/0``.
 
     In Redis, the names of channels begin with ``prefix``. ``publish`` returns when Redis has
-    received the message. If Redis is unavailable, it raises ``ChannelsUnreachable``, a
-    ``ConnectionError``; if a handler doesn't catch it, the client gets a 503. It doesn't retry,
-    because the message might be sent twice. Beginning a subscription raises the same exception. If
-    the connection is lost later, it is opened again, and the subscription's ``gaps`` counts the
+    received the message, and never sends a message again, because it might arrive twice. If Redis
+    is unavailable, publishing a message and beginning a subscription raise ``ChannelsUnreachable``,
+    a ``ConnectionError``. If a handler doesn't catch it, the client gets a 503. If the connection
+    is lost during a subscription, it is opened again, and the subscription's ``gaps`` counts the
     loss.
     """
 
@@ -168,7 +168,7 @@ def _warn_once(name: str, problem: str) -> None:
 
 
 class _Publisher(threading.Thread):
-    """A thread that sends messages in order, the waiting ones in batches.
+    """A thread that sends messages in order. Messages that are waiting are sent in one batch.
 
     Call its methods only while holding the hub's lock.
     """
@@ -389,5 +389,5 @@ class _Listener(threading.Thread):
                     future.settle()
 
     def _missing(self, names: Iterable[str]) -> set[str]:
-        """Return those of these channels that Redis has not confirmed."""
+        """Return the channels among ``names`` that Redis has not confirmed."""
         return {name for name in names if name not in self._requested or name in self._unconfirmed}
