@@ -4,7 +4,7 @@ micropie's own optional packages use only these names. docs/extensions.md promis
 compatible. Open ``application.py`` to change how an extension inspects an application (its parts,
 its routes and its load), ``request.py`` for how the developer's own requests are recognised,
 ``type_info.py`` for how annotations are interpreted, and ``outside.py`` for calling an
-application's functions without a server. What an extension can do with a single request is a method
+application's functions without a server. To work with a single request, extensions use the methods
 of ``Request``.
 """
 

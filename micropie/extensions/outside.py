@@ -55,10 +55,12 @@ class Outside:
         self._tree.shut_down_wsgi()
 
     def commands(self) -> list[tuple[str, Callable[..., object], Callable[[], RouteEntry]]]:
-        """Return the commands of the application and the applications inside it, as tuples: the
-        name, such as "init-db" or "blog.init-db"; the function; and a function that returns the
-        argument for ``call``, and raises ``SetupError`` for a parameter that can't get a value. Two
-        commands may have the same name.
+        """Return the commands of the application and the applications inside it, each as a tuple:
+
+        - the name, such as "init-db" or "blog.init-db", which another command may have as well,
+        - the function,
+        - a function that returns the ``entry`` for ``call``. It raises ``SetupError`` if a
+          parameter of the command can't get a value.
         """
         return [
             (name, function, partial(_entry, function, name, config))
@@ -75,9 +77,12 @@ class Outside:
     ) -> Any:
         """Call the function of a command, close its resources and return its result.
 
-        ``query``: (name, text) pairs, the values of its parameters and its providers' parameters.
-        ``segments``: the values of the first parameters as text, by position. Raises
-        ``BindingError`` for invalid values, and the exceptions of the function and its providers.
+        - ``entry``: the command, see ``commands``.
+        - ``query``: (name, text) pairs, the values of its parameters and its providers' parameters.
+        - ``segments``: the values of the first parameters as text, by position.
+
+        Raises ``BindingError`` for invalid values, and the exceptions of the function and its
+        providers.
         """
         request = _request(entry, query)
         exchange = request._exchange

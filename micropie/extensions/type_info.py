@@ -21,15 +21,16 @@ from micropie._core.http import sent_as
 
 
 class TypeInfo:
-    """What micropie does with values of an annotated type, for example a parameter's in a
-    ``Signature``.
+    """Describes how micropie interprets an annotation, such as a parameter's in a ``Signature``.
 
         number = TypeInfo(int).converter().from_text("5")
 
-    ``source``: the ``Header``, ``Cookie``, ``Query``, ``Form`` or ``Body`` in the annotation, or
-    None; its ``place`` is a word such as "header", and its ``name_for(parameter)`` returns the name
-    to look up there. ``annotation``: the annotation without the source. Raises ``SetupError`` if
-    the annotation has two sources.
+    - ``source``: the ``Header``, ``Cookie``, ``Query``, ``Form`` or ``Body`` in the annotation, or
+      None. Its ``place`` is a word such as "header", and its ``name_for(parameter)`` returns the
+      name to look up there.
+    - ``annotation``: the annotation without the source.
+
+    Raises ``SetupError`` if the annotation has two sources.
     """
 
     def __init__(self, annotation: object) -> None:
@@ -81,10 +82,14 @@ class TypeInfo:
     def converter(self) -> Converter:
         """Return the converter from text to the type, which handlers' parameters use too.
 
-        The converter's ``from_text(text)`` returns the value, or raises ``ValueError`` for invalid
-        text. ``expected``: a description of valid text, such as "a whole number". ``many``: None,
-        or a function that creates a list, a tuple or a set from converted values. ``schema``: the
-        JSON Schema of a simple type, such as ``{"type": "integer"}``, or None for a type that
-        contains others. Raises ``SetupError`` for a type to which text can't be converted.
+        The converter has these attributes:
+
+        - ``from_text(text)``: returns the value, or raises ``ValueError`` for invalid text.
+        - ``expected``: a description of valid text, such as "a whole number".
+        - ``many``: a function that creates a list, a tuple or a set from converted values, or None.
+        - ``schema``: the JSON Schema of a simple type, such as ``{"type": "integer"}``, or None for
+          a type that contains others.
+
+        Raises ``SetupError`` for a type to which text can't be converted.
         """
         return converter_for(without_aliases(self.annotation))
