@@ -1,6 +1,6 @@
 """Build the documents of ``App.openapi`` and ``App.asyncapi``.
 
-``docs``: the ``Docs`` of ``App(docs=...)``, or None.
+Each function takes the ``Docs`` of ``App(docs=...)``, or None for an application without it.
 """
 
 from __future__ import annotations

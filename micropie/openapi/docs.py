@@ -13,21 +13,24 @@ class Docs:
     """The general information in an application's OpenAPI document, and who may see it:
     ``App(docs=Docs(title="Pies", requires=[members]))``.
 
-    ``path``: the path of the page. ``title``: by default the name of the application's class;
-    ``description``: by default the class's docstring. ``servers``: the URLs of the application, by
-    default the URL from which the document is requested. ``requires``: access checks like those of
-    ``@requires``, for the page and the document only.
-
-    ``contact`` has "name", "url" and "email"; ``license`` has "name", and "identifier" or "url".
-    ``terms_of_service`` is a URL. ``tags``: a dict from each tag to a sentence about it, in the
-    order in which tools show them. ``responses``: by status, responses that every handler may send,
-    as in ``@describe(responses=...)``: ``{422: Errors}``.
-
-    ``assets``: a directory with ``swagger-ui.css`` and ``swagger-ui-bundle.js``, such as the npm
-    package swagger-ui-dist, to use instead of the package micropie-swagger-ui.
-
-    ``asyncapi``: the path of a page about WebSockets and event streams, such as "/channels". The
-    AsyncAPI document is then at ``/asyncapi.json``.
+    - ``path``: the path of the page.
+    - ``title``: by default the name of the application's class.
+    - ``version``: the version of the API.
+    - ``description``: by default the docstring of the application's class.
+    - ``servers``: the URLs of the application, by default the URL from which the document is
+      requested.
+    - ``requires``: access checks like those of ``@requires``, for the page and the document only.
+    - ``contact``: a dict with "name", "url" and "email".
+    - ``license``: a dict with "name", and "identifier" or "url".
+    - ``terms_of_service``: a URL.
+    - ``tags``: a dict that maps each tag to a sentence about it, in the order in which tools show
+      them.
+    - ``responses``: the responses that every handler may send, by status: ``{422: Errors}``. See
+      ``@describe(responses=...)``.
+    - ``assets``: a directory with ``swagger-ui.css`` and ``swagger-ui-bundle.js``, such as the npm
+      package swagger-ui-dist, to use instead of the package micropie-swagger-ui.
+    - ``asyncapi``: the path of a page about WebSockets and event streams, such as "/channels". The
+      AsyncAPI document is then at ``/asyncapi.json``.
     """
 
     path: str = "/docs"

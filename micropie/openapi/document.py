@@ -148,7 +148,7 @@ class Builder:
         self.answers = Schemas(own.types, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
         self.version = "3.1.0"  # changed to 3.2, which fewer tools support, if a route needs it
-        # for each path, with "{}" in place of its names, the names in it
+        # The names of the parameters in each path, by the path with "{}" in place of these names.
         self._same_paths: dict[str, list[str]] = {}
         self._ids: set[str] = set()
 
@@ -408,7 +408,7 @@ class Builder:
         for number, kinds in found.items():
             structures = tuple(filter(_is_structure, kinds))
             others = [one for one in kinds if one not in structures and not _is_error(one)]
-            # None comes last: it is sent as null if another type is sent as JSON
+            # None comes last, because it is sent as null if another type is sent as JSON.
             others.sort(key=lambda one: one is NoneType)
             if is_304 and len(kinds) > 1:
                 others = [one for one in others if one is not NoneType]

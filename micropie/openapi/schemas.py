@@ -310,7 +310,7 @@ def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: 
     if reference:
         schema = components.get(reference, {})
         owner = getattr(own, "cls", type(None)).__name__
-        # This part of the schema belongs to another structure of the union.
+        # If the title is another class's, this schema belongs to another structure of the union.
         if reference in done or schema.get("title", "").partition("[")[0] != owner:
             return
         done.add(reference)
