@@ -35,13 +35,13 @@ WANTS_BODY: Message = {"type": "the application waits for more of the request's 
 # works takes much less.
 CANCEL_GRACE = 1.0
 
-# How many messages are buffered for a test that does not read them, as a network would do. Without
+# How many messages are buffered until the test reads them; a network buffers messages, too. Without
 # a limit, an application that sends endlessly would fill the memory.
 MESSAGES_AHEAD = 64
 
 
 class ClientSettings(NamedTuple):
-    """The client's settings that every call needs."""
+    """The arguments of ``TestClient`` that every call needs."""
 
     root_path: str
     client: tuple[str, int] | None
@@ -71,9 +71,9 @@ def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
 class Runner(ABC):
     """Runs the application for one call, in another thread.
 
-    It gets the application's messages from the call's method ``next_message``, and passes what the
-    application sends to ``sending``. While these have no result yet, the application waits, inside
-    ``waiting``.
+    It gets the application's messages from the call's method ``next_message``, and passes each
+    message that the application sends to ``sending``. The application waits, in the context manager
+    ``waiting``, until there is a message, or until it may continue after sending one.
     """
 
     @abstractmethod

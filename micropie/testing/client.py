@@ -82,28 +82,37 @@ class TestClient(httpx.Client):
                 ws.send_text("hello")
 
     It is an ``httpx2.Client``: cookies, uploads, authentication and ``stream`` work as in httpx2.
-    Redirects are not followed by default. Entering the client runs the application's startup,
-    leaving it runs the shutdown. Without ``with``, startup and shutdown don't run; call ``close``
-    to end threads and open responses. A WSGI application has no lifespan; if it has a callable
-    ``wsgi_shutdown``, closing the client calls it, as the exit of a worker process would.
+    Entering the client runs the application's startup, leaving it runs the shutdown. Without
+    ``with``, startup and shutdown don't run; call ``close`` to end threads and open responses. A
+    WSGI application has no lifespan; if it has a callable ``wsgi_shutdown``, closing the client
+    calls it, as the exit of a worker process would.
 
-    protocol: "asgi" or "wsgi". backend, backend_options: anyio's backend for an ASGI application,
-    "asyncio" or "trio". raise_app_exceptions: raise the application's exceptions in the test, as
-    the same objects. These are the exceptions that the application itself raises, and those that
-    micropie turns into a 500 or only logs: from a handler, a hook, a stream or a WebSocket and,
-    when the client is closed, from functions that run after the response. If False, the test gets
-    what a client would get: a response with status 500, or ``httpx2.RemoteProtocolError`` while it
-    reads the body, if the response had started. base_url, headers, cookies: used for every request,
-    as in httpx2. follow_redirects: False by default. root_path: where the application is mounted
-    (WSGI's SCRIPT_NAME); URLs without a host are relative to the mount. client: the address and
-    port from which the requests come; None acts like a server that doesn't know them. lifespan:
-    False skips startup and shutdown. app_timeout: how many seconds the client waits for the
-    application before it raises ``AppTimeout``. raw_uri: whether the WSGI environ has gunicorn's
-    RAW_URI. denial_response: whether WebSocket scopes offer the "websocket.http.response"
-    extension. Raises ``ValueError`` for an unknown ``protocol`` or ``backend``.
+    - ``protocol``: "asgi" or "wsgi".
+    - ``backend``, ``backend_options``: anyio's backend for an ASGI application, "asyncio" or
+      "trio", and its options.
+    - ``raise_app_exceptions``: whether to raise the application's exceptions in the test; see
+      below.
+    - ``base_url``, ``headers``, ``cookies``: used for every request, as in httpx2.
+    - ``root_path``: the path where the application is mounted (WSGI's SCRIPT_NAME). URLs without a
+      host are relative to it.
+    - ``client``: the address and port from which the requests come. With None, they are missing, as
+      for a server that doesn't know them.
+    - ``lifespan``: False skips startup and shutdown.
+    - ``app_timeout``: how many seconds the client waits for the application before it raises
+      ``AppTimeout``.
+    - ``raw_uri``: whether the WSGI environ has gunicorn's RAW_URI.
+    - ``denial_response``: whether WebSocket scopes offer the "websocket.http.response" extension.
+    - ``follow_redirects``: whether to follow redirects, False by default.
+
+    The exceptions raised in the test are those that the application itself raises, and those that
+    micropie turns into a 500 or only logs: from a handler, a hook, a stream or a WebSocket.
+    Exceptions of functions that run after the response are raised when the client is closed. With
+    ``raise_app_exceptions=False``, the test sees what a client would see: a response with status
+    500, or ``httpx2.RemoteProtocolError`` in the middle of the body if the response has started.
 
     httpx2 normalises URLs. ``extensions={"target": b"/%ff/../x"}`` sets the exact bytes of a
-    request target, including the ``root_path``. Headers passed as bytes arrive unchanged.
+    request target, including the ``root_path``. Headers passed as bytes arrive unchanged. Raises
+    ``ValueError`` for an unknown ``protocol`` or ``backend``.
     """
 
     __test__ = False  # otherwise pytest would collect it because of its name
@@ -168,10 +177,10 @@ class TestClient(httpx.Client):
         """In the whole application, use ``fake`` in place of the provider from
         ``@app.provides(key)``.
 
-        If ``fake`` is a function or a class, it is called as a provider. Any other object is the
-        value itself. The override ends when the client is closed, or at the end of ``with
-        client.override(Session, fake):``. Raises ``ValueError`` if the application has no provider
-        for ``key``, and ``ClientError`` if it isn't a ``micropie.App``.
+        If ``fake`` is a function or a class, it is called as a provider. Any other object is itself
+        the value that parameters get. The override ends when the client is closed, or at the end of
+        ``with client.override(Session, fake):``. Raises ``ValueError`` if the application has no
+        provider for ``key``, and ``ClientError`` if it isn't a ``micropie.App``.
         """
         override = self.app_transport.overrides.enter_context(ExitStack())
         override.callback(tree_of(self._app).override(key, fake))

@@ -35,8 +35,9 @@ class LifespanFailed(ClientError):
 class WebSocketRefused(ClientError):
     """Raised if the application did not accept a WebSocket's handshake.
 
-    ``status``, ``headers`` and ``body``: the denial response or, without one, the plain 403 that
-    servers send. ``code``, ``reason``: those of the message ``websocket.close``.
+    - ``status``, ``headers``, ``body``: the denial response or, without one, the plain 403 that
+      servers send.
+    - ``code``, ``reason``: from the message ``websocket.close``.
     """
 
     def __init__(

@@ -25,9 +25,10 @@ def make_request(
 ) -> Request:
     """Return a request with a new session. It has the settings of ``app``, or the default settings.
 
-    ``method`` and ``path``: as in the request line. ``query``: the query string without the "?".
-    ``headers``: a dict or (name, value) pairs. ``body``: the bytes of the body, which is parsed
-    according to the Content-Type.
+    - ``method``, ``path``: as in the request line.
+    - ``query``: the query string without the "?".
+    - ``headers``: a dict or (name, value) pairs.
+    - ``body``: the bytes of the body, which is parsed according to the Content-Type.
     """
 
     async def receive() -> ServerMessage:

@@ -96,7 +96,9 @@ class WebSocketSession:
     Leaving the block closes the WebSocket with code 1000 and waits until the application has ended.
     Every method that waits raises ``AppTimeout`` after ``timeout`` seconds (by default the client's
     ``app_timeout``), and ``WebSocketClosed`` once the application has closed the WebSocket.
-    ``accepted_subprotocol`` and ``headers``: from the application's ``websocket.accept``.
+
+    - ``accepted_subprotocol``: the subprotocol in the application's ``websocket.accept``, or None.
+    - ``headers``: the headers in the same message.
     """
 
     def __init__(self, call: WebSocketCall, client: httpx.Client, request: httpx.Request) -> None:
