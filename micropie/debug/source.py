@@ -337,8 +337,8 @@ class FunctionSource:
 
     def held_resources(self, resources: Mapping[str, bool], takes_socket: bool) -> Iterator[str]:
         """Yield a sentence if a resource stays open while a client is connected, and if a message
-        is sent before the resource is committed. ``resources``: by the name of a resource's type,
-        whether its provider closes or commits it.
+        is sent before the resource is committed. ``resources``: maps the name of a resource's type
+        to True if its provider closes or commits the resource.
         """
         for name in self._arguments:
             stated = self._function.__annotations__.get(name)
@@ -479,7 +479,7 @@ _SENT = ("request.", "self.request.")
 
 
 def _names(annotation: str | None, resources: Collection[str]) -> bool:
-    """Return whether an annotation is one of the types that providers create."""
+    """Return whether an annotation contains the name of a type that providers create."""
     return any(one and one in (annotation or "") for one in resources)
 
 
