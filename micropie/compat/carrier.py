@@ -92,8 +92,9 @@ class CarryingTree(Tree):
     moved_from: str
     """The name of the framework that the application was written for."""
     unshared: Callable[[], SessionBackend | None] | None = None
-    """A function that returns the session backend for native handlers, or None for the default one.
-    It is set for CherryPy, whose handlers may store their sessions separately.
+    """A function that returns the session backend for native handlers. If it returns None, the
+    default backend is used. It is set for CherryPy, whose handlers may have a session store of
+    their own.
     """
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
     """See ``MovedApp.kept_in_memory``."""
@@ -153,7 +154,7 @@ class MovedApp(App):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in _ARGUMENTS and not isinstance(value, App):
-            # An ``App`` that is an attribute of another ``App`` is mounted on it.
+            # An ``App`` isn't refused: as an attribute of another ``App``, it is mounted on it.
             raise SetupError(
                 f"{name!r} is a setting, not an attribute: write native.configure({name}=...)"
             )

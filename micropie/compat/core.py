@@ -33,7 +33,7 @@ from micropie._core.tree import Tree
 if TYPE_CHECKING:
     from micropie.wsgi.simple_server import open_server
 else:
-    # Imported at its first use, because only programs that start a server themselves need it.
+    # ``open_server`` is imported at first use, because only programs that start a server need it.
     __getattr__, __dir__ = names_on_demand(__name__, {"..wsgi.simple_server": "open_server"})
 
 # fmt: off

@@ -27,9 +27,9 @@ _USUALLY_EMPTY = frozenset({"GET", "HEAD"})
 def read_cookies(header: str) -> dict[str, str]:
     """Return a Cookie header's values by name, with the escapes of ``http.cookies`` resolved.
 
-    A cookie always ends at the next ";", because browsers separate cookies by it. ``http.cookies``
-    would read a quoted value up to the next quote, so a cookie set by another host could hide the
-    cookies after it. If two cookies have the same name, the last one counts, as in
+    A cookie always ends at the next ";", because browsers separate cookies with ";".
+    ``http.cookies`` would read a quoted value up to the next quote, so a cookie set by another host
+    could hide the cookies after it. If two cookies have the same name, the last one counts, as in
     ``http.cookies``.
     """
     last_first = parse_cookies(";".join(reversed(header.split(";"))))
@@ -47,8 +47,8 @@ def _unescaped(match: re.Match[str]) -> str:
 def path_of(request: Request) -> str:
     """Return a request's path, unescaped, with its bytes decoded as latin-1.
 
-    Raises 400 if the path is outside the server's prefix. If the exchange has a ``literal_path``,
-    use that instead of calling this function: it is the same path.
+    Raises ``BadRequest`` if the path is outside the server's prefix. Callers needn't call this if
+    the exchange has a ``literal_path``, which is the same path.
     """
     if request.environ is not None:
         return request.environ.get("PATH_INFO", "") or "/"
@@ -73,7 +73,7 @@ def own_environ(exchange: Exchange) -> Environ:
         environ["HTTP_HOST"] = exchange.peer.host
     if exchange.peer.client is not None:
         environ["REMOTE_ADDR"] = exchange.peer.client.host
-        # The server's value is the name of the proxy, not of the client.
+        # The server has set this to the host name of the proxy, not of the client.
         environ.pop("REMOTE_HOST", None)
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)

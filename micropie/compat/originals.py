@@ -1,9 +1,10 @@
 """Detect that an application on a compatibility module still uses the original framework.
 
-If a module still imports the original, the original's ``request`` is unbound, or bound to another
-client's request that the same thread handled earlier. So the original's ``request`` and
-``response`` raise ``RuntimeError`` while a migrated application handles a request and the original
-doesn't. Other applications in the same process that run on the original work as before.
+A module that still imports the original reads the wrong ``request``: one that is unbound, or bound
+to another client's request that the same thread handled earlier. So while a migrated application
+handles a request, the original's ``request`` and ``response`` raise ``RuntimeError``, unless the
+original handles the request too. Other applications in the same process that run on the original
+work as before.
 
 ``watch`` installs these checks: immediately if the original has been imported already, otherwise
 when a function or a template imports it.
@@ -89,7 +90,7 @@ class _Watch:
         found = (one.find_spec(fullname, path, target) for one in sys.meta_path if one is not self)
         spec = next((one for one in found if one is not None), None)
         if spec is not None and spec.loader is not None:
-            # A directory without ``__init__.py`` has no loader.
+            # The loader is None for a directory without ``__init__.py``.
             spec.loader = _Loader(spec.loader, self.framework)  # type: ignore[assignment]
         return spec
 
@@ -128,11 +129,11 @@ def _guard(framework: str, module: Any) -> None:
 
 
 def _guard_cherrypy(module: Any) -> None:
-    """Replace the class attributes of ``cherrypy.serving``, which are the default objects outside
-    of requests, by properties that run the check.
+    """Replace the class attributes ``request`` and ``response`` of ``cherrypy.serving`` with
+    ``_Default`` descriptors. The class attributes are the defaults for code outside of requests.
 
-    While the original handles a request, the request is an attribute of the instance, which hides
-    the class attribute.
+    While the original handles a request, it sets instance attributes of the same names. These hide
+    the descriptors, so no error is raised.
     """
     kind = type(module.serving)
     for name in ("request", "response"):
@@ -143,8 +144,8 @@ class _Default:
     """A class attribute that raises an error if it is read while a migrated application handles a
     request.
 
-    ``log``: the original's ``cherrypy.log``. It may read the attribute, to find the application
-        that it writes to.
+    ``log``: the original's ``cherrypy.log``. It may read the attribute, because it looks up the
+        application whose log it writes to.
     """
 
     def __init__(self, value: object, log: object) -> None:
@@ -160,9 +161,9 @@ class _Default:
 def _guard_bottle(module: Any) -> None:
     """Add the check to the properties of ``bottle.request`` and ``bottle.response``.
 
-    The original binds both to a thread before it handles a request, and doesn't unbind them
-    afterwards. So the environ that it binds is recorded on the current request, and the check
-    compares the two.
+    The original binds both to the thread before it handles a request, and doesn't unbind them
+    afterwards. So ``bind`` records on the current request which environ the original has bound, and
+    ``check`` raises an error if the thread's environ is another one.
     """
     requests, responses = type(module.request), type(module.response)
     environ: Any = vars(requests)["environ"]

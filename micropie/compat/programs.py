@@ -47,11 +47,12 @@ def end_if_read(app: object, host: str, port: int) -> None:
 
 
 def find(framework: str, name: str, load: Callable[[str], object] | None = None) -> Started | None:
-    """Run the program in the file ``name``. Return the application that it starts; if it starts
-    none, the default application, or None if that has no routes.
+    """Run the program in the file ``name``, and return the application that it starts. If it starts
+    none, return the default application, or None if that has no routes.
 
-    ``load``: a function that imports ``name`` instead, for names such as "shop:app". The
-    application that it returns is used unless the imported module starts one.
+    ``load``: a function that is called with ``name`` instead, if that is a name such as "shop:app".
+        It imports the module and returns the application. If the module starts an application while
+        it is imported, that one is returned.
     """
     _readers.append(name)
     try:

@@ -25,7 +25,7 @@ _VALUES = frozenset({str, bytes, dict, list, type(None)})
 
 
 def in_ascii(name: str) -> str:
-    """Return a file's name in ASCII: without accents, and without characters that aren't in ASCII.
+    """Return a file's name without accents and without all other characters that aren't ASCII.
 
     A name longer than ``LONGEST_NAME`` is cut first, because decomposing characters (NFKD) takes
     quadratic time.
@@ -47,8 +47,8 @@ def then(result: object, function: Callable[[Any], object]) -> object:
 
 
 class Chunks(chain[Any]):
-    """An iterator over chunks, with a ``close`` method that closes their source. Its ``__next__``
-    is fast, because that of ``chain`` is implemented in C.
+    """An iterator over chunks, with a ``close`` method that closes their source. It is derived from
+    ``chain`` for speed, because the ``__next__`` of ``chain`` is implemented in C.
     """
 
     close: Callable[[], object] = staticmethod(lambda: None)

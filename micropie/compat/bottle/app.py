@@ -218,7 +218,7 @@ class Bottle(Carried):
         wsgi_mount(self.route, prefix, app, options)
 
     def merge(self, routes: Bottle | Iterable[Route]) -> None:
-        """Add the routes of another application, or a list of them."""
+        """Add the routes of another application, or a list of routes."""
         for route in list(routes.routes if isinstance(routes, Bottle) else routes):
             self.add_route(route)
 

@@ -33,7 +33,7 @@ class ConfigDict(dict[str, Any]):
         self._inherited: set[str] = set()
         self._overlays: WeakSet[ConfigDict] = WeakSet()
 
-    __hash__ = object.__hash__  # type: ignore[assignment]  # by identity: overlays are kept in a set
+    __hash__ = object.__hash__  # type: ignore[assignment]  # ``_overlays`` is a set of overlays
 
     def load_config(
         self, filename: str | PathLike[str] | Iterable[str], **options: Any
@@ -54,8 +54,8 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def load_module(self, name: str, squash: bool = True) -> ConfigDict:
-        """Load a module's upper-case names. With ``squash``, values that are dictionaries become
-        dotted names.
+        """Load the values of a module's upper-case names. With ``squash``, nested dictionaries
+        become dotted names, see ``load_dict``.
         """
         values = {key: value for key, value in vars(import_module(name)).items() if key.isupper()}
         if squash:
@@ -134,8 +134,8 @@ class ConfigDict(dict[str, Any]):
         return self._meta.get(key, {}).get(metafield, default)
 
     def meta_set(self, key: str, metafield: str, value: object) -> None:
-        """Store metadata of a key. The metadata ``filter`` is a function that converts each value
-        set for the key.
+        """Store a metadata value for a key. If ``metafield`` is "filter", the value is a function
+        that converts each value set for the key.
         """
         self._meta.setdefault(key, {})[metafield] = value
 

@@ -84,8 +84,8 @@ class MultiDict(MutableMapping[str, Any]):
 
 
 class FormsDict(MultiDict):
-    """The fields of a query or a form, which can be read as attributes too. A missing attribute is
-    "".
+    """The fields of a query or a form. They can also be read as attributes; the attribute for a
+    missing field is "".
 
     All strings are already decoded from UTF-8. ``getunicode`` and ``decode`` exist only because
     programs written for Bottle call them.
@@ -110,7 +110,7 @@ class FormsDict(MultiDict):
             return default
 
     def __getattr__(self, name: str) -> Any:
-        # The modules ``copy`` and ``pickle`` look up special methods that may be missing.
+        # ``copy`` and ``pickle`` look up special methods and expect this error for missing ones.
         if name[:2] == "__" and name.endswith("__"):
             raise AttributeError(name)
         values = self.dict.get(name)

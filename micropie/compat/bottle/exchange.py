@@ -46,7 +46,7 @@ _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 # needed, because the class attributes of ``BaseResponse`` are the defaults.
 _BLANK = BaseResponse.__new__
 _NOTHING: Mapping[str, object] = {}
-# The expression ``dict | HTTPResponse`` would create a new object at each call.
+# Created once, because ``dict | HTTPResponse`` would create a new object at each call.
 _MAY_HAVE_JSON = (dict, HTTPResponse)
 
 
@@ -269,8 +269,8 @@ def _native(exchange: Exchange, body: object) -> Answer:
         and status not in _NO_CONTENT
         and (type(body) is bytes or type(body) is ThreadStream)
     ):
-        # Bytes need no encoding. A stream that neither sessions nor middleware process is sent as
-        # it is. So neither needs a ``Response``.
+        # A ``Response`` isn't needed for bytes, which are encoded already, nor for a stream that no
+        # session or middleware processes.
         headers, content_type, length = (
             ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
         )
@@ -291,7 +291,7 @@ def _native(exchange: Exchange, body: object) -> Answer:
         and response is not None
         and "Content-Length" in response
     ):
-        # the response to HEAD has the Content-Length of GET's
+        # send the Content-Length that the response to GET would have
         body = FileRange(None, "", 0, 0, response.content_length)
     return Response(body, status, pairs, "")
 

@@ -49,7 +49,7 @@ def static_file(
     static_file(name, root="static")``.
 
     The status is 403 if the file is outside ``root`` or can't be read, 404 if it doesn't exist, and
-    304 or 206 if the request is conditional or has a Range.
+    304 or 206 if the request is conditional or has a Range header.
 
     ``mimetype``: the media type; by default that of the name's extension.
     ``download``: True or a file name makes browsers save the file.
@@ -76,7 +76,8 @@ def static_file(
     media_type: bool | str | None = mimetype
     if media_type is True:
         media_type, coding = mimetypes.guess_type(saved_as)
-        # The compressed file itself is sent, so there is no Content-Encoding.
+        # A compressed file gets the media type of its compression. With a Content-Encoding instead,
+        # browsers would decompress it.
         if coding is not None:
             media_type = "application/gzip" if coding == "gzip" else f"application/x-{coding}"
     if media_type:

@@ -89,8 +89,8 @@ class FileUpload:
         if path.is_dir():
             path = path / self.filename
         try:
-            # "x" fails if the path exists: another request may have just created the file, or the
-            # path may be a link.
+            # The mode "x" fails if the path exists, even if it is a link or another request has
+            # just created the file.
             target = path.open("wb" if overwrite else "xb")
         except FileExistsError:
             raise OSError("File exists.") from None

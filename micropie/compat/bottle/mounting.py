@@ -43,7 +43,7 @@ def _answer_of(target: object, root: str) -> HTTPResponse:
     }
     try:
         call.begin(environ)
-        # fetch the first chunk: only then must the application have called start_response
+        # Fetch the first chunk, because the application may not call start_response before that.
         call.written.insert(0, call.next())
         answer = call.response(None)
         is_complete = call.is_complete

@@ -87,7 +87,7 @@ class BottleSite(CarryingSite):
 class _BottleRoute(OutsideRoute):
     """A route of the Bottle application, with the names of its wildcards.
 
-    ``target``: the ``Route``, or None if it can't be found until the hooks have run.
+    ``target``: the ``Route``, or None if none matches or hooks must run before it is found.
     """
 
     __slots__ = ("_after", "_app", "_limited", "_names", "_target")
@@ -97,7 +97,7 @@ class _BottleRoute(OutsideRoute):
     ) -> None:
         if target is not None and target.is_async:
             super().__init__(config, self._answer_async, 2, kind_of(self._answer_async))
-            self.config = config  # restore the limit on the body's size, for ``_receive``
+            self.config = config  # restores the body's size limit, removed by the base class
         else:
             super().__init__(config, self._answer, 2)
         self._app = app
@@ -201,7 +201,7 @@ def answer_raised(app: Application, request: Request, error: HTTPResponse) -> An
     """Return the response of Bottle's error handlers for ``abort`` or ``redirect`` called in a
     handler of the ``App`` itself.
     """
-    # create micropie's response, so that ``_native`` doesn't send a stream without a ``Response``
+    # Create micropie's response, because only then ``_native`` returns a ``Response`` for a stream.
     request._exchange.response()
     exchange = getattr(request, "bottle_exchange", None)
     if exchange is None:

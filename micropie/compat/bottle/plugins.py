@@ -64,8 +64,8 @@ class JSONPlugin:
 
 
 def as_json(result: object, encode: Encoder, response: BaseResponse) -> object:
-    """Return a handler's result. If it is a dictionary, return its JSON text and set the content
-    type.
+    """Return a handler's result. If it is a dictionary, set the content type, and return the
+    dictionary encoded as a JSON string.
     """
     if isinstance(result, dict):
         text = encode(result)

@@ -11,7 +11,8 @@ from micropie.compat.bottle.forms import FileUpload, parse_multipart
 
 __all__ = ["_MultipartParser", "_parse_http_header", "_re_flatten"]
 
-# Quoted text without a closing quote extends to the header's end, so no character is read twice.
+# Quoted text without a closing quote matches up to the header's end. Otherwise the search would
+# start again at each quote, which takes quadratic time.
 _QUOTED = r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)'
 _ELEMENT = re.compile(f'(?:{_QUOTED}|[^",])+', re.DOTALL)
 _PART = re.compile(f'(?:{_QUOTED}|[^";])+', re.DOTALL)

@@ -52,8 +52,8 @@ class HeaderProperty:
 
 
 class DictProperty:
-    """A decorator that makes a method an attribute computed once. The result is stored in the
-    object's dictionary ``attr`` under ``key``, by default the method's name.
+    """A decorator that turns a method into an attribute whose value is computed once. The value is
+    stored in the object's dictionary ``attr`` under ``key``, by default the method's name.
     """
 
     def __init__(self, attr: str, key: str | None = None, read_only: bool = False) -> None:
@@ -88,8 +88,8 @@ class DictProperty:
 
 
 class lazy_attribute:  # noqa: N801 - Bottle's name
-    """A decorator that makes a method a class attribute computed once. The method is called with
-    the class when the attribute is first read.
+    """A decorator that turns a method into a class attribute whose value is computed once. The
+    method is called with the class when the attribute is first read.
     """
 
     def __init__(self, func: Callable[[Any], object]) -> None:

@@ -58,8 +58,8 @@ class _Cached:
         environ = request.environ
         if self.key in environ:
             return environ[self.key]
-        # ``LocalRequest`` would look up the current environ for each value read, which takes as
-        # long as parsing a form. So pass a temporary request.
+        # ``make`` reads several values. A ``LocalRequest`` would look up the current environ for
+        # each, which takes as long as parsing a form. So pass a request that has this environ.
         own = object.__new__(BaseRequest)
         object.__setattr__(own, "environ", environ)
         environ[self.key] = value = self.make(own)
@@ -106,7 +106,7 @@ class BaseRequest:
         """The values of the route's wildcards by name."""
         raise RuntimeError("This request is not connected to a route.")
 
-    # -- the head ----------------------------------------------------------------------------------
+    # -- path, method, headers ---------------------------------------------------------------------
 
     @property
     def path(self) -> str:
@@ -190,7 +190,7 @@ class BaseRequest:
         user = self.environ.get("REMOTE_USER")
         return basic or ((user, None) if user else None)
 
-    # -- where it came from ------------------------------------------------------------------------
+    # -- URL and client address --------------------------------------------------------------------
 
     @property
     def url(self) -> str:
@@ -204,7 +204,8 @@ class BaseRequest:
 
         Proxy headers are ignored unless the middleware ``ProxyHeaders`` trusts the proxy.
 
-        Raises ``HTTPError`` 400 for a malformed Host header, because links may contain it.
+        Raises ``HTTPError`` 400 for a malformed Host header, because programs put the host in
+        links.
         """
         environ = self.environ
         try:
@@ -577,7 +578,7 @@ request = LocalRequest()
 
 
 def received_header(name: str) -> str:
-    """Return a header of the current request, or "". Don't create an environ to read it.
+    """Return a header of the current request, or "", without creating an environ.
 
     ``name``: the header's name in lower case.
     """

@@ -189,8 +189,8 @@ class BaseResponse:
 
     @property
     def headerlist(self) -> list[tuple[str, str]]:
-        """The headers to send as (name, value), including Set-Cookie. A value is its UTF-8 bytes
-        decoded as latin-1, as WSGI requires.
+        """The headers to send as (name, value), including Set-Cookie. Values are encoded as UTF-8
+        and decoded as latin-1, as WSGI requires.
         """
         headers = self._headers
         pairs = [

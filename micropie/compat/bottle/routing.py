@@ -3,13 +3,13 @@ path.
 
 Bottle's routing differs from ``micropie._core.routing``, where the most specific route wins. Here
 the order of definition decides, a wildcard may match any text, slashes included, and filters are
-regular expressions. So each method has a table of the paths without wildcards, which come first,
-and one regular expression that joins all its other rules. One match then returns the rule and the
-text of each wildcard.
+regular expressions. So there is one table for each HTTP method. It has a dictionary of the rules
+without wildcards, which are tried first, and a single regular expression that joins all other
+rules. One match of this expression returns the rule and the text of each wildcard.
 
 Clients choose the path, so the time of a match must be proportional to the path's length. Where a
-wildcard can end at only one position, the expression doesn't backtrack. A rule in which several
-wildcards backtrack matches only paths that are short enough to do so quickly.
+wildcard can end at only one position, the expression doesn't backtrack. If several wildcards of a
+rule backtrack, the rule matches only short paths, which take little time in any case.
 """
 
 from __future__ import annotations
@@ -61,10 +61,11 @@ them.
 """
 
 Match: TypeAlias = tuple[Any, Arguments]
-"""A rule's target (in an application a ``Route``), and the values of its wildcards."""
+"""A rule's target, which is a ``Route`` in an application, and the values of its wildcards."""
 
-# A filter takes the text after its name in a rule. It returns a regular expression, a function that
-# converts the matched text (or None), and a function that converts a value for a URL (or None).
+# A filter takes the text after its name in a rule, such as "[a-z]+" in "<name:re:[a-z]+>", or None.
+# It returns a regular expression, a function that converts the matched text (or None), and a
+# function that converts a value for a URL (or None).
 Filter: TypeAlias = Callable[
     [str | None], tuple[str, Converter | None, Callable[[Any], str] | None]
 ]
@@ -103,7 +104,7 @@ _REPETITION = re.compile(r"[*+{]")
 
 
 class _Rule:
-    """The part of the joined expression for one rule of one method.
+    """A rule for one method, compiled to its part of the joined expression.
 
     ``names``: for each named wildcard, the number of its group and the function that converts its
         text, or None.
@@ -137,8 +138,8 @@ class _Rule:
             mask = f"{wildcard.mask.rstrip('?')}+" if character else ""
             literal = re.escape(following)
             if mask and (re.match(character, following) is None if following else is_last):
-                # This wildcard doesn't backtrack, but it is matched again each time an earlier one
-                # does, unless the text between the two contains a character that it can't match.
+                # This wildcard doesn't backtrack. But each time an earlier one does, this one is
+                # matched again, unless it can't match a character of the text before it.
                 going_back += bool(going_back and re.fullmatch(f"{character}*", literals[first]))
             elif (
                 wildcard.mask == _PATH
@@ -192,8 +193,8 @@ class _Rule:
 
 
 def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) -> int:
-    """Return where a run of wildcards ends. A run consists of consecutive wildcards in one segment
-    that match any text.
+    """Return the position after a run: after all consecutive wildcards in one segment that match
+    any text without slashes.
     """
     while wildcards[position].mask == _SEGMENT and position + 1 < len(wildcards):
         if wildcards[position + 1].mask != _SEGMENT or "/" in literals[position + 1]:
@@ -285,7 +286,8 @@ class _Table:
 class Router:
     """Finds the target for a method and a path.
 
-    ``strict``: rules are tried in the order of definition, even those without wildcards.
+    ``strict``: whether all rules are tried in the order of definition. By default, those without
+        wildcards are tried first.
     """
 
     default_pattern = "[^/]+"
@@ -492,7 +494,7 @@ class Route:
                         update_wrapper(callback, self.callback)
         except RouteReset:
             return self._apply()
-        # Another thread may call the route as soon as ``_call`` is set, so ``json_dumps`` comes
+        # Another thread may call the route as soon as ``_call`` is set, so set ``json_dumps``
         # first.
         self.json_dumps = json_dumps
         self._call = callback

@@ -84,7 +84,7 @@ class UvicornServer(ServerAdapter):
     def run(self, handler: Application) -> None:
         """Serve until interrupted."""
         options = {"log_level": "warning" if self.quiet else "info", **self.options}
-        # ``handler`` may be middleware around a ``Bottle``
+        # ``handler`` isn't ASGI if it is WSGI middleware around a ``Bottle``
         app = handler if kind_of_target(handler, None) == "asgi" else dual(handler)
         import_module("uvicorn").run(app, host=self.host, port=self.port, **options)
 

@@ -21,7 +21,9 @@ from micropie.compat.results import then
 
 TEMPLATE_PATH = ["./", "./views/"]
 TEMPLATES: dict[tuple[object, ...], Any] = {}
-"""The compiled templates, by directories, engine, options, and the template's name or text."""
+"""The compiled templates. A key has the directories, the engine, the template's name or text, and
+the options.
+"""
 
 _MOST_TEMPLATES = 1000  # limited, because an application may pass different options at each call
 
@@ -37,11 +39,13 @@ class StplSyntaxError(TemplateError):
 
 
 class BaseTemplate:
-    """The base class of an engine's templates. The template is the text ``source``, or the file
-    ``name`` in one of the directories ``lookup``.
+    """The base class of an engine's templates.
 
-    ``settings`` are options for ``prepare``, ``defaults`` are values for ``render``. Classes and
-    templates share both dictionaries unless they set their own.
+    ``source``: the template as a string or an open file; if it is missing, the template is the file
+        ``name`` in one of the directories ``lookup``.
+    ``settings``: options for ``prepare``. Each template has a copy of its class's dictionary.
+    ``defaults``: values for ``render``. All templates share one dictionary unless a subclass or a
+        template sets another.
     """
 
     extensions: ClassVar[list[str]] = ["tpl", "html", "thtml", "stpl"]

@@ -70,7 +70,7 @@ class Server(ServerAdapter):
             raise ValueError(
                 'socket_host must be an address: write socket_host = "0.0.0.0" for all addresses'
             )
-        self._socket_host = "0.0.0.0" if value is None else value  # noqa: S104 - CherryPy's None
+        self._socket_host = "0.0.0.0" if value is None else value  # noqa: S104 - as in CherryPy
 
     @property
     def bind_addr(self) -> tuple[str, int]:
@@ -173,8 +173,8 @@ class Server(ServerAdapter):
         server, self.httpserver = self.httpserver, None
         if server is not None:
             address = self.base()
-            # Don't wait for the server's threads: the handler that stops the server may run in one
-            # of them. ``block`` waits for them.
+            # During a request don't wait for the server's threads, because the handler that calls
+            # this may run in one of them. ``block`` waits for them.
             server.stop(wait=current.get(None) is None)
             self.bus.log(f"HTTP Server {address} shut down")
 

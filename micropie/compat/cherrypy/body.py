@@ -253,7 +253,7 @@ class RequestBody(Entity):
 
     @lazy
     def fp(self) -> Any:
-        """The body as a file, from which more than the maximum size can be read."""
+        """The body as a file. Its size isn't limited until ``reader`` replaces it."""
         return self._request.rfile
 
     @lazy
@@ -283,8 +283,8 @@ class RequestBody(Entity):
 
     @property
     def reader(self) -> BodyReader:
-        """The body as a file, from which only the maximum size can be read: ``maxbytes`` or
-        ``server_limit``, whichever is smaller.
+        """The body as a file. Reading more than ``maxbytes`` or ``server_limit``, whichever is
+        smaller, raises ``HTTPError`` 413.
         """
         if not isinstance(self.fp, BodyReader):
             limit, most = self.maxbytes, type(self).server_limit()
@@ -315,8 +315,8 @@ def process_urlencoded(entity: Entity) -> None:
     decoded, 413 if it is too large.
     """
     data: bytes = entity.fp.read(_MOST_TEXT + 1)
-    # The number of fields is limited too: a parsed field takes a hundred times the memory of its
-    # bytes.
+    # The number of fields is limited too, because a parsed field takes a hundred times the memory
+    # of its bytes.
     if len(data) > _MOST_TEXT or data.count(b"&") >= _MOST_FIELDS:
         raise HTTPError(413)
     if b"%" not in data and b"+" not in data and data.isascii():
@@ -394,8 +394,10 @@ def process_multipart(entity: Entity) -> None:
 def _parts_of(data: bytes, boundary: str, kind: type[Part]) -> Iterator[Part]:
     """Yield the parts of a multipart body that isn't a form, such as ``multipart/mixed``.
 
-    The whole body is in memory, since the parser for forms only knows ``form-data``. Raises
-    ``HTTPError`` with status 400 or 413.
+    ``data``: the whole body. It can't be parsed chunk by chunk, because ``MultipartParser``
+        supports only ``multipart/form-data``.
+
+    Raises ``HTTPError`` with status 400 or 413.
     """
     delimiter = b"\r\n--" + boundary.encode()
     if len(data) > _MOST_TEXT or data.count(delimiter) > _LIMITS.max_fields:

@@ -302,8 +302,8 @@ class Dispatcher:
 
 
 def _with_slashes(vpath: list[str]) -> list[str]:
-    """Return the segments with "%2F" replaced by "/": cheroot and some other servers leave "%2F"
-    escaped.
+    """Return the segments with "%2F" replaced by "/", because cheroot and some other servers leave
+    "%2F" escaped.
     """
     return [segment.replace("%2F", "/") for segment in vpath]
 
@@ -319,8 +319,8 @@ def _with_directory(app: _Application, configs: list[Section], path: list[str]) 
 
 
 class MethodDispatcher(Dispatcher):
-    """Calls the method of an exposed object that is named like the request's HTTP method: ``GET``,
-    ``POST``, ...
+    """Finds an exposed object for the path. The handler is the object's method ``GET``, ``POST`` or
+    so on, whichever is the request's HTTP method.
     """
 
     def __call__(self, path_info: str) -> None:
@@ -357,8 +357,10 @@ def VirtualHost(  # noqa: N802
     """Return a dispatcher that adds the prefix for the request's host to the path:
     ``VirtualHost(**{"a.example": "/a"})``.
 
-    ``use_x_forwarded_host``: use the first host in X-Forwarded-Host, if sent, instead of Host. The
-    dispatcher raises ``HTTPError`` 400 for a malformed host.
+    ``use_x_forwarded_host``: whether to use the first host in X-Forwarded-Host, if sent, instead of
+        Host.
+
+    The dispatcher raises ``HTTPError`` 400 for a malformed host.
     """
     inner = next_dispatcher or Dispatcher()
 
@@ -370,7 +372,8 @@ def VirtualHost(  # noqa: N802
         with HTTPError.handle(BadRequest, 400):
             prefix = domains.get(checked_base("", host)[1], "")
         result = inner(f"{prefix.rstrip('/')}/{path_info.lstrip('/')}" if prefix else path_info)
-        # Remove the prefix from the section, because the request's own path doesn't have it.
+        # Remove the prefix from ``tools.staticdir.section``, because the tool compares that with
+        # the request's own path, which doesn't have the prefix.
         section = request.config.get("tools.staticdir.section")
         if section is not None and prefix:
             request.config["tools.staticdir.section"] = section[len(prefix) :]

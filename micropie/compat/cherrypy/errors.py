@@ -163,7 +163,8 @@ class HTTPError(_ForeignAnswer):
     """Send an error page: ``HTTPError(404)``, ``HTTPError(409, "the message")``, ``HTTPError("409
     Reason")``.
 
-    Raises ``HTTPError`` with status 500 if ``status`` isn't from 400 to 599.
+    Raises ``ValueError`` for a status from 100 to 399, and ``HTTPError`` 500 for any other that
+    isn't from 400 to 599.
     """
 
     def __init__(self, status: int | str = 500, message: str | None = None) -> None:
@@ -231,7 +232,7 @@ class NotFound(HTTPError):
         super().__init__(404, f"The path '{path}' was not found.")
 
 
-# CherryPy's name, since applications read and set it.
+# The name is CherryPy's, because applications read and set this template.
 _HTTPErrorTemplate = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -323,7 +324,7 @@ def _joinable(made: bytes | Iterator[bytes]) -> Iterable[bytes]:
 
 
 def _bare(text: str) -> str:
-    """Return text without HTML escapes, which may have been applied twice, and JSON escapes."""
+    """Return text with JSON escapes and HTML escapes removed. HTML may have been escaped twice."""
     return unescape(unescape(text)).replace("\\", "")
 
 

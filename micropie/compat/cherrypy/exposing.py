@@ -50,8 +50,9 @@ def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
     decorate a class, or as the value of ``_cp_dispatch``.
 
     ``handler``: the object that handles the rest of the path, or a function or class that is called
-    with the parameters and returns this object. Raises ``TypeError`` for any other keyword
-    argument.
+        with the parameters and returns this object.
+
+    Raises ``TypeError`` for any other keyword argument.
     """
     handler = kwargs.pop("handler", None)
     if kwargs:

@@ -9,9 +9,9 @@
        ``before_error_response``, the error page, ``after_error_response``.
     6. The response is sent; ``on_end_request``.
 
-``answer`` is a generator. For an ``async def`` handler it yields the awaitable, and the driver
-passes the result to ``send``. For a ``def`` handler it never yields, so all steps run in one
-thread.
+``answer`` is a generator. For an ``async def`` handler it yields the handler's awaitable, and the
+caller passes the awaited result to ``send``. For a ``def`` handler it never yields, so all steps
+run in one thread.
 """
 
 from __future__ import annotations
@@ -226,10 +226,10 @@ def _respond(
 
 
 def _as_ours(redirect: Redirect, request: Request, response: Response) -> HTTPRedirect:
-    """Convert micropie's redirect to CherryPy's. Functions that native handlers also call may raise
-    it.
+    """Convert micropie's redirect to CherryPy's. A CherryPy handler may call a function that raises
+    micropie's redirect, because native handlers call it too.
 
-    Raises ``HTTPError`` 400 if micropie's redirect does.
+    Raises 400 for a location that micropie's redirect doesn't allow.
     """
     redirect_response(redirect, NativeRequest(request.native))
     for name, value in redirect.headers:

@@ -184,7 +184,7 @@ class LazyUUID4:
 
 _LINE_ENDS = re.compile(r"[\r\n]")
 # Cookies with one of these names are dropped, because ``http.cookies`` would treat them as
-# attributes of the preceding cookie. Another host of the same domain could set them.
+# attributes of the preceding cookie. Another host of the same domain could set such cookies.
 _ATTRIBUTES = frozenset(Morsel())
 
 
@@ -207,8 +207,9 @@ class ServedRequest(Request):
     def headers(self) -> HeaderMap:
         """The request's headers by name; values of the same name are joined by commas.
 
-        Encoded words (RFC 2047) are decoded. As in CherryPy, Remote-Addr and Remote-Host are set to
-        the connection's address. If the client sends headers with these names, they are dropped.
+        Encoded words (RFC 2047) are decoded. As in CherryPy, Remote-Addr and Remote-Host contain
+        the client's address and host name. If the client sends headers with these names, they are
+        dropped.
         """
         headers = HeaderMap()
         for name, value in self.native.headers.items():
@@ -250,7 +251,7 @@ class ServedRequest(Request):
     @lazy
     def micropie_cookies(self) -> SimpleCookie:
         cookies, header = SimpleCookie(), self.native.header("cookie") or ""
-        # Use the parsed header if a tool may have changed it, or if it has encoded words.
+        # Use ``self.headers`` if a tool may have changed it, or if the header has encoded words.
         if "headers" in self.__dict__ or "=?" in header:
             header = dict.get(self.headers, "Cookie", "")
         try:
@@ -299,7 +300,7 @@ class ServedRequest(Request):
     def base(self) -> str:
         """Scheme and host, without a slash at the end: "https://pies.example".
 
-        Raises 400 for a malformed Host header, because links contain it.
+        Raises 400 for a malformed Host header, because programs put the host in links.
         """
         return f"{self.scheme}://{NativeRequest(self.native).host}"
 

@@ -79,15 +79,15 @@ class CherryPySite(CarryingSite):
         request.method = request.method.upper()  # ``MethodDispatcher`` looks up methods in capitals
         root = request.root_path
         app = self._owner.find(root + path)
-        is_own = hasattr(app, "plans")  # False for an application of the original CherryPy
+        is_own = hasattr(app, "plans")  # False for applications of other kinds, see ``Tree.graft``
         if is_own and not received.isascii():
             path = _decoded(received, app.find_config(root + path, "request.uri_encoding", "utf-8"))
-        # Set the path for hooks to the one that is matched to handlers, which has no empty
-        # segments.
+        # Hooks get the path by which the dispatcher finds the handler: without empty segments.
         is_bare = path[-1] != "/" and "//" not in path
         request.path = path if is_bare else "/" + "/".join(filter(None, path.split("/")))
-        # If the URL is the prefix without a slash, pass it on as it is, so that the tool
-        # ``trailing_slash`` redirects it; relative links on the page would be wrong otherwise.
+        # If the URL is the application's prefix without a slash, don't add a slash. The tool
+        # ``trailing_slash`` then redirects to the URL with a slash, which makes relative links on
+        # the page right.
         path = root if request._exchange.is_at_prefix else root + path
         if app is not None and not is_own:
             return self._graft(request, app, path)
@@ -154,8 +154,8 @@ def _advance(resume: Callable[[Any], object], value: object) -> tuple[bool, Any]
 
 
 async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
-    """Await an ``async def`` handler on the event loop, then run the remaining steps in a
-    thread.
+    """Await an ``async def`` handler on the event loop, then continue ``life`` in a thread. Repeat
+    both until ``life`` ends, because it may yield several awaitables.
     """
     while True:
         resume: Callable[[Any], object] = life.send
@@ -175,7 +175,8 @@ async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
 def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     """Convert the response of CherryPy's exchange to micropie's.
 
-    ``is_encoded``: return an ``EncodedAnswer`` where possible, which is sent without further steps.
+    ``is_encoded``: whether to return an ``EncodedAnswer`` where possible, which is sent without
+        further steps.
     """
     request, response = exchange.request, exchange.response
     status = status_of(response.status)

@@ -110,10 +110,10 @@ class _Serving:
 
 
 def _target(name: str) -> Any:
-    """Return the object that a proxy refers to.
+    """Return the object that the proxy ``name`` refers to.
 
-    Raises ``RuntimeError`` for the request or the response in a native handler. The handler would
-    get default objects, and its changes to them would be lost.
+    Raises ``RuntimeError`` for the request or the response in a native handler, because the handler
+    would get default objects and its changes to them would be lost.
     """
     native = current.get(None)
     exchange = None if native is None else native.__dict__.get("_cherrypy")

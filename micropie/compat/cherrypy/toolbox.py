@@ -1,5 +1,4 @@
-"""``Tool`` and its subclasses, and ``Toolbox``, which holds tools under their names in
-configuration.
+"""``Tool`` and its subclasses, and ``Toolbox``, a collection of tools by name.
 
 In configuration ``tools.NAME.on`` switches a tool on for a path; ``tools.NAME.OPTION`` sets a
 keyword argument of its function. The decorator ``@cherrypy.tools.NAME(option=...)`` does both for a
@@ -164,7 +163,7 @@ class HandlerWrapperTool(Tool):
 
 
 class ErrorTool(Tool):
-    """A tool that sets the response for an unexpected exception. It becomes
+    """A tool that sets the response for an unexpected exception. Switching it on sets
     ``request.error_response``.
     """
 
@@ -192,10 +191,11 @@ class Toolbox:
             if value._name is None:
                 value._name = name
             value.namespace = self.namespace
-            self._version += 1  # invalidates plans made before this change
+            self._version += 1  # invalidates the plans that are cached, see ``plans.py``
         object.__setattr__(self, name, value)
 
-    # for type checkers, which don't know the tools that programs add
+    # Makes type checkers accept tools that programs add. At run time, it is called only for a
+    # missing tool.
     def __getattr__(self, name: str) -> Any:
         tool = f"{self.__dict__.get('namespace', '')}.{name}"
         advice = ADVICE.get(f"cherrypy.{tool}")

@@ -45,7 +45,7 @@ class _Servable(Carried):
         self.native.shutdown_handlers.append(bus.follow_stop)
 
     def find(self, path: str) -> Any:
-        """Return the application for a path, or None. The path begins at the server's root."""
+        """Return the application for a path, or None. ``path``: the whole path in the URL."""
         raise NotImplementedError
 
     def check(self, config: Config) -> None:

@@ -178,8 +178,10 @@ def route(
     """Register the decorated function as the handler of ``path``, which may have wildcards such as
     ``/file/<name>``. The handler's first parameter is ``env``.
 
-    ``action``: one or several methods. Raises ``SetupError`` for an ``async def`` handler without
-    ``RouteType.asnc``, and for a ``def`` handler with it.
+    ``action``: one method or several.
+
+    Raises ``SetupError`` for an ``async def`` handler without ``RouteType.asnc``, and for a ``def``
+    handler with it.
     """
     methods = [action] if isinstance(action, str) else list(action)
 

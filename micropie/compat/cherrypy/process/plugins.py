@@ -1,5 +1,5 @@
-"""Plugins of the bus: background tasks, signal handlers, and changes of the process, such as its
-user.
+"""Plugins of the bus: background tasks, signal handlers, and plugins that change the process, for
+example its user.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from micropie.compat.cherrypy.process.wspbus import Bus, states  # noqa: F401 - 
 
 
 class SimplePlugin:
-    """A plugin whose methods subscribe to the channels of the same name: ``start``, ``stop``,
-    ``exit``, or a program's own.
+    """A plugin whose methods are subscribed to the channels of the same name: ``start``, ``stop``,
+    ``exit``, or a channel that a program has added.
     """
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
 
     def subscribe(self) -> None:
-        """Subscribe each method that is named like a channel."""
+        """Subscribe each method that has the name of a channel to this channel."""
         for channel, method in self._methods():
             self.bus.subscribe(channel, method)
 
@@ -348,7 +348,7 @@ class DropPrivileges(SimplePlugin):
         if self.finalized:
             return
         self.finalized = True
-        # the new user may not be allowed to change the group
+        # Change the group before the user, because the new user may not be allowed to.
         if self.gid is not None:
             if os.geteuid() == 0:
                 os.setgroups([])

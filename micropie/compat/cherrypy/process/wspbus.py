@@ -2,7 +2,7 @@
 
     STOPPED -> start() -> STARTING -> STARTED -> stop() -> STOPPING -> STOPPED -> exit() -> EXITING
 
-Each change of state calls the subscribers of a channel with the method's name: ``start``, ``stop``,
+Each of these methods calls the subscribers of the channel that has its name: ``start``, ``stop`` or
 ``exit``.
 """
 
@@ -79,15 +79,14 @@ class Bus:
     def __init__(self) -> None:
         self.state: State = states.STOPPED
         self.is_hosted = False
-        """Whether an external server runs the application. The bus must not end the process
-        then.
+        """Whether an external server runs the application. If so, the bus must not end the process.
         """
         self.serves_itself = False
-        """Whether this process has started a server, which calls the application's startup
-        handlers.
+        """Whether this program has started a server itself. That server calls the application's
+        startup handlers, and these must not start the bus again.
         """
         self.before_start: Callable[[], object] = bool
-        """Called when a program starts the bus itself."""
+        """A function that ``start`` calls before anything else."""
         self.listeners: dict[str, set[Callable[..., object]]] = {
             channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")
         }
@@ -208,7 +207,8 @@ class Bus:
                 raise
             self.log("The bus could not exit cleanly", 40, True)
             os._exit(_SOFTWARE_ERROR)
-        # End the process: otherwise ``start`` would continue when the signal handler returns.
+        # A signal handler has called this method during ``start``. End the process, because
+        # ``start`` would continue when the signal handler returns.
         if was_starting and not self.is_hosted:
             self.log("Bus EXITED while it was starting", 40)
             os._exit(_SOFTWARE_ERROR)
@@ -267,8 +267,8 @@ class Bus:
         A message is published on ``channel`` every ``interval`` seconds.
         """
         wanted = [state] if isinstance(state, State) else list(state)
-        # A condition variable can't be used, because a signal handler may change the state while
-        # this thread holds its lock.
+        # A condition variable can't be used: a signal handler may change the state while this
+        # thread holds the variable's lock.
         while self.state not in wanted:
             time.sleep(interval)
             if channel is not None:
