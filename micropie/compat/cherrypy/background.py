@@ -25,7 +25,8 @@ _LOOK_EVERY = 0.005
 
 
 class _Parts(NamedTuple):
-    """What ``BackgroundServer`` needs of a server that already listens.
+    """The functions with which ``BackgroundServer`` controls a server, and the server's port. The
+    server's socket is listening already.
 
     ``run``: serves until ``stop`` is called.
     ``has_started``: returns whether the server accepts requests.
@@ -172,7 +173,7 @@ def _waitress(app: object, options: Options) -> _Parts:
             channel.close()
 
     def stop() -> None:
-        with suppress(OSError):  # the loop has ended already, because another thread has woken it
+        with suppress(OSError):  # raised if another thread has woken the loop, which has ended then
             server.trigger.pull_trigger(end_loop)
 
     return _Parts(run, stop, lambda: True, port)

@@ -100,8 +100,8 @@ _OF_OLD = {"timeout_monitor", "deadlock_poll_freq"}
 
 
 def _configure_engine(name: str, value: object) -> None:
-    """Set an attribute of the engine or of one of its plugins; ``engine.autoreload.on`` switches a
-    plugin on or off.
+    """Set an attribute of the engine or of one of its plugins. ``on`` switches a plugin on or off,
+    as in ``engine.autoreload.on``.
     """
     name = "autoreload.on" if name == "autoreload_on" else name
     which, dot, attribute = name.partition(".")

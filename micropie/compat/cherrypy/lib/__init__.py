@@ -2,7 +2,7 @@
 directly.
 
 Open ``cptools.py`` to change one of the small tools, ``encoding.py`` for ``encode``, ``decode`` and
-``gzip``, ``static.py`` for files. Each of the other tools is in the module named like it.
+``gzip``, ``static.py`` for files. Each of the other tools is in the module of the same name.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class file_generator:  # noqa: N801 - CherryPy's name
 def pieces_of(file: FileLike) -> file_generator:
     """Return an iterator over a file-like object that a handler has returned.
 
-    It is also closed when the request ends, because an error page may replace the response before
-    the file is read.
+    The object is closed when the request ends, even if it isn't read because an error page has
+    replaced the response.
     """
     pieces = file_generator(file)
     native = current.get(None)

@@ -48,8 +48,8 @@ def get_ha1_dict(user_ha1_dict: Mapping[str, str]) -> GetHA1:
 
 
 def get_ha1_file_htdigest(filename: str) -> GetHA1:
-    """Return a function for the option ``get_ha1`` that reads a file of Apache's ``htdigest`` at
-    each call.
+    """Return a function for the option ``get_ha1`` that, at each call, reads a file written by
+    Apache's ``htdigest``.
     """
 
     def get_ha1(realm: str, username: str) -> str | None:
@@ -154,8 +154,8 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def _is_signed_for(uri: str, request: Any) -> bool:
-    """Return whether the header's ``uri`` is this request's URL, because a log-in for one page must
-    not give access to another (RFC 7616, section 3.4.6).
+    """Return whether the header's ``uri`` is this request's URL. A log-in for one page must not
+    give access to another (RFC 7616, section 3.4.6).
     """
     path, _, query = uri.partition("?")
     return (unquote(path), query) == (request.script_name + request.path_info, request.query_string)

@@ -20,7 +20,7 @@ from micropie.compat.cherrypy.urls import url as make_url
 from micropie.compat.core import checked_base
 
 _SUCCESS = range(200, 300)
-_LONG_AGO = 1169942400  # January 2007, the Expires that CherryPy sends to prevent caching
+_LONG_AGO = 1169942400  # 28 January 2007, which CherryPy sends as Expires to prevent caching
 
 
 # -- conditions ------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def proxy(
     addresses, the last one is used, because the proxy itself added it.
 
     Raises ``HTTPError`` 400 for a malformed host and for schemes other than http and https, because
-    links may contain them.
+    programs put scheme and host in links.
     """
     request = serving.request
     stated = first_value(request.headers.get(scheme)) if scheme else ""
@@ -265,7 +265,7 @@ class _WatchedHeaders(HeaderMap):
         return super().__iter__()
 
     def copy(self) -> Any:
-        """Return a copy that doesn't record which headers are read."""
+        """Return a copy that doesn't record which headers are read. So record all as read now."""
         self.seen.add(ALL)
         return HeaderMap(self)
 
@@ -285,8 +285,8 @@ ALL = "*"
 
 
 def watched_headers() -> _WatchedHeaders:
-    """Replace the request's headers by a ``_WatchedHeaders`` with the same values, and return
-    it.
+    """Replace the request's headers with a ``_WatchedHeaders`` object that has the same values, and
+    return this object.
     """
     request = serving.request
     if not isinstance(request.headers, _WatchedHeaders):

@@ -79,8 +79,8 @@ class _Busy(HTTPError):
 class Session:
     """The base class of sessions: a dict with one visitor's data.
 
-    Subclasses define ``_exists``, ``_load``, ``_save`` and ``_delete`` to store the data, and
-    override the locks.
+    Subclasses define ``_exists``, ``_load``, ``_save`` and ``_delete`` to store the data. They may
+    override ``acquire_lock`` and ``release_lock``.
     """
 
     timeout: float = 60
@@ -188,7 +188,7 @@ class Session:
     # -- storage -----------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Load the data from the storage. Called by the first use of the dict."""
+        """Load the data from the storage. Called when the session's data is first used."""
         found = self._load()
         if found is None and self._was_stored:  # another request has just deleted the session
             self._regenerate()
@@ -384,11 +384,11 @@ class FileSession(Session):
     storage_path: str = ""
     serializer: _Serializer = json
     folders: ClassVar[set[str]] = set()
-    """All directories that this process uses. One clean-up handles all of them."""
+    """All directories with sessions that this process uses. One clean-up handles all of them."""
     locks: ClassVar[LockTable] = LockTable()
     clean_thread: ClassVar[Monitor | None] = None
     lock: Any = None
-    """The open file whose lock is held."""
+    """The open lock file while the session is locked, otherwise None."""
 
     def __init__(self, id: str | None = None, **kwargs: Any) -> None:  # noqa: A002 - CherryPy's name
         kwargs["storage_path"] = folder = os.path.abspath(
@@ -456,7 +456,7 @@ class FileSession(Session):
         lock, self.lock = self.lock, None
         if lock is None:
             return
-        if self._locked_id is None:  # a subclass uses another lock
+        if self._locked_id is None:  # a subclass has set ``lock`` in its own ``acquire_lock``
             lock.close()
             self.locked = False
             return
@@ -496,7 +496,7 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
     seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
     end = None if seconds is None else time.monotonic() + seconds
     while True:
-        file = open(path, "wb")  # noqa: SIM115 - it is closed by whoever unlocks it
+        file = open(path, "wb")  # noqa: SIM115 - ``release_lock`` closes it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Check that the path still refers to the locked file: if another process has removed
@@ -586,7 +586,7 @@ class BackendSession(Session):
             # Reload data that may have been loaded before this request got the lock.
             native = current.get().session
             native.reload(stored)
-        # any time in the future: the backend removes expired sessions itself
+        # The backend removes expired sessions itself, so any expiry time in the future will do.
         return native, self.now() + timedelta(days=1)
 
     def _save(self, expiration_time: datetime) -> None:
@@ -650,8 +650,8 @@ def is_in_memory(options: Mapping[str, Any]) -> bool:
 
 class UnsharedSessions(SessionBackend):
     """A backend for native handlers that raises ``SetupError``. It is used if CherryPy handlers
-    store their sessions elsewhere, but with the same cookie. Otherwise native handlers would read
-    empty sessions, and writing to one would replace the visitor's cookie.
+    store their sessions elsewhere, but with the same cookie. With any other backend, native
+    handlers would read empty sessions, and writing to one would replace the visitor's cookie.
     """
 
     blocking = False
@@ -661,8 +661,8 @@ class UnsharedSessions(SessionBackend):
         self._native = native
 
     def load(self, session_id: str) -> dict[str, object]:
-        """Raise ``SetupError``, unless the application has ``CSRFMiddleware``. It loads sessions
-        too, but if there is none, it stores its token in a cookie.
+        """Raise ``SetupError``, unless the application has ``CSRFMiddleware``. This middleware
+        loads the session too, but without a session it stores its token in a cookie.
         """
         if any(isinstance(one, CSRFMiddleware) for one in self._native.middlewares):
             return {}
@@ -749,7 +749,7 @@ def init(
     ``timeout``: minutes, by default 60.
     ``name``: the cookie's name, by default "session_id"; with a ``backend``, that of micropie's
         sessions.
-    ``path_header``: a request header with the cookie's ``path``.
+    ``path_header``: the name of a request header that contains the cookie's ``path``.
     ``persistent``: whether browsers keep the cookie when they are closed.
 
     ``path``, ``domain``, ``secure``, ``httponly`` and ``samesite`` are attributes of the cookie.
@@ -882,8 +882,8 @@ def save() -> None:
         session.save()
         return
     session.save()
-    # A native session is saved with the response's headers, so changes made by the stream are saved
-    # separately.
+    # micropie saves a native session before it sends the headers. So the changes that the stream
+    # makes are saved separately, by ``_saved_at_its_end``.
     if session.store is not None:
         session.store, session.loaded = None, False
     response.body = _saved_at_its_end(session, response.body)

@@ -24,8 +24,8 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import FileRange, current, select, validators_of
 from micropie.compat.results import LONGEST_NAME, Chunks, in_ascii
 
-# If a request has more ranges, or its ranges have more than ``_LONGEST_PARTS`` bytes, the whole
-# file is sent. RFC 9110 allows that.
+# If a request has more ranges than this, or its ranges have more than ``_LONGEST_PARTS`` bytes, the
+# whole file is sent. RFC 9110 allows that.
 _MOST_RANGES = 16
 _LONGEST_PARTS = 1024 * 1024  # bytes of all ranges together
 
@@ -39,8 +39,8 @@ _OPEN_FLAGS = (
 
 @lru_cache(maxsize=1)
 def _types() -> Mapping[str, str]:
-    """Return the media types by file extension. The system's own lists of types aren't used, so
-    they are the same on every machine.
+    """Return the media types by file extension. They don't include the types that the operating
+    system lists, so that they are the same on every machine.
     """
     own = {
         ".ico": "image/x-icon",
@@ -267,7 +267,7 @@ def _set_disposition(disposition: str | None, name: str | None, own_name: str | 
     header = disposition
     if shown is not None:
         shown = _NOT_IN_A_NAME.sub("_", shown[:LONGEST_NAME]).encode("utf-8", "replace").decode()
-        # Escape quotes only now, because the conversion to ASCII may produce some.
+        # Replace characters once more, because the conversion to ASCII may produce quotes.
         plain = _NOT_IN_A_NAME.sub("_", in_ascii(shown))
         header += f'; filename="{plain}"'
         if plain != shown:
