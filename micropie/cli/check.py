@@ -108,8 +108,8 @@ def _replaced_methods(application: Application) -> Iterator[str]:
 
 
 def _is_debug_of_this_machine() -> bool:
-    """Return whether the file ``.env`` sets a variable such as ``SHOP_DEBUG=1``. Only a developer's
-    machine has this file, so debug is intended there.
+    """Return whether the file ``.env`` turns debug mode on, for example by ``SHOP_DEBUG=1``. Only a
+    developer's machine has this file, so debug mode is intended there.
     """
     return any(
         name.upper().endswith("DEBUG") and value.lower() not in ("", "0", "false", "no", "off")
@@ -183,7 +183,8 @@ def _hidden_routes(
 
 def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
     """Yield a finding for each attribute that refers to the same inner application as an earlier
-    attribute. Only the first of these attributes mounts the application.
+    attribute. Such an attribute has no effect: the application is mounted once, under the name of
+    the earlier attribute.
     """
     for inner in (one.app for one in all_inside):
         # An inner application may have an attribute that refers to the outermost one.

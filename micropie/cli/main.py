@@ -63,7 +63,7 @@ def _read_env_file() -> None:
     for name, value in read_env_file().items():
         try:
             os.environ.setdefault(name, value)
-        except ValueError as error:  # the path contains a null character
+        except ValueError as error:  # the value contains a null character
             raise CommandError(f".env can't be read: {error}") from None
 
 

@@ -60,7 +60,7 @@ def any_client(
     try:
         app = request.getfixturevalue("app")
     except pytest.FixtureLookupError as error:
-        # ``app`` exists, but requests a fixture that is missing
+        # If another fixture is missing, the fixture ``app`` exists and depends on it.
         if error.argname != "app":
             raise
         sentence = "any_client needs a fixture app: write one that returns your application"

@@ -137,7 +137,7 @@ def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
     and its own parameters.
     """
     handler = entry.signature
-    # the text for each provider, its name and parameters, by the id of its function
+    # for each provider, by the id of its function: its name and its parameters, as text
     calls: dict[int, str] = {}
     for one in (*(handler.needed() if with_providers else ()), handler):
         texts = []

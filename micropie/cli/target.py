@@ -190,7 +190,7 @@ def _explained(failed: str) -> Iterator[None]:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
-        # Leave out the lines in micropie itself: the message explains the error.
+        # Leave out the lines in micropie itself, because the message explains the error.
         if isinstance(error, SetupError):
             authors = takewhile(
                 lambda frame: _FRAMEWORK not in Path(frame.filename).parents, frames[own:]

@@ -2,7 +2,7 @@
 another framework.
 
 Open ``sources.py`` to change how files, plugins and configuration are read, ``applications.py`` for
-middleware and for programs that start a server, ``idioms.py`` for calls found by their shape,
+middleware and for programs that start a server, ``idioms.py`` for calls with certain arguments,
 ``of_micropie.py`` for programs of the framework MicroPie, ``names.py`` for imported names.
 ``micropie.compat.missing`` lists the names that the compatibility modules lack, with advice for
 each.

@@ -86,7 +86,7 @@ class Applications:
 class _Scope:
     """The variables of a module or a function that are applications.
 
-    ``wrapped``: those that are middleware around an application, by name.
+    ``wrapped``: the assignments of an application wrapped in middleware, by the variable's name.
     """
 
     def __init__(

@@ -43,8 +43,8 @@ class Finding(NamedTuple):
     is_note: bool = False
 
 
-# Keys of CherryPy's configuration that must be changed, each with advice. All string constants are
-# compared with them.
+# Keys of CherryPy's configuration that must be changed, each with advice. All string constants in
+# the source are compared with these keys.
 CONFIG_KEYS: Mapping[str, str] = {
     "tools.sessions.servers": ADVICE["cherrypy.lib.sessions.MemcachedSession"],
     "tools.xmlrpc.": ADVICE["cherrypy.tools.xmlrpc"],
@@ -77,8 +77,9 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
     """Yield the places to change in the Python files at ``path`` and in the packages that they
     import. For CherryPy, also search the configuration files under ``path``.
 
-    ``framework``: "bottle", "cherrypy" or "micropie". Raises ``CommandError`` if there are no
-    Python files.
+    ``framework``: "bottle", "cherrypy" or "micropie".
+
+    Raises ``CommandError`` if there are no Python files.
     """
     trees: dict[Path, ast.Module] = {}
     unread = [*_read(path, trees)]

@@ -1,4 +1,4 @@
-"""``serve``: choose a server, print which one and why, and run it."""
+"""``serve``: choose a server, print its name and its address, and run it."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Server:
 
     ``package``: what to install with pip; None for the server from the standard library.
     ``loops``: the event loops that it supports.
-    ``features``: those of ``ALL`` that it supports.
+    ``features``: the features that it supports, out of ``ALL``.
     """
 
     name: str
@@ -174,7 +174,8 @@ def _gunicorn(target: Target, options: Options) -> None:
         "threads": 8,
         "certfile": options.ssl_certfile,
         "keyfile": options.ssl_keyfile,
-        # Otherwise a client on this machine could set the prefix with a header (docs/servers.md).
+        # With gunicorn's default, a client on this machine could set the root path with a header
+        # (docs/servers.md).
         "forwarder_headers": "none",
     }
     if options.root_path:
@@ -200,8 +201,8 @@ def _wsgiref(target: Target, options: Options) -> None:
 
 _GRANIAN = (WORKERS, SSL, UDS)
 
-# In order of preference. A server that supports both protocols is listed twice, because its
-# features differ.
+# In order of preference. A server that supports both protocols is listed twice, because it may have
+# other features with WSGI than with ASGI.
 SERVERS = (
     Server("uvicorn", "uvicorn", ASGI, ("asyncio", "uvloop"), ALL, _uvicorn),
     Server("hypercorn", '"hypercorn[trio]"', ASGI, ("asyncio", "trio", "uvloop"), ALL, _hypercorn),
