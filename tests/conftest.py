@@ -199,6 +199,13 @@ def world(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(params=["asyncio", "trio"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The event loop of this run, for what is asked of ASGI alone."""
+    name: str = request.param
+    return name
+
+
 @contextmanager
 def connecting() -> Iterator[MakeClient]:
     """Yield ``connect(app, world, validate=True, **options)``, which makes a client in the named

@@ -13,7 +13,7 @@ import pytest
 from asgi_lifespan import LifespanManager
 
 from micropie import App
-from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import run
 from tests.support.waiting import PATIENCE
 
 with warnings.catch_warnings():
@@ -50,7 +50,6 @@ def whole_site() -> Root:
 ANSWERS = {"/": "hello", "/chunks": "ab", "/m": "mounted"}
 
 
-@every_loop
 def test_starlette_s_client(backend: Any) -> None:
     client = TestClient(whole_site(), backend=backend)
     assert {path: client.get(path).text for path in ANSWERS} == ANSWERS
@@ -60,7 +59,6 @@ def test_starlette_s_client(backend: Any) -> None:
     assert {path: client.get(path).text for path in ANSWERS} == ANSWERS
 
 
-@every_loop
 @pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers"])
 def test_R71_starlette_s_client_raises_what_failed(backend: Any, handlers: str) -> None:
     app = Root()

@@ -10,7 +10,6 @@ import anyio.lowlevel
 import pytest
 
 from micropie.asgi.coroutines import await_within, resume
-from tests.asgi.calls import every_loop
 from tests.support.virtual_time import run_in_virtual_time as run
 
 
@@ -24,13 +23,11 @@ async def waits_a_little() -> str:
     return "value"
 
 
-@every_loop
 @pytest.mark.parametrize("make", [at_once, waits_a_little])
 def test_what_it_returns_is_returned(backend: str, make: Any) -> None:
     assert run(backend, lambda: await_within(make(), None)) == "value"
 
 
-@every_loop
 @pytest.mark.parametrize("wait", [False, True])
 def test_what_it_raises_passes_through(backend: str, wait: bool) -> None:
     error = ValueError("x")
@@ -45,7 +42,6 @@ def test_what_it_raises_passes_through(backend: str, wait: bool) -> None:
     assert caught.value is error
 
 
-@every_loop
 def test_a_cancellation_reaches_what_waits(backend: str) -> None:
     seen: list[str] = []
 
@@ -76,19 +72,16 @@ async def limited(awaitable: Awaitable[Any], seconds: float | None) -> Any:
     return await resume(steps, waits_for, seconds)
 
 
-@every_loop
 @pytest.mark.parametrize("seconds", [None, 5])
 def test_what_comes_in_time_is_the_value(backend: str, seconds: float | None) -> None:
     assert run(backend, lambda: limited(waits_a_little(), seconds)) == "value"
 
 
-@every_loop
 def test_what_comes_too_late_is_a_time_out(backend: str) -> None:
     with pytest.raises(TimeoutError):
         run(backend, lambda: limited(anyio.sleep_forever(), 0.001))
 
 
-@every_loop
 def test_a_clean_up_may_wait(backend: str) -> None:
     done: list[int] = []
 
@@ -104,7 +97,6 @@ def test_a_clean_up_may_wait(backend: str) -> None:
     assert done == [1]
 
 
-@every_loop
 def test_its_own_scopes_nest_with_the_limit(backend: str) -> None:
     async def nested() -> str:
         with anyio.move_on_after(0.001):
@@ -116,7 +108,6 @@ def test_its_own_scopes_nest_with_the_limit(backend: str) -> None:
     assert run(backend, lambda: limited(nested(), 5)) == "value"
 
 
-@every_loop
 def test_an_error_after_the_time_out_is_told(backend: str) -> None:
     async def fails() -> None:
         try:
@@ -128,7 +119,6 @@ def test_an_error_after_the_time_out_is_told(backend: str) -> None:
         run(backend, lambda: limited(fails(), 0.001))
 
 
-@every_loop
 def test_a_cancellation_from_outside_is_no_time_out(backend: str) -> None:
     async def main() -> bool:
         with anyio.move_on_after(0.01) as scope:

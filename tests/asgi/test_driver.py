@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from micropie import App
-from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.support.threads import started_threads
 
 
@@ -25,7 +25,6 @@ class Root(App):
         return 204, None
 
 
-@every_loop
 def test_a_fixed_answer_is_two_messages(backend: str) -> None:
     assert run(backend, get, Root()).sent == [
         {
@@ -41,7 +40,6 @@ def test_a_fixed_answer_is_two_messages(backend: str) -> None:
     ]
 
 
-@every_loop
 def test_no_content_is_two_messages(backend: str) -> None:
     assert run(backend, get, Root(), "/nothing").sent == [
         {"type": "http.response.start", "status": 204, "headers": []},
@@ -49,19 +47,16 @@ def test_no_content_is_two_messages(backend: str) -> None:
     ]
 
 
-@every_loop
 def test_head_sends_an_empty_body(backend: str) -> None:
     call = run(backend, get, Root(), "/sync", "HEAD")
     assert (call.headers["content-length"], call.body) == ("7", b"")
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/", "/sync", "/nowhere", "/%ff"])
 def test_a_body_that_nobody_wants_is_not_received(backend: str, path: str) -> None:
     assert run(backend, get, Root(), path, "POST").received == 0
 
 
-@every_loop
 def test_names_are_bytes_in_lower_case(backend: str) -> None:
     class Named(App):
         def index(self) -> Any:
@@ -70,7 +65,6 @@ def test_names_are_bytes_in_lower_case(backend: str) -> None:
     assert (b"x-own", b"\xff") in run(backend, get, Named()).sent[0]["headers"]
 
 
-@every_loop
 def test_an_async_handler_needs_no_thread(backend: str) -> None:
     async def main() -> None:
         for path in ("/", "/nowhere"):
@@ -81,13 +75,11 @@ def test_an_async_handler_needs_no_thread(backend: str) -> None:
     assert started == []
 
 
-@every_loop
 @pytest.mark.parametrize("headers", [(), iter(()), [[b"host", b"x"]]])
 def test_headers_of_any_iterable(backend: str, headers: Any) -> None:
     assert run(backend, lambda: get(Root(), headers=list(headers))).status == 200
 
 
-@every_loop
 @pytest.mark.parametrize(
     ("client", "seen"),
     [
@@ -106,7 +98,6 @@ def test_the_client_as_servers_write_it(backend: str, client: Any, seen: bytes) 
     assert run(backend, lambda: get(Looks(), client=client)).body == b'{"client":' + seen + b"}"
 
 
-@every_loop
 def test_a_send_that_fails_is_the_servers_error(backend: str) -> None:
     async def broken(message: Any) -> None:
         raise RuntimeError("the server's own")
@@ -118,7 +109,6 @@ def test_a_send_that_fails_is_the_servers_error(backend: str) -> None:
         run(backend, main)
 
 
-@every_loop
 def test_a_stuck_send_can_be_cancelled(backend: str) -> None:
     async def stuck(message: Any) -> None:
         await anyio.sleep_forever()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HttpMiddleware, static_file
-from tests.asgi.calls import Call, every_loop, get, http_scope, run
+from tests.asgi.calls import Call, get, http_scope, run
 from tests.support.asgi_validator import validated
 from tests.support.open_files import open_files
 from tests.support.served_files import LARGE, app_for, files_in
@@ -58,7 +58,6 @@ def ask(
     return call
 
 
-@every_loop
 def test_a_whole_file_is_sent_by_its_path(place: Path, backend: str) -> None:
     call = ask(app_for(place), backend, {PATHSEND: {}})
     assert (call.kinds, call.body_sent) == (["start", "pathsend"], LARGE)
@@ -66,7 +65,6 @@ def test_a_whole_file_is_sent_by_its_path(place: Path, backend: str) -> None:
     assert call.headers["content-length"] == str(len(LARGE))
 
 
-@every_loop
 @pytest.mark.parametrize("offered", [{PATHSEND: {}}, {}, None])
 def test_a_range_is_sent_from_the_open_file(place: Path, backend: str, offered: Any) -> None:
     call = ask(app_for(place), backend, offered, range="bytes=100-400000")
@@ -74,7 +72,6 @@ def test_a_range_is_sent_from_the_open_file(place: Path, backend: str, offered: 
     assert "pathsend" not in call.kinds
 
 
-@every_loop
 def test_what_is_small_or_has_no_body_is_not_handed_over(place: Path, backend: str) -> None:
     app = app_for(place)
     offered: dict[str, Any] = {PATHSEND: {}}
@@ -93,7 +90,6 @@ class Changes(HttpMiddleware):
         return {"status_code": self.status}
 
 
-@every_loop
 def test_R9_a_hook_that_leaves_no_body(place: Path, backend: str) -> None:
     app = app_for(place)
     app.middlewares.append(Changes(204))
@@ -101,7 +97,6 @@ def test_R9_a_hook_that_leaves_no_body(place: Path, backend: str) -> None:
     assert (call.kinds, call.status, call.body_sent) == (["start", "body"], 204, b"")
 
 
-@every_loop
 def test_a_stream_that_is_no_file_is_not_handed_over(backend: str) -> None:
     app = App()
     app.get("/")(lambda: iter([b"a", b"b"]))
@@ -119,7 +114,6 @@ class Gone(Sending):
         await super().send(message)
 
 
-@every_loop
 @pytest.mark.parametrize("at", [0, 1])
 def test_R40_R63_a_client_that_leaves(place: Path, backend: str, at: int) -> None:
     call = Gone()
@@ -141,7 +135,6 @@ class Truncates(Sending):
         await super().send(message)
 
 
-@every_loop
 @pytest.mark.parametrize("with_range", [False, True])
 def test_R40_R60_a_file_that_shrinks_breaks_the_answer_off(
     place: Path, backend: str, with_range: bool, caplog: pytest.LogCaptureFixture
@@ -161,7 +154,6 @@ def test_R40_R60_a_file_that_shrinks_breaks_the_answer_off(
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
-@every_loop
 def test_a_file_of_an_async_handler_uses_the_threads_of_io(place: Path, backend: str) -> None:
     """Its chunks come also while every thread for handlers is taken: there is none at all here."""
     app = App(threads=1)

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from micropie import App
-from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import Call, Lifespan, get, http_scope, piece, run
 from tests.support.waiting import until_async
 
 
@@ -61,7 +61,6 @@ async def around(
 COMPLETE = [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
 
 
-@every_loop
 @pytest.mark.parametrize("state", [None, {}])
 def test_start_and_stop(backend: str, state: dict[str, Any] | None) -> None:
     app = rooted()
@@ -69,7 +68,6 @@ def test_start_and_stop(backend: str, state: dict[str, Any] | None) -> None:
     assert app.log == ["enter", "leave"]
 
 
-@every_loop
 def test_requests_within_start_nothing_again(backend: str) -> None:
     app = rooted()
 
@@ -81,7 +79,6 @@ def test_requests_within_start_nothing_again(backend: str) -> None:
     assert app.log == ["enter", "leave"]
 
 
-@every_loop
 def test_R72_without_a_lifespan_the_first_of_many_requests_starts_once(backend: str) -> None:
     app, log = App(), []
 
@@ -100,7 +97,6 @@ def test_R72_without_a_lifespan_the_first_of_many_requests_starts_once(backend: 
     assert log == ["up"]
 
 
-@every_loop
 def test_an_application_serves_one_loop_after_another(backend: str) -> None:
     app = App()
     app.get("/")(lambda: "threads too")
@@ -108,7 +104,6 @@ def test_an_application_serves_one_loop_after_another(backend: str) -> None:
         assert run(backend, get, app).body == b"threads too"
 
 
-@every_loop
 def test_R71_a_failed_start_up_says_what_failed(backend: str) -> None:
     app = rooted()
 
@@ -124,7 +119,6 @@ def test_R71_a_failed_start_up_says_what_failed(backend: str) -> None:
     assert app.log == ["enter", "leave"]
 
 
-@every_loop
 def test_R71_an_application_that_cannot_be_built_fails_to_start(backend: str) -> None:
     app = App()
     app.get("/x")(lambda: "one")
@@ -135,7 +129,6 @@ def test_R71_an_application_that_cannot_be_built_fails_to_start(backend: str) ->
     assert "/x" in answer["message"]
 
 
-@every_loop
 def test_R71_a_start_up_that_is_cancelled_is_undone(backend: str) -> None:
     app = rooted()
 
@@ -160,7 +153,6 @@ def test_R71_a_start_up_that_is_cancelled_is_undone(backend: str) -> None:
     assert app.log == ["enter", "up", "hangs", "down", "leave", "over"]
 
 
-@every_loop
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("is_async", [False, True])
 def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(
@@ -194,7 +186,6 @@ def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(
     assert app.log == ["enter", "leave"]
 
 
-@every_loop
 def test_a_server_that_cancels_instead_of_saying_shutdown(backend: str) -> None:
     app = rooted()
     app.shutdown_handlers.append(lambda: app.log.append("down"))
@@ -212,7 +203,6 @@ def test_a_server_that_cancels_instead_of_saying_shutdown(backend: str) -> None:
     assert app.log.index("leave") < app.log.index("over")
 
 
-@every_loop
 def test_the_lifespans_state_is_not_shown_what_is_the_frameworks(backend: str) -> None:
     seen: list[Any] = []
 
@@ -229,13 +219,11 @@ def test_the_lifespans_state_is_not_shown_what_is_the_frameworks(backend: str) -
     assert seen == ["State({'own': 1})"]
 
 
-@every_loop
 def test_an_unknown_scope_is_refused(backend: str) -> None:
     with pytest.raises(RuntimeError, match="'mqtt'"):
         run(backend, App(), {"type": "mqtt"}, None, print)
 
 
-@every_loop
 @pytest.mark.parametrize("is_started", [False, True])
 def test_a_websocket_without_a_handler_is_refused(backend: str, is_started: bool) -> None:
     app, sent = App(), []
@@ -258,7 +246,6 @@ def test_a_websocket_without_a_handler_is_refused(backend: str, is_started: bool
     )
 
 
-@every_loop
 def test_daphne_calls_with_keywords(backend: str) -> None:
     async def main() -> bytes:
         call = Call(piece(b""))

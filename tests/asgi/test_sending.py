@@ -19,7 +19,6 @@ from micropie.asgi.streaming import CHUNKS_PER_CHECK, WATCH_AFTER
 from tests.asgi.calls import (
     Call,
     Lifespan,
-    every_loop,
     get,
     http_scope,
     piece,
@@ -118,7 +117,6 @@ class Waits(Ignores):
         await anyio.lowlevel.checkpoint()
 
 
-@every_loop
 @with_and_without_lifespan
 @pytest.mark.parametrize("server", [Raises, Ignores, Waits])
 @pytest.mark.parametrize("kind", KINDS)
@@ -173,7 +171,6 @@ def test_R63_a_client_that_leaves_is_noticed_on_a_loop_that_anyio_did_not_start(
     assert app.closed == 1
 
 
-@every_loop
 @pytest.mark.parametrize("kind", KINDS)
 def test_R63_a_client_that_left_before_the_head(
     backend: str, kind: str, caplog: pytest.LogCaptureFixture
@@ -203,7 +200,6 @@ class Listed(AsyncIterator[bytes]):
         self.closed += 1
 
 
-@every_loop
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_R61_a_client_that_leaves_while_the_head_is_sent_cancels_nothing_else(
     backend: str, method: str
@@ -245,7 +241,6 @@ class Fixed(App):
         yield "a"
 
 
-@every_loop
 @pytest.mark.parametrize("at", [0, 1])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ["/", "/head"])
@@ -295,7 +290,6 @@ ERRORS = [
 ]
 
 
-@every_loop
 @with_and_without_lifespan
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @pytest.mark.parametrize("kind", ["asynchronous", "busy", "sync"])
@@ -344,7 +338,6 @@ def _state(lifespan: Lifespan, with_lifespan: bool) -> dict[str, Any]:
     return {"state": dict(lifespan.scope["state"])} if with_lifespan else {}
 
 
-@every_loop
 def test_a_receive_that_fails_while_a_stream_is_sent_ends_it(backend: str) -> None:
     class Failing(Call):
         async def receive(self) -> Any:
@@ -355,7 +348,6 @@ def test_a_receive_that_fails_while_a_stream_is_sent_ends_it(backend: str) -> No
     assert app.closed == 1
 
 
-@every_loop
 def test_R61_a_stream_leaves_nobody_behind_in_receive(backend: str) -> None:
     """A server with keep-alive gives the next request's messages to whoever is still receiving."""
     waiting = 0
@@ -394,7 +386,6 @@ def test_R61_a_stream_leaves_nobody_behind_in_receive(backend: str) -> None:
     run(backend, main)
 
 
-@every_loop
 def test_R64_a_slow_client_slows_its_producer(backend: str) -> None:
     class Slow(Call):
         async def send(self, message: Any) -> None:
@@ -410,7 +401,6 @@ def test_R64_a_slow_client_slows_its_producer(backend: str) -> None:
         assert app.made <= 13 + ahead
 
 
-@every_loop
 def test_R61_a_request_that_is_cancelled_in_mid_stream_closes_it(backend: str) -> None:
     for kind in ("waiting", "silent", "sync", "shielded"):
         app = Endless()
@@ -431,7 +421,6 @@ def test_R61_a_request_that_is_cancelled_in_mid_stream_closes_it(backend: str) -
         assert app.closed == 1
 
 
-@every_loop
 def test_a_sync_generator_is_advanced_and_closed_in_threads(backend: str) -> None:
     threads: list[str] = []
 
@@ -449,7 +438,6 @@ def test_a_sync_generator_is_advanced_and_closed_in_threads(backend: str) -> Non
     assert "MainThread" not in threads
 
 
-@every_loop
 def test_a_file_is_read_in_large_pieces(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:
@@ -460,7 +448,6 @@ def test_a_file_is_read_in_large_pieces(backend: str) -> None:
     assert len(call.sent) <= 20
 
 
-@every_loop
 @with_and_without_lifespan
 @pytest.mark.parametrize(
     "chunks", [[b"0", b"1", b"2"], ["0", "1", "2"], ["", b"", b"0", "", b"12"], []], ids=repr
@@ -489,7 +476,6 @@ def test_a_stream_that_never_waits_starts_no_task(
     assert len(ended) == 1
 
 
-@every_loop
 def test_the_head_comes_before_the_second_chunk(backend: str) -> None:
     made: list[int] = []
 
@@ -514,7 +500,6 @@ def test_the_head_comes_before_the_second_chunk(backend: str) -> None:
     assert run(backend, main) == 1
 
 
-@every_loop
 @with_and_without_lifespan
 def test_a_slow_stream_leaves_no_task(backend: str, with_lifespan: bool) -> None:
     class Root(App):

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from micropie.asgi.lifespan import handling_signals
-from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import run
 
 
 @pytest.fixture
@@ -28,7 +28,6 @@ def server() -> Iterator[list[int]]:
     signal.signal(signal.SIGTERM, before)
 
 
-@every_loop
 def test_R65_a_signal_is_heard_and_handled_as_ever(backend: str, server: list[int]) -> None:
     handler = signal.getsignal(signal.SIGTERM)
 
@@ -45,7 +44,6 @@ def test_R65_a_signal_is_heard_and_handled_as_ever(backend: str, server: list[in
     assert len(server) == 2
 
 
-@every_loop
 def test_it_is_heard_where_signals_interrupt_nothing(
     backend: str, server: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,7 +59,6 @@ def test_it_is_heard_where_signals_interrupt_nothing(
     assert server == [signal.SIGTERM]
 
 
-@every_loop
 def test_a_handler_that_is_set_meanwhile_stays(backend: str, server: list[int]) -> None:
     def own(number: int, frame: FrameType | None) -> None: ...
 

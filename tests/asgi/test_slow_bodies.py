@@ -16,7 +16,7 @@ from micropie._core.execution import threads as workers
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.threads import in_thread, slots_of
 from micropie.compat import bottle, cherrypy
-from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
 
 THREADS = 2
@@ -103,7 +103,6 @@ PLACES = [
 ]
 
 
-@every_loop
 @pytest.mark.parametrize(("make", "slow", "quick", "threads"), PLACES)
 def test_R20_bodies_that_do_not_end_take_no_thread_from_others(
     backend: str, make: Any, slow: str, quick: str, threads: int
@@ -124,7 +123,6 @@ def test_R20_bodies_that_do_not_end_take_no_thread_from_others(
     run(backend, main)
 
 
-@every_loop
 @pytest.mark.parametrize(
     ("make", "path"),
     [(lambda: mounted(wsgi), "/m/slow"), (moved_bottle, "/slow"), (moved_cherrypy, "/slow")],
@@ -146,7 +144,6 @@ def test_R20_a_short_body_of_an_application_that_moved_in_arrives_before_it_has_
     run(backend, main)
 
 
-@every_loop
 def test_R20_more_readers_than_may_wait_for_their_clients_get_503(
     backend: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -186,7 +183,6 @@ def test_R20_more_readers_than_may_wait_for_their_clients_get_503(
     run(backend, main)
 
 
-@every_loop
 def test_R20_a_thread_whose_body_has_come_does_not_wait_for_those_that_wait_for_it(
     backend: str,
 ) -> None:
@@ -220,7 +216,6 @@ def test_R20_a_thread_whose_body_has_come_does_not_wait_for_those_that_wait_for_
     run(backend, main)
 
 
-@every_loop
 def test_what_is_lent_is_taken_back(backend: str) -> None:
     """A thread that goes on counts again: no call begins until there is room."""
     threads = Threads(1)

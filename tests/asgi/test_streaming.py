@@ -16,7 +16,7 @@ import pytest
 
 from micropie import run_in
 from micropie.asgi.exchange import ASGIExchange
-from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.support.pooled import Pooled
 from tests.support.waiting import until
 
@@ -33,7 +33,6 @@ async def cancelled(app: Any, path: str, file: Path) -> Call:
     return call
 
 
-@every_loop
 @pytest.mark.parametrize("path", BEGINNING)
 def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> None:
     app = Pooled(processes=1)
@@ -50,7 +49,6 @@ def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> No
     app._micropie.compiled().close()
 
 
-@every_loop
 @pytest.mark.parametrize("after", [0, 1])
 def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
     backend: str, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
@@ -77,7 +75,6 @@ def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
     app._micropie.compiled().close()
 
 
-@every_loop
 def test_R67_more_handlers_than_may_wait_for_a_process_get_503_at_once(
     backend: str, tmp_path: Path
 ) -> None:
@@ -104,7 +101,6 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/says", "/says_and_yields"])
 def test_R69_an_executor_is_left_to_itself(
     backend: str, tmp_path: Path, threads: ThreadPoolExecutor, path: str
@@ -141,7 +137,6 @@ def wait_for(file: str) -> None:
         time.sleep(0.01)
 
 
-@every_loop
 def test_a_message_that_the_companion_receives_is_the_readers(backend: str) -> None:
     async def main() -> list[Any]:
         arrives, asked = anyio.Event(), anyio.Event()

@@ -7,7 +7,6 @@ import dataclasses
 import enum
 import functools
 import math
-import subprocess
 import sys
 import typing
 from dataclasses import dataclass, field
@@ -52,6 +51,7 @@ from micropie._core.binding.structures.makers import maker_for
 from micropie.testing import TestClient
 from tests.binding.conftest import taking
 from tests.conftest import MakeClient
+from tests.support.commands import ended
 from tests.support.errors import said
 
 ROOT = Path(__file__).parent.parent.parent
@@ -877,9 +877,7 @@ class Root(App):
 Root()._micropie.compiled()
 print(sorted({"msgspec", "pydantic", "jinja2", "asyncio.base_events", "trio"} & set(sys.modules)))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = ended(sys.executable, "-c", code, check=True)
     assert "msgspec" not in done.stdout
     assert "pydantic" not in done.stdout
 

@@ -21,7 +21,7 @@ from micropie._core.http.json import CodecError
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
 from micropie.channels.mailbox import Mailbox, Published
 from micropie.testing import WebSocketClosed
-from tests.asgi.calls import ended_by_shutdown, every_loop, run
+from tests.asgi.calls import ended_by_shutdown, run
 from tests.conftest import MakeClient
 from tests.support.event_source import parsed
 from tests.support.waiting import until
@@ -51,7 +51,6 @@ def test_messages_arrive_in_order_in_a_thread(channels: Channels) -> None:
         assert messages.get(timeout=0) is None
 
 
-@every_loop
 def test_messages_arrive_in_order_in_a_task(backend: str, channels: Channels) -> None:
     async def check() -> None:
         async with channels.subscribe("room") as messages:
@@ -151,7 +150,6 @@ def test_a_subscription_begins_with_with_and_once(channels: Channels) -> None:
     assert list(messages) == []
 
 
-@every_loop
 def test_a_task_that_would_block_its_loop_is_told(backend: str, channels: Channels) -> None:
     async def check() -> None:
         async with channels.subscribe("room") as messages:
@@ -189,7 +187,6 @@ def test_R57_or_the_subscriber_is_told(channels: Channels) -> None:
         assert (slow.get(default="ended"), slow.dropped) == ("ended", 1)
 
 
-@every_loop
 def test_R57_one_blocked_subscriber_delays_nobody(backend: str, channels: Channels) -> None:
     async def check() -> None:
         counts = [0] * 500
@@ -224,7 +221,6 @@ def _with_status(function: Any, *arguments: Any) -> Any:
 # -- threads, loops, processes ---------------------------------------------------------------------
 
 
-@every_loop
 def test_a_thread_publishes_to_tasks(backend: str, channels: Channels) -> None:
     async def check() -> None:
         received: list[Any] = []
@@ -304,7 +300,6 @@ def subscriptions() -> list[Subscription]:
     return [one for one in gc.get_objects() if issubclass(type(one), Subscription)]
 
 
-@every_loop
 def test_R61_cancellation_at_any_moment_leaves_nothing(backend: str, channels: Channels) -> None:
     rng = random.Random(1)
     of_others = set(map(id, subscriptions()))
@@ -358,7 +353,6 @@ def test_R61_a_task_never_starves_the_others() -> None:
     assert run("asyncio", check) >= 19
 
 
-@every_loop
 def test_a_loop_that_has_ended_is_no_error_to_others(backend: str) -> None:
     channels = Channels()
     kept: list[Any] = []
@@ -379,7 +373,6 @@ def test_a_loop_that_has_ended_is_no_error_to_others(backend: str) -> None:
         call_soon(lambda: None)
 
 
-@every_loop
 def test_tasks_that_share_a_subscription_each_take_messages(backend: str) -> None:
     channels = Channels()
     taken: list[int] = []
@@ -403,7 +396,6 @@ def test_tasks_that_share_a_subscription_each_take_messages(backend: str) -> Non
     run(backend, main)
 
 
-@every_loop
 def test_a_wait_that_was_cancelled_loses_no_message(backend: str) -> None:
     channels = Channels()
 
@@ -496,7 +488,6 @@ def test_a_subscription_that_is_closed_before_it_begins_has_no_messages(channels
         assert list(messages) == []
 
 
-@every_loop
 def test_close_ends_what_a_task_hears(backend: str, channels: Channels) -> None:
     async def check() -> list[Any]:
         async with channels.subscribe("room") as messages, anyio.create_task_group() as tasks:
@@ -680,7 +671,6 @@ def test_a_websocket_ends_when_its_subscription_is_closed(
     assert closed.value.code == 1000
 
 
-@every_loop
 @pytest.mark.parametrize("path", STREAMS)
 def test_R65_subscriptions_end_when_the_server_says_shutdown(
     backend: str, channels: Channels, path: str

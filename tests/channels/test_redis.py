@@ -28,7 +28,7 @@ from micropie._core.execution.steps.redis_client import RedisClient
 from micropie.channels import ChannelsUnreachable, MessagesLost, RedisChannels, Subscription
 from micropie.channels import redis as redischannels
 from micropie.channels.mailbox import Future
-from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import run
 from tests.conftest import MakeClient
 from tests.support.forwarder import Forwarder
 from tests.support.ports import free_port
@@ -137,7 +137,6 @@ def test_a_server_that_is_not_there_is_an_error_at_once(nowhere: str) -> None:
     channels.close()
 
 
-@every_loop
 def test_a_server_that_is_not_there_is_an_error_to_a_task(backend: str, nowhere: str) -> None:
     channels = RedisChannels(nowhere)
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections import defaultdict
 from importlib import import_module
@@ -24,7 +23,7 @@ from micropie._core.routing import place_of
 from micropie.cli.shell import _Console
 from micropie.compat.bottle import templates as bottle_templates
 from micropie.compat.missing import ADVICE
-from tests.support.commands import ROOT, environment
+from tests.support.commands import ROOT, ended, environment
 from tests.support.commands import micropie as run_micropie
 from tests.support.environment import WITHOUT_PLUGINS, unmeasured
 from tests.support.modules import forget_temporary_modules
@@ -781,13 +780,16 @@ def test_a_submodule_is_no_one_line(
 def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, kind: str) -> None:
     status, output, _ = command("new", "pies", *kind.split())
     assert (status, "micropie run --reload" in output) == (0, True)
-    tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *WITHOUT_PLUGINS],
-        cwd=tmp_path / "pies",
-        env=unmeasured(PYTHONPATH=str(ROOT)),
-        capture_output=True,
-        text=True,
-        check=False,
+    tested = ended(
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *WITHOUT_PLUGINS,
+        folder=tmp_path / "pies",
+        environ=unmeasured(PYTHONPATH=str(ROOT)),
     )
     assert tested.returncode == 0, tested.stdout
     checked = run_micropie(tmp_path / "pies", "check")
@@ -875,14 +877,13 @@ def test_shell(tmp_path: Path) -> None:
         "app = App(security=SecurityDefaults('localhost'))\n\n@app.get('/')\ndef pie(): return 'pie'\n"
     )
     code = "import sys; sys.argv = ['micropie', 'shell']; import micropie.__main__; sys.exit(micropie.__main__.main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment(),
+    done = ended(
+        sys.executable,
+        "-c",
+        code,
+        folder=tmp_path,
+        environ=environment(),
         input="print(client.get('/').text, app)",
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0
     assert "app:app: app, request, resource(Type), await, client" in done.stderr
@@ -1283,9 +1284,7 @@ def test_a_reader_that_has_enough(
 
 def test_importing_micropie_imports_none_of_it() -> None:
     code = "import micropie, sys; print([name for name in sys.modules if name.startswith(('micropie.cli', 'micropie.cli.serving'))])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
-    )
+    done = ended(sys.executable, "-c", code, environ=environment(), check=True)
     assert done.stdout == "[]\n"
 
 

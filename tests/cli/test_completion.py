@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from micropie.cli.main import COMMANDS, main
-from tests.support.commands import environment
+from tests.support.commands import ended, environment, micropie
 from tests.support.modules import forget_temporary_modules
 from tests.support.redis_server import missing_program
 
@@ -75,23 +74,18 @@ SHELLS = {
 def test_a_shell_completes_by_its_script(shell: str, project: Path) -> None:
     if shutil.which(shell) is None:
         missing_program(shell)
-    script = subprocess.run(
-        [sys.executable, "-m", "micropie", "completion", shell],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        check=True,
-    ).stdout
+    script = micropie(project, "completion", shell).stdout
     first = "autoload -U compinit\ncompinit -D\n" if shell == "zsh" else ""
     command = project / "micropie"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m micropie "$@"\n')
     command.chmod(0o755)
     path = f"{project}:{environment()['PATH']}"
-    done = subprocess.run(
-        [shell, "-c", first + script + SHELLS[shell]],
-        capture_output=True,
-        text=True,
-        env=environment(PATH=path, HOME=str(project)),
+    done = ended(
+        shell,
+        "-c",
+        first + script + SHELLS[shell],
+        folder=project,
+        environ=environment(PATH=path, HOME=str(project)),
         check=True,
     )
     assert {*done.stdout.split()} == {*FLAGS}

@@ -22,7 +22,7 @@ from micropie.cli.serving.servers import choose
 from micropie.middleware import FlowMiddleware, MemoryRates, RateLimit, RedisRates
 from micropie.sessions import SQLiteSessionBackend
 from tests.support.certificates import make_certificate
-from tests.support.commands import micropie, serving_command
+from tests.support.commands import ended, micropie, serving_command
 from tests.support.modules import forget_temporary_modules
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
@@ -328,12 +328,7 @@ def test_https(project: Path) -> None:
             url = server.url
 
             def answer(url: str = url) -> str:
-                done = subprocess.run(
-                    ["curl", "-ksm", str(PATIENCE), url],
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
+                done = ended("curl", "-ksm", str(PATIENCE), url)
                 return done.stdout
 
             until(lambda: answer().endswith(" one https"))

@@ -9,7 +9,6 @@ import gc
 import hmac
 import io
 import os
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from http.cookies import CookieError
@@ -21,7 +20,7 @@ import bottle as original
 import pytest
 
 from micropie.compat import bottle as ours
-from tests.support.commands import environment
+from tests.support.commands import ended, environment
 from tests.support.waiting import PATIENCE
 
 
@@ -155,13 +154,7 @@ def test_outside_of_handlers_the_thread_that_imports_has_a_request(bottle: Any) 
 
 def test_a_new_process_has_a_request_at_once() -> None:
     program = "from micropie.compat import bottle; bottle.response.status = 404; print(bottle.request.path)"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ended(sys.executable, "-c", program, environ=environment())
     assert (done.stdout, done.stderr) == ("/\n", "")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import sys
 import warnings
 from collections.abc import AsyncIterator
@@ -23,6 +22,7 @@ from micropie.testing import TestClient
 from tests.asgi.calls import START
 from tests.conftest import MakeClient
 from tests.support import moved_shop
+from tests.support.commands import ended
 
 JSON_TYPE = {"Content-Type": "application/json"}
 
@@ -615,7 +615,6 @@ def test_the_carrier_can_not_be_part_of_another_tree(app: bottle.Bottle) -> None
         root._micropie.compiled()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_moved_application_gains_a_websocket(app: bottle.Bottle, backend: Any) -> None:
     app.get("/chat")(lambda: "page")
 
@@ -693,7 +692,7 @@ def test_routes_may_be_added_while_the_application_serves(
 def test_a_native_application_imports_nothing_of_it() -> None:
     code = "import micropie, sys; print([name for name in sys.modules if name.startswith('micropie.compat')])"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = ended(*command, check=True)
     assert done.stdout == "[]\n"
 
 

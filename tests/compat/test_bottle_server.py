@@ -17,6 +17,7 @@ import pytest
 from micropie.compat import bottle
 from micropie.compat.bottle import server
 from micropie.wsgi import gunicorn
+from tests.support.commands import ended
 from tests.support.waiting import PATIENCE
 
 
@@ -227,9 +228,7 @@ def test_the_reloader_starts_anew_when_a_file_has_changed(tmp_path: Path) -> Non
         "bottle.run(bottle.Bottle(), server=Server, quiet=True, reloader=True, interval=0.05)\n"
     )
     (tmp_path / "helper.py").write_text("")
-    done = subprocess.run(
-        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = ended(sys.executable, "program.py", folder=tmp_path)
     assert (done.stdout, done.returncode) == ("serving\nserving\n", 7), done.stderr
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from micropie.testing import TestClient
-from tests.support.selection import WORLDS
 
 PAGES = Path(__file__).parent.parent.parent / "docs" / "moving"
 
@@ -67,7 +66,6 @@ def answers(framework: str, source: str, prefix: str, world: str) -> list[Any]:
     return seen
 
 
-@pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("framework", REQUESTS)
 def test_each_step_answers_as_the_one_before(framework: str, world: str) -> None:
     original, mounted, moved, native = steps(framework)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Generator
@@ -26,7 +25,7 @@ from micropie.compat.pixie_web import (
 )
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
-from tests.support.commands import Running, serving_command
+from tests.support.commands import Running, ended, serving_command
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE
 
@@ -285,5 +284,5 @@ def test_the_server_is_an_application(client: TestClient) -> None:
 
 def test_outside_of_a_request_it_is_the_main_process() -> None:
     code = "from micropie.compat.pixie_web import proc_env; print(proc_env.proc_type)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = ended(sys.executable, "-c", code, check=True)
     assert done.stdout == "main\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -19,6 +18,7 @@ import pytest
 
 from tests.compat.asking import basic, upload
 from tests.servers.harness import Answer, Server, serving
+from tests.support.commands import ended
 
 SERVERS = ["uvicorn", "gunicorn-gthread"]
 IN_ANN = {"Authorization": basic("ann", "xyz")}
@@ -87,9 +87,7 @@ def test_pip_downloads_from_pypiserver(index: Server, tmp_path: Path) -> None:
         str(tmp_path),
         "first",
     ]
-    done = subprocess.run(
-        [*command, *options], capture_output=True, text=True, check=False, timeout=50
-    )
+    done = ended(*command, *options)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["first-1.0-py3-none-any.whl"]
 

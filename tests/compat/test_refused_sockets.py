@@ -67,7 +67,6 @@ def moved(name: str) -> Any:
     return bottle.Bottle()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_guard_refuses_by_the_original_s_errors(backend: str, name: str) -> None:
     refuse, status, location, body = REFUSALS[name]
@@ -87,7 +86,6 @@ def test_a_guard_refuses_by_the_original_s_errors(backend: str, name: str) -> No
     assert headers.get("x-why", "") == ("y" if name == "401" else "")
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize(
     ("name", "code"), [("abort", POLICY), ("HTTPError", POLICY), ("unavailable", FAILED)]
 )

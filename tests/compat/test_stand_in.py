@@ -28,7 +28,7 @@ from micropie.compat import bottle, cherrypy, install
 from micropie.compat.originals import warn_of_originals
 from micropie.sessions import InMemorySessionBackend
 from tests.conftest import MakeClient
-from tests.support.commands import environment, serving_command
+from tests.support.commands import ended, environment, serving_command
 from tests.support.ports import free_port
 
 PLUGIN = """
@@ -71,15 +71,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return ended(sys.executable, *command, folder=folder, environ=environment())
 
 
 def test_a_plugin_gets_the_stand_in(shop: Path) -> None:

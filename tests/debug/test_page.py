@@ -20,6 +20,7 @@ from micropie.debug import KEY_PATH, debug_key
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+from tests.support.commands import ended
 from tests.support.debugging import DEVELOPER, LOCAL
 from tests.support.waiting import PATIENCE
 
@@ -507,7 +508,6 @@ def test_R76_no_page_under_wsgi_with_several_processes(setting: Any, is_shown: b
         ([], {"WEB_CONCURRENCY": "many"}, True),
     ],
 )
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_R76_no_page_under_asgi_with_several_workers(
     monkeypatch: pytest.MonkeyPatch,
     backend: str,
@@ -637,9 +637,7 @@ def test_R76_the_environment_may_state_the_key() -> None:
     def key(**variables: str) -> str:
         environment = {**os.environ, **variables}
         command = [sys.executable, "-c", code]
-        return subprocess.run(
-            command, check=True, timeout=PATIENCE, env=environment, capture_output=True, text=True
-        ).stdout.strip()
+        return ended(*command, environ=environment, check=True).stdout.strip()
 
     assert key(MICROPIE_DEBUG_KEY="of a developer") == "of a developer"
     assert len(key(MICROPIE_DEBUG_KEY="")) >= 20

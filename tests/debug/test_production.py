@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.commands import ended
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,9 +64,7 @@ print(*(name for name in sys.modules if name.startswith("micropie.debug")))
 def run(protocol: str, settings: str = "") -> tuple[str, str]:
     """Return the modules of ``micropie.debug`` that a process imports, and what it logs."""
     code = SITE.format(protocol=protocol, settings=settings)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = ended(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr
 

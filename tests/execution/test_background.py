@@ -25,7 +25,7 @@ from micropie._core.execution.steps import after_response
 from micropie._core.execution.steps.after_response import wait_for_tasks
 from micropie.asgi.steps import BACKGROUND
 from micropie.sessions import SQLiteSessionBackend
-from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+from tests.asgi.calls import Call, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient
 from tests.flow.test_lifecycle import connected
@@ -376,7 +376,6 @@ def test_those_that_never_wait_run_in_order_with_the_others(app: Root, client: A
 # -- ASGI alone ------------------------------------------------------------------------------------
 
 
-@every_loop
 def test_a_server_without_lifespan_waits_for_them(app: Root, backend: str) -> None:
     async def main() -> None:
         assert (await asgi_get(app, "/several")).body == b"answered"
@@ -385,7 +384,6 @@ def test_a_server_without_lifespan_waits_for_them(app: Root, backend: str) -> No
     run(backend, main)
 
 
-@every_loop
 def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
     async def main() -> None:
         background = LoopTasks()
@@ -396,7 +394,6 @@ def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
     run(backend, main)
 
 
-@every_loop
 def test_R66_a_server_that_cancels_the_request_does_not_cancel_them(
     app: Root, backend: str
 ) -> None:

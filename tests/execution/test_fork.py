@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
 import sys
 import textwrap
 
@@ -16,6 +15,7 @@ from micropie._core.execution.fork import available_cpus, notify_after_fork
 from micropie._core.execution.pool import processes
 from micropie._core.execution.pool.processes import Pool
 from micropie._core.execution.pool.remote import PoolError
+from tests.support.commands import ended
 
 # Without these, as on Windows; asyncio and subprocess are imported first, as their POSIX halves
 # need some of them.
@@ -61,9 +61,7 @@ for options in ({"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"
 
 def test_the_package_serves_where_there_is_no_fork(tmp_path: object) -> None:
     code = textwrap.dedent(ELSEWHERE + SERVE)
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
-    )
+    result = ended(sys.executable, "-c", code, str(tmp_path))
     assert (result.returncode, result.stderr) == (0, "")
 
 

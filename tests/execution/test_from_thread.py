@@ -19,7 +19,7 @@ from anyio import from_thread
 from micropie import App, HTTPError, HttpMiddleware, reads_body, run_async, run_in, where
 from micropie._core.execution import Slots, threads
 from micropie.middleware import Timeout
-from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 
@@ -209,7 +209,6 @@ class Anyio(App):
         return "never"
 
 
-@every_loop
 def test_anyio_s_functions_work_in_def_code(backend: str) -> None:
     app = Anyio()
     assert run(backend, get, app, "/").body == b"loop loop thread loop loop"
@@ -227,7 +226,6 @@ def leave_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Slots, "call", call_for_a_moment)
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/handler", "/hook", "/stream", "/awaits"])
 def test_def_code_notices_that_its_request_is_cancelled(
     backend: str, path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -246,7 +244,6 @@ def test_def_code_notices_that_its_request_is_cancelled(
     assert caplog.messages == []
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/handler", "/hook"])
 def test_a_request_that_is_cancelled_waits_for_def_code_that_hangs_for_a_while(
     backend: str, path: str, monkeypatch: pytest.MonkeyPatch
@@ -276,7 +273,6 @@ def test_a_request_that_is_cancelled_waits_for_def_code_that_hangs_for_a_while(
     assert app.noticed.wait(PATIENCE)
 
 
-@every_loop
 def test_what_def_code_uses_is_closed_after_it_when_its_request_is_cancelled(backend: str) -> None:
     app, begun, diary = App(), threading.Event(), list[str]()
 
@@ -307,7 +303,6 @@ def test_what_def_code_uses_is_closed_after_it_when_its_request_is_cancelled(bac
     assert diary == ["used", "closed"]
 
 
-@every_loop
 def test_a_cancellation_that_def_code_raises_itself_is_its_error(backend: str) -> None:
     class Raises(App):
         def index(self) -> str:
@@ -316,7 +311,6 @@ def test_a_cancellation_that_def_code_raises_itself_is_its_error(backend: str) -
     assert run(backend, get, Raises(), "/").status == 500
 
 
-@every_loop
 def test_def_code_that_is_abandoned_at_its_time_limit_notices_that(backend: str) -> None:
     app = Anyio()
     app.middlewares.append(Timeout(0.05))
@@ -329,7 +323,6 @@ def test_def_code_that_is_abandoned_at_its_time_limit_notices_that(backend: str)
     assert run(backend, main) == 503
 
 
-@every_loop
 def test_a_def_stream_notices_that_its_client_has_left(backend: str) -> None:
     app = Anyio()
 
@@ -348,7 +341,6 @@ def test_a_def_stream_notices_that_its_client_has_left(backend: str) -> None:
     assert app.noticed.is_set()
 
 
-@every_loop
 @pytest.mark.parametrize("is_patched", [False, True])
 def test_where_there_are_no_threads_def_code_runs_in_line(
     backend: str, is_patched: bool, monkeypatch: pytest.MonkeyPatch

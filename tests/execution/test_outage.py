@@ -19,7 +19,7 @@ from micropie._core.execution.placement import ServiceThreads
 from micropie._core.execution.steps import outage
 from micropie._core.execution.steps.outage import Outage
 from micropie._core.execution.steps.steps import CALL, Flow, call, no_function
-from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import run
 from tests.support.waiting import PATIENCE
 
 OUT = "the bakery is unavailable, no cake: ConnectionError: closed"
@@ -217,7 +217,6 @@ def test_R67_a_call_waits_as_long_as_others_end(monkeypatch: pytest.MonkeyPatch)
         assert (first.result(), second.result()) == ("done", "done")
 
 
-@every_loop
 def test_R67_forty_threads_of_a_loop_may_wait(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,12 +62,10 @@ def _no_portal_before_and_after() -> Any:
     close_background_loops()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_loop_is_of_the_chosen_kind(backend: str) -> None:
     assert f'["{backend}",'.encode() in get(Root(portal_backend=backend))[1]
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_handlers_may_use_everything_of_the_loop(backend: str) -> None:
     assert get(Root(portal_backend=backend), "/task_group") == (200, b"[0,1,2]")
 
@@ -176,7 +174,6 @@ def test_a_handler_that_raises_a_cancellation_is_a_500_and_ends_nothing() -> Non
     assert get(app, "/ok") == (200, b"ok")
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_who_waits_for_a_task_hears_of_it_though_the_loop_ends_before_it_has_begun(
     backend: str,
 ) -> None:
@@ -196,7 +193,6 @@ def test_who_waits_for_a_task_hears_of_it_though_the_loop_ends_before_it_has_beg
     assert heard == ["lost"]
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_answer_that_is_waited_for_while_the_loop_ends_is_a_500(backend: str) -> None:
     begun = threading.Event()
 

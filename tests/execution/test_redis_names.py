@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from micropie.middleware import redis_rate_store as of_rates
 from micropie.sessions import RedisSessionBackend
 from micropie.sessions import redis as of_sessions
 from tests.conftest import connecting
-from tests.support.commands import ROOT, environment
+from tests.support.commands import ended, environment
 from tests.support.redis_server import redis_server
 from tests.support.waiting import PATIENCE
 
@@ -87,15 +86,7 @@ def test_silent_name_servers_are_an_outage_as_a_silent_redis_is(world: str, tmp_
     """Not one that lasts for as long as the system's resolver waits, which still does then."""
     program = "import sys; from tests.execution.test_redis_names import main; main(sys.argv[1])"
     with silent_name_server(tmp_path) as inside:
-        ran = subprocess.run(
-            [*inside, sys.executable, "-c", program, world],
-            cwd=ROOT,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        ran = ended(*inside, sys.executable, "-c", program, world, environ=environment())
     assert ran.returncode == 0, ran.stderr
     found, is_looked_up = json.loads(ran.stdout)
     assert found == {

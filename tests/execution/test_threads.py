@@ -25,7 +25,7 @@ from micropie._core.execution.placement import Rank, Threads
 from micropie._core.execution.threads import Slots, in_thread, slots_of
 from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
-from tests.asgi.calls import Call, every_loop, get, piece, run
+from tests.asgi.calls import Call, get, piece, run
 from tests.support.clock import Clock
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.waiting import PATIENCE, until_async
@@ -61,7 +61,6 @@ class Site(App):
         return str(file.size)
 
 
-@every_loop
 def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(
     backend: str, tmp_path: Path
 ) -> None:
@@ -91,7 +90,6 @@ def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(
     run(backend, main)
 
 
-@every_loop
 def test_R67_more_handlers_than_may_wait_for_a_thread_get_503_at_once(
     backend: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,7 +124,6 @@ def test_R67_more_handlers_than_may_wait_for_a_thread_get_503_at_once(
     run(backend, main)
 
 
-@every_loop
 def test_R67_as_many_may_wait_also_if_all_come_at_once(backend: str, tmp_path: Path) -> None:
     app = Site(tmp_path, threads=2, thread_queue=1)
     app.go_on.set()
@@ -146,7 +143,6 @@ def test_R67_as_many_may_wait_also_if_all_come_at_once(backend: str, tmp_path: P
     assert sorted(statuses) == [200] * 4 + [503] * 4
 
 
-@every_loop
 @pytest.mark.parametrize("settings", [{"threads": 1}, {"thread_queue": 5}])
 def test_R67_an_inner_application_may_have_threads_of_its_own(
     backend: str, tmp_path: Path, settings: Any
@@ -170,7 +166,6 @@ def test_R67_an_inner_application_may_have_threads_of_its_own(
     run(backend, main)
 
 
-@every_loop
 def test_R67_a_time_limit_does_not_let_more_of_them_wait(backend: str, tmp_path: Path) -> None:
     app = Site(tmp_path, threads=1, thread_queue=0)
     app.middlewares.append(Timeout(30))
@@ -188,7 +183,6 @@ def test_R67_a_time_limit_does_not_let_more_of_them_wait(backend: str, tmp_path:
     run(backend, main)
 
 
-@every_loop
 def test_a_place_is_given_back_whenever_the_task_is_cancelled(backend: str) -> None:
     threads = Threads(1)
     calls: list[object] = []
@@ -278,7 +272,6 @@ def test_the_process_ends_after_its_servers(
     ]
 
 
-@every_loop
 @pytest.mark.parametrize("has_begun", [False, True])
 def test_a_call_whose_thread_fails_gives_its_place_back_once(
     backend: str, has_begun: bool, monkeypatch: pytest.MonkeyPatch
@@ -308,7 +301,6 @@ def test_a_call_whose_thread_fails_gives_its_place_back_once(
     assert calls == ["made"] * has_begun
 
 
-@every_loop
 def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
     order: list[str] = []
 
@@ -341,7 +333,6 @@ def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
     assert order == ["first", "last"]
 
 
-@every_loop
 @pytest.mark.parametrize(
     ("so_many", "pace", "refused"),
     [
@@ -420,7 +411,6 @@ def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.Mo
     run("asyncio", main)
 
 
-@every_loop
 def test_nobody_waits_for_a_place_longer_than_its_patience(backend: str) -> None:
     threads = Threads(1)
     threads.patience = 0.0
@@ -449,7 +439,6 @@ def test_a_place_that_comes_with_a_cancellation_is_given_back() -> None:
     run("asyncio", main)
 
 
-@every_loop
 def test_who_holds_something_goes_before_others_and_beyond_the_limit(backend: str) -> None:
     order: list[str] = []
 
@@ -490,7 +479,6 @@ def test_who_holds_something_goes_before_others_and_beyond_the_limit(backend: st
     run(backend, main)
 
 
-@every_loop
 def test_who_holds_something_waits_no_longer_when_no_slot_comes_back(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -505,7 +493,6 @@ def test_who_holds_something_waits_no_longer_when_no_slot_comes_back(
     run(backend, main)
 
 
-@every_loop
 def test_a_slot_that_comes_back_prolongs_the_wait_of_those_who_hold_something(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

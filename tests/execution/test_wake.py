@@ -16,11 +16,10 @@ from anyio.lowlevel import checkpoint
 from micropie._core.execution.loop import TASKS, LoopLocal, LoopTasks, SingleWaiterEvent
 from micropie._core.execution.steps.steps import no_function
 from micropie.asgi.streaming import DelayedCalls
-from tests.asgi.calls import Call, every_loop, run
+from tests.asgi.calls import Call, run
 from tests.support.waiting import PATIENCE
 
 
-@every_loop
 def test_a_ring_wakes_the_task_that_waits_and_is_not_kept_for_a_later_wait(backend: str) -> None:
     heard: list[int] = []
 
@@ -45,7 +44,6 @@ def test_a_ring_wakes_the_task_that_waits_and_is_not_kept_for_a_later_wait(backe
     assert heard == [0, 1, 2]
 
 
-@every_loop
 def test_it_may_be_rung_after_the_task_that_waited_was_cancelled(backend: str) -> None:
     async def main() -> None:
         event = SingleWaiterEvent(TASKS.get())
@@ -60,7 +58,6 @@ def test_it_may_be_rung_after_the_task_that_waited_was_cancelled(backend: str) -
     run(backend, main)
 
 
-@every_loop
 def test_a_later_call_can_be_cancelled(backend: str) -> None:
     called: list[str] = []
 
@@ -80,7 +77,6 @@ def test_a_later_call_can_be_cancelled(backend: str) -> None:
     assert called == ["first"]
 
 
-@every_loop
 def test_calls_are_made_in_their_order_none_before_its_time(backend: str) -> None:
     called: list[tuple[str, float]] = []
 
@@ -100,7 +96,6 @@ def test_calls_are_made_in_their_order_none_before_its_time(backend: str) -> Non
     assert after_second > 0.069  # the timer for the first call did not make it
 
 
-@every_loop
 def test_a_delayed_call_runs_in_the_context_that_added_it(backend: str) -> None:
     heard: list[str] = []
     variable = ContextVar("variable", default="unset")
@@ -117,7 +112,6 @@ def test_a_delayed_call_runs_in_the_context_that_added_it(backend: str) -> None:
     assert heard == ["first", "second"]
 
 
-@every_loop
 def test_a_call_that_was_cancelled_keeps_nothing_that_was_current(backend: str) -> None:
     variable: ContextVar[Any] = ContextVar("variable")
 
@@ -154,7 +148,6 @@ def test_one_task_waits_for_all_calls_until_there_are_none() -> None:
     run("asyncio", main)
 
 
-@every_loop
 def test_a_task_of_the_loop_runs_in_a_copy_of_the_context(backend: str) -> None:
     heard: list[tuple[str, str]] = []
     variable = ContextVar("variable", default="unset")
@@ -216,7 +209,6 @@ def test_a_task_that_is_cancelled_before_it_has_begun_is_not_waited_for() -> Non
     run("asyncio", main)
 
 
-@every_loop
 @pytest.mark.parametrize("has_begun", [True, False])
 def test_a_task_can_be_cancelled(backend: str, has_begun: bool) -> None:
     began, ended = list[str](), list[str]()

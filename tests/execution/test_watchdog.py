@@ -20,7 +20,7 @@ from micropie import App
 from micropie._core.execution import loop_lag, watch_loop, watchdog
 from micropie._core.execution.background import close_background_loops
 from micropie._core.routing.settings import Settings
-from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import run
 from tests.conftest import LOOP_PATIENCE, LOOPS, MakeClient
 from tests.support.waiting import PATIENCE, until
 
@@ -99,7 +99,6 @@ def test_code_that_nobody_has_called_for_a_request_is_named_alone() -> None:
     assert ", in " not in place
 
 
-@every_loop
 def test_a_loop_that_waits_for_the_processor_is_not_to_blame(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -136,7 +135,6 @@ def test_the_patience_goes_by_the_settings(
     assert LOOP_PATIENCE.__get__(Settings(**settings)) == patience
 
 
-@every_loop
 def test_a_loop_has_one_thread_or_none(backend: str) -> None:
     async def started(*patience: float | None) -> int:
         for seconds in patience:

@@ -40,7 +40,6 @@ from micropie._core.http.json import CodecError
 from micropie._core.http.response import encode_body
 from micropie.testing import TestClient
 from tests.asgi import calls as asgi
-from tests.asgi.calls import every_loop
 from tests.conftest import MakeClient
 from tests.support.open_files import no_descriptors, open_files
 from tests.support.waiting import until
@@ -1598,7 +1597,6 @@ def test_only_what_is_to_be_cached_comes_out_of_the_cache(
     assert client.get("/cached/a.txt").content == SMALL
 
 
-@every_loop
 def test_a_fresh_file_needs_no_thread(
     site: Path, backend: str, monkeypatch: pytest.MonkeyPatch, stays_fresh: None
 ) -> None:
@@ -1759,7 +1757,6 @@ def _nothing() -> None:
     pass
 
 
-@every_loop
 def test_a_file_that_is_asked_for_often_needs_no_thread_and_is_never_old(
     site: Path, backend: str, threads: list[str]
 ) -> None:
@@ -1785,7 +1782,6 @@ def test_a_file_that_is_asked_for_often_needs_no_thread_and_is_never_old(
     assert threads == ["a.txt", "a.txt"]
 
 
-@every_loop
 def test_a_file_that_is_asked_for_all_the_time_needs_one_thread(
     site: Path, backend: str, threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1800,7 +1796,6 @@ def test_a_file_that_is_asked_for_all_the_time_needs_one_thread(
     assert threads == ["a.txt"]
 
 
-@every_loop
 def test_what_only_has_to_be_found_was_not_read(
     site: Path, backend: str, threads: list[str]
 ) -> None:
@@ -1813,7 +1808,6 @@ def test_what_only_has_to_be_found_was_not_read(
     assert threads == ["a.txt", "a.txt"]
 
 
-@every_loop
 @pytest.mark.parametrize(("more", "asked"), [(0, 1), (1, 2)])
 def test_large_files_are_left_to_threads(
     site: Path, backend: str, threads: list[str], more: int, asked: int
@@ -1825,7 +1819,6 @@ def test_large_files_are_left_to_threads(
     assert threads == ["long.txt"] * asked
 
 
-@every_loop
 @pytest.mark.parametrize(("more", "asked"), [(0, 1), (1, 2)])
 def test_paths_longer_than_those_of_files_are_not_remembered(
     site: Path, backend: str, threads: list[str], more: int, asked: int
@@ -1837,7 +1830,6 @@ def test_paths_longer_than_those_of_files_are_not_remembered(
     assert threads == [name] * asked
 
 
-@every_loop
 def test_a_slow_directory_is_left_to_threads(
     site: Path, backend: str, threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

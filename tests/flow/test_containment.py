@@ -22,7 +22,7 @@ from micropie._core.execution import current
 from micropie._core.execution.steps import AWAIT, Step
 from micropie.asgi.steps import perform_cleanup
 from micropie.testing import WebSocketClosed
-from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, run
+from tests.asgi.calls import Call, Lifespan, get, http_scope, run
 from tests.conftest import MakeClient
 from tests.support.waiting import until, until_async
 from tests.wsgi.calls import get as wsgi_get
@@ -158,7 +158,6 @@ def test_does_not_keep_the_next_function_after_the_response_from_running(
     assert "_waits, after the response, failed" in caplog.text
 
 
-@every_loop
 @pytest.mark.parametrize("name", ["exit", "cancellation", "closing"])
 def test_closes_a_websocket_as_any_failure_does(
     connect: MakeClient, backend: str, name: str, caplog: pytest.LogCaptureFixture
@@ -296,7 +295,6 @@ def swallowing(ended: list[str]) -> Any:
     return around
 
 
-@every_loop
 @pytest.mark.parametrize("how", ["scope", "task"])
 def test_a_request_that_is_cancelled_has_no_answer(backend: str, how: str) -> None:
     if how == "task" and backend == "trio":
@@ -331,7 +329,6 @@ def test_a_request_that_is_cancelled_has_no_answer(backend: str, how: str) -> No
     assert ended == ["thing", "Cancelled" if backend == "trio" else "CancelledError"]
 
 
-@every_loop
 def test_a_failure_while_a_request_is_cancelled_is_logged(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -359,7 +356,6 @@ def test_a_failure_while_a_request_is_cancelled_is_logged(
     assert "disk full" in caplog.text
 
 
-@every_loop
 def test_a_group_with_a_real_cancellation_goes_on(backend: str) -> None:
     app, begun = App(), anyio.Event()
 
@@ -399,7 +395,6 @@ def test_the_exit_of_a_signal_is_the_servers(is_grouped: bool) -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
-@every_loop
 def test_a_start_up_handler_that_is_cancelled_fails(backend: str) -> None:
     app = App()
 
@@ -457,7 +452,6 @@ def test_is_freed_without_the_cycle_collector(world: str, path: str, name: str) 
         run(world, main)
 
 
-@every_loop
 def test_what_clean_ups_raise_is_logged_and_a_cancellation_goes_on(backend: str) -> None:
     logged: list[Exception] = []
     exchange: Any = SimpleNamespace(log_cleanup_failure=logged.append)

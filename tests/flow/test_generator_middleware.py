@@ -565,7 +565,6 @@ def test_flow_middleware(make_client: MakeClient) -> None:
     assert client.get("/?replace=1").text == "replaced"
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @every_kind
 def test_a_request_that_is_cancelled_ends_its_generators(kind: Any, backend: str) -> None:
     ended: list[str] = []

@@ -33,7 +33,7 @@ from micropie import (
 )
 from micropie.asgi.streaming import CHUNKS_PER_CHECK
 from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
-from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.threads import started_threads
 from tests.support.waiting import PATIENCE, until, until_async
@@ -63,7 +63,6 @@ class Where(App):
 # -- where handlers run ----------------------------------------------------------------------------
 
 
-@every_loop
 def test_under_asgi_a_def_runs_in_a_worker_thread_and_an_async_def_on_the_loop(
     backend: str,
 ) -> None:
@@ -92,7 +91,6 @@ def test_a_def_under_wsgi_starts_no_event_loop() -> None:
     assert started == []
 
 
-@every_loop
 def test_no_more_threads_than_the_setting_says(backend: str) -> None:
     busy, most, lock = 0, 0, threading.Lock()
     enough = threading.Event()
@@ -119,7 +117,6 @@ def test_no_more_threads_than_the_setting_says(backend: str) -> None:
     assert most == 3
 
 
-@every_loop
 def test_R67_busy_handlers_do_not_hold_up_async_ones_or_anybody_elses_threads(backend: str) -> None:
     leave, entered = threading.Event(), threading.Semaphore(0)
 
@@ -314,7 +311,6 @@ PATHS = [
 ]  # fmt: skip
 
 
-@every_loop
 def test_R68_200_interleaved_requests_see_their_own(backend: str) -> None:
     app = Interleaved()
     mark = Mark(app)
@@ -355,7 +351,6 @@ def test_R68_200_interleaved_requests_see_their_own_under_wsgi() -> None:
     assert app.noted == 200 // len(PATHS) * [True]
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/crash", "/nowhere", "/%ff"])
 def test_R68_there_is_no_request_after_an_error(backend: str, path: str) -> None:
     class Root(App):
@@ -470,7 +465,6 @@ async def _async_around(request: Any) -> AsyncIterator[None]:
 GENERATORS = [_async_around, _around, run_in("loop")(partial(_around)), _async_around]
 
 
-@every_loop
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize(
     "hooks",
@@ -639,7 +633,6 @@ def test_so_is_one_that_is_refused_before_its_handler(
     assert not [thing for thing in gc.get_objects(generation=0) if issubclass(type(thing), Request)]
 
 
-@every_loop
 def test_threads_and_files_do_not_pile_up(backend: str) -> None:
     app = Ends()
     app.kept = []
@@ -791,7 +784,6 @@ async def cancelled_at(path: str, at: int) -> tuple[Cancelled, Wire, Cancels]:
     return app, wire, cancels
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/asynchronous", "/sync", "/fails"])
 def test_R62_cancelled_at_any_point_a_request_ends_without_an_answer_and_cleans_up(
     backend: str, path: str
@@ -809,7 +801,6 @@ def test_R62_cancelled_at_any_point_a_request_ends_without_an_answer_and_cleans_
     assert run(backend, every_point) >= 7
 
 
-@every_loop
 def test_R62_a_handlers_clean_up_may_wait(backend: str) -> None:
     cleaned = []
     begun = anyio.Event()
@@ -836,7 +827,6 @@ def test_R62_a_handlers_clean_up_may_wait(backend: str) -> None:
     assert cleaned == [1]
 
 
-@every_loop
 def test_the_interpreters_end_is_not_answered(backend: str) -> None:
     class Root(App):
         async def index(self) -> None:

@@ -196,7 +196,6 @@ UNDONE = ["enter", "up", "down", "async down", "leave"]
 
 
 @pytest.mark.parametrize("sync", [True, False])
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_R71_a_start_up_that_fails_is_told_logged_and_undone(
     connect: MakeClient, backend: str, sync: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -297,7 +296,6 @@ def test_R71_a_start_ups_error_has_no_false_context(
     assert "During handling" not in caplog.text
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_R71_every_shut_down_handler_runs_and_the_first_failure_is_told(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -335,7 +333,6 @@ def test_R71_every_shut_down_handler_runs_under_wsgi(caplog: pytest.LogCaptureFi
     assert "first failure" in caplog.text
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_failed_shut_down_is_in_the_log_once(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from micropie import App, EventStream, SetupError
 from micropie.testing import LifespanFailed, TestClient
-from tests.asgi.calls import Lifespan, every_loop, get, run
+from tests.asgi.calls import Lifespan, get, run
 from tests.conftest import MakeClient
 
 
@@ -181,7 +181,6 @@ def test_what_fails_at_the_start_closes_what_was_open(caplog: pytest.LogCaptureF
     assert app.steps == ["open pool", "close pool"]
 
 
-@every_loop
 def test_each_event_loop_has_its_own(backend: str) -> None:
     app = Root()
     app.provides(Pool, once=True)(lambda: Pool(app.steps))

@@ -29,8 +29,8 @@ from micropie import (
 )
 from micropie.middleware import BasicAuth, BearerAuth, FlowMiddleware
 from micropie.testing import WebSocketRefused, make_request
-from tests.asgi.calls import every_loop, run
 from tests.asgi.calls import get as call
+from tests.asgi.calls import run
 from tests.conftest import MakeClient
 from tests.support.waiting import until
 
@@ -320,7 +320,6 @@ class Sockets(WebSocketMiddleware):
             self.log.append(f"after {db.number}")
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("make", [by_def, by_async_def])
 def test_hooks_and_handlers_of_websockets_open_it(
     connect: MakeClient, make: Any, backend: str
@@ -351,7 +350,6 @@ def test_hooks_and_handlers_of_websockets_open_it(
     assert app.log == ["opens 1", "before 1", "closes 1", "opens 2", "after 2", "closes 2"]
 
 
-@every_loop
 def test_a_request_outside_of_a_server_opens_it(backend: str) -> None:
     app = shop(by_async_def)
     for_tests = make_request(app=app)
@@ -570,7 +568,6 @@ def test_an_inner_application_has_its_own_providers(make_client: MakeClient) -> 
 
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
-@every_loop
 def test_a_request_that_is_cancelled_closes_it(
     backend: str, make: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -593,7 +590,6 @@ def test_a_request_that_is_cancelled_closes_it(
     assert not caplog.records
 
 
-@every_loop
 def test_a_request_that_is_cancelled_while_it_opens_or_closes_one(backend: str) -> None:
     log: Log = []
     app = App()
@@ -841,7 +837,6 @@ def is_known(request: Request, db: Database) -> bool:
     return db.number > 0
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("make", [by_def, by_async_def])
 def test_a_websocket_has_no_resource_that_only_checks_have_asked_for(
     connect: MakeClient, make: Any, backend: str

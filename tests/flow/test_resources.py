@@ -42,8 +42,8 @@ from micropie import (
 )
 from micropie.middleware import Timeout
 from micropie.testing import ClientError, TestClient, WebSocketRefused
-from tests.asgi.calls import every_loop, run
 from tests.asgi.calls import get as call
+from tests.asgi.calls import run
 from tests.conftest import MakeClient
 from tests.support.decorators import foreign
 from tests.support.errors import said
@@ -362,7 +362,6 @@ def test_the_head_of_a_stream_alone_closes_it(make_client: MakeClient, make: Mak
 
 
 @some_kinds
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_websocket_has_it_as_long_as_its_handler_runs(
     connect: MakeClient, make: Make, backend: str
 ) -> None:
@@ -375,7 +374,6 @@ def test_a_websocket_has_it_as_long_as_its_handler_runs(
 
 
 @some_kinds
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_websocket_whose_client_leaves_ends_as_if_it_had_returned(
     connect: MakeClient, make: Make, backend: str
 ) -> None:
@@ -386,7 +384,6 @@ def test_a_websocket_whose_client_leaves_ends_as_if_it_had_returned(
 
 
 @some_kinds
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_exception_of_a_websocket_is_raised_at_the_yield(
     connect: MakeClient, make: Make, backend: str
 ) -> None:
@@ -685,7 +682,6 @@ def test_what_can_not_be_closed_does_not_keep_the_rest_open(
 
 
 @pytest.mark.parametrize("make", [fails_in_a_thread, fails_on_the_loop, is_cancelled_itself])
-@every_loop
 def test_a_request_that_is_cancelled_closes_all_and_stays_cancelled(
     backend: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -744,7 +740,6 @@ class Waiting:
 
 @pytest.mark.parametrize("kind", ["generator", "manager"])
 @pytest.mark.parametrize("path", ["/returns", "/fails", "/streams", "/waits"])
-@every_loop
 def test_R62_clean_up_that_has_begun_is_not_cancelled_from_outside(
     backend: str, path: str, kind: str
 ) -> None:
@@ -777,7 +772,6 @@ def test_R62_clean_up_that_has_begun_is_not_cancelled_from_outside(
     assert is_cancelled or path != "/waits"  # the others may be over by then
 
 
-@every_loop
 def test_R62_clean_up_that_takes_for_ever_is_cancelled_in_the_end(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -800,7 +794,6 @@ def test_R62_clean_up_that_takes_for_ever_is_cancelled_in_the_end(
     assert waiting.log == ["begins"]
 
 
-@every_loop
 def test_R62_clean_up_that_nobody_cancels_may_take_longer(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -822,7 +815,6 @@ def test_R62_clean_up_that_nobody_cancels_may_take_longer(
     assert log == ["closed"]
 
 
-@every_loop
 def test_R62_clean_up_that_waits_for_a_thread_is_made_up_for(backend: str) -> None:
     """A ``def`` provider needs a thread for its end.
 
@@ -1234,7 +1226,6 @@ def test_def_providers_run_in_threads_under_asgi(connect: MakeClient) -> None:
     assert seen["inline"] == seen["loop"] != seen["def"]
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_task_group_can_stay_open_across_the_yield(connect: MakeClient, backend: str) -> None:
     app = App()
     log: Log = []
@@ -1569,7 +1560,6 @@ def test_a_wildcard_needs_a_parameter_of_the_handler_or_a_provider() -> None:
         app._micropie.compiled()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_provider_can_refuse_a_websocket(connect: MakeClient, backend: str) -> None:
     app = shop()
 
@@ -1716,7 +1706,6 @@ def test_a_check_that_refuses_closes_what_it_has_used(
     assert ledger.log == ["opens outer", end]
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_checks_of_a_websocket_share_its_resources(connect: MakeClient, backend: str) -> None:
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
         await receive()

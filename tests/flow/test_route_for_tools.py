@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from micropie import App, WebSocket, get
-from tests.asgi.calls import every_loop
 from tests.conftest import MakeClient
 
 
@@ -88,7 +87,6 @@ def test_tools_see_the_route_of_each_request(connect: MakeClient, world: str) ->
     assert seen[:2] == ("/old", "/old")
 
 
-@every_loop
 def test_tools_see_the_route_of_a_websocket(connect: MakeClient, backend: str) -> None:
     watched = Watched()
     with connect(watched.asgi, backend, validate=False).websocket("/room/a"):

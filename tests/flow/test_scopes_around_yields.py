@@ -17,7 +17,7 @@ from micropie import App, HttpMiddleware, Request, run_async
 from micropie._core.execution import current
 from micropie._core.execution.steps import one_task
 from micropie.testing import WebSocketClosed
-from tests.asgi.calls import every_loop, get, run
+from tests.asgi.calls import get, run
 from tests.conftest import MakeClient
 from tests.support.waiting import until_async
 
@@ -177,7 +177,6 @@ def test_a_request_in_time_is_answered(make_client: MakeClient, world: str) -> N
     assert [client.get("/fast").text, client.get("/thing").text] == ["fast", "thing"]
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_under_wsgi_a_scope_ends_no_loop(connect: MakeClient, backend: str) -> None:
     app = Limited(backend)
 
@@ -229,7 +228,6 @@ def test_a_limit_of_a_provider_is_a_timeout_at_its_yield(
     assert sorted(app.seen) == ["limited", "session"]
 
 
-@every_loop
 @pytest.mark.parametrize("where", ["middleware", "provider"])
 def test_a_scope_that_ends_silently_is_a_failure(
     connect: MakeClient, backend: str, where: str
@@ -287,7 +285,6 @@ def test_the_failure_of_a_task_in_a_group_is_that_of_the_request(
     assert (answer.status_code, answer.text) == (502, "'task'")
 
 
-@every_loop
 def test_hooks_inside_see_the_failure_too(connect: MakeClient, backend: str) -> None:
     app = Limited(backend)
 
@@ -307,7 +304,6 @@ def test_hooks_inside_see_the_failure_too(connect: MakeClient, backend: str) -> 
     assert (answer.status_code, answer.text, app.seen) == (503, "too slow", ["inside 500"])
 
 
-@every_loop
 def test_a_scope_inside_of_the_one_that_was_cancelled_is_left_first(
     connect: MakeClient, backend: str
 ) -> None:
@@ -326,7 +322,6 @@ def test_a_scope_inside_of_the_one_that_was_cancelled_is_left_first(
     assert app.seen == ["grouped", "limited"]
 
 
-@every_loop
 def test_a_limit_of_a_websockets_provider_closes_it(connect: MakeClient, backend: str) -> None:
     app = Limited(backend)
 
@@ -347,7 +342,6 @@ def test_a_limit_of_a_websockets_provider_closes_it(connect: MakeClient, backend
     assert closed.value.code == 1011
 
 
-@every_loop
 def test_a_limit_of_a_provider_breaks_off_its_stream(
     connect: MakeClient, backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -434,7 +428,6 @@ def test_a_with_in_a_def_has_one_task(make_client: MakeClient) -> None:
 
 
 @pytest.mark.usefixtures("no_collector")
-@every_loop
 def test_is_freed_without_the_cycle_collector(backend: str) -> None:
     import weakref
 

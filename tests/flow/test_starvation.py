@@ -21,7 +21,7 @@ from micropie._core.execution.placement import Rank, Threads
 from micropie._core.execution.steps import after_response
 from micropie._core.execution.threads import Slots, slots_of
 from micropie.middleware import Timeout
-from tests.asgi.calls import Call, every_loop, get, run
+from tests.asgi.calls import Call, get, run
 from tests.support.waiting import PATIENCE
 
 MANY = 70  # chunks: more than one turn makes
@@ -236,7 +236,6 @@ async def serve(app: Shop, path: str, calls: list[Call]) -> None:
     calls.append(await get(app, path))
 
 
-@every_loop
 @pytest.mark.parametrize(
     ("holder", "others", "blocked"),
     [
@@ -323,7 +322,6 @@ def test_no_mix_of_requests_waits_for_connections_and_threads_in_a_circle(
         app.pool.take()
 
 
-@every_loop
 @pytest.mark.parametrize("has_hook", [True, False])
 def test_a_new_request_is_refused_before_its_first_part_runs(
     backend: str, has_hook: bool, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ import pytest
 
 from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, run_in
 from micropie._core.http.body.reader import BodyReader
-from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, posted, run
+from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, posted, run
 from tests.conftest import MakeClient
 from tests.support.errors import said
 from tests.support.pairs import sampled
@@ -98,7 +98,6 @@ def test_a_body_can_be_asked_for_again(make_client: MakeClient, reader: str) -> 
     assert make_client(Reading()).post(f"/{reader}", content=b"ab").content == b"abab"
 
 
-@every_loop
 def test_pieces_arrive_as_they_come(connect: MakeClient, backend: str) -> None:
     steps: list[str] = []
 
@@ -206,7 +205,6 @@ def test_R22_every_order_of_reading_ends(make_client: MakeClient, kind: str) -> 
             assert without_sentences(answer.json()) == expected_in(kind, order), order
 
 
-@every_loop
 @pytest.mark.parametrize("kind", BODIES)
 def test_R22_nothing_waits_for_a_message_after_the_last(backend: str, kind: str) -> None:
     headers, content, _ = BODIES[kind]
@@ -303,7 +301,6 @@ def test_R7_an_announced_body_is_read_at_once_if_it_is_wanted_whole(
     assert sizes == reads
 
 
-@every_loop
 def test_R7_asgi_trusts_the_messages_and_not_the_header(backend: str) -> None:
     headers = [(b"content-length", b"4")]
     call = posted(backend, Reading(), "/body", piece(b"0123456789"), headers=headers)
@@ -352,7 +349,6 @@ def test_receive_need_not_be_a_coroutine_function(path: str, waits: bool) -> Non
     assert (call.status, call.body) == (200, b"a=1" if path == "/body" else b"1")
 
 
-@every_loop
 def test_messages_may_leave_out_what_has_a_default(backend: str) -> None:
     call = posted(backend, Reading(), "/body", {"type": "http.request"})
     assert (call.status, call.body) == (200, b"")
@@ -393,13 +389,11 @@ def test_R6_a_length_that_is_no_number_is_a_400_of_every_post(
     assert client.post("/ignores", content=b"", headers=headers).status_code == 400
 
 
-@every_loop
 def test_R4_two_different_lengths_are_a_400(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"5")]
     assert posted(backend, Reading(), "/body", piece(b"0123"), headers=headers).status == 400
 
 
-@every_loop
 def test_R4_one_length_twice_is_one(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"4")]
     assert posted(backend, Reading(), "/body", piece(b"0123"), headers=headers).status == 200
@@ -453,7 +447,6 @@ def test_R18_a_chunked_body_past_the_limit_is_a_413(
     assert answer.status_code == 413
 
 
-@every_loop
 @pytest.mark.parametrize("length", [None, b"5", b"1000"])
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks"])
 def test_R18_a_lying_or_absent_length_does_not_get_past_the_limit(
@@ -466,7 +459,6 @@ def test_R18_a_lying_or_absent_length_does_not_get_past_the_limit(
     assert call.received <= LIMIT // 100 + 1
 
 
-@every_loop
 @pytest.mark.parametrize("kind", [FORM, JSON])
 def test_a_form_in_one_piece_past_the_limit_is_a_413(backend: str, kind: dict[str, str]) -> None:
     app = Reading(max_body_size=10)
@@ -544,7 +536,6 @@ class AsksTwice(App):
         return seen
 
 
-@every_loop
 def test_a_413_is_said_again_to_who_asks_again(backend: str) -> None:
     call = posted(backend, AsksTwice(max_body_size=3), "/", piece(b"1234"))
     assert call.body == b"[413,413]"
@@ -591,7 +582,6 @@ class Counting(App):
         self.ran += 1
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/", "/asynchronous"])
 @pytest.mark.parametrize("kind", HALVES)
 def test_R19_half_a_form_never_reaches_its_handler(
@@ -616,7 +606,6 @@ def test_R19_half_a_form_never_reaches_its_handler_under_wsgi(
     assert (app.ran, status, caplog.records) == (0, 400, [])
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/body", "/stream", "/read", "/chunks"])
 def test_R19_half_a_body_is_not_a_whole_one(
     backend: str, path: str, caplog: pytest.LogCaptureFixture
@@ -673,7 +662,6 @@ class Stubborn(App):
             self.seen.append("gone")
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/body", "/read"])
 def test_R19_a_broken_body_stays_broken(backend: str, path: str) -> None:
     app = Stubborn()
@@ -688,7 +676,6 @@ def test_R19_a_broken_body_stays_broken_under_wsgi(path: str) -> None:
     assert app.seen == ["gone", "gone"]
 
 
-@every_loop
 def test_R19_a_stream_tells_of_its_end_after_what_came(backend: str) -> None:
     app = Stubborn()
     posted(backend, app, "/stream", piece(b"half", more=True), DISCONNECT)
@@ -698,7 +685,6 @@ def test_R19_a_stream_tells_of_its_end_after_what_came(backend: str) -> None:
 # -- R23: a body that nobody reads -----------------------------------------------------------------
 
 
-@every_loop
 def test_R23_an_unread_body_is_not_waited_for(backend: str) -> None:
     messages = [piece(b"x" * 65536, more=True) for _ in range(100)]
     call = posted(backend, Reading(), "/ignores", *messages)
@@ -726,7 +712,6 @@ SILENT = {
 }
 
 
-@every_loop
 @pytest.mark.parametrize("kind", SILENT)
 def test_R20_silence_in_the_middle_of_a_body_is_a_408(
     backend: str, kind: str, caplog: pytest.LogCaptureFixture
@@ -742,7 +727,6 @@ def test_R20_silence_in_the_middle_of_a_body_is_a_408(
     assert not caplog.records
 
 
-@every_loop
 def test_R20_a_slow_body_is_not_a_silent_one(backend: str) -> None:
     class Slow(Call):
         async def receive(self) -> Any:
@@ -778,7 +762,6 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     return clock
 
 
-@every_loop
 @pytest.mark.parametrize(
     ("size", "total", "status", "pieces"),
     [
@@ -807,7 +790,6 @@ def test_R20_a_body_that_trickles_ends(
     assert pieces * 0.75 < call.pieces <= pieces + 3
 
 
-@every_loop
 def test_R20_a_burst_is_no_licence_to_trickle(backend: str, seconds: Iterator[int]) -> None:
     class Burst(Trickle):
         async def receive(self) -> Any:
@@ -823,7 +805,6 @@ def test_R20_a_burst_is_no_licence_to_trickle(backend: str, seconds: Iterator[in
     assert (call.status, call.pieces < 10) == (408, True)
 
 
-@every_loop
 def test_R20_no_time_limit(backend: str) -> None:
     class Slow(Call):
         async def receive(self) -> Any:
@@ -840,7 +821,6 @@ def test_R20_no_time_limit(backend: str) -> None:
     assert run(backend, main).body == b"x"
 
 
-@every_loop
 def test_a_408_is_said_again_to_who_asks_again(backend: str) -> None:
     call = posted(backend, AsksTwice(body_timeout=0.03), "/", piece(b"half", more=True))
     assert call.body == b"[408,408]"
@@ -861,7 +841,6 @@ class Misplaced(App):
         return self.request.read()
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/read", "/chunks", "/inlined"])
 def test_reading_in_the_loop_is_a_mistake_with_a_hint(
     backend: str, path: str, caplog: pytest.LogCaptureFixture

@@ -13,7 +13,7 @@ import pytest
 
 from micropie import App
 from micropie._core.http.headers.cookies import CookieAttributes, format_cookie, parse_cookies
-from tests.asgi.calls import every_loop, get, run
+from tests.asgi.calls import get, run
 from tests.conftest import MakeClient
 
 COOKIES = {
@@ -126,7 +126,6 @@ def test_R4_several_cookie_headers(make_client: MakeClient) -> None:
     assert answer.json() == {"a": "1", "b": "2"}
 
 
-@every_loop
 def test_R4_http_2_splits_the_cookie_header(backend: str) -> None:
     headers = [(b"cookie", b"a=1"), (b"x-between", b"1"), (b"cookie", b"b=2; a=3")]
     assert run(backend, lambda: get(Echo(), headers=headers)).body == b'{"a":"1","b":"2"}'

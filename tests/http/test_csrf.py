@@ -293,7 +293,6 @@ def test_a_client_with_a_session_has_its_token_there(make_client: MakeClient) ->
     assert accepts(client, token)
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_websocket_has_no_answer_that_could_set_the_cookie(backend: str) -> None:
     class Sockets(App):
         async def ws_index(self, ws: WebSocket) -> None:

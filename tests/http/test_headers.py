@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from micropie import App, Headers, MutableHeaders
-from tests.asgi.calls import every_loop, get, run
+from tests.asgi.calls import get, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as wsgi_get
 
@@ -48,7 +48,6 @@ def test_the_headers_are_the_same_in_every_world(connect: MakeClient) -> None:
     assert found == ("text/x", "3", "\xc3\xa9")
 
 
-@every_loop
 def test_raw_headers(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:
@@ -103,7 +102,6 @@ def test_one_header_is_found_as_among_all(make_client: MakeClient) -> None:
     assert others == ["default", False, False]
 
 
-@every_loop
 def test_a_repeated_header_is_found_as_among_all(backend: str) -> None:
     headers = [(b"x-one", b"1"), (b"x-other", b"2"), (b"x-one", b"3")]
     call = run(backend, lambda: get(Echo(), "/?name=X-One", headers=headers))
@@ -168,7 +166,6 @@ def test_a_request_has_at_most_1000_headers(make_client: MakeClient, sent: int) 
     assert client.get("/no/such/page", headers=headers).status_code == 404
 
 
-@every_loop
 def test_cookies_of_many_lines_are_joined_in_linear_time(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:

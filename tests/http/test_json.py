@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
 import sys
 from collections import Counter, OrderedDict, UserList, deque
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from starlette.responses import JSONResponse
 from micropie._core.http import json as codec
 from micropie._core.http.json import CodecError
 from tests.support.codecs import make_codec
+from tests.support.commands import ended
 
 
 def _never(*args: Any) -> Any:
@@ -552,7 +552,7 @@ def test_R77_a_million_brackets_do_not_crash_the_process() -> None:
         "  try: Codec(lambda: module, {}).loads(text)\n  except ValueError: print('400')\n"
     )
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = ended(*command)
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["400"] * 6, "")
 
 

@@ -40,7 +40,7 @@ from micropie._core.http.body.receiving import receive_multipart
 from micropie._core.http.forms.data import Limits
 from micropie._core.http.forms.multipart import PartParser
 from micropie._core.http.forms.uploads import NewFile
-from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, posted, run
+from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, posted, run
 from tests.conftest import MakeClient
 from tests.support.errors import said
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
@@ -342,7 +342,6 @@ HALVES = {
 }
 
 
-@every_loop
 @arriving
 @pytest.mark.parametrize("half", HALVES)
 def test_R19_half_a_form_is_never_a_whole_one(
@@ -364,7 +363,6 @@ def test_R19_half_a_form_is_never_a_whole_one_under_wsgi(
     assert (app.finished, caplog.records) == (0, [])
 
 
-@every_loop
 @arriving
 def test_R20_silence_in_the_middle_of_a_part_is_a_408(backend: str, path: str) -> None:
     app = doing(-1, body_timeout=0.03)
@@ -404,7 +402,6 @@ class Leaving(App):
 LEAVING = {"/asynchronous": b"f", "/sync": b"f", "/at_once": b"left", "/asks_only": b"left"}
 
 
-@every_loop
 @pytest.mark.parametrize("path", LEAVING)
 def test_R23_R30_what_is_not_read_is_not_received(backend: str, path: str) -> None:
     pieces = [piece(section('name="f"; filename="f"', b"x" * 65536), more=True)]
@@ -481,7 +478,6 @@ def test_a_field_is_not_saved(
     assert os.listdir(tmp_path) == []
 
 
-@every_loop
 @arriving
 def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(
     backend: str, path: str, tmp_path: Path
@@ -511,7 +507,6 @@ def test_R32_no_half_of_a_file_is_left_under_wsgi(path: str, tmp_path: Path) -> 
     assert os.listdir(tmp_path) == []
 
 
-@every_loop
 def test_R32_a_save_that_is_cancelled_leaves_nothing(backend: str, tmp_path: Path) -> None:
     class Root(App):
         @reads_body
@@ -670,7 +665,6 @@ def test_R22_every_order_of_reading_ends(make_client: MakeClient, path: str) -> 
         assert (order, answer.text) == (order, app_json(taken(order, "received" in path)))
 
 
-@every_loop
 @arriving
 def test_R22_nothing_waits_for_a_message_after_the_last(backend: str, path: str) -> None:
     call = posted(backend, doing(-1), path, piece(TWO_PARTS), headers=PAIRS)
@@ -717,7 +711,6 @@ class Wrong(App):
         return [part.name for part in self.request.parts()]
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/", "/inlined"])
 def test_a_plain_for_on_the_loop_is_a_mistake_with_a_hint(
     backend: str, path: str, caplog: pytest.LogCaptureFixture

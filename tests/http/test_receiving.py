@@ -9,7 +9,6 @@ import gc
 import io
 import os
 import resource
-import subprocess
 import sys
 import threading
 import tracemalloc
@@ -47,7 +46,6 @@ from tests.asgi.calls import (
     DISCONNECT,
     Call,
     Message,
-    every_loop,
     get,
     http_scope,
     piece,
@@ -55,6 +53,7 @@ from tests.asgi.calls import (
     run,
 )
 from tests.conftest import MakeClient
+from tests.support.commands import ended
 from tests.support.errors import said
 from tests.support.left_out import IS_FREE_THREADED
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
@@ -153,7 +152,6 @@ async def with_heart(heart: Heart, path: str, *pieces: Message) -> Call:
     return call
 
 
-@every_loop
 def test_R31_a_slow_rollover_does_not_hold_up_the_loop(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,7 +169,6 @@ def test_R31_a_slow_rollover_does_not_hold_up_the_loop(
     assert (call.body, rolled, heart.missed) == (str(2 * MEBIBYTE).encode(), 1, 0)
 
 
-@every_loop
 @pytest.mark.usefixtures("spools_little")
 def test_R31_no_write_of_a_file_on_disk_holds_up_the_loop(
     backend: str, monkeypatch: pytest.MonkeyPatch
@@ -192,7 +189,6 @@ def test_R31_no_write_of_a_file_on_disk_holds_up_the_loop(
     assert (any(in_loop), len(in_loop) > 2, heart.missed) == (False, True, 0)
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/save", "/save_received"])
 def test_R31_a_part_is_saved_off_the_loop(
     backend: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -210,7 +206,6 @@ def test_R31_a_part_is_saved_off_the_loop(
     assert (call.body, heart.missed, (tmp_path / "f").stat().st_size) == (b'["f"]', 0, 300_000)
 
 
-@every_loop
 def test_R31_a_large_file_is_closed_off_the_loop(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,7 +266,6 @@ def test_R30_an_upload_of_3000_pieces_finishes_whoever_reads_it(
     assert seen == (200, "ignored" if path == "/ignores" else "3000000")
 
 
-@every_loop
 def test_R30_a_hook_that_answers_receives_nothing_and_leaves_no_task(backend: str) -> None:
     app = Root()
     app.middlewares.append(Closed())
@@ -288,7 +282,6 @@ def test_R30_a_hook_that_answers_receives_nothing_and_leaves_no_task(backend: st
     assert (call.status, call.received) == (503, 0)
 
 
-@every_loop
 def test_R30_a_stall_is_waited_for_and_not_polled(backend: str) -> None:
     call = Call(piece(form(file_of(100))[:-9], more=True))
 
@@ -308,7 +301,6 @@ def test_R30_a_stall_is_waited_for_and_not_polled(backend: str) -> None:
 # -- R32: nothing stays open -----------------------------------------------------------------------
 
 
-@every_loop
 @pytest.mark.usefixtures("spools_little")
 def test_R32_no_file_stays_open_wherever_a_form_breaks(backend: str) -> None:
     body = form(file_of(30), file_of(30, "g"), section('name="a"', b"1"))
@@ -340,7 +332,6 @@ def test_R32_no_file_stays_open_wherever_a_form_breaks_under_wsgi() -> None:
     assert open_files() <= before
 
 
-@every_loop
 @pytest.mark.usefixtures("spools_little")
 def test_R32_no_file_stays_open_when_its_request_is_cancelled(backend: str) -> None:
     body = form(file_of(60), file_of(60, "g"))
@@ -583,7 +574,6 @@ def peak_of(function: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/size", "/save", "/stream"])
 @pytest.mark.parametrize("length", [None, b"1000"])
 def test_R18_a_flood_is_a_413_that_cost_no_memory(
@@ -706,12 +696,11 @@ print((after - before) / size)
 @pytest.mark.skipif(IS_FREE_THREADED, reason="its allocator keeps memory that has been freed")
 def test_R21_of_a_json_body_nothing_is_kept_but_itself_and_its_document(world: str) -> None:
     command = [sys.executable, "-c", JSON_COST, world]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = ended(*command)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 2.1  # each of them once
 
 
-@every_loop
 def test_R21_a_body_of_one_piece_is_that_piece(backend: str) -> None:
     content, seen = b"x" * MEBIBYTE, []
 

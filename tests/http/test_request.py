@@ -12,7 +12,7 @@ from micropie import App, Server
 from micropie._core.http.exchange import Exchange
 from micropie._core.http.state import State
 from micropie.testing import make_request
-from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.pairs import paired
 from tests.wsgi.calls import get as wsgi_get
@@ -288,7 +288,6 @@ def test_state_is_of_one_request_alone(make_client: MakeClient) -> None:
         assert client.get("/").json() == [False, "me", "me", 1, False]
 
 
-@every_loop
 def test_state_starts_with_the_servers(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:
@@ -355,7 +354,6 @@ def test_R11_a_query_that_is_no_text_is_a_400(make_client: MakeClient, query: by
 
 
 @pytest.mark.parametrize("path", ["@google.com", "google.com", "http:x", "x/y", "\\x", "*"])
-@every_loop
 def test_R13_a_target_that_is_no_path_is_a_400(backend: str, path: str) -> None:
     call = run(backend, lambda: get(Echo(), "/", raw_path=path.encode(), path=path))
     assert call.status == 400
@@ -367,7 +365,6 @@ def test_R13_a_target_that_is_no_path_is_a_400_under_wsgi(path: str) -> None:
     assert wsgi_get(Echo(), path)[0] == 400
 
 
-@every_loop
 def test_R13_the_url_never_takes_its_host_from_the_target(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:
@@ -384,7 +381,6 @@ class Urls(micropie.HttpMiddleware):
         return {"body": request.url}
 
 
-@every_loop
 def test_R13_options_of_everything_is_no_error_of_the_server(backend: str) -> None:
     call = run(backend, lambda: get(Echo(), "*", "OPTIONS"))
     assert call.status < 500
@@ -400,13 +396,11 @@ def test_an_absolute_target_under_wsgi_is_its_path() -> None:
     assert b'"segments":["a","b"]' in wsgi_get(app, "/a/b", REQUEST_URI="http://testserver")[1]
 
 
-@every_loop
 def test_a_server_without_raw_path(backend: str) -> None:
     scope = {"raw_path": None, "path": "/a%/é"}
     assert b'"segments":["a%","\xc3\xa9"]' in run(backend, lambda: get(Echo(), "/", **scope)).body
 
 
-@every_loop
 def test_servers_differ_in_whether_the_path_has_the_mount(backend: str) -> None:
     async def segments(**scope: Any) -> bytes:
         call = await get(Echo(), "/", root_path="/m", **scope)
@@ -418,7 +412,6 @@ def test_servers_differ_in_whether_the_path_has_the_mount(backend: str) -> None:
     assert run(backend, lambda: segments(path="/m", raw_path=b"/m")) == b"[]}"
 
 
-@every_loop
 def test_what_a_scope_may_leave_out(backend: str) -> None:
     scope = http_scope()
     for key in ("client", "server", "root_path", "scheme", "raw_path"):
@@ -435,7 +428,6 @@ def test_what_a_scope_may_leave_out(backend: str) -> None:
     assert b'"url":"http://localhost/"' in body
 
 
-@every_loop
 def test_a_unix_socket_has_no_port(backend: str) -> None:
     call = run(backend, lambda: get(Echo(), headers=[], server=("/run/app.sock", None)))
     assert call.status in (200, 400)
@@ -496,7 +488,6 @@ def test_R14_an_empty_host_is_a_400_or_ignored(make_client: MakeClient) -> None:
     assert answer.status_code == 400 or answer.json()[0] in ("testserver", "testserver:80")
 
 
-@every_loop
 def test_R14_two_hosts_are_a_400(backend: str) -> None:
     twice = [(b"host", b"a"), (b"host", b"b")]
     assert run(backend, lambda: get(Host(), headers=twice)).status == 400
@@ -573,7 +564,6 @@ def test_R5_a_name_with_an_underscore_is_never_taken_for_one_with_a_dash(
     assert make_client(Root()).get("/", headers=sent).json() == [None, None, 1]
 
 
-@every_loop
 def test_R5_a_name_with_an_underscore_is_dropped_under_asgi(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:

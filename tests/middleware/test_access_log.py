@@ -16,7 +16,7 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, ResponseError, SetupError
 from micropie.middleware import AccessLog, RequestId
-from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+from tests.asgi.calls import Call, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient
 from tests.support.virtual_time import run_in_virtual_time
@@ -200,7 +200,6 @@ def test_the_line_comes_after_the_last_byte(make_client: MakeClient, lines: Line
     assert len(lines()) == 1
 
 
-@every_loop
 def test_under_asgi_it_comes_after_the_last_message(backend: str, lines: Lines) -> None:
     seen = []
 
@@ -236,7 +235,6 @@ def test_a_client_that_leaves_in_mid_stream(make_client: MakeClient, lines: Line
     ]
 
 
-@every_loop
 def test_a_client_that_leaves_a_file_that_the_server_sends(
     backend: str, lines: Lines, tmp_path: Path
 ) -> None:
@@ -300,7 +298,6 @@ def test_a_client_that_leaves_before_it_was_answered_is_a_499(
     ]
 
 
-@every_loop
 def test_a_client_that_does_not_take_its_answer(backend: str, lines: Lines) -> None:
     async def request() -> None:
         call = Call(piece(b""))
@@ -314,7 +311,6 @@ def test_a_client_that_does_not_take_its_answer(backend: str, lines: Lines) -> N
     assert lines() == ["client=127.0.0.1 method=GET path=/ status=200 route=index broken_off=true"]
 
 
-@every_loop
 def test_a_request_that_the_server_cancels_is_a_499(backend: str, lines: Lines) -> None:
     async def request() -> None:
         with anyio.move_on_after(0.05):

@@ -11,7 +11,7 @@ import pytest
 
 from micropie import App, EventStream, HTTPError, SetupError, post, reads_body, websocket
 from micropie.middleware import AccessLog, Timeout, ends_with_client
-from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+from tests.asgi.calls import Call, http_scope, piece, run
 from tests.conftest import MakeClient
 
 
@@ -122,7 +122,6 @@ async def leave(app: App, path: str, step: str, body: bytes | None = None) -> Ca
     return call
 
 
-@every_loop
 def test_a_handler_is_cancelled_when_its_client_has_left(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -135,7 +134,6 @@ def test_a_handler_is_cancelled_when_its_client_has_left(
     assert "Traceback" not in caplog.text
 
 
-@every_loop
 def test_one_that_fails_on_its_way_out_is_a_failure(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -152,14 +150,12 @@ def test_one_that_fails_on_its_way_out_is_a_failure(
     assert "ValueError: in the middle" in caplog.text
 
 
-@every_loop
 def test_one_that_has_its_result_keeps_it(backend: str) -> None:
     app = Root()
     run(backend, leave, app, "/done", "done")
     assert app.steps == ["done", "commit"]
 
 
-@every_loop
 def test_a_stream_that_it_returns_ends_with_the_client(backend: str) -> None:
     app = Root()
     call = run(backend, leave, app, "/events", "begun")
@@ -167,7 +163,6 @@ def test_a_stream_that_it_returns_ends_with_the_client(backend: str) -> None:
     assert call.status == 200
 
 
-@every_loop
 def test_a_client_that_leaves_in_mid_body(backend: str) -> None:
     app = Root()
 
@@ -208,7 +203,6 @@ def test_a_handler_of_websockets_is_refused() -> None:
         Chat()._micropie.compiled()
 
 
-@every_loop
 def test_a_server_that_fails_has_lost_its_client(backend: str) -> None:
     app = Root()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import textwrap
 import threading
@@ -29,6 +28,7 @@ from micropie import (
 from micropie.middleware import metrics as metrics_module
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+from tests.support.commands import ended
 from tests.support.environment import import_path
 from tests.support.waiting import PATIENCE
 
@@ -211,7 +211,6 @@ def test_the_pool(make_client: MakeClient) -> None:
     assert [numbers[name] for name in ("micropie_pool_busy", "micropie_pool_limit")] == [0, 2]
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_websockets(connect: MakeClient, backend: str) -> None:
     app: Any = Root()
     mounted = Root()
@@ -421,17 +420,17 @@ SCRAPES = """
 
 
 def run_script(tmp_path: Path, script: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
-        env={
+    done = ended(
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        textwrap.dedent(script),
+        environ={
             **os.environ,
             "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
             "PYTHONPATH": import_path(*sys.path),
         },
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -12,7 +12,6 @@ import pytest
 from micropie import App, HttpMiddleware, SetupError, WebSocket
 from micropie.middleware import RequestId, RequestIdFilter, Timeout
 from micropie.testing import WebSocketClosed, WebSocketRefused
-from tests.asgi.calls import every_loop
 from tests.conftest import MakeClient
 
 IS_ID = re.compile(r"[0-9a-f]{32}")
@@ -122,7 +121,6 @@ class Sockets(App):
         raise RuntimeError("secret")
 
 
-@every_loop
 def test_a_failure_of_a_websocket_has_it_too(
     connect: MakeClient, backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:

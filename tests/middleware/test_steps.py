@@ -22,7 +22,7 @@ from micropie.middleware import (
     call_within,
     kind_of,
 )
-from tests.asgi.calls import every_loop, get, run
+from tests.asgi.calls import get, run
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 
@@ -88,7 +88,6 @@ def test_a_function_that_takes_too_long(make_client: MakeClient, is_async: bool)
     assert hook.ends == []
 
 
-@every_loop
 def test_a_call_that_has_no_place_in_the_queue_is_refused(backend: str) -> None:
     begun, leave, answers = threading.Event(), threading.Event(), []
 
@@ -113,7 +112,6 @@ def test_a_call_that_has_no_place_in_the_queue_is_refused(backend: str) -> None:
     assert answers == [503, 200]
 
 
-@every_loop
 def test_a_cancellation_is_raised_where_the_flow_waits(backend: str) -> None:
     begun, leave = threading.Event(), threading.Event()
 

@@ -16,7 +16,7 @@ from micropie import App, SetupError, run_in
 from micropie._core.execution.placement import Threads
 from micropie.middleware import Timeout
 from micropie.testing import TestClient
-from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+from tests.asgi.calls import Call, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.waiting import until, until_async
 
@@ -209,7 +209,6 @@ def test_invalid_limits_are_refused(seconds: Any) -> None:
         Timeout(seconds)
 
 
-@every_loop
 @pytest.mark.parametrize("path", ["/sleeps", "/blocks"])
 def test_R62_a_server_that_cancels_is_no_time_out(backend: str, path: str) -> None:
     app, call = limited(10), []

@@ -220,7 +220,6 @@ def test_health_endpoints_have_none(make_client: MakeClient, spans: Spans) -> No
     assert spans.get_finished_spans() == ()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_websockets(connect: MakeClient, spans: Spans, backend: str) -> None:
     app = Root()
     app.mount("/apart", Inner(), isolated=True)

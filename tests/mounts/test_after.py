@@ -18,7 +18,6 @@ from tests.asgi.calls import (
     DISCONNECT,
     START,
     Call,
-    every_loop,
     get,
     piece,
     run,
@@ -144,7 +143,6 @@ def test_R74_a_close_that_fails_is_logged_and_the_answer_is_whole(
 
 
 @KINDS
-@every_loop
 def test_R74_a_slow_close_does_not_hold_the_answer_back(
     backend: str, kind: Any, chunks: list[bytes]
 ) -> None:
@@ -170,7 +168,6 @@ def test_R74_a_server_closes_what_it_has_sent(kind: Any, chunks: list[bytes]) ->
     assert closed == [True]
 
 
-@every_loop
 def test_R74_a_thread_that_is_told_to_exit_while_it_closes_serves_the_next(backend: str) -> None:
     def close() -> None:
         raise SystemExit
@@ -205,7 +202,6 @@ def answering_late(empty: list[Any], has_head: threading.Event) -> Any:
 
 
 @EMPTY
-@every_loop
 def test_R74_the_head_of_an_asgi_answer_leaves_at_once(
     connect: MakeClient, backend: str, empty: list[Any]
 ) -> None:
@@ -258,7 +254,6 @@ def test_R74_a_failure_between_head_and_first_chunk_breaks_the_answer_off(
 # -- a client that leaves --------------------------------------------------------------------------
 
 
-@every_loop
 @with_and_without_lifespan
 def test_R74_nothing_is_sent_to_a_client_that_has_left(backend: str, with_lifespan: bool) -> None:
     received: list[str] = []
@@ -272,7 +267,6 @@ def test_R74_nothing_is_sent_to_a_client_that_has_left(backend: str, with_lifesp
     assert (received, call.sent) == (["http.disconnect"], [])
 
 
-@every_loop
 def test_R74_middleware_around_a_client_that_has_left_is_closed(backend: str) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "http.disconnect"
@@ -295,7 +289,6 @@ def test_R74_middleware_around_a_client_that_has_left_is_closed(backend: str) ->
 # -- what the server can do ------------------------------------------------------------------------
 
 
-@every_loop
 def test_a_mounted_application_has_the_extensions_that_can_be_honoured(backend: str) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"

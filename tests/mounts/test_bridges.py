@@ -343,7 +343,6 @@ def test_R74_a_status_and_its_reason_stay_as_they_are(line: str) -> None:
     assert (b"".join(body), lines) == (b"x", [line if " " in line else f"{line} Status {line}"])
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("status", [200, 299, 600, 999])
 def test_R74_any_status_passes_under_asgi(backend: str, status: int) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -429,7 +428,6 @@ def reader(environ: Any, start_response: Any) -> list[bytes]:
         ("read", b"o|ne\ntwo\nthree"),
     ],
 )
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])  # under WSGI it is the server's own input
 def test_R74_a_body_without_a_length_is_read_to_its_end(
     connect: MakeClient, backend: str, how: str, found: bytes, sent: str
 ) -> None:
@@ -479,7 +477,6 @@ def test_R74_the_input_is_a_file(
     assert make_client(below(app), validate=False).post("/m", content=sent).content == sent
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_R74_a_body_without_a_length_is_known_by_its_transfer_encoding(
     connect: MakeClient, backend: str
 ) -> None:
@@ -796,7 +793,6 @@ def test_an_error_page_of_the_author_s_stands_for_a_failure(make_client: MakeCli
     assert client.get("/m").text == client.get("/w").text == "ours"
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_asgi_application_on_either_loop_under_wsgi(connect: MakeClient, backend: str) -> None:
     client = connect(below(asgi_echo, portal_backend=backend), "wsgi")
     assert client.post("/m", content=b"hello").content == b"hello"

@@ -21,7 +21,7 @@ from micropie._core.execution.background import close_background_loops
 from micropie._core.mounts.prefixes import ASGI, Mount
 from micropie._core.mounts.wsgi_call import RawBody
 from micropie.testing import TestClient
-from tests.asgi.calls import START, every_loop, get, piece, run
+from tests.asgi.calls import START, get, piece, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as ask
 
@@ -75,7 +75,6 @@ def test_a_hook_may_change_the_session_of_what_is_mounted(
     assert not [record for record in caplog.records if "@post" in record.message]
 
 
-@every_loop
 @pytest.mark.parametrize(("scheme", "port"), [("http", "80"), ("https", "443")])
 def test_a_server_that_knows_no_client_and_no_port(backend: str, scheme: str, port: str) -> None:
     async def ask() -> bytes:
@@ -93,7 +92,6 @@ def test_a_server_that_knows_no_client_and_no_port(backend: str, scheme: str, po
     assert run(backend, ask).decode() == f"{scheme} testserver None {port}"
 
 
-@every_loop
 def test_a_hook_can_hand_over_to_an_asgi_application_without_a_lifespan(backend: str) -> None:
     class HandsOver(HttpMiddleware):
         def __init__(self, target: Any) -> None:
@@ -108,7 +106,6 @@ def test_a_hook_can_hand_over_to_an_asgi_application_without_a_lifespan(backend:
         assert run(backend, get, app, "/x").status == 200
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("is_used", [False, True])
 def test_R70_a_forked_child_and_its_parent_answer(backend: str, is_used: bool) -> None:
     app = site(portal_backend=backend)
@@ -258,7 +255,6 @@ def test_a_wsgi_server_that_knows_no_client() -> None:
 
 
 @pytest.mark.parametrize(("count", "status"), [(1000, 200), (1001, 431)])
-@every_loop
 def test_a_mounted_wsgi_application_gets_at_most_1000_headers(
     backend: str, count: int, status: int
 ) -> None:

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from micropie import App
-from tests.asgi.calls import DISCONNECT, START, Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import DISCONNECT, START, Call, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import begin
 
@@ -134,7 +134,6 @@ class Endless:
             self.ended.set()
 
 
-@every_loop
 @pytest.mark.parametrize("most", [0, 1, 2, 5])
 @pytest.mark.parametrize("make", [Endless, lambda: Talker(leaves=True)], ids=["wsgi", "asgi"])
 def test_R74_a_send_that_raises_ends_the_application(backend: str, most: int, make: Any) -> None:
@@ -150,7 +149,6 @@ def test_R74_a_send_that_raises_ends_the_application(backend: str, most: int, ma
     assert target.ended.wait(30)
 
 
-@every_loop
 def test_R74_one_that_never_answers_ends_when_the_client_leaves(backend: str) -> None:
     ended = threading.Event()
 
@@ -184,7 +182,6 @@ async def reads_on(scope: Any, receive: Any, send: Any) -> None:
         pass
 
 
-@every_loop
 def test_R74_a_body_that_breaks_off_is_told(backend: str, caplog: pytest.LogCaptureFixture) -> None:
     told: list[str] = []
 
@@ -205,7 +202,6 @@ def test_R74_a_body_that_breaks_off_is_told(backend: str, caplog: pytest.LogCapt
     assert not caplog.records  # it is nobody's mistake
 
 
-@every_loop  # in the background
 def test_R74_a_body_that_breaks_off_under_wsgi_is_told(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -217,7 +213,6 @@ def test_R74_a_body_that_breaks_off_under_wsgi_is_told(
     root.wsgi_shutdown()
 
 
-@every_loop
 def test_R74_a_request_is_not_over_while_a_thread_reads_its_body(backend: str) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
@@ -256,7 +251,6 @@ def test_R74_a_request_is_not_over_while_a_thread_reads_its_body(backend: str) -
     root.wsgi_shutdown()
 
 
-@every_loop
 def test_R67_one_that_blocks_all_its_threads_holds_up_nobody_else(backend: str) -> None:
     begun, go_on = threading.Semaphore(0), threading.Event()
 

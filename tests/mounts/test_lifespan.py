@@ -143,7 +143,6 @@ def test_what_is_no_message_of_a_lifespan_is_refused(make_client: MakeClient) ->
     assert make_client(site(confused)).get("/m0").text == "fine"
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_server_without_lifespan_tells_nobody(backend: str) -> None:
     from tests.asgi.calls import get, run
 

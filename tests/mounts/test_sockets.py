@@ -9,7 +9,7 @@ import socketio
 
 from micropie import App, WebSocket
 from micropie.testing import TestClient
-from tests.asgi.calls import every_loop, get, run
+from tests.asgi.calls import get, run
 from tests.conftest import MakeClient
 
 
@@ -45,7 +45,6 @@ def site() -> App:
     return app
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_mounted_application_has_its_websockets(backend: str) -> None:
     with TestClient(site(), backend=backend, root_path="/p") as client:
         for path in ("/a/b", "/c/deep"):
@@ -53,14 +52,12 @@ def test_a_mounted_application_has_its_websockets(backend: str) -> None:
                 assert socket.receive_text() == f"/p{path} /p{path}/x"
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_app_that_shares_has_its_websockets(backend: str) -> None:
     with TestClient(site(), backend=backend) as client, client.websocket("/shared/talk") as socket:
         assert socket.receive_text() == "/shared/talk /shared/talk"
     assert site().url_for("shared.ws_talk") == "/shared/talk"
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("path", ["/w", "/shared", "/none"])
 def test_where_there_are_none_the_handshake_is_refused(backend: str, path: str) -> None:
     with (
@@ -71,7 +68,6 @@ def test_where_there_are_none_the_handshake_is_refused(backend: str, path: str) 
         pass
 
 
-@every_loop
 def test_what_is_isolated_starts_by_itself_without_lifespan(backend: str) -> None:
     assert run(backend, get, site(), "/c").body == b"/c"
     assert run(backend, get, site(), "/shared").body == b""

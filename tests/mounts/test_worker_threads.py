@@ -16,7 +16,7 @@ import pytest
 from micropie import App
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.threads import in_thread
-from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import begin
 
@@ -34,7 +34,6 @@ def hello(environ: Any, start_response: Any) -> list[bytes]:
     return [b"hello"]
 
 
-@every_loop
 def test_no_more_requests_run_at_once_than_there_are_threads(backend: str) -> None:
     running: list[int] = []
     most: list[int] = []
@@ -64,7 +63,6 @@ def test_no_more_requests_run_at_once_than_there_are_threads(backend: str) -> No
     assert max(most) == 1
 
 
-@every_loop
 def test_a_thread_that_can_not_start_costs_one_request(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,7 +81,6 @@ def test_a_thread_that_can_not_start_costs_one_request(
         assert run(backend, ask) == [500, 200]
 
 
-@every_loop
 def test_the_library_of_the_loop_is_not_told_to_be_the_thread_s(backend: str) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", TEXT)
@@ -93,7 +90,6 @@ def test_the_library_of_the_loop_is_not_told_to_be_the_thread_s(backend: str) ->
     assert run(backend, get, site(app), "/m").body == b"ran"
 
 
-@every_loop
 def test_R70_a_forked_child_has_threads_of_its_own(backend: str) -> None:
     assert run(backend, get, site(hello), "/m").body == b"hello"
     read, write = os.pipe()
@@ -117,7 +113,6 @@ def test_calls_in_turn_need_one_thread() -> None:
     assert len(run("asyncio", main)) == 1
 
 
-@every_loop
 def test_a_short_body_is_waited_for_before_the_application_is_called(backend: str) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", TEXT)
@@ -144,7 +139,6 @@ def test_a_short_body_is_waited_for_before_the_application_is_called(backend: st
     assert waited_for.received == 2
 
 
-@every_loop
 def test_R74_a_client_that_leaves_in_mid_body_is_an_error_where_that_is_read(backend: str) -> None:
     raised: list[Exception] = []
 
@@ -190,7 +184,6 @@ class Endless:
         self.closed.set()
 
 
-@every_loop
 @pytest.mark.parametrize("loop_is_over", [False, True])
 def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(
     backend: str, loop_is_over: bool
@@ -215,7 +208,6 @@ def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(
     assert answers[0].raised == ["the client disconnected"]
 
 
-@every_loop
 def test_R74_a_body_that_is_waited_for_ends_when_the_request_is_given_up(backend: str) -> None:
     raised: list[str] = []
 
@@ -243,7 +235,6 @@ def test_R74_a_body_that_is_waited_for_ends_when_the_request_is_given_up(backend
     assert raised == ["the client disconnected"]
 
 
-@every_loop
 def test_a_write_after_the_end_is_refused(backend: str) -> None:
     kept: list[Any] = []
 
@@ -256,7 +247,6 @@ def test_a_write_after_the_end_is_refused(backend: str) -> None:
         kept[0](b"more")
 
 
-@every_loop
 def test_a_stream_is_made_two_chunks_ahead_and_no_further(backend: str) -> None:
     made: list[int] = []
 
@@ -298,7 +288,6 @@ def test_a_stream_is_made_two_chunks_ahead_and_no_further(backend: str) -> None:
         ("2", [], "BufferedReader b'hello'"),
     ],
 )
-@every_loop
 def test_a_get_has_a_body_where_its_protocol_says_so(
     backend: str, version: str, headers: list[tuple[bytes, bytes]], received: str
 ) -> None:
@@ -317,7 +306,6 @@ def test_a_get_has_a_body_where_its_protocol_says_so(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@every_loop
 def test_the_thread_is_free_when_the_answer_is(backend: str, method: str) -> None:
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", TEXT)
@@ -331,7 +319,6 @@ def test_the_thread_is_free_when_the_answer_is(backend: str, method: str) -> Non
     assert run(backend, ask) == [200] * 3
 
 
-@every_loop
 def test_R74_a_body_that_stops_arriving_is_a_408(backend: str) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", TEXT)

@@ -31,6 +31,7 @@ from uuid import UUID
 from tests.openapi.plans import PLANS
 from tests.openapi.provoked import NOBODY, NOTHING_OWN, Plan, Provoker, operations_of
 from tests.servers.harness import serving
+from tests.support.commands import ended
 from tests.support.environment import unmeasured
 
 ROOT = Path(__file__).parent.parent.parent
@@ -62,13 +63,14 @@ def generate(document: dict[str, Any], folder: Path, name: str) -> Any:
     # without ruff's work on the files, whose absence is a warning
     (folder / "config.yml").write_text("post_hooks: []")
     options += ["--config", "config.yml", "--fail-on-warning"]
-    made = subprocess.run(
-        [sys.executable, "-m", "openapi_python_client", "generate", *options],
-        cwd=folder,
-        env=unmeasured(),
-        capture_output=True,
-        text=True,
-        check=False,
+    made = ended(
+        sys.executable,
+        "-m",
+        "openapi_python_client",
+        "generate",
+        *options,
+        folder=folder,
+        environ=unmeasured(),
     )
     assert made.returncode == 0, made.stdout + made.stderr
     importlib.invalidate_caches()
@@ -227,12 +229,7 @@ def check_types(documents: dict[str, dict[str, Any]], folder: Path) -> None:
     for name, document in documents.items():
         path = folder / f"{name.replace('/', '_')}.json"
         path.write_text(json.dumps(document))
-        made = subprocess.run(
-            [tools / "openapi-typescript", path, "-o", path.with_suffix(".ts")],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        made = ended(tools / "openapi-typescript", path, "-o", path.with_suffix(".ts"))
         said = made.stdout + made.stderr
         assert made.returncode == 0, said
         assert "warn" not in said.lower(), said

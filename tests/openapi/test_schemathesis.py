@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import importlib
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from itertools import cycle
@@ -46,6 +45,7 @@ from tests.openapi.kitchen import Kitchen
 from tests.openapi.topics import Topics
 from tests.servers.basics import Basics
 from tests.servers.harness import serving
+from tests.support.commands import ended
 from tests.support.environment import unmeasured
 
 CHECKS = [
@@ -219,12 +219,5 @@ def test_the_strictest_checks_find_nothing_in_the_api(tmp_path: Path) -> None:
         ]
         options = ["--max-examples", "5", "--seed", "1", "--no-color"]
         url = f"http://127.0.0.1:{server_of('uvicorn').port}/openapi.json"
-        done = subprocess.run(
-            [*command, *options, url],
-            cwd=tmp_path,
-            env=unmeasured(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = ended(*command, *options, url, folder=tmp_path, environ=unmeasured())
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+
+from tests.support.commands import ended
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = ConfigParser()
@@ -40,7 +41,7 @@ def lint(directory: Path) -> dict[str, str]:
     """Return what import-linter reports of a folder, by the names of the broken contracts."""
     code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     command = [sys.executable, "-c", code, "--no-cache"]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    done = ended(*command, folder=directory)
     assert done.returncode == 1, done.stdout + done.stderr
     parts = re.split(r"^(.+)\n-+\n", done.stdout, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))

@@ -7,7 +7,6 @@ import inspect
 import pickle
 import re
 import shutil
-import subprocess
 import sys
 import traceback
 import types
@@ -18,6 +17,7 @@ import pytest
 
 import micropie
 from micropie._core.errors import refuse_namesake
+from tests.support.commands import ended
 
 ROOT = Path(micropie.__file__).parent.parent
 
@@ -287,9 +287,7 @@ OPTIONAL |= {"uvicorn", "hypercorn", "granian", "gunicorn", "h11", "websockets"}
 
 def test_anyio_is_all_that_it_needs_and_nothing_is_started() -> None:
     code = ALONE.format(optional=OPTIONAL)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = ended(sys.executable, "-c", code)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -350,9 +348,7 @@ MOST_OF_OURS = {True: 107, False: 107}
 @pytest.mark.parametrize("asgi", [True, False], ids=["asgi", "wsgi"])
 def test_what_a_first_answer_does_not_need_is_not_imported(asgi: bool) -> None:
     code = FIRST_ANSWER.format(asgi=asgi)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = ended(sys.executable, "-c", code)
     assert (done.returncode, done.stderr) == (0, "")
     loaded = set(done.stdout.split())
     unused = {*UNUSED.split(), *OF_ONE_PROTOCOL[asgi]}
@@ -390,9 +386,7 @@ asyncio.run(main())
 
 
 def test_a_worker_that_has_started_has_not_imported_what_waiting_needs() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", STARTED], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = ended(sys.executable, "-c", STARTED)
     assert (done.returncode, done.stderr) == (0, "")
     waiting = (
         "anyio._backends",
@@ -416,17 +410,9 @@ def test_the_other_project_of_this_name_is_noticed(tmp_path: Path, name: str) ->
 def test_two_projects_in_one_place_are_no_import(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "micropie", tmp_path / "micropie")
     (tmp_path / "micropie-0.13.dist-info").mkdir()
-    ended = subprocess.run(
-        [sys.executable, "-c", "import micropie"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].startswith(
-        "ImportError: micropie-dual and another project"
-    )
+    done = ended(sys.executable, "-c", "import micropie", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ImportError: micropie-dual and another project")
 
 
 LOOKED_UP = """
@@ -449,9 +435,7 @@ assert "micropie.debug.missing_names" in loaded()
 
 
 def test_only_a_missing_public_name_imports_the_names_of_other_frameworks() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LOOKED_UP], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = ended(sys.executable, "-c", LOOKED_UP)
     assert (done.returncode, done.stderr) == (0, "")
 
 

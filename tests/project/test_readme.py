@@ -15,7 +15,6 @@ import importlib
 import inspect
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from micropie import App
 from micropie._core.routing.settings import Settings
 from micropie.cli.main import main
 from micropie.testing import TestClient
+from tests.support.commands import ended
 from tests.support.environment import ALONE, unmeasured
 from tests.support.errors import said
 from tests.support.modules import forget_temporary_modules
@@ -241,9 +241,7 @@ def test_a_test_that_is_copied_alone_runs(tmp_path: Path) -> None:
         name = re.sub(r"\W", "_", module.place)
         (tmp_path / f"test_{name}.py").write_text(module.source)
     command = [sys.executable, "-m", "pytest", "-q", *ALONE]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=False
-    )
+    done = ended(*command, folder=tmp_path, environ=unmeasured())
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -273,9 +271,7 @@ def test_a_command_prints_what_the_page_says(
     else:
         shutil.copytree((ROOT / included[1]).parent, tmp_path, dirs_exist_ok=True)
     arguments = [sys.executable, "-m", "micropie", command]
-    done = subprocess.run(
-        arguments, cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=False
-    )
+    done = ended(*arguments, folder=tmp_path, environ=unmeasured())
     assert done.stdout.splitlines() == [line.strip() for line in output.splitlines()], done.stderr
 
 

@@ -35,6 +35,7 @@ from scripts import playground, site_hooks
 from tests.project.examples.screenshots import seen_as, wait, wait_over_pages
 from tests.project.test_readme import REQUEST
 from tests.support.chromium import browsing, complaints
+from tests.support.commands import ended
 from tests.support.environment import unmeasured
 
 PUBLIC = (
@@ -67,9 +68,7 @@ def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
         str(site),
     ]
     environment = unmeasured(NO_MKDOCS_2_WARNING="1")  # the theme's news about its successor
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    return ended(*command, environ=environment)
 
 
 # What is typed, and the pages of which one is among the first three.

@@ -89,7 +89,6 @@ def test_its_path_below_index_is_a_404(make_client: MakeClient) -> None:
     assert client.post("/pie/cherry").text == "pie cherry"
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_same_holds_for_websockets(backend: Any) -> None:
     class Sockets(App):
         @websocket

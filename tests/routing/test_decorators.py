@@ -232,7 +232,6 @@ def test_a_status_that_is_none_is_not_described(statuses: Any) -> None:
         describe(**statuses)
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_websocket_answers_the_path_of_its_name_or_its_own(
     connect: MakeClient, backend: str
 ) -> None:

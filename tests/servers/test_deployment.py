@@ -27,6 +27,7 @@ import pytest
 from waitress.adjustments import Adjustments  # type: ignore[import-untyped]
 
 from micropie.middleware import ProxyHeaders
+from tests.support.commands import ended
 from tests.support.environment import unmeasured
 from tests.support.guard import guard_of
 from tests.support.ports import free_port
@@ -287,7 +288,7 @@ def test_every_option_exists(server: str) -> None:
         for option in re.findall(r"(?<= )--?[a-z][a-z-]*", command)
     }
     command = [sys.executable, "-m", server, "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = ended(*command)
     assert told.returncode == 0, told.stderr
     assert options
     assert not [
@@ -351,7 +352,7 @@ def test_systemd_finds_no_fault_with_the_units() -> None:
             "--man=no",
             *(f"{folder}/{name}" for name in UNITS),
         ]
-        checked = subprocess.run(command, capture_output=True, text=True, check=False)
+        checked = ended(*command)
     assert [line for line in checked.stderr.splitlines() if "blog." in line] == []
     assert (checked.returncode, [*UNITS]) == (0, ["blog.service", "blog.socket"])
 

@@ -30,6 +30,7 @@ from micropie.testing import TestClient
 from tests.servers.harness import ROOT
 from tests.servers.test_deployment import block, program, replaced, running, text_of
 from tests.servers.test_restart import SETTINGS
+from tests.support.commands import ended
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 from tests.support.waiting import PATIENCE, until
@@ -177,7 +178,7 @@ def balancer(folder: Path, machines: dict[str, int]) -> Iterator[Balancer]:
         )
     )
     command = [program("haproxy"), "-db", "-f", str(configuration)]
-    checked = subprocess.run([*command, "-c"], check=True, capture_output=True, text=True)
+    checked = ended(*command, "-c", check=True)
     assert "WARNING" not in checked.stdout + checked.stderr
     with (folder / "haproxy.log").open("wb") as log, running(command, folder, {}, log):
         found = Balancer(folder, ports)

@@ -35,6 +35,7 @@ from micropie.sessions import (
 )
 from micropie.sessions import redis as rediscache
 from tests.conftest import MakeClient
+from tests.support.commands import ended
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 
@@ -57,13 +58,7 @@ def test_the_package_names_what_it_imports_later() -> None:
 
 def test_importing_micropie_imports_none_of_them() -> None:
     code = "import micropie, sys; print({'redis', 'itsdangerous', 'micropie.sessions.sqlite'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=PACKAGE.parent.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = ended(sys.executable, "-c", code, folder=PACKAGE.parent.parent, check=True)
     assert done.stdout == "set()\n"
 
 

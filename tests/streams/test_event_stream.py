@@ -30,7 +30,6 @@ from tests.asgi.calls import (
     Call,
     Lifespan,
     ended_by_shutdown,
-    every_loop,
     http_scope,
     piece,
     run,
@@ -606,7 +605,6 @@ def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(
     assert ended.wait(PATIENCE)
 
 
-@every_loop
 def test_a_thread_that_comes_too_late_finds_the_source_closed(backend: str) -> None:
     log = []
 
@@ -628,7 +626,6 @@ def test_a_thread_that_comes_too_late_finds_the_source_closed(backend: str) -> N
     assert log == ["closed"]
 
 
-@every_loop
 @pytest.mark.parametrize("asks", [0, 1, 2])
 def test_a_sync_source_that_has_ended_needs_no_thread_to_be_closed(
     backend: str, asks: int, monkeypatch: pytest.MonkeyPatch
@@ -744,7 +741,6 @@ class Leaving(Call):
             self.leave()
 
 
-@every_loop
 @with_and_without_lifespan
 @pytest.mark.parametrize("way", ["raises", "ignores", "is cancelled"])
 @pytest.mark.parametrize("failure", [ValueError, TimeoutError])
@@ -807,7 +803,6 @@ def test_a_sync_source_that_fails_when_its_client_has_gone_is_logged(
     assert "by itself" in f"{told}{caplog.text}"
 
 
-@every_loop
 def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it_is_closed(
     backend: str,
 ) -> None:
@@ -824,7 +819,6 @@ def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it
     run(backend, main)
 
 
-@every_loop
 @pytest.mark.parametrize("is_wrapped", [True, False])
 def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(
     backend: str, is_wrapped: bool, caplog: pytest.LogCaptureFixture
@@ -909,7 +903,6 @@ def test_a_chunk_of_an_own_stream_may_be_an_event(make_client: MakeClient) -> No
 # -- the end ---------------------------------------------------------------------------------------
 
 
-@every_loop
 @every_kind
 def test_R65_a_stream_ends_when_the_server_says_shutdown(backend: str, kind: str) -> None:
     go_on = threading.Event()
@@ -922,7 +915,6 @@ def test_R65_a_stream_ends_when_the_server_says_shutdown(backend: str, kind: str
     assert app.log == ["closed"]
 
 
-@every_loop
 def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> None:
     is_silent = threading.Event()
     app = Root(is_silent, "a", *[5] * 100)
@@ -959,7 +951,6 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
     assert (begun.is_complete, begun.body) == (True, COMMENT + b"data: a\n\n")
 
 
-@every_loop
 def test_R65_a_stream_whose_client_takes_nothing_ends_when_the_server_says_shutdown(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -984,7 +975,6 @@ def test_R65_a_stream_whose_client_takes_nothing_ends_when_the_server_says_shutd
     assert app.log == ["closed"]
 
 
-@every_loop
 @every_kind
 def test_R62_a_cancelled_server_closes_the_source(backend: str, kind: str) -> None:
     """While it waits for an event, and while it waits for the client to take one."""
@@ -1015,7 +1005,6 @@ def test_R62_a_cancelled_server_closes_the_source(backend: str, kind: str) -> No
         go_on.clear()
 
 
-@every_loop
 def test_R62_a_loop_that_ends_closes_the_source_of_an_open_stream(backend: str) -> None:
     app = Root("a", 60.0)
 
@@ -1096,7 +1085,6 @@ def test_a_stream_of_another_type_in_their_place_has_no_heart_beats(
     assert answer.content == b"data: a\n\ndata: b\n\n"
 
 
-@every_loop
 def test_R65_events_that_a_hook_wraps_end_when_the_server_says_shutdown(backend: str) -> None:
     app = Root("a", threading.Event(), "b")
     app.middlewares.append(Wrapping())

@@ -12,7 +12,7 @@ import pytest
 from micropie import App, EventStream, HTTPError, Response
 from micropie.middleware import Compress
 from micropie.sessions import InMemorySessionBackend
-from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+from tests.asgi.calls import Call, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE, until, until_async
 
@@ -226,14 +226,12 @@ class Unbegun(App):
         return EventStream(self.source)
 
 
-@every_loop
 def test_R59_R61_a_client_that_has_left_before_the_head_closes_the_source(backend: str) -> None:
     app, call = Unbegun(), Unsendable(piece(b""))
     run(backend, app, http_scope(), call.receive, call.send)
     assert app.source.is_closed
 
 
-@every_loop
 def test_R59_R62_a_request_that_is_cancelled_at_its_head_closes_the_source(backend: str) -> None:
     app, call = Unbegun(), Call(piece(b""))
 
@@ -250,7 +248,6 @@ def test_R59_R62_a_request_that_is_cancelled_at_its_head_closes_the_source(backe
     assert app.source.is_closed
 
 
-@every_loop
 def test_R61_a_request_that_is_cancelled_before_its_first_chunk_sends_no_head(backend: str) -> None:
     app, call = Late(), Call(piece(b""))
 

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 
 from micropie import App, EventStream
 from micropie._core.streams.events import comment
-from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+from tests.asgi.calls import Call, http_scope, piece, run
 
 COMMENT = bytes(comment())
 
@@ -75,7 +75,6 @@ class Endless(Silent):
             self.is_closed = True
 
 
-@every_loop
 def test_heart_beats_and_events_are_never_sent_at_the_same_time(backend: str) -> None:
     async def served() -> Call:
         client = SlowClient()
@@ -88,7 +87,6 @@ def test_heart_beats_and_events_are_never_sent_at_the_same_time(backend: str) ->
     assert client.body.count(COMMENT) >= 4
 
 
-@every_loop
 @pytest.mark.parametrize("failure", [ConnectionResetError(), RuntimeError("closed")])
 def test_a_heart_beat_that_can_t_be_sent_ends_the_stream(backend: str, failure: Exception) -> None:
     async def served() -> bool:
@@ -111,7 +109,6 @@ class Thoughtful(Call):
         await super().send(message)
 
 
-@every_loop
 def test_a_client_that_takes_an_event_slowly_gets_no_heart_beat_meanwhile(backend: str) -> None:
     class Two(App):
         async def index(self) -> EventStream:

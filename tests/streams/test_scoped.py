@@ -17,7 +17,6 @@ from micropie import App, HttpMiddleware, run_in
 from micropie._core.execution.background import close_background_loops
 from tests.asgi.calls import (
     Call,
-    every_loop,
     http_scope,
     piece,
     run,
@@ -186,7 +185,6 @@ def test_an_answer_that_fails_after_the_first_chunk_leaves_nothing_behind(
     assert app.log == ["ended"]
 
 
-@every_loop
 @with_and_without_lifespan
 def test_R59_a_client_that_leaves_before_the_first_chunk_ends_the_stream(
     backend: str, with_lifespan: bool
@@ -206,7 +204,6 @@ def test_R59_a_client_that_leaves_before_the_first_chunk_ends_the_stream(
     assert [message["type"] for message in call.sent if message.get("status") == 200] == []
 
 
-@every_loop
 @with_and_without_lifespan
 @pytest.mark.parametrize("path", ["group", "in_time", "cleaned", "unshielded", "thread"])
 def test_a_server_that_cancels_while_a_chunk_is_sent_has_it_cleaned_up(
@@ -234,7 +231,6 @@ def test_a_server_that_cancels_while_a_chunk_is_sent_has_it_cleaned_up(
     assert app.log == ["ended"]
 
 
-@every_loop
 def test_a_source_that_waits_is_cancelled_and_closed_when_the_client_leaves(backend: str) -> None:
     app = Root()
 
@@ -252,7 +248,6 @@ def test_a_source_that_waits_is_cancelled_and_closed_when_the_client_leaves(back
     assert app.log == ["ended"]
 
 
-@every_loop
 def test_a_time_out_of_its_own_that_hits_while_a_chunk_is_sent_aborts(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -319,7 +314,6 @@ def test_under_wsgi_a_source_that_waits_is_cancelled_by_close() -> None:
     assert app.log == ["ended"]
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_loop_that_ends_in_mid_stream_aborts_it_under_wsgi(backend: str) -> None:
     app = Root(10_000, portal_backend=backend)
     answer = begin(app, "GET", "/cleaned")

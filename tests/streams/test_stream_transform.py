@@ -16,7 +16,7 @@ import pytest
 from micropie import App, HttpMiddleware
 from micropie._core.streams.source import stream_of
 from micropie.middleware.base import FlowMiddleware
-from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+from tests.asgi.calls import Call, http_scope, piece, run
 from tests.conftest import MakeClient
 
 
@@ -246,7 +246,6 @@ def test_R8_of_head_it_is_closed_unread(make_client: MakeClient, path: str) -> N
     assert len(app.closed) == 1
 
 
-@every_loop
 @pytest.mark.parametrize("leaves", [True, False], ids=["client leaves", "server cancels"])
 def test_R62_a_source_that_waits_is_cancelled(backend: str, leaves: bool) -> None:
     app = Root()
@@ -271,7 +270,6 @@ def test_a_source_without_close_has_nothing_to_close(make_client: MakeClient) ->
         assert client.head(path).status_code == 200
 
 
-@every_loop
 def test_nobody_asks_a_source_again_that_has_ended(backend: str) -> None:
     source = Bare("a")
 

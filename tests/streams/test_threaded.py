@@ -19,7 +19,7 @@ from micropie._core.execution.placement import Threads
 from micropie._core.streams.source import ThreadStream
 from micropie._core.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, MadeAhead
 from micropie.asgi.streaming import WATCH_AFTER
-from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
 
 
@@ -76,7 +76,6 @@ async def has_sent(call: Call, messages: int) -> None:
         await anyio.sleep(0.001)
 
 
-@every_loop
 def test_R67_slow_clients_hold_no_threads(backend: str) -> None:
     app = Site(threads=2)
 
@@ -95,7 +94,6 @@ def test_R67_slow_clients_hold_no_threads(backend: str) -> None:
     assert app.ended == ["endless"] * 6
 
 
-@every_loop
 def test_R67_slow_sources_take_turns(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie._core.streams.threaded.TURN", 0.005)
     log: list[str] = []
@@ -122,7 +120,6 @@ def test_R67_slow_sources_take_turns(backend: str, monkeypatch: pytest.MonkeyPat
     assert "aaaaa" not in "".join(log)
 
 
-@every_loop
 def test_R64_what_is_made_ahead_is_bounded_in_bytes(backend: str) -> None:
     app = Site()
 
@@ -140,7 +137,6 @@ def test_R64_what_is_made_ahead_is_bounded_in_bytes(backend: str) -> None:
     assert app.made <= 5
 
 
-@every_loop
 def test_a_stream_waits_for_a_free_thread(backend: str) -> None:
     app = Site(threads=1)
 
@@ -158,7 +154,6 @@ def test_a_stream_waits_for_a_free_thread(backend: str) -> None:
     run(backend, main)
 
 
-@every_loop
 def test_a_buffer_that_is_used_again_is_copied_first(backend: str) -> None:
     class Root(App):
         def index(self) -> Iterator[memoryview]:
@@ -170,7 +165,6 @@ def test_a_buffer_that_is_used_again_is_copied_first(backend: str) -> None:
     assert run(backend, get, Root()).body == bytes(range(100))
 
 
-@every_loop
 def test_all_chunks_and_the_clean_up_have_one_context(backend: str) -> None:
     variable: ContextVar[int] = ContextVar("variable", default=0)
     seen: list[int] = []
@@ -192,7 +186,6 @@ def test_all_chunks_and_the_clean_up_have_one_context(backend: str) -> None:
 Leave = Callable[[Call, anyio.CancelScope], object]
 
 
-@every_loop
 @pytest.mark.parametrize(
     "leave", [lambda call, scope: call.leave(), lambda call, scope: scope.cancel()]
 )
@@ -233,7 +226,6 @@ def test_R61_a_client_that_leaves_while_a_chunk_is_made_waits_for_it(
     assert len([record for record in caplog.records if record.exc_info]) == fails
 
 
-@every_loop
 def test_what_failed_ahead_of_a_client_that_left_is_raised(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +258,6 @@ def test_what_failed_ahead_of_a_client_that_left_is_raised(
     run(backend, main)
 
 
-@every_loop
 def test_a_close_that_fails_beside_the_source_is_raised(backend: str) -> None:
     class Source:
         def __iter__(self) -> Iterator[str]:
@@ -287,7 +278,6 @@ def test_a_close_that_fails_beside_the_source_is_raised(backend: str) -> None:
     run(backend, main)
 
 
-@every_loop
 def test_an_iterator_without_close_is_left_as_it_is(backend: str) -> None:
     source = map(str, range(100))
 
@@ -300,7 +290,6 @@ def test_an_iterator_without_close_is_left_as_it_is(backend: str) -> None:
     assert next(source) == "1"
 
 
-@every_loop
 def test_where_no_thread_can_be_started_the_stream_fails_and_holds_none(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +307,6 @@ def test_where_no_thread_can_be_started_the_stream_fails_and_holds_none(
     run(backend, main)
 
 
-@every_loop
 def test_where_no_further_thread_can_be_started_the_stream_is_aborted(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,7 +330,6 @@ def test_where_no_further_thread_can_be_started_the_stream_is_aborted(
     run(backend, main)
 
 
-@every_loop
 def test_a_chunk_that_is_there_is_not_waited_for(backend: str) -> None:
     """A thread may give one between the look for it and the wait."""
 
@@ -372,7 +359,6 @@ class Remote(Iterator[bytes]):
         self.made = -1
 
 
-@every_loop
 def test_the_pool_is_asked_for_a_chunk_when_it_is_wanted(backend: str) -> None:
     remote = Remote()
 
@@ -396,7 +382,6 @@ class Held(Remote):
         raise ValueError("interrupted")
 
 
-@every_loop
 def test_a_cancellation_interrupts_the_wait_for_the_pool_and_what_that_raises_is_no_news(
     backend: str,
 ) -> None:

@@ -26,20 +26,31 @@ def environment(**changes: str) -> dict[str, str]:
     return {**os.environ, **OPTIONS, "PYTHONPATH": import_path(ROOT), **changes}
 
 
+def ended(
+    *command: str | Path,
+    folder: Path = ROOT,
+    environ: Mapping[str, str] | None = None,
+    input: str | None = None,
+    check: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in ``folder``; without ``environ`` it has that of the tests."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environ,
+        input=input,
+        capture_output=True,
+        text=True,
+        check=check,
+    )
+
+
 def micropie(
     folder: Path, *arguments: str, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run ``micropie`` with these arguments in ``folder``, to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "micropie", *arguments],
-        cwd=folder,
-        env=environment(**(environ or {})),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    command = (sys.executable, "-m", "micropie", *arguments)
+    return ended(*command, folder=folder, environ=environment(**(environ or {})), input="")
 
 
 class Running:

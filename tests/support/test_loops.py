@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from tests.asgi.calls import every_loop
 from tests.support.loops import Loops
 
 
@@ -18,7 +17,6 @@ def loops() -> Iterator[Loops]:
     loops.stop()
 
 
-@every_loop
 def test_a_loop_is_used_again_but_by_one_at_a_time(loops: Loops, backend: str) -> None:
     with loops.borrowed(backend) as one, loops.borrowed(backend) as other:
         assert one is not other
@@ -26,7 +24,6 @@ def test_a_loop_is_used_again_but_by_one_at_a_time(loops: Loops, backend: str) -
         assert {again, too} == {one, other}
 
 
-@every_loop
 def test_a_loop_with_a_task_left_is_ended(loops: Loops, backend: str) -> None:
     with loops.borrowed(backend) as loop:
         loop.post(lambda: loop.tasks.start_soon(anyio.sleep_forever))

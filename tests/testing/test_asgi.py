@@ -13,13 +13,12 @@ import pytest
 from micropie.testing import AppTimeout, ClientDisconnected, ProtocolViolation, TestClient
 from tests.support.asgi_validator import Message, Receive, Send, validated
 from tests.testing.apps import Plain, Stream, read_body, respond
-from tests.testing.worlds import close_late, connect, every_loop
+from tests.testing.worlds import close_late, connect
 
 
-@every_loop
-def test_the_scope_is_that_of_the_specification(world: str) -> None:
+def test_the_scope_is_that_of_the_specification(backend: str) -> None:
     app = Plain()
-    with connect(app, world, lifespan=False, raise_app_exceptions=False) as client:
+    with connect(app, backend, lifespan=False, raise_app_exceptions=False) as client:
         client.post("/a%2Fb%ff/%C3%A9?q=%20", headers={"X-Case": "V"}, content=b"x")
     headers = dict(app.seen.pop("headers"))
     assert headers[b"x-case"] == b"V"
@@ -41,8 +40,7 @@ def test_the_scope_is_that_of_the_specification(world: str) -> None:
     }
 
 
-@every_loop
-def test_the_validator_finds_nothing_wrong_with_the_client(world: str) -> None:
+def test_the_validator_finds_nothing_wrong_with_the_client(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await receive()
@@ -60,15 +58,14 @@ def test_the_validator_finds_nothing_wrong_with_the_client(world: str) -> None:
             assert (await receive())["type"] == "http.disconnect"
             assert (await receive())["type"] == "http.disconnect"
 
-    with TestClient(validated(app), backend=world) as client:
+    with TestClient(validated(app), backend=backend) as client:
         assert client.post("/", content=iter([b"a", b"b"])).text == "ab"
         assert client.post("/", content=b"ab").text == "ab"
         with client.websocket("/") as ws:
             ws.send_text("x")
 
 
-@every_loop
-def test_a_cancelled_receive_loses_nothing(world: str) -> None:
+def test_a_cancelled_receive_loses_nothing(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         body = b""
         for _ in range(3):
@@ -77,12 +74,11 @@ def test_a_cancelled_receive_loses_nothing(world: str) -> None:
                 body += (await receive())["body"]
         await respond(send, body + b"".join(await read_body(receive)))
 
-    with TestClient(app, backend=world, lifespan=False) as client:
+    with TestClient(app, backend=backend, lifespan=False) as client:
         assert client.post("/", content=iter([b"a", b"b", b"c", b"d"])).text == "abcd"
 
 
-@every_loop
-def test_receive_and_send_may_run_side_by_side(world: str) -> None:
+def test_receive_and_send_may_run_side_by_side(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         async def watch() -> None:
             assert (await receive())["type"] == "http.request"
@@ -100,7 +96,7 @@ def test_receive_and_send_may_run_side_by_side(world: str) -> None:
             await anyio.sleep_forever()
 
     with (
-        TestClient(app, backend=world, lifespan=False) as client,
+        TestClient(app, backend=backend, lifespan=False) as client,
         client.stream("GET", "/") as response,
     ):
         assert next(response.iter_raw()) == b"x"
@@ -108,8 +104,7 @@ def test_receive_and_send_may_run_side_by_side(world: str) -> None:
     # application.
 
 
-@every_loop
-def test_send_after_the_client_has_left_raises_an_os_error(world: str) -> None:
+def test_send_after_the_client_has_left_raises_an_os_error(backend: str) -> None:
     caught: list[OSError] = []
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
@@ -120,19 +115,18 @@ def test_send_after_the_client_has_left_raises_an_os_error(world: str) -> None:
             except OSError as error:
                 caught.append(error)
 
-    with TestClient(app, backend=world, lifespan=False) as client, client.stream("GET", "/"):
+    with TestClient(app, backend=backend, lifespan=False) as client, client.stream("GET", "/"):
         pass
     assert [type(error) for error in caught] == [ClientDisconnected] * 3
 
 
-@every_loop
-def test_a_group_with_an_own_exception_is_raised_as_it_is(world: str) -> None:
+def test_a_group_with_an_own_exception_is_raised_as_it_is(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await respond(send)
         raise ExceptionGroup("both", [ClientDisconnected(), KeyError()])
 
     with (
-        TestClient(app, backend=world, lifespan=False) as client,
+        TestClient(app, backend=backend, lifespan=False) as client,
         pytest.raises(ExceptionGroup, match="both"),
     ):
         client.get("/")
@@ -142,7 +136,6 @@ START: Message = {"type": "http.response.start", "status": 200}
 BODY: Message = {"type": "http.response.body"}
 
 
-@every_loop
 @pytest.mark.parametrize(
     ("messages", "sentence"),
     [
@@ -157,7 +150,7 @@ BODY: Message = {"type": "http.response.body"}
     ],
 )
 def test_a_wrong_message_is_refused_at_the_line_that_sends_it(
-    world: str, messages: list[Message], sentence: str
+    backend: str, messages: list[Message], sentence: str
 ) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         for message in messages[:-1]:
@@ -167,7 +160,7 @@ def test_a_wrong_message_is_refused_at_the_line_that_sends_it(
         raise LookupError("checked")
 
     with (
-        TestClient(app, backend=world, lifespan=False) as client,
+        TestClient(app, backend=backend, lifespan=False) as client,
         pytest.raises(LookupError, match="checked"),
     ):
         client.get("/")
@@ -184,26 +177,24 @@ def test_an_application_that_cancels_itself_is_reported() -> None:
         client.get("/")
 
 
-@every_loop
-def test_a_client_that_is_dropped_takes_its_loop_with_it(world: str) -> None:
+def test_a_client_that_is_dropped_takes_its_loop_with_it(backend: str) -> None:
     def drop() -> None:
-        client = connect(Plain(), world)
+        client = connect(Plain(), backend)
         client.get("/")
-        assert any(world in thread.name for thread in threading.enumerate())
+        assert any(backend in thread.name for thread in threading.enumerate())
 
     drop()
     gc.collect()
 
 
-@every_loop
-def test_requests_share_one_loop_and_one_thread(world: str) -> None:
+def test_requests_share_one_loop_and_one_thread(backend: str) -> None:
     threads = set()
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         threads.add(threading.current_thread())
         await respond(send)
 
-    client = TestClient(app, backend=world)
+    client = TestClient(app, backend=backend)
     client.get("/")
     client.get("/")
     client.close()
@@ -229,10 +220,9 @@ def test_wrong_backend_options_are_reported_where_the_client_starts() -> None:
     client.close()
 
 
-@every_loop
-def test_a_loop_that_is_stopped_cancels_its_tasks(world: str) -> None:
+def test_a_loop_that_is_stopped_cancels_its_tasks(backend: str) -> None:
     app = Stream(b"x" for _ in iter(int, 1))
-    client = connect(app, world)
+    client = connect(app, backend)
     response = client.send(client.build_request("GET", "/"), stream=True)
     transport: Any = client._transport
     transport.loop.stop(5)
@@ -258,9 +248,8 @@ def test_a_loop_that_crashes_is_reported(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "crashed" in repr(crashes[0].exc_value)
 
 
-@every_loop
-def test_a_request_to_a_loop_that_something_blocks_fails_in_time(world: str) -> None:
-    client = connect(Plain(), world, app_timeout=0.05)
+def test_a_request_to_a_loop_that_something_blocks_fails_in_time(backend: str) -> None:
+    client = connect(Plain(), backend, app_timeout=0.05)
     release = threading.Event()
     transport: Any = client._transport
     transport.loop.post(release.wait)
@@ -270,9 +259,8 @@ def test_a_request_to_a_loop_that_something_blocks_fails_in_time(world: str) -> 
     close_late(client)
 
 
-@every_loop
-def test_a_flood_of_calls_only_wakes_the_loop(world: str) -> None:
-    transport: Any = connect(Plain(), world)._transport
+def test_a_flood_of_calls_only_wakes_the_loop(backend: str) -> None:
+    transport: Any = connect(Plain(), backend)._transport
     release, count = threading.Event(), []
     transport.loop.post(release.wait)
     for _ in range(2000):

@@ -20,7 +20,6 @@ from micropie.testing import (
     WebSocketRefused,
 )
 from tests.conftest import MakeClient
-from tests.testing.worlds import every_loop
 
 
 @pytest.fixture(autouse=True)
@@ -238,22 +237,20 @@ def test_a_failure_to_start_is_raised(world: str, connect: MakeClient) -> None:
     assert client.get("/").status_code == 500
 
 
-@every_loop
-def test_a_failure_to_start_in_the_lifespan_is_raised_once(world: str) -> None:
+def test_a_failure_to_start_in_the_lifespan_is_raised_once(backend: str) -> None:
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[None]:
         raise Mine("start")
         yield
 
-    client = TestClient(App(lifespan=lifespan), backend=world)
+    client = TestClient(App(lifespan=lifespan), backend=backend)
     with pytest.raises(LifespanFailed) as caught, client:
         pass
     assert isinstance(caught.value.__cause__, Mine)
 
 
-@every_loop
-def test_a_failure_of_a_websocket_is_raised(world: str, connect: MakeClient) -> None:
-    client = connect(failing(), world, reports=True)
+def test_a_failure_of_a_websocket_is_raised(backend: str, connect: MakeClient) -> None:
+    client = connect(failing(), backend, reports=True)
     with pytest.raises(Mine, match="before"), client.websocket("/before"):
         pass
     with client.websocket("/after") as ws:
@@ -267,11 +264,10 @@ def test_a_failure_of_a_websocket_is_raised(world: str, connect: MakeClient) -> 
         pass
 
 
-@every_loop
 def test_without_raising_a_websocket_is_closed_as_for_a_client(
-    world: str, connect: MakeClient
+    backend: str, connect: MakeClient
 ) -> None:
-    client = connect(failing(), world, reports=True, raise_app_exceptions=False)
+    client = connect(failing(), backend, reports=True, raise_app_exceptions=False)
     with pytest.raises(WebSocketRefused), client.websocket("/before"):
         pass
     with client.websocket("/after") as ws:
@@ -280,7 +276,6 @@ def test_without_raising_a_websocket_is_closed_as_for_a_client(
             ws.receive()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_async_client_raises_it_as_well(backend: str) -> None:
     async def test() -> None:
         async with AsyncTestClient(failing()) as client:

@@ -150,7 +150,6 @@ def test_basic_auth(make_client: MakeClient) -> None:
     assert client.get("/show").status_code == 401
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_websocket_is_logged_in(connect: MakeClient, backend: str) -> None:
     client = connect(Root(), backend)
     client.login(user="alice")

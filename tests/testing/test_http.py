@@ -16,14 +16,13 @@ import pytest
 from micropie.testing import AppTimeout, ProtocolViolation, TestClient
 from tests.support.asgi_validator import Message, Receive, Send
 from tests.testing.apps import Echo, Environ, Plain, StartResponse, Stream, respond
-from tests.testing.worlds import close_late, connect, every_world
+from tests.testing.worlds import close_late, connect
 
 
 class Mine(Exception):
     """An application's own exception."""
 
 
-@every_world
 def test_status_headers_and_body_arrive(world: str) -> None:
     app = Plain(
         b"hello", status=418, headers=[(b"x-a", b"1"), (b"x-a", b"2"), (b"x-raw", b"\xe9\xff")]
@@ -35,7 +34,6 @@ def test_status_headers_and_body_arrive(world: str) -> None:
     assert response.headers.raw == app.headers
 
 
-@every_world
 @pytest.mark.parametrize(
     ("url", "path", "query"),
     [
@@ -55,7 +53,6 @@ def test_the_application_sees_the_path_and_query_of_the_url(
     assert (seen["path"], seen["query"]) == (path, query)
 
 
-@every_world
 @pytest.mark.parametrize(
     "target", [b"//x", b"/../y", b"/%ff", b"/%zz%", b"*", b"/\xff", b"", b"/a b?c d"]
 )
@@ -69,13 +66,11 @@ def test_a_raw_target_is_sent_exactly(world: str, target: bytes) -> None:
         assert app.seen["raw_path"] + b"?" * (b"?" in target) + app.seen["query_string"] == target
 
 
-@every_world
 def test_a_raw_target_may_be_text(world: str) -> None:
     with connect(Echo(), world) as client:
         assert client.get("/", extensions={"target": "/../\xff?\xfe"}).json()["query"] == "\xfe"
 
 
-@every_world
 def test_headers_round_trip_as_bytes_and_repeat(world: str) -> None:
     headers = [(b"X-Raw", b"\x80\xff"), (b"X-Two", b"1"), (b"X-Two", b"2")]
     with connect(Echo(), world) as client:
@@ -85,7 +80,6 @@ def test_headers_round_trip_as_bytes_and_repeat(world: str) -> None:
     assert seen["host"] == "testserver"
 
 
-@every_world
 def test_client_server_and_scheme_are_settings(world: str) -> None:
     with connect(
         Echo(), world, base_url="https://example.org/v1", client=("10.0.0.1", 7)
@@ -96,13 +90,11 @@ def test_client_server_and_scheme_are_settings(world: str) -> None:
     assert seen["path"] == "/v1/x"
 
 
-@every_world
 def test_a_client_may_have_no_address(world: str) -> None:
     with connect(Echo(), world, client=None) as client:
         assert client.get("/").json()["from"] is None
 
 
-@every_world
 def test_urls_are_relative_to_the_root_path(world: str) -> None:
     app = Plain()
     with connect(app, world, root_path="/sub/é") as client:
@@ -117,7 +109,6 @@ def test_urls_are_relative_to_the_root_path(world: str) -> None:
         assert app.seen["raw_path"] == b"/sub/%C3%A9/x%2Fy"
 
 
-@every_world
 def test_cookies_are_kept_and_redirects_are_followed_on_demand(world: str) -> None:
     app = Plain(
         status=303, headers=[(b"location", b"/sub/next"), (b"set-cookie", b"a=b; Path=/sub")]
@@ -135,7 +126,6 @@ def test_cookies_are_kept_and_redirects_are_followed_on_demand(world: str) -> No
     assert set(again["cookie"].split("; ")) == {"a=b", "c=d"}
 
 
-@every_world
 def test_uploads_are_sent_in_pieces(world: str) -> None:
     with connect(Echo(), world) as client:
         seen = client.post(
@@ -147,7 +137,6 @@ def test_uploads_are_sent_in_pieces(world: str) -> None:
     assert len(seen["body"]) > 2 or world == "wsgi"
 
 
-@every_world
 def test_an_iterator_is_sent_chunked(world: str) -> None:
     with connect(Echo(), world) as client:
         seen = client.post("/", content=iter([b"a", b"", b"bc"])).json()
@@ -156,7 +145,6 @@ def test_an_iterator_is_sent_chunked(world: str) -> None:
     assert seen["body"] == (["abc"] if world == "wsgi" else ["a", "bc", ""])
 
 
-@every_world
 def test_a_request_generator_runs_in_the_thread_of_the_test(world: str) -> None:
     threads = []
 
@@ -169,7 +157,6 @@ def test_a_request_generator_runs_in_the_thread_of_the_test(world: str) -> None:
     assert threads == [threading.current_thread()]
 
 
-@every_world
 def test_a_failing_request_generator_fails_the_test_and_ends_the_application(world: str) -> None:
     def body() -> Iterator[bytes]:
         yield b"x"
@@ -179,7 +166,6 @@ def test_a_failing_request_generator_fails_the_test_and_ends_the_application(wor
         client.post("/", content=body())
 
 
-@every_world
 @pytest.mark.parametrize("content", [b"abcdef", [b"abc", b"def"]])
 def test_a_body_is_cut_at_its_content_length(world: str, content: Any) -> None:
     with connect(Echo(), world) as client:
@@ -187,14 +173,12 @@ def test_a_body_is_cut_at_its_content_length(world: str, content: Any) -> None:
     assert "".join(seen["body"]) == "abcd"
 
 
-@every_world
 def test_a_body_shorter_than_its_content_length_is_a_broken_connection(world: str) -> None:
     with connect(Echo(), world) as client:
         seen = client.post("/", content=b"abc", headers={"content-length": "4"}).json()
     assert seen["body"] == (["abc"] if world == "wsgi" else ["abc", "<disconnect>"])
 
 
-@every_world
 @pytest.mark.parametrize("length", ["", "-1", "x", "²"])
 def test_a_content_length_that_makes_no_sense_reaches_the_application(
     world: str, length: str
@@ -207,7 +191,6 @@ def test_a_content_length_that_makes_no_sense_reaches_the_application(
     assert seen["body"] == ["abc"]
 
 
-@every_world
 def test_a_stream_is_seen_while_it_is_made(world: str) -> None:
     app = Stream(iter([b"1", b"2", b"3"]))
     with connect(app, world) as client, client.stream("GET", "/") as response:
@@ -219,7 +202,6 @@ def test_a_stream_is_seen_while_it_is_made(world: str) -> None:
     assert app.end == "complete"
 
 
-@every_world
 def test_leaving_a_stream_early_disconnects_and_waits_for_the_application(world: str) -> None:
     app = Stream(b"x" for _ in iter(int, 1))
     with connect(app, world) as client, client.stream("GET", "/") as response:
@@ -230,7 +212,6 @@ def test_leaving_a_stream_early_disconnects_and_waits_for_the_application(world:
     assert app.end == "http.disconnect"
 
 
-@every_world
 def test_leaving_before_the_first_chunk_disconnects(world: str) -> None:
     app = Stream([b"x"])
     with connect(app, world) as client, client.stream("GET", "/"):
@@ -238,7 +219,6 @@ def test_leaving_before_the_first_chunk_disconnects(world: str) -> None:
     assert app.end == "http.disconnect"
 
 
-@every_world
 def test_closing_the_client_closes_answers_that_are_still_open(world: str) -> None:
     app = Stream(b"x" for _ in iter(int, 1))
     client = connect(app, world)
@@ -248,7 +228,6 @@ def test_closing_the_client_closes_answers_that_are_still_open(world: str) -> No
     response.close()
 
 
-@every_world
 def test_an_exception_of_the_application_is_raised_itself(world: str) -> None:
     error = Mine("before the head")
     with connect(Plain(error=error), world) as client, pytest.raises(Mine) as caught:
@@ -257,21 +236,18 @@ def test_an_exception_of_the_application_is_raised_itself(world: str) -> None:
     assert error.__context__ is None
 
 
-@every_world
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
 def test_even_one_that_would_end_the_process(world: str, error: BaseException) -> None:
     with connect(Plain(error=error), world) as client, pytest.raises(type(error)):
         client.get("/")
 
 
-@every_world
 def test_an_exception_becomes_a_500_on_demand(world: str) -> None:
     with connect(Plain(error=Mine()), world, raise_app_exceptions=False) as client:
         response = client.get("/")
     assert (response.status_code, response.text) == (500, "Internal Server Error")
 
 
-@every_world
 def test_an_exception_after_the_head_is_raised_while_reading(world: str) -> None:
     app = Stream([b"x"], error=Mine("in the body"))
     with connect(app, world) as client, client.stream("GET", "/") as response:
@@ -280,7 +256,6 @@ def test_an_exception_after_the_head_is_raised_while_reading(world: str) -> None
             response.read()
 
 
-@every_world
 def test_a_broken_stream_never_looks_like_a_complete_one(world: str) -> None:
     app = Stream([b"x"], error=Mine())
     with (
@@ -291,7 +266,6 @@ def test_a_broken_stream_never_looks_like_a_complete_one(world: str) -> None:
         response.read()
 
 
-@every_world
 @pytest.mark.parametrize(
     ("lengths", "words"),
     [
@@ -307,13 +281,11 @@ def test_a_body_must_be_as_long_as_the_head_says(
         client.get("/")
 
 
-@every_world
 def test_the_answer_to_head_may_announce_more_than_it_brings(world: str) -> None:
     with connect(Plain(headers=[(b"content-length", b"3")]), world) as client:
         assert client.head("/").headers["content-length"] == "3"
 
 
-@every_world
 def test_an_exception_after_the_answer_is_raised_too(world: str) -> None:
     with (
         connect(Plain(b"x", late_error=Mine("late")), world) as client,
@@ -322,7 +294,6 @@ def test_an_exception_after_the_answer_is_raised_too(world: str) -> None:
         client.get("/")
 
 
-@every_world
 def test_an_exception_after_the_answer_changes_nothing_on_demand(world: str) -> None:
     app = Stream([b"x"]) if world == "wsgi" else Plain(b"x", late_error=Mine("late"))
     with connect(app, world, raise_app_exceptions=False) as client:
@@ -343,19 +314,16 @@ class Silent:
         return []
 
 
-@every_world
 def test_an_application_that_does_not_answer_is_reported(world: str) -> None:
     with connect(Silent(), world) as client, pytest.raises(ProtocolViolation):
         client.get("/")
 
 
-@every_world
 def test_an_application_that_does_not_answer_becomes_a_500_on_demand(world: str) -> None:
     with connect(Silent(), world, raise_app_exceptions=False) as client:
         assert client.get("/").status_code == 500
 
 
-@every_world
 def test_no_answer_to_a_broken_request_is_a_broken_connection(world: str) -> None:
     with (
         connect(Silent(), world, raise_app_exceptions=False) as client,
@@ -393,7 +361,6 @@ class Hanging:
                 yield b"x"
 
 
-@every_world
 @pytest.mark.parametrize("where", ["head", "body", "end"])
 def test_a_hanging_application_fails_the_test(world: str, where: str) -> None:
     app = Hanging(where)
@@ -404,7 +371,6 @@ def test_a_hanging_application_fails_the_test(world: str, where: str) -> None:
     close_late(client)
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_application_that_blocks_its_loop_fails_the_test(backend: str) -> None:
     app = Hanging("block body")
     # it has to begin in time on a busy machine
@@ -416,7 +382,6 @@ def test_an_application_that_blocks_its_loop_fails_the_test(backend: str) -> Non
     app.release.set()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_interrupting_a_wait_cancels_the_application(backend: str) -> None:
     ended = threading.Event()
 
@@ -443,7 +408,6 @@ def test_interrupting_a_wait_cancels_the_application(backend: str) -> None:
     assert ended.is_set()
 
 
-@every_world
 def test_works_without_with_and_leaves_nothing(world: str) -> None:
     client = connect(Plain(b"x"), world)
     assert client.get("/").text == "x"
@@ -451,7 +415,6 @@ def test_works_without_with_and_leaves_nothing(world: str) -> None:
     gc.collect()
 
 
-@every_world
 def test_many_threads_may_use_one_client(world: str) -> None:
     results = []
     with connect(Plain(b"x"), world) as client:

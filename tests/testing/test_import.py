@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 import micropie.testing
+from tests.support.commands import ended
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,5 +73,5 @@ def test_another_missing_module_is_not_blamed_on_httpx2(monkeypatch: pytest.Monk
 
 def test_without_httpx2_the_clients_stand_on_httpx() -> None:
     command = [sys.executable, "-m", "tests.testing.predecessor"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = ended(*command)
     assert (done.returncode, done.stderr) == (0, "")

@@ -10,7 +10,6 @@ import pytest
 from micropie.testing import AppTimeout, LifespanFailed, ProtocolViolation, TestClient
 from tests.support.asgi_validator import Message, Receive, Send
 from tests.testing.apps import respond
-from tests.testing.worlds import every_loop
 
 NO_ANSWER = {"type": "none"}
 
@@ -48,10 +47,9 @@ STARTED = {"type": "lifespan.startup.complete"}
 STOPPED = {"type": "lifespan.shutdown.complete"}
 
 
-@every_loop
-def test_start_up_and_shut_down_are_run_around_the_block(world: str) -> None:
+def test_start_up_and_shut_down_are_run_around_the_block(backend: str) -> None:
     app = App(STARTED, STOPPED)
-    with TestClient(app, backend=world) as client:
+    with TestClient(app, backend=backend) as client:
         assert app.received == ["lifespan.startup"]
         client.get("/")
         client.get("/")
@@ -62,74 +60,66 @@ def test_start_up_and_shut_down_are_run_around_the_block(world: str) -> None:
     assert first["shared"] is second["shared"]
 
 
-@every_loop
-def test_a_client_that_is_closed_by_hand_is_shut_down_once(world: str) -> None:
+def test_a_client_that_is_closed_by_hand_is_shut_down_once(backend: str) -> None:
     app = App(STARTED, STOPPED)
-    with TestClient(app, backend=world) as client:
+    with TestClient(app, backend=backend) as client:
         client.close()
         assert app.received == ["lifespan.startup", "lifespan.shutdown"]
     assert app.received == ["lifespan.startup", "lifespan.shutdown"]
 
 
-@every_loop
-def test_an_application_may_wait_on_after_its_shut_down(world: str) -> None:
-    with TestClient(App(STARTED, STOPPED, once_more=True), backend=world):
+def test_an_application_may_wait_on_after_its_shut_down(backend: str) -> None:
+    with TestClient(App(STARTED, STOPPED, once_more=True), backend=backend):
         pass
 
 
-@every_loop
-def test_lifespan_can_be_left_out(world: str) -> None:
+def test_lifespan_can_be_left_out(backend: str) -> None:
     app = App(error=KeyError())
-    with TestClient(app, backend=world, lifespan=False) as client:
+    with TestClient(app, backend=backend, lifespan=False) as client:
         client.get("/")
     assert app.states == [{}]
 
 
-@every_loop
 @pytest.mark.parametrize("error", [NotImplementedError("lifespan"), None])
-def test_an_application_without_lifespan_goes_on(world: str, error: Exception | None) -> None:
-    with TestClient(App(error=error), backend=world) as client:
+def test_an_application_without_lifespan_goes_on(backend: str, error: Exception | None) -> None:
+    with TestClient(App(error=error), backend=backend) as client:
         assert client.get("/").status_code == 200
 
 
-@every_loop
-def test_an_application_that_reads_and_returns_has_none_either(world: str) -> None:
+def test_an_application_that_reads_and_returns_has_none_either(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await receive()
 
-    with TestClient(app, backend=world):
+    with TestClient(app, backend=backend):
         pass
 
 
-@every_loop
 @pytest.mark.parametrize("error", [KeyError("cause"), None])
 def test_a_failed_start_up_is_raised_with_its_message_and_cause(
-    world: str, error: Exception | None
+    backend: str, error: Exception | None
 ) -> None:
     app = App({"type": "lifespan.startup.failed", "message": "no database"}, error=error)
     with (
         pytest.raises(LifespanFailed, match="no database") as caught,
-        TestClient(app, backend=world),
+        TestClient(app, backend=backend),
     ):
         pass
     assert caught.value.__cause__ is error
 
 
-@every_loop
-def test_an_exception_in_the_start_up_is_not_taken_for_a_missing_lifespan(world: str) -> None:
+def test_an_exception_in_the_start_up_is_not_taken_for_a_missing_lifespan(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await receive()
         raise KeyError("broken")
 
     with (
         pytest.raises(LifespanFailed, match="raised in its startup") as caught,
-        TestClient(app, backend=world),
+        TestClient(app, backend=backend),
     ):
         pass
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-@every_loop
 @pytest.mark.parametrize(
     ("app", "sentence"),
     [
@@ -140,35 +130,32 @@ def test_an_exception_in_the_start_up_is_not_taken_for_a_missing_lifespan(world:
         (App(STARTED), "without a response to lifespan.shutdown"),
     ],
 )
-def test_a_failed_shut_down_is_raised(world: str, app: App, sentence: str) -> None:
-    with pytest.raises(LifespanFailed, match=sentence), TestClient(app, backend=world):
+def test_a_failed_shut_down_is_raised(backend: str, app: App, sentence: str) -> None:
+    with pytest.raises(LifespanFailed, match=sentence), TestClient(app, backend=backend):
         pass
 
 
-@every_loop
-def test_another_message_is_refused(world: str) -> None:
+def test_another_message_is_refused(backend: str) -> None:
     with (
         pytest.raises(ProtocolViolation, match="with 'none'"),
-        TestClient(App(NO_ANSWER), backend=world),
+        TestClient(App(NO_ANSWER), backend=backend),
     ):
         pass
 
 
-@every_loop
-def test_a_start_up_that_hangs_fails_the_test(world: str) -> None:
+def test_a_start_up_that_hangs_fails_the_test(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await anyio.sleep_forever()
 
     with (
         pytest.raises(AppTimeout, match=r"did not answer lifespan\.startup within 0\.5 s"),
-        TestClient(app, backend=world, app_timeout=0.5),
+        TestClient(app, backend=backend, app_timeout=0.5),
     ):
         pass
 
 
-@every_loop
-def test_a_failed_shut_down_does_not_hide_why_the_test_failed(world: str) -> None:
+def test_a_failed_shut_down_does_not_hide_why_the_test_failed(backend: str) -> None:
     app = App(STARTED, {"type": "lifespan.shutdown.failed", "message": "still busy"})
-    with pytest.raises(ZeroDivisionError) as caught, TestClient(app, backend=world):
+    with pytest.raises(ZeroDivisionError) as caught, TestClient(app, backend=backend):
         raise ZeroDivisionError
     assert any("still busy" in note for note in caught.value.__notes__)

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import ended
 from tests.support.environment import WITHOUT_PLUGINS, import_path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -96,14 +96,7 @@ def run_pytest(project: Path, *arguments: str) -> tuple[int, str]:
         *WITHOUT_PLUGINS,
         "-rA",
     ]
-    done = subprocess.run(
-        [*command, *arguments],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ended(*command, *arguments, folder=project, environ={**os.environ, "PYTHONPATH": path})
     return done.returncode, done.stdout + done.stderr
 
 

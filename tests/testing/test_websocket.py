@@ -22,7 +22,7 @@ from micropie.testing import (
     WebSocketRefused,
 )
 from tests.support.asgi_validator import Message, Receive, Send, validated
-from tests.testing.worlds import close_late, every_loop
+from tests.testing.worlds import close_late
 
 ACCEPT = {"type": "websocket.accept"}
 Handler = Callable[[Message, Receive, Send], Awaitable[None]]
@@ -61,9 +61,8 @@ def closing(
     return handler
 
 
-@every_loop
-def test_text_bytes_and_json_go_both_ways(world: str) -> None:
-    with connect(echo, world) as client, client.websocket("/") as ws:
+def test_text_bytes_and_json_go_both_ways(backend: str) -> None:
+    with connect(echo, backend) as client, client.websocket("/") as ws:
         ws.send_text("é")
         assert ws.receive_text() == "é"
         ws.send_bytes(b"\xff")
@@ -75,8 +74,7 @@ def test_text_bytes_and_json_go_both_ways(world: str) -> None:
             assert ws.receive_json() == [1]
 
 
-@every_loop
-def test_the_scope_is_that_of_the_specification(world: str) -> None:
+def test_the_scope_is_that_of_the_specification(backend: str) -> None:
     seen: Message = {}
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
@@ -86,7 +84,7 @@ def test_the_scope_is_that_of_the_specification(world: str) -> None:
     with (
         TestClient(
             app,
-            backend=world,
+            backend=backend,
             base_url="https://x",
             cookies={"c": "d"},
             root_path="/sub",
@@ -121,26 +119,24 @@ def test_the_scope_is_that_of_the_specification(world: str) -> None:
     }
 
 
-@every_loop
 @pytest.mark.parametrize(("url", "scheme"), [("/x", "ws"), ("wss://testserver/x", "wss")])
-def test_urls_may_be_websocket_urls(world: str, url: str, scheme: str) -> None:
+def test_urls_may_be_websocket_urls(backend: str, url: str, scheme: str) -> None:
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.send", "text": scope["scheme"]})
         await receive()
 
-    with connect(handler, world) as client, client.websocket(url) as ws:
+    with connect(handler, backend) as client, client.websocket(url) as ws:
         assert ws.receive_text() == scheme
 
 
-@every_loop
-def test_the_accept_brings_a_subprotocol_headers_and_cookies(world: str) -> None:
+def test_the_accept_brings_a_subprotocol_headers_and_cookies(backend: str) -> None:
     accept = {
         **ACCEPT,
         "subprotocol": "v2",
         "headers": [(b"x-a", b"\xe9"), (b"set-cookie", b"k=v")],
     }
     with (
-        connect(echo, world, accept=accept) as client,
+        connect(echo, backend, accept=accept) as client,
         client.websocket("/", subprotocols=["v2"]) as ws,
     ):
         assert ws.accepted_subprotocol == "v2"
@@ -148,9 +144,8 @@ def test_the_accept_brings_a_subprotocol_headers_and_cookies(world: str) -> None
         assert client.cookies["k"] == "v"
 
 
-@every_loop
-def test_a_close_instead_of_an_accept_is_a_refusal(world: str) -> None:
-    client = connect(closing(4001, "no"), world, accept=None)
+def test_a_close_instead_of_an_accept_is_a_refusal(backend: str) -> None:
+    client = connect(closing(4001, "no"), backend, accept=None)
     with (
         client,
         pytest.raises(WebSocketRefused, match="refused with status 403") as caught,
@@ -175,27 +170,25 @@ def denying(*parts: bytes, error: Exception | None = None) -> Handler:
     return handler
 
 
-@every_loop
-def test_a_denial_response_is_in_the_refusal(world: str) -> None:
-    client = connect(denying(b"go ", b"away"), world, accept=None, denial_response=True)
+def test_a_denial_response_is_in_the_refusal(backend: str) -> None:
+    client = connect(denying(b"go ", b"away"), backend, accept=None, denial_response=True)
     with client, pytest.raises(WebSocketRefused) as caught, client.websocket("/"):
         pass
     refused = caught.value
     assert (refused.status, refused.headers, refused.body) == (401, [(b"x-a", b"b")], b"go away")
 
 
-@every_loop
-def test_a_denial_response_that_breaks_off_is_no_answer(world: str) -> None:
+def test_a_denial_response_that_breaks_off_is_no_answer(backend: str) -> None:
     handler = denying(b"go ", error=KeyError("x"))
     with (
-        connect(handler, world, accept=None, denial_response=True) as client,
+        connect(handler, backend, accept=None, denial_response=True) as client,
         pytest.raises(KeyError),
         client.websocket("/"),
     ):
         pass
     with (
         connect(
-            handler, world, accept=None, denial_response=True, raise_app_exceptions=False
+            handler, backend, accept=None, denial_response=True, raise_app_exceptions=False
         ) as client,
         pytest.raises(httpx.RemoteProtocolError),
         client.websocket("/"),
@@ -203,19 +196,18 @@ def test_a_denial_response_that_breaks_off_is_no_answer(world: str) -> None:
         pass
 
 
-@every_loop
-def test_an_exception_in_the_handshake_is_raised_or_becomes_a_500(world: str) -> None:
+def test_an_exception_in_the_handshake_is_raised_or_becomes_a_500(backend: str) -> None:
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         raise KeyError("handshake")
 
     with (
-        connect(handler, world, accept=None) as client,
+        connect(handler, backend, accept=None) as client,
         pytest.raises(KeyError, match="handshake"),
         client.websocket("/"),
     ):
         pass
     with (
-        connect(handler, world, accept=None, raise_app_exceptions=False) as client,
+        connect(handler, backend, accept=None, raise_app_exceptions=False) as client,
         pytest.raises(WebSocketRefused) as caught,
         client.websocket("/"),
     ):
@@ -223,19 +215,17 @@ def test_an_exception_in_the_handshake_is_raised_or_becomes_a_500(world: str) ->
     assert caught.value.status == 500
 
 
-@every_loop
-def test_an_exception_after_the_refusal_is_raised(world: str) -> None:
-    client = connect(closing(error=KeyError("refused")), world, accept=None)
+def test_an_exception_after_the_refusal_is_raised(backend: str) -> None:
+    client = connect(closing(error=KeyError("refused")), backend, accept=None)
     with client, pytest.raises(KeyError, match="refused"), client.websocket("/"):
         pass
 
 
-@every_loop
-def test_a_handshake_without_an_answer_is_reported(world: str) -> None:
+def test_a_handshake_without_an_answer_is_reported(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         return
 
-    client = TestClient(app, backend=world)
+    client = TestClient(app, backend=backend)
     with (
         client,
         pytest.raises(ProtocolViolation, match="without a response"),
@@ -244,9 +234,8 @@ def test_a_handshake_without_an_answer_is_reported(world: str) -> None:
         pass
 
 
-@every_loop
-def test_a_close_of_the_applications_is_raised_with_its_code(world: str) -> None:
-    with connect(closing(4002, "bye"), world) as client, client.websocket("/") as ws:
+def test_a_close_of_the_applications_is_raised_with_its_code(backend: str) -> None:
+    with connect(closing(4002, "bye"), backend) as client, client.websocket("/") as ws:
         for _ in range(2):
             with pytest.raises(WebSocketClosed) as caught:
                 ws.receive()
@@ -255,14 +244,13 @@ def test_a_close_of_the_applications_is_raised_with_its_code(world: str) -> None
             ws.send_text("x")
 
 
-@every_loop
-def test_leaving_the_block_disconnects_with_1000_after_the_sent_messages(world: str) -> None:
+def test_leaving_the_block_disconnects_with_1000_after_the_sent_messages(backend: str) -> None:
     received: list[Message] = []
 
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         received.extend([await receive(), await receive()])
 
-    with connect(handler, world) as client, client.websocket("/") as ws:
+    with connect(handler, backend) as client, client.websocket("/") as ws:
         ws.send_text("last")
     assert received == [
         {"type": "websocket.receive", "text": "last"},
@@ -270,8 +258,7 @@ def test_leaving_the_block_disconnects_with_1000_after_the_sent_messages(world: 
     ]
 
 
-@every_loop
-def test_a_message_is_as_it_was_when_it_was_sent(world: str) -> None:
+def test_a_message_is_as_it_was_when_it_was_sent(backend: str) -> None:
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         message = {"type": "websocket.send", "text": "1"}
         await send(message)
@@ -279,18 +266,17 @@ def test_a_message_is_as_it_was_when_it_was_sent(world: str) -> None:
         await send(message)
         await receive()
 
-    with connect(handler, world) as client, client.websocket("/") as ws:
+    with connect(handler, backend) as client, client.websocket("/") as ws:
         assert [ws.receive_text(), ws.receive_text()] == ["1", "2"]
 
 
-@every_loop
-def test_close_tells_code_and_reason(world: str) -> None:
+def test_close_tells_code_and_reason(backend: str) -> None:
     received: list[Message] = []
 
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         received.append(await receive())
 
-    with connect(handler, world) as client, client.websocket("/") as ws:
+    with connect(handler, backend) as client, client.websocket("/") as ws:
         ws.close(4003, "enough")
         ws.close(4004)
         with pytest.raises(WebSocketClosed, match="enough"):
@@ -298,8 +284,7 @@ def test_close_tells_code_and_reason(world: str) -> None:
     assert received == [{"type": "websocket.disconnect", "code": 4003, "reason": "enough"}]
 
 
-@every_loop
-def test_sending_to_a_client_that_has_left_raises_an_os_error(world: str) -> None:
+def test_sending_to_a_client_that_has_left_raises_an_os_error(backend: str) -> None:
     caught: list[OSError] = []
 
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
@@ -310,63 +295,62 @@ def test_sending_to_a_client_that_has_left_raises_an_os_error(world: str) -> Non
             caught.append(error)
             raise
 
-    with connect(handler, world) as client, client.websocket("/") as ws:
+    with connect(handler, backend) as client, client.websocket("/") as ws:
         assert ws.receive_text() == "x"
     assert isinstance(caught[0], ClientDisconnected)
 
 
-@every_loop
-def test_an_exception_of_the_application_is_raised(world: str) -> None:
+def test_an_exception_of_the_application_is_raised(backend: str) -> None:
     error = KeyError("open")
 
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         await receive()
         raise error
 
-    with connect(handler, world) as client, client.websocket("/") as ws:
+    with connect(handler, backend) as client, client.websocket("/") as ws:
         ws.send_text("x")
         with pytest.raises(KeyError) as caught:
             ws.receive()
         assert caught.value is error
     with (
         pytest.raises(KeyError, match="open"),
-        connect(handler, world) as client,
+        connect(handler, backend) as client,
         client.websocket("/"),
     ):
         pass
 
 
-@every_loop
-def test_an_exception_closes_with_1011_on_demand(world: str) -> None:
+def test_an_exception_closes_with_1011_on_demand(backend: str) -> None:
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         raise KeyError
 
-    with connect(handler, world, raise_app_exceptions=False) as client, client.websocket("/") as ws:
+    with (
+        connect(handler, backend, raise_app_exceptions=False) as client,
+        client.websocket("/") as ws,
+    ):
         with pytest.raises(WebSocketClosed) as caught:
             ws.receive()
         assert caught.value.code == 1011
 
 
-@every_loop
-def test_an_application_that_just_returns_is_a_lost_connection(world: str) -> None:
+def test_an_application_that_just_returns_is_a_lost_connection(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await receive()
         await send(ACCEPT)
 
-    with TestClient(app, backend=world, lifespan=False) as client, client.websocket("/") as ws:
+    with TestClient(app, backend=backend, lifespan=False) as client, client.websocket("/") as ws:
         with pytest.raises(WebSocketClosed) as caught:
             ws.receive()
         assert caught.value.code == 1006
 
 
-@every_loop
-def test_a_failing_test_keeps_its_own_exception_and_notes_the_applications(world: str) -> None:
+def test_a_failing_test_keeps_its_own_exception_and_notes_the_applications(backend: str) -> None:
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         raise KeyError("behind it")
 
     with (
         pytest.raises(ZeroDivisionError) as caught,
-        connect(handler, world) as client,
+        connect(handler, backend) as client,
         client.websocket("/"),
     ):
         raise ZeroDivisionError
@@ -377,31 +361,28 @@ async def sleep(scope: Message, receive: Receive, send: Send) -> None:
     await anyio.sleep_forever()
 
 
-@every_loop
 @pytest.mark.parametrize("handler", [echo, sleep])
-def test_a_failing_test_ends_the_application(world: str, handler: Handler) -> None:
+def test_a_failing_test_ends_the_application(backend: str, handler: Handler) -> None:
     # the time that one gets which does not hear of the end
-    client = connect(handler, world, app_timeout=2)
+    client = connect(handler, backend, app_timeout=2)
     with pytest.raises(ZeroDivisionError) as caught, client.websocket("/"):
         raise ZeroDivisionError
     close_late(client)
     assert not hasattr(caught.value, "__notes__")
 
 
-@every_loop
-def test_the_wrong_kind_of_message_is_a_type_error(world: str) -> None:
-    with connect(echo, world) as client, client.websocket("/") as ws:
+def test_the_wrong_kind_of_message_is_a_type_error(backend: str) -> None:
+    with connect(echo, backend) as client, client.websocket("/") as ws:
         ws.send_bytes(b"x")
         with pytest.raises(TypeError, match="expected text, but the application sent"):
             ws.receive_text()
 
 
-@every_loop
-def test_waiting_too_long_fails_the_test_and_loses_nothing(world: str) -> None:
+def test_waiting_too_long_fails_the_test_and_loses_nothing(backend: str) -> None:
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         await echo(scope, receive, send)
 
-    with connect(handler, world) as client, client.websocket("/") as ws:
+    with connect(handler, backend) as client, client.websocket("/") as ws:
         with pytest.raises(
             AppTimeout, match=r"did not send a message within 0\.01 s \(it waits in receive\(\)\)"
         ):
@@ -410,17 +391,15 @@ def test_waiting_too_long_fails_the_test_and_loses_nothing(world: str) -> None:
         assert ws.receive_text(timeout=30) == "x"
 
 
-@every_loop
-def test_an_application_that_does_not_end_is_cancelled_and_reported(world: str) -> None:
-    client = connect(sleep, world, app_timeout=0.5)
+def test_an_application_that_does_not_end_is_cancelled_and_reported(backend: str) -> None:
+    client = connect(sleep, backend, app_timeout=0.5)
     words = r"did not end .*\(app, app_timeout=60\); a handler that only sends is cancelled after"
     with pytest.raises(AppTimeout, match=words), client.websocket("/"):
         pass
     close_late(client)
 
 
-@every_loop
-def test_a_handler_that_only_sends_ends_with_its_client(world: str) -> None:
+def test_a_handler_that_only_sends_ends_with_its_client(backend: str) -> None:
     class News(App):
         async def ws_news(self, ws: WebSocket) -> None:
             await ws.accept()
@@ -430,7 +409,7 @@ def test_a_handler_that_only_sends_ends_with_its_client(world: str) -> None:
                     await ws.send_json(message)
 
     news = News(websocket_grace=0.05)
-    with TestClient(news, backend=world) as client, client.websocket("/news") as ws:
+    with TestClient(news, backend=backend) as client, client.websocket("/news") as ws:
         assert ws.receive_text() == "ready"
         news.channels.publish("news", {"pie": 1})
         assert ws.receive_json() == {"pie": 1}
@@ -438,7 +417,6 @@ def test_a_handler_that_only_sends_ends_with_its_client(world: str) -> None:
     assert wait > SETTINGS["websocket_grace"].default  # so it also ends without this argument
 
 
-@every_loop
 @pytest.mark.parametrize(
     ("accept", "message", "sentence"),
     [
@@ -454,7 +432,7 @@ def test_a_handler_that_only_sends_ends_with_its_client(world: str) -> None:
     ],
 )
 def test_a_wrong_message_is_refused_at_the_line_that_sends_it(
-    world: str, accept: bool, message: Message, sentence: str
+    backend: str, accept: bool, message: Message, sentence: str
 ) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if accept:
@@ -463,7 +441,7 @@ def test_a_wrong_message_is_refused_at_the_line_that_sends_it(
 
     with (
         pytest.raises(ProtocolViolation, match=sentence),
-        TestClient(app, backend=world, lifespan=False) as client,
+        TestClient(app, backend=backend, lifespan=False) as client,
         client.websocket("/"),
     ):
         pass

@@ -7,14 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import pytest
-
 from micropie.testing import AppTimeout, TestClient
 from tests.support.waiting import PATIENCE
-
-WORLDS = ["wsgi", "asyncio", "trio"]
-every_world = pytest.mark.parametrize("world", WORLDS)
-every_loop = pytest.mark.parametrize("world", ["asyncio", "trio"])
 
 
 def connect(app: Any, world: str, **options: Any) -> TestClient:

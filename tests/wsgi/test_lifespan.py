@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -23,6 +22,7 @@ from micropie import App, EventStream
 from micropie._core.execution.background import close_background_loops
 from micropie.testing import TestClient
 from micropie.wsgi.gunicorn import post_worker_init
+from tests.support.commands import ended
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import get
 
@@ -218,7 +218,6 @@ def everything(app: App) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @both
 def test_R70_a_child_serves_after_its_parent_was_used(sync: bool, backend: str) -> None:
     app = Root(sync=sync, portal_backend=backend)
@@ -331,14 +330,7 @@ for path in {paths!r}:
 def run_program(*paths: str, prefix: str = "", end: str = "") -> list[str]:
     root = str(Path(__file__).parents[2])
     code = textwrap.dedent(PROGRAM).format(root=root, prefix=prefix, paths=paths, end=end)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        cwd=root,
-        check=False,
-    )
+    done = ended(sys.executable, "-c", code)
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout.split()
 
@@ -368,9 +360,7 @@ def test_a_worker_that_never_served_starts_nothing() -> None:
 
 def test_importing_and_building_starts_no_thread() -> None:
     code = "import threading, micropie; app = micropie.App(); app._micropie.compiled(); print(threading.active_count())"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True
-    )
+    done = ended(sys.executable, "-c", code, check=True)
     assert done.stdout.strip() == "1"
 
 
@@ -399,8 +389,6 @@ def test_a_stop_that_fails_when_the_worker_ends_is_in_the_log_once(tmp_path: Pat
     code = code.replace(
         "app.shutdown_handlers.append(sync_down)", "app.shutdown_handlers.append(lambda: 1 / 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True
-    )
+    done = ended(sys.executable, "-c", code, check=True)
     assert done.stderr.count("ZeroDivisionError") == 1, done.stderr
     assert "shutdown failed" in done.stderr

@@ -15,12 +15,6 @@ from tests.conftest import MakeClient
 OpenClient = Callable[..., TestClient]
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
 @pytest.fixture
 def open_client(connect: MakeClient, backend: str) -> OpenClient:
     """`open_client(app, **options)`: a client on each event loop in turn, whose server can answer a

@@ -20,7 +20,7 @@ from anyio import wait_all_tasks_blocked
 from micropie import App, ConnectionClosed, WebSocket, WebSocketMiddleware
 from micropie._core.routing.config import config_of
 from micropie.asgi.coroutines import resume
-from tests.asgi.calls import Message, every_loop, http_scope
+from tests.asgi.calls import Message, http_scope
 from tests.asgi.websocket.test_conversations import Handler, app_of
 from tests.support.virtual_time import run_in_virtual_time as run
 
@@ -132,7 +132,6 @@ class ServersOwn(Exception):
     pass
 
 
-@every_loop
 @pytest.mark.parametrize(
     "error", [OSError("gone"), RuntimeError("after close"), ServersOwn(), TimeoutError("ETIMEDOUT")]
 )
@@ -171,7 +170,6 @@ def test_R54_R63_whatever_send_raises_is_one_exception(
     assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
 
 
-@every_loop
 def test_R54_R63_a_server_whose_send_does_nothing_is_noticed(backend: str) -> None:
     """`send` neither waits nor fails: only `receive` tells, and a handler that sends alone never
     asks.
@@ -189,7 +187,6 @@ def test_R54_R63_a_server_whose_send_does_nothing_is_noticed(backend: str) -> No
     assert 0 < sent < 300
 
 
-@every_loop
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("error", [OSError("gone"), ServersOwn(), TimeoutError("ETIMEDOUT")])
 def test_R54_whatever_receive_raises_is_the_same(
@@ -209,7 +206,6 @@ def test_R54_whatever_receive_raises_is_the_same(
     assert seen == ["a", 1006]
 
 
-@every_loop
 def test_R57_messages_that_are_there_need_no_timer(backend: str) -> None:
     got: list[Any] = []
 
@@ -222,7 +218,6 @@ def test_R57_messages_that_are_there_need_no_timer(backend: str) -> None:
     assert got == ["a", "b"]
 
 
-@every_loop
 def test_R56_a_disconnect_without_a_code(backend: str) -> None:
     seen: list[Any] = []
 
@@ -236,7 +231,6 @@ def test_R56_a_disconnect_without_a_code(backend: str) -> None:
     assert seen == [(1005, "")]
 
 
-@every_loop
 def test_a_client_that_leaves_in_the_handshake(backend: str) -> None:
     async def handler(ws: WebSocket) -> None:
         raise AssertionError("nobody is there")
@@ -250,7 +244,6 @@ def test_a_client_that_leaves_in_the_handshake(backend: str) -> None:
     run(backend, main)
 
 
-@every_loop
 def test_an_accept_that_fails_is_a_closed_connection(backend: str) -> None:
     seen: list[Any] = []
 
@@ -269,7 +262,6 @@ def test_an_accept_that_fails_is_a_closed_connection(backend: str) -> None:
     assert seen == [1006]
 
 
-@every_loop
 @pytest.mark.parametrize("offered", [{}, {"websocket.http.response": {}}])
 def test_a_refusal_that_nobody_waits_for_any_more(backend: str, offered: Any) -> None:
     async def handler(ws: WebSocket) -> None: ...
@@ -284,7 +276,6 @@ def test_a_refusal_that_nobody_waits_for_any_more(backend: str, offered: Any) ->
     run(backend, main)
 
 
-@every_loop
 @pytest.mark.parametrize("busy", [False, True])
 def test_R57_a_silent_client_is_closed_with_1001(backend: str, busy: bool) -> None:
     seen: list[Any] = []
@@ -310,7 +301,6 @@ def test_R57_a_silent_client_is_closed_with_1001(backend: str, busy: bool) -> No
     assert seen == [1001]
 
 
-@every_loop
 def test_R57_a_slow_client_is_cut_off_and_told_why(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -346,7 +336,6 @@ def test_R57_a_slow_client_is_cut_off_and_told_why(
     ]
 
 
-@every_loop
 def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,7 +353,6 @@ def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(
     assert [message["type"] for message in server.sent] == ["websocket.accept"]
 
 
-@every_loop
 def test_R57_a_close_behind_a_message_that_is_stuck(backend: str) -> None:
     gate = Gate()
 
@@ -385,7 +373,6 @@ def test_R57_a_close_behind_a_message_that_is_stuck(backend: str) -> None:
     assert server.sent[1:] == [{"type": "websocket.close", "code": 4000, "reason": ""}]
 
 
-@every_loop
 def test_R57_a_slow_client_holds_up_nobody_else(backend: str) -> None:
     """A broadcast: one client takes nothing, the others have the message although it is not cut off
     yet.
@@ -417,7 +404,6 @@ def test_R57_a_slow_client_holds_up_nobody_else(backend: str) -> None:
     run(backend, main)
 
 
-@every_loop
 def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
     go_on = anyio.Event
 
@@ -454,7 +440,6 @@ def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
     run(backend, main)
 
 
-@every_loop
 @pytest.mark.parametrize("slow", [False, True])
 def test_R54_R61_messages_keep_their_order_whatever_the_handler_waits_for(
     backend: str, slow: bool
@@ -481,7 +466,6 @@ def test_R54_R61_messages_keep_their_order_whatever_the_handler_waits_for(
     assert got == [str(n) for n in range(200)]
 
 
-@every_loop
 def test_a_client_that_has_left_is_noticed_before_its_last_message_is_taken(backend: str) -> None:
     """Messages that came before may still be received; an answer to them has nobody to go to."""
     got: list[Any] = []
@@ -500,7 +484,6 @@ def test_a_client_that_has_left_is_noticed_before_its_last_message_is_taken(back
     assert got == ["a", "b"]
 
 
-@every_loop
 def test_after_an_accept_that_was_cancelled_messages_come(backend: str) -> None:
     got: list[str] = []
 
@@ -517,7 +500,6 @@ def test_after_an_accept_that_was_cancelled_messages_come(backend: str) -> None:
     assert got == ["a"]
 
 
-@every_loop
 def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_own_steps(
     backend: str,
 ) -> None:
@@ -580,7 +562,6 @@ def test_an_eager_task_s_wait_is_not_the_handler_s(call: str) -> None:
     assert returned == ["a" if call == "receive_text" else None]
 
 
-@every_loop
 def test_receive_is_never_called_twice_at_a_time(backend: str) -> None:
     """The handler receives while other tasks send so much that somebody has to look out for the
     client.
@@ -609,7 +590,6 @@ def test_receive_is_never_called_twice_at_a_time(backend: str) -> None:
     run(backend, main)
 
 
-@every_loop
 def test_a_handler_that_waits_elsewhere_after_a_slow_send_is_watched(backend: str) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
@@ -622,7 +602,6 @@ def test_a_handler_that_waits_elsewhere_after_a_slow_send_is_watched(backend: st
     serve(backend, handler, Server(on_send=slow, farewell=LEFT), websocket_grace=0.02)
 
 
-@every_loop
 def test_messages_keep_their_turn(backend: str) -> None:
     """Several tasks send through a server that is slow; one that is cancelled in its turn passes it
     on.
@@ -677,7 +656,6 @@ def test_a_turn_that_comes_together_with_a_cancellation_is_passed_on() -> None:
     assert server.texts == ["1", "3"]
 
 
-@every_loop
 def test_closing_tells_those_that_wait_to_send(backend: str) -> None:
     """The message that is on its way arrives, what waits behind it does not; and the close is not
     lost.
@@ -715,7 +693,6 @@ def test_closing_tells_those_that_wait_to_send(backend: str) -> None:
     assert sorted(seen) == ["2", "3", "4"]
 
 
-@every_loop
 def test_a_close_that_is_cancelled_is_made_up_for(backend: str) -> None:
     gate = Gate()
 
@@ -743,7 +720,6 @@ class Noting(WebSocketMiddleware):
         self.notes.append("after")
 
 
-@every_loop
 def test_R54_a_server_that_cancels_still_gets_everything_cleaned_up(backend: str) -> None:
     notes: list[str] = []
 
@@ -768,7 +744,6 @@ def test_R54_a_server_that_cancels_still_gets_everything_cleaned_up(backend: str
     assert notes == ["finally"]
 
 
-@every_loop
 def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(backend: str) -> None:
     """The client goes, and while the handler cleans up the server stops, too: the clean-up does not
     outlive that.
@@ -788,7 +763,6 @@ def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(back
     assert notes == ["finally", "cleaned up"]
 
 
-@every_loop
 def test_R54_a_clean_up_is_not_endless(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie.asgi.websocket_connection.CLEAN_UP_WITHIN", 0.5)
     notes: list[str] = []
@@ -812,7 +786,6 @@ def test_R54_a_clean_up_is_not_endless(backend: str, monkeypatch: pytest.MonkeyP
     assert notes == ["waits", "cancelled again"]
 
 
-@every_loop
 def test_R54_what_the_handler_shields_is_not_cancelled(backend: str) -> None:
     notes: list[str] = []
 
@@ -874,7 +847,6 @@ async def wait_for_a_thing_of_asyncio(ws: WebSocket) -> None:
         await anyio.sleep(15)
 
 
-@every_loop
 @pytest.mark.parametrize("shielded", [
     sleep_on, be_quick_in_vain, fail_in_vain, wait_for_a_lock, send_to_nobody,
     wait_for_a_thing_of_asyncio,
@@ -931,7 +903,6 @@ def test_R54_a_shielded_wait_that_ends_is_not_taken_for_the_cancellation(
     assert times == [("shielded", 15), ("cancelled", 15), ("cleaned up", 19), ("given up", 25)]
 
 
-@every_loop
 def test_a_failed_websocket_leaves_no_cycle(backend: str) -> None:
     class Marker(Exception):
         pass
@@ -963,7 +934,6 @@ def test_a_failed_websocket_leaves_no_cycle(backend: str) -> None:
         gc.enable()
 
 
-@every_loop
 def test_an_unusual_awaitable_is_awaited(backend: str) -> None:
     class Later:
         def __init__(self, ws: WebSocket) -> None:

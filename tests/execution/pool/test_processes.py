@@ -27,11 +27,12 @@ from micropie._core.execution import TookTooLong
 from micropie._core.execution.pool.processes import Pool
 from micropie._core.execution.pool.remote import CancelToken, PoolError
 from micropie.testing import TestClient
-from tests.asgi.calls import every_loop, run
 from tests.asgi.calls import get as asgi_get
+from tests.asgi.calls import run
 from tests.conftest import MakeClient, connecting
 from tests.flow.test_lifecycle import connected
 from tests.support import pooled as pooled_handlers
+from tests.support.commands import ended
 from tests.support.environment import import_path
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Custom, Decorated, Plain, Pooled, plain
@@ -308,7 +309,6 @@ def started_pid(app: App, client: Any) -> int:
     return pid
 
 
-@every_loop
 def test_R69_a_cancelled_request_gives_its_process_back(backend: str) -> None:
     app = Pooled(processes=1)
 
@@ -633,14 +633,7 @@ def test_a_script_may_have_handlers_in_processes(tmp_path: Path) -> None:
     (tmp_path / "bakery.py").write_text(MAIN)
     environment = {**os.environ, "PYTHONPATH": import_path(ROOT, tmp_path)}
     for arguments in ([str(tmp_path / "bakery.py")], ["-m", "bakery"]):
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=True,
-            timeout=PATIENCE,
-        )
+        done = ended(sys.executable, *arguments, environ=environment, check=True)
         assert done.stdout == "bakery\n"
 
 
@@ -649,14 +642,7 @@ def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_aft
 ) -> None:
     (tmp_path / "bakery.py").write_text(MAIN.replace('if __name__ == "__main__":', "if True:"))
     environment = {**os.environ, "PYTHONPATH": import_path(ROOT, tmp_path)}
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "bakery.py")],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=PATIENCE,
-    )
+    done = ended(sys.executable, str(tmp_path / "bakery.py"), environ=environment)
     assert done.stdout.splitlines()[-1] == "bakery"
     assert done.stderr.count('write if __name__ == "__main__": above that') == 1
 
@@ -668,14 +654,7 @@ def test_a_process_of_a_pool_has_none_of_its_own(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_is_typed_in_is_refused() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", MAIN],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=PATIENCE,
-    )
+    done = ended(sys.executable, "-c", MAIN)
     assert "other processes can't import code that was typed in interactively" in done.stderr
 
 

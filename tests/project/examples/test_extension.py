@@ -7,7 +7,6 @@ from __future__ import annotations
 import ast
 import re
 import sqlite3
-import subprocess
 import sys
 import zipfile
 from functools import partial
@@ -19,6 +18,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 from tests.project.examples.serving import browsing, serving_examples
+from tests.support.commands import ended
 from tests.support.environment import ALONE, unmeasured
 from tests.support.left_out import lacking
 from tests.support.postgres_server import postgres_server
@@ -128,9 +128,7 @@ def test_the_extensions_pass_their_tests(pytestconfig: pytest.Config) -> None:
     folders = [f"examples/{name}/tests" for name in tested]
     command = [sys.executable, "-m", "pytest", "-v", *folders, *ALONE]
     command += ["-k", " and ".join(f"not {world}" for world in WORLDS if world not in worlds)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
-    )
+    done = ended(*command, environ=unmeasured())
     assert done.returncode == 0, done.stdout + done.stderr
     for test in tested.values():
         for world in worlds:
@@ -152,14 +150,7 @@ def test_the_admin_page_is_a_package_to_install(tmp_path: Path) -> None:
     environment = unmeasured(PYTHONPATH=f"{tmp_path / 'unpacked'}:{ROOT}")
     with zipfile.ZipFile(built) as wheel:
         wheel.extractall(tmp_path / "unpacked")  # as pip does: templates are files
-    done = subprocess.run(
-        [sys.executable, "-c", source],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ended(sys.executable, "-c", source, folder=tmp_path, environ=environment)
     assert done.stdout == "200\n", done.stderr
 
 
@@ -216,12 +207,7 @@ def test_a_job_outlives_a_server(kind: str, tmp_path: Path) -> None:
         )
     database.close()
     command = [sys.executable, "-m", "micropie", "-a", "examples.outbox.app:app", "drain-outbox"]
-    drained = [
-        subprocess.run(
-            command, cwd=ROOT, env=unmeasured() | own, capture_output=True, text=True, check=True
-        ).stdout
-        for _ in range(2)
-    ]
+    drained = [ended(*command, environ=unmeasured() | own, check=True).stdout for _ in range(2)]
     assert drained == ["To: bob@example.com. Your plum pie is in the oven.\n1 done\n", "0 done\n"]
 
 

@@ -98,7 +98,6 @@ def test_socketio() -> None:
             bob.disconnect()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize(("app", "path"), [(Chat(), "/room/pies"), (Tour(), "/room")])
 def test_a_text_that_comes_with_the_handshake_is_told(app: App, path: str, backend: str) -> None:
     incoming = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "Pie!"}]

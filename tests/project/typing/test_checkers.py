@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.project.test_readme import MODULES
-from tests.support.commands import micropie
+from tests.support.commands import ended, micropie
 from tests.support.environment import unmeasured
 from tests.support.left_out import LEFT_OUT
 
@@ -91,13 +90,12 @@ def test_another_checker_finds_only_wrong_lines(tmp_path: Path, name: str) -> No
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
     executable, *options = OTHER_CHECKERS[name]
     files = [] if name == "pyright" else [FILE.name]
-    done = subprocess.run(
-        [Path(sys.executable).with_name(executable), *options, *files],
-        cwd=tmp_path,
-        env=unmeasured(),
-        capture_output=True,
-        text=True,
-        check=False,
+    done = ended(
+        Path(sys.executable).with_name(executable),
+        *options,
+        *files,
+        folder=tmp_path,
+        environ=unmeasured(),
     )
     found = {int(line) for line in re.findall(rf"{FILE.name}:(\d+)", done.stdout)}
     lines = enumerate(text.splitlines(), 1)
@@ -130,14 +128,7 @@ def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_two_new_projects(
 ) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]
     environment = unmeasured(MYPYPATH=str(ROOT))
-    done = subprocess.run(
-        [*command, *map(str, examples)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ended(*command, *map(str, examples), folder=tmp_path, environ=environment)
     assert done.returncode == 0, done.stdout
 
 
@@ -145,14 +136,7 @@ def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_two_new_projects(
 def test_mypy_finds_nothing_in_a_new_api(tmp_path: Path) -> None:
     assert micropie(tmp_path, "new", "pies", "--api").returncode == 0
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]
-    done = subprocess.run(
-        [*command, "."],
-        cwd=tmp_path / "pies",
-        env=unmeasured(MYPYPATH=str(ROOT)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ended(*command, ".", folder=tmp_path / "pies", environ=unmeasured(MYPYPATH=str(ROOT)))
     assert done.returncode == 0, done.stdout
 
 
@@ -167,9 +151,7 @@ def errors_of_pyright(folder: Path, included: list[Path]) -> list[dict[str, Any]
     config.write_text(json.dumps(settings))
     options = ["--project", str(config), "--pythonpath", sys.executable, "--outputjson"]
     command = [sys.executable, "-m", "basedpyright", *options]
-    output = subprocess.run(
-        command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
-    ).stdout
+    output = ended(*command, environ=unmeasured()).stdout
     return [one for one in json.loads(output)["generalDiagnostics"] if one["severity"] == "error"]
 
 
