@@ -351,7 +351,7 @@ class _Listener(threading.Thread):
                     seconds = SILENCE + time.monotonic() - asked_at
                     raise ConnectionError(f"Redis was silent for {seconds:.1f} seconds")
                 else:
-                    answers = self._hub._client.answers()
+                    answers = self._hub._client.responds()
                 place = self._hub._client.place()
                 if place and place != (connection.connection.host, connection.connection.port):
                     raise ConnectionError("there is another primary")

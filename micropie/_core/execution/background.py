@@ -283,10 +283,10 @@ def await_in_background(backend: str, function: AsyncFunction, arguments: Sequen
 async def awaited_outcome_of(
     function: AsyncFunction,
     arguments: Sequence[object],
-    tell: Callable[[Outcome], object] | None = None,
+    notify: Callable[[Outcome], object] | None = None,
 ) -> Outcome:
     """Await the function on behalf of another thread, and return its outcome. Never raises an
-    exception. If ``tell`` is given, also call it with the outcome.
+    exception. If ``notify`` is given, also call it with the outcome.
     """
     before = copy_context()
     outcome: Outcome
@@ -298,8 +298,8 @@ async def awaited_outcome_of(
     except BaseException as error:
         # Also catch a SystemExit, because it would end the tasks of all requests.
         outcome = [None, error, variables_set(before)]
-    if tell is not None:
-        tell(outcome)
+    if notify is not None:
+        notify(outcome)
     return outcome
 
 

@@ -387,7 +387,7 @@ class _Work:
         self._function, self._arguments = function, arguments
         self.claim = Lock()  # acquiring it claims the call
         self._has_ended = False
-        self._tell: Action | None = None
+        self._notify: Action | None = None
 
     def run(self) -> Outcome:
         """Call the function in this thread, unless the task has claimed the call. Never raises an
@@ -404,17 +404,17 @@ class _Work:
         finally:
             del _RUNNING[self]
             self._has_ended = True
-            if self._tell is not None:
-                self._tell()
+            if self._notify is not None:
+                self._notify()
 
-    def leave(self, tell: Action) -> None:
-        """Call ``tell`` when the call ends, or right now if it has already ended.
+    def leave(self, notify: Action) -> None:
+        """Call ``notify`` when the call ends, or right now if it has already ended.
 
-        If the call ends at this very moment, ``tell`` may be called twice.
+        If the call ends at this very moment, ``notify`` may be called twice.
         """
-        self._tell = tell
+        self._notify = notify
         if self._has_ended:
-            tell()
+            notify()
 
 
 # -- the end of the process ------------------------------------------------------------------------

@@ -132,8 +132,8 @@ def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
 
 def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
     """Return the ``before`` function that runs a check of ``@requires``."""
-    kind, asked = kind_of(mark.check, blocking), providers.of_check(mark.check)
-    needed = providers.needed_for(one.key for one in asked.values())
+    kind, filled = kind_of(mark.check, blocking), providers.of_check(mark.check)
+    needed = providers.needed_for(one.key for one in filled.values())
 
     def before(request: Request) -> Flow[object]:
         """Return the response of the check, or None if the check returned True.
@@ -142,10 +142,10 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
         then the check probably lacks a ``return``.
         """
         check = mark.check
-        if asked:
+        if filled:
             resources = request._exchange.own_resources()
             yield from open_resources(request, resources, needed)
-            check = partial(check, **{name: resources.values[one] for name, one in asked.items()})
+            check = partial(check, **{name: resources.values[one] for name, one in filled.items()})
         answer = yield from call(kind, check, request)
         if answer is None:
             raise ResponseError(

@@ -143,7 +143,7 @@ class Node:
         self.ways = (*takers, *reversed(branches))
         others, states_head = self.routes.pop("", None), "HEAD" in self.routes
         if others is not None:
-            self.routes = {**dict.fromkeys(others.answers, others), **self.routes}
+            self.routes = {**dict.fromkeys(others.handled, others), **self.routes}
         if "GET" in self.routes and not states_head:
             self.routes["HEAD"] = self.routes["GET"]
 
@@ -166,7 +166,7 @@ class Node:
             node = node.branches.setdefault((segment.key, tail), branch).node
         return node
 
-    def answers(
+    def handles(
         self, route: Route, method: str, segments: Sequence[str], depth: int, refused: set[str]
     ) -> bool:
         """Return whether a route of this node handles the request, with ``segments[depth:]`` as its
@@ -179,9 +179,9 @@ class Node:
             leads_inside = child is not None and child.config is not None
             if refused or not takes_all or (leads_inside and route is self.index):
                 return False
-        if takes_all and method in route.answers:
+        if takes_all and method in route.handled:
             return True
-        refused.update(route.answers if takes_all else (_SURPLUS,))
+        refused.update(route.handled if takes_all else (_SURPLUS,))
         return False
 
     def takers(self) -> Mapping[str, Route]:
@@ -199,7 +199,7 @@ class Node:
                 if first.match is match_text and first.tail in (0, _ONE_SEGMENT)
                 else {}
             )
-        return dict.fromkeys(first.answers, first) if first is self.arguments else {}
+        return dict.fromkeys(first.handled, first) if first is self.arguments else {}
 
 
 class ByMethod(dict[str, dict[str | None, Route]]):
@@ -304,7 +304,7 @@ class Router:
                     if text and (more := match(text)) is not None:
                         node, depth, values = following, end, values + more
                         break
-                elif node.answers(way, method, segments, depth, refused):
+                elif node.handles(way, method, segments, depth, refused):
                     return way, segments[depth:], NO_VALUES
             else:
                 refused.discard(_SURPLUS)
@@ -321,7 +321,7 @@ class Router:
         entries: dict[int, RouteEntry] = {}
         for node in self._nodes():
             default = (
-                {} if node.default is None else dict.fromkeys(node.default.answers, node.default)
+                {} if node.default is None else dict.fromkeys(node.default.handled, node.default)
             )
             for routes in (node.routes, default):
                 for method, route in routes.items():

@@ -109,7 +109,7 @@ class Route(RouteInfo):
     - ``pattern``: the path given to the decorator, or made from the handler's name. Hooks may read
       ``pattern`` and ``name``.
     - ``methods``: the methods that the decorator sets.
-    - ``answers``: the methods that the route handles, unless another route with the same path
+    - ``handled``: the methods that the route handles, unless another route with the same path
       declares them.
     - ``wildcards``: the wildcards of an explicit route: name -> rule, such as "int".
 
@@ -185,9 +185,9 @@ class Route(RouteInfo):
         if bodies != self.config.bodies:
             self.config = self.config.changed(bodies=bodies)
         self.methods = mark.methods
-        self.answers = (*(mark.methods or config.settings.methods),)
-        if "GET" in self.answers and "HEAD" not in self.answers:
-            self.answers += ("HEAD",)
+        self.handled = (*(mark.methods or config.settings.methods),)
+        if "GET" in self.handled and "HEAD" not in self.handled:
+            self.handled += ("HEAD",)
         *_, self.function = layers(self.plan.function)
         self.show(pattern, self.function)
         self.call: Any = self.plan.call
@@ -256,7 +256,7 @@ class Route(RouteInfo):
                 f"{takes}, but @reads_body leaves the body to the handler: read it there, by "
                 "self.request.parts() for example, or leave @reads_body out"
             )
-        if parameter.default is inspect.Parameter.empty and {*self.answers} == {"GET", "HEAD"}:
+        if parameter.default is inspect.Parameter.empty and {*self.handled} == {"GET", "HEAD"}:
             raise SetupError(
                 f"{takes}, but a GET has no body: write @post above it, or, for a query, "
                 "Annotated[..., Query()]"

@@ -424,13 +424,13 @@ def provider_keys(
     # wrapped function.
     parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
     found = _provided_parameters(_annotated(function, parameters), provided)
-    asked = {one.name: one.key for one in found}
+    keys = {one.name: one.key for one in found}
     for one in parameters if refuses_others else ():
-        if one.name not in asked and one.default is REQUIRED and one.kind not in _VARIABLE:
+        if one.name not in keys and one.default is REQUIRED and one.kind not in _VARIABLE:
             raise SetupError(
                 f"nothing provides its parameter {one.name!r}: write @app.provides for its type"
             )
-    return asked
+    return keys
 
 
 def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:

@@ -288,11 +288,11 @@ class RedisClient:
             yield self._client()
         except (redis.RedisError, ConnectionError) as error:
             self._client().connection_pool.disconnect(inuse_connections=False)
-            is_lost = isinstance(error, redis.TimeoutError) and self.answers()
+            is_lost = isinstance(error, redis.TimeoutError) and self.responds()
             kind = ConnectionLost if is_lost else ConnectionError
             raise kind(f"the Redis of {self._owner} is unavailable: {error}") from error
 
-    def answers(self) -> bool:
+    def responds(self) -> bool:
         """Return whether the server responds over a new connection within half a second."""
         pool = self._client().connection_pool
         timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _PROBE_PATIENCE)

@@ -143,9 +143,9 @@ class Providers:
         Raises ``SetupError`` for a parameter without a provider, and for a provider that reads the
         body.
         """
-        asked = provider_keys(check, 1, self, refuses_others=True)
-        self._without_body(asked.values())
-        return {name: self._find(key) for name, key in asked.items()}
+        keys = provider_keys(check, 1, self, refuses_others=True)
+        self._without_body(keys.values())
+        return {name: self._find(key) for name, key in keys.items()}
 
     def refuse_resources(self, function: AnyFunction, given: int) -> None:
         """Raise ``SetupError`` if a function, such as a hook, has a parameter annotated with a
