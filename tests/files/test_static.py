@@ -678,7 +678,8 @@ def test_R39_a_precondition_that_fails(make_client: MakeClient, site: Path, cach
     answer = make_client(app).get("/static/a.txt", headers={"If-Match": '"x"'})
     assert answer.status_code == 412
     assert (
-        answer.text == "handled: The resource is no longer in the version that this request is for."
+        answer.text
+        == "handled: The resource has changed since the version that this request is for."
     )
 
 

@@ -77,7 +77,7 @@ CASES = {
     "404": Case("/nowhere", 404, HTML, NOT_FOUND),
     "dots": Case("/greet/../crash", 404, HTML, NOT_FOUND),
     "not UTF-8 (R11)": Case("/greet/%ff", 400, TEXT, b"The path must be UTF-8."),
-    "NUL (R11)": Case("/greet/%00", 400, TEXT, b"The path must not have a NUL."),
+    "NUL (R11)": Case("/greet/%00", 400, TEXT, b"The path must not contain a NUL character."),
     "query not UTF-8 (R11)": Case("/greet?name=%ff", 400, TEXT, b"A field's name or value is not valid UTF-8."),
     # Explicit routes.
     "route": Case("/users/7", 200, JSON, b'{"user":7,"url":"/users/7"}'),

@@ -229,7 +229,7 @@ def decoded_segments(path: bytes) -> list[str]:
     except UnicodeDecodeError:
         raise BadRequest("The path must be UTF-8.") from None
     if len(segments) > path.count(b"/") + 1:
-        raise BadRequest("The path must not have a NUL.")
+        raise BadRequest("The path must not contain a NUL character.")
     return segments
 
 

@@ -264,7 +264,7 @@ class Request(RequestSpellings):
         )
         if is_other or (tag and headers.is_known(self.headers, tag, inf)):
             raise HTTPError(
-                412, "The resource is no longer in the version that this request is for."
+                412, "The resource has changed since the version that this request is for."
             )
 
     # -- where the request came from ---------------------------------------------------------------

@@ -187,7 +187,7 @@ def test_paths_lead_to_handlers(open_client: OpenClient, target: str) -> None:
         ("/chat/%2e%2e/about", 404, "404 Not Found"),
         ("/chat//a", 404, "404 Not Found"),
         ("/chat/%ff", 400, "The path must be UTF-8."),
-        ("/chat/%00", 400, "The path must not have a NUL."),
+        ("/chat/%00", 400, "The path must not contain a NUL character."),
         ("/chat/a?x=%ff", 400, "A field's name or value is not valid UTF-8."),
     ],
 )
