@@ -1,5 +1,5 @@
-"""A news ticker with an admin page behind a log-in. The admin page is the package
-``micropie_admin`` beside this file.
+"""A news ticker with an admin page behind a log-in. The admin page is the extension
+``micropie_admin``, the package in this folder.
 
 ADMIN_PASSWORD is the password. If it isn't set, nobody can log in.
 """
@@ -47,7 +47,7 @@ class News(App):
         return template(source=PAGE)
 
     @post
-    # above the class instead of in ``middlewares``, so that passwords in the path are counted too
+    # Decorate the handler instead of limiting a path: /log_in/sesame also fills the parameter.
     @RateLimit(10, per=60)
     def log_in(self, password: str) -> Redirect:
         if not PASSWORD or not hmac.compare_digest(password.encode(), PASSWORD.encode()):

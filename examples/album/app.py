@@ -2,9 +2,9 @@
 
     uvicorn examples.album.app:app          gunicorn examples.album.app:app          (both from the project's folder)
 
-Anybody may sign in with the password "pie". The pictures are kept in ALBUM_DIRECTORY, the sessions
-beside them, in SQLite, so that any number of workers on one machine share them. It answers for the
-hosts in ALBUM_HOSTS, by default "localhost 127.0.0.1 ::1".
+Anybody may sign in with the password "pie". The directory ALBUM_DIRECTORY contains the pictures and
+an SQLite file with the sessions, so all workers on one machine share them. The site accepts
+requests for the hosts in ALBUM_HOSTS, by default "localhost 127.0.0.1 ::1".
 """  # noqa: E501
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ DIRECTORY = Path(
 PICTURES = DIRECTORY / "pictures"
 HOSTS = os.environ.get("ALBUM_HOSTS", "localhost 127.0.0.1 ::1").split()
 
-# For each file extension: the media type, and the first bytes of such a file. The client's own
-# media type can't be trusted, and a name such as "pie.html" would make the upload a page.
+# For each file extension: the media type, and the first bytes of such a file. The media type and
+# the name that a client sends can't be trusted: "pie.html" would be shown as a page.
 JPEG = "image/jpeg", re.compile(rb"\xff\xd8\xff")
 KINDS = {
     ".png": ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -71,7 +71,7 @@ class Album(App):
     def sign_in(self, name: str, password: str) -> Any:
         if password != "pie" or not name:  # noqa: S105 - a public password
             return 403, self.render("door.html", wrong=True)
-        # makes an id that an attacker may have planted useless
+        # If an attacker has set the session's cookie in this browser, its id is useless now.
         self.request.session.regenerate()
         self.request.session["user"] = name
         flash(f"Welcome, {name}!")

@@ -1,7 +1,7 @@
-"""A JSON API for a list of tasks, with its OpenAPI document at /openapi.json and a page to try it
+"""A JSON API for a list of tasks. Its OpenAPI document is at /openapi.json, and a page to try it
 out at /docs.
 
-Annotations validate the input and describe the output.
+Input is validated according to the annotations, which also describe the output.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Task:
 
 
 class Tasks(App):
-    """Tasks to be done, kept in memory."""
+    """A list of tasks, stored in memory."""
 
     def __init__(self) -> None:
         super().__init__(docs=True, errors="json")

@@ -1,5 +1,5 @@
-"""A blog on SQLite: posts and comments, pages of the list, one transaction for each request that
-writes.
+"""A blog with posts and comments in SQLite. The list of posts is paginated, and each request that
+writes is one transaction.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Chat rooms over channels.
+"""Chat rooms that use channels.
 
-Messages are posted. Pages receive them as events; programs can use a WebSocket.
+Clients send messages with POST. Pages receive them as events; programs can use a WebSocket.
 
-It works under WSGI servers too, without the WebSocket. With several workers set
+Under a WSGI server it works without the WebSocket. If you start several workers, set
 CHAT_REDIS=redis://localhost:6379/0.
 """
 
@@ -73,11 +73,11 @@ class Chat(App):
             self.channels.subscribe(f"room {room}") as messages,
             anyio.create_task_group() as tasks,
         ):
-            # after the subscription has begun, so that the client also receives its own first
-            # message
+            # Accept after the subscription has begun, so that the client also receives its own
+            # first message.
             await ws.accept()
             tasks.start_soon(self._tell, ws, messages)
-            # until the client disconnects, which raises ConnectionClosed and so also ends the task
+            # When the client disconnects, ConnectionClosed ends this loop and the task.
             while True:
                 text = await ws.receive_text()
                 await self.channels.publish(f"room {room}", {"name": name, "text": text})

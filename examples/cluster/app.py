@@ -1,13 +1,14 @@
 """One application for several machines: log-in, counters, uploads, a chat with history, a live
 page, a computation.
 
-Each machine runs the same file. What differs comes from the environment:
+Each machine runs the same file. The settings come from environment variables:
 
     REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=a uvicorn --http h11 --no-proxy-headers --workers 2 examples.cluster.app:app
     REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=b gunicorn -k gthread --threads 64 --workers 2 examples.cluster.app:app
 
-``SCHEDULER=tcp://10.0.0.2:8786`` has a Dask cluster compute; without it a pool of processes on the
-same machine does. ``scripts/machines`` runs all of it on one machine, and breaks parts of it.
+With ``SCHEDULER=tcp://10.0.0.2:8786``, a Dask cluster runs the computation, otherwise a pool of
+processes on the same machine. ``scripts/machines`` runs all of this on one machine, and makes parts
+of it fail.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Cluster(App):
 
     @RateLimit(1_000_000, per=60, store=RedisRates(REDIS_URL))
     def limited(self) -> dict[str, Any]:
-        """Return the same, with a rate limit that all machines count together."""
+        """Return the same as ``who``, with a rate limit that all machines count together."""
         return self.who()
 
     # -- a session: the same on each machine -------------------------------------------------------
@@ -95,7 +96,8 @@ class Cluster(App):
     async def say(self, room: str, key: str, text: str) -> dict[str, str]:
         """Store a message and publish it to all machines.
 
-        ``key`` is chosen by the client. A message sent again with the same key is stored once.
+        The client chooses ``key``. If it sends a message again with the same key, the message is
+        stored only once.
         """
         return {"key": key, "id": await self._say(room, key, text)}
 
@@ -113,7 +115,7 @@ class Cluster(App):
         await ws.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell, ws, room, after)
-            while True:  # until the client disconnects, which raises ConnectionClosed
+            while True:  # ConnectionClosed ends this when the client disconnects
                 match await ws.receive_json():
                     case {"key": str(key), "text": str(text)}:
                         tasks.start_soon(self._say_and_acknowledge, ws, room, key, text)
@@ -124,15 +126,14 @@ class Cluster(App):
         try:
             answer = {"acknowledged": key, "id": await self._say(room, key, text)}
         except ConnectionError:
-            # Redis is unavailable: the client keeps the message, and sends it again with the same
-            # key
+            # Redis is unavailable. The client sends the message again later, with the same key.
             answer = {"refused": key}
         await ws.send_json(answer)
 
     async def _say(self, room: str, key: str, text: str) -> str:
         """Store the message, then publish it.
 
-        A client that gets no response sends the message again, so both may be done twice.
+        A client that gets no response sends the message again, so this may run twice for a message.
         """
         stored = await run_sync(self._history.store, room, key, text[:LONGEST])
         await self.channels.publish(room, stored)
@@ -155,7 +156,8 @@ class Cluster(App):
         down.
 
         A message on the channel only means that there is something to read. The subscription begins
-        before the history is read, so no message is missed. After a gap both are repeated.
+        before the history is read, so no message is missed. If messages on the channel are lost, a
+        new subscription begins, and the history is read again.
         """
         while True:
             try:
@@ -188,8 +190,8 @@ app = Cluster(
     templates=Path(__file__).parent,
     security=SecurityDefaults(*HOSTS, proxies=PROXIES, csp=POLICY),
 )
-# For the load balancer. Redis isn't checked, because all machines share it, so none would be left
-# during an outage.
+# For the load balancer. Redis isn't checked, because all machines use it: during an outage of
+# Redis, the load balancer would stop using all of them.
 app.health("/livez", live=True)
 app.compute = Computing(pool=dask_executor(), pool_timeout=30)
 

@@ -1,4 +1,4 @@
-"""The computation for other processes. Dask's workers import only this module of the
+"""The computation, which runs in other processes. Dask's workers import only this module of the
 application.
 """
 

@@ -8,12 +8,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-KEPT = 10_000  # messages of a room, about
-REMEMBERED = 24 * 3600  # seconds in which a message that is sent again is known
-TIMEOUT = 5.0  # seconds after which Redis is unavailable
+KEPT = 10_000  # about how many messages of a room are stored
+REMEMBERED = 24 * 3600  # for how many seconds a message that is sent again is recognised
+TIMEOUT = 5.0  # after how many seconds without a response Redis counts as unavailable
 
-# KEYS: the room's stream, and the key of this message. ARGV: the message's key and text, KEPT,
-# REMEMBERED.
+# KEYS: the keys of the room's stream and of this message's id. ARGV: the message's key and text,
+# KEPT, REMEMBERED.
 _STORE = """
 local id = redis.call('GET', KEYS[2])
 if not id then
@@ -30,7 +30,7 @@ class History:
     """
 
     def __init__(self, url: str) -> None:
-        # No retries, because the sender of a message repeats ``store``.
+        # No retries: if ``store`` fails, the client sends the message again.
         self._redis: Any = redis.Redis.from_url(
             url,
             socket_timeout=TIMEOUT,
@@ -40,7 +40,9 @@ class History:
         )
 
     def store(self, room: str, key: str, text: str) -> str:
-        """Store a message unless it was stored before, and return its id. Ids grow."""
+        """Store a message unless it was stored before. Return its id; later messages have greater
+        ids.
+        """
         keys = (f"room:{{{room}}}", f"said:{{{room}}}:{key}")
         try:
             return str(self._redis.eval(_STORE, 2, *keys, key, text, KEPT, REMEMBERED))

@@ -1,7 +1,7 @@
 """Conduit, the API of the RealWorld project: users, profiles, articles, comments, favourites, tags.
 
-Annotations validate the input and describe the output. The OpenAPI document is at /openapi.json.
-The data is in SQLite, with one transaction for each request.
+Input is validated according to the annotations, which also describe the output. The OpenAPI
+document is at /openapi.json. The data is in SQLite. Each request is one transaction.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ create table if not exists comments (
     author integer not null references users, body text not null, created_at text not null);
 create index if not exists comments_by_article on comments (article);
 """
-# Articles as one viewer sees them.
+# The articles, with the facts that depend on the viewer.
 ARTICLES = """
 select a.*, u.username, u.bio, u.image,
     exists (select 1 from follows where followed = u.id and follower = :viewer) as following,
@@ -164,7 +164,7 @@ class Comment(Struct, rename="camel"):
     author: Profile
 
 
-# Each body is an object with one name, as the RealWorld project defines it.
+# In the RealWorld API, each body is an object with a single member, such as "user".
 class OfNewUser(Struct):
     user: NewUser
 
@@ -219,7 +219,7 @@ class OfTags(Struct):
 
 
 class Refused(HTTPError):
-    """An error as the RealWorld project defines it: ``{"errors": {"article": ["not found"]}}``."""
+    """An error in the RealWorld API's format: ``{"errors": {"article": ["not found"]}}``."""
 
     def __init__(self, status: int, field: str, reason: str) -> None:
         super().__init__(status, f"{field} {reason}")
@@ -228,7 +228,7 @@ class Refused(HTTPError):
 
 @dataclass(frozen=True)
 class Viewer:
-    """The user who sends the request. The id 0 is a visitor without a token."""
+    """The user who sent the request. A visitor without a token has the id 0."""
 
     id: int
     token: str
@@ -240,7 +240,7 @@ class Member(Viewer):
 
 
 def viewer_of(db: Connection, authorization: Annotated[str, Header()] = "") -> Viewer:
-    """Return the owner of the token, in a header such as ``Authorization: Token abc``."""
+    """Return the owner of the request's token, or a visitor: ``Authorization: Token abc``."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() not in ("token", "bearer"):
         return Viewer(0, "")
@@ -251,7 +251,7 @@ def viewer_of(db: Connection, authorization: Annotated[str, Header()] = "") -> V
 
 
 def member_of(viewer: Viewer) -> Member:
-    """Return the owner of the token, which is required."""
+    """Return the owner of the request's token. Raises 401 if there is none."""
     if not viewer.id:
         raise Refused(401, "token", "is missing")
     return Member(viewer.id, viewer.token)
@@ -334,7 +334,7 @@ class Conduit(App):
     @post("/users")
     @describe(status=201)
     def register(self, db: Connection, body: OfNewUser) -> tuple[Literal[201], OfUser]:
-        """Make a user."""
+        """Create a user."""
         salt, user = secrets.token_bytes(16), body.user
         try:
             made = db.execute(
@@ -349,7 +349,7 @@ class Conduit(App):
     def log_in(self, db: Connection, body: OfLogin) -> OfUser:
         """Return a new token for a user."""
         row = db.execute("select * from users where email = ?", [body.user.email]).fetchone()
-        salt = row["salt"] if row else bytes(16)  # so that both cases take equally long
+        salt = row["salt"] if row else bytes(16)  # an unknown address must take as long
         hashed = hash_password(body.user.password, salt)
         if row is None or not hmac.compare_digest(hashed, row["password"]):
             raise Refused(401, "credentials", "invalid")
@@ -371,8 +371,8 @@ class Conduit(App):
             sent["salt"] = secrets.token_bytes(16)
             sent["password"] = hash_password(password, sent["salt"])
         for name, value in sent.items():
-            kept = None if value == "" else value  # of a biography or a picture
-            try:  # the names are those of UserChange
+            kept = None if value == "" else value  # "" removes a biography or a picture
+            try:  # each name is a field of UserChange, so no client can choose it
                 db.execute(f"update users set {name} = ? where id = ?", [kept, member.id])  # noqa: S608
             except IntegrityError as error:
                 raise taken(error) from None
@@ -527,7 +527,7 @@ class Conduit(App):
 
     @delete("/articles/<slug>/favorite")
     def disfavor(self, db: Connection, member: Member, slug: str) -> OfArticle:
-        """Take the mark away."""
+        """Unmark an article as a favourite."""
         row = self._found(db, member, slug)
         db.execute("delete from favorites where article = ? and user = ?", [row["id"], member.id])
         return self.article(db, member, slug)

@@ -1,4 +1,4 @@
-"""A site behind nginx, which passes on the clients' addresses, see ``nginx.conf``."""
+"""A site behind nginx, which sends the clients' addresses in headers; see ``nginx.conf``."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ class Site(App):
     def __init__(self) -> None:
         super().__init__(
             max_body_size=20 * 1024**2,  # as client_max_body_size in nginx.conf
-            # The headers of this proxy count, and nobody else's: who is the client, and whether it
-            # came by https.
+            # Only this proxy may set the client's address and the scheme with its headers.
             security=SecurityDefaults(HOST, proxies=["127.0.0.1"], csp="default-src 'self'"),
         )
         self.static("/static", Path(__file__).parent / "static", max_age=3600)
@@ -53,7 +52,7 @@ class Site(App):
 
     async def ws_echo(self, ws: WebSocket) -> None:
         await ws.accept()
-        while True:  # until the client disconnects
+        while True:  # receive_text() ends this with an exception when the client disconnects
             await ws.send_text(await ws.receive_text())
 
 

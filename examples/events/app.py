@@ -1,5 +1,5 @@
-"""Server-sent events: a page that shows the progress of a job, and continues after a lost
-connection.
+"""Server-sent events: a page that shows the progress of a job. If the connection is lost, the page
+connects again and continues.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Bakery(App):
     def __init__(self, seconds: float = 1.0) -> None:
         policy = "default-src 'self'; script-src 'nonce-{nonce}'"
         super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp=policy))
-        self._seconds = seconds  # seconds that a step takes
+        self._seconds = seconds  # how many seconds a step takes
 
     def index(self) -> str:
         return template(source=PAGE)

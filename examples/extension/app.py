@@ -1,4 +1,4 @@
-"""An application that uses an extension, the package ``doorkeeper`` beside this file."""
+"""An application that uses the extension ``doorkeeper``, the package in this folder."""
 
 from __future__ import annotations
 

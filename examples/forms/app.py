@@ -1,5 +1,5 @@
-"""A form that is shown again with its errors and the entered values: checkboxes, choices, a time,
-and repeated fields.
+"""A form with checkboxes, choices, a time and repeated fields. If a value is invalid, the form is
+shown again with the errors and the entered values.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     uvicorn examples.live.app:app          hypercorn -k trio examples.live.app:app          (from the project's folder)
 
-The room's last messages are stored in this process's memory. So run it with one worker; a new one
-begins empty.
+The room's last messages are stored in this process's memory, so use one worker. When it restarts,
+they are lost.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Live(App):
         await ws.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell, ws)
-            # until the client disconnects, which raises ConnectionClosed and so also ends the task
+            # When the client disconnects, ConnectionClosed ends this loop and the task.
             while True:
                 match await ws.receive_json():
                     case {"name": str(name), "text": str(text)} if text.strip():

@@ -1,7 +1,7 @@
 """Accounts: sign up, log in, a page for members only, log out.
 
-Passwords are stored as scrypt hashes. The session gets a new id at each log-in. Guessing passwords
-is limited.
+Passwords are stored as scrypt hashes. The session gets a new id at each log-in. The number of
+log-ins is limited, so that nobody can try many passwords.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def hashed(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1)
 
 
-# of each client, together
+# Sign-ups and log-ins of a client are counted together.
 ten_a_minute = RateLimit(10, per=60)
 
 
@@ -62,8 +62,8 @@ class Members(App):
             session_backend=InMemorySessionBackend(),  # SQLiteSessionBackend for several workers
             security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'"),
         )
-        self._salt = secrets.token_bytes(16)  # of those who have no account
-        # name -> salt, hash: a table in a real application
+        self._salt = secrets.token_bytes(16)  # for names without an account
+        # The salt and the hash by name. In a real application, this is a table.
         self._users: dict[str, tuple[bytes, bytes]] = {}
 
     def index(self) -> str:
@@ -87,7 +87,7 @@ class Members(App):
     @post
     def log_in(self, name: Name, password: Password) -> Redirect:
         salt, right = self._users.get(name, (self._salt, b""))
-        # equally slow for unknown names
+        # For an unknown name this takes as long, so the time doesn't reveal which names exist.
         if not hmac.compare_digest(hashed(password, salt), right):
             flash("Name or password is wrong.")
             return Redirect(self.url_for("index"))
@@ -99,7 +99,8 @@ class Members(App):
         return Redirect(self.url_for("index"))
 
     def _enter(self, name: str) -> Redirect:
-        request.session.regenerate()  # makes an id that somebody may have planted useless
+        # If an attacker has set the session's cookie in this browser, its id is useless now.
+        request.session.regenerate()
         request.session["user"] = name
         flash(f"Welcome, {name}!")
         return Redirect(self.url_for("index"))

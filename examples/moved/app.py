@@ -1,7 +1,7 @@
-"""Applications in migration: below /mounted on their own frameworks, below /moved on the
-compatibility modules.
+"""Two applications that are being migrated. Under /mounted they run on their own frameworks, under
+/moved on the compatibility modules.
 
-Migrating means changing one import. New handlers and WebSockets can then be added beside the
+To migrate an application, change one import. Then add new handlers and WebSockets beside the
 existing ones.
 """
 
@@ -78,7 +78,7 @@ async def length(name: str) -> dict[str, int]:
 @moved.websocket("/echo")  # type: ignore[untyped-decorator]
 async def echo(ws: WebSocket) -> None:
     await ws.accept()
-    while True:  # until the client disconnects
+    while True:  # receive_text() ends this with an exception when the client disconnects
         await ws.send_text(await ws.receive_text())
 
 

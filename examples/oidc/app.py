@@ -1,5 +1,5 @@
-"""An application whose users log in at an OpenID provider, with the package ``micropie_oidc``
-beside this file.
+"""An application whose users log in at an OpenID provider. It uses the extension ``micropie_oidc``,
+the package in this folder.
 """
 
 from __future__ import annotations

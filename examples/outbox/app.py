@@ -1,5 +1,5 @@
-"""A shop that stores an order and its mail in one transaction, with the package ``micropie_outbox``
-beside this file.
+"""A shop that stores an order and the job to send its mail in one transaction. It uses the
+extension ``micropie_outbox``, the package in this folder.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Shop(App):
     def order(self, pie: str, email: str, db: sqlite3.Connection) -> str:
         db.execute("INSERT INTO orders VALUES (?)", [pie])
         outbox.put(db, send_mail, email, pie)
-        # run jobs at once; those that fail are left for the command
+        # Run the jobs now. The command drain-outbox runs those that fail.
         self.request.after_response(outbox.drain)
         return "ordered"
 

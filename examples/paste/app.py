@@ -1,4 +1,4 @@
-"""A paste bin: text gets an address that nobody can guess. Use it from a page or by curl.
+"""A paste bin: each text gets a URL that nobody can guess. Use it from a page or with curl.
 
 curl --data-binary @notes.txt -H 'Content-Type: text/plain' http://127.0.0.1:8000/
 """
@@ -42,7 +42,7 @@ class PasteBin(App):
     @post("/")
     @max_body_size(1024**2)
     def from_program(self) -> Response:
-        """Store the body, and respond with its address."""
+        """Store the body, and respond with the URL of the text."""
         name = self._keep(self.request.read())
         address = f"{self.request.scheme}://{self.request.host}{self.url_for('show', name=name)}\n"
         return Response(address, 201, content_type="text/plain; charset=utf-8")
@@ -53,7 +53,8 @@ class PasteBin(App):
 
     @get("/<name:re:[A-Za-z0-9_-]{16}>")
     def show(self, name: str) -> Response:
-        # Sent as plain text, so that no browser runs it. It never changes, so caches may store it.
+        # Send it as plain text, so that no browser runs it. It never changes, so caches may store
+        # it.
         return static_file(
             name, root=DIRECTORY, content_type="text/plain; charset=utf-8", max_age=86400
         )

@@ -1,5 +1,5 @@
-"""An application whose workers, on any number of machines, share sessions and rates in PostgreSQL,
-with the package ``micropie_postgres`` beside this file.
+"""An application whose workers, on any number of machines, share sessions and rates in PostgreSQL.
+It uses the extension ``micropie_postgres``, the package in this folder.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Primes(App):
     @get
     @run_in("process")
     def progress(self, limit: Limit = 100_000, steps: Steps = 10) -> Iterator[str]:
-        """Stream the count so far: each line is sent when it is known."""
+        """Stream the number of primes found so far, a line after each step."""
         total = 0
         for step in range(steps):
             total += sum(map(is_prime, range(limit * step // steps, limit * (step + 1) // steps)))

@@ -1,6 +1,6 @@
-"""Short links: POST an address, and get a short one that redirects to it.
+"""Short links: POST a URL, and get a short one that redirects to it.
 
-Each client may create ten in a minute.
+Each client may create ten short links in a minute.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Socket.IO beside pages: python-socketio handles paths below /socket.io, the application all
-others.
+"""Socket.IO in an application: python-socketio handles paths under /socket.io, micropie all others.
 
-It needs a server on asyncio: uvicorn, hypercorn, granian. ``pip install python-socketio`` first.
+It needs a server that runs on asyncio, such as uvicorn, hypercorn or granian, and ``pip install
+python-socketio``.
 """
 
 from __future__ import annotations

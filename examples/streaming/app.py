@@ -19,7 +19,7 @@ VIDEO = Path(__file__).parent / "pie.webm"
 class Streaming(App):
     def __init__(self, pause: float = 0.2) -> None:
         super().__init__()
-        self._pause = pause  # seconds that a row takes
+        self._pause = pause  # how many seconds a row takes
 
     @get
     def index(self) -> str:
@@ -43,12 +43,12 @@ class Streaming(App):
     def _rows(self, rows: int) -> Iterator[str]:
         yield "row,square\n"
         for row in range(rows):
-            time.sleep(self._pause)  # a query: it waits in a thread, never on the event loop
+            time.sleep(self._pause)  # stands for a query; it runs in a thread, so it may block
             yield f"{row},{row * row}\n"
 
     @get
     async def video(self) -> Response:
-        """Send the file, or the range of it that the browser asks for."""
+        """Send the file, or the range of it that the browser requests."""
         return static_file(VIDEO.name, root=VIDEO.parent, max_age=3600)
 
 

@@ -31,7 +31,7 @@ PIES = (
 
 
 class Shop(App):
-    """/shop: ``self.state`` and the session are those of the site around it."""
+    """/shop: shares ``self.state`` and the session with the site that contains it."""
 
     @get
     def index(self) -> str:
@@ -48,12 +48,12 @@ class Shop(App):
 
 
 def staff(request: Request) -> bool:
-    return request.query.get("key") == "sesame"  # a session's user in a real application
+    return request.query.get("key") == "sesame"  # a real application would check the session's user
 
 
 @requires(staff)
 class Office(App):
-    """/office: every path below it is for the staff."""
+    """/office: only the staff may open its pages."""
 
     @get
     def index(self) -> str:
@@ -65,7 +65,7 @@ class Office(App):
 
 
 class Api(App):
-    """/api: isolated, so without the site's sessions and forms. Programs send a token."""
+    """/api: isolated, so it doesn't share the site's sessions. Programs send a token instead."""
 
     def __init__(self, site: App) -> None:
         super().__init__(errors="json", text="plain")

@@ -1,5 +1,5 @@
-"""Todo-Backend: a list of things to do, for the JavaScript clients of that project, which run on
-other sites.
+"""Todo-Backend: the API of a todo list, as the Todo-Backend project defines it. JavaScript clients
+on other sites use it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Todo(Struct):
 
 
 class Todos(App):
-    """Things to do, in the memory of one process."""
+    """A todo list, stored in the memory of one process."""
 
     def __init__(self) -> None:
         super().__init__(docs=True, errors="json", expose="explicit")
@@ -80,7 +80,7 @@ class Todos(App):
     @patch("/<number:int>")
     @describe(responses={404: "There is no such todo."})
     def change(self, number: int, changes: TodoChange) -> Todo:
-        """Change the fields that are sent."""
+        """Change the fields that are in the body."""
         sent = structs.asdict(changes).items()
         old = self.show(number)
         new = structs.replace(old, **{name: value for name, value in sent if value is not UNSET})

@@ -1,8 +1,8 @@
-"""A tour of micropie: each feature with its source beside the live answer.
+"""A tour of micropie: a page that shows the source of each feature beside its live response.
 
 Any server can serve it: ``micropie run examples.tour.app:app``, or ``hypercorn -k trio``,
-``granian``, ``gunicorn``... A handler's docstring is the title and the text of its feature.
-``page.py`` makes the page of these and of the source.
+``granian``, ``gunicorn``... The page shows the docstring of a handler as the title and the text of
+its feature; see ``page.py``.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class Oven:
 def hot_oven() -> Iterator[Oven]:
     """Resources
 
-    What handlers need and have to give back: connections, transactions, files. A provider opens one
-    for a request when a parameter asks for its type, and closes it after the handler, with the
-    handler's exception raised at its `yield`.
+    Connections, transactions and files must be closed after use. If a parameter has the resource's
+    type, a provider opens one for the request, and closes it after the handler. If the handler
+    raises an exception, it is raised again at the provider's `yield`.
     """
     oven = Oven(degrees=200)
     try:
@@ -82,8 +82,8 @@ def is_prime(number: int) -> bool:
 class Blog(App):
     """An application inside
 
-    An attribute that is an `App` serves the URLs under its name: here `tour.blog`. `default` takes
-    what no other handler takes.
+    An attribute that is an `App` serves the URLs under the attribute's name: here `tour.blog`.
+    `default` handles all paths that no other handler matches.
     """
 
     posts = ("Hello", "Second thoughts")
@@ -135,9 +135,9 @@ class Tour(App):
     ) -> str:
         """Names are URLs
 
-        A public method answers the path of its name. Its parameters are filled from the path and
-        the query, and their annotations check them. Text is sent as HTML, so what a client sends is
-        escaped.
+        A public method handles the path of its name. Its parameters are filled from the path and
+        the query, and checked against their annotations. Text is sent as HTML, so escape values
+        that come from a client.
         """
         hello = f"Hello, {escape(name)}"
         return f"{hello}!" if age is None else f"{hello}, {age}!"
@@ -145,10 +145,10 @@ class Tour(App):
     @post
     @shown
     def order(self, order: Order) -> dict[str, Any]:
-        """JSON, checked
+        """JSON, validated
 
-        A dataclass describes a body: JSON or a form. What does not fit is a 400 that says what was
-        expected. The same annotations make the [OpenAPI document](/docs).
+        A dataclass describes a body, which may be JSON or a form. Invalid input gets a 400 that
+        says what was expected. The [OpenAPI document](/docs) comes from the same annotations.
         """
         return {"order": order, "price": order.pieces * 3}
 
@@ -157,8 +157,8 @@ class Tour(App):
     def user(self, number: int) -> dict[str, Any]:
         """Explicit routes
 
-        For paths that names can't express. The most specific route wins, whatever the order of
-        definition, and `url_for` turns a handler back into its path.
+        Use `@get` and similar decorators for paths that a method's name can't express. The most
+        specific route wins, whatever the order of definition. `url_for` returns a handler's path.
         """
         here = self.url_for("user", number=number)
         return {"user": number, "path": here}
@@ -167,9 +167,9 @@ class Tour(App):
     async def on_loop(self) -> str:
         """Where code runs
 
-        An `async def` runs on the event loop. A `def` may block, so it gets a thread.
-        `@run_in("loop")` keeps a short one on the loop, and `@run_in("process")` sends a long
-        computation to another process. All of it works under WSGI, too.
+        An `async def` runs on the event loop. A `def` may block, so it runs in a thread. With
+        `@run_in("loop")`, a short `def` runs on the loop, and with `@run_in("process")`, a long
+        computation runs in another process. All of this works under WSGI, too.
         """
         return f"on the {where()}"
 
@@ -191,10 +191,10 @@ class Tour(App):
 
     @shown
     def json(self) -> dict[str, Any]:
-        """Answers
+        """Responses
 
-        Text is HTML, dicts and lists are JSON. A tuple adds a status and headers. `Redirect` and
-        `HTTPError` may be returned or raised, anywhere.
+        Text is sent as HTML, dicts and lists as JSON. A tuple adds a status and headers. You can
+        return or raise `Redirect` and `HTTPError` anywhere.
         """
         return {"text": "é", "list": [1, 2.5, True, None]}
 
@@ -210,9 +210,9 @@ class Tour(App):
     def divide(self, dividend: int, divisor: int) -> str:
         """Errors
 
-        A handler for an exception stands below `@app.error`. What nobody handles is logged with its
-        traceback, and the client gets a plain 500. A browser gets a page, a program a problem
-        document (RFC 9457).
+        Write `@app.error` above the handler for an exception. An unhandled exception is logged with
+        its traceback, and the client gets a plain 500. For errors, a browser gets a page, and a
+        program gets a problem document (RFC 9457).
         """
         return str(dividend // divisor)
 
@@ -230,8 +230,8 @@ class Tour(App):
     ) -> tuple[int, dict[str, str]]:
         """Forms with errors
 
-        With a parameter for the errors the handler is called although the form does not fit, and
-        can show it again with a sentence for each field.
+        If a handler has a parameter for the errors, it is called even if the form is invalid. It
+        can show the form again, with a sentence for each field.
         """
         if errors:
             return 422, {one.parameter: str(one) for one in errors}
@@ -241,8 +241,8 @@ class Tour(App):
     def card(self, name: str = "<b>Ann</b>") -> str:
         """Templates
 
-        Jinja2, from text or from files. Values are escaped, so markup that a client sends stays
-        text.
+        Jinja2 templates come from text or from files. Values are escaped, so markup that a client
+        sends is shown as text.
         """
         return template(source="<h3>{{ name }}</h3>\n", name=name)
 
@@ -255,8 +255,8 @@ class Tour(App):
     async def like(self) -> str:
         """Sessions
 
-        A dict that is kept for each client: in memory, SQLite, Redis or a signed cookie.
-        Simultaneous changes are merged.
+        A session is a dict that is stored for each client: in memory, SQLite, Redis or a signed
+        cookie. Simultaneous changes are merged.
         """
         session = self.request.session
         session["likes"] = session.get("likes", 0) + 1
@@ -265,8 +265,9 @@ class Tour(App):
     async def countdown(self, start: int = 5) -> AsyncIterator[str]:
         """Streams
 
-        A generator, `async` or not, is sent chunk by chunk, with the first one before the head: so
-        it can still become an error page. A client that leaves ends it.
+        The chunks of a generator, `async` or not, are sent one by one. The response starts after
+        the first chunk, so an earlier error still gets an error page. If the client disconnects,
+        the generator is closed.
         """
         for number in range(min(start, 9), 0, -1):
             yield f"{number} from the {where()}\n"
@@ -276,8 +277,8 @@ class Tour(App):
     async def clock(self) -> EventStream:
         """Server-sent events
 
-        A stream of events that stays open, with heart-beats. The browser connects again by itself
-        and says which event was its last.
+        A stream of events stays open, with heartbeats. If the connection is lost, the browser
+        connects again and sends the id of the last event that it received.
         """
         last = self.request.last_event_id or ""
         number = int(last) if last.isdecimal() else 0
@@ -293,13 +294,13 @@ class Tour(App):
     async def ws_room(self, ws: WebSocket) -> None:
         """WebSockets and channels
 
-        A channel brings each message to all subscribers: WebSockets, event streams, other workers
-        by Redis. Open this page in two tabs.
+        A channel sends each message to all subscribers: WebSockets and event streams, with Redis
+        also those of other workers. Open this page in two tabs.
         """
         async with self.channels.subscribe("room") as messages, anyio.create_task_group() as tasks:
             await ws.accept()
             tasks.start_soon(self._tell, ws, messages)
-            while True:  # until the client leaves
+            while True:  # ConnectionClosed ends this when the client disconnects
                 text = await ws.receive_text()
                 message = {"said": text, "on the": where()}
                 await self.channels.publish("room", message)
@@ -315,7 +316,8 @@ class Tour(App):
     async def upload(self) -> list[dict[str, Any]]:
         """Uploads with progress
 
-        The parts of a form as they arrive, never stored: memory stays small for files of any size.
+        The handler gets the parts of a form as they arrive. They are never stored, so the process
+        needs little memory for files of any size.
         """
         files = []
         async for part in self.request.parts():
@@ -331,7 +333,7 @@ class Tour(App):
 class Closed(HttpMiddleware):
     """Middleware
 
-    Hooks before and after every handler, around the whole site or a part of it. This page is behind
+    Hooks run before and after every handler of the whole site or of a part of it. This page uses
     `SecurityDefaults`, which checks hosts and forms and sends security headers.
     """
 
@@ -357,8 +359,8 @@ class Closed(HttpMiddleware):
 def old_shop(environ: Any, start_response: Any) -> list[bytes]:
     """Other applications
 
-    Any WSGI or ASGI application can stand below a prefix, under both kinds of server: Flask,
-    Django, CherryPy, Bottle, FastAPI. So an old site goes on while a new one grows around it.
+    You can mount any WSGI or ASGI application under a prefix, with both kinds of server: Flask,
+    Django, CherryPy, Bottle, FastAPI. So an old site continues to run while you write a new one.
     """
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"WSGI, below {environ['SCRIPT_NAME']}\n".encode()]
@@ -374,9 +376,9 @@ async def new_shop(scope: Any, receive: Any, send: Any) -> None:
 
 
 class Manual(App):
-    """The site of the documentation.
+    """The documentation's site.
 
-    Its scripts stand in its pages, and its playground runs WebAssembly.
+    Its pages contain scripts, and its playground runs WebAssembly, so its policy allows both.
     """
 
     def __init__(self) -> None:

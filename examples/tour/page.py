@@ -1,5 +1,5 @@
-"""What the page of the tour shows: a feature's source and text, what can be asked, and where a
-handler has run.
+"""The contents of the tour's page: for each feature its source, its text, the requests to try, and
+where its handler has run.
 """
 
 from __future__ import annotations
@@ -40,12 +40,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def shown(function: Function) -> Function:
-    """Tell the page by a header where the handler below ran, and for how many milliseconds."""
+    """Add a header to the decorated handler's responses: where it ran, and for how many
+    milliseconds. The page shows it.
+    """
 
     def note(app: Any, begun: float) -> str:
         ran = {"where": where(), "thread": threading.current_thread().name, "process": os.getpid()}
         text = json.dumps({**ran, "ms": round((perf_counter() - begun) * 1000, 3)})
-        if where() != "process":  # there is no response to write into: the result carries it
+        if where() != "process":  # a process has no ``self.response``, so there the result has it
             app.response.headers["X-Ran"] = text
         return text
 
@@ -72,7 +74,7 @@ def shown(function: Function) -> Function:
 
 
 def facts(request: Request) -> dict[str, str]:
-    """Return what serves this request. It is called on an event loop."""
+    """Return facts about the server and the process, for the page. Call this on an event loop."""
     server = next((name for name in SERVERS if name in sys.modules), None)
     try:
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
@@ -103,7 +105,7 @@ class Try:
 
 @dataclass(frozen=True)
 class Form:
-    """A form that the page shows, with the values that its fields begin with."""
+    """A form that the page shows, with the initial values of its fields."""
 
     path: str
     fields: Mapping[str, str]
@@ -113,7 +115,7 @@ class Form:
 class Feature:
     """A part of the page.
 
-    Its title and its text are the docstring of the first of ``parts`` that has such a one.
+    Its title and its text come from the first docstring in ``parts`` that has both.
     """
 
     parts: Sequence[Any]
@@ -156,8 +158,8 @@ class Feature:
 
 
 def source_of(part: Any) -> str:
-    """Return the source of a function or class, without what only the page needs: docstring and
-    ``@shown``.
+    """Return the source of a function or class, without the docstring and ``@shown``, which only
+    the page needs.
     """
     source = textwrap.dedent(inspect.getsource(inspect.unwrap(part)))
     lines = source.splitlines(keepends=True)
@@ -172,10 +174,8 @@ def source_of(part: Any) -> str:
 
 
 def highlighted(source: str) -> Markup:
-    """Return Python's source as HTML, with its tokens in elements of the classes k, s, c, n, d and
-    f.
-    """
-    starts = [0]  # of the lines, as offsets
+    """Return Python source as HTML. Its tokens are elements of the classes k, s, c, n, d and f."""
+    starts = [0]  # the offset of each line
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     pieces, done = [], 0

@@ -1,4 +1,4 @@
-"""Who visits: log in, log out, and the checks and providers that the other parts take from here."""
+"""Accounts: log-in and log-out, and the checks and providers that the other parts import."""
 
 from typing import Annotated
 
@@ -8,7 +8,9 @@ from micropie.middleware import RateLimit
 
 
 def current_user(request: Request, db: Db) -> User:
-    """Return who is logged in. Strangers are sent to the log-in, and come back after it."""
+    """Return the user who is logged in. If nobody is, redirect to the log-in, which redirects
+    back.
+    """
     user = db.find(User, request.session.get("user", ""))
     if user is None:
         raise Redirect(request.url_for("/account.login", back=request.root_path + request.path))
@@ -19,8 +21,8 @@ CurrentUser = Annotated[User, current_user]
 
 
 def logged_in(request: Request) -> bool:
-    """Check without the database, for streams: they keep what a check or a handler asks for open,
-    maybe for hours.
+    """Check the session only. This is for streams, which may last for hours: a check that takes the
+    database would keep its connection open for as long.
     """
     return "user" in request.session
 
@@ -47,7 +49,7 @@ class Account(App):
             errors.add("name", "Name or password is wrong.")
         if errors:
             return 422, self.render("login.html", back=back, errors=errors)
-        # an id that somebody has planted is worth nothing from now on
+        # If an attacker has set the session's cookie in this browser, its id is useless now.
         self.request.session.regenerate()
         self.request.session["user"] = name
         flash(f"Welcome, {name}!")

@@ -1,9 +1,9 @@
-"""An issue tracker: the shape of a real application.
+"""An issue tracker, with the structure of a real application.
 
-Each part is an ``App`` in a file of its own; this one joins them.
+Each part is an ``App`` in its own file; this file combines them.
 
-Its settings are variables such as TRACKER_FOLDER and TRACKER_HOSTS.
-Behind nginx, write TRACKER_PROXIES=127.0.0.1.
+The settings come from environment variables such as TRACKER_FOLDER and TRACKER_HOSTS.
+Behind nginx, set TRACKER_PROXIES=127.0.0.1.
 """
 
 import logging
@@ -38,8 +38,8 @@ class Settings:
 
 
 def old_tracker(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Stand for the program that was here before, to which links lead: /cgi-bin/bug/7 is issue 7
-    now.
+    """Stands for an older program, whose URLs are still in use: redirect /cgi-bin/bug/7 to issue
+    7.
     """
     number = environ["PATH_INFO"].rpartition("/")[2]
     place = environ["SCRIPT_NAME"].removesuffix("/cgi-bin") + f"/issues/{number}"
@@ -76,7 +76,7 @@ class Tracker(App):
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        logging.basicConfig(level=logging.INFO)  # without it Python shows no lines of AccessLog
+        logging.basicConfig(level=logging.INFO)  # by default, Python hides the lines of AccessLog
         self._uploads.mkdir(parents=True, exist_ok=True)
         yield
 
@@ -87,14 +87,14 @@ class Tracker(App):
 
     @command
     def init_db(self, db: Db, demo: bool = False) -> None:
-        """Make the tables."""
+        """Create the tables."""
         db.executescript((HERE / "tables.sql").read_text())
         if demo:
             db.insert("projects", key="pies", title="Pies and cakes")
 
     @command
     def add_user(self, db: Db, name: str, *, password: str = "", admin: bool = False) -> None:
-        """Let somebody log in. Without --password it is asked for."""
+        """Add a user who can log in. Without --password, the command asks for the password."""
         if db.find(User, name):
             raise HTTPError(409, "This name is taken.")
         password = password or getpass()
@@ -102,7 +102,7 @@ class Tracker(App):
 
     @command
     def new_token(self, db: Db, name: str) -> str:
-        """Make a token for the API; the one before is worth nothing then."""
+        """Create a token for the API. The user's earlier token becomes invalid."""
         if db.find(User, name) is None:
             raise HTTPError(404, "There is no such user.")
         token = secrets.token_urlsafe(32)

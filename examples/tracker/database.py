@@ -1,4 +1,4 @@
-"""The tracker's data, in a SQLite file. Nothing here knows of HTTP."""
+"""The tracker's data, in an SQLite file. This module doesn't depend on HTTP."""
 
 import hashlib
 import hmac
@@ -16,7 +16,9 @@ from msgspec import Meta, convert
 
 from micropie import Message
 
-NOBODY = bytes(80)  # no password's hash: an unknown name takes as long as a wrong password
+# Compared for an unknown name, so that it takes as long as a wrong password. No password has this
+# hash.
+NOBODY = bytes(80)
 T = TypeVar("T")
 
 
@@ -37,7 +39,7 @@ class ProjectForm:
 
 
 class Project(ProjectForm):
-    """One that is there. It has a provider, so it can't be the form's class."""
+    """A stored project. A provider creates it, so it needs another class than the form."""
 
 
 @dataclass
@@ -84,7 +86,7 @@ def _read(row: sqlite3.Row) -> dict[str, Any]:
 
 
 class Db:
-    """One connection, for one request."""
+    """The database connection of one request."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         connection.row_factory = sqlite3.Row
@@ -94,12 +96,12 @@ class Db:
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> Iterator["Db"]:
-        """Open the file; commit at the end, or roll back after an exception."""
+        """Open the file. Commit at the end, or roll back after an exception."""
         with closing(sqlite3.connect(path, check_same_thread=False)) as connection, connection:
             yield cls(connection)
 
     def all(self, kind: type[T], sql: str, *values: object) -> list[T]:
-        """Return the rows as objects of a class."""
+        """Return the rows as objects of the class ``kind``."""
         return [convert(_read(row), kind, strict=False) for row in self.execute(sql, values)]
 
     def one(self, kind: type[T], sql: str, *values: object) -> T | None:
@@ -108,11 +110,11 @@ class Db:
     def insert(self, table: str, **values: object) -> int:
         """Add a row and return its number."""
         columns, places = ", ".join(values), ", ".join("?" * len(values))
-        sql = f"insert into {table} ({columns}) values ({places})"  # noqa: S608 - names of this program alone
+        sql = f"insert into {table} ({columns}) values ({places})"  # noqa: S608 - the names come from this program
         return self.execute(sql, [*values.values()]).lastrowid or 0
 
     def find(self, kind: type[T], key: object) -> T | None:
-        return self.one(kind, f"select * from {KEYS[kind]} = ?", key)  # noqa: S608 - names of this program alone
+        return self.one(kind, f"select * from {KEYS[kind]} = ?", key)  # noqa: S608 - the names come from this program
 
     def is_password(self, name: str, password: str) -> bool:
         row = self.execute("select password from users where name = ?", [name]).fetchone()

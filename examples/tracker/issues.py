@@ -67,7 +67,7 @@ class Issues(App):
             return 422, self._page(issue, db, errors)
         number = db.insert("comments", issue=issue.number, author=user.name, text=text)
         news = {"id": number, "author": user.name, "text": text}
-        # when it is committed
+        # publish when the comment has been committed
         self.request.after_response(self.channels.publish, f"issue-{issue.number}", news)
         return Redirect(self.url_for("show", number=issue.number) + f"#comment-{number}")
 
@@ -78,7 +78,7 @@ class Issues(App):
         if file is None:
             errors.add("file", "Please choose a file.")
             return 422, self._page(issue, db, errors)
-        folder = secrets.token_hex(8)  # so that no two files have one place
+        folder = secrets.token_hex(8)  # so that two files may have the same name
         (self._uploads / folder).mkdir()
         path = file.save_to(self._uploads / folder)
         db.insert("attachments", issue=issue.number, folder=folder, name=path.name)

@@ -1,4 +1,4 @@
-"""The projects, and the issues of one of them. The providers are for the other parts, too."""
+"""The list of projects, and the list of a project's issues. Other parts use the providers, too."""
 
 from examples.tracker.accounts import CurrentUser
 from examples.tracker.database import Db, Issue, IssueForm, Project

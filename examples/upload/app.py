@@ -1,8 +1,8 @@
-"""Uploads of any size, with their progress: the page shows what has left, the handler counts what
-has arrived.
+"""Uploads of any size, with their progress. The page shows how much the browser has sent, and the
+handler counts the bytes that have arrived.
 
-``@reads_body`` gives the handler the parts of the form as they come. Nothing is stored, so memory
-stays small.
+With ``@reads_body``, the handler gets the parts of the form as they arrive. Nothing is stored, so
+the process needs little memory.
 """
 
 from __future__ import annotations

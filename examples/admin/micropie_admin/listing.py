@@ -10,7 +10,7 @@ from typing import NamedTuple
 from micropie import App, BindingErrors, Request, WebSocketRequest
 from micropie.extensions import Application, Inspector, RouteEntry, TypeInfo
 
-_MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # in front of a type's name
+_MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # matches the module before a type's name
 _OF_THE_REQUEST = (Request, WebSocketRequest, BindingErrors)
 
 
@@ -95,9 +95,9 @@ def _taken(parameter: Parameter, entry: RouteEntry) -> tuple[str, str]:
 
 
 def load_of(app: App) -> dict[str, str]:
-    """Return the load of this process: each figure by its name.
+    """Return the load of this process: a dict of figures by their names.
 
-    Call it on the event loop.
+    Call this on the event loop.
     """
     inspector = Inspector(app)
     load = inspector.statistics()

@@ -27,7 +27,7 @@ from micropie.middleware import CSRFMiddleware, SecurityHeaders
 from .listing import load_of, shown_routes
 from .subscribers import Subscribers
 
-# of the request, and of resources
+# A function that takes the request, and resources.
 Check: TypeAlias = Callable[..., Any]
 
 _POLICY = (
@@ -37,12 +37,14 @@ _POLICY = (
 
 
 class Admin(App):
-    """The page of a site's routes, load and subscribers: ``app.mount("/admin", Admin(check))``.
+    """A page that shows a site's routes, load and subscribers: ``app.mount("/admin",
+    Admin(check))``.
 
-    ``log_in_check``: a function of the request, as for ``@requires``, ``def`` or ``async def``. It
-    returns True for users who may see the page, and a response such as a ``Redirect`` to the log-in
-    for others. ``every``: seconds between updates of the load. Raises ``SetupError`` if there is no
-    check, and for invalid values.
+    - ``log_in_check``: an access check as for ``@requires``. It returns True for users who may see
+      the page, and a response such as a ``Redirect`` to the log-in for others.
+    - ``every``: the number of seconds between updates of the load.
+
+    Raises ``SetupError`` if there is no check, and for invalid values.
     """
 
     def __init__(self, log_in_check: Check | None = None, *, every: float = 2) -> None:
@@ -60,12 +62,12 @@ class Admin(App):
         requires(log_in_check)(self)
 
     @get
-    @run_in("loop")  # on the event loop, where the application's threads are counted
+    @run_in("loop")  # the number of busy threads is known only on the event loop
     def index(self) -> Response:
         """Show the page."""
         page = self.render(
             "admin.html",
-            # A stream would occupy one of the few threads of a WSGI server as long as it is open.
+            # An open stream would occupy one of the few threads of a WSGI server.
             is_live=self.request.environ is None,
             process=self._subscribers.process,
             load=load_of(self),
@@ -80,7 +82,7 @@ class Admin(App):
 
     @get
     async def live(self) -> EventStream:
-        """Send the load as events, each a list of texts in the order of the page's table."""
+        """Send the load as events. Each is a list of strings, in the order of the page's table."""
         if self.request.environ is not None:
             raise HTTPError(404, "This server has no live figures. Reload the page instead.")
         return EventStream(self._loads())

@@ -1,7 +1,7 @@
-"""The subscribers of a process, with names by which a form can close them.
+"""The subscribers in this process. Each has a name, which the form that closes it contains.
 
-A name begins with a token of its process, so a form that is sent to another worker, or after a
-restart, closes nothing.
+A name begins with a random token of the process. So if a form is sent to another worker, or after a
+restart, it closes nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from micropie import App, HTTPError
 from micropie.channels import Subscription
 from micropie.extensions import Inspector, notify_after_fork
 
-# The most rows for each channel, because a page with 100,000 subscribers would be useless.
+# How many subscribers of a channel are shown at most. A page with 100,000 would be useless.
 MOST_SHOWN = 100
 
 
 class ShownChannel(NamedTuple):
-    """A channel, with the first of its subscribers by their names in forms."""
+    """A channel, with its first subscribers by their names in forms."""
 
     name: str
     in_forms: str
@@ -33,21 +33,19 @@ class ShownChannel(NamedTuple):
 
 
 class Subscribers:
-    """The subscribers of all channels of a site, in this process."""
+    """The subscribers to all channels of a site in this process."""
 
     def __init__(self) -> None:
         self.after_fork()
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Start without subscribers, because those of the parent don't exist in a forked
-        process.
-        """
+        """Start without subscribers in a forked process, where the parent's don't exist."""
         self.process = f"{socket.gethostname()}, process {os.getpid()}"
         self._token = secrets.token_hex(4)
         self._numbers: WeakKeyDictionary[Subscription, int] = WeakKeyDictionary()
         self._next = count(1)
-        self._lock = Lock()  # the threads of a WSGI server name them at once
+        self._lock = Lock()  # the threads of a WSGI server may use this object at the same time
 
     def channels(self, app: App) -> list[ShownChannel]:
         """Return the channels of the site, by name."""
@@ -62,7 +60,9 @@ class Subscribers:
         )
 
     def close(self, name: str) -> None:
-        """Close the subscriber of this name, unless it has gone. Raises 409 for another process."""
+        """Close the subscriber with this name, if it is still there. Raises 409 if it is in another
+        process.
+        """
         self._refuse_others(name)
         with self._lock:
             found = [one for one, number in self._numbers.items() if self._spelt(number) == name]
@@ -70,7 +70,7 @@ class Subscribers:
             one.close()
 
     def close_all(self, app: App, channel: str) -> None:
-        """Close all subscribers of a channel. Raises 409 for another process."""
+        """Close all subscribers of a channel. Raises 409 if they are in another process."""
         self._refuse_others(channel)
         for _, in_forms, joined in self._joined(app):
             if in_forms == channel:
@@ -80,7 +80,7 @@ class Subscribers:
     def _joined(self, app: App) -> Iterator[tuple[str, str, list[Subscription]]]:
         """Yield each channel's name, its name in forms, and its subscribers.
 
-        An application inside another one may have channels of its own, with the same names.
+        An inner application may have its own ``Channels``, with the same names of channels.
         """
         hubs = dict.fromkeys(one.channels for one in Inspector(app).applications())
         for place, hub in enumerate(hubs):

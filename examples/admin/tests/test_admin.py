@@ -42,7 +42,7 @@ from tests.support.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[3]
 ANN = {"Authorization": "Bearer sesame"}
-BROWSING = {"Authorization": "Basic YW5uOnNlc2FtZQ=="}  # which a browser adds by itself
+BROWSING = {"Authorization": "Basic YW5uOnNlc2FtZQ=="}  # a browser adds this automatically
 HOSTILE = """<script>alert("1")</script>'&amp;"""
 
 Connect = Callable[..., TestClient]
@@ -63,7 +63,9 @@ async def is_ann_slowly(request: Request) -> Redirect | bool:
     ids=["wsgi", "asyncio", "trio"],
 )
 def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
-    """Return ``connect(app)``, a client of an application in one of the three worlds."""
+    """Return a function ``connect(app)`` that returns a client for an application, under WSGI,
+    asyncio or trio.
+    """
     with ExitStack() as clients:
         yield lambda app: clients.enter_context(
             TestClient(app, app_timeout=PATIENCE, **request.param)
@@ -142,7 +144,7 @@ def shop(**settings: Any) -> Shop:
 
 
 class Page(HTMLParser):
-    """The page as a browser reads it: rows of cells, forms with their fields, tags."""
+    """A parsed page: its rows of cells, its forms with their fields, and its tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -176,7 +178,7 @@ class Page(HTMLParser):
             self.buttons[-1] = data
 
     def row(self, *begin: str) -> list[str]:
-        """Return the row that begins so."""
+        """Return the row that begins with these cells."""
         [found] = [row for row in self.rows if row[: len(begin)] == [*begin]]
         return found
 
@@ -289,7 +291,7 @@ def test_the_load_is_that_of_the_process_that_answers(connect: Connect) -> None:
 
 def test_threads_are_counted_where_they_are_the_applications(connect_to_loop: Connect) -> None:
     page = page_of(connect_to_loop(shop(threads=7)))
-    # the one in which the page's own check ran
+    # the busy thread is the one in which the page's own check ran
     assert page.row("Threads")[1] == "1 of 7 busy, 0 handlers waiting"
 
 
@@ -324,14 +326,14 @@ def test_a_server_with_few_threads_is_left_alone() -> None:
 
 
 def subscribed(app: App, count: int) -> list[Subscription]:
-    """Return the subscribers of ``news`` when there are so many."""
+    """Wait until ``news`` has ``count`` subscribers, and return them."""
     until(lambda: len(app.channels.subscriptions().get("news", [])) == count)
     return list(app.channels.subscriptions().get("news", []))
 
 
 def listening(client: TestClient, ended: list[str], name: str) -> threading.Thread:
     def listen() -> None:
-        client.get(f"/news?name={name}")  # which returns when the stream has ended
+        client.get(f"/news?name={name}")  # returns when the stream has ended
         ended.append(name)
 
     thread = threading.Thread(target=listen, daemon=True)
@@ -355,7 +357,7 @@ def test_one_subscriber_is_closed(connect: Connect) -> None:
         ann.join(PATIENCE)
         assert ended == ["ann"]
         assert [one.label for one in subscribed(app, 1)] == ["bob"]
-        # a second form for one that has gone does nothing
+        # sending the form again, for a subscriber that is closed, does nothing
         assert client.post("/admin/close", data=form, headers=ANN).status_code == 303
         assert [one.label for one in subscribed(app, 1)] == ["bob"]
         subscribed(app, 1)[0].close()
@@ -550,7 +552,7 @@ def test_the_page_can_be_used_with_a_screen_reader(connect: Connect) -> None:
         assert is_named or page.tags[number + 1][0] == "caption"
     headers = [found for tag, found in page.tags if tag == "th"]
     assert {found.get("scope") for found in headers} == {"row", "col"}
-    assert len(page.buttons) == len({*page.buttons}) == 3  # no two do different things by one name
+    assert len(page.buttons) == len({*page.buttons}) == 3  # each button has a different name
     ids = {found["id"] for _, found in page.tags if "id" in found}
     assert {found["aria-labelledby"] for _, found in page.tags if "aria-labelledby" in found} <= ids
 
@@ -559,8 +561,9 @@ def test_the_page_can_be_used_with_a_screen_reader(connect: Connect) -> None:
     "world", [{"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"}], ids=str
 )
 def test_guesses_of_the_password_are_limited(world: dict[str, Any]) -> None:
-    """Also those in the path, which fills the parameter."""
-    host = f"192.0.2.{len(str(world))}"  # all objects of a class count together
+    """Passwords in the path are counted too, because the path fills the parameter."""
+    # A different address for each protocol, because all objects of a class are counted together.
+    host = f"192.0.2.{len(str(world))}"
     with TestClient(
         News(),
         base_url="http://localhost",

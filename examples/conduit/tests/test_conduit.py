@@ -23,7 +23,7 @@ def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestClien
 
 
 def register(client: TestClient, name: str) -> dict[str, str]:
-    """Return the header of a new user."""
+    """Register a user, and return the Authorization header for the user's requests."""
     user = {"username": name, "email": f"{name}@pie.example", "password": "apple"}
     answer = client.post("users", json={"user": user})
     assert answer.status_code == 201

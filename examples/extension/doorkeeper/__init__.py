@@ -4,8 +4,8 @@ limit.
 It imports only public names of micropie's packages, so it works with every server that micropie
 supports, and with every version that keeps these names.
 
-    install(app, "data", find=name_of)                       # all of it
-    app.middlewares.append(ApiKeys(name_of))                 # or its parts alone
+    install(app, "data", find=name_of)                       # the whole extension
+    app.middlewares.append(ApiKeys(name_of))                 # or a part of it
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ def install(
     per: float = 10,
     status: str = "/doorkeeper",
 ) -> None:
-    """Protect ``app`` by API keys, and store its sessions and the keys' rates in ``folder``.
+    """Require API keys for ``app``, and store its sessions and the rates of clients in ``folder``.
 
-    ``find``: see ``ApiKeys``. Each client has ``limit`` requests in ``per`` seconds. ``status`` is
-    the path of a page for the extension's user. Raises ``SetupError`` if the application has
-    another session backend.
+    - ``find``: see ``ApiKeys``.
+    - ``limit``, ``per``: each client may send ``limit`` requests in ``per`` seconds.
+    - ``status``: the path of a page that shows a client its name.
+
+    Raises ``SetupError`` if the application has another session backend.
     """
     if app.session_backend is not None:
         raise SetupError(

@@ -1,5 +1,5 @@
-"""Sessions and rates in a folder of JSON files, which all workers of one machine share (not on
-Windows).
+"""Sessions and rates in a folder of JSON files, which all workers of one machine share. It doesn't
+work on Windows.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from micropie.sessions import Changes, SessionBackend
 
 
 class Folder:
-    """Named JSON documents, each in a file.
+    """JSON documents by name, each in a file of its own.
 
-    A lock that all processes share is held while documents are read and written.
+    Hold the lock, which all processes share, while you read and write documents.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -63,14 +63,14 @@ class Folder:
             self._file(name).unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
-        # A client may have chosen the name, so it is hashed instead of used in a path.
+        # Use a hash, because a client may have chosen the name, and a path must not contain it.
         return self._path / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
 
 
 class FileSessions(SessionBackend):
     """Sessions in a folder.
 
-    The methods are plain functions that block, for which ``blocking`` is True by default.
+    The methods block, so they must run in a thread. ``blocking`` is True by default.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -97,8 +97,8 @@ class FileSessions(SessionBackend):
 
 
 class FileRates(RateStore):
-    """Count requests in a folder: at most ``limit`` in a period of ``per`` seconds, which begins
-    with its first request.
+    """Counts requests in a folder. A period of ``per`` seconds begins with a client's first
+    request, and has ``limit`` requests at most.
     """
 
     def __init__(self, folder: Folder) -> None:

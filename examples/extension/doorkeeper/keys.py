@@ -1,4 +1,4 @@
-"""The middleware that requires a key, and stores the name of the key's client on the request."""
+"""The middleware that requires an API key, and stores the client's name on the request."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Find: TypeAlias = Callable[[str], str | None] | Callable[[str], Awaitable[str | 
 
 
 class ApiKeys(FlowMiddleware):
-    """Admit clients that send a known key in ``X-API-Key``, also to WebSockets. Others get 401.
+    """Admit requests and WebSockets with a known key in ``X-API-Key``. Others get a 401.
 
-    ``find``: a function of the key that returns the client's name, or None; it is ``def`` or
-    ``async def``, and may query a database.
+    ``find``: a function, ``def`` or ``async def``, that takes the key and returns the client's
+    name, or None for an unknown key. It may query a database.
     """
 
     guards = True
@@ -25,7 +25,7 @@ class ApiKeys(FlowMiddleware):
         self._kind = kind_of(find)
 
     def before(self, request: Request) -> Generator[Any, Any, None]:
-        """Look the key up."""
+        """Find the key's client. Raises 401 for an unknown key."""
         key = request.headers.get("X-API-Key")
         client = None
         if key:
@@ -37,11 +37,11 @@ class ApiKeys(FlowMiddleware):
         request.state.doorkeeper_client = client
 
     def after(self, request: Request, response: Response) -> None:
-        """Keep the response, which is for one client, out of shared caches."""
+        """Keep shared caches from storing the response, which is for one client only."""
         response.headers.setdefault("Cache-Control", "private")
 
 
 def client_of(request: Request) -> str:
-    """Return the name of the client that sent this request, which has passed ``ApiKeys``."""
+    """Return the name of the client that sent this request. ``ApiKeys`` must have admitted it."""
     name: str = request.state.doorkeeper_client
     return name

@@ -1,4 +1,4 @@
-"""The extension's own page, an application that is mounted."""
+"""The extension's own page, an application that ``install`` mounts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .keys import client_of
 
 
 class Status(App):
-    """The page at ``install(status=...)``: who the client is."""
+    """The page at ``install(status=...)``, which shows the client's name."""
 
     def index(self) -> dict[str, str]:
         return {"client": client_of(self.request)}

@@ -1,6 +1,7 @@
 """The tests of the extension.
 
-``any_client`` and ``make_any_client`` run each under WSGI, asyncio and trio.
+With the fixtures ``any_client`` and ``make_any_client``, each test runs under WSGI, asyncio and
+trio.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ hasher = PasswordHasher()
 
 
 class Accounts(App):
-    def __init__(self, send_mail, **settings):  # a function of yours, which may queue the mail
+    def __init__(self, send_mail, **settings):  # send_mail: your function, which may use a queue
         super().__init__(**settings)
         self._send_mail = send_mail
-        # a table of your database
+        # in your application, this is a table of the database
         self._users = {7: {"email": "ann@example.com", "password": hasher.hash("apple pie")}}
 
     # -- a forgotten password
@@ -58,7 +58,7 @@ class Accounts(App):
     @RateLimit(5, per=3600)
     @post
     def move(self, email: str):
-        number = 7  # who is logged in
+        number = 7  # the user who is logged in
         value = [number, self._users[number]["email"], email]
         key = self.request.sign(value, "move", expires=86400)
         link = self.absolute_url_for("confirm", key=key)

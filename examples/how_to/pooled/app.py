@@ -7,7 +7,7 @@ class Root(App):
         return [n for n in range(2, limit) if all(n % d for d in range(2, n))]
 
     @run_in("process")
-    def rows(self, count: int):  # each row is sent when it is made
+    def rows(self, count: int):  # each row is sent as soon as it is yielded
         for number in range(count):
             yield f"{number},{number**number}\n"
 

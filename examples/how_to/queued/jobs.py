@@ -12,9 +12,9 @@ from taskiq_redis import ListRedisScheduleSource, RedisStreamBroker
 
 REDIS = os.environ.get("REDIS_URL", "redis://localhost:6379")
 
-later = ListRedisScheduleSource(REDIS)  # what is tried again, until its time has come
+later = ListRedisScheduleSource(REDIS)  # tasks that are tried again later
 retries = SmartRetryMiddleware(
-    default_retry_count=48,  # in 19 hours
+    default_retry_count=48,  # these retries take 19 hours
     default_delay=60,  # seconds: 60, then 120, 180, ...
     use_delay_exponent=True,
     max_delay_exponent=3600,
@@ -31,7 +31,7 @@ broker = RedisStreamBroker(
 
 class Scheduler(TaskiqScheduler):
     async def on_ready(self, source, task):
-        while True:  # taskiq's own forgets a task that comes due while Redis restarts
+        while True:  # without this, taskiq would lose a task that comes due while Redis restarts
             try:
                 return await super().on_ready(source, task)
             except (SendTaskError, RedisError):
@@ -62,7 +62,7 @@ def send_mail(to, subject, text, message_id):
         if error.smtp_code >= 500:
             raise
         raise TryAgain from error
-    except OSError as error:  # no connection, no answer in time
+    except OSError as error:  # no connection, or no response in time
         raise TryAgain from error
 
 

@@ -38,7 +38,7 @@ class TokenError:
 
 hasher = PasswordHasher()
 NOBODY = hasher.hash("the hash that is checked for a name that nobody has")
-ACCOUNTS = {  # a table of the database
+ACCOUNTS = {  # in your application, this is a table of the database
     "ann": (hasher.hash("apple pie"), {"pies:read", "pies:write"}),
     "bob": (hasher.hash("cherry pie"), {"pies:read"}),
 }
@@ -94,7 +94,7 @@ class Pies(App):
         password: Annotated[str, Form()] = "",
         scope: Annotated[str, Form()] = "",
     ):
-        """Give a token for a name and a password."""
+        """Return a token for a name and a password."""
         headers = {"Cache-Control": "no-store"}
         if grant_type != "password":
             return 400, TokenError("unsupported_grant_type"), headers
@@ -110,7 +110,7 @@ class Pies(App):
     @auth
     @get
     def me(self) -> str:
-        """Say whose token it is."""
+        """Return the name of the token's owner."""
         return self.request.state.user.name
 
     @auth.with_scopes("pies:read")

@@ -13,8 +13,8 @@ CATALOGS = {"en": NullTranslations()} | {
 
 
 def catalog_of(request):
-    """Return the catalogue of the visitor's choice, else that of the browser's language, else
-    English.
+    """Return the catalogue of the language that the visitor has chosen. Without a choice, use the
+    browser's language, or English if there is no catalogue for it.
     """
     accepted = [
         part.partition(";")[0].strip()[:2].lower()

@@ -1,9 +1,8 @@
-"""The log-in: its three pages, the access check for handlers, and the data that both keep in the
-session.
+"""The log-in: its three pages, and the access check for handlers. Both store data in the session.
 
-A log-in that has begun is stored in the session under a random ``state``, with the secrets that the
-provider's response must match. So a response is accepted once, and only from the browser that began
-the log-in.
+When a log-in begins, it is stored in the session under a random ``state``, with the secrets that
+the provider's response must match. So a response is accepted once, and only from the browser that
+began the log-in.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ from .provider import Provider, is_safe, unusable
 from .tokens import ASYMMETRIC, SYMMETRIC, Expected, claims_of
 
 Result = TypeVar("Result")
-# Steps that may wait, and then a result.
+# A flow: a generator that yields the steps for which it waits, and returns a result.
 Flow: TypeAlias = Generator[Any, Any, Result]
 
-# The most log-ins that one browser may have begun, one in each tab. The oldest is dropped.
+# A browser may begin several log-ins, in different tabs. Only this many are stored.
 _MOST_BEGUN = 5
-# Seconds that a visitor has for the log-in.
+# How many seconds a log-in may take.
 _BEGUN_FOR = 900
 _NO_STORE = {"Cache-Control": "no-store"}
 # Browsers drop tabs and line ends, and read a backslash as a slash: "/\evil.com" is another host.
@@ -52,16 +51,22 @@ _ERROR_CODE = re.compile(r"[ !#-\[\]-~]{1,100}")
 class OpenIDConnect:
     """Log-in at the provider ``issuer``, which knows this application as ``client_id``.
 
-    ``client_secret``: None for a public client. ``redirect_uri``: the whole URL of the page
-    ``callback``, as it is registered at the provider. ``after_log_out``: the URL where the provider
-    sends the browser after a log-out, registered there as well; None stays at the provider.
-    ``scope``: has ``openid``. ``keep``: the claims that ``user_of`` returns beside ``sub``.
-    ``algorithms``: those that may sign a token; ``HS256``, with the client's secret, only if it is
-    stated. ``patience``: seconds until a provider that does not answer is unavailable.
-    ``refresh_every``: seconds after which its addresses and keys are fetched again; a key that it
-    has withdrawn is not accepted for longer. ``keys_every``: seconds between two fetches of the
-    keys at least, for tokens with unknown ones.
-    ``leeway``: seconds by which the clocks may differ. Raises ``SetupError`` for wrong values.
+    - ``client_secret``: the client's secret, or None for a public client.
+    - ``redirect_uri``: the whole URL of the page ``callback``, as it is registered at the provider.
+    - ``scope``: the requested scopes, which must include ``openid``.
+    - ``keep``: the claims that ``user_of`` returns in addition to ``sub``.
+    - ``after_log_out``: the URL to which the provider sends the browser after a log-out, also
+      registered at the provider. With None, the browser stays at the provider.
+    - ``algorithms``: the algorithms with which a token may be signed. ``HS256``, which uses the
+      client's secret, is accepted only if it is listed.
+    - ``patience``: after how many seconds without a response the provider counts as unavailable.
+    - ``refresh_every``: how many seconds the provider's addresses and keys are used before they are
+      fetched again. If the provider has withdrawn a key, it is accepted no longer than that.
+    - ``keys_every``: if a token has an unknown key, the keys are fetched again, but not more often
+      than once in this many seconds.
+    - ``leeway``: the number of seconds by which the provider's clock may differ.
+
+    Raises ``SetupError`` for invalid values.
     """
 
     def __init__(
@@ -83,7 +88,7 @@ class OpenIDConnect:
         for name, url in (("issuer", issuer), ("redirect_uri", redirect_uri)):
             _check(name, is_safe(url) and "#" not in url, url, "an https URL")
         _check("client_id", _is_text(client_id), client_id, "the client's name at the provider")
-        # without the value, which may be most of a secret
+        # Don't show the value, because it may contain a part of the secret.
         if client_secret is not None and not _is_text(client_secret):
             raise SetupError("OpenIDConnect(client_secret=...) takes the client's secret, or None")
         fine = after_log_out is None or is_safe(after_log_out)
@@ -110,14 +115,19 @@ class OpenIDConnect:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin anew in a forked process, where no thread of the parent lets go of its locks."""
+        """Create new locks in a forked process, because a thread of the parent may have held the
+        old ones. Only the parent could release them.
+        """
         self._provider.begin()
         self._outage = Outage(f"the OpenID provider {self._issuer}", ", nobody can log in")
         self._kind = kind_of(self._ask, Call(ServiceThreads()))
 
     def install(self, app: App, path: str = "/login") -> None:
-        """Put the pages into ``app``: GET ``path`` begins a log-in, and takes ``next``, the path of
-        this site where it ends; POST ``path/out`` logs out.
+        """Add the pages to ``app``:
+
+        - GET ``path`` begins a log-in. Its parameter ``next`` is the path on this site to which the
+          user is redirected after the log-in.
+        - POST ``path/out`` logs out.
 
         Raises ``SetupError`` unless ``redirect_uri`` ends with ``path/callback``.
         """
@@ -125,7 +135,8 @@ class OpenIDConnect:
         _check("redirect_uri", fine, self._redirect_uri, f"a URL that ends with {path}/callback")
         if self._user_key:
             raise SetupError("a log-in is installed once: make an OpenIDConnect for each path")
-        # by the path: an application with two providers never takes an answer of one for the other
+        # The keys contain the path. So if an application has two providers, it never accepts a
+        # response of one as the other's.
         self._user_key, self._begun_key = f"oidc{path}", f"oidc{path} begun"
         self._pages.get("/", name="log_in")(_Page(self._log_in)(lambda: None))
         self._pages.get("/callback", name="callback")(_Page(self._callback)(lambda: None))
@@ -151,8 +162,8 @@ class OpenIDConnect:
         return Redirect(self._pages.url_for("log_in", **target))
 
     def user_of(self, request: Request) -> dict[str, Any] | None:
-        """Return the claims of the user that is logged in, ``sub`` and those of ``keep``, or
-        None.
+        """Return the claims of the user who is logged in (``sub`` and those in ``keep``), or None
+        if nobody is.
         """
         found = request.session.get(self._user_key)
         return found["claims"] if isinstance(found, dict) else None
@@ -189,8 +200,8 @@ class OpenIDConnect:
         query = request.query
         begun = self._taken(request, query.get("state"))
         addresses = yield from self._reached(self._provider.addresses)
-        # The answer of another provider, which may be evil, would bring that one's code here
-        # (RFC 9207).
+        # Reject the response of another provider, because a malicious one could make this
+        # application send it the first provider's code (RFC 9207).
         if query.get("iss", None if addresses.states_issuer else self._issuer) != self._issuer:
             raise HTTPError(400, "This answer comes from another provider. Please log in again.")
         if "error" in query:
@@ -203,7 +214,8 @@ class OpenIDConnect:
         old = self.user_of(request)
         if old is not None and old["sub"] != claims["sub"]:
             session.clear()  # removes another user's data
-        session.regenerate()  # makes an id that somebody may have planted useless
+        # If an attacker has set the session's cookie in this browser, its id is useless now.
+        session.regenerate()
         kept = {name: claims[name] for name in ("sub", *self._keep) if name in claims}
         session[self._user_key] = {"claims": kept, "id_token": token}
         return Redirect(begun["next"], headers=_NO_STORE)
@@ -225,7 +237,7 @@ class OpenIDConnect:
             question["post_logout_redirect_uri"] = self._after_log_out
         return _away(addresses.end_session, question)
 
-    # -- their parts ---------------------------------------------------------------------------
+    # -- parts of the pages --------------------------------------------------------------------
 
     def _home(self) -> str:
         """Return the path of the application's first page, wherever it is mounted."""
@@ -248,7 +260,9 @@ class OpenIDConnect:
         return found
 
     def _reached(self, question: Callable[..., Result], *arguments: object) -> Flow[Result]:
-        """Ask the provider by a function that may block. Raises 503 if it is unavailable."""
+        """Call a function that sends a request to the provider and may block. Raises 503 if the
+        provider is unavailable.
+        """
         try:
             answer: Result = yield from self._outage.watch(self._limited(question, *arguments))
         except OSError as error:
@@ -284,8 +298,8 @@ class OpenIDConnect:
 
 
 class _Page(FlowMiddleware):
-    """Middleware that lets a flow respond instead of a handler, because a flow can wait in the
-    threads of a service.
+    """Middleware in which a flow sends the response. The handler never runs. Unlike a handler, a
+    flow can wait in the threads for a service, which other handlers don't use.
     """
 
     needs_session = True
@@ -294,7 +308,7 @@ class _Page(FlowMiddleware):
         self._answer = answer
 
     def before(self, request: Request) -> Flow[Redirect]:
-        """Answer."""
+        """Send the response."""
         return (yield from self._answer(request))
 
 
@@ -319,7 +333,7 @@ def _away(address: str, question: dict[str, str]) -> Redirect:
 
 
 def _refusal(error: str) -> HTTPError:
-    """Return the sentence for the visitor if the provider has sent an error instead of a code."""
+    """Return the error for the visitor if the provider has sent an error instead of a code."""
     if not _ERROR_CODE.fullmatch(error):
         return HTTPError(400, "The answer of the provider has an error that can't be read.")
     if error == "access_denied":

@@ -24,7 +24,8 @@ from micropie.extensions import loads
 
 logger = logging.getLogger("micropie_oidc")
 
-# Bytes of the longest document that a provider may send: discovery documents have a few thousand.
+# The size in bytes of the largest document that a provider may send. Discovery documents have a few
+# thousand bytes.
 _LONGEST = 256 * 1024
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -44,7 +45,7 @@ class Addresses(NamedTuple):
 
 
 class Provider:
-    """The provider ``issuer``, asked as the client ``client_id``.
+    """The provider ``issuer``. Requests are sent as the client ``client_id``.
 
     ``patience``, ``refresh_every``, ``keys_every``: see ``OpenIDConnect``. Thread-safe.
     """
@@ -65,7 +66,7 @@ class Provider:
         self.begin()
 
     def begin(self) -> None:
-        """Start without fetched data. Called in a new process."""
+        """Start without fetched data. Also call this in a forked process."""
         self._fetching = Lock()
         self._addresses: Addresses | None = None
         self._addresses_end = 0.0
@@ -84,7 +85,8 @@ class Provider:
     def key(self, kid: str | None, algorithm: str) -> Key | None:
         """Return the key ``kid`` for signatures of ``algorithm``, or None if there is none.
 
-        An unknown one may be new, so the keys are fetched again, but not for each token.
+        An unknown key may be new, so the provider's keys are fetched again, but at most once in
+        ``keys_every`` seconds.
         """
         address = self.addresses().keys
         with self._held():
@@ -100,7 +102,7 @@ class Provider:
             return found
 
     def redeem(self, code: str, verifier: str, redirect_uri: str) -> str:
-        """Exchange a code for an ID token, and return the token unchecked."""
+        """Exchange a code for an ID token. Return the token, which isn't checked yet."""
         addresses = self.addresses()
         form = {
             "grant_type": "authorization_code",
@@ -110,7 +112,7 @@ class Provider:
         }
         auth = None
         if self._secret is not None and not addresses.takes_secret_in_body:
-            # RFC 6749, section 2.3.1: both are encoded before they are joined
+            # RFC 6749, section 2.3.1: the id and the secret are percent-encoded
             auth = quote_plus(self._client_id), quote_plus(self._secret)
         else:
             form["client_id"] = self._client_id
@@ -130,7 +132,7 @@ class Provider:
         address = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
         status, found = self._asked("GET", address)
         if status != 200 or found.get("issuer") != self.issuer:
-            # of another issuer, it would send codes and secrets elsewhere
+            # Another issuer's document would make this application send codes and secrets there.
             raise unusable(f"its discovery document is {status}, of {found.get('issuer')!r:.200}")
         names = ["authorization_endpoint", "token_endpoint", "jwks_uri"]
         if found.get("end_session_endpoint") is not None:
@@ -157,7 +159,7 @@ class Provider:
             raise unusable(f"its list of keys is {status}, {document!r:.200}")
         keys = []
         for one in listed:
-            # What is no key of ours, such as one of a type to come, does not spoil the others.
+            # Ignore keys that can't be read, such as keys of a future type, and use the others.
             try:
                 key = JWKRegistry.import_key(one)
                 if key.key_type != "oct" and key.get("use", "sig") == "sig":
@@ -174,7 +176,8 @@ class Provider:
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        # Other threads wait for the one that fetches, but don't all try in turn if it hangs.
+        # While one thread fetches data, the others wait for it. If it hangs, they fail, and don't
+        # try to fetch it one after the other.
         if not self._fetching.acquire(timeout=self._patience):
             raise TimeoutError(f"{self.issuer} does not answer")
         try:
@@ -207,8 +210,9 @@ class Provider:
         return response.status_code, document
 
     def _client(self) -> httpx.Client:
-        # It is made late, because it reads all certificates. If two threads make one, the second
-        # stays. No connection is kept, as log-ins are rare, so there is nothing to close.
+        # Created on first use, because it reads all certificates. If two threads create a client,
+        # the second one is used. Log-ins are rare, so no connection stays open, and the client need
+        # not be closed.
         if self._http is None:
             limits = httpx.Limits(max_keepalive_connections=0)
             self._http = httpx.Client(timeout=self._patience, limits=limits)
@@ -216,7 +220,7 @@ class Provider:
 
 
 def is_safe(address: object) -> bool:
-    """Return whether an address is a URL of https, or one on this machine."""
+    """Return whether an address is an https URL, or an http URL on this machine."""
     if not isinstance(address, str):
         return False
     try:
@@ -230,6 +234,6 @@ def is_safe(address: object) -> bool:
 
 
 def unusable(reason: str) -> HTTPError:
-    """Log why a provider's response can't be used, and return the error for it."""
+    """Log why a provider's response can't be used. Return the error for the visitor."""
     logger.warning("the provider's answer can't be used: %s", reason)
     return HTTPError(502, "The log-in failed: the answer of the provider can't be used.")

@@ -42,14 +42,15 @@ def claims_of(
 ) -> dict[str, Any]:
     """Return the claims of a token after checking its signature and the ``expected`` values.
 
-    ``key_for(kid, algorithm)`` returns the key that it must be signed with. Raises ``HTTPError``:
-    400 for a wrong nonce, which may be an attack, and 502 for all else, as the token comes from the
-    provider itself.
+    ``key_for(kid, algorithm)`` returns the key with which it must be signed. Raises ``HTTPError``:
+    400 for a wrong nonce, which may be an attack, and 502 for any other error, because then the
+    provider itself has sent a wrong token.
     """
     try:
         header = jws.extract_compact(token.encode()).headers()
         algorithm, kid = header.get("alg"), header.get("kid")
-        # before any key: "none" has none, and a public key must not become the secret of HS256
+        # Check the algorithm before a key is used. "none" would need no key, and with "HS256", an
+        # attacker could sign with the provider's public key.
         if not isinstance(algorithm, str) or algorithm not in algorithms:
             raise unusable(f"a token's algorithm is {algorithm!r:.100}")
         key = key_for(kid if isinstance(kid, str) else None, algorithm)
@@ -73,13 +74,13 @@ def _problems(claims: Mapping[str, Any], expected: Expected, now: float) -> list
     checks = {
         "is of another issuer": claims.get("iss") == expected.issuer,
         "is for another client": expected.client_id in audiences,
-        # for several clients it has to say which of them has asked for it
+        # A token for several clients must name the one that has requested it.
         "was asked for by another client": claims.get(
             "azp", expected.client_id if len(audiences) == 1 else None
         )
         == expected.client_id,
         "has no subject": isinstance(subject, str) and 0 < len(subject) <= 255,
-        # comparisons with NaN are False, so each of these conditions rejects NaN
+        # Each of these conditions is False for NaN, so NaN is rejected.
         "has expired": now < expires + leeway,
         "is issued in the future": issued <= now + leeway,
         "is older than its log-in": issued >= expected.begun - leeway,

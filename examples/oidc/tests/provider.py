@@ -1,4 +1,6 @@
-"""A small OpenID provider for tests, on a real server in a thread. It lets everybody in at once."""
+"""A small OpenID provider for tests, on a real server in a thread. It logs everybody in without a
+password.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _KEYS: list[Key] = [
 
 
 class Provider(App):
-    """Its answers are right; a test changes its attributes to make them wrong."""
+    """The provider. By default its responses are valid. A test changes the attributes to make them
+    invalid.
+    """
 
     def __init__(self) -> None:
         super().__init__(security=False)
@@ -38,12 +42,12 @@ class Provider(App):
         self.subject = "ann"
         self.algorithm = "RS256"
         self.keys: list[Key] = _KEYS[:1]
-        self.published: list[Any] | None = None  # by default the keys
-        self.document: dict[str, Any] = {}  # changes of the discovery document
-        self.claims: dict[str, Any] = {}  # changes of the ID token's claims; None removes one
-        self.header: dict[str, Any] = {}  # of the ID token's header
+        self.published: list[Any] | None = None  # the published keys; None means ``keys``
+        self.document: dict[str, Any] = {}  # changes to the discovery document
+        self.claims: dict[str, Any] = {}  # changes to the ID token's claims; None removes a claim
+        self.header: dict[str, Any] = {}  # changes to the ID token's header
         self.altered: Callable[[str], object] = lambda token: token
-        self.answers: dict[str, Any] = {}  # path -> what is answered instead
+        self.answers: dict[str, Any] = {}  # by path, responses to send instead of the usual ones
         self.asked: list[str] = []  # the paths of all requests
         self.ended: list[dict[str, str]] = []  # the queries of log-outs
         self.go_on = Event()  # cleared by ``hanging``
@@ -61,12 +65,12 @@ class Provider(App):
         yield
 
     def rotate(self) -> None:
-        """Sign with another key from now on, and publish that one alone."""
+        """Sign with another key from now on, and publish only that key."""
         self.keys = [_KEYS[(_KEYS.index(self.keys[0]) + 1) % len(_KEYS)]]
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
-        """Let no request be answered."""
+        """Let all requests hang during the ``with`` block."""
         self.go_on.clear()
         try:
             yield
@@ -212,5 +216,5 @@ def provider_at_work() -> Iterator[Served]:
 
 
 def query_of(location: str) -> dict[str, str]:
-    """Return the query of an address."""
+    """Return the query of a URL."""
     return dict(parse_qsl(location.partition("?")[2]))

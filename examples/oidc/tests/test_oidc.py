@@ -39,8 +39,8 @@ OUT_OF_REACH = "The log-in is unavailable. Please try again in a moment."
 
 Connect = Callable[[App], TestClient]
 
-# The provider speaks http, and to read the certificates of all authorities takes longer than a
-# log-in. No connection is kept, as each provider is soon gone.
+# The provider uses http, so don't read the certificates, which takes longer than a log-in. Keep no
+# connection open, because each provider runs only for a short time.
 BROWSER = httpx.Client(
     trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0)
 )
@@ -48,7 +48,7 @@ BROWSER = httpx.Client(
 
 @pytest.fixture(autouse=True)
 def no_certificate_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nor does the extension's own client."""
+    """Keep the extension's own client from reading certificates as well."""
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
 
 
@@ -68,14 +68,17 @@ def provider(served: Served) -> Provider:
     ids=["wsgi", "asyncio", "trio"],
 )
 def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
-    """Return ``connect(app)``, a browser of an application in one of the three worlds."""
+    """Return a function ``connect(app)`` that returns a client for an application, under WSGI,
+    asyncio or trio.
+    """
     with ExitStack() as clients:
         yield lambda app: clients.enter_context(
             TestClient(app, app_timeout=PATIENCE, follow_redirects=False, **request.param)
         )
 
 
-# What the provider answers is judged by functions that know neither protocols nor event loops.
+# The functions that check the provider's responses don't depend on the protocol and the event loop,
+# so their tests run only under asyncio.
 in_one_world = pytest.mark.parametrize("connect", [{"backend": "asyncio"}], indirect=True)
 
 
@@ -115,7 +118,7 @@ def shop(provider: Provider, **options: Any) -> App:
 
 
 def begun(client: TestClient, **query: str) -> str:
-    """Begin a log-in, and return the address at the provider to which the browser is sent."""
+    """Begin a log-in, and return the provider's URL to which the browser is redirected."""
     answer = client.get("/login", params=query)
     assert answer.status_code == 303, answer.text
     assert answer.headers["Cache-Control"] == "no-store"
@@ -123,7 +126,7 @@ def begun(client: TestClient, **query: str) -> str:
 
 
 def let_in(location: str) -> str:
-    """Have the provider let the user in, and return the path to which the browser is sent back."""
+    """Log the user in at the provider, and return the path to which the browser is redirected."""
     answer = BROWSER.get(location)
     assert answer.status_code == 303, answer.text
     back = answer.headers["Location"]
@@ -132,12 +135,12 @@ def let_in(location: str) -> str:
 
 
 def logged_in(client: TestClient, **query: str) -> Any:
-    """Log in, and return the answer of the callback."""
+    """Log in, and return the callback's response."""
     return client.get(let_in(begun(client, **query)))
 
 
 def refusal(client: TestClient) -> tuple[int, str]:
-    """Log in, and return the status and the text of what must not be a log-in."""
+    """Try to log in, which must fail. Return the status and the text of the response."""
     answer = logged_in(client)
     assert client.get("/").json() == {}
     return answer.status_code, answer.text
@@ -326,7 +329,7 @@ def test_an_answer_is_taken_once(connect: Connect, provider: Provider) -> None:
     answer = client.get(back)
     assert (answer.status_code, AGAIN in answer.text) == (400, True)
     assert len(provider.asked) == asked
-    assert client.get("/").json()["sub"] == "ann"  # the log-in stays
+    assert client.get("/").json()["sub"] == "ann"  # she is still logged in
 
 
 def test_an_answer_of_another_browser_is_refused(connect: Connect, provider: Provider) -> None:
@@ -337,7 +340,7 @@ def test_an_answer_of_another_browser_is_refused(connect: Connect, provider: Pro
     answer = victim.get(back)
     assert (answer.status_code, AGAIN in answer.text) == (400, True)
     assert victim.get("/").json() == {}
-    assert attacker.get(back).status_code == 303  # the answer itself was right
+    assert attacker.get(back).status_code == 303  # the response itself was valid
 
 
 def test_a_code_of_another_browser_is_refused(connect: Connect, provider: Provider) -> None:
@@ -346,7 +349,7 @@ def test_a_code_of_another_browser_is_refused(connect: Connect, provider: Provid
     code = query_of(let_in(begun(attacker)))["code"]
     own = query_of(let_in(begun(victim)))
     answer = victim.get("/login/callback", params={**own, "code": code})
-    assert (answer.status_code, AGAIN in answer.text) == (400, True)  # PKCE
+    assert (answer.status_code, AGAIN in answer.text) == (400, True)  # PKCE prevents this
     assert victim.get("/").json() == {}
 
 
@@ -378,7 +381,7 @@ def test_an_answer_of_another_issuer_is_refused(connect: Connect, provider: Prov
         asked = provider.asked.count("/token")
         answer = client.get("/login/callback", params={**query, **changed})
         assert (answer.status_code, "another provider" in answer.text) == (400, True)
-        assert provider.asked.count("/token") == asked  # the code did not go to this one
+        assert provider.asked.count("/token") == asked  # the code was not sent to this provider
     provider.document["authorization_response_iss_parameter_supported"] = False
     client = connect(shop(provider))
     query = query_of(let_in(begun(client)))
@@ -537,7 +540,8 @@ def test_a_public_key_is_no_secret(connect: Connect, provider: Provider) -> None
 
     provider.altered = forged
     assert refusal(connect(shop(provider))) == (502, UNUSABLE)
-    # where both are allowed the secret is the client's, never a published key
+    # If both algorithms are allowed, HS256 is checked with the client's secret, never with a
+    # published key.
     app = shop(provider, algorithms=["RS256", "HS256"])
     assert refusal(connect(app)) == (502, UNUSABLE)
 

@@ -1,9 +1,9 @@
 """``Outbox``: put a job into a table in the same transaction as the data that it belongs to, and
 run it later.
 
-A worker takes a job by setting its due time to the end of a lease, and committing. The job is
-deleted when it is done. So a job runs at least once, in one worker at a time, and again if its
-worker has died.
+To take a job, a worker sets its due time to the end of a lease and commits. When the job is done,
+the worker deletes it. If the worker dies, the lease ends, and another worker takes the job. So each
+job runs at least once, and in only one worker at a time.
 """
 
 from __future__ import annotations
@@ -43,15 +43,18 @@ class _Taken(NamedTuple):
 class Outbox:
     """Jobs in the table ``micropie_outbox`` of a database.
 
-    ``connect``: makes a context manager of a connection that commits at the end, such as
-    ``sessionmaker(engine).begin``, or a function below ``@contextmanager`` for a connection of
-    sqlite3 or psycopg.
+    - ``connect``: a function that returns a context manager for a connection, which commits at the
+      end. Examples are ``sessionmaker(engine).begin``, and a function with ``@contextmanager`` that
+      yields a connection of sqlite3 or psycopg.
+    - ``tries``: how often a job is tried. If the last try fails, too, an error is logged, and the
+      job stays in the table but never runs again.
+    - ``first_delay``, ``longest_delay``: a job that fails is tried again after ``first_delay``
+      seconds, then after twice as many, and so on, up to ``longest_delay``. With the defaults, the
+      tries take two and a half days.
+    - ``lease``: after how many seconds a job counts as abandoned. It must be longer than any job.
+    - ``clock``: a function that returns the seconds since 1970.
 
-    A job that fails is tried again after ``first_delay`` seconds, then after twice as many, up to
-    ``longest_delay``, ``tries`` times in all: by default for two days and a half. After that it
-    stays in the table, is not due any more, and the log has an error. ``lease``: seconds after
-    which a job counts as abandoned, more than any job takes. ``clock`` returns the seconds since
-    1970. Raises ``SetupError`` for wrong values.
+    Raises ``SetupError`` for invalid values.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class Outbox:
     ) -> str:
         """Put a job into the table, in the transaction of ``connection``, and return its id.
 
-        ``await session.run_sync(outbox.put, send_mail, ...)`` does so in an ``AsyncSession``.
+        With an ``AsyncSession``, write ``await session.run_sync(outbox.put, send_mail, ...)``.
         Raises ``LookupError`` for a function that is not a job, and ``TypeError`` for arguments
         that don't match it or aren't JSON values.
         """
@@ -117,10 +120,10 @@ class Outbox:
         return key
 
     def drain(self) -> int:
-        """Run all jobs that are due, and return the number of those that were done.
+        """Run all jobs that are due. Return how many of them succeeded.
 
-        Call it by ``request.after_response(outbox.drain)`` to run jobs at once. The command runs
-        the jobs that remain.
+        Call ``request.after_response(outbox.drain)`` to run jobs right after the response. The
+        command ``drain-outbox`` runs those that remain.
         """
         done = 0
         while (taken := self._take()) is not None:
@@ -149,9 +152,10 @@ class Outbox:
         return None if row is None else _Taken(*row)
 
     def _run(self, taken: _Taken) -> bool:
-        """Run a job, and return whether it was done.
+        """Run a job, and return whether it succeeded.
 
-        An exit or an interrupt passes through: the job's lease ends.
+        ``SystemExit`` and ``KeyboardInterrupt`` are raised again. The job runs again when its lease
+        has ended.
         """
         try:
             if taken.job not in self._jobs:  # a job of another version of the program
@@ -173,7 +177,7 @@ class Outbox:
         if isinstance(error, GiveUp) or taken.tries >= self._tries:
             logger.error("%s %s is given up", taken.job, taken.id, exc_info=error)
         else:
-            # ``min`` first: two to the power of many tries is no float
+            # Limit the exponent, because 2 to the power of many tries is too large for a float.
             delay = self._first_delay * 2 ** min(taken.tries - 1, 60)
             delay = min(delay, self._longest_delay) * random.uniform(0.8, 1)  # noqa: S311
             due = self._clock() + delay

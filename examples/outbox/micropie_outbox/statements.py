@@ -1,6 +1,6 @@
-"""The table, and its statements for the connections of SQLAlchemy, sqlite3 and psycopg.
+"""The table and its SQL statements, for connections of SQLAlchemy, sqlite3 and psycopg.
 
-Only this module knows how they differ.
+Only this module depends on the differences between these libraries.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ TAKE = (
     "(SELECT id FROM micropie_outbox WHERE due <= :now ORDER BY due LIMIT 1 {skip}) "
     "RETURNING id, job, arguments, tries"
 )
-# Compares ``tries``, because a worker that was slower than its lease must not change a row that the
-# next worker has taken.
+# These statements compare ``tries``. If a worker's lease has ended and another worker has taken the
+# job, the first worker must not change the row.
 DELETE = "DELETE FROM micropie_outbox WHERE id = :id AND tries = :tries"
 POSTPONE = "UPDATE micropie_outbox SET due = :due, error = :error WHERE id = :id AND tries = :tries"
 
 
 def run(connection: Any, statement: str, **values: object) -> Any:
-    """Execute a statement, with its values by name, and return its result or cursor."""
+    """Execute a statement with the ``values`` of its parameters. Return its result or cursor."""
     if isinstance(connection, sqlite3.Connection):
         return connection.execute(statement.format(skip=""), values)
     if not hasattr(connection, "get_bind") and not hasattr(connection, "dialect"):  # psycopg

@@ -54,7 +54,7 @@ def closing(make: Callable[[], Any]) -> Iterator[Any]:
 
 @pytest.fixture(params=["sqlite3", "sqlite", "session", "psycopg", "postgresql"])
 def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
-    """Make connections of each kind to an empty database."""
+    """Return a function that opens connections of one kind to an empty database."""
     file, kind = tmp_path / "shop.db", request.param
     if kind == "sqlite3":
         return partial(closing, partial(sqlite3.connect, file, timeout=PATIENCE))
@@ -71,7 +71,7 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
 
 
 class Database:
-    """What the handlers' parameters are annotated with."""
+    """The type with which handlers request a connection."""
 
 
 class Shop(App):
@@ -217,7 +217,7 @@ def test_a_worker_that_dies_leaves_its_job_to_another(connect: Connect) -> None:
     with pytest.raises(SystemExit):
         shop.outbox.drain()
     shop.failure = None
-    assert shop.outbox.drain() == 0  # its lease
+    assert shop.outbox.drain() == 0  # its lease hasn't ended yet
     clock.now += 101
     assert shop.outbox.drain() == 1
     assert rows(connect) == []

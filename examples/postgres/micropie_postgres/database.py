@@ -1,6 +1,6 @@
 """The connections of a process to a PostgreSQL server. No call waits long for a server that hangs.
 
-Only this module knows how psycopg connects and fails.
+Only this module handles the exceptions of psycopg.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from micropie.extensions import notify_after_fork
 
 Result = TypeVar("Result")
 
-# Seconds of silence before the first sign of life and between two of them, and how many are not
-# answered by a server that is gone: a firewall forgets connections that are silent for minutes.
+# After 15 seconds without data, TCP asks every 5 seconds whether the server is still there, 3
+# times. It also keeps a firewall from dropping a connection that is idle for minutes.
 _KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 
-# libpq takes no fewer seconds for ``connect_timeout``.
+# The smallest number of seconds that libpq accepts as ``connect_timeout``.
 _LEAST_TO_CONNECT = 2
 
 # The key of the advisory lock that processes hold while they create tables.
 _CREATING = 7_246_301_991
 
-# Rows are cleared by one of so many calls that store: each clears twice as many at most, so none is
-# slow, and together they keep up.
+# One of this many calls that store a row also deletes expired rows, at most twice this many. So no
+# call is slow, and rows are deleted faster than they are added.
 _CLEAR_EVERY = 100
 
 _inherited: list[list[Connection]] = []
 
 
 class Table(NamedTuple):
-    """A table and its statements: ``create`` makes it unless it exists, ``clear`` deletes rows that
-    have expired.
+    """A table and two SQL statements: ``create`` creates it unless it exists, ``clear`` deletes
+    expired rows.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Table(NamedTuple):
 class Connection(psycopg.Connection[tuple[Any, ...]]):
     """A connection that is closed if a statement takes longer than ``patience`` seconds.
 
-    PostgreSQL's own time-outs don't help against a server that was stopped.
+    PostgreSQL's own timeouts have no effect if the server process is suspended.
     """
 
     patience = math.inf
@@ -69,7 +69,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
 
 def _within(seconds: float, gen: PQGen[Result]) -> PQGen[Result]:
-    """Perform ``gen``, which psycopg resumes ten times a second if nothing arrives."""
+    """Run ``gen`` for at most ``seconds``. psycopg resumes it at least ten times a second."""
     deadline = monotonic() + seconds
     try:
         waits_for = next(gen)
@@ -86,9 +86,13 @@ def _within(seconds: float, gen: PQGen[Result]) -> PQGen[Result]:
 class Database:
     """At most ``connections`` connections to the server at ``url``, for one table.
 
-    Each process opens its own when it first needs them. Errors name ``owner``. ``patience``: the
-    seconds until a server that does not answer is unavailable, except that a new connection may
-    take 2. Raises ``SetupError`` for wrong values.
+    Each process opens its own connections when it first needs them.
+
+    - ``owner``: the name of the class that uses this, for error messages.
+    - ``patience``: after how many seconds without a response the server counts as unavailable.
+      Opening a connection may take 2 seconds in any case.
+
+    Raises ``SetupError`` for invalid values.
     """
 
     def __init__(
@@ -105,19 +109,20 @@ class Database:
         try:
             options = conninfo_to_dict(url).get("options") or ""
         except (psycopg.ProgrammingError, TypeError, AttributeError):
-            # without the reason, which may have a part of the password
+            # Leave out the reason, because it may contain a part of the password.
             raise SetupError(
                 f"{owner} takes a URL such as postgresql://localhost/shop; "
                 "a password in it has %2F for /, %23 for # and %40 for @"
             ) from None
-        # The server, too, gives up what nobody waits for any more: a row stays locked no longer.
+        # The server also stops statements after this time, so that no row stays locked for longer.
         milliseconds = math.ceil(patience * 1000)
         self._options: dict[str, Any] = {
             **_KEEPALIVE,
             "connect_timeout": max(_LEAST_TO_CONNECT, math.ceil(patience)),
             "options": f"{options} -c statement_timeout={milliseconds}"
             f" -c idle_in_transaction_session_timeout={milliseconds}"
-            # a row that another one has changed is read again, which stricter levels refuse
+            # At this level, a row that another transaction has changed is read again. Stricter
+            # levels would raise an error.
             r" -c default_transaction_isolation=read\ committed",
         }
         self._owner, self._url, self._table = owner, url, table
@@ -131,18 +136,19 @@ class Database:
         self._free = BoundedSemaphore(self._connections)
 
     def after_fork(self) -> None:
-        """Leave the parent's connections unused, because two processes would read each other's
-        responses.
+        """Don't use the parent's connections in a forked process: the two processes would read each
+        other's responses.
         """
         _inherited.append(self._idle)  # closing one here would end the parent's connection
         self._begin()
 
     @contextmanager
     def reached(self) -> Iterator[Connection]:
-        """Lend a connection, in autocommit mode. The errors of psycopg become ``ConnectionError``.
+        """Lend a connection, in autocommit mode. Errors of psycopg become ``ConnectionError``.
 
-        After an error all idle connections are closed: a server that was restarted knows none of
-        them. No statement is repeated, because it may have succeeded even if its response was lost.
+        After an error all idle connections are closed, because they are useless if the server was
+        restarted. No statement is repeated, because it may have succeeded even if its response was
+        lost.
         """
         idle, free = self._idle, self._free
         if not free.acquire(timeout=self._patience):
@@ -167,7 +173,7 @@ class Database:
             free.release()
 
     def clear_sometimes(self, connection: Connection) -> None:
-        """Delete some of the expired rows, at the first of a hundred calls."""
+        """Delete some of the expired rows in one of a hundred calls."""
         if next(self._stored) % _CLEAR_EVERY == 0:
             connection.execute(self._table.clear, [2 * _CLEAR_EVERY])
 
@@ -200,9 +206,9 @@ def _close_all(idle: list[Connection]) -> None:
 
 
 def digest(text: str) -> bytes:
-    """Return what stands for ``text`` in a table.
+    """Return the hash that is stored in a table in place of ``text``.
 
-    PostgreSQL's text has no NUL, and a client may have chosen ``text``. A copy of the table has no
-    ids of sessions, so nobody can use one.
+    A client may have chosen ``text``, and PostgreSQL can't store a NUL in a text. The table
+    contains no session ids, so nobody can use a copy of it to take over a session.
     """
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

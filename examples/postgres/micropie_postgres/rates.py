@@ -1,9 +1,9 @@
 """The counts of rate limits in PostgreSQL, for many machines.
 
-A row has the time at which its client's requests so far would end if they came evenly. A request
-moves that time forward by ``per / limit`` seconds. A request that would move it more than ``per``
-seconds ahead of now is rejected, and leaves it unchanged: the generic cell rate algorithm (ITU-T
-I.371). Times are whole microseconds of the server's clock.
+The algorithm is the generic cell rate algorithm (ITU-T I.371). A row has the time at which its
+client's next request would come if requests came evenly. A request moves that time forward by ``per
+/ limit`` seconds. A request that would move it more than ``per`` seconds into the future is
+rejected, and leaves it unchanged. Times are whole microseconds of the server's clock.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .database import Database, Table, digest
 
 _MICROSECONDS = 1_000_000
 
-# UNLOGGED: written without the log that survives a crash of the server, after which counts begin
-# anew.
+# UNLOGGED makes writing faster, because nothing is written to the log. After a crash of the server,
+# the table is empty.
 _TABLE = Table(
     "micropie_rates",
     create="""
@@ -46,12 +46,14 @@ _DELETE = "DELETE FROM micropie_rates WHERE key = %s"
 
 
 class PostgresRates(RateStore):
-    """Keep rates in the PostgreSQL database at ``url``, ``postgresql://localhost/shop``, in the
-    table ``micropie_rates``, which is created when it is first needed.
+    """A rate store in the PostgreSQL database at ``url``, such as ``postgresql://localhost/shop``.
+    The table ``micropie_rates`` is created when it is first needed.
 
-    For any number of workers and machines. ``patience``: seconds until a server that does not
-    answer is unavailable; short, because every request waits for it. ``connections``: of each
-    process, at most.
+    Any number of workers and machines can share it.
+
+    - ``patience``: after how many seconds without a response the server counts as unavailable. This
+      is short, because every request waits for the server.
+    - ``connections``: the maximum number of connections in each process.
     """
 
     def __init__(self, url: str, *, patience: float = 1, connections: int = 10) -> None:
@@ -60,7 +62,7 @@ class PostgresRates(RateStore):
         )
 
     def hit(self, key: str, limit: int, per: float) -> Quota:
-        """Count a request of ``key``, unless it is refused.
+        """Count a request for ``key``, unless it exceeds the limit.
 
         Raises ``ConnectionError`` if PostgreSQL is unavailable.
         """
@@ -70,7 +72,7 @@ class PostgresRates(RateStore):
         with self._database.reached() as connection:
             self._database.clear_sometimes(connection)
             counted = connection.execute(_COUNT, values).fetchone()
-            # None if the client's limit has been reset meanwhile
+            # None if the client's row has been deleted in the meantime
             seen = counted or connection.execute(_LOOK, [values["key"]]).fetchone() or (0,)
         ahead = seen[0]
         return Quota(
@@ -82,8 +84,8 @@ class PostgresRates(RateStore):
         )
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if PostgreSQL is unavailable, or takes no changes; for
-        ``App.health``.
+        """Raise ``ConnectionError`` if PostgreSQL is unavailable or read-only. ``App.health`` calls
+        this.
         """
         with self._database.reached() as connection:
             # no client has this key, but a replica refuses the statement

@@ -16,7 +16,7 @@ _TABLE = Table(
             (id bytea PRIMARY KEY, data text NOT NULL, expires timestamptz NOT NULL);
         CREATE INDEX IF NOT EXISTS micropie_sessions_expires ON micropie_sessions (expires);
     """,
-    # SKIP LOCKED doesn't wait, so two calls can't wait for each other
+    # SKIP LOCKED doesn't wait for locked rows, so two calls can't wait for each other
     clear="""
         DELETE FROM micropie_sessions WHERE id = ANY (ARRAY(
             SELECT id FROM micropie_sessions WHERE expires <= now()
@@ -37,11 +37,13 @@ _DELETE = "DELETE FROM micropie_sessions WHERE id = %s"
 
 
 class PostgresSessionBackend(SessionBackend):
-    """Sessions in the PostgreSQL database at ``url``, ``postgresql://localhost/shop``, in the table
-    ``micropie_sessions``, which is created when it is first needed.
+    """Sessions in the PostgreSQL database at ``url``, such as ``postgresql://localhost/shop``. The
+    table ``micropie_sessions`` is created when it is first needed.
 
-    For any number of machines. JSON only. ``patience``: seconds until a server that does not answer
-    is unavailable. ``connections``: of each process, at most.
+    Any number of machines can share it. Values must be JSON.
+
+    - ``patience``: after how many seconds without a response the server counts as unavailable.
+    - ``connections``: the maximum number of connections in each process.
     """
 
     def __init__(self, url: str, *, patience: float = 5, connections: int = 10) -> None:
@@ -50,12 +52,12 @@ class PostgresSessionBackend(SessionBackend):
         )
 
     def load(self, session_id: str) -> dict[str, Any]:
-        """Return the session's data, or ``{}`` if it is unknown or expired."""
+        """Return the session's data, or ``{}`` if the session is unknown or expired."""
         with self._database.reached() as connection:
             return _data_of(connection, _LOAD, digest(session_id))
 
     def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
-        """Store ``data`` for ``timeout`` seconds; delete the session if it is empty."""
+        """Store ``data`` for ``timeout`` seconds. Empty data deletes the session."""
         key, text = digest(session_id), _text_of(data)
         with self._database.reached() as connection:
             if data:
@@ -65,13 +67,13 @@ class PostgresSessionBackend(SessionBackend):
                 connection.execute(_DELETE, [key])
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
-        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
-        been ended.
+        """Apply ``changes`` to the stored data and return the result, or ``{}`` if the session no
+        longer exists.
         """
         old, new = digest(session_id), digest(changes.new_id or session_id)
         with self._database.reached() as connection, connection.transaction():
-            # The second of two requests waits here, and then reads the data that the first has
-            # stored. There is no row if the first has deleted the session.
+            # If two requests change the session, the second one waits here and then reads the data
+            # that the first one has stored. There is no row if the first one deleted the session.
             stored = _data_of(connection, _LOCK, old)
             if not stored:
                 return {}
@@ -83,8 +85,8 @@ class PostgresSessionBackend(SessionBackend):
             return data
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if PostgreSQL is unavailable, or takes no changes; for
-        ``App.health``.
+        """Raise ``ConnectionError`` if PostgreSQL is unavailable or read-only. ``App.health`` calls
+        this.
         """
         with self._database.reached() as connection:
             # no session has this id, but a replica refuses the statement

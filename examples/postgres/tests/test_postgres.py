@@ -50,7 +50,7 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def admin(server: PostgresServer) -> Iterator[psycopg.Connection[Any]]:
-    """A connection of somebody else; the test begins without tables."""
+    """Another program's connection. Before the test, it deletes the tables."""
     with psycopg.connect(server.url, autocommit=True) as admin:
         admin.execute("DROP TABLE IF EXISTS micropie_sessions, micropie_rates")
         yield admin
@@ -75,7 +75,9 @@ def rates(server: PostgresServer, admin: object) -> Iterator[PostgresRates]:
     ids=["wsgi", "asyncio", "trio"],
 )
 def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
-    """Return ``connect(app)``, a client of an application in one of the three worlds."""
+    """Return a function ``connect(app)`` that returns a client for an application, under WSGI,
+    asyncio or trio.
+    """
     with ExitStack() as clients:
         yield lambda app: clients.enter_context(
             TestClient(app, app_timeout=PATIENCE, **request.param)
@@ -83,7 +85,9 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
 
 
 class Shop(App):
-    """``begun`` is set when ``slow`` has its session, and ``go_on`` lets it end."""
+    """An application whose handler ``slow`` sets ``begun`` when it has its session, and then waits
+    for ``go_on``.
+    """
 
     def __init__(self, backend: PostgresSessionBackend) -> None:
         super().__init__(backend)
@@ -162,7 +166,7 @@ def test_a_log_out_is_final_while_another_request_saves(
 
 
 class Paused(Changes):
-    """Changes that stay in the middle of their transaction until ``go_on`` is set."""
+    """Changes whose transaction waits until ``go_on`` is set."""
 
     def apply(self, stored: Any) -> Any:
         self.begun.set()
@@ -291,7 +295,7 @@ def test_a_quota_comes_back_with_the_time(
 def test_processes_and_threads_count_together(
     server: PostgresServer, rates: PostgresRates, admin: psycopg.Connection[Any]
 ) -> None:
-    # all of them begin without a table
+    # all processes begin before the table exists
     count = f"""
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -353,18 +357,18 @@ def test_expired_rows_are_deleted_and_locked_ones_not_waited_for(
 ) -> None:
     for number in range(30):
         sessions.save(f"over {number}", {"n": number}, 0)
-        rates.hit(f"over {number}", 1_000_000, 1)  # a microsecond each
+        rates.hit(f"over {number}", 1_000_000, 1)  # expires after a microsecond
     sessions.save("going on", {"n": 1}, 60)
     rates.hit("going on", 1, DAY)
     assert rows(admin, "micropie_sessions") == 31
     others = PostgresSessionBackend(server.url), PostgresRates(server.url)
-    with psycopg.connect(server.url) as somebody:  # who is in a transaction
+    with psycopg.connect(server.url) as somebody:  # locks a row of each table in a transaction
         for table in ("micropie_sessions", "micropie_rates"):
             key = "id" if table == "micropie_sessions" else "key"
             somebody.execute(f"SELECT {key} FROM {table} ORDER BY 1 LIMIT 1 FOR UPDATE")
         others[0].save("new", {"n": 2}, 60)
         others[1].hit("new", 1, DAY)
-        assert rows(admin, "micropie_sessions") in (2, 3)  # it may have locked one of these two
+        assert rows(admin, "micropie_sessions") in (2, 3)  # the locked row may be one of these
         assert rows(admin, "micropie_rates") in (2, 3)
     assert others[0].load("going on") == {"n": 1}
     for other in others:
@@ -372,7 +376,7 @@ def test_expired_rows_are_deleted_and_locked_ones_not_waited_for(
 
 
 def rows_read(log: str) -> int:
-    """Return how many rows were read in all plans that the server has logged."""
+    """Return how many rows the statements have read, according to the plans in the server's log."""
 
     def of(node: dict[str, Any]) -> int:
         removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Join Filter", 0)
@@ -423,7 +427,7 @@ def test_a_call_reads_as_many_rows_in_a_table_of_any_size(
         )
         admin.execute(f"INSERT INTO micropie_rates {made}, {later}", [name.encode(), size])
 
-    # in fewer rows PostgreSQL does not ask the index: it reads them all in less time
+    # If there are fewer rows, PostgreSQL doesn't use the index, because reading all rows is faster.
     grow(4000)
     small = cost(4000)
     grow(12_000)
@@ -528,7 +532,7 @@ def test_a_call_fails_if_all_connections_are_in_use(
     with ThreadPoolExecutor(1) as threads:
         merged = threads.submit(wide.merge, "id", changes, 60)
         assert changes.begun.wait(PATIENCE)
-        # the row is locked: the server gives up, too
+        # The row is locked, so the server stops the statement after its timeout.
         with pytest.raises(ConnectionError):
             narrow.merge("id", Changes({"n": 3}), 60)
         changes.go_on.set()

@@ -1,4 +1,4 @@
-"""The posts, in a SQLite file. Nothing here knows of HTTP."""
+"""The posts, in an SQLite file. This module doesn't depend on HTTP."""
 
 import sqlite3
 from contextlib import contextmanager

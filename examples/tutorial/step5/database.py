@@ -1,12 +1,12 @@
-"""The posts and their authors, in a SQLite file. Nothing here knows of HTTP."""
+"""The posts and their authors, in an SQLite file. This module doesn't depend on HTTP."""
 
 import sqlite3
 from contextlib import contextmanager
 
 from passwords import hash_password, is_password
 
-# The hash of no password: an unknown name takes as long as a wrong password, so nobody learns which
-# names exist.
+# No password has this hash. It is compared for an unknown name, which then takes as long as a wrong
+# password, so that nobody learns which names exist.
 NOBODY = bytes(80)
 
 TABLES = """

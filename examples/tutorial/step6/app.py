@@ -22,7 +22,7 @@ class Blog(App):
         self.static("/static", "static")
 
     @asynccontextmanager
-    async def lifespan(self):  # the part before the yield is run before the first request
+    async def lifespan(self):  # the part before the yield runs before the first request
         self.database.create_tables()
         yield
 

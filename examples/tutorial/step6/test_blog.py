@@ -17,7 +17,7 @@ def client(request, tmp_path):
 
 
 def send(client, path, form):
-    """Send a form as a browser does: with the token that its page has."""
+    """Send a form with the CSRF token of its page, as a browser does."""
     _, _, rest = client.get("/login").text.partition('name="csrf_token" value="')
     token, _, _ = rest.partition('"')
     return client.post(path, data={**form, "csrf_token": token}, follow_redirects=True)

@@ -24,14 +24,14 @@ class Blog(App):
         self.database = database
         self.middlewares += [
             AccessLog(),
-            # nobody guesses passwords quickly
+            # so that nobody can try many passwords
             RateLimit(10, per=60, exempt=lambda request: request.method != "POST"),
         ]
         self.static("/static", "static")
         self.health("/healthz")
 
     @asynccontextmanager
-    async def lifespan(self):  # the part before the yield is run before the first request
+    async def lifespan(self):  # the part before the yield runs before the first request
         self.database.create_tables()
         yield
 
@@ -84,7 +84,7 @@ class Blog(App):
 
 
 def make_app(environment):
-    """Make the application with the settings of this machine."""
+    """Create the application with the settings of this machine."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = Path(environment.get("BLOG_DATA", "."))
     hosts = environment.get("BLOG_HOSTS", "localhost,127.0.0.1").split(",")

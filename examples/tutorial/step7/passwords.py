@@ -1,6 +1,6 @@
 """Passwords are stored as salted hashes.
 
-A hash takes some 50 ms to compute, so that nobody can guess many.
+Computing a hash takes about 50 ms, so that nobody can try many passwords.
 """
 
 import hashlib

@@ -24,7 +24,7 @@ class Recipes(App):
         made = RecipeRow(name=recipe.name, minutes=recipe.minutes, ingredients=ingredients)
         db.add(made)
         try:
-            db.flush()  # the database gives the id
+            db.flush()  # the database creates the id
         except IntegrityError:
             raise HTTPError(409, f"There is a recipe for {recipe.name}.") from None
         return 201, made, {"Location": self.url_for("show", number=made.id)}

@@ -45,7 +45,7 @@ class Recipes(App):
         responses={403: "The name or the password is wrong."},
     )
     def log_in(self, db: Session, user: NewUser):
-        """Get a token, which is good for 30 days."""
+        """Get a token, which is valid for 30 days."""
         found = db.scalar(select(UserRow).where(UserRow.name == user.name))
         if (
             not is_password(user.password, NOBODY if found is None else found.password_hash)
@@ -58,7 +58,7 @@ class Recipes(App):
 
     @get("/recipes")
     def recipes(self, db: Session, up_to: Minutes | None = None) -> list[Recipe]:
-        """List the recipes, all or those that take few minutes."""
+        """List all recipes, or those that take at most `up_to` minutes."""
         found = select(RecipeRow).order_by(RecipeRow.id)
         return db.scalars(found if up_to is None else found.where(RecipeRow.minutes <= up_to)).all()
 
@@ -74,7 +74,7 @@ class Recipes(App):
         )
         db.add(made)
         try:
-            db.flush()  # the database gives the id
+            db.flush()  # the database creates the id
         except IntegrityError:
             raise HTTPError(409, f"There is a recipe for {recipe.name}.") from None
         return 201, made, {"Location": self.url_for("show", number=made.id)}
@@ -92,7 +92,7 @@ class Recipes(App):
     @delete("/recipes/<number:int>")
     @describe(status=204, responses={403: "It is another author's.", **NO_RECIPE})
     def remove(self, db: Session, number: int):
-        """Delete a recipe of one's own."""
+        """Delete one of your own recipes."""
         found = self.show(db, number)
         if found.author.id != self.request.state.user.id:
             raise HTTPError(403, "Only its author may delete a recipe.")

@@ -3,7 +3,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, sessionmaker
 
-sessions = sessionmaker()  # make_app() says for which database
+sessions = sessionmaker()  # make_app() sets the database
 
 
 class Base(DeclarativeBase):

@@ -1,6 +1,6 @@
-"""A token is a random text.
+"""A token is a random string.
 
-The database has its hash alone: whoever reads the database can't use the tokens.
+The database contains only its hash, so nobody can use a copy of the database to log in.
 """
 
 import secrets
@@ -31,7 +31,7 @@ def new_token(db, user):
 
 
 def user_of(token):
-    """Return the user that a token belongs to, or None."""
+    """Return the user to whom a token belongs, or None."""
     found = select(UserRow).join(TokenRow).where(TokenRow.hash == sha256(token.encode()).digest())
     with sessions() as db:
         return db.scalar(found.where(TokenRow.expires > _now()))
