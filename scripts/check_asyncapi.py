@@ -14,7 +14,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-# The parser is a CommonJS module, and warnings (severity 1 and above) are advice.
+# The parser is a CommonJS module, so this uses ``require``. Only errors are printed: a severity of
+# 1 and above is only a warning.
 CHECK = """
 const { Parser } = require(process.argv[1] + "/node_modules/@asyncapi/parser");
 let text = "";

@@ -1,7 +1,7 @@
-"""Write ``llms.txt`` and ``llms-full.txt`` into the site, for coding assistants: a list of the
-pages with a sentence about each, and the text of all pages in one file.
+"""Write two files into the site, for coding assistants: ``llms.txt``, a list of the pages with a
+sentence about each, and ``llms-full.txt``, the text of all pages.
 
-The texts are the pages' Markdown, with included files inserted, and with docstrings instead of the
+The text of a page is its Markdown, with included files inserted, and with docstrings instead of the
 directives that show them.
 """
 

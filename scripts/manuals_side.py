@@ -24,7 +24,7 @@ SAMPLES = {":int": "7", ":float": "1.5", ":path": "a/b", ":re:": "pie"}
 
 
 class Bottle:
-    """``run`` stores the application instead of serving it."""
+    """Runs blocks for Bottle. ``run`` stores the application instead of starting a server."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -84,12 +84,12 @@ class CherryPy:
 
     def begin(self) -> None:
         self.app.apps.clear()
-        for channel in ("before_request", "after_request"):  # their plugins have not started
+        for channel in ("before_request", "after_request"):  # listeners of plugins that never start
             self.listeners.get(channel, set()).clear()
         self.before = dict(self.names)
 
     def end(self) -> None:
-        """Mount the block's classes if it mounts none itself."""
+        """Mount the block's classes if the block doesn't mount anything itself."""
         for name, value in () if self.app.apps else [*self.names.items()]:
             is_test = isinstance(value, type) and issubclass(value, unittest.TestCase)
             if isinstance(value, type) and value is not self.before.get(name) and not is_test:

@@ -2,9 +2,9 @@
 """Write every message that a user of micropie can read into one file, to be read as a whole before
 a release.
 
-The file has the texts of three words or more in the package, in the order of the code: errors, log
-records, hints, pages, sentences for visitors. The help of each command follows.
-tests/project/test_messages.py checks these texts for phrases that have a better word.
+The file contains the strings of three or more words in the package, in the order of the code:
+errors, log records, hints, pages, sentences for visitors. The help of each command follows.
+tests/project/test_messages.py checks these texts for phrases for which there is a better word.
 """
 
 from __future__ import annotations

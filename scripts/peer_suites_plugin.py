@@ -32,15 +32,15 @@ WORLD = os.environ.get("PEER_WORLD", "asgi")
 
 
 class Mounted:
-    """An application of the protocol ``kind``, mounted in an application called by the protocol
-    ``world``.
+    """An application with the protocol ``kind``, mounted in a micropie application that is called
+    with the protocol ``world``.
 
-    The suite's client calls ``entry()``.
+    The suite's client calls the application that ``entry()`` returns.
     """
 
     def __init__(self, app: Any, kind: str, entry: str, world: str) -> None:
         self.app, self.kind, self.protocol = app, kind, entry
-        # exceptions of the application, which the suite's client raises
+        # Exceptions of the mounted application. ``entry`` raises them in the suite's client.
         self.failures: list[BaseException] = []
         self.runs_lifespan = False
         self.site: Any = App(mount_timeout=20.0)
@@ -140,8 +140,8 @@ class Mounted:
 
 
 def through(app: Any, kind: str, entry: str, world: str = WORLD) -> Any:
-    """Return ``app``, of the protocol ``kind``, mounted in an application called by ``entry`` with
-    the protocol ``world``.
+    """Return an application with the protocol ``entry`` that calls ``app`` through a mount. See
+    ``Mounted``.
     """
     return Mounted(app, kind, entry, world).entry()
 
@@ -219,9 +219,8 @@ class _CherryPySources(MetaPathFinder):
 
 
 def _cheroot(settings: Any) -> Any:
-    """Start CherryPy's own server with CherryPy's settings.
-
-    It serves the suite's current ``cherrypy.tree``.
+    """Start cheroot, CherryPy's own server, with CherryPy's settings. It serves the suite's current
+    ``cherrypy.tree``.
     """
     cherrypy: Any = importlib.import_module("cherrypy")
 
@@ -259,9 +258,9 @@ def _cheroot(settings: Any) -> Any:
 
 
 def _cherrypy_stand_in() -> None:
-    """Send the requests of CherryPy's tests to its own server.
+    """Run CherryPy's tests on the compatibility module, served by cheroot.
 
-    ``gctools``, which counts its private objects, is replaced by nothing.
+    ``gctools``, which counts private objects of CherryPy, is replaced by an empty module.
     """
     importlib.import_module("micropie.compat").install("cherrypy")
     sys.meta_path.insert(0, _CherryPySources())
@@ -272,7 +271,7 @@ def _cherrypy_stand_in() -> None:
 
 
 def _a2wsgi() -> None:
-    """Replace a2wsgi's two wrappers by micropie's."""
+    """Replace a2wsgi's two wrappers with micropie's mounts."""
     importlib.import_module("a2wsgi.asgi").__dict__["ASGIMiddleware"] = lambda app, **_: through(
         app, "asgi", "wsgi", "wsgi"
     )
@@ -282,7 +281,7 @@ def _a2wsgi() -> None:
 
 
 def _asgiref() -> None:
-    """Replace asgiref's wrapper of WSGI applications by micropie's."""
+    """Replace asgiref's wrapper for WSGI applications with micropie's mount."""
     importlib.import_module("asgiref.wsgi").__dict__["WsgiToAsgi"] = lambda app, **_: through(
         app, "wsgi", "asgi", "asgi"
     )

@@ -1,5 +1,5 @@
-"""Hooks of mkdocs for the playground: the button "Try it" below examples that a browser can run,
-and the sections of the tour.
+"""Hooks of mkdocs for the playground: they add the button "Try it" below examples that a browser
+can run, and the sections of the tour.
 
 The playground needs Pyodide, which `make docs` downloads from npm into build/pyodide. Without
 Pyodide the site has no buttons, and the playground's page explains why.
@@ -52,8 +52,8 @@ PACKAGES = [
     "markupsafe",
     "itsdangerous",
 ]
-# Matches modules of the standard library and code in examples that a browser can't run, or that
-# behave differently there.
+# If an example imports one of these modules, or matches ``UNABLE``, it gets no button, because a
+# browser can't run it, or runs it with other results.
 WITHOUT = {
     "asyncio",
     "dbm",
@@ -65,18 +65,18 @@ WITHOUT = {
     "threading",
 }
 UNABLE = re.compile(
-    r"@dataclass|TypedDict|Meta\(|"  # they need msgspec, which is compiled for each platform
+    r"@dataclass|TypedDict|Meta\(|"  # these need msgspec, which is compiled for each platform
     r"run_async|\bwhere\(|\"process\"|"  # threads and processes
     r"\.static\(|templates=|__file__|"  # files beside the application
     r"micropie\.(compat|testing)|docs=|"  # other packages
-    r"request\.(read|chunks|parts)\(|testserver"  # a body that a thread waits for; another host
+    r"request\.(read|chunks|parts)\(|testserver"  # bodies that need a thread; another host
 )
 # Parts of the tour that a browser can't run.
 TOUR = the_tour.Tour
 UNABLE_PARTS = (
-    *(the_tour.Order, TOUR.order, TOUR.book),  # msgspec
-    *(TOUR.on_loop, TOUR.in_thread, TOUR.quick, TOUR.primes),  # all of them run on the event loop
-    TOUR.upload,  # a file to choose
+    *(the_tour.Order, TOUR.order, TOUR.book),  # these need msgspec
+    *(TOUR.on_loop, TOUR.in_thread, TOUR.quick, TOUR.primes),  # a browser has no threads
+    TOUR.upload,  # the playground can't send a file
 )
 
 # Matches a listing, the text after it, and the list of its requests.
@@ -178,7 +178,7 @@ def _marked(found: re.Match[str]) -> str:
 
 
 class Start(NamedTuple):
-    """An application to begin with."""
+    """An application that the playground offers as a start."""
 
     title: str
     source: str
@@ -199,7 +199,7 @@ def tour() -> list[Start]:
 
 
 def _section(feature: Feature, parts: list[Any]) -> str:
-    """Return the source of the tour's module with only these parts and the code that they need."""
+    """Return the source of the tour's module, reduced to these parts and the code that they use."""
     linked = [name for part in parts for name in re.findall(r'url_for\("(\w+)"', source_of(part))]
     asked = [one.path.split("?")[0].split("/")[1] for one in feature.tries]
     more = [vars(TOUR).get(name) for name in [*asked, *linked]]
@@ -213,7 +213,7 @@ def _section(feature: Feature, parts: list[Any]) -> str:
     text = Path(the_tour.__file__).read_text()
     texts = [(node, _text(node, text, methods, named)) for node in ast.parse(text).body]
     used = named | {"Tour", "app"}
-    while True:  # used code may use other code
+    while True:  # until no more code is found that the code uses
         kept = [
             (node, text)
             for node, text in texts

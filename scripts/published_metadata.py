@@ -1,5 +1,5 @@
-"""A metadata hook for hatchling, which calls it during a build: the parts of a release's metadata
-that depend on the environment.
+"""A metadata hook, which hatchling calls during a build: it sets the parts of a release's metadata
+that depend on environment variables.
 
 ``REPOSITORY=https://github.com/ann/pies make release`` fills ``project.urls``, and makes the
 README's links absolute, because an index shows the README without the other files. Without the

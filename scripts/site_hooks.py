@@ -1,6 +1,6 @@
-"""Hooks of mkdocs for building the site: two pages from files of the repository, links to its other
-files, the version in the footer, a search index without listings, line breaks in long names on
-narrow screens, and redirects for pages that were merged into others.
+"""Hooks of mkdocs for building the site. They add two pages from files of the repository, links to
+its other files, the version in the footer, line breaks in long names on narrow screens, and
+redirects for pages that were merged into others. They keep listings out of the search index.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     return files
 
 
-# The weight of pages in the search, by the beginning of their address. A page that explains a word
-# should come before pages that list it.
+# The weight of pages in the search, by the beginning of their URL. A page that explains a word
+# should come before pages that only list it.
 WEIGHTS = {
     "changelog": 0.01,
     "license": 0.01,
@@ -66,8 +66,8 @@ WEIGHTS = {
 }
 
 
-# A name of the reference with "-", which leaves its members out, with "*" for its members alone, or
-# with the members that are shown alone.
+# Matches a directive of the reference with an option: "-" leaves the members of the name out, "*"
+# shows only the members, and a list of members shows only those.
 NAMED = re.compile(r"^(::: \S+) (.+)$", re.MULTILINE)
 
 
@@ -84,8 +84,9 @@ UPWARD = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Set the weight of pages in the search, expand the options of names, and link to files of the
-    repository at its address. Without an address, such a link becomes plain text.
+    """Set the weight of pages in the search, expand the options of directives, and replace links to
+    files of the repository by links to its website. If the website isn't known, such a link becomes
+    plain text.
     """
     for beginning, weight in WEIGHTS.items():
         if page.url.startswith(beginning):
@@ -105,8 +106,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Remove listings from the search index, because a hit shows the text around it, and a listing
-    would fill the window.
+    """Remove listings from the search index. A search result shows the text around a match, and a
+    listing would fill the window.
     """
     return html.replace("<pre", "<pre data-search-exclude")
 
