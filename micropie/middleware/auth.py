@@ -133,7 +133,7 @@ def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
     """
     for user, password in passwords.items():
         found = _USER_AND_PASSWORD.fullmatch(f"{user}:{password}")
-        # For any other name or password, the header would be malformed or parsed differently.
+        # Reject a name or a password that can't be sent in a header, such as a name with a colon.
         fine = found is not None and found.groups() == (user, password) and password != ""
         expected = "user names without a colon, and passwords, as text without control characters"
         check_argument("BasicAuth({...})", fine, user, expected)

@@ -42,8 +42,9 @@ class CSRFMiddleware(FlowMiddleware):
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token that ``csrf_token``
     returns, in the header ``X-CSRF-Token`` or in the form field ``csrf_token``. It needs no token
     in two cases: it has neither a cookie nor an ``Authorization`` that browsers send automatically,
-    so it acts for no user; or its ``Authorization`` is a token (``Bearer``, ``DPoP``, ``Token``),
-    which browsers never add on their own. Raises ``SetupError`` for a malformed origin or path.
+    so it acts for no user; or its ``Authorization`` contains a token (``Bearer``, ``DPoP``,
+    ``Token``), which browsers never add on their own. Raises ``SetupError`` for a malformed origin
+    or path.
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:

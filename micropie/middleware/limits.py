@@ -70,7 +70,7 @@ _PERIOD = 1.0
 _SAME = 0.05
 
 _START = pattern(r"(?:t=)?([0-9]{10,16}(?:\.[0-9]{1,9})?)")
-_LAST_SECOND = 10**10  # in the year 2286; a larger number must be in another unit
+_LAST_SECOND = 10**10  # in the year 2286; a larger number is in milliseconds or microseconds
 
 
 class LoadShedding(FlowMiddleware):

@@ -247,7 +247,7 @@ def add_metrics(
     buckets: Sequence[float] | None,
 ) -> None:
     """Add the endpoint and the hook that counts requests; see ``App.metrics``. Raises
-    ``SetupError``.
+    ``SetupError`` for an invalid argument, and if prometheus_client isn't installed.
     """
     if prometheus_client is None:
         raise SetupError(

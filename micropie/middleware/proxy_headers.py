@@ -155,8 +155,8 @@ class ProxyHeaders(FlowMiddleware):
 def _x_forwarded(request: Request) -> Iterator[Element]:
     """Yield an element for each proxy, the nearest first.
 
-    All elements have the scheme and host that come last in their headers, because not every proxy
-    appends these.
+    Not every proxy appends a scheme and a host. So all elements get the last scheme and the last
+    host in the headers.
     """
     headers = request.headers
     nearest = {
