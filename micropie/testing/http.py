@@ -49,7 +49,7 @@ def body_messages(request: httpx.Request) -> Iterator[Message]:
     chunk by chunk. Empty chunks are skipped, because HTTP can't send them.
     """
     declared = request.headers.get("content-length", "")
-    # None also for a malformed length, which the application must reject.
+    # None without a Content-Length, and for a malformed one, which the application must reject.
     rest = int(declared) if declared.isascii() and declared.isdigit() else None
     whole = b"".join(request.stream) if isinstance(request.stream, httpx.ByteStream) else None
     if whole is not None and rest in (None, len(whole)):

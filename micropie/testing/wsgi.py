@@ -183,7 +183,8 @@ class AppThread(Runner):
     def _write(self, data: bytes) -> None:
         """Send a chunk that the application has yielded, or passed to PEP 3333's ``write``.
 
-        An empty chunk is skipped, because the head waits for the first one with content.
+        An empty chunk is skipped, because the response starts with the first chunk that isn't
+        empty.
         """
         if not isinstance(data, bytes):
             raise ProtocolViolation(f"{self._call.label}: the body must be bytes, not {data!r}")
@@ -191,7 +192,9 @@ class AppThread(Runner):
             self._send(data)
 
     def _send(self, data: bytes) -> None:
-        """Send a chunk, with the head before the first one. An empty chunk ends the body."""
+        """Send a chunk. Before the first one, send the status and the headers. An empty chunk ends
+        the body.
+        """
         if self._head is None:
             raise ProtocolViolation(
                 f"{self._call.label}: the application did not call start_response before its body"
