@@ -72,9 +72,7 @@ class Sorted(NamedTuple):
 
 
 class _DocumentedRoute:
-    """A route's entry, and facts about it that are needed more than once, so that they are computed
-    only once.
-    """
+    """A route's entry, with values that several methods need, and that are computed only once."""
 
     def __init__(self, entry: RouteEntry) -> None:
         self.entry = entry
@@ -362,7 +360,7 @@ class Builder:
                 kinds = [_FORM]
             elif is_array or not where.may_be_in("form"):
                 kinds = [_JSON]
-            # a JSON body without any fields must still be {}
+            # Even if all fields are optional, a JSON body must be at least {}.
             required = parameter.default is Parameter.empty
             if kinds == [_FORM]:
                 required = self._is_required(parameter, schema)
@@ -429,8 +427,8 @@ class Builder:
         self, documented: _DocumentedRoute, errors: Mapping[str, str], conditions: Collection[int]
     ) -> dict[str, object]:
         application, description = documented.application, documented.description
-        # If the handler may send a 304, None in its annotation means the 304. A ``response_model``
-        # is used as it is.
+        # If the handler may send a 304, None in its annotation means the 304. In a
+        # ``response_model``, None means null.
         is_304 = 304 in conditions and description.response_model is None
         answers, is_known = self._answers(
             documented, documented.entry.results, description.status, is_304=is_304
@@ -571,7 +569,7 @@ class Builder:
 
         If the application has an error handler for the error, the content isn't described.
         """
-        # this sentence describes only errors other than ``BindingError``
+        # ``_MALFORMED`` describes only errors other than ``BindingError``.
         is_others = sentence == _MALFORMED
         keys = [key for handlers in application.error_handlers for key in handlers]
         if any(_may_answer(key, number) for key in keys if not is_others or key != BindingError):
@@ -721,7 +719,7 @@ def _by_status(
                 found.setdefault(number, []).extend(bodies)
             continue
         is_known = False
-        if all(one in (None, NoneType) for one in bodies):  # for REST, no body means 204
+        if all(one in (None, NoneType) for one in bodies):  # as usual in REST APIs
             found.setdefault(204, []).extend(bodies)
     return found, is_known
 
@@ -760,7 +758,7 @@ def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-# The header that a response with this status has: RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585,
+# By status, the header that a response must have: RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585,
 # section 4.
 _HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
 # The status that a handler may send if it calls one of these methods: RFC 9110, section 13. With

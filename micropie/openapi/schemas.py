@@ -248,7 +248,7 @@ class Schemas:
                 "title": kind.__name__,
                 "properties": {name: {} for name in names},
             }, {}
-        _state_formats(msgspec.inspect.type_info(structure), schema, components, set())
+        _add_formats(msgspec.inspect.type_info(structure), schema, components, set())
         own = {kind.__name__: kind for kind in (*self.own.encoders, *self.own.decoders)}
         return schema, {
             name: self.of(own[name]) if name in own else found for name, found in components.items()
@@ -297,14 +297,14 @@ class Schemas:
         return {}
 
 
-def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: set[str]) -> None:
+def _add_formats(info: Any, schema: Schema, components: dict[str, Any], done: set[str]) -> None:
     """Add the formats of datetimes and times, which msgspec omits if the time zone is optional.
     Also shorten the descriptions of micropie's own types.
 
     ``info``: msgspec's type object for the schema. ``done``: the names of the components that were
     visited already.
     """
-    own = getattr(info, "type", None) or info  # skip the other parts of ``Meta``
+    own = getattr(info, "type", None) or info  # for ``Annotated[..., Meta(...)]``, its first part
     kind = type(own).__name__
     reference = schema.get("$ref", "").rpartition("/")[2]
     if reference:
@@ -332,7 +332,7 @@ def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: 
     ]
     for inside, found in pairs:
         if inside is not None and isinstance(found, dict):
-            _state_formats(inside, found, components, done)
+            _add_formats(inside, found, components, done)
 
 
 _FORMATS = {"DateTimeType": "date-time", "TimeType": "time"}
