@@ -1,10 +1,10 @@
 """Who may see the pages of ``debug=True``, which show source code and the values of variables.
 
-First, the browser must have opened a URL with the key of this process, which is logged, and printed
-by ``micropie run``. Second, the client must be on this machine with no proxy in between, and the
-server must have a single worker, as in development. Both conditions are needed: a proxy on the same
-machine may go unnoticed because it adds no header, and a leaked key must be useless on other
-machines.
+First, the browser must have opened a URL that contains this process's key. The URL is logged, and
+printed by ``micropie run``. Second, the client must be on this machine with no proxy in between,
+and the server must have a single worker, as in development. Both conditions are needed: a proxy on
+the same machine may go unnoticed because it adds no header, and a leaked key must be useless on
+other machines.
 """
 
 from __future__ import annotations

@@ -132,8 +132,6 @@ def application_errors(application: Application) -> list[str]:
 
 
 def session_change(function: Callable[..., object] | None) -> str:
-    """Return a phrase for the change that a function makes to the session, or "" if it makes
-    none.
-    """
+    """Return a phrase that says how a function changes the session, or "" if it doesn't."""
     found = FunctionSource.of(function)
     return "" if found is None else found.session_change()

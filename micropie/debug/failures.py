@@ -164,8 +164,8 @@ _OF_REQUESTS = {
     ).items()
 }
 
-# Idioms of other frameworks, by the class of the exception that they raise: a regular expression
-# for its message, and the hint.
+# Hints for idioms of other frameworks, by the class of the exception that the idiom raises. Each
+# key is a regular expression for the exception's message.
 _HINTS = {
     "TypeError": {
         "object method can't be": "Call the method first: await request.body().",

@@ -35,7 +35,7 @@ from micropie.extensions import Inspector, RouteEntry
 logger = logging.getLogger("micropie")
 
 _LINES_AROUND = 5  # lines of source shown before and after the failing line
-# how many frames of an exception are shown, the innermost ones; a recursion has 1000
+# How many frames of an exception are shown, the innermost ones. An endless recursion has 1000.
 _MOST_FRAMES = 40
 _MOST_VARIABLES = 50  # how many variables of a frame are shown
 _LONGEST_VALUE = 1000  # characters shown of a value

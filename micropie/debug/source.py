@@ -404,9 +404,7 @@ class FunctionSource:
                     )
 
     def session_change(self) -> str:
-        """Return a phrase for the change that the function makes to the session, or "" if it makes
-        none.
-        """
+        """Return a phrase that says how the function changes the session, or "" if it doesn't."""
         if self.logs_in_elsewhere():
             return ""
         names = {"session"}  # include variables, as in session = self.request.session
@@ -449,8 +447,8 @@ class FunctionSource:
 
 
 def _parts(node: ast.AST) -> Iterator[Any]:
-    """Yield the expressions that a string is put together from: the expression itself, or the parts
-    that it joins.
+    """Yield the parts of an expression that joins strings, or the expression itself if it joins
+    none.
     """
     parts: Sequence[ast.AST] = ()
     match node:
