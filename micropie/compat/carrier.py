@@ -154,7 +154,7 @@ class MovedApp(App):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in _ARGUMENTS and not isinstance(value, App):
-            # An ``App`` isn't refused: as an attribute of another ``App``, it is mounted on it.
+            # An ``App`` isn't refused, because it is mounted under the attribute's name.
             raise SetupError(
                 f"{name!r} is a setting, not an attribute: write native.configure({name}=...)"
             )

@@ -159,7 +159,7 @@ class _Default:
 
 
 def _guard_bottle(module: Any) -> None:
-    """Add the check to the properties of ``bottle.request`` and ``bottle.response``.
+    """Add ``check`` to the properties of ``bottle.request`` and ``bottle.response``.
 
     The original binds both to the thread before it handles a request, and doesn't unbind them
     afterwards. So ``bind`` records on the current request which environ the original has bound, and
@@ -235,7 +235,7 @@ def _refuse(framework: str, log: object = None) -> None:
         name = None if frame is None else frame.f_globals.get("__name__")
     assert frame is not None  # noqa: S101 - a module outside of the original has called it
     if name is not None and is_below(name, "micropie"):
-        # A function of the original was registered and called by micropie, so report that function.
+        # micropie itself has called a function of the original, so report that function.
         raise OriginalFrameworkError(_of_original(used, framework))
     # A template's code belongs to no module, so report its file.
     raise OriginalFrameworkError(import_of_original(name or frame.f_code.co_filename, framework))

@@ -15,8 +15,8 @@ LONGEST_NAME = 255
 """The maximum number of characters in a file's name: the NAME_MAX of most file systems."""
 
 LONGEST_KEPT = 500
-"""The maximum length of a string whose result is cached. Longer strings may come from a client, and
-a cache with 256 strings of 10 MB would take 2.5 GB.
+"""The maximum length of a string that is stored in a cache. Longer strings may come from a client,
+and a cache with 256 strings of 10 MB would take 2.5 GB.
 """
 
 # The types of most results, none of which is awaitable. This set is checked first because it is
@@ -25,7 +25,7 @@ _VALUES = frozenset({str, bytes, dict, list, type(None)})
 
 
 def in_ascii(name: str) -> str:
-    """Return a file's name without accents and without all other characters that aren't ASCII.
+    """Return a file's name with accents and all other non-ASCII characters removed.
 
     A name longer than ``LONGEST_NAME`` is cut first, because decomposing characters (NFKD) takes
     quadratic time.

@@ -179,9 +179,8 @@ def _holds(names: dict[str, object], name: str, framework: str) -> bool:
 
 
 def _origin(value: object) -> str:
-    """Return the name of the module that an object comes from. For a module, this is its own name,
-    for a function or a class the module that defines it, for any other object the module of its
-    class.
+    """Return the name of the module that an object comes from. A function or a class comes from the
+    module that defines it, a module from itself, and any other object from its class's module.
 
     ``isinstance`` isn't used, since it reads ``__class__``, which makes lazy objects such as
     Django's settings load. In some classes, ``__module__`` isn't a string.

@@ -14,7 +14,7 @@ from weakref import WeakSet
 Listener: TypeAlias = Callable[["ConfigDict", str, Any], object]
 
 Meta: TypeAlias = dict[str, Any]
-"""The metadata of one key, by name: ``filter``, ``help``, or a program's own names."""
+"""The metadata of one key, by name: ``filter``, ``help``, or other names that a program uses."""
 
 
 class ConfigDict(dict[str, Any]):
@@ -144,8 +144,8 @@ class ConfigDict(dict[str, Any]):
         return self._meta.get(key, {}).keys()
 
     def overlay(self) -> ConfigDict:
-        """Return an overlay: a configuration with the same values, in which changes don't affect
-        this one.
+        """Return an overlay: a configuration that has the same values, but can be changed without
+        changing this one.
         """
         overlay = ConfigDict()
         overlay._meta, overlay._source = self._meta, self

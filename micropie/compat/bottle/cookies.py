@@ -52,7 +52,9 @@ def unsign(
 
 
 def cookie_encode(data: object, key: str | bytes, digestmod: Digest | None = None) -> bytes:
-    """Return ``!signature?data`` for a value; for a cookie, ``data`` is [name, value]."""
+    """Return a value signed and encoded as ``!signature?data``. The value for a cookie is [name,
+    value].
+    """
     message = base64.b64encode(pickle.dumps(data, -1))
     return b"!" + _signature(message, key, digestmod) + b"?" + message
 

@@ -185,9 +185,10 @@ def parse_multipart(
 def as_uploads(
     parts: Iterable[tuple[str, str | UploadFile]], unselected: Iterable[str]
 ) -> Iterator[tuple[str, str | FileUpload]]:
-    """Yield the name and the value, a string or ``FileUpload``, of each field of a form that
-    micropie has parsed. File inputs left empty, whose names are in ``unselected``, have the value
-    "".
+    """Yield (name, value) for each field of a form that micropie has parsed. A value is a string or
+    a ``FileUpload``.
+
+    ``unselected``: the names of file inputs that were left empty. Their value is "".
     """
     for name, part in parts:
         yield (

@@ -1,4 +1,4 @@
-"""Mount a WSGI application under a prefix of a ``Bottle``."""
+"""Mount a WSGI application at a path prefix in a ``Bottle``."""
 
 from __future__ import annotations
 

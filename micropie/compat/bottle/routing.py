@@ -63,9 +63,9 @@ them.
 Match: TypeAlias = tuple[Any, Arguments]
 """A rule's target, which is a ``Route`` in an application, and the values of its wildcards."""
 
-# A filter takes the text after its name in a rule, such as "[a-z]+" in "<name:re:[a-z]+>", or None.
-# It returns a regular expression, a function that converts the matched text (or None), and a
-# function that converts a value for a URL (or None).
+# A filter is called with the text after its name in a rule: "[a-z]+" for "<name:re:[a-z]+>", None
+# for "<name:path>". It returns a regular expression, a function that converts the matched text (or
+# None), and a function that converts a value for a URL (or None).
 Filter: TypeAlias = Callable[
     [str | None], tuple[str, Converter | None, Callable[[Any], str] | None]
 ]
@@ -177,7 +177,7 @@ class _Rule:
     def arguments(self, match: re.Match[str], before: int) -> Arguments:
         """Return the values of the wildcards by name.
 
-        ``before``: the number of groups before this rule's in the joined expression.
+        ``before``: the number of groups in the joined expression before the groups of this rule.
         """
         values: Arguments = {}
         try:
@@ -479,8 +479,8 @@ class Route:
         refuse_marks(self.callback)
         plugins = list(self.all_plugins())
         json_dumps = None
-        # The JSON plugin is the outermost, so its encoder can be called directly instead of
-        # wrapping the callback in another function.
+        # If the JSON plugin is the outermost, call its encoder directly instead of wrapping the
+        # callback in another function.
         if plugins and type(plugins[-1]) is JSONPlugin:
             json_dumps = plugins.pop().json_dumps
         callback = self.callback

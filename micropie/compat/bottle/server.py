@@ -186,7 +186,7 @@ def run_again() -> int:
     status = _CHANGED
     while status == _CHANGED:
         environment = {**os.environ, CHILD: "true"}
-        with subprocess.Popen([sys.executable, *sys.argv], env=environment) as child:  # noqa: S603 - this program
+        with subprocess.Popen([sys.executable, *sys.argv], env=environment) as child:  # noqa: S603 - runs this program
             try:
                 status = child.wait()
             except KeyboardInterrupt:

@@ -27,9 +27,8 @@ class Outside(threading.local):
     """The environ and the response that ``request`` and ``response`` use outside of requests. Each
     thread has its own.
 
-    They are set in the thread that imports this package, because log filters use them, and tests
-    that call a handler. In other threads ``request.bind(environ)`` and ``response.bind()`` set
-    them.
+    They are set in the thread that imports this package, because log filters and tests that call a
+    handler use them. In other threads ``request.bind(environ)`` and ``response.bind()`` set them.
     """
 
     environ: Environ

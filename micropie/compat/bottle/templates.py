@@ -21,8 +21,8 @@ from micropie.compat.results import then
 
 TEMPLATE_PATH = ["./", "./views/"]
 TEMPLATES: dict[tuple[object, ...], Any] = {}
-"""The compiled templates. A key has the directories, the engine, the template's name or text, and
-the options.
+"""The compiled templates. A key consists of the directories, the engine, the template's name or
+text, and the options.
 """
 
 _MOST_TEMPLATES = 1000  # limited, because an application may pass different options at each call
@@ -49,7 +49,7 @@ class BaseTemplate:
     """
 
     extensions: ClassVar[list[str]] = ["tpl", "html", "thtml", "stpl"]
-    settings: dict[str, object] = {}  # noqa: RUF012 - a template has its own
+    settings: dict[str, object] = {}  # noqa: RUF012 - each template has a copy
     defaults: dict[str, object] = {}  # noqa: RUF012
 
     def __init__(
@@ -131,7 +131,7 @@ class Jinja2Template(BaseTemplate):
         """Compile the template."""
         from jinja2 import Environment, FunctionLoader  # an optional package
 
-        self.env = Environment(loader=FunctionLoader(self.loader), **options)  # noqa: S701 - see the class
+        self.env = Environment(loader=FunctionLoader(self.loader), **options)  # noqa: S701 - as in Bottle
         self.env.filters.update(filters or {})
         self.env.tests.update(tests or {})
         self.env.globals.update(globals or {})

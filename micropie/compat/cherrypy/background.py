@@ -173,7 +173,9 @@ def _waitress(app: object, options: Options) -> _Parts:
             channel.close()
 
     def stop() -> None:
-        with suppress(OSError):  # raised if another thread has woken the loop, which has ended then
+        # ``OSError`` means that the loop has ended already: another thread woke it, so it ran
+        # ``end_loop`` before ``pull_trigger`` could wake it.
+        with suppress(OSError):
             server.trigger.pull_trigger(end_loop)
 
     return _Parts(run, stop, lambda: True, port)

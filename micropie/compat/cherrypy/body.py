@@ -46,7 +46,7 @@ class BodyReader:
         """Return ``size`` bytes, by default all remaining bytes. If ``fp_out`` is given, write them
         to it and return None.
         """
-        # A short body: all of it is in memory.
+        # A short body is in memory as a whole.
         if size is None and fp_out is None and type(self.file) is BytesIO:
             return self._count(self.file.read())
         pieces = []
@@ -243,7 +243,7 @@ class RequestBody(Entity):
     default_content_type = ""
     maxbytes: int | None = None
     server_limit: ClassVar[Callable[[], int]] = staticmethod(lambda: 0)
-    """A function that returns ``server.max_request_body_size`` in bytes; 0 for no limit."""
+    """A function that returns ``server.max_request_body_size`` in bytes; 0 means no limit."""
 
     def __init__(self, request: Any) -> None:
         self._request = proxy(request)  # a weak reference, because the request refers to its body
@@ -253,7 +253,7 @@ class RequestBody(Entity):
 
     @lazy
     def fp(self) -> Any:
-        """The body as a file. Its size isn't limited until ``reader`` replaces it."""
+        """The body as a file without a size limit. ``reader`` replaces it with a limited file."""
         return self._request.rfile
 
     @lazy

@@ -155,7 +155,7 @@ class PlainConfig(dict[str, Any]):
     unless a subclass defines others.
     """
 
-    defaults: Section = {}  # noqa: RUF012 - an object may have its own
+    defaults: Section = {}  # noqa: RUF012 - an object may set another dict
     environments: ClassVar[dict[str, Section]] = {}
     namespaces: ClassVar[NamespaceSet] = NamespaceSet()
 

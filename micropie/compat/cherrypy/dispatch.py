@@ -319,8 +319,8 @@ def _with_directory(app: _Application, configs: list[Section], path: list[str]) 
 
 
 class MethodDispatcher(Dispatcher):
-    """Finds an exposed object for the path. The handler is the object's method ``GET``, ``POST`` or
-    so on, whichever is the request's HTTP method.
+    """Finds an exposed object for the path and calls its method ``GET``, ``POST`` and so on,
+    according to the request's HTTP method.
     """
 
     def __call__(self, path_info: str) -> None:

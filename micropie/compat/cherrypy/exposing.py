@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
 from micropie.compat.cherrypy.serving import serving
-from micropie.compat.cherrypy.urls import url  # noqa: F401 - all of _helper
+from micropie.compat.cherrypy.urls import url  # noqa: F401 - re-exported by _helper
 
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 PUNCTUATION_TO_UNDERSCORES = str.maketrans(_PUNCTUATION, "_" * len(_PUNCTUATION))

@@ -29,5 +29,5 @@ class Lazy:
 
 # Type checkers get the value's type instead of the descriptor.
 def lazy(function: Callable[[Any], Value]) -> Value:
-    """Decorate a method to make it an attribute computed once, see ``Lazy``."""
+    """Decorate a method to turn it into an attribute that is computed once, see ``Lazy``."""
     return cast("Value", Lazy(function))

@@ -169,7 +169,7 @@ def _logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        # Python writes the warnings of a logger without handlers to stderr.
+        # Without a handler, Python would write the logger's warnings to stderr.
         logger.addHandler(logging.NullHandler())
     return logger
 

@@ -18,7 +18,7 @@ from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.dispatch import Dispatcher
 from micropie.compat.cherrypy.errors import HTTPError, InternalRedirect
-from micropie.compat.cherrypy.hooks import Hook, HookMap, hookpoints, of_all_requests  # noqa: F401 - all of _cprequest
+from micropie.compat.cherrypy.hooks import Hook, HookMap, hookpoints, of_all_requests  # noqa: F401 - re-exported by _cprequest
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib import pieces_of
 from micropie.compat.cherrypy.lib.httputil import (

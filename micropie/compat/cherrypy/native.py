@@ -65,7 +65,7 @@ class CherryPySite(CarryingSite):
         watch("cherrypy")
         owner.check(inner.config)
         self._owner = owner
-        # One route for all handlers, because CherryPy's dispatchers find them.
+        # One route for all handlers, because CherryPy's dispatchers find the handler.
         self._route = OutsideRoute(inner.config, _call, 3)
         self._grafted: dict[str, MountRoute] = {}
 
@@ -102,9 +102,9 @@ class CherryPySite(CarryingSite):
 
 
 def _decoded(latin1: str, encoding: str = "utf-8") -> str:
-    """Decode a path, given as bytes decoded as latin-1, from ``encoding``.
+    """Decode a path from ``encoding``. If it can't be decoded, return ``latin1``.
 
-    Return it unchanged if its bytes can't be decoded.
+    ``latin1``: the path's bytes, decoded as latin-1.
     """
     try:
         return latin1.encode("latin-1").decode(encoding)
@@ -161,7 +161,7 @@ async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
         resume: Callable[[Any], object] = life.send
         try:
             value: object = await waiting
-        # cancellations too, because hooks must run and locks must be released
+        # Catch cancellations, too, because hooks must run and locks must be released.
         except BaseException as error:
             resume, value = life.throw, error
         try:

@@ -36,8 +36,8 @@ class Plan:
         self.response: list[tuple[str, object]] = []
         self.error_page: dict[int | str, object] = {}
         self.others: list[tuple[Namespace, str, object]] = []
-        """Functions for namespaces that the application has registered, each with the arguments to
-        call it with.
+        """The application's own namespace functions, each with the name and the value to call it
+        with.
         """
         self.toolmaps: dict[str, dict[str, Section]] = {}
         # A toolbox may also be registered in ``Request.namespaces``.
@@ -81,7 +81,7 @@ class Plan:
         """
         self.is_json = any(hook.callback is json_out for hook in self.hooks["before_handler"])
         self.takes_json = bool(self.hooks["before_request_body"])
-        """Whether the tool ``json_in`` is on; only set if ``is_plain``."""
+        """Whether the tool ``json_in`` is on. Read this only if ``is_plain`` is true."""
 
     def _is_plain(self) -> bool:
         if (

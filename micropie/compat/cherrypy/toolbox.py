@@ -194,7 +194,7 @@ class Toolbox:
             self._version += 1  # invalidates the plans that are cached, see ``plans.py``
         object.__setattr__(self, name, value)
 
-    # Makes type checkers accept tools that programs add. At run time, it is called only for a
+    # Type checkers accept any tool because of this method. At run time, it is called only for a
     # missing tool.
     def __getattr__(self, name: str) -> Any:
         tool = f"{self.__dict__.get('namespace', '')}.{name}"

@@ -16,7 +16,7 @@ from micropie.compat.cherrypy.lib import (
     static,
 )
 from micropie.compat.cherrypy.serving import serving
-from micropie.compat.cherrypy.toolbox import (  # noqa: F401 - all of _cptools
+from micropie.compat.cherrypy.toolbox import (  # noqa: F401 - re-exported by _cptools
     ErrorTool,
     HandlerTool,
     HandlerWrapperTool,

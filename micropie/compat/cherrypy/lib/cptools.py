@@ -297,7 +297,7 @@ def watched_headers() -> _WatchedHeaders:
 
 
 def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
-    """The tool ``autovary``: add the request headers that were read to the response's Vary."""
+    """The tool ``autovary``: extend the response's Vary by the request headers that were read."""
     request = serving.request
     ignored = {"Content-Disposition", "Content-Length", "Content-Type", ALL, *(ignore or ())}
     watched = watched_headers()
@@ -353,7 +353,7 @@ def log_traceback(severity: int = logging.ERROR, debug: bool = False) -> None:
 
 
 def log_request_headers(debug: bool = False) -> None:
-    """The tool ``log_headers``: log the request's headers, except those with credentials."""
+    """The tool ``log_headers``: log the request's headers, with "..." in place of credentials."""
     lines = [
         (
             f"  {name}: "

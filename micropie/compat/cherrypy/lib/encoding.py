@@ -39,8 +39,8 @@ class ResponseEncoder:
     """The tool ``encode``: encode strings that a handler returns, and add the charset to the
     Content-Type.
 
-    ``encoding``: by default UTF-8.
-    ``text_only``: only encode bodies of the types ``text/*``.
+    ``encoding``: the encoding, by default UTF-8.
+    ``text_only``: whether to encode only bodies of the types ``text/*``.
     ``add_charset``: whether to add the charset to the Content-Type.
     """
 
@@ -117,7 +117,7 @@ def gzip(
     """Compress the response if its type is one of ``mime_types`` and the client accepts gzip."""
     request, response = serving.request, serving.response
     set_vary_header(response, "Accept-Encoding")
-    # A cached response was compressed, if at all, before it was cached.
+    # A response from the cache is sent as it was cached, compressed or not.
     if not response.body or getattr(request, "cached", False):
         return
     accepted = request.headers.elements("Accept-Encoding")

@@ -1,5 +1,5 @@
-"""``cherrypy.process``: control of the process in which applications run, by the bus, its plugins
-and servers.
+"""``cherrypy.process``: the bus, its plugins and servers, which control the process in which
+applications run.
 
 Open ``wspbus.py`` to change the bus and its states, ``plugins.py`` for tasks that run beside
 requests, ``servers.py`` for servers that a program starts itself.

@@ -16,7 +16,7 @@ from signal import signal as set_signal
 from types import FrameType
 from typing import Any, ClassVar
 
-from micropie.compat.cherrypy.process.wspbus import Bus, states  # noqa: F401 - all of plugins
+from micropie.compat.cherrypy.process.wspbus import Bus, states  # noqa: F401 - re-exported
 
 
 class SimplePlugin:
@@ -363,7 +363,7 @@ class DropPrivileges(SimplePlugin):
 
 
 class Daemonizer(SimplePlugin):
-    """Moves the process to the background at startup, where it has no terminal and is no longer a
+    """At startup, moves the process to the background, where it has no terminal and is no longer a
     child of the process that started it.
 
     It runs before plugins that start threads, such as the server, because a forked process doesn't

@@ -335,7 +335,7 @@ class Bus:
         command = [sys.executable, *sys.orig_argv[1:]]
         self.log(f"Re-spawning {' '.join(command)}")
         os.chdir(_DIRECTORY)
-        os.execv(sys.executable, command)  # noqa: S606 - this program
+        os.execv(sys.executable, command)  # noqa: S606 - runs this program
 
 
 _DIRECTORY = os.getcwd()
