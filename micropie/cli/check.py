@@ -1,7 +1,7 @@
 """``micropie check app:app``: print the errors of an application that can be found without a
 request.
 
-The exit status is 1 if there are any.
+The exit status is 1 if there are any errors.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
     the earlier attribute.
     """
     for inner in (one.app for one in all_inside):
-        # An inner application may have an attribute that refers to the outermost one.
+        # An attribute of an inner application may refer to the outermost one. That is no error.
         first: dict[object, str] = {all_inside[0].app: ""}
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if isinstance(value, App) and not name.startswith("_"):

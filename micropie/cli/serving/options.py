@@ -42,7 +42,7 @@ class Options:
     workers: int = 1
     """The number of processes."""
     wsgi: bool = False
-    """Whether to serve by WSGI: plain HTTP, no WebSockets."""
+    """Whether to serve with WSGI, which doesn't support WebSockets."""
     root_path: str = ""
     """The URL path under which a proxy serves the application."""
     ssl_certfile: str | None = None

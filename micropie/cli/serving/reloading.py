@@ -16,7 +16,7 @@ from pathlib import Path
 from micropie.cli.serving.options import Options
 
 # The environment variable that passes the port to the child process, so that the port stays the
-# same after a restart. ``App`` reads it too, because it is set only in development.
+# same after a restart. ``App`` reads it too: if it is set, the application runs in development.
 CHILD_PORT = "MICROPIE_CHILD_PORT"
 
 # Seconds between checks of the files. Checking a thousand files takes 5 ms.
