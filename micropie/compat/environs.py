@@ -97,12 +97,12 @@ def _pieces(exchange: Exchange) -> Iterator[bytes]:
     if received is not None:
         yield received
     elif exchange.has_short_body:
-        # reads the whole body and stores it, so that the handler can read it too
+        # ``read`` stores the whole body, so that the handler can read it, too.
         yield Request(exchange).read()
     elif (
         exchange.method not in _USUALLY_EMPTY
         or exchange.framing[2]
         or "transfer-encoding" in exchange.headers
     ):
-        # This blocks, so it is used for ``def`` handlers only.
+        # ``chunks`` blocks the thread until data arrives. Only ``def`` handlers get here.
         yield from Request(exchange).chunks()

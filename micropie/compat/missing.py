@@ -174,7 +174,9 @@ def tell(module: str, name: str) -> NoReturn:
 
 
 def listed_advice(name: str) -> str | None:
-    """Return the entry for a dotted name or for a module or class that contains it, or None."""
+    """Return the entry for a dotted name, or for the module or class that contains the name. Return
+    None if there is none.
+    """
     return next(
         (advice for key, advice in ADVICE.items() if f"{name}.".startswith(f"{key}.")), None
     )

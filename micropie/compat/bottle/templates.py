@@ -83,7 +83,7 @@ class BaseTemplate:
             found = path.abspath(path.join(directory, name))
             if found.startswith(directory + path.sep):
                 for ending in ("", *(f".{extension}" for extension in cls.extensions)):
-                    with suppress(ValueError):  # the path has a null character
+                    with suppress(ValueError):  # raised for a null character in the path
                         if path.isfile(found + ending):
                             return found + ending
         return None

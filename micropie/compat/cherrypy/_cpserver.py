@@ -129,8 +129,8 @@ class Server(ServerAdapter):
 
     def _opened(self) -> Any:
         self._check()
-        # Imported here because it imports servers and TLS, which a program run by an external
-        # server doesn't need.
+        # The module is imported here because it imports servers and TLS. If an external server runs
+        # the program, they aren't needed.
         background = import_module("micropie.compat.cherrypy.background")
         native = getattr(self.application, "native", None)
         if native is not None and self.thread_pool != Server.thread_pool:

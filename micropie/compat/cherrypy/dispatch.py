@@ -244,7 +244,7 @@ class Dispatcher:
         size = len(full)
         trail = [(node, size, len(configs))]
         left = full[:]
-        names = [""]  # the names of the attributes on the way
+        names = [""]  # the names of the attributes followed so far
         while left:
             before = len(left)
             segment = left[0]
@@ -324,8 +324,10 @@ class MethodDispatcher(Dispatcher):
     """
 
     def __call__(self, path_info: str) -> None:
-        """Find the object for a path, and set its method as the current request's ``handler``, or
-        else a handler that raises 404 or 405. The method's configuration is added to the request's.
+        """Find the object for a path, and set the current request's ``handler`` to its method. If
+        there is no such object or method, the handler raises 404 or 405.
+
+        The method's configuration is added to the request's configuration.
         """
         request = serving.request
         resource, vpath = self.find_handler(path_info)

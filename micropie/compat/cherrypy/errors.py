@@ -276,7 +276,7 @@ def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[byte
         try:
             if callable(page):
                 return _without_traceback(page, values) if is_secret else _made(page, values)
-            template = Path(page).read_bytes().decode()  # keeps line ends unchanged
+            template = Path(page).read_bytes().decode()  # ``read_text`` would change line ends
         except Exception as error:
             shown = escape(f"{type(error).__name__}: {error}")
             values["message"] += (
@@ -301,8 +301,8 @@ def _made(page: Callable[..., Any], values: dict[str, str]) -> bytes | Iterator[
 
 
 def _without_traceback(page: Callable[..., Any], values: dict[str, str]) -> bytes:
-    """Call an error page function with the traceback, so that it can log or mail it, and return its
-    page without the traceback.
+    """Call the error page function ``page`` with the traceback, which it may log or mail. Return
+    the page with the traceback removed.
 
     If the page still contains the traceback in a changed or shortened form, call the function again
     without it.

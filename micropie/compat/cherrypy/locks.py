@@ -113,6 +113,6 @@ def _lending() -> AbstractContextManager[bool] | None:
     from anyio import from_thread  # not needed under WSGI, so imported here
 
     threads = native._exchange.config.threads
-    with suppress(RuntimeError):  # the program has started this thread itself
+    with suppress(RuntimeError):  # raised if the program has started this thread itself
         return from_thread.run_sync(lambda: slots_of(threads).lend())
     return None

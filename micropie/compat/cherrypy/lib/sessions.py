@@ -358,7 +358,7 @@ class RamSession(Session):
 
     def _save(self, expiration_time: datetime) -> None:
         self.cache[self._id or ""] = self._data, expiration_time
-        with contextlib.suppress(KeyError):  # another request has just deleted it
+        with contextlib.suppress(KeyError):  # raised if another request has just deleted it
             self.cache.move_to_end(self._id or "")
         while len(self.cache) > self.capacity:
             self.cache.popitem(last=False)
@@ -617,9 +617,10 @@ class BackendSession(Session):
 
 # -- the tool --------------------------------------------------------------------------------------
 
-# Options of the tool that don't apply to native handlers. For each one: its default value; the
-# setting of ``App`` to use instead, which applies to all handlers ("" if there is none); and a
-# function that converts the option's value to the setting's.
+# Options of the tool that don't apply to native handlers, each with:
+# - its default value
+# - the setting of ``App`` to use instead, which applies to all handlers, or "" if there is none
+# - a function that converts the option's value to a value of the setting
 _OF_BOTH: Final[Mapping[str, tuple[object, str, Callable[[Any], object]]]] = {
     "timeout": (None, "session_timeout", lambda minutes: round(minutes * 60)),
     "max_session_size": (None, "max_session_size", int),

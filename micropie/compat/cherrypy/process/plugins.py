@@ -314,7 +314,7 @@ class PIDFile(SimplePlugin):
 
     def exit(self) -> None:
         """Remove the file."""
-        with suppress(OSError):  # the file no longer exists
+        with suppress(OSError):  # raised if the file no longer exists
             os.remove(self.pidfile)
             self.bus.log(f"PID file removed: {self.pidfile!r}.")
 
