@@ -96,7 +96,7 @@ def _replaced_methods(application: Application) -> Iterator[str]:
     owner, sources = type(application.app), dict[str, str]()
     for name, value in vars(owner).items():
         if inspect.isfunction(value):
-            with suppress(OSError):  # the source isn't available
+            with suppress(OSError):  # raised if the source isn't available
                 sources[name] = inspect.getsource(value)
     names = {one.name for one in application.handlers} & sources.keys() & {*dir(App)}
     for name in sorted(names):

@@ -205,7 +205,7 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
                     and file.resolve() not in known
                     and statement.search(source := file.read_bytes())
                 ):
-                    # this file is for another version of Python
+                    # The file is skipped if it is for another version of Python.
                     with suppress(SyntaxError, ValueError):
                         left.append(tree := ast.parse(source, file.name))
                         yield file, tree

@@ -25,7 +25,7 @@ def in_memory(app: App) -> dict[str, str]:
     for one in inside:
         found |= getattr(one.app, "kept_in_memory", tuple)()  # data of migrated applications
         for mount in one.mounts:
-            # for a migrated application, its ``App``
+            # A migrated application has its ``App`` in the attribute ``native``.
             inner = getattr(mount.target, "native", mount.target)
             if isinstance(inner, App) and all(inner is not other.app for other in inside):
                 found |= in_memory(inner)
@@ -67,7 +67,7 @@ def _names_of(entry: RouteEntry, part: Application) -> Iterator[str]:
 def _names_in_methods(kind: type) -> set[str]:
     classes = [one for one in kind.__mro__ if one.__module__.partition(".")[0] != "micropie"]
     values = [value for one in classes for value in vars(one).values()]
-    # for a property, its getter
+    # A property's code is in its getter.
     functions = [getattr(value, "fget", None) or value for value in values]
     return {name for one in functions for name in _names_in(one)}
 
