@@ -144,10 +144,10 @@ class MovedApp(App):
         return self._micropie.in_memory()
 
     def configure(self, **arguments: Any) -> None:
-        """Set the arguments that ``App(...)`` takes. It can be called only once:
+        """Set the arguments that ``App(...)`` takes, as in
         ``app.native.configure(templates="views", session_cookie="shop_id")``.
 
-        Raises ``SetupError`` as ``App`` does.
+        Call this only once. Raises ``SetupError`` as ``App`` does.
         """
         super().__init__(**arguments)
         self._micropie.changed()

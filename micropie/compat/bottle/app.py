@@ -279,8 +279,8 @@ class Bottle(Carried):
                 plugin.close()
 
     def add_hook(self, name: str, func: Callable[..., object]) -> None:
-        """Call ``func`` at each event ``name``: ``before_request``, ``after_request`` (the hook
-        added last runs first), ``app_reset`` or ``config``.
+        """Call ``func`` whenever the event ``name`` happens: ``before_request``, ``after_request``
+        (the hook added last runs first), ``app_reset`` or ``config``.
         """
         if name not in self.hooks:
             raise ValueError(f"there is no hook {name!r}: there are {', '.join(_HOOKS)}")

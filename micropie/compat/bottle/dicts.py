@@ -214,7 +214,7 @@ class WSGIHeaderDict(MutableMapping[str, str]):
         return (_environ_key if len(name) <= LONGEST_KEPT else _environ_key.__wrapped__)(name)
 
     def raw(self, key: str, default: object = None) -> Any:
-        """Return the header's value unchanged from the environ: bytes decoded as latin-1."""
+        """Return the header's value as it is in the environ: its bytes decoded as latin-1."""
         return self.environ.get(self._key(key), default)
 
     def __getitem__(self, key: str) -> str:

@@ -167,8 +167,8 @@ def end(
 
     ``dumps``: the route's JSON encoder.
 
-    Exceptions that micropie's request flow handles are raised again. If ``catchall`` is off, so are
-    all others.
+    Exceptions that micropie's request flow handles are raised again. If ``catchall`` is off, all
+    other exceptions are raised again, too.
     """
     app = exchange.app
     try:
@@ -297,7 +297,7 @@ def _native(exchange: Exchange, body: object) -> Answer:
 
 
 def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
-    """Return the body for a file: the bytes of a short file, or the range of a longer one.
+    """Return the body for a file: the bytes of a short file, or a ``FileRange`` of a longer one.
 
     The file is closed at once if it is short, otherwise when the request ends.
     """

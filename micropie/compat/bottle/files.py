@@ -113,8 +113,8 @@ def static_file(
 
 @lru_cache(256)
 def _validators(path: str, version: str, modified: float) -> tuple[Mapping[str, str], str]:
-    """Return a dictionary with the header Last-Modified, which is empty if the date isn't known,
-    and the entity tag.
+    """Return two values: a dictionary with the header Last-Modified (empty if the date isn't
+    known), and the entity tag.
     """
     known = f"{version}:{path}".encode("utf-8", "surrogateescape")
     etag = hashlib.sha1(known, usedforsecurity=False).hexdigest()

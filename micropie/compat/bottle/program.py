@@ -46,8 +46,8 @@ def run(
 
     ``server``: a name in ``server_names``, a subclass of ``ServerAdapter`` or an instance of one.
     ``options``: passed to the server.
-    ``reloader``: check the imported modules' files every ``interval`` seconds, and restart if one
-        has changed.
+    ``reloader``: whether to check the imported modules' files every ``interval`` seconds, and to
+        restart if one has changed.
 
     Raises ``ValueError`` if the server is unknown or ``app`` can't be called.
     """

@@ -139,7 +139,8 @@ class _Rule:
             literal = re.escape(following)
             if mask and (re.match(character, following) is None if following else is_last):
                 # This wildcard doesn't backtrack. But each time an earlier one does, this one is
-                # matched again, unless it can't match a character of the text before it.
+                # matched again, unless the text between the two has a character that this one can't
+                # match.
                 going_back += bool(going_back and re.fullmatch(f"{character}*", literals[first]))
             elif (
                 wildcard.mask == _PATH
@@ -193,8 +194,8 @@ class _Rule:
 
 
 def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) -> int:
-    """Return the position after a run: after all consecutive wildcards in one segment that match
-    any text without slashes.
+    """Return the position after a run. A run consists of consecutive wildcards in one segment, each
+    of which matches any text without slashes.
     """
     while wildcards[position].mask == _SEGMENT and position + 1 < len(wildcards):
         if wildcards[position + 1].mask != _SEGMENT or "/" in literals[position + 1]:

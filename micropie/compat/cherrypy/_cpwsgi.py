@@ -21,8 +21,9 @@ class VirtualHost:
     the client gets a 400.
 
     ``default``: the application for all other hosts.
-    ``use_x_forwarded_host``: use the first host in X-Forwarded-Host, if sent, instead of Host.
-        Clients can forge that header, so don't rely on a host to keep an application secret.
+    ``use_x_forwarded_host``: whether to use the first host in X-Forwarded-Host, if sent, instead of
+        Host. Clients can forge X-Forwarded-Host, so don't rely on a host to keep an application
+        secret.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class Exchange:
         self.response = response
 
     def __getattr__(self, name: str) -> Any:
-        """Return the session in a native handler, where the tool ``sessions`` doesn't set it.
+        """Return the session if a native handler runs. There, the tool ``sessions`` doesn't set it.
 
         Raises ``AttributeError`` for any other name.
         """

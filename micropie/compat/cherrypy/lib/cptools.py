@@ -80,8 +80,8 @@ def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = Fals
     """The tool ``expires``: set headers that allow caches to store the response for ``secs``
     seconds, or forbid it if ``secs`` is 0.
 
-    ``force``: set them on every response, and replace headers that it already has. By default they
-        are set only if the response has ETag, Last-Modified, Age or Expires.
+    ``force``: whether to set the headers on every response and replace those that it already has.
+        By default they are set only if the response has ETag, Last-Modified, Age or Expires.
     """
     response = serving.response
     headers = response.headers

@@ -28,7 +28,7 @@ class SimplePlugin:
         self.bus = bus
 
     def subscribe(self) -> None:
-        """Subscribe each method that has the name of a channel to this channel."""
+        """Subscribe each method that has the name of a channel to that channel."""
         for channel, method in self._methods():
             self.bus.subscribe(channel, method)
 
