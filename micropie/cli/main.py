@@ -115,8 +115,8 @@ def _list_commands(before: argparse.Namespace) -> int:
 
 
 def app_name(before: argparse.Namespace) -> str:
-    """Return the import name of the application whose own commands are wanted: the option
-    ``--app``, the environment variable ``MICROPIE_APP``, or "app".
+    """Return the import name of the application that defines the commands: the value of the option
+    ``--app``, of the environment variable ``MICROPIE_APP``, or "app".
     """
     return before.app or _from_environment("APP") or "app"
 

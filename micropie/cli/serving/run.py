@@ -26,8 +26,8 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     Raises ``ServingError`` if no server can fulfil the options. Also raises the application's
     ``SetupError`` here, because a server would print a traceback.
 
-    ``reload``: run this command in another process, and restart it when a module's file has
-        changed.
+    ``reload``: whether to run this command in another process, and to restart it when a module's
+        file has changed.
     """
     if os.environ.get(IS_SERVING):
         return
