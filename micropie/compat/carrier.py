@@ -129,8 +129,8 @@ class CarryingTree(Tree):
 
 
 class MovedApp(App):
-    """The ``App`` in a migrated application's attribute ``native``. The log shows this class's
-    name.
+    """The class of the ``App`` in a migrated application's attribute ``native``. Log messages
+    contain the class's name.
     """
 
     _micropie_is_framework = True

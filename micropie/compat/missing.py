@@ -29,7 +29,7 @@ _UNTIMED = "leave it out: CherryPy has timed no response since version 12"
 # The first words of the message for a name that has no entry in ``ADVICE``.
 UNKNOWN = "the compatibility module has no"
 
-# Values of ``bottle.run(server=...)`` that only the original supports.
+# Values of ``bottle.run(server=...)`` that only the original supports, each with advice.
 SERVERS: Mapping[str, str] = {
     **dict.fromkeys(
         (
@@ -163,8 +163,8 @@ ADVICE: Mapping[str, str] = {
 def tell(module: str, name: str) -> NoReturn:
     """Raise the error for a name that a module of this package lacks.
 
-    If there is advice, raise an ``ImportError``: in ``from ... import`` Python would replace the
-    message of an ``AttributeError``.
+    If there is advice, raise an ``ImportError``, because for ``from ... import`` Python would
+    replace the message of an ``AttributeError``.
     """
     original = module.removeprefix(f"{__package__}.")
     advice = ADVICE.get(f"{original}.{name}")

@@ -58,7 +58,7 @@ class BottleSite(CarryingSite):
         exchange = request._exchange
         path = exchange.literal_path
         if path is None:
-            # Set the path for hooks to the one that the router matches.
+            # Hooks read ``request.path``, so set it to the path that the router matches.
             request.path = path = decoded(path_of(request))
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
@@ -201,7 +201,8 @@ def answer_raised(app: Application, request: Request, error: HTTPResponse) -> An
     """Return the response of Bottle's error handlers for ``abort`` or ``redirect`` called in a
     handler of the ``App`` itself.
     """
-    # Create micropie's response, because only then ``_native`` returns a ``Response`` for a stream.
+    # Create micropie's response, because ``_native`` returns a ``Response`` for a stream only if
+    # this response exists.
     request._exchange.response()
     exchange = getattr(request, "bottle_exchange", None)
     if exchange is None:

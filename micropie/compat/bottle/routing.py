@@ -61,7 +61,7 @@ them.
 """
 
 Match: TypeAlias = tuple[Any, Arguments]
-"""A rule's target, which is a ``Route`` in an application, and the values of its wildcards."""
+"""A rule's target, usually a ``Route``, and the values of the rule's wildcards."""
 
 # A filter is called with the text after its name in a rule: "[a-z]+" for "<name:re:[a-z]+>", None
 # for "<name:path>". It returns a regular expression, a function that converts the matched text (or

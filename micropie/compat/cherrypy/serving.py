@@ -23,7 +23,8 @@ class Exchange:
         self.response = response
 
     def __getattr__(self, name: str) -> Any:
-        """Return the session if a native handler runs. There, the tool ``sessions`` doesn't set it.
+        """Return the session in a native handler, because the tool ``sessions`` sets the attribute
+        ``session`` only for CherryPy handlers.
 
         Raises ``AttributeError`` for any other name.
         """
@@ -103,8 +104,8 @@ class _Serving:
         exchange.request, exchange.response = request, response
 
     def clear(self) -> None:
-        """Remove the current request and response. Outside of requests, new default objects are
-        created later.
+        """Remove this thread's default request and response. New ones are created when they are
+        needed. During a request, this has no effect.
         """
         _outside.exchange = None
 

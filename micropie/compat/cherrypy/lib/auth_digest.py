@@ -41,8 +41,8 @@ def get_ha1_dict_plain(user_password_dict: Mapping[str, str]) -> GetHA1:
 
 
 def get_ha1_dict(user_ha1_dict: Mapping[str, str]) -> GetHA1:
-    """Return a function for the option ``get_ha1`` that looks up hashes in a dict:
-    ``H("user:realm:password")`` by user.
+    """Return a function for the option ``get_ha1`` that looks up hashes in a dict. The dict has
+    ``H("user:realm:password")`` for each user.
     """
     return lambda realm, username: user_ha1_dict.get(username)
 

@@ -201,8 +201,8 @@ def get(
     **kwargs: object,
 ) -> bool:
     """Send the cached response if there is one. Otherwise set ``request.cacheable``, so that
-    ``tee_output`` caches this request's response. ``request.cached`` is set to whether a cached
-    response was sent.
+    ``tee_output`` caches this request's response. ``request.cached`` is True if a cached response
+    is sent.
 
     Only responses to GET and HEAD without credentials are cached (RFC 9111, section 3.5). A request
     with one of ``invalid_methods``, or with any method except GET, HEAD, OPTIONS and TRACE, removes

@@ -111,9 +111,8 @@ class Session:
     store: SessionStore | None = None
     """The store of micropie's sessions, if native handlers share this session."""
     _prepared: ClassVar[tuple[Mapping[str, object], ...]]
-    # Whether data is stored for the id, and whether this request has deleted it.
-    _was_stored = False
-    _ended = False
+    _was_stored = False  # whether data is stored for the id
+    _ended = False  # whether this request has deleted the session
     # The id that was locked: the session may get another id before it is unlocked.
     _locked_id: str | None = None
 

@@ -60,7 +60,7 @@ def serve_file(
 ) -> bytes | FileRange:
     """Set the response's status and headers for a file, and return the body.
 
-    ``content_type``: by default the type for the extension.
+    ``content_type``: the media type, by default that of the file's extension.
     ``disposition``: "attachment" or "inline".
     ``name``: the file name in Content-Disposition, by default that of ``path``.
 
