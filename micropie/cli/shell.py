@@ -57,7 +57,7 @@ def execute(arguments: Namespace) -> int:
 
 
 def _wait(awaitable: Awaitable[object]) -> Any:
-    """Await something on the application's event loop, and return the result."""
+    """Await ``awaitable`` on the application's event loop, and return the result."""
     return run_async(lambda: awaitable)
 
 

@@ -60,7 +60,7 @@ def _recoding(call: ast.Call, names: Mapping[str, str]) -> Iterator[Idiom]:
             pass
         case _:
             return
-    # Strings in the environ are decoded as latin-1, so there this code is correct.
+    # Strings in the environ are decoded as latin-1, so for these strings the code is correct.
     if codecs and _is_codec(codecs, "iso8859-1") and "environ" not in ast.unparse(text):
         inside = (dotted_name(node, names) for node in ast.walk(text))
         if is_whole or any(name.startswith("bottle.request") for name in inside):

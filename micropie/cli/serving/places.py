@@ -30,7 +30,7 @@ def checked_place(options: Options) -> Options:
 def _free_port(options: Options) -> int:
     port = int(os.environ.get(CHILD_PORT, options.port))
     try:
-        # Use the socket options that servers use.
+        # Set SO_REUSEADDR, as servers do.
         with socket.socket(options.family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((options.host, port))
@@ -41,8 +41,8 @@ def _free_port(options: Options) -> int:
 
 
 def _check_file(path: str) -> None:
-    """Raise ``ServingError`` if no socket can be created at this path. Remove a socket that is left
-    over from a server that has exited, because not every server does that.
+    """Raise ``ServingError`` if no socket can be created at this path. If a server that has exited
+    has left a socket there, remove the socket, because not every server does that at startup.
     """
     file = Path(path)
     try:
