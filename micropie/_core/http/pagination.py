@@ -16,12 +16,9 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """One page of a list.
-
-    - ``items``: the items on this page.
-    - ``number``: the page's number, counted from 1.
-    - ``size``: the number of items on a full page.
-    - ``total``: the number of items on all pages.
+    """One page of a list. ``items``: the items on this page. ``number``: the page's number, counted
+    from 1. ``size``: the number of items on a full page. ``total``: the number of items on all
+    pages.
 
     In a handler::
 
