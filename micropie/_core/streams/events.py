@@ -109,8 +109,7 @@ def _encode_text(text: str) -> bytes:
 def warn_of_format() -> None:
     logger.warning(
         'an event source yielded "data: ...\\n\\n", and "data: " is added again before each of its '
-        "lines: yield the data "
-        "alone, or event(data)"
+        "lines: yield the data alone, or event(data)"
     )
 
 

@@ -221,7 +221,9 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
                 func,
             )
         else:  # such as AfterValidator, which may change the value
-            raise SetupError(f"{type(item).__name__} can't be enforced here")
+            raise SetupError(
+                f"{type(item).__name__} can't be enforced here: check the value in the handler"
+            )
 
 
 def is_adapted(annotation: Hint) -> bool:
@@ -317,7 +319,10 @@ def _bounds_of(item: object) -> Iterator[Constraint]:
                 name, lambda moment, wanted: (moment.tzinfo is not None) is wanted, words, value
             )
         elif value is not False:
-            raise SetupError(f"{type(item).__name__}({name}={value!r}) can't be enforced here")
+            raise SetupError(
+                f"{type(item).__name__}({name}={value!r}) can't be enforced here: check the value "
+                "in the handler"
+            )
 
 
 def checked(

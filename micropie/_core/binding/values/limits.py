@@ -226,7 +226,7 @@ def check_numbers(made: object, hint: Hint) -> None:
             for field in fields_of(structure)
         ):
             raise ValueError(
-                f"Expected a number with digits from 1e-{MAX_EXPONENT} to 1e{MAX_EXPONENT}"
+                f"Expected a number whose digits are between 1e-{MAX_EXPONENT} and 1e{MAX_EXPONENT}"
             )
         if isinstance(value, Mapping):
             waiting.extend([*value, *value.values()])
