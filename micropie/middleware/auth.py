@@ -47,7 +47,7 @@ _USER_AND_PASSWORD = re.compile(r"([^\x00-\x1f\x7f:]*):([^\x00-\x1f\x7f]*)")
 class _AuthMiddleware(FlowMiddleware):
     # Preflights are rejected, because they never have credentials (Fetch Standard, section 3.2.5).
     guards = refuses_preflights = True
-    needs_session = True  # ``check`` may read it
+    needs_session = True  # because ``check`` may read the session
     security_scheme: Mapping[str, object]
     """The security scheme for ``App.openapi``. Custom middleware and access checks may have this
     attribute too.

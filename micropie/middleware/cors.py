@@ -139,7 +139,7 @@ class CORSMiddleware(FlowMiddleware):
     def after(self, request: Request, response: Response) -> None:
         """Add the CORS headers, by which browsers decide which scripts may read the response."""
         headers = response.headers
-        if not self._any_origin:  # also for rejected origins, whose responses have other headers
+        if not self._any_origin:  # the headers depend on the origin, even if it is rejected
             add_vary(response.pairs, "Origin")
         is_preflight = _is_preflight(request)
         allowed = self._allowed_origin(request._exchange.header("origin") or "")

@@ -73,8 +73,8 @@ class CSRFMiddleware(FlowMiddleware):
             own = normal_origin(f"{request.scheme}://{request.host}")
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
-                # Show this site's origin in the message, because it may be the one that is wrong,
-                # behind a misconfigured TLS proxy.
+                # Show this site's origin in the message, because it is wrong if a TLS proxy is
+                # misconfigured.
                 raise HTTPError(
                     403,
                     Sentence("This request came from a different site, not from {site}.", site=own),

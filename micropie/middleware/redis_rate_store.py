@@ -35,8 +35,10 @@ class RedisRates(RateStore):
 
     Any number of workers and machines can share it. Redis deletes a client's entry when it has
     expired. The URL may list Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``.
-    ``clock``: a function that returns the seconds since 1970; None means Redis's own clock. Raises
-    ``SetupError`` for a malformed URL, and if redis-py isn't installed.
+
+    ``clock``: a function that returns the seconds since 1970; None means Redis's own clock.
+
+    Raises ``SetupError`` for a malformed URL, and if redis-py isn't installed.
     """
 
     def __init__(
