@@ -15,12 +15,12 @@ _FOR_ATTRIBUTES = 256
 
 
 class SignedCookieSessionBackend(SessionBackend):
-    """Sessions in the client's cookie: no storage on the server, up to about 3800 bytes, readable
-    by the client.
+    """Sessions in the client's cookie, without storage on the server. A session may have about 3800
+    bytes. Its values must be JSON, and the client can read them.
 
     ``secret``: a key of at least 32 bytes, or a list of keys. The first key signs, and all keys are
-    accepted: to change the key, put a new one in front and remove the old one when
-    ``session_timeout`` has passed. Values must be JSON.
+    accepted. To change the key, put a new one in front, and remove the old one when
+    ``session_timeout`` has passed.
 
     Only the client has the data, so concurrent requests are not merged, and a copied cookie is
     valid until it expires, even after a log-out. Use another backend where that matters.
