@@ -33,8 +33,9 @@ TIMEOUT = 5.0
 SILENCE = 2.5
 # Seconds within which Redis has to respond to a ping.
 ANSWER_WITHIN = 10.0
-# While the listener waits for the response, it opens a second connection every so many seconds. If
-# that one gets a response, the host name now points to another server.
+# While the listener waits for the response to a ping, it opens a second connection at this
+# interval, in seconds. If the second one gets a response, the host name now points to another
+# server.
 _BETWEEN_LOOKS = 0.5
 # The shortest and the longest time in seconds between two attempts to connect.
 PAUSES = (0.05, 3.0)
@@ -90,8 +91,8 @@ class RedisChannels(Channels):
         """
         super().close()
         with self._lock:
-            # Close the listener first. This takes a wake-up message, which the publisher sends; the
-            # publisher is created for that if necessary.
+            # Close the listener first, because the publisher has to send the message that wakes the
+            # listener. If there is no publisher, one is created for that.
             if self._listener is not None:
                 self._listener.close()
             if self._publisher is not None:
