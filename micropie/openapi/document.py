@@ -505,7 +505,9 @@ class Builder:
     def _response(
         self, documented: _DocumentedRoute, annotation: object, stated: int | None
     ) -> tuple[str, dict[str, object]] | None:
-        """Return the status (None if unknown) and the description of a response."""
+        """Return the status and the description of a response, or None if the annotation doesn't
+        determine them.
+        """
         status = stated or 200
         answer: dict[str, object] = {"description": _phrase(status) or str(status)}
         bare = _bare(annotation)
@@ -660,8 +662,8 @@ def _bare(annotation: object) -> object:
 
 
 def _is_error(annotation: object) -> bool:
-    """Return whether an annotation is ``Never`` or an exception class. Errors are described
-    elsewhere.
+    """Return whether an annotation is ``Never`` or an exception class. These don't describe a
+    response of the handler itself.
     """
     is_raised = isinstance(annotation, type) and issubclass(annotation, HTTPError)
     return is_raised or annotation in (typing.NoReturn, typing.Never)
