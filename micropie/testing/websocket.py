@@ -19,7 +19,7 @@ DENIAL = "websocket.http.response"
 TRANSITIONS = {
     ("connecting", "websocket.accept"): "open",
     ("connecting", "websocket.close"): "closed",
-    # Only if the scope offers the extension for denial responses.
+    # Allowed only if the scope offers the extension for denial responses.
     ("connecting", f"{DENIAL}.start"): "denying",
     ("denying", f"{DENIAL}.body"): "denying",  # the state becomes "closed" with the last message
     ("open", "websocket.send"): "open",
