@@ -102,8 +102,8 @@ def _parameters_of(function: Any) -> inspect.Signature:
 
 
 def _of_process(exchange: Exchange, text: str) -> str:
-    """Return the hint for an attribute that is missing in a process of the pool. It is set in
-    ``__init__``, which isn't called there.
+    """Return the hint for an attribute that is missing in a process of the pool, because it is set
+    in ``__init__``, which isn't called there.
     """
     is_pooled = exchange.route is not None and exchange.route.is_pooled
     for name in vars(getattr(exchange.config, "app", None)) if is_pooled else ():

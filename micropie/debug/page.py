@@ -38,8 +38,8 @@ _LINES_AROUND = 5  # lines of source shown before and after the failing line
 # How many frames of an exception are shown, the innermost ones. An endless recursion has 1000.
 _MOST_FRAMES = 40
 _MOST_VARIABLES = 50  # how many variables of a frame are shown
-_LONGEST_VALUE = 1000  # characters shown of a value
-_LONGEST_REPR = 10_000  # characters of a value that are searched for secrets
+_LONGEST_VALUE = 1000  # how many characters of a value are shown
+_LONGEST_REPR = 10_000  # how many characters of a value are searched for secrets
 _MASK = "********"
 
 _WORDS = "pass(?:word|wd|phrase)|pwd|secret|token|credential|authori[sz]ation|cookie|session|api[_-]?key|private|signature"  # noqa: E501

@@ -320,8 +320,8 @@ class FunctionSource:
                 )
 
     def lost_self(self, handler: Handler) -> Iterator[str]:
-        """Yield a sentence for a method without ``self``: its first parameter has the name of a
-        client's value, but gets the application.
+        """Yield a sentence for a method without ``self``. Its first parameter is named like a value
+        from a client, but the application is passed to it.
         """
         arguments = self._tree.args.posonlyargs + self._tree.args.args
         first = arguments[0].arg if arguments else "self"
