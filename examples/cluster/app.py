@@ -38,7 +38,7 @@ HOSTS = os.environ.get("HOSTS", "localhost 127.0.0.1 ::1").split()
 PROXIES = os.environ.get("PROXIES", "").split()
 
 POLICY = "default-src 'self'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'"
-LONGEST = 2000  # characters of a chat message
+LONGEST = 2000  # the maximum number of characters in a chat message
 
 
 class Cluster(App):

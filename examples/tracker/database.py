@@ -44,7 +44,7 @@ class Project(ProjectForm):
 
 @dataclass
 class IssueForm:
-    """The fields of an issue that its users write."""
+    """The fields of an issue that users can edit."""
 
     title: Annotated[str, Meta(min_length=3, max_length=120)]
     text: Annotated[str, Meta(max_length=10_000)] = ""

@@ -1,4 +1,4 @@
-"""The admin page, an application that is mounted into another one."""
+"""The admin page: an application to mount in another one."""
 
 from __future__ import annotations
 

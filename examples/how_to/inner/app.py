@@ -22,7 +22,7 @@ class Root(App):
 
     @asynccontextmanager
     async def lifespan(self):
-        self.state.pies = {"apple": 3, "cherry": 5}  # a pool of connections, for example
+        self.state.pies = {"apple": 3, "cherry": 5}  # in your application, a pool of connections
         yield
 
     def index(self):

@@ -72,7 +72,7 @@ class PostgresRates(RateStore):
         with self._database.reached() as connection:
             self._database.clear_sometimes(connection)
             counted = connection.execute(_COUNT, values).fetchone()
-            # None if the client's row has been deleted in the meantime
+            # ``_LOOK`` finds no row if it has been deleted in the meantime.
             seen = counted or connection.execute(_LOOK, [values["key"]]).fetchone() or (0,)
         ahead = seen[0]
         return Quota(
