@@ -76,7 +76,9 @@ def _resolved(name: str) -> str:
 def _placed_nodes(
     node: ast.AST, kind: str, where: tuple[str, ...]
 ) -> Iterator[tuple[ast.AST, str, tuple[str, ...]]]:
-    """Yield each node with the kind of an import there, and the classes and functions around it."""
+    """Yield each node, the kind that an import at this place has, and the names of the classes and
+    functions around it.
+    """
     yield node, kind, where
     if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
         for one in node.body:

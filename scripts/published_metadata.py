@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-# A link that isn't absolute and doesn't stay on the page, with "!" in front of a picture.
+# Matches a relative link to another file. The first group is "!" for a picture, otherwise empty.
 RELATIVE = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 
 
