@@ -65,7 +65,7 @@ class AppLoop:
         """
         self._calls.append(call)
         with suppress(RuntimeError):
-            self._call_soon(lambda: self._has_calls.set())  # noqa: PLW0108 - only the loop knows which event it is
+            self._call_soon(lambda: self._has_calls.set())  # noqa: PLW0108 - look the event up when the loop calls this
 
     async def _make_calls(self) -> None:
         """Make the calls in a task, because under ``asyncio.run`` anyio detects the running loop by
@@ -130,7 +130,7 @@ class AppTask(Runner):
         self._loop.post(partial(self._loop.tasks.start_soon, self._run, name=call.label))
 
     def wake(self) -> None:
-        self._loop.post(lambda: self._changed.set())  # noqa: PLW0108 - only the loop knows which event it is by then
+        self._loop.post(lambda: self._changed.set())  # noqa: PLW0108 - look the event up when the loop calls this
 
     def is_current(self) -> bool:
         with suppress(RuntimeError):  # raised outside of a task, for example in a thread

@@ -72,7 +72,7 @@ class Portal(httpx.AsyncBaseTransport):
         """Call a function, even if the test is cancelled."""
         with anyio.CancelScope(shield=True):
             value = await self.call(function, *arguments)
-        return value  # noqa: RET504 - mypy takes it for a scope that may swallow errors
+        return value  # noqa: RET504 - mypy assumes that the scope may swallow exceptions
 
     async def each(self, items: Iterator[T]) -> AsyncIterator[T]:
         """Iterate over an iterator by calling it in worker threads."""
@@ -151,7 +151,7 @@ def awaited(
     ) -> T:
         return await self._portal.call(method, self._sync, *arguments, **options)
 
-    return call  # type: ignore[return-value]  # its self has a type
+    return call  # type: ignore[return-value]  # ``self`` has a narrower type
 
 
 class AsyncWebSocketSession:
@@ -242,7 +242,7 @@ class AsyncTestClient(httpx.AsyncClient):
             yield Events(response)
 
     @asynccontextmanager
-    async def websocket(  # type: ignore[override]  # as TestClient's
+    async def websocket(  # type: ignore[override]  # the signature of TestClient.websocket
         self, url: str, *, subprotocols: Sequence[str] = (), **options: Unpack[SocketOptions]
     ) -> AsyncIterator[AsyncWebSocketSession]:
         """Connect a WebSocket; the options are those of ``TestClient.websocket``."""
