@@ -411,7 +411,7 @@ class Builder:
             if is_304 and len(kinds) > 1:
                 others = [one for one in others if one is not NoneType]
             # Describe all structures as one union, which may have a discriminator.
-            union = [typing.Union[structures]] if structures else []  # noqa: UP007 - of so many
+            union = [typing.Union[structures]] if structures else []  # noqa: UP007 - the number of types varies
             for annotation in [*union, *others]:
                 described = self._response(documented, annotation, number)
                 is_known = is_known and described is not None
@@ -524,7 +524,7 @@ class Builder:
         items = TypeInfo(bare).items(_is_generator(documented))
         if items:
             self.version = "3.2.0"
-            schema = self.answers.of(typing.Union[items])  # noqa: UP007 - of so many
+            schema = self.answers.of(typing.Union[items])  # noqa: UP007 - the number of types varies
             return str(status), {**answer, "content": {_LINES: {"itemSchema": schema}}}
         how = TypeInfo(bare).sent_as
         if how == "html":
