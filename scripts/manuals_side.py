@@ -177,7 +177,7 @@ def main() -> None:
         importlib.import_module("micropie.compat").install(framework)
     side = (Bottle if framework == "bottle" else CherryPy)(importlib.import_module(framework))
     side.names |= {"__name__": "__main__", "__file__": str(Path("block.py").resolve())}
-    sys.modules |= dict.fromkeys(OTHERS)  # type: ignore[arg-type]  # their loops would not end
+    sys.modules |= dict.fromkeys(OTHERS)  # type: ignore[arg-type]  # their event loops would not end
     random.seed(1)
     for source in block["earlier"]:
         with suppress(BaseException):

@@ -38,7 +38,7 @@ def run(connection: Any, statement: str, **values: object) -> Any:
         for name, placeholder in names.items():
             statement = statement.replace(f":{name}", placeholder)
         return connection.execute(statement.format(skip="FOR UPDATE SKIP LOCKED"), values)
-    from sqlalchemy import text  # noqa: PLC0415 - the other two kinds need none of it
+    from sqlalchemy import text  # noqa: PLC0415 - sqlite3 and psycopg work without SQLAlchemy
 
     bind = connection.get_bind() if hasattr(connection, "get_bind") else connection
     skip = "FOR UPDATE SKIP LOCKED" if bind.dialect.name == "postgresql" else ""
