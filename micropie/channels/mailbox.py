@@ -198,6 +198,6 @@ class Mailbox:
         return END
 
     def forget(self, call: Callable[[], object]) -> None:
-        """Don't call the ``call`` that was passed to ``take``, unless that has happened already."""
+        """Cancel the ``call`` that was passed to ``take``, unless it has been called already."""
         with self._lock:
             self._waiting.discard(call)
