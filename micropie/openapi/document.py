@@ -721,7 +721,7 @@ def _by_status(
                 found.setdefault(number, []).extend(bodies)
             continue
         is_known = False
-        if all(one in (None, NoneType) for one in bodies):  # as usual in REST APIs
+        if all(one in (None, NoneType) for one in bodies):  # a 204, as usual in REST APIs
             found.setdefault(204, []).extend(bodies)
     return found, is_known
 

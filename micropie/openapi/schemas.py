@@ -98,9 +98,10 @@ class ApplicationTypes(Protocol):
 class Schemas:
     """The schemas of one document.
 
-    ``components``: the named schemas, to which other schemas refer. ``own``: the types of the
-    application whose routes are being described. ``mode``, in pydantic's terms: "validation" for
-    parameters and bodies, "serialization" for responses.
+    - ``own``: the types of the application whose routes are being described.
+    - ``components``: the named schemas, to which other schemas refer.
+    - ``mode``: "validation" for parameters and bodies, "serialization" for responses. These are
+      pydantic's terms.
     """
 
     def __init__(self, own: ApplicationTypes, components: dict[str, Schema], mode: Mode) -> None:
