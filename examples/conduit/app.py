@@ -349,7 +349,7 @@ class Conduit(App):
     def log_in(self, db: Connection, body: OfLogin) -> OfUser:
         """Return a new token for a user."""
         row = db.execute("select * from users where email = ?", [body.user.email]).fetchone()
-        salt = row["salt"] if row else bytes(16)  # an unknown address must take as long
+        salt = row["salt"] if row else bytes(16)  # makes an unknown address take as long
         hashed = hash_password(body.user.password, salt)
         if row is None or not hmac.compare_digest(hashed, row["password"]):
             raise Refused(401, "credentials", "invalid")

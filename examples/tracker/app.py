@@ -38,8 +38,8 @@ class Settings:
 
 
 def old_tracker(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Stands for an older program, whose URLs are still in use: redirect /cgi-bin/bug/7 to issue
-    7.
+    """Redirect /cgi-bin/bug/7 to issue 7. This WSGI application stands for an older program, whose
+    URLs are still in use.
     """
     number = environ["PATH_INFO"].rpartition("/")[2]
     place = environ["SCRIPT_NAME"].removesuffix("/cgi-bin") + f"/issues/{number}"

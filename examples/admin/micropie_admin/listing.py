@@ -1,4 +1,4 @@
-"""The contents of the page, as text: the routes and the load of a site."""
+"""The contents of the admin page, as strings: the routes and the load of a site."""
 
 from __future__ import annotations
 

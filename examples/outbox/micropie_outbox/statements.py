@@ -17,7 +17,7 @@ PUT = (
     "INSERT INTO micropie_outbox (id, job, arguments, due, tries, error) "
     "VALUES (:id, :job, :arguments, :due, 0, '')"
 )
-# A row that another worker has just taken is no longer due.
+# ``due`` is compared twice, because another worker may take the row after the SELECT has found it.
 TAKE = (
     "UPDATE micropie_outbox SET due = :until, tries = tries + 1 WHERE due <= :now AND id = "
     "(SELECT id FROM micropie_outbox WHERE due <= :now ORDER BY due LIMIT 1 {skip}) "

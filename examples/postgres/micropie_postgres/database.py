@@ -25,7 +25,7 @@ from micropie.extensions import notify_after_fork
 Result = TypeVar("Result")
 
 # After 15 seconds without data, TCP asks every 5 seconds whether the server is still there, 3
-# times. It also keeps a firewall from dropping a connection that is idle for minutes.
+# times. This also keeps a firewall from dropping a connection that is idle for minutes.
 _KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 
 # The smallest number of seconds that libpq accepts as ``connect_timeout``.
