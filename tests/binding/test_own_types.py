@@ -438,7 +438,7 @@ def hidden(text: Nowhere) -> Team:  # type: ignore[name-defined]  # noqa: F821
             {"encoders": {"Money": str}},
             r"App\(encoders=...\) .*a dict of functions by class, {Money: str}",
         ),
-        ({"encoders": {str: repr}}, r"for classes that JSON has no values of"),
+        ({"encoders": {str: repr}}, r"for classes that JSON can't represent"),
         ({"decoders": {Money: "parse"}}, r"App\(decoders=...\)"),
         ({"decoders": [Money]}, r"App\(decoders=...\)"),
     ],

@@ -167,7 +167,7 @@ Annotated[int, Query(gt=0)]
 -> Annotated[..., Query(), Meta(gt=0)]
 # FastAPI: Query(regex=)
 Annotated[str, Query(regex='a+')]
--> write Annotated[..., Query(), Meta(pattern='a+')], with Meta of msgspec
+-> write Annotated[..., Query(), Meta(pattern='a+')], with msgspec's Meta
 # FastAPI: BackgroundTasks
 from starlette.background import BackgroundTasks
 class Root(App):

@@ -143,7 +143,7 @@ _HOSTS = _Rule(
 _BY_CLASS = _dict_of(
     _is_new_class,
     callable,
-    "a dict of functions by class, {Money: str}, for classes that JSON has no values of",
+    "a dict of functions by class, {Money: str}, for classes that JSON can't represent",
 )
 _FILE_TYPES = _dict_of(
     lambda suffix: isinstance(suffix, str) and suffix[:1] == "." and suffix == suffix.lower(),
@@ -476,10 +476,10 @@ class Settings(MessageSettings):
 # Settings of other frameworks that ``App`` doesn't have, and what to write instead.
 _ELSEWHERE = by_name(
     {
-        "docs=Docs(title=...), of micropie.openapi": "title",
-        "docs=Docs(version=...), of micropie.openapi": "version",
-        "docs=Docs(description=...), of micropie.openapi": "description",
-        "docs=Docs(servers=...), of micropie.openapi": "servers",
+        "docs=Docs(title=...), from micropie.openapi": "title",
+        "docs=Docs(version=...), from micropie.openapi": "version",
+        "docs=Docs(description=...), from micropie.openapi": "description",
+        "docs=Docs(servers=...), from micropie.openapi": "servers",
         'app.mount("/prefix", Shop())': "prefix root_path path",
         "app.middlewares.append(...)": "middleware middlewares",
         "@requires(check) above the class": "dependencies guards",

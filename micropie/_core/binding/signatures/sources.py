@@ -31,7 +31,7 @@ class Source:
             called,
             others,
             {
-                f"Annotated[..., {called}(), {meta}], with Meta of msgspec": (
+                f"Annotated[..., {called}(), {meta}], with msgspec's Meta": (
                     "gt ge lt le multiple_of min_length max_length pattern regex title description"
                 ),
                 f'{called}("X-Name")': "alias",
