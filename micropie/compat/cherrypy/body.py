@@ -128,7 +128,9 @@ class Entity:
 
     @lazy
     def length(self) -> int | None:
-        """The value of the Content-Length header, or None if it is missing."""
+        """The value of the Content-Length header. None if the header is missing or isn't a
+        number, or if the body is sent in chunks.
+        """
         length = self.headers.get("Content-Length", "")
         is_chunked = "chunked" in self.headers.get("Transfer-Encoding", "")
         return None if is_chunked or not length.isdecimal() else int(length)

@@ -88,8 +88,10 @@ def _compiled(text: str, name: str) -> Callable[..., str]:
 class Template:
     """A template: ``Template(filename="page.html", path="pages").render(title="Pies")``.
 
-    Values are escaped, except ``{{!value}}`` and a ``Literal``. ``template_str``: the template
-    itself, or a file's name. A file is read once, or at each rendering if ``cached`` is False.
+    Values are escaped, except ``{{!value}}`` and a ``Literal``.
+
+    ``template_str``: the template itself, or a file's name.
+    ``cached``: whether a file is read only once. If False, it is read at each rendering.
     """
 
     def __init__(
