@@ -85,7 +85,8 @@ ADVICE: Mapping[str, str] = {
         "write your own dispatcher, a function of the path"
     ),
     "cherrypy._cpdispatch.getargspec": "use inspect.signature",
-    # Names that CherryPy itself has removed. A comment after each gives the version.
+    # Names that CherryPy itself has removed. The number after a name is the CherryPy version
+    # that removed it.
     "cherrypy.restsrv": "write cherrypy.process",  # 3.1
     "cherrypy.lib.cptools.serve_file": "write cherrypy.lib.static.serve_file",  # 3.1
     **dict.fromkeys(

@@ -65,8 +65,8 @@ def readable_environ(exchange: Exchange) -> Environ:
 
 
 def decoded(latin1: str) -> str:
-    """Decode a path from UTF-8. Bytes that are not UTF-8 become U+FFFD, also in the path that hooks
-    get. If they were dropped, ``/adm%FFin`` would match ``/admin``.
+    """Decode a path from UTF-8. Bytes that are not UTF-8 become U+FFFD. If they were dropped,
+    ``/adm%FFin`` would match ``/admin``.
 
     ``latin1``: the path's bytes, decoded as latin-1.
     """

@@ -27,7 +27,8 @@ class Lazy:
         return value
 
 
-# Type checkers get the value's type instead of the descriptor.
+# The annotation tells type checkers that the attribute has the value's type. At runtime it is a
+# descriptor.
 def lazy(function: Callable[[Any], Value]) -> Value:
     """Decorate a method to turn it into an attribute that is computed once, see ``Lazy``."""
     return cast("Value", Lazy(function))

@@ -376,8 +376,8 @@ def log_hooks(debug: bool = False) -> None:
 
 
 class SessionAuth:
-    """The tool ``session_auth``: shows pages only after a log-in by a form, and stores the user's
-    name in the session.
+    """The tool ``session_auth``: shows a log-in form until the visitor has logged in, and stores
+    the user's name in the session.
 
     Override ``check_username_and_password(username, password)`` in a subclass, or pass it as an
     option.

@@ -747,8 +747,8 @@ def init(
     ``storage_type``: "ram" or "file", or "redis" if the program has set a class ``RedisSession`` in
         this module.
     ``timeout``: minutes, by default 60.
-    ``name``: the cookie's name, by default "session_id"; with a ``backend``, that of micropie's
-        sessions.
+    ``name``: the cookie's name, by default "session_id". With a ``backend`` and without ``path``,
+        ``path_header`` and ``domain``, the default is the name that micropie's sessions use.
     ``path_header``: the name of a request header that contains the cookie's ``path``.
     ``persistent``: whether browsers keep the cookie when they are closed.
 
