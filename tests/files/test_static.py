@@ -83,6 +83,13 @@ def site(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
+@pytest.fixture(params=[False, True])
+def cached(request: pytest.FixtureRequest) -> bool:
+    """Whether the files of a directory are kept in memory."""
+    chosen: bool = request.param
+    return chosen
+
+
 @pytest.fixture(autouse=True)
 def no_cache_of_another_test() -> None:
     CONTENTS.clear()
@@ -353,7 +360,6 @@ def test_R35_an_escaped_slash_leads_nowhere(make_client: MakeClient, site: Path)
 
 # "by name": a system that can't open a file below an open directory
 @pytest.mark.parametrize("way", ["below", "by name"])
-@pytest.mark.parametrize("cached", [False, True])
 def test_R36_links_that_lead_out(
     make_client: MakeClient,
     site: Path,
@@ -493,7 +499,6 @@ def test_R35_the_whole_file_system_may_be_the_root(site: Path) -> None:
     ],
     ids=ascii,
 )
-@pytest.mark.parametrize("cached", [False, True])
 def test_R38_odd_names_are_not_found(
     make_client: MakeClient, site: Path, name: str, cached: bool
 ) -> None:
@@ -502,7 +507,6 @@ def test_R38_odd_names_are_not_found(
     assert make_client(app).get("/").status_code == 404
 
 
-@pytest.mark.parametrize("cached", [False, True])
 def test_R38_what_is_no_file_does_not_block(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:
@@ -613,7 +617,6 @@ def test_R40_without_descriptors_it_is_a_503(
 
 
 @pytest.mark.parametrize("name", ["a.txt", "large.bin"])
-@pytest.mark.parametrize("cached", [False, True])
 def test_R37_ranges(
     make_client: MakeClient, site: Path, name: str, cached: bool, nothing_stays_open: None
 ) -> None:
@@ -637,7 +640,6 @@ def test_R37_ranges(
     assert head.headers["content-length"] == str(size)
 
 
-@pytest.mark.parametrize("cached", [False, True])
 def test_R39_what_the_client_has_is_not_sent(
     make_client: MakeClient,
     site: Path,
@@ -667,7 +669,6 @@ def test_R39_what_the_client_has_is_not_sent(
     assert opened == []
 
 
-@pytest.mark.parametrize("cached", [False, True])
 def test_R39_a_precondition_that_fails(make_client: MakeClient, site: Path, cached: bool) -> None:
     app = Files(site, cached=cached)
 
@@ -858,7 +859,6 @@ def test_R39_a_clock_s_time_is_not_read_for_its_tag(make_client: MakeClient, sit
     assert not fingerprints.IDENTIFIED
 
 
-@pytest.mark.parametrize("cached", [False, True])
 def test_R39_what_the_client_has_is_sent_in_no_other_form(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:
@@ -904,7 +904,6 @@ def test_R39_dates_are_english_under_every_locale(
 # -- files compressed ahead ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize(
     ("name", "accepts", "coding", "content"),
     [
@@ -955,7 +954,6 @@ def test_a_compressed_file_is_a_file_of_its_own(make_client: MakeClient, site: P
     assert "vary" not in answer.headers
 
 
-@pytest.mark.parametrize("cached", [False, True])
 def test_a_compressed_file_that_is_older_is_not_sent(
     make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1075,7 +1073,6 @@ def test_R41_there_are_no_listings_and_no_hidden_files(make_client: MakeClient, 
         assert "txt" not in answer.text
 
 
-@pytest.mark.parametrize("cached", [False, True])
 def test_R41_no_link_leads_to_a_hidden_name(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:
@@ -1280,7 +1277,6 @@ def test_one_answer_may_be_returned_twice(make_client: MakeClient, site: Path) -
 
 
 @pytest.mark.parametrize("status", [None, 410])
-@pytest.mark.parametrize("cached", [False, True])
 def test_the_page_of_an_error_may_be_a_file(
     make_client: MakeClient, site: Path, status: int | None, cached: bool, nothing_stays_open: None
 ) -> None:
@@ -1456,7 +1452,6 @@ def test_R40_a_file_that_grows_is_sent_as_long_as_it_was(
     assert received == LARGE
 
 
-@pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("name", ["a.txt", "large.bin"])
 def test_R40_a_file_that_is_replaced_while_it_is_opened(
     make_client: MakeClient,
@@ -1485,7 +1480,6 @@ def test_R40_a_file_that_is_replaced_while_it_is_opened(
     assert len(looks) == 3
 
 
-@pytest.mark.parametrize("cached", [False, True])
 def test_R40_a_file_that_never_rests(
     make_client: MakeClient,
     site: Path,
@@ -1502,7 +1496,6 @@ def test_R40_a_file_that_never_rests(
     assert make_client(Files(site, cached=cached)).get("/static/a.txt").status_code == 500
 
 
-@pytest.mark.parametrize("cached", [False, True])
 def test_R40_a_small_file_that_shrinks_while_it_is_read(
     make_client: MakeClient,
     site: Path,
@@ -1894,7 +1887,6 @@ def test_a_time_with_a_fraction_is_sent_and_compared_in_whole_seconds(
     assert client.get("/static/a.txt", headers={"If-Modified-Since": seen}).status_code == 304
 
 
-@pytest.mark.parametrize("cached", [False, True])
 def test_R36_a_link_is_found_in_each_part_of_a_path(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:

@@ -76,7 +76,12 @@ KINDS: dict[str, Callable[[Around], Any]] = {
     "inline": lambda around: run_in("loop")(functools.partial(around)),
     "async def": as_async,
 }
-every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+@pytest.fixture(params=KINDS.values(), ids=[*KINDS])
+def kind(request: pytest.FixtureRequest) -> Any:
+    """What makes a hook of each kind of a generator of the tests."""
+    return request.param
 
 
 def wrapped(*arounds: Any) -> Root:
@@ -85,7 +90,6 @@ def wrapped(*arounds: Any) -> Root:
     return app
 
 
-@every_kind
 @pytest.mark.parametrize("path", ["/", "/streams"])
 def test_a_generator_sees_the_request_and_the_response(
     make_client: MakeClient, kind: Any, path: str
@@ -103,7 +107,6 @@ def test_a_generator_sees_the_request_and_the_response(
     assert seen == [path, 200]
 
 
-@every_kind
 def test_the_first_one_is_the_outermost(make_client: MakeClient, kind: Any) -> None:
     seen: list[str] = []
 
@@ -126,7 +129,6 @@ def test_the_first_one_is_the_outermost(make_client: MakeClient, kind: Any) -> N
     assert seen == ["a before", "hooks before", "b before", "b after", "hooks after", "a after"]
 
 
-@every_kind
 @pytest.mark.parametrize("way", ["yield", "return"])
 @pytest.mark.parametrize(
     ("answer", "status", "body"),
@@ -163,7 +165,6 @@ def test_an_early_answer_passes_the_outer_ones(
     assert app.ran == 0
 
 
-@every_kind
 @pytest.mark.parametrize("way", ["yield", "return"])
 def test_an_answer_after_the_handler_replaces_its_own(
     make_client: MakeClient, kind: Any, way: str
@@ -184,7 +185,6 @@ def test_an_answer_after_the_handler_replaces_its_own(
     assert (answer.status_code, answer.text, ended) == (201, "other", [True])
 
 
-@every_kind
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     ("failure", "status"),
@@ -214,7 +214,6 @@ def test_what_it_raises_is_answered_like_a_handlers(
     assert seen == [303 if status == 303 else failure]
 
 
-@every_kind
 @pytest.mark.parametrize("answer", [HTTPError(403, "no"), Redirect("/there")])
 def test_an_error_may_be_yielded(make_client: MakeClient, kind: Any, answer: Any) -> None:
     def late(request: Request) -> Any:
@@ -249,7 +248,6 @@ def failing_hook(when: str) -> HttpMiddleware:
     return hook
 
 
-@every_kind
 @pytest.mark.parametrize(
     ("path", "inner", "status", "end"),
     [
@@ -302,7 +300,6 @@ def catching(way: str) -> Around:
     return around
 
 
-@every_kind
 @pytest.mark.parametrize("way", ["yield", "return", "ends", "raises", "redirects", "passes"])
 def test_what_a_generator_makes_of_an_exception(
     make_client: MakeClient, kind: Any, way: str, caplog: pytest.LogCaptureFixture
@@ -346,7 +343,6 @@ def test_what_a_generator_makes_of_an_exception(
     assert len([record for record in caplog.records if record.exc_info]) <= len(page_for)
 
 
-@every_kind
 def test_a_failure_is_answered_and_logged_once_between_hooks(
     make_client: MakeClient, kind: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -376,7 +372,6 @@ def test_a_failure_is_answered_and_logged_once_between_hooks(
     assert "in around" not in traceback
 
 
-@every_kind
 def test_an_error_handler_that_fails_is_a_failure_for_nobody(
     make_client: MakeClient, kind: Any
 ) -> None:
@@ -404,7 +399,6 @@ def test_an_error_handler_that_fails_is_a_failure_for_nobody(
     assert seen == [500, RuntimeError]
 
 
-@every_kind
 @pytest.mark.parametrize("catches", [True, False])
 def test_headers_of_the_handler_go_with_its_own_error_only(
     make_client: MakeClient, kind: Any, catches: bool
@@ -429,7 +423,6 @@ def test_headers_of_the_handler_go_with_its_own_error_only(
     assert seen == ((200, None) if catches else (409, "1"))
 
 
-@every_kind
 def test_an_inner_application_has_its_own(make_client: MakeClient, kind: Any) -> None:
     def around(request: Request) -> Any:
         (yield).headers["X-Inner"] = "1"
@@ -494,7 +487,6 @@ def test_a_generator_that_nothing_can_fill_is_named() -> None:
         wrapped(around)._micropie.compiled()
 
 
-@every_kind
 @pytest.mark.parametrize("path", ["/", "/nowhere"])
 def test_a_generator_that_ends_before_its_yield_lets_nobody_in(
     make_client: MakeClient, caplog: Any, kind: Any, path: str
@@ -565,7 +557,6 @@ def test_flow_middleware(make_client: MakeClient) -> None:
     assert client.get("/?replace=1").text == "replaced"
 
 
-@every_kind
 def test_a_request_that_is_cancelled_ends_its_generators(kind: Any, backend: str) -> None:
     ended: list[str] = []
 

@@ -96,10 +96,15 @@ def hooked(
 
 
 KINDS = ["def", "async def", "async def that waits"]
-each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-@each_kind
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of a hook."""
+    chosen: str = request.param
+    return chosen
+
+
 def test_hooks_see_the_request_and_the_answer(make_client: MakeClient, kind: str) -> None:
     seen: list[Any] = []
     app = hooked(
@@ -112,7 +117,6 @@ def test_hooks_see_the_request_and_the_answer(make_client: MakeClient, kind: str
     assert seen == ["/made", (201, {"a": 1}, [("X-Own", "1")])]
 
 
-@each_kind
 @pytest.mark.parametrize(
     ("early", "status", "body", "content_type"),
     [
@@ -135,7 +139,6 @@ def test_an_early_answer(
     assert getattr(app, "ran") == 0  # noqa: B009
 
 
-@each_kind
 @pytest.mark.parametrize(
     ("changes", "status", "body", "headers"),
     [
@@ -161,7 +164,6 @@ def test_a_changed_answer(
     assert found == headers
 
 
-@each_kind
 def test_extra_headers_changed_in_place(make_client: MakeClient, kind: str) -> None:
     app = hooked(
         after=lambda request, status, body, headers: headers.append(("X-In-Place", "1")), kind=kind
@@ -183,7 +185,6 @@ def test_extra_headers_changed_in_place(make_client: MakeClient, kind: str) -> N
         ("/index/x", 404),
     ],
 )
-@each_kind
 def test_both_hooks_see_what_goes_wrong(
     make_client: MakeClient, path: str, status: int, kind: str
 ) -> None:
@@ -198,7 +199,6 @@ def test_both_hooks_see_what_goes_wrong(
     assert seen == ["before", status]
 
 
-@each_kind
 def test_after_request_sees_early_answers(make_client: MakeClient, kind: str) -> None:
     seen: list[Any] = []
     early = {"status_code": 401, "body": "no"}
@@ -261,7 +261,6 @@ def test_a_hook_of_an_inner_application_appended_late_counts(make_client: MakeCl
     assert (client.get("/inner").text, client.get("/").text) == ("late", "index")
 
 
-@each_kind
 @pytest.mark.parametrize(
     ("raised", "status", "text", "header"),
     [
@@ -281,7 +280,6 @@ def test_hooks_may_raise_answers(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@each_kind
 def test_a_hook_that_crashes_is_a_500_and_one_log_line(
     make_client: MakeClient, when: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -293,7 +291,6 @@ def test_a_hook_that_crashes_is_a_500_and_one_log_line(
     assert len(caplog.records) == 1
 
 
-@each_kind
 def test_each_hook_is_called_once_even_if_one_raises(make_client: MakeClient, kind: str) -> None:
     app, seen = Root(), []
 
@@ -453,14 +450,12 @@ def test_a_decorated_async_hook_is_awaited(make_client: MakeClient, on_loop: boo
     assert client.get("/made").json() == make_client(Root()).get("/made").json()
 
 
-@each_kind
 def test_a_hook_runs_before_the_body_is_received(make_client: MakeClient, kind: str) -> None:
     app = hooked(lambda request: {"status_code": 401, "body": "no"}, kind=kind)
     answer = make_client(app).post("/", content=b"{", headers={"Content-Type": "application/json"})
     assert answer.status_code == 401
 
 
-@each_kind
 def test_after_request_sees_a_malformed_body(make_client: MakeClient, kind: str) -> None:
     seen: list[int] = []
     app = hooked(after=lambda request, status, *_: seen.append(status), kind=kind)

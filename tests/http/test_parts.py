@@ -118,8 +118,14 @@ def doing(*todo: Any, **settings: Any) -> Doing:
 
 ARRIVING = ["/asynchronous", "/sync"]
 RECEIVED = ["/received", "/received_sync"]
-arriving = pytest.mark.parametrize("path", ARRIVING)
 every_way = pytest.mark.parametrize("path", ARRIVING + RECEIVED)
+
+
+@pytest.fixture(params=ARRIVING)
+def path(request: pytest.FixtureRequest) -> str:
+    """Each handler whose parts it gets as they arrive."""
+    chosen: str = request.param
+    return chosen
 
 
 def post(client: Any, path: str, body: bytes, size: int = 1_000_000, **options: Any) -> Any:
@@ -212,14 +218,12 @@ def test_a_part_is_read_in_portions(make_client: MakeClient, path: str, size: in
     assert post(client, path, body, size).json() == [["0", "123456789", ""], ["a", "b", ""]]
 
 
-@arriving
 @pytest.mark.parametrize("content", [b"\xff", b"a\0b"])
 def test_R11_text_that_is_none_is_a_400(make_client: MakeClient, path: str, content: bytes) -> None:
     answer = post(make_client(doing("text")), path, form(section('name="a"', content)))
     assert (answer.status_code, answer.text.startswith("A field's name or value")) == (400, True)
 
 
-@arriving
 def test_R34_a_form_cut_at_every_byte_is_the_same(path: str) -> None:
     body = form(
         section('name="a"', b"1\r\n--"),
@@ -276,7 +280,6 @@ def test_R25_R26_R27_limits_and_sentences_are_those_of_a_received_form(
     assert (answer.status_code, answer.text) == (status, received.text)
 
 
-@arriving
 @pytest.mark.parametrize(
     ("content_type", "status"),
     [
@@ -295,7 +298,6 @@ def test_a_body_that_is_no_multipart_form(
     assert post(client, path, MIXED, headers={"Content-Type": content_type}).status_code == status
 
 
-@arriving
 def test_an_empty_body_is_a_form_without_parts(make_client: MakeClient, path: str) -> None:
     """Some libraries of clients write no boundary where there is nothing to send."""
     client = make_client(doing("name"))
@@ -303,7 +305,6 @@ def test_an_empty_body_is_a_form_without_parts(make_client: MakeClient, path: st
         assert post(client, each, b"").status_code == 200
 
 
-@arriving
 def test_no_media_type_is_no_multipart_form(make_client: MakeClient, path: str) -> None:
     answer = make_client(doing("name")).post(path)
     sentence = "This resource requires a multipart form: Content-Type: multipart/form-data."
@@ -342,7 +343,6 @@ HALVES = {
 }
 
 
-@arriving
 @pytest.mark.parametrize("half", HALVES)
 def test_R19_half_a_form_is_never_a_whole_one(
     backend: str, path: str, half: str, caplog: pytest.LogCaptureFixture
@@ -352,7 +352,6 @@ def test_R19_half_a_form_is_never_a_whole_one(
     assert (app.finished, caplog.records) == (0, [])
 
 
-@arriving
 @pytest.mark.parametrize("half", HALVES)
 def test_R19_half_a_form_is_never_a_whole_one_under_wsgi(
     path: str, half: str, caplog: pytest.LogCaptureFixture
@@ -363,7 +362,6 @@ def test_R19_half_a_form_is_never_a_whole_one_under_wsgi(
     assert (app.finished, caplog.records) == (0, [])
 
 
-@arriving
 def test_R20_silence_in_the_middle_of_a_part_is_a_408(backend: str, path: str) -> None:
     app = doing(-1, body_timeout=0.03)
     call = posted(backend, app, path, piece(MIXED[:-200], more=True), headers=PAIRS)
@@ -467,7 +465,6 @@ def test_R33_no_file_is_ever_overwritten(
     assert (tmp_path / "f").read_text() == "old"
 
 
-@arriving
 def test_a_field_is_not_saved(
     make_client: MakeClient, path: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -478,7 +475,6 @@ def test_a_field_is_not_saved(
     assert os.listdir(tmp_path) == []
 
 
-@arriving
 def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(
     backend: str, path: str, tmp_path: Path
 ) -> None:
@@ -497,7 +493,6 @@ def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(
     run(backend, break_everywhere)
 
 
-@arriving
 def test_R32_no_half_of_a_file_is_left_under_wsgi(path: str, tmp_path: Path) -> None:
     body = section('name="f"; filename="f"', b"x" * 300_000)
     app = doing("save_to")
@@ -665,7 +660,6 @@ def test_R22_every_order_of_reading_ends(make_client: MakeClient, path: str) -> 
         assert (order, answer.text) == (order, app_json(taken(order, "received" in path)))
 
 
-@arriving
 def test_R22_nothing_waits_for_a_message_after_the_last(backend: str, path: str) -> None:
     call = posted(backend, doing(-1), path, piece(TWO_PARTS), headers=PAIRS)
     assert (call.status, call.body, call.received) == (200, b'[["1"],["2"]]', 1)
@@ -688,7 +682,6 @@ class Late(App):
         return [part.read().decode() for part, _ in parts]
 
 
-@arriving
 def test_a_part_that_is_gone_is_no_empty_part(
     make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -915,7 +908,6 @@ class Echo(App):
             yield from part
 
 
-@arriving
 def test_parts_are_answered_while_they_arrive(make_client: MakeClient, path: str) -> None:
     content = bytes(range(256)) * 40
     body = form(
@@ -925,7 +917,6 @@ def test_parts_are_answered_while_they_arrive(make_client: MakeClient, path: str
     assert answer.content == content * 2
 
 
-@arriving
 def test_parts_of_a_broken_form_abort_an_answer_that_has_begun(
     path: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -62,7 +62,12 @@ class Mixed(Sync):
 
 
 BACKENDS = [Sync, Async, Quick, Nothing, Mixed]
-every_backend = pytest.mark.parametrize("backend", [*BACKENDS, InMemorySessionBackend])
+
+
+@pytest.fixture(params=[*BACKENDS, InMemorySessionBackend])
+def backend(request: pytest.FixtureRequest) -> Any:
+    """The class of each of the backends."""
+    return request.param
 
 
 class Root(App):
@@ -109,21 +114,18 @@ class Root(App):
         self.request.session["x"] = 1
 
 
-@every_backend
 @pytest.mark.parametrize("path", ["/", "/asynchronous"])
 def test_a_session_lasts(make_client: MakeClient, backend: Any, path: str) -> None:
     client = make_client(Root(backend()))
     assert [client.get(path).json() for _ in range(3)] == [1, 2, 3]
 
 
-@every_backend
 def test_two_clients_have_two_sessions(make_client: MakeClient, backend: Any) -> None:
     app = Root(backend())
     first, second = make_client(app), make_client(app, lifespan=False)
     assert [first.get("/").json(), second.get("/").json(), first.get("/").json()] == [1, 1, 2]
 
 
-@every_backend
 def test_an_error_page_of_a_path_that_does_not_exist_has_the_session(
     make_client: MakeClient, backend: Any
 ) -> None:
@@ -135,7 +137,6 @@ def test_an_error_page_of_a_path_that_does_not_exist_has_the_session(
     assert client.get("/nowhere").text == "not here, 1"
 
 
-@every_backend
 @pytest.mark.parametrize("path", ["/untouched", "/look", "/undo", "/clear"])
 def test_what_did_not_change_sends_no_cookie(
     make_client: MakeClient, backend: Any, path: str
@@ -167,13 +168,11 @@ def test_a_session_is_saved_before_the_answer_and_once(
     assert kept.asked == [opened, ("save", session_id, 60)]
 
 
-@every_backend
 def test_changes_inside_of_values_count(make_client: MakeClient, backend: Any) -> None:
     client = make_client(Root(backend()))
     assert [client.get("/nested").json() for _ in range(3)] == [[1], [1, 1], [1, 1, 1]]
 
 
-@every_backend
 def test_a_cleared_session_is_forgotten_by_both(make_client: MakeClient, backend: Any) -> None:
     client = make_client(Root(backend()))
     client.get("/")
@@ -181,7 +180,6 @@ def test_a_cleared_session_is_forgotten_by_both(make_client: MakeClient, backend
     assert client.get("/").json() == 1
 
 
-@every_backend
 def test_a_session_may_be_replaced(make_client: MakeClient, backend: Any) -> None:
     client = make_client(Root(backend()))
     client.get("/")
@@ -189,7 +187,6 @@ def test_a_session_may_be_replaced(make_client: MakeClient, backend: Any) -> Non
     assert client.get("/look").json() == {"other": 1}
 
 
-@every_backend
 @pytest.mark.parametrize("asked", [False, True])
 def test_a_session_is_saved_with_a_client_s_errors_and_on_demand_with_ours(
     make_client: MakeClient, backend: Any, asked: bool
@@ -205,7 +202,6 @@ def test_a_session_is_saved_with_a_client_s_errors_and_on_demand_with_ours(
     assert client.get("/look").json() == {**kept, "error": 1}
 
 
-@every_backend
 def test_head_saves_as_get_does(make_client: MakeClient, backend: Any) -> None:
     client = make_client(Root(backend()))
     client.head("/head")
@@ -273,7 +269,6 @@ class Guarded(App):
         return dict(self.request.session)
 
 
-@every_backend
 def test_a_hook_lets_in_who_has_logged_in(make_client: MakeClient, backend: Any) -> None:
     app = Guarded(backend())
     app.middlewares.append(LogIn())
@@ -289,7 +284,6 @@ class Overloaded(HttpMiddleware):
         return {"status_code": 503}
 
 
-@every_backend
 def test_it_is_saved_after_the_hooks_which_may_make_an_error_of_the_answer(
     make_client: MakeClient, backend: Any
 ) -> None:

@@ -205,10 +205,15 @@ def streaming(make: Callable[[], EventStream]) -> App:
 
 
 KINDS = ["asynchronous", "async_handler", "sync"]
-every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-@every_kind
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of a source of events."""
+    chosen: str = request.param
+    return chosen
+
+
 def test_events_and_their_head(make_client: MakeClient, kind: str) -> None:
     app = Root(
         "text", {"n": 1}, event("x", event="joined", id=3), event(None), headers={"X-Own": "1"}
@@ -292,14 +297,12 @@ def test_a_heartbeat_is_a_number_of_seconds(heartbeat: Any) -> None:
         EventStream([], heartbeat=heartbeat)
 
 
-@every_kind
 def test_a_source_of_nothing_has_no_event(make_client: MakeClient, kind: str) -> None:
     app = Root()
     answer = make_client(app).get(f"/{kind}")
     assert (answer.status_code, answer.content, app.log) == (200, COMMENT, ["closed"])
 
 
-@every_kind
 def test_the_head_does_not_wait_for_the_first_event(make_client: MakeClient, kind: str) -> None:
     go_on = threading.Event()
     with make_client(Root(go_on, "x", heartbeat=None)).stream("GET", f"/{kind}") as answer:
@@ -310,7 +313,6 @@ def test_the_head_does_not_wait_for_the_first_event(make_client: MakeClient, kin
         assert list(chunks) == [b"data: x\n\n"]
 
 
-@every_kind
 def test_R65_a_silent_source_has_a_heart_beat_and_loses_nothing(
     make_client: MakeClient, kind: str
 ) -> None:
@@ -332,7 +334,6 @@ def test_no_heart_beat_while_there_are_events(make_client: MakeClient) -> None:
     assert answer.content.count(COMMENT) == 1  # with the head
 
 
-@every_kind
 @pytest.mark.parametrize("bad", [RuntimeError("broken"), b"bytes", HTTPError(404)])
 @pytest.mark.parametrize("before", [["a"], []])
 def test_R60_a_source_that_fails_is_aborted(
@@ -350,7 +351,6 @@ def test_R60_a_source_that_fails_is_aborted(
     assert (app.log, len(caplog.records)) == (["closed"], 1)
 
 
-@every_kind
 def test_R76_the_server_gets_the_error_of_a_source_as_it_is(
     make_client: MakeClient, kind: str
 ) -> None:
@@ -360,7 +360,6 @@ def test_R76_the_server_gets_the_error_of_a_source_as_it_is(
     assert caught.value is broken
 
 
-@every_kind
 @pytest.mark.parametrize("script", [["a"] * 1000, ["a", 0.3] * 1000, [0.3, "a"] * 1000])
 def test_R59_R61_the_source_is_closed_once_when_the_client_leaves(
     make_client: MakeClient, kind: str, script: list[Any]
@@ -409,7 +408,6 @@ def test_R8_R59_head_closes_the_source(make_client: MakeClient, is_sync: bool) -
     assert log == ["closed"]
 
 
-@every_kind
 @pytest.mark.parametrize(("size", "ahead"), [(1, 16), (40_000, 2)])
 def test_R64_the_source_is_a_few_events_ahead_at_most(
     make_client: MakeClient, kind: str, size: int, ahead: int
@@ -903,7 +901,6 @@ def test_a_chunk_of_an_own_stream_may_be_an_event(make_client: MakeClient) -> No
 # -- the end ---------------------------------------------------------------------------------------
 
 
-@every_kind
 def test_R65_a_stream_ends_when_the_server_says_shutdown(backend: str, kind: str) -> None:
     go_on = threading.Event()
     app = Root("a", go_on, "b")
@@ -975,7 +972,6 @@ def test_R65_a_stream_whose_client_takes_nothing_ends_when_the_server_says_shutd
     assert app.log == ["closed"]
 
 
-@every_kind
 def test_R62_a_cancelled_server_closes_the_source(backend: str, kind: str) -> None:
     """While it waits for an event, and while it waits for the client to take one."""
     go_on = threading.Event()
@@ -1017,7 +1013,6 @@ def test_R62_a_loop_that_ends_closes_the_source_of_an_open_stream(backend: str) 
     assert app.log == ["closed"]
 
 
-@every_kind
 def test_R65_a_stream_ends_with_the_process_under_wsgi(kind: str) -> None:
     go_on = threading.Event()
     app = Root("a", go_on, "b")

@@ -100,10 +100,13 @@ class Streams(App):
         return 200, self.asynchronous(), {"X-Own": "1"}
 
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of a stream."""
+    chosen: str = request.param
+    return chosen
 
 
-@every_kind
 def test_a_stream_has_no_length_and_is_closed_once(make_client: MakeClient, kind: str) -> None:
     app = Streams("a", b"", "", b"b", "é")
     answer = make_client(app).get(f"/{kind}")
@@ -112,7 +115,6 @@ def test_a_stream_has_no_length_and_is_closed_once(make_client: MakeClient, kind
     assert (app.begun, app.ended) == (1, 1)
 
 
-@every_kind
 @pytest.mark.parametrize("compressed", [False, True])
 def test_text_gets_the_charset_that_it_is_sent_in(
     make_client: MakeClient, kind: str, compressed: bool
@@ -156,7 +158,6 @@ def most_ahead(kind: str, world: str) -> int:
     return 2 if "async" in kind else 2 * CHUNKS_AHEAD
 
 
-@every_kind
 def test_chunks_are_sent_as_they_are_made(make_client: MakeClient, world: str, kind: str) -> None:
     app = Streams(*"abcde" * 100)
     with make_client(app).stream("GET", f"/{kind}") as answer:
@@ -180,7 +181,6 @@ def test_no_chunk_waits_for_a_later_one(make_client: MakeClient) -> None:
             arrived.release()
 
 
-@every_kind
 def test_R59_a_stream_that_its_client_leaves_is_closed_once(
     make_client: MakeClient, world: str, kind: str
 ) -> None:
@@ -193,7 +193,6 @@ def test_R59_a_stream_that_its_client_leaves_is_closed_once(
     assert client.get("/nowhere").status_code == 404
 
 
-@every_kind
 def test_R8_head_of_a_stream_sends_nothing_and_closes_it(
     make_client: MakeClient, kind: str
 ) -> None:
@@ -205,7 +204,6 @@ def test_R8_head_of_a_stream_sends_nothing_and_closes_it(
 
 
 @pytest.mark.parametrize("status", [204, 304])
-@every_kind
 def test_R9_a_stream_without_a_body_is_closed(
     make_client: MakeClient, kind: str, status: int
 ) -> None:
@@ -218,7 +216,6 @@ def test_R9_a_stream_without_a_body_is_closed(
     assert app.begun == app.ended
 
 
-@every_kind
 def test_a_stream_that_fails_at_once_is_a_500(
     make_client: MakeClient, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,19 +226,16 @@ def test_a_stream_that_fails_at_once_is_a_500(
     assert (app.begun, app.ended) == (1, 1)
 
 
-@every_kind
 def test_a_stream_may_begin_with_an_intended_error(make_client: MakeClient, kind: str) -> None:
     app = Streams(HTTPError(404, "nothing here"))
     answer = make_client(app).get(f"/{kind}")
     assert (answer.status_code, answer.text) == (404, "nothing here")
 
 
-@every_kind
 def test_a_stream_may_begin_with_a_redirect(make_client: MakeClient, kind: str) -> None:
     assert make_client(Streams(Redirect("/there"))).get(f"/{kind}").headers["location"] == "/there"
 
 
-@every_kind
 @pytest.mark.parametrize("broken", [RuntimeError("broken"), HTTPError(404), Redirect("/there")])
 def test_R60_a_stream_that_fails_later_is_aborted(
     make_client: MakeClient, kind: str, broken: Exception, caplog: pytest.LogCaptureFixture
@@ -268,7 +262,6 @@ def test_a_service_out_of_reach_in_a_stream_is_one_line(
     assert bool(record.exc_info) is (level == logging.DEBUG)
 
 
-@every_kind
 @pytest.mark.parametrize(
     "broken", [RuntimeError("broken"), ExceptionGroup("two", [ValueError(1), KeyError(2)])]
 )
@@ -281,7 +274,6 @@ def test_R76_the_server_gets_the_error_of_a_stream_as_it_is(
     assert caught.value is broken
 
 
-@every_kind
 @pytest.mark.parametrize("chunk", [5, None, ["x"], object(), "\ud800"])
 def test_a_first_chunk_that_is_none_is_a_500(
     make_client: MakeClient, kind: str, chunk: Any
@@ -291,7 +283,6 @@ def test_a_first_chunk_that_is_none_is_a_500(
     assert (app.begun, app.ended) == (1, 1)
 
 
-@every_kind
 @pytest.mark.parametrize("chunk", [5, None, "\ud800"])
 def test_a_later_chunk_that_is_none_is_an_error_and_logged(
     make_client: MakeClient, kind: str, chunk: Any, caplog: pytest.LogCaptureFixture
@@ -304,7 +295,6 @@ def test_a_later_chunk_that_is_none_is_an_error_and_logged(
     assert len(caplog.records) == 1
 
 
-@every_kind
 @pytest.mark.parametrize("script", [[], [""], ["", b"", ""]])
 def test_a_stream_of_nothing_is_an_empty_body(
     make_client: MakeClient, kind: str, script: list[str]
