@@ -51,7 +51,6 @@ from micropie._core.binding.structures.makers import maker_for
 from micropie.testing import TestClient
 from tests.binding.conftest import taking
 from tests.conftest import MakeClient
-from tests.support.commands import ended
 from tests.support.errors import said
 
 ROOT = Path(__file__).parent.parent.parent
@@ -866,20 +865,6 @@ def test_without_msgspec_a_pydantic_model_works_all_the_same(
     app._micropie.compiled()
     monkeypatch.undo()
     assert make_client(app).post("/page", json=FULL).json()[1] == "Bob"
-
-
-def test_msgspec_and_pydantic_are_loaded_only_when_a_handler_needs_them() -> None:
-    code = """
-import sys
-from micropie import App
-class Root(App):
-    def index(self, x: int = 0): return "x"
-Root()._micropie.compiled()
-print(sorted({"msgspec", "pydantic", "jinja2", "asyncio.base_events", "trio"} & set(sys.modules)))
-"""
-    done = ended(sys.executable, "-c", code, check=True)
-    assert "msgspec" not in done.stdout
-    assert "pydantic" not in done.stdout
 
 
 # -- signatures ------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 import pytest
 
 from micropie.channels import Channels, RedisChannels
-from tests.support.redis_server import redis_server
 from tests.support.waiting import until
 
 KINDS = ["memory", "redis"]
@@ -31,13 +30,6 @@ def threads() -> Iterator[Callable[[], list[str]]]:
 
     yield started
     until(lambda: not started())
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A redis-server for all tests; each has names of its own."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 @pytest.fixture(params=KINDS)

@@ -14,7 +14,6 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-import micropie.channels
 from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, run_in
 from micropie._core.execution.loop import WAKERS, threadsafe_scheduler
 from micropie._core.http.json import CodecError
@@ -738,12 +737,6 @@ def test_no_handler_is_named_channels() -> None:
 
         class Root(App):
             def channels(self) -> None: ...  # type: ignore[override]
-
-
-def test_the_package_names_what_it_imports_later() -> None:
-    assert all(hasattr(micropie.channels, name) for name in micropie.channels.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        micropie.channels.Nothing  # noqa: B018
 
 
 def test_who_takes_nothing_is_told_once_of_the_next_message() -> None:

@@ -16,13 +16,13 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
 
 from micropie.compat import install
-from tests.compat.exchange import Answer, Client, Conversation, ask_asgi, ask_wsgi
+from tests.compat.exchange import Answer, Client, Conversation, Request, ask_asgi, ask_wsgi
 
 
 def conversations_of(framework: str) -> Sequence[Conversation]:
@@ -42,15 +42,15 @@ def failure() -> Answer:
     return Answer(0, [], traceback.format_exc(limit=-3).encode())
 
 
-def play_wsgi(framework: str) -> list[list[Answer]]:
-    """Play all conversations by WSGI."""
+def play(framework: str, ask_app: Callable[[str, Request], Answer]) -> list[list[Answer]]:
+    """Play all conversations; ``ask_app`` asks the application of this name."""
     played = []
     for conversation in conversations_of(framework):
         client = Client()
         answers = []
         for ask in conversation.asks:
             try:
-                answer = ask_wsgi(application(framework, conversation.app), client.request(ask))
+                answer = ask_app(conversation.app, client.request(ask))
             except Exception:
                 answer = failure()
             client.heard(answer)
@@ -87,9 +87,10 @@ def main() -> None:
     sys.modules["ujson"] = None  # type: ignore[assignment]
     if whose == "ours":
         install(framework)
-    played = (
-        play_wsgi(framework) if world == "wsgi" else anyio.run(play_asgi, framework, backend=world)
-    )
+    if world == "wsgi":
+        played = play(framework, lambda name, ask: ask_wsgi(application(framework, name), ask))
+    else:
+        played = anyio.run(play_asgi, framework, backend=world)
     encoded = [
         [
             (answer.status, answer.headers, base64.b64encode(answer.body).decode())

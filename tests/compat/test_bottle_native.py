@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,7 +21,6 @@ from micropie.testing import TestClient
 from tests.asgi.calls import START
 from tests.conftest import MakeClient
 from tests.support import moved_shop
-from tests.support.commands import ended
 
 JSON_TYPE = {"Content-Type": "application/json"}
 
@@ -687,13 +685,6 @@ def test_routes_may_be_added_while_the_application_serves(
     assert client.get("/native").text == "native"
     app.hook("after_request")(lambda: bottle.response.set_header("X-After", "1"))
     assert client.get("/late").headers["x-after"] == "1"
-
-
-def test_a_native_application_imports_nothing_of_it() -> None:
-    code = "import micropie, sys; print([name for name in sys.modules if name.startswith('micropie.compat')])"
-    command = [sys.executable, "-c", code]
-    done = ended(*command, check=True)
-    assert done.stdout == "[]\n"
 
 
 def test_a_moved_application_gains_a_handler_in_a_process(make_client: MakeClient) -> None:

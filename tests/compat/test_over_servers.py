@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from micropie.compat.cherrypy.locks import MOST_WAITING
-from tests.compat.differences import Played, differences, original, reason_for
-from tests.compat.exchange import Answer, Client
-from tests.compat.play import conversations_of
+from tests.compat.differences import differences, original, reason_for
+from tests.compat.exchange import Answer, Request
+from tests.compat.play import play
 from tests.servers.harness import KINDS, Server, serving
 from tests.support.waiting import PATIENCE, until
 
@@ -35,28 +35,15 @@ def server(request: pytest.FixtureRequest, framework: str) -> Iterator[Server]:
         yield server_of(request.param)
 
 
-def played_over(server: Server, framework: str) -> Played:
-    """Play the conversations over the wire."""
-    played = []
-    for conversation in conversations_of(framework):
-        client = Client()
-        answers = []
-        for ask in conversation.asks:
-            method, target, headers, body = client.request(ask)
-            given = server.request(
-                method, target, {**headers, "X-Application": conversation.app}, body
-            )
-            answer = Answer(
-                given.status, [(name.lower(), value) for name, value in given.headers], given.body
-            )
-            client.heard(answer)
-            answers.append(answer)
-        played.append(answers)
-    return played
-
-
 def test_a_moved_application_answers_as_the_original(server: Server, framework: str) -> None:
-    found = differences(framework, original(framework), played_over(server, framework))
+    def ask(app: str, request: Request) -> Answer:
+        method, target, headers, body = request
+        given = server.request(method, target, {**headers, "X-Application": app}, body)
+        return Answer(
+            given.status, [(name.lower(), value) for name, value in given.headers], given.body
+        )
+
+    found = differences(framework, original(framework), play(framework, ask))
     assert not [
         str(difference) for difference in found if reason_for(framework, difference) is None
     ]

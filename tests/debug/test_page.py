@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from html.parser import HTMLParser
 from itertools import count
@@ -22,7 +21,6 @@ from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.commands import ended
 from tests.support.debugging import DEVELOPER, LOCAL
-from tests.support.waiting import PATIENCE
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
@@ -528,11 +526,6 @@ def test_R76_no_page_under_asgi_below_gunicorn(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "gunicorn.arbiter", sys)
     with TestClient(make_app(), **DEVELOPER) as client:
         assert "Traceback" not in client.get("/oops").text
-
-
-def test_the_page_is_not_imported_before_it_is_made() -> None:
-    code = "import sys, micropie; assert 'micropie.debug.page' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
 
 
 def test_no_source_is_shown_where_there_is_none(make_client: MakeClient) -> None:

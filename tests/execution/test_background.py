@@ -192,11 +192,6 @@ def app() -> Iterator[Root]:
     app.go_on.set()
 
 
-@pytest.fixture
-def client(app: Root, make_client: MakeClient) -> Any:
-    return make_client(app)
-
-
 def test_functions_of_every_kind_run_in_order(app: Root, client: Any) -> None:
     assert client.get("/several").text == "answered"
     places = ["thread", "loop", "loop", "loop", "loop"]

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from micropie import App, Request, SetupError
+from micropie import SetupError
 from micropie._core.execution.steps import redis_client
 from micropie._core.execution.steps.redis_client import RedisClient
 from micropie.channels import RedisChannels
@@ -28,6 +28,7 @@ from micropie.channels import redis as of_channels
 from micropie.middleware import RedisRates
 from micropie.sessions import RedisSessionBackend
 from tests.conftest import MakeClient
+from tests.execution.test_redis_client import Visits
 from tests.support.forwarder import Forwarder
 from tests.support.ports import free_port
 from tests.support.redis_server import (
@@ -121,13 +122,6 @@ def hung(watched: Watched) -> Iterator[None]:
 
 
 FAILURES = pytest.mark.parametrize("fail_over", [told, killed, hung])
-
-
-class Visits(App):
-    async def count(self, request: Request) -> str:
-        number = request.session.get("n", 0) + 1
-        request.session["n"] = number
-        return str(number)
 
 
 @FAILURES

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 
-from micropie import App, Request
+from micropie import Request
 from micropie.channels import RedisChannels
 from micropie.channels import redis as of_channels
 from micropie.extensions import Outage
@@ -24,6 +24,7 @@ from micropie.sessions import RedisSessionBackend
 from micropie.sessions import redis as of_sessions
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+from tests.execution.test_redis_client import Visits
 from tests.support.apart import Machine, machines
 from tests.support.redis_server import published, received, redis_server, sentinel_server
 from tests.support.waiting import until
@@ -48,12 +49,7 @@ def running(directory: Path, count: int) -> Iterator[list[Machine]]:
         yield made
 
 
-class Site(App):
-    async def count(self, request: Request) -> str:
-        number = request.session.get("n", 0) + 1
-        request.session["n"] = number
-        return str(number)
-
+class Site(Visits):
     async def look(self, request: Request) -> str:
         return str(request.session["n"])
 

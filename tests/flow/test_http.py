@@ -33,7 +33,7 @@ from micropie import (
 )
 from micropie.asgi.streaming import CHUNKS_PER_CHECK
 from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
-from tests.asgi.calls import Call, get, http_scope, piece, run
+from tests.asgi.calls import START, Call, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.threads import started_threads
 from tests.support.waiting import PATIENCE, until, until_async
@@ -567,13 +567,7 @@ class Keeps(HttpMiddleware):
 
 def broken_app() -> Broken:
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/plain")],
-            }
-        )
+        await send(START)
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
         raise LookupError
 

@@ -59,6 +59,7 @@ from micropie.compat.cherrypy import expose, request
 from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.middleware import Compress
 from micropie.testing import TestClient
+from tests.asgi.calls import START
 from tests.conftest import MakeClient
 from tests.project.fuzz import client_texts
 from tests.project.fuzz.client_texts import ENTRIES, grows_too_fast
@@ -375,13 +376,7 @@ def test_R28_no_cache_keeps_a_long_text_of_a_client(
 
     async def counted(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/plain")],
-            }
-        )
+        await send(START)
         await send({"type": "http.response.body", "body": b"%d" % len(scope["headers"])})
 
     def counted_too(environ: Any, start_response: Any) -> list[bytes]:

@@ -9,7 +9,6 @@ import functools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import anyio
 import pytest
 
 from micropie import (
@@ -33,6 +32,7 @@ from micropie.middleware import (
     TrustedHosts,
 )
 from micropie.testing import TestClient, WebSocketRefused
+from tests.asgi.calls import START, Call, http_scope, run
 from tests.conftest import MakeClient
 
 ANN = {"Authorization": "Basic " + base64.b64encode(b"ann:secret").decode()}
@@ -64,13 +64,7 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
         )
         await send({"type": "websocket.close"})
     else:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/plain")],
-            }
-        )
+        await send(START)
         await send({"type": "http.response.body", "body": b"page for all"})
 
 
@@ -317,29 +311,10 @@ def test_a_client_that_leaves_during_a_refused_handshake(world: str, open_client
     """The driver has not asked for the first message yet when a guard refuses."""
     if world == "wsgi":
         return
-    sent: list[Any] = []
-    app = site(BasicAuth({}))
-    scope = {
-        "type": "websocket",
-        "path": "/asgi",
-        "headers": [],
-        "query_string": b"",
-        "asgi": {"version": "3.0"},
-    }
-
-    async def call() -> None:
-        messages = iter([{"type": "websocket.disconnect", "code": 1006}])
-
-        async def receive() -> Any:
-            return next(messages)
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await app(scope, receive, send)
-
-    anyio.run(call, backend=world)
-    assert sent == []
+    call = Call({"type": "websocket.disconnect", "code": 1006})
+    scope = http_scope("GET", "/asgi", type="websocket", scheme="ws")
+    run(world, site(BasicAuth({})), scope, call.receive, call.send)
+    assert call.sent == []
 
 
 # -- before the session ----------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 import redis
 
-import micropie.middleware
 from micropie import App, HTTPError, HttpMiddleware, SetupError, post
 from micropie._core.execution.steps import outage
 from micropie._core.execution.steps import redis_client as redisclient
@@ -700,13 +699,6 @@ def test_without_redis_py_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
         SetupError, match=r"RedisRates needs redis: pip install \"micropie-dual\[redis\]\""
     ):
         RedisRates("redis://localhost")
-
-
-def test_the_package_names_its_lazy_imports() -> None:
-    assert all(hasattr(micropie.middleware, name) for name in micropie.middleware.__all__)
-    assert micropie.middleware.__all__ == sorted(micropie.middleware.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        micropie.middleware.Nothing  # noqa: B018
 
 
 def test_tests_of_one_process_share_a_limit_above_a_handler_and_not_between_clients(

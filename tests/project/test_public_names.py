@@ -66,6 +66,8 @@ def test_the_public_names_are_those_that_are_promised(module: str) -> None:
     assert set(found.__all__) == set(PROMISED[module].split())
     assert found.__all__ == sorted(set(found.__all__), key=lambda name: (not name.isupper(), name))
     assert [name for name in found.__all__ if not hasattr(found, name)] == []
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        found.Nothing  # noqa: B018
 
 
 @pytest.mark.parametrize(
@@ -321,7 +323,7 @@ UNUSED = """
 anyio._backends anyio._core anyio.abc anyio.from_thread anyio.lowlevel anyio.streams anyio.to_thread
 decimal difflib email fractions hashlib hmac html http.client http.cookies importlib.metadata importlib.util mimetypes
 multiprocessing pickle platform random secrets shutil sqlite3 struct sysconfig tempfile unicodedata uuid xml zlib
-jinja2 msgspec orjson pydantic typing_extensions
+itsdangerous jinja2 msgspec orjson pydantic redis trio typing_extensions
 micropie.asgi.lifespan micropie.asgi.websocket micropie.asgi.websocket_connection micropie.channels micropie.cli
 micropie.compat micropie.config micropie.debug.access micropie.debug.failures micropie.debug.page
 micropie.debug.missing_names micropie.debug.requests micropie.debug.source micropie._core.execution.steps.redis_client micropie._core.files.static
@@ -329,7 +331,7 @@ micropie._core.flow.websocket micropie._core.http.headers.conditional micropie._
 micropie.extensions micropie._core.http.pagination micropie._core.http.headers.signing micropie.middleware micropie._core.mounts.asgi_call
 micropie._core.mounts.lifespan micropie._core.mounts.wsgi_in_asgi micropie.openapi
 micropie._core.flow.pooled micropie._core.execution.pool micropie._core.streams.events micropie._core.streams.threaded micropie.testing
-micropie._core.templates.environment micropie.wsgi.lifespan
+micropie._core.templates.environment micropie.sessions.sqlite micropie.wsgi.lifespan
 """
 OF_ONE_PROTOCOL = {
     True: {

@@ -9,41 +9,16 @@ from typing import Any
 
 import pytest
 
-from micropie import App, InMemorySessionBackend, SessionBackend, post
+from micropie import App, InMemorySessionBackend, post
 from micropie.sessions import SQLiteSessionBackend
 from tests.conftest import MakeClient
+from tests.sessions.test_store import Own, OwnAsync, Quick
 
 
-class Own(SessionBackend):
-    """An author's, in memory."""
-
-    def __init__(self) -> None:
-        self.data: dict[str, dict[str, Any]] = {}
-
-    def load(self, session_id: str) -> Any:
-        return dict(self.data.get(session_id, {}))
-
-    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
-        self.data[session_id] = dict(data)
-
-
-class Quick(Own):
-    blocking = False
-
-
-class QuickButAsync(SessionBackend):
+class QuickButAsync(OwnAsync):
     """Says that it never waits, and is awaited all the same."""
 
     blocking = False
-
-    def __init__(self) -> None:
-        self.data: dict[str, dict[str, Any]] = {}
-
-    async def load(self, session_id: str) -> Any:
-        return dict(self.data.get(session_id, {}))
-
-    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
-        self.data[session_id] = dict(data)
 
 
 class Root(App):

@@ -35,7 +35,6 @@ from micropie.sessions import (
 )
 from micropie.sessions import redis as rediscache
 from tests.conftest import MakeClient
-from tests.support.commands import ended
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 
@@ -48,18 +47,6 @@ class Root(App):
 
     def look(self) -> Any:
         return {key: len(value) for key, value in self.request.session.items()}
-
-
-def test_the_package_names_what_it_imports_later() -> None:
-    assert all(hasattr(micropie.sessions, name) for name in micropie.sessions.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        micropie.sessions.Nothing  # noqa: B018
-
-
-def test_importing_micropie_imports_none_of_them() -> None:
-    code = "import micropie, sys; print({'redis', 'itsdangerous', 'micropie.sessions.sqlite'} & set(sys.modules))"
-    done = ended(sys.executable, "-c", code, folder=PACKAGE.parent.parent, check=True)
-    assert done.stdout == "set()\n"
 
 
 # -- signed cookies --------------------------------------------------------------------------------
