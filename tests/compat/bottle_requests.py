@@ -204,6 +204,8 @@ CONVERSATIONS = [
         json("/json", 5),
         json("/json", [], "PUT"),
         sent("/json", b"{broken", "application/json"),
+        sent("/json", b"nope", "application/json"),
+        sent("/json", b"[NaN, 1]", "application/json; charset=utf-8"),
         sent("/json", b"", "application/json"),
         sent("/json", b'{"a": 1}', "text/plain"),
         sent("/json", b'{"a": 1}', "application/json; charset=utf-8"),

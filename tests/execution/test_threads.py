@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,21 @@ class Site(App):
         return str(file.size)
 
 
+@asynccontextmanager
+async def blocked(app: Site, handlers: int = 1, threads: int = 1) -> AsyncIterator[None]:
+    """Have so many handlers block, and wait until so many threads do."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(handlers):
+                tasks.start_soon(get, app, "/blocks")
+            for _ in range(threads):
+                await anyio.to_thread.run_sync(app.begun.acquire)
+            yield
+            app.go_on.set()
+    finally:
+        app.go_on.set()
+
+
 def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(
     backend: str, tmp_path: Path
 ) -> None:
@@ -69,20 +86,12 @@ def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(
     body = form(section('name="file"; filename="f"', b"x" * LARGE))
 
     async def main() -> None:
-        try:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(6):  # two of which wait for a thread
-                    tasks.start_soon(get, app, "/blocks")
-                for _ in range(4):
-                    await anyio.to_thread.run_sync(app.begun.acquire)
-                assert (await get(app, "/health")).body == b"well"
-                assert (await get(app, "/visit")).body == b"visited"
-                assert (await get(app, "/file")).body == b"x" * LARGE
-                assert (await upload()).body == str(LARGE).encode()
-                assert not app.begun.acquire(blocking=False)
-                app.go_on.set()
-        finally:
-            app.go_on.set()
+        async with blocked(app, 6, 4):  # two wait for a thread
+            assert (await get(app, "/health")).body == b"well"
+            assert (await get(app, "/visit")).body == b"visited"
+            assert (await get(app, "/file")).body == b"x" * LARGE
+            assert (await upload()).body == str(LARGE).encode()
+            assert not app.begun.acquire(blocking=False)
 
     async def upload() -> Call:
         return await get(app, "/upload", "POST", piece(body), headers=PAIRS)
@@ -153,15 +162,9 @@ def test_R67_an_inner_application_may_have_threads_of_its_own(
     outer.own.go_on.set()
 
     async def main() -> None:
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(get, outer, "/blocks")
-                await anyio.to_thread.run_sync(outer.begun.acquire)
-                assert (await get(outer, "/shared/blocks")).status == 503
-                assert (await get(outer, "/own/blocks")).body == b"blocked"
-                outer.go_on.set()
-        finally:
-            outer.go_on.set()
+        async with blocked(outer):
+            assert (await get(outer, "/shared/blocks")).status == 503
+            assert (await get(outer, "/own/blocks")).body == b"blocked"
 
     run(backend, main)
 
@@ -171,14 +174,8 @@ def test_R67_a_time_limit_does_not_let_more_of_them_wait(backend: str, tmp_path:
     app.middlewares.append(Timeout(30))
 
     async def main() -> None:
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(get, app, "/blocks")
-                await anyio.to_thread.run_sync(app.begun.acquire)
-                assert (await get(app, "/blocks")).headers["retry-after"] == "1"
-                app.go_on.set()
-        finally:
-            app.go_on.set()
+        async with blocked(app):
+            assert (await get(app, "/blocks")).headers["retry-after"] == "1"
 
     run(backend, main)
 

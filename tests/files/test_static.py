@@ -331,7 +331,7 @@ def test_there_are_enough_payloads() -> None:
         "following links",
     ],
 )
-def test_R35_nothing_outside_is_served(
+def test_R35_R41_nothing_outside_no_listing_and_nothing_hidden_is_served(
     make_client: MakeClient, site: Path, mount: str, inside: bool, options: dict[str, Any]
 ) -> None:
     app: App = Files(site, **options)
@@ -340,6 +340,8 @@ def test_R35_nothing_outside_is_served(
         app, base = Outer(app), f"{mount}/inner"
     client = make_client(app, root_path=mount, validate=False)
     assert raw(client, f"{base}/static/a.txt").content == SMALL
+    for name in ("", "dir", "dir/", ".env", ".git/config", ".git", "dir/.hidden/x.txt"):
+        assert raw(client, f"{base}/static/{name}").status_code == 404, name
     for payload in TRAVERSALS:
         quoted = quote(payload, safe="/\\:;~$.%")  # as a client that sends what it was told
         texts = (quoted, encoded(payload, 1), encoded(payload, 2))
@@ -1065,14 +1067,6 @@ def test_R41_what_nobody_knows_is_not_sniffed(make_client: MakeClient, site: Pat
     assert unknown.headers["content-type"] == "application/octet-stream"
 
 
-def test_R41_there_are_no_listings_and_no_hidden_files(make_client: MakeClient, site: Path) -> None:
-    client = make_client(Files(site))
-    for name in ("", "dir", "dir/", ".env", ".git/config", ".git", "dir/.hidden/x.txt"):
-        answer = raw(client, f"/static/{name}")
-        assert answer.status_code == 404, name
-        assert "txt" not in answer.text
-
-
 def test_R41_no_link_leads_to_a_hidden_name(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:
@@ -1336,34 +1330,28 @@ def test_hooks_see_files_and_their_errors(
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "content"),
     [
-        lambda body: b"another",
-        lambda body: (chunk for chunk in (b"ano", b"ther")),
-        lambda body: b"another" if len(b"".join(body)) == len(LARGE) else b"",
+        (lambda body: b"another", b"another"),
+        (lambda body: (chunk for chunk in (b"ano", b"ther")), b"another"),
+        (lambda body: b"another" if len(b"".join(body)) == len(LARGE) else b"", b"another"),
+        (
+            lambda body: (chunk[::-1] for chunk in body),
+            b"".join(
+                LARGE[start : start + 256 * 1024][::-1]
+                for start in range(0, len(LARGE), 256 * 1024)
+            ),
+        ),
     ],
-    ids=["bytes", "generator", "all of it"],
+    ids=["bytes", "generator", "all of it", "wrapped"],
 )
 def test_R40_a_hook_may_put_another_body_in_its_place(
-    make_client: MakeClient, site: Path, make: Any, nothing_stays_open: None
+    make_client: MakeClient, site: Path, make: Any, content: bytes, nothing_stays_open: None
 ) -> None:
     app = Files(site)
     app.middlewares.append(Hook(make))
     answer = make_client(app).get("/static/large.bin")
-    assert (answer.status_code, answer.read()) == (200, b"another")
-
-
-def test_a_hook_may_wrap_the_body(
-    make_client: MakeClient, site: Path, nothing_stays_open: None
-) -> None:
-    def reversed_chunks(body: Any) -> Iterator[bytes]:
-        for chunk in body:
-            yield chunk[::-1]
-
-    app = Files(site)
-    app.middlewares.append(Hook(reversed_chunks))
-    chunks = [LARGE[start : start + 256 * 1024][::-1] for start in range(0, len(LARGE), 256 * 1024)]
-    assert make_client(app).get("/static/large.bin").content == b"".join(chunks)
+    assert (answer.status_code, answer.read()) == (200, content)
 
 
 @pytest.mark.parametrize("asked", ["large.bin", "a.txt", "nowhere"])
@@ -1802,25 +1790,23 @@ def test_what_only_has_to_be_found_was_not_read(
     assert threads == ["a.txt", "a.txt"]
 
 
-@pytest.mark.parametrize(("more", "asked"), [(0, 1), (1, 2)])
-def test_large_files_are_left_to_threads(
-    site: Path, backend: str, threads: list[str], more: int, asked: int
+@pytest.mark.parametrize(
+    ("name", "status", "asked"),
+    [
+        ("long.txt", 200, 1),
+        ("longer.txt", 200, 2),
+        ("x" * recent.LONGEST_PATH, 404, 1),
+        ("x" * recent.LONGEST_PATH + "x", 404, 2),
+    ],
+    ids=["largest", "too large", "longest", "too long"],
+)
+def test_large_files_and_long_paths_are_left_to_threads(
+    site: Path, backend: str, threads: list[str], name: str, status: int, asked: int
 ) -> None:
-    (site / "long.txt").write_bytes(b"x" * (recent.LARGEST_LOOK + more))
-    path = "/static/long.txt"
-    answers = _looks_after(Files(site), backend, (_nothing, path, {}), (_nothing, path, {}))
-    assert [status for status, _ in answers] == [200, 200]
-    assert threads == ["long.txt"] * asked
-
-
-@pytest.mark.parametrize(("more", "asked"), [(0, 1), (1, 2)])
-def test_paths_longer_than_those_of_files_are_not_remembered(
-    site: Path, backend: str, threads: list[str], more: int, asked: int
-) -> None:
-    name = "x" * (recent.LONGEST_PATH + more)
-    path = f"/static/{name}"
-    answers = _looks_after(Files(site), backend, (_nothing, path, {}), (_nothing, path, {}))
-    assert [status for status, _ in answers] == [404, 404]
+    for number, file in enumerate(("long.txt", "longer.txt")):
+        (site / file).write_bytes(b"x" * (recent.LARGEST_LOOK + number))
+    answers = _looks_after(Files(site), backend, *[(_nothing, f"/static/{name}", {})] * 2)
+    assert [found for found, _ in answers] == [status] * 2
     assert threads == [name] * asked
 
 

@@ -81,7 +81,13 @@ class Pages(App):
 
 
 HANDLERS = ["render_page", "render_awaiting", "stream", "stream_async", "render_in_async"]
-every_handler = pytest.mark.parametrize("handler", HANDLERS)
+
+
+@pytest.fixture(params=HANDLERS)
+def handler(request: pytest.FixtureRequest) -> str:
+    """The name of each handler of ``Pages``."""
+    chosen: str = request.param
+    return chosen
 
 
 def show(make_client: MakeClient, app: App, handler: str, name: str = "page.html") -> str:
@@ -99,7 +105,6 @@ ESCAPED = "&lt;script&gt;&#34;&#39;&amp;"
 UNSAFE = "<script>\"'&"
 
 
-@every_handler
 @pytest.mark.parametrize(
     "name", ["page.html", "page.txt", "page.html.j2", "page", "page.xml.txt", "below/page.md"]
 )
@@ -332,7 +337,6 @@ def test_an_error_in_a_block_has_its_line(write: WriteTemplates) -> None:
 SEEN = "{{ request.method }} {{ request.path }} {{ request.query('name') }} {{ url_for('stream', name='é') }}"
 
 
-@every_handler
 @pytest.mark.parametrize(
     "files",
     [
@@ -432,7 +436,6 @@ def test_the_session_is_there_when_it_is_used(
     assert answer.headers["vary"] == "Cookie"
 
 
-@every_handler
 def test_a_template_that_does_not_use_the_session_leaves_it_alone(
     make_client: MakeClient, write: WriteTemplates, handler: str
 ) -> None:
@@ -449,7 +452,6 @@ def test_a_template_that_does_not_use_the_session_leaves_it_alone(
 FIELD = '<input type="hidden" name="csrf_token" value="{}">'
 
 
-@every_handler
 def test_the_csrf_token(make_client: MakeClient, write: WriteTemplates, handler: str) -> None:
     page = (
         "{% from 'form.html' import form %}{{ csrf_token }}|{{ csrf_token() }}|{{ csrf_input }}|{{ csrf_input() }}"
@@ -751,7 +753,6 @@ BROKEN = {
 }
 
 
-@every_handler
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_template_is_a_500_and_the_log_has_its_line(
     make_client: MakeClient,
@@ -776,7 +777,6 @@ def test_a_template_that_is_no_utf_8_is_named(write: WriteTemplates) -> None:
     assert caught.value.__notes__ == [f"The template 'page.html' in {directory} must be UTF-8."]
 
 
-@every_handler
 def test_without_jinja2_the_extra_is_named(
     make_client: MakeClient,
     monkeypatch: pytest.MonkeyPatch,
@@ -932,7 +932,6 @@ def test_links_have_the_mount(make_client: MakeClient, write: WriteTemplates) ->
 # -- kept, and noticed when it changes -------------------------------------------------------------
 
 
-@every_handler
 @pytest.mark.parametrize("debug", [True, False])
 def test_a_changed_template_is_noticed_with_debug_alone(
     make_client: MakeClient, write: WriteTemplates, handler: str, debug: bool
@@ -983,7 +982,6 @@ def money(amount: float) -> str:
     return f"{amount:.2f} €"
 
 
-@every_handler
 def test_filters_and_globals_are_inherited_and_added_to(
     make_client: MakeClient, write: WriteTemplates, handler: str
 ) -> None:
